@@ -1,32 +1,8 @@
-"""The question, the model, the verdict and the service.
+"""The optimiser: problem, model, solution, verification, back-tests and service.
 
-Names are fetched when first asked for; their types stand in ``__init__.pyi`` beside this file.
+Public names are imported on first access; ``__init__.pyi`` lists them.
 """
 
-from importlib import import_module
-from typing import Final
+import lazy_loader as lazy
 
-_HOME: Final = {
-    "backtest": "optimizer.backtesting.runner",
-    "decide": "optimizer.planner.planner",
-    "Decision": "optimizer.planner.decision",
-    "SeriesFiles": "optimizer.inputs.series_files",
-    "Problem": "optimizer.problem.problem",
-    "read_run_inputs": "optimizer.inputs.series_files",
-    "BacktestCase": "optimizer.backtesting.case",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    """Fetch a public name from its module."""
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    message = f"module 'optimizer' has no attribute {name!r}"
-    raise AttributeError(message)
-
-
-def __dir__() -> list[str]:
-    """Return the public names, for those who look around."""
-    return __all__
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,13 +1,4 @@
-"""From a site file to a frozen, validated site; all faults of a file are told together.
-
-Tables of a file as they stand there: their entries, their names, numbers that no site has.
-
-The routes of a fleet from a TOML file: which work may move from where to where.
-
-What countries ask of their data centres, in files of this room.
-
-Tariffs in files of their own: the examples of this room, and what planners compare.
-"""
+"""Loading of site files, fleet routes, national limits and tariffs, with all issues together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -30,7 +21,7 @@ from sites.checks import site_issues, tariff_date_issues, time_zone_issues
 from sites.schema import issues_from_pydantic, key_location, toml_text
 from twin.declarations import FleetRoute
 from twin.equipment import Equipment
-from twin.errors import SiteError, ValidationIssue
+from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.markets.tariffs import Tariff
 from twin.reporting.national_limits import NationalLimits
 from twin.site import EQUIPMENT_KINDS, Site
@@ -48,12 +39,12 @@ def load_site(site: str | Path) -> Site:
     Returns
     -------
     Site
-        Validated and frozen.
+        The validated, frozen site.
 
     Raises
     ------
     SiteError
-        If the file has faults; all of them, each with place, value and remedy.
+        If the file has issues; lists all of them.
     """
     path = find_site_file(site)
     return _declared_site(path) if path.parent == SITES_DIR else _site_of_file(path)
@@ -70,41 +61,28 @@ def _site_of_file(path: Path) -> Site:
 
 
 def build_site(table: TomlTable, name: str, *, source: str) -> Site:
-    """Return a site from the table that its file holds.
-
-    Parameters
-    ----------
-    table
-        Content of the file.
-    name
-        Name of the site.
-    source
-        What messages call the file.
-
-    Returns
-    -------
-    Site
-        Validated and frozen.
-
-    Raises
-    ------
-    SiteError
-        If the table has faults; all of them.
-    """
+    """Return a site from the table of its file."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
     except FloatingPointError as error:
-        remedy = (
-            f"no site has such numbers together ({error}); one is far too small or far too large"
-        )
+        remedy = f"correct the number that is far too small or far too large ({error})"
         raise SiteError(
-            source, [ValidationIssue(location="numbers", found="", remedy=remedy)]
+            source,
+            [
+                ValidationIssue(
+                    code=IssueCode.OUT_OF_RANGE,
+                    location="numbers",
+                    found="",
+                    expected="numbers without overflow",
+                    remedy=remedy,
+                )
+            ],
         ) from error
 
 
 def _build(table: TomlTable, name: str, *, source: str) -> Site:
-    wild = list(out_of_range_issues(table))
+    out_of_range = list(out_of_range_issues(table))
     issues: list[ValidationIssue] = []
     table = {key: without_out_of_range(value) for key, value in table.items()}
     machines = _machines(named_tables(table, "equipment", issues), issues)
@@ -123,15 +101,17 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
             for one, entry in named_tables(values, group, issues).items()
         }
     zone = [*time_zone_issues(values), *time_zone_issues(values, "market_time_zone")]
-    values |= dict.fromkeys((fault.location for fault in zone), "UTC")  # to look at the rest
+    values |= dict.fromkeys(
+        (issue.location for issue in zone), "UTC"
+    )  # so that validation continues
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
         issues += issues_from_pydantic(error, Site, table=values, unfilled=_unfilled(issues))
     else:
-        issues += [] if issues or wild else site_issues(site)
-    told = {fault.location for fault in wild}  # what stands for them is a fault there too
-    issues = wild + zone + [fault for fault in issues if fault.location not in told]
+        issues += [] if issues or out_of_range else site_issues(site)
+    reported = {issue.location for issue in out_of_range}  # their substitutes cause issues too
+    issues = out_of_range + zone + [one for one in issues if one.location not in reported]
     if issues:
         raise SiteError(source, issues)
     longest_first = sorted(site.work.values(), key=lambda kind: -kind.longer_than)
@@ -141,66 +121,69 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
 def _machines(
     tables: Mapping[str, TomlTable], issues: list[ValidationIssue]
 ) -> dict[str, Equipment]:
-    """Return the machines that can be built, and note the faults of the others."""
+    """Return the valid machines, and append the issues of the others."""
     machines = {}
     for name, entry in tables.items():
-        place = f"equipment.{name}"
+        location = f"equipment.{name}"
         kind = str(entry.get("kind", ""))
         if kind not in EQUIPMENT_KINDS:
             hint = closest_match_hint(kind, EQUIPMENT_KINDS)
-            remedy = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{hint}"
+            remedy = f"write a known kind{hint}"
+            expected = f"one of {', '.join(sorted(EQUIPMENT_KINDS))}"
             value = toml_text(kind) if kind else ""
             issues.append(
-                ValidationIssue(location=key_location(place, "kind"), found=value, remedy=remedy)
+                ValidationIssue(
+                    code=IssueCode.UNKNOWN_NAME,
+                    location=key_location(location, "kind"),
+                    found=value,
+                    expected=expected,
+                    remedy=remedy,
+                )
             )
             continue
-        values, more = apply_standards(entry, kind, location=place)
+        values, more = apply_standards(entry, kind, location=location)
         issues += more
         del values["kind"]
-        values = with_name(values, name, issues, location=place)
+        values = with_name(values, name, issues, location=location)
         try:
             machines[name] = EQUIPMENT_KINDS[kind].model_validate(values)
         except ValidationError as error:
-            lacking = _unfilled(more)
             issues += issues_from_pydantic(
-                error, EQUIPMENT_KINDS[kind], table=values, location=place, unfilled=lacking
+                error,
+                EQUIPMENT_KINDS[kind],
+                table=values,
+                location=location,
+                unfilled=_unfilled(more),
             )
     return machines
 
 
 def _unfilled(issues: Sequence[ValidationIssue]) -> list[str]:
-    """Return the tables whose standard nobody knows."""
+    """Return the locations of tables with an unknown standard machine."""
     ending = "] standard"
     return [f.location[1 : -len(ending)] for f in issues if f.location.endswith(ending)]
 
 
 MAX_ABSOLUTE_VALUE: Final = 1e12
-"""No number of a site is greater, in whatever unit."""
+"""Maximum absolute value of a number in a site file, in any unit."""
 
 
 def named_tables(
     table: TomlTable, group: str, issues: list[ValidationIssue]
 ) -> dict[str, TomlTable]:
-    """Return the inner tables of a group, and note what is none.
-
-    Parameters
-    ----------
-    table
-        Content of a file.
-    group
-        Such as ``equipment``.
-    issues
-        Where faults are noted.
-
-    Returns
-    -------
-    dict
-        Name -> table.
-    """
+    """Return the inner tables of a group, and append issues for entries that are not tables."""
     inner = table.get(group, {})
     if not isinstance(inner, dict):
         remedy = f"write one table [{group}.<name>] for each"
-        issues.append(ValidationIssue(location=group, found=toml_text(inner), remedy=remedy))
+        issues.append(
+            ValidationIssue(
+                code=IssueCode.WRONG_TYPE,
+                location=group,
+                found=toml_text(inner),
+                expected="a table of tables",
+                remedy=remedy,
+            )
+        )
         return {}
     found = {}
     for name, entry in inner.items():
@@ -208,13 +191,23 @@ def named_tables(
             remedy = f"write a table [{group}.{name}]"
             issues.append(
                 ValidationIssue(
-                    location=key_location(group, name), found=toml_text(entry), remedy=remedy
+                    code=IssueCode.WRONG_TYPE,
+                    location=key_location(group, name),
+                    found=toml_text(entry),
+                    expected="a table",
+                    remedy=remedy,
                 )
             )
         elif not name.isidentifier():
-            remedy = "a name has letters, digits and _ only, and begins with a letter"
+            remedy = "rename the table"
             issues.append(
-                ValidationIssue(location=key_location(group, name), found="", remedy=remedy)
+                ValidationIssue(
+                    code=IssueCode.INVALID_FORMAT,
+                    location=key_location(group, name),
+                    found="",
+                    expected="letters, digits and _ only, with a letter first",
+                    remedy=remedy,
+                )
             )
         else:
             found[name] = entry
@@ -224,27 +217,17 @@ def named_tables(
 def with_name(
     values: object, name: str, issues: list[ValidationIssue], *, location: str = ""
 ) -> TomlTable:
-    """Return a table with its name, and note a fault if it names itself.
-
-    Parameters
-    ----------
-    values
-        The table; what is none counts as an empty one.
-    name
-        Its name.
-    issues
-        Where the fault is noted.
-    location
-        Where the table stands; empty for a whole file.
-    """
+    """Return a table with its name, and append an issue if it already has one."""
     table: TomlTable = values if isinstance(values, dict) else {}
     if "name" in table:
         owner = "table" if location else "file"
-        remedy = f"remove the key; the name is {name}, as the {owner} is called"
+        remedy = f"remove the key: the name of the {owner} is {name}"
         issues.append(
             ValidationIssue(
+                code=IssueCode.UNKNOWN_KEY,
                 location=key_location(location, "name"),
                 found=toml_text(table["name"]),
+                expected="no key name",
                 remedy=remedy,
             )
         )
@@ -254,58 +237,48 @@ def with_name(
 def out_of_range_issues(
     value: object, location: str = "", key: str = ""
 ) -> Iterator[ValidationIssue]:
-    """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900.
-
-    Parameters
-    ----------
-    value
-        A table, or what stands in one.
-    location, key
-        Where it stands.
-    """
+    """Yield an issue for each key with an impossible number; TOML allows inf and 10^900."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from out_of_range_issues(inner, f"{location}.{key}".strip("."), name)
     elif isinstance(value, list):
-        found = (fault for inner in value for fault in out_of_range_issues(inner, location, key))
-        yield from islice(found, 1)  # a list has one key, however many numbers it has
-    elif _is_absurd(value):
-        remedy = f"every number must be between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
+        found = (issue for inner in value for issue in out_of_range_issues(inner, location, key))
+        yield from islice(found, 1)  # a list is one key
+    elif _is_out_of_range(value):
+        expected = f"a number between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
         yield ValidationIssue(
-            location=key_location(location, key), found=toml_text(value), remedy=remedy
+            code=IssueCode.OUT_OF_RANGE,
+            location=key_location(location, key),
+            found=toml_text(value),
+            expected=expected,
+            remedy="correct the number",
         )
 
 
 def without_out_of_range(value: object) -> object:
-    """Return a value without absurd numbers, so that the other faults can be told too.
-
-    Parameters
-    ----------
-    value
-        A table, or what stands in one.
-    """
+    """Return a value without such numbers, so that other issues can be found."""
     if isinstance(value, dict):
         return {name: without_out_of_range(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return (
             None
-            if any(map(_is_absurd, value))
+            if any(map(_is_out_of_range, value))
             else [without_out_of_range(inner) for inner in value]
         )
-    return None if _is_absurd(value) else value
+    return None if _is_out_of_range(value) else value
 
 
-def _is_absurd(value: object) -> bool:
+def _is_out_of_range(value: object) -> bool:
     return isinstance(value, int | float) and not -MAX_ABSOLUTE_VALUE < value < MAX_ABSOLUTE_VALUE
 
 
 def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
-    """Return the routes that a file declares.
+    """Return the fleet routes of a file.
 
     Parameters
     ----------
     path
-        A TOML file with one table ``[routes.<name>]`` for each route, and nothing else.
+        A TOML file with one table ``[routes.<name>]`` per route, and nothing else.
 
     Returns
     -------
@@ -315,12 +288,16 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     Raises
     ------
     SiteError
-        If the file has faults; all of them, each with place, value and remedy.
+        If the file has issues; lists all of them.
     """
     table = read_toml(Path(path))
     issues = [
         ValidationIssue(
-            location=key, found="", remedy="a file of routes has tables [routes.<name>] only"
+            code=IssueCode.UNKNOWN_KEY,
+            location=key,
+            found="",
+            expected="only tables [routes.<name>]",
+            remedy="remove the key",
         )
         for key in table
         if key != "routes"
@@ -328,18 +305,34 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     entries, routes = table.get("routes", {}), {}
     if not isinstance(entries, dict) or not entries:
         remedy = "write one table [routes.<name>] for each route"
-        issues.append(ValidationIssue(location="routes", found=toml_text(entries), remedy=remedy))
+        issues.append(
+            ValidationIssue(
+                code=IssueCode.MISSING,
+                location="routes",
+                found=toml_text(entries),
+                expected="at least one route",
+                remedy=remedy,
+            )
+        )
         entries = {}
     for name, entry in entries.items():
-        place = f"routes.{name}"
+        location = f"routes.{name}"
         if not isinstance(entry, dict):
-            remedy = f"write a table [{place}]"
-            issues.append(ValidationIssue(location=place, found=toml_text(entry), remedy=remedy))
+            remedy = f"write a table [{location}]"
+            issues.append(
+                ValidationIssue(
+                    code=IssueCode.WRONG_TYPE,
+                    location=location,
+                    found=toml_text(entry),
+                    expected="a table",
+                    remedy=remedy,
+                )
+            )
             continue
         try:
             routes[name] = FleetRoute.model_validate(entry)
         except ValidationError as error:
-            issues += issues_from_pydantic(error, FleetRoute, table=entry, location=place)
+            issues += issues_from_pydantic(error, FleetRoute, table=entry, location=location)
     if issues:
         raise SiteError(display_path(Path(path)), issues)
     return routes
@@ -349,7 +342,7 @@ NATIONAL_LIMITS_DIR: Final = SITES_DIR / "duties"
 
 
 def national_limits(time_zone: str) -> NationalLimits | None:
-    """Return the duties of sites in a time zone, None where the house knows of none.
+    """Return the legal limits of sites in a time zone, or None if none are declared.
 
     Parameters
     ----------
@@ -359,7 +352,7 @@ def national_limits(time_zone: str) -> NationalLimits | None:
     Raises
     ------
     SiteError
-        If a file of this room has faults.
+        If a file of the package has issues.
     """
     for path in sorted(NATIONAL_LIMITS_DIR.glob("*.toml")):
         table = read_toml(path)
@@ -382,8 +375,8 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
     Parameters
     ----------
     name
-        Name of an example (``germany``, ``spain``, ``nordic``), or a path that ends in ``.toml``: a
-        file of tables ``[tariffs.<name>]``; what else it holds is not looked at.
+        Name of an example (``germany``, ``spain``, ``nordic``), or a path that ends in ``.toml`` to
+        a file with tables ``[tariffs.<name>]``; other keys are ignored.
 
     Returns
     -------
@@ -393,13 +386,13 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
     Raises
     ------
     SiteError
-        If there is no such example, or the file has faults, as a site with these tariffs would.
+        If the example is unknown, or the file has issues.
     """
-    path = _locate(name)
+    path = _find_tariff_file(name)
     tables = read_toml(path).get("tariffs")
     table = {"tariffs": tables if isinstance(tables, dict) else {}}
     issues = list(out_of_range_issues(table))
-    wild = {fault.location for fault in issues}
+    out_of_range = {issue.location for issue in issues}
     found = {}
     for key, entry in named_tables(
         {"tariffs": without_out_of_range(table["tariffs"])}, "tariffs", issues
@@ -409,25 +402,40 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
             found[key] = Tariff.model_validate(values)
         except ValidationError as error:
             more = issues_from_pydantic(error, Tariff, table=values, location=f"tariffs.{key}")
-            issues += [fault for fault in more if fault.location not in wild]
+            issues += [issue for issue in more if issue.location not in out_of_range]
     issues = issues or list(tariff_date_issues(found))
     if not found and not issues:
         issues = [
-            ValidationIssue(location="tariffs", found="", remedy="add a table [tariffs.<name>]")
+            ValidationIssue(
+                code=IssueCode.MISSING,
+                location="tariffs",
+                found="",
+                expected="at least one tariff",
+                remedy="add a table [tariffs.<name>]",
+            )
         ]
     if issues:
         raise SiteError(display_path(path), issues)
     return found
 
 
-def _locate(name: str | Path) -> Path:
+def _find_tariff_file(name: str | Path) -> Path:
     if str(name).endswith(".toml"):
         return Path(name)
     known = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
     hint = closest_match_hint(str(name), known)
-    remedy = f"give a path ending in .toml, or one of {', '.join(known)}{hint}"
+    remedy = f"give a path ending in .toml, or the name of an example{hint}"
     raise SiteError(
-        str(name), [ValidationIssue(location="tariffs", found=f'"{name}"', remedy=remedy)]
+        str(name),
+        [
+            ValidationIssue(
+                code=IssueCode.UNKNOWN_NAME,
+                location="tariffs",
+                found=f'"{name}"',
+                expected=f"one of {', '.join(known)}",
+                remedy=remedy,
+            )
+        ],
     )

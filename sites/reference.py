@@ -1,5 +1,7 @@
-"""The reference pages, written from what the code declares."""
+"""The reference pages, generated from declarations in the code."""
 
+import ast
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -10,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from sites.catalogue import DESCRIPTIVE_KEYS, TomlTable, machine_families, standard_machines
 from sites.schema import declared_quantity, model_kind, nested_models
+from twin import errors
+from twin.errors import IssueCode
 from twin.site import EQUIPMENT_KINDS, Site
 from twin.units import ParameterDescription, format_unit
 
@@ -18,20 +22,24 @@ GENERATED_NOTICE = (
 )
 
 _SOURCE: Final = re.compile(r"^ *\.\. (\[\d+\]) (.*?)(?=^ *\.\. \[|\Z)", re.MULTILINE | re.DOTALL)
-"""A reference of a docstring: its number and its text."""
+"""Number and text of a reference in a docstring."""
 
 
 def reference_pages() -> Mapping[str, str]:
-    """Return the text of each reference page by its file name."""
-    return {"equipment.md": _equipment(), "standard-machines.md": _standard_machines()}
+    """Return the text of each generated reference page by its file name."""
+    return {
+        "equipment.md": _equipment_page(),
+        "standard-machines.md": _standard_machines_page(),
+        "errors.md": _errors_page(),
+    }
 
 
-def _equipment() -> str:
+def _equipment_page() -> str:
     head = [
         "# Site files: tables and parameters",
         GENERATED_NOTICE,
         'A quantity is written as a text with its unit, such as `"5.2 MW"`; units that convert '
-        "are understood, and a bare number is a fault unless the unit is 1. Parameters without a "
+        "are understood, and a bare number is an error unless the unit is 1. Parameters without a "
         "default must be given, by the site or by its `standard` machine.",
         "## The site",
         *_model(Site, title=None),
@@ -49,7 +57,7 @@ def _equipment() -> str:
 
 
 def _parts() -> list[type[BaseModel]]:
-    """Return the models of inner tables, each once, in the order of their kinds."""
+    """Return the models of inner tables, each once, sorted by kind."""
     waiting: list[type[BaseModel]] = [Site, *EQUIPMENT_KINDS.values()]
     found: dict[str, type[BaseModel]] = {}
     while waiting:
@@ -70,20 +78,20 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
         for number, text in _SOURCE.findall(model.__doc__ or "")
         if any(number in row for row in rows)
     ]
-    told = [summary, "\n".join(head + rows), "\n".join(sources)]
-    return [*([title] if title else []), *filter(None, told)]
+    texts = [summary, "\n".join(head + rows), "\n".join(sources)]
+    return [*([title] if title else []), *filter(None, texts)]
 
 
 def _row(name: str, field: FieldInfo) -> str:
     declared = declared_quantity(field)
     unit = format_unit(declared.unit) if declared else "-"
-    meaning = declared.meaning if declared else _told(field)
+    meaning = declared.meaning if declared else _description(field)
     bounds = ", ".join(_bounds(field))
     return f"| `{name}` | {unit} | {_default(field)} | {bounds} | {meaning} |"
 
 
-def _told(field: FieldInfo) -> str:
-    """Return what a parameter without a quantity is, and its shape."""
+def _description(field: FieldInfo) -> str:
+    """Return the description of a parameter without a quantity, and its shape."""
     meaning = next(
         (one.description for one in field.metadata if isinstance(one, ParameterDescription)), None
     )
@@ -118,7 +126,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shape(annotation: object) -> str:
-    """Return in words what an annotation without a quantity holds."""
+    """Return the type of a parameter without a quantity as text."""
     inner = nested_models(annotation)
     if inner:
         return "table: " + " or ".join(f"`{model_kind(model)}`" for model in inner)
@@ -134,12 +142,12 @@ def _shape(annotation: object) -> str:
     return "table of numbers" if get_origin(annotation) is Mapping else "text"
 
 
-def _standard_machines() -> str:
+def _standard_machines_page() -> str:
     head = [
         "# Standard machines",
         GENERATED_NOTICE,
-        'A table of a site file takes their parameters with `standard = "name"`; what it says '
-        "itself wins. Every number has a source; what is assumed is said.",
+        'A table of a site file takes their parameters with `standard = "name"`; its own keys '
+        "have priority. Every number has a source or is marked as an assumption.",
     ]
     return (
         "\n\n".join([*head, *(text for family in machine_families() for text in _family(family))])
@@ -163,3 +171,47 @@ def _parameters(entry: TomlTable) -> list[str]:
 
 def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _errors_page() -> str:
+    """Return the page of all issue codes and of the errors with a fixed default code."""
+    codes = [f"| `{code.value}` | {meaning} |" for code, meaning in _code_meanings()]
+    exceptions = [
+        f"| `{kind.__name__}` | {' '.join(_summary(kind).split())} |" for kind in _error_kinds()
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# Errors and their codes",
+                GENERATED_NOTICE,
+                "Every error that a user can cause names location, value found, expected value and "
+                "remedy, and ends with a code in brackets. Codes are stable; sentences may change. "
+                "JSON output has the code under `code`.",
+                "## Codes",
+                "\n".join(["| code | meaning |", "|---|---|", *codes]),
+                "## Exceptions",
+                "All are in `twin.errors` and derive from `GigatwinError`; `code` is an attribute.",
+                "\n".join(["| exception | meaning |", "|---|---|", *exceptions]),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _code_meanings() -> Iterator[tuple[IssueCode, str]]:
+    """Yield each code and the text below it in its class."""
+    (body,) = ast.parse(inspect.getsource(IssueCode)).body
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    for code, text in zip(statements[1::2], statements[2::2], strict=True):
+        name = ast.unparse(code.targets[0]) if isinstance(code, ast.Assign) else ""
+        meaning = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
+        yield IssueCode[name], meaning
+
+
+def _error_kinds() -> list[type[errors.GigatwinError]]:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, errors.GigatwinError)]
+
+
+def _summary(kind: type) -> str:
+    return (kind.__doc__ or "").split("\n\n")[0]

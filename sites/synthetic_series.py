@@ -1,9 +1,9 @@
-"""Make the small series of `sites/data`: one synthetic month of prices, carbon, weather and jobs.
+"""Generate the series of `sites/data`: a synthetic month of prices, carbon, weather and jobs.
 
-Nothing in them is measured. They have the shapes that matter to a schedule (two price peaks a day,
-noons of cheap solar, windy days, negative hours, warm afternoons, few long jobs and many short
-ones), so that a fresh clone works alone; no result on them says anything about a real market.
-``python -m sites.synthetic_series`` writes them again, the same to the byte.
+Nothing is measured. The series have the features that matter to a schedule (two price peaks a day,
+cheap solar noons, windy days, negative prices, warm afternoons, few long jobs and many short ones),
+so that a fresh clone works offline; results on them say nothing about a real market. ``python -m
+sites.synthetic_series`` writes them again, byte for byte.
 """
 
 import json
@@ -24,19 +24,11 @@ LONGITUDE: Final = 8.65
 ELEVATION: Final = 111.0
 
 _SOLAR_CONSTANT: Final = 1361.0  # W m-2
-_JOBS_AN_HOUR: Final = 4.0
+_JOBS_PER_HOUR: Final = 4.0
 
 
 def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
-    """Write the series.
-
-    Parameters
-    ----------
-    folder
-        Where to; the files there are replaced.
-    seed
-        Of all random numbers.
-    """
+    """Write the series."""
     rng = np.random.default_rng(seed)
     weather = make_weather(rng)
     _write_weather(folder / "synthetic_weather.json", weather)
@@ -48,34 +40,23 @@ def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
 
 
 def make_weather(rng: np.random.Generator) -> pd.DataFrame:
-    """Return hourly weather of a June in Frankfurt, under the names that Open-Meteo uses.
-
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        On UTC hours: degC, %, km/h, %, W/m2 and hPa.
+    """Return hourly weather of a June in Frankfurt, with the names of Open-Meteo.
 
     Notes
     -----
-    A clear sky gives 0.70 of the light outside the air on the level; clouds :math:`c` leave
-    :math:`1 - 0.75 c^{3.4}` of it. The relative humidity is that of a dew point which wanders below
-    the night's temperature, by Magnus' formula.
+    A clear sky transmits 0.70 of extraterrestrial irradiance; cloud cover :math:`c` reduces it to
+    :math:`1 - 0.75 c^{3.4}`. Relative humidity follows from a random dew point by Magnus' formula.
     """
     times = pd.date_range(START, periods=HOUR_COUNT, freq="h", name="time_utc")
     hour = times.hour.to_numpy() + LONGITUDE / 15.0
-    front = _wander(rng, hours=40.0)
-    cloud = 1.0 / (1.0 + np.exp(-1.6 * _wander(rng, hours=14.0) + 0.5 * front))
+    front = _random_walk(rng, hours=40.0)
+    cloud = 1.0 / (1.0 + np.exp(-1.6 * _random_walk(rng, hours=14.0) + 0.5 * front))
     light = 0.70 * _sun(times) * (1.0 - 0.75 * cloud**3.4)
     swing = (6.5 - 3.0 * cloud) * np.cos(2.0 * np.pi * (hour - 15.0) / 24.0)
     temperature = 18.5 + 3.5 * front + swing
     dew_point = np.minimum(9.5 + 2.0 * front + 2.0 * cloud, temperature - 0.3)
     humidity = 100.0 * np.exp(_magnus(dew_point) - _magnus(temperature))
-    wind = np.exp(2.3 + 0.45 * _wander(rng, hours=18.0)) * (1.0 + 0.2 * swing / 6.5)
+    wind = np.exp(2.3 + 0.45 * _random_walk(rng, hours=18.0)) * (1.0 + 0.2 * swing / 6.5)
     return pd.DataFrame(
         {
             "temperature_2m": temperature,
@@ -83,59 +64,42 @@ def make_weather(rng: np.random.Generator) -> pd.DataFrame:
             "wind_speed_10m": wind,
             "cloud_cover": 100.0 * cloud,
             "shortwave_radiation": light,
-            "surface_pressure": 1000.0 + 5.0 * _wander(rng, hours=60.0),
+            "surface_pressure": 1000.0 + 5.0 * _random_walk(rng, hours=60.0),
         },
         index=times,
     ).round(1)
 
 
 def make_prices(rng: np.random.Generator, weather: pd.DataFrame) -> pd.DataFrame:
-    """Return hourly prices and carbon intensities that follow sun, wind and people.
-
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-    weather
-        As :func:`make_weather` gives.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``price_eur_mwh`` [EUR MWh-1], ``ci_direct`` and ``ci_lca`` [kg MWh-1] on UTC hours.
+    """Return hourly prices [EUR MWh-1] and carbon intensities [kg MWh-1] that follow sun, wind and
+    demand.
     """
     times = pd.DatetimeIndex(weather.index)
     local = (times.hour.to_numpy() + 2) % 24
     is_weekend = times.day_of_week.to_numpy() >= 5  # noqa: PLR2004  (Saturday)
     sun = weather["shortwave_radiation"].to_numpy() / 800.0
     wind = np.clip(weather["wind_speed_10m"].to_numpy() / 25.0, 0.0, 1.2)
-    people = 25.0 * np.exp(-(((local - 8.0) / 2.0) ** 2)) + 45.0 * np.exp(
+    demand = 25.0 * np.exp(-(((local - 8.0) / 2.0) ** 2)) + 45.0 * np.exp(
         -(((local - 20.0) / 2.2) ** 2)
     )
-    price = 104.0 + people - 78.0 * sun - 55.0 * wind - 22.0 * is_weekend
-    price += 9.0 * _wander(rng, hours=4.0)
+    price = 104.0 + demand - 78.0 * sun - 55.0 * wind - 22.0 * is_weekend
+    price += 9.0 * _random_walk(rng, hours=4.0)
     price = np.where(price < 0.0, 0.6 * price, price)
-    direct = np.maximum(430.0 - 190.0 * sun - 210.0 * wind + 15.0 * _wander(rng, hours=8.0), 60.0)
-    lived = direct + 45.0
-    table = {"price_eur_mwh": price, "ci_direct": direct, "ci_lca": lived}
+    direct = np.maximum(
+        430.0 - 190.0 * sun - 210.0 * wind + 15.0 * _random_walk(rng, hours=8.0), 60.0
+    )
+    life_cycle = direct + 45.0
+    table = {"price_eur_mwh": price, "ci_direct": direct, "ci_lca": life_cycle}
     return pd.DataFrame(table, index=times.tz_localize("UTC")).rename_axis("time_utc")
 
 
 def make_jobs(rng: np.random.Generator) -> pd.DataFrame:
-    """Return jobs: many short ones of a rack, few long ones of many.
+    """Return jobs with ``arrival_time`` [h since 1 January, UTC], ``length`` [h] and ``cpus`` [1].
 
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``arrival_time`` [h since 1 January, UTC], ``length`` [h] and ``cpus``, a size [1].
+    Many are short with one rack, few are long with many racks.
     """
     local = (np.arange(HOUR_COUNT) + 2) % 24
-    rate = _JOBS_AN_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
+    rate = _JOBS_PER_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
     count = rng.poisson(rate)
     hour = np.repeat(np.arange(HOUR_COUNT), count) + rng.uniform(0.0, 1.0, count.sum())
     since = (START - pd.Timestamp(START.year, 1, 1)) / pd.Timedelta(hours=1)
@@ -147,18 +111,18 @@ def make_jobs(rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _wander(rng: np.random.Generator, *, hours: float) -> FloatArray:
-    """Return a stationary random walk of variance 1 that forgets within some hours."""
+def _random_walk(rng: np.random.Generator, *, hours: float) -> FloatArray:
+    """Return a stationary random walk of variance 1 with a correlation time. [h]"""
     keep = np.exp(-1.0 / hours)
     values = np.empty(HOUR_COUNT)
     values[0] = rng.normal()
-    for i, push in enumerate(rng.normal(size=HOUR_COUNT - 1), start=1):
-        values[i] = keep * values[i - 1] + np.sqrt(1.0 - keep**2) * push
+    for i, noise in enumerate(rng.normal(size=HOUR_COUNT - 1), start=1):
+        values[i] = keep * values[i - 1] + np.sqrt(1.0 - keep**2) * noise
     return values
 
 
 def _sun(times: pd.DatetimeIndex) -> FloatArray:
-    """Return the light outside the air on the level, mean of the hour before. [W m-2]"""
+    """Return extraterrestrial irradiance on a horizontal plane, mean of the hour before. [W m-2]"""
     total = np.zeros(len(times))
     for minute in (-50.0, -30.0, -10.0):
         hour = times.hour.to_numpy() + minute / 60.0 + LONGITUDE / 15.0

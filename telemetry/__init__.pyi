@@ -1,7 +1,7 @@
-from telemetry import series as series
-from telemetry.archive import open
-from telemetry.archive.view_store import open_view
-from telemetry.feed.subscriber import follow
-from telemetry.simulator.plant import SimulatedFacility
+from . import series as series
+from .archive import open
+from .archive.view_store import open_view
+from .feed.subscriber import follow
+from .simulator.plant import SimulatedFacility
 
 __all__ = ["SimulatedFacility", "follow", "open", "open_view", "series"]

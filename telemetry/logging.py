@@ -1,9 +1,7 @@
-"""Of very many refusals the first are told one by one, and the rest as their number.
+"""Configure logs for all commands and processes, and limit the rate of repeated warnings.
 
-Who may write on a topic may write without end; a record and a log without end fill a disk, and a
-full disk ends planning.
-
-Where logs go: the one place that configures them, for all commands and their processes.
+A client may publish without end on its topics. Logging each refusal would fill the disk,
+and a full disk stops planning.
 """
 
 import logging
@@ -17,10 +15,10 @@ from typing import Final
 import structlog
 
 
-class _Lines(structlog.PrintLogger):
-    """Lines of a log; what finds no room, or nobody who takes it, is left out.
+class _TolerantLogger(structlog.PrintLogger):
+    """Logger that drops lines which cannot be written.
 
-    A full disk under the log, or the end of whoever reads it, must end no service.
+    Neither a full disk nor the end of the program that reads the log may stop a service.
     """
 
     def msg(self, message: str) -> None:
@@ -46,63 +44,51 @@ def configure_logging() -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: _Lines(stream),
+        logger_factory=lambda *_: _TolerantLogger(stream),
     )
 
 
 def run_with_logging[*Given](work: Callable[[*Given], None], *given: *Given) -> None:
-    """Do the work of a spawned process, which knows nothing of how its parent logs.
-
-    Parameters
-    ----------
-    work, given
-        What is to be done, with what.
-    """
+    """Run the function of a spawned process, which does not inherit the configuration of logs."""
     configure_logging()
     work(*given)
 
 
 MAX_LOGGED: Final = 20
-"""Refusals of one sender that are told one by one within a period. [1]"""
+"""Refusals of one sender that are logged singly within a period. [1]"""
 
 LOG_PERIOD_S: Final = 60.0
-"""Time in which they are counted. [s]"""
+"""Period after which suppressed refusals are summed up. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class LogRateLimiter:
-    """Counts the refusals of each sender; any thread may call anything.
+    """Counter of refusals by sender, for any thread; ``clock`` returns the time. [s]"""
 
-    Parameters
-    ----------
-    passed
-        Tells the time that passes here. [s]
-    """
-
-    def __init__(self, passed: Callable[[], float] = time.monotonic) -> None:
-        self._passed, self._lock = passed, threading.Lock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
         self._counts: dict[str, tuple[float, int]] = {}
 
-    def allows(self, who: str) -> bool:
-        """Count a refusal of a sender; return whether it is to be told by itself."""
+    def allows(self, sender: str) -> bool:
+        """Count a refusal of a sender; return whether to log it singly."""
         with self._lock:
-            begun, count = self._counts.get(who, (self._passed(), 0))
-            self._counts[who] = begun, count + 1
+            begin, count = self._counts.get(sender, (self._clock(), 0))
+            self._counts[sender] = begin, count + 1
         return count < MAX_LOGGED
 
     def drain_suppressed(self) -> list[tuple[str, int]]:
-        """Return whose period is over, and how many were not told in it; they count anew."""
+        """Return senders whose period is over and the number of suppressed refusals; reset them."""
         with self._lock:
             over = [
-                who
-                for who, (begun, _) in self._counts.items()
-                if self._passed() - begun >= LOG_PERIOD_S
+                sender
+                for sender, (begin, _) in self._counts.items()
+                if self._clock() - begin >= LOG_PERIOD_S
             ]
-            counts = [(who, self._counts.pop(who)[1] - MAX_LOGGED) for who in over]
-        return [(who, count) for who, count in counts if count > 0]
+            counts = [(sender, self._counts.pop(sender)[1] - MAX_LOGGED) for sender in over]
+        return [(sender, count) for sender, count in counts if count > 0]
 
     def log_suppressed(self) -> None:
-        """Log how many were not told by themselves."""
-        for who, count in self.drain_suppressed():
-            _logger.warning("as many more without effect", sender=who, count=count)
+        """Log the number of suppressed refusals of each sender whose period is over."""
+        for sender, count in self.drain_suppressed():
+            _logger.warning("refusals suppressed", sender=sender, count=count)

@@ -1,23 +1,21 @@
-"""Energy Identification Codes (EIC): who, where and at which meter, as ENTSO-E's codes say it.
+"""Energy Identification Codes (EIC) of parties, zones and meters, and local times of market zones.
 
-A code has 16 letters: two of the office that gave it out, one for its type, twelve free ones, and a
-check character.
-
-Market zones and the local time they keep.
+A code has 16 letters: two of the issuing office, one for its type, twelve free ones and a check
+character.
 """
 
 import difflib
 from typing import Final
 from zoneinfo import available_timezones
 
-from twin.errors import MessageError, SeriesError, ValidationIssue
+from twin.errors import IssueCode, MessageError, SeriesError, ValidationIssue
 
 EIC_LENGTH: Final = 16
 """Letters of a code. [1]"""
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
-_OFFICE: Final = "00"  # no issuing office has this number: no real code begins with it
-_FREE: Final = 12
+_UNUSED_OFFICE: Final = "00"  # no issuing office has this number, so no real code begins with it
+_FREE_LETTERS: Final = 12
 
 EIC_BY_ZONE: Final[dict[str, str]] = {
     "AT": "10YAT-APG------L",
@@ -55,21 +53,11 @@ EIC_BY_ZONE: Final[dict[str, str]] = {
     "SI": "10YSI-ELES-----O",
     "SK": "10YSK-SEPS-----K",
 }
-"""Bidding zones by the names that site files use; from ENTSO-E's public list of area codes."""
+"""Codes of bidding zones by the names that site files use; from ENTSO-E's list of area codes."""
 
 
 def eic_check_character(first: str) -> str:
-    """Return the last letter of a code.
-
-    Parameters
-    ----------
-    first
-        Its first 15 letters: digits, capital letters and ``-``.
-
-    Returns
-    -------
-    str
-        One letter; ``-`` says that these 15 letters may not be used.
+    """Return the check character of the first 15 letters; ``-`` means that they may not be used.
 
     Notes
     -----
@@ -95,32 +83,23 @@ def is_valid_eic(code: str) -> bool:
 
 
 def eic_of_zone(name: str) -> str:
-    """Return the code of a bidding zone; outside Europe zones have none, and one that says so."""
-    code = EIC_BY_ZONE.get(name.upper().replace("_", "-"))
+    """Return the code of a bidding zone; zones outside Europe get a code for demonstrations."""
+    code = EIC_BY_ZONE.get(normalise_zone(name))
     return demonstration_eic(name, "Y") if code is None else code
 
 
 def demonstration_eic(name: str, kind: str = "X") -> str:
-    """Return a code for demonstrations: well formed, and never given out to anyone.
+    """Return a well-formed code for demonstrations, which begins with ``00`` and contains ``DEMO``.
 
-    Parameters
-    ----------
-    name
-        What to name; only its letters and digits count, and only the first seven of them.
-    kind
-        ``X`` for a party, ``Y`` for an area, ``Z`` for a measurement point.
-
-    Returns
-    -------
-    str
-        A code that begins with ``00``, which is no issuing office, and says ``DEMO``.
+    Only the first seven letters and digits of ``name`` count. ``kind`` is ``X`` for a party, ``Y``
+    for an area, ``Z`` for a measurement point.
     """
     word = "".join(letter for letter in name.upper() if letter in _ALPHABET[:-1])
     for filler in _ALPHABET[::-1]:
-        first = f"{_OFFICE}{kind}" + f"DEMO-{word[:7]}".ljust(_FREE, filler)
+        first = f"{_UNUSED_OFFICE}{kind}" + f"DEMO-{word[:7]}".ljust(_FREE_LETTERS, filler)
         if eic_check_character(first) != "-":
             return first + eic_check_character(first)
-    raise MessageError("demonstration code", name, "give it another name")
+    raise MessageError("demonstration code", name, "a name that gives a check character; change it")
 
 
 TIME_ZONE_BY_ZONE: Final[dict[str, str]] = {
@@ -158,11 +137,11 @@ TIME_ZONE_BY_ZONE: Final[dict[str, str]] = {
     **{f"NO{number}": "Europe/Oslo" for number in range(1, 6)},
     **{f"SE{number}": "Europe/Stockholm" for number in range(1, 5)},
 }
-"""Local time of each bidding zone, which is not always the time of the market day."""
+"""Local time zone of each bidding zone, which can differ from that of the market day."""
 
 
 def normalise_zone(zone: str) -> str:
-    """Return a bidding zone as its market writes it: ``DE-LU`` for ``de_lu``."""
+    """Return a bidding zone as its market writes it, such as ``DE-LU`` for ``de_lu``."""
     return zone.upper().replace("_", "-")
 
 
@@ -172,22 +151,9 @@ def is_known_zone(zone: str) -> bool:
 
 
 def time_zone(zone: str) -> str:
-    """Return the IANA name of a zone's local time.
+    """Return the IANA name of the local time of a bidding zone; an IANA name is returned as it is.
 
-    Parameters
-    ----------
-    zone
-        A bidding zone such as ``DE-LU`` (``DE_LU`` is understood), or an IANA name.
-
-    Returns
-    -------
-    str
-        The IANA name.
-
-    Raises
-    ------
-    SeriesError
-        If neither list has the zone.
+    It raises SeriesError for a zone that is neither.
     """
     market = normalise_zone(zone)
     if market in TIME_ZONE_BY_ZONE:
@@ -199,5 +165,11 @@ def time_zone(zone: str) -> str:
         zone, sorted(names), 1
     )
     hint = f"; did you mean {close[0]}?" if close else ""
-    remedy = f"give a bidding zone such as DE-LU, or an IANA name such as Europe/Berlin{hint}"
-    raise SeriesError("zone", [ValidationIssue(location="zone", found=repr(zone), remedy=remedy)])
+    issue = ValidationIssue(
+        location="zone",
+        found=repr(zone),
+        expected="a bidding zone or an IANA time zone",
+        remedy=f"give a zone such as DE-LU or Europe/Berlin{hint}",
+        code=IssueCode.UNKNOWN_NAME,
+    )
+    raise SeriesError("zone", [issue])

@@ -33,7 +33,7 @@ OF_BATTERIES, OF_WORK = 0.5, 0.15
 def promising(site, rng):
     """Return a site that may sell reserves, with a contract that calls what waits for an order."""
     machines = dict(site.equipment)
-    for battery in site.of(Battery):
+    for battery in site.machines_of(Battery):
         has_controller = bool(rng.random() < 0.6)
         machines[battery.name] = battery.model_copy(update={"local_controller": has_controller})
     where = site.model_copy(update={"work": pausing(site, rng)}).with_equipment(machines)
@@ -87,7 +87,7 @@ def sold(site, record, rng):
     if not site.reserves:
         return record
     time = record["time"].to_numpy()
-    stores = OF_BATTERIES * sum(battery.power for battery in site.of(Battery))
+    stores = OF_BATTERIES * sum(battery.power for battery in site.machines_of(Battery))
     racks = OF_WORK * sum(work.racks * work.full_power for work in site.flexible_loads)
     columns = []
     for product in site.reserves.values():

@@ -1,18 +1,18 @@
-from twin.forecast.history import series_history
-from twin.forecast.outlook import outlook
-from twin.plots import plot_comparison, plot_run, plot_validation_errors
-from twin.racks.view import view
-from twin.reporting.eu_report import report_items
-from twin.reporting.indicators import indicators
-from twin.simulation.limits import count_violations
-from twin.simulation.simulate import simulate, simulate_in_chunks
-from twin.simulation.state import initial_state
-from twin.site import Site
-from twin.time_axes import horizon_axes, regular_axes, to_utc
-from twin.workload.arrivals import expected_arrivals
-from twin.workload.flexibility import work_flexibility
-from twin.workload.jobs import workload_from_jobs
-from twin.workload.queue import RackPool, open_queue
+from .forecast.history import series_history
+from .forecast.outlook import outlook
+from .plots import plot_comparison, plot_run, plot_validation_errors
+from .racks.view import view
+from .reporting.eu_report import report_items
+from .reporting.indicators import indicators
+from .simulation.limits import count_violations
+from .simulation.simulate import simulate, simulate_in_chunks
+from .simulation.state import initial_state
+from .site import Site
+from .time_axes import horizon_axes, regular_axes, to_utc
+from .workload.arrivals import expected_arrivals
+from .workload.flexibility import work_flexibility
+from .workload.jobs import workload_from_jobs
+from .workload.queue import RackPool, open_queue
 
 __all__ = [
     "RackPool",

@@ -1,11 +1,4 @@
-"""How a site is laid out against failures: what stands by, how fast it starts, what holds heat.
-
-What set points of the water must keep to, and whether a site uses any but the declared ones.
-
-Routes of a fleet: which work may move from where to where, how fast, and what its data costs.
-
-Kinds of work: how much they yield at a power cap, how long they may wait, what a pause costs.
-"""
+"""Declarations of a site beside its equipment: set points, resilience, routes, work and weights."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -18,56 +11,54 @@ from twin.units import Declaration, ParameterDescription, Quantity
 
 
 class SetPointRules(Declaration):
-    """How the set points of the water are chosen: declared and constant, or the cheapest safe ones.
+    """How the water set points are chosen: as declared, or the cheapest safe ones.
 
-    Rules with a number of their own source are those of one measured exascale plant; the others are
+    Values with a source of their own come from a measured exascale plant; the others are
     assumptions.
     """
 
     choice: Annotated[
         Literal["declared", "temperature", "cheapest"],
-        ParameterDescription("what plans choose: nothing, the supply temperature, or flows too"),
+        ParameterDescription("what plans choose: nothing, supply temperatures, or also flows"),
     ] = "declared"
     chip_spread: Annotated[
-        float, Quantity("K", "hottest chip above the one that is modelled", at_least=0, below=20)
+        float, Quantity("K", "hottest chip above the modelled one", at_least=0, below=20)
     ] = 3.0
     reserve: Annotated[
-        float, Quantity("K", "kept below temperature limits beside the margin", at_least=0)
+        float, Quantity("K", "distance below temperature limits, besides the margin", at_least=0)
     ] = 1.0
     hall_dew_point: Annotated[
-        float, Quantity("degC", "highest dew point that the halls are held to", below=30)
+        float, Quantity("degC", "maximum dew point in the halls", below=30)
     ] = 15.0
     dew_point_distance: Annotated[
-        float, Quantity("K", "least coolant temperature above the dew point", at_least=0)
+        float, Quantity("K", "minimum difference of coolant and dew point", at_least=0)
     ] = 2.0
     temperature_ramp: Annotated[
-        float, Quantity("K min-1", "fastest change of a supply temperature", above=0)
+        float, Quantity("K min-1", "maximum change of a supply temperature", above=0)
     ] = 0.1
     swing: Annotated[
-        float, Quantity("1", "rise of heat before flow follows, share of rating", at_least=0)
+        float, Quantity("1", "heat rise before the flow responds, share of rating", at_least=0)
     ] = 0.2
-    pumps: Annotated[
-        int, Quantity("1", "equal pumps of a circuit, of which one may trip", at_least=2)
-    ] = 4
+    pumps: Annotated[int, Quantity("1", "equal pumps of a circuit; one may trip", at_least=2)] = 4
     widest_range: Annotated[
-        float, Quantity("1", "greatest temperature range beside the declared", at_least=1, below=4)
+        float, Quantity("1", "maximum temperature range over the declared one", at_least=1, below=4)
     ] = 1.5
     coolant_range: Annotated[
-        float, Quantity("1", "greatest coolant range beside the declared", at_least=1, below=3)
+        float, Quantity("1", "maximum coolant range over the declared one", at_least=1, below=3)
     ] = 1.2
     electricity_price: Annotated[
-        float, Quantity("EUR MWh-1", "price of electricity against that of water", above=0)
+        float, Quantity("EUR MWh-1", "price of electricity, to compare with that of water", above=0)
     ] = 80.0
 
 
-_SECONDS = 3600.0  # in an hour
+_SECONDS_PER_HOUR = 3600.0
 
 
 class ResilienceSettings(Declaration):
-    """What stands by when a machine fails, and what keeps temperatures from jumping.
+    """Standby equipment, start times and heat capacities that matter after a failure.
 
-    What names no source is an assumption of ours, made for a plant with one machine to spare; a
-    site file says otherwise in its table ``[contingency]``.
+    Values without a source are assumptions for a plant with one spare machine. A site file changes
+    them in its table ``[contingency]``.
 
     References
     ----------
@@ -80,116 +71,112 @@ class ResilienceSettings(Declaration):
        of the facility flow 10 to 15 min.
     """
 
-    # what is promised
+    # requirement
     least_time: Annotated[
         float,
         Quantity(
             "s",
-            "least time to a limit after one of several machines alike fails, at any moment of a "
-            "schedule; by default that in which a chiller on standby starts",
+            "minimum time to a limit after the failure of one of several equal machines, at any "
+            "moment; default: start time of a standby chiller",
             at_least=0,
         ),
     ] = 300.0
-    # heat that is held
+    # heat capacities
     plate_lag: Annotated[
         float, Quantity("s", "time constant of a cold plate at its rated flow [3]", above=0)
     ] = 2.0
     coolant_residence: Annotated[
-        float, Quantity("s", "coolant of a CDU and its racks over its rated flow", above=0)
+        float, Quantity("s", "coolant volume of a CDU and its racks over rated flow", above=0)
     ] = 30.0
-    hall_volume: Annotated[float, Quantity("m3", "air of the hall for each rack", above=0)] = 17.0
+    hall_volume: Annotated[float, Quantity("m3", "air volume of the hall per rack", above=0)] = 17.0
     hall_mass_factor: Annotated[
-        float, Quantity("1", "heat held by air and racks, beside the air alone [2]", at_least=1)
+        float, Quantity("1", "heat capacity of air and racks over that of air [2]", at_least=1)
     ] = 4.0
     valve_lag: Annotated[
-        float, Quantity("s", "lag of a plant's valves where its loop names none [3]", above=0)
+        float, Quantity("s", "valve lag of a plant whose loop declares none [3]", above=0)
     ] = 120.0
     flow_step: Annotated[
-        float, Quantity("s", "time after which the facility flow takes its next step [3]", above=0)
+        float, Quantity("s", "time between two steps of the facility flow [3]", above=0)
     ] = 600.0
     throttle_margin: Annotated[
-        float, Quantity("K", "distance to the case limit at which a chip slows down", at_least=0)
+        float, Quantity("K", "distance to the case limit at which a chip throttles", at_least=0)
     ] = 2.0
     # coolant
     cdu_group: Annotated[
-        int, Quantity("1", "CDUs on one manifold, which share the heat of its racks", at_least=1)
+        int, Quantity("1", "CDUs on one manifold that share the heat of its racks", at_least=1)
     ] = 8
     cdu_pump_flow: Annotated[
-        float, Quantity("1", "flow of a CDU with one pump out", at_least=0, at_most=1)
+        float, Quantity("1", "flow share of a CDU with one failed pump", at_least=0, at_most=1)
     ] = 0.7
     cdu_ramp: Annotated[
         float, Quantity("s", "time in which the other pumps speed up [3]", at_least=0)
     ] = 30.0
     # plants
     pumps: Annotated[int, Quantity("1", "duty pumps of a circuit", at_least=1)] = 4
-    standby_pumps: Annotated[int, Quantity("1", "pumps of a circuit that stand by", at_least=0)] = 1
+    standby_pumps: Annotated[int, Quantity("1", "standby pumps of a circuit", at_least=0)] = 1
     pump_start: Annotated[
-        float, Quantity("s", "until a pump on standby gives its flow", at_least=0)
+        float, Quantity("s", "time until a standby pump delivers its flow", at_least=0)
     ] = 30.0
     chiller_start: Annotated[
-        float, Quantity("s", "until a chiller that stood still gives its cooling", at_least=0)
+        float, Quantity("s", "time until a stopped chiller delivers its cooling", at_least=0)
     ] = 300.0
     tank_start: Annotated[
-        float, Quantity("s", "until a tank gives what the plant lacks", at_least=0)
+        float, Quantity("s", "time until a tank replaces missing cooling", at_least=0)
     ] = 60.0
     # supply
     power_gap: Annotated[
-        float, Quantity("s", "until plants have power again after their supply fails", at_least=0)
+        float, Quantity("s", "time until plants have power after a supply failure", at_least=0)
     ] = 30.0
     ride_through: Annotated[
         float,
         Quantity(
             "1",
-            "share of the facility flow that stays meanwhile, by the UPS [1]",
+            "share of the facility flow that the UPS maintains meanwhile [1]",
             at_least=0,
             at_most=1,
         ),
     ] = 1.0
     chiller_stage: Annotated[
-        float, Quantity("s", "between the starts of two chillers after that", at_least=0)
+        float, Quantity("s", "time between the starts of two chillers afterwards", at_least=0)
     ] = 60.0
     ups_block: Annotated[float, Quantity("MW", "rating of one block of the UPS", above=0)] = 2.5
     ups_autonomy: Annotated[
-        float, Quantity("s", "for which the UPS carries its load alone", at_least=0)
+        float, Quantity("s", "time for which the UPS carries its load", at_least=0)
     ] = 300.0
 
     def valve_time_constant(self, loop: CoolingLoop) -> float:
-        """Return the lag of the valves of a circuit: its loop's own, where it names one. [h]"""
-        return (loop.valve_lag or self.valve_lag) / _SECONDS
+        """Return the valve lag of a circuit, by default that of these settings. [h]"""
+        return (loop.valve_lag or self.valve_lag) / _SECONDS_PER_HOUR
 
 
 class FleetRoute(Declaration):
-    """Work of one kind that may move between sites.
+    """Permission to move work of one kind between sites.
 
-    What may cross which border is law, not economics: a route names the sites that work may leave,
-    and those that may take it in. Work may have several routes.
+    A route names the sites that work may leave and the sites that may accept it, because law limits
+    transfers. Work may have several routes.
 
     Attributes
     ----------
     kind
-        Kind of work, as the sites call it.
+        Kind of work, as named by the sites.
     origins, hosts
-        Sites that it may leave, and that may take it in; all that know the kind if left out.
+        Sites that work may leave, and that may accept it; by default all with this kind.
     """
 
     kind: str
     origins: tuple[str, ...] | None = None
     hosts: tuple[str, ...] | None = None
     transfer_time: Annotated[
-        float, Quantity("h", "time from leaving one site to being ready at another", at_least=0)
+        float, Quantity("h", "time from departure to readiness at the other site", at_least=0)
     ] = 1.0
     window: Annotated[
-        float, Quantity("h", "time after arrival within which moved work is done", above=0)
+        float, Quantity("h", "time after arrival within which moved work must be done", above=0)
     ] = 6.0
-    job_length: Annotated[
-        float, Quantity("h", "length of a job, uncapped: a job runs on its own racks", above=0)
-    ] = 1.0
+    job_length: Annotated[float, Quantity("h", "uncapped length of a job", above=0)] = 1.0
     cost: Annotated[
-        float, Quantity("EUR MWh-1", "cost of moving a MWh of work, data apart", at_least=0)
+        float, Quantity("EUR MWh-1", "cost of moving a MWh of work, without data", at_least=0)
     ] = 0.0
-    data: Annotated[
-        float, Quantity("GB MWh-1", "data that moves with a MWh of work", at_least=0)
-    ] = 0.0
+    data: Annotated[float, Quantity("GB MWh-1", "data moved with a MWh of work", at_least=0)] = 0.0
     data_price: Annotated[float, Quantity("EUR GB-1", "price of moving data", at_least=0)] = 0.0
 
     @property
@@ -199,14 +186,14 @@ class FleetRoute(Declaration):
 
 
 SLOPE_TOLERANCE: Final = 1e-9
-"""Rise of a slope that is taken for rounding of its two points. [1]"""
+"""Rise of a slope that counts as rounding. [1]"""
 
 HOURS_PER_DAY: Final = 24
 """Hours of a day. [1]"""
 
 
 class Throughput(Declaration):
-    """Throughput of a rack against its power, both as shares of the uncapped rack."""
+    """Throughput of a rack over its power, both as shares of the uncapped rack."""
 
     power_points: Annotated[tuple[float, ...], ParameterDescription("rising powers, the last 1")]
     work_points: Annotated[
@@ -214,7 +201,7 @@ class Throughput(Declaration):
     ]
 
     @model_validator(mode="after")
-    def _is_concave(self) -> Self:
+    def _check_concave(self) -> Self:
         power, work = np.array(self.power_points), np.array(self.work_points)
         if len(power) != len(work) or len(power) <= 1:
             message = "power_points and work_points must have the same length, at least two"
@@ -225,7 +212,7 @@ class Throughput(Declaration):
             or (slopes < 0).any()
             or (np.diff(slopes) > SLOPE_TOLERANCE).any()
         ):
-            message = "work must rise with power, ever more slowly"
+            message = "work_points must rise with power, with falling slopes"
             raise ValueError(message)
         if power[-1] != 1.0 or work[-1] != 1.0:
             message = "the last point must be the uncapped rack: power 1, work 1"
@@ -237,7 +224,7 @@ class Throughput(Declaration):
         return np.asarray(np.interp(power_share, self.power_points, self.work_points))
 
     def power(self, work_share: FloatArray | float) -> FloatArray:
-        """Return the least power that gives a throughput, both as shares. [1]"""
+        """Return the minimum power for a throughput, both as shares. [1]"""
         return np.asarray(np.interp(work_share, self.work_points, self.power_points))
 
 
@@ -245,43 +232,45 @@ class WorkKind(Declaration):
     """A kind of movable work and what it tolerates."""
 
     name: str
-    slack: Annotated[float, Quantity("1", "wait allowed, as a multiple of the length", at_least=0)]
+    slack: Annotated[
+        float, Quantity("1", "allowed waiting time, as a multiple of the length", at_least=0)
+    ]
     tolerance: Annotated[
-        float, Quantity("1", "loss of throughput tolerated under a cap", at_least=0, below=1)
+        float, Quantity("1", "tolerated loss of throughput under a cap", at_least=0, below=1)
     ]
     longer_than: Annotated[
         float, Quantity("h", "jobs at least this long belong to this kind", at_least=0)
     ] = 0.0
     pause_loss: Annotated[
-        float, Quantity("h", "work lost by a pause, since the last checkpoint", at_least=0)
+        float, Quantity("h", "work lost by a pause since the last checkpoint", at_least=0)
     ] = 0.0
     minimum_run: Annotated[
-        float, Quantity("h", "a started job runs at least this long", at_least=0)
+        float, Quantity("h", "minimum time that a started job runs", at_least=0)
     ] = 0.0
     pause_time: (
         Annotated[
             float,
-            Quantity("min", "in which racks stop when asked to; none: holds no reserves", above=0),
+            Quantity("min", "time to stop racks on request; default: no reserves", above=0),
         ]
         | None
     ) = None
     throughput: Throughput
 
     @model_validator(mode="after")
-    def _may_pause(self) -> Self:
+    def _check_pause(self) -> Self:
         if self.pause_time is not None and self.minimum_run > 0.0:
-            message = "a kind with a minimum_run cannot pause at any time: leave pause_time out"
+            message = "remove pause_time: a kind with a minimum_run cannot pause at any time"
             raise ValueError(message)
         return self
 
     @property
     def min_power_share(self) -> float:
-        """Power share of the deepest cap that the tolerance allows. [1]"""
+        """Power share of the deepest cap within the tolerance. [1]"""
         return float(self.throughput.power(1.0 - self.tolerance))
 
 
 class InferenceService(Declaration):
-    """Inference that follows people's days and must be served whenever it is asked for."""
+    """Inference that follows a daily pattern and must always be served."""
 
     racks: Annotated[float, Quantity("1", "racks busy at the daily peak", at_least=0)]
     daily_shape: Annotated[
@@ -291,48 +280,48 @@ class InferenceService(Declaration):
         ),
     ]
     weekend_share: Annotated[
-        float, Quantity("1", "demand on a weekend beside a working day", above=0, at_most=2)
+        float, Quantity("1", "weekend demand over that of a working day", above=0, at_most=2)
     ] = 1.0
 
     @model_validator(mode="after")
-    def _has_a_day(self) -> Self:
+    def _check_daily_shape(self) -> Self:
         shape = self.daily_shape
         if len(shape) != HOURS_PER_DAY or not all(0 <= share <= 1 for share in shape):
-            here = f"here are {len(shape)}, of {min(shape, default=0)} to {max(shape, default=0)}"
-            message = f"daily_shape must be 24 shares between 0 and 1, one per local hour; {here}"
+            found = f"found {len(shape)} of {min(shape, default=0)} to {max(shape, default=0)}"
+            message = f"daily_shape must be 24 shares between 0 and 1, one per local hour; {found}"
             raise ValueError(message)
         return self
 
 
 class ObjectiveWeights(Declaration):
-    """What a decision minimises beside money."""
+    """Weights of a decision's objective besides money."""
 
-    carbon: Annotated[float, Quantity("EUR kg-1", "price put on carbon", at_least=0)] = 0.0
-    water: Annotated[float, Quantity("EUR m-3", "price of water", at_least=0)] = 0.0
-    lateness: Annotated[
-        float, Quantity("EUR MWh-1", "price of a MWh of work not done when due", above=0)
-    ] = 200.0
+    carbon: Annotated[float, Quantity("EUR kg-1", "weight of carbon", at_least=0)] = 0.0
+    water: Annotated[float, Quantity("EUR m-3", "weight of water", at_least=0)] = 0.0
+    lateness: Annotated[float, Quantity("EUR MWh-1", "weight of overdue work", above=0)] = 200.0
 
 
 class SafetyMargins(Declaration):
-    """How far a plan stays from the limits, since the plant differs from the model."""
+    """Distance of a plan from limits, because the plant differs from the model."""
 
     power: Annotated[float, Quantity("1", "share of power limits kept free", at_least=0)] = 0.02
     peak: Annotated[float, Quantity("1", "share of the running peak kept free", at_least=0)] = 0.03
-    temperature: Annotated[float, Quantity("K", "kept below temperature limits", at_least=0)] = 1.0
+    temperature: Annotated[
+        float, Quantity("K", "distance below temperature limits", at_least=0)
+    ] = 1.0
     level: Annotated[float, Quantity("1", "share of stores kept free at both ends", at_least=0)] = (
         0.02
     )
 
 
 class ScenarioSettings(Declaration):
-    """How many courses of prices, weather and arrivals a plan weighs beside the forecast."""
+    """Number of scenarios of prices, weather and arrivals in a plan."""
 
     count: Annotated[
         int,
         Quantity(
             "1",
-            "courses that a decision is weighed over; 0 plans for the forecast alone",
+            "scenarios of a decision; 0: only the forecast",
             at_least=0,
             at_most=30,
         ),

@@ -113,7 +113,7 @@ class ValidationIssue:
         """Return the issue as one line of text."""
         shown = f" = {self.found}" if self.found else ""
         sentences = "; ".join(filter(None, (self.expected, self.remedy)))
-        return f"{self.location}{shown}: {sentences}"
+        return f"{self.location}{shown}: {sentences} [{self.code}]"
 
     def as_json(self) -> dict[str, object]:
         """Return the issue under the key names of the JSON output."""

@@ -1,13 +1,9 @@
-"""What equipment and contracts may do to a carrier: six relations, the house's only grammar.
+"""What equipment and contracts may do to a carrier: six relations.
 
-The twin runs relations, the optimiser compiles them; neither knows the machines behind them. Each
-carrier has an energy sign: electricity and heat for others are +1, cooling is -1 (to deliver
-cooling is to take heat), water is 0. Every conversion closes: the signed draws equal the signed
-output plus the heat that leaves the site.
-
-Promises about sums of flows: what is promised, over which windows, what a deviation costs.
-
-A charge on the greatest value of a flow, and the peaks in which a plan counts it.
+The twin runs relations and the optimiser compiles them; neither depends on the machines behind
+them. Each carrier has an energy sign: +1 for electricity and heat delivered to others, -1 for
+cooling (to deliver cooling is to take heat), 0 for water. Every conversion balances: the signed
+inputs equal the signed output plus the heat that leaves the site.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,21 +34,21 @@ CARRIER_ENERGY_SIGN: Final = {
 """Carriers of a site and the sign with which they enter an energy balance."""
 
 BIDIRECTIONAL_CARRIERS: Final = ("medium_voltage", "busbar")
-"""Carriers that reach the grid: what delivers them bears power backwards too."""
+"""Carriers connected to the grid; machines that deliver them also carry reverse power."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionFlows:
-    """What a conversion draws and gives at some output.
+    """Inputs and heat of a conversion at an output.
 
     Attributes
     ----------
     inputs
-        Carrier -> what is drawn of it, on the axes of the output. [MW; m3 h-1 for water]
+        Carrier -> amount drawn, on the axes of the output. [MW; m3 h-1 for water]
     heat
-        Heat given to the surroundings of the site. [MW]
+        Heat to the surroundings of the site. [MW]
     details
-        ``<kind>_<role>`` of the vocabulary -> its values, for people to read.
+        Variable name ``<kind>_<role>`` -> its values, for reports.
     """
 
     inputs: Mapping[str, FloatArray]
@@ -62,21 +58,21 @@ class ConversionFlows:
 
 @dataclass(frozen=True, kw_only=True)
 class SetPoints:
-    """What the water of a site is held at, on ``time``; what is missing stays as declared.
+    """Set points of the water of a site, on ``time``; missing ones are as declared.
 
     Attributes
     ----------
     supply_temperature
         Cooling plant -> temperature of its supply water. [degC]
     temperature_range
-        Cooling plant -> return less supply temperature, which the flow follows. [K]
+        Cooling plant -> return less supply temperature, controlled by the flow. [K]
     technology_range
-        Bank of CDUs -> warming of the coolant in the racks, which its pumps follow. [K]
+        CDU bank -> temperature rise of the coolant, controlled by its pumps. [K]
     minimum_flow
-        Cooling plant or bank of CDUs -> share of its rated flow below which it does not fall. [1]
+        Cooling plant or CDU bank -> minimum share of its rated flow. [1]
     units_on
-        Cooling plant -> chillers that run; more do where these cannot carry the load. What is
-        missing is staged by the plant itself. [1]
+        Cooling plant -> running chillers, more if these cannot carry the load; by default the
+        plant decides. [1]
     """
 
     supply_temperature: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -88,16 +84,16 @@ class SetPoints:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitCharacteristics:
-    """What units of a bank give and draw in some weather, each on ``time``.
+    """Outputs and powers of the units of a bank in given weather, each on ``time``.
 
     Attributes
     ----------
     economiser_output
-        Output that needs no unit. [MW]
+        Output without any unit. [MW]
     min_output, optimal_output, max_output
-        Output of a unit below which it cannot run, at which it runs best, and at most. [MW]
+        Minimum, best and maximum output of a unit. [MW]
     power_one_unit_more, power_one_unit_less
-        Lead draw of a unit more, and of a unit less, than the output calls for. [MW]
+        Extra primary input with a unit more, or a unit less, than the output needs. [MW]
     """
 
     economiser_output: FloatArray
@@ -110,20 +106,18 @@ class UnitCharacteristics:
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchableUnits:
-    """Equal units of a machine that are switched on and off, and cannot be so at any time.
+    """Equal units of a machine with restricted starts and stops.
 
     Attributes
     ----------
-    count
-        Number of units.
     minimum_up, minimum_down
-        Least time that a unit stays on, and off. [h]
+        Minimum time on and off. [h]
     minimum_restart_time
-        Least time between two starts of the same unit. [h]
+        Minimum time between two starts of the same unit. [h]
     start_cost, stop_cost
         Cost of a start and of a stop. [EUR]
     characteristics
-        Weather -> what units give and draw.
+        Weather -> outputs and powers of the units.
     """
 
     count: int
@@ -137,28 +131,24 @@ class SwitchableUnits:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Deliver one carrier by drawing others.
+    """Delivery of one carrier by drawing others.
 
     Attributes
     ----------
     owner
         Id of the machine in the site file.
-    output
-        Carrier delivered.
     primary_input
-        The drawn carrier that costs most: its curve is the one laid out in convex segments.
-    inputs
-        All carriers drawn.
+        The most expensive input; its curve is linearised in convex segments.
     heat_source
-        Carrier of heat drawn with the other sign, at most what is asked of it; or "".
+        Carrier whose heat is used, up to its demand; or "".
     max_output
-        Weather -> most that can be delivered. [MW]
+        Weather -> maximum output. [MW]
     physics
-        (output [MW], weather) -> :class:`Flows`. The output has ``time`` as its last axis.
+        (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time`` as last axis.
     physics_at
-        Set points -> the physics at them; None if the machine has none.
+        Set points -> the physics at them; None without set points.
     units
-        Units that have to be committed; None where any number may run at any time.
+        Units for unit commitment; None if any number may run at any time.
     """
 
     owner: str
@@ -174,7 +164,7 @@ class Convert:
     units: SwitchableUnits | None = None
 
     def with_set_points(self, set_points: SetPoints | None) -> "Convert":
-        """Return the same conversion at other set points; without any, itself."""
+        """Return the conversion at other set points; itself without any."""
         if set_points is None or self.physics_at is None:
             return self
         return replace(self, physics=self.physics_at(set_points))
@@ -182,22 +172,22 @@ class Convert:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Keep a carrier.
+    """Storage of a carrier.
 
     Attributes
     ----------
     owner, carrier
-        Id of the machine, carrier kept.
+        Id of the machine, carrier stored.
     min_level, max_level
-        Window of the level. [MWh]
+        Minimum and maximum level. [MWh]
     charge_limit, discharge_limit
-        Most that goes in or out, measured at the carrier. [MW]
+        Maximum charge and discharge, at the carrier. [MW]
     charge_efficiency, discharge_efficiency
-        Shares of what passes that are not lost. [1]
+        Efficiencies of charge and discharge. [1]
     standing_loss
-        Share of the level lost in an hour. [1]
+        Share of the level lost per hour. [1]
     wear_cost
-        Cost of wear for each MWh taken out. [EUR MWh-1]
+        Wear cost per MWh discharged. [EUR MWh-1]
     """
 
     owner: str
@@ -212,39 +202,33 @@ class Store:
     wear_cost: float = 0.0
 
     def level_margin(self, share: float) -> float:
-        """Return what plans keep free of the window at each end. [MWh]
-
-        Parameters
-        ----------
-        share
-            Share of the window. [1]
-        """
+        """Return the margin that plans keep at each end of the window, from its share [1]. [MWh]"""
         return share * (self.max_level - self.min_level)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """Trade a carrier across the fence.
+    """Trade of a carrier across the site boundary.
 
     Attributes
     ----------
     owner, carrier
         Id of the machine or contract, carrier traded.
     import_limit, export_limit
-        Most that comes in or goes out. [MW]
+        Maximum import and export. [MW]
     availability_variable
-        Name of the outlook's variable that bounds the import further (sun, wind), or "".
+        Outlook variable that limits the import further (sun, wind), or "".
     price_variable
-        Name of the outlook's price, or "" for none.
+        Outlook variable of the price, or "".
     import_fee, export_fee
-        Added to the price of import, taken from the revenue of export; below zero where a contract
+        Added to the price of import, deducted from the revenue of export; negative if a contract
         pays a fixed price for export. [EUR MWh-1]
     account
         Account of the optimiser that pays the fees.
     carbon_variable
-        Name of the outlook's carbon intensity, or "" for none.
+        Outlook variable of the carbon intensity, or "".
     ramp_limit
-        Most that net import may change. [MW/min]; 0 means no limit.
+        Maximum change of net import; 0 means no limit. [MW/min]
     """
 
     owner: str
@@ -262,7 +246,7 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class FlexibleLoad:
-    """Use a carrier for work that may move in time; every unit drawn leaves as heat.
+    """Use of a carrier for work that may move in time; all power becomes heat.
 
     Attributes
     ----------
@@ -271,9 +255,9 @@ class FlexibleLoad:
     racks
         Number of racks. [1]
     idle_power, full_power
-        Power of one rack that waits, and that works uncapped. [MW]
+        Power of one idle rack, and of one uncapped rack at full load. [MW]
     heat
-        Cooling carrier -> share of the power that it has to carry away; shares sum to 1.
+        Cooling carrier -> share of the power that it removes; shares sum to 1.
     """
 
     owner: str
@@ -285,22 +269,21 @@ class FlexibleLoad:
 
 
 type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
-"""What is summed: energy across the connection [MWh], net or of import alone, carbon of what is
-imported [kg], water drawn [m3]."""
+"""Summed quantity: net import or import [MWh], carbon of import [kg], or water [m3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObligationTerms:
-    """A promise in the numbers of one outlook, ``(window,)``; a window may be a single interval.
+    """Terms of an obligation in one outlook, on ``(window,)``; a window may be one interval.
 
     Attributes
     ----------
     target
-        Sum promised; infinite where nothing is. [MWh; kg; m3]
+        Contracted sum; infinite without obligation. [MWh; kg; m3]
     price_above, price_below
-        Cost of a unit above and below, in the unit of the account; below zero where it is paid for.
+        Cost of a unit above and below, in the unit of the account; negative if it earns money.
     window_index
-        Window of each interval, ``(time,)``. [1]
+        Window of each interval, on ``(time,)``. [1]
     """
 
     target: FloatArray
@@ -310,20 +293,20 @@ class ObligationTerms:
 
     @property
     def is_binding(self) -> np.ndarray:
-        """Where something is promised, ``(window,)``."""
+        """Where there is an obligation, on ``(window,)``."""
         return np.isfinite(self.target)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntradayTrades:
-    """Energy that may still be bought or sold so that a promise fits, ``(time,)``.
+    """Energy that may still be traded to meet an obligation, on ``(time,)``.
 
     Attributes
     ----------
     limit
-        Most of either. [MW]
+        Maximum of either. [MW]
     buy_price, sell_price
-        Cost of a MWh bought, and of one sold: below zero where it is paid for. [EUR MWh-1]
+        Cost of a MWh bought and of a MWh sold; negative if it earns money. [EUR MWh-1]
     """
 
     limit: FloatArray
@@ -333,24 +316,18 @@ class IntradayTrades:
 
 @dataclass(frozen=True, kw_only=True)
 class Obligation:
-    """Promise a sum of a flow over each of some windows, and pay for the deviation.
+    """Contract for the sum of a flow over windows, with a cost of deviation.
 
     Attributes
     ----------
-    owner
-        Id of the contract.
-    quantity
-        What is summed.
     account
         Account of the optimiser that pays.
     required_variables
-        Words of the outlook without which there is no promise.
-    terms
-        Outlook -> the promise in numbers.
+        Outlook variables without which there is no obligation.
     min_windows
-        Least number of windows; 0 where each interval is one.
+        Minimum number of windows; 0 if each interval is one.
     trades
-        Outlook -> what may still be traded; None if nothing.
+        Outlook -> possible trades; None without any.
     """
 
     owner: str
@@ -364,24 +341,23 @@ class Obligation:
 
 @dataclass(frozen=True, kw_only=True)
 class DemandChargeTerms:
-    """Peaks in which the intervals of a plan count.
+    """The billed peaks to which the intervals of a plan belong.
 
     Attributes
     ----------
     peak_index
-        Interval -> the peak in which it counts, ``(time,)``; or :data:`NO_PEAK`.
+        Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
     free_power
-        Peak -> value up to which nothing is charged, ``(slot,)``. [MW]
+        Peak -> uncharged power, on ``(slot,)``. [MW]
     price
-        Peak -> price beyond, ``(slot,)``. [EUR MW-1]
+        Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
     is_root_sum_square
-        Peak -> whether it is the root of the sum of the squares of all quarter-hours beyond what is
-        free, and not the greatest of them, ``(slot,)``.
+        Peak -> whether it is the root of the sum of squares of all excesses instead of the
+        greatest, on ``(slot,)``.
     running_peak_index
-        The peak that the running peak of the state belongs to, which is paid already; or
-        :data:`NO_PEAK`.
+        The peak to which the running peak of the state belongs, already paid; or :data:`NO_PEAK`.
     mean_import_index
-        The peak in which the usual import is free too; or :data:`NO_PEAK`.
+        The peak in which the mean import is also free; or :data:`NO_PEAK`.
     """
 
     peak_index: NDArray[np.int64]
@@ -394,25 +370,22 @@ class DemandChargeTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class DemandCharge:
-    """Pay for the greatest value of a flow in each billing period.
+    """Charge on the greatest value of a flow in each billing period.
 
     Attributes
     ----------
-    owner
-        Id of the contract.
     quantity
-        Word of the vocabulary whose greatest value is priced.
+        Variable whose greatest value is charged.
     price
-        Cost of each MW of the greatest value of a billing period, if no tariff says more.
-        [EUR MW-1]
+        Cost per MW of peak and billing period, without a tariff. [EUR MW-1]
     name
-        ``peak``, or what else is charged: ``excess`` beyond a contract, ``band`` for band load.
+        ``peak``, ``excess`` above a contract, or ``band`` for the band-load rebate.
     account
         Account of the optimiser that pays.
     may_be_root_sum_square
-        Whether any of its peaks may be a root of a sum of squares.
+        Whether any of its peaks may be the root of a sum of squares.
     terms
-        Instants that bound the intervals -> the peaks; the site sets it.
+        Edges of the intervals -> the terms; set by the site.
     """
 
     owner: str
@@ -430,8 +403,7 @@ OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg",
 """Unit of each sum."""
 
 HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
-"""Price that stands for an infinite one: all that can give way gives way before, and yet no plan
-fails for it. [EUR per unit]"""
+"""Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
 
 NO_PEAK: Final = -1
-"""Number of a peak that there is not. [1]"""
+"""Index of no peak. [1]"""

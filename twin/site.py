@@ -1,7 +1,4 @@
-"""A site: its place, its machines, the work it does, and what it counts.
-
-Whether every carrier that something asks for has something that delivers it.
-"""
+"""A site: its location, machines, work and contracts, and the carriers that its machines need."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -39,7 +36,7 @@ from twin.equipment import (
     WindFarm,
 )
 from twin.equipment.network import MediumVoltageNetwork
-from twin.errors import SiteError, ValidationIssue
+from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.markets import demand_charges
 from twin.markets.contracts import (
     CarbonBudget,
@@ -90,7 +87,7 @@ EQUIPMENT_KINDS: Final[Mapping[str, type[Equipment]]] = {
         WindFarm,
     )
 }
-"""Kinds of equipment that a site file may declare, by the word for them."""
+"""Kinds of equipment in site files, by name."""
 
 
 class Site(Declaration):
@@ -99,41 +96,41 @@ class Site(Declaration):
     Attributes
     ----------
     market_time_zone
-        IANA zone by which the day-ahead market keeps its day; None for the usual of the time zone.
+        IANA zone of the day-ahead market; None for the default of ``time_zone``.
     equipment
         Id -> machine, in the order of the file.
     work
         Name -> kind of movable work, longest jobs first.
     service
-        The inference that must be served.
+        The inference service.
     network
-        The network on medium voltage, or None if the file declares none.
+        The medium-voltage network, or None if not declared.
     reserves
-        Name -> reserve product that may be sold; empty if the site sells none.
+        Name -> reserve product that the site may sell.
     tariffs
-        Name -> dated rules of the network's contract; empty if the plain fees of the grid hold.
+        Name -> dated tariff; if empty, the fees of the grid connection apply.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: str
-    title: Annotated[str, ParameterDescription("what stands above tables and pictures")]
+    title: Annotated[str, ParameterDescription("title of tables and figures")]
     zone: Annotated[str, ParameterDescription("bidding zone of its prices, as `DE-LU`")]
     time_zone: Annotated[
         str,
-        ParameterDescription(
-            "IANA zone of its clock, as `Europe/Berlin`: days, months and windows are by it"
-        ),
+        ParameterDescription("IANA zone for days, months and windows, as `Europe/Berlin`"),
     ]
     market_time_zone: Annotated[
         str | None,
         ParameterDescription(
-            "IANA zone of the market's day; none: Central European time in Europe, else its own"
+            "IANA zone of the market's day; default: CET in Europe, else `time_zone`"
         ),
     ] = None
     latitude: Annotated[float, Quantity("1", "degrees north", at_least=-90, at_most=90)]
     longitude: Annotated[float, Quantity("1", "degrees east", at_least=-180, at_most=180)]
-    elevation: Annotated[float, Quantity("m", "above the sea", at_least=-500, below=5000)]
+    elevation: Annotated[
+        float, Quantity("m", "elevation above sea level", at_least=-500, below=5000)
+    ]
     equipment: Mapping[str, SerializeAsAny[Equipment]]
     work: Mapping[str, WorkKind]
     service: InferenceService
@@ -153,7 +150,7 @@ class Site(Declaration):
 
     @cached_property
     def conversions(self) -> tuple[Convert, ...]:
-        """Conversions: all that draw a carrier stand before what relieves or delivers it."""
+        """Conversions, ordered so that consumers of a carrier precede its suppliers."""
         waiting = [r for r in self.relations if isinstance(r, Convert)]
         ordered: list[Convert] = []
         while waiting:
@@ -161,18 +158,21 @@ class Site(Declaration):
             used = {c for convert in waiting for c in convert.inputs if c != convert.heat_source}
             free = [c for c in waiting if c.output not in drawn and c.heat_source not in used]
             if not free:
-                circle = ", ".join(sorted(convert.owner for convert in waiting))
-                remedy = "machines draw on one another in a circle; cut one draw"
-                raise SiteError(
-                    self.name, [ValidationIssue(location=circle, found="", remedy=remedy)]
+                issue = ValidationIssue(
+                    code=IssueCode.INCONSISTENT,
+                    location=", ".join(sorted(convert.owner for convert in waiting)),
+                    found="a cycle of machines",
+                    expected="machines that supply one another without a cycle",
+                    remedy="remove one of their connections",
                 )
+                raise SiteError(self.name, [issue])
             ordered += free
             waiting = [convert for convert in waiting if convert not in free]
         return tuple(ordered)
 
     @cached_property
     def switchable_units(self) -> Mapping[str, SwitchableUnits]:
-        """The units that plans have to commit, by their bank."""
+        """The units for unit commitment, by their bank."""
         return {c.owner: c.units for c in self.conversions if c.units is not None}
 
     @cached_property
@@ -182,18 +182,18 @@ class Site(Declaration):
 
     @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """All exchanges, the connection first."""
+        """All exchanges, the grid connection first."""
         found = [r for r in self.relations if isinstance(r, Exchange)]
         return tuple(sorted(found, key=lambda exchange: exchange.carrier != "grid"))
 
     @cached_property
     def flexible_loads(self) -> tuple[FlexibleLoad, ...]:
-        """The work of all halls."""
+        """The flexible loads of all halls."""
         return tuple(r for r in self.relations if isinstance(r, FlexibleLoad))
 
     @cached_property
     def demand_charges(self) -> tuple[DemandCharge, ...]:
-        """All charges on peaks, by the tariffs where there are any."""
+        """All demand charges, by the tariffs if there are any."""
         plain = (relation for relation in self.relations if isinstance(relation, DemandCharge))
         return tuple(
             one
@@ -203,25 +203,25 @@ class Site(Declaration):
 
     @property
     def market_zone(self) -> str:
-        """IANA zone by which the day-ahead market keeps its day and publishes its prices."""
+        """IANA zone of the day-ahead market's day and prices."""
         return self.market_time_zone or market_time_zone(self.time_zone)
 
     @cached_property
     def billing_rules(self) -> BillingRules:
-        """How the import is billed."""
+        """The billing rules of the import."""
         return BillingRules(self.time_zone, self.tariffs)
 
     def import_fees(self, moments: NDArray[np.datetime64]) -> FloatArray:
-        """Return network fee and taxes on import in intervals that begin then. [EUR MWh-1]"""
+        """Return network fee and taxes on import in intervals with these starts. [EUR MWh-1]"""
         return self.grid.import_fee + self.billing_rules.energy_prices(moments)
 
     def mean_import_fees(self, instants: NDArray[np.datetime64]) -> FloatArray:
-        """Return the same on the mean of each interval between two instants. [EUR MWh-1]"""
+        """Return the same as mean of each interval between two instants. [EUR MWh-1]"""
         return self.grid.import_fee + self.billing_rules.mean_energy_prices(instants)
 
     @cached_property
     def obligations(self) -> tuple[Obligation, ...]:
-        """All promises about sums of flows."""
+        """All obligations of contracts."""
         return tuple(r for r in self.relations if isinstance(r, Obligation))
 
     def machines_of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
@@ -230,21 +230,19 @@ class Site(Declaration):
 
     @property
     def grid(self) -> GridConnection:
-        """The connection."""
+        """The grid connection."""
         return self.machines_of(GridConnection)[0]
 
     @property
     def racks(self) -> int:
-        """Number of accelerator racks of all halls. [1]"""
+        """Number of accelerator racks in all halls. [1]"""
         return sum(hall.racks for hall in self.machines_of(ITHall))
 
     def with_parameters(self, machine: str, **values: object) -> Self:
-        """Return a copy of the site with some parameters of one machine set.
+        """Return a copy of the site with changed parameters of one machine.
 
         Parameters
         ----------
-        machine
-            Id of the machine.
         **values
             Parameters, as texts with units or in canonical units.
 
@@ -256,12 +254,16 @@ class Site(Declaration):
         Raises
         ------
         SiteError
-            If there is no such machine or parameter, or a value is out of its bounds.
+            If the machine or a parameter is unknown, or a value is out of range.
         """
         if machine not in self.equipment:
             known = ", ".join(self.equipment)
             issue = ValidationIssue(
-                location=machine, found="", remedy=f"no such machine; there are {known}"
+                code=IssueCode.UNKNOWN_NAME,
+                location=machine,
+                found="",
+                expected=f"one of {known}",
+                remedy="name a machine of the site",
             )
             raise SiteError(self.name, [issue])
         try:
@@ -271,7 +273,7 @@ class Site(Declaration):
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
-        """Return a copy of the site with other machines; the network loses feeds of lost ones."""
+        """Return a copy with other machines; feeds of removed machines are removed."""
         network = self.network and self.network.restricted_to(equipment)
         return self._with(equipment=dict(equipment), network=network)
 
@@ -280,47 +282,64 @@ class Site(Declaration):
         return self._with(network=network)
 
     def with_margins(self, margins: SafetyMargins) -> Self:
-        """Return a copy of the site with other margins."""
+        """Return a copy with other margins."""
         return self._with(margins=margins)
 
     def with_tariffs(self, tariffs: Mapping[str, Tariff]) -> Self:
-        """Return a copy of the site under other tariffs."""
+        """Return a copy with other tariffs."""
         return self._with(tariffs=dict(tariffs))
 
     def __getstate__(self) -> dict[object, object]:
-        """Return what is declared: what follows from it is worked out anew where it arrives."""
+        """Return only declared values; derived ones are computed again after unpickling."""
         state: dict[object, object] = super().__getstate__()
         declared = {name: getattr(self, name) for name in type(self).model_fields}
         return state | {"__dict__": declared}
 
     def _with(self, **changes: object) -> Self:
-        """Return a changed copy; nothing derived is carried over."""
+        """Return a changed copy without derived values."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_construct(**{**fields, **changes})
 
 
+PYDANTIC_CODES: Final[Mapping[str, IssueCode]] = {
+    "missing": IssueCode.MISSING,
+    "extra_forbidden": IssueCode.UNKNOWN_KEY,
+    "value_error": IssueCode.INCONSISTENT,
+}
+"""Type of a pydantic error -> code of the issue; others are out of range."""
+
+
 def machine_issues(error: ValidationError, machine: Equipment) -> list[ValidationIssue]:
-    """Return the faults that pydantic found in a machine, each with its place and value."""
+    """Return pydantic's errors in a machine as issues."""
     issues = []
     for item in error.errors():
         steps = [str(step) for step in item["loc"]]
         value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
-        words = item["msg"].removeprefix("Value error, ")
-        if isinstance(item["input"], Mapping):  # of a whole machine only what the words speak of
-            named = {k: v for k, v in item["input"].items() if k in words.split()}
-            value = ", ".join(f"{key} = {told!r}" for key, told in named.items())
+        message = item["msg"].removeprefix("Value error, ")
+        if isinstance(
+            item["input"], Mapping
+        ):  # of a whole machine only the parameters that the message names
+            named = {k: v for k, v in item["input"].items() if k in message.split()}
+            value = ", ".join(f"{key} = {entry!r}" for key, entry in named.items())
         if item["type"] == "extra_forbidden":
-            words = "no such parameter"
-            if len(steps) == 1:  # of the machine, not of a table in it
+            message = "remove the unknown parameter"
+            if len(steps) == 1:  # of the machine, not of a nested table
                 kind, known = machine.kind.replace("_", " "), type(machine).model_fields
-                words += f" of {kind}{closest_match_hint(steps[0], known)}"
-        place = ".".join(["equipment", machine.name, *steps])
-        issues.append(ValidationIssue(location=place, found=value, remedy=words))
+                message += f" of {kind}{closest_match_hint(steps[0], known)}"
+        issues.append(
+            ValidationIssue(
+                code=PYDANTIC_CODES.get(item["type"], IssueCode.OUT_OF_RANGE),
+                location=".".join(["equipment", machine.name, *steps]),
+                found=value,
+                expected="a parameter as in docs/reference/equipment.md",
+                remedy=message,
+            )
+        )
     return issues
 
 
 EXTERNAL_CARRIERS: Final = frozenset({"grid", "water"})
-"""Carriers that come from outside the fence."""
+"""Carriers from outside the site."""
 
 SUPPLIER_KINDS: Final[Mapping[str, str]] = {
     "busbar": "transformer that delivers busbar",
@@ -333,38 +352,33 @@ SUPPLIER_KINDS: Final[Mapping[str, str]] = {
     "chilled": "cooling_plant that serves chilled",
     "heat": "heat_reuse",
 }
-"""Carrier -> the kinds of machines that deliver it."""
+"""Carrier -> kinds of machines that deliver it."""
 
 _HEAT: Final = {"liquid", "air", "warm", "chilled"}
 
 
 def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
-    """Yield what is asked for and not delivered: heat, then, has no path out of the site.
-
-    Parameters
-    ----------
-    site
-        The site.
-
-    Yields
-    ------
-    ValidationIssue
-        One a carrier, at a machine that asks for it.
-    """
+    """Yield an issue for each carrier that is needed but not delivered."""
     converts = [relation for relation in site.relations if isinstance(relation, Convert)]
-    wanted = {carrier: convert.owner for convert in converts for carrier in convert.inputs}
-    wanted |= {store.carrier: store.owner for store in site.stores}
-    wanted |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
+    needed = {carrier: convert.owner for convert in converts for carrier in convert.inputs}
+    needed |= {store.carrier: store.owner for store in site.stores}
+    needed |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
     for work in site.flexible_loads:
-        wanted |= dict.fromkeys([work.carrier, *work.heat], work.owner)
+        needed |= dict.fromkeys([work.carrier, *work.heat], work.owner)
     supplied = {convert.output for convert in converts} | EXTERNAL_CARRIERS
-    for carrier, owner in wanted.items():
+    for carrier, owner in needed.items():
         if carrier not in supplied:
             kinds = SUPPLIER_KINDS[carrier]
-            remedy = f"needs {carrier}, which no machine delivers; add one of kind {kinds}"
+            expected = f"a machine that delivers {carrier}"
             if carrier in _HEAT:
-                remedy += ", or its heat has no path"
-            yield ValidationIssue(location=f"[equipment.{owner}]", found="", remedy=remedy)
+                expected += "; without it heat has no path out of the site"
+            yield ValidationIssue(
+                code=IssueCode.MISSING,
+                location=f"[equipment.{owner}]",
+                found="",
+                expected=expected,
+                remedy=f"add a machine of kind {kinds}",
+            )
 
 
 NETWORK_CARRIER: Final = "medium_voltage"
@@ -372,12 +386,12 @@ NETWORK_CARRIER: Final = "medium_voltage"
 
 
 def network_machines(site: Site) -> tuple[str, ...]:
-    """Return the machines that draw from the medium-voltage network or give to it."""
-    return tuple(r.owner for r in site.relations if NETWORK_CARRIER in _touched(r))
+    """Return the machines that draw from or supply the medium-voltage network."""
+    return tuple(r.owner for r in site.relations if NETWORK_CARRIER in _connected_carriers(r))
 
 
-def _touched(relation: Relation) -> tuple[str, ...]:
-    """Return the carriers that a relation draws from or gives to, but for conversion's output."""
+def _connected_carriers(relation: Relation) -> tuple[str, ...]:
+    """Return the carriers of a relation, except the output of a conversion."""
     match relation:
         case Convert():
             return relation.inputs

@@ -1,7 +1,7 @@
-"""Time: intervals and their edges, horizons, regridding, market days.
+"""Time axes: intervals and their edges, horizons, regridding and market days.
 
-One law: powers are means over an interval labelled by its start; stocks and temperatures of state
-belong to an edge. All times are UTC without a zone inside; aware times live at the faces.
+Powers are means over an interval, labelled by its start. Storage levels and temperatures belong to
+an edge. Inside, all times are UTC without a zone; aware times occur only at the boundary.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.validation import check_argument_types
 
 HOUR: Final = np.timedelta64(1, "h")
@@ -21,11 +21,11 @@ QUARTER_HOUR: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
 
 METERING_PERIOD_MIN: Final = 15
-"""Minutes over which the connection's meter averages: a quarter-hour. [min]"""
+"""Averaging time of the connection's meter. [min]"""
 
 _EPOCH: Final = np.datetime64(0, "us")
-_MILLISECONDS: Final = 3.6e6  # in an hour; the finest length of a step
-_ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are guesses
+_MILLISECONDS: Final = 3.6e6  # in an hour; resolution of interval lengths
+_ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are ambiguous
 
 
 def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
@@ -34,7 +34,7 @@ def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
     Parameters
     ----------
     moment
-        ISO text or timestamp; without an offset it is taken as UTC.
+        ISO text or timestamp; without an offset it is UTC.
 
     Returns
     -------
@@ -44,11 +44,19 @@ def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
     Raises
     ------
     ProblemError
-        If the text is no moment.
+        If the text is not a moment.
     """
-    remedy = "write a date or a moment, as 2026-06-16 or 2026-06-16T12:00Z"
     issue = ProblemError(
-        "time", [ValidationIssue(location="moment", found=repr(moment), remedy=remedy)]
+        "time",
+        [
+            ValidationIssue(
+                code=IssueCode.INVALID_FORMAT,
+                location="moment",
+                found=repr(moment),
+                expected="a date or a moment in ISO format",
+                remedy="write it as 2026-06-16 or 2026-06-16T12:00Z",
+            )
+        ],
     )
     if isinstance(moment, str) and not _ISO.match(moment):
         raise issue
@@ -64,17 +72,9 @@ def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
 
 
 def interval_axes(edges: np.ndarray) -> xr.Dataset:
-    """Return the axes ``time`` (with ``duration``) and ``instant`` of a grid of edges.
+    """Return coordinates ``time`` (N), ``duration(time)`` [h] and ``instant`` (N+1).
 
-    Parameters
-    ----------
-    edges
-        The N+1 edges of N intervals, rising. [datetime64]
-
-    Returns
-    -------
-    xarray.Dataset
-        Coordinates ``time`` (N), ``duration(time)`` [h] and ``instant`` (N+1).
+    ``edges`` are the rising N+1 edges of N intervals [datetime64].
     """
     edges = np.asarray(edges, dtype="datetime64[us]")
     duration = np.diff(edges) / HOUR
@@ -87,19 +87,7 @@ def interval_axes(edges: np.ndarray) -> xr.Dataset:
 
 
 def interval_edges(data: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Return the edges of intervals that follow one another.
-
-    Parameters
-    ----------
-    data
-        On ``time``, with ``duration``; ``instant`` is not asked, for it gets lost when variables
-        are selected.
-
-    Returns
-    -------
-    numpy.ndarray
-        Starts of all intervals and the end of the last. [datetime64]
-    """
+    """Return the N+1 edges of N consecutive intervals. [datetime64]"""
     starts = data["time"].to_numpy().astype("datetime64[us]")
     length = round(_MILLISECONDS * float(data["duration"].to_numpy()[-1]))
     return np.append(starts, starts[-1] + np.timedelta64(length, "ms"))
@@ -108,19 +96,17 @@ def interval_edges(data: xr.Dataset | xr.DataArray) -> np.ndarray:
 def regular_axes(
     start: np.datetime64, count: int, step: np.timedelta64 = QUARTER_HOUR
 ) -> xr.Dataset:
-    """Return ``count`` equal intervals from ``start`` on; see :func:`interval_axes`."""
+    """Return ``count`` equal intervals from ``start``; see :func:`interval_axes`."""
     return interval_axes(start + np.arange(count + 1) * step)
 
 
 def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Dataset:
-    """Return a horizon that is fine near and coarse far.
+    """Return a horizon with short intervals first and long ones later.
 
     Parameters
     ----------
-    start
-        First edge.
     steps
-        Pairs of (hours covered, length of an interval in minutes), near to far.
+        Pairs of (hours covered [h], length of an interval [min]), in order of time.
 
     Returns
     -------
@@ -130,22 +116,26 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
     Raises
     ------
     ProblemError
-        If there is no start, no step, or one that covers no time or has no length.
+        If the start or all steps are missing, or a step has no length.
 
     Notes
     -----
-    Edges are laid on whole multiples of each piece's interval, so that hourly prices meet hourly
-    intervals whatever the quarter of the start. Each piece has as many intervals as fit into its
-    hours, the first of them cut where the piece does not begin on a multiple: so horizons of all
-    moments are of one shape, and end by less than an interval of each piece too soon.
+    Edges are whole multiples of each step's interval, so that hourly prices match hourly intervals.
+    The first interval of a step is shorter if the step does not begin at a multiple. Horizons of
+    all moments therefore have one shape, and end too early by less than one interval per step.
     """
     check_argument_types("horizon", start=(start, np.datetime64), steps=(steps, Sequence))
-    none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
-    if none or not steps:
-        remedy = "pairs of hours above 0 and minutes of 1 or more, at least one"
-        raise ProblemError(
-            "horizon", [ValidationIssue(location="steps", found=str(none), remedy=remedy)]
+    invalid = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
+    if invalid or not steps:
+        issue = ValidationIssue(
+            code=IssueCode.OUT_OF_RANGE,
+            location="steps",
+            found=str(invalid),
+            expected="pairs of hours above 0 and minutes of 1 or more",
+            remedy="give at least one such pair",
         )
+        source = "horizon"
+        raise ProblemError(source, [issue])
     edges = np.array([start], dtype="datetime64[us]")
     for hours, minutes in steps:
         width = np.timedelta64(round(minutes), "m")
@@ -155,15 +145,7 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
 
 
 def first_hours(values: xr.Dataset, length: float) -> xr.Dataset:
-    """Return the first hours of what stands on axes of time; one interval at the least.
-
-    Parameters
-    ----------
-    values
-        On ``time`` and ``instant``, or on ``time`` and ``duration``.
-    length
-        How long. [h]
-    """
+    """Return the first hours [h] of a dataset on axes of time, at least one interval."""
     edges = interval_edges(values)
     count = max(int(((edges[1:] - edges[0]) / HOUR <= length).sum()), 1)
     spans = {"time": slice(count), "instant": slice(count + 1)}
@@ -171,64 +153,34 @@ def first_hours(values: xr.Dataset, length: float) -> xr.Dataset:
 
 
 def regrid(values: np.ndarray, edges: np.ndarray, target_edges: np.ndarray) -> np.ndarray:
-    """Return interval means on another grid, conserving the integral.
-
-    Parameters
-    ----------
-    values
-        Means over the given intervals, ``time`` last.
-    edges, target_edges
-        Edges of the given and of the wanted intervals; the wanted ones must lie inside.
-
-    Returns
-    -------
-    numpy.ndarray
-        Means over the wanted intervals; NaN where one of them touches what is unknown.
-
-    Raises
-    ------
-    ValueError
-        If the wanted grid reaches outside the given one.
-    """
-    if (unknown := np.isnan(values)).any():
-        touched = regrid(unknown.astype(np.float64), edges, target_edges) > 0.0
+    """Return interval means on other edges, conserving the integral."""
+    if (is_missing := np.isnan(values)).any():
+        touched = regrid(is_missing.astype(np.float64), edges, target_edges) > 0.0
         return np.where(
-            touched, np.nan, regrid(np.where(unknown, 0.0, values), edges, target_edges)
+            touched, np.nan, regrid(np.where(is_missing, 0.0, values), edges, target_edges)
         )
-    given = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
-    asked = np.asarray(target_edges, dtype="datetime64[us]").astype(np.int64)
-    if asked[0] < given[0] or asked[-1] > given[-1]:
+    source = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
+    target = np.asarray(target_edges, dtype="datetime64[us]").astype(np.int64)
+    if target[0] < source[0] or target[-1] > source[-1]:
         message = (
             f"{target_edges[0]} to {target_edges[-1]} reaches outside {edges[0]} to {edges[-1]}"
         )
         raise ValueError(message)
     cumulative = np.concatenate(
-        [np.zeros((*values.shape[:-1], 1)), np.cumsum(values * np.diff(given), axis=-1)], axis=-1
+        [np.zeros((*values.shape[:-1], 1)), np.cumsum(values * np.diff(source), axis=-1)], axis=-1
     )
-    position = np.clip(np.searchsorted(given, asked, side="right") - 1, 0, len(given) - 2)
-    at = cumulative[..., position] + values[..., position] * (asked - given[position])
-    means = np.diff(at, axis=-1) / np.diff(asked)
-    begun = position[:-1]
-    is_within = asked[1:] <= given[begun + 1]  # one value, not a difference of long sums
-    return np.asarray(np.where(is_within, values[..., begun], means))
+    position = np.clip(np.searchsorted(source, target, side="right") - 1, 0, len(source) - 2)
+    at = cumulative[..., position] + values[..., position] * (target - source[position])
+    means = np.diff(at, axis=-1) / np.diff(target)
+    first = position[:-1]
+    is_within = (
+        target[1:] <= source[first + 1]
+    )  # use the value itself, not a difference of long sums
+    return np.asarray(np.where(is_within, values[..., first], means))
 
 
 def local_midnight(day: pd.Timestamp, zone: str) -> np.datetime64:
-    """Return when a calendar day begins.
-
-    Parameters
-    ----------
-    day
-        The day, without zone.
-    zone
-        IANA zone whose calendar counts.
-
-    Returns
-    -------
-    numpy.datetime64
-        The first moment of the day, UTC: where clocks change at midnight it is the one after the
-        hour that is left out, or the first of two.
-    """
+    """Return the start of a calendar day in a time zone. [datetime64, UTC]"""
     begin = day.normalize().tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
     return to_utc(begin)
 
@@ -236,28 +188,39 @@ def local_midnight(day: pd.Timestamp, zone: str) -> np.datetime64:
 def time_axis_issues(
     operation: xr.Dataset, now: np.datetime64 | np.ndarray | None = None
 ) -> Iterator[ValidationIssue]:
-    """Yield what is wrong with the axes of an operation: they begin now and have no holes.
-
-    Parameters
-    ----------
-    operation
-        What has the coordinates ``time``, ``instant`` and ``duration``, or should have.
-    now
-        The instant of the state; by default it may begin at any.
-    """
+    """Yield an issue for each wrong axis: axes begin at ``now`` and have no gaps."""
     if not {"time", "instant", "duration"} <= set(operation.coords):
-        remedy = "needs the coordinates time, instant and duration"
-        yield ValidationIssue(location="axes", found="", remedy=remedy)
+        yield ValidationIssue(
+            code=IssueCode.WRONG_AXES,
+            location="axes",
+            found=", ".join(map(str, operation.coords)),
+            expected="the coordinates time, instant and duration",
+            remedy="add the missing coordinates",
+        )
         return
     time, instant = operation["time"].to_numpy(), operation["instant"].to_numpy()
     hours = np.diff(instant) / HOUR
     if now is not None and instant[0] != now:
         yield ValidationIssue(
-            location="instant", found=str(instant[0]), remedy=f"must begin at the state's {now}"
+            code=IssueCode.INCONSISTENT,
+            location="instant",
+            found=str(instant[0]),
+            expected=f"the moment of the state, {now}",
+            remedy="begin the axes there",
         )
     if not np.array_equal(instant[:-1], time):
-        remedy = "must be the starts of all intervals and the end of the last"
-        yield ValidationIssue(location="instant", found=f"{len(instant)} instants", remedy=remedy)
+        yield ValidationIssue(
+            code=IssueCode.TIME_GAP,
+            location="instant",
+            found=f"{len(instant)} instants",
+            expected="the starts of all intervals and the end of the last",
+            remedy="remove gaps between the intervals",
+        )
     elif not np.allclose(hours, operation["duration"]) or (hours <= 0.0).any():
-        remedy = "must be the distance of the instants, above 0 h"
-        yield ValidationIssue(location="duration", found="", remedy=remedy)
+        yield ValidationIssue(
+            code=IssueCode.INCONSISTENT,
+            location="duration",
+            found=f"{hours.min():g} to {hours.max():g} h between instants",
+            expected="the differences of the instants, above 0 h",
+            remedy="compute it from the instants",
+        )

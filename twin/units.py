@@ -1,11 +1,9 @@
-"""Canonical units, and the one place where texts such as "5.2 MW" become numbers.
+"""Canonical units, and the conversion of texts such as "5.2 MW" to numbers.
 
-Inside the house a quantity is a bare float in its canonical unit; texts with units live at the
-edges only (site files, command line, sources). pint is reached here and nowhere else.
-
-What prices, carbon and differences of temperature can be: beyond, a unit or a point is wrong.
-
-Greater numbers would also drown all others in a plan's sums.
+Inside the project a quantity is a bare float in its canonical unit. Texts with units occur only at
+the boundaries (site files, command line, sources). Only this module uses pint. It also bounds
+prices, carbon and temperature differences: greater values have a wrong unit or decimal point, and
+would dominate the objective of a plan.
 """
 
 import math
@@ -21,10 +19,10 @@ import pint
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from twin.errors import UnitError, ValidationIssue
+from twin.errors import IssueCode, UnitError, ValidationIssue
 
 ZERO_CELSIUS_K: Final = 273.15
-"""Zero degC. [K]"""
+"""0 degC in kelvin. [K]"""
 
 _TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 _COMMAS: Final = re.compile(r"^\s*([-+]?\d[\d.]*,[\d.,]*\d(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
@@ -36,18 +34,7 @@ _BELOW: Final = re.compile(r" ([A-Za-z]+)-(\d)")
 
 
 def format_unit(unit: str) -> str:
-    """Return a canonical unit as people write it: "EUR MWh-1" becomes "EUR/MWh".
-
-    Parameters
-    ----------
-    unit
-        A canonical unit.
-
-    Returns
-    -------
-    str
-        What :func:`canonical` reads as the same unit.
-    """
+    """Return a canonical unit for display: "EUR MWh-1" becomes "EUR/MWh"."""
     return _BELOW.sub(lambda found: f"/{found[1]}{found[2].removeprefix('1')}", unit)
 
 
@@ -62,65 +49,42 @@ def _registry() -> pint.UnitRegistry[float]:
 
 @lru_cache(maxsize=4096)
 def parse_quantity(text: str, unit: str) -> float:
-    """Return the number that a text with a unit means in the canonical unit.
-
-    Parameters
-    ----------
-    text
-        A number and its unit, such as ``"5.2 MW"`` or ``"35 degC"``. A bare number is understood
-        only where the canonical unit is ``"1"``.
-    unit
-        The canonical unit of the quantity.
-
-    Returns
-    -------
-    float
-        The value. [``unit``]
-
-    Raises
-    ------
-    UnitError
-        If the text has no number, a comma in it, no unit, or a unit of another dimension.
-    """
+    """Return the number of a text with a unit, in the canonical unit. [``unit``]"""
     _check_spelling(text)
     match = _TEXT.match(text)
     if match is None:
-        raise UnitError(
-            "quantity",
-            [_fault(text, f'write a number and a unit, as in "5.2 {format_unit(unit)}"')],
-        )
-    number, given = match.groups()
-    if not given and unit != "1":
+        remedy = f'write a number and a unit, as in "5.2 {format_unit(unit)}"'
+        raise _unit_error(text, remedy, IssueCode.INVALID_FORMAT)
+    number, text_unit = match.groups()
+    if not text_unit and unit != "1":
         remedy = f'name the unit, as in "{number} {format_unit(unit)}"'
-        raise UnitError("quantity", [_fault(text, remedy)])
+        raise _unit_error(text, remedy)
     registry = _registry()
     try:
-        quantity = registry.Quantity(float(number), _expression(given))
+        quantity = registry.Quantity(float(number), _expression(text_unit))
         return float(quantity.to(_expression(unit)).magnitude)
-    except Exception as error:  # pint raises many kinds, also of Python's own parser
+    except Exception as error:  # pint raises many kinds, also those of Python's parser
         remedy = f"use a unit that converts to {format_unit(unit)}"
         if unit == "1":
             remedy = "write a number without a unit"
-        raise UnitError("quantity", [_fault(text, remedy)]) from error
+        raise _unit_error(text, remedy) from error
 
 
 def _check_spelling(text: str) -> None:
-    """Refuse commas in numbers, and other names of EUR: there it can be told what is meant."""
+    """Raise a UnitError for commas in numbers and for other names of EUR."""
     commas = _COMMAS.match(text)
     if commas is not None:
-        number, given = commas.groups()
-        unit = _EURO.sub("EUR", given)
-        ways = " or ".join(f'"{f"{way} {unit}".strip()}"' for way in _without_comma(number))
-        raise UnitError(
-            "quantity", [_fault(text, f"numbers have a point and no comma: write {ways}")]
-        )
+        number, text_unit = commas.groups()
+        unit = _EURO.sub("EUR", text_unit)
+        readings = " or ".join(f'"{f"{one} {unit}".strip()}"' for one in _without_comma(number))
+        remedy = f"write {readings}: numbers have a decimal point and no comma"
+        raise _unit_error(text, remedy, IssueCode.INVALID_FORMAT)
     if _EURO.search(text):
-        remedy = f'EUR is written EUR: write "{_EURO.sub("EUR", text)}"'
-        raise UnitError("quantity", [_fault(text, remedy)])
+        raise _unit_error(text, f'write EUR, as in "{_EURO.sub("EUR", text)}"')
 
 
 def _without_comma(number: str) -> list[str]:
-    """Return what a number with commas may mean: 20,5 is 20.5, and 3,300 may be 3300 or 3.300."""
+    """Return the possible readings of a number with commas: 3,300 is 3300 or 3.300."""
     whole = number.replace(",", "")
     if number.count(",") > 1 or number.find(",") < number.rfind("."):
         return [whole]
@@ -135,33 +99,40 @@ def _expression(unit: str) -> str:
     return "*".join(_POWER.sub(r"**\1", unit).split())
 
 
-def _fault(text: str, remedy: str) -> ValidationIssue:
-    return ValidationIssue(location="text", found=repr(text), remedy=remedy)
+def _unit_error(text: str, remedy: str, code: IssueCode = IssueCode.WRONG_UNIT) -> UnitError:
+    issue = ValidationIssue(
+        code=code,
+        location="text",
+        found=repr(text),
+        expected="a number with a unit",
+        remedy=remedy,
+    )
+    return UnitError("quantity", [issue])
 
 
 @dataclass(frozen=True)
 class ParameterDescription:
-    """Declare what a parameter without unit is, inside ``Annotated[str, ...]``; see Quantity."""
+    """Description of a parameter without a unit, inside ``Annotated[str, ...]``."""
 
     description: str
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Declare a parameter with unit, meaning and bounds, inside ``Annotated[float, ...]``.
+    """Unit, meaning and bounds of a parameter, inside ``Annotated[float, ...]``.
 
-    Pydantic reads a text with a unit through it. A bare number is a fault where the quantity has a
-    unit, unless the validation context says ``{"canonical": True}`` (for values already converted).
+    Pydantic uses it to read a text with a unit. A bare number is an error if the quantity has a
+    unit, unless the validation context is ``{"canonical": True}`` (for values already converted).
 
     Attributes
     ----------
     unit
         Canonical unit; ``"1"`` for a share or a factor.
     meaning
-        What the parameter is, in one sentence fragment.
+        What the parameter is, in a sentence fragment.
     above, at_least, below, at_most
-        Bounds in the canonical unit. A price or a difference of temperatures without one, either
-        way, has that of its unit in :data:`twin.units.MAX_BY_UNIT`.
+        Bounds in the canonical unit. Prices and temperature differences have, by default, the bound
+        of their unit in :data:`twin.units.MAX_BY_UNIT`, with either sign.
     """
 
     unit: str
@@ -172,7 +143,7 @@ class Quantity:
     at_most: float | None = None
 
     def __post_init__(self) -> None:
-        """Bound prices and differences, so that none is believed that no market or water knows."""
+        """Bound prices and temperature differences to plausible values."""
         greatest = MAX_BY_UNIT.get(self.unit)
         if greatest is not None and self.below is None and self.at_most is None:
             object.__setattr__(self, "at_most", greatest)
@@ -196,21 +167,21 @@ class Quantity:
         number = self._number(value, bool((info.context or {}).get("canonical")))
         if not math.isfinite(number):
             raise PydanticCustomError("quantity", "must be a finite number")
-        for bound, holds, word in (
+        for bound, is_within, relation in (
             (self.above, operator.gt, "above"),
             (self.at_least, operator.ge, "at least"),
             (self.below, operator.lt, "below"),
             (self.at_most, operator.le, "at most"),
         ):
-            if bound is not None and not holds(number, bound):
+            if bound is not None and not is_within(number, bound):
                 shown = f"{bound:g} {format_unit(self.unit)}".removesuffix(" 1")
                 raise PydanticCustomError(
-                    "quantity", f"must be {word} {shown}{self._meant(value, number)}"
+                    "quantity", f"must be {relation} {shown}{self._converted_text(value, number)}"
                 )
         return number
 
-    def _meant(self, value: object, number: float) -> str:
-        """Return what a text in another unit comes to, as 18 K are -255.15 degC."""
+    def _converted_text(self, value: object, number: float) -> str:
+        """Return the converted value of a text in another unit, such as 18 K as -255.15 degC."""
         if not isinstance(value, str):
             return ""
         match = _TEXT.match(value)
@@ -220,7 +191,7 @@ class Quantity:
 
     def _number(self, value: Any, is_canonical: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            remedy = f'write it as a text, as in "5 {format_unit(self.unit)}"'
+            remedy = f'write a text with a unit, as in "5 {format_unit(self.unit)}"'
             if self.unit == "1":
                 remedy = "write a number without a unit"
             raise PydanticCustomError("quantity", remedy)
@@ -231,7 +202,7 @@ class Quantity:
                 raise PydanticCustomError("quantity", error.issues[0].remedy) from error
         if self.unit != "1" and not is_canonical:
             raise PydanticCustomError(
-                "quantity", f'a bare number has no unit; write "{value:g} {format_unit(self.unit)}"'
+                "quantity", f'write the unit, as in "{value:g} {format_unit(self.unit)}"'
             )
         try:
             return float(value)
@@ -240,33 +211,33 @@ class Quantity:
 
 
 MAX_BY_UNIT: Final[Mapping[str, float]] = {
-    "EUR MWh-1": 1e4,  # European markets close at 4,000 to 9,999
+    "EUR MWh-1": 1e4,  # limits of European markets are 4,000 to 9,999
     "EUR MW-1 h-1": 1e4,
-    "EUR MW-1": 1e6,  # of a month or a year: 1,000 EUR for each kW
+    "EUR MW-1": 1e6,  # per month or year: 1,000 EUR for each kW
     "EUR kg-1": 100.0,
     "EUR m-3": 1e4,
     "EUR GB-1": 100.0,
-    "K": 100.0,  # 2 degC is 275 K, and no difference
+    "K": 100.0,  # a temperature written in K exceeds it
 }
-"""Unit -> the greatest that is believed, either way. Everything declared in it has this bound."""
+"""Unit -> largest plausible absolute value; the default bound of all quantities in this unit."""
 
 MAX_ENERGY_PRICE_EUR_MWH: Final = MAX_BY_UNIT["EUR MWh-1"]
-"""Greatest price of energy; of lateness too. [EUR MWh-1; EUR MWh-1 h-1]"""
+"""Maximum price of energy, and of lateness. [EUR MWh-1; EUR MWh-1 h-1]"""
 
 MAX_STORAGE_PRICE_EUR_MWH: Final = 1e7
-"""Greatest price of storage capacity: 10,000 EUR for each kWh. [EUR MWh-1]"""
+"""Maximum price of storage capacity: 10,000 EUR per kWh. [EUR MWh-1]"""
 
 MAX_START_COST_EUR: Final = 1e5
-"""Greatest cost of a start of one machine. [EUR]"""
+"""Maximum cost of a start of one machine. [EUR]"""
 
 MAX_STANDING_CHARGE_EUR: Final = 1e9
-"""Greatest charge of a year that is paid whatever is taken. [EUR]"""
+"""Maximum standing charge per year. [EUR]"""
 
 MAX_IMPORT_POWER_MW: Final = 1e6
-"""Greatest power that a meter of a connection shows: all that Europe takes, and more. [MW]"""
+"""Maximum power of a connection's meter: more than the load of Europe. [MW]"""
 
 MAX_CARBON_INTENSITY_KG_MWH: Final = 3e3
-"""Greatest carbon intensity of electricity: three times that of coal. [kg MWh-1]"""
+"""Maximum carbon intensity of electricity: three times that of coal. [kg MWh-1]"""
 
 MAX_OBJECTIVE_WEIGHTS: Final[Mapping[str, tuple[float, str]]] = {
     "money": (1e3, "1"),
@@ -274,20 +245,20 @@ MAX_OBJECTIVE_WEIGHTS: Final[Mapping[str, tuple[float, str]]] = {
     "water": (MAX_BY_UNIT["EUR m-3"], "EUR m-3"),
     "lateness": (MAX_ENERGY_PRICE_EUR_MWH, "EUR MWh-1 h-1"),
 }
-"""What a plan may weigh -> the most that it may, and the unit of that."""
+"""Objective term -> its maximum weight and the unit of this."""
 
 
 def format_minute(moment: np.datetime64) -> str:
-    """Return a moment in words, to the minute, as ``2026-07-01T00:00Z``."""
+    """Return a moment to the minute, as ``2026-07-01T00:00Z``."""
     return f"{np.datetime_as_string(moment, unit='m')}Z"
 
 
 def format_second(moment: np.datetime64) -> str:
-    """Return a moment in words, to the second, as ``2026-07-01T00:00:00Z``."""
+    """Return a moment to the second, as ``2026-07-01T00:00:00Z``."""
     return f"{np.datetime_as_string(moment, unit='s')}Z"
 
 
 class Declaration(BaseModel):
-    """A frozen set of parameters, each declared once with unit, meaning and bounds."""
+    """A frozen set of parameters, each with unit, meaning and bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

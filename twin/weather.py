@@ -1,4 +1,4 @@
-"""Outdoor air as the physics wants it: bare arrays, with what follows from them worked out once."""
+"""Outdoor air as bare arrays for the physics, with derived quantities computed once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin import variables
-from twin.errors import ValidationIssue
+from twin.errors import IssueCode, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
 
 PLAUSIBLE_AIR: Final = {
@@ -17,28 +17,21 @@ PLAUSIBLE_AIR: Final = {
     "relative_humidity": (0.0, 1.1),
     "air_pressure": (50.0, 110.0),
 }
-"""What air on earth can be, in the units of the words: the records, and a sensor's error."""
+"""Plausible ranges of air in canonical units: meteorological records plus sensor errors."""
 
 ROUNDING_STEPS: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air_pressure": -0.2}
-"""Steps of air that is told roughly, in the units of the words, the way in which it is moved."""
+"""Rounding steps of air in canonical units; the sign is the direction of rounding."""
 
 ROUNDING_TOLERANCE: Final = 1e-6
-"""Share of a step by which air that lies on the grid may miss it. [1]"""
+"""Tolerance for air on the rounding grid, as a share of a step. [1]"""
 
 
 def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield words of the weather that no air can have, with the first moment at which they do.
+    """Yield an issue for each weather variable with an implausible value, with the first such
+    moment.
 
-    Parameters
-    ----------
-    weather
-        ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa] on
-        ``time``.
-
-    Yields
-    ------
-    ValidationIssue
-        A number that is none, or one beyond :data:`PLAUSIBLE_AIR`: mostly another unit.
+    ``weather`` has ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa]
+    on ``time``.
     """
     for name, (low, high) in PLAUSIBLE_AIR.items():
         values = weather[name].to_numpy()
@@ -49,34 +42,24 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
                 variables.variable_definition(name).unit,
             )
             span = f"{low:g} to {high:g}" + ("" if unit == "1" else f" {unit}")
-            remedy = f"must be finite and from {span}, but is not at {first}"
+            remedy = f"correct the value at {first}"
             if name == "relative_humidity" and values[wrong][0] > high:
-                remedy += "; is it in percent? divide it by 100"
+                remedy += "; divide it by 100 if it is in percent"
             yield ValidationIssue(
-                location=f"weather, {name}", found=f"{values[wrong][0]:g}", remedy=remedy
+                code=IssueCode.OUT_OF_RANGE,
+                location=f"weather, {name}",
+                found=f"{values[wrong][0]:g}",
+                expected=f"finite values from {span}",
+                remedy=remedy,
             )
 
 
 def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
-    """Return air on the :data:`ROUNDING_STEPS`: hours that hardly differ are the same there.
+    """Return air on the :data:`ROUNDING_STEPS`, so that similar hours become equal.
 
-    Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less; as
-    it is thinner, its wet bulb may be 0.005 K lower.
-
-    Parameters
-    ----------
-    outlook
-        ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
-
-    Returns
-    -------
-    dict
-        The same words as bare arrays.
-
-    Raises
-    ------
-    UnitError
-        If a variable is missing or has another unit.
+    Rounded air is never cooler, drier or denser than the original, so that no power is
+    underestimated; its wet bulb may be 0.005 K lower, because it is thinner. ``outlook`` has
+    ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
     """
     variables.check_variables(outlook, *ROUNDING_STEPS)
     return {
@@ -87,7 +70,7 @@ def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """Outdoor air over an axis of intervals.
+    """Outdoor air on an axis of intervals.
 
     Attributes
     ----------
@@ -106,22 +89,9 @@ class Weather:
 
     @classmethod
     def from_dataset(cls, outlook: xr.Dataset) -> Self:
-        """Return the weather of a dataset with temperature, humidity and pressure on ``time``.
+        """Return the weather of a dataset on ``time``.
 
-        Parameters
-        ----------
-        outlook
-            Holds ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure`` [kPa].
-
-        Returns
-        -------
-        Weather
-            The same air with wet bulb and humidity ratio.
-
-        Raises
-        ------
-        UnitError
-            If a variable is missing or has another unit.
+        It has ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
         """
         variables.check_variables(outlook, *ROUNDING_STEPS)
         return cls.from_arrays(
@@ -130,24 +100,12 @@ class Weather:
 
     @classmethod
     def from_rounded(cls, outlook: xr.Dataset) -> Self:
-        """Return the weather on the :data:`ROUNDING_STEPS`, so that hours alike are the same.
-
-        Parameters
-        ----------
-        outlook
-            As for :meth:`of`.
-        """
+        """Return the weather on the :data:`ROUNDING_STEPS`."""
         return cls.from_arrays(rounded_air(outlook))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
-        """Return the weather of bare arrays.
-
-        Parameters
-        ----------
-        arrays
-            ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
-        """
+        """Return the weather of air temperature [degC], humidity [1] and pressure [kPa]."""
         temperature, pressure = arrays["air_temperature"], arrays["air_pressure"]
         humidity = np.clip(arrays["relative_humidity"], 0.0, 1.0)
         return cls(
@@ -162,7 +120,7 @@ class Weather:
         )
 
     def select(self, index: slice | NDArray[np.int64]) -> "Weather":
-        """Return the weather of some of the intervals."""
+        """Return the weather of selected intervals."""
         return Weather(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def __len__(self) -> int:

@@ -10,8 +10,7 @@ from optimizer.inputs.series_files import DAY, RunInputs, read_run_inputs, synth
 from optimizer.policies.storage_and_renewables import sell_heat
 from optimizer.problem.outlook import build_horizon, position_outlook
 from optimizer.problem.problem import Problem, build_problem
-from telemetry.simulator.plant import QUARTER_MINUTES
-from telemetry.simulator.scenario import interpolate_to_minutes
+from telemetry.simulator.plant import QUARTER_MINUTES, interpolate_to_minutes
 from twin import time_axes
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES

@@ -1,4 +1,4 @@
-"""The `gigatwin` command: its sub-commands, loaded when asked for, and its errors."""
+"""The `gigatwin` command: its sub-commands, imported when needed, and its error messages."""
 
 import sys
 from io import TextIOWrapper
@@ -37,11 +37,11 @@ COMMANDS: Final = {
     "demo": "optimizer.cli.demo:app",
     "plant": "optimizer.cli.plant:app",
 }
-"""Each sub-command as ``module:app``; only the module of the one asked for is imported."""
+"""Sub-command -> ``module:app``; only the module of the requested one is imported."""
 
 
 class CommandGroup(TyperGroup):
-    """Sub-commands that start fast, and tell what a user did wrong in one block without a trace."""
+    """Sub-commands that start fast and report a user's errors in one block without a traceback."""
 
     def list_commands(self, ctx: object) -> list[str]:
         """Return the names in the order of the table."""
@@ -52,26 +52,25 @@ class CommandGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _, app_name = COMMANDS[cmd_name].partition(":")
-        made = typer.main.get_command(getattr(import_without_gc(module), app_name))
-        command = cast("TyperCommand | TyperGroup", made)
+        loaded = typer.main.get_command(getattr(import_without_gc(module), app_name))
+        command = cast("TyperCommand | TyperGroup", loaded)
         command.name = cmd_name
         return command
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # theirs is private
-        """Run the sub-command asked for."""
+        """Run the requested sub-command."""
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):  # a terminal may lack letters that tables have
+            if isinstance(stream, TextIOWrapper):  # a terminal may lack characters of tables
                 stream.reconfigure(errors="replace")
-        import_without_gc(
-            "telemetry.logging"
-        ).configure_logging()  # by itself a log goes where JSON may go
+        # unconfigured logs would go to standard output, where JSON may go
+        import_without_gc("telemetry.logging").configure_logging()
         try:
             return super().invoke(ctx)
         except GigatwinError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(1) from error
         except BrokenPipeError:
-            raise  # who reads has heard enough
+            raise  # the reader has closed the pipe
         except OSError as error:
             typer.echo(f"cannot read or write: {error}; give another path", err=True)
             raise typer.Exit(1) from error
@@ -81,10 +80,10 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
-    help="Energy- and carbon-aware power and cooling twin of AI gigafactories.",
+    help="Energy- and carbon-aware digital twin and scheduler for AI data centres.",
 )
 
 
 @app.callback()
 def main() -> None:
-    """Energy- and carbon-aware power and cooling twin of AI gigafactories."""
+    """Energy- and carbon-aware digital twin and scheduler for AI data centres."""

@@ -1,4 +1,4 @@
-"""``python -m optimizer.cli``: the `gigatwin` command where its script is not on the path."""
+"""``python -m optimizer.cli``: the `gigatwin` command without its script."""
 
 from optimizer.cli import app
 

@@ -1,4 +1,4 @@
-"""`gigatwin archive`: see to the archive of a site's telemetry."""
+"""`gigatwin archive`: check, compact, export, back up and restore a site's telemetry archive."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,26 +10,29 @@ from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, verification
-from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
 from telemetry.archive.reader import ArchiveGroup, Resolution
 from telemetry.archive.reader import open as open_archive
 from telemetry.files import state_folder
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a telemetry archive.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Check, compact, export, back up or restore a telemetry archive.",
+)
 
 MAX_LOSSES_LISTED: Final = 20
-"""Losses that are listed for people; JSON has all."""
+"""Losses in the table; JSON lists all."""
 
 LOSS_COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
-"""What a table of losses tells of each, as far as it is known."""
+"""Columns of the table of losses."""
 
 _MEGABYTE: Final = 1e6
 
 SiteNameOption = Annotated[str, typer.Argument(help="Name of the site.")]
 StateOption = Annotated[
-    Path | None, typer.Option(help="State folder of its service; by default as `gigatwin run`.")
+    Path | None, typer.Option(help="State folder of its service; default: that of `gigatwin run`.")
 ]
 
 
@@ -52,7 +55,7 @@ def _folder(site: str, state: Path | None) -> Path:
 
 @app.command()
 def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile = None) -> None:
-    """Read every block and hold its checksum; list what is lost, and exit 1 if anything is."""
+    """Check the checksum of every block, list lost data, and exit 1 if there are any."""
     found = verification.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
@@ -82,14 +85,14 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
 
 @app.command()
 def compact(site: SiteNameOption, state: StateOption = None, json_file: JsonFile = None) -> None:
-    """Compact all hours now, open ones too, and free what only old commits need.
+    """Compact all hours now, open ones too, and delete what only old commits need.
 
-    Nothing may run on the state: a service or a recording compacts by itself.
+    Stop the service or recording before; they compact by themselves.
     """
     folder = _folder(site, state)
     if not folder.is_dir():
         message = f"{folder}: no archive; name the state folder of a service with --state"
-        raise ArchiveError(message)
+        raise ArchiveError(message, code=IssueCode.MISSING)
     with StateFolder(folder.parent):
         hours = Archive(folder, site).maintain(is_whole=True)
     console(json_file).print(f"{site}: {hours} hours compacted")
@@ -100,18 +103,21 @@ def compact(site: SiteNameOption, state: StateOption = None, json_file: JsonFile
 def export(  # noqa: PLR0913  (one parameter an option of the command line)
     site: SiteNameOption,
     to: Annotated[Path, typer.Argument(help="FILE.parquet, FILE.nc or FILE.csv.")],
-    start: Annotated[str | None, typer.Option("--from", help="First moment, UTC.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="First moment not wanted, UTC.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First instant, UTC.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
     group: Annotated[str, typer.Option(help="variables, points or racks.")] = "variables",
-    resolution: Annotated[str, typer.Option(help="1s, 1min, 15min or 1h.")] = "1s",
+    resolution: Annotated[str, typer.Option(help="Resolution: 1s, 1min, 15min or 1h.")] = "1s",
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Write a stretch of the archive into a file that others read."""
-    for told, known in ((group, GROUPS), (resolution, RESOLUTIONS)):
-        if told not in known:
-            message = f"there is no {told}: choose from {', '.join(known)}"
-            raise ArchiveError(message)
+    """Write a period of the archive to a Parquet, NetCDF or CSV file."""
+    for option, value, known in (
+        ("--group", group, GROUPS),
+        ("--resolution", resolution, RESOLUTIONS),
+    ):
+        if value not in known:
+            message = f"{option} = {value}: choose one of {', '.join(known)}"
+            raise ArchiveError(message, code=IssueCode.UNKNOWN_NAME)
     opened = open_archive(
         site if GROUPS[group] else sites.load_site(site),
         start=start,
@@ -128,12 +134,12 @@ def export(  # noqa: PLR0913  (one parameter an option of the command line)
 @app.command()
 def backup(
     site: SiteNameOption,
-    to: Annotated[Path, typer.Argument(help="A file that is not there yet, as archive.tar.")],
+    to: Annotated[Path, typer.Argument(help="New file, such as archive.tar.")],
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Write the archive into one file as it is now; the service may run."""
-    size = archive_backup.backup(_folder(site, state), to)
+    """Write the current archive to one file; the service may run."""
+    size = verification.backup(_folder(site, state), to)
     console(json_file).print(f"{to}: {size / _MEGABYTE:,.1f} MB")
     write_json({"file": str(to), "bytes": size}, json_file)
 
@@ -141,16 +147,14 @@ def backup(
 @app.command()
 def restore(
     site: SiteNameOption,
-    source: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Also where something of it is lost.")
-    ] = False,
+    source: Annotated[Path, typer.Argument(help="File of `gigatwin archive backup`.")],
+    force: Annotated[bool, typer.Option("--force", help="Accept losses.")] = False,
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
+    """Replace the archive by a backup and set the old one aside. Stop the service before."""
     folder = _folder(site, state)
     with StateFolder(folder.parent):
-        found = archive_backup.restore(source, folder, site, is_forced=force)
+        found = verification.restore(source, folder, site, is_forced=force)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

@@ -1,7 +1,4 @@
-"""`gigatwin backtest`: policies in closed loop on a plant, over real series.
-
-The option that says how much movable work a site has, of every command that scales jobs.
-"""
+"""`gigatwin backtest`: compare policies in closed loop on a simulated plant, over real series."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import batched
@@ -51,7 +48,9 @@ from optimizer.inputs.series_files import RunInputs, SeriesFiles, default_zone, 
 from telemetry.files import write_atomic
 from twin.site import Site
 
-app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
+app = typer.Typer(
+    add_completion=False, help="Compare policies in closed loop on a simulated plant."
+)
 
 DEFAULT_POLICY_OPTION: Final = ",".join(DEFAULT_POLICIES)
 
@@ -67,7 +66,7 @@ SUMMARY_COLUMNS: Final = (
     ("pue", "PUE", "{:.3f}"),
     ("violations", "violations", "{:d}"),
 )
-"""Columns of the table: key of the summary, heading, form."""
+"""Columns of the table: key of the summary, heading, format."""
 
 UNIT_COLUMNS: Final = (
     ("starts", "starts", "{:,.0f}"),
@@ -75,32 +74,30 @@ UNIT_COLUMNS: Final = (
     ("short_rests", "short rests", "{:,.0f}"),
     ("early_starts", "early starts", "{:,.0f}"),
 )
-"""The same of units that have to be committed, shown where one of them ever started."""
+"""Columns of committed units, shown if one of them ever started."""
 
 LABEL_WIDTH: Final = 28
-"""Width of the column of names in a table. [letters]"""
+"""Width of the column of names in a table. [characters]"""
 
 NEGATIVE_PRICE_WARNING: Final = (
-    "the mean price of the run is below 0, at which work left over is billed: "
-    "who leaves more earns more; run more days"
+    "the mean price of the run is below 0, and remaining work is billed at it: "
+    "leaving work undone earns money; run more days"
 )
-"""What is told where the comparison says little."""
+"""Warning that the comparison of costs is misleading."""
 
-PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices, any known format.")]
-WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, or .mos.")]
+PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices in any known format.")]
+WeatherFile = Annotated[Path, typer.Option(help="Weather: Open-Meteo or PVGIS JSON, EPW or .mos.")]
 JobFile = Annotated[
     Path | None,
-    typer.Option(help="Jobs: arrival_time and length in hours, cpus; synthetic if left out."),
+    typer.Option(help="Jobs: arrival_time and length in hours, cpus; default: synthetic."),
 ]
-CarbonFile = Annotated[Path | None, typer.Option(help="Carbon intensity, unless in the prices.")]
-
-PositionFile = Annotated[
-    Path | None, typer.Option(help="What was bought day-ahead, and the prices of imbalance.")
+CarbonFile = Annotated[
+    Path | None, typer.Option(help="Carbon intensity; default: that of the price file.")
 ]
 
-ReserveFile = Annotated[
-    Path | None, typer.Option(help="What reserve products pay, and what of them is sold.")
-]
+PositionFile = Annotated[Path | None, typer.Option(help="Day-ahead position and imbalance prices.")]
+
+ReserveFile = Annotated[Path | None, typer.Option(help="Prices and sales of reserve products.")]
 
 LoadScaleOption = Annotated[
     float,
@@ -108,10 +105,10 @@ LoadScaleOption = Annotated[
         "--load-scale",
         min=MIN_LOAD_SCALE,
         max=MAX_LOAD_SCALE,
-        help="Mean share of the racks that jobs use.",
+        help="Mean movable work as a share of all racks at full power.",
     ),
 ]
-"""A share of all racks at full work. [1]"""
+"""Mean movable work as a share of all racks at full power. [1]"""
 
 
 @app.command()
@@ -119,7 +116,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     prices: PriceFile,
     weather: WeatherFile,
-    start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
+    start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")],
     jobs: JobFile = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
     carbon: CarbonFile = None,
@@ -131,23 +128,15 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     policies: Annotated[
         str, typer.Option(help="Also hedged, carbonscaler, optimal+prices.")
     ] = DEFAULT_POLICY_OPTION,
-    seeds: Annotated[
-        int, typer.Option(min=MIN_SEEDS, help="Plants of different hidden nature.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(min=MIN_SEEDS, help="Simulated plants.")] = 1,
     export_mps: Annotated[
-        Path | None,
-        output_option(
-            "--export-mps", "Folder for the linear model of every decision.", is_folder=True
-        ),
+        Path | None, output_option("--export-mps", "Folder for linear models.", is_folder=True)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
-    markdown: Annotated[
-        Path | None,
-        output_option("--markdown", "File for the table as Markdown, as in the README."),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for trajectories and figures.")] = None,
+    markdown: Annotated[Path | None, output_option("--markdown", "Markdown file.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Run policies in closed loop on a plant that differs from what they believe, and compare."""
+    """Run policies in closed loop on a plant with parameters unknown to them, and compare."""
     named = [name.strip() for name in policies.split(",") if name.strip()]
     names = validate_policies(named, place="--policies")
     screen = console(json_file)
@@ -163,16 +152,16 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         reserves=reserves,
     )
     print_synthetic(screen, {"jobs": jobs})
-    world = _read(screen, loaded, files, start=start, days=days)
-    setting = BacktestCase.of(loaded, world, load_scale=load_scale)
+    inputs = _read(screen, loaded, files, start=start, days=days)
+    case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
     if out is not None:
-        open_run_folder(out, build_identity(loaded, world, load_scale=load_scale, seeds=seeds))
-    results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
+        open_run_folder(out, build_identity(loaded, inputs, load_scale=load_scale, seeds=seeds))
+    results = _run(screen, case, names, seeds=seeds, out=out, export=export_mps)
     _show(screen, results)
     write_json(results.as_json(), json_file)
     if out is not None:
         _print_earlier(screen, results, write_results(out, results))
-        screen.print(f"courses, pictures and reasons are in {out}", markup=False)
+        screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
     if markdown is not None:
         write_atomic(markdown, _markdown(results))
 
@@ -203,23 +192,23 @@ def _show_capture(screen: Console, results: BacktestResults) -> None:
                 reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"
             screen.print(f"no capture over {rule}: {reason}", style="yellow")
     for sentence in results.later:
-        screen.print(f"not like for like: {sentence}", style="yellow", markup=False)
+        screen.print(f"not comparable: {sentence}", style="yellow", markup=False)
 
 
 def _print_earlier(screen: Console, results: BacktestResults, whole: BacktestResults) -> None:
-    """Say which policies the folder has from before, and what is captured now."""
+    """Print which policies of earlier runs the folder holds, and the capture with them."""
     if earlier := [name for name in whole.policies if name not in results.policies]:
-        screen.print(f"the summary there keeps {', '.join(earlier)} of before", markup=False)
+        screen.print(f"the summary there keeps earlier runs of {', '.join(earlier)}", markup=False)
         if results.capture is None:
             _show_capture(screen, whole)
 
 
 def _read(screen: Console, site: Site, files: SeriesFiles, *, start: str, days: int) -> RunInputs:
-    """Return the world, and tell what was filled and modelled."""
+    """Return the inputs, and print what was filled or modelled."""
     screen.print(f"reading the series of {site.name} from {start} for {pluralise(days, 'day')}")
-    world = read_run_inputs(site, files, start=start, days=days)
-    print_series_notes(screen, world)
-    return world
+    inputs = read_run_inputs(site, files, start=start, days=days)
+    print_series_notes(screen, inputs)
+    return inputs
 
 
 def _run(
@@ -231,9 +220,9 @@ def _run(
     out: Path | None,
     export: Path | None,
 ) -> BacktestResults:
-    """Run the back-test under a progress bar for each policy and plant."""
+    """Run the back-test with a progress bar for each policy and plant."""
 
-    def keep(policy_run: PolicyRun) -> None:
+    def write(policy_run: PolicyRun) -> None:
         if out is not None:
             write_policy_run(out, case.site, policy_run)
 
@@ -243,19 +232,19 @@ def _run(
             policies=names,
             seeds=seeds,
             on_progress=lambda policy, seed, *steps: bars.update(f"{policy}, plant {seed}", *steps),
-            on_run=keep,
+            on_run=write,
             export_folder=export,
         )
 
 
 def _policies_per_table(screen: Console, results: BacktestResults) -> int:
-    """Return how many policies stand beside each other: four in eighty characters."""
-    most = max(len(name) for name in (*results.policies, "12,345,678"))
-    return max((screen.width - LABEL_WIDTH) // (most + len("│  ")), 1)
+    """Return how many policies fit side by side in the terminal."""
+    width = max(len(name) for name in (*results.policies, "12,345,678"))
+    return max((screen.width - LABEL_WIDTH) // (width + len("│  ")), 1)
 
 
 def _table(results: BacktestResults, names: Sequence[str]) -> Table:
-    """Return the comparison of some policies, each a column."""
+    """Return the comparison of some policies, with one column each."""
     days, plants = pluralise(results.days, "day"), pluralise(results.seeds, "plant")
     title = f"{results.site}, {days} from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
@@ -273,7 +262,7 @@ def _table(results: BacktestResults, names: Sequence[str]) -> Table:
 
 
 def _columns(results: BacktestResults) -> Sequence[tuple[str, str, str]]:
-    """Return the columns that have something to tell: carbon is 0 where no file tells it."""
+    """Return the columns with values; carbon is 0 where its intensity is unknown."""
     is_staged = any(summary.starts for summary in results.policies.values())
     has_carbon = any(summary.carbon_kg for summary in results.policies.values())
     columns = (*SUMMARY_COLUMNS, *UNIT_COLUMNS) if is_staged else SUMMARY_COLUMNS
@@ -281,7 +270,7 @@ def _columns(results: BacktestResults) -> Sequence[tuple[str, str, str]]:
 
 
 def _account_rows(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
-    """Yield accounts and their money as texts, a policy each, if it is a euro in any. [EUR]"""
+    """Yield each account with its money for every policy, if any is at least 1 EUR. [EUR]"""
     for name in dict.fromkeys(name for money in policies for name in money):
         money = [one.get(name, 0.0) for one in policies]
         if max(map(abs, money)) >= 1.0:

@@ -1,6 +1,6 @@
-"""`gigatwin calibrate`: what telemetry says of a site's parameters, and what has worn.
+"""`gigatwin calibrate`: fit parameters to telemetry, show their drift, and test the calibration.
 
-`gigatwin calibrate --trial`: the acceptance of calibration and observer, on known plants.
+The test (`--trial`) calibrates simulated plants with known parameters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,8 +28,8 @@ from optimizer.service.weekly_calibration import (
     store_calibration,
 )
 from telemetry.files import state_folder, write_atomic
+from telemetry.simulator import acceptance
 from telemetry.simulator.acceptance import BOUND_COVERAGE, MAX_ERRORS, PERIOD_DAYS, AcceptanceResult
-from telemetry.simulator.acceptance import run_acceptance as acceptance_run_acceptance
 from twin import time_axes
 from twin.calibration.drift import (
     RECENT_CALIBRATIONS,
@@ -43,46 +43,50 @@ from twin.calibration.identification import (
     ParameterEstimate,
     calibrate,
 )
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.site import Site
 from twin.units import format_minute, format_unit
 
-app = typer.Typer(add_completion=False, help="Learn a site's parameters from its telemetry.")
+app = typer.Typer(add_completion=False, help="Fit a site's parameters to its telemetry.")
 
 DEFAULT_HISTORY: Final = np.timedelta64(7, "D")
-"""Length of the history if no start is given: the newest week of the archive."""
+"""Length of the history if no start is given."""
 
 NUMBER_COLUMNS: Final = ("value", "site file", "error", "change")
+
+INTERVALS_PER_DAY: Final = 96
+"""Quarter-hours of a day. [1]"""
+
+ACCEPTANCE_COLUMNS: Final = (
+    "CV-RMSE",
+    "NMBE",
+    "supply RMSE [K]",
+    "worst identified",
+    "inside bounds",
+)
 
 
 @app.command("calibrate")
 def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     file: Annotated[
         Path | None,
-        typer.Option("--telemetry", help="NetCDF of telemetry; left out, the site's archive."),
+        typer.Option("--telemetry", help="NetCDF file of telemetry; default: the site's archive."),
     ] = None,
     state: Annotated[Path | None, typer.Option(help="State folder of the service.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="First moment; left out, the newest week.")
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="First moment that is no longer used.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="TOML of the changed parameters, a proposal.")
-    ] = None,
+    start: Annotated[str | None, typer.Option(help="Start; default: the newest week.")] = None,
+    end: Annotated[str | None, typer.Option(help="End, exclusive.")] = None,
+    out: Annotated[Path | None, typer.Option(help="TOML file of changed parameters.")] = None,
     picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of all parameters.")] = None,
-    is_kept: Annotated[
-        bool, typer.Option("--keep", help="Keep it, if a week has passed since the last one.")
-    ] = False,
-    only_drift: Annotated[
-        bool, typer.Option("--drift", help="Tell from those that are kept what has worn.")
-    ] = False,
+    is_kept: Annotated[bool, typer.Option("--keep", help="Store it once a week.")] = False,
+    only_drift: Annotated[bool, typer.Option("--drift", help="Show the drift so far.")] = False,
     trial: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Try it on so many known plants instead.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Test the calibration on this many simulated plants."),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Fit parameters to telemetry, each with its error, and name what it cannot tell."""
+    """Fit parameters to telemetry, with standard errors, and name those it cannot identify."""
     loaded = sites.load_site(site)
     path = Path(state or state_folder(loaded.name)) / CALIBRATIONS_FILE
     if trial is not None:
@@ -95,13 +99,13 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
             console(json_file).print(f"no week has passed since the last one in {path}")
             return
         found = calibrate(loaded, history)
-        told = replace(
+        calibration = replace(
             found, data_quality=(*_other_site_note(history, loaded), *found.data_quality)
         )
         if is_kept:
             path.parent.mkdir(parents=True, exist_ok=True)
-            store_calibration(path, CalibrationSummary.from_calibration(told))
-        _show(told, out=out, picture=picture, json_file=json_file)
+            store_calibration(path, CalibrationSummary.from_calibration(calibration))
+        _show(calibration, out=out, picture=picture, json_file=json_file)
 
 
 def _history(
@@ -110,30 +114,30 @@ def _history(
     """Return the telemetry of a file or of the archive."""
     start, end = (time_axes.to_utc(moment) if moment else None for moment in span)
     if file is None:
-        whole = telemetry.open(site, start=start, end=end, root=root)
+        history = telemetry.open(site, start=start, end=end, root=root)
     else:
-        whole = _read(file)
-        times = whole["time"].to_numpy()
-        is_in = np.ones(len(times), dtype=bool)
-        is_in &= times >= start if start is not None else True
-        is_in &= times < end if end is not None else True
-        whole = _cut(whole, is_in)
-    if start is None and whole.sizes["time"]:
-        whole = _cut(whole, whole["time"].to_numpy() > _last(whole) - DEFAULT_HISTORY)
-    return whole
+        history = _read(file)
+        times = history["time"].to_numpy()
+        is_included = np.ones(len(times), dtype=bool)
+        is_included &= times >= start if start is not None else True
+        is_included &= times < end if end is not None else True
+        history = _cut(history, is_included)
+    if start is None and history.sizes["time"]:
+        history = _cut(history, history["time"].to_numpy() > _last(history) - DEFAULT_HISTORY)
+    return history
 
 
 def _other_site_note(history: xr.Dataset, site: Site) -> Iterator[str]:
-    """Yield in words of which other site the telemetry says it is."""
-    told = history.attrs.get(SITE_ATTRIBUTE, site.name)
-    if told != site.name:
-        yield f"the telemetry is of {told}: it tells of {site.name} only what machines they share"
+    """Yield a note if the telemetry belongs to another site."""
+    source = history.attrs.get(SITE_ATTRIBUTE, site.name)
+    if source != site.name:
+        yield f"the telemetry is of {source}; it applies to {site.name} where machines are equal"
 
 
-def _cut(history: xr.Dataset, is_in: NDArray[np.bool_]) -> xr.Dataset:
-    """Return some intervals of a history, with the edges around them where it has edges."""
-    cut = history.isel(time=is_in)
-    (where,) = np.nonzero(is_in)
+def _cut(history: xr.Dataset, is_included: NDArray[np.bool_]) -> xr.Dataset:
+    """Return some intervals of a history, with their edges if it has edges."""
+    cut = history.isel(time=is_included)
+    (where,) = np.nonzero(is_included)
     has_edges = history.sizes.get("instant") == history.sizes["time"] + 1
     if not has_edges or not len(where) or np.ptp(where) != len(where) - 1:
         return cut.drop_dims("instant", errors="ignore")
@@ -141,7 +145,7 @@ def _cut(history: xr.Dataset, is_in: NDArray[np.bool_]) -> xr.Dataset:
 
 
 def _last(history: xr.Dataset) -> np.datetime64:
-    """Return the moment of the last reading."""
+    """Return the time of the last reading."""
     times = history["time"].to_numpy()
     return np.datetime64(times[-1], "us") if len(times) else np.datetime64(0, "us")
 
@@ -151,24 +155,27 @@ def _read(file: Path) -> xr.Dataset:
         with xr.open_dataset(file, engine="h5netcdf", decode_timedelta=False) as opened:
             read = opened.load()
     except (OSError, ValueError) as error:
-        remedy = f"cannot be read as NetCDF: {error}"
-        raise StateError(
-            str(file), [ValidationIssue(location="file", found="", remedy=remedy)]
-        ) from error
+        expected = f"NetCDF, but the file cannot be read as NetCDF: {error}"
+        remedy = "give a NetCDF file of telemetry"
+        issue = ValidationIssue(
+            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
+        )
+        raise StateError(str(file), [issue]) from error
     if "time" not in read.coords:
-        remedy = "has no time; telemetry stands on time"
-        raise StateError(str(file), [ValidationIssue(location="time", found="", remedy=remedy)])
+        expected, remedy = "telemetry has a coordinate time", "add it"
+        issue = ValidationIssue(
+            location="time", found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        )
+        raise StateError(str(file), [issue])
     return read
 
 
 def _show(
     calibration: CalibrationResult, *, out: Path | None, picture: Path | None, json_file: str | None
 ) -> None:
-    """Show a calibration in every way asked for."""
-    screen, span = (
-        console(json_file),
-        f"{format_minute(calibration.start)} to {format_minute(calibration.end)}",
-    )
+    """Show a calibration in every requested form."""
+    screen = console(json_file)
+    span = f"{format_minute(calibration.start)} to {format_minute(calibration.end)}"
     shown = table(
         f"{calibration.site.name}, {span}",
         "parameter",
@@ -180,17 +187,17 @@ def _show(
     for e in calibration.estimates:
         p = e.parameter
         change = "" if p.is_offset or not p.prior else f"{e.value / p.prior - 1.0:+.1%}"
-        held = ", at its bound" if e.is_at_bound else ""
+        bound = ", at its bound" if e.is_at_bound else ""
         numbers = (f"{e.value:.4g}", f"{p.prior:.4g}", f"{e.error:.2g}", change)
-        shown.add_row(p.name, *numbers, p.unit, f"{e.identifiability}{held}")
+        shown.add_row(p.name, *numbers, p.unit, f"{e.identifiability}{bound}")
     screen.print(shown)
     for one, other, correlation in calibration.correlated_pairs:
-        screen.print(f"{one} and {other} stand for one another (correlation {correlation:+.2f})")
+        screen.print(f"{one} and {other} have similar effects (correlation {correlation:+.2f})")
     for text in calibration.data_quality:
         screen.print(text)
     if calibration.unidentified:
         screen.print(
-            f"not told by this history, left as they are: {', '.join(calibration.unidentified)}"
+            f"not identifiable from this history, unchanged: {', '.join(calibration.unidentified)}"
         )
     if out is not None:
         write_atomic(out, proposed_site_file(calibration))
@@ -227,14 +234,14 @@ def _content(calibration: CalibrationResult) -> dict[str, object]:
 
 
 def proposed_site_file(calibration: CalibrationResult) -> str:
-    """Return the changed parameters as tables of a site file, to be looked at and copied.
+    """Return the changed parameters as tables of a site file, to be checked and copied.
 
-    What is only weakly told, and offsets of sensors, stand there as comments.
+    Weakly identified parameters and sensor offsets are comments.
     """
     span = f"{format_minute(calibration.start)} to {format_minute(calibration.end)}"
     lines = [
         f"# {calibration.site.name}: parameters by telemetry, {span}.",
-        "# A proposal: look at it, then write it into the site file.",
+        "# A proposal: check it, then copy it into the site file.",
     ]
     tables: dict[str, list[str]] = {}
     for e in calibration.estimates:
@@ -248,31 +255,31 @@ def proposed_site_file(calibration: CalibrationResult) -> str:
 
 
 def _line(e: ParameterEstimate) -> str:
-    """Return a parameter as a line of a site file, a comment if it is not to be copied."""
+    """Return a parameter as a line of a site file, or as a comment if it should not be copied."""
     p = e.parameter
-    words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.identifiability}"
+    comment = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.identifiability}"
     if p.is_offset:
-        return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({words})"
+        return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({comment})"
     value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {format_unit(p.unit)}"'
     if e.identifiability is Identifiability.IDENTIFIED and not e.is_at_bound:
-        return f"{p.path[-1]} = {value}  # {words}"
-    held = ", at its bound" if e.is_at_bound else ""
-    return f"# {p.path[-1]} = {value}  # {words}{held}"
+        return f"{p.path[-1]} = {value}  # {comment}"
+    bound = ", at its bound" if e.is_at_bound else ""
+    return f"# {p.path[-1]} = {value}  # {comment}{bound}"
 
 
 def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
-    """Say what has worn."""
+    """Print significant changes between stored calibrations."""
     weeks = read_calibrations(path)
     found = parameter_drifts(weeks)
     screen = console(json_file)
-    screen.print(f"{site.name}: {len(weeks)} calibrations kept in {path}", markup=False)
+    screen.print(f"{site.name}: {len(weeks)} calibrations stored in {path}", markup=False)
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
     if len(weeks) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
-        least = REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS
-        screen.print(f"too few to tell what has changed: it takes {least}")
+        required = REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS
+        screen.print(f"too few calibrations to detect a change: {required} are required")
     elif not found:
-        screen.print("nothing has changed beyond doubt")
+        screen.print("no significant change")
     rows = [
         {
             "parameter": change.parameter,
@@ -288,30 +295,8 @@ def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
     write_json({"site": site.name, "calibrations": len(weeks), "changes": rows}, json_file)
 
 
-INTERVALS_PER_DAY: Final = 96
-"""Quarter-hours of a day. [1]"""
-
-ACCEPTANCE_COLUMNS: Final = (
-    "CV-RMSE",
-    "NMBE",
-    "supply RMSE [K]",
-    "worst identified",
-    "inside bounds",
-)
-
-
 def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
-    """Try calibration and observer on known plants, and show what came of them.
-
-    Parameters
-    ----------
-    site
-        The site.
-    seeds
-        How many plants. [1]
-    json_file
-        Where the figures go too.
-    """
+    """Test calibration and state estimation on simulated plants, and show the errors."""
     screen = console(json_file)
     surroundings = synthetic_case(site, steps=2 * PERIOD_DAYS * INTERVALS_PER_DAY).surroundings
     results = []
@@ -323,7 +308,7 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     )
     with Progress(console=screen, transient=True) as progress:
         for seed in progress.track(range(seeds), description="plants"):
-            result = acceptance_run_acceptance(site, surroundings, seed=seed)
+            result = acceptance.run_acceptance(site, surroundings, seed=seed)
             results.append(result)
             shown.add_row(str(seed), *_row(result))
     worst = _worst(results)
@@ -339,7 +324,7 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     low, high = BOUND_COVERAGE
     shown.add_row("allowed", *limits, f"{MAX_ERRORS['identified']:.1%}", f"{low:.0%} to {high:.0%}")
     screen.print(shown)
-    is_passed = all(worst[name] <= most for name, most in MAX_ERRORS.items())
+    is_passed = all(worst[name] <= limit for name, limit in MAX_ERRORS.items())
     is_passed &= low <= worst["coverage"] <= high
     screen.print("passed" if is_passed else "FAILED")
     content = {"site": site.name, "is_passed": is_passed, "worst": worst, "allowed": MAX_ERRORS}
@@ -369,7 +354,7 @@ def _temperature_cells(worst: dict[str, float]) -> tuple[str, ...]:
 
 
 def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
-    """Return the worst of each figure; of the bounds, the share of all samples."""
+    """Return the worst of each figure; for the bounds, the coverage of all samples."""
     return {
         "cv_rmse": max(result.score.cv_rmse for result in results),
         "nmbe": max(abs(result.score.nmbe) for result in results),

@@ -1,9 +1,4 @@
-"""Under what a site is run: intervals, outdoor air, carbon and load, from files or from words.
-
-What was filled, modelled or taken from elsewhere is told with it.
-
-The option that says where naive local times of files are from, of every command that has it.
-"""
+"""Conditions of a run from files or options: intervals, weather, carbon and load, with notes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +9,13 @@ import typer
 import xarray as xr
 
 import sites
+from optimizer.cli.output import option_error
 from optimizer.inputs.series_files import read_site_weather, weather_notes
 from telemetry import market_zones
 from telemetry.series import between, read_carbon, read_load
 from twin import time_axes, units
 from twin.equipment import ITHall
-from twin.errors import ProblemError, UnitError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
 from twin.site import Site
@@ -27,22 +23,25 @@ from twin.units import parse_quantity
 from twin.variables import tag_dataset, tag_variable
 
 MAX_STEP_H: Final = 1.0
-"""Longest step that the temperatures are followed at. [h]"""
+"""Longest interval of a simulation. [h]"""
 
 RELATIVE_TOLERANCE: Final = 1e-9
-"""Share of a number by which another may differ and be the same: means of series round. [1]"""
+"""Relative difference below which numbers count as equal, after rounding of means. [1]"""
 
 SECONDS_PER_HOUR: Final = 3600
 """Seconds of an hour."""
 
 
+WeatherFileOption = Annotated[
+    Path | None, typer.Option(help="Weather file; default: the synthetic June 2026.")
+]
 LoadFileOption = Annotated[
-    Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
+    Path | None, typer.Option(help="CSV with time_utc,hall_power_mw: power of all halls.")
 ]
 
 
 def check_zone(zone: str | None) -> str | None:
-    """Return the zone as it was given; a name that nobody knows is told before any file is read."""
+    """Return the zone unchanged; an unknown name is an error before any file is read."""
     if zone is not None:
         market_zones.time_zone(zone)
     return zone
@@ -51,29 +50,30 @@ def check_zone(zone: str | None) -> str | None:
 LoadZoneOption = Annotated[
     str | None,
     typer.Option(
-        callback=check_zone, help="Zone of naive local times of load and carbon, as DE-LU."
+        callback=check_zone,
+        help="Time zone of naive times in load and carbon files, such as DE-LU.",
     ),
 ]
+
+ZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zone", callback=check_zone, help="Time zone of naive local times; default: the site's."
+    ),
+]
+"""A bidding zone, such as DE-LU, or an IANA name, such as Europe/Berlin."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesNotes:
-    """What is to be known of series that were read.
-
-    Attributes
-    ----------
-    gaps
-        What was filled, as texts.
-    notes
-        What was modelled, mapped or taken from elsewhere.
-    """
+    """Notes on series that were read."""
 
     gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: Path, part: xr.Dataset) -> Self:
-        """Return what a source tells of a stretch of its series."""
+        """Return the notes of a reader on a part of its series."""
         gaps, notes = (part.attrs.get(key, ()) for key in ("gaps", "notes"))
         return cls(
             gaps=tuple(f"{path.name}: {gap}" for gap in gaps),
@@ -82,11 +82,11 @@ class SeriesNotes:
 
     @property
     def as_json(self) -> dict[str, list[str]]:
-        """Both, as JSON has them."""
+        """Both, under the keys of the JSON output."""
         return {"gaps": list(self.gaps), "notes": list(self.notes)}
 
     def __add__(self, other: "SeriesNotes") -> "SeriesNotes":
-        """Return both, each text once."""
+        """Return the notes of both, each text once."""
         return SeriesNotes(
             gaps=tuple(dict.fromkeys((*self.gaps, *other.gaps))),
             notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
@@ -96,52 +96,40 @@ class SeriesNotes:
 def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     """Return the intervals of some days.
 
-    Parameters
-    ----------
-    start
-        First moment; a bare date is 00:00 UTC.
-    days
-        Number of days.
-    step
-        Length of an interval, with its unit.
-
-    Raises
-    ------
-    ProblemError
-        If the step is no whole number of seconds, or does not divide a day.
+    Raises ProblemError if the step is not in whole seconds, too long, or does not divide a day.
     """
-    remedy = (
-        f"choose a step of at most {MAX_STEP_H:g} h that is a whole number of seconds and divides "
-        "a day, as 15min"
+    expected = f"at most {MAX_STEP_H:g} h, in whole seconds that divide a day"
+    remedy = "choose another step, such as 15min"
+    invalid = option_error(
+        "--step", step, expected=expected, remedy=remedy, code=IssueCode.OUT_OF_RANGE
     )
-    fault = ProblemError("command", [ValidationIssue(location="--step", found=step, remedy=remedy)])
     try:
         seconds = parse_quantity(step, "h") * SECONDS_PER_HOUR
     except UnitError as error:
-        raise fault from error
+        raise invalid from error
     if not 0.0 < seconds <= MAX_STEP_H * SECONDS_PER_HOUR:
-        raise fault
+        raise invalid
     whole = round(seconds)
     if abs(seconds - whole) > RELATIVE_TOLERANCE * seconds or (24 * SECONDS_PER_HOUR) % whole:
-        raise fault
+        raise invalid
     return time_axes.regular_axes(
         time_axes.to_utc(start), days * 24 * SECONDS_PER_HOUR // whole, np.timedelta64(whole, "s")
     )
 
 
 def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dataset, SeriesNotes]:
-    """Return the intervals with the weather of a file; without one the synthetic must do."""
+    """Return the intervals with weather, by default the synthetic one."""
     edges, file = grid["instant"].to_numpy(), path or sites.series_file("weather")
     read = read_site_weather(site, file, start=edges[0], end=edges[-1])
-    has = read["instant"].to_numpy()
-    if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:
-        first, last, start, end = map(units.format_minute, (has[0], has[-1], edges[0], edges[-1]))
-        remedy = (
-            f"the run is from {start} to {end}, and the synthetic weather that ships from {first} "
-            f"to {last} only; give --weather FILE, or a --start that it covers"
+    available = read["instant"].to_numpy()
+    if path is None and not available[0] <= edges[0] <= edges[-1] <= available[-1]:
+        first, last, start, end = map(
+            units.format_minute, (available[0], available[-1], edges[0], edges[-1])
         )
-        raise ProblemError(
-            "command", [ValidationIssue(location="--weather", found="", remedy=remedy)]
+        expected = f"weather from {start} to {end}; the synthetic one is from {first} to {last}"
+        remedy = "give --weather FILE, or a --start within it"
+        raise option_error(
+            "--weather", "", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
     part = between(read, start=edges[0], end=edges[-1])
     notes = SeriesNotes(notes=tuple(weather_notes(site, file.name, read)))
@@ -152,7 +140,7 @@ def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Data
 def carbon_on(
     path: Path | None, grid: xr.Dataset, *, kind: Literal["direct", "lca"], zone: str | None = None
 ) -> tuple[xr.DataArray | None, SeriesNotes]:
-    """Return the carbon intensity of a file on some intervals; None without one. [kg MWh-1]"""
+    """Return the carbon intensity of a file on some intervals; None without a file. [kg MWh-1]"""
     if path is None:
         return None, SeriesNotes()
     name, edges = "carbon_intensity", grid["instant"].to_numpy()
@@ -169,44 +157,49 @@ def hall_power_on(
     *,
     zone: str | None = None,
 ) -> tuple[xr.DataArray, SeriesNotes]:
-    """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
-    halls, remarks = site.machines_of(ITHall), SeriesNotes()
+    """Return the power of each hall, from a file or from the share of working racks. [MW]"""
+    halls, notes = site.machines_of(ITHall), SeriesNotes()
     if utilisation is not None and load is None:
         idle = np.array([hall.idle_power for hall in halls])
         full = np.array([hall.full_power for hall in halls])
         rows = np.tile(idle + utilisation * (full - idle), (grid.sizes["time"], 1))
     elif load is not None and utilisation is None:
         shares = np.array([hall.racks / site.racks for hall in halls])
-        total, remarks = _loaded(site, grid, load, zone=zone)
+        total, notes = _read_load(site, grid, load, zone=zone)
         rows = total[:, None] * shares
     else:
+        expected = "one of --load and --utilisation"
         remedy = "give either --load FILE or --utilisation SHARE"
-        raise ProblemError("command", [ValidationIssue(location="load", found="", remedy=remedy)])
+        raise option_error("load", "", expected=expected, remedy=remedy)
     coords = {"hall": [hall.name for hall in halls]}
     power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
-    return power, remarks
+    return power, notes
 
 
-def _loaded(
+def _read_load(
     site: Site, grid: xr.Dataset, load: Path, *, zone: str | None
 ) -> tuple[FloatArray, SeriesNotes]:
     """Return the power of all halls from a file. [MW]"""
     edges = grid["instant"].to_numpy()
     part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
-    most = sum(hall.full_power for hall in site.machines_of(ITHall))
-    is_beyond = total > most * (1.0 + RELATIVE_TOLERANCE)
+    limit = sum(hall.full_power for hall in site.machines_of(ITHall))
+    is_beyond = total > limit * (1.0 + RELATIVE_TOLERANCE)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
-        place = f"{load.name}, {units.format_minute(edges[first])}"
-        remedy = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
-        fault = ValidationIssue(location=place, found=f"{total[first]:g} MW", remedy=remedy)
-        raise ProblemError("load", [fault])
-    return np.minimum(total, most), SeriesNotes.of(load, part) + _below_idle(site, load, total)
+        issue = ValidationIssue(
+            location=f"{load.name}, {units.format_minute(edges[first])}",
+            found=f"{total[first]:g} MW",
+            expected=f"at most {limit:g} MW, which the halls draw at full power",
+            remedy="correct the value, or the unit of its column",
+            code=IssueCode.OUT_OF_RANGE,
+        )
+        raise ProblemError("load", [issue])
+    return np.minimum(total, limit), SeriesNotes.of(load, part) + _below_idle(site, load, total)
 
 
 def _below_idle(site: Site, load: Path, total: FloatArray) -> SeriesNotes:
-    """Return the remark on a load that racks do not draw unless some of them are off."""
+    """Return a note if the load is below the power of idle racks."""
     idle = sum(hall.idle_power for hall in site.machines_of(ITHall))
     is_below = total < idle * (1.0 - RELATIVE_TOLERANCE)
     if not is_below.any():
@@ -217,14 +210,5 @@ def _below_idle(site: Site, load: Path, total: FloatArray) -> SeriesNotes:
 
 
 def _means(part: xr.Dataset, name: str, edges: np.ndarray) -> FloatArray:
-    """Return the means of a series between some edges, which it must cover."""
+    """Return the means of a series between edges, which it must cover."""
     return time_axes.regrid(part[name].to_numpy(), part["instant"].to_numpy(), edges)
-
-
-ZoneOption = Annotated[
-    str | None,
-    typer.Option(
-        "--zone", callback=check_zone, help="Zone of naive local times; the site's by default."
-    ),
-]
-"""A bidding zone, as DE-LU, or an IANA name, as Europe/Berlin."""

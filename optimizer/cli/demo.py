@@ -1,4 +1,4 @@
-"""`gigatwin demo`: a day of a gigafactory over real MQTT, from telemetry to a signed schedule."""
+"""`gigatwin demo`: a simulated day over real MQTT, from telemetry to a signed schedule."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ from optimizer.backtesting.results import DEFAULT_PLANNER
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo import DemoConfig, DemoRun, run_demo
-from twin.errors import ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")
 
 DEMO_FOLDER: Final = Path(".demo")
-"""Where a demo leaves its state, logs and results."""
+"""Folder for state, logs and results."""
 
 INTERVALS_PER_HOUR: Final = 4
 """Quarter-hours in an hour. [1]"""
@@ -38,38 +38,36 @@ SUMMARY_ROWS: Final = {
     "lateness_h": "lateness, h",
     "violations": "violations",
 }
-"""What of a summary is shown, and how it is called."""
+"""Key of a summary -> its label in the table."""
 
 
 @app.command()
 def demo(
     site: Annotated[
-        str, typer.Option(help="Name of a declared site, or path of a file.")
+        str, typer.Option(help="Name of a declared site, or path of a site file.")
     ] = "rhine",
     once: Annotated[bool, typer.Option("--once", help="End after the day.")] = False,
-    broker: Annotated[
-        str | None, typer.Option(help="URL of a broker; without it one of our own, on loopback.")
-    ] = None,
+    broker: Annotated[str | None, typer.Option(help="Broker URL; default: embedded.")] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Simulated seconds a second; without it as fast as it goes."),
+        typer.Option(min=1.0, help="Simulated seconds per second; default: as fast as possible."),
     ] = None,
     hours: Annotated[int, typer.Option(min=1, max=24, help="Hours to run.")] = 24,
-    page: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
+    page: Annotated[int, typer.Option(help="Port of the status page; 0 takes a free one.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Run broker, simulated plant, service, partner and page for a day, and sum up."""
-    typed = float(os.environ.get("GIGATWIN_TYPED", time.time()))
+    """Run broker, simulated plant, service, partner and page for a day, and summarise it."""
+    start_time = float(os.environ.get("GIGATWIN_TYPED", time.time()))
     loaded = sites.load_site(site)
     screen = console(json_file)
     screen.print(
-        f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic: made by us, "
-        "they say nothing about a real market"
+        f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic; "
+        "they do not represent a real market"
     )
     folder = DEMO_FOLDER.absolute() / loaded.name
-    words = f"its state is in {folder / 'state'}: name it with --state to status, hold and release"
-    screen.print(words, markup=False)
-    told = DemoConfig(
+    hint = f"its state is in {folder / 'state'}: name it with --state to status, hold and release"
+    screen.print(hint, markup=False)
+    config = DemoConfig(
         site=loaded,
         source=site,
         folder=folder,
@@ -78,39 +76,40 @@ def demo(
         speed=speed,
         page_port=page,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, too
-    with _Progress(screen, typed) as progress, run_demo(told, progress.listen) as day:
+    # the interrupt also ends the processes that were started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _Progress(screen, start_time) as progress, run_demo(config, progress.listen) as day:
         progress.stop()
-        result = _result(told, day, typed)
+        result = _result(config, day, start_time)
         screen.print(_table(result["policies"]))
         if not day.other_policies:
             screen.print(
-                f"what other policies would have done is not known; see {told.folder}/others.log",
+                f"the results of other policies are missing; see {config.folder}/others.log",
                 markup=False,
             )
-        _print_counts(screen, told, result)
+        _print_counts(screen, config, result)
         write_json(result, json_file)
         if not once:
             screen.print(f"the page stays at {day.page}; Ctrl-C ends")
             _wait()
-    if faults := _unmet_expectations(result, told):
-        raise ServiceError("demo", faults)
+    if issues := _unmet_expectations(result, config):
+        raise ServiceError("demo", issues)
 
 
 class _Progress:
-    """A line in the terminal that tells how far the day is."""
+    """A progress line in the terminal."""
 
-    def __init__(self, screen: Console, typed: float) -> None:
-        self._screen, self._typed = screen, typed
+    def __init__(self, screen: Console, start_time: float) -> None:
+        self._screen, self._start_time = screen, start_time
         self._bar = Progress(
             TextColumn("{task.fields[time]}"),
             BarColumn(30),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
             console=screen,
         )
-        self._task = self._bar.add_task("", total=1, time="starting", words="")
+        self._task = self._bar.add_task("", total=1, time="starting", text="")
         self._page, self._is_first = "", True
 
     def __enter__(self) -> "_Progress":
@@ -121,43 +120,46 @@ class _Progress:
         self._bar.stop()
 
     def stop(self) -> None:
-        """Leave the line as it is."""
+        """Stop the line and leave it visible."""
         self._bar.stop()
 
     def listen(self, day: DemoRun) -> None:
-        """Show how far the day is."""
-        seen = day.traffic
+        """Show the progress of the day."""
+        traffic = day.traffic
         if day.page and not self._page:
             self._page = day.page
             self._screen.print(f"page: {day.page}   broker: {day.broker}", markup=False)
-        if seen.first_accepted_at is not None and self._is_first:
+        if traffic.first_accepted_at is not None and self._is_first:
             self._is_first = False
-            self._screen.print(
-                f"first schedule acknowledged after {seen.first_accepted_at - self._typed:.1f} s"
-            )
-        if not seen.steps:
+            delay = traffic.first_accepted_at - self._start_time
+            self._screen.print(f"first schedule acknowledged after {delay:.1f} s")
+        if not traffic.steps:
             return
-        power = "" if seen.power is None else f"{seen.power:.1f} MW"
-        words = f"{seen.source} {power}, {len(seen.accepted)} of {len(seen.revisions)} acknowledged"
-        time_text = str(seen.time.astype("datetime64[m]")).replace("T", " ")
+        power = "" if traffic.power is None else f"{traffic.power:.1f} MW"
+        acknowledged = f"{len(traffic.accepted)} of {len(traffic.revisions)} acknowledged"
+        time_text = str(traffic.time.astype("datetime64[m]")).replace("T", " ")
         self._bar.update(
-            self._task, completed=seen.step, total=seen.steps, time=f"{time_text} UTC", words=words
+            self._task,
+            completed=traffic.step,
+            total=traffic.steps,
+            time=f"{time_text} UTC",
+            text=f"{traffic.source} {power}, {acknowledged}",
         )
 
 
-def _result(config: DemoConfig, day: DemoRun, typed: float) -> dict[str, object]:
+def _result(config: DemoConfig, day: DemoRun, start_time: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
     policies = {DEFAULT_PLANNER: day.plant_result["summary"], **day.other_policies}
-    seen = day.traffic
+    traffic = day.traffic
     return {
         "site": config.site.name,
         "simulated_hours": config.steps / INTERVALS_PER_HOUR,
         "first_schedule_s": None
-        if seen.first_accepted_at is None
-        else round(seen.first_accepted_at - typed, 2),
-        "schedules_published": len(seen.revisions),
+        if traffic.first_accepted_at is None
+        else round(traffic.first_accepted_at - start_time, 2),
+        "schedules_published": len(traffic.revisions),
         "partner_received": day.received_schedules,
-        "acknowledged": len(seen.accepted),
+        "acknowledged": len(traffic.accepted),
         "violations": day.plant_result["summary"]["violations"],
         "policies": policies,
         "is_synthetic": True,
@@ -169,13 +171,13 @@ def _result(config: DemoConfig, day: DemoRun, typed: float) -> dict[str, object]
 def _table(policies: object) -> Table:
     names = list(policies) if isinstance(policies, Mapping) else []
     shown = table("The day, settled", "", *names, numbers=names)
-    for row, words in SUMMARY_ROWS.items():
+    for row, label in SUMMARY_ROWS.items():
         values = [policies[name][row] for name in names] if isinstance(policies, Mapping) else []
-        shown.add_row(words, *(f"{value:,.{_digits(row)}f}" for value in values))
+        shown.add_row(label, *(f"{value:,.{_decimals(row)}f}" for value in values))
     return shown
 
 
-def _digits(row: str) -> int:
+def _decimals(row: str) -> int:
     return {"pue": 4, "peak_mw": 1, "lateness_h": 1}.get(row, 0)
 
 
@@ -189,8 +191,8 @@ def _print_counts(screen: Console, config: DemoConfig, result: Mapping[str, obje
 
 
 def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> list[ValidationIssue]:
-    """Return what was promised and did not happen."""
-    wanted = {
+    """Return the expectations that the day did not meet."""
+    expected = {
         "schedules_published": config.steps,
         "partner_received": config.steps,
         "acknowledged": config.steps,
@@ -198,9 +200,13 @@ def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> lis
     }
     return [
         ValidationIssue(
-            location=name, found=str(result[name]), remedy=f"should be {value}; see {config.folder}"
+            location=name,
+            found=str(result[name]),
+            expected=str(value),
+            remedy=f"see the logs in {config.folder}",
+            code=IssueCode.OUT_OF_RANGE,
         )
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if result[name] != value
     ]
 

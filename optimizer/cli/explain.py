@@ -1,4 +1,4 @@
-"""`gigatwin explain`: why a decision is as it is."""
+"""`gigatwin explain`: the reasons of a decision."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,50 +17,47 @@ from optimizer.backtesting.run_folder import (
     read_trajectory,
 )
 from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
-from optimizer.cli.output import console, table, write_json
+from optimizer.cli.output import console, option_error, table, write_json
 from optimizer.reporting.decision_record import NO_PLAN_SOURCE, DecisionRecord
 from optimizer.service.audit_events import read_service_decision
 from optimizer.service.state_folder import owner_of
 from twin import time_axes, units, variables
-from twin.errors import ProblemError, ValidationIssue
 
-app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
+app = typer.Typer(add_completion=False, help="Show the reasons of a decision.")
 
 
 @app.command()
 def explain(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Folder that gigatwin backtest --out wrote; without it, the service's."),
-    ] = None,
-    at: Annotated[str | None, typer.Option(help="A moment, UTC; its quarter-hour is told.")] = None,
-    last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
-    policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = PLANNER_ALIAS,
-    seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
+    run: Annotated[Path | None, typer.Option(help="Folder of a back-test.")] = None,
+    at: Annotated[str | None, typer.Option(help="Time, UTC, whose quarter-hour is shown.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The last decision (default).")] = False,
+    policy: Annotated[str, typer.Option(help="Policy of a back-test.")] = PLANNER_ALIAS,
+    seed: Annotated[int, typer.Option(min=0, help="Plant of a back-test.")] = 0,
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Tell the money by account, what binds and at what price, what changed, what is degraded."""
+    """Show costs by account, binding limits with their prices, changes, and degradations."""
     if last and at is not None:
-        remedy = "name a moment, or --last, not both"
-        raise ProblemError("command", [ValidationIssue(location="--at", found=at, remedy=remedy)])
+        raise option_error(
+            "--at", at, expected="either a time or --last", remedy="omit one of the options"
+        )
     screen = console(json_file)
     if run is not None:
         loaded = sites.load_site(site)
         check_run_site(run, loaded)
         for line in convert_run_folder(run, loaded):
             screen.print(line, markup=False)
-        told = read_backtest_decision(run, at, policy=policy, seed=seed)
-        screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
-        _show_step(screen, run, policy=policy, seed=seed, at=at or told["start"])
+        record = read_backtest_decision(run, at, policy=policy, seed=seed)
+        screen.print(f"[bold]{loaded.name}[/]: decision of {record['start']}")
+        _show_step(screen, run, policy=policy, seed=seed, at=at or record["start"])
     else:
         folder = resolve_state_folder(site, state)
-        told = read_service_decision(folder, at)
-        _head(screen, told, site=owner_of(folder) or site, at=at)
-    if told.get("source") != NO_PLAN_SOURCE:
-        _show(screen, told)
-    write_json(told, json_file)
+        record = read_service_decision(folder, at)
+        _head(screen, record, site=owner_of(folder) or site, at=at)
+    if record.get("source") != NO_PLAN_SOURCE:
+        _show(screen, record)
+    write_json(record, json_file)
 
 
 def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -> None:
@@ -71,26 +68,26 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
     (start,) = step["time"].to_numpy().reshape(1)
     screen.print(f"what happened in the quarter-hour of {units.format_minute(start)}:")
     for name in (name for name in EXPLAINED_VARIABLES if name in step):
-        word = variables.variable_definition(name)
+        variable = variables.variable_definition(name)
         screen.print(
-            f"  {word.meaning}: {float(step[name]):.1f} {units.format_unit(word.unit)}",
+            f"  {variable.meaning}: {float(step[name]):.1f} {units.format_unit(variable.unit)}",
             markup=False,
         )
 
 
 def _head(screen: Console, record: DecisionRecord, *, site: str, at: str | None) -> None:
-    """Say of which quarter-hour a service told this, and whether that is the one asked for."""
+    """Print the quarter-hour of a service's decision, and whether it is the requested one."""
     start = record["start"]
     if at is not None and time_axes.to_utc(at) - time_axes.to_utc(start) >= time_axes.QUARTER_HOUR:
-        words = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
-        screen.print(words, style="red", markup=False)
+        text = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
+        screen.print(text, style="red", markup=False)
     for fault in record.get("record", []):
-        screen.print(f"the record is not whole: {fault}", style="red", markup=False)
+        screen.print(f"the record is damaged: {fault}", style="red", markup=False)
     if record.get("source") == NO_PLAN_SOURCE:
         screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
         screen.print(f"because: {record['degraded']}", style="red", markup=False)
         screen.print("caps were frozen or lowered, requests withdrawn")
-        screen.print("for a plan name an earlier --at")
+        screen.print("give an earlier --at for a plan")
     else:
         screen.print(f"[bold]{site}[/]: decision of {start}, {record.get('source')}")
 
@@ -99,7 +96,9 @@ def _show(screen: Console, record: DecisionRecord) -> None:
     if record["accounts"]:
         _show_reasons(screen, record)
     else:
-        screen.print("made by a rule, which weighs no money: no accounts, and no prices of limits")
+        screen.print(
+            "made by a rule, which optimises no costs: no accounts and no prices of limits"
+        )
     for failure in record.get("failures", []):
         screen.print(_describe_failure(failure), markup=False)
     if record["degraded"]:
@@ -107,14 +106,14 @@ def _show(screen: Console, record: DecisionRecord) -> None:
 
 
 def _show_reasons(screen: Console, record: DecisionRecord) -> None:
-    """Show money, limits and changes of a plan that a solver made."""
+    """Show costs, limits and changes of an optimised plan."""
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in record["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
     accounts.add_section()
     accounts.add_row("all", f"{round(sum(record['accounts'].values())) + 0:,}")
     screen.print(accounts)
-    columns = ("limit", "between", "intervals", "one more, where dearest")
+    columns = ("limit", "between", "intervals", "one unit more, at most")
     binding = table("What binds", *columns, numbers=columns[2:])
     for limit in record["binding"]:
         between = f"{_without_year(limit['from'])} and {_without_year(limit['to'])}"
@@ -123,37 +122,37 @@ def _show_reasons(screen: Console, record: DecisionRecord) -> None:
     screen.print(binding)
     if record.get("doubtful"):
         limits = ", ".join(record["doubtful"])
-        why = "solvers tell any price for it; gigatwin front finds what it is worth"
+        why = "its dual is not unique; gigatwin front computes its value"
         screen.print(f"- also binds: {limits} ({why})", markup=False)
     for target in record.get("softened", []):
         screen.print(_describe_relaxed(target), markup=False)
-    changes = record["changes"] or ["nothing of size moved since the decision before"]
+    changes = record["changes"] or ["no large change since the previous decision"]
     hedge = record["hedge"]["words"] if "hedge" in record else []
     for line in (*record.get("reserves", []), *record.get("units", []), *hedge, *changes):
         screen.print(f"- {line}", markup=False)
 
 
 def _describe_relaxed(row: Mapping[str, object]) -> str:
-    """Return in words what a target that is not kept paid."""
-    ways = [f"{row[way]} {row['unit']} {way}" for way in ("above", "below") if row[way]]
-    must = ", which must not be" if row["is_hard"] else ""
+    """Return in words the penalty of a target that was not met."""
+    sides = [f"{row[side]} {row['unit']} {side}" for side in ("above", "below") if row[side]]
+    hard = ", which is not allowed" if row["is_hard"] else ""
     between = f"{_without_year(row['from'])} to {_without_year(row['to'])}"
     paid = f"{row['paid_eur']:,.0f} EUR"
-    return f"- {row['target']}, {between}: {' and '.join(ways)}{must}, weighed as {paid}"
+    return f"- {row['target']}, {between}: {' and '.join(sides)}{hard}, penalty {paid}"
 
 
 def _price(limit: Mapping[str, object]) -> str:
-    """Return what one more of a limit is worth; older decisions do not name its unit."""
+    """Return the value of one more unit of a limit; older records lack the unit."""
     unit = f"/{limit['unit']}" if "unit" in limit else " a unit"
     return f"{limit['price_eur']:,.2f} EUR{unit}"
 
 
 def _describe_failure(row: Mapping[str, object]) -> str:
-    """Return in words how long a failure is endured."""
+    """Return in words the time to a limit after a failure."""
     worst = f"{row['worst_limit']} after {row['worst_minutes']} min"
     return f"- if {row['failure']} fails at {_without_year(row['worst_time'])}: {worst}"
 
 
 def _without_year(stamp: object) -> str:
-    """Return a moment without its year: the run stands above."""
+    """Return a time without its year."""
     return str(stamp)[5:].replace("T", " ")

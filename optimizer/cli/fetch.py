@@ -1,4 +1,4 @@
-"""`gigatwin fetch`: prices, weather and carbon of a site from the services that publish them."""
+"""`gigatwin fetch`: download prices, weather or carbon of a site from public services."""
 
 import os
 from datetime import UTC, datetime
@@ -11,9 +11,14 @@ import typer
 import sites
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, write_json
-from telemetry.series.providers import DATA_SERVICES, SeriesQuery, describe_result, find_service
-from telemetry.series.providers import fetch_series as fetch_file
-from twin.errors import SeriesError, ValidationIssue
+from telemetry.series.providers import (
+    DATA_SERVICES,
+    SeriesQuery,
+    describe_result,
+    fetch_series,
+    find_service,
+)
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.units import format_minute
 
 app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon into a file.")
@@ -21,57 +26,56 @@ app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon in
 
 @app.command()
 def fetch(
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     what: Annotated[
-        Literal["prices", "weather", "carbon"], typer.Argument(help="prices, weather or carbon.")
+        Literal["prices", "weather", "carbon"],
+        typer.Argument(help="Series: prices, weather or carbon."),
     ],
-    out: Annotated[Path, typer.Option(help="File that gigatwin run reads; replaced as a whole.")],
+    out: Annotated[Path, typer.Option(help="File for gigatwin run; replaced as a whole.")],
     service: Annotated[
-        str | None,
-        typer.Option(
-            help="energy-charts, entsoe, open-meteo, electricity-maps; the usual if none."
-        ),
+        str | None, typer.Option(help="energy-charts, entsoe, open-meteo or electricity-maps.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=360, help="How far back.")] = 76,
-    url: Annotated[
-        str | None, typer.Option(help="Ask there instead, as of a mirror or a paid plan.")
-    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=360, help="Days of history.")] = 76,
+    url: Annotated[str | None, typer.Option(help="Other address of the service.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Ask a service, look at its answer, and write it in place of the file unless that tells more.
+    """Download a series, check it, and replace the file unless that reaches further.
 
-    Tokens are taken from GIGATWIN_ENTSOE_TOKEN and GIGATWIN_ELECTRICITY_MAPS_TOKEN.
+    Tokens are read from GIGATWIN_ENTSOE_TOKEN and GIGATWIN_ELECTRICITY_MAPS_TOKEN.
     """
     loaded, name = sites.load_site(site), service or next(iter(DATA_SERVICES[what]))
-    told = find_service(what, name)
-    asked = SeriesQuery(
-        url=(url or told.url).rstrip("/"),
+    endpoint = find_service(what, name)
+    query = SeriesQuery(
+        url=(url or endpoint.url).rstrip("/"),
         zone=loaded.zone,
         latitude=loaded.latitude,
         longitude=loaded.longitude,
         now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
         days=days,
-        token=_token(name, told.token) if told.token else "",
+        token=_token(name, endpoint.token) if endpoint.token else "",
         before=out,
     )
-    found = fetch_file(what, name, asked, out=out)
-    console(json_file).print(f"{out}: {describe_result(found)}", markup=False)
+    result = fetch_series(what, name, query, out=out)
+    console(json_file).print(f"{out}: {describe_result(result)}", markup=False)
     write_json(
         {
             "service": name,
-            "first": format_minute(found.begin),
-            "last": format_minute(found.end),
-            "intervals": found.intervals,
-            "kept": found.kept_existing_file,
+            "first": format_minute(result.begin),
+            "last": format_minute(result.end),
+            "intervals": result.intervals,
+            "kept": result.kept_existing_file,
         },
         json_file,
     )
 
 
 def _token(service: str, variable: str) -> str:
-    """Return the token of a service from the environment; on a command line others would see it."""
+    """Return the token of a service from the environment, since others see a command line."""
     token = os.environ.get(variable, "")
     if not token:
-        remedy = f"set {variable} to the token that {service} gave you"
-        raise SeriesError(service, [ValidationIssue(location=variable, found="", remedy=remedy)])
+        expected, remedy = f"a token of {service}", f"set {variable} to your token"
+        issue = ValidationIssue(
+            location=variable, found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        )
+        raise SeriesError(service, [issue])
     return token

@@ -1,4 +1,4 @@
-"""`gigatwin fit`: learn a planner's curves from measurements."""
+"""`gigatwin fit`: fit curves of the planner to measurements."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ import typer
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from twin.declarations import Throughput
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.workload.throughput import fit_throughput
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit curves to measurements.")
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit curves t
 MeasuredFile = Annotated[
     Path,
     typer.Argument(
-        help="CSV of runs: power_limit, time_per_epoch, average_power, and what names a job."
+        help="CSV of runs: power_limit, time_per_epoch, average_power, and columns that name a job."
     ),
 ]
 
@@ -31,18 +31,15 @@ def fit() -> None:
 @app.command()
 def throughput(
     file: MeasuredFile,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Rows to take, as in network=resnet50; may be given again."),
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Rows, such as network=resnet50.")] = None,
     board_share: Annotated[
-        float, typer.Option(min=0.05, max=1.0, help="Share of a rack that the boards draw.")
+        float, typer.Option(min=0.05, max=1.0, help="Share of a rack's power that its boards draw.")
     ] = 1.0,
-    name: Annotated[str, typer.Option(help="Name of the entry.")] = "measured",
+    name: Annotated[str, typer.Option(help="Name of the new entry.")] = "measured",
     json_file: JsonFile = None,
 ) -> None:
-    """Fit throughput over power to runs under power limits, and write it as a standard entry."""
-    found = fit_throughput(_chosen(_read(file), only or []), board_share=board_share)
+    """Fit throughput over power to runs under power limits; print it as a standard entry."""
+    found = fit_throughput(_selected_rows(_read(file), only or []), board_share=board_share)
     screen = console(json_file)
     numbers = ("limit", "work", "power", "energy per work", "jobs")
     shown = table("Medians beside the uncapped job", *numbers, numbers=numbers)
@@ -69,26 +66,34 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(file)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        remedy = f"cannot be read as CSV: {error}"
-        raise SeriesError(
-            str(file), [ValidationIssue(location="file", found="", remedy=remedy)]
-        ) from error
+        expected = f"CSV, but the file cannot be read as CSV: {error}"
+        remedy = "give a CSV file of runs"
+        issue = ValidationIssue(
+            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
+        )
+        raise SeriesError(str(file), [issue]) from error
 
 
-def _chosen(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
+def _selected_rows(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
     for choice in only:
         column, _, value = choice.partition("=")
         if column not in measured:
-            remedy = f"the file has {', '.join(map(str, measured.columns))}"
-            raise SeriesError("--only", [ValidationIssue(location=column, found="", remedy=remedy)])
+            expected = f"a column of the file: {', '.join(map(str, measured.columns))}"
+            raise _selection_error(column, "", expected)
         values = measured[column].astype(str)
         if not (values == value).any():
-            remedy = f"no row taken so far has it; there are {', '.join(sorted(set(values)))}"
-            raise SeriesError(
-                "--only", [ValidationIssue(location=column, found=value, remedy=remedy)]
-            )
+            expected = f"a value of the selected rows: {', '.join(sorted(set(values)))}"
+            raise _selection_error(column, value, expected)
         measured = measured[values == value]
     return measured
+
+
+def _selection_error(column: str, value: str, expected: str) -> SeriesError:
+    remedy = "choose one of them"
+    issue = ValidationIssue(
+        location=column, found=value, expected=expected, remedy=remedy, code=IssueCode.UNKNOWN_NAME
+    )
+    return SeriesError("--only", [issue])
 
 
 def _entry(name: str, file: Path, curve: Throughput) -> str:

@@ -1,7 +1,4 @@
-"""`gigatwin fleet`: sites that share work, settled by prices, decided and judged one by one.
-
-`gigatwin fleet --days N`: what sharing work is worth in closed loop, hour after hour.
-"""
+"""`gigatwin fleet`: plan for sites that exchange work, or run them in closed loop with `--days`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +18,7 @@ from optimizer.cli.output import (
     ProgressBars,
     console,
     format_integer,
+    option_error,
     pluralise,
     print_series_notes,
     print_synthetic,
@@ -40,17 +38,17 @@ from optimizer.inputs.series_files import (
 from optimizer.policies.mpc import REPLAN_INTERVAL
 from telemetry.files import write_json_atomic
 from twin.declarations import FleetRoute
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
 from twin.site import Site
 from twin.time_axes import HOUR
 from twin.units import MAX_ENERGY_PRICE_EUR_MWH
 
-app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
+app = typer.Typer(add_completion=False, help="Plan for sites that exchange movable work.")
 
 DEFAULT_LOAD_SCALE: Final = 0.6
-"""Mean share of the racks that jobs use, unless told. [1]"""
+"""Default mean movable work as a share of all racks at full power. [1]"""
 
 PLAN_COLUMNS: Final = (
     "alone [EUR]",
@@ -60,77 +58,86 @@ PLAN_COLUMNS: Final = (
     "earns [EUR]",
 )
 
+RESULTS_FILE: Final = "fleet.json"
+FIGURE_FILE: Final = "fleet.png"
+"""Files of the whole fleet; each site has a folder beside them."""
+
+RUN_COLUMNS: Final = (
+    "alone [EUR]",
+    "shared [EUR]",
+    "sends [MWh]",
+    "takes in [MWh]",
+    "late alone [h]",
+    "late shared [h]",
+)
+
 
 @app.command()
 def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
-    names: Annotated[list[str], typer.Argument(metavar="SITE...", help="Two sites at least.")],
+    names: Annotated[list[str], typer.Argument(metavar="SITE...", help="At least two sites.")],
     prices: Annotated[
-        list[str], typer.Option(help="FILE for all, or SITE=FILE; synthetic if left out.")
+        list[str], typer.Option(help="Price file: FILE for all, or SITE=FILE; default: synthetic.")
     ] = [],  # noqa: B006  (typer copies it)
-    weather: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
-    jobs: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
-    carbon: Annotated[list[str], typer.Option(help="As prices, unless in them.")] = [],  # noqa: B006
-    start: Annotated[str, typer.Option(help="First moment; a date is 00:00 UTC.")] = "2026-06-16",
+    weather: Annotated[list[str], typer.Option(help="Weather file, as --prices.")] = [],  # noqa: B006
+    jobs: Annotated[list[str], typer.Option(help="Job file, as --prices.")] = [],  # noqa: B006
+    carbon: Annotated[list[str], typer.Option(help="Carbon file, as --prices.")] = [],  # noqa: B006
+    start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")] = "2026-06-16",
     load_scale: Annotated[
         list[str],
         typer.Option(
-            help=f"NUMBER for all, or SITE=NUMBER; {DEFAULT_LOAD_SCALE:g} of the racks if left out."
+            help=f"Load scale: NUMBER for all, or SITE=NUMBER; default: {DEFAULT_LOAD_SCALE:g}."
         ),
     ] = [],  # noqa: B006
-    routes: Annotated[
-        Path | None, typer.Option(help="TOML file of routes; left out, --move may go anywhere.")
-    ] = None,
-    move: Annotated[str, typer.Option(help="Kind of work that may move.")] = "batch",
+    routes: Annotated[Path | None, typer.Option(help="TOML file of routes.")] = None,
+    move: Annotated[str, typer.Option(help="Kind of work to move without --routes.")] = "batch",
     transfer_cost: Annotated[
         float,
         typer.Option(
             min=0.0,
             max=MAX_ENERGY_PRICE_EUR_MWH,
-            help="Of moving a MWh of work with its data [EUR].",
+            help="Cost of moving 1 MWh of work with its data [EUR].",
         ),
     ] = 5.0,
     gap: Annotated[
-        float, typer.Option(min=1e-6, help="Share of the cost to be missed.")
+        float, typer.Option(min=1e-6, help="Relative gap of the price coordination.")
     ] = COORDINATION_GAP,
     days: Annotated[
         int,
-        typer.Option(min=0, max=400, help="Run so many days in closed loop, alone and shared."),
+        typer.Option(min=0, max=400, help="Days to run in closed loop, with and without exchange."),
     ] = 0,
     out: Annotated[
-        Path | None, output_option("--out", "Folder for what --days runs.", is_folder=True)
+        Path | None, output_option("--out", "Folder for the results of --days.", is_folder=True)
     ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Dask scheduler, as tcp://10.0.0.1:8786.")
-    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Settle what work moves between sites over the next week, or run them with --days."""
+    """Plan what work moves between sites over the next week, or run them with --days."""
     if out is not None and not days:
-        fault = ValidationIssue(
-            location="--out", found=str(out), remedy="say with --days how long to run"
-        )
-        raise ProblemError("command", [fault])
+        expected, remedy = "results of a closed loop", "say with --days how long to run"
+        raise option_error("--out", str(out), expected=expected, remedy=remedy)
     screen = console(json_file)
     loaded = [sites.load_site(name) for name in names]
-    ways = sites.load_routes(routes) if routes else _default_route(move, transfer_cost)
-    check_fleet(loaded, ways)
-    given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
-    files = {kind: _files(kind, told, loaded) for kind, told in given.items()}
+    fleet_routes = sites.load_routes(routes) if routes else _default_route(move, transfer_cost)
+    check_fleet(loaded, fleet_routes)
+    options = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
+    files = {kind: _files(kind, values, loaded) for kind, values in options.items()}
     loads = _loads(load_scale, loaded)
-    ours = {k: None if sites.series_file(k) in v else v for k, v in files.items() if k != "carbon"}
-    print_synthetic(screen, ours)
-    for name, route in ways.items():
+    own_files = {
+        k: None if sites.series_file(k) in v else v for k, v in files.items() if k != "carbon"
+    }
+    print_synthetic(screen, own_files)
+    for name, route in fleet_routes.items():
         screen.print(f"{name}: {_describe_route(route)}", markup=False)
-    worlds = _worlds(screen, loaded, files, start=start, days=days or MIN_COVERED_DAYS)
-    settings = list(map(_setting, loaded, worlds, loads))
-    _warn_unknown_carbon(screen, settings)
+    inputs = _read_inputs(screen, loaded, files, start=start, days=days or MIN_COVERED_DAYS)
+    cases = list(map(_case, loaded, inputs, loads))
+    _warn_unknown_carbon(screen, cases)
     if days:
         result = run_closed_loop(
-            screen, settings, ways, cluster=cluster, out=out, notes=_series_notes(worlds)
+            screen, cases, fleet_routes, cluster=cluster, out=out, notes=_series_notes(inputs)
         )
     else:
-        found = _plan(screen, settings, ways, cluster=cluster, gap=gap)
-        result = found.as_json() | _series_notes(worlds)
+        found = _plan(screen, cases, fleet_routes, cluster=cluster, gap=gap)
+        result = found.as_json() | _series_notes(inputs)
     write_json(result, json_file)
 
 
@@ -142,72 +149,75 @@ def _plan(
     cluster: str | None,
     gap: float,
 ) -> FleetDecision:
-    """Decide for all sites from what is known at the start, show it, and return it."""
+    """Decide for all sites from the information at the start, and show the result."""
     grid = max((one.horizon() for one in cases), key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems([one.build_problem(grid) for one in cases], routes)
 
-    def listen(number: int, left: float) -> None:
-        screen.print(f"round {number}: {max(left, 0.0):.3%} may be missed")
+    def show_round(number: int, gap_left: float) -> None:
+        screen.print(f"round {number}: gap {max(gap_left, 0.0):.3%}")
 
-    found = decide_fleet(problems, cluster=cluster, gap=gap, on_progress=listen)
+    found = decide_fleet(problems, cluster=cluster, gap=gap, on_progress=show_round)
     screen.print(_plan_table(found))
     for transfer in found.transfers:
         screen.print(str(transfer), markup=False)
-    settled, cost = found.coordination, sum(found.costs.values())
+    coordination, cost = found.coordination, sum(found.costs.values())
     screen.print(
-        f"sharing saves {format_integer(found.saved)} EUR; no more than "
-        f"{format_integer(max(cost - settled.bound, 0.0))} EUR could still be saved "
-        f"({max(found.gap, 0.0):.3%}, {pluralise(settled.rounds, 'round')})"
+        f"sharing saves {format_integer(found.saved)} EUR; at most "
+        f"{format_integer(max(cost - coordination.bound, 0.0))} EUR could still be saved "
+        f"({max(found.gap, 0.0):.3%}, {pluralise(coordination.rounds, 'round')})"
     )
     return found
 
 
-def _files(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
-    """Return the file of each site: its own, or that for all; synthetic if none is named."""
-    usual = None if kind == "carbon" else sites.series_file(kind)
-    found = _per_site(kind, told, loaded, what="FILE")
-    return [usual if word is None else Path(word) for word in found]
+def _files(kind: str, values: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
+    """Return the file of each site: its own, the general one, or the synthetic one."""
+    default = None if kind == "carbon" else sites.series_file(kind)
+    found = _per_site(kind, values, loaded, what="FILE")
+    return [default if name is None else Path(name) for name in found]
 
 
-def _loads(told: Sequence[str], loaded: Sequence[Site]) -> list[float]:
-    """Return the load of each site, as a share of its racks. [1]"""
-    words = _per_site("load-scale", told, loaded, what="NUMBER")
+def _loads(values: Sequence[str], loaded: Sequence[Site]) -> list[float]:
+    """Return the load scale of each site. [1]"""
+    texts = _per_site("load-scale", values, loaded, what="NUMBER")
     try:
-        return [DEFAULT_LOAD_SCALE if word is None else float(word) for word in words]
+        return [DEFAULT_LOAD_SCALE if text is None else float(text) for text in texts]
     except ValueError as error:
-        remedy = (
-            f"mean share of the racks that jobs use: {MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g} of 1"
-        )
-        fault = ValidationIssue(location="--load-scale", found=", ".join(told), remedy=remedy)
-        raise ProblemError("command", [fault]) from error
+        raise option_error(
+            "--load-scale",
+            ", ".join(values),
+            expected=f"a number from {MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g}",
+            remedy="write the mean movable work as a share of all racks",
+            code=IssueCode.INVALID_FORMAT,
+        ) from error
 
 
 def _per_site(
-    option: str, told: Sequence[str], loaded: Sequence[Site], *, what: str
+    option: str, values: Sequence[str], loaded: Sequence[Site], *, what: str
 ) -> list[str | None]:
-    """Return what an option tells of each site: of it alone, or of all; None if neither."""
-    pairs = [word.split("=", 1) for word in told if "=" in word]
+    """Return the value of an option for each site: its own, the general one, or None."""
+    pairs = [text.split("=", 1) for text in values if "=" in text]
     names, own = [name for name, _ in pairs], dict(pairs)
-    general = [word for word in told if "=" not in word]
+    general = [text for text in values if "=" not in text]
     wrong = set(names) - {site.name for site in loaded}
     wrong |= {name for name, file in pairs if names.count(name) > 1 or not file}
     if wrong or len(general) > 1:
-        value = ", ".join(sorted(wrong) or general)
-        known = ", ".join(site.name for site in loaded)
-        remedy = f"give one {what} for all, or SITE={what} for {known}, each once"
-        raise ProblemError(
-            "command", [ValidationIssue(location=f"--{option}", found=value, remedy=remedy)]
+        location = f"--{option}"
+        raise option_error(
+            location,
+            ", ".join(sorted(wrong) or general),
+            expected=f"one {what} for all, or SITE={what} for each site once",
+            remedy=f"choose among {', '.join(site.name for site in loaded)}",
         )
-    usual = general[0] if general else None
-    return [own.get(site.name, usual) for site in loaded]
+    default = general[0] if general else None
+    return [own.get(site.name, default) for site in loaded]
 
 
 def _default_route(kind: str, cost: float) -> dict[str, FleetRoute]:
-    """Return a route by which a kind of work may go from every site to every other."""
+    """Return a route for a kind of work between all sites."""
     return {"anywhere": FleetRoute.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
 
 
-def _worlds(
+def _read_inputs(
     screen: Console,
     loaded: Sequence[Site],
     files: Mapping[str, Sequence[Path | None]],
@@ -215,55 +225,57 @@ def _worlds(
     start: str,
     days: int,
 ) -> list[RunInputs]:
-    """Return what each site's files tell from the first moment on, and say what is modelled."""
+    """Return the inputs of each site, and print the notes."""
     found = []
     for n, site in enumerate(loaded):
         own = {kind: paths[n] for kind, paths in files.items()}
         prices, weather = (own[kind] or sites.series_file(kind) for kind in ("prices", "weather"))
-        given = SeriesFiles(
+        series_files = SeriesFiles(
             prices=prices,
             weather=weather,
             jobs=own["jobs"],
             carbon=own["carbon"],
             zone=default_zone(site),
         )
-        found.append(read_run_inputs(site, given, start=start, days=days))
+        found.append(read_run_inputs(site, series_files, start=start, days=days))
         print_series_notes(screen, found[-1])
     return found
 
 
-def _setting(site: Site, inputs: RunInputs, load: float) -> BacktestCase:
+def _case(site: Site, inputs: RunInputs, load: float) -> BacktestCase:
     return BacktestCase.of(site, inputs, load_scale=load)
 
 
 def _knows_carbon(one: BacktestCase) -> bool:
-    """Return whether carbon counts: contracts that match hours tell of what they leave over."""
+    """Return whether carbon counts: also if contracts match hours, as remaining carbon is known."""
     return one.inputs.has_carbon or one.site.grid.carbon == "matched"
 
 
 def _warn_unknown_carbon(screen: Console, cases: Sequence[BacktestCase]) -> None:
-    """Tell which sites look clean only because their carbon is not known."""
+    """Warn of sites that look clean only because their carbon intensity is unknown."""
     known = [one.site for one in cases if _knows_carbon(one)]
     unknown = [one.site for one in cases if not _knows_carbon(one)]
     if unknown and any(site.weights.carbon for site in known):
-        told, untold = (", ".join(site.name for site in some) for some in (known, unknown))
-        words = f"carbon counts at {told}, and not at {untold}, where none is known"
+        counted, ignored = (", ".join(site.name for site in some) for some in (known, unknown))
+        text = f"carbon counts at {counted}, and not at {ignored}, where none is known"
         screen.print(
-            f"{words}: work goes there for it (--carbon SITE=FILE)", style="red", markup=False
+            f"{text}: work moves there for that reason (--carbon SITE=FILE)",
+            style="red",
+            markup=False,
         )
 
 
 def _series_notes(inputs_by_site: Sequence[RunInputs]) -> dict[str, list[str]]:
-    """Return what was said of the files of all sites, each text once: a file may be of several."""
+    """Return the gaps and notes of all sites, each text once."""
     return {
-        "gaps": [*dict.fromkeys(gap for world in inputs_by_site for gap in world.gaps)],
-        "notes": [*dict.fromkeys(note for world in inputs_by_site for note in world.notes)],
+        "gaps": [*dict.fromkeys(gap for one in inputs_by_site for gap in one.gaps)],
+        "notes": [*dict.fromkeys(note for one in inputs_by_site for note in one.notes)],
     }
 
 
 def _describe_route(route: FleetRoute) -> str:
     """Return a route in words."""
-    origins, hosts = (", ".join(given or ("every site",)) for given in (route.origins, route.hosts))
+    origins, hosts = (", ".join(names or ("every site",)) for names in (route.origins, route.hosts))
     return (
         f"{route.kind} may go from {origins} to {hosts} in {route.transfer_time:g} h at "
         f"{route.transfer_cost:g} EUR/MWh, done within {route.window:g} h"
@@ -271,11 +283,11 @@ def _describe_route(route: FleetRoute) -> str:
 
 
 def _plan_table(found: FleetDecision) -> Table:
-    """Return what each site costs and what it moves."""
+    """Return the table of costs and migration by site."""
     shown = table("fleet over a week", "site", *PLAN_COLUMNS, numbers=PLAN_COLUMNS)
-    settled, totals = found.coordination, [0.0] * len(PLAN_COLUMNS)
+    coordination, totals = found.coordination, [0.0] * len(PLAN_COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
-        net = settled.net_sent[number]
+        net = coordination.net_sent[number]
         cells = (
             found.isolated_costs[name],
             cost,
@@ -289,20 +301,6 @@ def _plan_table(found: FleetDecision) -> Table:
     return shown
 
 
-RESULTS_FILE: Final = "fleet.json"
-FIGURE_FILE: Final = "fleet.png"
-"""What a folder holds of all sites; each site has a folder in it."""
-
-RUN_COLUMNS: Final = (
-    "alone [EUR]",
-    "shared [EUR]",
-    "sends [MWh]",
-    "takes in [MWh]",
-    "late alone [h]",
-    "late shared [h]",
-)
-
-
 def run_closed_loop(
     screen: Console,
     cases: Sequence[BacktestCase],
@@ -312,22 +310,10 @@ def run_closed_loop(
     out: Path | None,
     notes: Mapping[str, object],
 ) -> dict[str, object]:
-    """Run sites alone and with one another, show what it was worth, and return it as plain values.
+    """Run sites alone and with exchange, show the saving, and return the JSON object.
 
-    Parameters
-    ----------
-    screen
-        For people.
-    cases
-        Worlds and work of the sites.
-    routes
-        Which work may move from where to where.
-    cluster
-        Dask scheduler, if there is one.
-    out
-        Folder for results, a picture, and the courses of every site; nothing is written without.
-    notes
-        What was said of the files, which stands beside what was found.
+    `cluster` is a Dask scheduler. `out` is the folder for results, a figure and the trajectories of
+    every site. `notes` on the files become part of the result.
     """
     with ProgressBars(screen) as bars:
         found = run_fleet(
@@ -338,18 +324,18 @@ def run_closed_loop(
         )
     days = round((cases[0].inputs.end - cases[0].inputs.start) / np.timedelta64(1, "D"))
     screen.print(_run_table(found, f"fleet in closed loop, {pluralise(days, 'day')}"))
-    broken = [(name, row) for name, trial in found.shared.items() for row in trial.violated_limits]
-    for name, row in broken:
-        words = f"{name}: {row['limit']}, {row['minutes']} min, first at {row['first']}"
-        screen.print(words, style="red", markup=False)
-    if not broken:
-        screen.print("no limit of a plant was broken")
-    for moment, because in found.failed_plans.items():
-        words = f"no common plan at {moment}, each site decided alone: {because}"
-        screen.print(words, style="red", markup=False)
-    moved, count = sum(parcel.energy for parcel in found.transfers), len(found.transfers)
+    violated = [(name, row) for name, run in found.shared.items() for row in run.violated_limits]
+    for name, row in violated:
+        text = f"{name}: {row['limit']}, {row['minutes']} min, first at {row['first']}"
+        screen.print(text, style="red", markup=False)
+    if not violated:
+        screen.print("no limit of a plant was violated")
+    for moment, reason in found.failed_plans.items():
+        text = f"no common plan at {moment}, each site decided alone: {reason}"
+        screen.print(text, style="red", markup=False)
+    moved, count = sum(transfer.energy for transfer in found.transfers), len(found.transfers)
     screen.print(
-        f"{format_integer(moved)} MWh moved in {pluralise(count, 'parcel')} "
+        f"{format_integer(moved)} MWh moved in {pluralise(count, 'transfer')} "
         f"for {format_integer(found.move_cost)} EUR; "
         f"sharing {'saved' if found.saved >= 0.0 else 'cost'} "
         f"{format_integer(abs(found.saved))} EUR"
@@ -358,12 +344,12 @@ def run_closed_loop(
     if out is not None:
         _write(out, cases, found)
         write_json_atomic(out / RESULTS_FILE, result)
-        screen.print(f"courses, pictures and reasons are in {out}", markup=False)
+        screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
     return result
 
 
 def _run_table(found: FleetRunResult, title: str) -> Table:
-    """Return what each site paid and moved."""
+    """Return the table of costs and migration by site in closed loop."""
     shown = table(title, "site", *RUN_COLUMNS, numbers=RUN_COLUMNS)
     rows = []
     for name, shared in found.shared.items():
@@ -384,27 +370,27 @@ def _run_table(found: FleetRunResult, title: str) -> Table:
 
 
 def _write(folder: Path, cases: Sequence[BacktestCase], found: FleetRunResult) -> None:
-    """Write the picture, and for each site the courses of both of its trials."""
-    for setting in cases:
-        own = folder / setting.site.name
+    """Write the figure, and both trajectories of each site."""
+    for case in cases:
+        own = folder / case.site.name
         own.mkdir(parents=True, exist_ok=True)
-        for trials in (found.independent, found.shared):
-            write_policy_run(own, setting.site, trials[setting.site.name])
+        for runs in (found.independent, found.shared):
+            write_policy_run(own, case.site, runs[case.site.name])
     figure = plot_fleet(
-        {name: trial.trajectory for name, trial in found.independent.items()},
-        {name: trial.trajectory for name, trial in found.shared.items()},
+        {name: run.trajectory for name, run in found.independent.items()},
+        {name: run.trajectory for name, run in found.shared.items()},
         {name: _net_transfers(found, name) for name in found.shared},
-        title=f"{', '.join(found.shared)}: what moves",
+        title=f"{', '.join(found.shared)}: work exchanged",
     )
     figure.savefig(folder / FIGURE_FILE)
 
 
 def _net_transfers(found: FleetRunResult, name: str) -> FloatArray:
-    """Return the work that left a site less what came to it, until sites settle anew. [MW]"""
+    """Return the work that left a site less what arrived, until the next settlement. [MW]"""
     starts = found.shared[name].trajectory["time"].to_numpy()
     power = np.zeros(len(starts))
     for transfer in found.transfers:
-        way = (transfer.origin == name) - float(transfer.host == name)
-        is_then = (starts >= transfer.departure) & (starts < transfer.departure + REPLAN_INTERVAL)
-        power[is_then] += way * transfer.energy / (REPLAN_INTERVAL / HOUR)
+        direction = (transfer.origin == name) - float(transfer.host == name)
+        is_active = (starts >= transfer.departure) & (starts < transfer.departure + REPLAN_INTERVAL)
+        power[is_active] += direction * transfer.energy / (REPLAN_INTERVAL / HOUR)
     return power

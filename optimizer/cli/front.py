@@ -13,7 +13,14 @@ from optimizer.backtesting.case import BacktestCase
 from optimizer.cli.backtest import LoadScaleOption
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile, figure_option
-from optimizer.cli.output import console, print_series_notes, print_synthetic, table, write_json
+from optimizer.cli.output import (
+    console,
+    option_error,
+    print_series_notes,
+    print_synthetic,
+    table,
+    write_json,
+)
 from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
     SeriesFiles,
@@ -27,34 +34,36 @@ from optimizer.planner.pareto import (
     pareto_front,
 )
 from optimizer.planner.planner import solve_problem
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode
 from twin.plots import plot_pareto_front
 
-app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
+app = typer.Typer(add_completion=False, help="Trade costs for carbon, and value the limits.")
 
 FRONT_COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "import [MWh]", "peak [MW]")
 
 
 @app.command()
 def front(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    prices: Annotated[Path | None, typer.Option(help="Prices; synthetic if left out.")] = None,
-    weather: Annotated[Path | None, typer.Option(help="Weather; synthetic if left out.")] = None,
-    jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
-    carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
+    prices: Annotated[Path | None, typer.Option(help="Price file; default: synthetic.")] = None,
+    weather: Annotated[Path | None, typer.Option(help="Weather file; default: synthetic.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Job file; default: synthetic.")] = None,
+    carbon: Annotated[Path | None, typer.Option(help="Carbon file; default: prices.")] = None,
     zone: ZoneOption = None,
-    start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
+    start: Annotated[str, typer.Option(help="First instant of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"
     ),
     load_scale: LoadScaleOption = 0.6,
     carbon_prices: Annotated[
-        str, typer.Option(help="Prices of carbon to try, by commas [EUR/kg].")
+        str, typer.Option(help="Carbon prices, separated by commas [EUR/kg].")
     ] = ",".join(f"{price:g}" for price in CARBON_PRICES_EUR_PER_KG),
-    out: Annotated[Path | None, figure_option("PNG, SVG or PDF of the front.")] = None,
+    out: Annotated[Path | None, figure_option("PNG, SVG or PDF figure of the front.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Plan the next week at several prices of carbon, and value each limit at today's."""
-    tried, screen, loaded = _numbers(carbon_prices), console(json_file), sites.load_site(site)
+    """Plan the next week at several carbon prices, and value each limit at the site's own price."""
+    carbon_prices_eur_kg = _numbers(carbon_prices)
+    screen = console(json_file)
+    loaded = sites.load_site(site)
     files = SeriesFiles(
         prices=prices or sites.series_file("prices"),
         weather=weather or sites.series_file("weather"),
@@ -63,54 +72,56 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
         zone=zone or default_zone(loaded),
     )
     print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
-    world = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
-    print_series_notes(screen, world)
-    problem = BacktestCase.of(loaded, world, load_scale=load_scale).build_problem()
+    inputs = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
+    print_series_notes(screen, inputs)
+    problem = BacktestCase.of(loaded, inputs, load_scale=load_scale).build_problem()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
-        plans = progress.add_task("plans", total=len(tried))
+        plans = progress.add_task("plans", total=len(carbon_prices_eur_kg))
         found = pareto_front(
-            problem, tried, on_progress=lambda done, _: progress.update(plans, completed=done)
+            problem,
+            carbon_prices_eur_kg,
+            on_progress=lambda done, _: progress.update(plans, completed=done),
         )
         limits = progress.add_task("limits", total=None)
-        worths = limit_values(
+        sensitivities = limit_values(
             solve_problem(problem),
             on_progress=lambda done, total: progress.update(limits, completed=done, total=total),
         )
     title = f"{problem.site.name}, a week from {start} by what is known then"
     screen.print(_table(found, title))
-    screen.print(_sensitivity_table(worths))
+    screen.print(_sensitivity_table(sensitivities))
     if out is not None:
         plot_pareto_front(found, title=title).savefig(out)
-        screen.print(f"the picture is in {out}", markup=False)
+        screen.print(f"wrote {out}", markup=False)
     write_json(
         {
             "site": problem.site.name,
             "start": start,
             "front": found.to_dataframe().reset_index().to_dict("records"),
-            "sensitivities": [one.as_json() for one in worths],
-            "gaps": list(world.gaps),
-            "notes": list(world.notes),
+            "sensitivities": [one.as_json() for one in sensitivities],
+            "gaps": list(inputs.gaps),
+            "notes": list(inputs.notes),
         },
         json_file,
     )
 
 
 def _numbers(text: str) -> list[float]:
-    """Return prices of carbon as they were typed, rising."""
+    """Return the carbon prices of the option, rising."""
     try:
         found = sorted({float(word) for word in text.split(",")})
     except ValueError as error:
-        fault = ValidationIssue(
-            location="--carbon-prices", found=text, remedy="numbers, as 0,0.05,0.2"
-        )
-        raise ProblemError("command", [fault]) from error
+        expected, remedy = "numbers", "write them as 0,0.05,0.2"
+        raise option_error(
+            "--carbon-prices", text, expected=expected, remedy=remedy, code=IssueCode.INVALID_FORMAT
+        ) from error
     return found
 
 
 def _table(found: xr.Dataset, title: str) -> Table:
     is_beyond = bool((found["beyond_budgets"] >= 1.0).any())
-    columns = (*FRONT_COLUMNS, "beyond budgets, weighed [EUR]") if is_beyond else FRONT_COLUMNS
+    columns = (*FRONT_COLUMNS, "penalty beyond budgets [EUR]") if is_beyond else FRONT_COLUMNS
     shown = table(title, *columns, "safe", numbers=columns)
     for row in found.reset_coords().to_dataframe().reset_index().to_dict("records"):
         cells = [
@@ -125,9 +136,9 @@ def _table(found: xr.Dataset, title: str) -> Table:
     return shown
 
 
-def _sensitivity_table(worths: tuple[Sensitivity, ...]) -> Table:
-    heads = ("one more is worth [EUR]", "binds [h]")
+def _sensitivity_table(sensitivities: tuple[Sensitivity, ...]) -> Table:
+    heads = ("value of one more [EUR]", "binds [h]")
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
-    for one in worths:
+    for one in sensitivities:
         shown.add_row(one.limit, one.unit, f"{one.marginal_value:,.2f}", f"{one.hours:.1f}")
     return shown

@@ -1,7 +1,4 @@
-"""`gigatwin hold`: stop optimising, at once.
-
-`gigatwin release`: let the optimiser go on.
-"""
+"""`gigatwin hold`: stop optimising at once. `gigatwin release`: resume it."""
 
 from typing import Annotated
 
@@ -23,7 +20,7 @@ from optimizer.service.control_socket import (
     is_service_running,
     send_command,
 )
-from twin.errors import ValidationIssue
+from twin.errors import IssueCode, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
@@ -31,54 +28,53 @@ app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, with
 @app.command()
 def hold(
     site: SiteName,
-    reason: Annotated[str, typer.Option(help="Why; it is told on the feed and in the record.")],
-    hours: Annotated[
-        float | None, typer.Option(help="How long; without it, until gigatwin release.")
-    ] = None,
+    reason: Annotated[str, typer.Option(help="Reason, which is published and recorded.")],
+    hours: Annotated[float | None, typer.Option(help="Hours; default: until release.")] = None,
     author: Author = "",
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Stop optimising: what runs goes on under its caps, the plant's own controls take over."""
+    """Stop optimising: caps stay as they are, and the plant's own controls take over."""
     folder, who = resolve_state_folder(site, state), resolve_author(author)
     screen = console(json_file)
-    said = ""
+    note = ""
     if is_service_running(folder):
         try:
-            said = str(send_command(folder, "hold", author=who, reason=reason, hours=hours)["said"])
+            note = str(send_command(folder, "hold", author=who, reason=reason, hours=hours)["said"])
         except ServiceUnresponsiveError as error:
             service_hold.place_offline(folder, author=who, reason=reason, hours=hours)
-            remedy = (
-                "the service does not answer: it holds as soon as it does, or when it is started "
-                "again, but nobody knows whether it holds now; to be sure, end it (systemctl stop "
-                f"gigatwin@{site}, or kill -9): the plant's own controls take over"
+            issue = ValidationIssue(
+                location=str(folder),
+                found="",
+                expected="the service does not answer; whether it holds now is unknown",
+                remedy=(
+                    "end it to be sure (systemctl stop "
+                    f"gigatwin@{site}, or kill -9), and the plant's own controls take over; "
+                    "otherwise it holds as soon as it answers, or at its next start"
+                ),
+                code=IssueCode.UNREACHABLE,
             )
-            raise ServiceUnresponsiveError(
-                "hold", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-            ) from error
+            raise ServiceUnresponsiveError("hold", [issue]) from error
         end = f"for {hours:g} h" if hours is not None else "until it is released"
         screen.print(f"{site} ({folder}) holds, by {who}, {end}: {reason}", markup=False)
-        if said:
-            screen.print(said, markup=False)
+        if note:
+            screen.print(note, markup=False)
     else:
         require_initialised(folder)
         service_hold.place_offline(folder, author=who, reason=reason, hours=hours)
         screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
-    told = {"site": site, "hold": True, "author": who, "reason": reason, "hours": hours}
-    write_json(told | {"said": said}, json_file)
+    result = {"site": site, "hold": True, "author": who, "reason": reason, "hours": hours}
+    write_json(result | {"said": note}, json_file)
 
 
-release_app = typer.Typer(add_completion=False, help="Let the optimiser go on after a HOLD.")
+release_app = typer.Typer(add_completion=False, help="Resume optimising after a HOLD.")
 
 
 @release_app.command()
 def release(
-    site: SiteName,
-    author: Author = "",
-    state: StateOption = None,
-    json_file: JsonFile = None,
+    site: SiteName, author: Author = "", state: StateOption = None, json_file: JsonFile = None
 ) -> None:
-    """Let the optimiser go on from the next quarter-hour, at the ramp limit of the connection."""
+    """Resume optimising from the next quarter-hour, at the ramp limit of the connection."""
     folder, who = resolve_state_folder(site, state), resolve_author(author)
     held = service_hold.read_offline(folder)
     if is_service_running(folder):
@@ -86,10 +82,10 @@ def release(
     else:
         require_initialised(folder)
         was_held = service_hold.release_offline(folder, author=who)
-    done = f"is released, by {who}" if was_held else "was not held; nothing is changed"
-    if was_held and held and held.author != who:  # somebody may still be at the machine
-        done += f"; it ended the HOLD of {held.author}: {held.reason}"
-    console(json_file).print(f"{site} ({folder}) {done}", markup=False)
-    told = {"site": site, "hold": False, "was_held": was_held, "author": who}
-    told["ended"] = f"{held.author}: {held.reason}" if was_held and held else ""
-    write_json(told, json_file)
+    outcome = f"is released, by {who}" if was_held else "was not held; nothing is changed"
+    if was_held and held and held.author != who:  # that person may still work on the machine
+        outcome += f"; it ended the HOLD of {held.author}: {held.reason}"
+    console(json_file).print(f"{site} ({folder}) {outcome}", markup=False)
+    result = {"site": site, "hold": False, "was_held": was_held, "author": who}
+    result["ended"] = f"{held.author}: {held.reason}" if was_held and held else ""
+    write_json(result, json_file)

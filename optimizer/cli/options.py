@@ -1,9 +1,4 @@
-"""How commands show what they found: tables for people, JSON for scripts.
-
-What the operator's commands share: whose service, in which state folder, told by whom.
-
-Options of the command line that tell how a broker is reached.
-"""
+"""Options that several commands share: site and state folder, broker, and files to be written."""
 
 import getpass
 import os
@@ -15,10 +10,14 @@ import typer
 from typer.models import OptionInfo
 
 import sites
+from optimizer.cli.output import option_error
 from optimizer.service.state_folder import LAYOUT_FILE, check_layout, owner_of
 from telemetry.files import is_stream, state_folder
 from telemetry.mqtt.connection import TlsFiles
-from twin.errors import ProblemError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
+
+FIGURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
+"""Suffixes of figure files."""
 
 SiteName = Annotated[str, typer.Argument(help="Name of the site, or path of its file.")]
 
@@ -28,73 +27,63 @@ StateOption = Annotated[
         "--state",
         metavar="DIR",
         envvar="GIGATWIN_STATE",
-        help="State folder of the service; by default ~/.local/state/gigatwin/SITE.",
+        help="State folder of the service; default: ~/.local/state/gigatwin/SITE.",
     ),
 ]
 
-Author = Annotated[str, typer.Option(help="Who orders it; by default the user's name.")]
+Author = Annotated[str, typer.Option(help="Person who gives the order; default: the user's name.")]
 
 
 def resolve_state_folder(site: str, state: Path | None) -> Path:
     """Return the state folder of a site's service.
 
-    Raises
-    ------
-    SiteError
-        If there is no such site.
-    ServiceError
-        If the folder is another site's.
+    Raises SiteError if the site is unknown. Raises ServiceError if the folder belongs to another
+    site.
     """
     folder = state or state_folder(site)
-    if (
-        state is None and owner_of(folder) != site
-    ):  # the path of a file, or none ever ran by default
+    if state is None and owner_of(folder) != site:  # the path of a site file, or no service yet
         folder = state_folder(sites.load_site(site).name)
-    named = owner_of(folder)
-    if named and named != site and named != sites.load_site(site).name:
-        remedy = (
-            f"this is the state of {named}; name that site, or the folder of {site} with --state"
-        )
-        raise ServiceError(
-            "state", [ValidationIssue(location=str(folder), found=site, remedy=remedy)]
-        )
+    owner = owner_of(folder)
+    if owner and owner != site and owner != sites.load_site(site).name:
+        expected = f"{owner}, whose state this is"
+        remedy = f"name that site, or the folder of {site} with --state"
+        issue = ValidationIssue(location=str(folder), found=site, expected=expected, remedy=remedy)
+        raise ServiceError("state", [issue])
     return folder
 
 
 def require_initialised(folder: Path) -> None:
-    """See to it that a service has run on a folder, and can: else an order there reaches nobody.
+    """Check that a service has run on a folder; otherwise an order there would have no effect.
 
-    Raises
-    ------
-    ServiceError
-        If none ever has, or none would start there.
+    Raises ServiceError if no service has run there, or none could start.
     """
     if not (folder / LAYOUT_FILE).exists():
-        remedy = (
-            "no service has ever run on this state; "
-            "name the folder of the one that you mean with --state or GIGATWIN_STATE"
+        expected = "a state folder in which a service has run"
+        remedy = "name the folder of that service with --state or GIGATWIN_STATE"
+        issue = ValidationIssue(
+            location=str(folder), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
-        raise ServiceError(
-            "state", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        )
+        raise ServiceError("state", [issue])
     check_layout(folder)
 
 
 def resolve_author(author: str) -> str:
-    """Return who orders something; in a container a user may have a number only."""
+    """Return the person who gives an order; in a container a user may only have a number."""
     try:
         return author or getpass.getuser()
-    except (KeyError, OSError):  # of Python 3.12, and later
+    except (KeyError, OSError):  # Python 3.12, and later versions
         return f"user {os.getuid()}"
 
 
 CaOption = Annotated[
-    Path | None, typer.Option(envvar="GIGATWIN_CA", help="Of the broker's signer.")
+    Path | None, typer.Option(envvar="GIGATWIN_CA", help="CA certificate of the broker.")
 ]
 CertificateOption = Annotated[
-    Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
+    Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Client certificate.")
 ]
-KeyOption = Annotated[Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Its private key.")]
+KeyOption = Annotated[
+    Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Private key of the client certificate.")
+]
 
 
 class MqttVersion(StrEnum):
@@ -105,67 +94,54 @@ class MqttVersion(StrEnum):
 
     @property
     def version(self) -> Literal["3.1.1", "5"]:
-        """The same as clients take it."""
+        """The version as clients expect it."""
         return "5" if self is MqttVersion.V5 else "3.1.1"
 
 
 def build_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles | None:
-    """Return what is told of certificates; None if nothing is."""
+    """Return the TLS files, or None if none is given."""
     return TlsFiles(ca=ca, certificate=certificate, key=key) if ca or certificate or key else None
 
 
-FIGURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
-"""How the names of pictures may end."""
-
-
 def _json_path(file: str | None) -> str | None:
-    """Return where JSON goes, its folder made: what cannot be written is told before the work."""
-    if file == "/dev/stdout":  # so that the table does not go there as well
+    """Return the path of the JSON file with its folder created, before the work begins."""
+    if file == "/dev/stdout":  # tables then go to standard error
         return "-"
     if file not in {None, "-"}:
         prepare_file(Path(str(file)), "--json", may_stream=True)
     return file
 
 
-def prepare_file(path: Path, place: str, *, may_stream: bool = False) -> Path:
-    """Return the path of a file to be written, its folder made.
+def prepare_file(path: Path, location: str, *, may_stream: bool = False) -> Path:
+    """Return the path of an output file with its folder created.
 
-    Parameters
-    ----------
-    path
-        The file.
-    place
-        The option that names it.
-    may_stream
-        Whether it is text, which a device or a pipe takes too.
+    `location` is the option; with `may_stream` a device or pipe is accepted.
 
-    Raises
-    ------
-    ProblemError
-        If it is a folder, a device that is not to be replaced, or its folder cannot be made.
+    Raises ProblemError if the path is a folder or a device, or its folder cannot be created.
     """
     if path.is_dir():
-        remedy = "is a folder; name a file"
-        raise ProblemError(
-            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
+        expected, remedy = "a file, but this is a folder", "name a file"
+        raise option_error(
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
     if is_stream(path) and not may_stream:
-        remedy = "is a device or a pipe; name a file"
-        raise ProblemError(
-            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
+        expected, remedy = "a file, but this is a device or a pipe", "name a file"
+        raise option_error(
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
-    _prepare_folder(path.parent, place)
+    _prepare_folder(path.parent, location)
     return path
 
 
-def _prepare_folder(path: Path, place: str) -> Path:
-    """Return the path of a folder to be written to, made."""
+def _prepare_folder(path: Path, location: str) -> Path:
+    """Return the path of an output folder, created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        remedy = f"no folder can be made there ({error.strerror}); name another"
-        raise ProblemError(
-            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
+        expected = f"a folder, but none can be created there ({error.strerror})"
+        remedy = "name another"
+        raise option_error(
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         ) from error
     return path
 
@@ -179,47 +155,34 @@ JsonFile = Annotated[
         callback=_json_path,
     ),
 ]
-"""The option that every command has."""
+"""Option of every command with a JSON output."""
 
 
 def figure_option(help: str) -> OptionInfo:
-    """Return the option of a file for a picture, looked at before the work is done.
+    """Return the option of a figure file, which is checked before the work begins."""
 
-    Parameters
-    ----------
-    help
-        What the picture shows, for ``--help``.
-    """
-
-    def look(path: Path | None) -> Path | None:
+    def check(path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in FIGURE_SUFFIXES:
-            remedy = f"name a picture that ends in {', '.join(FIGURE_SUFFIXES)}"
-            raise ProblemError(
-                "command", [ValidationIssue(location="picture", found=str(path), remedy=remedy)]
+            raise option_error(
+                "picture",
+                str(path),
+                expected=f"a name that ends in {', '.join(FIGURE_SUFFIXES)}",
+                remedy="change the suffix",
+                code=IssueCode.INVALID_FORMAT,
             )
         return path and prepare_file(path, "picture")
 
-    made: OptionInfo = typer.Option(help=help, callback=look)
-    return made
+    option: OptionInfo = typer.Option(help=help, callback=check)
+    return option
 
 
 def output_option(option: str, help: str, *, is_folder: bool = False) -> OptionInfo:
-    """Return the option of a file or folder to be written, looked at before the work is done.
+    """Return the option of an output file or folder, checked before the work begins."""
 
-    Parameters
-    ----------
-    option
-        Its name, as ``--markdown``.
-    help
-        What is written there, for ``--help``.
-    is_folder
-        Whether it is a folder; then it is made.
-    """
-
-    def look(path: Path | None) -> Path | None:
+    def check(path: Path | None) -> Path | None:
         if path is None or is_folder:
             return path and _prepare_folder(path, option)
         return prepare_file(path, option, may_stream=True)
 
-    made: OptionInfo = typer.Option(option, help=help, callback=look)
-    return made
+    created: OptionInfo = typer.Option(option, help=help, callback=check)
+    return created

@@ -1,7 +1,4 @@
-"""How commands show what they found: tables for people, JSON for scripts.
-
-How far long runs are: a bar for each on a terminal, a line a day in a file.
-"""
+"""Output of commands: tables and progress for people, JSON for scripts."""
 
 import json
 import sys
@@ -16,50 +13,46 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from telemetry.files import is_stream, write_atomic
+from twin.errors import IssueCode, ProblemError, ValidationIssue
+
+INTERVALS_PER_DAY: Final = 96
+"""Quarter-hours between two lines of progress in a file. [1]"""
+
+
+def option_error(
+    location: str,
+    found: str,
+    *,
+    expected: str,
+    remedy: str,
+    code: IssueCode = IssueCode.INCONSISTENT,
+) -> ProblemError:
+    """Return the error of a command whose option has an invalid value."""
+    issue = ValidationIssue(
+        location=location, found=found, expected=expected, remedy=remedy, code=code
+    )
+    return ProblemError("command", [issue])
 
 
 def print_synthetic(screen: Console, options: Mapping[str, object]) -> None:
-    """Say which series are made by us, for want of a file.
-
-    Parameters
-    ----------
-    screen
-        Where it is said.
-    options
-        Name of the option, without dashes -> its file, or None.
-    """
+    """Print which of the options (name without dashes -> file or None) use synthetic series."""
     for option, file in options.items():
         if file is None:
             screen.print(f"note: synthetic {option}; name your own with --{option} FILE")
 
 
 def console(json_file: str | None = None) -> Console:
-    """Return where tables go: standard output, or standard error if that is taken by JSON."""
+    """Return the console of tables: standard output, or standard error if JSON goes there."""
     return Console(stderr=json_file == "-", highlight=False)
 
 
 def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
-    """Return an empty table.
-
-    Parameters
-    ----------
-    title
-        Stands above it.
-    *columns
-        Headings.
-    numbers
-        Those of the columns that hold numbers; they are aligned at the right.
-
-    Returns
-    -------
-    rich.table.Table
-        Ready for rows.
-    """
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    """Return an empty table; columns in `numbers` are aligned to the right."""
+    created = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        shown = escape(column)  # its unit stands in brackets
-        made.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
-    return made
+        shown = escape(column)  # units in brackets are no markup
+        created.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
+    return created
 
 
 def markdown_table(
@@ -71,17 +64,17 @@ def markdown_table(
 
 
 def pluralise(count: int, noun: str) -> str:
-    """Return how many there are of something, in words: ``1 day``, ``7 days``."""
+    """Return a count with its noun: ``1 day``, ``7 days``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def format_integer(value: float) -> str:
-    """Return a number without decimals: ``19,102``; what rounds to 0 has no sign."""
+    """Return a number without decimals: ``19,102``; a rounded 0 has no sign."""
     return f"{round(value):,}"
 
 
 class HasSeriesNotes(Protocol):
-    """Series that were read, and what is to be known of them."""
+    """Series with notes of their readers."""
 
     @property
     def gaps(self) -> Sequence[str]:
@@ -89,19 +82,11 @@ class HasSeriesNotes(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was modelled, mapped or not read."""
+        """What was modelled, mapped or not read, as texts."""
 
 
 def print_series_notes(screen: Console, read: HasSeriesNotes) -> None:
-    """Tell what was filled in the series of a site, modelled, or not read.
-
-    Parameters
-    ----------
-    screen
-        Where to.
-    read
-        What was read.
-    """
+    """Print what was filled, modelled or not read in the series of a site."""
     for gap in read.gaps:
         screen.print(f"filled: {gap}", markup=False)
     for note in read.notes:
@@ -109,38 +94,23 @@ def print_series_notes(screen: Console, read: HasSeriesNotes) -> None:
 
 
 def write_json(content: object, file: str | None) -> None:
-    """Write a result for scripts; a file that is there stays whole until the new one is.
+    """Write a result as JSON, atomically.
 
-    Parameters
-    ----------
-    content
-        What ``json`` can write.
-    file
-        Path, ``-`` for standard output, or None for nothing at all.
+    `file` is a path, ``-`` for standard output, or None to write nothing.
     """
     if file is None:
         return
-    is_told = file == "-"  # in letters that every terminal and pipe has
-    text = json.dumps(content, indent=2, ensure_ascii=is_told, allow_nan=False) + "\n"
-    if is_told:
+    is_stdout = file == "-"  # ASCII, which every terminal and pipe can show
+    text = json.dumps(content, indent=2, ensure_ascii=is_stdout, allow_nan=False) + "\n"
+    if is_stdout:
         sys.stdout.write(text)
         return
-    path = Path(file)  # where a link to a file stands its file is written
+    path = Path(file)  # a link stays, and its target is written
     write_atomic(path if is_stream(path) else path.resolve(), text)
 
 
-INTERVALS_PER_DAY: Final = 96
-"""Quarter-hours after which a file is told how far a run is. [1]"""
-
-
 class ProgressBars:
-    """Bars of runs by quarter-hours; shown while it is entered.
-
-    Parameters
-    ----------
-    screen
-        For people.
-    """
+    """Progress bars of runs in quarter-hours; a file gets one line per day instead."""
 
     def __init__(self, screen: Console) -> None:
         self._screen = screen
@@ -151,7 +121,7 @@ class ProgressBars:
             TextColumn("{task.completed}/{task.total} quarter-hours"),
             TimeRemainingColumn(),
             console=screen,
-            disable=not screen.is_terminal,  # in a file they would show at the end only
+            disable=not screen.is_terminal,  # a file would only show their end
         )
 
     def __enter__(self) -> Self:
@@ -162,19 +132,11 @@ class ProgressBars:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        """Leave them as they are."""
+        """Stop the bars and leave them visible."""
         self._progress.stop()
 
     def update(self, run: str, done: int, total: int) -> None:
-        """Say how far a run is.
-
-        Parameters
-        ----------
-        run
-            Its name.
-        done, total
-            Quarter-hours. [1]
-        """
+        """Show how many quarter-hours of a run are done."""
         if run not in self._tasks:
             self._tasks[run] = self._progress.add_task(run, total=total)
         self._progress.update(self._tasks[run], completed=done)

@@ -23,73 +23,71 @@ from optimizer.cli.options import (
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
 from telemetry.mqtt.client import Client
-from telemetry.simulator.scenario import SimulationProgress
-from telemetry.simulator.site import SimulatedSite
+from telemetry.simulator.site import SimulatedSite, SimulationProgress
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 
 INTERVALS_PER_LOG_LINE: Final = 4
-"""Quarter-hours between two lines of progress."""
+"""Quarter-hours between two lines of progress. [1]"""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""Longest wait for the broker at the start. [s]"""
+"""Timeout of the connection to the broker. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 @app.command()
 def plant(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    broker: Annotated[str, typer.Option(help="URL, as mqtt://127.0.0.1:1883.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the plant's hidden nature.")] = 0,
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
+    broker: Annotated[str, typer.Option(help="URL of the broker, such as mqtt://127.0.0.1:1883.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the plant's parameters.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1344, help="Quarter-hours to run.")] = 96,
-    start: Annotated[
-        str, typer.Option(help="Moment in the synthetic June 2026.")
-    ] = SYNTHETIC_START,
+    start: Annotated[str, typer.Option(help="Start in the synthetic June 2026.")] = SYNTHETIC_START,
     speed: Annotated[
-        float | None, typer.Option(min=0.1, help="Simulated seconds a second; by default no limit.")
+        float | None, typer.Option(min=0.1, help="Simulated seconds per second.")
     ] = None,
     deadline: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for a decision before going on.")
+        float, typer.Option(min=0.1, help="Longest wait for a decision [s].")
     ] = 30.0,
     load_scale: LoadScaleOption = DEFAULT_LOAD_SCALE,
     out_of_service: Annotated[
-        list[str] | None, typer.Option(help="Store, source or heat pump that is; again for more.")
+        list[str] | None,
+        typer.Option(help="Store, renewable or heat pump out of service; may be repeated."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result.json and the course.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
-    protocol: Annotated[MqttVersion, typer.Option(help="Version of MQTT.")] = MqttVersion.V311,
+    protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
     json_file: JsonFile = None,
 ) -> None:
-    """Run a simulated plant in lockstep with a service, and settle what it did."""
+    """Run a simulated plant in lockstep with a service, and settle its costs."""
     loaded = sites.load_site(site)
-    setting = synthetic_case(loaded, start=start, steps=steps, load_scale=load_scale)
+    case = synthetic_case(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(
         broker,
         client_id=f"plant-{loaded.name}",
         protocol=protocol.version,
         tls=build_tls(ca, certificate, key),
     )
-    scene = build_scene(setting, seed=seed, out_of_service=out_of_service or ())
+    scene = build_scene(case, seed=seed, out_of_service=out_of_service or ())
     simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)
 
-    def end(_signal: int, _frame: FrameType | None) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()
 
     client.connect(CONNECT_TIMEOUT_S)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, stop)
     try:
         result = simulated.run()
     finally:
         client.stop()
-    judgement = settle_run(setting, result, seed=seed)
-    _show(judgement, json_file)
+    run_result = settle_run(case, result, seed=seed)
+    _show(run_result, json_file)
     if out is not None:
-        write_run(out, loaded, judgement)
-    write_json(judgement.as_json(), json_file)
+        write_run(out, loaded, run_result)
+    write_json(run_result.as_json(), json_file)
 
 
 def _log_progress(report: SimulationProgress) -> None:
@@ -108,7 +106,7 @@ def _log_progress(report: SimulationProgress) -> None:
 
 def _show(run_result: SimulatedRunResult, json_file: str | None) -> None:
     summary = run_result.summary
-    shown = table("what the plant did", "sum", "value", numbers=["value"])
+    shown = table("what the plant did", "total", "value", numbers=["value"])
     shown.add_row(escape("cost [EUR]"), f"{summary.cost_eur:,.0f}")
     shown.add_row(escape("carbon [t]"), f"{summary.carbon_kg / 1000.0:,.1f}")
     shown.add_row(escape("energy [MWh]"), f"{summary.energy_mwh:,.1f}")

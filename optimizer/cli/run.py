@@ -1,7 +1,4 @@
-"""`gigatwin run`: the service of a site.
-
-`gigatwin config check`: whether a service would find all that it needs.
-"""
+"""`gigatwin run`: the service of a site. `gigatwin config check`: whether it could start."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -28,30 +25,31 @@ from optimizer.service.clock import RealClock
 from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
 from telemetry.files import state_folder
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
-app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
+app = typer.Typer(add_completion=False, help="Run the service of a site until it is stopped.")
 
 PositionFile = Annotated[
-    Path | None, typer.Option(envvar="GIGATWIN_POSITION", help="File of what was bought day-ahead.")
+    Path | None, typer.Option(envvar="GIGATWIN_POSITION", help="File of the day-ahead position.")
 ]
 
 ReserveFile = Annotated[
     Path | None,
-    typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserves: prices, and what is sold."),
+    typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserve prices and sold power."),
 ]
 
 CHECK_OPTION = "--check"
-"""Option of `gigatwin run` by which it looks, and starts nothing."""
+"""Option of `gigatwin run` that checks and starts nothing."""
 
 Check = Annotated[
-    bool, typer.Option(CHECK_OPTION, help="Look at all that it needs, start nothing, and end.")
+    bool,
+    typer.Option(CHECK_OPTION, help="Check everything that the service needs, and start nothing."),
 ]
 
 
 class ClockSource(StrEnum):
-    """Whose time counts."""
+    """Source of the time."""
 
     REAL = "real"
     SIMULATED = "simulated"
@@ -59,53 +57,55 @@ class ClockSource(StrEnum):
 
 @app.command()
 def run(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     broker: Annotated[
         str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
     ],
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Plan and show everything, order and publish nothing.")
-    ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Order and publish nothing.")] = False,
     prices: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_PRICES", help="File; needed in real time.")
+        Path | None,
+        typer.Option(envvar="GIGATWIN_PRICES", help="Price file; required with the real clock."),
     ] = None,
     weather: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_WEATHER", help="File; needed in real time.")
+        Path | None,
+        typer.Option(envvar="GIGATWIN_WEATHER", help="Weather file; required with the real clock."),
     ] = None,
     carbon: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
+        Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="Carbon file.")
     ] = None,
     carbon_kind: Annotated[
         Literal["direct", "lca"],
-        typer.Option(envvar="GIGATWIN_CARBON_KIND", help="Of generation only, or its life cycle."),
+        typer.Option(
+            envvar="GIGATWIN_CARBON_KIND",
+            help="Emissions of generation only, or of the life cycle.",
+        ),
     ] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
     zone: ZoneOption = None,
-    clock: Annotated[
-        ClockSource, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")
-    ] = ClockSource.REAL,
+    clock: Annotated[ClockSource, typer.Option(help="Real or simulated time.")] = ClockSource.REAL,
     page: Annotated[
-        int, typer.Option(envvar="GIGATWIN_PAGE", help="Port of the page; 0 takes a free one.")
+        int, typer.Option(envvar="GIGATWIN_PAGE", help="Status page; 0: a free port.")
     ] = DEFAULT_PAGE_PORT,
     page_host: Annotated[
-        list[str] | None, typer.Option(help="Further name under which the page is opened.")
+        list[str] | None,
+        typer.Option(help="Further host name of the status page; may be repeated."),
     ] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
-    protocol: Annotated[MqttVersion, typer.Option(help="Version of MQTT.")] = MqttVersion.V311,
+    protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
     state: StateOption = None,
     check: Check = False,
 ) -> None:
-    """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
+    """Receive telemetry, plan every quarter-hour, order and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load_site(site)
     is_synthetic = prices is None and weather is None and clock is ClockSource.SIMULATED
-    given = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
-    bought = replace(given, position=position, reserves=reserves, carbon_kind=carbon_kind)
-    settings = ServiceConfig(
+    series_files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
+    all_files = replace(series_files, position=position, reserves=reserves, carbon_kind=carbon_kind)
+    config = ServiceConfig(
         broker=broker,
-        series_files=replace(bought, zone=zone or default_zone(loaded)),
+        series_files=replace(all_files, zone=zone or default_zone(loaded)),
         is_shadow=shadow,
         is_simulated=clock is ClockSource.SIMULATED,
         is_synthetic=is_synthetic,
@@ -114,24 +114,26 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=build_tls(ca, certificate, key),
         protocol=protocol.version,
     )
-    _run_or_check(loaded, settings, state or state_folder(loaded.name), is_only_looked_at=check)
+    _run_or_check(loaded, config, state or state_folder(loaded.name), is_check_only=check)
 
 
-def _run_or_check(
-    site: Site, config: ServiceConfig, folder: Path, *, is_only_looked_at: bool
-) -> None:
-    """Run the service, or look at what it would meet."""
-    if not is_only_looked_at:
+def _run_or_check(site: Site, config: ServiceConfig, folder: Path, *, is_check_only: bool) -> None:
+    """Run the service, or check whether it could start."""
+    if not is_check_only:
         run_service(site, config, folder)
     elif not print_checks(run_preflight_checks(site, config, folder, now=RealClock().now())):
         raise typer.Exit(1)
 
 
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> SeriesFiles:
-    """Return the files of the world; without prices and weather nothing can be planned."""
+    """Return the series files; prices and weather are required."""
     missing = [
         ValidationIssue(
-            location=name, found="", remedy="name the file, as gigatwin fetch writes it"
+            location=name,
+            found="",
+            expected="a file, since the clock is real",
+            remedy="name a file, for example one of gigatwin fetch",
+            code=IssueCode.MISSING,
         )
         for name, path in (("--prices", prices), ("--weather", weather))
         if path is None
@@ -142,13 +144,13 @@ def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Se
 
 
 config_app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Check what a service is told."
+    add_completion=False, no_args_is_help=True, help="Check the configuration of a service."
 )
 
 
 @config_app.callback()
 def config() -> None:
-    """Check what a service is told."""
+    """Check the configuration of a service."""
 
 
 @config_app.command(
@@ -156,9 +158,9 @@ def config() -> None:
     add_help_option=False,
 )
 def check(context: typer.Context) -> None:
-    """Look at files, state, partners, page and broker as `gigatwin run` would; start nothing.
+    """Check files, state, partners, page and broker as `gigatwin run` would, and start nothing.
 
-    Takes what `gigatwin run` takes, from the command line or the same variables.
+    Takes the options and environment variables of `gigatwin run`.
     """
     command = typer.main.get_command(app)
     code = command.main(
@@ -168,11 +170,11 @@ def check(context: typer.Context) -> None:
 
 
 def print_checks(checks: Iterable[PreflightCheck]) -> bool:
-    """Print what was looked at; return whether nothing is at fault."""
+    """Print the checks; return whether all passed."""
     screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
-    for look in checks:
-        told = escape(look.error or look.result)
-        shown.add_row(look.name, "fault" if look.error else "ok", told)
-        is_fine &= not look.error
+    for check in checks:
+        text = escape(check.error or check.result)
+        shown.add_row(check.name, "fault" if check.error else "ok", text)
+        is_fine &= not check.error
     screen.print(shown)
     return is_fine

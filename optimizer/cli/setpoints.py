@@ -1,4 +1,4 @@
-"""`gigatwin setpoints`: what better set points of the water save over a year of weather."""
+"""`gigatwin setpoints`: savings by better set points of the cooling water over a year."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -16,6 +16,7 @@ import sites
 from optimizer.cli.conditions import (
     LoadFileOption,
     LoadZoneOption,
+    WeatherFileOption,
     hall_power_on,
     time_axis,
     weather_on,
@@ -36,47 +37,47 @@ from twin.weather import Weather
 from twin.workload.jobs import Jobs, workload_from_jobs
 from twin.workload.queue import RackPool, hall_powers
 
-app = typer.Typer(add_completion=False, help="Find the cheapest safe set points of the water.")
+app = typer.Typer(add_completion=False, help="Compare set points of the cooling water over a year.")
 
 JobsFile = Annotated[
-    Path | None, typer.Option(help="Jobs, each run when it arrives, as far as there are racks.")
+    Path | None,
+    typer.Option(help="Job file; each job runs when it arrives, as far as racks are free."),
 ]
 
 Start = Annotated[
     str | None,
     typer.Option(
-        help="First day, or moment; a date is 00:00 UTC. Left out, 2023-01-01, or 2026-06-01 of "
-        "the synthetic weather."
+        help="First instant; a date is 00:00 UTC. Default: 2023-01-01, or 2026-06-01 with "
+        "synthetic weather."
     ),
 ]
 Days = Annotated[
     int | None,
-    typer.Option(min=1, max=400, help="Days to run; left out, 364, or 30 of the synthetic."),
+    typer.Option(min=1, max=400, help="Days to run; default: 364, or 30 with synthetic weather."),
 ]
 
 DEFAULT_UTILISATION: Final = 0.6
 PUBLISHED_SAVINGS: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
-"""What a study of Frontier's water found: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
+"""Savings published for Frontier: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
 
-PUBLISHED_SAVINGS_TEXT: Final = {way: f"{saving:.1%}" for way, saving in PUBLISHED_SAVINGS.items()}
-"""The same, for people."""
+PUBLISHED_SAVINGS_TEXT: Final = {
+    strategy: f"{saving:.1%}" for strategy, saving in PUBLISHED_SAVINGS.items()
+}
+"""Published savings as texts."""
 
 DEFAULT_PERIOD: Final = "2023-01-01", 364
-"""First day, and days, where neither is given; whole weeks."""
+"""Default first day and number of days; whole weeks."""
 
 SYNTHETIC_PERIOD: Final = "2026-06-01", 30
-"""The same of the synthetic weather, which has no more."""
+"""Default first day and number of days of the synthetic weather."""
 
-_MINUTES: Final = 60.0  # in an hour
+MINUTES_PER_HOUR: Final = 60.0
 
 
 @app.command()
 def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    weather: Annotated[
-        Path | None,
-        typer.Option(help="Weather file; left out, the synthetic June 2026 that ships."),
-    ] = None,
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
+    weather: WeatherFileOption = None,
     start: Start = None,
     days: Days = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
@@ -85,7 +86,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     jobs: JobsFile = None,
     utilisation: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of racks at work; of jobs the mean share."),
+        typer.Option(min=0.0, max=1.0, help="Share of working racks; with jobs the mean share."),
     ] = DEFAULT_UTILISATION,
     picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of months and days.")] = None,
     json_file: JsonFile = None,
@@ -95,27 +96,32 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console(json_file)
     first, count = DEFAULT_PERIOD if weather else SYNTHETIC_PERIOD
     grid = time_axis(start or first, days or count, step)
-    air, remarks = weather_on(loaded, weather, grid)
-    outdoors = Weather.from_dataset(air)
+    weather_series, notes = weather_on(loaded, weather, grid)
+    outdoor_weather = Weather.from_dataset(weather_series)
     if jobs is None:
-        halls, of_load = hall_power_on(loaded, grid, load, None if load else utilisation, zone=zone)
-        remarks += of_load
+        halls, load_notes = hall_power_on(
+            loaded, grid, load, None if load else utilisation, zone=zone
+        )
+        notes += load_notes
     else:
         halls = _power_of_jobs(loaded, grid, _read(jobs, grid, screen), utilisation)
-    print_series_notes(screen, remarks)
+    print_series_notes(screen, notes)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
     screen.print(
-        f"{loaded.name}: {len(outdoors)} intervals of {step}, "
-        f"{len(CONTROL_STRATEGIES)} ways to run it"
+        f"{loaded.name}: {len(outdoor_weather)} intervals of {step}, "
+        f"{len(CONTROL_STRATEGIES)} control strategies"
     )
     found = compare_control_strategies(
-        loaded, powers, outdoors, durations=grid["duration"].to_numpy()
+        loaded, powers, outdoor_weather, durations=grid["duration"].to_numpy()
     )
     by_month = _by_month(found, grid)
-    total = {way: sum(row[way] for row in by_month.values()) for way in CONTROL_STRATEGIES}
-    saving = {way: 1.0 - energy / total[FIXED_FLOW] for way, energy in total.items()}
+    total = {
+        strategy: sum(row[strategy] for row in by_month.values()) for strategy in CONTROL_STRATEGIES
+    }
+    saving = {strategy: 1.0 - energy / total[FIXED_FLOW] for strategy, energy in total.items()}
     sums = {
-        way: _sums(loaded, course, grid["duration"].to_numpy()) for way, course in found.items()
+        strategy: _sums(loaded, profile, grid["duration"].to_numpy())
+        for strategy, profile in found.items()
     }
     shown = table(
         f"{loaded.name}: cooling energy [MWh]",
@@ -124,32 +130,35 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         numbers=CONTROL_STRATEGIES,
     )
     for month, row in by_month.items():
-        shown.add_row(month, *(f"{row[way]:,.1f}" for way in CONTROL_STRATEGIES))
+        shown.add_row(month, *(f"{row[strategy]:,.1f}" for strategy in CONTROL_STRATEGIES))
     shown.add_section()
-    shown.add_row("all", *(f"{total[way]:,.1f}" for way in CONTROL_STRATEGIES))
-    shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in CONTROL_STRATEGIES))
+    shown.add_row("all", *(f"{total[strategy]:,.1f}" for strategy in CONTROL_STRATEGIES))
     shown.add_row(
-        "published of Frontier",
-        *(PUBLISHED_SAVINGS_TEXT.get(way, "") for way in CONTROL_STRATEGIES),
+        "saving over fixed flow", *(f"{saving[strategy]:.1%}" for strategy in CONTROL_STRATEGIES)
+    )
+    shown.add_row(
+        "published for Frontier",
+        *(PUBLISHED_SAVINGS_TEXT.get(strategy, "") for strategy in CONTROL_STRATEGIES),
     )
     screen.print(shown)
-    for way in CONTROL_STRATEGIES:
-        screen.print(f"{way}: {_describe_mode(sums[way])}", markup=False)
+    for strategy in CONTROL_STRATEGIES:
+        screen.print(f"{strategy}: {_describe_mode(sums[strategy])}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
-        title = f"{loaded.name}: what it takes to cool, by way of running the water"
+        title = f"{loaded.name}: cooling energy by control strategy"
         plots.plot_savings(found, grid, title=title).savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
-    content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in CONTROL_STRATEGIES}
+    content: dict[str, object] = {
+        strategy.replace(" ", "_"): sums[strategy] for strategy in CONTROL_STRATEGIES
+    }
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
     write_json(
-        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | remarks.as_json,
-        json_file,
+        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | notes.as_json, json_file
     )
 
 
 def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
-    """Return the jobs of a file, and tell the notes on them."""
+    """Return the jobs of a file, and print the notes on them."""
     frame = read_jobs(path, year=int(grid["time"].dt.year[0]))
     for note in frame.attrs["notes"]:
         screen.print(f"note: {path.name}: {note}", markup=False)
@@ -171,10 +180,10 @@ def _power_of_jobs(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: flo
 
 
 def _busy(jobs: Jobs, edges: NDArray[np.datetime64]) -> FloatArray:
-    """Return the mean racks that jobs want in each interval, each from its arrival on. [1]"""
+    """Return the mean racks that jobs need in each interval, each from its arrival on. [1]"""
     moments = (edges - edges[0]) / np.timedelta64(1, "h")
     begin = (jobs.arrival - edges[0]) / np.timedelta64(1, "h")
-    begin = np.maximum(begin, 0.0)  # those of before have only their rest to do
+    begin = np.maximum(begin, 0.0)  # earlier jobs count from the first edge
     ends = np.concatenate([begin, begin + jobs.length])
     change = np.concatenate([jobs.racks, -jobs.racks])
     order = np.argsort(ends, kind="stable")
@@ -184,28 +193,28 @@ def _busy(jobs: Jobs, edges: NDArray[np.datetime64]) -> FloatArray:
 
 
 def _by_month(found: Mapping[str, CoolingProfile], grid: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Return month -> way -> cooling energy. [MWh]"""
+    """Return month -> control strategy -> cooling energy. [MWh]"""
     hours = grid["duration"].to_numpy()
     months = grid["time"].dt.strftime("%Y-%m").to_numpy()
     return {
         str(month): {
-            way: float(hours[months == month] @ course.cooling_power[months == month])
-            for way, course in found.items()
+            strategy: float(hours[months == month] @ profile.cooling_power[months == month])
+            for strategy, profile in found.items()
         }
         for month in np.unique(months)
     }
 
 
-def _sums(site: Site, course: CoolingProfile, hours: FloatArray) -> dict[str, float]:
-    """Return water, extremes and ramps of one way."""
-    steps = np.abs(np.diff(course.supply_temperature)) / (_MINUTES * hours[1:])
+def _sums(site: Site, profile: CoolingProfile, hours: FloatArray) -> dict[str, float]:
+    """Return water, extremes and ramps of one strategy."""
+    steps = np.abs(np.diff(profile.supply_temperature)) / (MINUTES_PER_HOUR * hours[1:])
     return {
-        "water_m3": float(hours @ course.water_use),
-        "chip_max_degc": float(course.chip_temperature.max()),
+        "water_m3": float(hours @ profile.water_use),
+        "chip_max_degc": float(profile.chip_temperature.max()),
         "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.machines_of(ITHall)),
-        "supply_mean_degc": float(course.supply_temperature.mean()),
-        "supply_max_degc": float(course.supply_temperature.max()),
-        "flow_mean": float(course.flow.mean()),
+        "supply_mean_degc": float(profile.supply_temperature.mean()),
+        "supply_max_degc": float(profile.supply_temperature.max()),
+        "flow_mean": float(profile.flow.mean()),
         "fastest_k_per_min": float(steps.max(initial=0.0)),
         "ramp_k_per_min": site.set_points.temperature_ramp,
     }

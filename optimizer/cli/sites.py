@@ -1,4 +1,4 @@
-"""`gigatwin sites`: look at the declared sites, check site files, write the reference."""
+"""`gigatwin sites`: show declared sites, check site files, and write the reference pages."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from twin.site import Site
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Look at declared sites and check site files."
+    no_args_is_help=True, add_completion=False, help="Show declared sites and check site files."
 )
 
 REFERENCE_FOLDER: Final = Path("docs/reference")
 TABLE_TITLES: Final[dict[catalogue.SitePurpose, str]] = {
     "decision": "Declared sites",
-    "validation": "Existing plants that validate holds the twin to; no sites to plan for",
+    "validation": "Existing plants of gigatwin validate, which have no schedules",
 }
-"""What sites are for -> the title of their table."""
+"""Purpose of sites -> title of their table."""
 
-SITE_ARGUMENT: Final = typer.Argument(help="Name of a declared site, or a path that ends in .toml.")
+SITE_ARGUMENT: Final = typer.Argument(help="Name of a declared site, or path that ends in .toml.")
 
 
 @app.command("list")
 def list_sites(json_file: JsonFile = None) -> None:
-    """List the declared sites, and apart from them the plants that the twin is held to."""
+    """List the declared sites, and the existing plants used for validation."""
     found, screen = [], console(json_file)
     for purpose, title in TABLE_TITLES.items():
-        heads = [_head(name) | {"purpose": purpose} for name in sites.site_names(purpose)]
+        heads = [_site_row(name) | {"purpose": purpose} for name in sites.site_names(purpose)]
         shown = table(title, "name", "zone", "title")
         for head in heads:
             shown.add_row(head["name"], head["zone"], head["title"])
@@ -49,13 +49,10 @@ def list_sites(json_file: JsonFile = None) -> None:
 
 
 @app.command()
-def check(
-    site: Annotated[str | None, SITE_ARGUMENT] = None,
-    json_file: JsonFile = None,
-) -> None:
-    """Check a site file, or all declared sites: every fault with its remedy, and what looks odd.
+def check(site: Annotated[str | None, SITE_ARGUMENT] = None, json_file: JsonFile = None) -> None:
+    """Check a site file, or all declared sites; report every error and every implausible value.
 
-    What only looks odd, such as a store that is empty in seconds, is no fault: the site is sound.
+    Implausible values, such as a store that empties in seconds, do not make the check fail.
     """
     names = (
         [site]
@@ -63,23 +60,23 @@ def check(
         else [name for home in catalogue.SITE_DIRS for name in sites.site_names(home)]
     )
     screen = console(json_file)
-    faults: list[tuple[str, ValidationIssue]] = []
-    odd: list[tuple[str, ValidationIssue]] = []
+    issues: list[tuple[str, ValidationIssue]] = []
+    doubts: list[tuple[str, ValidationIssue]] = []
     for name in names:
         try:
             loaded = sites.load_site(name)
         except SiteError as error:
             screen.print(str(error), markup=False, soft_wrap=True, style="red")
-            faults += [(name, fault) for fault in error.issues]
+            issues += [(name, issue) for issue in error.issues]
         else:
             screen.print(f"{name} is sound", markup=False)
             for doubt in sites.implausible_values(loaded):
                 screen.print(f"  doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
-                odd.append((name, doubt))
+                doubts.append((name, doubt))
     write_json(
-        {"sites": names, "faults": _issue_rows(faults), "doubts": _issue_rows(odd)}, json_file
+        {"sites": names, "faults": _issue_rows(issues), "doubts": _issue_rows(doubts)}, json_file
     )
-    if faults:
+    if issues:
         raise typer.Exit(1)
 
 
@@ -89,7 +86,7 @@ def _issue_rows(found: Iterable[tuple[str, ValidationIssue]]) -> list[dict[str, 
 
 @app.command()
 def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) -> None:
-    """Show a site: its machines, what they carry with every rack at full work, and its work."""
+    """Show a site: machines, their loads with all racks at full power, and its work."""
     loaded = sites.load_site(site)
     screen = console(json_file)
     screen.print(f"[bold]{loaded.name}[/]: {escape(loaded.title)}")
@@ -98,7 +95,7 @@ def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) ->
         f"{loaded.elevation:g} m; {loaded.racks} racks, import up to "
         f"{loaded.grid.import_limit:g} MW"
     )
-    for line in _terms(loaded):
+    for line in _contract_lines(loaded):
         screen.print(line, markup=False)
     for shown in (_machines(loaded), _conversion_table(loaded), _work(loaded)):
         screen.print(shown)
@@ -107,10 +104,10 @@ def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) ->
 
 @app.command()
 def reference(
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = REFERENCE_FOLDER,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the pages.")] = REFERENCE_FOLDER,
     json_file: JsonFile = None,
 ) -> None:
-    """Write the reference pages of site files and standard machines, from the code."""
+    """Write the reference pages of site files and standard machines from the code."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, text in sites.reference_pages().items():
@@ -120,13 +117,13 @@ def reference(
     write_json({"files": files}, json_file)
 
 
-def _head(name: str) -> dict[str, str]:
+def _site_row(name: str) -> dict[str, str]:
     head = catalogue.read_toml(catalogue.find_site_file(name))
     return {"name": name} | {key: str(head.get(key, "")) for key in ("zone", "title")}
 
 
-def _terms(site: "Site") -> Iterator[str]:
-    """Yield the tariffs and reserve products of a site, each with the time for which it holds."""
+def _contract_lines(site: "Site") -> Iterator[str]:
+    """Yield the tariffs and reserve products of a site with their validity."""
     for name, tariff in site.tariffs.items():
         yield f"tariff {name}: {tariff.status.replace('_', ' ')}, {_span(tariff)}"
     for name, product in site.reserves.items():
@@ -134,7 +131,7 @@ def _terms(site: "Site") -> Iterator[str]:
 
 
 def _span(terms: "Tariff | ReserveProduct") -> str:
-    """Return from when to when terms hold."""
+    """Return the validity of a tariff or product in words."""
     return f"from {terms.valid_from}" + (f" to {terms.valid_to}" if terms.valid_to else "")
 
 
@@ -142,15 +139,14 @@ def _machines(site: "Site") -> Table:
     shown = table("Machines", "name", "kind", "parameters")
     for name, machine in site.equipment.items():
         values = sites.declared_values(machine, only_set=True)
-        told = ", ".join(
-            _parameter_texts({key: value for key, value in values.items() if key != "kind"})
-        )
-        shown.add_row(name, machine.kind.replace("_", " "), told)
+        parameters = {key: value for key, value in values.items() if key != "kind"}
+        text = ", ".join(_parameter_texts(parameters))
+        shown.add_row(name, machine.kind.replace("_", " "), text)
     return shown
 
 
 def _parameter_texts(values: Mapping[str, object]) -> Iterator[str]:
-    """Yield parameters as short texts; of the curves only that they are there."""
+    """Yield parameters as short texts; curves are only named."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield f"{name} ({', '.join(_parameter_texts(value))})"
@@ -160,16 +156,14 @@ def _parameter_texts(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def _conversion_table(site: "Site") -> Table:
-    numbers = ("all racks wait [MW]", "all work [MW]", "most [MW]")
+    numbers = ("all racks idle [MW]", "all racks at work [MW]", "rated [MW]")
     title = "From the racks to the grid, on a mild day"
     shown = table(title, "machine", "delivers", *numbers, numbers=numbers)
-    full, idle, most = (
-        sites.design_loads(site, busy_share=1.0),
-        sites.design_loads(site, busy_share=0.0),
-        sites.rated_outputs(site),
-    )
+    full = sites.design_loads(site, busy_share=1.0)
+    idle = sites.design_loads(site, busy_share=0.0)
+    rated = sites.rated_outputs(site)
     for convert in site.conversions:
-        row = idle[convert.output], full[convert.output], most[convert.owner]
+        row = idle[convert.output], full[convert.output], rated[convert.owner]
         shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))
     row = idle["grid"], full["grid"], site.grid.import_limit
     shown.add_row(site.grid.name, "grid", *(f"{value:.1f}" for value in row))
@@ -177,7 +171,7 @@ def _conversion_table(site: "Site") -> Table:
 
 
 def _work(site: "Site") -> Table:
-    numbers = ("from [h]", "slack", "loss tolerated", "least power")
+    numbers = ("from [h]", "slack", "tolerance", "lowest cap")
     shown = table("Movable work", "kind", *numbers, numbers=numbers)
     for kind in site.work.values():
         row = f"{kind.longer_than:g}", f"{kind.slack:g}", f"{kind.tolerance:.0%}"

@@ -1,4 +1,4 @@
-"""`gigatwin status`: what the service of a site does now."""
+"""`gigatwin status`: the current state of a site's service."""
 
 from collections.abc import Mapping
 
@@ -19,35 +19,37 @@ from optimizer.service.status import (
     state_label,
     value_at,
 )
-from twin.errors import ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.text import format_duration
 
-app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
+app = typer.Typer(add_completion=False, help="Show the current state of a site's service.")
 
 
 @app.command()
 def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None) -> None:
-    """Tell what the service of a site does now, why, and what is wrong."""
+    """Show what the service of a site does now, its reason, and what is wrong."""
     folder = resolve_state_folder(site, state)
-    held = None if is_service_running(folder) else hold.read_offline(folder)
-    if held:
-        remedy = (
-            f"no service runs on this state; its next start holds, by {held.author}: {held.reason}"
+    waiting = None if is_service_running(folder) else hold.read_offline(folder)
+    if waiting:
+        issue = ValidationIssue(
+            location=str(folder),
+            found="",
+            expected="a running service",
+            remedy=f"start it; its next start holds, by {waiting.author}: {waiting.reason}",
+            code=IssueCode.NOT_RUNNING,
         )
-        raise ServiceError(
-            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        )
-    told = send_command(folder, "status")
-    snapshot = told["snapshot"]
+        raise ServiceError("service", [issue])
+    answer = send_command(folder, "status")
+    snapshot = answer["snapshot"]
     if isinstance(snapshot, Mapping):
-        _show(console(json_file), snapshot, told["missing"])
+        _show(console(json_file), snapshot, answer["missing"])
     write_json(snapshot, json_file)
 
 
 def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
     time = snapshot["time"] or "no time yet"
     screen.print(f"[bold]{snapshot['site']}[/]: {state_label(snapshot)} at {time}")
-    told = {
+    rows = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
         "plan": _plan(snapshot),
         "from the grid": _power(snapshot),
@@ -59,11 +61,11 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         "first limit": _first_limit(snapshot),
     }
     shown = table("", "what", "now")
-    for name, value in told.items():
+    for name, value in rows.items():
         if value:
             shown.add_row(name, escape(str(value)))
-    for asked in rows_at(snapshot, "asked"):
-        shown.add_row(f"asked by {asked['partner']}", escape(str(asked["words"])))
+    for request in rows_at(snapshot, "asked"):
+        shown.add_row(f"request of {request['partner']}", escape(str(request["words"])))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
         words = ": ".join(str(partner[name]) for name in ("state", "text") if partner[name])
@@ -83,20 +85,20 @@ def _plan(snapshot: StatusSnapshot) -> str:
 
 
 def _power(snapshot: StatusSnapshot) -> str:
-    """Return the net import: read with the plan or known last, as was planned, and as is now."""
+    """Return the net import: measured or last known, as planned before, and as planned now."""
     age = number_at(snapshot, "last_known", "age_minutes")
     known = "measured with the plan" if age is None else f"last known {age:.0f} min before the plan"
     measured = last_at(snapshot, "past", "grid_power")
-    told = {
+    powers = {
         known: measured if age is None else number_at(snapshot, "last_known", "grid_power"),
         "was planned": last_at(snapshot, "past", "planned_power"),
         "planned now": first_at(snapshot, "plan", "grid_power"),
     }
-    return ", ".join(f"{words} {mw:.2f} MW" for words, mw in told.items() if mw is not None)
+    return ", ".join(f"{label} {mw:.2f} MW" for label, mw in powers.items() if mw is not None)
 
 
 def _hold(snapshot: StatusSnapshot) -> str:
-    """Return in words who holds, since when, until when and why, by the wall clock."""
+    """Return in words who holds, since when, until when and why, in real time."""
     author, reason, since, until = (
         value_at(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
     )
@@ -105,15 +107,15 @@ def _hold(snapshot: StatusSnapshot) -> str:
 
 
 def _ended(snapshot: StatusSnapshot) -> str:
-    """Return in words that a person's HOLD is over, until a decision follows it."""
+    """Return in words that a HOLD has ended, until a decision follows it."""
     author, how, time = (value_at(snapshot, "ended", name) for name in ("author", "how", "time"))
     by = f" by {author}" if author else ""
-    then = "planning goes on with the next quarter-hour, until then the plant's own controls rule"
-    return f"that{by} is over since {time}: {how}; {then}" if how else ""
+    then = "planning resumes with the next quarter-hour; until then the plant controls itself"
+    return f"that{by} ended at {time}: {how}; {then}" if how else ""
 
 
 def _first_limit(snapshot: StatusSnapshot) -> str:
-    """Return which single failure would be the worst now, in words."""
+    """Return in words the worst single failure at present."""
     timed = [(number_at(row, "minutes"), row) for row in rows_at(snapshot, "failures", "rows")]
     reached = [(minutes, row) for minutes, row in timed if minutes is not None]
     if not reached:
@@ -123,9 +125,7 @@ def _first_limit(snapshot: StatusSnapshot) -> str:
 
 
 def _telemetry(snapshot: StatusSnapshot) -> str:
-    age, count = (
-        number_at(snapshot, "telemetry", "age_s"),
-        value_at(snapshot, "telemetry", "messages"),
-    )
+    age = number_at(snapshot, "telemetry", "age_s")
+    count = value_at(snapshot, "telemetry", "messages")
     old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -1,4 +1,4 @@
-"""`gigatwin tariff`: the bill of a network contract, and band load watched through the year."""
+"""`gigatwin tariff`: the bill of a network contract, and the status of band load."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, pluralise, table, write_json
 from optimizer.reporting.operating_data import metered_import, read_meter
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
 from twin.markets.demand_charges import ConstantLoadStatus, constant_load_status
@@ -26,37 +26,35 @@ from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import format_minute
 
-app = typer.Typer(add_completion=False, help="Bill quarter-hours by the site's tariffs.")
+app = typer.Typer(
+    add_completion=False, help="Compute the network bill of quarter-hours by the site's tariffs."
+)
 
 
 @app.command()
 def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     meter: Annotated[
         Path | None,
-        typer.Option(help="CSV of quarter-hours: time_utc, and import_mw, _kw, _mwh or _kwh."),
+        typer.Option(help="CSV of quarter-hours: time_utc and import_mw, _kw, _mwh or _kwh."),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder that gigatwin backtest --out wrote.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of gigatwin backtest --out.")] = None,
     rules: Annotated[
-        str | None,
-        typer.Option(
-            help="Bill by these tariffs instead: germany, spain, nordic, or a path of a file."
-        ),
+        str | None, typer.Option(help="Other tariffs: germany, spain, nordic, or path of a file.")
     ] = None,
     zone: ZoneOption = None,
-    policy: Annotated[str, typer.Option(help="Whose run of the back-test.")] = PLANNER_ALIAS,
-    seed: Annotated[int, typer.Option(min=0, help="Which plant of the back-test.")] = 0,
+    policy: Annotated[str, typer.Option(help="Policy of the back-test.")] = PLANNER_ALIAS,
+    seed: Annotated[int, typer.Option(min=0, help="Plant of the back-test.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Print the bill line by line, every branch of the network charge, and the hours of use."""
+    """Print the bill line by line, every option of the network charge, and the hours of use."""
     loaded, screen = sites.load_site(site), console(json_file)
     if rules is not None:
         loaded = loaded.with_tariffs(sites.load_tariffs(rules))
     if not loaded.tariffs:
-        remedy = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
-        raise _refused(loaded.name, remedy)
+        expected = "a site with a tariff"
+        remedy = "add a table [tariffs.<name>], or name a file with --rules"
+        raise _tariff_error(loaded.name, expected=expected, remedy=remedy)
     if meter is not None and run is None:
         starts, power = read_meter(meter, zone=zone or loaded.time_zone)
     elif run is not None and meter is None:
@@ -65,15 +63,15 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
             screen.print(line, markup=False)
         starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
-        remedy = "name one of them: a meter's file, or a back-test's folder"
-        raise _refused("--meter, --run", remedy)
+        expected, remedy = "one of them", "name the file of a meter, or the folder of a back-test"
+        raise _tariff_error("--meter, --run", expected=expected, remedy=remedy)
     notes = _beyond(loaded, starts, power)
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)
-    watched = _band_load_state(loaded, starts, power)
-    if watched is not None:
-        _print_band_load(screen, watched)
+    band_load = _band_load_state(loaded, starts, power)
+    if band_load is not None:
+        _print_band_load(screen, band_load)
     total = sum((one.total for one in found), Decimal(0))
     screen.print(f"[bold]{total:,.2f} EUR[/]")
     for note in notes:
@@ -83,7 +81,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
             "site": loaded.name,
             "total_eur": float(total),
             "bills": [_as_json(one) for one in found],
-            "band_load": None if watched is None else _band_load_json(watched),
+            "band_load": None if band_load is None else _band_load_json(band_load),
             "notes": notes,
         },
         json_file,
@@ -91,26 +89,26 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
 
 
 def _beyond(site: Site, starts: InstantArray, power: FloatArray) -> list[str]:
-    """Return in words whether more was taken than the connection carries: a slip of units does."""
+    """Return a note if the import exceeds the connection's limit, for example by a wrong unit."""
     is_beyond = power > site.grid.import_limit
     if not is_beyond.any():
         return []
-    most = int(np.argmax(power))
+    largest = int(np.argmax(power))
     limit = f"the {site.grid.import_limit:g} MW of {site.grid.name}"
     count = pluralise(int(is_beyond.sum()), "quarter-hour")
-    told = f"up to {power[most]:,.3f} MW, at {format_minute(starts[most])}"
-    return [f"{count} beyond {limit}, {told}; look at the unit of the import"]
+    peak = f"up to {power[largest]:,.3f} MW, at {format_minute(starts[largest])}"
+    return [f"{count} above {limit}, {peak}; check the unit of the import"]
 
 
 def _band_load_state(
     site: Site, starts: InstantArray, power: FloatArray
 ) -> ConstantLoadStatus | None:
-    """Return where the band load of the last year in the file stands."""
+    """Return the band load status of the last year in the file."""
     begin, _ = year_bounds(starts[-1], site.time_zone)
     year = starts >= begin
-    last, here = list(valid_tariffs(site.tariffs, starts[year], site.time_zone))[-1]
+    last, is_valid = list(valid_tariffs(site.tariffs, starts[year], site.time_zone))[-1]
     return constant_load_status(
-        last, starts[year][here], power[year][here], time_zone=site.time_zone
+        last, starts[year][is_valid], power[year][is_valid], time_zone=site.time_zone
     )
 
 
@@ -134,43 +132,40 @@ def _show(screen: Console, bill: NetworkBill) -> None:
         f"{int(bill.utilisation_hours):,} hours of use a year"
     )
     for branch in bill.charge_options:
-        mark = (
-            "taken"
-            if branch.name == bill.charge_option
-            else "open"
-            if branch.is_eligible
-            else "closed"
-        )
+        if branch.name == bill.charge_option:
+            mark = "applied"
+        else:
+            mark = "eligible" if branch.is_eligible else "not eligible"
         money = f"{round_to_cents(branch.money):,} EUR"
-        words = f"network charge {branch.name}: {money}, {mark} ({branch.note})"
-        screen.print(f"- {words}", markup=False)
+        text = f"network charge {branch.name}: {money}, {mark} ({branch.note})"
+        screen.print(f"- {text}", markup=False)
     for note in bill.notes:
         screen.print(f"- {note}", markup=False)
 
 
-def _print_band_load(screen: Console, watched: ConstantLoadStatus) -> None:
-    """Show where band load stands, a class a row."""
-    columns = ("hours", "rest needs [MW]", "peak may be [MW]", "worth [EUR]")
+def _print_band_load(screen: Console, band_load: ConstantLoadStatus) -> None:
+    """Show the band load status, one class a row."""
+    columns = ("hours", "required mean [MW]", "largest peak [MW]", "rebate [EUR]")
     title = (
-        f"Band load: {watched.utilisation_hours:,.0f} h so far, "
-        f"{watched.expected_utilisation_hours:,.0f} h expected of a year, "
-        f"{watched.remaining_hours:,.0f} h are left"
+        f"Band load: {band_load.utilisation_hours:,.0f} h so far, "
+        f"{band_load.expected_utilisation_hours:,.0f} h expected of a year, "
+        f"{band_load.remaining_hours:,.0f} h remain"
     )
     shown = table(title, *columns, numbers=columns)
-    for hours, needed in watched.required_mean_import.items():
-        reachable = f"{needed:,.2f}" if needed <= watched.peak else "more than the peak"
-        reached = " *" if hours == watched.expected_class_hours else ""
-        peak, worth = watched.max_peak[hours], watched.rebate_value[hours]
+    for hours, needed in band_load.required_mean_import.items():
+        reachable = f"{needed:,.2f}" if needed <= band_load.peak else "more than the peak"
+        reached = " *" if hours == band_load.expected_class_hours else ""
+        peak, worth = band_load.max_peak[hours], band_load.rebate_value[hours]
         shown.add_row(f"{hours:,.0f}{reached}", reachable, f"{peak:,.2f}", f"{worth:,.0f}")
     screen.print(shown)
-    if watched.expected_class_hours:
-        screen.print("- * is the class that the year is expected to reach")
-    if watched.unmetered_hours:
+    if band_load.expected_class_hours:
+        screen.print("- * marks the class that the year is expected to reach")
+    if band_load.unmetered_hours:
         screen.print(
-            f"- {watched.unmetered_hours:,.0f} h of the year before are taken to be as the mean"
+            f"- {band_load.unmetered_hours:,.0f} h earlier in the year are assumed at the mean"
         )
-    if not watched.expected_class_hours:
-        screen.print("- no class is expected to be reached")
+    if not band_load.expected_class_hours:
+        screen.print("- the year is expected to reach no class")
 
 
 def _as_json(bill: NetworkBill) -> dict[str, object]:
@@ -206,26 +201,29 @@ def _as_json(bill: NetworkBill) -> dict[str, object]:
     }
 
 
-def _band_load_json(watched: ConstantLoadStatus) -> dict[str, object]:
+def _band_load_json(band_load: ConstantLoadStatus) -> dict[str, object]:
     return {
-        "energy_mwh": watched.energy,
-        "peak_mw": watched.peak,
-        "hours": watched.utilisation_hours,
-        "expected_hours": watched.expected_utilisation_hours,
-        "left_h": watched.remaining_hours,
-        "reached": watched.expected_class_hours,
-        "charge_eur": watched.charge,
+        "energy_mwh": band_load.energy,
+        "peak_mw": band_load.peak,
+        "hours": band_load.utilisation_hours,
+        "expected_hours": band_load.expected_utilisation_hours,
+        "left_h": band_load.remaining_hours,
+        "reached": band_load.expected_class_hours,
+        "charge_eur": band_load.charge,
         "classes": [
             {
                 "hours": hours,
                 "needed_mw": needed if np.isfinite(needed) else None,
-                "most_peak_mw": watched.max_peak[hours],
-                "worth_eur": watched.rebate_value[hours],
+                "most_peak_mw": band_load.max_peak[hours],
+                "worth_eur": band_load.rebate_value[hours],
             }
-            for hours, needed in watched.required_mean_import.items()
+            for hours, needed in band_load.required_mean_import.items()
         ],
     }
 
 
-def _refused(place: str, remedy: str) -> ProblemError:
-    return ProblemError("tariff", [ValidationIssue(location=place, found="", remedy=remedy)])
+def _tariff_error(location: str, *, expected: str, remedy: str) -> ProblemError:
+    issue = ValidationIssue(
+        location=location, found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+    )
+    return ProblemError("tariff", [issue])

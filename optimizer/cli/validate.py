@@ -1,4 +1,4 @@
-"""`gigatwin validate`: hold the twin to what others published, and write the page that tells it."""
+"""`gigatwin validate`: compare the twin with published values, and write the page of results."""
 
 import math
 from importlib import import_module
@@ -18,18 +18,18 @@ from sites.validation.report import (
     validation_results,
 )
 
-app = typer.Typer(add_completion=False, help="Hold the twin to published numbers.")
+app = typer.Typer(add_completion=False, help="Compare the twin with published values.")
 
 
 @app.command()
 def validate(
-    markdown: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
-    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of all errors.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Markdown file for the page.")] = None,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF figure of all errors.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Compute every case anew; the exit code is 1 if one of them fails, not if one is skipped."""
+    """Compute all validation cases; exit 1 if one fails, but not if one is skipped."""
     screen = console(json_file)
-    found, missing = validation_results(), skipped_cases()
+    found, skipped = validation_results(), skipped_cases()
     shown = table("Cases", "no.", "case", "points", "greatest error", "tolerance", "")
     for outcome in found:
         case = outcome.case
@@ -41,22 +41,22 @@ def validate(
             format_tolerance(outcome),
             "pass" if outcome.passes else "FAIL",
         )
-    for skip in missing:
-        shown.add_row(str(skip.number or ""), skip.title, "", "", "", "skipped")
+    for one in skipped:
+        shown.add_row(str(one.number or ""), one.title, "", "", "", "skipped")
     screen.print(shown)
     failed = [outcome.case.title for outcome in found if not outcome.passes]
-    screen.print(describe_passed(found, missing))
-    for skip in missing:
-        screen.print(f"- skipped: {skip.title}, {skip.reason}", markup=False, soft_wrap=True)
+    screen.print(describe_passed(found, skipped))
+    for one in skipped:
+        screen.print(f"- skipped: {one.title}, {one.reason}", markup=False, soft_wrap=True)
     if markdown is not None:
-        markdown.write_text(validation_page(found, missing), encoding="utf-8")
+        markdown.write_text(validation_page(found, skipped), encoding="utf-8")
         screen.print(f"wrote {markdown}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
-        spent = {o.case.title: o.errors / o.case.tolerance for o in found}
-        plots.plot_validation_errors(spent, title="Errors of the twin").savefig(picture)
+        error_shares = {o.case.title: o.errors / o.case.tolerance for o in found}
+        plots.plot_validation_errors(error_shares, title="Errors of the twin").savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
-    told = [
+    cases = [
         {
             "number": outcome.case.number,
             "title": outcome.case.title,
@@ -73,13 +73,12 @@ def validate(
         for outcome in found
     ]
     write_json(
-        {"cases": told, "failed": failed, "skipped": [skip.as_json() for skip in missing]},
-        json_file,
+        {"cases": cases, "failed": failed, "skipped": [one.as_json() for one in skipped]}, json_file
     )
     if failed:
         raise typer.Exit(1)
 
 
 def _number(value: float) -> float | None:
-    """Return a value that JSON can hold."""
+    """Return a value that JSON can hold, or None."""
     return value if math.isfinite(value) else None

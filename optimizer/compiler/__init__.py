@@ -1,1 +1,1 @@
-"""From a model to arrays: once for every shape; then numbers go straight into their slots."""
+"""Compilation of Pyomo models to arrays, once for each signature."""

@@ -1,7 +1,4 @@
-"""Slots: where the numbers of a problem land in one array, and with which factor.
-
-A linear model as bare arrays, with the names of its rows, columns and accounts kept.
-"""
+"""Arrays of a linear model, and affine maps from parameters to these arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,23 +11,14 @@ from twin.physics.numerics import BoolArray
 
 type IntArray = NDArray[np.int32]
 type SegmentNumbers = NDArray[np.int64]
-"""Numbers of pieces of curves, and of ways of stores."""
+"""Numbers of segments of curves, and of directions of stores and exchanges."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccountCosts:
-    """What the accounts pay for each column, one entry for each pair that occurs.
+    """Costs of columns by account: ``account``, ``column`` and ``cost`` of each pair that occurs.
 
-    Attributes
-    ----------
-    names
-        Accounts.
-    account, column
-        Account and column of each entry.
-    cost
-        What the account pays for one unit of the column.
-    offset
-        What each account pays in any case.
+    ``offset`` is the constant cost of each account. All are in the unit of the account.
     """
 
     names: tuple[str, ...]
@@ -42,38 +30,19 @@ class AccountCosts:
     def weighted(
         self, account_weights: Mapping[str, float], columns: int
     ) -> tuple[FloatArray, float]:
-        """Return the cost of every column and the constant, all accounts weighted. [EUR]
-
-        Parameters
-        ----------
-        account_weights
-            Account -> price of its unit.
-        columns
-            Number of columns.
-        """
-        price = np.array([account_weights[name] for name in self.names])
-        paid = np.bincount(self.column, weights=price[self.account] * self.cost, minlength=columns)
-        return paid, float(price @ self.offset)
+        """Return the weighted cost of every column, and the weighted constant. [EUR]"""
+        weight = np.array([account_weights[name] for name in self.names])
+        cost = np.bincount(self.column, weights=weight[self.account] * self.cost, minlength=columns)
+        return cost, float(weight @ self.offset)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArrays:
-    """A linear model: least weighted sum of accounts, rows and columns within their bounds.
+    """A linear model: minimise the weighted accounts, with rows and columns within their bounds.
 
-    Attributes
-    ----------
-    start, index, value
-        Rows of the matrix, compressed.
-    accounts
-        What is paid.
-    column_low, column_high, row_low, row_high
-        Bounds.
-    is_integer
-        Columns that take whole numbers only.
-    step
-        Interval that a column belongs to.
-    columns, rows
-        ``block.component`` -> positions, shaped as its index sets.
+    ``start``, ``index`` and ``value`` are the matrix in compressed rows; ``step`` is the interval
+    of every column. ``columns`` and ``rows`` map ``block.component`` to positions, shaped as its
+    index sets.
     """
 
     start: IntArray
@@ -92,42 +61,29 @@ class ModelArrays:
     def cost_by_account(
         self, values: FloatArray, account_weights: Mapping[str, float]
     ) -> dict[str, FloatArray]:
-        """Return what each account pays in each interval; constants stand in the last one. [EUR]
-
-        Parameters
-        ----------
-        values
-            Value of every column.
-        account_weights
-            Account -> price of its unit.
+        """Return the weighted cost of each account by interval; the last one has the constants.
+        [EUR]
         """
-        book, steps = self.accounts, int(self.step.max()) + 1
-        place = book.account.astype(np.int64) * steps + self.step[book.column]
+        costs, steps = self.accounts, int(self.step.max()) + 1
+        position = costs.account.astype(np.int64) * steps + self.step[costs.column]
         each = np.bincount(
-            place, weights=book.cost * values[book.column], minlength=len(book.names) * steps
-        ).reshape(len(book.names), steps)
-        each[:, -1] += book.offset
-        return {name: account_weights[name] * each[i] for i, name in enumerate(book.names)}
+            position, weights=costs.cost * values[costs.column], minlength=len(costs.names) * steps
+        ).reshape(len(costs.names), steps)
+        each[:, -1] += costs.offset
+        return {name: account_weights[name] * each[i] for i, name in enumerate(costs.names)}
 
 
 MAX_PARAMETERS_PER_TERM = 2
-"""Most parameters that a term may multiply. [1]"""
+"""Largest number of parameters in a term. [1]"""
 
 type Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffineTerms:
-    """Terms of one array, at positions that may repeat: a factor times two inputs.
+    """Terms of one array: factor * first input * second input, added at target positions.
 
-    Attributes
-    ----------
-    target
-        Position in the array.
-    factor
-        Constant.
-    first, second
-        Positions of the inputs; the last input is 1.
+    Targets may repeat. ``first`` and ``second`` are positions of inputs, the last of which is 1.
     """
 
     target: Positions
@@ -136,12 +92,12 @@ class AffineTerms:
     second: Positions
 
     def with_targets(self, target: Positions) -> "AffineTerms":
-        """Return the same entries at other positions."""
+        """Return the same terms at other positions."""
         return replace(self, target=target)
 
     @staticmethod
     def concatenate(parts: "list[AffineTerms]") -> "AffineTerms":
-        """Return several as one, in their order."""
+        """Concatenate terms in their order."""
         if not parts:
             none = np.empty(0, dtype=np.int64)
             return AffineTerms(target=none, factor=np.empty(0), first=none, second=none)
@@ -157,14 +113,8 @@ class AffineTerms:
 class AffineMap:
     """One array as a function of the inputs: constants, and sums of products of inputs.
 
-    Attributes
-    ----------
-    base
-        The array where no input lands; zero elsewhere.
-    targets
-        Positions on which inputs land, each once.
-    entries
-        What lands; their targets are positions among ``targets``.
+    ``base`` is zero at ``targets``, where inputs contribute. Targets of ``entries`` are positions
+    among ``targets``.
     """
 
     base: FloatArray
@@ -173,41 +123,25 @@ class AffineMap:
 
     @staticmethod
     def from_terms(entries: AffineTerms, size: int, one: int) -> "AffineMap":
-        """Return the slots of an array.
-
-        Parameters
-        ----------
-        entries
-            All terms of the array.
-        size
-            Its length.
-        one
-            Position of the input that is always 1.
-        """
-        is_fed = np.zeros(size, dtype=bool)
-        is_fed[entries.target[entries.first != one]] = True
-        fed = is_fed[entries.target]
+        """Return the map of an array of some size; ``one`` is the position of the input 1."""
+        is_variable = np.zeros(size, dtype=bool)
+        is_variable[entries.target[entries.first != one]] = True
+        varies = is_variable[entries.target]
         base = np.bincount(
-            entries.target[~fed], weights=entries.factor[~fed], minlength=size
+            entries.target[~varies], weights=entries.factor[~varies], minlength=size
         ).astype(float)
-        number = np.cumsum(is_fed) - 1
-        kept = AffineTerms(
-            target=number[entries.target[fed]],
-            factor=entries.factor[fed],
-            first=entries.first[fed],
-            second=entries.second[fed],
+        number = np.cumsum(is_variable) - 1
+        terms = AffineTerms(
+            target=number[entries.target[varies]],
+            factor=entries.factor[varies],
+            first=entries.first[varies],
+            second=entries.second[varies],
         )
-        return AffineMap(base=base, targets=np.flatnonzero(is_fed), entries=kept)
+        return AffineMap(base=base, targets=np.flatnonzero(is_variable), entries=terms)
 
     def evaluate(self, inputs: FloatArray) -> FloatArray:
-        """Return the array for inputs; sums are made in the order of the model.
-
-        Parameters
-        ----------
-        inputs
-            All inputs, the last of which is 1.
-        """
-        array, own = self.base.copy(), self.entries
-        landed = own.factor * inputs[own.first] * inputs[own.second]
-        array[self.targets] = np.bincount(own.target, weights=landed, minlength=len(self.targets))
+        """Return the array for inputs, the last of which is 1; sums keep the order of the model."""
+        array, terms = self.base.copy(), self.entries
+        values = terms.factor * inputs[terms.first] * inputs[terms.second]
+        array[self.targets] = np.bincount(terms.target, weights=values, minlength=len(self.targets))
         return array

@@ -1,47 +1,58 @@
-"""The structure of a model, compiled once for its shape; numbers then go straight into arrays."""
+"""Compilation of a templatised Pyomo model to affine maps from parameters to its arrays.
+
+A model is compiled once for its signature; parameters are then written into arrays. A templatised
+rule is stored once for all its indices. Its expression is linear in the variables, and its
+coefficients are products of constants and parameters. It is a sum of terms; each term gives, for
+all indices at once, the parameters that multiply a variable.
+"""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from itertools import chain, product
+from typing import Any, Final
 
 import numpy as np
+import pyomo.environ as pyo
 from pyomo.common.gc_manager import PauseGC
+from pyomo.core.expr import (
+    EqualityExpression,
+    InequalityExpression,
+    NegationExpression,
+    ProductExpression,
+    SumExpression,
+)
+from pyomo.core.expr.template_expr import GetItemExpression, TemplateSumExpression
 
-from optimizer.compiler.arrays import AccountCosts, AffineMap, IntArray, ModelArrays
-from optimizer.compiler.templates import TemplateReader
+from optimizer.compiler.arrays import (
+    MAX_PARAMETERS_PER_TERM,
+    AccountCosts,
+    AffineMap,
+    AffineTerms,
+    IntArray,
+    ModelArrays,
+    Positions,
+)
 from optimizer.model.formulation import build_model
 from optimizer.model.signature import ModelSignature
-from twin.errors import SolverError
+from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 
 MAX_CACHED_STRUCTURES: Final = 8
-"""Most structures that are kept for shapes that come again. [1]"""
+"""Number of compiled structures that are cached. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledModel:
-    """A model without its numbers.
+    """A model without parameter values; it has the fields of ``ModelArrays`` as affine maps.
 
-    Attributes
-    ----------
-    signature
-        What it was compiled for.
-    parameters
-        ``<block>.<parameter>`` -> first position and axes of its numbers, in the model's order.
-    start, index
-        Rows of the matrix, compressed; every element that can be other than zero has its place.
-    value, column_low, column_high, bound, cost, offset
-        Slots of the matrix, of the bounds of columns and rows, and of the accounts.
-    has_low, has_high
-        Rows that the bound bounds from below and from above.
-    accounts, account, cost_column
-        Names of the accounts; account and column of each of their costs.
-    is_integer, step, columns, rows
-        As in :class:`~optimizer.compiler.arrays.ModelArrays`.
+    ``parameters`` maps ``<block>.<parameter>`` to the first position and the axes of its values.
+    The matrix holds every element that can be nonzero. ``bound`` is the lower bound of rows with
+    ``has_low`` and the upper bound of rows with ``has_high``. ``account`` and ``cost_column``
+    belong to each ``cost``.
     """
 
     signature: ModelSignature
@@ -65,33 +76,28 @@ class CompiledModel:
     rows: Mapping[str, IntArray]
 
     def arrays(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
-        """Return the model with its numbers.
-
-        Parameters
-        ----------
-        numbers
-            Array of every input, with the axes of its parameter.
+        """Return the model with parameter values, each on the axes of its parameter.
 
         Raises
         ------
         SolverError
-            If an input is missing, unknown, of another shape, or not a number.
+            If a parameter is missing, unknown, of another shape, or NaN.
         """
-        given = self._vector(numbers)
-        bound = self.bound.evaluate(given)
+        inputs = self._vector(numbers)
+        bound = self.bound.evaluate(inputs)
         return ModelArrays(
             start=self.start,
             index=self.index,
-            value=self.value.evaluate(given),
+            value=self.value.evaluate(inputs),
             accounts=AccountCosts(
                 names=self.accounts,
                 account=self.account,
                 column=self.cost_column,
-                cost=self.cost.evaluate(given),
-                offset=self.offset.evaluate(given),
+                cost=self.cost.evaluate(inputs),
+                offset=self.offset.evaluate(inputs),
             ),
-            column_low=self.column_low.evaluate(given),
-            column_high=self.column_high.evaluate(given),
+            column_low=self.column_low.evaluate(inputs),
+            column_high=self.column_high.evaluate(inputs),
             row_low=np.where(self.has_low, bound, -np.inf),
             row_high=np.where(self.has_high, bound, np.inf),
             is_integer=self.is_integer,
@@ -101,27 +107,27 @@ class CompiledModel:
         )
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
-        """Return all inputs in a row, and a 1."""
+        """Return all inputs as one vector that ends with 1."""
         if odd := numbers.keys() ^ self.parameters.keys():
-            message = f"numbers and model do not belong together: {', '.join(sorted(odd))}"
-            raise SolverError(message)
+            message = f"model parameters: missing or unknown {', '.join(sorted(odd))}"
+            raise SolverError(message, code=IssueCode.INCONSISTENT)
         for name, (_, axes) in self.parameters.items():
             if numbers[name].shape != axes or np.isnan(numbers[name]).any():
-                message = f"{name}: must be numbers on axes of {axes}"
-                raise SolverError(message)
+                message = f"{name}: expected finite or infinite numbers of shape {axes}"
+                raise SolverError(message, code=IssueCode.WRONG_AXES)
         return np.concatenate([*(numbers[name].ravel() for name in self.parameters), np.ones(1)])
 
 
 @lru_cache(maxsize=MAX_CACHED_STRUCTURES)
-def compile_model(shape: ModelSignature) -> CompiledModel:
-    """Return the structure of a shape: built, read and compiled when it is first asked for."""
+def compile_model(signature: ModelSignature) -> CompiledModel:
+    """Return the compiled structure of a signature."""
     with PauseGC(), templatised_rules():
-        reader = TemplateReader(build_model(shape))
+        reader = TemplateReader(build_model(signature))
         start, index, value, bound, has_low, has_high = reader.matrix()
         accounts, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
         return CompiledModel(
-            signature=shape,
+            signature=signature,
             parameters={name: (at.first, at.shape) for name, at in reader.parameters.named.items()},
             start=start.astype(np.int32),
             index=index.astype(np.int32),
@@ -145,14 +151,373 @@ def compile_model(shape: ModelSignature) -> CompiledModel:
 
 @contextmanager
 def templatised_rules() -> Iterator[None]:
-    """Let rules be kept as one template for all their indices; the switch is the process's."""
-    rooms = [sys.modules[f"pyomo.core.base.{name}"] for name in ("constraint", "objective")]
+    """Let Pyomo templatise rules; the switch applies to the whole process."""
+    modules = [sys.modules[f"pyomo.core.base.{name}"] for name in ("constraint", "objective")]
     switches = ("TEMPLATIZE_CONSTRAINTS", "TEMPLATIZE_OBJECTIVES")
-    before = [getattr(room, switch) for room, switch in zip(rooms, switches, strict=True)]
+    before = [getattr(module, switch) for module, switch in zip(modules, switches, strict=True)]
     try:
-        for room, switch in zip(rooms, switches, strict=True):
-            setattr(room, switch, True)
+        for module, switch in zip(modules, switches, strict=True):
+            setattr(module, switch, True)
         yield
     finally:
-        for room, switch, was in zip(rooms, switches, before, strict=True):
-            setattr(room, switch, was)
+        for module, switch, value in zip(modules, switches, before, strict=True):
+            setattr(module, switch, value)
+
+
+@dataclass(frozen=True)
+class IndexAxis:
+    """An index set of integers: its members, and the position of each member."""
+
+    members: Positions
+    position: Positions
+
+    @staticmethod
+    def of(members: Iterable[int]) -> "IndexAxis":
+        """Return an axis of members in ascending order."""
+        numbers = np.array(list(members), dtype=np.int64)
+        position = np.full(int(numbers.max(initial=-1)) + 1, -1)
+        position[numbers] = np.arange(len(numbers))
+        return IndexAxis(numbers, position)
+
+
+@dataclass(frozen=True)
+class ComponentLayout:
+    """First position of a component among all components of its type, and its axes."""
+
+    first: int
+    axes: tuple[IndexAxis, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(len(axis.members) for axis in self.axes)
+
+    @property
+    def size(self) -> int:
+        """Number of members."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def positions(self) -> Positions:
+        """Positions of all members, shaped as the axes."""
+        return self.first + np.arange(self.size).reshape(self.shape)
+
+    def positions_at(self, index: Sequence[Positions | int]) -> Positions:
+        """Return the positions at index values, which broadcast against one another."""
+        place: Positions = np.zeros((), dtype=np.int64)
+        for axis, number in zip(self.axes, index, strict=True):
+            place = place * len(axis.members) + axis.position[number]
+        return self.first + place
+
+
+@dataclass(frozen=True)
+class ComponentReference:
+    """A component and an index: numbers, templates, or sums of both."""
+
+    component: Any
+    index: tuple[Any, ...]
+
+
+class IndexLayout:
+    """All components of one type, in the order of the model."""
+
+    def __init__(self, components: Iterable[Any]) -> None:
+        self.size = 0
+        self._of: dict[int, ComponentLayout] = {}
+        self.named: dict[str, ComponentLayout] = {}
+        for component in components:
+            layout = ComponentLayout(self.size, component_axes(component))
+            self.size += layout.size
+            self._of[id(component)] = self.named[component.name] = layout
+
+    def __getitem__(self, component: Any) -> ComponentLayout:
+        """Return the layout of a component."""
+        return self._of[id(component)]
+
+    def positions_at(
+        self, place: ComponentReference, numbers: Mapping[int, Positions]
+    ) -> Positions:
+        """Return the positions of a reference, for the values of its index templates."""
+        return self[place.component].positions_at([_number(part, numbers) for part in place.index])
+
+
+def component_axes(component: Any) -> tuple[IndexAxis, ...]:
+    """Return the axes of a component; none for a scalar."""
+    if not component.is_indexed():
+        return ()
+    return tuple(IndexAxis.of(part) for part in component.index_set().subsets())
+
+
+def template_indices(templates: Sequence[Any], before: int, after: int) -> dict[int, Positions]:
+    """Return the values of index templates, each along its own axis of a mesh.
+
+    The mesh has ``before`` and ``after`` further axes before and after theirs.
+    """
+    found = {}
+    for i, template in enumerate(templates):
+        members = list(template._set.subsets())[template._index or 0]
+        numbers = np.array(list(members), dtype=np.int64)
+        later = len(templates) - i - 1 + after
+        found[id(template)] = numbers.reshape((1,) * (before + i) + (-1,) + (1,) * later)
+    return found
+
+
+def _number(part: Any, numbers: Mapping[int, Positions]) -> Positions | int:
+    """Return the values of an index."""
+    if isinstance(part, int):
+        return part
+    if isinstance(part, SumExpression):
+        return np.asarray(sum(_number(one, numbers) for one in part.args))
+    if id(part) not in numbers:
+        message = f"{part}: an index without a set; write the sum over a Pyomo set"
+        raise TypeError(message)
+    return numbers[id(part)]
+
+
+@dataclass(frozen=True)
+class LinearTerm:
+    """One term of a linear expression: factor * parameters * column, summed over index templates.
+
+    A constant has no column.
+    """
+
+    factor: float = 1.0
+    parameters: tuple[ComponentReference, ...] = ()
+    column: ComponentReference | None = None
+    loops: tuple[Any, ...] = ()
+
+    def negated(self) -> "LinearTerm":
+        """Return the term with the opposite sign."""
+        return replace(self, factor=-self.factor)
+
+    def __mul__(self, other: "LinearTerm") -> "LinearTerm":
+        """Return the product of two terms, at least one of which has no variable."""
+        if self.column is not None and other.column is not None:
+            message = "a product of two variables; write a linear expression"
+            raise TypeError(message)
+        return LinearTerm(
+            factor=self.factor * other.factor,
+            parameters=self.parameters + other.parameters,
+            column=self.column or other.column,
+            loops=self.loops + other.loops,
+        )
+
+
+def linear_terms(expression: Any) -> list[LinearTerm]:
+    """Return the terms of a linear expression, in its own order.
+
+    Raise TypeError if it is not linear, or not the same for all indices.
+    """
+    return list(_terms(expression))
+
+
+def _terms(node: Any) -> Iterator[LinearTerm]:
+    if isinstance(node, int | float):
+        yield LinearTerm(factor=float(node))
+    elif isinstance(node, SumExpression):
+        yield from chain.from_iterable(_terms(part) for part in node.args)
+    elif isinstance(node, NegationExpression):
+        yield from (term.negated() for term in _terms(node.args[0]))
+    elif isinstance(node, ProductExpression):
+        yield from (left * right for left, right in product(*map(linear_terms, node.args)))
+    elif isinstance(node, TemplateSumExpression):
+        loops = tuple(template for group in node.template_iters() for template in group)
+        inside = _terms(node.template_args()[0])
+        yield from (replace(term, loops=loops + term.loops) for term in inside)
+    else:
+        yield _leaf(node)
+
+
+def _leaf(node: Any) -> LinearTerm:
+    if isinstance(node, GetItemExpression):
+        component, *index = node.args
+        place = ComponentReference(component, tuple(index))
+    elif hasattr(node, "parent_component"):
+        index = node.index()
+        indices = index if isinstance(index, tuple) else () if index is None else (index,)
+        place = ComponentReference(node.parent_component(), indices)
+    else:
+        message = f"{node}: not a sum or product; compute quotients in the parameter values"
+        raise TypeError(message)
+    if place.component.ctype is pyo.Var:
+        return LinearTerm(column=place)
+    if place.component.ctype is pyo.Param:
+        return LinearTerm(parameters=(place,))
+    message = f"{node}: expected a number, a parameter or a variable"
+    raise TypeError(message)
+
+
+type RowParts = tuple[list[LinearTerm], list[LinearTerm], bool, bool]
+"""Terms with variables, terms of the bound, and whether it is a lower and an upper bound."""
+
+
+class TemplateReader:
+    """A Pyomo model with the layout of its components; its rules are templatised."""
+
+    def __init__(self, model: pyo.ConcreteModel) -> None:
+        self.model = model
+        self.columns = IndexLayout(model.component_objects(pyo.Var))
+        self.rows = IndexLayout(model.component_objects(pyo.Constraint))
+        self.parameters = IndexLayout(model.component_objects(pyo.Param))
+        self.one = self.parameters.size
+
+    def matrix(self) -> tuple[Positions, Positions, AffineMap, AffineMap, BoolArray, BoolArray]:
+        """Return row starts, columns, affine maps of matrix and bounds, and the kinds of bounds."""
+        has_low, has_high = (np.zeros(self.rows.size, dtype=bool) for _ in range(2))
+        keys, elements, bounds = [], [], []
+        for constraint in self.model.component_objects(pyo.Constraint):
+            if not len(constraint):  # without cohorts of work there are no rows
+                continue
+            expression, templates = _template(next(iter(constraint.values())))
+            layout = self.rows[constraint]
+            body, bound, is_low, is_high = _split(expression)
+            for term in body:
+                entries, column = self._entries(term, templates, layout)
+                keys.append(entries.target * self.columns.size + column)
+                elements.append(entries)
+            bounds += [self._entries(term, templates, layout)[0] for term in bound]
+            has_low[layout.positions], has_high[layout.positions] = is_low, is_high
+        found, place = np.unique(np.concatenate(keys), return_inverse=True)
+        matrix = AffineTerms.concatenate(elements)
+        row, column = np.divmod(found, self.columns.size)
+        start = np.searchsorted(row, np.arange(self.rows.size + 1))
+        return (
+            start,
+            column,
+            AffineMap.from_terms(matrix.with_targets(place), len(found), self.one),
+            AffineMap.from_terms(AffineTerms.concatenate(bounds), self.rows.size, self.one),
+            has_low,
+            has_high,
+        )
+
+    def accounts(self) -> tuple[tuple[str, ...], Positions, Positions, AffineMap, AffineMap]:
+        """Return names, account and column of every cost, and affine maps of costs and
+        constants.
+        """
+        names, keys, paid, offsets = [], [], [], []
+        for number, objective in enumerate(self.model.component_objects(pyo.Objective)):
+            names.append(objective.name.replace("account.", ""))
+            expression, templates = _template(objective)
+            layout = ComponentLayout(number, ())
+            for term in linear_terms(expression):
+                entries, column = self._entries(term, templates, layout)
+                if term.column is None:
+                    offsets.append(entries)
+                else:
+                    keys.append(entries.target * self.columns.size + column)
+                    paid.append(entries)
+        found, place = np.unique(np.concatenate(keys), return_inverse=True)
+        account, column = np.divmod(found, self.columns.size)
+        cost = AffineMap.from_terms(
+            AffineTerms.concatenate(paid).with_targets(place), len(found), self.one
+        )
+        offset = AffineMap.from_terms(AffineTerms.concatenate(offsets), len(names), self.one)
+        return tuple(names), account, column, cost, offset
+
+    def bounds(self) -> tuple[AffineMap, AffineMap, BoolArray]:
+        """Return affine maps of the bounds of columns, and the integer columns."""
+        found: tuple[list[AffineTerms], list[AffineTerms]] = [], []
+        is_integer = np.zeros(self.columns.size, dtype=bool)
+        for bound in self.model.bounds:
+            layout = self.columns[bound.variable]
+            for entries, one in zip(found, (bound.low, bound.high), strict=True):
+                entries.append(self._bound(one, layout))
+            if bound.integer_count:
+                is_integer[layout.positions[: bound.integer_count]] = True
+        low, high = (
+            AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
+            for e in found
+        )
+        return low, high, is_integer
+
+    def column_intervals(self) -> Positions:
+        """Return the interval of every column; a level belongs to the interval that ends with
+        it.
+        """
+        last = len(self.model.time) - 1
+        found = np.empty(self.columns.size, dtype=np.int64)
+        for variable in self.model.component_objects(pyo.Var):
+            layout = self.columns[variable]
+            step: Positions = np.array(last)
+            if layout.axes:
+                members = layout.axes[0].members
+                before = max(
+                    len(members) - last - 1, 0
+                )  # instants, or intervals before the horizon
+                step = np.maximum(members - before, 0)
+            trailing = (1,) * (len(layout.shape) - step.ndim)
+            found[layout.positions] = step.reshape(step.shape + trailing)
+        return found
+
+    def _bound(self, bound: Any, layout: ComponentLayout) -> AffineTerms:
+        target = layout.positions
+        if isinstance(bound, float):
+            return self._affine_terms(target, bound, [])
+        given = self.parameters[bound]
+        leading = given.positions.reshape(given.shape + (1,) * (target.ndim - len(given.shape)))
+        return self._affine_terms(target, 1.0, [leading])
+
+    def _entries(
+        self, term: LinearTerm, templates: Sequence[Any], layout: ComponentLayout
+    ) -> tuple[AffineTerms, Positions]:
+        """Return the affine terms of a term at all indices, and the column of each."""
+        loops = term.loops
+        numbers = template_indices(templates, 0, len(loops))
+        numbers |= template_indices(loops, len(templates), 0)
+        target = layout.positions_at([numbers[id(template)] for template in templates])
+        mesh = np.broadcast_shapes((), *(values.shape for values in numbers.values()))
+        column: Positions = np.zeros((), dtype=np.int64)
+        if term.column is not None:
+            column = self.columns.positions_at(term.column, numbers)
+        inputs = [self.parameters.positions_at(place, numbers) for place in term.parameters]
+        entries = self._affine_terms(np.broadcast_to(target, mesh), term.factor, inputs)
+        return entries, np.broadcast_to(column, mesh).ravel()
+
+    def _affine_terms(
+        self, target: Positions, factor: float, inputs: list[Positions]
+    ) -> AffineTerms:
+        if len(inputs) > MAX_PARAMETERS_PER_TERM:
+            message = f"a term with {len(inputs)} parameters; multiply some in the parameter values"
+            raise TypeError(message)
+        both = [*inputs, *[np.array(self.one)] * (MAX_PARAMETERS_PER_TERM - len(inputs))]
+        first, second = (np.broadcast_to(place, target.shape).ravel() for place in both)
+        return AffineTerms(
+            target=target.ravel(),
+            factor=np.full(target.size, factor),
+            first=first,
+            second=second,
+        )
+
+
+def _template(row: Any) -> tuple[Any, Sequence[Any]]:
+    """Return the template of a rule and its indices; without one Pyomo gives no message."""
+    if not hasattr(row, "template_expr"):
+        message = f"{row.name}: not a template; write the rule without branches, lookups and loops"
+        raise TypeError(message)
+    expression, templates = row.template_expr()
+    return expression, templates
+
+
+def _split(relation: Any) -> RowParts:
+    """Return a row as Pyomo does: variables on one side, constants on the other."""
+    if not isinstance(relation, EqualityExpression | InequalityExpression):
+        message = f"{relation}: expected an equation or an inequality with one bound"
+        raise TypeError(message)
+    left, right = (linear_terms(side) for side in relation.args)
+    is_equal = isinstance(relation, EqualityExpression)
+    if all(term.column is None for term in left):  # a constant below the variables
+        left, right = right, left
+        is_low, is_high = True, is_equal
+    else:
+        is_low, is_high = is_equal, True
+    body = [*_variable_terms(left), *(term.negated() for term in _variable_terms(right))]
+    bound = [*_constant_terms(right), *(term.negated() for term in _constant_terms(left))]
+    return body, bound, is_low, is_high
+
+
+def _variable_terms(terms: list[LinearTerm]) -> Iterator[LinearTerm]:
+    return (term for term in terms if term.column is not None)
+
+
+def _constant_terms(terms: list[LinearTerm]) -> Iterator[LinearTerm]:
+    return (term for term in terms if term.column is None)

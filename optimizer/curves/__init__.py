@@ -1,1 +1,1 @@
-"""Curves."""
+"""Operating ranges and convex piecewise linear curves."""

@@ -1,4 +1,4 @@
-"""The demo: a broker, a simulated plant, the service and a partner, each a process of its own."""
+"""Demo: broker, simulated plant, service and grid partner, each in its own process."""
 
 from optimizer.demo.simulated_day import DemoConfig, DemoRun, run_demo
 

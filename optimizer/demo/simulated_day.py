@@ -1,7 +1,4 @@
-"""One simulated day over a real broker: started, watched, and ended whole.
-
-A process of the demo, with its own log.
-"""
+"""One simulated day over a real broker: start, watch and end the processes."""
 
 import json
 import os
@@ -19,47 +16,43 @@ from optimizer.demo.broker_monitor import BrokerMonitor, BrokerTraffic, clear_re
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.files import write_atomic
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
-from twin.errors import ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.site import Site
 
 PARTNER_NAME: Final = "tso-1"
-"""Name of the demo's grid partner."""
+"""Name of the config's grid partner."""
 
 PARTNER_SCRIPT: Final = Path(__file__).parents[2] / "docs" / "examples" / "partner.py"
 """The sample partner; it is part of the source tree."""
 
 STALL_TIMEOUT_S: Final = 60.0
-"""Longest silence of the plant before the demo is given up. [s]"""
+"""Longest time without progress of the plant. [s]"""
 
 POLL_INTERVAL_S: Final = 0.1
-"""Longest wait between two looks. [s]"""
+"""Longest wait for a message between two checks. [s]"""
 
 OTHER_POLICIES_FILE: Final = "others.json"
-"""File of what other policies would have done."""
+"""File with the summaries of other policies."""
+
+EXIT_TIMEOUT_S: Final = 60.0
+"""Timeout of a process that should end by itself. [s]"""
+
+TERMINATE_TIMEOUT_S: Final = 90.0
+"""Timeout of a process after SIGTERM, as in `deploy/systemd`. [s]"""
+
+LOG_TAIL_LINES: Final = 5
+"""Lines of a log that an error shows. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """What a demo is told.
+    """Settings of a demo.
 
-    Attributes
-    ----------
-    site
-        The site.
-    source
-        Name of a declared site, or path of a file: where the processes find it.
-    folder
-        Where state, logs and results go; what an earlier demo left there is removed.
-    broker
-        URL of a broker, or None for one of our own.
-    steps
-        Quarter-hours to run. [1]
-    speed
-        Simulated seconds a wall second; None for as fast as decisions come. [1]
-    page_port
-        Port of the page; 0 takes a free one.
-    seed
-        Seed of the plant's hidden nature.
+    - `source`: name of a declared site, or path of its file, for the processes.
+    - `folder`: folder for state, logs and results; an earlier demo in it is removed.
+    - `steps`: quarter-hours to run. [1]
+    - `speed`: simulated seconds per second; None for the fastest speed. [1]
+    - `page_port`: port of the status page; 0 takes a free one.
     """
 
     site: Site
@@ -76,18 +69,9 @@ class DemoConfig:
 class DemoRun:
     """A demo that runs, or has run.
 
-    Attributes
-    ----------
-    broker, page
-        Where they are.
-    traffic
-        What went over the broker.
-    plant_result
-        What the plant came to, as ``gigatwin plant`` writes it.
-    received_schedules
-        Schedules that the partner has received, verified and taken. [1]
-    other_policies
-        Policy -> summary of what it would have done on the same plant; empty if that is not known.
+    - `plant_result`: result of ``gigatwin plant``.
+    - `received_schedules`: schedules that the partner received, verified and accepted. [1]
+    - `other_policies`: policy -> its summary on the same plant; empty if unknown.
     """
 
     broker: str
@@ -99,33 +83,17 @@ class DemoRun:
 
 
 type DemoProgressCallback = Callable[[DemoRun], None]
-"""Told again and again how far the day is."""
+"""Called repeatedly while the day runs."""
 
 
 @contextmanager
 def run_demo(
     config: DemoConfig, on_progress: DemoProgressCallback = lambda _: None
 ) -> Iterator[DemoRun]:
-    """Run a day; the service stays up until the block is left.
+    """Run a day and yield its result; the service stays up until the block is left.
 
-    Parameters
-    ----------
-    config
-        What to run.
-    on_progress
-        Told of progress.
-
-    Yields
-    ------
-    Day
-        When the plant has ended.
-
-    Raises
-    ------
-    BrokerError
-        If the broker cannot be reached.
-    ServiceError
-        If a process ends early or nothing moves any more; its last words are told.
+    Raises BrokerError if the broker cannot be reached. Raises ServiceError if a process ends early
+    or stalls; the text shows the end of its log.
     """
     shutil.rmtree(config.folder, ignore_errors=True)
     state = config.folder / "state"
@@ -138,58 +106,45 @@ def run_demo(
         service = ChildProcess(config.folder, "service")
         service.start(["run", config.source, *_service_options(config, broker, state)])
         stack.callback(service.terminate)
-        watcher = stack.enter_context(BrokerMonitor(broker, name))
+        monitor = stack.enter_context(BrokerMonitor(broker, name))
         plant = ChildProcess(config.folder, "plant")
         plant.start(["plant", config.source, *_plant_options(config, broker)])
         stack.callback(plant.terminate)
         partner = ChildProcess(config.folder, "partner")
         keys = config.folder / f"{PARTNER_NAME}.keys.json"
-        options = [
-            "--broker",
-            broker,
-            "--site",
-            name,
-            "--partner",
-            PARTNER_NAME,
-            "--keys",
-            str(keys),
-        ]
-        partner.run([str(PARTNER_SCRIPT), *options, "--json", str(config.folder / "partner.jsonl")])
+        options = ["--broker", broker, "--site", name, "--partner", PARTNER_NAME]
+        options += ["--keys", str(keys), "--json", str(config.folder / "partner.jsonl")]
+        partner.run([str(PARTNER_SCRIPT), *options])
         stack.callback(partner.terminate)
         others = ChildProcess(config.folder, "others")
         stack.callback(others.terminate)
-        day = DemoRun(broker=broker, traffic=watcher.traffic)
+        day = DemoRun(broker=broker, traffic=monitor.traffic)
 
-        def look(day: DemoRun) -> None:
+        def check_progress(day: DemoRun) -> None:
             on_progress(day)
             if day.traffic.first_accepted_at is not None and not others.is_started:
-                others.run(_comparison(config))  # not before: it would delay the first schedule
+                # not earlier: it would delay the first schedule
+                others.run(_comparison_arguments(config))
 
-        _wait_for_end(day, watcher, (service, plant, partner), demo=config, on_progress=look)
+        _wait_for_end(
+            day, monitor, (service, plant, partner), config=config, on_progress=check_progress
+        )
         plant.wait()
         day.plant_result = _read(config.folder / "result.json")
-        day.other_policies = _compared(others, config.folder / OTHER_POLICIES_FILE)
+        day.other_policies = _read_comparison(others, config.folder / OTHER_POLICIES_FILE)
         partner.terminate()
         day.received_schedules = _count_accepted(config.folder / "partner.jsonl")
         yield day
 
 
-def _comparison(demo: DemoConfig) -> list[str]:
-    numbers = str(demo.steps), str(demo.seed)
+def _comparison_arguments(config: DemoConfig) -> list[str]:
+    numbers = str(config.steps), str(config.seed)
     module = "optimizer.demo.simulated_plant"
-    return ["-m", module, demo.source, *numbers, str(demo.folder / OTHER_POLICIES_FILE)]
+    return ["-m", module, config.source, *numbers, str(config.folder / OTHER_POLICIES_FILE)]
 
 
 class ChildProcess:
-    """A process of the demo.
-
-    Parameters
-    ----------
-    folder
-        Where its log goes.
-    name
-        What its log is called.
-    """
+    """A process of the demo, with a log of its name in a folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +156,7 @@ class ChildProcess:
         self.run(["-m", "optimizer.cli", *arguments])
 
     def run(self, arguments: Sequence[str]) -> None:
-        """Start Python; it ends with us at the latest."""
+        """Start Python with arguments; the process has a session of its own."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -214,27 +169,24 @@ class ChildProcess:
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started."""
+        """Whether the process was started."""
         return self._process is not None
 
     @property
     def code(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """Exit code; None while the process runs."""
         return None if self._process is None else self._process.poll()
 
     @property
     def log_tail(self) -> str:
-        """The end of its log."""
+        """Last lines of the log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
     def wait(self) -> None:
-        """Wait until it has ended by itself.
+        """Wait until the process has ended by itself.
 
-        Raises
-        ------
-        ServiceError
-            If it does not; its last words are told.
+        Raises ServiceError if it has not ended after :data:`EXIT_TIMEOUT_S`.
         """
         if self._process is not None:
             try:
@@ -242,15 +194,19 @@ class ChildProcess:
             except subprocess.TimeoutExpired:
                 self.fail(f"has not ended within {EXIT_TIMEOUT_S:g} s")
 
-    def fail(self, why: str) -> NoReturn:
-        """Raise ServiceError: say why the demo cannot go on, and the last words of this process."""
-        remedy = f"{why}; its log ends with\n{self.log_tail}"
-        raise ServiceError(
-            "demo", [ValidationIssue(location=str(self.log), found="", remedy=remedy)]
+    def fail(self, reason: str) -> NoReturn:
+        """Raise ServiceError with the reason and the end of the log."""
+        issue = ValidationIssue(
+            location=str(self.log),
+            found="",
+            expected=reason,
+            remedy=f"see its log, which ends with\n{self.log_tail}",
+            code=IssueCode.NOT_RUNNING,
         )
+        raise ServiceError("demo", [issue])
 
     def terminate(self) -> None:
-        """End it, politely first."""
+        """Terminate the process; kill it after :data:`TERMINATE_TIMEOUT_S`."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -261,8 +217,8 @@ class ChildProcess:
             self._process.wait()
 
 
-def _compared(others: ChildProcess, path: Path) -> Mapping[str, Mapping[str, float]]:
-    """Return what other policies would have done; if that failed, the day stands alone."""
+def _read_comparison(others: ChildProcess, path: Path) -> Mapping[str, Mapping[str, float]]:
+    """Return the summaries of other policies; empty if their process failed."""
     try:
         others.wait()
         return _read(path)
@@ -271,14 +227,15 @@ def _compared(others: ChildProcess, path: Path) -> Mapping[str, Mapping[str, flo
 
 
 def _read(path: Path) -> dict[str, Mapping[str, float]]:
-    """Return the object of a file that a process of ours has written."""
+    """Return the object in a file that a process of the demo has written."""
     try:
         content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        remedy = "its process ended without it; see the logs beside it"
-        raise ServiceError(
-            "demo", [ValidationIssue(location=str(path), found="", remedy=remedy)]
-        ) from error
+        expected, remedy = "the process writes this file", "see the logs beside it"
+        issue = ValidationIssue(
+            location=str(path), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        )
+        raise ServiceError("demo", [issue]) from error
     return content
 
 
@@ -291,39 +248,45 @@ def _exchange_keys(state: Path, folder: Path) -> None:
     write_atomic(state / "keys" / "partners" / f"{PARTNER_NAME}.json", json.dumps(public))
 
 
-def _service_options(demo: DemoConfig, broker: str, state: Path) -> list[str]:
-    port = str(demo.page_port)
+def _service_options(config: DemoConfig, broker: str, state: Path) -> list[str]:
+    port = str(config.page_port)
     return ["--broker", broker, "--clock", "simulated", "--state", str(state), "--page", port]
 
 
-def _plant_options(demo: DemoConfig, broker: str) -> list[str]:
-    options = ["--broker", broker, "--steps", str(demo.steps), "--seed", str(demo.seed)]
-    if demo.speed is not None:
-        options += ["--speed", str(demo.speed)]
-    return [*options, "--out", str(demo.folder)]
+def _plant_options(config: DemoConfig, broker: str) -> list[str]:
+    options = ["--broker", broker, "--steps", str(config.steps), "--seed", str(config.seed)]
+    if config.speed is not None:
+        options += ["--speed", str(config.speed)]
+    return [*options, "--out", str(config.folder)]
 
 
 def _count_accepted(path: Path) -> int:
-    """Return how many schedules the partner says it has taken. [1]"""
+    """Return how many schedules the partner accepted. [1]"""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    answers = map(json.loads, lines)
-    return len({answer["revision"] for answer in answers if answer["code"] == "A01"})
+    acknowledgements = map(json.loads, lines)
+    return len(
+        {
+            acknowledgement["revision"]
+            for acknowledgement in acknowledgements
+            if acknowledgement["code"] == "A01"
+        }
+    )
 
 
 def _wait_for_end(
     day: DemoRun,
-    watcher: BrokerMonitor,
+    monitor: BrokerMonitor,
     processes: Sequence[ChildProcess],
     *,
-    demo: DemoConfig,
+    config: DemoConfig,
     on_progress: DemoProgressCallback,
 ) -> None:
-    """Look until the plant has ended and every schedule is answered, or something is wrong."""
-    moved, before = time.monotonic(), (-1, 0)
-    page = demo.folder / "state" / "page.url"
-    pause = max(STALL_TIMEOUT_S, 2.0 * 900.0 / demo.speed) if demo.speed else STALL_TIMEOUT_S
+    """Wait until the plant has ended and every schedule is acknowledged; fail on a stall."""
+    last_progress, before = time.monotonic(), (-1, 0)
+    page = config.folder / "state" / "page.url"
+    timeout = max(STALL_TIMEOUT_S, 2.0 * 900.0 / config.speed) if config.speed else STALL_TIMEOUT_S
     while not _is_done(day.traffic):
-        watcher.poll(POLL_INTERVAL_S)
+        monitor.poll(POLL_INTERVAL_S)
         if not day.page and page.exists():
             day.page = page.read_text(encoding="utf-8")
         on_progress(day)
@@ -332,23 +295,13 @@ def _wait_for_end(
                 process.fail(f"ended with code {process.code}")
         now = day.traffic.step, len(day.traffic.accepted)
         if now != before:
-            moved, before = time.monotonic(), now
-        if time.monotonic() - moved > pause:
+            last_progress, before = time.monotonic(), now
+        if time.monotonic() - last_progress > timeout:
             if day.traffic.has_ended:
                 return
-            processes[0].fail(f"nothing has moved for {pause:.0f} s")
+            processes[0].fail(f"no progress for {timeout:.0f} s")
 
 
 def _is_done(traffic: BrokerTraffic) -> bool:
-    """Return whether the plant has ended and the partner has answered every schedule."""
+    """Return whether the plant has ended and the partner has acknowledged every schedule."""
     return traffic.has_ended and len(traffic.accepted) + traffic.refused >= len(traffic.revisions)
-
-
-EXIT_TIMEOUT_S: Final = 60.0
-"""Longest wait for a process that should end by itself. [s]"""
-
-TERMINATE_TIMEOUT_S: Final = 90.0
-"""Longest wait for a process that was told to end, as `deploy/systemd` has it. [s]"""
-
-LOG_TAIL_LINES: Final = 5
-"""Lines of a log that an error shows. [1]"""

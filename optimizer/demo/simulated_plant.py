@@ -1,7 +1,4 @@
-"""A simulated plant for demos and tests: its world, its run on the wire, and what it came to.
-
-What other policies would have done on the plant of a demo; a process of its own.
-"""
+"""Simulated plant of demos: its scenario, its settled run, and other policies on the same plant."""
 
 import sys
 from collections import Counter
@@ -20,8 +17,8 @@ from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.availability import DERATABLE
 from telemetry.files import write_json_atomic
-from telemetry.simulator.scenario import SimulationResult, SimulationScenario
-from twin.errors import SiteError, ValidationIssue
+from telemetry.simulator.site import SimulationResult, SimulationScenario
+from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.simulation.limits import count_violations
 from twin.site import Site
 from twin.units import format_minute
@@ -29,36 +26,33 @@ from twin.units import format_minute
 RESULT_FILE: Final = "result.json"
 TRAJECTORY_FILE: Final = "plant.nc"
 
+COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
+"""Policies that also run on the plant of a demo."""
+
 
 def build_scene(
     case: BacktestCase, *, seed: int, out_of_service: Sequence[str] = ()
 ) -> SimulationScenario:
-    """Return what a simulated plant is told of its world.
+    """Return the scenario of a simulated plant.
 
-    Parameters
-    ----------
-    case
-        Its world.
-    seed
-        Of its hidden nature.
-    out_of_service
-        Stores, sources and heat pumps that are out of service.
+    `seed` determines the plant's parameters. `out_of_service` names stores, sources and heat pumps.
 
-    Raises
-    ------
-    SiteError
-        If one of them is none of the site's.
+    Raises SiteError if the site can have none of these out of service.
     """
     site = case.site
     known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]
-    remedy = f"plans of {site.name} can do without {', '.join(known)}"
-    strangers = sorted(set(out_of_service) - set(known))
-    if strangers:
-        faults = [
-            ValidationIssue(location="out of service", found=name, remedy=remedy)
-            for name in strangers
-        ]
-        raise SiteError(site.name, faults)
+    issues = [
+        ValidationIssue(
+            location="out of service",
+            found=name,
+            expected=f"one of {', '.join(known)}",
+            remedy=f"name a machine that {site.name} can run without",
+            code=IssueCode.UNKNOWN_NAME,
+        )
+        for name in sorted(set(out_of_service) - set(known))
+    ]
+    if issues:
+        raise SiteError(site.name, issues)
     return SimulationScenario(
         site=case.site,
         boundary_conditions=case.surroundings,
@@ -72,18 +66,11 @@ def build_scene(
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedRunResult:
-    """What a run on the wire came to.
+    """Result of a run over MQTT.
 
-    Attributes
-    ----------
-    seed
-        Seed of the plant.
-    trajectory
-        What happened in quarter-hours.
-    settlement, work, violations
-        The settled run, its work, and the violated minutes by limit.
-    counts
-        Messages by kind, orders refused, quarter-hours undecided.
+    - `settlement`, `work`, `violations`: settled costs, work done, and minutes of violation by
+      limit.
+    - `counts`: messages by kind, orders refused, and quarter-hours without decision.
     """
 
     seed: int
@@ -95,12 +82,12 @@ class SimulatedRunResult:
 
     @property
     def summary(self) -> PolicySummary:
-        """The run in numbers, as those of a back-test."""
+        """Summary of the run, as those of a back-test."""
         return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
 
     def as_json(self) -> dict[str, object]:
-        """Return the object that is written down."""
-        broken = self.violations.to_series()
+        """Return the object for the JSON file."""
+        violated = self.violations.to_series()
         return {
             "seed": self.seed,
             "start": format_minute(self.trajectory["time"].to_numpy()[0]),
@@ -108,30 +95,15 @@ class SimulatedRunResult:
             "undecided": self.counts["undecided"],
             "summary": asdict(self.summary),
             "accounts": self.settlement.accounts,
-            "violations": {str(name): int(count) for name, count in broken[broken > 0].items()},
+            "violations": {str(name): int(count) for name, count in violated[violated > 0].items()},
             "messages": {name: int(count) for name, count in sorted(self.counts.items())},
         }
 
 
 def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> SimulatedRunResult:
-    """Settle what a simulated plant really did.
-
-    Parameters
-    ----------
-    case
-        Its world.
-    result
-        What it did; it may have been stopped before the end.
-    seed
-        Seed of the plant.
-
-    Returns
-    -------
-    SimulatedRunResult
-        Violations, bill and work.
-    """
+    """Settle the run of a simulated plant, which may have been stopped early."""
     count = len(result.steps)
-    truth = case.actual.isel(time=slice(0, count), instant=slice(0, count + 1))
+    actual = case.actual.isel(time=slice(0, count), instant=slice(0, count + 1))
     site, work = case.site, work_balance(result.queue, result.steps)
     bill = settle(
         site,
@@ -140,12 +112,12 @@ def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> Si
         work=work,
         peak_power=float(case.initial_state["peak_power"]),
     )
-    course = build_trajectory(
-        replace(case, actual=truth), result.record, steps=result.steps, decisions=()
+    trajectory = build_trajectory(
+        replace(case, actual=actual), result.record, steps=result.steps, decisions=()
     )
     return SimulatedRunResult(
         seed=seed,
-        trajectory=course,
+        trajectory=trajectory,
         settlement=bill,
         work=work,
         violations=count_violations(site, result.record),
@@ -154,36 +126,23 @@ def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> Si
 
 
 def write_run(folder: Path, site: Site, run_result: SimulatedRunResult) -> None:
-    """Write a judgement and the course behind it, each file whole or not at all."""
+    """Write result and trajectory of a run, each file atomically."""
     title = f"{site.name}, simulated plant {run_result.seed}"
     write_netcdf(folder / TRAJECTORY_FILE, run_result.trajectory, site=site.name, title=title)
     write_json_atomic(folder / RESULT_FILE, run_result.as_json())
 
 
-COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
-"""Policies that are run on the same plant."""
-
-
 def compare_policies(site: str, *, steps: int, seed: int, path: Path) -> None:
-    """Run the policies on the plant of a demo, and write their summaries.
+    """Run the policies on the plant of a demo, and write their summaries to `path`.
 
-    Parameters
-    ----------
-    site
-        Name of a declared site, or path of a file.
-    steps
-        Quarter-hours to run. [1]
-    seed
-        Seed of the plant.
-    path
-        File for the summaries.
+    `site` is a declared name or a path, and `steps` counts quarter-hours. [1]
     """
-    setting = synthetic_case(sites.load_site(site), steps=steps)
-    trials = {
-        name: run_backtest_policy(setting, name, seed=seed, on_progress=lambda *_: None)
+    case = synthetic_case(sites.load_site(site), steps=steps)
+    runs = {
+        name: run_backtest_policy(case, name, seed=seed, on_progress=lambda *_: None)
         for name in COMPARED_POLICIES
     }
-    write_json_atomic(path, {name: asdict(trial.summary) for name, trial in trials.items()})
+    write_json_atomic(path, {name: asdict(run.summary) for name, run in runs.items()})
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Why a plan is as it is: what binds, what easing it saves, why there is none, what was paid."""
+"""Diagnostics: binding limits, their values, infeasibility, soft constraints and explanations."""

@@ -1,8 +1,7 @@
-"""Which limits hold a plan back, and at what price.
+"""Binding limits of a plan and their duals, by interval and billing period.
 
-A peak is one number, though it stands in a row of every interval that counts in it.
-
-When the limits of a plan hold, in which rows of the model, and how much of each it may use.
+Limits are rows and bounds of columns that people set. A peak is one number with a row in every
+interval of its billing period, so its duals are summed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,34 +36,24 @@ from twin.relations import OBLIGATION_UNITS as PROMISED
 from twin.units import format_minute
 
 MIN_DUAL_EUR: Final = 0.01
-"""Price of a limit below which it does not bind. [EUR per its unit]"""
+"""Dual below which a limit does not bind. [EUR per its unit]"""
 
 MAX_TRUSTED_DUAL_EUR: Final = 1000.0
-"""Price of a limit of work from which on it is told without one: where jobs must run as they come,
-arrival, deadline and racks meet exactly, and any prices fit. What arrivals and racks of the jobs
-themselves allow is told without one at any price. [EUR per its unit]"""
+"""Dual above which a limit of work is reported without one. Where jobs must run as they arrive,
+arrivals, deadlines and racks coincide, and duals are arbitrary. Limits of arrivals and of racks of
+jobs are always reported without a dual. [EUR per its unit]
+"""
 
 MAX_LISTED_LIMITS: Final = 8
-"""Most binding limits told, dearest first. [1]"""
+"""Largest number of binding limits in a report. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BindingLimit:
-    """One limit that holds the plan back.
+    """One binding limit: its label, first and last interval, and number of intervals.
 
-    Attributes
-    ----------
-    limit
-        What binds, in words, with its machine.
-    first, last
-        First and last interval in which it does.
-    count
-        Number of these intervals.
-    price
-        What one more unit of the limit saves where it is dearest; of a peak, which is one number,
-        in all of these intervals together. [EUR per its unit]
-    unit
-        The unit of the limit.
+    ``price`` is the largest dual, the saving per unit of the limit; of a peak the sum over all
+    intervals. [EUR per its unit]
     """
 
     limit: str
@@ -88,19 +77,10 @@ class BindingLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class PricedLimit:
-    """A limit with the solver's prices.
+    """A limit with its owner, row or variable, and label without its machine.
 
-    Attributes
-    ----------
-    owner, row
-        Block, and row or variable, of the model.
-    label
-        The limit among people, without its machine.
-    is_low
-        Whether it is a lower bound.
-    duals
-        What one more unit saves, none negative: to first order, and in a plan where many limits
-        meet one of many prices that fit. [EUR per its unit]
+    ``duals`` are the saving per unit, not negative, to first order; if many limits meet, one of
+    many possible values. [EUR per its unit]
     """
 
     owner: str
@@ -111,25 +91,12 @@ class PricedLimit:
 
     @property
     def limit(self) -> str:
-        """The limit in words, with its machine."""
+        """Label with its machine."""
         return limit_label(self.owner, self.label)
 
 
 def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLimit, ...]:
-    """Return the limits that hold a plan back, the dearest first.
-
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-    schedule
-        The schedule made of it.
-
-    Returns
-    -------
-    tuple of BindingLimit
-        Rows and bounds of columns alike.
-    """
+    """Return the binding limits of a plan, the largest dual first."""
     time = schedule["time"].to_numpy()
     found = []
     for one, over in _over_time(solution, schedule):
@@ -151,20 +118,7 @@ def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLim
 
 
 def uncertain_limits(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
-    """Return the limits of work that bind at prices which only the solver believes, in words.
-
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-    schedule
-        The schedule made of it.
-
-    Returns
-    -------
-    tuple of str
-        What :func:`binding_limits` leaves out, each once.
-    """
+    """Return the labels of binding limits of work that :func:`binding_limits` omits."""
     left = (one.limit for one, over in _over_time(solution, schedule) if _is_uncertain(one, over))
     return tuple(dict.fromkeys(left))
 
@@ -172,27 +126,27 @@ def uncertain_limits(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...
 def _over_time(
     solution: Solution, schedule: xr.Dataset
 ) -> Iterator[tuple[PricedLimit, FloatArray]]:
-    """Yield the limits that people set, each with its price in every interval."""
+    """Yield the limits that people set, each with its dual in every interval."""
     for one in priced_limits(limit_duals(solution, schedule)):
-        place = {"owner": one.owner, "word": one.row}
-        share = planned_share(solution.data, **place)
-        over = duals_by_interval(share * one.duals, solution.data, **place)
-        for words, at in split_by_period(one.label, solution.data, **place):
-            yield replace(one, label=words), np.where(at, over, 0.0)
+        key = {"owner": one.owner, "row": one.row}
+        share = planned_share(solution.data, **key)
+        over = duals_by_interval(share * one.duals, solution.data, **key)
+        for label, at in split_by_period(one.label, solution.data, **key):
+            yield replace(one, label=label), np.where(at, over, 0.0)
 
 
 def _is_uncertain(one: PricedLimit, over: FloatArray) -> bool:
-    """Return whether a limit is one of work, at a price that only the solver believes."""
+    """Return whether a limit is one of work whose dual is not trusted."""
     price = over.max(initial=0.0)
     is_of_jobs = one.label in {ARRIVED_WORK_LABEL, JOB_RACKS_LABEL} and price > MIN_DUAL_EUR
     return one.owner == "work" and bool(is_of_jobs or price > MAX_TRUSTED_DUAL_EUR)
 
 
 def limit_duals(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]:
-    """Return the prices of limits that people set: not of sun and wind, nor of heat bought back.
+    """Return the duals of limits that people set: not of renewables, nor of heat bought back.
 
-    Machines at their full output have a ``capacity`` among them; the most that is sold of heat may
-    be what the network takes, so it has a word of its own.
+    Machines at full output have a ``capacity``; heat sold may be limited by the network, so its
+    limit is ``heat_taken``.
     """
     sources, pumps = (
         schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
@@ -206,18 +160,16 @@ def limit_duals(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArra
     }
     for owner, curve in solution.data.curves.items():
         prices = np.where(is_last_segment(curve.width), solution.duals[f"{owner}.segment"], 0.0)
-        word = "heat_taken" if owner in pumps else "capacity"
-        found[f"{owner}.{word}"] = prices[:, -1]
+        row = "heat_taken" if owner in pumps else "capacity"
+        found[f"{owner}.{row}"] = prices[:, -1]
     return found
 
 
 def is_last_segment(width: FloatArray) -> BoolArray:
-    """Return which segments end at the most that a machine can give, on the axes of the widths.
+    """Return which segments end at the largest output, on the axes of the widths.
 
-    Parameters
-    ----------
-    width
-        Lengths of the segments, ``(time, segment)``; none where a last one is out of reach. [MW]
+    ``width`` has the lengths of the segments, ``(time, segment)``; the last one is not marked where
+    it cannot be reached. [MW]
     """
     is_last = np.zeros(width.shape, dtype=bool)
     is_last[:, -1] = width[:, -1] > MIN_OUTPUT_RANGE_MW
@@ -225,60 +177,50 @@ def is_last_segment(width: FloatArray) -> BoolArray:
 
 
 def priced_limits(duals: Mapping[str, FloatArray]) -> Iterator[PricedLimit]:
-    """Yield what has a word among people."""
+    """Yield the limits that have a label."""
     for name, prices in duals.items():
-        owner, _, word = name.partition(".")
-        if word not in ROW_LABELS or not prices.size:
+        owner, _, row = name.partition(".")
+        if row not in ROW_LABELS or not prices.size:
             continue
-        over = np.maximum(-prices, 0.0) if word in UPPER_BOUND_COLUMNS else np.abs(prices)
-        yield PricedLimit(owner=owner, row=word, label=ROW_LABELS[word], is_low=False, duals=over)
-        if word in LOWER_BOUND_LABELS:
+        over = np.maximum(-prices, 0.0) if row in UPPER_BOUND_COLUMNS else np.abs(prices)
+        yield PricedLimit(owner=owner, row=row, label=ROW_LABELS[row], is_low=False, duals=over)
+        if row in LOWER_BOUND_LABELS:
             over = np.maximum(prices, 0.0)
             yield PricedLimit(
-                owner=owner, row=word, label=LOWER_BOUND_LABELS[word], is_low=True, duals=over
+                owner=owner, row=row, label=LOWER_BOUND_LABELS[row], is_low=True, duals=over
             )
 
 
 def limit_unit(one: PricedLimit, data: ModelData) -> str:
-    """Return the unit of a limit, for which its price is; of a promise that of its sum."""
-    promise = find_obligation(data, one.owner, one.row)
-    return ROW_UNITS.get(one.row, "MW") if promise is None else PROMISED[promise.quantity]
+    """Return the unit of a limit; of an obligation that of its sum."""
+    obligation = find_obligation(data, one.owner, one.row)
+    return ROW_UNITS.get(one.row, "MW") if obligation is None else PROMISED[obligation.quantity]
 
 
-def limit_label(owner: str, words: str) -> str:
-    """Return a limit in words, with its machine."""
-    return words if owner == "work" else f"{words} ({owner_of_block(owner)})"
+def limit_label(owner: str, label: str) -> str:
+    """Return a label with its machine."""
+    return label if owner == "work" else f"{label} ({owner_of_block(owner)})"
 
 
 NEXT_PERIOD_LABEL: Final = "peak of the billing period after it"
-"""What the peak is called that the end of a horizon already counts in."""
+"""Label of the peak of the next billing period."""
 
 
 def split_by_period(
-    words: str, data: ModelData, *, owner: str, word: str
+    label: str, data: ModelData, *, owner: str, row: str
 ) -> Iterator[tuple[str, BoolArray]]:
-    """Yield the limits that rows stand for in words, with the intervals that each holds in.
-
-    Parameters
-    ----------
-    words
-        What the rows are called.
-    data
-        What the model was built from.
-    owner, word
-        Block, and row or variable, of the model. Other than those of peaks are one limit.
-    """
-    if word not in DEMAND_CHARGE_ROWS:
-        yield words, np.ones(len(data.hours), dtype=bool)
+    """Yield labels of rows with their intervals: one for each billing period, else one for all."""
+    if row not in DEMAND_CHARGE_ROWS:
+        yield label, np.ones(len(data.hours), dtype=bool)
         return
-    slots = _slots(data, owner)
-    for slot in np.unique(slots[slots != NO_PEAK]).tolist():
-        is_later = word == "below_peak" and slot > 0
-        yield NEXT_PERIOD_LABEL if is_later else words, slots == slot
+    periods = _period_of_intervals(data, owner)
+    for period in np.unique(periods[periods != NO_PEAK]).tolist():
+        is_later = row == "below_peak" and period > 0
+        yield NEXT_PERIOD_LABEL if is_later else label, periods == period
 
 
-def _slots(data: ModelData, owner: str) -> NDArray[np.int64]:
-    """Return the peak in which each interval counts, ``(time,)``; or :data:`NO_PEAK`."""
+def _period_of_intervals(data: ModelData, owner: str) -> NDArray[np.int64]:
+    """Return the billing period of each interval, ``(time,)``; or :data:`NO_PEAK`."""
     problem = data.problem
     terms = next(
         peak.terms
@@ -289,36 +231,29 @@ def _slots(data: ModelData, owner: str) -> NDArray[np.int64]:
 
 
 def owner_of_block(block: str) -> str:
-    """Return whose block of the model it is: the charges on a connection's peaks are its own."""
+    """Return the machine or contract of a block; demand charges belong to their connection."""
     for name in DEMAND_CHARGE_NAMES:
         block = block.removesuffix(f"_{name}")
     return block
 
 
-def duals_by_interval(prices: FloatArray, data: ModelData, *, owner: str, word: str) -> FloatArray:
-    """Return the greatest price of a limit in each interval, ``(time,)``; 0 where it has no row.
+def duals_by_interval(prices: FloatArray, data: ModelData, *, owner: str, row: str) -> FloatArray:
+    """Return the largest dual of a limit in each interval, ``(time,)``; 0 where it has no row.
 
-    Parameters
-    ----------
-    prices
-        Of its rows or columns, those of one interval, edge or window one after the other.
-    data
-        What the model was built from.
-    owner, word
-        Block, and row or variable, of the model.
+    ``prices`` has the duals of its rows or columns by interval, instant or window.
     """
     each, steps = prices.reshape(len(prices), -1).max(axis=1), len(data.hours)
-    if (windows := _window_of_intervals(data, owner, word)) is not None:
+    if (windows := _window_of_intervals(data, owner, row)) is not None:
         return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
     found = np.zeros(steps)
-    if word in RAMP_ROWS:
+    if row in RAMP_ROWS:
         steep = ramp_limited_intervals(find_exchange(data, owner), data.problem)
         at = np.array([t for t in steep if t > 0], dtype=np.intp)
-    elif word in NEAR_TERM_ROWS or word.startswith("first"):
+    elif row in NEAR_TERM_ROWS or row.startswith("first"):
         at = np.arange(len(each))
     else:
-        # rows of later intervals and of edges end with the last one: what stands before them, as
-        # the level at the start, is given and no limit
+        # rows of later intervals and of instants end with the last one; earlier ones are given,
+        # such as the initial level
         at = np.arange(max(steps - len(each), 0), steps)
     found[at] = each[-len(at) :]
     return found
@@ -329,34 +264,26 @@ def find_exchange(data: ModelData, owner: str) -> Exchange:
     return next(one for one in data.problem.site.exchanges if one.owner == owner)
 
 
-def find_obligation(data: ModelData, owner: str, word: str) -> Obligation | None:
-    """Return the promise whose row a limit is, if it is one."""
-    if word != "promised":
+def find_obligation(data: ModelData, owner: str, row: str) -> Obligation | None:
+    """Return the obligation of a row, if it is one."""
+    if row != "obligation":
         return None
     return next(one for one in data.problem.site.obligations if one.owner == owner)
 
 
-def planned_share(data: ModelData, *, owner: str, word: str) -> float:
-    """Return how much of one more unit of a limit a plan may use; the rest is margin. [1]
-
-    Parameters
-    ----------
-    data
-        What the model was built from.
-    owner, word
-        Block, and row or variable, of the model.
-    """
+def planned_share(data: ModelData, *, owner: str, row: str) -> float:
+    """Return the share of a limit that a plan may use; the rest is margin. [1]"""
     margins = data.problem.margins
-    if word in PEAK_ROWS:
+    if row in PEAK_ROWS:
         return 1.0 - margins.peak
-    if word in {"import_power", "export_power"}:
+    if row in {"import_power", "export_power"}:
         return 1.0 if find_exchange(data, owner).availability_variable else 1.0 - margins.power
-    return 1.0 - margins.power if word in {"capacity", "import_room", "export_room"} else 1.0
+    return 1.0 - margins.power if row in {"capacity", "import_headroom", "export_headroom"} else 1.0
 
 
-def _window_of_intervals(data: ModelData, owner: str, word: str) -> np.ndarray | None:
-    """Return the window of each interval, where a promise is summed over several; else nothing."""
-    promise = find_obligation(data, owner, word)
-    if promise is None or not promise.min_windows:
+def _window_of_intervals(data: ModelData, owner: str, row: str) -> np.ndarray | None:
+    """Return the window of each interval, if an obligation is summed over windows."""
+    obligation = find_obligation(data, owner, row)
+    if obligation is None or not obligation.min_windows:
         return None
-    return promise.terms(data.problem.outlook).window_index.astype(np.intp)
+    return obligation.terms(data.problem.outlook).window_index.astype(np.intp)

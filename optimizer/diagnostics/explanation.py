@@ -1,7 +1,4 @@
-"""Say why: money by account, what binds and what it costs, what changed since the last plan.
-
-What was weighed over scenarios, for people: mean, tail, and the worst.
-"""
+"""Explanation of a schedule: cost by account, binding limits, changes and scenarios."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,26 +19,18 @@ from twin.units import format_minute, format_unit
 from twin.variables import variable_definition
 
 MIN_LATENESS_CHANGE_MWH_H: Final = 0.1
-"""Change of lateness that is not worth a word. [MWh h]"""
+"""Change of lateness that is not reported. [MWh h]"""
 
 MIN_MOVED_WORK_MWH: Final = 2.0
-"""Energy below which a move of work is not worth a word. [MWh]"""
+"""Energy of moved work that is not reported. [MWh]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TailScenario:
-    """One of the dearest scenarios.
+    """One of the most expensive scenarios: its cost, and the part of it for violations. [EUR]
 
-    Attributes
-    ----------
-    scenario
-        What it is called.
-    probability
-        How probable it is. [1]
-    cost, violations
-        What it pays, and how much of it for broken promises. [EUR]
-    difference_from_mean
-        Word -> its mean over the horizon less that of all scenarios, in the word's unit.
+    ``difference_from_mean`` maps variables to their mean over the horizon less that of all
+    scenarios.
     """
 
     scenario: str
@@ -53,19 +42,7 @@ class TailScenario:
 
 @dataclass(frozen=True, kw_only=True)
 class HedgeSummary:
-    """What was weighed over scenarios.
-
-    Attributes
-    ----------
-    scenarios
-        How many. [1]
-    risk
-        How mean and tail were weighed.
-    mean, tail
-        Mean cost, and mean of the worst costs. [EUR]
-    worst
-        The scenarios of the tail, the dearest first.
-    """
+    """Summary of a stochastic plan: mean cost, CVaR [EUR], and the most expensive scenarios."""
 
     scenarios: int
     risk: RiskPreference
@@ -74,7 +51,7 @@ class HedgeSummary:
     worst: tuple[TailScenario, ...]
 
     def describe(self) -> list[str]:
-        """Return it in words, one line each."""
+        """Return the summary as lines of text."""
         worst = f"{1.0 - self.risk.level:.0%}"
         lines = [
             f"hedged over {self.scenarios} scenarios: mean {self.mean:,.0f} EUR, "
@@ -84,12 +61,12 @@ class HedgeSummary:
             apart = (_difference(name, value) for name, value in one.difference_from_mean.items())
             lines.append(
                 f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
-                f"beside the mean of all: {', '.join(apart)}"
+                f"difference from the mean of all: {', '.join(apart)}"
             )
         return lines
 
     def as_json(self) -> dict[str, object]:
-        """Return it as plain values."""
+        """Return the summary as plain values."""
         return {
             "scenarios": self.scenarios,
             "level": self.risk.level,
@@ -114,31 +91,12 @@ class HedgeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a schedule is as it is.
+    """Reasons for a schedule: weighted cost of each account [EUR], and binding limits.
 
-    Attributes
-    ----------
-    accounts
-        Account -> what it weighs in the objective over the horizon. [EUR]
-    binding
-        Limits that bind, dearest first.
-    changes
-        What moved since the last plan, in words.
-    uncertain
-        Limits of work that bind beside these, at prices that only the solver believes.
-    degraded
-        What is not as it should be, in words; empty if all is well.
-    failures
-        Single failures that lead to a limit somewhere in the plan, the soonest first, as
-        :meth:`twin.contingency.coverage.ContingencyCoverage.rows` gives them.
-    soft_constraints
-        Targets that are not kept, and what each paid.
-    reserves
-        Capacity that is held, by product and block, in words: its price, and what it costs.
-    units
-        Chillers that must run beside those of the plan, in words.
-    hedge
-        What was weighed over scenarios; None if nothing was.
+    Texts are ``changes`` since the last plan, further limits with ``uncertain`` duals, the reason
+    of a ``degraded`` plan, reserve capacity by product and block, and chillers beyond the plan.
+    ``failures`` are single failures that lead to a limit, the soonest first, as in
+    :meth:`twin.contingency.coverage.ContingencyCoverage.rows`.
     """
 
     accounts: Mapping[str, float]
@@ -171,22 +129,7 @@ class Explanation:
 def explain_schedule(
     solution: Solution, schedule: xr.Dataset, previous: xr.Dataset | None = None
 ) -> Explanation:
-    """Explain a schedule.
-
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-    schedule
-        The schedule made of it.
-    previous
-        The schedule in force until now.
-
-    Returns
-    -------
-    Explanation
-        Accounts, binding limits, changes.
-    """
+    """Explain a schedule; ``previous`` is the schedule in force until now."""
     fees = solution.data.problem.site.mean_import_fees(schedule["instant"].to_numpy())
     return Explanation(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
@@ -199,16 +142,8 @@ def explain_schedule(
 
 @dataclass(frozen=True, kw_only=True)
 class _KindWork:
-    """Work of one kind in some intervals of a schedule.
-
-    Attributes
-    ----------
-    hours
-        Middles of the intervals, from the start of the first. [h]
-    energy
-        What it draws above idle, ``(time,)``. [MWh]
-    overdue
-        What of it is overdue, for each hour. [MWh h]
+    """Work of one kind in some intervals of a schedule: energy above idle, ``(time,)`` [MWh], and
+    lateness [MWh h]. ``hours`` are the middles of the intervals, from the start of the first. [h]
     """
 
     hours: FloatArray
@@ -217,7 +152,7 @@ class _KindWork:
 
     @classmethod
     def of(cls, schedule: xr.Dataset, kind: str, edges: np.ndarray) -> Self:
-        """Return the work of a kind between some edges of a schedule."""
+        """Return the work of a kind between some instants of a schedule."""
         mine = schedule["kind"].to_numpy() == kind
         length = np.diff(edges) / HOUR
         power, late = (
@@ -232,16 +167,16 @@ class _KindWork:
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset, fees: FloatArray) -> tuple[str, ...]:
-    """Return the moves of work between two plans, in words with what they save.
+    """Return the moves of work between two plans with their savings, as text.
 
-    Compared is what lies between the edges that both have, whatever stands between these. Energy
-    costs its price and its fees, ``(time,)`` of the second plan, which may differ by the hour too.
+    Plans are compared between their common instants. Energy costs its price and its fees,
+    ``(time,)`` of the second plan. [EUR MWh-1]
     """
     grids = [plan["instant"].to_numpy() for plan in (before, after)]
     edges = np.intersect1d(grids[0], grids[1])
     if len(edges) <= 1:
         return ()
-    told, time = [], edges[:-1]
+    messages, time = [], edges[:-1]
     price = regrid(after["electricity_price"].to_numpy() + fees, grids[1], edges)
     for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
         was, now = _KindWork.of(before, kind, edges), _KindWork.of(after, kind, edges)
@@ -254,61 +189,54 @@ def _changes(before: xr.Dataset, after: xr.Dataset, fees: FloatArray) -> tuple[s
         paired = np.where(moved < 0.0, moved * energy / out, moved * energy / into)
         saved = -float(paired @ price)
         word = "saves" if saved >= 0 else "costs"
-        told.append(
+        messages.append(
             f"moved {energy:.0f} MWh of {kind}, "
             f"most from {format_minute(source)} to {format_minute(target)}: "
             f"{word} {abs(saved):,.0f} EUR of energy, {_delay(now, was, paired)}"
             f"{_describe_extra(into - out)}"
         )
-    return tuple(told)
+    return tuple(messages)
 
 
 def _describe_extra(more: float) -> str:
-    """Return what is done beyond what was moved, or not at all; nothing if it is little."""
+    """Return additional or missing work as text; nothing if it is small."""
     if abs(more) < MIN_MOVED_WORK_MWH:
         return ""
     return f"; {abs(more):.0f} MWh {'more' if more > 0.0 else 'less'} are done"
 
 
 def _delay(now: _KindWork, was: _KindWork, moved: FloatArray) -> str:
-    """Return how much later, or earlier, work of a kind runs, and what of it is then overdue."""
-    whole = float(now.energy.sum())
-    shift = float(moved @ now.hours) / whole if whole > 0.0 else 0.0
+    """Return how much later or earlier work of a kind runs, and its lateness, as text."""
+    energy = float(now.energy.sum())
+    shift = float(moved @ now.hours) / energy if energy > 0.0 else 0.0
     apart = f"{abs(shift):.1f} h"
     direction = "no later" if apart == "0.0 h" else f"{apart} {'later' if shift > 0 else 'earlier'}"
     words = f"{direction} in the mean of its work"
     late = now.overdue - was.overdue
     if abs(late) < MIN_LATENESS_CHANGE_MWH_H:
         return words
-    return f"{words}, {'adds' if late > 0 else 'spares'} {abs(late):.1f} MWh h of lateness"
+    return f"{words}, {'adds' if late > 0 else 'saves'} {abs(late):.1f} MWh h of lateness"
 
 
 def _difference(word: str, value: float) -> str:
-    """Return by how much a mean differs, in words with its unit."""
-    called, unit = (
+    """Return the difference of a mean with its unit, as text."""
+    label, unit = (
         _VARIABLE_LABELS.get(word, word.replace("_", " ")),
         variable_definition(word).unit,
     )
-    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
+    return f"{label} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
 
 
 _VARIABLE_LABELS: Final = {"work_most": "work that can be done"}
 
 DETAILED_PERIOD: Final = np.timedelta64(24, "h")
-"""How long what is offered is told block by block; what comes after is planned anew before its gate
-closes."""
+"""Time in which offers are reported block by block; later ones are planned again before their gates
+close.
+"""
 
 
 def reserve_messages(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
-    """Return what is held in words: capacity, its price, and what the last MW costs elsewhere.
-
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-    schedule
-        The schedule made of it.
-    """
+    """Return reserve capacity, its price, and the marginal cost of the last MW, as text."""
     products = solution.data.problem.site.reserves.values()
     return tuple(line for product in products for line in _lines(solution, schedule, product))
 
@@ -316,48 +244,49 @@ def reserve_messages(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...
 def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) -> Iterator[str]:
     part = schedule.sel(product=product.name)
     words = ("capacity", "shortfall", "held", "price", "excused")
-    held, short, sold, price, called = (part[f"reserve_{word}"].to_numpy() for word in words)
+    capacity, short, sold, price, activated = (part[f"reserve_{word}"].to_numpy() for word in words)
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
     costs = _marginal(solution, product)
     changes = np.any(
-        np.abs(np.diff([held, short, sold, price, called], axis=1)) > CAPACITY_TOLERANCE_MW, axis=0
+        np.abs(np.diff([capacity, short, sold, price, activated], axis=1)) > CAPACITY_TOLERANCE_MW,
+        axis=0,
     )
     starts = np.flatnonzero(np.concatenate([[True], starts_block(product, edges)[1:-1] | changes]))
     later: list[float] = []
     first = edges[-1]
-    for begin, end in zip(starts, [*starts[1:], len(held)], strict=True):
+    for begin, end in zip(starts, [*starts[1:], len(capacity)], strict=True):
         span = slice(begin, end)
         time = f"{format_minute(edges[begin])} to {format_minute(edges[end])}"
         is_sold = sold[begin] > CAPACITY_TOLERANCE_MW
-        if called[begin] > CAPACITY_TOLERANCE_MW:
-            yield f"{product.name}: {called[begin]:.4g} MW called, or recovering, from {time}"
-        if held[begin] > CAPACITY_TOLERANCE_MW:
+        if activated[begin] > CAPACITY_TOLERANCE_MW:
+            yield f"{product.name}: {activated[begin]:.4g} MW called, or recovering, from {time}"
+        if capacity[begin] > CAPACITY_TOLERANCE_MW:
             first = first if is_sold else min(first, edges[begin])
             if not is_sold and edges[begin] - first >= DETAILED_PERIOD:
-                later.append(held[begin])
+                later.append(capacity[begin])
                 continue
             cost = float(costs[span].sum() / hours[span].sum())
-            what = "sold and held" if is_sold else "offered"
+            what = "sold and provided" if is_sold else "offered"
             yield (
-                f"{product.name}: {held[begin]:.4g} MW {what} from {time} at {price[begin]:.2f} "
-                f"EUR/MW/h; the last MW costs {cost:.2f} elsewhere"
+                f"{product.name}: {capacity[begin]:.4g} MW {what} from {time} "
+                f"at {price[begin]:.2f} EUR/MW/h; the last MW costs {cost:.2f} elsewhere"
             )
         if short[begin] > CAPACITY_TOLERANCE_MW:
-            yield f"{product.name}: {short[begin]:.4g} MW sold and NOT held from {time}"
+            yield f"{product.name}: {short[begin]:.4g} MW sold and NOT provided from {time}"
     if later:
         most, least = max(later), min(later)
         yield f"{product.name}: {least:.4g} to {most:.4g} MW in {len(later)} blocks after that"
 
 
 def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
-    """Return what one more MW of a product costs in each interval, ``(time,)``. [EUR MW-1]
+    """Return the marginal cost of a product in each interval, ``(time,)``. [EUR MW-1]
 
-    Who holds it keeps power and energy for it; the connection, and what feeds the bus, keep room.
+    Providers keep power and energy for it; the connection and the feeders keep headroom.
     """
     rows = [f"{product.name}_reserve.covered_{way}" for way in ("up", "down")]
     found = [solution.duals[row] for row in rows if row in solution.duals]
     for row, prices in solution.duals.items():
         if row.startswith("reserves."):
-            is_up = row.endswith(("export_room", "_room_back"))
+            is_up = row.endswith(("export_headroom", "_room_back"))
             found.append(-prices * (product.power_up if is_up else product.power_down))
     return np.asarray(np.sum(found, axis=0))

@@ -1,7 +1,4 @@
-"""Say in words why no plan keeps every limit.
-
-What equations miss where no values keep all rows, and which limits are why.
-"""
+"""Explanation of infeasible problems by an elastic model, whose balances may be violated."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,50 +26,42 @@ from twin.workload.queue import RackPool
 type IntervalNumbers = NDArray[np.int32] | NDArray[np.intp]
 
 SHORTAGE_TOLERANCE_MW: Final = 1e-3
-"""Power that does not count as missing. [MW]"""
+"""Shortage of power that is ignored. [MW]"""
 
-COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks"}
-"""Units of columns that are no powers."""
+COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "work_credited": "MWh", "racks": "racks"}
+"""Units of columns that are not powers."""
 
 BALANCE_PREFIX: Final = "balance."
-"""What names of balances begin with."""
+"""Prefix of balances."""
 
-MAX_OUTPUT_SUFFIX: Final = ".carries"
-"""What names of rows end with that hold an output within what the units that run give."""
+MAX_OUTPUT_SUFFIX: Final = ".max_output"
+"""Suffix of rows that limit output to that of the running units."""
 
 SEGMENT_COLUMN: Final = "segment"
-"""What columns are called that hold the output of a machine, piece by piece."""
+"""Column of the output of a machine by segment."""
 
 LEVEL_COLUMN: Final = "level"
-"""What columns are called that hold what a store keeps."""
+"""Column of the level of a store."""
 
 SERVICE_SHARE: Final = 0.9
-"""Share of what service draws up to which less of it surely makes up for a lack. [1]"""
+"""Share of the demand of inference below which less inference surely resolves a shortage. [1]"""
 
 CAPACITY_WIDENING: Final = 1e-4
-"""Share of what a machine gives that is no more. [1]"""
+"""Relative increase of capacity that is ignored. [1]"""
 
-MIN_OUTPUT_ROW: Final = "needs"
-"""What rows are called that keep units above their least load."""
+MIN_OUTPUT_ROW: Final = "min_output"
+"""Row of the minimum load of units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierShortage:
-    """What a carrier lacks, or has too much of, where no plan keeps every limit.
-
-    Attributes
-    ----------
-    carrier
-        The carrier.
-    power
-        Lack in each interval, negative where it is too much, ``(time,)``. [MW]
-    """
+    """Shortage of a carrier in each interval, negative for excess, ``(time,)``. [MW]"""
 
     carrier: str
     power: FloatArray
 
     def describe(self, problem: Problem) -> str:
-        """Return it in words."""
+        """Return the shortage as text."""
         steps = np.flatnonzero(np.abs(self.power) > SHORTAGE_TOLERANCE_MW)
         worst = self.power[np.abs(self.power).argmax()]
         sense = "short" if worst > 0.0 else "too much"
@@ -80,40 +69,31 @@ class CarrierShortage:
 
 
 def explain_infeasibility(data: ModelData, arrays: ModelArrays) -> NoScheduleError:
-    """Return the error that names what is lacking, when, by how much, why, and what may be done.
-
-    Parameters
-    ----------
-    data
-        What the model was built from: the question that has no answer, and its curves.
-    arrays
-        Its model.
-
-    Returns
-    -------
-    NoScheduleError
-        To be raised.
-    """
+    """Return the error that names the shortage, its time, the limits and the remedies."""
     problem = data.problem
-    short, lack = _shortages(data, _widened(data, arrays))
+    short, elastic = _shortages(data, _widened(data, arrays))
     loads, limits = [], []
-    if lack is not None:
-        loads = list(_min_output_limits(arrays, lack))
-        limits = [*_limits(data, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
+    if elastic is not None:
+        loads = list(_min_output_limits(arrays, elastic))
+        limits = [
+            *_limits(data, arrays, elastic),
+            *loads,
+            *_rows(_names(arrays.rows, elastic.rows)),
+        ]
     start = format_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(one.describe(problem) for one in short) or 'no carrier is short'}\n"
-        f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
+        f"  binding limits: {'; '.join(limits) or 'none identified'}\n"
         f"  remedy: {', or '.join(_remedies(data, short, loads))}"
     )
     return NoScheduleError(message)
 
 
 def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
-    """Return the model with machines that give a hair more than they can.
+    """Return the model with slightly larger machines.
 
-    One that gives all it can without lacking anything is then not taken for why others lack.
+    A machine at full output without any shortage is then not reported as a cause.
     """
     high = arrays.column_high.copy()
     for owner, curve in data.curves.items():
@@ -124,16 +104,10 @@ def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticSolution:
-    """What equations miss, in sum as little as can be, and what would lessen that.
+    """Minimal violation of equations, negative for excess, and its causes.
 
-    Attributes
-    ----------
-    violations
-        What each of them lacks, negative where it is too much.
-    rows
-        Rows that would lessen it if they gave way, those equations among them.
-    low, high
-        The same of lower and upper bounds of columns.
+    ``rows``, and lower and upper bounds of columns ``low`` and ``high``, would reduce it if
+    relaxed.
     """
 
     violations: FloatArray
@@ -145,34 +119,36 @@ class ElasticSolution:
 def _shortages(
     data: ModelData, arrays: ModelArrays
 ) -> tuple[list[CarrierShortage], ElasticSolution | None]:
-    """Return what carriers lack if they need not be balanced, and why; nothing if others must too.
+    """Return shortages of carriers and their causes; nothing if other rows conflict too.
 
-    What a machine must give at least, units that have to stay off may be too few for: a lack too.
-    What one carrier lacks may as well be told of those that it feeds, a part of each: it is told of
-    the carriers whose own limits are why.
+    Units that must stay off may make a minimum output infeasible, which is a shortage too. A
+    shortage may be spread over the carriers that a carrier feeds; it is assigned to those whose
+    limits cause it.
     """
     every = [name for name in arrays.rows if name.startswith(BALANCE_PREFIX)]
     units = [name for name in arrays.rows if name.endswith(MAX_OUTPUT_SUFFIX)]
     for names in (every, [*every, *units] if units else []):
         if not names:
             continue
-        lacking = ElasticModel(arrays, np.concatenate([arrays.rows[name] for name in names]))
-        lack = lacking.minimise_violations()
-        if lack is not None:
-            own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(data, arrays, lack)}
+        elastic_model = ElasticModel(arrays, np.concatenate([arrays.rows[name] for name in names]))
+        elastic = elastic_model.minimise_violations()
+        if elastic is not None:
+            own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(data, arrays, elastic)}
             may = np.repeat([name in own or name in units for name in names], len(data.hours))
-            is_elsewhere = own and (np.abs(lack.violations[~may]) > SHORTAGE_TOLERANCE_MW).any()
-            fewer = lacking.minimise_violations(may) if is_elsewhere else None
-            lack = lack if fewer is None else fewer
-            return list(_short(data, names, lack)), lack
+            is_elsewhere = own and (np.abs(elastic.violations[~may]) > SHORTAGE_TOLERANCE_MW).any()
+            fewer = elastic_model.minimise_violations(may) if is_elsewhere else None
+            elastic = elastic if fewer is None else fewer
+            return list(_short(data, names, elastic)), elastic
     return [], None
 
 
-def _short(data: ModelData, names: list[str], lack: ElasticSolution) -> Iterator[CarrierShortage]:
-    """Yield what carriers lack, or have too much of."""
+def _short(
+    data: ModelData, names: list[str], elastic: ElasticSolution
+) -> Iterator[CarrierShortage]:
+    """Yield shortages and excesses of carriers."""
     outputs = {one.owner: one.output for one in data.problem.site.conversions}
     found: dict[str, FloatArray] = {}
-    for name, missed in zip(names, np.split(lack.violations, len(names)), strict=True):
+    for name, missed in zip(names, np.split(elastic.violations, len(names)), strict=True):
         is_balance = name.startswith(BALANCE_PREFIX)
         carrier = name.removeprefix(BALANCE_PREFIX) if is_balance else outputs[name.split(".")[0]]
         found[carrier] = found.get(carrier, 0.0) + (missed if is_balance else -missed)
@@ -181,31 +157,31 @@ def _short(data: ModelData, names: list[str], lack: ElasticSolution) -> Iterator
             yield CarrierShortage(carrier=carrier, power=power)
 
 
-def _carriers(data: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> set[str]:
-    """Return what those deliver whose limits are why something lacks."""
+def _carriers(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> set[str]:
+    """Return the carriers of the machines whose limits cause the shortage."""
     site = data.problem.site
     gives = {one.owner: one.output for one in site.conversions}
     gives |= {store.owner: store.carrier for store in site.stores}
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
-    columns = np.concatenate([lack.low, lack.high])
-    found = {name.partition(".")[0] for name in _names(arrays.rows, lack.rows)}
+    columns = np.concatenate([elastic.low, elastic.high])
+    found = {name.partition(".")[0] for name in _names(arrays.rows, elastic.rows)}
     for name in _names(arrays.columns, columns):
         owner, _, word = name.partition(".")
-        is_end = word == SEGMENT_COLUMN and np.isin(arrays.columns[name][:, -1], lack.high).any()
+        is_end = word == SEGMENT_COLUMN and np.isin(arrays.columns[name][:, -1], elastic.high).any()
         found |= {owner} if is_end or (word != SEGMENT_COLUMN and word in ROW_LABELS) else set()
     return {gives[owner] for owner in found if owner in gives}
 
 
 def _remedies(data: ModelData, short: list[CarrierShortage], loads: list[str]) -> Iterator[str]:
-    """Yield what may be done where a carrier lacks, and where there is too much of it.
+    """Yield the remedies of shortages and excesses.
 
-    To lower the service helps only where there is a plan without any: racks that wait draw too.
+    Less inference helps only if a plan without any exists, because idle racks draw power too.
     """
     lacking = [one for one in short if one.power.max() > SHORTAGE_TOLERANCE_MW]
-    is_sure = not loads and all(_is_little(data, one) for one in lacking)
+    is_sure = not loads and all(_is_small(data, one) for one in lacking)
     is_enough = is_sure or _has_a_plan_without_service(data)
     if lacking and is_enough:
-        dearest = max(lacking, key=lambda one: one.power.max() / _of_service(data, one))
+        dearest = max(lacking, key=lambda one: one.power.max() / _service_draw(data, one))
         whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
         power = f"{dearest.power.max():.3g} MW{whose}"
         yield f"lower the service by what {power} serve in these hours"
@@ -220,37 +196,37 @@ def _remedies(data: ModelData, short: list[CarrierShortage], loads: list[str]) -
     yield f"widen one of these limits{also}"
 
 
-def _of_service(data: ModelData, short: CarrierShortage) -> float:
-    """Return what service draws of a carrier for each MW of its racks, by mean slopes. [1]"""
+def _service_draw(data: ModelData, short: CarrierShortage) -> float:
+    """Return the draw of a carrier per MW of inference, by mean slopes. [1]"""
     each = delivered_cost({short.carrier: 1.0}, data.problem, data.curves)
     works = data.problem.site.flexible_loads
-    drawn = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
-    return max(drawn, SHORTAGE_TOLERANCE_MW)
+    draw = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
+    return max(draw, SHORTAGE_TOLERANCE_MW)
 
 
-def _is_little(data: ModelData, short: CarrierShortage) -> bool:
-    """Return whether service draws far more of a carrier than it lacks, wherever it does."""
+def _is_small(data: ModelData, short: CarrierShortage) -> bool:
+    """Return whether inference draws far more of a carrier than its shortage."""
     pool = RackPool.from_site(data.problem.site)
-    drawn = (
-        _of_service(data, short) * float(pool.power_above_idle(1.0)) * data.problem.service_racks
+    draw = (
+        _service_draw(data, short) * float(pool.power_above_idle(1.0)) * data.problem.service_racks
     )
-    return bool((short.power <= np.maximum(SERVICE_SHARE * drawn, SHORTAGE_TOLERANCE_MW)).all())
+    return bool((short.power <= np.maximum(SERVICE_SHARE * draw, SHORTAGE_TOLERANCE_MW)).all())
 
 
 def _has_a_plan_without_service(data: ModelData) -> bool:
-    """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
+    """Return whether a plan without inference is feasible, at any cost."""
     outlook = data.problem.outlook
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
-    asked = replace(data.problem, outlook=variables.tag_dataset(idle))
-    other = replace(build_model_data(asked), block=data.block)
+    idle_problem = replace(data.problem, outlook=variables.tag_dataset(idle))
+    other = replace(build_model_data(idle_problem), block=data.block)
     return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
 
 
-def _limits(data: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
-    """Yield the bounds that are why, each with its owner and value."""
+def _limits(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[str]:
+    """Yield the bounds that cause the shortage, each with its owner and value."""
     for name, at in arrays.columns.items():
         owner, _, word = name.partition(".")
-        hits = np.isin(at, lack.high)
+        hits = np.isin(at, elastic.high)
         if word == SEGMENT_COLUMN and hits[:, -1].any():
             curve = data.curves[owner]
             most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
@@ -258,16 +234,16 @@ def _limits(data: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> Iter
         elif word in ROW_LABELS and word != SEGMENT_COLUMN and hits.any():
             most = float(arrays.column_high[at[hits]].max())
             yield f"{ROW_LABELS[word]} ({owner}, {most:.4g} {COLUMN_UNITS.get(word, 'MW')})"
-        elif word == LEVEL_COLUMN and (hits := np.isin(at, lack.low)).any():
+        elif word == LEVEL_COLUMN and (hits := np.isin(at, elastic.low)).any():
             least = float(arrays.column_low[at[hits]].max())
             yield f"{LOWER_BOUND_LABELS[word]} ({owner}, {least:.4g} {COLUMN_UNITS[word]})"
 
 
-def _min_output_limits(arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
-    """Yield the least loads that are why, each with its owner and what a unit gives at least."""
+def _min_output_limits(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[str]:
+    """Yield the minimum loads that cause the shortage, each with its owner and value."""
     for name, at in arrays.rows.items():
         owner, _, word = name.partition(".")
-        rows = at[np.isin(at, lack.rows)]
+        rows = at[np.isin(at, elastic.rows)]
         if word == MIN_OUTPUT_ROW and len(rows):
             units = arrays.columns[f"{owner}.on"]
             of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
@@ -276,7 +252,7 @@ def _min_output_limits(arrays: ModelArrays, lack: ElasticSolution) -> Iterator[s
 
 
 def _rows(names: Iterable[str]) -> Iterator[str]:
-    """Yield the other rows that are why that people have a word for, each with its owner."""
+    """Yield labels of other rows that cause the shortage, each with its owner."""
     for name in names:
         owner, _, word = name.partition(".")
         if word in ROW_LABELS and word != MIN_OUTPUT_ROW:
@@ -284,41 +260,33 @@ def _rows(names: Iterable[str]) -> Iterator[str]:
 
 
 def _names(places: Mapping[str, IntArray], wanted: IntArray) -> list[str]:
-    """Return the names that have wanted positions."""
+    """Return the names that have some of the positions."""
     return [name for name, at in places.items() if np.isin(at, wanted).any()]
 
 
 def _describe_time(problem: Problem, steps: IntervalNumbers) -> str:
-    """Return when some intervals are in words: their first stretch, and how many follow."""
+    """Return the first period of some intervals, and the number of further ones, as text."""
     instants = problem.outlook["instant"].to_numpy()
     ends = np.flatnonzero(np.diff(steps) > 1)
     first = steps[: ends[0] + 1] if len(ends) else steps
-    told = (
+    period = (
         f"from {format_minute(instants[first.min()])} to {format_minute(instants[first.max() + 1])}"
     )
     if not len(ends):
-        return told
+        return period
     times = "once more" if len(ends) == 1 else f"{len(ends)} times more"
-    return f"{told} and {times} until {format_minute(instants[steps.max() + 1])}"
+    return f"{period} and {times} until {format_minute(instants[steps.max() + 1])}"
 
 
 DUAL_TOLERANCE: Final = 1e-6
-"""Rise of what is missed with a limit below which it is not why. [1]"""
+"""Dual below which a limit is not a cause. [1]"""
 
 
 class ElasticModel:
-    """A model some of whose equations may be missed, at a price of 1 for each unit.
+    """A model in which some equations may be violated, at a cost of 1 per unit.
 
-    Nothing else is paid, so that what is missed is missed for want of values and not for money. By
-    duality all that would lessen it has a price, and what has none is not why: one solve tells
-    both, of all conflicts that there are.
-
-    Parameters
-    ----------
-    arrays
-        The model.
-    rows
-        The equations.
+    Nothing else has a cost. By duality, exactly the limits with a dual would reduce the violation,
+    so one solve finds the violations and their causes.
     """
 
     def __init__(self, arrays: ModelArrays, rows: IntArray) -> None:
@@ -328,17 +296,9 @@ class ElasticModel:
         self._solver.add_elastic_columns(self._rows)
 
     def minimise_violations(self, may: BoolArray | None = None) -> ElasticSolution | None:
-        """Return what is missed, in sum as little as can be.
+        """Return the minimal violation; None if other rows conflict.
 
-        Parameters
-        ----------
-        may
-            Which of the equations may be missed; all if None.
-
-        Returns
-        -------
-        ElasticSolution or None
-            Nothing if other rows cannot be kept either.
+        ``may`` marks the equations that may be violated; by default all.
         """
         count = len(self._rows)
         if may is not None:
@@ -346,9 +306,9 @@ class ElasticModel:
             places = self._columns + np.arange(2 * count, dtype=np.int32)
             self._solver.set_column_bounds(places, np.zeros(2 * count), high=most)
         found = self._solver.run()
-        return None if found is None else self._told(found)
+        return None if found is None else self._elastic_solution(found)
 
-    def _told(self, found: LpSolution) -> ElasticSolution:
+    def _elastic_solution(self, found: LpSolution) -> ElasticSolution:
         added = found.values[self._columns :].reshape(2, len(self._rows))
         prices = found.reduced_costs[: self._columns]
         return ElasticSolution(

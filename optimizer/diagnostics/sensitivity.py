@@ -1,13 +1,9 @@
-"""What limits a plan has, and in which rows and columns of the model each of them stands.
+"""Value of one more unit of a limit: relax it in the model, and solve again.
 
-What people call one limit is one number, and may stand in several places: eased in one of them
-alone it would still bind in the others, and seem worth nothing.
-
-What one more unit of a limit would save: ease it in the model, and solve again.
-
-A solver's prices say so only where they are the only ones: in a plan many limits meet, and of the
-prices that fit each it tells any. So each limit is eased a little, over the whole horizon, and the
-plan made again from where it stands; units, ways and bids stay as they are.
+Duals of the solver are ambiguous where many limits meet. So each limit is relaxed a little, over
+the whole horizon, and the plan is solved again from its basis; units, bids and directions stay
+fixed. A limit may occur in several rows and columns. They are relaxed together, as otherwise the
+others would still bind.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -44,27 +40,18 @@ from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 
 RELAXATION_SHARE: Final = 1e-4
-"""By how much a limit is eased, as a share of it. [1]"""
+"""Relaxation as a share of the limit. [1]"""
 
 MIN_RELAXATION: Final = 1e-3
-"""By how much at the least. [unit of the limit]"""
+"""Smallest relaxation. [unit of the limit]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxableBound:
-    """Rows or columns of a model in which a limit stands, and which way they are eased.
+    """Bounds of rows or columns ``<owner>.<name>`` that belong to a limit.
 
-    Attributes
-    ----------
-    name
-        ``<owner>.<row or variable>``.
-    is_low
-        Whether it is their lower bound.
-    scale
-        By how much each bound moves for one unit, on all axes or the first ones, 0 where it stays;
-        by one if None.
-    is_limit
-        Whether their price is one of the limit; what only moves along has prices of its own.
+    ``scale`` is the change of each bound per unit, on all axes or the leading ones; 0 where fixed,
+    by default 1. Bounds that only move along with a limit are not ``is_limit``.
     """
 
     name: str
@@ -73,11 +60,11 @@ class RelaxableBound:
     is_limit: bool = True
 
     def scaled(self, share: float) -> "RelaxableBound":
-        """Return where the same limit stands, each bound moved by a share of what it was. [1]"""
+        """Return the bounds with all changes multiplied by a share. [1]"""
         return replace(self, scale=np.asarray(share * (1.0 if self.scale is None else self.scale)))
 
     def share(self, shape: tuple[int, ...]) -> FloatArray:
-        """Return by how much each bound moves for one unit, on all axes."""
+        """Return the change of each bound per unit, on all axes."""
         if self.scale is None:
             return np.ones(shape)
         each = self.scale.reshape(self.scale.shape + (1,) * (len(shape) - self.scale.ndim))
@@ -85,12 +72,7 @@ class RelaxableBound:
 
 
 class SensitivityModel:
-    """A plan's model, whose limits can be eased one at a time.
-
-    Parameters
-    ----------
-    solution
-        The plan.
+    """The model of a plan, whose limits can be relaxed one at a time.
 
     Raises
     ------
@@ -103,7 +85,7 @@ class SensitivityModel:
         self.numbers = parameter_values(inputs)
         arrays = compile_model(solution.warm_start.shape).arrays(self.numbers)
         self._arrays = _with_fixed_columns(solution, _without_unreachable_rows(solution, arrays))
-        self._is_kept = (self._arrays.column_low != arrays.column_low) | (
+        self._is_fixed = (self._arrays.column_low != arrays.column_low) | (
             self._arrays.column_high != arrays.column_high
         )
         prices = account_weights(inputs.problem.weights)
@@ -130,40 +112,37 @@ class SensitivityModel:
         """Return the number of intervals or instants of a row or variable. [1]"""
         return len(self._places(name))
 
-    def value_of(self, *sides: RelaxableBound) -> float:
-        """Return what one more unit of a limit saves, to first order. [EUR per its unit]
+    def value_of(self, *bounds: RelaxableBound) -> float:
+        """Return the saving per unit of a limit, to first order. [EUR per its unit]
 
-        Parameters
-        ----------
-        *sides
-            All that is eased, together; the first tells how far.
+        All bounds are relaxed together; the first one gives the step.
         """
-        step = max(RELAXATION_SHARE * self._greatest(sides[0]), MIN_RELAXATION)
-        for side in sides:
-            self._ease(side, step)
-        eased = self._objective()
-        for side in sides:
-            self._bind(side.name, *self._bounds(side.name))
-        return max(self._best - eased, 0.0) / step
+        step = max(RELAXATION_SHARE * self._greatest(bounds[0]), MIN_RELAXATION)
+        for bound in bounds:
+            self._relax(bound, step)
+        relaxed = self._objective()
+        for bound in bounds:
+            self._bind(bound.name, *self._bounds(bound.name))
+        return max(self._best - relaxed, 0.0) / step
 
-    def _ease(self, side: RelaxableBound, step: float) -> None:
-        """Move the bounds of a side; columns that stay as the plan has them keep theirs."""
-        places, (low, high) = self._places(side.name), self._bounds(side.name)
-        by = step * side.share(places.shape)
-        if not self.is_row(side.name):
-            by = np.where(self._is_kept[places], 0.0, by)
-        if side.is_low:
+    def _relax(self, bound: RelaxableBound, step: float) -> None:
+        """Relax bounds; fixed columns keep theirs."""
+        places, (low, high) = self._places(bound.name), self._bounds(bound.name)
+        by = step * bound.share(places.shape)
+        if not self.is_row(bound.name):
+            by = np.where(self._is_fixed[places], 0.0, by)
+        if bound.is_low:
             low = np.where(low > 0.0, np.maximum(low - by, 0.0), low)
         else:
             high = high + by
-        self._bind(side.name, low, high)
+        self._bind(bound.name, low, high)
 
-    def _greatest(self, side: RelaxableBound) -> float:
-        """Return the greatest of the bounds that are eased."""
-        low, high = self._bounds(side.name)
-        bound = low if side.is_low else high
-        is_eased = np.isfinite(bound) & (side.share(bound.shape) > 0.0)
-        return float(np.abs(bound[is_eased]).max(initial=0.0))
+    def _greatest(self, bound: RelaxableBound) -> float:
+        """Return the largest of the bounds that are relaxed."""
+        low, high = self._bounds(bound.name)
+        values = low if bound.is_low else high
+        is_relaxed = np.isfinite(values) & (bound.share(values.shape) > 0.0)
+        return float(np.abs(values[is_relaxed]).max(initial=0.0))
 
     def _places(self, name: str) -> IntArray:
         arrays = self._arrays
@@ -185,13 +164,13 @@ class SensitivityModel:
     def _objective(self) -> float:
         found = self._solver.run()
         if found is None:
-            message = "the plan is not found again"
+            message = "sensitivity: the plan was not found again; expected its optimum; plan again"
             raise SolverError(message)
         return found.objective
 
 
 def _without_unreachable_rows(solution: Solution, arrays: ModelArrays) -> ModelArrays:
-    """Return a model without the rows that bind nothing with the bids of a plan."""
+    """Return a model without the activation rows that the bids of a plan cannot touch."""
     problem = solution.data.problem
     bids = {name: solution.values[f"{name}_reserve.offered"] for name in problem.site.reserves}
     rows, _, high = ActivationRows(arrays, problem).bounds(bids)
@@ -201,7 +180,7 @@ def _without_unreachable_rows(solution: Solution, arrays: ModelArrays) -> ModelA
 
 
 def _with_fixed_columns(solution: Solution, arrays: ModelArrays) -> ModelArrays:
-    """Return a model in which units, bids and ways stay as the plan has them."""
+    """Return a model with fixed units, bids and directions."""
     low, high = arrays.column_low.copy(), arrays.column_high.copy()
     for columns, least, most in _fixed(solution, arrays):
         low[columns], high[columns] = least, most
@@ -211,12 +190,12 @@ def _with_fixed_columns(solution: Solution, arrays: ModelArrays) -> ModelArrays:
 def _fixed(
     solution: Solution, arrays: ModelArrays
 ) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
-    """Yield columns that stay as the plan has them, and their bounds."""
+    """Yield fixed columns with their bounds."""
     values = solution.column_values(arrays)
-    whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
-    yield whole, np.round(values[whole]), np.round(values[whole])
-    for lot in bid_blocks(arrays, solution.data.problem):
-        yield lot.columns, values[lot.columns], values[lot.columns]
+    integers = np.flatnonzero(arrays.is_integer).astype(np.int32)
+    yield integers, np.round(values[integers]), np.round(values[integers])
+    for blocks in bid_blocks(arrays, solution.data.problem):
+        yield blocks.columns, values[blocks.columns], values[blocks.columns]
     for one in solution.fixed_segments:
         places, low, high = one.column_bounds(arrays)
         yield places.ravel(), low.ravel(), high.ravel()
@@ -224,18 +203,8 @@ def _fixed(
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLimit:
-    """One limit of a plan.
-
-    Attributes
-    ----------
-    label
-        What it is called, with its machine.
-    unit
-        Its unit.
-    bounds
-        Where it stands in the model.
-    is_binding
-        In which intervals it binds, ``(time,)``.
+    """One limit of a plan: its label, rows and columns, and the intervals in which it binds,
+    ``(time,)``.
     """
 
     label: str
@@ -247,95 +216,85 @@ class PlanLimit:
 def plan_limits(
     solution: Solution, schedule: xr.Dataset, *, sensitivity_model: SensitivityModel
 ) -> tuple[PlanLimit, ...]:
-    """Return the limits that hold a plan back, each once.
-
-    Parameters
-    ----------
-    solution
-        A plan.
-    schedule
-        The schedule made of it.
-    sensitivity_model
-        Its model.
-    """
+    """Return the binding limits of a plan, each once."""
     units: dict[str, str] = {}
-    sides: dict[str, list[RelaxableBound]] = {}
+    bounds: dict[str, list[RelaxableBound]] = {}
     found: set[tuple[str, bool]] = set()
-    told = priced_limits(limit_duals(solution, schedule))
-    # columns and ends of machines first: a row in which their limit stands too is none of its own
-    for one in sorted(told, key=lambda one: one.row not in UPPER_BOUND_COLUMNS):
+    priced = priced_limits(limit_duals(solution, schedule))
+    # columns and capacities first: a row of the same limit is then not a limit of its own
+    for one in sorted(priced, key=lambda one: one.row not in UPPER_BOUND_COLUMNS):
         if (f"{one.owner}.{one.row}", one.is_low) in found:
             continue
-        for words, side in _sides(one, sensitivity_model, solution=solution):
-            units[words] = _unit(one, solution.data)
-            share = planned_share(solution.data, owner=one.owner, word=one.row)
-            sides.setdefault(words, []).append(side.scaled(share))
-            found.add((side.name, side.is_low))
+        for label, bound in _sides(one, sensitivity_model, solution=solution):
+            units[label] = _unit(one, solution.data)
+            share = planned_share(solution.data, owner=one.owner, row=one.row)
+            bounds.setdefault(label, []).append(bound.scaled(share))
+            found.add((bound.name, bound.is_low))
     limits = (
         PlanLimit(
-            label=words,
-            unit=units[words],
+            label=label,
+            unit=units[label],
             bounds=tuple(places),
             is_binding=_binds(places, solution, sensitivity_model=sensitivity_model),
         )
-        for words, places in sides.items()
+        for label, places in bounds.items()
     )
     return tuple(limit for limit in limits if limit.is_binding.any())
 
 
 def _binds(
-    sides: list[RelaxableBound], solution: Solution, *, sensitivity_model: SensitivityModel
+    bounds: list[RelaxableBound], solution: Solution, *, sensitivity_model: SensitivityModel
 ) -> BoolArray:
-    """Return in which intervals a limit binds: where any of its rows or columns has a price."""
+    """Return the intervals in which any row or column of a limit has a dual."""
     found = np.zeros(len(solution.data.hours), dtype=bool)
-    for side in sides:
-        if not side.is_limit:
+    for bound in bounds:
+        if not bound.is_limit:
             continue
-        duals = solution.duals[side.name]
+        duals = solution.duals[bound.name]
         gain = (
             np.abs(duals)
-            if sensitivity_model.is_row(side.name)
-            else duals * (1.0 if side.is_low else -1.0)
+            if sensitivity_model.is_row(bound.name)
+            else duals * (1.0 if bound.is_low else -1.0)
         )
-        owner, _, word = side.name.partition(".")
-        prices = np.where(side.share(duals.shape) > 0.0, np.maximum(gain, 0.0), 0.0)
-        found |= duals_by_interval(prices, solution.data, owner=owner, word=word) > MIN_DUAL_EUR
+        owner, _, row = bound.name.partition(".")
+        prices = np.where(bound.share(duals.shape) > 0.0, np.maximum(gain, 0.0), 0.0)
+        found |= duals_by_interval(prices, solution.data, owner=owner, row=row) > MIN_DUAL_EUR
     return found
 
 
 def _unit(one: PricedLimit, data: ModelData) -> str:
-    """Return the unit of a limit; a promise is eased in all of its windows.
+    """Return the unit of a limit; an obligation is relaxed in all of its windows.
 
-    A load target is so by a power, and a budget of the day by as much on each day.
+    A load target is relaxed by a power, and a daily budget by the same amount each day.
     """
-    promise = find_obligation(data, one.owner, one.row)
-    if promise is None or promise.min_windows == 1:
+    obligation = find_obligation(data, one.owner, one.row)
+    if obligation is None or obligation.min_windows == 1:
         return limit_unit(one, data)
-    return f"{limit_unit(one, data)} each day" if promise.min_windows else "MW"
+    return f"{limit_unit(one, data)} each day" if obligation.min_windows else "MW"
 
 
 def _sides(
     one: PricedLimit, sensitivity_model: SensitivityModel, *, solution: Solution
 ) -> Iterator[tuple[str, RelaxableBound]]:
-    """Yield a limit in words and what is eased; a peak of each billing period by itself."""
+    """Yield the label of a limit and its bounds; a peak for each billing period."""
     name, inputs = f"{one.owner}.{one.row}", solution.data
     if one.row == "below_peak":
-        for words, counts in split_by_period(one.label, inputs, owner=one.owner, word=one.row):
-            yield limit_label(one.owner, words), RelaxableBound(name=name, scale=counts)
+        for label, counts in split_by_period(one.label, inputs, owner=one.owner, row=one.row):
+            yield limit_label(one.owner, label), RelaxableBound(name=name, scale=counts)
         return
-    promise = find_obligation(inputs, one.owner, one.row)
-    if promise is not None and not promise.min_windows:
+    obligation = find_obligation(inputs, one.owner, one.row)
+    if obligation is not None and not obligation.min_windows:
         yield one.limit, RelaxableBound(name=name, scale=inputs.hours)
     elif one.label == JOB_RACKS_LABEL:
-        yield from ((one.limit, side) for side in _of_jobs(one, sensitivity_model))
+        yield from ((one.limit, bound) for bound in _of_jobs(one, sensitivity_model))
     elif (places := BOUNDS_BY_LIMIT.get(one.row)) is not None:
-        yield from ((one.limit, side) for side in places(one, sensitivity_model, solution))
+        yield from ((one.limit, bound) for bound in places(one, sensitivity_model, solution))
     elif name in (
         rows := _reserve_energy_rows(one.owner, "up", sensitivity_model)
-    ):  # no level can be lower than it is
-        words = limit_label(one.owner, ROW_LABELS["energy_up"])
+    ):  # the initial level cannot be lower than it is
+        label = limit_label(one.owner, ROW_LABELS["energy_up"])
         yield from (
-            (words, RelaxableBound(name=row))
+            (label, RelaxableBound(name=row))
             for row in rows
             if not _has_positive_minimum(row, sensitivity_model).any()
         )
@@ -346,17 +305,18 @@ def _sides(
 def _of_power(
     one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
-    """Yield the power of one way of a store: what is planned takes less of a wider way.
+    """Yield the bounds of the charge or discharge power of a store.
 
-    What is held for reserves stands on top of it, and can be as much as both ways give.
+    The plan uses less of a larger limit in the shared row. Reserve capacity adds to the power, up
+    to the sum of both directions.
     """
     owner, direction = one.owner, "up" if one.row == "discharge" else "down"
     limit = sensitivity_model.numbers[f"{owner}.{one.row}_limit"]
     used = np.maximum(solution.values[f"{owner}.{one.row}"] / limit, 0.0).round(6)
     yield RelaxableBound(
-        name=f"{owner}.{one.row}", scale=sensitivity_model.numbers[f"{owner}.{one.row}_most"] > 0.0
+        name=f"{owner}.{one.row}", scale=sensitivity_model.numbers[f"{owner}.{one.row}_max"] > 0.0
     )
-    yield RelaxableBound(name=f"{owner}.one_way", scale=used / limit)
+    yield RelaxableBound(name=f"{owner}.charge_discharge_limit", scale=used / limit)
     if sensitivity_model.has(f"{owner}.power_{direction}"):
         yield RelaxableBound(name=f"{owner}.power_{direction}")
     for product in solution.data.problem.site.reserves:
@@ -368,9 +328,9 @@ def _of_power(
 def _of_flow(
     one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
-    """Yield an import or export; of the connection with what reserves may add to it."""
+    """Yield the bounds of an import or export; of the connection with headroom for reserves."""
     yield RelaxableBound(name=f"{one.owner}.{one.row}")
-    room = f"reserves.{one.row.removesuffix('power')}room"
+    room = f"reserves.{one.row.removesuffix('power')}headroom"
     if one.owner == solution.data.problem.site.grid.name and sensitivity_model.has(room):
         yield RelaxableBound(name=room)
 
@@ -378,7 +338,7 @@ def _of_flow(
 def _of_level(
     one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
-    """Yield an end of a store's window, with the energy behind reserves or the room for them."""
+    """Yield the bounds of an end of a store's window, with the energy of reserves."""
     yield from _of_edges(one, sensitivity_model, solution)
     for row in _reserve_energy_rows(one.owner, "up" if one.is_low else "down", sensitivity_model):
         each = _has_positive_minimum(row, sensitivity_model) if one.is_low else None
@@ -389,7 +349,7 @@ def _of_level(
 def _reserve_energy_rows(
     owner: str, direction: str, sensitivity_model: SensitivityModel
 ) -> list[str]:
-    """Return the rows of the energy behind reserves that a store holds, all of one way."""
+    """Return the rows of reserve energy of a store in one direction."""
     rows = (
         sensitivity_model.rows(owner) if sensitivity_model.has(f"{owner}.power_{direction}") else []
     )
@@ -399,28 +359,28 @@ def _reserve_energy_rows(
 
 
 def _has_positive_minimum(row: str, sensitivity_model: SensitivityModel) -> BoolArray:
-    """Return where the least level of a row of energy upwards is more than none."""
+    """Return where the lowest level of a row of upward energy is above zero."""
     return np.asarray(sensitivity_model.high(row) < 0.0)
 
 
 def _of_edges(
     one: PricedLimit, sensitivity_model: SensitivityModel, _: Solution
 ) -> Iterator[RelaxableBound]:
-    """Yield a level or work at the edges of the intervals.
+    """Yield the bounds of a level or of work at the instants.
 
-    What is there at the start is given, and what has arrived by the end is not less for coming
-    earlier: neither is eased.
+    The initial value is given, and work that has arrived by the end does not change; neither is
+    relaxed.
     """
     name = f"{one.owner}.{one.row}"
     each = np.ones(sensitivity_model.length(name))
     each[0] = 0.0
-    each[-1] = float(one.is_low or one.row != "met")
+    each[-1] = float(one.is_low or one.row != "work_credited")
     yield RelaxableBound(name=name, is_low=one.is_low, scale=each)
 
 
 def _of_jobs(one: PricedLimit, sensitivity_model: SensitivityModel) -> Iterator[RelaxableBound]:
-    """Yield racks that jobs can use: a row, and of a kind that takes one cap a column's bound."""
-    yield RelaxableBound(name=f"{one.owner}.within_jobs")
+    """Yield the bounds of racks that jobs can use: a row, and with one cap a column."""
+    yield RelaxableBound(name=f"{one.owner}.cohort_racks")
     yield RelaxableBound(
         name=f"{one.owner}.racks", scale=sensitivity_model.numbers[f"{one.owner}.racks_high"] > 0.0
     )
@@ -429,15 +389,15 @@ def _of_jobs(one: PricedLimit, sensitivity_model: SensitivityModel) -> Iterator[
 def _of_end(
     one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
-    """Yield the end of a machine's segments; the secant to it moves along.
+    """Yield the bound of the last segment of a machine; its secant moves along.
 
-    What feeds the bus bears reserves too, forwards and backwards.
+    Feeders of the bus also carry reserves, forwards and backwards.
     """
     width = solution.data.curves[one.owner].width
     yield RelaxableBound(name=f"{one.owner}.segment", scale=is_last_segment(width))
     if width.shape[1] > 1:
-        steepness = sensitivity_model.numbers[f"{one.owner}.steepness"][:, -1]
-        yield RelaxableBound(name=f"{one.owner}.lid", scale=steepness, is_limit=False)
+        steepness = sensitivity_model.numbers[f"{one.owner}.slope_above_secant"][:, -1]
+        yield RelaxableBound(name=f"{one.owner}.secant_cut", scale=steepness, is_limit=False)
     for room in (f"reserves.{one.owner}_room", f"reserves.{one.owner}_room_back"):
         if sensitivity_model.has(room):
             yield RelaxableBound(name=room)
@@ -449,8 +409,8 @@ BOUNDS_BY_LIMIT: Final[Mapping[str, Callable[..., Iterator[RelaxableBound]]]] = 
     "import_power": _of_flow,
     "export_power": _of_flow,
     "level": _of_level,
-    "met": _of_edges,
+    "work_credited": _of_edges,
     "capacity": _of_end,
     "heat_taken": _of_end,
 }
-"""Word of a limit -> what yields the places in which its number stands."""
+"""Row or column of a limit -> function that yields its bounds."""

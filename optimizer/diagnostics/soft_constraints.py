@@ -1,4 +1,4 @@
-"""What each softened target paid: promises that a plan does not keep, by how much, at what cost."""
+"""Violated soft constraints of a plan: by how much, and at what cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,27 +17,15 @@ from twin.relations import HARD_OBLIGATION_PENALTY, OBLIGATION_UNITS, Obligation
 from twin.units import format_minute
 
 VIOLATION_TOLERANCE: Final = 1e-3
-"""Deviation that is none. [MWh; kg; m3; MW]"""
+"""Deviation that is ignored. [MWh; kg; m3; MW]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftConstraintViolation:
-    """A target that a plan does not keep.
+    """A violated soft constraint: its label, and first and last interval of the violation.
 
-    Attributes
-    ----------
-    target
-        The promise, in words, with its contract.
-    first, last
-        First and last interval in which it is not kept.
-    above, below
-        By how much, over all of them. [``unit``]
-    unit
-        Unit of both.
-    cost
-        What that weighs in the objective; below zero where it is paid for. [EUR]
-    is_hard
-        Whether it must not be: nothing else could give way any more.
+    ``above`` and ``below`` are the deviation over all of them [``unit``]; ``cost`` is negative
+    where the deviation earns [EUR]. A hard obligation is violated only if nothing else is feasible.
     """
 
     target: str
@@ -50,7 +38,7 @@ class SoftConstraintViolation:
     is_hard: bool = False
 
     def as_json(self) -> dict[str, object]:
-        """Return it as plain values."""
+        """Return the violation as plain values."""
         return {
             "target": self.target,
             "from": format_minute(self.first),
@@ -64,50 +52,44 @@ class SoftConstraintViolation:
 
 
 def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation, ...]:
-    """Return the targets that a plan does not keep, dearest first.
-
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-    """
+    """Return the violated soft constraints of a plan, the most expensive first."""
     problem = solution.data.problem
     found = [
         one
-        for promise in described_obligations(problem.site, problem.outlook)
-        if (one := _obligation_violation(solution, promise)) is not None
+        for obligation in described_obligations(problem.site, problem.outlook)
+        if (one := _obligation_violation(solution, obligation)) is not None
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]
     return tuple(sorted(found, key=lambda one: -one.cost))
 
 
 def _obligation_violation(
-    solution: Solution, promise: Obligation
+    solution: Solution, obligation: Obligation
 ) -> SoftConstraintViolation | None:
     problem = solution.data.problem
-    terms = promise.terms(problem.outlook)
+    terms = obligation.terms(problem.outlook)
     above, below = (
-        np.where(terms.is_binding, solution.values[f"{promise.owner}.{way}"], 0.0)
-        for way in ("above", "below")
+        np.where(terms.is_binding, solution.values[f"{obligation.owner}.{direction}"], 0.0)
+        for direction in ("above", "below")
     )
     above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
     hard = np.isinf(terms.price_above)
-    price = np.where(hard, HARD_OBLIGATION_PENALTY[promise.quantity], terms.price_above)
+    price = np.where(hard, HARD_OBLIGATION_PENALTY[obligation.quantity], terms.price_above)
     off = (above > VIOLATION_TOLERANCE) | (
         (below > VIOLATION_TOLERANCE) & (terms.price_below != 0.0)
     )
     if not off.any():
         return None
-    weight = problem.weights["carbon" if promise.account == "carbon" else "money"]
+    weight = problem.weights["carbon" if obligation.account == "carbon" else "money"]
     paid = weight * float(price[off] @ above[off] + terms.price_below[off] @ below[off])
     time = problem.outlook["time"].to_numpy()[np.isin(terms.window_index, np.flatnonzero(off))]
     return SoftConstraintViolation(
-        target=f"{_TARGET_LABELS[promise.account]} ({promise.owner})",
+        target=f"{_TARGET_LABELS[obligation.account]} ({obligation.owner})",
         first=time[0],
         last=time[-1],
         above=float(above[off].sum()),
         below=float(below[off].sum()),
-        unit=OBLIGATION_UNITS[promise.quantity],
+        unit=OBLIGATION_UNITS[obligation.quantity],
         cost=paid,
         is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
     )
@@ -122,7 +104,7 @@ _TARGET_LABELS: Final = {
 
 
 def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
-    """Yield the ramp of the connection, if it is not kept."""
+    """Yield the violation of the ramp limit."""
     problem = solution.data.problem
     grid = problem.site.grid.name
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
@@ -143,18 +125,18 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
 
 
 def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
-    """Yield what others leave of the connection, where a site cannot do with so little."""
+    """Yield the violation of an external import limit that the site cannot keep."""
     problem = solution.data.problem
     if not (off := np.flatnonzero(problem.unavoidable_import)).size:
         return
     grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
-    taken = solution.values[f"{grid}.import_power"][off]
-    beyond = np.maximum(taken - problem.series(IMPORT_LIMIT)[off], 0.0)
+    imported = solution.values[f"{grid}.import_power"][off]
+    excess = np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0)
     yield SoftConstraintViolation(
-        target=f"what others leave of the connection ({grid})",
+        target=f"external import limit of the connection ({grid})",
         first=time[off[0]],
         last=time[off[-1]],
-        above=float(beyond.max()),
+        above=float(excess.max()),
         below=0.0,
         unit="MW",
         cost=0.0,
@@ -162,25 +144,25 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
 
 
 def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
-    """Yield the stores that come back to their windows later than they are meant to."""
+    """Yield the stores that return to their windows later than intended."""
     problem = solution.data.problem
     for store in problem.site.stores:
-        astray: FloatArray = solution.values.get(f"{store.owner}.astray", np.empty(0))
-        off = np.flatnonzero(astray > VIOLATION_TOLERANCE)
+        distance: FloatArray = solution.values.get(f"{store.owner}.soc_violation", np.empty(0))
+        off = np.flatnonzero(distance > VIOLATION_TOLERANCE)
         if len(off):
             time, is_below = (
                 problem.outlook["time"].to_numpy(),
                 problem.initial_level(store) < store.min_level,
             )
-            most = float(astray.max())
+            largest = float(distance.max())
             yield SoftConstraintViolation(
-                target=f"way of the store back to its window ({store.owner})",
+                target=f"return of the store to its window ({store.owner})",
                 first=time[off[0]],
                 last=time[off[-1]],
-                above=0.0 if is_below else most,
-                below=most if is_below else 0.0,
+                above=0.0 if is_below else largest,
+                below=largest if is_below else 0.0,
                 unit="MWh",
                 cost=SOC_RETURN_PENALTY_EUR_PER_MWH_H
-                * float(problem.hours @ astray)
+                * float(problem.hours @ distance)
                 * problem.weights["money"],
             )

@@ -1,1 +1,1 @@
-"""Fallback."""
+"""Fallback schedules for intervals in which no optimum is available."""

@@ -1,7 +1,4 @@
-"""An operation in which what runs goes on: what a rule plans, and how long that is safe.
-
-What a plan by rule must not do to the connection: too much sun, too much load, steep turns.
-"""
+"""Plans in which running work continues, within the limits of the grid connection."""
 
 from dataclasses import replace
 from typing import Final
@@ -23,18 +20,19 @@ from twin.variables import net_import
 from twin.workload.queue import RackPool, split_over_halls
 
 MIN_PARTIAL_HORIZON_H: Final = 1.0
-"""Least time ahead for which it is worth planning a part of the horizon. [h]"""
+"""Shortest horizon that is worth a plan. [h]"""
+
+SMOOTHED_INTERVALS: Final = 8
+"""Intervals whose ramps batteries smooth; two hours suffice for any change of load. [1]"""
+
+CURTAILMENT_PASSES: Final = 3
+"""Iterations of curtailment; curtailed power also reduces losses. [1]"""
 
 
 def baseline_plan(problem: Problem, work_power: float) -> xr.Dataset:
-    """Return a schedule in which work goes on, and batteries keep the ramp of the connection.
+    """Return the plan with constant work, whose batteries keep the connection's ramp limit.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    work_power
-        Power of the work above idle. [MW]
+    `work_power` is the power of the work above idle [MW].
     """
     return with_connection_power(
         problem, smooth_ramps(problem, curtailed_baseline(problem, work_power))
@@ -42,96 +40,69 @@ def baseline_plan(problem: Problem, work_power: float) -> xr.Dataset:
 
 
 def safe_horizon(problem: Problem) -> Problem | None:
-    """Return a question over the hours before one comes that nobody can make safe by less work.
+    """Return the problem shortened to the hours before a violation that no load shedding can avoid.
 
-    A limit that tomorrow's heat will break, or a connection that others will need, must not leave a
-    site without a plan today.
-
-    Parameters
-    ----------
-    problem
-        The question.
-
-    Returns
-    -------
-    Problem or None
-        The same over fewer hours; none if that hour is near, or beyond the horizon. What is stored
-        by then, and done, is worth the dearest hour: it will be missed.
+    A limit that tomorrow's heat breaks must not leave the site without a plan today. The result is
+    None if the violation is near or beyond the horizon. Storage and work at the shortened end are
+    valued at the highest price, since they will be needed.
     """
-    breaches = verify(problem.site, problem.state, baseline_plan(problem, 0.0)).violations
+    violations = verify(problem.site, problem.state, baseline_plan(problem, 0.0)).violations
     start = problem.outlook["time"].to_numpy()[0]
     hours = min(
-        [VERIFIED_PERIOD_H, *(float((one.time - start) / time_axes.HOUR) for one in breaches)]
+        [VERIFIED_PERIOD_H, *(float((one.time - start) / time_axes.HOUR) for one in violations)]
     )
     if not MIN_PARTIAL_HORIZON_H <= hours < problem.hours.sum():
         return None
     outlook = time_axes.first_hours(problem.outlook, hours)
-    then = outlook["terminal_price"]
-    dearest = max(float(then), float(problem.outlook["electricity_price"].max()))
-    return replace(problem, outlook=outlook.assign(terminal_price=then.copy(data=dearest)))
+    terminal = outlook["terminal_price"]
+    highest = max(float(terminal), float(problem.outlook["electricity_price"].max()))
+    return replace(problem, outlook=outlook.assign(terminal_price=terminal.copy(data=highest)))
 
 
 def curtailed_baseline(problem: Problem, work_power: float) -> xr.Dataset:
-    """Return the promise of :func:`_steady`, without the sun and wind that nobody takes."""
+    """Return the plan of :func:`_constant_work` without renewable power that has no use."""
     plan = with_connection_power(problem, _constant_work(problem, work_power))
     for _ in range(CURTAILMENT_PASSES):
-        less = curtail_surplus(problem, plan)
-        if less is plan:
+        curtailed = curtail_surplus(problem, plan)
+        if curtailed is plan:
             break
-        plan = with_connection_power(problem, less)
+        plan = with_connection_power(problem, curtailed)
     return plan
 
 
 def _constant_work(problem: Problem, work_power: float) -> xr.Dataset:
-    """Return an operation in which work of the same power above idle [MW] goes on for ever."""
+    """Return an operation with constant work above idle. [MW]"""
     outlook = problem.outlook
     plan = outlook[[name for name in COPIED_VARIABLES if name in outlook]].copy()
     plan = plan.assign_coords(instant=outlook["instant"])
     plan["hall_power"] = hall_power(problem.site, plan, work_power)
     if "renewable_available_power" in outlook:
-        sun_and_wind = outlook["renewable_available_power"]
-        plan["renewable_available_power"] = sun_and_wind
-        plan["renewable_used_power"] = variables.tag_variable(sun_and_wind, "renewable_used_power")
+        available = outlook["renewable_available_power"]
+        plan["renewable_available_power"] = available
+        plan["renewable_used_power"] = variables.tag_variable(available, "renewable_used_power")
     return plan
 
 
 def with_connection_power(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
-    """Return a plan that promises what the twin does with it from the present state."""
+    """Return a plan with the connection power that the twin simulates from the current state."""
     replay = simulate.simulate(problem.site, problem.state, plan)
-    told = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
-    words = [name for name in replay.data_vars if name in told - {UNITS_ON}]  # what ran is no order
-    return plan.assign({name: replay[name] for name in words})
+    planned = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
+    names = planned - {UNITS_ON}  # units that ran in the replay are not orders
+    return plan.assign({name: replay[name] for name in replay.data_vars if name in names})
 
 
 def hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
-    """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
+    """Return the power of the halls for the service of a plan and work above idle [MW]. [MW]"""
     return split_over_halls(
         site, RackPool.from_site(site).total_power(plan["service_racks"]) + work_power
     )
 
 
-SMOOTHED_INTERVALS: Final = 8
-"""Intervals in which turns are softened: two hours take any site over any step. [1]"""
-
-CURTAILMENT_PASSES: Final = 3
-"""Times that too much export is cut: less sun means less losses too, and so a little too little."""
-
-
 def curtail_surplus(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
-    """Return a plan that leaves unused what sun and wind give beyond the site and its export.
+    """Return a plan without renewable power beyond what the site and its export can take.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    plan
-        An operation with its promise at the connection.
-
-    Returns
-    -------
-    xarray.Dataset
-        The same where all can be given away; otherwise the same share of each is used, and the
-        promise is to be made anew.
+    The same share of each renewable is used. Without surplus the plan itself is returned; otherwise
+    its connection power has to be computed again.
     """
     excess = -net_import(plan) - max_export(problem.site)
     if "renewable_used_power" not in plan or not (excess > 0.0).any():
@@ -145,20 +116,10 @@ def curtail_surplus(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
 
 
 def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
-    """Return a plan whose batteries take what is too steep, and give what is too much, for the
-    connection.
+    """Return a plan whose batteries keep the connection's ramp and import limits.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    plan
-        An operation with its promise at the connection.
-
-    Returns
-    -------
-    xarray.Dataset
-        The same, with ``battery_charge`` and ``battery_discharge``; the promise is to be made anew.
+    It adds ``battery_charge`` and ``battery_discharge``; the connection power has to be computed
+    again.
     """
     batteries = problem.site.machines_of(Battery)
     if not batteries:
@@ -167,8 +128,8 @@ def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     net = net_import(plan).to_numpy()
     grid = problem.site.exchanges[0]
     step = float(max_import_change(grid, problem.hours).min())
-    left = problem.available_import(grid) * (1.0 - problem.margins.power)
-    flow = _smoothing_power(net, before, step, max_import=left)
+    max_import = problem.available_import(grid) * (1.0 - problem.margins.power)
+    flow = _smoothing_power(net, before, step, max_import=max_import)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(
         [battery.power / power for battery in batteries],
@@ -177,31 +138,28 @@ def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     )
     flows = {"battery_charge": flow, "battery_discharge": -flow}
     for name, values in flows.items():
-        told = xr.DataArray(np.clip(values, 0.0, power), coords={"time": plan["time"]}, dims="time")
-        plan = plan.assign({name: variables.tag_variable(told * shares, name)})
+        total = xr.DataArray(
+            np.clip(values, 0.0, power), coords={"time": plan["time"]}, dims="time"
+        )
+        plan = plan.assign({name: variables.tag_variable(total * shares, name)})
     return plan
 
 
 def _smoothing_power(
     net: FloatArray, before: float, step: float, *, max_import: FloatArray
 ) -> FloatArray:
-    """Return what batteries must take, less than none to give, so that no limit is broken. [MW]
+    """Return the battery power that keeps the limits, on ``(time,)``; negative to discharge. [MW]
 
-    Parameters
-    ----------
-    net
-        Net import of the plan, ``(time,)``. [MW]
-    before
-        Net import before it. [MW]
-    step
-        Most that net import may change from one of the first intervals to the next. [MW]
-    max_import
-        Most of it that the connection bears, ``(time,)``. [MW]
+    - `net`, `max_import`: net import of the plan and its limit, ``(time,)``. [MW]
+    - `before`: net import before the plan. [MW]
+    - `step`: largest change of net import between two of the first intervals. [MW]
     """
     flow = np.zeros(len(net))
     for i in range(len(net)):
-        steady = np.clip(net[i], before - step, before + step) if i < SMOOTHED_INTERVALS else net[i]
-        wanted = float(min(steady, max_import[i]))
+        limited = (
+            np.clip(net[i], before - step, before + step) if i < SMOOTHED_INTERVALS else net[i]
+        )
+        wanted = float(min(limited, max_import[i]))
         flow[i] = wanted - net[i]
         before = wanted
     return flow

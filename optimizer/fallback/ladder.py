@@ -1,9 +1,8 @@
-"""The ladder of a cycle: verified optimum, last plan shifted, a plan by rule; each is labelled.
+"""Fallback ladder of a planning cycle: verified optimum, shifted plan, plan by rule, load shedding.
 
-Where no rung holds, work rests if that keeps the site farther from its limits.
-
-Every rung is judged by the same verdict in the service's own process: a solver that lies is
-caught here.
+The first schedule that the verifier accepts is chosen and labelled with its source. The verifier
+runs in the service's own process, so that wrong results of the solver are detected. Where no
+schedule is safe, all movable work is stopped if that relieves limits; it gives people time.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +21,6 @@ from optimizer.fallback.baseline_plan import (
     safe_horizon,
     with_connection_power,
 )
-from optimizer.fallback.load_shedding import shed_all_work
 from optimizer.planner.decision import Decision
 from optimizer.planner.schedule import COPIED_VARIABLES
 from optimizer.problem.contracts import exceeds_load_targets
@@ -30,21 +28,31 @@ from optimizer.problem.problem import Problem
 from optimizer.verification.verifier import ScheduleVerdict, verify
 from twin import time_axes, variables
 from twin.errors import GigatwinError, InvalidInputError, NoScheduleError
+from twin.simulation import limits
 from twin.simulation.limits import Violation
 from twin.site import Site
 from twin.units import format_minute
 
 MIN_REMAINING_PLAN: Final = np.timedelta64(12, "h")
-"""Least that must be left of an old plan to be followed once more."""
+"""Shortest remainder of a plan that may be followed again."""
 
 WORK_SHARES: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of the running work that a plan by rule tries to keep, in this order. [1]"""
+
+MIN_RELIEF: Final = 0.9
+"""A violation counts as relieved below this share of its former excess. [1]"""
+
+POWER_TOLERANCE_MW: Final = 1e-6
+"""Power that is treated as zero. [MW]"""
+
+NOTHING_TO_SHED: Final = "no work runs that could be shed: other orders cannot relieve the limits"
+"""Reason given where all movable work is stopped already."""
 
 logger = structlog.get_logger(__name__)
 
 
 class ScheduleSource(StrEnum):
-    """Where a schedule comes from."""
+    """Source of a schedule."""
 
     OPTIMUM = "optimum"
     SHIFTED = "shifted"
@@ -54,22 +62,12 @@ class ScheduleSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleChoice:
-    """A schedule that may leave, unless its verdict has breaches: then it tells how work rests.
+    """A verified schedule; one with violations only describes the load shedding.
 
-    Attributes
-    ----------
-    schedule
-        What is to be done.
-    replay
-        What the twin did with it.
-    source
-        Which rung of the ladder it stands on.
-    reason
-        Why it is not the optimum; empty if it is.
-    decision
-        The decision with its explanation, if it is an optimum or was one.
-    verdict
-        What the twin says of it.
+    - `schedule`, `replay`, `verdict`: the schedule, its simulation by the twin, and the verifier's
+      result.
+    - `reason`: why it is not the optimum; empty if it is.
+    - `decision`: decision with its explanation, if the schedule is an optimum or was one.
     """
 
     schedule: xr.Dataset
@@ -86,29 +84,13 @@ type DecideFunction = Callable[[Problem, Decision | None], Decision]
 def choose_schedule(
     problem: Problem, decide: DecideFunction, *, last: Decision | None, running_power: float
 ) -> ScheduleChoice:
-    """Return the best schedule that there is.
+    """Return the best schedule available.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    decide
-        Asks the solver.
-    last
-        The last decision.
-    running_power
-        Power above idle of the work that runs now. [MW]
+    `decide` calls the solver, and `running_power` is the power above idle of the work that runs now
+    [MW]. The result has violations only where no plan by rule meets every limit and load shedding
+    relieves the violations.
 
-    Returns
-    -------
-    Choice
-        Verified, and labelled by its source. With breaches only where not even a plan by rule keeps
-        every limit, and work at rest is nearer to that.
-
-    Raises
-    ------
-    NoScheduleError
-        If none keeps every limit, and rest relieves nothing.
+    Raises NoScheduleError if no schedule meets every limit and load shedding has no effect.
     """
     part: Problem | None = None
     try:
@@ -122,11 +104,13 @@ def choose_schedule(
         if part is not None:
             return _verified_optimum(part, decide(part, last), reason=_partial_reason(part, reason))
     except GigatwinError as error:
-        logger.warning("no optimum of a part", site=problem.site.name, because=str(error))
+        logger.warning(
+            "no optimum of the shortened horizon", site=problem.site.name, because=str(error)
+        )
     try:
         return _shifted(problem, last, reason)
     except GigatwinError as error:
-        logger.warning("no old plan", site=problem.site.name, because=str(error))
+        logger.warning("previous plan not usable", site=problem.site.name, because=str(error))
     try:
         return plan_by_rule(problem, running_power, source=ScheduleSource.RULE, reason=reason)
     except NoScheduleError as error:
@@ -134,25 +118,25 @@ def choose_schedule(
 
 
 def _shed_load(problem: Problem, running_power: float, refusal: NoScheduleError) -> ScheduleChoice:
-    """Return what happens with all work at rest; where it relieves nothing, raise the refusal."""
+    """Return the schedule without movable work; raise the refusal where that has no effect."""
     try:
         found = shed_all_work(problem, running_power)
     except InvalidInputError as error:
         raise refusal from error
     if found is None:
         raise refusal
-    schedule, verdict, words = found
+    schedule, verdict, effect = found
     return ScheduleChoice(
         schedule=schedule,
         replay=cast(xr.Dataset, verdict.replay),
         verdict=verdict,
         source=ScheduleSource.RULE,
-        reason=f"{refusal}\n{words}",
+        reason=f"{refusal}\n{effect}",
     )
 
 
 def _verified_optimum(problem: Problem, decision: Decision, reason: str = "") -> ScheduleChoice:
-    """Return the optimum of a question, or of a part of one for a reason."""
+    """Return the verified optimum of a problem, or of a shortened one with its reason."""
     replay, verdict = _verify(problem, decision.schedule)
     return ScheduleChoice(
         schedule=decision.schedule,
@@ -165,22 +149,23 @@ def _verified_optimum(problem: Problem, decision: Decision, reason: str = "") ->
 
 
 def _partial_reason(part: Problem, reason: str) -> str:
-    """Return in words how far a part of a question reaches, and why no farther."""
+    """Return in words where a shortened horizon ends, and why."""
     return f"planned until {format_minute(part.outlook['instant'].to_numpy()[-1])} only: {reason}"
 
 
 def _verify(
     problem: Problem, schedule: xr.Dataset, *, may_be_exposed: bool = False
 ) -> tuple[xr.Dataset, ScheduleVerdict]:
-    """Return the replay of a schedule that the verdict finds safe, and what else it says of it.
+    """Return the replay of a schedule that the verifier accepts, and its verdict.
 
-    What is still exposed with hardly any work may leave: no plan at all would endure no more.
+    With `may_be_exposed`, a schedule without the required ride-through time is accepted: no other
+    schedule would be better.
     """
     try:
         verdict = verify(problem.site, problem.state, schedule)
-    except Exception as error:  # what is no schedule at all must not end the service
-        logger.exception("a schedule that cannot be judged")
-        message = f"{problem.site.name}: the twin cannot judge the schedule: {error}"
+    except Exception as error:  # an invalid schedule must not end the service
+        logger.exception("schedule cannot be verified")
+        message = f"{problem.site.name}: the twin cannot verify the schedule: {error}"
         raise NoScheduleError(message) from error
     refusals = verdict.violations if may_be_exposed else verdict.refusals
     if verdict.replay is None or refusals:
@@ -189,31 +174,31 @@ def _verify(
 
 
 def _refusal(site: Site, refusals: Sequence[Violation]) -> str:
-    lines = "\n".join(f"  {breach}" for breach in refusals)
+    lines = "\n".join(f"  {violation}" for violation in refusals)
     return f"{site.name}: the twin refuses the schedule\n{lines}"
 
 
 def _shifted(problem: Problem, last: Decision | None, reason: str) -> ScheduleChoice:
-    """Return what is left of the last plan, promised anew from where the site stands now."""
+    """Return the remainder of the last plan with connection power from the current state."""
     if last is None:
-        message = "there is no plan before"
+        message = "there is no previous plan"
         raise NoScheduleError(message)
     now = problem.outlook["time"].to_numpy()[0]
-    keep = last.schedule["time"].to_numpy() >= now
-    left = last.schedule.isel(time=keep, instant=np.append(keep, True))
-    if not keep.any() or left["time"].to_numpy()[0] != now:
-        message = "the plan before does not cover this quarter-hour"
+    is_ahead = last.schedule["time"].to_numpy() >= now
+    remaining = last.schedule.isel(time=is_ahead, instant=np.append(is_ahead, True))
+    if not is_ahead.any() or remaining["time"].to_numpy()[0] != now:
+        message = "the previous plan does not cover this quarter-hour"
         raise NoScheduleError(message)
-    ahead = left["instant"].to_numpy()[-1] - now
+    ahead = remaining["instant"].to_numpy()[-1] - now
     if ahead < MIN_REMAINING_PLAN:
-        message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
+        message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the previous plan"
         raise NoScheduleError(message)
-    schedule = with_connection_power(problem, _with_current_outlook(problem, left))
+    schedule = with_connection_power(problem, _with_current_outlook(problem, remaining))
     if exceeds_load_targets(problem.outlook, schedule):
-        message = "the plan before takes more than a partner asks for"
+        message = "the previous plan exceeds the load target of a partner"
         raise NoScheduleError(message)
     replay, verdict = _verify(problem, schedule)
-    old = last.with_degradation(f"the plan of {format_minute(last.start)} is kept on")
+    old = last.with_degradation(f"the plan of {format_minute(last.start)} stays in force")
     return ScheduleChoice(
         schedule=schedule,
         replay=replay,
@@ -224,31 +209,34 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> ScheduleCh
     )
 
 
-def _with_current_outlook(problem: Problem, left: xr.Dataset) -> xr.Dataset:
-    """Return a plan in the weather and with the prices, the service and the sun expected now.
+def _with_current_outlook(problem: Problem, remaining: xr.Dataset) -> xr.Dataset:
+    """Return a plan under current forecasts of weather, prices, service and renewables.
 
-    Service goes before work, which gives way where it wants more racks than before. Of sun and
-    wind the same share is used. Water that has stayed cooler than planned is warmed from there.
+    The inference service has priority over work where it needs more racks than before. The share of
+    renewable power that is used stays the same. Set points start from the current water
+    temperature.
     """
-    plan = restart_setpoints(problem, left).assign_attrs(problem.outlook.attrs)
-    given, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(left)
-    if wanted[-1] > given[-1]:
-        message = "the plan before reaches beyond what is expected"
+    plan = restart_setpoints(problem, remaining).assign_attrs(problem.outlook.attrs)
+    known, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(remaining)
+    if wanted[-1] > known[-1]:
+        message = "the previous plan reaches beyond the forecasts"
         raise NoScheduleError(message)
     for name in (*COPIED_VARIABLES, "renewable_available_power"):
-        if name in left:
-            fresh = problem.outlook[name].transpose(..., "time")
-            values = time_axes.regrid(fresh.to_numpy(), given, wanted)
-            plan[name] = left[name].transpose(..., "time").copy(data=values)
-    used = left["work_racks"].sum(["cohort", "level"])
+        if name in remaining:
+            current = problem.outlook[name].transpose(..., "time")
+            values = time_axes.regrid(current.to_numpy(), known, wanted)
+            plan[name] = remaining[name].transpose(..., "time").copy(data=values)
+    used = remaining["work_racks"].sum(["cohort", "level"])
     free = (problem.site.racks - plan["service_racks"]).clip(min=0.0)
-    squeezed = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
+    work_share = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
     for name in ("work_racks", "work_power"):
-        plan[name] = variables.tag_variable(left[name] * squeezed, name)
+        plan[name] = variables.tag_variable(remaining[name] * work_share, name)
     plan["hall_power"] = hall_power(problem.site, plan, plan["work_power"].sum("cohort"))
-    if "renewable_available_power" in left:
-        before, now = left["renewable_available_power"], plan["renewable_available_power"]
-        share = (left["renewable_used_power"] / before.where(before > 0.0)).fillna(1.0).clip(max=1)
+    if "renewable_available_power" in remaining:
+        before, now = remaining["renewable_available_power"], plan["renewable_available_power"]
+        share = (
+            (remaining["renewable_used_power"] / before.where(before > 0.0)).fillna(1.0).clip(max=1)
+        )
         plan["renewable_used_power"] = variables.tag_variable(share * now, "renewable_used_power")
     return plan
 
@@ -256,41 +244,22 @@ def _with_current_outlook(problem: Problem, left: xr.Dataset) -> xr.Dataset:
 def plan_by_rule(
     problem: Problem, running_power: float, *, source: ScheduleSource, reason: str
 ) -> ScheduleChoice:
-    """Return a plan that a rule makes: what runs goes on, sun and wind are used as they can be.
+    """Return a plan in which running work continues and renewables are used as far as possible.
 
-    Tanks rest, and batteries do but for what keeps the ramp of the connection.
+    Tanks idle, and batteries only keep the connection's ramp limit. `running_power` is the power
+    above idle of the work that runs now [MW]. The plan keeps as much running work as limits and
+    load targets allow; otherwise it has the least work, or ends before the first violation.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    running_power
-        Power above idle of the work that runs now. [MW]
-    source
-        What it is called: RULE, or HOLD.
-    reason
-        Why a rule makes it.
-
-    Returns
-    -------
-    Choice
-        The plan that keeps as much of the running work as the limits allow, and as partners ask
-        for; where none does that, the one with least work, or one until a limit is broken.
-
-    Raises
-    ------
-    NoScheduleError
-        If none keeps every limit.
+    Raises NoScheduleError if no such plan meets every limit.
     """
     refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
     found: ScheduleChoice | None = None
     for share in WORK_SHARES:
         try:
             schedule = baseline_plan(problem, share * running_power)
-            last = (
-                share == WORK_SHARES[-1] or source is ScheduleSource.HOLD
-            )  # a HOLD eases no work for this
-            replay, verdict = _verify(problem, schedule, may_be_exposed=last)
+            # during a HOLD no work is shed to reduce exposure
+            is_last = share == WORK_SHARES[-1] or source is ScheduleSource.HOLD
+            replay, verdict = _verify(problem, schedule, may_be_exposed=is_last)
         except (NoScheduleError, InvalidInputError) as error:
             refusal = NoScheduleError(str(error))
             continue
@@ -300,8 +269,67 @@ def plan_by_rule(
         if source is ScheduleSource.HOLD or not exceeds_load_targets(problem.outlook, schedule):
             break
     if found is None and (part := safe_horizon(problem)) is not None:
-        told = f"{reason}\n{_partial_reason(part, str(refusal))}"
-        return plan_by_rule(part, running_power, source=source, reason=told)
+        reasons = f"{reason}\n{_partial_reason(part, str(refusal))}"
+        return plan_by_rule(part, running_power, source=source, reason=reasons)
     if found is None:
         raise refusal
     return found
+
+
+type ShedResult = tuple[xr.Dataset, ScheduleVerdict, str]
+"""Schedule without movable work, its verdict, and its effect in words."""
+
+
+def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
+    """Return schedule, verdict and effect of stopping all movable work, where that relieves limits.
+
+    The result is None where it breaks another limit or relieves too little. If no work runs, the
+    schedule is returned as well, since caps follow the inference service. `running_power` is the
+    power above idle of the work that runs now [MW].
+    """
+    schedule = baseline_plan(problem, 0.0)
+    verdict = verify(problem.site, problem.state, schedule)
+    if running_power <= POWER_TOLERANCE_MW:
+        return (schedule, verdict, NOTHING_TO_SHED) if verdict.replay is not None else None
+    continued = verify(problem.site, problem.state, baseline_plan(problem, running_power))
+    if verdict.replay is None or continued.replay is None:
+        return None
+    names = {limit.name for limit in limits.operating_limits(problem.site)}
+    before, after = (
+        {one.limit: one for one in found.violations if one.limit in names}
+        for found in (continued, verdict)
+    )
+    if any(_is_worse(one, after[limit]) for limit, one in before.items() if limit in after):
+        return None
+    relieved = [one for limit, one in before.items() if _is_relieved(one, after.get(limit))]
+    if not relieved or after.keys() - before.keys():
+        return None
+    return schedule, verdict, _describe_relief(relieved, after)
+
+
+def _is_worse(before: Violation, after: Violation) -> bool:
+    """Return whether a limit is violated earlier, or by more, than before."""
+    return after.time < before.time or after.excess * MIN_RELIEF > before.excess
+
+
+def _is_relieved(before: Violation, after: Violation | None) -> bool:
+    """Return whether a limit is met now, violated later, or by clearly less."""
+    if after is None:
+        return True
+    return after.time > before.time or after.excess < MIN_RELIEF * before.excess
+
+
+def _describe_relief(relieved: Sequence[Violation], after: dict[str, Violation]) -> str:
+    """Return the effect of load shedding in words, limit by limit."""
+    effects = []
+    for one in relieved:
+        shed = after.get(one.limit)
+        if shed is None:
+            effect = "is met"
+        elif shed.time > one.time:
+            later, first = format_minute(shed.time), format_minute(one.time)
+            effect = f"is violated from {later} instead of {first}"
+        else:
+            effect = f"is violated by {shed.excess / one.excess:.0%} of the excess with work"
+        effects.append(f"{one.limit} {effect}")
+    return f"all movable work is stopped and caps are lowered: {'; '.join(effects)}"

@@ -1,1 +1,1 @@
-"""A fleet: sites that share work, each deciding for itself at prices of what moves."""
+"""Planning for a fleet of sites that exchange movable work, coordinated by prices."""

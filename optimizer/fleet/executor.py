@@ -1,6 +1,6 @@
-"""Who asks the sites: one process, or the workers of a Dask cluster. Both find the same.
+"""Solve the sites of a fleet in this process, or on the workers of a Dask cluster.
 
-One site of a fleet: its model kept warm, asked again and again at other prices of its lanes.
+Both give the same results. The model of each site is built once and solved again at other prices.
 """
 
 from collections.abc import Sequence
@@ -21,25 +21,23 @@ from optimizer.problem.migration import Migration
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver
 from optimizer.solver.warm_start import WarmStart
-from twin.errors import ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.physics import FloatArray
 
 SUBPROBLEM_TIME_LIMIT_S: Final = 600.0
-"""Longest that one answer may take: other sites' solves run on the same machine. [s]"""
+"""Time limit of one solution; other sites are solved on the same machine. [s]"""
+
+CONNECT_TIMEOUT: Final = "10s"
+"""Time limit of the connection to a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubproblemSolution:
-    """What a site would do.
+    """Solution of one site.
 
-    Attributes
-    ----------
-    cost
-        What it costs, prices of lanes not counted. [EUR]
-    net
-        What it sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
-    marginal_value
-        What one more MWh sent would save, ``(block, lane)``. [EUR MWh-1]
+    - `cost`: cost without payments for migration. [EUR]
+    - `net`: work sent less work received, ``(block, route)``, in work of the fleet. [MWh]
+    - `marginal_value`: saving by one more MWh sent, ``(block, route)``. [EUR MWh-1]
     """
 
     cost: float
@@ -48,52 +46,37 @@ class SubproblemSolution:
 
 
 class SiteSubproblem:
-    """A site and its model in the hands of the solver.
-
-    Parameters
-    ----------
-    problem
-        Its question, with lanes: :func:`optimizer.fleet.problem.check_same_axes` has seen to them.
-    """
+    """A site's linear model in the solver; its problem has migration routes."""
 
     def __init__(self, problem: Problem) -> None:
-        self._moves = cast("Migration", problem.migration)
-        self._inputs = inputs = build_model_data(problem)
-        self._shape = signature_of(inputs)
-        self._arrays = compile_model(self._shape).arrays(parameter_values(inputs))
-        self._places = self._arrays.columns["moves.net"]
+        self._migration = cast("Migration", problem.migration)
+        self._model_data = model_data = build_model_data(problem)
+        self._signature = signature_of(model_data)
+        self._arrays = compile_model(self._signature).arrays(parameter_values(model_data))
+        self._net_columns = self._arrays.columns["migration.net"]
         prices = account_weights(problem.weights)
         self._solver = LpSolver(self._arrays, prices, time_limit=SUBPROBLEM_TIME_LIMIT_S)
 
     def solve_isolated(self) -> SubproblemSolution:
-        """Return what the site does when nothing moves."""
-        return self.solve_fixed(np.zeros(self._places.shape))
+        """Solve the site without any migration."""
+        return self.solve_fixed(np.zeros(self._net_columns.shape))
 
     def solve_fixed(self, net: FloatArray) -> SubproblemSolution:
-        """Return what the site does when it is told what to send less what to take in.
-
-        Parameters
-        ----------
-        net
-            That, ``(block, lane)``, in work of the fleet. [MWh]
-        """
-        lp_solution = self._solved(np.zeros(net.shape), net, high=net)
+        """Solve the site with a fixed net work sent, ``(block, route)``. [MWh]"""
+        lp_solution = self._solve(np.zeros(net.shape), net, high=net)
         return SubproblemSolution(
             cost=lp_solution.objective,
             net=net,
-            marginal_value=-lp_solution.reduced_costs[self._places],
+            marginal_value=-lp_solution.reduced_costs[self._net_columns],
         )
 
     def solve_at_prices(self, prices: FloatArray) -> SubproblemSolution:
-        """Return what the site does at prices of its lanes.
+        """Solve the site at prices of the routes, ``(block, route)``. [EUR MWh-1]
 
-        Parameters
-        ----------
-        prices
-            What each MWh sent costs and each MWh taken in earns, ``(block, lane)``. [EUR MWh-1]
+        Work sent is paid for, and work received earns.
         """
-        lp_solution = self._solved(prices, self._moves.low, high=self._moves.high)
-        net = lp_solution.values[self._places]
+        lp_solution = self._solve(prices, self._migration.low, high=self._migration.high)
+        net = lp_solution.values[self._net_columns]
         return SubproblemSolution(
             cost=lp_solution.objective - float((prices * net).sum()),
             net=net,
@@ -101,118 +84,95 @@ class SiteSubproblem:
         )
 
     def decide(self, net: FloatArray) -> Decision:
-        """Return the site's decision when it is told what to send less what to take in.
+        """Return the site's verified decision with a fixed net work sent, ``(block, route)``. [MWh]
 
-        Where nothing moves it is that of the site alone, whose work may hold reserves too.
+        Without migration it is the site's own decision, whose work may hold reserves too.
 
-        Parameters
-        ----------
-        net
-            That, ``(block, lane)``, in work of the fleet. [MWh]
-
-        Raises
-        ------
-        NoScheduleError
-            If the twin refuses every plan found.
+        Raises NoScheduleError if the verifier refuses every plan.
         """
-        asked = with_fixed_migration(self._inputs.problem, net)
-        warm_start = None  # whole units, and a site alone, begin from another question
-        if asked.migration is not None and not self._arrays.is_integer.any():
-            instants = asked.outlook["instant"].to_numpy()
-            warm_start = WarmStart(shape=self._shape, instants=instants, basis=self._solver.basis)
-        return decide(asked, warm_start=warm_start)
+        problem = with_fixed_migration(self._model_data.problem, net)
+        warm_start = None  # a problem with integer units, or without exchange, is another model
+        if problem.migration is not None and not self._arrays.is_integer.any():
+            times = problem.outlook["instant"].to_numpy()
+            warm_start = WarmStart(shape=self._signature, instants=times, basis=self._solver.basis)
+        return decide(problem, warm_start=warm_start)
 
-    def _solved(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:
-        """Return the cheapest plan at prices and bounds of the lanes, from the last one."""
-        flat = self._places.ravel()
+    def _solve(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:
+        """Return the cheapest plan at prices and bounds of the routes, from the last basis."""
+        flat = self._net_columns.ravel()
         self._solver.set_costs(flat, prices.ravel())
         self._solver.set_column_bounds(flat, low.ravel(), high=high.ravel())
         lp_solution = self._solver.run()
         if lp_solution is None:
-            raise explain_infeasibility(self._inputs, self._solver.current_arrays(self._arrays))
+            raise explain_infeasibility(self._model_data, self._solver.current_arrays(self._arrays))
         return lp_solution
 
 
-CONNECT_TIMEOUT: Final = "10s"
-"""Longest to wait for a cluster."""
-
-
 class Executor(Protocol):
-    """All sites of a fleet; answers come in their order."""
+    """All sites of a fleet; results are in the order of the sites."""
 
     def solve_isolated(self) -> list[SubproblemSolution]:
-        """Return what all do when nothing moves."""
+        """Solve all sites without migration."""
         ...
 
     def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
-        """Return what all do at prices of the lanes, ``(block, lane)``. [EUR MWh-1]"""
+        """Solve all sites at prices of the routes, ``(block, route)``. [EUR MWh-1]"""
         ...
 
     def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
-        """Return what all do when told what to send less what to take in. [MWh]"""
+        """Solve all sites with fixed net work sent. [MWh]"""
         ...
 
     def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
-        """Return the decisions of all when told what to send less what to take in. [MWh]"""
+        """Return the verified decisions of all sites with fixed net work sent. [MWh]"""
         ...
 
     def close(self) -> None:
-        """Let the sites go."""
+        """Release the models."""
         ...
 
 
 class LocalExecutor:
-    """All sites in this process, asked one after another.
-
-    Parameters
-    ----------
-    problems
-        Their questions.
-    """
+    """Solves the sites one after another in this process."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self._members = [SiteSubproblem(problem) for problem in problems]
+        self._subproblems = [SiteSubproblem(problem) for problem in problems]
 
     def solve_isolated(self) -> list[SubproblemSolution]:
-        """Return what all do when nothing moves."""
-        return [member.solve_isolated() for member in self._members]
+        """Solve all sites without migration."""
+        return [subproblem.solve_isolated() for subproblem in self._subproblems]
 
     def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
-        """Return what all do at prices of the lanes."""
-        return [member.solve_at_prices(prices) for member in self._members]
+        """Solve all sites at prices of the routes, ``(block, route)``. [EUR MWh-1]"""
+        return [subproblem.solve_at_prices(prices) for subproblem in self._subproblems]
 
     def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
-        """Return what all do when told what to send less what to take in."""
+        """Solve all sites with fixed net work sent. [MWh]"""
         return [
-            member.solve_fixed(net) for member, net in zip(self._members, net_sent, strict=True)
+            subproblem.solve_fixed(net)
+            for subproblem, net in zip(self._subproblems, net_sent, strict=True)
         ]
 
     def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
-        """Return the decisions of all when told what to send less what to take in."""
-        return [member.decide(net) for member, net in zip(self._members, net_sent, strict=True)]
+        """Return the verified decisions of all sites with fixed net work sent. [MWh]"""
+        return [
+            subproblem.decide(net)
+            for subproblem, net in zip(self._subproblems, net_sent, strict=True)
+        ]
 
     def close(self) -> None:
-        """Let the sites go."""
-        self._members = []
+        """Release the models."""
+        self._subproblems = []
 
 
 class DaskExecutor:
-    """The sites spread over the workers of a Dask cluster, each kept warm by one of them.
+    """Distributes the sites over the workers of a Dask cluster; each keeps its model on one worker.
 
-    Questions and answers travel as pickles, as Dask has them: whoever reaches the cluster's ports
-    can run code on it, so they belong into a closed network, or behind Dask's own TLS.
+    Problems and solutions travel as pickles: anybody who reaches the cluster's ports can run code
+    on it. Use a closed network or Dask's TLS. `address` is that of the scheduler, such as
+    ``tcp://10.0.0.1:8786``.
 
-    Parameters
-    ----------
-    problems
-        Questions of the sites.
-    address
-        Of the scheduler, as ``tcp://10.0.0.1:8786``.
-
-    Raises
-    ------
-    ServiceError
-        If there is no dask, no scheduler, or no worker, or one of them is lost on the way.
+    Raises ServiceError if dask, the scheduler or the workers are missing, or a worker is lost.
     """
 
     def __init__(self, problems: Sequence[Problem], address: str) -> None:
@@ -220,10 +180,10 @@ class DaskExecutor:
         workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             self._client.close()
-            fault = ValidationIssue(
-                location=address, found="no workers", remedy="start a worker at least"
+            expected, remedy = "a cluster needs a worker", "start one at least"
+            raise _cluster_error(
+                address, "no workers", IssueCode.NOT_RUNNING, expected=expected, remedy=remedy
             )
-            raise ServiceError("cluster", [fault])
         placed = [
             self._client.submit(
                 SiteSubproblem,
@@ -235,65 +195,80 @@ class DaskExecutor:
             for number, problem in enumerate(problems)
         ]
         try:
-            with self._client.as_current():  # by which the members find their way
-                self._members: list[Any] = [future.result() for future in placed]
+            with self._client.as_current():  # actors look up the current client
+                self._subproblems: list[Any] = [future.result() for future in placed]
         except BaseException:
             self._client.close()
             raise
 
     def solve_isolated(self) -> list[SubproblemSolution]:
-        """Return what all do when nothing moves."""
-        return self._call_all("alone", [() for _ in self._members])
+        """Solve all sites without migration."""
+        return self._call_all("solve_isolated", [() for _ in self._subproblems])
 
     def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
-        """Return what all do at prices of the lanes."""
-        return self._call_all("ask", [(prices,) for _ in self._members])
+        """Solve all sites at prices of the routes, ``(block, route)``. [EUR MWh-1]"""
+        return self._call_all("solve_at_prices", [(prices,) for _ in self._subproblems])
 
     def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
-        """Return what all do when told what to send less what to take in."""
-        return self._call_all("settle", [(net,) for net in net_sent])
+        """Solve all sites with fixed net work sent. [MWh]"""
+        return self._call_all("solve_fixed", [(net,) for net in net_sent])
 
     def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
-        """Return the decisions of all when told what to send less what to take in."""
+        """Return the verified decisions of all sites with fixed net work sent. [MWh]"""
         return self._call_all("decide", [(net,) for net in net_sent])
 
     def close(self) -> None:
-        """Let the sites go, and the cluster for others."""
-        self._members = []
+        """Release the models and the cluster."""
+        self._subproblems = []
         self._client.close()
 
-    def _call_all(self, asked: str, told: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
-        """Return what all answer when each is told something."""
-        both = zip(self._members, told, strict=True)
+    def _call_all(self, method: str, arguments: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
+        """Call a method of every subproblem with its own arguments."""
+        pairs = zip(self._subproblems, arguments, strict=True)
         try:
-            calls = [getattr(member, asked)(*own) for member, own in both]
+            calls = [getattr(subproblem, method)(*own) for subproblem, own in pairs]
             return [call.result() for call in calls]
-        except OSError as error:  # Dask's own word for it
-            remedy = "a worker is lost: see why it ended, as for want of memory, and decide again"
-            fault = ValidationIssue(location=self._address, found=str(error), remedy=remedy)
-            raise ServiceError("cluster", [fault]) from error
+        except OSError as error:  # Dask reports a lost worker so
+            expected = "a worker was lost"
+            remedy = "see its log, for example for lack of memory, and plan again"
+            raise _cluster_error(
+                self._address, str(error), IssueCode.UNREACHABLE, expected=expected, remedy=remedy
+            ) from error
 
 
 def _connected(address: str) -> Any:
-    """Return a client of a scheduler."""
+    """Return a client of the scheduler."""
     try:
         from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
     except ImportError as error:
-        remedy = "install the planner's environment, or leave the cluster out"
-        fault = ValidationIssue(location="dask.distributed", found="", remedy=remedy)
-        raise ServiceError("cluster", [fault]) from error
+        expected = "a cluster needs this library"
+        remedy = "install the planner's environment, or omit the cluster"
+        raise _cluster_error(
+            "dask.distributed", "", IssueCode.MISSING_LIBRARY, expected=expected, remedy=remedy
+        ) from error
     try:
-        # a client of no address is made by half, waits at the end and tells a trace-back
+        # a client without a valid address would wait and end with a traceback
         distributed.comm.get_address_host_port(address)
         return distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=CONNECT_TIMEOUT, set_as_default=False
         )
     except (OSError, ValueError) as error:
-        remedy = "start a scheduler there, or leave the cluster out"
-        fault = ValidationIssue(location="address", found=address, remedy=remedy)
-        raise ServiceError("cluster", [fault]) from error
+        expected = "no scheduler answers at this address"
+        remedy = "start a scheduler there, or omit the cluster"
+        raise _cluster_error(
+            "address", address, IssueCode.UNREACHABLE, expected=expected, remedy=remedy
+        ) from error
+
+
+def _cluster_error(
+    location: str, found: str, code: IssueCode, *, expected: str, remedy: str
+) -> ServiceError:
+    issue = ValidationIssue(
+        location=location, found=found, expected=expected, remedy=remedy, code=code
+    )
+    return ServiceError("cluster", [issue])
 
 
 def create_executor(problems: Sequence[Problem], cluster: str | None) -> Executor:
-    """Return who asks the sites: the cluster at an address, or this process without one."""
+    """Return the executor for a cluster address, or for this process if None."""
     return LocalExecutor(problems) if cluster is None else DaskExecutor(problems, cluster)

@@ -1,16 +1,10 @@
-"""Prices of the lanes: what the sites have answered so far, and what to ask them next.
+"""Coordinate a fleet by prices of the migration routes, with a level bundle method.
 
-Each site's answers are planes above its least cost as a function of the prices; the sum of the
-sites is concave, and its greatest value is what the fleet costs. The next prices are the nearest to
-the best ones so far at which the planes still promise a share of what may be gained (a level
-method). Shares of the answers that carry the best value of the planes tell what to settle.
-
-Seek prices of the lanes at which the sites send as much as they take in, and settle it.
-
-The first prices are the means of what the sites would give for one more MWh sent when nothing
-moves. Then a level method (:mod:`optimizer.fleet.price_coordination`) asks at other prices. The
-shares of the answers that carry its planes are an exchange that every site can do for no more than
-the same shares of its costs, so settling it costs at most what the planes promise.
+Each solution of a site is a cut above its least cost as a function of the prices. The sum over the
+sites is concave, and its maximum is a lower bound of the fleet's cost. The first prices are mean
+marginal values without migration. The next ones are the nearest to the best prices so far at which
+the cuts reach a level. The multipliers of the cuts combine earlier solutions to an exchange that
+every site can carry out at no more than the combined costs.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,40 +14,43 @@ from typing import Final
 import numpy as np
 
 from optimizer.fleet.executor import Executor, SubproblemSolution
-from optimizer.solver.dense_programs import DenseProgram, solve_lp, solve_qp
+from optimizer.solver.highs import DenseProgram, solve_lp, solve_qp
 from twin.physics import FloatArray
 
 COORDINATION_GAP: Final = 1e-3
-"""Share of the cost at which what is settled is near enough to the best there can be. [1]"""
+"""Relative gap at which the coordination ends. [1]"""
 
 MAX_ROUNDS: Final = 80
-"""Most times that the sites are asked. [1]"""
+"""Largest number of price rounds. [1]"""
 
 RECOVERY_GAP_FACTOR: Final = 1.5
-"""Times the gap at which it is worth to settle: what is settled costs less than is promised. [1]"""
+"""Gap, as a multiple of the wanted one, from which a feasible exchange is computed. [1]"""
+
+LEVEL_SHARE: Final = 0.3
+"""Level of the next prices between the best lower bound and the upper bound. [1]"""
+
+MAX_ROUTE_PRICE_EUR_PER_MWH: Final = 1e4
+"""Largest price of a migration route. [EUR MWh-1]"""
+
+COST_SCALE: Final = 1e-3
+"""Factor of costs in the master problem, which counts thousands of euros. [1]"""
 
 type RoundCallback = Callable[[int, float], None]
-"""Called after each round with its number and the gap that the planes leave. [1]"""
+"""Called after each round with its number and the remaining gap. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinationResult:
-    """What the sites have settled among them.
+    """Exchange of work found by price coordination.
 
-    Attributes
-    ----------
-    net_sent
-        What each sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
-    prices
-        Of the lanes, ``(block, lane)``: those that bound the cost best. [EUR MWh-1]
-    isolated_costs, costs
-        What each site costs when nothing moves, and as settled; waste and parts of units allowed,
-        prices of lanes not counted. [EUR]
-    bounds
-        What each site costs at the prices, with what it would earn and pay by them: no other
-        exchange makes their sum less. [EUR]
-    rounds
-        How often the sites were asked for prices. [1]
+    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+      fleet. [MWh]
+    - `prices`: prices of the routes with the best bound, ``(block, route)``. [EUR MWh-1]
+    - `isolated_costs`, `costs`: relaxed cost of each site without and with migration, without
+      payments. [EUR]
+    - `bounds`: relaxed cost of each site at the prices, payments included; their sum is the lower
+      bound. [EUR]
+    - `rounds`: price rounds. [1]
     """
 
     net_sent: tuple[FloatArray, ...]
@@ -65,17 +62,17 @@ class CoordinationResult:
 
     @property
     def cost(self) -> float:
-        """What the fleet costs as settled. [EUR]"""
+        """Cost of the fleet with the exchange. [EUR]"""
         return sum(self.costs)
 
     @property
     def bound(self) -> float:
-        """What the fleet costs at least. [EUR]"""
+        """Lower bound of the fleet's cost. [EUR]"""
         return sum(self.bounds)
 
     @property
     def gap(self) -> float:
-        """Share of the bound by which the fleet costs more. [1]"""
+        """Cost above the bound, as a share of the bound. [1]"""
         return relative_gap(self.cost, self.bound)
 
 
@@ -91,86 +88,57 @@ def coordinate_by_prices(
     rounds: int = MAX_ROUNDS,
     on_progress: RoundCallback = lambda *_: None,
 ) -> CoordinationResult:
-    """Return what the sites of a fleet send to one another.
+    """Return a balanced exchange of work that costs no more than no migration.
 
-    Parameters
-    ----------
-    executor
-        The sites.
-    gap, rounds
-        Share of the cost that may be missed [1], and most times that the sites are asked, once at
-        least; then the best that was settled is taken.
-    on_progress
-        Told of every round.
+    - `gap`, `rounds`: relative gap, and the largest number of rounds (at least one), after which
+      the best exchange so far is taken. [1]
 
-    Returns
-    -------
-    CoordinationResult
-        Whatever moves is balanced, and costs no more than when nothing moves.
-
-    Raises
-    ------
-    NoScheduleError
-        If a site has no schedule even when nothing moves.
-    SolverError
-        If the solver fails.
+    Raises NoScheduleError if a site has no schedule even without migration. Raises SolverError if
+    the solver fails.
     """
     alone = executor.solve_isolated()
     shape = alone[0].net.shape
     master = BundleMaster(len(alone), alone[0].net.size)
     master.add_cuts(alone)
-    best, replies = alone, alone
-    prices: FloatArray = np.mean([reply.marginal_value for reply in alone], axis=0)
-    most = max(rounds, 1)
-    for asked in range(1, most + 1):
-        answers = executor.solve_at_prices(prices)
-        if master.add_cuts(answers, prices) == master.bound:
-            replies = answers
-        left = relative_gap(master.upper_bound(), master.bound)
-        if left <= RECOVERY_GAP_FACTOR * gap or asked == most:
-            settled = executor.solve_fixed([net.reshape(shape) for net in master.recover_primal()])
-            best = min(best, settled, key=_cost)
-            master.add_cuts(settled)
-        reached = relative_gap(_cost(best), master.bound)
-        on_progress(asked, min(left, reached))
-        if reached <= gap:
+    best, bound_solutions = alone, alone
+    prices: FloatArray = np.mean([solution.marginal_value for solution in alone], axis=0)
+    max_rounds = max(rounds, 1)
+    for round_number in range(1, max_rounds + 1):
+        solutions = executor.solve_at_prices(prices)
+        if master.add_cuts(solutions, prices) == master.bound:
+            bound_solutions = solutions
+        model_gap = relative_gap(master.upper_bound(), master.bound)
+        if model_gap <= RECOVERY_GAP_FACTOR * gap or round_number == max_rounds:
+            fixed = executor.solve_fixed([net.reshape(shape) for net in master.recover_primal()])
+            best = min(best, fixed, key=_cost)
+            master.add_cuts(fixed)
+        reached_gap = relative_gap(_cost(best), master.bound)
+        on_progress(round_number, min(model_gap, reached_gap))
+        if reached_gap <= gap:
             break
         master.upper_bound()
         prices = master.next_prices().reshape(shape)
     found = master.best_prices.reshape(shape)
     return CoordinationResult(
-        net_sent=tuple(reply.net for reply in best),
+        net_sent=tuple(solution.net for solution in best),
         prices=found,
-        isolated_costs=tuple(reply.cost for reply in alone),
-        costs=tuple(reply.cost for reply in best),
-        bounds=tuple(reply.cost + float((found * reply.net).sum()) for reply in replies),
-        rounds=asked,
+        isolated_costs=tuple(solution.cost for solution in alone),
+        costs=tuple(solution.cost for solution in best),
+        bounds=tuple(
+            solution.cost + float((found * solution.net).sum()) for solution in bound_solutions
+        ),
+        rounds=round_number,
     )
 
 
-def _cost(replies: Sequence[SubproblemSolution]) -> float:
-    return sum(reply.cost for reply in replies)
-
-
-LEVEL_SHARE: Final = 0.3
-"""Share of the way from the best bound to what the planes promise that the next prices ask for."""
-
-MAX_ROUTE_PRICE_EUR_PER_MWH: Final = 1e4
-"""Greatest price of a lane. [EUR MWh-1]"""
-
-COST_SCALE: Final = 1e-3
-"""Money is counted in thousands in the master."""
+def _cost(bound_solutions: Sequence[SubproblemSolution]) -> float:
+    return sum(solution.cost for solution in bound_solutions)
 
 
 class BundleMaster:
-    """The answers of all sites.
+    """Master problem of the bundle method: the cuts of all sites.
 
-    Parameters
-    ----------
-    sites
-        Number of sites.
-    size
-        Number of prices.
+    - `sites`, `size`: number of sites, and of prices. [1]
     """
 
     def __init__(self, sites: int, size: int) -> None:
@@ -182,35 +150,26 @@ class BundleMaster:
         self.shares: list[FloatArray] = []
 
     def add_cuts(
-        self, answers: Sequence[SubproblemSolution], prices: FloatArray | None = None
+        self, solutions: Sequence[SubproblemSolution], prices: FloatArray | None = None
     ) -> float:
-        """Take up answers; those to prices bound the cost of the fleet from below.
+        """Add one solution of each site; return the lower bound at the prices, if given. [EUR]
 
-        Parameters
-        ----------
-        answers
-            One of each site.
-        prices
-            What they answer to; None if they answer to something else.
-
-        Returns
-        -------
-        float
-            Least cost of the sites at these prices.
+        `prices` are those of the solutions; solutions with fixed migration have none and give no
+        bound.
         """
-        for number, lp_solution in enumerate(answers):
-            self._costs[number].append(lp_solution.cost)
-            self._nets[number].append(lp_solution.net.ravel())
+        for number, solution in enumerate(solutions):
+            self._costs[number].append(solution.cost)
+            self._nets[number].append(solution.net.ravel())
         if prices is None:
             return -np.inf
         flat = prices.ravel()
-        bound = sum(answer.cost + float((flat * answer.net.ravel()).sum()) for answer in answers)
+        bound = sum(one.cost + float((flat * one.net.ravel()).sum()) for one in solutions)
         if bound > self.bound:
             self.bound, self.best_prices = bound, flat
         return bound
 
     def upper_bound(self) -> float:
-        """Return the greatest value that the planes leave possible, and keep who carries it."""
+        """Return the maximum of the cuts [EUR], and store the multipliers."""
         cost = np.concatenate([np.zeros(self._size), -np.ones(self._sites)])
         found = solve_lp(cost, self._rows())
         self.upper_bound_value = -found.objective / COST_SCALE
@@ -220,27 +179,26 @@ class BundleMaster:
         return self.upper_bound_value
 
     def recover_primal(self) -> list[FloatArray]:
-        """Return what each site sends less what it takes in, by the shares of its answers.
+        """Return the net work sent by each site, combined by the multipliers of the cuts.
 
-        The shares balance it as well as the solver keeps its rows; the side that is greater gives
-        way, so that what is sent is taken in.
+        The larger side of each route is scaled down, so that all work sent is received.
         """
-        both = zip(self.shares, self._nets, strict=True)
-        found = np.array([share @ np.array(nets) for share, nets in both])
-        sent, taken = (np.maximum(way * found, 0.0).sum(axis=0) for way in (1.0, -1.0))
+        pairs = zip(self.shares, self._nets, strict=True)
+        found = np.array([share @ np.array(nets) for share, nets in pairs])
+        sent, taken = (np.maximum(sign * found, 0.0).sum(axis=0) for sign in (1.0, -1.0))
         side = np.where(found > 0.0, sent, taken)
-        kept = np.divide(np.minimum(sent, taken), side, out=np.zeros_like(side), where=side > 0.0)
-        return list(kept * found)
+        factor = np.divide(np.minimum(sent, taken), side, out=np.zeros_like(side), where=side > 0.0)
+        return list(factor * found)
 
     def next_prices(self) -> FloatArray:
-        """Return the prices to ask for next."""
+        """Return the prices of the next round."""
         level = COST_SCALE * (
             LEVEL_SHARE * self.upper_bound_value + (1.0 - LEVEL_SHARE) * self.bound
         )
         rows = self._rows()
-        ask = np.concatenate([np.zeros(self._size), np.ones(self._sites)])
+        total = np.concatenate([np.zeros(self._size), np.ones(self._sites)])
         rows = DenseProgram(
-            matrix=np.vstack([rows.matrix, ask]),
+            matrix=np.vstack([rows.matrix, total]),
             low=np.append(rows.low, level),
             high=np.append(rows.high, np.inf),
             column_low=rows.column_low,
@@ -251,13 +209,13 @@ class BundleMaster:
         return solve_qp(point, weight, rows).values[: self._size]
 
     def _rows(self) -> DenseProgram:
-        """Return the planes: prices, then the least costs of the sites."""
+        """Return the cuts; columns are the prices, then the least costs of the sites."""
         blocks, high = [], []
         for number, (costs, net_sent) in enumerate(zip(self._costs, self._nets, strict=True)):
-            plane = np.zeros((len(costs), self._size + self._sites))
-            plane[:, : self._size] = -COST_SCALE * np.array(net_sent)
-            plane[:, self._size + number] = 1.0
-            blocks.append(plane)
+            cuts = np.zeros((len(costs), self._size + self._sites))
+            cuts[:, : self._size] = -COST_SCALE * np.array(net_sent)
+            cuts[:, self._size + number] = 1.0
+            blocks.append(cuts)
             high += costs
         count = len(high)
         return DenseProgram(

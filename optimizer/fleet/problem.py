@@ -1,4 +1,4 @@
-"""Give sites the lanes of a fleet: the same for all, open where a route lets work leave or come."""
+"""Migration routes of a fleet: equal at all sites, and open where work may leave or arrive."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from optimizer.problem.migration import (
 )
 from optimizer.problem.problem import Problem
 from twin.declarations import FleetRoute
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import MAX_ENERGY_PRICE_EUR_MWH
@@ -23,65 +23,41 @@ from twin.validation import check_argument_types
 from twin.workload.queue import RackPool
 
 RACK_POWER_TOLERANCE_SHARE: Final = 1e-6
-"""Share by which racks may differ and still be the same. [1]"""
+"""Relative difference below which the racks of two sites count as equal. [1]"""
 
 WORK_TOLERANCE_MWH: Final = 1e-6
-"""Work that is none: solvers leave so much of nothing. [MWh]"""
+"""Work that is treated as zero; solvers leave such residues. [MWh]"""
 
 
 def build_fleet_problems(
     problems: Sequence[Problem], routes: Mapping[str, FleetRoute], *, block: float = MIN_BLOCK_H
 ) -> tuple[Problem, ...]:
-    """Return the questions of sites that share work.
+    """Return the problems of sites that exchange work, with routes and incoming cohorts.
 
-    Parameters
-    ----------
-    problems
-        Their questions alone, over the same intervals.
-    routes
-        Name -> which work may move from where to where.
-    block
-        Shortest time over which the sites settle what moves. [h]
+    Work is measured in MWh of uncapped racks, so that racks of all sites must draw the same power.
 
-    Returns
-    -------
-    tuple of Problem
-        With the lanes of all routes, and a cohort for the work that may come by each.
+    - `block`: shortest time over which migration is settled. [h]
 
-    Raises
-    ------
-    ProblemError
-        If sites, routes and intervals do not fit together; all faults are told at once.
-
-    Notes
-    -----
-    Work is told in MWh of uncapped racks, so that racks must draw the same at all sites.
+    Raises ProblemError if sites, routes or intervals do not fit together; all issues at once.
     """
-    check_problem_types("share", problems)
-    check_argument_types("share", routes=(routes, Mapping))
+    check_problem_types("build_fleet_problems", problems)
+    check_argument_types("build_fleet_problems", routes=(routes, Mapping))
     check_argument_types(
-        "share", **{f"routes, {name}": (one, FleetRoute) for name, one in routes.items()}
+        "build_fleet_problems",
+        **{f"routes, {name}": (one, FleetRoute) for name, one in routes.items()},
     )
-    _refuse(
-        [*_sense_of([problem.site for problem in problems], routes), *_sense_of_times(problems)]
+    _raise_issues(
+        "fleet",
+        [*_fleet_issues([problem.site for problem in problems], routes), *_time_issues(problems)],
     )
     return tuple(_with_routes(problem, routes, block) for problem in problems)
 
 
 def with_fixed_migration(problem: Problem, net: FloatArray) -> Problem:
-    """Return the question of a site whose exchange is settled.
+    """Return the problem of a site with fixed migration.
 
-    Parameters
-    ----------
-    problem
-        Its question, with lanes.
-    net
-        What it sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
-
-    Returns
-    -------
-    Problem
-        Where nothing moves that of the site alone, whose work may hold reserves too.
+    Without any migration it is the problem of the site alone, whose work may hold reserves too.
+    `net` is the work sent less the work received, ``(block, route)``, in work of the fleet [MWh].
     """
     if problem.migration is None or not (np.abs(net) > WORK_TOLERANCE_MWH).any():
         return replace(problem, outlook=remove_incoming_cohorts(problem.outlook), migration=None)
@@ -89,20 +65,7 @@ def with_fixed_migration(problem: Problem, net: FloatArray) -> Problem:
 
 
 def check_problem_types(source: str, problems: Sequence[Problem]) -> None:
-    """Refuse what are no questions.
-
-    Parameters
-    ----------
-    source
-        Where they were handed in.
-    problems
-        Questions of sites.
-
-    Raises
-    ------
-    ProblemError
-        If one is of another kind, or they are no sequence.
-    """
+    """Check that `problems` is a sequence of problems; `source` names the caller."""
     check_argument_types(source, problems=(problems, Sequence))
     check_argument_types(
         source, **{f"problems[{i}]": (one, Problem) for i, one in enumerate(problems)}
@@ -110,37 +73,27 @@ def check_problem_types(source: str, problems: Sequence[Problem]) -> None:
 
 
 def check_fleet(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> None:
-    """Refuse what makes no sense whatever the week brings.
+    """Check sites and routes independently of any forecast.
 
-    Parameters
-    ----------
-    fleet
-        Sites that are to share work.
-    routes
-        Name -> which work may move from where to where.
-
-    Raises
-    ------
-    ProblemError
-        If sites and routes do not fit together; all faults are told at once.
+    Raises ProblemError if they do not fit together; all issues at once.
     """
-    _refuse(list(_sense_of(fleet, routes)))
+    _raise_issues("fleet", list(_fleet_issues(fleet, routes)))
 
 
-def _refuse(faults: list[ValidationIssue]) -> None:
-    if faults:
-        raise ProblemError("fleet", faults)
+def _raise_issues(source: str, issues: list[ValidationIssue]) -> None:
+    if issues:
+        raise ProblemError(source, issues)
 
 
 def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: float) -> Problem:
-    """Return a question with its lanes."""
+    """Return the problem of a site with its routes."""
     site = problem.site
     migration_routes = tuple(
         MigrationRoute(
             name=name,
             kind=route.kind,
-            can_send=_is_among(site.name, route.origins) and route.kind in site.work,
-            can_host=_is_among(site.name, route.hosts) and route.kind in site.work,
+            can_send=_is_listed(site.name, route.origins) and route.kind in site.work,
+            can_host=_is_listed(site.name, route.hosts) and route.kind in site.work,
             transfer_time=route.transfer_time,
             window=route.window,
             job_length=route.job_length,
@@ -156,139 +109,186 @@ def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: floa
     )
 
 
-def _is_among(name: str, sites: Sequence[str] | None) -> bool:
+def _is_listed(name: str, sites: Sequence[str] | None) -> bool:
     return sites is None or name in sites
 
 
-def _sense_of(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> Iterator[ValidationIssue]:
-    """Yield what keeps sites from being a fleet, and what no route can mean."""
-    yield from _sense_of_sites(fleet)
-    yield from _sense_of_routes(fleet, routes)
+def _fleet_issues(
+    fleet: Sequence[Site], routes: Mapping[str, FleetRoute]
+) -> Iterator[ValidationIssue]:
+    """Yield the reasons why sites and routes are no fleet."""
+    yield from _site_issues(fleet)
+    yield from _route_issues(fleet, routes)
 
 
-def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
+def _site_issues(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
     names = [site.name for site in fleet]
     if len(names) <= 1:
         yield ValidationIssue(
-            location="sites", found=", ".join(names), remedy="a fleet has two sites at least"
+            location="sites",
+            found=", ".join(names),
+            expected="a fleet has at least two sites",
+            remedy="name another site",
+            code=IssueCode.MISSING,
         )
-    yield from find_duplicates(names, place="sites")
+    yield from _duplicate_names(names, location="sites")
     for site in fleet:
-        power, as_first = (RackPool.from_site(one).rack_power for one in (site, fleet[0]))
-        if abs(power - as_first) > RACK_POWER_TOLERANCE_SHARE * as_first:
-            remedy = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
+        power, reference = (RackPool.from_site(one).rack_power for one in (site, fleet[0]))
+        if abs(power - reference) > RACK_POWER_TOLERANCE_SHARE * reference:
             yield ValidationIssue(
-                location=f"{site.name}, power of a rack", found=f"{power:g} MW", remedy=remedy
+                location=f"{site.name}, power of a rack",
+                found=f"{power:g} MW",
+                expected=f"{reference:g} MW, as at {fleet[0].name}: sites exchange work in MWh",
+                remedy="plan for sites with equal racks",
             )
 
 
-def find_duplicates(names: Sequence[str], *, place: str) -> Iterator[ValidationIssue]:
-    """Yield each name that sites of a fleet share; decisions and routes are told by it."""
+def _duplicate_names(names: Sequence[str], *, location: str) -> Iterator[ValidationIssue]:
+    """Yield each name that two sites of a fleet share; decisions and routes refer to it."""
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield ValidationIssue(location=place, found=name, remedy="every site once")
+        yield ValidationIssue(
+            location=location,
+            found=name,
+            expected="each site occurs once",
+            remedy="remove the second one",
+            code=IssueCode.DUPLICATE,
+        )
 
 
 def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
-    """Refuse what cannot be decided together: no site, a name twice, other times or lanes.
+    """Check that problems can be planned together: distinct sites, equal times and routes.
 
-    Parameters
-    ----------
-    source
-        Where they were handed in.
-    problems
-        Questions of sites, with lanes.
+    Equal numbers of blocks and routes do not suffice: work would leave by one route and arrive by
+    another. `source` names the calling function.
 
-    Raises
-    ------
-    ProblemError
-        If one is of another kind, or they do not fit together; all faults are told at once.
-
-    Notes
-    -----
-    Where only the numbers of blocks and lanes fit, work would leave by one and come by another.
+    Raises ProblemError: with all issues at once.
     """
     check_problem_types(source, problems)
-    faults = list(_unlike(problems))
+    issues = list(_axes_issues(problems))
     if not problems:
-        faults.append(
-            ValidationIssue(location="problems", found="none", remedy="name two sites at least")
+        issues.append(
+            ValidationIssue(
+                location="problems",
+                found="none",
+                expected="a fleet has at least two sites",
+                remedy="pass the problem of each site",
+                code=IssueCode.MISSING,
+            )
         )
-    if faults:
-        raise ProblemError(source, faults)
+    _raise_issues(source, issues)
 
 
-def _unlike(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
-    """Yield what keeps questions from being decided together."""
-    yield from find_duplicates([problem.site.name for problem in problems], place="problems")
-    yield from _sense_of_times(problems)
+def _axes_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
+    """Yield the reasons why problems cannot be planned together."""
+    yield from _duplicate_names([problem.site.name for problem in problems], location="problems")
+    yield from _time_issues(problems)
+    remedy = "build all problems by one call of build_fleet_problems"
     for problem in problems:
-        remedy = "give all questions to one `share`"
         if problem.migration is None:
-            yield ValidationIssue(location=problem.site.name, found="no lanes", remedy=remedy)
-        elif _lanes(problem) != _lanes(problems[0]):
-            remedy = f"must be those of {problems[0].site.name}: {remedy}"
-            yield ValidationIssue(location=f"{problem.site.name}, lanes", found="", remedy=remedy)
+            yield ValidationIssue(
+                location=problem.site.name,
+                found="no routes",
+                expected="the problem has migration routes",
+                remedy=remedy,
+                code=IssueCode.MISSING,
+            )
+        elif _shared_route_values(problem) != _shared_route_values(problems[0]):
+            yield ValidationIssue(
+                location=f"{problem.site.name}, routes",
+                found="",
+                expected=f"the routes of {problems[0].site.name}",
+                remedy=remedy,
+                code=IssueCode.WRONG_AXES,
+            )
 
 
-def _lanes(problem: Problem) -> object:
-    """Return what all sites must see alike of the lanes of a question."""
+def _shared_route_values(problem: Problem) -> object:
+    """Return the values of the routes that must be equal at all sites."""
     if (migration := problem.migration) is None:
         return None
-    same = ("name", "kind", "transfer_time", "window", "job_length")
+    names = ("name", "kind", "transfer_time", "window", "job_length")
     return migration.edges, [
-        [getattr(lane, word) for word in same] for lane in migration.migration_routes
+        [getattr(route, name) for name in names] for route in migration.migration_routes
     ]
 
 
-def _sense_of_times(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
+def _time_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
-            remedy = f"must have the intervals of {problems[0].site.name}"
-            yield ValidationIssue(location=f"{problem.site.name}, instant", found="", remedy=remedy)
+            yield ValidationIssue(
+                location=f"{problem.site.name}, instant",
+                found="",
+                expected=f"the intervals of {problems[0].site.name}",
+                remedy="build all problems on one horizon",
+                code=IssueCode.WRONG_AXES,
+            )
 
 
-def _sense_of_routes(
+def _route_issues(
     fleet: Sequence[Site], routes: Mapping[str, FleetRoute]
 ) -> Iterator[ValidationIssue]:
     known = {site.name: site for site in fleet}
     if not routes:
         yield ValidationIssue(
-            location="routes", found="none", remedy="name a kind of work that may move"
+            location="routes",
+            found="none",
+            expected="at least one route",
+            remedy="name a kind of work that may move",
+            code=IssueCode.MISSING,
         )
     for name, route in routes.items():
-        yield from _sense_of_ends(name, route, known)
+        yield from _endpoint_issues(name, route, known)
         if not any(route.kind in site.work for site in known.values()):
             yield ValidationIssue(
-                location=f"routes.{name}.kind", found=route.kind, remedy="no site does it"
+                location=f"routes.{name}.kind",
+                found=route.kind,
+                expected="a kind of work of the sites",
+                remedy="name one of them",
+                code=IssueCode.UNKNOWN_NAME,
             )
         if route.transfer_cost > MAX_ENERGY_PRICE_EUR_MWH:
-            shown = f"{route.transfer_cost:g} EUR/MWh"
-            most = f"{MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh"
-            remedy = f"must not exceed {most}, the price of the data included"
-            yield ValidationIssue(location=f"routes.{name}.data", found=shown, remedy=remedy)
-        if route.job_length > route.window:
-            remedy = f"must not exceed the window of {route.window:g} h: no job could be done in it"
             yield ValidationIssue(
-                location=f"routes.{name}.job_length", found=f"{route.job_length:g} h", remedy=remedy
+                location=f"routes.{name}.data",
+                found=f"{route.transfer_cost:g} EUR/MWh",
+                expected=f"at most {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh, price of data included",
+                remedy="correct the data or their price",
+                code=IssueCode.OUT_OF_RANGE,
+            )
+        if route.job_length > route.window:
+            yield ValidationIssue(
+                location=f"routes.{name}.job_length",
+                found=f"{route.job_length:g} h",
+                expected=f"at most the window of {route.window:g} h",
+                remedy="shorten the jobs or extend the window",
             )
 
 
-def _sense_of_ends(
+def _endpoint_issues(
     name: str, route: FleetRoute, known: Mapping[str, Site]
 ) -> Iterator[ValidationIssue]:
-    """Yield sites that a route cannot begin or end at."""
-    for direction, given in (("origins", route.origins), ("hosts", route.hosts)):
-        place = f"routes.{name}.{direction}"
-        if given == ():
+    """Yield sites at which a route cannot begin or end."""
+    for direction, named in (("origins", route.origins), ("hosts", route.hosts)):
+        location = f"routes.{name}.{direction}"
+        if named == ():
             yield ValidationIssue(
-                location=place, found="[]", remedy="name a site; all are meant if left out"
+                location=location,
+                found="[]",
+                expected="at least one site",
+                remedy="name a site, or omit the key for all sites",
+                code=IssueCode.MISSING,
             )
-        for site in given or ():
+        for site in named or ():
             if site not in known:
-                yield ValidationIssue(
-                    location=place, found=site, remedy=f"the sites are {', '.join(known)}"
-                )
+                expected = f"one of {', '.join(known)}"
             elif route.kind not in known[site].work:
-                remedy = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
-                yield ValidationIssue(location=place, found=site, remedy=remedy)
+                expected = f"a site with {route.kind}; {site} has {', '.join(known[site].work)}"
+            else:
+                continue
+            yield ValidationIssue(
+                location=location,
+                found=site,
+                expected=expected,
+                remedy="name another site",
+                code=IssueCode.UNKNOWN_NAME,
+            )

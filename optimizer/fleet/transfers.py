@@ -1,9 +1,7 @@
-"""Who sends what to whom, in numbers and in words.
+"""Transfers between sites, and the jobs that leave.
 
-Which jobs go where: what sites have settled for the time just ahead, in jobs that wait.
-
-Sites settle megawatt-hours, of jobs that are here and of those that are expected; what leaves is
-jobs. They leave whole, before they ever ran, and only where they can still be done in time.
+Sites settle energy, of present and expected jobs. Jobs leave whole, before they ever ran, and only
+if they can still be completed in time.
 """
 
 from collections import defaultdict
@@ -23,23 +21,19 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, RackPool
 
 MIN_TRANSFER_MWH: Final = 0.05
-"""Work below which a transfer is not worth a word. [MWh]"""
+"""Smallest transfer that is reported. [MWh]"""
+
+MIN_JOB_SHARE: Final = 0.5
+"""Share of a job that the settled work must still require to send it. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkTransfer:
-    """Work that one site sends to another by a lane.
+    """Work that one site sends to another by a route.
 
-    Attributes
-    ----------
-    route, kind, origin, host
-        By which lane, which work, from where, to where.
-    energy
-        Work sent in each block. [MWh]
-    starts, ends
-        First and last instant of each block in which it leaves.
-    price
-        Mean price of the lane, weighted by the work. [EUR MWh-1]
+    - `energy`: work sent in each block. [MWh]
+    - `starts`, `ends`: first and last instant of each block.
+    - `price`: mean price of the route, weighted by the work. [EUR MWh-1]
     """
 
     route: str
@@ -53,20 +47,20 @@ class WorkTransfer:
 
     @property
     def total(self) -> float:
-        """All that is sent. [MWh]"""
+        """Total work sent. [MWh]"""
         return sum(self.energy)
 
     def __str__(self) -> str:
         """Return the transfer in words."""
-        most = int(np.argmax(self.energy))
-        begin, end = format_minute(self.starts[most]), format_minute(self.ends[most])
+        largest = int(np.argmax(self.energy))
+        begin, end = format_minute(self.starts[largest]), format_minute(self.ends[largest])
         return (
             f"{self.origin} sends {self.total:.1f} MWh of {self.kind} to {self.host} by "
             f"{self.route}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
         )
 
     def as_json(self) -> dict[str, object]:
-        """Return the transfer as plain values."""
+        """Return the transfer under the keys of the JSON output."""
         return {
             "lane": self.route,
             "kind": self.kind,
@@ -84,21 +78,12 @@ class WorkTransfer:
 def list_transfers(
     problems: Sequence[Problem], net_sent: Sequence[FloatArray], prices: FloatArray
 ) -> tuple[WorkTransfer, ...]:
-    """Return who sends to whom, the greatest transfer first.
+    """Return the transfers between sites, the largest first.
 
-    Parameters
-    ----------
-    problems
-        Questions of the sites.
-    net_sent
-        What each sends less what it takes in, ``(block, lane)``. [MWh]
-    prices
-        Of the lanes, ``(block, lane)``. [EUR MWh-1]
-
-    Notes
-    -----
-    Lanes settle what is sent and taken in, not who sends to whom: in each block the sites that send
-    are paired with those that take in, in the order of the sites. Any other pairing costs the same.
+    Prices settle how much each site sends and receives, not the pairs: in each block senders and
+    receivers are paired in the order of the sites. Any other pairing costs the same. `net_sent` is
+    the work sent less the work received by each site, ``(block, route)`` [MWh]; `prices` are those
+    of the routes, ``(block, route)`` [EUR MWh-1].
     """
     migration = problems[0].migration
     if migration is None:
@@ -130,46 +115,27 @@ def list_transfers(
 
 
 def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
-    """Yield origin, host and work, from those that send to those that take in, in order.
-
-    Parameters
-    ----------
-    net_sent
-        What each site sends less what it takes in. [MWh]
-    """
+    """Yield origin, host and work [MWh] from the net work sent by each site [MWh], in order."""
     sends = [[number, net] for number, net in enumerate(net_sent) if net > 0.0]
-    takes = [[number, -net] for number, net in enumerate(net_sent) if net < 0.0]
-    while sends and takes:
-        energy = min(sends[0][1], takes[0][1])
-        yield int(sends[0][0]), int(takes[0][0]), energy
-        for side in (sends, takes):
+    receives = [[number, -net] for number, net in enumerate(net_sent) if net < 0.0]
+    while sends and receives:
+        energy = min(sends[0][1], receives[0][1])
+        yield int(sends[0][0]), int(receives[0][0]), energy
+        for side in (sends, receives):
             side[0][1] -= energy
             if side[0][1] <= 0.0:
                 side.pop(0)
-
-
-MIN_JOB_SHARE: Final = 0.5
-"""Share of a job that what is settled must still call for to send it. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobTransfer:
     """Jobs that leave one site for another.
 
-    Attributes
-    ----------
-    route, origin, host
-        By which lane, from where, to where.
-    departure, ready
-        When they leave, and from when on they may run. [datetime64, UTC]
-    energy
-        Their work. [MWh]
-    cost
-        Of moving them with their data. [EUR]
-    numbers
-        Their numbers at the origin.
-    jobs
-        The same as jobs of the host, which numbers them anew.
+    - `departure`, `ready`: when they leave, and when they may run. [datetime64, UTC]
+    - `energy`: their work. [MWh]
+    - `cost`: cost of moving them with their data. [EUR]
+    - `numbers`: their numbers at the origin.
+    - `jobs`: the same jobs with numbers of the host.
     """
 
     route: str
@@ -190,18 +156,12 @@ def select_transfers(
     *,
     hours: float,
 ) -> Iterator[JobTransfer]:
-    """Yield what leaves now of what sites have settled.
+    """Yield the jobs that leave now, according to the settled migration.
 
-    Parameters
-    ----------
-    problems
-        Questions of the sites, with their lanes.
-    net_sent
-        What each sends less what it takes in, ``(block, lane)``. [MWh]
-    queues
-        Their jobs that are here, in the same order.
-    hours
-        Until the sites settle anew: what is sent in a block leaves at an even rate. [h]
+    - `problems`, `queues`: problems of the sites with their routes, and their present jobs, in the
+      same order.
+    - `net_sent`: work sent less work received by each site, ``(block, route)``. [MWh]
+    - `hours`: time until the next settlement; the work of a block leaves at an even rate. [h]
     """
     migration = problems[0].migration
     if migration is None:
@@ -212,47 +172,41 @@ def select_transfers(
         for origin, host, energy in pair_sites([share * float(net[0, p]) for net in net_sent]):
             queue = left[origin]
             ready = queue.instant + np.timedelta64(round(migration_route.transfer_time * 60), "m")
-            goes = select_jobs(
+            leaves = select_jobs(
                 queue, migration_route.kind, energy=energy, ready=ready, host=queues[host].pool
             )
-            if goes.any():
-                left[origin] = queue.select(~goes)
+            if leaves.any():
+                left[origin] = queue.select(~leaves)
                 names = problems[origin].site.name, problems[host].site.name
                 yield _job_transfer(
-                    queue.select(goes), migration_route, names, ready=ready, host=queues[host].pool
+                    queue.select(leaves),
+                    migration_route,
+                    names,
+                    ready=ready,
+                    host=queues[host].pool,
                 )
 
 
 def select_jobs(
     queue: JobQueue, kind: str, *, energy: float, ready: np.datetime64, host: RackPool
 ) -> BoolArray:
-    """Return which jobs of a queue leave: those that can wait longest, up to what is settled.
+    """Return which jobs leave: those with the most laxity, up to the settled energy.
 
-    Parameters
-    ----------
-    queue
-        The jobs that are here.
-    kind
-        The kind that the lane carries.
-    energy
-        Work that is settled to leave. [MWh]
-    ready
-        From when on what leaves may run. [datetime64, UTC]
-    host
-        The racks where it will run.
+    - `energy`: work that is settled to leave. [MWh]
+    - `ready`: time from which it may run at the host. [datetime64, UTC]
     """
     jobs = queue.jobs
     is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind_index]
     in_time = (jobs.deadline - ready) / HOUR >= jobs.length
     waits = ~queue.is_running & (queue.completed_hours <= 0.0)
-    may = np.flatnonzero(is_kind & in_time & waits & (jobs.racks <= host.racks))
-    goes, left = np.zeros(len(jobs), dtype=bool), energy
-    for job in may[np.argsort(-queue.laxity[may], kind="stable")].tolist():
+    eligible = np.flatnonzero(is_kind & in_time & waits & (jobs.racks <= host.racks))
+    leaves, left = np.zeros(len(jobs), dtype=bool), energy
+    for job in eligible[np.argsort(-queue.laxity[eligible], kind="stable")].tolist():
         work = float(jobs.racks[job] * jobs.length[job]) * queue.pool.rack_power
         if MIN_JOB_SHARE * work <= left:
-            goes[job] = True
+            leaves[job] = True
             left -= work
-    return goes
+    return leaves
 
 
 def _job_transfer(
@@ -263,7 +217,7 @@ def _job_transfer(
     ready: np.datetime64,
     host: RackPool,
 ) -> JobTransfer:
-    """Return the jobs of a queue on their way from one site to another."""
+    """Return the jobs of a queue in transit from one site to another."""
     kinds = [kind.name for kind in host.kinds]
     count = len(queue.jobs)
     jobs = replace(
@@ -285,5 +239,5 @@ def _job_transfer(
 
 
 def _first_block(migration: Migration, problem: Problem) -> float:
-    """Return how long the first block is. [h]"""
+    """Return the length of the first block. [h]"""
     return float(problem.hours[: migration.edges[1]].sum())

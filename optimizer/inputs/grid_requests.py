@@ -1,4 +1,4 @@
-"""What partners ask of the connection just now and next, in words for status and page."""
+"""Current and next requests of grid partners, as outlook variables and as texts for the status."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -18,36 +18,24 @@ from twin.units import format_minute
 from twin.variables import machine_values, net_import
 
 POWER_TOLERANCE_MW: Final = 1e-3
-"""Power that is none. [MW]"""
+"""Power difference that is treated as zero. [MW]"""
 
 
 def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[dict[str, object]]:
-    """Return the next target of each partner, as the page wants it.
+    """Return the next target of each partner for the status page; empty without any.
 
-    Parameters
-    ----------
-    site
-        The site.
-    outlook
-        What is asked, as :func:`request_outlook` tells it.
-    schedule
-        The schedule in force.
-
-    Returns
-    -------
-    list of dict
-        ``partner``, ``power`` asked for and greatest ``planned`` net import meanwhile [MW],
-        ``begin`` and ``end`` (ISO 8601), ``is_kept`` and all of it in ``words``; of several limits
-        that follow one another the first. Empty where nothing is asked.
+    `outlook` is that of :func:`request_outlook`, `schedule` the one in force. Each row has
+    ``partner``, ``power`` requested and largest ``planned`` net import meanwhile [MW], ``begin``
+    and ``end`` (ISO 8601), ``is_kept``, and all of it as a text in ``words``.
     """
     net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
     edges = interval_edges(outlook)
     found = []
     for partner, limit in _limits(site, outlook):
-        is_asked = limit < site.grid.import_limit - POWER_TOLERANCE_MW
-        if not is_asked.any():
+        is_requested = limit < site.grid.import_limit - POWER_TOLERANCE_MW
+        if not is_requested.any():
             continue
-        first = int(np.argmax(is_asked))
+        first = int(np.argmax(is_requested))
         differs = np.abs(limit[first:] - limit[first]) > POWER_TOLERANCE_MW
         last = first + int(np.argmax(differs)) if differs.any() else len(limit)
         power, planned = float(limit[first]), float(net[first:last].max())
@@ -56,8 +44,8 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"
         called = _activated_products(site, outlook.isel(time=slice(first, last)), partner)
-        words = f"at most {power:.2f} MW {when}{called}; "
-        words += f"planned {planned:.2f} MW: {verdict}"
+        text = f"at most {power:.2f} MW {when}{called}; "
+        text += f"planned {planned:.2f} MW: {verdict}"
         found.append(
             {
                 "partner": partner,
@@ -66,7 +54,7 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
                 "begin": begin,
                 "end": end,
                 "is_kept": is_kept,
-                "words": words,
+                "words": text,
             }
         )
     return found
@@ -78,16 +66,10 @@ def request_outlook(
     targets: Mapping[str, tuple[FloatArray, FloatArray]],
     activated: Mapping[str, BoolArray],
 ) -> xr.Dataset:
-    """Return what is asked over a horizon, in words of an outlook.
+    """Return the requests over a horizon as variables of an outlook.
 
-    Parameters
-    ----------
-    axes
-        The horizon.
-    targets
-        Contract -> most net import that it asks for [MW], and its price [EUR MWh-1].
-    activated
-        Reserve product -> where it is called, or recovers from a call.
+    - `targets`: contract -> largest net import requested [MW], and its price [EUR MWh-1].
+    - `activated`: reserve product -> intervals in which it is activated, or recovers from it.
     """
     found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
     if targets:
@@ -103,22 +85,22 @@ def request_outlook(
 
 
 def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
-    """Return which reserves a partner may call are not held meanwhile, in words; empty if none.
+    """Return as text which reserves of a partner are activated meanwhile; empty if none.
 
-    An outlook does not tell a call from the recovery after it.
+    An outlook does not distinguish an activation from the recovery after it.
     """
     contracts = [one for one in site.machines_of(LoadTargetContract) if one.issuer == partner]
     products = [site.reserves[name] for one in contracts for name in one.activates]
-    given = [
+    unavailable = [
         (one.name, sold_capacity(outlook, one) - required_capacity(outlook, one))
         for one in products
     ]
-    names = ", ".join(name for name, power in given if (power > POWER_TOLERANCE_MW).any())
+    names = ", ".join(name for name, power in unavailable if (power > POWER_TOLERANCE_MW).any())
     return f", {names} called or recovering" if names else ""
 
 
 def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:
-    """Yield each partner who may ask, and what is asked in each interval. [MW]"""
+    """Yield each partner that may send requests, and the limit in each interval. [MW]"""
     contracts = site.machines_of(LoadTargetContract)
     if "grid_import_target" in outlook:
         for contract in contracts:

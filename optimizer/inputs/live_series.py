@@ -1,4 +1,4 @@
-"""Prices, carbon and weather of a running service: files that are read again when they change."""
+"""Prices, carbon and weather of a running service; files are read again when they change."""
 
 import threading
 from collections.abc import Mapping
@@ -14,9 +14,8 @@ from optimizer.stochastic.scenarios import MIN_SCENARIOS
 from telemetry.files import NO_FILE_STAMP, FileStamp, file_stamp
 from twin import time_axes
 from twin.equipment import Renewable
-from twin.errors import GigatwinError, SeriesError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES, published_until
-from twin.forecast.history import series_history as make_record
+from twin.errors import GigatwinError, IssueCode, SeriesError, ValidationIssue
+from twin.forecast.history import WEATHER_VARIABLES, published_until, series_history
 from twin.forecast.scenarios import ERROR_HISTORY_DAYS
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
@@ -24,29 +23,29 @@ from twin.text import format_duration
 from twin.units import format_minute
 
 WEATHER_HORIZON: Final = np.timedelta64(4, "D")
-"""How far ahead the weather is asked for."""
+"""Horizon for which weather is read."""
 
 SCENARIO_HISTORY: Final = np.timedelta64(ERROR_HISTORY_DAYS + 14, "D")
-"""How far back where scenarios are weighed: to the first past forecast and what it went by."""
+"""History that scenarios need: past forecasts and the data behind them."""
 
 PRELOAD_TIME: Final = np.datetime64("2026-06-16T00:00", "us")
-"""A moment as good as any."""
+"""Arbitrary time of the preload."""
 
 PRELOAD_WEATHER: Final = {
     "air_temperature": 15.0,
     "relative_humidity": 0.5,
     "air_pressure": STANDARD_PRESSURE_KPA,
 }
-"""Weather as good as any; the rest is zero. [unit of the variable]"""
+"""Arbitrary weather of the preload; other variables are zero. [unit of the variable]"""
 
 REREAD_INTERVAL: Final = np.timedelta64(1, "D")
-"""Time after which files are read again though they did not change: typical years are laid anew."""
+"""Time after which unchanged files are read again, since typical years follow the date."""
 
 PUBLICATION_DELAY: Final = np.timedelta64(2, "h")
-"""Time after publication within which whoever fetches prices brings them."""
+"""Time after publication within which new prices should be in the file."""
 
 MIN_WEATHER_REACH: Final = np.timedelta64(1, "D")
-"""How far ahead weather must be known; fetched daily, it reaches for days."""
+"""Shortest remaining weather forecast without an alarm."""
 
 SECOND: Final = np.timedelta64(1, "s")
 
@@ -54,21 +53,12 @@ logger = structlog.get_logger(__name__)
 
 
 class LiveSeries:
-    """The series of a site, as new as their files.
+    """Series of a site, as new as their files.
 
-    Parameters
-    ----------
-    site
-        The site.
-    files
-        The files; whoever fetches prices and weather writes them anew.
-    is_recorded
-        Whether they are of a time that is replayed: then nobody writes them anew.
+    - `files`: the files; another program replaces those of prices and weather.
+    - `is_recorded`: whether they belong to a replayed period; then they are not replaced.
 
-    Attributes
-    ----------
-    trouble
-        Why files could not be read, or nothing.
+    - `trouble`: reason why files could not be read, or an empty text.
     """
 
     def __init__(self, site: Site, files: SeriesFiles, *, is_recorded: bool = False) -> None:
@@ -81,26 +71,20 @@ class LiveSeries:
         self._series: xr.Dataset | None = None
         self._parts: list[xr.Dataset] = []
         self._ends: Mapping[str, np.datetime64] = {}
-        self._preload_thread: threading.Thread | None = None
+        self._preloader: threading.Thread | None = None
         self.trouble = ""
 
     def current(self, now: np.datetime64) -> xr.Dataset:
-        """Return the record, read again if a file has changed, and once a day.
+        """Return the series, read again once a day and when a file has changed.
 
-        Parameters
-        ----------
-        now
-            The moment; typical years are laid around it.
+        Typical years are placed around `now`.
 
-        Raises
-        ------
-        SeriesError
-            If the files have never been whole. Later a broken file is told in ``trouble``, and
-            what was read before goes on.
+        Raises SeriesError if the files could never be read. Later errors are reported in
+        ``trouble``, and the series read before stay in use.
         """
-        if self._preload_thread is not None:
-            # threads that load the same libraries may see halves of them
-            self._preload_thread.join()
+        if self._preloader is not None:
+            # threads that import the same libraries may see them half loaded
+            self._preloader.join()
         stamps = {path: file_stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < REREAD_INTERVAL
         if self._series is None or stamps != self._stamps or is_old:
@@ -113,60 +97,48 @@ class LiveSeries:
                     self.trouble = f"never read: {error}"
                     raise
                 self.trouble = f"series as last read: {error}"
-                if is_old:  # horizons go on beyond what was made for the days before
-                    self._series = make_record(self._site, *self._parts, until=now)
+                if is_old:  # the horizon has passed the end of the extended series
+                    self._series = series_history(self._site, *self._parts, until=now)
                 logger.warning("series unreadable", because=str(error))
             self._stamps, self._read_at = stamps, now
         return self._series
 
     def alarm_text(self, now: np.datetime64) -> str:
-        """Return what is wrong with the files, or with how far they reach; empty if nothing.
-
-        Parameters
-        ----------
-        now
-            The time, UTC.
-        """
+        """Return what is wrong with the files or their length; empty if nothing. Time is UTC."""
         return "; ".join(
             filter(None, (self.trouble or self._missing_files(), *self._short_series(now).values()))
         )
 
     def as_snapshot(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return until when prices and weather are told, and which of them is too short.
-
-        Parameters
-        ----------
-        now
-            The time, UTC.
-        """
+        """Return the ends of prices and weather, and which of them is too short."""
         return {"until": self.known_until, "short": sorted(self._short_series(now))}
 
     @property
     def known_until(self) -> Mapping[str, str]:
-        """Until when prices and weather are told."""
+        """Ends of the known prices and weather."""
         return {name: format_minute(end) for name, end in self._ends.items()}
 
     def _missing_files(self) -> str:
-        """Return which files are not there, where nothing was read yet: plans will want them."""
+        """Return which files are missing before the first reading."""
         is_read = self._series is not None
         absent = [path for path in self._paths if not is_read and not path.is_file()]
         return f"no such file: {', '.join(map(str, absent))}" if absent else ""
 
     def _short_series(self, now: np.datetime64) -> Mapping[str, str]:
-        """Return what does not reach far enough, and why it should, in words."""
+        """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}
         published = published_until(now - PUBLICATION_DELAY, self._site.market_zone)
         files, found = self._files, dict[str, str]()
-        why = {
+        requirements = {
             "prices": (files.prices, published, f"published until {format_minute(published)}"),
             "weather": (
                 files.weather,
                 now + MIN_WEATHER_REACH,
-                f"wanted for {format_duration(MIN_WEATHER_REACH / SECOND)}",
+                f"required for {format_duration(MIN_WEATHER_REACH / SECOND)}",
             ),
         }
-        for name, (path, wanted, reason) in why.items():
+        for name, (path, wanted, reason) in requirements.items():
             left = float((self._ends[name] - now) / SECOND)
             if self._ends[name] >= wanted:
                 continue
@@ -174,20 +146,18 @@ class LiveSeries:
             written = np.datetime64(self._stamps.get(path, NO_FILE_STAMP)[0] // 1000, "us")
             age = format_duration(max(float((now - written) / SECOND), 0.0))
             found[name] = (
-                f"{path.name} tells {name} until {format_minute(self._ends[name])}, {when}; "
-                f"{reason}: the file is {age} old, plans go on by forecasts"
+                f"{path.name} has {name} until {format_minute(self._ends[name])}, {when}; "
+                f"{reason}: the file is {age} old, plans continue with forecasts"
             )
         return found
 
     def preload(self) -> None:
-        """Have what renewables need loaded aside: it takes seconds, and a record waits for it."""
-        self._preload_thread = threading.Thread(
-            target=self._run_preload, name="rehearsal", daemon=True
-        )
-        self._preload_thread.start()
+        """Import the libraries of renewables in a thread, since this takes seconds."""
+        self._preloader = threading.Thread(target=self._run_preload, name="preload", daemon=True)
+        self._preloader.start()
 
     def _run_preload(self) -> None:
-        """Ask the renewables for one quarter-hour of any weather."""
+        """Compute the renewables for one quarter-hour."""
         weather = time_axes.regular_axes(PRELOAD_TIME, 1).assign(
             {name: ("time", [PRELOAD_WEATHER.get(name, 0.0)]) for name in WEATHER_VARIABLES}
         )
@@ -199,26 +169,32 @@ class LiveSeries:
         files = self._files
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
-            faults = [
-                ValidationIssue(location=str(path), found="", remedy="no such file")
+            issues = [
+                ValidationIssue(
+                    location=str(path),
+                    found="no such file",
+                    expected="a file of the series",
+                    remedy="write it, for example with gigatwin fetch",
+                    code=IssueCode.MISSING,
+                )
                 for path in missing
             ]
             source = "series"
-            raise SeriesError(source, faults)
+            raise SeriesError(source, issues)
         parts = read_series(self._site, files, start=now - self._back, end=now + WEATHER_HORIZON)
         logger.info("series read", notes=series_notes(self._site, parts))
         series = [part for _, part in parts]
-        whole = make_record(self._site, *series, until=now)  # whose files may be weeks old
+        whole = series_history(self._site, *series, until=now)  # files may be weeks old
         self._parts = series
         return whole
 
 
 def _ends(record: xr.Dataset) -> Mapping[str, np.datetime64]:
-    """Return until when a record tells prices and weather."""
+    """Return the ends of known prices and weather."""
 
     def end(*names: str) -> np.datetime64:
-        is_told = np.all([record[name].notnull().to_numpy() for name in names], axis=0)
-        told = np.flatnonzero(is_told)
-        return np.datetime64(record["instant"].to_numpy()[told[-1] + 1 if told.size else 0], "us")
+        is_known = np.all([record[name].notnull().to_numpy() for name in names], axis=0)
+        known = np.flatnonzero(is_known)
+        return np.datetime64(record["instant"].to_numpy()[known[-1] + 1 if known.size else 0], "us")
 
     return {"prices": end("electricity_price"), "weather": end(*WEATHER_VARIABLES)}

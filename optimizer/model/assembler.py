@@ -1,12 +1,10 @@
-"""The ledger: who gains, who uses, who pays; closing it writes the balances and the accounts.
+"""Collects flows and costs from components and writes the balances and the objectives.
 
-Forms post terms and never touch a balance, so a new member of a site changes nothing but its own
-file. A term is a rule: interval -> expression, free of branches, so that Pyomo may templatise it.
+Components post terms and never touch a balance, so a new machine type changes one module only.
+A term is a rule: interval -> expression without branches, so that Pyomo can templatise it.
 
-The doors of a model: parameters for the numbers that go in, columns for what is decided.
-
-A form declares both and puts no number into either: the model is written once for its shape, and
-numbers come and go through :mod:`optimizer.compiler`.
+Parameters and variables are declared here without values. A model is built once for its signature;
+:mod:`optimizer.compiler` fills in the numbers.
 """
 
 from collections import defaultdict
@@ -23,7 +21,7 @@ type IntervalExpression = Callable[[Any], Any]
 
 
 class ModelAssembler:
-    """The book of one model."""
+    """Flows, reserve offers and costs of one model."""
 
     def __init__(self) -> None:
         self._flows: dict[str, list[IntervalExpression]] = defaultdict(list)
@@ -34,11 +32,11 @@ class ModelAssembler:
         )
 
     def add_supply(self, carrier: str, term: IntervalExpression) -> None:
-        """Enter what a carrier gains in an interval. [MW; m3 h-1 for water]"""
+        """Add supply of a carrier in an interval. [MW; m3 h-1 for water]"""
         self._flows[carrier].append(term)
 
     def add_demand(self, carrier: str, term: IntervalExpression) -> None:
-        """Enter what is used of a carrier in an interval. [MW; m3 h-1 for water]"""
+        """Add demand for a carrier in an interval. [MW; m3 h-1 for water]"""
         self._flows[carrier].append(lambda t: -1.0 * term(t))
 
     def add_reserve(
@@ -48,52 +46,40 @@ class ModelAssembler:
         up: IntervalExpression | None = None,
         down: IntervalExpression | None = None,
     ) -> None:
-        """Enter the capacity of a reserve product that a member of the site holds. [MW]
+        """Add the capacity of a reserve product that a component provides. [MW]
 
-        Parameters
-        ----------
-        product
-            Name of the product. Power and energy behind a MW of it are rows of who offers.
-        up, down
-            Capacity upwards (net import falls) and downwards; left out, there is none.
+        Upward capacity (net import falls) and downward capacity are separate. The component itself
+        constrains the power and energy behind them.
         """
         for terms, term in zip(self._offers[product], (up, down), strict=True):
             terms.extend([term] if term else [])
 
     def reserve_terms(self, product: str, t: Any, *, upwards: bool) -> list[Any]:
-        """Return what all have offered of a product in an interval, one way. [MW]"""
+        """Return all capacity offered of a product in an interval, in one direction. [MW]"""
         return [term(t) for term in self._offers[product][0 if upwards else 1]]
 
     def add_cost(self, account: str, term: IntervalExpression) -> None:
-        """Enter what an account pays in an interval, in the account's own unit."""
+        """Add a cost in an interval, in the unit of the account."""
         self._accounts[account].append(term)
 
     def add_fixed_cost(self, account: str, term: Callable[[], Any]) -> None:
-        """Enter what an account pays for the whole horizon, in the account's own unit."""
+        """Add a cost of the whole horizon, in the unit of the account."""
         self._once[account].append(term)
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The accounts that pay anything."""
+        """The accounts with at least one cost."""
         return tuple({**self._accounts, **self._once})
 
     def account_total(self, account: str, time: pyo.Set) -> Callable[[], Any]:
-        """Return what an account pays over the horizon, as a rule without an index.
-
-        Parameters
-        ----------
-        account
-            One of :attr:`accounts`.
-        time
-            The intervals.
-        """
+        """Return the total of an account over the horizon, as a rule without an index."""
         terms, once = self._accounts.get(account, []), self._once.get(account, [])
 
         def each(t: Any) -> Any:
             return add_terms([term(t) for term in terms])
 
         def rule() -> Any:
-            steady = [sum(each(t) for t in time)] if terms else []  # nothing else local: a template
+            steady = [sum(each(t) for t in time)] if terms else []  # a template has no other locals
             return add_terms([*steady, *(term() for term in once)])
 
         return rule
@@ -101,10 +87,7 @@ class ModelAssembler:
     def write(self, block: pyo.Block) -> None:
         """Write one balance per carrier and interval, and one objective per account.
 
-        Parameters
-        ----------
-        block
-            A site; gets the blocks ``balance`` and ``account``.
+        The block of the site gets the blocks ``balance`` and ``account``.
         """
         time = block.model().time
         block.balance = pyo.Block()
@@ -124,26 +107,19 @@ def _total(whole: Callable[[], Any]) -> pyo.Objective:
 
 
 def add_terms(parts: list[Any]) -> Any:
-    """Return a sum without the builtin, which Pyomo's templates replace."""
+    """Return a sum without the builtin ``sum``, which Pyomo's templates replace."""
     return reduce(add, parts)
 
 
 UNSET_PARAMETER: Final = float("nan")
-"""What a parameter holds until its number comes: no sum hides it."""
+"""Value of a parameter before it is set; it makes every sum NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariableBounds:
-    """Least and greatest value of a variable: numbers, or parameters on its leading axes.
+    """Bounds of a variable: numbers, or parameters on its leading axes.
 
-    Attributes
-    ----------
-    variable
-        The variable.
-    low, high
-        Its bounds.
-    integer_count
-        How many of its first indices take whole numbers only.
+    ``integer_count`` is the number of values of the first index that are integer.
     """
 
     variable: Any
@@ -153,7 +129,7 @@ class VariableBounds:
 
 
 def add_param(*sets: pyo.Set) -> pyo.Param:
-    """Return a parameter for an array with one axis per set; without any, for one number."""
+    """Return a parameter with one axis per set; a scalar without sets."""
     return pyo.Param(*sets, mutable=True, within=pyo.Any, default=UNSET_PARAMETER)
 
 
@@ -165,22 +141,11 @@ def add_var(
     high: Any = float("inf"),
     integers: int = 0,
 ) -> None:
-    """Declare a variable and what bounds it.
+    """Declare a variable with its bounds: numbers, or parameters on its leading axes.
 
-    Parameters
-    ----------
-    block
-        Where it stands.
-    name
-        Its name.
-    *sets
-        Its axes.
-    low, high
-        Bounds: numbers, or parameters on the leading axes; on none if they are scalars.
-    integers
-        How many of its first indices take whole numbers only.
+    ``integers`` is the number of values of the first index that are integer.
     """
-    variable = pyo.Var(*sets, dense=not sets)  # the members of the others are never asked for
+    variable = pyo.Var(*sets, dense=not sets)  # the members of indexed variables are never read
     block.add_component(name, variable)
     bounds = VariableBounds(variable=variable, low=low, high=high, integer_count=integers)
     block.model().bounds.append(bounds)

@@ -1,8 +1,7 @@
-"""From the shape of a problem to a Pyomo model: each relation's form, then the balances.
+"""Builds a Pyomo model from a signature: every component, then the balances.
 
-A model is written for a shape: which machines, carriers, intervals, segments and cohorts there are.
-No form sees a number, so that problems of one shape share one model, whatever their prices, weather
-and state.
+A signature holds machines, carriers, intervals, segments and cohorts, but no numbers. Problems of
+equal signature share one model, whatever their prices, weather and state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -52,103 +51,79 @@ BUILDERS_BY_SIGNATURE: Final[Mapping[type, Callable[..., None]]] = {
     contract_position.ContractPositionSignature: contract_position.build,
     import_export.WaterSupplySignature: import_export.build_water_supply,
 }
-"""Shape -> what writes it into its block."""
+"""Signature type -> function that writes the component into its block."""
 
 COUPLING_BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
     stochastic.NonanticipativitySignature: stochastic.build_nonanticipativity,
     stochastic.CvarSignature: stochastic.build_cvar,
     migration.MigrationBalanceSignature: migration.build_migration_balance,
 }
-"""Shape of a part that couples sites -> what writes it into a block beside theirs.
+"""Signature type of a component that couples sites -> function that writes it.
 
-Called as ``build(block, shape, ledger, sites=...)``: the ledger is that of the parts that couple,
-``sites`` maps a site's name to its own, closed by then; a site's block is
-``block.model().component(name)``.
+Called as ``build(block, signature, assembler, sites=...)``. The assembler is that of the coupling
+components; ``sites`` maps the name of each site to its own, already written assembler. The block of
+a site is ``block.model().component(name)``.
 """
 
 
 def signature_of(*many: ModelData) -> ModelSignature:
-    """Return the shape of a problem, or of problems of several sites over the same intervals.
-
-    Parameters
-    ----------
-    *many
-        Problems with their curves and worths.
-    """
+    """Return the signature of a problem, or of several sites over the same intervals."""
     is_fleet = len(many) > 1
     names = [inputs.name if is_fleet else "" for inputs in many]
     return ModelSignature(
         interval_count=len(many[0].hours),
         sites=tuple(
-            SiteSignature(name=name, components=tuple(_parts(inputs)))
+            SiteSignature(name=name, components=tuple(_component_signatures(inputs)))
             for name, inputs in zip(names, many, strict=True)
         ),
     )
 
 
 def parameter_values(*many: ModelData) -> dict[str, FloatArray]:
-    """Return all numbers of problems by ``<block>.<parameter>``; in a fleet after the site.
-
-    Parameters
-    ----------
-    *many
-        Problems with their curves and worths.
+    """Return all parameter values by ``<block>.<parameter>``, in a fleet by
+    ``<site>.<block>...``.
     """
-    found = {}
+    arrays = {}
     for inputs in many:
-        before = f"{inputs.name}." if len(many) > 1 else ""
-        for name, component, about in (*_all(inputs), *_contract_components(inputs)):
-            for word, values in component.parameters(about, inputs).items():
-                found[f"{before}{name}.{word}"] = np.asarray(values, dtype=float)
-        found[f"{before}water.hours"] = inputs.hours
-    return found
+        prefix = f"{inputs.name}." if len(many) > 1 else ""
+        for block, component, relation in (*_components(inputs), *_contract_components(inputs)):
+            for name, values in component.parameters(relation, inputs).items():
+                arrays[f"{prefix}{block}.{name}"] = np.asarray(values, dtype=float)
+        arrays[f"{prefix}water.hours"] = inputs.hours
+    return arrays
 
 
-def build_model(shape: ModelSignature) -> pyo.ConcreteModel:
-    """Return the model of a shape.
+def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
+    """Return the model of a signature.
 
-    Parameters
-    ----------
-    shape
-        The shape.
-
-    Returns
-    -------
-    pyomo.environ.ConcreteModel
-        For each site one block per machine under its id (a charge on a peak under ``<id>_peak``),
-        the blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and
-        ``account`` (one objective per account). What couples sites stands beside them, with
-        accounts of its own. ``bounds`` tells what bounds the variables. No parameter has a value;
-        :func:`fill` gives them.
+    Each site has one block per machine under its id (``<id>_peak`` for its demand charge), and the
+    blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account`` (one
+    objective per account). Coupling components stand beside the sites and have their own accounts.
+    ``bounds`` lists the bounds of the variables. :func:`set_parameters` sets the parameters.
     """
     model = pyo.ConcreteModel()
-    model.time = pyo.RangeSet(0, shape.interval_count - 1)
-    model.instant = pyo.RangeSet(0, shape.interval_count)
+    model.time = pyo.RangeSet(0, signature.interval_count - 1)
+    model.instant = pyo.RangeSet(0, signature.interval_count)
     model.bounds = []
-    ledgers = {}
-    for site in shape.sites:
+    assemblers = {}
+    for site in signature.sites:
         assembler, place = ModelAssembler(), _block(model, site.name) if site.name else model
         for name, part in site.components:
             BUILDERS_BY_SIGNATURE[type(part)](_block(place, name), part, assembler)
         assembler.write(place)
-        ledgers[site.name] = assembler
-    if shape.couplings:
-        whole = ModelAssembler()
-        for name, part in shape.couplings:
-            COUPLING_BUILDERS[type(part)](_block(model, name), part, whole, sites=ledgers)
-        whole.write(model)
+        assemblers[site.name] = assembler
+    if signature.couplings:
+        coupling = ModelAssembler()
+        for name, part in signature.couplings:
+            COUPLING_BUILDERS[type(part)](_block(model, name), part, coupling, sites=assemblers)
+        coupling.write(model)
     return model
 
 
 def set_parameters(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) -> None:
-    """Give a model its numbers, so that it is an ordinary model of Pyomo.
+    """Set the parameters and bounds of a model, so that it is an ordinary Pyomo model.
 
-    Parameters
-    ----------
-    model
-        From :func:`build`.
-    numbers
-        From :func:`parameter_values` a problem of the same shape.
+    ``numbers`` comes from :func:`parameter_values` of a problem with the same signature.
     """
     for parameter in model.component_objects(pyo.Param):
         given = numbers[parameter.name].ravel().tolist()
@@ -167,22 +142,21 @@ def _value(bound: Any, index: Any) -> float:
     """Return a bound at an index of its variable."""
     if isinstance(bound, float):
         return bound
-    whole = index if isinstance(index, tuple) else (index,)
-    leading = whole[: bound.dim()]
+    indices = index if isinstance(index, tuple) else (index,)
+    leading = indices[: bound.dim()]
     return float(pyo.value(bound[leading[0] if len(leading) == 1 else leading or None]))
 
 
-def _parts(data: ModelData) -> Iterator[tuple[str, Any]]:
-    yield from ((name, component.signature(about, data)) for name, component, about in _all(data))
+def _component_signatures(data: ModelData) -> Iterator[tuple[str, Any]]:
+    for name, component, relation in _components(data):
+        yield name, component.signature(relation, data)
     yield "water", import_export.WaterSupplySignature()
-    yield from (
-        (name, component.signature(about, data))
-        for name, component, about in _contract_components(data)
-    )
+    for name, component, relation in _contract_components(data):
+        yield name, component.signature(relation, data)
 
 
-def _all(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
-    """Yield block, component and relation of every member of a site, and of its halls together."""
+def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
+    """Yield block, component and relation of every machine, exchange, charge, load and reserve."""
     site = data.problem.site
     relation: Any
     for relation in (*site.conversions, *site.stores, *site.exchanges, *site.demand_charges):
@@ -192,7 +166,7 @@ def _all(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
             yield relation.owner, unit_commitment, relation
     yield "work", workload, site.flexible_loads
     if data.problem.migration is not None:
-        yield "moves", migration, data.problem.migration
+        yield "migration", migration, data.problem.migration
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve_product, product
     if site.reserves:
@@ -200,9 +174,9 @@ def _all(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
-    """Yield block, component and promise of what stands upon the flows of all others."""
-    for promise in described_obligations(data.problem.site, data.problem.outlook):
-        yield promise.owner, contract_position, promise
+    """Yield block, component and obligation of every contract on flows of other components."""
+    for obligation in described_obligations(data.problem.site, data.problem.outlook):
+        yield obligation.owner, contract_position, obligation
 
 
 def _block(place: pyo.Block, name: str) -> pyo.Block:

@@ -1,4 +1,4 @@
-"""What the forms build from: the problem, its curves, and what is worth what after the horizon."""
+"""Numeric input of a model: the problem, its curves, and terminal values after the horizon."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,25 +20,23 @@ from twin.relations import SetPoints
 from twin.weather import Weather
 
 CAP_LEVEL_COUNT: Final = 3
-"""Number of caps at which racks may run, the deepest that the kind tolerates to none. [1]"""
+"""Number of power caps at which racks may run, from the deepest allowed cap to none. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelData:
-    """The numbers of one model.
+    """All numbers of one model.
 
     Attributes
     ----------
-    problem
-        The question.
     curves
         Owner of a conversion -> its segments.
     terminal_value
-        Carrier -> expected cost of one more MWh of it after the horizon, weighted. [EUR MWh-1]
+        Carrier -> expected, weighted cost of one more MWh of it after the horizon. [EUR MWh-1]
     setpoints
-        Set points of the water; None if they are the declared ones.
+        Set points of the water; None if the site uses the declared ones.
     block
-        Block of the problem in a model of many; by default its site's name.
+        Block of the problem in a model of several problems; by default the name of its site.
     """
 
     problem: Problem
@@ -49,7 +47,7 @@ class ModelData:
 
     @property
     def name(self) -> str:
-        """Block of the problem in a model of many."""
+        """Block of the problem in a model of several problems."""
         return self.block or self.problem.site.name
 
     @property
@@ -59,17 +57,17 @@ class ModelData:
 
     @property
     def terminal_carbon(self) -> dict[str, float]:
-        """Carrier -> carbon of one more MWh of it after the horizon, unweighted. [kg MWh-1]"""
+        """Carrier -> unweighted carbon of one more MWh of it after the horizon. [kg MWh-1]"""
         return delivered_cost(
             {"grid": carbon_after_horizon(self.problem)}, self.problem, self.curves
         )
 
 
 def _curve_weather(problem: Problem) -> Weather:
-    """Return the air that curves are laid for: told roughly, so that hours alike are asked once.
+    """Return the weather of the curves, rounded so that similar hours are sampled once.
 
-    Not where machines run in whole units: the last plan's would seldom do for air that moved by a
-    step of the grid, and a search for others takes twice as long as the whole decision.
+    Sites with switchable units use the exact weather. With rounded weather the last plan's units
+    would rarely fit, and a search for other units takes twice as long as the whole decision.
     """
     if problem.site.switchable_units:
         return Weather.from_dataset(problem.outlook)
@@ -77,7 +75,7 @@ def _curve_weather(problem: Problem) -> Weather:
 
 
 def build_model_data(problem: Problem) -> ModelData:
-    """Return a problem with its curves laid and its carriers valued."""
+    """Fit the curves of a problem and value its carriers."""
     weather = _curve_weather(problem)
     ranges = operating_ranges(problem, weather)
     setpoints = choose_setpoints(problem, weather, ranges)
@@ -87,15 +85,19 @@ def build_model_data(problem: Problem) -> ModelData:
         convert.owner: fit_piecewise_linear(convert, ranges[convert.owner])
         for convert in problem.site.conversions
     }
-    worth = _terminal_value(problem, curves)
-    return ModelData(problem=problem, curves=curves, terminal_value=worth, setpoints=setpoints)
+    return ModelData(
+        problem=problem,
+        curves=curves,
+        terminal_value=_terminal_value(problem, curves),
+        setpoints=setpoints,
+    )
 
 
 def build_scenario_data(problems: Sequence[Problem]) -> list[ModelData]:
-    """Return the inputs of several problems of one site, their curves laid all at once.
+    """Return the model data of several problems of one site, with all curves fitted together.
 
-    Each of few intervals, they would take three times as long one after the other. Where set
-    points are chosen every problem has its own, and its own curves.
+    Scenarios are short: fitting them one by one takes three times as long. Where set points are
+    chosen, every problem has its own set points and its own curves.
     """
     site = problems[0].site
     if site.set_points.choice != "declared":
@@ -104,11 +106,11 @@ def build_scenario_data(problems: Sequence[Problem]) -> list[ModelData]:
     ranges = [operating_ranges(one, air) for one, air in zip(problems, weathers, strict=True)]
     curves: list[dict[str, ConvexSegments]] = [{} for _ in problems]
     for convert in site.conversions:
-        reach = OperatingRange.concatenate([one[convert.owner] for one in ranges])
-        laid, at = fit_piecewise_linear(convert, reach), 0
+        operating_range = OperatingRange.concatenate([one[convert.owner] for one in ranges])
+        segments, start = fit_piecewise_linear(convert, operating_range), 0
         for own, air in zip(curves, weathers, strict=True):
-            own[convert.owner] = laid.at_intervals(slice(at, at + len(air)))
-            at += len(air)
+            own[convert.owner] = segments.at_intervals(slice(start, start + len(air)))
+            start += len(air)
     return [
         ModelData(problem=one, curves=own, terminal_value=_terminal_value(one, own))
         for one, own in zip(problems, curves, strict=True)
@@ -116,49 +118,43 @@ def build_scenario_data(problems: Sequence[Problem]) -> list[ModelData]:
 
 
 def _terminal_value(problem: Problem, curves: Mapping[str, ConvexSegments]) -> dict[str, float]:
-    """Return the cost of carriers after the horizon, by the mean slopes at its end.
+    """Return the cost of each carrier after the horizon, by the mean slopes at its end. [EUR MWh-1]
 
-    Energy of the grid costs the terminal price, its mean fee, and what its carbon weighs; prices
-    below zero do not last, so they are not expected.
+    Grid energy costs the terminal price, the mean fee and its weighted carbon. Negative prices do
+    not last, so the terminal price is at least zero.
     """
     price = max(float(problem.outlook["terminal_price"]), 0.0)
     carbon = carbon_after_horizon(problem)
     fees = problem.site.mean_import_fees(problem.outlook["instant"].to_numpy())
     fee = float(problem.hours @ fees / problem.hours.sum())
     energy = problem.weights["money"] * (price + fee)
-    bought = {
+    purchase_cost = {
         "grid": energy + problem.weights["carbon"] * carbon,
         "water": problem.weights["water"],
     }
-    return delivered_cost(bought, problem, curves)
+    return delivered_cost(purchase_cost, problem, curves)
 
 
 def delivered_cost(
-    bought: Mapping[str, float], problem: Problem, curves: Mapping[str, ConvexSegments]
+    purchase_cost: Mapping[str, float], problem: Problem, curves: Mapping[str, ConvexSegments]
 ) -> dict[str, float]:
-    """Return what all carriers cost, each what the first machine that delivers it draws.
+    """Return the cost of all carriers, each from the inputs of the first machine that delivers it.
 
-    Parameters
-    ----------
-    bought
-        Carrier -> cost of a unit of it. [EUR MWh-1]
-    problem
-        The question.
-    curves
-        Owner of a conversion -> its segments.
+    ``bought`` is the cost of a unit of purchased carriers. [EUR MWh-1]
     """
-    found = dict(bought)
+    cost = dict(purchase_cost)
     for convert in reversed(problem.site.conversions):
-        if convert.output not in found:
+        if convert.output not in cost:
             slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.inputs}
-            found[convert.output] = sum(found.get(c, 0.0) * s for c, s in slopes.items())
-    return found
+            cost[convert.output] = sum(cost.get(c, 0.0) * s for c, s in slopes.items())
+    return cost
 
 
 def carbon_after_horizon(problem: Problem) -> float:
-    """Return the carbon of a MWh taken in after the horizon. [kg]
+    """Return the carbon intensity of energy imported after the horizon. [kg MWh-1]
 
-    The mean of the horizon; where contracts match hours, that of what they do not cover.
+    This is the mean of the horizon. Where contracts match consumption hour by hour, it is the
+    intensity of the energy that they do not cover.
     """
     for contract in problem.site.machines_of(HourlyMatching):
         return contract.residual_intensity
@@ -166,9 +162,10 @@ def carbon_after_horizon(problem: Problem) -> float:
 
 
 def _last_slope(curve: ConvexSegments, carrier: str) -> float:
-    """Return the mean slope of the last interval whose load may vary; else what it draws for each.
+    """Return the mean slope of the last interval with a variable load.
 
-    Where service takes all racks to the end there is one load only, and no slope.
+    Where inference occupies all racks to the end, there is one load and no slope; then return the
+    draw per output.
     """
     (wide,) = np.nonzero(curve.width.sum(axis=1) > MIN_OUTPUT_RANGE_MW)
     if len(wide):
@@ -177,5 +174,5 @@ def _last_slope(curve: ConvexSegments, carrier: str) -> float:
 
 
 def cap_levels(kind: WorkKind) -> FloatArray:
-    """Return the power of capped racks as shares of the uncapped one, deepest cap first. [1]"""
+    """Return the power of capped racks as shares of uncapped power, deepest cap first. [1]"""
     return np.linspace(kind.min_power_share, 1.0, CAP_LEVEL_COUNT)

@@ -1,12 +1,12 @@
-"""Which limits hold a plan back, and at what price."""
+"""Names, labels and units of rows and columns, without Pyomo."""
 
 from collections.abc import Mapping
 from typing import Final
 
 
 def reserve_column(product: str) -> str:
-    """Return the name of the model's column of what somebody holds of a product."""
-    return f"held_{product}"
+    """Return the name of the column with the capacity that a holder keeps for a product."""
+    return f"capacity_{product}"
 
 
 ARRIVED_WORK_LABEL: Final = "work that has arrived"
@@ -18,77 +18,80 @@ ROW_LABELS: Final[Mapping[str, str]] = {
     "charge": "charging",
     "discharge": "discharging",
     "level": "level of the store",
-    "within_site": "racks of the site",
-    "within_jobs": JOB_RACKS_LABEL,
+    "site_racks": "racks of the site",
+    "cohort_racks": JOB_RACKS_LABEL,
     "racks": JOB_RACKS_LABEL,
     "below_peak": "running peak of the billing period",
     "below_excess": "contracted power",
     "below_band": "peak that band load allows",
     **dict.fromkeys(("ramp_up", "first_up"), "ramp of the connection, upwards"),
     **dict.fromkeys(("ramp_down", "first_down"), "ramp of the connection, downwards"),
-    "met": ARRIVED_WORK_LABEL,
+    "work_credited": ARRIVED_WORK_LABEL,
     "used_power": "work with which single failures are endured",
     "capacity": "most that the machine can give",
     "heat_taken": "heat that the network takes, or the machine can give",
-    **dict.fromkeys(("fills", "ebbs"), "power of the store near an end of its window"),
-    "carries": "output of the units that run",
-    "needs": "least load of units that run",
-    "stays_on": "least time that units stay on",
-    "stays_off": "least time that units stay off",
-    "rests": "least time between starts of a unit",
-    "promised": "load target or budget",
+    **dict.fromkeys(
+        ("taper_charge_limit", "taper_discharge_limit"),
+        "power of the store near an end of its window",
+    ),
+    "max_output": "output of the units that run",
+    "min_output": "least load of units that run",
+    "min_up_time": "least time that units stay on",
+    "min_down_time": "least time that units stay off",
+    "min_restart_time": "least time between starts of a unit",
+    "obligation": "load target or budget",
     "power_up": "power kept for reserves upwards",
     "power_down": "power kept for reserves downwards",
     "energy_up": "energy behind reserves upwards",
     "energy_down": "room for reserves downwards",
     "first_energy_up": "energy behind reserves upwards",
     "first_energy_down": "room for reserves downwards",
-    "lasts_up": "energy behind reserves upwards, to the end of their use",
-    "lasts_down": "room for reserves downwards, to the end of their use",
-    "import_room": "connection, with reserves used downwards",
-    "export_room": "connection, with reserves used upwards",
-    "stops": "work that runs and may stop for reserves",
-    "puts_off": "deadlines of work that may stop for reserves",
+    "energy_at_end_up": "energy behind reserves upwards, to the end of their use",
+    "energy_at_end_down": "room for reserves downwards, to the end of their use",
+    "import_headroom": "connection, with reserves used downwards",
+    "export_headroom": "connection, with reserves used upwards",
+    "stoppable_power": "work that runs and may stop for reserves",
+    "deferral_limit": "deadlines of work that may stop for reserves",
 }
-"""What rows and columns of the model are called among people."""
+"""Row or column -> its label for people."""
 
 UPPER_BOUND_COLUMNS: Final = frozenset(
-    {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
+    {"import_power", "export_power", "charge", "discharge", "level", "work_credited", "racks"}
     | {"capacity", "heat_taken", "used_power"}
 )
-"""Words that limit from above only: to stand at zero is no limit, but not worth the while."""
+"""Columns whose upper bound alone is a limit; a value of zero only means that use does not pay."""
 
 LOWER_BOUND_LABELS: Final[Mapping[str, str]] = {
     "level": "least level of the store",
-    "met": "deadlines of the work",
+    "work_credited": "deadlines of the work",
 }
-"""Words for what limits from below."""
+"""Column -> label of its lower bound."""
 
-RESERVE_ENERGY_ROWS: Final = ("energy", "first_energy", "lasts")
-"""Rows of the energy behind reserves, and of the room for them."""
+RESERVE_ENERGY_ROWS: Final = ("energy", "first_energy", "energy_at_end")
+"""Rows of the energy behind upward reserves, and of the free storage for downward ones."""
 
 ROW_UNITS: Final = {
     "level": "MWh",
-    "met": "MWh",
-    "within_site": "rack",
-    "within_jobs": "rack",
+    "work_credited": "MWh",
+    "site_racks": "rack",
+    "cohort_racks": "rack",
     "racks": "rack",
-    "stays_on": "unit",
-    "stays_off": "unit",
-    "rests": "unit",
+    "min_up_time": "unit",
+    "min_down_time": "unit",
+    "min_restart_time": "unit",
     **{f"{row}_{way}": "MWh" for row in RESERVE_ENERGY_ROWS for way in ("up", "down")},
-    "puts_off": "MWh",
+    "deferral_limit": "MWh",
 }
-"""Word of a limit -> its unit, where that is not MW."""
+"""Row or column -> its unit, where that is not MW."""
 
 DEMAND_CHARGE_NAMES: Final = ("peak", "excess", "band")
-"""What charges on peaks are called, in the names of their blocks and rows."""
+"""Names of demand charges in blocks and rows."""
 
 DEMAND_CHARGE_ROWS: Final = frozenset(f"below_{name}" for name in DEMAND_CHARGE_NAMES)
-"""Words of their rows."""
+"""Rows of demand charges."""
 
 RAMP_ROWS: Final = frozenset({"ramp_up", "ramp_down"})
-"""Rows that stand only where a ramp may bind, and not in the first interval."""
+"""Rows that exist only where a ramp can bind, and not in the first interval."""
 
-NEAR_TERM_ROWS: Final = frozenset({"stays_on", "stays_off", "rests"})
-"""Rows of the near part, from the first interval on, as all whose name begins with ``first``."""
+NEAR_TERM_ROWS: Final = frozenset({"min_up_time", "min_down_time", "min_restart_time"})
+"""Rows of the integer part of the horizon, from the first interval."""

@@ -1,7 +1,6 @@
-"""What decides which rows and columns a model has.
+"""Signatures of models: all that decides which rows and columns a model has.
 
-It stands apart from what builds the model, since decisions carry it where Pyomo is not loaded: into
-the process of the service.
+This module does not import Pyomo, because the service process loads decisions that hold signatures.
 """
 
 import pickle
@@ -9,19 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PICKLED_STATE: Final = "packed"
-"""Name under which a shape holds its own bytes until somebody looks into it."""
+"""Attribute that holds the pickled state until another attribute is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSignature:
-    """What of one site decides which rows and columns there are.
+    """Signature of one site: block and signature of every component.
 
-    Attributes
-    ----------
-    name
-        Block of the site; empty if it is the model itself.
-    components
-        Block and shape of every member. A conversion and an exchange may share a block.
+    ``name`` is the block of the site, empty if the site is the whole model. A conversion and an
+    exchange may share a block.
     """
 
     name: str
@@ -30,16 +25,9 @@ class SiteSignature:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSignature:
-    """What decides which rows and columns there are: equal shapes have equal models.
+    """Everything that decides which rows and columns there are: equal signatures have equal models.
 
-    Attributes
-    ----------
-    interval_count
-        Number of intervals.
-    sites
-        The sites.
-    couplings
-        Block and shape of every part that binds named sites to one another, written after them.
+    ``couplings`` are block and signature of every component that connects sites.
     """
 
     interval_count: int
@@ -47,12 +35,12 @@ class ModelSignature:
     couplings: tuple[tuple[str, object], ...] = field(default_factory=tuple)
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what another process gets: bytes, for the parts belong to modules with Pyomo."""
+        """Return the state as bytes, because the parts belong to modules that import Pyomo."""
         own = vars(self)
         return own if PICKLED_STATE in own else {PICKLED_STATE: pickle.dumps(own)}
 
     def __getattr__(self, name: str) -> object:
-        """Return an attribute of a shape from another process that nobody has looked into yet."""
+        """Unpickle the state when an attribute is read for the first time."""
         packed = vars(self).pop(PICKLED_STATE, None)
         if packed is None:
             raise AttributeError(name)

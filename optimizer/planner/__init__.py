@@ -1,1 +1,1 @@
-"""Planner."""
+"""Planning: decisions, schedules, flexibility and trade-offs."""

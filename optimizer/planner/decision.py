@@ -1,4 +1,4 @@
-"""A decision: a schedule that may leave, with its verdict and its reasons."""
+"""A decision: a schedule with its verdict and its explanation."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -13,25 +13,25 @@ from optimizer.verification.verifier import ScheduleVerdict
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A schedule that may leave, with its verdict and its reasons.
+    """A schedule that may be sent, with its verdict and its explanation.
 
     Attributes
     ----------
     schedule
-        What is to be done.
+        The planned operation.
     verdict
-        What the twin says of it.
+        Result of the verification by the twin.
     explanation
-        Why it is so.
+        Reasons for the schedule.
     attempts
-        How often it was sought. [1]
+        Number of attempts until a schedule was safe. [1]
     warm_start
-        What the next decision's solve may begin from.
+        Start values of the next decision.
     objective
-        What the schedule weighs: money and penalties. [EUR]
+        Weighted cost of the schedule, penalties included. [EUR]
     relaxed
-        Objective if units were fractions and machines could waste: no schedule of the same problem
-        weighs less, except one that sells fewer reserves. [EUR]
+        Objective of the relaxation, a lower bound of all schedules of the same problem, except
+        those that sell fewer reserves. [EUR]
     """
 
     schedule: xr.Dataset
@@ -48,10 +48,10 @@ class Decision:
         return np.datetime64(self.schedule["time"].to_numpy()[0], "us")
 
     def without_replay(self) -> Self:
-        """Return what of it a long run keeps: not what the twin replayed, nor where to begin."""
+        """Return the decision without replay and warm start, for long runs."""
         judged = replace(self.verdict, replay=None, coverage=None)
         return replace(self, verdict=judged, warm_start=None)
 
     def with_degradation(self, reason: str) -> Self:
-        """Return the same decision, kept on for a reason that is told."""
+        """Return the decision, continued for a stated reason."""
         return replace(self, explanation=replace(self.explanation, degraded=reason))

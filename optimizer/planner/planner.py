@@ -1,14 +1,10 @@
-"""Solve a problem: build, compile, solve, and solve again where the answer wastes.
-
-Decide: solve a problem, let the twin judge the answer, and say why it is as it is.
-"""
+"""Decisions: solve a problem, verify the schedule with the twin, and explain it."""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,22 +37,23 @@ from twin.physics import FloatArray
 from twin.validation import check_argument_types
 
 FEASIBILITY_CHECK_ROWS: Final = 15_000
-"""Rows from which on a model that is solved from nothing is first asked whether any values keep
-them: without costs that takes a tenth of the time, and it can take seconds to find that none do."""
+"""Rows from which a cold start first checks feasibility. Without costs that takes a tenth of the
+time; proving infeasibility with costs can take seconds. [1]
+"""
 
 FIXED_WORK_TOLERANCE_MWH: Final = 1e-9
-"""Room below which work that is met by an instant is given. [MWh]"""
+"""Range of credited work below which it is fixed. [MWh]"""
 
 
 class StageTimer:
-    """CPU time by part of the work. [s]"""
+    """CPU time by stage. [s]"""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count the time of a part."""
+        """Count the time of a stage."""
         begun = time.process_time()
         yield
         self.spent[part] += time.process_time() - begun
@@ -66,52 +63,27 @@ def solve_problem(
     problem: Problem,
     warm_start: WarmStart | None = None,
     *,
-    keep_units: bool = False,
     export: Path | None = None,
     first: Mapping[str, FloatArray] | None = None,
 ) -> Solution:
     """Return the cheapest plan of a problem.
 
-    Parameters
-    ----------
-    problem
-        The question.
-    warm_start
-        What the last solve left; the search begins there if the model has the same shape.
-    keep_units
-        Whether units that are on or off stay so as the last plan had them, which makes the question
-        linear; where that does not do, they are sought anew.
-    export
-        File for the linear model, if somebody wants to solve it with another program.
-    first
-        What is decided already of the first intervals, as a hedge over scenarios gives it.
-
-    Returns
-    -------
-    Solution
-        Values, duals and accounts.
+    A warm start is used if its model had the same signature. ``export`` is a file for the linear
+    model; ``first`` are first-stage decisions of a stochastic plan.
 
     Raises
     ------
     NoScheduleError
-        If no plan keeps every limit.
+        If no plan satisfies every limit.
     SolverError
         If the solver fails.
     """
     problem = with_past_units(problem, warm_start)
-    return _solve(problem, warm_start, keep_units=keep_units, export=export, first=first or {})
+    return _solve(problem, warm_start, export=export, first=first or {})
 
 
 def with_past_units(problem: Problem, warm_start: WarmStart | None) -> Problem:
-    """Return the problem with what the last plan made its units do, where it does not say.
-
-    Parameters
-    ----------
-    problem
-        The question.
-    warm_start
-        What the last solve left.
-    """
+    """Return the problem with past units of the last plan, where it does not define them."""
     if warm_start is None or not warm_start.units:
         return problem
     now, then = problem.outlook["instant"].to_numpy()[:2]
@@ -125,11 +97,10 @@ def _solve(
     problem: Problem,
     warm_start: WarmStart | None,
     *,
-    keep_units: bool,
     export: Path | None,
     first: Mapping[str, FloatArray],
 ) -> Solution:
-    """Solve the linear model, then with whole units and bids, then without waste."""
+    """Solve the relaxation, then with integer units and whole bids, then without waste."""
     clock = StageTimer()
     model = _compile(problem, warm_start, first=first, clock=clock)
     arrays, prices, instants = model.arrays, model.account_weights, model.instants
@@ -143,11 +114,11 @@ def _solve(
         relaxed = _relaxed(model, solver, export)
         basis = solver.basis
     with clock("commit"):
-        lp_solution = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
+        lp_solution = _with_units(model, solver, relaxed=relaxed)
         units, past = units_on(arrays, lp_solution.values), model.problem.past_units
         lp_solution = round_bids(solver, arrays, data=model.data, lp_solution=lp_solution)
     with clock("hold"):
-        lp_solution, held = repair_relaxation(
+        lp_solution, fixed = repair_relaxation(
             solver, arrays, data=model.data, lp_solution=lp_solution
         )
     return Solution(
@@ -157,7 +128,7 @@ def _solve(
         accounts=arrays.cost_by_account(lp_solution.values, prices),
         objective=lp_solution.objective,
         relaxed_objective=relaxed.objective,
-        fixed_segments=held,
+        fixed_segments=fixed,
         warm_start=WarmStart(
             shape=model.shape, instants=instants, basis=basis, units=units, past_units=past
         ),
@@ -167,16 +138,9 @@ def _solve(
 
 @dataclass(frozen=True, kw_only=True)
 class _CompiledProblem:
-    """A problem as arrays.
+    """A problem as arrays: ``free_arrays``, and ``arrays`` with first-stage decisions fixed.
 
-    Attributes
-    ----------
-    problem, data, shape, account_weights, instants
-        The question, what the forms build from, the shape, account -> price, edges of intervals.
-    free_arrays, arrays
-        The model, and the same with what is decided already kept.
-    matching_warm_start
-        What the last solve left, if its model had the same shape.
+    ``matching_warm_start`` is the last warm start, if its model had the same signature.
     """
 
     problem: Problem
@@ -189,15 +153,15 @@ class _CompiledProblem:
     matching_warm_start: WarmStart | None
 
     def duals(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
-        """Return the prices of rows and of the bounds of columns by their names."""
+        """Return the duals of rows and of the bounds of columns, by name."""
         costs = mask_duals(lp_solution.reduced_costs, self.free_arrays, self.arrays)
         if (done := self.arrays.columns.get(CREDITED_WORK_COLUMN)) is not None:
-            # what must be done as it comes is given: solvers tell any price for it
-            is_given = (
+            # work that must be done as it arrives is fixed, and its dual is arbitrary
+            is_fixed = (
                 self.free_arrays.column_high[done] - self.free_arrays.column_low[done]
                 < FIXED_WORK_TOLERANCE_MWH
             )
-            costs[done[is_given]] = 0.0
+            costs[done[is_fixed]] = 0.0
         return values_by_name(self.arrays.rows, lp_solution.duals) | values_by_name(
             self.arrays.columns, costs
         )
@@ -232,7 +196,7 @@ def _compile(
 
 
 def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> LpSolution:
-    """Return the plan with units in fractions."""
+    """Return the optimum of the relaxation."""
     if export is not None:
         solver.export(export)
     is_long = (
@@ -244,26 +208,24 @@ def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> 
     return found
 
 
-def _with_units(
-    model: _CompiledProblem, solver: LpSolver, *, relaxed: LpSolution, keep: bool
-) -> LpSolution:
-    """Return the plan with whole units; those that were kept are sought anew if they do not do."""
+def _with_units(model: _CompiledProblem, solver: LpSolver, *, relaxed: LpSolution) -> LpSolution:
+    """Return the plan with integer units."""
     arrays, fit = model.arrays, model.matching_warm_start
     last = shift_units(arrays, fit, model.instants) if fit else None
     if not arrays.is_integer.any():
         return relaxed
-    seek = partial(solve_unit_commitment, arrays, model.account_weights, solver, relaxed=relaxed)
-    lp_solution = seek(last=last, is_kept=keep)
-    if lp_solution is None and keep:
-        lp_solution = seek(last=None, is_kept=False)
+    lp_solution = solve_unit_commitment(
+        arrays, model.account_weights, solver, relaxed=relaxed, last=last
+    )
     if lp_solution is None:
         raise explain_infeasibility(model.data, solver.current_arrays(arrays))
     return lp_solution
 
 
 WORK_DERATING_STEPS: Final = (0.8, 0.5, 0.0)
-"""Shares of its power that work keeps, each time a plan is sought anew, where a failure would not
-be endured. [1]"""
+"""Shares of its power that work keeps at each attempt, where a failure would not be survived.
+[1]
+"""
 
 MARGIN_GROWTH: Final = 1.5
 """Factor by which the margins grow from one attempt to the next. [1]"""
@@ -273,52 +235,47 @@ def decide(
     problem: Problem,
     *,
     previous: Decision | None = None,
-    keep_units: bool = False,
     export: Path | None = None,
     first: Mapping[str, FloatArray] | None = None,
     warm_start: WarmStart | None = None,
 ) -> Decision:
-    """Return the best schedule of a problem that the twin finds safe.
+    """Return the best schedule of a problem that the twin verifies as safe.
 
     Parameters
     ----------
     problem
-        The question.
+        The problem.
     previous
-        The decision in force until now, to tell what changed and to begin the search from.
-    keep_units
-        Whether units stay on or off as the last decision had them: a guard's quick question.
+        The decision in force, for the explanation of changes and as start.
     export
-        File for the linear model of the attempt that is taken, if somebody wants it.
+        File for the linear model of the last attempt, for other solvers.
     first
-        What is decided already of the first intervals, as a hedge over scenarios gives it.
+        First-stage decisions of a stochastic plan.
     warm_start
-        Where the search begins, if not where the last decision's ended.
+        Start values, by default those of the previous decision.
 
     Returns
     -------
     Decision
-        The schedule and all that is to be said of it.
+        The schedule with its verdict and explanation.
 
     Raises
     ------
     ProblemError
-        If anything is of another kind.
+        If an argument has the wrong type.
     NoScheduleError
-        If no plan keeps every limit, or the twin refuses every plan found.
+        If no plan satisfies every limit, or the twin rejects every plan found.
     SolverError
         If the solver fails.
     """
-    _check_kinds(problem, previous, warm_start, first=first, export=export)
-    asked = problem
+    _check_argument_types(problem, previous, warm_start, first=first, export=export)
+    tightened = problem
     warm_start = warm_start or (previous.warm_start if previous else None)
     warm_start = warm_start and warm_start.limited_to(
         unit_counts(problem.site)
-    )  # the last plan may be of another site
+    )  # the last plan may belong to another site
     for attempt, share in enumerate((*WORK_DERATING_STEPS, 0.0), start=1):
-        solution = solve_problem(
-            asked, warm_start, keep_units=keep_units, export=export, first=first
-        )
+        solution = solve_problem(tightened, warm_start, export=export, first=first)
         schedule = build_schedule(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:
@@ -333,11 +290,11 @@ def decide(
                 relaxed=solution.relaxed_objective,
             )
         warm_start = solution.warm_start
-        asked = _tightened(asked, schedule, verdict, share=share)
+        tightened = _tightened(tightened, schedule, verdict, share=share)
     raise _refused(problem, verdict)
 
 
-def _check_kinds(
+def _check_argument_types(
     problem: object, previous: object, warm_start: object, *, first: object, export: object
 ) -> None:
     others = {
@@ -346,23 +303,23 @@ def _check_kinds(
         "first": (first, Mapping),
         "export": (export, Path),
     }
-    told = {name: one for name, one in others.items() if one[0] is not None}
-    check_argument_types("decide", problem=(problem, Problem), **told)
+    given = {name: one for name, one in others.items() if one[0] is not None}
+    check_argument_types("decide", problem=(problem, Problem), **given)
 
 
 def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
-    """Return the error that tells why no plan is safe."""
+    """Return the error that lists why no plan is safe."""
     refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
-    remedy = "lower the service or the work, or widen the limits named"
+    remedy = "lower the service or the work, or widen these limits"
     return NoScheduleError(
-        f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n  remedy: {remedy}"
+        f"{problem.site.name}: the twin rejects every plan found\n{refusals}\n  remedy: {remedy}"
     )
 
 
 def _explain(
     solution: Solution, schedule: xr.Dataset, verdict: ScheduleVerdict, *, last: xr.Dataset | None
 ) -> Explanation:
-    """Return why a schedule is as it is."""
+    """Return the explanation of a schedule."""
     return replace(
         explain_schedule(solution, schedule, last),
         failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
@@ -375,10 +332,10 @@ def _explain(
 def _tightened(
     problem: Problem, schedule: xr.Dataset, verdict: ScheduleVerdict, *, share: float
 ) -> Problem:
-    """Return the question whose answer stays further from what the last one was refused for.
+    """Return the problem with wider margins, and less work where a failure is not survived.
 
-    Limits are met with wider margins. That a failure is not endured is nothing that the model
-    knows: there work may only use a share of what it would have.
+    Margins answer violated limits. The model knows no failures, so in those intervals work may use
+    only a share of its planned power.
     """
     margins = problem.margins
     if verdict.violations:
@@ -395,16 +352,9 @@ def _tightened(
 def fix_first_stage(
     arrays: ModelArrays, first: Mapping[str, FloatArray], *, blocks: Sequence[str] = ("",)
 ) -> ModelArrays:
-    """Return a model in which what was decided now is kept.
+    """Return a model with the first-stage decisions of a ``TwoStageSolution`` fixed.
 
-    Parameters
-    ----------
-    arrays
-        The model.
-    first
-        As :attr:`optimizer.stochastic.two_stage.TwoStageSolution.first`.
-    blocks
-        Blocks of the scenarios; an empty one is the model of one site itself.
+    ``blocks`` are the scenarios; an empty one is the model of one site itself.
     """
     if not first:
         return arrays
@@ -412,21 +362,16 @@ def fix_first_stage(
     for name, values in first.items():
         for block in blocks:
             places = arrays.columns[f"{block}.{name}" if block else name][: len(values)]
-            is_kept = np.isfinite(values)
-            at = places[is_kept]
-            low[at] = high[at] = np.clip(values[is_kept], low[at], high[at])
+            is_fixed = np.isfinite(values)
+            at = places[is_fixed]
+            low[at] = high[at] = np.clip(values[is_fixed], low[at], high[at])
     return replace(arrays, column_low=low, column_high=high)
 
 
 def mask_duals(costs: FloatArray, before: ModelArrays, after: ModelArrays) -> FloatArray:
-    """Return reduced costs without those of columns that were kept: no limit binds there.
+    """Return reduced costs without those of fixed columns, where no limit binds.
 
-    Parameters
-    ----------
-    costs
-        Of every column.
-    before, after
-        The model, and the one in which something is kept.
+    ``before`` is the model, ``after`` the same with fixed columns.
     """
     is_same = (before.column_low == after.column_low) & (before.column_high == after.column_high)
     return np.where(is_same, costs, 0.0)

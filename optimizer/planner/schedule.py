@@ -1,7 +1,4 @@
-"""From the values of a solved model to a schedule: labelled, tagged, ready to be judged.
-
-What a plan holds in reserve: the words of a schedule, and what is to be said of them.
-"""
+"""Schedule of a solved problem: labelled variables with units, ready for verification."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -34,10 +31,10 @@ COPIED_VARIABLES: Final = (
     "grid_import_target",
     "grid_import_target_price",
 )
-"""Variables of the outlook that a schedule takes along: what it was made for."""
+"""Variables of the outlook that a schedule contains."""
 
 COPIED_COORDINATES: Final = ("instant", "cohort", "kind")
-"""Coordinates of the outlook that a schedule takes along beside those of these variables."""
+"""Coordinates of the outlook that a schedule contains, beside those of these variables."""
 
 EQUIPMENT_BY_DIMENSION: Final[Mapping[str, type[Equipment]]] = {
     "hall": ITHall,
@@ -46,28 +43,20 @@ EQUIPMENT_BY_DIMENSION: Final[Mapping[str, type[Equipment]]] = {
     "renewable": Renewable,
     "heat_reuse": HeatReuse,
 }
-"""Dimension -> the machines along it."""
+"""Dimension -> machines along it."""
 
 type ScheduleVariables = dict[str, tuple[tuple[str, ...], FloatArray]]
-"""Name of a variable -> its dimensions and values. A dataset is made of all at once: one by one,
-each of them would be held to the labels of all before."""
+"""Variable -> its dimensions and values. A dataset is created from all of them at once, because
+adding one by one checks the labels each time.
+"""
 
 
 def build_schedule(solution: Solution) -> xr.Dataset:
-    """Return the schedule of a solved problem.
+    """Return the schedule of a solved problem, on the axes of the outlook.
 
-    Parameters
-    ----------
-    solution
-        What the optimiser answered.
-
-    Returns
-    -------
-    xarray.Dataset
-        On the axes of the outlook: what the twin can replay (``hall_power``, orders to stores,
-        ``renewable_used_power``, ``heat_reuse_power``, weather), what is promised at the
-        connection, the racks by cohort and cap behind it, and the money by account; the set points
-        of the water, if they were chosen; the capacity held of reserve products, if there are any.
+    It contains the operation for the twin (``hall_power``, orders to stores,
+    ``renewable_used_power``, ``heat_reuse_power``, weather), import and export, racks by cohort and
+    cap, and costs by account; chosen set points and reserve capacity, if there are any.
     """
     problem = solution.data.problem
     site, outlook = problem.site, problem.outlook
@@ -79,13 +68,18 @@ def build_schedule(solution: Solution) -> xr.Dataset:
     known = outlook[
         [name for name in (*COPIED_VARIABLES, "renewable_available_power") if name in outlook]
     ]
-    words = _work(solution) | _stores(solution, owners)
-    words |= _connection(solution, words) | _trades(solution) | _units(solution, banks)
-    words["money"] = ("time", "account"), np.stack([*solution.accounts.values()], axis=-1)
+    variables_of_schedule = _work(solution) | _stores(solution, owners)
+    variables_of_schedule |= (
+        _connection(solution, variables_of_schedule) | _trades(solution) | _units(solution, banks)
+    )
+    variables_of_schedule["money"] = (
+        ("time", "account"),
+        np.stack([*solution.accounts.values()], axis=-1),
+    )
     labels = owners | {"cooling_plant": banks, "account": list(solution.accounts)}
-    used = {dim for dims, _ in words.values() for dim in dims}
+    used = {dim for dims, _ in variables_of_schedule.values() for dim in dims}
     data = xr.Dataset(
-        {name: known.variables[name] for name in known.data_vars} | words,
+        {name: known.variables[name] for name in known.data_vars} | variables_of_schedule,
         coords={name: outlook.variables[name] for name in (*known.coords, *COPIED_COORDINATES)}
         | {dim: names for dim, names in labels.items() if dim in used}
         | {"level_power": (("cohort", "level"), _levels(problem))},
@@ -97,14 +91,16 @@ def build_schedule(solution: Solution) -> xr.Dataset:
 
 
 def _work(solution: Solution) -> ScheduleVariables:
-    """Return racks, power and lateness of the work, and what the halls draw for all of it."""
+    """Return racks, power and lateness of the work, and the power of the halls."""
     problem = solution.data.problem
     pool = RackPool.from_site(problem.site)
     racks = np.maximum(solution.values["work.racks"], 0.0)
     power = (racks * pool.power_above_idle(_levels(problem))).sum(axis=-1)
-    late = np.maximum(solution.values["work.late"], 0.0)
-    if "moves.late" in solution.values:  # of guests
-        late[:, incoming_cohorts(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
+    late = np.maximum(solution.values["work.work_overdue"], 0.0)
+    if "migration.work_overdue" in solution.values:  # of incoming work
+        late[:, incoming_cohorts(problem.outlook)] += np.maximum(
+            solution.values["migration.work_overdue"], 0.0
+        )
     always = pool.total_power(problem.service_racks)
     total = always + power.sum(axis=-1)
     shares = np.array([hall.racks / pool.racks for hall in problem.site.machines_of(ITHall)])
@@ -117,7 +113,7 @@ def _work(solution: Solution) -> ScheduleVariables:
 
 
 def _levels(problem: Problem) -> FloatArray:
-    """Return the caps that each cohort may run at, ``(cohort, level)``. [1]"""
+    """Return the caps of each cohort, ``(cohort, level)``. [1]"""
     kinds = problem.outlook["kind"].to_numpy()
     return np.array([cap_levels(problem.site.work[str(name)]) for name in kinds]).reshape(
         -1, CAP_LEVEL_COUNT
@@ -125,27 +121,33 @@ def _levels(problem: Problem) -> FloatArray:
 
 
 def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> ScheduleVariables:
-    """Return orders to stores and their levels, what is used of sun and wind, heat that is sold."""
-    words: ScheduleVariables = {}
+    """Return orders to stores and their levels, renewable power used, and heat sold."""
+    variables_of_schedule: ScheduleVariables = {}
     for kind in ("battery", "tank"):
         names = owners[kind]
         for direction in ("charge", "discharge"):
-            words[f"{kind}_{direction}"] = ("time", kind), _columns(solution, names, direction)
+            variables_of_schedule[f"{kind}_{direction}"] = (
+                ("time", kind),
+                _columns(solution, names, direction),
+            )
         levels = [solution.values[f"{name}.level"] for name in names]
         empty = np.empty((len(solution.data.hours) + 1, 0))
-        words[f"{kind}_level"] = ("instant", kind), np.stack(levels, axis=-1) if levels else empty
+        variables_of_schedule[f"{kind}_level"] = (
+            ("instant", kind),
+            np.stack(levels, axis=-1) if levels else empty,
+        )
     used = _columns(solution, owners["renewable"], "import_power")
-    words["renewable_used_power"] = ("time", "renewable"), used
+    variables_of_schedule["renewable_used_power"] = ("time", "renewable"), used
     if pumps := owners["heat_reuse"]:
-        words["heat_reuse_power"] = (
+        variables_of_schedule["heat_reuse_power"] = (
             ("time", "heat_reuse"),
             _columns(solution, pumps, "export_power"),
         )
-    return words
+    return variables_of_schedule
 
 
 def _units(solution: Solution, banks: list[str]) -> ScheduleVariables:
-    """Return how many machines run of those that are committed."""
+    """Return the units on of every bank."""
     on = np.ceil(np.maximum(_columns(solution, banks, "on") - UNIT_TOLERANCE, 0.0))
     return {setpoints.UNITS_ON: (("time", "cooling_plant"), on)} if banks else {}
 
@@ -156,12 +158,12 @@ def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray
     return np.stack(columns, axis=-1) if columns else np.empty((count, 0))
 
 
-def _connection(solution: Solution, words: ScheduleVariables) -> ScheduleVariables:
-    """Return what is promised at the connection, netted, and the power of the site behind it."""
+def _connection(solution: Solution, variables_of_schedule: ScheduleVariables) -> ScheduleVariables:
+    """Return netted import and export, and the power of the facility."""
     grid = solution.data.problem.site.grid.name
     net = solution.values[f"{grid}.import_power"] - solution.values[f"{grid}.export_power"]
     own, up, down = (
-        words[name][1].sum(axis=-1)
+        variables_of_schedule[name][1].sum(axis=-1)
         for name in ("renewable_used_power", "battery_discharge", "battery_charge")
     )
     return {
@@ -172,7 +174,7 @@ def _connection(solution: Solution, words: ScheduleVariables) -> ScheduleVariabl
 
 
 def _trades(solution: Solution) -> ScheduleVariables:
-    """Return what is to be bought and sold intraday, if anything can be."""
+    """Return intraday trades, if any are possible."""
     found: ScheduleVariables = {}
     for market in solution.data.problem.site.machines_of(DayAheadPosition):
         bought = solution.values.get(f"{market.name}.bought")
@@ -182,22 +184,12 @@ def _trades(solution: Solution) -> ScheduleVariables:
 
 
 def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
-    """Return a schedule with what it holds of each product, and who holds it.
+    """Return a schedule with reserve capacity by product and provider.
 
-    Parameters
-    ----------
-    data
-        The schedule so far, with its axes of batteries and cohorts.
-    solution
-        What the optimiser answered.
-
-    Returns
-    -------
-    xarray.Dataset
-        With ``reserve_capacity``, ``reserve_shortfall``, ``reserve_held``, ``reserve_price`` and
-        ``reserve_excused`` on ``time`` and ``product``, and the parts of the holders,
-        ``battery_reserve`` and, where work may hold any, ``work_reserve`` with ``work_least``, by
-        which it is judged. Of a site without products the schedule as it was.
+    It adds ``reserve_capacity``, ``reserve_shortfall``, ``reserve_held``, ``reserve_price`` and
+    ``reserve_excused`` on ``time`` and ``product``, and the shares ``battery_reserve`` and, if work
+    may provide any, ``work_reserve`` with ``work_least`` for verification. A site without products
+    has none.
     """
     problem = solution.data.problem
     site, outlook = problem.site, problem.outlook
@@ -205,27 +197,27 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         return data
     products = list(site.reserves.values())
     batteries = [battery.name for battery in site.machines_of(Battery)]
-    sold, held = (
+    sold, required = (
         np.stack([of(outlook, product) for product in products], axis=-1)
         for of in (contracts.sold_capacity, contracts.required_capacity)
     )
-    short = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
-    short = np.where(short > CAPACITY_TOLERANCE_MW, np.minimum(short, held), 0.0)
+    shortfall = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
+    shortfall = np.where(shortfall > CAPACITY_TOLERANCE_MW, np.minimum(shortfall, required), 0.0)
     offered = np.stack(
         [p.sellable_capacity(_column(solution, p, "offered")) for p in products], axis=-1
     )
-    told = held - short + offered
-    stored = np.stack([_stored(solution, p, batteries) for p in products], axis=1)
-    worked = np.stack([_worked(solution, p) for p in products], axis=1)
-    whole = stored.sum(axis=-1) + worked.sum(axis=-1)
-    share = np.clip(told / np.maximum(whole, CAPACITY_TOLERANCE_MW), 0.0, 1.0)[:, :, None]
+    capacity = required - shortfall + offered
+    stored = np.stack([_battery_reserve(solution, p, batteries) for p in products], axis=1)
+    worked = np.stack([_work_reserve(solution, p) for p in products], axis=1)
+    provided = stored.sum(axis=-1) + worked.sum(axis=-1)
+    share = np.clip(capacity / np.maximum(provided, CAPACITY_TOLERANCE_MW), 0.0, 1.0)[:, :, None]
     price = np.stack([contracts.reserve_price(outlook, product) for product in products], axis=-1)
     by_product = {
-        "reserve_capacity": told,
-        "reserve_shortfall": short,
-        "reserve_held": held,
+        "reserve_capacity": capacity,
+        "reserve_shortfall": shortfall,
+        "reserve_held": required,
         "reserve_price": price,
-        "reserve_excused": sold - held,
+        "reserve_excused": sold - required,
     }
     found = data.assign_coords(product=[product.name for product in products])
     found = found.assign({name: (("time", "product"), row) for name, row in by_product.items()})
@@ -240,23 +232,25 @@ def _column(solution: Solution, product: ReserveProduct, name: str) -> FloatArra
     return np.maximum(solution.values[f"{product.name}_reserve.{name}"], 0.0)
 
 
-def _stored(solution: Solution, product: ReserveProduct, batteries: Sequence[str]) -> FloatArray:
-    """Return what batteries hold of a product, ``(time, battery)``. [MW]"""
+def _battery_reserve(
+    solution: Solution, product: ReserveProduct, batteries: Sequence[str]
+) -> FloatArray:
+    """Return the capacity of a product that batteries provide, ``(time, battery)``. [MW]"""
     rows = np.zeros((len(solution.data.hours), len(batteries)))
-    for place, owner in enumerate(batteries):
-        rows[:, place] = _window(
-            solution, f"{owner}.{reserve_column(product.name)}", rows[:, place]
+    for column, owner in enumerate(batteries):
+        rows[:, column] = _window(
+            solution, f"{owner}.{reserve_column(product.name)}", rows[:, column]
         )
     return rows
 
 
-def _worked(solution: Solution, product: ReserveProduct) -> FloatArray:
-    """Return what work holds of a product, ``(time, cohort)``. [MW]"""
+def _work_reserve(solution: Solution, product: ReserveProduct) -> FloatArray:
+    """Return the capacity of a product that work provides, ``(time, cohort)``. [MW]"""
     cohorts = solution.data.problem.outlook.sizes["cohort"]
-    nothing = np.zeros((len(solution.data.hours), cohorts))
-    return _window(solution, f"work.{reserve_column(product.name)}", nothing)
+    zeros = np.zeros((len(solution.data.hours), cohorts))
+    return _window(solution, f"work.{reserve_column(product.name)}", zeros)
 
 
-def _window(solution: Solution, name: str, nothing: FloatArray) -> FloatArray:
-    """Return the values of the window; what was held before it stands in front of them."""
-    return np.maximum(solution.values.get(name, nothing)[-len(nothing) :], 0.0)
+def _window(solution: Solution, name: str, zeros: FloatArray) -> FloatArray:
+    """Return the values of the horizon, without past intervals in front."""
+    return np.maximum(solution.values.get(name, zeros)[-len(zeros) :], 0.0)

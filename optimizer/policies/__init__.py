@@ -1,1 +1,1 @@
-"""Rules and bounds that a plan is compared with, and what they do with heat, sun and wind."""
+"""Policies that decide a site's operation: model-predictive, rule-based, and simple bounds."""

@@ -1,6 +1,6 @@
-"""Policies: what decides a site's next quarter-hour. All see the same and steer the same plant.
+"""Model-predictive policies: plan every hour over a week and dispatch every quarter-hour.
 
-A policy that is told a part of what is to come: what perfect forecasts of it would be worth.
+Variants: published information, perfect foresight, scenarios, and perfect foresight of one input.
 """
 
 from collections.abc import Callable
@@ -31,29 +31,20 @@ from twin.workload.flexibility import work_flexibility
 from twin.workload.jobs import Workload
 
 REPLAN_INTERVAL: Final = np.timedelta64(60, "m")
-"""Time between two decisions, with perfect foresight too: forecasts, prices and weather are hourly,
-and the plant surprises both alike. [min]"""
+"""Time between two plans; forecasts, prices and weather are hourly. [min]"""
 
 
 class MpcPolicy:
-    """Plan anew every hour over a week with what is known, and dispatch every quarter-hour.
+    """Plan every hour over a week from the available information, and dispatch every quarter-hour.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Its series; what is unpublished is never looked at, unless there is foresight.
-    workload
-        Jobs; those to come are never looked at, unless there is foresight.
-    until
-        For perfect foresight: the end of the run, to which everything is known. None otherwise.
-    final_price
-        For perfect foresight: the price at which the bill values what is left at the end.
-    listen
-        Called with every decision.
-    export
-        Folder for the linear model of every decision, ``<time>.mps.gz``; none are written without.
+    - `record`: series of the site; unpublished values are not used without foresight.
+    - `workload`: jobs; future ones are not used without foresight.
+    - `until`: for perfect foresight: end of the run, up to which everything is known; otherwise
+      None.
+    - `final_price`: for perfect foresight: price at which remaining storage and backlog are valued
+      at the end.
+    - `export`: folder for the linear model of every decision, ``<time>.mps.gz``; none are written
+      without it.
     """
 
     def __init__(
@@ -71,20 +62,20 @@ class MpcPolicy:
         self._export = export
         self._until, self._final_price, self._on_decision = until, final_price, on_decision
         self._planned = np.datetime64("NaT", "us")
-        self._steering, self._book = RealtimeController(site), SoldReserves(site)
+        self._controller, self._sold_reserves = RealtimeController(site), SoldReserves(site)
         self._last: Decision | None = None
 
     def orders(self, observation: Observation) -> DispatchOrders:
-        """Return the orders that come closest to the current plan."""
+        """Return the orders that follow the current plan most closely."""
         last = self._last
-        is_new = self._planned == observation.now  # settled with others just now, the call with it
+        is_new = self._planned == observation.now  # planned with the fleet just now
         if (
             last is None
             or self.is_due(observation.now)
             or (observation.has_new_request and not is_new)
         ):
             last = self._decide(observation)
-        return self._steering.orders(last.schedule, observation.state, observation.queue)
+        return self._controller.orders(last.schedule, observation.state, observation.queue)
 
     @property
     def last(self) -> Decision | None:
@@ -92,67 +83,62 @@ class MpcPolicy:
         return self._last
 
     def is_due(self, now: np.datetime64) -> bool:
-        """Return whether a new plan has to be made at a moment."""
+        """Return whether a new plan is due."""
         return self._last is None or bool(now - self._planned >= REPLAN_INTERVAL)
 
     def horizon(self, observation: Observation) -> xr.Dataset:
-        """Return the axes of a plan of this moment."""
+        """Return the time axes of a plan made now."""
         return build_horizon(
             self._site, self._record, observation.now, requests=self._external_requests(observation)
         )
 
     def build_problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
-        """Return the question that a plan of this moment answers.
+        """Build the problem of a plan made now.
 
-        Parameters
-        ----------
-        observation
-            What may be seen; the queue may hold jobs that are still on their way.
-        grid
-            The horizon, of others too; by default the site's own.
+        `grid` is the horizon, by default the site's own; the queue may include jobs in transit.
         """
         problem = self._problem(observation, grid)
         if self._last is not None:
             return problem
-        still = dict.fromkeys(unit_counts(self._site), np.zeros(1))  # what runs first has to start
-        return replace(problem, past_units=still)
+        stopped = dict.fromkeys(unit_counts(self._site), np.zeros(1))  # every unit has to start
+        return replace(problem, past_units=stopped)
 
     def accept(self, decision: Decision, now: np.datetime64) -> None:
-        """Plan by a decision that was found now, from the answers to :meth:`asks`."""
-        self._book.close_gates(decision.schedule, now + REPLAN_INTERVAL)
-        self._plan_by(decision, now)
+        """Adopt a decision on the problem of :meth:`build_problem`, and close market gates."""
+        self._sold_reserves.close_gates(decision.schedule, now + REPLAN_INTERVAL)
+        self._adopt(decision, now)
 
     @property
     def interval_control(self) -> MeteringIntervalControl | None:
-        """What watches the quarter-hour that runs."""
-        return self._steering.interval_control
+        """Controller of the current quarter-hour."""
+        return self._controller.interval_control
 
     def _decide(self, observation: Observation) -> Decision:
-        """Return a new decision, or the last one with the reason why it is kept."""
+        """Return a new decision, or the last one with the reason why it stays in force."""
         try:
-            found = self._decide_problem(self.build_problem(observation), observation)
+            decision = self._decide_problem(self.build_problem(observation), observation)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
-            kept = self._last.with_degradation(f"last plan kept: {error}")
-            self._plan_by(kept, observation.now)
-            return kept
-        self.accept(found, observation.now)
-        return found
+            previous = self._last.with_degradation(f"last plan kept: {error}")
+            self._adopt(previous, observation.now)
+            return previous
+        self.accept(decision, observation.now)
+        return decision
 
-    def _plan_by(self, decision: Decision, now: np.datetime64) -> None:
+    def _adopt(self, decision: Decision, now: np.datetime64) -> None:
         self._last, self._planned = decision, now
         self._on_decision(decision)
 
-    def _model(self, now: np.datetime64) -> Path | None:
-        """Return the file for the model of a decision, its time without what files may not have."""
+    def _model_file(self, now: np.datetime64) -> Path | None:
+        """Return the file for the model of a decision; its name has no colons."""
         if self._export is None:
             return None
         stamp = np.datetime_as_string(now, unit="m").replace(":", "")
         return self._export / f"{stamp}Z.mps.gz"
 
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
-        return decide(problem, previous=self._last, export=self._model(observation.now))
+        return decide(problem, previous=self._last, export=self._model_file(observation.now))
 
     def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         if self._until is None:
@@ -169,46 +155,32 @@ class MpcPolicy:
         return self._perfect_foresight_problem(observation, self._until)
 
     def _external_requests(self, observation: Observation) -> ExternalRequests:
-        """Return what is sold, and what others ask."""
-        return lambda axes: self._book.as_outlook(axes).merge(
+        """Return sold reserves and requests of partners."""
+        return lambda axes: self._sold_reserves.as_outlook(axes).merge(
             observation.requests(axes), compat="override"
         )
 
     def _perfect_foresight_problem(self, observation: Observation, until: np.datetime64) -> Problem:
-        """Return the question to the end of the run or of the week ahead, all known."""
-        wide = self.horizon(observation)
-        edges = time_axes.interval_edges(wide)
+        """Build the problem from true values, to the end of the run but at most a week ahead."""
+        axes = self.horizon(observation)
+        edges = time_axes.interval_edges(axes)
         last = min(until, edges[-1])
         grid = time_axes.interval_axes(np.append(edges[edges < last], last))
         ahead = build_outlook(self._site, self._record, observation.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
-        room = work_flexibility(observation.queue, grid, future=self._workload.jobs)
-        whole = ahead.merge(room).merge(
+        flexibility = work_flexibility(observation.queue, grid, future=self._workload.jobs)
+        complete = ahead.merge(flexibility).merge(
             self._external_requests(observation)(grid), compat="override"
         )
-        return Problem(site=self._site, state=observation.state, outlook=whole)
+        return Problem(site=self._site, state=observation.state, outlook=complete)
 
 
 class StochasticMpcPolicy(MpcPolicy):
-    """Plan as :class:`MpcPolicy` does, but decide each hour for many courses of the world.
+    """Plan as :class:`MpcPolicy` does, but with a hedged plan over several scenarios.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Its series; what is unpublished is never looked at.
-    workload
-        Jobs; those to come are never looked at.
-    risk
-        What is weighed.
-    count
-        How many courses, at most. [1]
-    listen
-        Called with every decision.
-    export
-        Folder for the linear model of every decision, the hedge kept in it.
+    `count` is the largest number of scenarios [1]; the other parameters are those of
+    :class:`MpcPolicy`.
     """
 
     def __init__(
@@ -223,17 +195,17 @@ class StochasticMpcPolicy(MpcPolicy):
         export: Path | None = None,
     ) -> None:
         super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
-        self._hedger, self._count = StochasticPlanner(risk), count
+        self._planner, self._count = StochasticPlanner(risk), count
 
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
         known = ScenarioInputs(
             record=self._record, queue=observation.queue, past=self._workload.past(observation.now)
         )
-        export = self._model(observation.now)
-        return self._hedger.decide(problem, self._last, known, count=self._count, export=export)
+        export = self._model_file(observation.now)
+        return self._planner.decide(problem, self._last, known, count=self._count, export=export)
 
 
-JOBS_KNOWN: Final = "jobs"
+JOB_FORESIGHT: Final = "jobs"
 
 FORESIGHT_VARIABLES: Final = {
     "prices": ("electricity_price", "terminal_price", "carbon_intensity"),
@@ -241,26 +213,19 @@ FORESIGHT_VARIABLES: Final = {
         *("air_temperature", "relative_humidity", "air_pressure", "wind_speed"),
         *("global_irradiance", "renewable_available_power"),
     ),
-    JOBS_KNOWN: (),
+    JOB_FORESIGHT: (),
 }
-"""What one may be told -> its words in an outlook; carbon goes with the prices."""
+"""Kind of foresight -> variables of the outlook that take their true values."""
 
 FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
-"""Name of a policy -> what it is told."""
+"""Policy name -> kind of foresight."""
 
 
 class PartialForesightPolicy(MpcPolicy):
-    """Plan as the optimum does, but told the truth of the week ahead in one respect.
+    """Plan as :class:`MpcPolicy` does, with perfect foresight of one input of the coming week.
 
-    No site could: what it saves over the optimum is the most that better forecasts of this are
-    worth, and what it leaves to perfect foresight is due to all else.
-
-    Parameters
-    ----------
-    site, record, workload, listen, export
-        As for :class:`optimizer.policies.mpc.MpcPolicy`.
-    knows
-        A key of :data:`FORESIGHT_VARIABLES`.
+    Its saving over the plain policy bounds what better forecasts of that input are worth. `knows`
+    is a key of :data:`FORESIGHT_VARIABLES`; the other parameters are those of :class:`MpcPolicy`.
     """
 
     def __init__(
@@ -274,23 +239,23 @@ class PartialForesightPolicy(MpcPolicy):
         export: Path | None = None,
     ) -> None:
         super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
-        self._knows = knows
+        self._foresight = knows
 
     def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         problem = super()._problem(observation, grid)
         grid = time_axes.interval_axes(time_axes.interval_edges(problem.outlook))
-        if self._knows == JOBS_KNOWN:
-            room = work_flexibility(observation.queue, grid, future=self._workload.jobs)
-            rest = problem.outlook.drop_dims("cohort")
-            whole = room.merge(rest, compat="override").assign_attrs(rest.attrs)
-            return replace(problem, outlook=whole)
+        if self._foresight == JOB_FORESIGHT:
+            flexibility = work_flexibility(observation.queue, grid, future=self._workload.jobs)
+            remaining = problem.outlook.drop_dims("cohort")
+            complete = flexibility.merge(remaining, compat="override").assign_attrs(remaining.attrs)
+            return replace(problem, outlook=complete)
         return replace(problem, outlook=self._with_truth(problem.outlook, grid, observation))
 
     def _with_truth(
         self, ahead: xr.Dataset, grid: xr.Dataset, observation: Observation
     ) -> xr.Dataset:
-        """Return an outlook with the truth in the place of forecasts."""
+        """Return an outlook with true values in place of forecasts."""
         truth = outlook(
             self._site, self._record, observation.now, axes=grid, has_perfect_foresight=True
         )
-        return ahead.assign({name: truth[name] for name in FORESIGHT_VARIABLES[self._knows]})
+        return ahead.assign({name: truth[name] for name in FORESIGHT_VARIABLES[self._foresight]})

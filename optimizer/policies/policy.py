@@ -1,4 +1,4 @@
-"""Policies: what decides a site's next quarter-hour. All see the same and steer the same plant."""
+"""Interface of policies, which decide a site's next quarter-hour, and the rule-based policies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from optimizer.policies import price_rules
-from optimizer.policies.carbonscaler import order_carbonscaler as follow_carbon
 from optimizer.problem.outlook import ExternalRequests, no_requests
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
@@ -22,18 +21,10 @@ from twin.workload.queue import JobQueue
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What a policy may see at a moment.
+    """What a policy may observe at one instant.
 
-    Attributes
-    ----------
-    state
-        The state as measured; its ``instant`` is now.
-    queue
-        The jobs that have arrived.
-    requests
-        What others ask of the site over a horizon.
-    has_new_request
-        Whether they began to ask it just now.
+    - `state`: measured state; its ``instant`` is now.
+    - `has_new_request`: whether a request began just now.
     """
 
     state: xr.Dataset
@@ -43,42 +34,32 @@ class Observation:
 
     @property
     def now(self) -> np.datetime64:
-        """The moment."""
+        """Current time."""
         return self.queue.instant
 
 
 class Policy(Protocol):
-    """What decides."""
+    """A policy that orders the plant and may control it within the quarter-hour."""
 
     def orders(self, observation: Observation) -> DispatchOrders:
-        """Return what the plant shall do in the quarter-hour that begins now."""
+        """Return the orders for the quarter-hour that begins now."""
         ...
 
     @property
     def interval_control(self) -> MeteringIntervalControl | None:
-        """What watches the quarter-hour that runs, if anything does."""
+        """Controller of the current quarter-hour, if there is one."""
         ...
 
 
 class RulePolicy:
-    """A rule that looks at the known prices only.
-
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Its series; what is unpublished is never looked at.
-    rule
-        One of :mod:`optimizer.policies.price_rules`.
-    """
+    """A price or carbon rule that uses published prices only."""
 
     def __init__(self, site: Site, record: xr.Dataset, rule: Callable[..., DispatchOrders]) -> None:
         self._site, self._record, self._rule = site, record, rule
 
     @property
     def interval_control(self) -> None:
-        """Rules watch nothing."""
+        """None: rules do not act within the quarter-hour."""
 
     def orders(self, observation: Observation) -> DispatchOrders:
         """Return the orders of the rule."""
@@ -91,20 +72,20 @@ class RulePolicy:
 
 
 def immediate_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy that never waits."""
+    """Return the policy that starts every job at once."""
     return RulePolicy(site, record, price_rules.order_immediate)
 
 
 def threshold_capped_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy of the cheapest known hours."""
+    """Return the policy of the cheapest published hours, with capped jobs."""
     return RulePolicy(site, record, price_rules.order_cheapest_hours)
 
 
 def threshold_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy of the cheapest known hours, capped by no price but by limits alone."""
+    """Return the policy of the cheapest published hours, with uncapped jobs."""
     return RulePolicy(site, record, partial(price_rules.order_cheapest_hours, caps_work=False))
 
 
 def carbonscaler_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the published policy that follows the carbon of the grid."""
-    return RulePolicy(site, record, follow_carbon)
+    """Return the CarbonScaler policy, which follows the carbon intensity of the grid."""
+    return RulePolicy(site, record, price_rules.order_carbonscaler)

@@ -1,9 +1,4 @@
-"""What a simple rule does with stores and renewables: buy cheap, sell dear, waste nothing.
-
-What who plans nothing does with heat: sell all that the network takes.
-
-What who plans nothing does with sun and wind: use all that the site and its export take.
-"""
+"""Storage, heat reuse and renewables in the rule-based policies."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -20,45 +15,37 @@ from twin.variables import tag_variable
 from twin.weather import Weather
 
 PRICE_QUANTILE: Final = 0.25
-"""Share of the day that counts as its cheapest and as its dearest hours. [1]"""
+"""Share of the day that counts as its cheapest, and as its most expensive, hours. [1]"""
 
 STORAGE_DAY_H: Final = 24.0
-"""How far ahead "the day" reaches, if prices are known so far. [h]"""
+"""Length of the day over which prices are compared. [h]"""
 
 HOLDING_TIME_H: Final = 8.0
-"""Hours that a store keeps what it took, to judge its standing loss. [h]"""
+"""Typical time between charge and discharge, for the standing loss. [h]"""
 
 
 def order_storage(
     outlook: xr.Dataset, state: xr.Dataset, *, site: Site, headroom: Headroom, spare: float
 ) -> tuple[dict[str, dict[str, float]], float]:
-    """Return what the stores do: fill in the cheapest quarter of the day, empty in the dearest.
+    """Order charging in the cheapest quarter of the day and discharging in the most expensive one.
 
-    Parameters
-    ----------
-    outlook
-        ``electricity_price`` on equal intervals.
-    state
-        Levels of the stores.
-    site
-        The site.
-    headroom
-        What the circuits can take and give.
-    spare
-        Power that the connection still has. [MW]
+    `outlook` holds ``electricity_price`` on equal intervals; `spare` is the power that the
+    connection still has [MW].
 
     Returns
     -------
     tuple of dict and float
-        Flow -> store -> power, such as ``battery_charge``; and the net charge of all stores of
-        electricity. [MW]
+        Flow -> store -> power, such as ``battery_charge``; and the net charge of all batteries.
+        [MW]
     """
     flows: dict[str, dict[str, float]] = {}
     net = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         level = float(state[f"{kind}_level"].sel({kind: store.owner}))
-        charge, discharge = _wanted_power(store, outlook, level, keep=site.margins.level)
+        charge, discharge = _price_driven_power(
+            store, outlook, level, level_margin=site.margins.level
+        )
         if store.carrier == "chilled":
             charge = min(charge, headroom.spare_cooling)
             discharge = min(discharge, headroom.chilled_load)
@@ -75,99 +62,68 @@ def order_storage(
 def renewable_caps(
     outlook: xr.Dataset, site: Site, *, site_power: float, full_power: float | None = None
 ) -> dict[str, float]:
-    """Return the caps of the renewables: what the site can use and should give away.
+    """Return the cap of each renewable: what the site can use and should export. [MW]
 
-    Parameters
-    ----------
-    outlook
-        ``renewable_available_power`` and ``electricity_price`` of the coming interval.
-    site
-        The site.
-    site_power
-        Power of the whole site until the interval ends, charging of batteries included. [MW]
-    full_power
-        The same at its start, when jobs still run that end in it: with it is curtailed also where
-        taking power from the grid is paid for, or giving it costs. [MW]
+    The export keeps the margin of the import, since load deviations are as large in either
+    direction. Expected power is shared out first; the remainder is split equally, for more sun or
+    wind than expected.
 
-    Returns
-    -------
-    dict
-        Renewable -> most that it may give. [MW]
-
-    Notes
-    -----
-    The export keeps the margin of the import: where a battery gives, what the site draws itself is
-    small beside what may surprise it. What is expected of sun and wind is shared out first; the
-    rest, equally, is for more of them than was expected.
+    - `outlook`: ``renewable_available_power`` and ``electricity_price`` of the coming interval.
+    - `site_power`: power of the site until the interval ends, battery charging included. [MW]
+    - `full_power`: the same at its start, before jobs end in it. If given, renewables are also
+      curtailed where import earns money or export costs money. [MW]
     """
     if "renewable_available_power" not in outlook:
         return {}
     available = outlook["renewable_available_power"].isel(time=0).to_series()
-    grid, keep = site.grid, 1.0 - site.margins.power
-    most = site_power + max_export(site)
+    grid, usable = site.grid, 1.0 - site.margins.power
+    total = site_power + max_export(site)
     if full_power is not None:
         price = float(outlook["electricity_price"][0])
         if price + float(site.import_fees(outlook["time"].to_numpy()[:1])[0]) < 0:
-            most = min(most, full_power - keep * grid.import_limit)
+            total = min(total, full_power - usable * grid.import_limit)
         elif price - grid.export_fee < 0:
-            most = site_power
-    return share_caps({str(k): float(v) for k, v in available.items()}, max(most, 0.0))
+            total = site_power
+    return share_caps({str(k): float(v) for k, v in available.items()}, max(total, 0.0))
 
 
-def share_caps(expected: Mapping[str, float], most: float) -> dict[str, float]:
-    """Return caps that sum to a total: what is expected first, the rest in equal parts.
+def share_caps(expected: Mapping[str, float], total: float) -> dict[str, float]:
+    """Return caps that sum to `total`: expected power first, the remainder in equal parts. [MW]
 
-    Parameters
-    ----------
-    expected
-        Renewable -> power expected of it. [MW]
-    most
-        Most that all may give together. [MW]
+    `expected` maps each renewable to its expected power [MW].
     """
-    total = sum(expected.values())
-    share = min(most / total, 1.0) if total > 0 else 1.0
-    rest = max(most - total, 0.0) / max(len(expected), 1)
-    return {name: share * power + rest for name, power in expected.items()}
+    needed = sum(expected.values())
+    share = min(total / needed, 1.0) if needed > 0 else 1.0
+    spare = max(total - needed, 0.0) / max(len(expected), 1)
+    return {name: share * power + spare for name, power in expected.items()}
 
 
-def _wanted_power(
-    store: Store, outlook: xr.Dataset, level: float, *, keep: float
+def _price_driven_power(
+    store: Store, outlook: xr.Dataset, level: float, *, level_margin: float
 ) -> tuple[float, float]:
-    """Return the charge and discharge that prices call for and the store allows. [MW]"""
+    """Return the charge and discharge that prices suggest and the store allows. [MW]"""
     hours = float(outlook["duration"][0])
     price = outlook["electricity_price"].to_numpy()[: round(STORAGE_DAY_H / hours)]
     low, high = np.quantile(price, [PRICE_QUANTILE, 1.0 - PRICE_QUANTILE])
-    kept = (1.0 - store.standing_loss) ** HOLDING_TIME_H
-    efficiency = store.charge_efficiency * store.discharge_efficiency * kept
+    retained = (1.0 - store.standing_loss) ** HOLDING_TIME_H
+    efficiency = store.charge_efficiency * store.discharge_efficiency * retained
     if low / efficiency + store.wear_cost >= high:
         return 0.0, 0.0
-    margin = store.level_margin(keep)
-    room = (store.max_level - margin - level) / store.charge_efficiency / hours
-    stock = (level - store.min_level - margin) * store.discharge_efficiency / hours
+    margin = store.level_margin(level_margin)
+    charge_power = (store.max_level - margin - level) / store.charge_efficiency / hours
+    discharge_power = (level - store.min_level - margin) * store.discharge_efficiency / hours
     if price[0] <= low:
-        return max(min(store.charge_limit, room), 0.0), 0.0
+        return max(min(store.charge_limit, charge_power), 0.0), 0.0
     if price[0] >= high:
-        return 0.0, max(min(store.discharge_limit, stock), 0.0)
+        return 0.0, max(min(store.discharge_limit, discharge_power), 0.0)
     return 0.0, 0.0
 
 
 def sell_heat(outlook: xr.Dataset, site: Site, *, follow_price: bool = False) -> xr.Dataset:
-    """Return what is known with the heat that is sold.
+    """Return the outlook with ``heat_reuse_power`` [MW], if the site has a heat pump.
 
-    Parameters
-    ----------
-    outlook
-        The weather and, if prices are followed, ``electricity_price``.
-    site
-        The site.
-    follow_price
-        Whether to stop where the heat brings less than the electricity that lifts it costs.
-
-    Returns
-    -------
-    xarray.Dataset
-        With ``heat_reuse_power`` [MW], if the site has a heat pump; the pump's own controller stops
-        at the heat that is there.
+    With `follow_price`, no heat is sold where it earns less than its electricity costs. The pump's
+    own controller stops at the heat that is available.
     """
     pumps = site.machines_of(HeatReuse)
     if not pumps:
@@ -187,30 +143,21 @@ def sell_heat(outlook: xr.Dataset, site: Site, *, follow_price: bool = False) ->
 
 
 def use_renewables(operation: xr.Dataset, site: Site) -> xr.Dataset:
-    """Return an operation in which sun and wind are used.
+    """Return an operation with the renewable power that is available and used. [MW]
 
-    Parameters
-    ----------
-    operation
-        The weather and ``hall_power(time, hall)``.
-    site
-        The site.
-
-    Returns
-    -------
-    xarray.Dataset
-        With ``renewable_available_power`` and ``renewable_used_power(time, renewable)`` [MW], if
-        the site has any: the same share of each where all would be more than halls and export take.
+    `operation` holds the weather and ``hall_power(time, hall)``. Where renewables exceed halls and
+    export, the same share of each is used. The results are on ``(time, renewable)``; without
+    renewables nothing is added.
     """
     machines = site.machines_of(Renewable)
     if not machines:
         return operation
-    here = operation.assign_attrs(latitude=site.latitude, longitude=site.longitude)
-    rows = np.stack([machine.available_power(here) for machine in machines], axis=-1)
+    located = operation.assign_attrs(latitude=site.latitude, longitude=site.longitude)
+    rows = np.stack([machine.available_power(located) for machine in machines], axis=-1)
     names = [machine.name for machine in machines]
     power = xr.DataArray(rows, dims=("time", "renewable"), coords={"renewable": names})
-    total, most = power.sum("renewable"), operation["hall_power"].sum("hall") + max_export(site)
-    used = power * (most / total.where(total > most)).fillna(1.0).clip(min=0.0)
+    total, usable = power.sum("renewable"), operation["hall_power"].sum("hall") + max_export(site)
+    used = power * (usable / total.where(total > usable)).fillna(1.0).clip(min=0.0)
     return operation.assign(
         renewable_available_power=tag_variable(power, "renewable_available_power"),
         renewable_used_power=tag_variable(used, "renewable_used_power"),

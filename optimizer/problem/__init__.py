@@ -1,1 +1,1 @@
-"""What a question may hold: its promises, its sense, its horizon, its positions, its moves."""
+"""Problems: the input of one decision, with its checks, outlook, contracts and migration."""

@@ -1,80 +1,72 @@
-"""What a question says of reserve products: what is paid, what is sold, and who may hold it."""
+"""Obligations, load targets and reserve capacity of an outlook, with the checks of obligations."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from twin.declarations import WorkKind
+from twin.errors import IssueCode, ValidationIssue
 from twin.feasibility.reserve_deliverability import eligible_stores, may_pause
+from twin.markets.contracts import DayAheadPosition, HourlyMatching
 from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
 from twin.relations import Obligation
 from twin.site import Site
+from twin.units import format_minute
+from twin.validation import value_issues
 from twin.variables import net_import
 
 RELIANCE_PERIOD: Final = np.timedelta64(1, "h")
-"""How long a plan that is no optimum is relied upon; targets later than that ease no work now."""
+"""How long a plan that is not optimal is used; later targets do not reduce work now."""
 
 TARGET_TOLERANCE_MW: Final = 0.01
-"""Power above a target that is no breach. [MW]"""
+"""Power above a target that is ignored. [MW]"""
 
 
 def described_obligations(site: Site, outlook: xr.Dataset) -> tuple[Obligation, ...]:
-    """Return the commitments of a site of which an outlook says what they are.
-
-    Parameters
-    ----------
-    site
-        The site.
-    outlook
-        What is expected.
-    """
+    """Return the obligations of a site whose variables the outlook contains."""
     return tuple(
-        c for c in site.obligations if all(word in outlook for word in c.required_variables)
+        c for c in site.obligations if all(variable in outlook for variable in c.required_variables)
     )
 
 
 def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
-    """Return whether a plan takes more than partners ask for, as long as it is relied upon.
-
-    Parameters
-    ----------
-    outlook
-        What is expected and asked.
-    schedule
-        What the plan promises at the connection.
-    """
+    """Return whether a plan imports more than partners request, as long as it is used."""
     if "grid_import_target" not in outlook:
         return False
     time = schedule["time"].to_numpy()
     near = time[time < time[0] + RELIANCE_PERIOD]
-    asked = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
+    target = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
     net = net_import(schedule).sel(time=near)
-    return bool((net.to_numpy() > asked.to_numpy() + TARGET_TOLERANCE_MW).any())
+    return bool((net.to_numpy() > target.to_numpy() + TARGET_TOLERANCE_MW).any())
 
 
 RESERVE_CALLED: Final = "reserve_called"
-"""What an outlook says of products that partners call, beside the words of a record."""
+"""Outlook variable: share of sold capacity that is activated."""
 
 CAPACITY_TOLERANCE_MW: Final = 1e-6
-"""Capacity that is no difference. [MW]"""
+"""Difference of capacity that is ignored. [MW]"""
 
 
 def reserve_price(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
-    """Return what a MW of a product is paid for an hour, ``(time,)``. [EUR MW-1 h-1]"""
-    told = _series(outlook, "reserve_price", product.name)
-    return np.full(outlook.sizes["time"], product.price) if told is None else told
+    """Return the capacity price of a product, ``(time,)``. [EUR MW-1 h-1]"""
+    series = _series(outlook, "reserve_price", product.name)
+    return np.full(outlook.sizes["time"], product.price) if series is None else series
 
 
 def sold_capacity(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
-    """Return the capacity of a product that is sold already, ``(time,)``. [MW]"""
-    told = _series(outlook, "reserve_held", product.name)
-    return np.zeros(outlook.sizes["time"]) if told is None else told
+    """Return the sold capacity of a product, ``(time,)``. [MW]"""
+    series = _series(outlook, "reserve_held", product.name)
+    return np.zeros(outlook.sizes["time"]) if series is None else series
 
 
 def required_capacity(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
-    """Return what of that is to be held: what is called is given, and held no more. [MW]"""
+    """Return sold capacity less its activated share, which is already delivered, ``(time,)``.
+    [MW]
+    """
     called = _series(outlook, RESERVE_CALLED, product.name)
     return sold_capacity(outlook, product) * (1.0 if called is None else 1.0 - called)
 
@@ -87,11 +79,128 @@ def max_capacity(site: Site, product: ReserveProduct) -> float:
 
 
 def eligible_work(site: Site, product: ReserveProduct) -> tuple[WorkKind, ...]:
-    """Return the kinds of work that may hold a product."""
+    """Return the kinds of work that may provide a product."""
     return tuple(kind for kind in site.work.values() if may_pause(product, kind))
 
 
-def _series(outlook: xr.Dataset, word: str, product: str) -> FloatArray | None:
-    if word not in outlook or product not in outlook["product"].to_numpy():
+def _series(outlook: xr.Dataset, variable: str, product: str) -> FloatArray | None:
+    if variable not in outlook or product not in outlook["product"].to_numpy():
         return None
-    return outlook[word].sel(product=product).to_numpy().astype(float)
+    return outlook[variable].sel(product=product).to_numpy().astype(float)
+
+
+OBLIGATION_AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "grid_import_limit": ("time",),
+    "grid_import_target": ("time", "contract"),
+    "grid_import_target_price": ("time", "contract"),
+    "day_ahead_position": ("time",),
+    "position_held": ("time",),
+    "imbalance_short_price": ("time",),
+    "imbalance_long_price": ("time",),
+    "intraday_price": ("time",),
+    "matched_power": ("time",),
+}
+"""Outlook variable of an obligation -> its axes; missing ones are no obligation."""
+
+UNLIMITED_IF_INFINITE: Final = frozenset({"grid_import_target", "grid_import_limit"})
+"""Variables in which infinity means no limit."""
+
+HARD_IF_INFINITE: Final = frozenset({"grid_import_target_price"})
+"""Variables in which infinity means a hard obligation."""
+
+OBLIGATION_TOLERANCE: Final = 1e-6
+"""Difference of power or price that is ignored. [MW; EUR MWh-1]"""
+
+
+def obligation_variables(outlook: xr.Dataset) -> tuple[str, ...]:
+    """Return the variables of obligations in an outlook."""
+    return tuple(name for name in OBLIGATION_AXES if name in outlook)
+
+
+def is_valid_value(name: str, values: FloatArray) -> BoolArray:
+    """Return where values are finite, or infinite where that has a meaning."""
+    if name in UNLIMITED_IF_INFINITE | HARD_IF_INFINITE:
+        return np.asarray(~np.isnan(values) & (values != -np.inf))
+    return np.isfinite(values)
+
+
+def find_obligation_issues(
+    site: Site, outlook: xr.Dataset, *, greatest: float
+) -> Iterator[ValidationIssue]:
+    """Yield implausible obligations in an outlook with valid numbers.
+
+    ``greatest`` is the largest plausible price. [EUR MWh-1]
+    """
+    for name in obligation_variables(outlook):
+        variable, most = outlook[name], site.grid.import_limit
+        values = variable.to_numpy()
+        if name.endswith("_price"):
+            wrong = (np.abs(values) > greatest) & np.isfinite(values)
+            remedy = f"write prices of at most {greatest:g} EUR/MWh, in EUR/MWh"
+            yield from value_issues(variable, wrong, remedy)
+        elif name == "position_held":
+            yield from value_issues(variable, (values != 0.0) & (values != 1.0), "write 0 or 1")
+        else:
+            least = 0.0 - site.grid.export_limit if name in _NET else 0.0
+            off = (values < least - OBLIGATION_TOLERANCE) | (
+                (values > most + OBLIGATION_TOLERANCE) & np.isfinite(values)
+            )
+            off &= name != "matched_power" or values < 0.0
+            remedy = f"write values from {least:g} MW to the connection's {most:g} MW"
+            yield from value_issues(variable, off, remedy)
+    yield from _find_contract_issues(site, outlook)
+
+
+_NET: Final = frozenset({"day_ahead_position", "grid_import_target"})
+
+
+def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield contracts that conflict, or whose deviations would earn money."""
+    for kind in (DayAheadPosition, HourlyMatching):
+        for other in site.machines_of(kind)[1:]:
+            yield ValidationIssue(
+                code=IssueCode.UNSUPPORTED,
+                location=f"equipment.{other.name}",
+                found="",
+                expected=f"at most one {kind.kind}",
+                remedy="remove the others",
+            )
+    is_matched = bool(site.machines_of(HourlyMatching))
+    if is_matched != (site.grid.carbon == "matched"):
+        yield ValidationIssue(
+            code=IssueCode.INCONSISTENT,
+            location=f"equipment.{site.grid.name}, carbon",
+            found=site.grid.carbon,
+            expected='"matched" with an hourly_matching, another value without',
+            remedy="change carbon, or add or remove the hourly_matching",
+        )
+    time = outlook["time"].to_numpy()
+    for one in described_obligations(site, outlook):
+        terms = one.terms(outlook)
+        spread = terms.price_above + terms.price_below
+        wrong = terms.is_binding & (spread < -OBLIGATION_TOLERANCE)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            at = format_minute(time[int(np.flatnonzero(terms.window_index == first)[0])])
+            yield ValidationIssue(
+                code=IssueCode.INCONSISTENT,
+                location=f"{one.owner}, {at}",
+                found=f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)",
+                expected="a short price not below the long price, as deviations must not earn",
+                remedy="change one of the prices",
+            )
+
+
+def find_missing_contracts(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield contracts that an outlook with an axis of contracts does not describe."""
+    known = {str(name) for name in outlook.coords.get("contract", xr.DataArray([])).to_numpy()}
+    for one in described_obligations(site, outlook):
+        axes = [name for name in one.required_variables if "contract" in outlook[name].dims]
+        if axes and one.owner not in known:
+            yield ValidationIssue(
+                code=IssueCode.MISSING,
+                location=f"outlook, contract, {one.owner}",
+                found="",
+                expected="a label of each contract",
+                remedy="add its values",
+            )

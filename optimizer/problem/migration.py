@@ -1,9 +1,8 @@
-"""Work that may move between sites, as one of them sees it.
+"""Migration of work between sites, as seen by one site.
 
-A *lane* carries work of one kind. What enters it in a block of time leaves the site at an even
-rate, arrives somewhere after the transfer time, and is promised to be done within the lane's window
-after that. Where it goes is settled for the lane as a whole, so that sites meet in one number for
-each lane and block: what they send less what they take in.
+A *route* carries one kind of work. Work that enters it in a block of time leaves the site at a
+constant rate, arrives after the transfer time, and must be done within the window of the route.
+Sites are coupled by one number for each route and block: sent work less received work.
 """
 
 from dataclasses import dataclass
@@ -18,32 +17,30 @@ from twin.site import Site
 from twin.workload.queue import RackPool
 
 MIN_BLOCK_H: Final = 4.0
-"""Shortest time over which a lane settles what it carries. [h]"""
+"""Shortest block of time. [h]"""
 
 INCOMING_SUFFIX: Final = "guest"
-"""End of the labels of cohorts that a site takes in."""
+"""Suffix of the labels of incoming cohorts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationRoute:
-    """A lane at one site.
+    """A route at one site.
 
     Attributes
     ----------
-    name, kind
-        The lane, and the kind of work it carries.
     can_send, can_host
-        Whether work may leave the site by it, and whether the site may take work in.
+        Whether the site may send work, and whether it may receive work.
     transfer_time
-        From the site that sends to the one that works. [h]
+        From the sending site to the receiving one. [h]
     window
-        Within which work that has arrived is done. [h]
+        Time from arrival to deadline. [h]
     job_length
-        Length of its jobs, uncapped: no more racks work at once than there are jobs. [h]
+        Length of the jobs without cap; limits the racks that work at once. [h]
     send_cost, host_cost
-        Cost of the data for each MWh of work that leaves, and that comes in. [EUR MWh-1]
+        Cost of data per MWh of sent and of received work. [EUR MWh-1]
     work_ratio
-        Work of the fleet in a MWh of the site's racks. [1]
+        Work of the fleet per MWh of the site's racks. [1]
     """
 
     name: str
@@ -60,16 +57,10 @@ class MigrationRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class Migration:
-    """The lanes of a site over a horizon.
+    """The routes of a fleet over a horizon, equal and in the same order at all sites.
 
-    Attributes
-    ----------
-    migration_routes
-        The lanes of the fleet, the same at all sites and in the same order.
-    edges
-        Number of the first interval of each block, and of the one after the last.
-    low, high
-        Bounds of what is sent less what is taken in, ``(block, lane)``, in work of the fleet. [MWh]
+    ``edges`` are the first interval of each block, and the one after the last. ``low`` and ``high``
+    bound the sent less received work of the fleet, ``(block, route)``. [MWh]
     """
 
     migration_routes: tuple[MigrationRoute, ...]
@@ -78,7 +69,7 @@ class Migration:
     high: FloatArray
 
     def with_fixed_net(self, net: FloatArray) -> "Migration":
-        """Return the same with what is sent less what is taken in settled, ``(block, lane)``."""
+        """Return the migration with fixed net sent work, ``(block, route)``. [MWh]"""
         return Migration(
             migration_routes=self.migration_routes, edges=self.edges, low=net, high=net
         )
@@ -87,16 +78,9 @@ class Migration:
 def open_migration(
     migration_routes: tuple[MigrationRoute, ...], hours: FloatArray, *, block: float = MIN_BLOCK_H
 ) -> Migration:
-    """Return the lanes of a site, what they carry left open.
+    """Return a migration with unbounded net sent work, in blocks of at least ``block`` hours.
 
-    Parameters
-    ----------
-    migration_routes
-        The lanes.
-    hours
-        Lengths of the intervals. [h]
-    block
-        Shortest length of a block. [h]
+    ``hours`` are the lengths of the intervals. [h]
     """
     edges, since = [0], 0.0
     for number, length in enumerate(hours.tolist(), start=1):
@@ -116,18 +100,10 @@ def open_migration(
 
 
 def outgoing_cohorts(migration: Migration | None, outlook: xr.Dataset) -> tuple[int, ...]:
-    """Return the numbers of the cohorts that may leave a site; none of a site that is alone.
-
-    Parameters
-    ----------
-    migration
-        Its lanes, or None.
-    outlook
-        What it expects.
-    """
+    """Return the numbers of the cohorts that may leave a site; none without migration."""
     if migration is None:
         return ()
-    kinds = {lane.kind for lane in migration.migration_routes if lane.can_send}
+    kinds = {route.kind for route in migration.migration_routes if route.can_send}
     own, incoming = outlook["kind"].to_numpy().tolist(), incoming_cohorts(outlook)
     return tuple(n for n, kind in enumerate(own) if kind in kinds and n not in incoming)
 
@@ -141,30 +117,18 @@ def incoming_cohorts(outlook: xr.Dataset) -> tuple[int, ...]:
 def add_incoming_cohorts(
     outlook: xr.Dataset, site: Site, migration_routes: tuple[MigrationRoute, ...]
 ) -> xr.Dataset:
-    """Return an outlook with a cohort for the work that comes by each lane.
+    """Return an outlook with a cohort ``<route>/guest`` for each route that can host.
 
-    Parameters
-    ----------
-    outlook
-        What a site expects.
-    site
-        The site.
-    migration_routes
-        Its lanes; those by which nothing may come get no cohort.
-
-    Returns
-    -------
-    xarray.Dataset
-        With cohorts ``<lane>/guest`` that must do nothing and may do what all racks can.
+    These cohorts have no deadline here and may use all racks.
     """
-    hosted = [lane for lane in migration_routes if lane.can_host]
+    hosted = [route for route in migration_routes if route.can_host]
     if not hosted:
         return outlook
     pool, hours = RackPool.from_site(site), outlook["duration"].to_numpy()
-    could = np.concatenate([[0.0], np.cumsum(hours)]) * pool.racks * pool.rack_power
+    max_work = np.concatenate([[0.0], np.cumsum(hours)]) * pool.racks * pool.rack_power
     incoming = {
-        "work_least": np.zeros_like(could),
-        "work_most": could,
+        "work_least": np.zeros_like(max_work),
+        "work_most": max_work,
         "work_racks_limit": np.full(len(hours), pool.racks),
         "work_racks_running": np.array(0.0),
         "work_rest": np.array(0.0),
@@ -175,13 +139,16 @@ def add_incoming_cohorts(
         more = np.repeat(values[..., None], len(hosted), axis=-1)
         both = np.concatenate([own, more], axis=-1)
         data[name] = own.dims, both
-    labels = [*outlook["cohort"].to_numpy(), *(f"{lane.name}/{INCOMING_SUFFIX}" for lane in hosted)]
-    kinds = [*outlook["kind"].to_numpy(), *(lane.kind for lane in hosted)]
+    labels = [
+        *outlook["cohort"].to_numpy(),
+        *(f"{route.name}/{INCOMING_SUFFIX}" for route in hosted),
+    ]
+    kinds = [*outlook["kind"].to_numpy(), *(route.kind for route in hosted)]
     coords = {"cohort": labels, "kind": ("cohort", kinds)}
     return variables.tag_dataset(outlook.drop_dims("cohort").assign(data).assign_coords(coords))
 
 
 def remove_incoming_cohorts(outlook: xr.Dataset) -> xr.Dataset:
-    """Return an outlook without the cohorts that :func:`add_incoming_cohorts` gave it."""
+    """Return an outlook without the cohorts of :func:`add_incoming_cohorts`."""
     incoming = incoming_cohorts(outlook)
     return outlook.isel(cohort=[n for n in range(outlook.sizes["cohort"]) if n not in incoming])

@@ -1,17 +1,11 @@
-"""Reserves over a horizon, from a record: what is sold of each product, and what a MW is paid.
+"""Horizon and outlook of a problem: time axes, day-ahead position, and reserves.
 
-The horizon of a plan: quarter-hours near, and as far as anybody tells anything by the quarter.
+Near intervals are quarter-hours if published data or requests vary within an hour. Most prices,
+forecasts and weather are hourly; quarter-hours then add nothing except for ramps and meters of the
+next hours, and hourly intervals take a third of the time.
 
-Prices, forecasts and weather are mostly told by the hour. Quarters of such an hour have nothing
-that the hour has not, but for the ramps and the meter of the hours just ahead, and cost a third of
-a decision.
-
-A day-ahead position over a horizon, from a record, and nothing that is not known yet.
-
-The book of reserves: what was offered when a gate closed is sold, block by block.
-
-A site is taken to be small beside its market: all that it offers is taken, at the market's price.
-Where bids are made by people, what they sold comes as ``reserve_held`` of an outlook instead.
+A site is assumed to be small in its market: everything that it offers is sold at the market price.
+Where people make the bids, ``reserve_held`` of the outlook gives the sold capacity instead.
 """
 
 from collections import defaultdict
@@ -34,54 +28,39 @@ from twin.site import Site
 from twin.time_axes import QUARTER_HOUR, interval_edges, regrid
 
 HOURLY_HORIZON: Final = ((6.0, 15.0), (66.0, 60.0), (96.0, 240.0))
-"""The horizon where nothing moves within an hour: hours covered and minutes an interval.
+"""Horizon of hourly data: hours covered, and minutes per interval.
 
-After the third day in blocks of four hours of the clock: of days so far off little is known by the
-hour.
+After the third day intervals are four hours of the clock, because little is known by the hour.
 """
 
 QUARTER_HOUR_HORIZON: Final = ((24.0, 15.0), (48.0, 60.0), (96.0, 240.0))
-"""The horizon where something does: a day of quarter-hours."""
+"""Horizon of data that vary within an hour: one day of quarter-hours."""
 
 POSITION_VARIABLE: Final = "day_ahead_position"
 
 MARKET_VARIABLES: Final = ("electricity_price", POSITION_VARIABLE, *RESERVE_SERIES)
-"""Words of a record that markets tell ahead, some by the hour and some by the quarter."""
+"""Variables published ahead by markets, by the hour or the quarter-hour."""
 
 VALUE_TOLERANCE: Final = 1e-6
-"""What is no difference of prices and powers. [EUR MWh-1; MW]"""
+"""Difference of prices and powers that is ignored. [EUR MWh-1; MW]"""
 
 type ExternalRequests = Callable[[xr.Dataset], xr.Dataset]
-"""Horizon -> what others ask of the site over it, in words of an outlook."""
+"""Horizon -> requests of others, as outlook variables."""
 
 
 def no_requests(_: xr.Dataset) -> xr.Dataset:
-    """Ask nothing."""
+    """Return no requests."""
     return xr.Dataset()
 
 
 def build_horizon(
     site: Site, record: xr.Dataset, now: np.datetime64, *, requests: ExternalRequests = no_requests
 ) -> xr.Dataset:
-    """Return the axes of a plan.
+    """Return the time axes of a plan from ``now`` (UTC).
 
-    Parameters
-    ----------
-    site
-        The site, for the day of its market.
-    record
-        Its series, as :func:`twin.forecast.history.series_history` makes them; what is unpublished
-        is never looked at.
-    now
-        The first edge, UTC.
-    requests
-        What others ask of the site.
-
-    Returns
-    -------
-    xarray.Dataset
-        By :data:`QUARTER_HOUR_HORIZON` where published prices or promises of the next day move
-        within an hour, else by :data:`HOURLY`; all of either have one shape.
+    The axes follow :data:`QUARTER_HOUR_HORIZON` if published prices or requests vary within an
+    hour, else :data:`HOURLY_HORIZON`. ``record`` is made by
+    :func:`twin.forecast.history.series_history`; unpublished values are not used.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     until = published_until(now, site.market_zone)
@@ -95,13 +74,13 @@ def build_horizon(
     )
 
 
-def _varies_within_hour(told: xr.Dataset) -> bool:
-    """Return whether any word moves within an hour of the clock."""
-    if "time" not in told.dims:
+def _varies_within_hour(data: xr.Dataset) -> bool:
+    """Return whether any variable varies within an hour of the clock."""
+    if "time" not in data.dims:
         return False
-    hours = told["time"].to_numpy().astype("datetime64[h]")
+    hours = data["time"].to_numpy().astype("datetime64[h]")
     is_within = hours[1:] == hours[:-1]
-    numbers = (np.nan_to_num(one.transpose("time", ...).to_numpy()) for one in told.values())
+    numbers = (np.nan_to_num(one.transpose("time", ...).to_numpy()) for one in data.values())
     steps = (np.abs(np.diff(values, axis=0))[is_within] for values in numbers)
     return any(bool((step > VALUE_TOLERANCE).any()) for step in steps)
 
@@ -109,112 +88,84 @@ def _varies_within_hour(told: xr.Dataset) -> bool:
 IMBALANCE_PRICE_VARIABLES: Final = ("imbalance_short_price", "imbalance_long_price")
 
 KNOWN_SHARE: Final = 1.0 - 1e-9
-"""Share of an interval from which on it is held. [1]"""
+"""Share of an interval that must be known. [1]"""
 
 
 def position_outlook(
     site: Site, record: xr.Dataset, now: np.datetime64, *, axes: xr.Dataset, foresight: bool = False
 ) -> xr.Dataset:
-    """Return the position of a site over a horizon, in words of an outlook.
+    """Return the day-ahead position of a site over a horizon, as outlook variables.
 
-    Parameters
-    ----------
-    site
-        The site; only one with a contract ``day_ahead`` holds a position.
-    record
-        Its series, as :func:`twin.forecast.history.series_history` makes them.
-    now
-        The moment, UTC: an auction's position is known when its prices are.
-    axes
-        The horizon.
-    foresight
-        Know all of the record, the prices of imbalance among it: they are published afterwards, so
-        a plan goes without them.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``day_ahead_position``, ``position_held`` and, with foresight, the prices of imbalance
-        where the record has them; nothing if there is no position.
+    These are ``day_ahead_position`` and ``position_held``; nothing without a position. It is known
+    when its prices are. With ``foresight`` the whole record is known, and imbalance prices are
+    added; they are published afterwards, so a plan has none.
     """
     markets = site.machines_of(DayAheadPosition)
     if not markets or POSITION_VARIABLE not in record:
         return xr.Dataset()
-    wanted = interval_edges(axes)
-    until = wanted[-1] if foresight else published_until(now, site.market_zone)
-    power, held = _means(record, POSITION_VARIABLE, wanted, until=until)
-    found = {POSITION_VARIABLE: power, "position_held": held}
+    edges = interval_edges(axes)
+    until = edges[-1] if foresight else published_until(now, site.market_zone)
+    power, is_known = _means(record, POSITION_VARIABLE, edges, until=until)
+    found = {POSITION_VARIABLE: power, "position_held": is_known}
     if foresight and all(name in record for name in IMBALANCE_PRICE_VARIABLES):
-        spot = regrid(record["electricity_price"].to_numpy(), interval_edges(record), wanted)
+        spot = regrid(record["electricity_price"].to_numpy(), interval_edges(record), edges)
         sign = {IMBALANCE_PRICE_VARIABLES[0]: 1.0, IMBALANCE_PRICE_VARIABLES[1]: -1.0}
         for name in IMBALANCE_PRICE_VARIABLES:
-            price, known = _means(record, name, wanted, until=until)
+            price, known = _means(record, name, edges, until=until)
             usual = spot + sign[name] * markets[0].imbalance_spread
             found[name] = np.where(known > 0.0, price, usual)
-    words = {name: ("time", values) for name, values in found.items()}
-    return variables.tag_dataset(xr.Dataset(words, coords={"time": axes["time"].to_numpy()}))
+    series = {name: ("time", values) for name, values in found.items()}
+    return variables.tag_dataset(xr.Dataset(series, coords={"time": axes["time"].to_numpy()}))
 
 
 def _means(
-    record: xr.Dataset, name: str, wanted: np.ndarray, *, until: np.datetime64
+    record: xr.Dataset, name: str, edges: np.ndarray, *, until: np.datetime64
 ) -> tuple[FloatArray, FloatArray]:
-    """Return means of a word, and 1 where it is known throughout an interval, else 0 and zero."""
+    """Return means of a variable, and 1 where it is known throughout an interval, else 0 and
+    zero.
+    """
     values = record[name].to_numpy()
     is_known = np.isfinite(values) & (record["time"].to_numpy() < until)
     stacked = np.stack([np.where(is_known, values, 0.0), is_known.astype(float)])
-    means, share = regrid(stacked, interval_edges(record), wanted)
-    held = (share >= KNOWN_SHARE).astype(float)
-    return means * held, held
+    means, share = regrid(stacked, interval_edges(record), edges)
+    known = (share >= KNOWN_SHARE).astype(float)
+    return means * known, known
 
 
 PRICE_LOOKBACK_DAYS: Final = 14
-"""Most days that a price is looked for in the past. [1]"""
+"""Days in which a known price is searched. [1]"""
 
 
 def reserve_outlook(
     site: Site, record: xr.Dataset, now: np.datetime64, *, axes: xr.Dataset, foresight: bool = False
 ) -> xr.Dataset:
-    """Return prices of reserves and what of them is sold over a horizon, in words of an outlook.
+    """Return reserve prices and sold capacity over a horizon, as outlook variables.
 
-    Parameters
-    ----------
-    site
-        The site with its products.
-    record
-        Its series, as :func:`twin.forecast.history.series_history` makes them.
-    now
-        The moment, UTC: an auction's result is known when its gate has closed.
-    axes
-        The horizon, in whole quarter-hours.
-    foresight
-        Know all of the record.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``reserve_price`` and ``reserve_held`` on ``time`` and ``product``, each where the record
-        has it. Where no price is known yet, that of the same quarter-hour of the last day on which
-        one was, else the product's own. Of an interval over several blocks the most that is sold.
+    These are ``reserve_price`` and ``reserve_held`` on ``time`` and ``product``, as far as the
+    record has them. Results are known after the gate closes; with ``foresight`` the whole record
+    is. An unknown price is that of the same quarter-hour of the last known day, else the product's
+    own. An interval with several blocks has their largest capacity. The horizon has whole
+    quarter-hours.
     """
-    words = [word for word in RESERVE_SERIES if word in record]
-    if not site.reserves or not words:
+    series = [variable for variable in RESERVE_SERIES if variable in record]
+    if not site.reserves or not series:
         return xr.Dataset()
-    wanted = interval_edges(axes)
+    edges = interval_edges(axes)
     first = record["time"].to_numpy()[0]
-    places = ((wanted - first) // QUARTER_HOUR).astype(int)
+    places = ((edges - first) // QUARTER_HOUR).astype(int)
     rows = np.arange(places[0] - PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY, places[-1])
     instants = first + np.append(rows, places[-1]) * QUARTER_HOUR
     products = site.reserves.values()
     known = [_is_known(one, instants, now, foresight=foresight) for one in products]
     found = {}
-    for word in words:
+    for variable in series:
         columns = [
-            _AGGREGATIONS[word](
-                np.where(is_known, _values(record, word, one, rows), np.nan), places, one
+            _AGGREGATIONS[variable](
+                np.where(is_known, _values(record, variable, one, rows), np.nan), places, one
             )
             for one, is_known in zip(products, known, strict=True)
         ]
-        found[word] = (("time", "product"), np.stack(columns, axis=-1))
+        found[variable] = (("time", "product"), np.stack(columns, axis=-1))
     coords = {"time": axes["time"].to_numpy(), "product": list(site.reserves)}
     return variables.tag_dataset(xr.Dataset(found, coords=coords))
 
@@ -227,24 +178,26 @@ def _is_known(
     return ~is_gate_open(product, instants, now=now)
 
 
-def _values(record: xr.Dataset, word: str, product: ReserveProduct, rows: np.ndarray) -> FloatArray:
-    """Return what the record has of a product in some quarter-hours; NaN where it has nothing."""
+def _values(
+    record: xr.Dataset, variable: str, product: ReserveProduct, rows: np.ndarray
+) -> FloatArray:
+    """Return values of a product in some quarter-hours of the record; NaN where there are none."""
     values: FloatArray = np.full(len(rows), np.nan)
     if product.name in record["product"].to_numpy():
-        series = record[word].sel(product=product.name).to_numpy()
+        series = record[variable].sel(product=product.name).to_numpy()
         is_there = (rows >= 0) & (rows < len(series))
         values[is_there] = series[rows[is_there]]
     return values
 
 
 def _max_over_interval(known: FloatArray, places: np.ndarray, _: ReserveProduct) -> FloatArray:
-    """Return the most that is sold in every interval. [MW]"""
+    """Return the largest capacity of every interval. [MW]"""
     horizon = np.nan_to_num(known[PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY :])
     return np.asarray(np.maximum.reduceat(horizon, places[:-1] - places[0]))
 
 
 def _mean(known: FloatArray, places: np.ndarray, product: ReserveProduct) -> FloatArray:
-    """Return the mean price of every interval, continued from the days before."""
+    """Return the mean price of every interval, continued from the days before. [EUR MW-1 h-1]"""
     found = known.copy()
     for back in range(
         QUARTERS_PER_DAY, PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY + 1, QUARTERS_PER_DAY
@@ -264,31 +217,17 @@ _AGGREGATIONS: Final[dict[str, Callable[[FloatArray, np.ndarray, ReserveProduct]
 
 
 class SoldReserves:
-    """What has been sold so far.
-
-    Parameters
-    ----------
-    site
-        The site with its products.
-    """
+    """Reserve capacity sold so far, by product and block."""
 
     def __init__(self, site: Site) -> None:
         self._products = dict(site.reserves)
         self._sold: dict[str, dict[np.datetime64, float]] = defaultdict(dict)
 
     def as_outlook(self, horizon: xr.Dataset) -> xr.Dataset:
-        """Return what is sold over a horizon; of a site without products nothing.
+        """Return ``reserve_held`` over a horizon, on ``time`` and ``product``; nothing without
+        products.
 
-        Parameters
-        ----------
-        horizon
-            Axes ``time`` and ``instant``.
-
-        Returns
-        -------
-        xarray.Dataset
-            ``reserve_held`` on ``time`` and ``product``; of several blocks in an interval the most
-            that is sold in any.
+        An interval with several blocks has their largest capacity.
         """
         if not self._products:
             return xr.Dataset()
@@ -298,14 +237,8 @@ class SoldReserves:
         return variables.tag_dataset(xr.Dataset({"reserve_held": data}, coords=coords))
 
     def close_gates(self, schedule: xr.Dataset, until: np.datetime64) -> None:
-        """Sell what a schedule offers in blocks whose gates close before the next decision.
-
-        Parameters
-        ----------
-        schedule
-            The schedule just made.
-        until
-            When the next one is made. [datetime64, UTC]
+        """Sell offers of a schedule in blocks whose gates close before ``until`` (UTC), the next
+        decision.
         """
         instants = time_axes.interval_edges(schedule)
         for name, product in self._products.items():
@@ -330,41 +263,23 @@ class SoldReserves:
 def _blocks_of(
     product: ReserveProduct, begin: np.datetime64, end: np.datetime64
 ) -> list[np.datetime64]:
-    """Return the starts of the blocks that an interval touches."""
+    """Return the starts of the blocks that an interval overlaps."""
     return list(block_edges(product, begin, end)[:-1])
 
 
 def build_outlook(
     site: Site, record: xr.Dataset, now: np.datetime64, *, axes: xr.Dataset, foresight: bool = False
 ) -> xr.Dataset:
-    """Return what the record tells of a horizon: the outlook, what is bought and what is sold.
+    """Return the outlook of a record over a horizon: forecast, day-ahead position and reserves.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Its series, as :func:`twin.forecast.history.series_history` makes them.
-    now
-        The moment, UTC.
-    axes
-        The horizon.
-    foresight
-        Know all of the record.
-
-    Returns
-    -------
-    xarray.Dataset
-        As :func:`twin.forecast.outlook.outlook` tells, with the words of
-        :func:`optimizer.problem.outlook.position_outlook` and
-        :func:`optimizer.problem.outlook.reserve_outlook`.
+    With ``foresight`` the whole record is known.
 
     Raises
     ------
     SeriesError
-        If the record does not reach the horizon.
+        If the record does not cover the horizon.
     """
-    whole = outlook(site, record, now, axes=axes, has_perfect_foresight=foresight)
-    for more in (position_outlook, reserve_outlook):
-        whole = whole.merge(more(site, record, now, axes=axes, foresight=foresight))
-    return whole
+    combined = outlook(site, record, now, axes=axes, has_perfect_foresight=foresight)
+    for part in (position_outlook, reserve_outlook):
+        combined = combined.merge(part(site, record, now, axes=axes, foresight=foresight))
+    return combined

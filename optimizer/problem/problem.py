@@ -1,4 +1,4 @@
-"""One question to the optimiser, checked whole before anything is built."""
+"""Problem: the complete, checked input of one decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,37 +28,33 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue
 
 LEVEL_NOISE_SHARE: Final = 0.01
-"""Share of its capacity by which a level may lie outside a store's window: sensors err. [1]"""
+"""Share of its capacity by which sensor noise may put a level outside the window. [1]"""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything one decision depends on.
+    """Everything that one decision depends on.
 
     Attributes
     ----------
-    site
-        The site.
     state
-        Its state at the first instant; levels of stores that noise puts outside are moved in.
+        State at the first instant; levels outside their window because of noise are moved in.
     outlook
-        What is expected over the horizon, on ``time`` and ``instant``.
+        Forecast over the horizon, on ``time`` and ``instant``.
     weights
         ``money`` [1], ``carbon`` [EUR kg-1], ``water`` [EUR m-3], ``lateness`` [EUR MWh-1 h-1];
-        what is left out is the site's.
+        by default those of the site.
     past_units
-        Owner of units -> how many were on in the intervals before the first, as long as that one,
-        the latest last, whole numbers up to the bank's; what is left out is not known.
+        Bank -> units on in the intervals before the first one, equally long, latest last. [1]
     migration
-        Work that may leave for other sites, and come from them; None for a site alone.
+        Routes for work from and to other sites; None for a site alone.
     work_power_limit
-        Most that all work may draw above idle, ``(time,)``, infinite where it is not limited;
-        None where it is nowhere. [MW]
+        Limit of the power of work above idle, ``(time,)``, infinite without limit. [MW]
 
     Raises
     ------
     ProblemError
-        If anything has no sense; all faults are told at once.
+        If anything is invalid; it reports all issues together.
     """
 
     site: Site
@@ -70,26 +66,26 @@ class Problem:
     work_power_limit: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        """Complete the weights, refuse what has no sense, and move levels in."""
-        self._check_kinds()
+        """Complete the weights, check all input, and clip levels."""
+        self._check_argument_types()
         own = {"money": 1.0, **self.site.weights.model_dump()}
-        faults = list(validation.find_weight_issues(self.weights))
+        issues = list(validation.find_weight_issues(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
-        faults += find_outlook_issues(self.site, self.state, self.outlook)
-        if not faults:
-            faults += validation.find_reserve_issues(self.site, self.outlook)
-        if not faults:
-            faults += validation.find_outlook_value_issues(self.site, self.outlook)
-            faults += validation.find_state_issues(self.site, self.state)
-            faults += validation.find_past_unit_issues(self.site, self.past_units)
-            faults += validation.find_work_limit_issues(self.work_power_limit, self.hours)
-        if faults:
+        issues += find_outlook_issues(self.site, self.state, self.outlook)
+        if not issues:
+            issues += validation.find_reserve_issues(self.site, self.outlook)
+        if not issues:
+            issues += validation.find_outlook_value_issues(self.site, self.outlook)
+            issues += validation.find_state_issues(self.site, self.state)
+            issues += validation.find_past_unit_issues(self.site, self.past_units)
+            issues += validation.find_work_limit_issues(self.work_power_limit, self.hours)
+        if issues:
             source = f"problem of {self.site.name}"
-            raise ProblemError(source, faults)
+            raise ProblemError(source, issues)
         object.__setattr__(self, "state", _clip_levels(self.site, self.state))
 
-    def _check_kinds(self) -> None:
-        """Refuse what is None, or of another kind, before anything is asked of it."""
+    def _check_argument_types(self) -> None:
+        """Raise an error for arguments of a wrong type, before they are used."""
         check_argument_types(
             "problem",
             site=(self.site, Site),
@@ -112,7 +108,7 @@ class Problem:
 
     @cached_property
     def max_work_power(self) -> FloatArray:
-        """Most that all work may draw above idle, ``(time,)``. [MW]"""
+        """Limit of the power of work above idle, ``(time,)``. [MW]"""
         return (
             np.full_like(self.hours, np.inf)
             if self.work_power_limit is None
@@ -125,13 +121,13 @@ class Problem:
         return self.series("service_racks")
 
     def series(self, name: str) -> FloatArray:
-        """Return a variable of the outlook as a bare array, ``time`` or ``instant`` first."""
+        """Return a variable of the outlook as an array, ``time`` or ``instant`` first."""
         array = self.outlook[name]
         first = [dim for dim in ("time", "instant") if dim in array.dims]
         return array.transpose(*first, ...).to_numpy().astype(float)
 
     def available_import(self, exchange: Exchange) -> FloatArray:
-        """Return the most that an exchange can bring in, ``(time,)``. [MW]"""
+        """Return the largest possible import of an exchange, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
         if exchange.owner == self.site.grid.name:
             state, least = self.state, self.unavoidable_import
@@ -145,26 +141,26 @@ class Problem:
 
     @cached_property
     def unavoidable_import(self) -> FloatArray:
-        """Import that no plan for a limit of others avoids, ``(time,)``. [MW]"""
+        """Import that no plan avoids for an external limit, ``(time,)``. [MW]"""
         return minimum_import(self.site, self.state, self.outlook)
 
     def initial_level(self, store: Store) -> float:
-        """Return the level of a store at the start. [MWh]"""
+        """Return the initial level of a store. [MWh]"""
         return self._levels[store.owner]
 
     @cached_property
     def _levels(self) -> dict[str, float]:
-        """Levels of all stores at the start. [MWh]"""
+        """Initial levels of all stores. [MWh]"""
         kinds = {self.site.equipment[store.owner].kind for store in self.site.stores}
         columns = [values_by_machine(self.state, f"{kind}_level") for kind in kinds]
         return {owner: level for one in columns for owner, level in one.items()}
 
 
 def _clip_levels(site: Site, state: xr.Dataset) -> xr.Dataset:
-    """Return a state whose levels are such as stores can have.
+    """Return a state with physically possible levels.
 
-    Below nothing and above what it can hold no store can be, and noise puts one beside an end of
-    its window. Farther outside it can stand: a battery whose reserve was used has what it has.
+    Levels are at least zero and at most the capacity. Levels slightly outside the window are noise;
+    others remain, such as those of a battery after a reserve activation.
     """
     moved: dict[str, xr.DataArray] = {}
     for store in site.stores:
@@ -179,11 +175,11 @@ def _clip_levels(site: Site, state: xr.Dataset) -> xr.Dataset:
 
 
 def _clip_level(store: Store, machine: Equipment, level: float) -> float:
-    """Return the level that a store can have next to one that was measured. [MWh]"""
+    """Return the possible level nearest to a measured one. [MWh]"""
     full = machine.usable_capacity if isinstance(machine, Battery) else store.max_level
     possible = min(max(level, 0.0), full)
-    near = min(max(possible, store.min_level), store.max_level)
-    return near if abs(possible - near) <= LEVEL_NOISE_SHARE * full else possible
+    in_window = min(max(possible, store.min_level), store.max_level)
+    return in_window if abs(possible - in_window) <= LEVEL_NOISE_SHARE * full else possible
 
 
 def build_problem(
@@ -196,70 +192,61 @@ def build_problem(
     requests: ExternalRequests = no_requests,
     grid: xr.Dataset | None = None,
 ) -> Problem:
-    """Return the question of a moment, from nothing but what is known then.
+    """Return the problem of a moment, from information that is known then.
 
     Parameters
     ----------
-    site
-        The site.
     record
-        Its series; what is unpublished is never looked at.
+        Series of the site; unpublished values are not used.
     state
         The state; its ``instant`` is now.
-    queue
-        The jobs that have arrived.
     past
-        Arrivals of the two weeks before, from which those to come are expected.
+        Arrivals of the two weeks before, the basis of expected arrivals.
     requests
-        What others ask of the site.
+        Requests of others.
     grid
         The horizon; by default :func:`optimizer.problem.outlook.build_horizon`.
-
-    Returns
-    -------
-    Problem
-        Over the horizon.
 
     Raises
     ------
     ProblemError
-        If anything in it has no sense.
+        If the input is invalid.
     SeriesError
-        If the record does not reach the horizon.
+        If the record does not cover the horizon.
     """
     if grid is None:
         grid = build_horizon(site, record, queue.instant, requests=requests)
     ahead = build_outlook(site, record, queue.instant, axes=grid)
     expected = expected_arrivals(past, queue.pool.kinds, queue.instant)
-    room = work_flexibility(queue, grid, expected=expected)
-    whole = ahead.merge(room).merge(requests(grid), compat="override")
-    return Problem(site=site, state=state, outlook=whole)
+    work = work_flexibility(queue, grid, expected=expected)
+    combined = ahead.merge(work).merge(requests(grid), compat="override")
+    return Problem(site=site, state=state, outlook=combined)
 
 
 def add_service_racks(problem: Problem, racks: int) -> Problem:
-    """Return a question in which nobody acts on some racks: each may draw all it can. [1]"""
+    """Return a problem with additional uncontrolled racks, which may draw full power."""
     busy = problem.outlook["service_racks"]
-    most = (busy + racks).clip(max=float(problem.site.racks)).assign_attrs(busy.attrs)
-    return replace(problem, outlook=problem.outlook.assign(service_racks=most))
+    total = (busy + racks).clip(max=float(problem.site.racks)).assign_attrs(busy.attrs)
+    return replace(problem, outlook=problem.outlook.assign(service_racks=total))
 
 
 MEAN_RAMP_SHARE: Final = 0.6
-"""Share of the change of set points that the means of two intervals may show. [1]
+"""Share of a set-point change that the means of two intervals may show. [1]
 
-A change of P MW in 10 minutes at r MW/min is P = 10 r; quarter-hour means may then differ by 9 r,
-which keeps a tenth in hand. Longer intervals are taken alike.
+A change of P MW in 10 minutes at r MW/min is P = 10 r. Quarter-hour means may then differ by 9 r,
+with a tenth as margin. Longer intervals use the same share.
 """
 
 
 def max_import_change(exchange: Exchange, hours: FloatArray) -> FloatArray:
-    """Return by how much the net import may change into each interval. [MW]"""
+    """Return the largest change of net import into each interval. [MW]"""
     return MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * hours
 
 
 def ramp_limited_intervals(exchange: Exchange, problem: Problem) -> tuple[int, ...]:
-    """Return the intervals whose ramp is not kept anyway by the limits of the exchange.
+    """Return the intervals whose ramp limit can bind within the limits of the exchange.
 
-    Into the first it may have to come from beyond them.
+    The net import before the first interval may lie outside these limits.
     """
     low, high = -exchange.export_limit, exchange.import_limit
     most, before = max_import_change(exchange, problem.hours), float(net_import(problem.state))

@@ -1,1 +1,1 @@
-"""Between two plans: which jobs run, what the site leaves for them, and who keeps the peak."""
+"""Control between two plans: job dispatch, headroom, and the controller within an interval."""

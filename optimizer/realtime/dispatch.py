@@ -1,4 +1,7 @@
-"""From a plan by kind of work to orders by job: started, paused, capped; gangs run whole."""
+"""Dispatch a plan by kind of work to single jobs: which start, pause or are capped.
+
+A gang of racks runs as a whole. Jobs take racks in the order of their urgency.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,52 +11,39 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from optimizer.realtime.headroom import Headroom
-from optimizer.realtime.job_priority import at_risk, must_run, priority_order
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders, caps_by_job, curtail_export
 from twin.physics import FloatArray
+from twin.site import Site
+from twin.time_axes import HOUR
 from twin.variables import values_by_machine
 from twin.workload.queue import JobQueue, caps_below_limit, running_power, sustained_power
 
 START_SHARE: Final = 0.5
-"""Share of a waiting gang that the plan must still call for to start it. [1]"""
+"""Share of a waiting gang that the plan must require to start it. [1]"""
 
 CONTINUE_SHARE: Final = 0.25
-"""Share of a running gang that the plan must still call for to keep it. [1]"""
+"""Share of a running gang that the plan must require to continue it. [1]"""
 
 RACK_POWER_TOLERANCE: Final = 1e-6
-"""Racks, and power, that are none. [1; MW]"""
+"""Racks, or power, treated as zero. [1; MW]"""
 
 
 def dispatch_jobs(
     interval: xr.Dataset, queue: JobQueue, *, headroom: Headroom, carry: Mapping[str, float]
 ) -> tuple[DispatchOrders, dict[str, float]]:
-    """Return the orders that come closest to a plan for the coming interval.
+    """Return the orders closest to a plan for the coming interval, and the new carry.
 
-    Parameters
-    ----------
-    interval
-        One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
-        stores' charge and discharge, ``heat_reuse_power``, ``renewable_used_power``,
-        ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
-    queue
-        The jobs at its start.
-    headroom
-        What the site leaves for work; never exceeded.
-    carry
-        Kind -> work that rounding to whole gangs has left over so far. [MWh]
+    Jobs that must run, or that are at risk, come first; the other planned racks are given out by
+    :func:`priority_order`. A gang starts if the plan requires half of it and continues for a
+    quarter; the difference is carried on, up to the widest gang. At least as much of a kind runs as
+    reserves count on. One cap per kind brings the power to the plan; jobs that must run are
+    uncapped.
 
-    Returns
-    -------
-    tuple of DispatchOrders and dict
-        The orders, and the new carry.
-
-    Notes
-    -----
-    Jobs that must run, or are due while they still can be capped, come first, planned or not; then
-    the rest of the planned racks is given out by :func:`priority_order`. A gang is started if the
-    plan calls for half of it, kept if for a quarter; what is left over is carried on, up to the
-    widest gang. As much of a kind runs as reserves count on, whatever is left over: only what runs
-    can stop. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
+    - `interval`: one interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``,
+      the storage flows, ``heat_reuse_power``, ``renewable_used_power``,
+      ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
+    - `headroom`: racks and power that work may use; never exceeded.
+    - `carry`: Kind -> work not yet dispatched because gangs run as a whole. [MWh]
     """
     hours = float(interval["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -61,58 +51,52 @@ def dispatch_jobs(
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = must_run(queue, hours)
-    held = np.array([headroom.committed_work.get(name, 0.0) for name in names])
-    kept = planned * held / np.maximum(power, RACK_POWER_TOLERANCE)
-    soon = at_risk(queue, hours)
-    most = np.array([headroom.start_limits.get(name, np.inf) for name in names])
-    on = _select_jobs(queue, wanted, must, soon=soon, kept=kept, most=most, racks=headroom.racks)
+    committed = np.array([headroom.committed_work.get(name, 0.0) for name in names])
+    required = planned * committed / np.maximum(power, RACK_POWER_TOLERANCE)
+    urgent = at_risk(queue, hours)
+    start_limits = np.array([headroom.start_limits.get(name, np.inf) for name in names])
+    on = _select_jobs(
+        queue,
+        wanted,
+        must,
+        urgent=urgent,
+        required=required,
+        start_limits=start_limits,
+        racks=headroom.racks,
+    )
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
-    most, least = _widest_gang(queue, caps == 0), -_widest_gang(queue, caps > 0)
-    left = np.clip(wanted - used, least, most) * per_rack
+    widest_waiting, widest_running = _widest_gang(queue, caps == 0), _widest_gang(queue, caps > 0)
+    left = np.clip(wanted - used, -widest_running, widest_waiting) * per_rack
     room = headroom.import_power(sustained_power(queue, caps, hours)) + headroom.export_limit
     flows = _flows(interval)
-    sun = curtail_export(interval, flows.get("battery_discharge", {}), room)
-    orders = DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=sun, **flows)
+    renewable_caps = curtail_export(interval, flows.get("battery_discharge", {}), room)
+    orders = DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=renewable_caps, **flows)
     return orders, dict(zip(names, left.tolist(), strict=True))
 
 
 def limit_caps(
     queue: JobQueue, caps: FloatArray, *, headroom: Headroom, must: NDArray[np.bool_]
 ) -> FloatArray:
-    """Return caps that keep the headroom's power.
+    """Return caps within the headroom: as deep as each kind tolerates, then jobs are paused. [1]
 
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    headroom
-        What the site leaves for work.
-    must
-        Which must run: they alone may raise the peak.
+    Jobs with the most laxity are paused first. Running jobs may continue under their caps whatever
+    the water temperature: only an increase is limited.
 
-    Returns
-    -------
-    numpy.ndarray
-        Caps, lowered as far as each kind tolerates; then the laxest jobs are dropped. [1]
-
-    Notes
-    -----
-    What runs may go on under its caps, whatever the water is: only what is above them rises.
+    - `caps`: cap of each job, 0 for jobs that wait. [1]
+    - `must`: jobs that must run; only they may raise the billing peak.
     """
     caps = caps_below_limit(queue, caps, headroom.peak_safe_power, fixed=must)
-    risen = running_power(queue, queue.caps) + headroom.max_load_step
-    most = min(headroom.work_power, risen)
-    return caps_below_limit(queue, caps, most, fixed=np.zeros_like(must))
+    step_limit = running_power(queue, queue.caps) + headroom.max_load_step
+    limit = min(headroom.work_power, step_limit)
+    return caps_below_limit(queue, caps, limit, fixed=np.zeros_like(must))
 
 
 def _planned(interval: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
-    """Return the racks and the power above idle planned for each kind.
+    """Return the planned racks and power above idle [MW] of each kind.
 
-    Jobs that were expected count: those that came since the plan was made take their place.
+    Expected jobs count: jobs that arrived since the plan was made take their place.
     """
     racks = interval["work_racks"].sum("level").to_numpy()
     power = interval["work_power"].to_numpy()
@@ -125,31 +109,33 @@ def _select_jobs(
     wanted: FloatArray,
     must: NDArray[np.bool_],
     *,
-    soon: NDArray[np.bool_],
-    kept: FloatArray,
-    most: FloatArray,
+    urgent: NDArray[np.bool_],
+    required: FloatArray,
+    start_limits: FloatArray,
     racks: float,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
-    Of each kind that reserves count on as much as is kept comes before all that can wait. None
-    that can wait starts beyond the most of its kind that may still run when a target begins.
+    The racks that reserves require of a kind come before all jobs that can wait. No job that can
+    wait starts beyond `start_limits` of its kind.
     """
-    left, least, most = wanted.copy(), kept - RACK_POWER_TOLERANCE, most.copy()
+    left = wanted.copy()
+    required_left = required - RACK_POWER_TOLERANCE
+    startable = start_limits.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
-    order = priority_order(queue, must, soon).tolist()
-    for is_kept in (True, False) if (least > 0.0).any() else (False,):
+    order = priority_order(queue, must, urgent).tolist()
+    for is_required in (True, False) if (required_left > 0.0).any() else (False,):
         for job in order:
             width, kind = queue.jobs.racks[job], queue.jobs.kind_index[job]
             share = CONTINUE_SHARE if queue.is_running[job] else START_SHARE
-            calls = left[kind] if queue.is_running[job] else min(left[kind], most[kind])
-            called = least[kind] > 0.0 if is_kept else calls >= share * width
-            if (must[job] or soon[job] or called) and width <= racks and not on[job]:
+            demand = left[kind] if queue.is_running[job] else min(left[kind], startable[kind])
+            is_called = required_left[kind] > 0.0 if is_required else demand >= share * width
+            if (must[job] or urgent[job] or is_called) and width <= racks and not on[job]:
                 on[job] = True
                 racks -= width
                 left[kind] -= width
-                least[kind] -= width
-                most[kind] -= width
+                required_left[kind] -= width
+                startable[kind] -= width
     return on
 
 
@@ -161,12 +147,12 @@ def _caps(
     power: FloatArray,
     uncapped: NDArray[np.bool_],
 ) -> FloatArray:
-    """Return the cap of each job: one a kind, 1 for the pressed.
+    """Return the cap of each job: one per kind, 1 for jobs that must run.
 
-    It brings the power to the plan where more racks run than planned. Where fewer do, they keep the
-    planned cap: to burn the power of the others on them would be work at a worse price. But while
-    pressed jobs wait for racks, those that run in place of planned ones of another kind have the
-    power of these: capped they would hold back all that wait.
+    It brings the power to the plan where more racks run than planned. Where less run, they keep
+    the planned cap, since their extra work would cost more. While urgent jobs wait for racks, jobs
+    that run in place of planned ones of another kind get the power of these, so that racks are free
+    sooner.
     """
     pool, racks = queue.pool, queue.jobs.racks
     caps = np.where(on, 1.0, 0.0)
@@ -177,30 +163,20 @@ def _caps(
         free = mine & ~uncapped
         if not free.any():
             continue
-        pressed = float(racks[mine & uncapped].sum())
-        over = max(float(racks[free].sum()), planned[k] - pressed)
+        uncapped_racks = float(racks[mine & uncapped].sum())
+        capped = max(float(racks[free].sum()), planned[k] - uncapped_racks)
         each = (
-            power[k] - pressed * float(pool.power_above_idle(1.0))
-        ) / over + pool.rack_idle_power
+            power[k] - uncapped_racks * float(pool.power_above_idle(1.0))
+        ) / capped + pool.rack_idle_power
         caps[free] = np.clip(each / pool.rack_power, kind.min_power_share, 1.0)
     return caps
 
 
 def _reassigned_power(ran: FloatArray, planned: FloatArray, power: FloatArray) -> FloatArray:
-    """Return the power of planned racks that do not run, by the kind that runs in their place.
-
-    Parameters
-    ----------
-    ran, planned
-        Racks that run and that were to run, by kind. [1]
-    power
-        What the planned ones were to draw above idle, by kind. [MW]
-    """
-    more, fewer = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
-    free = float(fewer @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
-    return np.asarray(
-        free * more / max(float(more.sum()), float(fewer.sum()), RACK_POWER_TOLERANCE)
-    )
+    """Return the power [MW] of planned racks that do not run, by the kind running instead."""
+    more, less = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
+    free = float(less @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
+    return np.asarray(free * more / max(float(more.sum()), float(less.sum()), RACK_POWER_TOLERANCE))
 
 
 def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:
@@ -215,5 +191,69 @@ def _widest_gang(queue: JobQueue, which: NDArray[np.bool_]) -> FloatArray:
 
 
 def _flows(interval: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Return the flows of stores and heat pumps, as the plan has them."""
+    """Return the storage and heat pump flows of the plan."""
     return {name: values_by_machine(interval, name) for name in COPIED_FLOWS if name in interval}
+
+
+def must_run(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
+    """Return which jobs must run in the coming interval of some hours [h], planned or not.
+
+    These jobs would be late if they waited, would be late after a pause, or are within their
+    minimum run time.
+    """
+    in_min_runtime = within_min_runtime(queue)
+    cannot_pause = queue.is_running & (queue.laxity < hours + queue.kind_values("pause_loss"))
+    return (queue.laxity < hours) | in_min_runtime | cannot_pause
+
+
+def within_min_runtime(queue: JobQueue) -> NDArray[np.bool_]:
+    """Return which running jobs have not yet run for their minimum time."""
+    return np.asarray(queue.is_running & (queue.run_hours < queue.kind_values("minimum_run")))
+
+
+def at_risk(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
+    """Return which jobs could not be capped later if they waited for the interval. [h]"""
+    tolerance = queue.kind_values("tolerance")
+    return queue.laxity < hours + queue.remaining_hours * tolerance / (1.0 - tolerance)
+
+
+def priority_order(
+    queue: JobQueue, must: NDArray[np.bool_], urgent: NDArray[np.bool_] | None = None
+) -> NDArray[np.intp]:
+    """Return the jobs, most urgent first.
+
+    First jobs within their minimum run time; then jobs that must run, shortest remainder first;
+    then jobs at risk (`urgent`); then running jobs with a pause loss; then the others. The last
+    three groups are in order of laxity. Shortest first minimises the weighted sum of completion
+    times where racks are too few and each late hour is weighted by racks [1]_.
+
+    .. [1] W. E. Smith, "Various optimizers for single-stage production," Nav. Res. Logist. Q.,
+       vol. 3, pp. 59-66, 1956.
+    """
+    in_min_runtime = within_min_runtime(queue)
+    costly = queue.is_running & (queue.kind_values("pause_loss") > 0)
+    is_due = np.zeros_like(must) if urgent is None else urgent
+    groups = [in_min_runtime, must, is_due, costly]
+    rank = np.select(groups, range(len(groups)), default=len(groups))
+    return np.lexsort((np.where(must, queue.remaining_hours, queue.laxity), rank))
+
+
+def start_limits(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, float]:
+    """Return the racks up to which jobs of each kind may start before a coming load target. [1]
+
+    A job that starts now runs for its minimum time. The limit is the fewest racks planned during
+    targets that begin after this interval and before that time ends; kinds without one are left
+    out.
+    """
+    if "grid_import_target" not in plan:
+        return {}
+    time = plan["time"].to_numpy()
+    targeted = np.isfinite(plan["grid_import_target"].transpose("time", ...).to_numpy()).any(axis=1)
+    racks = plan["work_racks"].sum("level").transpose("time", "cohort").to_numpy()
+    found = {}
+    for kind in site.work.values():
+        ahead = targeted & (time > now) & (time < now + kind.minimum_run * HOUR)
+        if ahead.any():
+            mine = plan["kind"].to_numpy() == kind.name
+            found[kind.name] = float(racks[ahead][:, mine].sum(axis=1).min())
+    return found

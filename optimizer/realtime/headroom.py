@@ -1,6 +1,7 @@
-"""What a site leaves for work in the coming interval: racks, and power under its limits.
+"""Headroom of a site for movable work in the coming interval: racks, and power under its limits.
 
-What a site takes while its halls draw one power or another, tried once for hours alike.
+The site is simulated at several powers of its halls with steady temperatures; the curve is cached
+by site, air and set points.
 """
 
 from collections.abc import Mapping
@@ -27,47 +28,48 @@ from twin.weather import Weather, rounded_air
 from twin.workload.queue import RackPool
 
 MAX_WARMING_SHARE: Final = 0.75
-"""Share of the way to its limit by which a rise may warm water: no lag is known well. [1]"""
+"""Share of the temperature margin that a load step may use; lags are uncertain. [1]"""
 
 INTERVAL_MARGIN_SHARE: Final = 0.75
-"""Share of the margin that is kept within the quarter-hour: loads are restless by the rest. [1]"""
+"""Share of the margin kept within the quarter-hour; the remainder is for load noise. [1]"""
 
 LOAD_SHARE_TOLERANCE: Final = 1e-6
-"""Share of the halls' power that is none: a circuit whose load does not hang on them. [1]"""
+"""Lowest sensitivity of a circuit's load to the halls' power. [1]"""
+
+LOAD_LEVEL_COUNT: Final = 7
+"""Hall powers at which the site is simulated, from idle to full. [1]"""
+
+REPEATED_INTERVAL: Final = np.zeros(LOAD_LEVEL_COUNT, dtype=np.int64)
+"""Index that repeats one interval for each hall power."""
+
+STEADY_STATE_HOURS: Final = np.full(LOAD_LEVEL_COUNT, 1e6)
+"""Interval lengths in which all temperatures become steady. [h]"""
+
+MAX_CACHED_CURVES: Final = 64
+"""Load curves in the cache, for the sites of a fleet and the air of some hours. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headroom:
-    """What the site leaves for movable work.
+    """Racks and power that a site leaves for movable work.
 
-    Attributes
-    ----------
-    racks
-        Racks not busy with the inference service. [1]
-    work_power
-        Most that work may draw above idle. [MW]
-    peak_safe_power
-        The same, if the peak of the billing period is not to be raised. [MW]
-    max_load_step
-        By how much work may rise before valves follow, and no circuit gets too warm. [MW]
-    base_power, slope
-        Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
-    onsite_power
-        Power that sun, wind and batteries give, as far as it is planned. [MW]
-    peak_power
-        Import that raises no peak, which is the greatest so far, what is usual, or what the plan
-        means to take, and breaks no target of a partner. [MW]
-    import_limit
-        Most that the connection may give; of the margin a rest is left to what is restless. [MW]
-    chilled_load, spare_cooling
-        Cooling that the chilled circuit carries with all racks idle, and what its plant could
-        give beyond its load with all racks at work: bounds of what a tank can do. [MW]
-    export_limit
-        Most that may be given to the grid; below 0 what is to be taken at least. [MW]
-    committed_work
-        Power above idle that work of a kind must draw, since reserves count on its stop. [MW]
-    start_limits
-        Racks up to which work of a kind may start, since a target comes before it may pause. [1]
+    - `racks`: racks not used by the inference service. [1]
+    - `work_power`, `peak_safe_power`: largest power of work above idle, and the largest that does
+      not raise the billing peak. [MW]
+    - `max_load_step`: largest increase of work before valves follow, without overheating a circuit.
+      [MW]
+    - `base_power`, `slope`: power of the whole site without work [MW], and its increase with the
+      power of work. [1]
+    - `onsite_power`: planned power of renewables and batteries. [MW]
+    - `peak_power`: import that raises no charge and breaks no partner's target. [MW]
+    - `import_limit`: import that no minute may exceed; a part of the margin is left for load noise.
+      [MW]
+    - `chilled_load`, `spare_cooling`: load of the chilled circuit with all racks idle, and spare
+      cooling with all racks at work; they bound what a tank can do. [MW]
+    - `export_limit`: largest export; if negative, least import. [MW]
+    - `committed_work`: Kind -> power above idle that must run, since reserves count on its pause.
+      [MW]
+    - `start_limits`: Kind -> racks up to which work may start, because of a coming target. [1]
     """
 
     racks: float
@@ -86,36 +88,26 @@ class Headroom:
     start_limits: Mapping[str, float] = field(default_factory=dict)
 
     def reduced_by(self, power: float) -> Self:
-        """Return the same with less calm power where the site takes more than was thought.
-
-        Parameters
-        ----------
-        power
-            What it takes more; nothing changes below 0. [MW]
-        """
-        calm = self.peak_safe_power - max(power, 0.0) / self.slope
-        return replace(self, peak_safe_power=max(calm, 0.0))
+        """Return the headroom less a further power of the site [MW] where peaks count."""
+        reduced = self.peak_safe_power - max(power, 0.0) / self.slope
+        return replace(self, peak_safe_power=max(reduced, 0.0))
 
     def import_power(self, work_power: float) -> float:
-        """Return the net import while work draws some power above idle. [MW]"""
+        """Return the net import at a power of work above idle. [MW]"""
         return self.site_power(work_power) - self.onsite_power
 
     def site_power(self, work_power: float) -> float:
-        """Return the power of the whole site while work draws some power above idle. [MW]"""
+        """Return the power of the whole site at a power of work above idle. [MW]"""
         return self.base_power + self.slope * work_power
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
-    """What the connection may carry in the first interval of an outlook.
+    """Limits of the grid connection in the first interval of an outlook.
 
-    Attributes
-    ----------
-    limit
-        Most import that it is good for. [MW]
-    max_import, max_export
-        With the site's margin kept, and the room of reserves of this interval and the next; the
-        export below 0 where so much is to be imported at least. [MW]
+    - `limit`: import limit that plans may use. [MW]
+    - `max_import`, `max_export`: limits less the site's margin and the reserves of this interval
+      and the next; a negative export is the least import. [MW]
     """
 
     limit: float
@@ -124,8 +116,8 @@ class ConnectionLimits:
 
     @classmethod
     def from_outlook(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
-        """Return it for a state and an outlook, as :func:`compute_headroom` takes them."""
-        limit = float(connection.plannable_import_limit(site, state, _first(outlook))[0])
+        """Return the limits for a state and an outlook; see :func:`compute_headroom`."""
+        limit = float(connection.plannable_import_limit(site, state, _first_interval(outlook))[0])
         soon = outlook.isel(time=slice(0, 2))
         up, down = (float(sold.max()) for sold in connection_headroom(site, soon))
         return cls(
@@ -136,56 +128,42 @@ class ConnectionLimits:
 
 
 def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
-    """Return what the site leaves for work in the first interval of an outlook or a schedule.
+    """Return the headroom in the first interval of an outlook or schedule, with the site's margins.
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state now, with the ``peak_power`` of the billing period so far and the usual import.
-    outlook
-        ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
-        heat that is sold; in a schedule also what battery and renewables do, the import that it
-        plans, and what is held for reserves. Of the next interval these and renewables count too.
+    The largest hall power that meets the import limit and the capacity of each cooling plant is
+    interpolated on the load curve. The planned import and the usual one do not count as a new peak.
+    Hard load targets limit like the connection. A reserve may be activated in its first minute, so
+    that the interval before already leaves its room. Sun that sets gives less at the end than in
+    the mean.
 
-    Returns
-    -------
-    Headroom
-        Racks and power left, with the site's margin kept from the connection and the cooling.
-
-    Notes
-    -----
-    The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
-    and the capacity of each cooling plant is found between them. The peak counts the import that is
-    planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
-    of a partner is a limit like that of the connection: to plans it is dearer than to be late.
-    A reserve may be called in its first minute: so the interval before leaves its room at the
-    connection. And sun that sets gives less at the end than in its mean, which is the peak's.
+    - `state`: state now, with the ``peak_power`` of the billing period and the ``usual_power``.
+    - `outlook`: ``service_racks``, weather, ``renewable_available_power`` and heat sold; in a
+      schedule also battery and renewable power, planned import and reserves. The next interval is
+      used too.
     """
-    pool, now = RackPool.from_site(site), _first(outlook)
+    pool, now = RackPool.from_site(site), _first_interval(outlook)
     racks = float(pool.racks - now["service_racks"][0])
-    found = site_load_curve(site, now)
-    halls = found.halls
+    curve = site_load_curve(site, now)
+    halls = curve.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power_above_idle(1.0))
-    power, own = found.power, _onsite_power(now)
+    power, onsite = curve.power, _onsite_power(now)
     connection = ConnectionLimits.from_outlook(site, state, outlook)
-    supplied = connection.max_import + own - _renewable_decline(outlook.isel(time=slice(0, 2)))
-    hard = max(_requested_import(site, now, is_hard=True), _planned(now)) + own
+    supplied = connection.max_import + onsite - _renewable_decline(outlook.isel(time=slice(0, 2)))
+    hard = max(_requested_import(site, now, is_hard=True), _planned(now)) + onsite
     allowed = float(np.interp(min(supplied, hard), power, halls))
-    allowed = min(allowed, _cooling_limit(site, found))
-    load, spare = _chilled(site, found)
+    allowed = min(allowed, _cooling_limit(site, curve))
+    load, spare = _chilled(site, curve)
     peak = _peak_safe_import(site, state, now)
-    calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
+    safe = min(allowed, float(np.interp(peak + onsite, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
-        peak_safe_power=max(calm - floor, 0.0),
-        max_load_step=_max_load_step(site, found, state, now),
+        peak_safe_power=max(safe - floor, 0.0),
+        max_load_step=_max_load_step(site, curve, state, now),
         base_power=base,
         slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
-        onsite_power=own,
+        onsite_power=onsite,
         peak_power=peak,
         import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power) * connection.limit,
         chilled_load=load,
@@ -195,34 +173,27 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     )
 
 
-def _first(outlook: xr.Dataset) -> xr.Dataset:
-    """Return the first interval."""
+def _first_interval(outlook: xr.Dataset) -> xr.Dataset:
+    """Return the first interval of an outlook."""
     return outlook if outlook.sizes["time"] == 1 else outlook.isel(time=slice(0, 1))
 
 
 def max_export(site: Site) -> float:
-    """Return the export that renewables are capped for.
+    """Return the export up to which renewables may run; if negative, the least import. [MW]
 
-    The margin is that of the import: what surprises the connection is the load, whichever way the
-    power flows. Where no more may be given than that, as much is to be imported: below 0. [MW]
+    It keeps the margin of the import, since deviations of the load are the same in both directions.
     """
     return site.grid.export_limit - site.margins.power * site.grid.import_limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteLoadCurve:
-    """What the site takes at each power of its halls.
+    """Power of the site and load of its cooling plants at each power of its halls.
 
-    Attributes
-    ----------
-    halls
-        The powers, from all racks idle to all at work, ``(level,)``. [MW]
-    power
-        Power of the whole site, ``(level,)``. [MW]
-    loads
-        Cooling plant -> its load, ``(level,)``. [MW]
-    max_loads
-        Cooling plant -> what plans may ask of it in this air. [MW]
+    - `halls`, `power`: power of all halls, from idle to full, and of the whole site, ``(level,)``.
+      [MW]
+    - `loads`: cooling plant -> its load, ``(level,)``. [MW]
+    - `max_loads`: cooling plant -> load that plans may use in this air. [MW]
     """
 
     halls: FloatArray
@@ -231,84 +202,84 @@ class SiteLoadCurve:
     max_loads: dict[str, float]
 
 
-def _cooling_limit(site: Site, found: SiteLoadCurve) -> float:
-    """Return the most power of the halls that every circuit can carry. [MW]"""
+def _cooling_limit(site: Site, curve: SiteLoadCurve) -> float:
+    """Return the largest hall power that every circuit can carry. [MW]"""
     return min(
-        float(np.interp(_max_plant_load(site, found, plant), found.loads[plant.name], found.halls))
+        float(np.interp(_max_plant_load(site, curve, plant), curve.loads[plant.name], curve.halls))
         for plant in site.machines_of(CoolingPlant)
     )
 
 
-def _max_load_step(site: Site, found: SiteLoadCurve, state: xr.Dataset, now: xr.Dataset) -> float:
-    r"""Return by how much the halls may rise within the interval, so that valves follow. [MW]
+def _max_load_step(site: Site, curve: SiteLoadCurve, state: xr.Dataset, now: xr.Dataset) -> float:
+    r"""Return the largest increase of hall power within the interval that valves can follow. [MW]
 
-    Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
-    :math:`\tau \Delta Q` of heat in the loop's :math:`K`: its water bears that near its limit.
+    Valves with a lag :math:`\tau` leave :math:`\tau \Delta Q` of heat in the loop after a step of
+    :math:`\Delta Q`; the loop's heat capacity :math:`K` must take it below the limit.
     """
-    least = np.inf
+    max_step = np.inf
     for plant in site.machines_of(CoolingPlant):
         target = plant.supply_temperature
         if setpoints.SUPPLY_SET_POINT in now:
             target = float(machine_values(now, setpoints.SUPPLY_SET_POINT, plant.name)[0])
         water = float(machine_values(state, "facility_supply_temperature", plant.name))
-        room = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
+        margin = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.valve_time_constant(plant.loop)
         share = max(
-            float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), LOAD_SHARE_TOLERANCE
+            float(np.ptp(curve.loads[plant.name]) / np.ptp(curve.halls)), LOAD_SHARE_TOLERANCE
         )
-        least = min(least, room * plant.loop.heat_capacity / lag / share)
-    return least
+        max_step = min(max_step, margin * plant.loop.heat_capacity / lag / share)
+    return max_step
 
 
-def _chilled(site: Site, found: SiteLoadCurve) -> tuple[float, float]:
-    """Return what the chilled circuit carries at least, and can spare at the most. [MW]"""
+def _chilled(site: Site, curve: SiteLoadCurve) -> tuple[float, float]:
+    """Return the least load and the spare capacity of the chilled circuit. [MW]"""
     for plant in site.machines_of(CoolingPlant):
         if plant.serves == "chilled":
-            drawn = found.loads[plant.name]
-            return float(drawn[0]), max(_max_plant_load(site, found, plant) - float(drawn[-1]), 0.0)
+            load = curve.loads[plant.name]
+            return float(load[0]), max(_max_plant_load(site, curve, plant) - float(load[-1]), 0.0)
     return 0.0, 0.0
 
 
-def _max_plant_load(site: Site, found: SiteLoadCurve, plant: CoolingPlant) -> float:
-    """Return what a cooling plant may carry, with the site's margin. [MW]"""
-    return (1.0 - site.margins.power) * found.max_loads[plant.name]
+def _max_plant_load(site: Site, curve: SiteLoadCurve, plant: CoolingPlant) -> float:
+    """Return the load that a cooling plant may carry, with the site's margin. [MW]"""
+    return (1.0 - site.margins.power) * curve.max_loads[plant.name]
 
 
 def _onsite_power(now: xr.Dataset) -> float:
-    """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
+    """Return the power of renewables and batteries. [MW]"""
     used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
-    return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
+    return _total(now, used) + _total(now, "battery_discharge") - _total(now, "battery_charge")
 
 
 def _renewable_decline(soon: xr.Dataset) -> float:
-    """Return by how much sun and wind give less at the end of an interval than in its mean. [MW]
+    """Return how much less renewables give at the end of an interval than in its mean. [MW]
 
-    What they could give runs from the middle of one interval to the middle of the next.
+    Their power is interpolated between the mid-points of this interval and the next.
     """
     name = "renewable_used_power"
     if "renewable_available_power" not in soon:
         return 0.0
-    able = soon["renewable_available_power"].transpose("time", ...).to_numpy()
-    used = soon[name].transpose("time", ...).to_numpy()[0] if name in soon else able[0]
-    hours = soon["duration"].to_numpy()  # the middle of the longer one is further from the end
-    last = np.average(able, axis=0, weights=hours[::-1])
+    available = soon["renewable_available_power"].transpose("time", ...).to_numpy()
+    used = soon[name].transpose("time", ...).to_numpy()[0] if name in soon else available[0]
+    hours = soon["duration"].to_numpy()  # the mid-point of a longer interval is further away
+    last = np.average(available, axis=0, weights=hours[::-1])
     return float(np.maximum(used - last, 0.0).sum())
 
 
 def _uncharged_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
-    """Return the import that raises no charge in the interval; infinite if none does. [MW]"""
+    """Return the import that raises no charge in the interval; infinite without charges. [MW]"""
     if not (site.tariffs or site.grid.peak_price):
         return np.inf
-    peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
+    peak, mean_import = (float(state[name]) for name in ("peak_power", "usual_power"))
     return site.billing_rules.uncharged_import(
-        now["time"].to_numpy()[0], peak=peak, mean_import=usual
+        now["time"].to_numpy()[0], peak=peak, mean_import=mean_import
     )
 
 
 def _peak_safe_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
-    """Return the import that raises no charge and breaks no target; infinite if any may. [MW]
+    """Return the import that raises no charge and breaks no target; infinite without either. [MW]
 
-    A peak of 0 is one that nobody knows yet: a site at rest has shown no import.
+    A peak of 0 is unknown: an idle site has shown no import.
     """
     planned = _planned(now)
     free = max(_uncharged_import(site, state, now), planned) or np.inf
@@ -316,70 +287,41 @@ def _peak_safe_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
 
 
 def _requested_import(site: Site, now: xr.Dataset, *, is_hard: bool = False) -> float:
-    """Return the least net import that partners ask for, or must have; infinite if none. [MW]"""
+    """Return the lowest net import of partners' targets, or of hard ones; infinite if none. [MW]"""
     if "grid_import_target" not in now:
         return np.inf
-    least = {one.name: one.least or -np.inf for one in site.machines_of(LoadTargetContract)}
-    floor = [least.get(name, -np.inf) for name in now["contract"].to_numpy().tolist()]
-    words = ("grid_import_target", "grid_import_target_price")
-    asked, price = (now[word].transpose(..., "contract").to_numpy() for word in words)
+    firm = {one.name: one.least or -np.inf for one in site.machines_of(LoadTargetContract)}
+    floor = [firm.get(name, -np.inf) for name in now["contract"].to_numpy().tolist()]
+    names = ("grid_import_target", "grid_import_target_price")
+    target, price = (now[name].transpose(..., "contract").to_numpy() for name in names)
     counts = np.isinf(price) | (not is_hard)
-    return float(np.where(counts, np.maximum(asked, floor), np.inf).min())
+    return float(np.where(counts, np.maximum(target, floor), np.inf).min())
 
 
 def _planned(now: xr.Dataset) -> float:
-    """Return the import that a schedule plans; none if it is no schedule. [MW]"""
-    return _sum(now, "grid_import_power")
+    """Return the import that a schedule plans; 0 in an outlook. [MW]"""
+    return _total(now, "grid_import_power")
 
 
-def _sum(now: xr.Dataset, name: str) -> float:
+def _total(now: xr.Dataset, name: str) -> float:
     return float(now[name].to_numpy().sum()) if name in now else 0.0
 
 
-LOAD_LEVEL_COUNT: Final = 7
-"""Hall powers at which the site is tried, from idle to full. [1]"""
-
-REPEATED_INTERVAL: Final = np.zeros(LOAD_LEVEL_COUNT, dtype=np.int64)
-"""Index that repeats one interval for each of these powers."""
-
-STEADY_STATE_HOURS: Final = np.full(LOAD_LEVEL_COUNT, 1e6)
-"""Lengths of intervals in which all temperatures have settled. [h]"""
-
-MAX_CACHED_CURVES: Final = 64
-"""Cases that are remembered: a fleet's sites in the air of some hours. [1]"""
-
-
 def site_load_curve(site: Site, now: xr.Dataset) -> SiteLoadCurve:
-    """Return what a site takes, stores at rest and all temperatures settled.
+    """Return the load curve of a site with idle storage and steady temperatures.
 
-    Parameters
-    ----------
-    site
-        The site.
-    now
-        One interval of an outlook or a schedule: the weather, the heat that is sold, and what the
-        water side is told.
-
-    Notes
-    -----
-    Air is told roughly, so that the quarters of an hour, and the hours between two plans, are
-    tried once.
+    `now` is one interval of an outlook or schedule with the weather, the heat sold and the set
+    points. The air is rounded, so that quarter-hours and successive plans share a curve.
     """
-    return _evaluate(_LoadCurveKey.of(site, now))
+    return _simulate_curve(_LoadCurveKey.of(site, now))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _LoadCurveKey:
-    """What a site is tried in; sites are told apart by what they are, not by what they hold.
+    """Cache key of a load curve.
 
-    Attributes
-    ----------
-    site, identity
-        The site, and by what it is told apart; both live as long as the case is remembered.
-    air
-        Words of the weather.
-    setpoints
-        Heat that is sold and what the water side is told, by word and machine.
+    - `site`, `identity`: the site, compared by its identity; the cache keeps it alive.
+    - `setpoints`: heat sold and set points, by variable and machine.
     """
 
     site: Site = field(compare=False)
@@ -389,7 +331,7 @@ class _LoadCurveKey:
 
     @classmethod
     def of(cls, site: Site, now: xr.Dataset) -> Self:
-        """Return the case of one interval."""
+        """Return the key of one interval."""
         air = tuple((name, float(values[0])) for name, values in rounded_air(now).items())
         return cls(
             site=site,
@@ -400,54 +342,57 @@ class _LoadCurveKey:
 
 
 def _planned_setpoints(site: Site, now: xr.Dataset) -> dict[VariableKey, float]:
-    """Return heat and water as planned."""
-    name, told = "heat_reuse_power", {}
+    """Return the planned heat sales and set points."""
+    name, planned = "heat_reuse_power", {}
     for pump in site.machines_of(HeatReuse):
-        told[name, pump.name] = (
+        planned[name, pump.name] = (
             float(machine_values(now, name, pump.name)[0]) if name in now else 0.0
         )
-    if any(word in now for word in setpoints.COMMAND_VARIABLES):
-        told |= {
+    if any(variable in now for variable in setpoints.COMMAND_VARIABLES):
+        planned |= {
             key: float(values[0]) for key, values in setpoints.read_set_points(site, now).items()
         }
-    return told
+    return planned
 
 
 @lru_cache(maxsize=MAX_CACHED_CURVES)
-def _evaluate(case: _LoadCurveKey) -> SiteLoadCurve:
+def _simulate_curve(case: _LoadCurveKey) -> SiteLoadCurve:
     site, pool = case.site, RackPool.from_site(case.site)
     halls = np.linspace(
         pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LOAD_LEVEL_COUNT
     )
     air = Weather.from_arrays({name: np.array([value]) for name, value in case.air})
-    ceilings = {
+    capacities = {
         plant.name: CoolingCapacity.from_plant(plant, air)
         for plant in site.machines_of(CoolingPlant)
     }
-    ran = simulate_arrays(
+    run = simulate_arrays(
         site,
-        state_values(initial_state(site)),  # nothing hangs on them once all has settled
+        state_values(initial_state(site)),  # steady results do not depend on it
         _orders(case, halls),
         weather=air.select(REPEATED_INTERVAL),
         durations=STEADY_STATE_HOURS,
-        capacities={name: ceiling.select(REPEATED_INTERVAL) for name, ceiling in ceilings.items()},
+        capacities={
+            name: capacity.select(REPEATED_INTERVAL) for name, capacity in capacities.items()
+        },
     )
     return SiteLoadCurve(
         halls=halls,
-        power=ran.flows["facility_power", ""],
-        loads={name: ran.flows["cooling_load", name] for name in ceilings},
+        power=run.flows["facility_power", ""],
+        loads={name: run.flows["cooling_load", name] for name in capacities},
         max_loads={
-            p.name: float(ceilings[p.name].plannable(p)[0]) for p in site.machines_of(CoolingPlant)
+            p.name: float(capacities[p.name].plannable(p)[0])
+            for p in site.machines_of(CoolingPlant)
         },
     )
 
 
 def _orders(case: _LoadCurveKey, halls: FloatArray) -> dict[VariableKey, FloatArray]:
-    """Return orders of some powers of all halls: heat and water as told, all else rests."""
+    """Return orders of equal hall shares, planned heat and set points, and idle storage."""
     site = case.site
     powers = {
         ("hall_power", work.owner): halls * (work.racks / site.racks)
         for work in site.flexible_loads
     }
-    told = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.setpoints}
-    return idle_dispatch(site, LOAD_LEVEL_COUNT) | powers | told
+    planned = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.setpoints}
+    return idle_dispatch(site, LOAD_LEVEL_COUNT) | powers | planned

@@ -1,14 +1,22 @@
-"""What batteries and renewables yield, so that no more is exported than may be."""
+"""Orders of one interval, and the corrections that export limit and water temperature require.
+
+Where less may be exported than planned, batteries discharge less and renewables are curtailed.
+Where supply water is warmer than planned, tanks charge less or discharge: a plan may charge a tank
+with cooling capacity that worn chillers, or chillers in warmer air, do not have.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
 import xarray as xr
 
+from twin.equipment import CoolingPlant
 from twin.physics import FloatArray
+from twin.relations import Convert
 from twin.simulation import setpoints
+from twin.site import Site
 from twin.variables import values_by_machine
 from twin.workload.queue import JobQueue
 
@@ -20,27 +28,31 @@ COPIED_FLOWS: Final = (
     "heat_reuse_power",
     *setpoints.COMMAND_VARIABLES,
 )
-"""Words of a schedule that are told to the plant as they stand."""
+"""Variables of a schedule that become orders unchanged."""
+
+CURTAILMENT_THRESHOLD_MW: Final = 0.01
+"""Unused power in a plan from which a renewable is curtailed. [MW]"""
+
+USED_POWER_TOLERANCE_MW: Final = 1e-6
+"""Power that is treated as zero. [MW]"""
+
+SUPPLY_TOLERANCE_K: Final = 0.5
+"""Rise of supply water above its set point that does not reduce tank charging. [K]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchOrders:
-    """What a policy tells a plant to do for one interval.
+    """Orders of a policy to a plant for one interval.
 
-    Attributes
-    ----------
-    jobs
-        Number of each job that runs -> power of its racks, as a share of the uncapped rack. [1]
-    battery_charge, battery_discharge, tank_charge, tank_discharge
-        By store, left out where zero. [MW]
-    renewable_cap
-        Most that a renewable may give. [MW]
-    heat_reuse_power
-        Heat that each heat pump delivers. [MW]
-    facility_supply_set_point, facility_range_set_point, technology_range_set_point
-        Of the water by circuit or bank of CDUs, left out where as declared. [degC; K; K]
-    cooling_plant_units_on
-        Chillers that run by cooling plant, left out where it stages them itself. [1]
+    - `jobs`: number of each running job -> power of its racks, as a share of uncapped power. [1]
+    - `battery_charge`, `battery_discharge`, `tank_charge`, `tank_discharge`: power by store, left
+      out where zero. [MW]
+    - `renewable_cap`: largest power of each renewable. [MW]
+    - `heat_reuse_power`: heat that each heat pump delivers. [MW]
+    - `facility_supply_set_point`, `facility_range_set_point`, `technology_range_set_point`: set
+      points by circuit or bank of CDUs; defaults are left out. [degC; K; K]
+    - `cooling_plant_units_on`: running chillers by cooling plant, left out where the plant stages
+      them itself. [1]
     """
 
     jobs: Mapping[int, float]
@@ -56,67 +68,49 @@ class DispatchOrders:
     cooling_plant_units_on: Mapping[str, float] = field(default_factory=dict)
 
     def net_charge(self, kind: str, store: str) -> float:
-        """Return what a battery or a tank is to take, less what it is to give. [MW]"""
-        into, out = (getattr(self, f"{kind}_{way}") for way in ("charge", "discharge"))
-        return float(into.get(store, 0.0) - out.get(store, 0.0))
+        """Return the charge less the discharge of a battery or tank. [MW]"""
+        charge, discharge = (getattr(self, f"{kind}_{flow}") for flow in ("charge", "discharge"))
+        return float(charge.get(store, 0.0) - discharge.get(store, 0.0))
 
 
 def caps_by_job(queue: JobQueue, caps: FloatArray) -> dict[int, float]:
-    """Return the caps of the jobs that run by the numbers of the jobs."""
+    """Return the caps of the running jobs by job number."""
     on = caps > 0
     return dict(zip(queue.jobs.number[on].tolist(), caps[on].tolist(), strict=True))
 
 
 def caps_in_queue_order(queue: JobQueue, jobs: Mapping[int, float]) -> FloatArray:
-    """Return the cap of each job of a queue by the numbers of those that run, 0 for others. [1]"""
+    """Return the cap of each job of a queue, 0 for jobs that do not run. [1]"""
     return np.array([jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-
-
-CURTAILMENT_THRESHOLD_MW: Final = 0.01
-"""Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
-
-USED_POWER_TOLERANCE_MW: Final = 1e-6
-"""Power that is none. [MW]"""
 
 
 def curtail_export(
     interval: xr.Dataset, discharge: dict[str, float], room: float
 ) -> dict[str, float]:
-    """Let batteries give less, in place, and return the caps of the renewables.
+    """Reduce battery discharge in place, and return the caps of the renewables. [MW]
 
-    Batteries come first, one after the other: what is not given is kept, what is curtailed is lost.
+    Batteries are reduced first, one after the other, since their energy is kept. Renewables may
+    give as much as planned, or more if it can be used or exported; otherwise all are cut by the
+    same share.
 
-    Parameters
-    ----------
-    interval
-        One interval of a schedule.
-    discharge
-        Battery -> what it is to give. [MW]
-    room
-        What the export may still grow by; less than none where the jobs that run draw less than
-        the plan had counted on. [MW]
-
-    Returns
-    -------
-    dict
-        Renewable -> most that it may give: as planned, and no more than can be used or given away;
-        where room lacks all yield the same share. [MW]
+    - `discharge`: planned discharge by battery. [MW]
+    - `room`: remaining export; negative if running jobs draw less than planned. [MW]
     """
-    return _caps(interval, room + _given_less(discharge, -room))
+    return _renewable_caps(interval, room + _reduce_discharge(discharge, -room))
 
 
-def _given_less(discharge: dict[str, float], short: float) -> float:
-    """Let batteries give less where import falls short, and return how much. [MW]"""
+def _reduce_discharge(discharge: dict[str, float], short: float) -> float:
+    """Reduce battery discharge in place by the missing import; return the reduction. [MW]"""
     left = max(short, 0.0)
     for name, power in discharge.items():
-        less = min(left, power)
-        discharge[name] = power - less
-        left -= less
+        cut = min(left, power)
+        discharge[name] = power - cut
+        left -= cut
     return max(short, 0.0) - left
 
 
-def _caps(interval: xr.Dataset, room: float) -> dict[str, float]:
-    """Return the caps of the renewables, once batteries have yielded what they can. [MW]"""
+def _renewable_caps(interval: xr.Dataset, room: float) -> dict[str, float]:
+    """Return the caps of the renewables after batteries are reduced. [MW]"""
     if "renewable_used_power" not in interval:
         return {}
     used = values_by_machine(interval, "renewable_used_power")
@@ -124,23 +118,19 @@ def _caps(interval: xr.Dataset, room: float) -> dict[str, float]:
         share = max(1.0 + room / max(sum(used.values()), USED_POWER_TOLERANCE_MW), 0.0)
         return {name: share * power for name, power in used.items()}
     available = values_by_machine(interval, "renewable_available_power")
-    rest = room / max(len(used), 1)
+    share = room / max(len(used), 1)
     return {
-        name: power if power < available[name] - CURTAILMENT_THRESHOLD_MW else power + rest
+        name: power if power < available[name] - CURTAILMENT_THRESHOLD_MW else power + share
         for name, power in used.items()
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurtailmentResult:
-    """What orders make of the power that a plan wants of batteries and renewables.
+    """Difference between the orders and the plan for batteries and renewables.
 
-    Attributes
-    ----------
-    reduced, extra
-        What is given less than planned, and what sun and wind may give more. [MW]
-    reducible
-        What is given all the same, and might be yielded too. [MW]
+    - `reduced`, `extra`: power that is less, and power that may be more, than planned. [MW]
+    - `reducible`: ordered power that could still be reduced. [MW]
     """
 
     reduced: float
@@ -151,25 +141,63 @@ class CurtailmentResult:
     def of(
         cls, interval: xr.Dataset, *, discharge: Mapping[str, float], caps: Mapping[str, float]
     ) -> Self:
-        """Compare orders with one interval of a schedule.
-
-        Parameters
-        ----------
-        interval
-            The interval.
-        discharge, caps
-            Battery -> what it is to give, renewable -> most that it may. [MW]
-        """
-        words = {"battery_discharge": discharge, "renewable_used_power": caps}
+        """Compare battery discharge and renewable caps [MW] with a schedule's interval."""
+        by_variable = {"battery_discharge": discharge, "renewable_used_power": caps}
         pairs = [
-            (planned, told.get(name, 0.0))
-            for word, told in words.items()
+            (planned, orders.get(name, 0.0))
+            for variable, orders in by_variable.items()
             for name, planned in (
-                values_by_machine(interval, word) if word in interval else {}
+                values_by_machine(interval, variable) if variable in interval else {}
             ).items()
         ]
         return cls(
-            reduced=sum(max(planned - told, 0.0) for planned, told in pairs),
-            extra=sum(max(told - planned, 0.0) for planned, told in pairs),
-            reducible=sum(min(planned, told) for planned, told in pairs),
+            reduced=sum(max(planned - ordered, 0.0) for planned, ordered in pairs),
+            extra=sum(max(ordered - planned, 0.0) for planned, ordered in pairs),
+            reducible=sum(min(planned, ordered) for planned, ordered in pairs),
         )
+
+
+def apply_tank_priority(
+    orders: DispatchOrders, site: Site, water: Mapping[str, float]
+) -> DispatchOrders:
+    """Return orders that charge no tank with cooling which its circuit lacks.
+
+    Tanks charge in full up to :data:`SUPPLY_TOLERANCE_K` above the set point, not at all from the
+    limit less the margin, and by a share in between. Above, the tank discharges, fully at the
+    limit; its own controller stops an empty one. If the set point is that close to the limit, the
+    range ends at the limit itself. `water` maps circuits to supply temperatures [degC]; for others
+    nothing changes.
+    """
+    circuit_of = {
+        one.output: site.equipment[one.owner] for one in site.relations if isinstance(one, Convert)
+    }
+    charge, discharge = dict(orders.tank_charge), dict(orders.tank_discharge)
+    for tank in site.stores:
+        plant = circuit_of.get(tank.carrier)
+        if not isinstance(plant, CoolingPlant):
+            continue
+        temperature, planned = water.get(plant.name, np.nan), discharge.get(tank.owner, 0.0)
+        share = _charge_share(plant, orders, site, temperature)
+        if share < 1.0:
+            charge[tank.owner] = charge.get(tank.owner, 0.0) * max(share, 0.0)
+        if share < 0.0:
+            discharge[tank.owner] = max(planned, -share * tank.discharge_limit)
+    return replace(orders, tank_charge=charge, tank_discharge=discharge)
+
+
+def supply_temperatures(state: xr.Dataset) -> dict[str, float]:
+    """Return the supply temperature of each circuit in a state. [degC]"""
+    water = state["facility_supply_temperature"].to_series()
+    return {str(circuit): float(value) for circuit, value in water.items()}
+
+
+def _charge_share(plant: CoolingPlant, orders: DispatchOrders, site: Site, water: float) -> float:
+    """Return the share of charge that a circuit can supply; if negative, of discharge. [1]"""
+    set_point = orders.facility_supply_set_point.get(plant.name, plant.supply_temperature)
+    first, limit = set_point + SUPPLY_TOLERANCE_K, plant.supply_limit
+    last = limit - site.margins.temperature
+    if last <= first:
+        last = limit
+    if water >= last:
+        return -min((water - last) / max(limit - last, SUPPLY_TOLERANCE_K), 1.0)
+    return (last - water) / (last - first) if water > first else 1.0

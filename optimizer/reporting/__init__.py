@@ -1,1 +1,1 @@
-"""Reporting."""
+"""Files and records of runs, and operating data for reports and bills."""

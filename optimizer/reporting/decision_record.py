@@ -1,4 +1,4 @@
-"""Which decision of a service was in force at a moment, as its audit record tells."""
+"""Form of a recorded decision, in the audit record of a service and in the files of a back-test."""
 
 from collections.abc import Mapping
 from typing import Final, NotRequired, TypedDict
@@ -11,13 +11,13 @@ NO_PLAN_SOURCE: Final = "none"
 
 
 class HedgeRecord(TypedDict):
-    """What a hedged decision tells of its scenarios, in words beside its numbers."""
+    """Scenario summary of a hedged decision, as texts beside its numbers."""
 
     words: list[str]
 
 
 class DecisionRecord(TypedDict):
-    """One decision as it is written down; only a service's has a source, `none` without a plan."""
+    """A recorded decision; only a service's has a source, which is `none` without a plan."""
 
     start: str
     attempts: int
@@ -36,11 +36,11 @@ class DecisionRecord(TypedDict):
 
 
 EMPTY_DECISION: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes": []}
-"""What is told of a quarter-hour without a plan."""
+"""Record of a quarter-hour without a plan."""
 
 
 def backtest_decision_record(decision: Decision) -> dict[str, object]:
-    """Return a decision as a back-test writes it: its start, its tries and its explanation."""
+    """Return a decision as a back-test stores it: start, attempts and explanation."""
     start = units.format_minute(decision.start)
-    told: dict[str, object] = {"start": start, "attempts": decision.attempts}
-    return told | decision.explanation.as_json()
+    record: dict[str, object] = {"start": start, "attempts": decision.attempts}
+    return record | decision.explanation.as_json()

@@ -1,7 +1,4 @@
-"""What files tell of a site's year, on one axis: runs of ours, and meters of whoever reports.
-
-Quarter-hours of a connection's meter: from a file, or from the course of a back-test.
-"""
+"""Operating data of a site on one time axis: runs, files of meters, and import for bills."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from optimizer.reporting.run_files import SITE_ATTRIBUTE
-from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_faults, read_table
-from telemetry.series.timestamps import row_times
+from telemetry.series.intervals import row_times
+from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_issues, read_table
 from twin import variables
-from twin.errors import ProblemError, UnitError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.markets.bill_lines import check_quarter_hours
 from twin.markets.tariffs import InstantArray
 from twin.physics import FloatArray
@@ -32,159 +29,198 @@ EXPECTED_DIMENSIONS: Final = {
     "heat_reuse_power": ("heat_reuse",),
     "renewable_used_power": ("renewable",),
 }
-"""What a word stands on beside ``time``; those left out may stand on any owner."""
+"""Dimensions of a variable besides ``time``; other variables may have any owner."""
 
 GAP_TOLERANCE: Final = np.timedelta64(1, "s")
-"""By so much may an interval miss the next: durations are rounded."""
+"""Tolerated gap or overlap between intervals; durations are rounded."""
 
 MAX_LISTED: Final = 5
-"""So many spans are told one by one."""
+"""Periods that a note lists one by one. [1]"""
+
+IMPORT_COLUMNS: Final = {
+    "import_mw": ("MW", 1.0),
+    "import_kw": ("kW", 1e-3),
+    "import_mwh": ("MWh", float(HOUR / QUARTER_HOUR)),
+    "import_kwh": ("kWh", 1e-3 * float(HOUR / QUARTER_HOUR)),
+}
+"""Column of the import -> its unit, and its factor to MW."""
 
 
 def join_files(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[str]]:
-    """Return what several files tell of a site as one, and in words what they leave open.
+    """Return the data of several files of a site as one dataset, and notes on what is missing.
 
-    Parameters
-    ----------
-    files
-        NetCDF files, in any order, and their intervals in any order.
-    site
-        The site that they must be of.
+    The dataset holds the variables that all files have, on rising ``time`` with ``duration`` [h].
+    Intervals with an unknown value are left out. Files and intervals may be in any order.
 
-    Returns
-    -------
-    tuple
-        The words that figures use, as far as all files tell them, on ``time``, rising, with
-        ``duration`` [h]: intervals in which one of them is no number are left out. And in words
-        what is missing or left out, and which files do not tell their site.
-
-    Raises
-    ------
-    ProblemError
-        If a file cannot be read, has no ``time`` with ``duration``, is of another site, or holds
-        what cannot be true; if two intervals tell the same time, or none tells every word.
+    Raises ProblemError if a file cannot be read, has no ``time`` with ``duration``, belongs to
+    another site or has impossible values; if intervals overlap, or none has every variable.
     """
     read = [(_read(path), path) for path in files]
     notes = _check_site(read, site)
-    words = [set(report_variables(part)) for part, _ in read]
-    known = set.intersection(*words)
-    if lost := set.union(*words) - known:
-        notes.append(f"left out, since not all files tell it: {', '.join(sorted(lost))}")
-    parts = [part[sorted(known)] for part, _ in read]
+    names = [set(report_variables(part)) for part, _ in read]
+    common = set.intersection(*names)
+    if missing := set.union(*names) - common:
+        notes.append(f"left out, since not all files have it: {', '.join(sorted(missing))}")
+    parts = [part[sorted(common)] for part, _ in read]
     try:
-        whole = xr.concat(parts, "time", join="exact", combine_attrs="override")
-    except ValueError as error:  # one has a machine that another has not
-        remedy = "give files of the same machines, those of each year by itself"
-        raise _refusal("files", "not of the same machines", remedy) from error
+        joined = xr.concat(parts, "time", join="exact", combine_attrs="override")
+    except ValueError as error:  # one file has a machine that another has not
+        expected = "files of the same machines"
+        remedy = "report on the files of each year separately"
+        raise _report_error(
+            "files", "other machines", expected=expected, remedy=remedy, code=IssueCode.WRONG_AXES
+        ) from error
     source = np.repeat([str(path) for _, path in read], [part.sizes["time"] for part in parts])
-    order = np.argsort(whole["time"].to_numpy(), kind="stable")
-    whole = whole.isel(time=order)
-    notes += _describe_gaps(whole, source[order])
-    is_lost, lacks = _missing_values(whole)
-    if is_lost.all():
-        remedy = "no interval has every word; drop a word that is not known, or tell it"
-        raise _refusal("files", "; ".join(lacks), remedy)
-    return whole.isel(time=~is_lost), [*notes, *lacks]
+    order = np.argsort(joined["time"].to_numpy(), kind="stable")
+    joined = joined.isel(time=order)
+    notes += _describe_gaps(joined, source[order])
+    is_incomplete, missing_notes = _missing_values(joined)
+    if is_incomplete.all():
+        raise _report_error(
+            "files",
+            "; ".join(missing_notes),
+            expected="an interval with every variable",
+            remedy="remove a variable that is not known, or fill it",
+            code=IssueCode.TIME_GAP,
+        )
+    return joined.isel(time=~is_incomplete), [*notes, *missing_notes]
 
 
 def interval_ends(data: xr.Dataset) -> np.ndarray:
-    """Return when each interval ends. [datetime64]"""
+    """Return the end of each interval. [datetime64]"""
     length = np.round(data["duration"].to_numpy() * (HOUR / np.timedelta64(1, "ms")))
     return np.asarray(data["time"].to_numpy() + length.astype("timedelta64[ms]"))
 
 
 def _read(path: Path) -> xr.Dataset:
-    """Return the words that figures use, from a file, each looked at by itself."""
-    remedy = "give NetCDF files that simulate --out or backtest --out wrote, or of meters"
+    """Return the variables of one file that figures use, after checks of each."""
+    expected = "a NetCDF file with time and duration"
+    remedy = "give files written by simulate --out or backtest --out, or files of meters"
     try:
         with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as opened:
-            found = opened.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
-        raise _refusal(path, "cannot be read", remedy) from error
-    if "duration" not in found.coords or not found.sizes.get("time"):
-        raise _refusal(path, "has no time with duration", remedy)
-    part = found[list(report_variables(found))].assign_coords(
-        duration=_hours(found["duration"], path)
-    )
-    faults = list(_faults(part))
+            data = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # errors of the library
+        raise _report_error(
+            path, "cannot be read", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
+        ) from error
+    if "duration" not in data.coords or not data.sizes.get("time"):
+        raise _report_error(
+            path, "no time with duration", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        )
+    part = data[list(report_variables(data))].assign_coords(duration=_hours(data["duration"], path))
+    issues = list(_axes_issues(part))
     try:
         variables.check_variables(
             part, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(part)))
         )
     except UnitError as error:
-        faults += error.issues
-    if faults := faults or negative_rate_issues(part):
+        issues += error.issues
+    if issues := issues or negative_rate_issues(part):
         raise ProblemError(
-            "report", [replace(one, location=f"{path}, {one.location}") for one in faults]
+            "report", [replace(one, location=f"{path}, {one.location}") for one in issues]
         )
     return part
 
 
 def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
-    """Return lengths of intervals in hours, whatever unit of time a file has them in. [h]"""
-    place, unit = f"{path}, duration", duration.attrs.get("units")
+    """Return interval lengths in hours, whatever unit of time the file uses. [h]"""
+    location, unit = f"{path}, duration", duration.attrs.get("units")
     try:
         hour = parse_quantity(f"1 {unit}", "h")
     except UnitError as error:
-        remedy = 'attrs["units"] must be "h", or another unit of time'
-        raise _refusal(place, repr(unit), remedy) from error
+        expected, remedy = "a unit of time", 'write attrs["units"] = "h", or another unit of time'
+        raise _report_error(
+            location, repr(unit), expected=expected, remedy=remedy, code=IssueCode.WRONG_UNIT
+        ) from error
     if duration.dims != ("time",) or duration.dtype.kind not in "fiu":
-        raise _refusal(place, f"{duration.dtype} on {duration.dims}", "give a number on time")
+        raise _report_error(
+            location,
+            f"{duration.dtype} on {duration.dims}",
+            expected="numbers on time",
+            remedy="write the length of each interval",
+            code=IssueCode.WRONG_AXES,
+        )
     return (duration * hour).assign_attrs(units="h")
 
 
-def _faults(part: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield what is wrong with the axis of a file, and with what its words stand on."""
+def _axes_issues(part: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield the issues of a file's time axis, and of the dimensions of its variables."""
     starts, hours = part["time"].to_numpy(), part["duration"].to_numpy()
     if starts.dtype.kind != "M" or np.isnat(starts).any():
         yield ValidationIssue(
-            location="time", found="no moment", remedy="give the start of each interval, UTC"
+            location="time",
+            found="no time",
+            expected="the start of each interval, UTC",
+            remedy="write dates",
+            code=IssueCode.WRONG_TYPE,
         )
     if not (np.isfinite(hours) & (hours > 0.0)).all():
         yield ValidationIssue(
-            location="duration", found="not above 0", remedy="give the length of each interval"
+            location="duration",
+            found="not above 0",
+            expected="a positive length of each interval",
+            remedy="correct it",
+            code=IssueCode.OUT_OF_RANGE,
         )
     for name in report_variables(part):
-        word = part[name]
-        wanted = EXPECTED_DIMENSIONS.get(
-            name, tuple(str(dim) for dim in word.dims if dim != "time")
+        values = part[name]
+        dims = EXPECTED_DIMENSIONS.get(
+            name, tuple(str(dim) for dim in values.dims if dim != "time")
         )
-        if set(word.dims) != {"time", *wanted}:
-            remedy = f"must stand on {' and '.join(('time', *wanted))}"
+        if set(values.dims) != {"time", *dims}:
             yield ValidationIssue(
-                location=name, found=" and ".join(map(str, word.dims)), remedy=remedy
+                location=name,
+                found=" and ".join(map(str, values.dims)),
+                expected=" and ".join(("time", *dims)),
+                remedy="write the variable on these axes",
+                code=IssueCode.WRONG_AXES,
             )
-        if word.dtype.kind not in "fiu":
-            yield ValidationIssue(location=name, found=str(word.dtype), remedy="must be a number")
+        if values.dtype.kind not in "fiu":
+            yield ValidationIssue(
+                location=name,
+                found=str(values.dtype),
+                expected="numbers",
+                remedy="convert it",
+                code=IssueCode.WRONG_TYPE,
+            )
 
 
 def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
-    """Return which files do not tell their site, as meters do not; refuse those of another."""
-    faults, notes = [], []
+    """Return which files do not name their site, as those of meters; refuse those of another."""
+    issues, notes = [], []
     for part, path in read:
-        told = part.attrs.get(SITE_ATTRIBUTE, "")
-        if not told:
-            notes.append(f"{path} does not tell its site, and is taken as of {site}")
-        elif told != site:
-            remedy = f"give runs of {site} only, or report on {told}"
-            faults.append(
-                ValidationIssue(location=str(path), found=f"a run of {told}", remedy=remedy)
+        named = part.attrs.get(SITE_ATTRIBUTE, "")
+        if not named:
+            notes.append(f"{path} does not name its site, and is taken as of {site}")
+        elif named != site:
+            issues.append(
+                ValidationIssue(
+                    location=str(path),
+                    found=f"a run of {named}",
+                    expected=f"runs of {site} only",
+                    remedy=f"omit the file, or report on {named}",
+                )
             )
-    if faults:
-        raise ProblemError("report", faults)
+    if issues:
+        raise ProblemError("report", issues)
     return notes
 
 
 def _describe_gaps(joined: xr.Dataset, source: np.ndarray) -> list[str]:
-    """Return in words which times between the intervals none tells; refuse those told twice."""
+    """Return notes on the periods between intervals; refuse overlapping intervals."""
     begin, end = joined["time"].to_numpy(), interval_ends(joined)
     so_far = np.maximum.accumulate(end)[:-1]
-    if (doubled := begin[1:] < so_far - GAP_TOLERANCE).any():
-        at = int(np.argmax(doubled)) + 1
+    if (overlaps := begin[1:] < so_far - GAP_TOLERANCE).any():
+        at = int(np.argmax(overlaps)) + 1
         before = int(np.argmax(end[:at]))
-        told = f"from {format_minute(begin[before])} to {format_minute(end[before])}"
-        remedy = f"lies in an interval of {source[before]} {told}; give each time once"
-        raise _refusal(source[at], format_minute(begin[at]), remedy)
+        period = f"from {format_minute(begin[before])} to {format_minute(end[before])}"
+        raise _report_error(
+            source[at],
+            format_minute(begin[at]),
+            expected=f"no time within an interval of {source[before]} {period}",
+            remedy="give each time once",
+            code=IssueCode.TIME_ORDER,
+        )
     gaps = np.flatnonzero(begin[1:] > so_far + GAP_TOLERANCE)
     hours = (begin[gaps + 1] - so_far[gaps]) / HOUR
     notes = [
@@ -198,67 +234,48 @@ def _describe_gaps(joined: xr.Dataset, source: np.ndarray) -> list[str]:
 
 
 def _missing_values(joined: xr.Dataset) -> tuple[np.ndarray, list[str]]:
-    """Return in which intervals a word is not known, and in words when each is not."""
-    is_lost, notes = np.zeros(joined.sizes["time"], dtype=bool), []
-    for name, is_untold in missing_values(joined).items():
-        if is_untold.any():
-            hours = float(joined["duration"].to_numpy()[is_untold].sum())
-            spans = _spans(joined, is_untold)
+    """Return in which intervals a variable is unknown, and a note on each variable."""
+    is_incomplete, notes = np.zeros(joined.sizes["time"], dtype=bool), []
+    for name, is_missing in missing_values(joined).items():
+        if is_missing.any():
+            hours = float(joined["duration"].to_numpy()[is_missing].sum())
+            spans = _spans(joined, is_missing)
             notes.append(f"{name} is no number {spans}: no figure counts these {hours:,.1f} h")
-            is_lost |= is_untold
-    return is_lost, notes
+            is_incomplete |= is_missing
+    return is_incomplete, notes
 
 
 def _spans(joined: xr.Dataset, holds: np.ndarray) -> str:
-    """Return in words from when to when something holds, interval after interval."""
+    """Return in words the periods in which a condition holds."""
     begin, end = joined["time"].to_numpy(), interval_ends(joined)
-    turns = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
-    pairs = turns.reshape(-1, 2)
-    told = [
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
+    pairs = changes.reshape(-1, 2)
+    periods = [
         f"from {format_minute(begin[a])} to {format_minute(end[b - 1])}"
         for a, b in pairs[:MAX_LISTED]
     ]
-    more = [f"{len(pairs) - MAX_LISTED:,} times more"] if len(pairs) > MAX_LISTED else []
-    return ", ".join([*told, *more])
+    more = [f"{len(pairs) - MAX_LISTED:,} more periods"] if len(pairs) > MAX_LISTED else []
+    return ", ".join([*periods, *more])
 
 
-def _refusal(place: object, value: str, remedy: str) -> ProblemError:
-    return ProblemError(
-        "report", [ValidationIssue(location=str(place), found=value, remedy=remedy)]
+def _report_error(
+    location: object, found: str, *, expected: str, remedy: str, code: IssueCode
+) -> ProblemError:
+    issue = ValidationIssue(
+        location=str(location), found=found, expected=expected, remedy=remedy, code=code
     )
-
-
-IMPORT_COLUMNS: Final = {
-    "import_mw": ("MW", 1.0),
-    "import_kw": ("kW", 1e-3),
-    "import_mwh": ("MWh", float(HOUR / QUARTER_HOUR)),
-    "import_kwh": ("kWh", 1e-3 * float(HOUR / QUARTER_HOUR)),
-}
-"""Columns that may hold the import, their unit, and MW of it."""
+    return ProblemError("report", [issue])
 
 
 def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, FloatArray]:
-    """Return the quarter-hours of a meter's file.
+    """Return starts, UTC [datetime64], and mean import [MW] of the quarter-hours in a meter's file.
 
-    Parameters
-    ----------
-    path
-        Separated text, as for prices, with the start of every quarter-hour in ``time_utc``, or in
-        ``time`` or the like, and the import in one of ``import_mw``, ``import_kw`` (means),
-        ``import_mwh``, ``import_kwh`` (energy of the quarter-hour).
-    zone
-        Bidding zone or IANA name of naive local times.
+    The file is separated text as for prices: starts in ``time_utc``, ``time`` or similar, and the
+    import in one of ``import_mw``, ``import_kw`` (means), ``import_mwh``, ``import_kwh``
+    (energies). `zone` is the bidding zone or IANA name of naive local times.
 
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Starts, UTC [datetime64], and mean import. [MW]
-
-    Raises
-    ------
-    SeriesError
-        If there is no column of import or more than one, a time has no offset and no zone is given,
-        a quarter-hour is missing, or a value is no number, or negative.
+    Raises SeriesError if there is not exactly one column of import, a naive time has no zone, a
+    quarter-hour is missing, or a value is negative or no number.
     """
     table = read_table(path)
     found = [name for name in table.columns if name in IMPORT_COLUMNS]
@@ -275,31 +292,24 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
 
 
 def metered_import(trajectory: xr.Dataset) -> tuple[InstantArray, FloatArray]:
-    """Return the quarter-hours that a back-test's plant metered.
+    """Return starts, UTC [datetime64], and import less export [MW] of a back-test's quarter-hours.
 
-    Parameters
-    ----------
-    trajectory
-        Means of quarter-hours, as :func:`optimizer.backtesting.runner.build_trajectory` gives.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Starts, UTC [datetime64], and import less export. [MW]
+    `trajectory` is that of :func:`optimizer.backtesting.runner.build_trajectory`.
     """
     net = net_import(trajectory)
     return trajectory["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
 
 
 def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
-    """Refuse rows whose import is negative: it would be billed as nothing."""
-    remedy = "an import is never negative; write what was taken, 0 where the site fed in"
-    faults = [
+    """Refuse rows with negative import, which would be billed as zero."""
+    issues = [
         ValidationIssue(
             location=cell_location(table.source, row=table.lines[row], name=column),
             found=f"{values[row]:g} {IMPORT_COLUMNS[column][0]}",
-            remedy=remedy,
+            expected="an import of at least 0",
+            remedy="write 0 where the site exported",
+            code=IssueCode.OUT_OF_RANGE,
         )
         for row in np.flatnonzero(values < 0.0)
     ]
-    raise_faults(table.source, faults)
+    raise_issues(table.source, issues)

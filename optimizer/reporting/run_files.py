@@ -1,4 +1,4 @@
-"""Write every rack or chip behind a run to a folder, block by block."""
+"""Write runs to NetCDF files, and the racks or chips behind a run to a folder, block by block."""
 
 import hashlib
 import math
@@ -19,22 +19,26 @@ from twin.simulation.simulate import settled_state, simulate, simulate_in_chunks
 from twin.site import Site
 
 SITE_ATTRIBUTE: Final = "site"
-"""Attribute by which a file of a run tells its site."""
+"""Attribute with the name of the site in the file of a run."""
+
+MIN_CHUNK_INTERVALS: Final = 10_000
+"""Smallest chunk of a run that is simulated at once. [1]"""
+
+SUMMARY_VARIABLES: Final = (
+    *INDICATOR_VARIABLES,
+    "renewable_used_power",
+    "heat_reuse_power",
+    "closure",
+    *FREEZE_VARIABLES,
+)
+"""Variables of a run that its summary needs; the others are released chunk by chunk."""
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset, *, site: str, title: str) -> None:
-    """Write a dataset as NetCDF, whole or not at all; lists in attributes become texts.
+    """Write a dataset as NetCDF, atomically; lists in attributes become texts.
 
-    Parameters
-    ----------
-    path
-        The file; its folder is made if it is not there.
-    dataset
-        What was found.
-    site
-        Name of the site; the file tells it as the attribute :data:`SITE`.
-    title
-        What the file holds, in words for people.
+    The folder is created. `site` is stored in the attribute :data:`SITE_ATTRIBUTE`, and `title`
+    describes the content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = dataset.copy()
@@ -57,33 +61,13 @@ def _netcdf_attribute(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-MIN_CHUNK_INTERVALS: Final = 10_000
-"""At least so many intervals of a run are held at once."""
-
-SUMMARY_VARIABLES: Final = (
-    *INDICATOR_VARIABLES,
-    "renewable_used_power",
-    "heat_reuse_power",
-    "closure",
-    *FREEZE_VARIABLES,
-)
-"""What of a run is kept to sum it up, while the rest makes way for the next span."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DetailRequest:
-    """What is wanted of a run.
+    """Detail to be stored of a run.
 
-    Attributes
-    ----------
-    level
-        ``rack`` or ``chip``.
-    step
-        Length of a step. [timedelta64]
-    time
-        Part of the run; all of it by default.
-    seed
-        Of how work spreads over racks and chips.
+    - `step`: length of a step. [timedelta64]
+    - `time`: part of the run; all of it by default.
+    - `seed`: seed of the distribution of work over racks and chips.
     """
 
     level: ViewLevel
@@ -100,33 +84,18 @@ def write_detail(
     folder: Path,
     on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> xr.Dataset:
-    """Run a site from rest, and write what stood behind the run.
+    """Simulate a site from its settled state, and write the racks or chips behind the run.
 
-    Parameters
-    ----------
-    site
-        The site.
-    operation
-        As for :func:`twin.simulate`.
-    detail
-        What is wanted of it.
-    folder
-        A Zarr store, as :func:`telemetry.open_view` reads; one that was begun is gone on with.
-    on_progress
-        Is told steps written, and of how many.
+    - `folder`: Zarr store for :func:`telemetry.open_view`; an incomplete one is continued.
 
     Returns
     -------
     xarray.Dataset
-        Of the site as a whole what :func:`twin.indicators` needs, and ``closure``; ``beyond`` is
-        how far it lies beyond its limits, by :func:`twin.simulation.limits.limit_excess`.
+        Variables of the site for :func:`twin.indicators`, and ``closure``; ``beyond`` is the excess
+        over limits of :func:`twin.simulation.limits.limit_excess`.
 
-    Raises
-    ------
-    StateError, UnitError
-        As :func:`twin.simulate` and :func:`twin.view` raise them.
-    ArchiveError
-        If the folder holds anything else.
+    Raises StateError, UnitError: as :func:`twin.simulate` and :func:`twin.view`. Raises
+    ArchiveError if the folder holds anything else.
     """
     window = ViewWindow.from_run(operation, detail.time, detail.step)
     block = block_steps(site, detail.level)
@@ -153,33 +122,33 @@ def write_detail(
 def _runs(
     site: Site, operation: xr.Dataset, detail: DetailRequest, *, block: int
 ) -> Iterable[xr.Dataset]:
-    """Return the run in spans of whole blocks, or at once where a part of it is looked at."""
-    begin = settled_state(site, operation)
+    """Return the run in chunks of whole blocks, or at once if only a part is stored."""
+    initial_state = settled_state(site, operation)
     if detail.time != slice(None):
-        return [simulate(site, begin, operation)]
+        return [simulate(site, initial_state, operation)]
     width = np.timedelta64(1, "h") * float(operation["duration"][0])
-    each = max(round(width / detail.step), 1)  # steps of an interval
-    span = math.lcm(block, each) // each
+    steps_per_interval = max(round(width / detail.step), 1)
+    span = math.lcm(block, steps_per_interval) // steps_per_interval
     return simulate_in_chunks(
-        site, begin, operation, chunk_size=span * -(-MIN_CHUNK_INTERVALS // span)
+        site, initial_state, operation, chunk_size=span * -(-MIN_CHUNK_INTERVALS // span)
     )
 
 
 def _collect_summary(
     site: Site, runs: Iterable[xr.Dataset], summed: list[xr.Dataset]
 ) -> Iterator[xr.Dataset]:
-    """Pass runs on, and keep of each what sums it up."""
+    """Pass runs on, and append the summary variables of each to `summed`."""
     for run in runs:
-        kept = run[[name for name in SUMMARY_VARIABLES if name in run]].drop_vars(
+        summary = run[[name for name in SUMMARY_VARIABLES if name in run]].drop_vars(
             "instant", errors="ignore"
         )
-        summed.append(kept.assign(beyond=limit_excess(site, run)))
+        summed.append(summary.assign(beyond=limit_excess(site, run)))
         yield run
 
 
 def _digest(site: Site, operation: xr.Dataset) -> str:
-    """Return a short word for a site and what it is asked to do."""
-    found = hashlib.blake2b(repr(site).encode(), digest_size=16)
+    """Return a short digest of a site and its operation."""
+    digest = hashlib.blake2b(repr(site).encode(), digest_size=16)
     for name in sorted(map(str, operation.data_vars)):
-        found.update(name.encode() + operation[name].to_numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + operation[name].to_numpy().tobytes())
+    return digest.hexdigest()

@@ -16,7 +16,7 @@ import structlog
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.inputs.live_series import LiveSeries
-from optimizer.realtime.tank_priority import supply_temperatures
+from optimizer.realtime.orders import supply_temperatures
 from optimizer.service.alarms import AlarmMonitor
 from optimizer.service.clock import NOT_STARTED, ServiceClock
 from optimizer.service.config import ServiceConfig

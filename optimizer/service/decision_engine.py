@@ -25,10 +25,9 @@ from optimizer.planner.decision import Decision
 from optimizer.problem.outlook import ExternalRequests, no_requests
 from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.controller import RealtimeController
-from optimizer.realtime.dispatch import limit_caps
+from optimizer.realtime.dispatch import limit_caps, must_run
 from optimizer.realtime.headroom import compute_headroom
 from optimizer.realtime.intra_interval import MeteringIntervalControl
-from optimizer.realtime.job_priority import must_run
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders, caps_by_job, curtail_export
 from optimizer.service.availability import (
     APPLIED_VARIABLES,

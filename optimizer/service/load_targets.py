@@ -52,7 +52,7 @@ class LoadTargetReceiver:
             self._connect,
             agent=site.name,
             issuers=issuers,
-            least=max((c.least for c in self._contracts), default=0.0),  # applies to every issuer
+            min_target=max((c.least for c in self._contracts), default=0.0),  # for every issuer
             targets=self._targets,
             meter=meter,
             key=key,

@@ -1,12 +1,14 @@
-"""Linear models in the hands of the solver: arrays in, values, duals and a status out.
+"""Interface to HiGHS: linear models as arrays, small dense programs, and variants of the path.
 
-Hand a model over to the solver, and hear whether it took it.
-
-How the simplex method goes on from a basis: along which edges, and on which side of it.
+Which of several equal optima HiGHS returns depends on its random seed, the simplex side and the
+last bits of the processor. A result that is safe for one of them only is a defect. A
+:class:`SolverVariant` changes nothing but the path, so that tests can find such defects.
 """
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,21 +17,85 @@ import highspy
 import numpy as np
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
-from optimizer.solver.variant import varied_costs, varied_options
 from optimizer.solver.warm_start import SimplexBasis
-from twin.errors import SolverError
+from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
 
+COST_PERTURBATION: Final = 1e-7
+"""Largest relative change of a cost by a variant, far below the precision of data. [1]"""
+
+LARGEST_SEED: Final = 2**31 - 1
+"""Largest random seed that HiGHS accepts. [1]"""
+
+STRATEGIES: Final = (
+    int(highspy.simplex_constants.kSimplexStrategyDual),
+    int(highspy.simplex_constants.kSimplexStrategyPrimal),
+)
+"""Serial simplex methods of HiGHS, by number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverVariant:
+    """A solution path: seed of HiGHS and of the perturbed costs, and strategy of a cold start."""
+
+    random_seed: int
+    simplex_strategy: int
+
+    @classmethod
+    def drawn(cls, number: int) -> "SolverVariant":
+        """Return the variant of a number; even numbers use dual simplex, odd ones primal."""
+        rng = np.random.default_rng([number, LARGEST_SEED])
+        return cls(
+            random_seed=int(rng.integers(LARGEST_SEED)),
+            simplex_strategy=STRATEGIES[number % len(STRATEGIES)],
+        )
+
+
+_active: ContextVar[SolverVariant | None] = ContextVar("solver variant", default=None)
+
+
+@contextmanager
+def solving_as(variant: SolverVariant) -> Iterator[None]:
+    """Apply a variant to every solver that is used within."""
+    token = _active.set(variant)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def varied_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a solver with those of the active variant.
+
+    The strategy applies to the first solve, whose options name the solver. Warm starts stay with
+    dual simplex, because primal simplex stalls for minutes there.
+    """
+    variant = _active.get()
+    if variant is None:
+        return dict(options)
+    strategy = {"simplex_strategy": variant.simplex_strategy} if "solver" in options else {}
+    return {**options, "random_seed": variant.random_seed, **strategy}
+
+
+def varied_costs(costs: FloatArray) -> FloatArray:
+    """Return the costs of all columns, perturbed by the active variant."""
+    variant = _active.get()
+    if variant is None:
+        return costs
+    noise = np.random.default_rng(variant.random_seed).uniform(-1.0, 1.0, len(costs))
+    return costs * (1.0 + COST_PERTURBATION * noise)
+
+
 LP_TIME_LIMIT_S: Final = 60.0
-"""Longest that one run may take. [s]"""
+"""Time limit of one solve. [s]"""
 
 LP_OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
     "threads": 1,
     "parallel": "off",
-    "solver": "simplex",  # and serial: interior point took 3 to 12 times as long
+    "solver": "simplex",  # serial; interior point took 3 to 12 times as long
 }
-"""What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
+"""Options of the solver. Presolve is set for each run: it halves a cold start but drops a basis."""
 
 FINAL_STATUSES: Final = (
     highspy.HighsModelStatus.kOptimal,
@@ -37,26 +103,20 @@ FINAL_STATUSES: Final = (
     highspy.HighsModelStatus.kUnboundedOrInfeasible,
     highspy.HighsModelStatus.kTimeLimit,
 )
-"""How a run may end; after any other end, such as `Unknown`, the model is solved from nothing."""
+"""Statuses that end a run; after any other, such as ``Unknown``, the model is solved cold."""
 
 BASIS_STATUS: Final = np.array(
     [highspy.HighsBasisStatus(number) for number in range(5)], dtype=object
 )
-"""Number of a status -> the solver's word for it."""
+"""Number of a status -> status of HiGHS."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LpSolution:
-    """What the solver found.
+    """Solution of a linear model.
 
-    Attributes
-    ----------
-    values
-        Value of every column.
-    duals, reduced_costs
-        Change of the objective with the bound of every row and of every column.
-    objective
-        Weighted sum of all accounts. [EUR]
+    ``duals`` and ``reduced_costs`` are the change of the objective [EUR] with the bound of every
+    row and of every column.
     """
 
     values: FloatArray
@@ -66,18 +126,9 @@ class LpSolution:
 
 
 class LpSolver:
-    """A linear model in the hands of the solver, which keeps its basis from run to run.
+    """A linear model in HiGHS, which keeps its basis between runs.
 
-    Parameters
-    ----------
-    arrays
-        The model.
-    prices
-        Account -> price of its unit.
-    basis
-        Where to begin; it need not be whole, the solver remedies it.
-    time_limit
-        Longest that one run may take. [s]
+    HiGHS repairs an incomplete initial ``basis``. ``time_limit`` applies to one run. [s]
     """
 
     def __init__(
@@ -94,28 +145,30 @@ class LpSolver:
         pass_model(self._highs, arrays, account_weights)
         self._is_cold = basis is None
         if basis is not None:
-            check_status(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
+            check_status(self._highs.setBasis(_highs_basis(basis)), "setBasis", may_warn=True)
 
     @property
     def basis(self) -> SimplexBasis:
-        """Where columns and rows stood in the last optimum.
+        """Basis of the last optimum.
 
-        Worked out from which are basic and at which bound the others are: the solver's own list
-        holds an object for each of them, and takes twice as long.
+        Derived from the basic variables and the bounds: the status list of HiGHS holds an object
+        for each column and row, and takes twice as long.
         """
         lp, found, basic = self._highs.getLp(), self._highs.getSolution(), self._basic()
         values = np.concatenate([found.col_value, found.row_value])
         low = np.concatenate([lp.col_lower_, lp.row_lower_])
         high = np.concatenate([lp.col_upper_, lp.row_upper_])
-        word = highspy.HighsBasisStatus
-        status = np.where(high - values < values - low, int(word.kUpper), int(word.kLower))
-        status[np.isinf(low) & np.isinf(high)] = int(word.kZero)
-        status[basic] = int(word.kBasic)
+        status_type = highspy.HighsBasisStatus
+        status = np.where(
+            high - values < values - low, int(status_type.kUpper), int(status_type.kLower)
+        )
+        status[np.isinf(low) & np.isinf(high)] = int(status_type.kZero)
+        status[basic] = int(status_type.kBasic)
         columns, rows = np.split(status.astype(np.int8), [lp.num_col_])
         return SimplexBasis(columns=columns, rows=rows)
 
     def _basic(self) -> IntArray:
-        """Return places of what is basic, rows counted on after the columns."""
+        """Return the positions of basic variables; rows are numbered after the columns."""
         status, basic = self._highs.getBasicVariables()
         check_status(status, "getBasicVariables")
         return np.asarray(np.where(basic >= 0, basic, self._highs.getNumCol() - 1 - basic))
@@ -134,27 +187,22 @@ class LpSolver:
         check_status(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")
 
     def current_arrays(self, arrays: ModelArrays) -> ModelArrays:
-        """Return arrays of the model with the bounds of columns as they are now."""
+        """Return the arrays with the present bounds of columns."""
         model = self._highs.getLp()
         low, high = np.array(model.col_lower_), np.array(model.col_upper_)
         return replace(arrays, column_low=low, column_high=high)
 
     def model(self) -> Any:
-        """Return the model as it is now, in the solver's own form, for another of its kind."""
+        """Return the present model in the form of HiGHS."""
         return self._highs.getLp()
 
     def run(self) -> LpSolution | None:
-        """Solve the model from the basis at hand.
-
-        Returns
-        -------
-        Answer or None
-            Values, duals, objective; nothing if no values keep all rows.
+        """Solve the model from the present basis; return None if it is infeasible.
 
         Raises
         ------
         SolverError
-            If the solver ends in any other way, or answers with what is not a number.
+            If the solver ends in any other way, or returns invalid numbers.
         """
         self._presolve(self._is_cold)
         if not self._is_cold:
@@ -170,7 +218,8 @@ class LpSolver:
         if status == highspy.HighsModelStatus.kInfeasible:
             return None
         if status != highspy.HighsModelStatus.kOptimal:
-            message = f"the solver ended with: {self._highs.modelStatusToString(status)}"
+            ended = self._highs.modelStatusToString(status)
+            message = f"the solver ended with status {ended}; expected an optimum; plan again"
             raise SolverError(message)
         solution = self._highs.getSolution()
         lp_solution = LpSolution(
@@ -183,53 +232,45 @@ class LpSolver:
         return lp_solution
 
     def _check(self, lp_solution: LpSolution) -> None:
-        """Refuse an answer that is not of the model, or holds what is not a number."""
+        """Raise an error if the solution has the wrong size or is not finite."""
         columns, rows = self._highs.getNumCol(), self._highs.getNumRow()
         counts = len(lp_solution.values), len(lp_solution.reduced_costs), len(lp_solution.duals)
         if counts != (columns, columns, rows):
             message = (
-                f"the solver answered with {counts[0]} values, {counts[1]} reduced costs and "
-                f"{counts[2]} duals of {columns} columns and {rows} rows"
+                f"the solver returned {counts[0]} values, {counts[1]} reduced costs and "
+                f"{counts[2]} duals of {columns} columns and {rows} rows; plan again"
             )
             raise SolverError(message)
         if not all(np.isfinite(part).all() for part in vars(lp_solution).values()):
-            message = "the solver answered with values that are not numbers"
-            raise SolverError(message)
+            message = "the solver returned values that are not finite; plan again"
+            raise SolverError(message, code=IssueCode.NOT_FINITE)
 
     def export(self, path: Path) -> None:
-        """Write the model for other solvers, in the format of the file's ending.
-
-        Parameters
-        ----------
-        path
-            ``.mps`` or ``.lp``, or one of them packed, ``.mps.gz``; its folder is made.
+        """Write the model to a file ``.mps`` or ``.lp``, or compressed to ``.mps.gz`` or
+        ``.lp.gz``.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_packed = path.suffix == ".gz"
-        plain = path.with_suffix("") if is_packed else path  # the solver packs nothing itself
-        check_status(self._highs.writeModel(str(plain)), f"to write {path}", may_warn=True)
-        if is_packed:
+        is_compressed = path.suffix == ".gz"
+        plain = path.with_suffix("") if is_compressed else path  # HiGHS does not compress
+        check_status(self._highs.writeModel(str(plain)), f"writing {path}", may_warn=True)
+        if is_compressed:
             path.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=1))
             plain.unlink()
 
     def _run_cold(self) -> None:
-        """Solve from nothing: the basis may have been at fault, or the way from it."""
+        """Solve without the basis, which may have caused the failure."""
         check_status(self._highs.clearSolver(), "clearSolver")
         set_options(self._highs, COLD_START_OPTIONS)
         self._presolve(True)
-        check_status(self._highs.run(), "run from nothing", may_warn=True)
+        check_status(self._highs.run(), "cold run", may_warn=True)
 
     def _presolve(self, is_on: bool) -> None:
         set_options(self._highs, {"presolve": "on" if is_on else "off"})
         set_time_limit(self._highs, self._time_limit)
 
     def add_elastic_columns(self, rows: IntArray) -> None:
-        """Let equations be missed, at a price of 1 for each unit: columns for more, then for less.
-
-        Parameters
-        ----------
-        rows
-            The equations.
+        """Add columns that violate equations at a cost of 1 per unit: excess first, then
+        shortage.
         """
         count = 2 * len(rows)
         ends, both = np.arange(count, dtype=np.int32), np.tile(rows, 2).astype(np.int32)
@@ -240,22 +281,16 @@ class LpSolver:
 
 
 def slack_basis(arrays: ModelArrays) -> SimplexBasis:
-    """Return where a model stands before anything is solved: rows free, columns at a bound.
-
-    Parameters
-    ----------
-    arrays
-        The model.
-    """
-    word = highspy.HighsBasisStatus
+    """Return the slack basis of a model: rows basic, columns at a bound."""
+    status_type = highspy.HighsBasisStatus
     return SimplexBasis(
-        columns=np.full(len(arrays.column_low), int(word.kLower), dtype=np.int8),
-        rows=np.full(len(arrays.row_low), int(word.kBasic), dtype=np.int8),
+        columns=np.full(len(arrays.column_low), int(status_type.kLower), dtype=np.int8),
+        rows=np.full(len(arrays.row_low), int(status_type.kBasic), dtype=np.int8),
     )
 
 
-def _started(basis: SimplexBasis) -> Any:
-    """Return a basis as the solver takes one: lists of its own words, not yet looked at."""
+def _highs_basis(basis: SimplexBasis) -> Any:
+    """Return a basis in the form of HiGHS."""
     found = highspy.HighsBasis()
     found.col_status = BASIS_STATUS[basis.columns].tolist()
     found.row_status = BASIS_STATUS[basis.rows].tolist()
@@ -264,10 +299,10 @@ def _started(basis: SimplexBasis) -> Any:
 
 
 class SilentHighs(highspy.Highs):
-    """The solver without callbacks: setting them up prints a banner that nothing can switch off."""
+    """HiGHS without callbacks, whose setup prints a banner that no option suppresses."""
 
     def enableCallbacks(self) -> None:  # noqa: N802  (the name of the solver)
-        """Set up nothing."""
+        """Do nothing."""
 
 
 def pass_model(
@@ -275,15 +310,15 @@ def pass_model(
     arrays: ModelArrays,
     account_weights: Mapping[str, float],
     *,
-    is_whole: bool = False,
+    is_integer: bool = False,
 ) -> None:
-    """Hand the model over; with a number that is none the solver would run for ever."""
+    """Pass a model to HiGHS, which would never end with NaN in it."""
     costs, offset = arrays.accounts.weighted(account_weights, len(arrays.column_low))
     costs = varied_costs(costs)
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
-        message = "the model holds what is not a number"
-        raise SolverError(message)
+        message = "the model contains NaN; check the outlook and the site"
+        raise SolverError(message, code=IssueCode.NOT_FINITE)
     status = solver.passModel(
         len(arrays.column_low),
         len(arrays.row_low),
@@ -295,35 +330,35 @@ def pass_model(
         arrays.start,
         arrays.index,
         arrays.value,
-        (arrays.is_integer if is_whole else np.zeros_like(arrays.is_integer)).astype(np.int32),
+        (arrays.is_integer if is_integer else np.zeros_like(arrays.is_integer)).astype(np.int32),
     )
     check_status(status, "passModel", may_warn=True)
 
 
 def check_status(status: Any, what: str, *, may_warn: bool = False) -> None:
-    """Refuse a call that the solver did not carry out; it never raises by itself."""
+    """Raise an error if a call of HiGHS failed; HiGHS raises none itself."""
     good = {highspy.HighsStatus.kOk, *([highspy.HighsStatus.kWarning] if may_warn else [])}
     if status not in good:
-        message = f"the solver refused {what}: {status}"
+        message = f"HiGHS, {what}: ended with {status}; expected kOk; plan again"
         raise SolverError(message)
 
 
 def set_options(solver: Any, options: Mapping[str, Any]) -> None:
-    """Set options of the solver, and refuse what it does not know."""
+    """Set options of HiGHS."""
     for name, value in varied_options(options).items():
         check_status(solver.setOptionValue(name, value), f"option {name}")
 
 
 def set_time_limit(solver: Any, seconds: float) -> None:
-    """Let the next run take so long; the solver counts the time of all of its runs."""
+    """Set the time limit of the next run; HiGHS counts the time of all its runs. [s]"""
     set_options(solver, {"time_limit": solver.getRunTime() + seconds})
 
 
 LARGE_MODEL_ROWS: Final = 15_000
-"""Fewer rows are a small model: one plan of a site, or one course of a hedge. [1]"""
+"""Rows from which a model is large: several scenarios, more than one plan of a site. [1]"""
 
 INFEASIBILITY_RATIO: Final = 4.0
-"""How many times more columns than rows must be amiss for the primal side to be the nearer. [1]"""
+"""Ratio of dual to primal infeasibilities above which primal simplex is faster. [1]"""
 
 COLD_START_OPTIONS: Final[dict[str, Any]] = {
     "simplex_strategy": int(highspy.simplex_constants.kSimplexStrategyDual),
@@ -331,22 +366,16 @@ COLD_START_OPTIONS: Final[dict[str, Any]] = {
         highspy.simplex_constants.kSimplexEdgeWeightStrategyChoose
     ),
 }
-"""From nothing: the dual side, along the steepest edges."""
+"""Cold start: dual simplex with steepest edge weights."""
 
 
 def choose_simplex_strategy(solver: Any) -> None:
-    """Choose how the next run goes on from the basis that the solver has.
+    """Choose how the next run continues from the present basis.
 
-    A small model goes on the dual side by Devex weights: the steepest edges would cost a solve for
-    each row first, and so short a way does not pay for it. In a large one these weights take
-    longer ways. There it counts how much is amiss at the basis: new prices leave values
-    within their bounds but make other columns pay (the primal side is the nearer), a new state
-    does the reverse.
-
-    Parameters
-    ----------
-    solver
-        Of HiGHS, with a model and a basis.
+    Small models use dual simplex with Devex weights: steepest edge weights first need a solve per
+    row, which a short path does not repay. Large models need shorter paths, so they keep steepest
+    edge weights and choose the side with fewer infeasibilities. New prices leave values within
+    their bounds (primal is nearer); a new state does the reverse.
     """
     if solver.getNumRow() < LARGE_MODEL_ROWS:
         devex = int(highspy.simplex_constants.kSimplexEdgeWeightStrategyDevex)
@@ -357,25 +386,162 @@ def choose_simplex_strategy(solver: Any) -> None:
 
 
 def _choose_primal_or_dual(solver: Any) -> int:
-    """Return the side on which less is amiss, after a run of no step at all."""
-    most = solver.getOptionValue("simplex_iteration_limit")[1]
+    """Return the side with fewer infeasibilities, after a run without iterations."""
+    limit = solver.getOptionValue("simplex_iteration_limit")[1]
     set_options(solver, {"simplex_iteration_limit": 0})
-    solver.run()  # ends as it began, and where it fails the run that counts will tell
-    set_options(solver, {"simplex_iteration_limit": most})
-    amiss = solver.getInfo()
+    solver.run()  # changes nothing; a failure shows in the next run
+    set_options(solver, {"simplex_iteration_limit": limit})
+    info = solver.getInfo()
     is_primal = (
-        amiss.num_dual_infeasibilities > INFEASIBILITY_RATIO * amiss.num_primal_infeasibilities
+        info.num_dual_infeasibilities > INFEASIBILITY_RATIO * info.num_primal_infeasibilities
     )
     sides = highspy.simplex_constants
     return int(sides.kSimplexStrategyPrimal if is_primal else sides.kSimplexStrategyDual)
 
 
 def is_feasible(arrays: ModelArrays) -> bool:
-    """Return whether any values keep all rows, at whatever cost.
-
-    Parameters
-    ----------
-    arrays
-        The model.
-    """
+    """Return whether any values satisfy all rows, at whatever cost."""
     return LpSolver(arrays, dict.fromkeys(arrays.accounts.names, 0.0)).run() is not None
+
+
+DENSE_OPTIONS: Final[dict[str, Any]] = {"output_flag": False, "threads": 1, "parallel": "off"}
+"""Options of the solver; all solvers of a process must have the same number of threads."""
+
+MAX_QP_ITERATIONS: Final = 10_000
+"""Iteration limit of the QP solver, which can cycle forever. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseProgram:
+    """Rows of a small program: ``low <= matrix @ x <= high``, and bounds of ``x``."""
+
+    matrix: FloatArray
+    low: FloatArray
+    high: FloatArray
+    column_low: FloatArray
+    column_high: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseSolution:
+    """Values of the columns, duals of the rows, and the objective."""
+
+    values: FloatArray
+    duals: FloatArray
+    objective: float
+
+
+def solve_lp(cost: FloatArray, rows: DenseProgram) -> DenseSolution:
+    """Return the solution with the lowest cost.
+
+    Raises
+    ------
+    SolverError
+        If there is none.
+    """
+    return _run_dense(_pass_dense(cost, rows))
+
+
+def solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
+    """Return the feasible values nearest to a point.
+
+    ``weight`` multiplies the squared distance of each column. If the QP solver violates rows or
+    cycles, the weighted sum of distances is minimised by simplex.
+
+    Raises
+    ------
+    SolverError
+        If there are no feasible values.
+    """
+    try:
+        return _solve_qp(point, weight, rows)
+    except SolverError:
+        return _solve_l1(point, weight, rows)
+
+
+def _solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
+    solver = _pass_dense(-weight * point, rows)
+    set_options(solver, {"qp_iteration_limit": MAX_QP_ITERATIONS})
+    weighted = np.flatnonzero(weight).astype(np.int32)
+    before = np.concatenate([[0], np.cumsum(weight != 0.0)]).astype(np.int32)
+    status = solver.passHessian(
+        len(weight),
+        len(weighted),
+        int(highspy.HessianFormat.kTriangular),
+        before[:-1],
+        weighted,
+        weight[weighted],
+    )
+    check_status(status, "passHessian", may_warn=True)
+    return _run_dense(solver)
+
+
+def _solve_l1(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
+    """Return the values with the least weighted sum of distances."""
+    weighted = np.flatnonzero(weight)
+    (height, columns), count = rows.matrix.shape, len(weighted)
+    selection = np.zeros((count, columns))
+    selection[np.arange(count), weighted] = 1.0
+    matrix = np.block(
+        [
+            [rows.matrix, np.zeros((height, 2 * count))],
+            [selection, -np.eye(count), np.eye(count)],
+        ]
+    )
+    none, free = np.zeros(2 * count), np.full(2 * count, np.inf)
+    extended = DenseProgram(
+        matrix=matrix,
+        low=np.concatenate([rows.low, point[weighted]]),
+        high=np.concatenate([rows.high, point[weighted]]),
+        column_low=np.concatenate([rows.column_low, none]),
+        column_high=np.concatenate([rows.column_high, free]),
+    )
+    cost = np.concatenate([np.zeros(columns), weight[weighted], weight[weighted]])
+    found = solve_lp(cost, extended)
+    return DenseSolution(
+        values=found.values[:columns], duals=found.duals[:height], objective=found.objective
+    )
+
+
+def _pass_dense(cost: FloatArray, rows: DenseProgram) -> Any:
+    solver: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
+    set_options(solver, DENSE_OPTIONS)
+    count, columns = rows.matrix.shape
+    at = np.nonzero(rows.matrix)
+    start = np.searchsorted(at[0], np.arange(count + 1)).astype(np.int32)
+    status = solver.passModel(
+        columns,
+        count,
+        len(at[0]),
+        int(highspy.MatrixFormat.kRowwise),
+        int(highspy.ObjSense.kMinimize),
+        0.0,
+        cost,
+        rows.column_low,
+        rows.column_high,
+        rows.low,
+        rows.high,
+        start,
+        at[1].astype(np.int32),
+        rows.matrix[at],
+        np.zeros(columns, dtype=np.int32),
+    )
+    check_status(status, "passModel", may_warn=True)
+    return solver
+
+
+def _run_dense(solver: Any) -> DenseSolution:
+    check_status(solver.run(), "run", may_warn=True)
+    status = solver.getModelStatus()
+    solution = solver.getSolution()
+    found = DenseSolution(
+        values=np.array(solution.col_value),
+        duals=np.array(solution.row_dual),
+        objective=float(solver.getObjectiveValue()),
+    )
+    is_whole = len(found.values) == solver.getNumCol() and len(found.duals) == solver.getNumRow()
+    is_sound = is_whole and np.isfinite(found.values).all()
+    if status != highspy.HighsModelStatus.kOptimal or not is_sound:
+        message = f"a small program ended with status {solver.modelStatusToString(status)}"
+        raise SolverError(message)
+    return found

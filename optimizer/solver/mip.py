@@ -1,11 +1,4 @@
-"""Commit units: how many of a bank run when, in whole numbers, and the plan that follows.
-
-Whole numbers: search them with the solver's branch and bound.
-
-Search whole numbers from a start, and believe the end only if it adds up.
-
-Of several pieces one each: search which, in whole numbers, from a model that a solver holds.
-"""
+"""Integer decisions by branch and bound: unit commitment, and choice of segments."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,30 +24,20 @@ from twin.errors import SolverError
 from twin.physics import FloatArray
 
 MIP_GAP: Final = 1e-3
-"""Share of the objective at which whole numbers are good enough. [1]"""
+"""Relative gap at which integers are good enough. [1]"""
 
 MIP_OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
-    "threads": 1,  # two solvers of one process must have as many; the second failed
+    "threads": 1,  # all solvers of a process must have the same number
     "parallel": "off",
     "mip_rel_gap": MIP_GAP,
 }
-"""What the solver is told once where there are whole numbers; here presolving pays."""
+"""Options of integer solves; here presolve pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerSolution:
-    """Whole numbers that were found.
-
-    Attributes
-    ----------
-    columns, values
-        Columns and their values.
-    objective
-        Objective with them. [EUR]
-    gap
-        Share of it by which a better one could still be cheaper, at most. [1]
-    """
+    """Values of integer columns, the objective with them [EUR], and the relative gap. [1]"""
 
     columns: IntArray
     values: FloatArray
@@ -69,23 +52,10 @@ def solve_mip(
     begin: FloatArray | None = None,
     time_limit: float = LP_TIME_LIMIT_S,
 ) -> IntegerSolution | None:
-    """Return whole numbers for the columns that ask for them, near the best ones.
+    """Return integer values near the best ones; None if the model is infeasible.
 
-    Parameters
-    ----------
-    arrays
-        The model.
-    account_weights
-        Account -> price of its unit.
-    begin
-        Values of all columns to begin with: a plan that keeps every row.
-    time_limit
-        Longest that the search may take; then the best that was found is taken. [s]
-
-    Returns
-    -------
-    Whole or None
-        What was found; nothing if no values keep all rows.
+    ``begin`` holds the values of all columns of a feasible plan. At the time limit [s] the best
+    known values are returned.
 
     Raises
     ------
@@ -94,7 +64,7 @@ def solve_mip(
     """
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(highs, MIP_OPTIONS)
-    pass_model(highs, arrays, account_weights, is_whole=True)
+    pass_model(highs, arrays, account_weights, is_integer=True)
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
     values = run_mip(highs, begin, time_limit=time_limit)
     status, info = highs.getModelStatus(), highs.getInfo()
@@ -102,7 +72,8 @@ def solve_mip(
         return None
     ends = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit)
     if status not in ends or values is None:
-        message = f"the solver found no whole numbers: {highs.modelStatusToString(status)}"
+        ended = highs.modelStatusToString(status)
+        message = f"branch and bound ended with status {ended}; expected integers; plan again"
         raise SolverError(message)
     return IntegerSolution(
         columns=places,
@@ -113,24 +84,15 @@ def solve_mip(
 
 
 OBJECTIVE_TOLERANCE: Final = 1e-6
-"""Share of the objective that is rounding. [1]"""
+"""Relative difference of objectives that is rounding. [1]"""
 
 
 def run_mip(highs: Any, begin: FloatArray | None, *, time_limit: float) -> FloatArray | None:
-    """Run a search, and return the values of all columns that it found; None if it found none.
+    """Run branch and bound, and return the values of all columns; None without a solution.
 
-    HiGHS 1.16 may value a start wrongly as it presolves, call it the optimum, and prune all that is
-    better. The objective that it tells then differs from that of its values, and the search begins
-    once more without the start.
-
-    Parameters
-    ----------
-    highs
-        Of HiGHS, with a model of whole numbers.
-    begin
-        Values of all columns to begin with, if there are any.
-    time_limit
-        Longest that one search may take. [s]
+    HiGHS 1.16 may evaluate a start wrongly in presolve, call it the optimum, and prune everything
+    better. Its objective then differs from that of its values, and the search is repeated without
+    the start.
     """
     if begin is not None:
         every = np.arange(len(begin), dtype=np.int32)
@@ -147,43 +109,37 @@ def _run(highs: Any, time_limit: float) -> FloatArray | None:
     check_status(highs.run(), "run", may_warn=True)
     feasible = int(highspy.SolutionStatus.kSolutionStatusFeasible)
     values = np.array(highs.getSolution().col_value)
-    is_told = highs.getInfo().primal_solution_status == feasible
-    is_whole = len(values) == highs.getNumCol() and np.isfinite(values).all()
-    return values if is_told and is_whole else None
+    is_feasible = highs.getInfo().primal_solution_status == feasible
+    is_complete = len(values) == highs.getNumCol() and np.isfinite(values).all()
+    return values if is_feasible and is_complete else None
 
 
 def _is_objective_consistent(highs: Any, values: FloatArray) -> bool:
-    """Return whether the objective that the solver tells is that of the values."""
-    model, told = highs.getLp(), float(highs.getInfo().objective_function_value)
+    """Return whether the reported objective is that of the values."""
+    model, reported = highs.getLp(), float(highs.getInfo().objective_function_value)
     true = float(np.array(model.col_cost_) @ values) + float(model.offset_)
-    return abs(told - true) <= OBJECTIVE_TOLERANCE * (1.0 + abs(true))
+    return abs(reported - true) <= OBJECTIVE_TOLERANCE * (1.0 + abs(true))
 
 
 SEGMENT_SEARCH_OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
-    "threads": 1,  # two solvers of one process must have as many; the second failed
+    "threads": 1,  # all solvers of a process must have the same number
     "parallel": "off",
     "mip_rel_gap": 1e-6,
     "mip_max_nodes": 2000,
 }
-"""What the solver is told once. It ends with the best that it has found."""
+"""Options of the search for segments, which ends with the best known solution."""
 
 SEGMENT_SEARCH_TIME_LIMIT_S: Final = 2.0
-"""Longest that a search may take. [s]"""
+"""Time limit of the search for segments. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentChoice:
-    """Columns of which, step by step, one piece of several is to be chosen.
+    """Columns, ``(step, column)``, for which one of several segments is chosen in each step.
 
-    Attributes
-    ----------
-    columns
-        Columns, ``(step, column)``.
-    low, high
-        Their bounds with each piece, ``(piece, step, column)``.
-    initial
-        Piece of each step to begin with, ``(step,)``.
+    ``low`` and ``high`` are their bounds with each segment, ``(segment, step, column)``;
+    ``initial`` is the segment to start from, ``(step,)``.
     """
 
     columns: IntArray
@@ -193,35 +149,23 @@ class SegmentChoice:
 
     @property
     def count(self) -> int:
-        """Number of whole numbers that it takes. [1]"""
+        """Number of binaries. [1]"""
         return self.low[..., 0].size
 
 
 def solve_segment_mip(
     model: Any, choices: list[SegmentChoice], values: FloatArray
 ) -> list[SegmentNumbers] | None:
-    """Return the best pieces that a short search finds.
+    """Return the best segments of a short search, for each step of each choice; None without any.
 
-    Parameters
-    ----------
-    model
-        The solver's linear model; see :meth:`optimizer.solver.LpSolver.model`.
-    choices
-        What is to be chosen.
-    values
-        Values of all columns to begin with.
-
-    Returns
-    -------
-    list of numpy.ndarray or None
-        Piece of each step of each choice; nothing if the search finds none.
+    ``model`` is a linear model of HiGHS; ``values`` are the initial values of all columns.
     """
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(highs, SEGMENT_SEARCH_OPTIONS)
     check_status(highs.passModel(model), "passModel", may_warn=True)
-    firsts = [_added(highs, choice) for choice in choices]
-    given = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
-    found = run_mip(highs, given, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
+    firsts = [_add_binaries(highs, choice) for choice in choices]
+    start = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
+    found = run_mip(highs, start, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
     if found is None:
         return None
     return [
@@ -230,35 +174,35 @@ def solve_segment_mip(
     ]
 
 
-def _one_hot(segment: SegmentNumbers, pieces: int) -> FloatArray:
-    """Return a one where a piece is chosen, ``(step * piece,)``."""
-    return np.eye(pieces)[segment].ravel()
+def _one_hot(segment: SegmentNumbers, segments: int) -> FloatArray:
+    """Return 1 where a segment is chosen, ``(step * segment,)``."""
+    return np.eye(segments)[segment].ravel()
 
 
-def _added(highs: Any, choice: SegmentChoice) -> int:
-    """Add the whole numbers of a choice, one a step and piece, and return the first's column."""
-    pieces, steps, _ = choice.low.shape
+def _add_binaries(highs: Any, choice: SegmentChoice) -> int:
+    """Add the binaries of a choice, one per step and segment, and return the first column."""
+    segments, steps, _ = choice.low.shape
     first, count = int(highs.getNumCol()), choice.count
-    whole = np.arange(first, first + count, dtype=np.int32)
+    binaries = np.arange(first, first + count, dtype=np.int32)
     none, zeros, ones = np.empty(0, dtype=np.int32), np.zeros(count), np.ones(count)
     check_status(
         highs.addCols(count, zeros, zeros, ones, 0, np.zeros(count, np.int32), none, np.empty(0)),
         "addCols",
     )
     kinds = np.full(count, int(highspy.HighsVarType.kInteger), dtype=np.uint8)
-    check_status(highs.changeColsIntegrality(count, whole, kinds), "changeColsIntegrality")
+    check_status(highs.changeColsIntegrality(count, binaries, kinds), "changeColsIntegrality")
     flat = choice.columns.ravel()
     low, high = choice.low.min(axis=0).ravel(), choice.high.max(axis=0).ravel()
     check_status(highs.changeColsBounds(len(flat), flat, low, high), "changeColsBounds")
-    table = whole.reshape(steps, pieces)
+    table = binaries.reshape(steps, segments)
     for step in range(steps):
-        _row(highs, 1.0, 1.0, table[step], np.ones(pieces))
+        _row(highs, 1.0, 1.0, table[step], np.ones(segments))
         for number, column in enumerate(choice.columns[step].tolist()):
-            of = np.append(table[step], column).astype(np.int32)
-            most, least = choice.high[:, step, number], choice.low[:, step, number]
-            _row(highs, -np.inf, 0.0, of, np.append(-most, 1.0))
-            if least.any():
-                _row(highs, 0.0, np.inf, of, np.append(-least, 1.0))
+            columns = np.append(table[step], column).astype(np.int32)
+            upper, lower = choice.high[:, step, number], choice.low[:, step, number]
+            _row(highs, -np.inf, 0.0, columns, np.append(-upper, 1.0))
+            if lower.any():
+                _row(highs, 0.0, np.inf, columns, np.append(-lower, 1.0))
     return first
 
 
@@ -267,13 +211,13 @@ def _row(highs: Any, low: float, high: float, columns: IntArray, weights: FloatA
 
 
 ON_SUFFIX = ".on"
-"""What names of numbers of units end with."""
+"""Suffix of columns of units on."""
 
 START_SUFFIX = ".start"
-"""What names of units that start end with."""
+"""Suffix of columns of units started."""
 
 UNIT_SEARCH_TIME_LIMIT_S = 20.0
-"""Longest search, a third of what a decision may take; then the best that is known is taken. [s]"""
+"""Time limit of a search for units, a third of the time of a decision. [s]"""
 
 
 def solve_unit_commitment(
@@ -283,56 +227,35 @@ def solve_unit_commitment(
     *,
     relaxed: LpSolution,
     last: FloatArray | None,
-    is_kept: bool,
 ) -> LpSolution | None:
-    """Return the best plan with whole units, or one as near to it as a search would come.
+    """Return the best plan with integer units, or one within the gap; None if there is none.
 
-    Those of the last plan and those of the linear model rounded up are tried: what the better of
-    them cost beyond the linear model bounds what any others could save, and where that is less than
-    a search would leave, there is nothing to seek. Else a search begins from it.
-
-    Parameters
-    ----------
-    arrays
-        The model.
-    account_weights
-        Account -> price of its unit.
-    solver
-        The solver of the linear model; its units are fixed afterwards.
-    relaxed
-        Optimum of the linear model, with units in fractions.
-    last
-        Numbers of units of the last plan, if there are any.
-    is_kept
-        Whether they are kept; else better ones are sought from there.
-
-    Returns
-    -------
-    Answer or None
-        The plan; nothing if there is none with these numbers. Where a search fails, what was tried.
+    The units of the last plan and those of the relaxation, rounded up, are tried first. The better
+    plan's cost above the relaxation bounds the gain of any other units; if that is within the gap,
+    no search is needed. Otherwise branch and bound starts from it. A failed search returns the plan
+    that was tried. The units stay fixed in the solver. ``last`` are the units of the last plan, if
+    any.
     """
-    if last is not None and is_kept:
-        return _fixed(arrays, solver, last)
     tried = _best_candidate(arrays, solver, _candidates(arrays, relaxed, last))
     if _is_within_gap(tried, relaxed):
         return tried
     if tried is None:
         found = solve_mip(arrays, account_weights, time_limit=UNIT_SEARCH_TIME_LIMIT_S)
-        return None if found is None else _fixed(arrays, solver, found.values)
+        return None if found is None else _solve_with_units(arrays, solver, found.values)
     try:
         found = solve_mip(
             arrays, account_weights, begin=tried.values, time_limit=UNIT_SEARCH_TIME_LIMIT_S
         )
-        sought = None if found is None else _fixed(arrays, solver, found.values)
-    except SolverError:  # a search that fails costs its time, and not the plan that is there
+        searched = None if found is None else _solve_with_units(arrays, solver, found.values)
+    except SolverError:  # a failed search keeps the plan that was tried
         return tried
-    return tried if sought is None or tried.objective < sought.objective else sought
+    return tried if searched is None or tried.objective < searched.objective else searched
 
 
 def _candidates(
     arrays: ModelArrays, relaxed: LpSolution, last: FloatArray | None
 ) -> Iterator[FloatArray]:
-    """Yield whole numbers that may be near enough, the likeliest last."""
+    """Yield integer units that may be good enough, the most likely last."""
     rounded = _rounded(arrays, relaxed.values)
     yield rounded
     if last is not None and (last != rounded).any():
@@ -340,48 +263,54 @@ def _candidates(
 
 
 def _best_candidate(
-    arrays: ModelArrays, solver: LpSolver, many: Iterator[FloatArray]
+    arrays: ModelArrays, solver: LpSolver, candidates: Iterator[FloatArray]
 ) -> LpSolution | None:
-    """Return the best plan with one of some numbers of units, which stay fixed."""
-    best, of, units = None, None, None
-    for units in many:
-        found = _fixed(arrays, solver, units)
+    """Return the best plan with one of several candidates, which stays fixed."""
+    best, best_units, units = None, None, None
+    for units in candidates:
+        found = _solve_with_units(arrays, solver, units)
         if found and (best is None or found.objective <= best.objective):
-            best, of = found, units
-    return best if of is None or of is units else _fixed(arrays, solver, of)
+            best, best_units = found, units
+    return (
+        best
+        if best_units is None or best_units is units
+        else _solve_with_units(arrays, solver, best_units)
+    )
 
 
 def _rounded(arrays: ModelArrays, values: FloatArray) -> FloatArray:
-    """Return whole numbers that carry what fractions do: as many from each start to the next."""
+    """Return units rounded up to the largest number between possible starts."""
     flat = np.zeros(len(values))
     for owner, on in units_on(arrays, values).items():
         may_start = arrays.column_high[arrays.columns[f"{owner}{START_SUFFIX}"]][-len(on) :] > 0.0
         may_start[0] = True
         first = np.flatnonzero(may_start)
-        most = np.maximum.reduceat(np.ceil(on - UNIT_TOLERANCE), first)
+        peak_units = np.maximum.reduceat(np.ceil(on - UNIT_TOLERANCE), first)
         flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.repeat(
-            most, np.diff(np.append(first, len(on)))
+            peak_units, np.diff(np.append(first, len(on)))
         )
     return flat[arrays.is_integer]
 
 
 def _is_within_gap(lp_solution: LpSolution | None, relaxed: LpSolution) -> bool:
-    """Return whether no other whole numbers can save more than a search would leave."""
+    """Return whether no other integers can save more than the gap."""
     if lp_solution is None:
         return False
     return lp_solution.objective - relaxed.objective <= MIP_GAP * abs(lp_solution.objective)
 
 
-def _fixed(arrays: ModelArrays, solver: LpSolver, units: FloatArray) -> LpSolution | None:
-    """Return the best plan with given numbers of units."""
+def _solve_with_units(
+    arrays: ModelArrays, solver: LpSolver, units: FloatArray
+) -> LpSolution | None:
+    """Return the best plan with given units."""
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
-    kept = np.clip(units, arrays.column_low[places], arrays.column_high[places])
-    solver.set_column_bounds(places, kept, high=kept)
+    values = np.clip(units, arrays.column_low[places], arrays.column_high[places])
+    solver.set_column_bounds(places, values, high=values)
     return solver.run()
 
 
 def units_on(arrays: ModelArrays, values: FloatArray) -> dict[str, FloatArray]:
-    """Return the units that are on in every interval, by their bank."""
+    """Return the units on in every interval, by bank."""
     return {
         name.removesuffix(ON_SUFFIX): values[at]
         for name, at in arrays.columns.items()
@@ -390,7 +319,7 @@ def units_on(arrays: ModelArrays, values: FloatArray) -> dict[str, FloatArray]:
 
 
 def shift_units(arrays: ModelArrays, warm_start: WarmStart, instants: Instants) -> FloatArray:
-    """Return the whole numbers that the last plan had for the intervals of another window."""
+    """Return the integer units of the last plan for the intervals of another horizon."""
     flat = np.zeros(len(arrays.column_low))
     time = warm_start.matching_intervals(instants)
     for owner, on in warm_start.units.items():

@@ -1,25 +1,16 @@
-"""Seek whole bids by solves with bids as bounds.
+"""Whole bids of reserves by repeated solves with bids as bounds.
 
-Rounding down loses up to a step of every product and block, and one product's loss is room for
-another. So each product is rounded in turn, up or down block by block, with all others still free;
-then single blocks are moved by a step where prices of the model say that it may pay, and taken back
-where the rows that they make hold cost more than they earn. What is left must cost less than to
-offer nothing.
+Rounding down loses up to a step of every product and block, and one product's loss is headroom of
+another. So each product is rounded in turn, up or down by block, while the others are free. Then
+single blocks move by a step where duals say that it may pay, and are removed where the rows that
+they activate cost more than they earn. The result must cost less than no offer.
 
-From capacity that a plan could hold to bids that a market takes: whole steps, and no circles.
+Bids must not rely on a store that charges and discharges at once, which burns power in its losses.
+Stores without losses cannot burn power.
 
-Ways of stores: a bid must not stand on power that a store burns by running in a circle.
-
-Only stores that lose some on the way can burn any: in others a circle is as good as none.
-
-What is offered of a product, in the model: its columns, its blocks, and whole bids of them.
-
-Rows by which a store's power lasts to the end of a use: they bind where anything can be held.
-
-What is held needs full power until its use is over, and so a store that gives or takes by plan must
-stay that much further from the end of its window. Which intervals hold anything no linear model
-knows, so the rows stand wherever something can be sold; once bids are known, they are dropped where
-no use can touch.
+Activation rows keep a store away from the ends of its window until an activation ends. A linear
+model does not know which intervals hold reserves, so the rows exist wherever reserves can be sold.
+Once bids are known, rows that no activation can touch are released.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,34 +44,21 @@ from twin.relations import Store
 def round_bids(
     solver: LpSolver, arrays: ModelArrays, *, data: ModelData, lp_solution: LpSolution
 ) -> LpSolution:
-    """Return a plan near the best that offers nothing but whole bids.
+    """Return a plan near the best one that offers whole bids only.
 
-    Parameters
-    ----------
-    solver
-        Holds the model; keeps the bids as bounds, so that later runs have them too.
-    arrays
-        The model.
-    data
-        What it was made from.
-    lp_solution
-        The best plan with any capacity.
-
-    Returns
-    -------
-    Answer
-        Of a site without products the same.
+    The bids remain in the solver as bounds. ``lp_solution`` is the best plan with any capacity; a
+    site without products gets it back.
 
     Raises
     ------
     SolverError
-        If there is none; but less capacity can always be held.
+        If there is no such plan; but less capacity is always feasible.
     """
     problem = data.problem
     if not problem.site.reserves:
         return lp_solution
     products = tuple(bid_blocks(arrays, problem))
-    search = BidRounding(solver, products, lasting=ActivationRows(arrays, problem))
+    search = BidRounding(solver, products, activation_rows=ActivationRows(arrays, problem))
     offer = (
         None if charges_and_discharges(problem, arrays, lp_solution) else search.round(lp_solution)
     )
@@ -88,13 +66,13 @@ def round_bids(
         offer = _round_without_simultaneous(solver, arrays, data=data, search=search)
     fix_storage_direction(
         solver, arrays, problem=problem, lp_solution=offer.lp_solution
-    )  # bids are fixed: no more circles
+    )  # no simultaneous charge and discharge with the final bids
     return _with_exact_bids(offer, products)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BidSolution:
-    """A plan whose bids are whole: those of each product, and the answer with them."""
+    """A plan with whole bids: those of each product, and its solution."""
 
     bids: tuple[FloatArray, ...]
     lp_solution: LpSolution
@@ -105,27 +83,15 @@ class BidSolution:
 
 
 type BidMove = tuple[float, int, int, float]
-"""How a block may be changed: the most that it can bring, product, block, bid."""
+"""Change of a block: upper bound of its gain, product, block, bid."""
 
 type BidMoves = Callable[[BidSolution], Iterator[BidMove]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BidBlocks:
-    """What is offered of a product.
-
-    Attributes
-    ----------
-    product
-        The product.
-    columns
-        Columns of what is offered of it, ``(time,)``.
-    block
-        Number of the block of each interval, ``(time,)``.
-    max_offer
-        Most that may be offered, ``(time,)``. [MW]
-    cost
-        What the objective pays for a MW, ``(time,)``. [EUR MW-1]
+    """Offer of a product: ``columns``, number of the ``block``, ``max_offer`` [MW] and cost in the
+    objective [EUR MW-1] of each interval, ``(time,)``.
     """
 
     product: ReserveProduct
@@ -135,47 +101,37 @@ class BidBlocks:
     cost: FloatArray
 
     def offered(self, lp_solution: LpSolution) -> FloatArray:
-        """Return what an answer offers. [MW]"""
+        """Return the offer of a solution. [MW]"""
         return lp_solution.values[self.columns]
 
     def rounded_down(self, capacity: FloatArray) -> FloatArray:
-        """Return whole bids of some capacity. [MW]"""
+        """Return capacity rounded down to whole bids. [MW]"""
         return self.product.sellable_capacity(capacity)
 
     def rounding_loss(self, lp_solution: LpSolution) -> float:
-        """Return what would have been earned by capacity that is no whole bid. [EUR]"""
+        """Return the revenue lost by rounding down. [EUR]"""
         return float(
             self.cost @ (self.rounded_down(self.offered(lp_solution)) - self.offered(lp_solution))
         )
 
-    def one_step_up(self, whole: FloatArray) -> FloatArray:
-        """Return whole bids a step higher, where they may be. [MW]"""
-        step = np.where(
-            whole > CAPACITY_TOLERANCE_MW, self.product.bid_step, self.product.least_bid
-        )
-        raised = self.product.sellable_capacity(whole + step)
-        return np.where(raised <= self.max_offer + CAPACITY_TOLERANCE_MW, raised, whole)
+    def one_step_up(self, bids: FloatArray) -> FloatArray:
+        """Return whole bids one step higher, where allowed. [MW]"""
+        step = np.where(bids > CAPACITY_TOLERANCE_MW, self.product.bid_step, self.product.least_bid)
+        raised = self.product.sellable_capacity(bids + step)
+        return np.where(raised <= self.max_offer + CAPACITY_TOLERANCE_MW, raised, bids)
 
-    def one_step_down(self, whole: FloatArray) -> FloatArray:
-        """Return whole bids a step lower. [MW]"""
-        return self.product.sellable_capacity(np.maximum(whole - self.product.bid_step, 0.0))
+    def one_step_down(self, bids: FloatArray) -> FloatArray:
+        """Return whole bids one step lower. [MW]"""
+        return self.product.sellable_capacity(np.maximum(bids - self.product.bid_step, 0.0))
 
     def cost_by_block(self, lp_solution: LpSolution) -> FloatArray:
-        """Return what a MW more in a whole block costs, in each of its intervals. [EUR MW-1]"""
+        """Return the cost of one MW more in a whole block, in each of its intervals. [EUR MW-1]"""
         costs = np.bincount(self.block, weights=lp_solution.reduced_costs[self.columns])
         return np.asarray(costs[self.block])
 
 
 class ActivationRows:
-    """The rows of all stores of a problem, and the uses of each product that touch them.
-
-    Parameters
-    ----------
-    arrays
-        The model.
-    problem
-        The question.
-    """
+    """End-of-activation rows of all stores, and the activations of each product that touch them."""
 
     def __init__(self, arrays: ModelArrays, problem: Problem) -> None:
         self._arrays = arrays
@@ -200,12 +156,9 @@ class ActivationRows:
                 self._rows.append((products, rows))
 
     def bounds(self, most: Mapping[str, FloatArray]) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Return the rows with their bounds: without upper ones where no use can touch them.
+        """Return the rows with bounds, without upper bounds where no activation can touch them.
 
-        Parameters
-        ----------
-        most
-            Product -> most that is offered of it, ``(time,)``. [MW]
+        ``most`` is the largest offer of each product, ``(time,)``. [MW]
         """
         every = np.concatenate([np.zeros(0, dtype=np.int32), *(r.ravel() for _, r in self._rows)])
         is_idle = np.isin(every, self.unreachable(most))
@@ -213,7 +166,7 @@ class ActivationRows:
         return every, self._arrays.row_low[every], high
 
     def unreachable(self, most: Mapping[str, FloatArray]) -> IntArray:
-        """Return the rows that no use can touch of what is offered, in MW by product."""
+        """Return the rows that no activation of an offer [MW] can touch."""
         touched = {name: self._touched(name, offered) for name, offered in most.items()}
         found = [
             rows[~np.any([touched[name] for name in products], axis=0)].ravel()
@@ -222,7 +175,7 @@ class ActivationRows:
         return np.concatenate([np.zeros(0, dtype=np.int32), *found])
 
     def _touched(self, name: str, offered: FloatArray) -> BoolArray:
-        """Return the intervals that a use of a product can touch, ``(time,)``."""
+        """Return the intervals that an activation of a product can touch, ``(time,)``."""
         spans, is_held = self._spans[name], offered + self._sold[name] > CAPACITY_TOLERANCE_MW
         width = spans.shape[1]
         ahead = np.append(np.zeros(width - 1, dtype=bool), is_held)
@@ -230,95 +183,97 @@ class ActivationRows:
 
 
 class BidRounding:
-    """Solves with bids as bounds, from the best plan with any capacity."""
+    """Rounding of bids, from the best plan with any capacity."""
 
     def __init__(
-        self, solver: LpSolver, products: tuple[BidBlocks, ...], *, lasting: ActivationRows
+        self, solver: LpSolver, products: tuple[BidBlocks, ...], *, activation_rows: ActivationRows
     ) -> None:
-        self._solver, self._products, self._lasting = solver, products, lasting
+        self._solver, self._products, self._activation_rows = solver, products, activation_rows
         self._most = {one.product.name: one.max_offer for one in products}
 
     def solve_free(self) -> LpSolution:
         """Return the best plan with any capacity."""
         for one in self._products:
             self._bound(one, np.zeros_like(one.max_offer), high=one.max_offer)
-        return self._surely()
+        return self._solve()
 
-    def fix_bids(self, whole: Sequence[FloatArray]) -> None:
-        """Bound what is offered of every product."""
-        for one, offered in zip(self._products, whole, strict=True):
+    def fix_bids(self, bids: Sequence[FloatArray]) -> None:
+        """Fix the offer of every product."""
+        for one, offered in zip(self._products, bids, strict=True):
             self._bound(one, offered)
 
     def solve_fixed(self, offer: BidSolution) -> LpSolution:
-        """Return the best plan with some bids."""
+        """Return the best plan with given bids."""
         self.fix_bids(offer.bids)
-        return self._surely()
+        return self._solve()
 
     def round(self, best: LpSolution) -> BidSolution:
-        """Return a plan with whole bids, which bound what is offered from then on."""
+        """Return a plan with whole bids, which remain fixed."""
         paid = abs(sum(float(one.cost @ one.offered(best)) for one in self._products))
-        offer = self._rounded(best, enough=best.objective + BID_LOSS_SHARE * paid)
-        offer = self._moved(offer, much=best.objective + MOVE_LOSS_SHARE * paid)
-        offer = self._paid(offer)
+        offer = self._rounded(best, target_cost=best.objective + BID_LOSS_SHARE * paid)
+        offer = self._moved(offer, target_cost=best.objective + MOVE_LOSS_SHARE * paid)
+        offer = self._cheapest(offer)
         self.fix_bids(offer.bids)
         return offer
 
-    def _paid(self, offer: BidSolution) -> BidSolution:
-        """Return the plan with an offer, with less of it, or with none, whichever costs least."""
+    def _cheapest(self, offer: BidSolution) -> BidSolution:
+        """Return the plan with the offer, with less of it, or with none, whichever costs least."""
         pairs = list(zip(self._products, offer.bids, strict=True))
-        nothing = {one.product.name: np.zeros_like(whole) for one, whole in pairs}
-        spared = sum(offer.lp_solution.reduced_costs[one.columns] @ whole for one, whole in pairs)
-        if spared <= COST_TOLERANCE_EUR and not self._weighs(offer.lp_solution, nothing):
+        nothing = {one.product.name: np.zeros_like(bids) for one, bids in pairs}
+        spared = sum(offer.lp_solution.reduced_costs[one.columns] @ bids for one, bids in pairs)
+        if spared <= COST_TOLERANCE_EUR and not self._has_dual(offer.lp_solution, nothing):
             return offer
         none = replace(offer, bids=tuple(nothing.values()))
         none = replace(none, lp_solution=self.solve_fixed(none))
-        offer = self._cleared(offer, none)
+        offer = self._without_burdens(offer, none)
         return none if none.beats(offer) else offer
 
-    def _rounded(self, lp_solution: LpSolution, *, enough: float) -> BidSolution:
-        """Return a plan whose bids are made whole product by product, the others free.
+    def _rounded(self, lp_solution: LpSolution, *, target_cost: float) -> BidSolution:
+        """Return a plan with whole bids, rounded product by product while the others are free.
 
-        Those that lose most by it come first: what they lose, others may earn.
+        The largest rounding loss comes first, because other products may recover it.
         """
         left = dict(enumerate(self._products))
-        whole = [np.zeros_like(one.max_offer) for one in self._products]
+        bids = [np.zeros_like(one.max_offer) for one in self._products]
         while left:
             number = max(left, key=lambda number: left[number].rounding_loss(lp_solution))
             one = left.pop(number)
-            whole[number] = one.rounded_down(one.offered(lp_solution))
-            if np.abs(one.offered(lp_solution) - whole[number]).max() > CAPACITY_TOLERANCE_MW:
-                whole[number], lp_solution = self._made_whole(one, lp_solution, enough=enough)
-            self._bound(one, whole[number])
-        if self._weighs(lp_solution, self._most):
-            lp_solution = self._surely()
-        return BidSolution(bids=tuple(whole), lp_solution=lp_solution)
+            bids[number] = one.rounded_down(one.offered(lp_solution))
+            if np.abs(one.offered(lp_solution) - bids[number]).max() > CAPACITY_TOLERANCE_MW:
+                bids[number], lp_solution = self._round_product(
+                    one, lp_solution, target_cost=target_cost
+                )
+            self._bound(one, bids[number])
+        if self._has_dual(lp_solution, self._most):
+            lp_solution = self._solve()
+        return BidSolution(bids=tuple(bids), lp_solution=lp_solution)
 
-    def _made_whole(
-        self, one: BidBlocks, free: LpSolution, *, enough: float
+    def _round_product(
+        self, one: BidBlocks, free: LpSolution, *, target_cost: float
     ) -> tuple[FloatArray, LpSolution]:
         """Return whole bids of a product, and the best plan with them.
 
-        Blocks are rounded down, or up as far as they go, or each the way that costs less by half
-        the sum of its prices at both ends.
+        Blocks are rounded down, or up as far as possible, or each in the direction that costs less
+        by half the sum of its duals at both ends.
         """
         low = one.rounded_down(one.offered(free))
         self._bound(one, low)
-        best = low, self._surely()
-        if best[1].objective <= enough:
+        best = low, self._solve()
+        if best[1].objective <= target_cost:
             return best
-        high = self._reached(one, low, one.offered(free))
-        raised = self._held(one, high) if (high > low).any() else None
+        high = self._rounded_up(one, low, one.offered(free))
+        raised = self._solve_with(one, high) if (high > low).any() else None
         if raised is None:
             return best
         tried = [best, (high, raised)]
         mixed = np.where(one.cost_by_block(best[1]) + one.cost_by_block(raised) < 0.0, high, low)
         if (mixed != low).any() and (mixed != high).any():
-            found = self._held(one, mixed)
+            found = self._solve_with(one, mixed)
             tried += [] if found is None else [(mixed, found)]
         return min(tried, key=lambda each: each[1].objective)
 
-    def _reached(self, one: BidBlocks, low: FloatArray, offered: FloatArray) -> FloatArray:
-        """Return whole bids from some on that are as high as they may be, up to a step."""
+    def _rounded_up(self, one: BidBlocks, low: FloatArray, offered: FloatArray) -> FloatArray:
+        """Return whole bids rounded up as far as feasible, at most by a step."""
         high = np.where(offered - low > CAPACITY_TOLERANCE_MW, one.one_step_up(low), low)
         share = np.where(
             high > low, (offered - low) / np.maximum(high - low, CAPACITY_TOLERANCE_MW), 0.0
@@ -333,20 +288,22 @@ class BidRounding:
         self._solver.set_costs(one.columns, one.cost)
         return low if found is None else one.rounded_down(one.offered(found))
 
-    def _moved(self, offer: BidSolution, *, much: float) -> BidSolution:
+    def _moved(self, offer: BidSolution, *, target_cost: float) -> BidSolution:
         """Return a plan with blocks moved by a step, one after another, where it pays."""
-        return self._changed(offer, self._moves, much=much)
+        return self._changed(offer, self._moves, target_cost=target_cost)
 
-    def _changed(self, offer: BidSolution, ways: BidMoves, *, much: float = -np.inf) -> BidSolution:
+    def _changed(
+        self, offer: BidSolution, ways: BidMoves, *, target_cost: float = -np.inf
+    ) -> BidSolution:
         """Return a plan with blocks changed one after another, the most promising first.
 
-        It ends where none pays, or where the plan costs no more than ``much``. [EUR]
+        It ends where no change pays, or where the plan costs no more than ``target_cost``. [EUR]
         """
         tried: set[tuple[int, int, float]] = set()
         for _ in range(MAX_BID_MOVES):
             ahead = (way for way in ways(offer) if way[1:] not in tried)
             best = max(ahead, default=None)
-            if best is None or offer.lp_solution.objective <= much:
+            if best is None or offer.lp_solution.objective <= target_cost:
                 break
             tried.add(best[1:])
             found = self._with(offer, *best[1:])
@@ -355,34 +312,35 @@ class BidRounding:
         return offer
 
     def _moves(self, offer: BidSolution) -> Iterator[BidMove]:
-        """Yield what blocks may be moved to: the most that it can bring, product, block, bid."""
-        for number, (one, whole) in enumerate(zip(self._products, offer.bids, strict=True)):
+        """Yield possible moves of blocks."""
+        for number, (one, bids) in enumerate(zip(self._products, offer.bids, strict=True)):
             cost = one.cost_by_block(offer.lp_solution)
             first = np.unique(one.block, return_index=True)[1]
-            for target in (one.one_step_up(whole), one.one_step_down(whole)):
-                gain = -cost * (target - whole)
+            for target in (one.one_step_up(bids), one.one_step_down(bids)):
+                gain = -cost * (target - bids)
                 for at in first[gain[first] > COST_TOLERANCE_EUR]:
                     yield float(gain[at]), number, int(one.block[at]), float(target[at])
 
-    def _cleared(self, offer: BidSolution, none: BidSolution) -> BidSolution:
-        """Return a plan with blocks taken back, one after another, where rows cost more than they.
+    def _without_burdens(self, offer: BidSolution, none: BidSolution) -> BidSolution:
+        """Return a plan with blocks removed, one after another, where their rows cost more than
+        they earn.
 
-        Which rows stand is no matter of degree, so no price of a block tells it; but no plan is
-        better than that with nothing held, paid for what is.
+        No dual of a block shows this, because rows exist or do not. But no plan is better than that
+        without reserves, plus the revenue of the bids.
         """
-        return self._changed(offer, lambda now: self._burdens(now, none))
+        return self._changed(offer, lambda now: self._removals(now, none))
 
-    def _burdens(self, offer: BidSolution, none: BidSolution) -> Iterator[BidMove]:
-        """Yield blocks without which rows need not hold: their prices, product, block, no bid."""
+    def _removals(self, offer: BidSolution, none: BidSolution) -> Iterator[BidMove]:
+        """Yield the removal of blocks that release rows with duals."""
         pairs = list(zip(self._products, offer.bids, strict=True))
-        most = {one.product.name: whole for one, whole in pairs}
+        most = {one.product.name: bids for one, bids in pairs}
         spare = offer.lp_solution.objective - none.lp_solution.objective
-        spare -= sum(float(one.cost @ whole) for one, whole in pairs)
-        idle = self._lasting.unreachable(most)
-        for number, (one, whole) in enumerate(pairs):
-            for block in np.unique(one.block[whole > CAPACITY_TOLERANCE_MW]).tolist():
-                taken = np.where(one.block == block, whole, 0.0)
-                freed = self._lasting.unreachable(most | {one.product.name: whole - taken})
+        spare -= sum(float(one.cost @ bids) for one, bids in pairs)
+        idle = self._activation_rows.unreachable(most)
+        for number, (one, bids) in enumerate(pairs):
+            for block in np.unique(one.block[bids > CAPACITY_TOLERANCE_MW]).tolist():
+                taken = np.where(one.block == block, bids, 0.0)
+                freed = self._activation_rows.unreachable(most | {one.product.name: bids - taken})
                 price = float(np.abs(offer.lp_solution.duals[np.setdiff1d(freed, idle)]).sum())
                 if (
                     price > COST_TOLERANCE_EUR
@@ -393,11 +351,11 @@ class BidRounding:
     def _with(
         self, offer: BidSolution, number: int, block: int, target: float
     ) -> BidSolution | None:
-        """Return a plan with one block moved, if it may cost less; others go down to let it up."""
-        one, whole = self._products[number], list(offer.bids)
-        is_higher = target > whole[number][one.block == block].max()
-        whole[number] = np.where(one.block == block, target, whole[number])
-        for at, (each, most) in enumerate(zip(self._products, whole, strict=True)):
+        """Return a plan with one block moved, if it may cost less; others may go down."""
+        one, bids = self._products[number], list(offer.bids)
+        is_higher = target > bids[number][one.block == block].max()
+        bids[number] = np.where(one.block == block, target, bids[number])
+        for at, (each, most) in enumerate(zip(self._products, bids, strict=True)):
             is_free = is_higher and at != number
             self._bound(each, np.zeros_like(most) if is_free else most, high=most)
         lp_solution = self._solver.run()
@@ -405,28 +363,28 @@ class BidRounding:
             return None
         if is_higher:
             down = [each.rounded_down(each.offered(lp_solution)) for each in self._products]
-            down[number] = whole[number]
-            if any((w != d).any() for w, d in zip(whole, down, strict=True)):
-                whole = down
-                self.fix_bids(whole)
+            down[number] = bids[number]
+            if any((w != d).any() for w, d in zip(bids, down, strict=True)):
+                bids = down
+                self.fix_bids(bids)
                 lp_solution = self._solver.run()
         return (
-            None if lp_solution is None else BidSolution(bids=tuple(whole), lp_solution=lp_solution)
+            None if lp_solution is None else BidSolution(bids=tuple(bids), lp_solution=lp_solution)
         )
 
-    def _weighs(self, lp_solution: LpSolution, most: Mapping[str, FloatArray]) -> bool:
-        """Return whether rows cost a plan anything that need not hold with some offers."""
-        idle = self._lasting.unreachable(most)
+    def _has_dual(self, lp_solution: LpSolution, most: Mapping[str, FloatArray]) -> bool:
+        """Return whether rows that some offers would release have duals."""
+        idle = self._activation_rows.unreachable(most)
         return bool((np.abs(lp_solution.duals[idle]) > COST_TOLERANCE_EUR).any())
 
-    def _held(self, one: BidBlocks, whole: FloatArray) -> LpSolution | None:
-        self._bound(one, whole)
+    def _solve_with(self, one: BidBlocks, bids: FloatArray) -> LpSolution | None:
+        self._bound(one, bids)
         return self._solver.run()
 
-    def _surely(self) -> LpSolution:
+    def _solve(self) -> LpSolution:
         found = self._solver.run()
         if found is None:
-            message = "no plan holds fewer reserves"
+            message = "reserves: no plan with fewer bids was found; expected one; plan again"
             raise SolverError(message)
         return found
 
@@ -434,17 +392,17 @@ class BidRounding:
         most = low if high is None else high
         self._solver.set_column_bounds(one.columns, low, high=most)
         self._most[one.product.name] = most
-        rows, least, greatest = self._lasting.bounds(self._most)
+        rows, least, greatest = self._activation_rows.bounds(self._most)
         self._solver.set_row_bounds(rows, least, high=greatest)
 
 
 def _round_without_simultaneous(
     solver: LpSolver, arrays: ModelArrays, *, data: ModelData, search: BidRounding
 ) -> BidSolution:
-    """Return a plan with whole bids that stands on no circle.
+    """Return a plan with whole bids that does not charge and discharge a store at once.
 
-    Ways of stores are found for any capacity, bids for these ways, and better ways for these bids,
-    where a plan for any ways at all leads to some.
+    Directions of stores are found for any capacity, bids for these directions, and better
+    directions for these bids, if there are any.
     """
     problem = data.problem
     release_bounds(solver, arrays)
@@ -454,7 +412,7 @@ def _round_without_simultaneous(
         fix_storage_direction(solver, arrays, problem=problem, lp_solution=offer.lp_solution)
         offer = search.round(search.solve_free())
     release_bounds(solver, arrays)
-    with suppress(SolverError):  # bids that other ways cannot hold: those at hand do
+    with suppress(SolverError):  # infeasible with other directions: the present ones remain
         lp_solution, _ = repair_relaxation(
             solver, arrays, data=data, lp_solution=search.solve_fixed(offer)
         )
@@ -466,31 +424,32 @@ def _round_without_simultaneous(
 
 
 def _with_exact_bids(offer: BidSolution, products: tuple[BidBlocks, ...]) -> LpSolution:
-    """Return the answer with whole bids to the last digit."""
+    """Return the solution with exactly whole bids."""
     values = offer.lp_solution.values.copy()
-    for one, whole in zip(products, offer.bids, strict=True):
-        values[one.columns] = whole
+    for one, bids in zip(products, offer.bids, strict=True):
+        values[one.columns] = bids
     return replace(offer.lp_solution, values=values)
 
 
 BID_LOSS_SHARE: Final = 5e-3
-"""Share of what offers earn that whole bids may cost before a product is rounded better. [1]"""
+"""Share of the revenue that rounding may cost before a product is rounded more carefully. [1]"""
 
 MOVE_LOSS_SHARE: Final = 2e-2
-"""The same before single blocks are moved: each move takes a solve or two. [1]"""
+"""The same before single blocks are moved, which takes one or two solves each. [1]"""
 
 MAX_BID_MOVES: Final = 8
-"""Most moves of single blocks that are tried. [1]"""
+"""Largest number of moves of single blocks. [1]"""
 
 BID_INCENTIVES_EUR_PER_MW: Final = (1e2, 1e5)
-"""Least and greatest price that pushes blocks up to see how far they go: the nearest to a whole bid
-has the greatest, so that where not all can reach one, some do. [EUR MW-1]"""
+"""Smallest and largest incentive that pushes blocks up. The nearest to a whole bid gets the
+largest: where not all can reach one, some do. [EUR MW-1]
+"""
 
 COST_TOLERANCE_EUR: Final = 1e-6
-"""Money that is none. [EUR]"""
+"""Difference of costs that is ignored. [EUR]"""
 
 DIRECTIONS: Final = ("charge", "discharge")
-"""Columns of a store's two ways."""
+"""Columns of the two directions of a store."""
 
 
 def charges_and_discharges(problem: Problem, arrays: ModelArrays, lp_solution: LpSolution) -> bool:
@@ -505,19 +464,7 @@ def charges_and_discharges(problem: Problem, arrays: ModelArrays, lp_solution: L
 def fix_storage_direction(
     solver: LpSolver, arrays: ModelArrays, *, problem: Problem, lp_solution: LpSolution
 ) -> None:
-    """Let stores run only the way in which they do in a plan, in every interval.
-
-    Parameters
-    ----------
-    solver
-        Holds the model; keeps the bounds.
-    arrays
-        The model.
-    problem
-        The question.
-    lp_solution
-        The plan.
-    """
+    """Fix every store to its direction in a plan, in every interval."""
     for store in _lossy(problem):
         columns = [arrays.columns[f"{store.owner}.{way}"] for way in DIRECTIONS]
         charge, discharge = (lp_solution.values[at] for at in columns)
@@ -528,7 +475,7 @@ def fix_storage_direction(
 
 
 def release_bounds(solver: LpSolver, arrays: ModelArrays) -> None:
-    """Give all columns their own bounds again, but those of whole units."""
+    """Restore the bounds of all columns except integer ones."""
     at = np.flatnonzero(~arrays.is_integer).astype(np.int32)
     solver.set_column_bounds(at, arrays.column_low[at], high=arrays.column_high[at])
 
@@ -540,7 +487,7 @@ def _lossy(problem: Problem) -> Iterator[Store]:
 
 
 def bid_blocks(arrays: ModelArrays, problem: Problem) -> Iterator[BidBlocks]:
-    """Yield what is offered of each product of a site."""
+    """Yield the offer of each product of a site."""
     cost, _ = arrays.accounts.weighted(account_weights(problem.weights), len(arrays.column_low))
     for product in problem.site.reserves.values():
         columns = arrays.columns[f"{product.name}_reserve.offered"]
@@ -555,5 +502,5 @@ def bid_blocks(arrays: ModelArrays, problem: Problem) -> Iterator[BidBlocks]:
         )
 
 
-END_ENERGY_ROWS: Final = ("lasts_up", "lasts_down")
-"""Rows of a store."""
+END_ENERGY_ROWS: Final = ("energy_at_end_up", "energy_at_end_down")
+"""Rows of the energy of a store at the end of activations."""

@@ -1,11 +1,8 @@
-"""Hold a plan to one piece of each curve that it would otherwise waste on, and improve from there.
+"""Solution of a problem, and segments to which parts of a plan are fixed.
 
-A machine that wastes in an interval is held to the segment in which its output lies; a store or an
-exchange that runs in a circle is held to one way. What remains is linear and is solved from the
-basis at hand. Where the answer comes to rest at the end of its piece, the next piece is tried: the
-answer at hand belongs to both, so the objective never grows.
-
-What the optimiser answers, before anything is rounded or judged.
+Convex relaxations allow waste, such as the wrong segment of a curve, or charge and discharge at
+once. :mod:`optimizer.solver.relaxation_repair` fixes a machine to the segment of its output, and a
+store or exchange to one direction.
 """
 
 from collections.abc import Mapping
@@ -21,23 +18,16 @@ from optimizer.solver.warm_start import WarmStart
 from twin.physics import FloatArray
 
 UNIT_TOLERANCE: Final = 1e-6
-"""Part of a unit that is none. [1]"""
+"""Fraction of a unit that is ignored. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FixedSegments:
-    """The columns of one owner that are held, and to which piece in which interval.
+    """Columns of one owner that are fixed, and their segment in each interval of ``steps``.
 
-    Attributes
-    ----------
-    names
-        Variables, one per piece, or one whose last axis are the pieces.
-    steps, segment
-        Intervals, and the piece of each.
-    width
-        Lengths of the pieces, ``(step, piece)``. [MW]
-    is_ordered
-        Whether a piece asks for all before it to be full; otherwise pieces exclude one another.
+    ``names`` has one variable per segment, or one whose last axis are the segments. ``width`` has
+    their lengths, ``(step, segment)`` [MW]. Ordered segments are filled in order; others exclude
+    one another.
     """
 
     names: tuple[str, ...]
@@ -47,12 +37,9 @@ class FixedSegments:
     is_ordered: bool
 
     def bounds(self, slack: int = 0) -> tuple[FloatArray, FloatArray]:
-        """Return least and greatest values of the columns, ``(step, piece)``. [MW]
+        """Return lower and upper bounds of the columns, ``(step, segment)``. [MW]
 
-        Parameters
-        ----------
-        slack
-            Pieces of a chain before the one that is held which are open too. [1]
+        ``slack`` is the number of segments before the fixed one that are open too.
         """
         number = np.arange(self.width.shape[1])
         if not self.is_ordered:
@@ -65,27 +52,14 @@ class FixedSegments:
     def column_bounds(
         self, arrays: ModelArrays, slack: int = 0
     ) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Return the columns, and their bounds within those that the model gives them.
-
-        Parameters
-        ----------
-        arrays
-            The model.
-        slack
-            As :meth:`bounds` takes it.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            Columns, least and greatest values, ``(step, piece)``.
-        """
+        """Return columns, lower and upper bounds within those of the model, ``(step, segment)``."""
         places = stack_columns(self.names, arrays.columns)[self.steps]
         low, high = self.bounds(slack)
         high = np.minimum(high, arrays.column_high[places])
         return places, np.minimum(low, high), high
 
     def extended(self, other: "FixedSegments") -> "FixedSegments":
-        """Return the same with the intervals of another that are not held yet."""
+        """Return this with the intervals of another that are not fixed yet."""
         new = ~np.isin(other.steps, self.steps)
         return replace(
             self,
@@ -95,21 +69,22 @@ class FixedSegments:
         )
 
     def at_output(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
-        """Return the same held to the pieces in which outputs lie; ways stay as they are."""
+        """Return this with the segments of the present outputs; directions do not change."""
         if not self.is_ordered:
             return self
-        given = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
-        return replace(self, segment=segment_of(self.width, given))
+        output = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
+        return replace(self, segment=segment_of(self.width, output))
 
     def next_segments(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
-        """Return the pieces to try next: the neighbours of those that are empty or full.
+        """Return the segments to try next: the neighbours of empty or full ones.
 
-        Ways that rest are turned alternately, since what goes in must come out in another interval.
-        Pieces without width lie beyond what may be asked for: there nothing is tried.
+        Empty directions are switched in alternate intervals, since a store needs another interval
+        for the other direction. Segments without width lie outside the operating range and are not
+        tried.
         """
-        here = stack_columns(self.names, values)[self.steps, self.segment]
+        value = stack_columns(self.names, values)[self.steps, self.segment]
         wide = self.width[np.arange(len(self.steps)), self.segment]
-        empty, full = here <= SEGMENT_END_TOLERANCE_MW, here >= wide - SEGMENT_END_TOLERANCE_MW
+        empty, full = value <= SEGMENT_END_TOLERANCE_MW, value >= wide - SEGMENT_END_TOLERANCE_MW
         if not self.is_ordered:
             return np.where(empty, (self.steps + turn) % 2, self.segment)
         has = self.width > SEGMENT_END_TOLERANCE_MW
@@ -119,31 +94,23 @@ class FixedSegments:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Values of one solved problem, by the names that the forms gave them.
+    """Values of one solved problem, by the names of the model.
 
     Attributes
     ----------
-    data
-        The problem with its curves.
     values
         ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge (time,)``,
-        ``work.racks (time, cohort, cap)``, ``work.late (instant, cohort)``.
+        ``work.racks (time, cohort, cap)``, ``work.work_overdue (instant, cohort)``.
     duals
         ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
         objective with the bound of the row or variable. [EUR per its unit]
     accounts
-        Account -> money paid in each interval, weights included, ``(time,)``. [EUR]
-    objective
-        Their sum. [EUR]
+        Account -> weighted cost in each interval, ``(time,)``; their sum is the objective. [EUR]
     relaxed_objective
-        Objective if waste were allowed: no plan without waste can cost less, but for one that sells
-        fewer reserves, since what may be sold holds power back. [EUR]
-    warm_start
-        What the next solve may begin from.
-    fixed_segments
-        What had to be held to keep the plan from waste.
+        Objective of the relaxation: a lower bound of all plans, except those that sell fewer
+        reserves. [EUR]
     seconds
-        CPU time by part of the work. [s]
+        CPU time by stage. [s]
     """
 
     data: ModelData
@@ -157,7 +124,7 @@ class Solution:
     seconds: Mapping[str, float]
 
     def column_values(self, arrays: ModelArrays) -> FloatArray:
-        """Return the value of every column of its model."""
+        """Return the value of every column of the model."""
         found = np.zeros(len(arrays.column_low))
         for name, places in arrays.columns.items():
             found[places] = self.values[name]
@@ -165,7 +132,7 @@ class Solution:
 
 
 SEGMENT_END_TOLERANCE_MW: Final = 1e-6
-"""Distance to the end of a piece that counts as being there. [MW]"""
+"""Distance from the end of a segment that is ignored. [MW]"""
 
 
 def merge_by_owner(fixed_segments: list[FixedSegments]) -> list[FixedSegments]:
@@ -180,17 +147,17 @@ def merge_by_owner(fixed_segments: list[FixedSegments]) -> list[FixedSegments]:
 def stack_columns[T: np.generic](
     names: tuple[str, ...], arrays: Mapping[str, NDArray[T]]
 ) -> NDArray[T]:
-    """Return the arrays of a chain or of two ways as one, ``(time, piece)``."""
+    """Return the arrays of segments or directions as one, ``(time, segment)``."""
     if len(names) == 1:
         return arrays[names[0]]
     return np.stack([arrays[name] for name in names], axis=1)
 
 
-def segment_of(width: FloatArray, given: FloatArray) -> SegmentNumbers:
-    """Return the piece in which an output above the least one lies, ``(step,)``."""
-    return np.asarray((np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1))
+def segment_of(width: FloatArray, output: FloatArray) -> SegmentNumbers:
+    """Return the segment of an output above the lowest one, ``(step,)``."""
+    return np.asarray((np.cumsum(width, axis=1)[:, :-1] <= output).sum(axis=1))
 
 
 def values_by_name(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
-    """Return bare results under their names."""
+    """Return values by the name of their component."""
     return {name: flat[at] for name, at in places.items()}

@@ -1,1 +1,1 @@
-"""Decide for many courses of the world: what they are, what they share now, what is weighed."""
+"""Planning under uncertainty: scenarios, two-stage programme, and decisions."""

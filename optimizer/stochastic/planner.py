@@ -1,9 +1,6 @@
-"""Decide with scenarios: hedge now, plan the rest for the forecast, and tell what was weighed.
+"""Decisions with scenarios: the first stage is optimal over scenarios, the rest for the forecast.
 
-The plan that leaves is one for the forecast, judged by the twin as any other; only what is done
-until the next plan is taken from the hedge.
-
-Decisions that are weighed over many courses of the world, and the policy that makes them.
+The schedule is a plan for the forecast with a fixed first stage, verified like any other.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,27 +28,19 @@ from twin.forecast.scenarios import ForecastErrors
 from twin.physics import FloatArray
 
 MAX_LISTED_SCENARIOS: Final = 3
-"""Scenarios of the tail that are told, the dearest first. [1]"""
+"""Largest number of tail scenarios in a report. [1]"""
 
 TOO_FEW_SCENARIOS_MESSAGE: Final = (
-    "the series hold no two past forecasts to look back at; give longer ones"
+    "the series contain fewer than two past forecasts; provide longer series"
 )
 
 COMPARED_VARIABLES: Final = ("electricity_price", "air_temperature")
-"""Words of the outlook whose means tell courses apart, beside sun, wind and work."""
+"""Outlook variables whose means are compared between scenarios, beside renewables and work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HedgedDecision:
-    """A decision that was hedged.
-
-    Attributes
-    ----------
-    decision
-        What is to be done; its explanation tells of the hedge.
-    warm_start
-        What the next hedge may begin from; None where there was none.
-    """
+    """A decision with scenarios, and start values of the next stochastic solve."""
 
     decision: Decision
     warm_start: WarmStart | None
@@ -66,35 +55,17 @@ def decide_with_scenarios(
     warm_start: WarmStart | None = None,
     export: Path | None = None,
 ) -> HedgedDecision:
-    """Return a decision whose next hour is best for many courses of the world.
+    """Return a decision whose first stage is optimal over scenarios.
 
-    Parameters
-    ----------
-    problem
-        The question with the forecast alone.
-    scenarios
-        The courses that it may take; fewer than two are no reason to hedge.
-    risk
-        What is weighed.
-    previous
-        The decision in force until now.
-    warm_start
-        What the last hedge left.
-    export
-        File for the linear model of the plan, if somebody wants it.
-
-    Returns
-    -------
-    HedgedDecision
-        The decision. Where no first stage does for all courses, or none that does gives a safe
-        plan, it is that for the forecast alone, and says so.
+    With fewer than two scenarios the forecast alone is used. So it is, marked as degraded, if no
+    first stage is feasible for all scenarios, or its plan is not safe.
 
     Raises
     ------
     NoScheduleError
-        If not even that keeps every limit.
+        If the plan for the forecast is infeasible too.
     SolverError
-        If the solver fails at that.
+        If the solver fails there too.
     """
     last = previous.warm_start if previous else None
     problem = with_past_units(problem, last)
@@ -123,14 +94,14 @@ def decide_with_scenarios(
 def _decide_without_scenarios(
     problem: Problem, previous: Decision | None, export: Path | None, *, because: str
 ) -> Decision:
-    """Return the decision for the forecast alone, which says why it is not hedged."""
+    """Return the decision for the forecast alone, marked as degraded."""
     found = decide(problem, previous=previous, export=export)
-    said = found.explanation.degraded
-    return found.with_degradation("; ".join(filter(None, [said, f"not hedged: {because}"])))
+    reasons = [found.explanation.degraded, f"not hedged: {because}"]
+    return found.with_degradation("; ".join(filter(None, reasons)))
 
 
 def _summarise(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> HedgeSummary:
-    """Return a hedge for people: mean and tail, and the scenarios of the tail."""
+    """Return the summary of a stochastic plan."""
     return HedgeSummary(
         scenarios=len(scenarios),
         risk=found.risk,
@@ -141,12 +112,12 @@ def _summarise(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) ->
 
 
 def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Iterator[TailScenario]:
-    """Yield the scenarios of the tail, the dearest first."""
+    """Yield the scenarios of the tail, the most expensive first."""
     means = _means(scenarios)
-    usual = {word: float(found.probability @ values) for word, values in means.items()}
-    dearest = np.argsort(-found.costs)
-    before = np.cumsum(found.probability[dearest]) - found.probability[dearest]
-    for share, i in list(zip(before, dearest.tolist(), strict=True))[:MAX_LISTED_SCENARIOS]:
+    usual = {name: float(found.probability @ values) for name, values in means.items()}
+    order = np.argsort(-found.costs)
+    before = np.cumsum(found.probability[order]) - found.probability[order]
+    for share, i in list(zip(before, order.tolist(), strict=True))[:MAX_LISTED_SCENARIOS]:
         if share < 1.0 - found.risk.level:
             yield TailScenario(
                 scenario=found.names[i],
@@ -154,13 +125,13 @@ def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Ite
                 cost=float(found.costs[i]),
                 violations=float(found.violations[i]),
                 difference_from_mean={
-                    word: float(values[i]) - usual[word] for word, values in means.items()
+                    name: float(values[i]) - usual[name] for name, values in means.items()
                 },
             )
 
 
 def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
-    """Return the means over the horizon of what differs between courses, ``(case,)``."""
+    """Return means over the horizon of variables that differ between scenarios, ``(scenario,)``."""
     found: dict[str, list[float]] = {}
     for case in scenarios:
         ahead, hours = case.problem.outlook, case.problem.hours
@@ -176,13 +147,7 @@ def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
 
 
 class StochasticPlanner:
-    """What decides for many courses of the world, and keeps past errors and the last basis.
-
-    Parameters
-    ----------
-    risk
-        What is weighed.
-    """
+    """Planner with scenarios, which keeps past forecast errors and the last basis."""
 
     def __init__(self, risk: RiskPreference | None = None) -> None:
         self._risk = risk or RiskPreference()
@@ -198,20 +163,10 @@ class StochasticPlanner:
         count: int,
         export: Path | None = None,
     ) -> Decision:
-        """Return a decision whose next hour is best for many courses.
+        """Return a decision whose first stage is optimal over at most ``count`` scenarios.
 
-        Parameters
-        ----------
-        problem
-            The question with the forecast alone.
-        previous
-            The decision in force until now.
-        scenario_inputs
-            What the courses are drawn from.
-        count
-            How many courses, at most; with fewer than two it is decided for the forecast alone. [1]
-        export
-            File for the linear model of the plan, if somebody wants it.
+        With fewer than two scenarios the forecast alone is used. ``scenario_inputs`` is the
+        information from which scenarios are drawn.
         """
         if count < MIN_SCENARIOS:
             return decide(problem, previous=previous, export=export)
@@ -239,14 +194,16 @@ class StochasticPlanner:
 
 
 def create_solver() -> Callable[[Problem, Decision | None, ScenarioInputs | None], Decision]:
-    """Return what decides in the solver's own process: hedged where the site asks for it."""
-    hedger = StochasticPlanner()
+    """Return the decision function of the solver process; sites choose whether to use scenarios."""
+    planner = StochasticPlanner()
 
     def solve(
         problem: Problem, previous: Decision | None, scenario_inputs: ScenarioInputs | None
     ) -> Decision:
         if scenario_inputs is None:
             return decide(problem, previous=previous)
-        return hedger.decide(problem, previous, scenario_inputs, count=problem.site.scenarios.count)
+        return planner.decide(
+            problem, previous, scenario_inputs, count=problem.site.scenarios.count
+        )
 
     return solve

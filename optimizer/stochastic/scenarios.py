@@ -1,10 +1,6 @@
-"""The courses that a question may take: other prices, weather, sun, wind and arrivals of work.
+"""Scenarios of a problem: generation, reduction and checks.
 
-One course of the world among others, and what they must share to be decided for at once.
-
-Few courses for several, told apart by the work that comes in them.
-
-What is known beside a question, from which the courses are drawn that it may take.
+A scenario has other prices, weather, renewables and arrivals of work than the forecast.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +13,7 @@ from numpy.typing import NDArray
 
 from optimizer.problem.problem import Problem
 from optimizer.problem.validation import PREEMPTION_VARIABLES
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES
 from twin.forecast.scenarios import ForecastErrors, ForecastScenario, forecast_scenarios
 from twin.physics import FloatArray
@@ -29,22 +25,12 @@ from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue
 
 PROBABILITY_TOLERANCE: Final = 1e-9
-"""How far probabilities may be from a sum of 1. [1]"""
+"""Allowed difference of the sum of probabilities from 1. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioProblem:
-    """One course of the world.
-
-    Attributes
-    ----------
-    problem
-        What would be asked if it were known to come.
-    probability
-        How probable it is. [1]
-    name
-        What it is called among people.
-    """
+    """One scenario: the problem if it were known, its probability and its name."""
 
     problem: Problem
     probability: float
@@ -52,48 +38,55 @@ class ScenarioProblem:
 
 
 def check_scenarios(scenarios: Sequence[ScenarioProblem]) -> None:
-    """Refuse cases that one decision cannot be made for.
-
-    Parameters
-    ----------
-    scenarios
-        Courses of one site from one state, over the same intervals.
+    """Check that scenarios share site, state and intervals, and that probabilities are valid.
 
     Raises
     ------
     ProblemError
-        If there are too few, their probabilities are none, or they do not belong together.
+        If they do not, or there are too few.
     """
-    faults = list(_find_probability_issues(scenarios))
+    issues = list(_find_probability_issues(scenarios))
     for case in scenarios[1:]:
-        faults += _find_mismatches(case, scenarios[0])
-    if faults:
+        issues += _find_mismatches(case, scenarios[0])
+    if issues:
         source = "scenarios"
-        raise ProblemError(source, faults)
+        raise ProblemError(source, issues)
 
 
 def _find_probability_issues(scenarios: Sequence[ScenarioProblem]) -> Iterator[ValidationIssue]:
-    """Yield what is no probability, and what they add up to."""
+    """Yield invalid probabilities."""
     total = sum(case.probability for case in scenarios)
     wrong = [
         case for case in scenarios if not 0.0 <= case.probability <= 1.0 + PROBABILITY_TOLERANCE
     ]
     if len(scenarios) < MIN_SCENARIOS:
-        remedy = "two at least; what is known to come is decided without"
-        yield ValidationIssue(location="scenarios", found=str(len(scenarios)), remedy=remedy)
+        yield ValidationIssue(
+            code=IssueCode.MISSING,
+            location="scenarios",
+            found=str(len(scenarios)),
+            expected="at least two",
+            remedy="add scenarios, or decide without any",
+        )
     elif not wrong and abs(total - 1.0) > PROBABILITY_TOLERANCE:
         yield ValidationIssue(
-            location="scenarios, probability", found=f"{total:g}", remedy="must add up to 1"
+            code=IssueCode.INCONSISTENT,
+            location="scenarios, probability",
+            found=f"{total:g}",
+            expected="a sum of 1",
+            remedy="scale the probabilities",
         )
     for case in wrong:
-        place = f"scenarios, {case.name}, probability"
         yield ValidationIssue(
-            location=place, found=f"{case.probability:g}", remedy="must be from 0 to 1"
+            code=IssueCode.OUT_OF_RANGE,
+            location=f"scenarios, {case.name}, probability",
+            found=f"{case.probability:g}",
+            expected="a number from 0 to 1",
+            remedy="change the probability",
         )
 
 
 def _find_mismatches(case: ScenarioProblem, first: ScenarioProblem) -> Iterator[ValidationIssue]:
-    """Yield what keeps a case from being a course of the same site from the same state."""
+    """Yield differences of a scenario in site, weights, state, past units or intervals."""
     own, other = case.problem, first.problem
     weights = ", ".join(f"{name} {weight:g}" for name, weight in own.weights.items())
     same = {
@@ -105,9 +98,13 @@ def _find_mismatches(case: ScenarioProblem, first: ScenarioProblem) -> Iterator[
     }
     for what, (is_same, value) in same.items():
         if not is_same:
-            place = f"scenarios, {case.name}, {what}"
-            remedy = f"must be the {what} of {first.name}: one decision is for all of them"
-            yield ValidationIssue(location=place, found=value, remedy=remedy)
+            yield ValidationIssue(
+                code=IssueCode.INCONSISTENT,
+                location=f"scenarios, {case.name}, {what}",
+                found=value,
+                expected=f"the {what} of {first.name}, as one decision is for all scenarios",
+                remedy="use the same problem",
+            )
 
 
 def _past_units(problem: Problem) -> dict[str, list[float]]:
@@ -115,30 +112,30 @@ def _past_units(problem: Problem) -> dict[str, list[float]]:
 
 
 FINE_PERIOD_H: Final = 2.0
-"""How far ahead courses keep the intervals of the question. [h]"""
+"""Period in which scenarios have the intervals of the problem. [h]"""
 
 HOURLY_PERIOD_H: Final = 48.0
-"""How far ahead they keep hours; from there on every :data:`FEW` hours are one interval. [h]"""
+"""Period in which they have at least hours; later intervals have :data:`LATE_INTERVAL_H`. [h]"""
 
 LATE_INTERVAL_H: Final = 4
 
 DEFAULT_SCENARIO_COUNT: Final = 3
-"""Courses that a decision is weighed over. [1]"""
+"""Number of scenarios of a decision. [1]"""
 
 DRAWS_PER_SCENARIO: Final = 2
-"""For each of them so many are drawn that tell prices and weather apart. [1]"""
+"""Number of scenarios drawn by prices and weather, per scenario used. [1]"""
 
 WORK_COMPARISON_H: Final = 72.0
-"""Time over which the work of courses is told apart. [h]"""
+"""Period in which the work of scenarios is compared. [h]"""
 
 WORK_TOLERANCE_SHARE: Final = 1e-6
-"""Share of the work by which it differs where it is the same. [1]"""
+"""Relative difference of work that is ignored. [1]"""
 
 SCENARIO_VARIABLES: Final = (
     *("service_racks", "terminal_price", "work_least", "work_most"),
     *("work_racks_limit", *PREEMPTION_VARIABLES),
 )
-"""Words of a question that are made anew for each course, beside the forecast's."""
+"""Outlook variables that each scenario has of its own, beside those of the forecast."""
 
 _DAY: Final = np.timedelta64(1, "D")
 
@@ -153,60 +150,42 @@ def generate_scenarios(
     count: int = DEFAULT_SCENARIO_COUNT,
     seed: int = 0,
 ) -> list[ScenarioProblem]:
-    """Return the courses that a question may take.
+    """Return at most ``count`` scenarios of a problem.
 
-    Parameters
-    ----------
-    problem
-        The question, as :func:`optimizer.problem.problem.build_problem` asks it.
-    record
-        The series of its site; what is unpublished is never looked at.
-    queue
-        The jobs that have arrived.
-    past
-        Arrivals of the two weeks before.
-    errors
-        Errors of past forecasts, kept from question to question.
-    count
-        How many courses, at most: of :data:`DRAWS_PER_SCENARIO` times as many, told apart by prices
-        and weather, those that tell the work apart. [1]
-    seed
-        Of the days whose arrivals come again where the weather's own lies too far back.
-
-    Returns
-    -------
-    list of ScenarioProblem
-        Each with the forecast errors of one past moment and the arrivals of the days that followed
-        it; where that is longer ago than arrivals are remembered, of other days, drawn.
+    Each scenario has the forecast errors of one past moment, and the arrivals of the days after it;
+    if those are no longer stored, of other days, drawn with ``seed``. Scenarios are selected by
+    work from :data:`DRAWS_PER_SCENARIO` times as many that differ in prices and weather. ``past``
+    are the arrivals of the two weeks before; unpublished values of ``record`` are not used.
     """
     site, axes = problem.site, _axes(problem)
     now = queue.instant
 
-    def draw(most: int) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
-        many = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=most)
+    def draw(number: int) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
+        drawn = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=number)
         return [
-            (one, _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)) for one in many
+            (one, _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)) for one in drawn
         ]
 
     pairs = _select_by_work(draw(DRAWS_PER_SCENARIO * count), axes=axes, count=count) or draw(count)
     drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
     share = _work_scaling(works, drawn, expected_arrivals(past, queue.pool.kinds, now), axes=axes)
     found = []
-    rooms = flexibility_by_scenario(queue, axes, [work.scaled(share) for work in works])
-    for one, room in zip(drawn, rooms, strict=True):
+    flexibility = flexibility_by_scenario(queue, axes, [work.scaled(share) for work in works])
+    for one, room in zip(drawn, flexibility, strict=True):
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
-        asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
+        case = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
         name = "the forecast" if np.isnat(one.origin) else f"as after {format_minute(one.origin)}"
-        found.append(ScenarioProblem(problem=asked, probability=one.probability, name=name))
+        found.append(ScenarioProblem(problem=case, probability=one.probability, name=name))
     return found
 
 
 def _axes(problem: Problem) -> xr.Dataset:
-    """Return the intervals of the courses: those of the question near, then hours, then longer.
+    """Return the intervals of scenarios: those of the problem at first, then hours, then longer
+    ones.
 
-    What is decided later needs no quarter-hours, and each course is solved in a third of the time.
-    Where the question holds words that stand on its own intervals, as a position sold, they stay.
+    Later decisions need no quarter-hours, and each scenario solves in a third of the time. Outlooks
+    with further variables, such as a sold position, keep their intervals.
     """
     edges = problem.outlook["instant"].to_numpy()
     own = set(problem.outlook.data_vars) - {
@@ -228,7 +207,7 @@ def _axes(problem: Problem) -> xr.Dataset:
 def _arrivals(
     past: Jobs, queue: JobQueue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
 ) -> ArrivalRates | ArrivalScenario:
-    """Return the arrivals of one course; the steady stream where none can come again."""
+    """Return the arrivals of one scenario; the expected ones if no past ones are available."""
     now, kinds = queue.instant, queue.pool.kinds
     edges = axes["instant"].to_numpy()
     span = edges[-1] - edges[0]
@@ -251,9 +230,9 @@ def _select_by_work(
     axes: xr.Dataset,
     count: int,
 ) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
-    """Return the courses that tell the work of the next days apart, with the probability of all.
+    """Return scenarios that differ in the work of the next days, with their probabilities.
 
-    Nothing where the same work comes in all of them, as at the start of a record.
+    Return nothing if all have the same work, as at the start of a record.
     """
     edges = axes["instant"].to_numpy()
     end = np.array([min((edges[-1] - edges[0]) / HOUR, WORK_COMPARISON_H)])
@@ -277,9 +256,9 @@ def _work_scaling(
     *,
     axes: xr.Dataset,
 ) -> float:
-    """Return the factor that gives the work of all courses the mean of the two weeks. [1]
+    """Return the factor that gives the work of all scenarios the mean of the two weeks. [1]
 
-    A few days stand for all, and their work may be a fifth more or less.
+    A few days represent all, and their work may differ by a fifth.
     """
     edges = axes["instant"].to_numpy()
     end = np.array([(edges[-1] - edges[0]) / HOUR])
@@ -293,27 +272,12 @@ def _work_scaling(
 def reduce_scenarios(
     work: FloatArray, probability: FloatArray, count: int
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """Return which courses stand for all, and how probable they are then.
+    """Return representative scenarios, from the least work to the most, and their probabilities.
+    [1]
 
-    Parameters
-    ----------
-    work
-        What comes in each course. [any unit]
-    probability
-        Of each; their sum is 1. [1]
-    count
-        How many are kept, at most; two or more. [1]
-
-    Returns
-    -------
-    tuple
-        Positions of those kept, from the least work to the most, and their probabilities. [1]
-
-    Notes
-    -----
-    The one with most work stands for itself: a burst is what has to be ready for. The others are
-    parted by rank into groups of like number, and of each group the one nearest to its mean stands
-    for all.
+    The scenario with the most work represents itself, because a plan must survive bursts. The
+    others are grouped by rank, and the one nearest to its group's mean represents it. There are at
+    most ``count`` representatives, at least two. [1]
     """
     order = np.argsort(work, kind="stable")
     if len(order) <= count:
@@ -321,29 +285,24 @@ def reduce_scenarios(
     groups = [*np.array_split(order[:-1], count - 1), order[-1:]]
     shares = np.array([probability[group].sum() for group in groups])
     means = [float(np.average(work[group], weights=probability[group])) for group in groups]
-    kept = [
+    representatives = [
         group[np.argmin(np.abs(work[group] - mean))]
         for group, mean in zip(groups, means, strict=True)
     ]
-    return np.array(kept, dtype=np.int64), shares
+    return np.array(representatives, dtype=np.int64), shares
 
 
 MIN_SCENARIOS: Final = 2
-"""Fewest courses that there is anything to weigh between. [1]"""
+"""Smallest number of scenarios. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInputs:
-    """What is known at a moment; it goes to the solver's process, so nothing in it loads a solver.
+    """Information from which scenarios are drawn; ``past`` are the arrivals of the two weeks
+    before.
 
-    Attributes
-    ----------
-    record
-        Series of the site; what is unpublished is never looked at.
-    queue
-        The jobs that have arrived.
-    past
-        Arrivals of the two weeks before.
+    The service process holds it, so it loads no solver. Unpublished values of ``record`` are not
+    used.
     """
 
     record: xr.Dataset

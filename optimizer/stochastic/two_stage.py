@@ -1,15 +1,10 @@
-"""Decide now for many courses of the world: one first stage, a recourse for each, a priced tail.
+"""Two-stage stochastic programme: equal first-stage decisions, recourse by scenario, and CVaR.
 
-Every scenario is a problem of its own over the same intervals and becomes a block of one model.
-What is done in the first intervals is the same in all; the objective weighs the mean of all with
-the mean of the worst.
+Every scenario is a problem over the same intervals and becomes a block of one model. First-stage
+decisions are equal; the objective combines the mean with the CVaR.
 
-What is decided now and what may still change: the first stage of a plan.
-
-Where a hedge begins: what is best for every course alone.
-
-What binds courses is little. Found course by course, in models a fraction as large, a basis leaves
-the model of all a few hundred steps instead of thousands.
+Few rows couple the scenarios. A basis assembled from scenarios solved one by one leaves a few
+hundred iterations of the coupled model instead of thousands.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,33 +38,17 @@ from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 FIRST_STAGE_BLOCK: Final = "first_stage"
 COST_CVAR_BLOCK: Final = "cost_tail"
 VIOLATION_CVAR_BLOCK: Final = "violation_tail"
-"""Blocks of what binds scenarios."""
+"""Blocks that couple scenarios."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStageSolution:
-    """What is best now for all courses.
+    """Solution of a two-stage programme, for each scenario the cost and its part for violations.
+    [EUR]
 
-    Attributes
-    ----------
-    first_stage
-        ``<owner>.level`` and ``work.racks`` -> what is decided now, on the leading axes; NaN where
-        it is left open.
-    costs, violations
-        What each course then pays, and how much of it for
-        :data:`~optimizer.model.objective.VIOLATION_ACCOUNTS`, ``(case,)``. [EUR]
-    probability
-        Of each. [1]
-    names
-        What they are called.
-    risk
-        What was weighed.
-    objective
-        (1 - w) mean + w CVaR of cost + v CVaR of violations. [EUR]
-    values
-        ``s<number>.<owner>.<variable>`` -> values of every course, as a solved problem has them.
-    warm_start
-        What the next one may begin from.
+    ``first_stage`` maps ``<owner>.level`` and ``work.racks`` to decisions on the leading axes, NaN
+    where open; ``values`` maps ``s<number>.<owner>.<variable>``. The objective is (1 - w) mean + w
+    CVaR of cost + v CVaR of violations. [EUR]
     """
 
     first_stage: Mapping[str, FloatArray]
@@ -89,12 +68,12 @@ class TwoStageSolution:
 
     @property
     def cvar_cost(self) -> float:
-        """Mean of the worst costs. [EUR]"""
+        """CVaR of the cost. [EUR]"""
         return cvar(self.costs, self.probability, self.risk.level)
 
 
 FIRST_STAGE_H: Final = 1.0
-"""How long what is decided now stays decided: until the next plan. [h]"""
+"""Length of the first stage: the time until the next plan. [h]"""
 
 
 def solve_two_stage(
@@ -105,75 +84,61 @@ def solve_two_stage(
     given: Mapping[str, FloatArray] | None = None,
     warm_start: WarmStart | None = None,
 ) -> TwoStageSolution:
-    """Return what is best now for all courses.
+    """Return the best first-stage decisions over scenarios; ``now`` is the length of the first
+    stage. [h]
 
-    Parameters
-    ----------
-    scenarios
-        Courses of one site from one state, over the same intervals.
-    risk
-        What is weighed.
-    now
-        How long what is decided now stays decided; 0 for courses that are each known. [h]
-    given
-        A first stage that is not sought but kept, as :attr:`Hedge.first`.
-    warm_start
-        What the last one left.
-
-    Returns
-    -------
-    TwoStageSolution
-        The first stage, and what each course then pays.
+    The programme is linear: units are fractional and waste is allowed. The plan with this first
+    stage decides both exactly. ``given`` is a fixed first stage of another solution.
 
     Raises
     ------
     NoScheduleError
-        If no first stage lets every course keep its limits.
+        If no first stage is feasible for all scenarios.
     ProblemError
-        If the courses do not belong together.
+        If the scenarios do not match.
     SolverError
         If the solver fails.
-
-    Notes
-    -----
-    Linear: units are in fractions, and waste is not held from any course; both are decided whole
-    in the plan that keeps the first stage.
     """
     check_scenarios(scenarios)
-    weighed = risk or RiskPreference()
-    many = _blocks(scenarios)
-    shape = coupled_signature(many, now)
-    numbers = _numbers(many, shape, _probability(scenarios), risk=weighed)
-    arrays = compile_model(shape).arrays(numbers)
+    preference = risk or RiskPreference()
+    blocks = _blocks(scenarios)
+    signature = coupled_signature(blocks, now)
+    numbers = _numbers(blocks, signature, _probability(scenarios), risk=preference)
+    arrays = compile_model(signature).arrays(numbers)
     if given is not None:
-        arrays = fix_first_stage(arrays, given, blocks=[one.name for one in many])
+        arrays = fix_first_stage(arrays, given, blocks=[one.name for one in blocks])
     instants = scenarios[0].problem.outlook["instant"].to_numpy()
-    stood = (
+    shifted = (
         shift_basis(warm_start, arrays, instants)
-        if warm_start is not None and warm_start.shape == shape
+        if warm_start is not None and warm_start.shape == signature
         else None
     )
     basis = (
-        stood if given is not None else decomposed_warm_start(many, numbers, arrays, before=stood)
+        shifted
+        if given is not None
+        else decomposed_warm_start(blocks, numbers, arrays, before=shifted)
     )
-    solver = LpSolver(arrays, _prices(scenarios, weighed), basis=basis)
+    solver = LpSolver(arrays, _prices(scenarios, preference), basis=basis)
     lp_solution = solver.run()
     if lp_solution is None:
         message = (
-            f"{scenarios[0].problem.site.name}: no first stage keeps the limits of every scenario"
+            f"{scenarios[0].problem.site.name}: no first stage keeps the limits of every scenario; "
+            "plan without scenarios"
         )
         raise NoScheduleError(message)
-    left = WarmStart(shape=shape, instants=instants, basis=solver.basis)
-    return _hedge(scenarios, weighed, arrays, lp_solution=lp_solution, warm_start=left)
+    next_start = WarmStart(shape=signature, instants=instants, basis=solver.basis)
+    return _two_stage_solution(
+        scenarios, preference, arrays, lp_solution=lp_solution, warm_start=next_start
+    )
 
 
 def _blocks(scenarios: Sequence[ScenarioProblem]) -> list[ModelData]:
-    """Return the courses as blocks of one model, their curves laid."""
-    laid = build_scenario_data([case.problem for case in scenarios])
-    return [replace(one, block=f"s{i}") for i, one in enumerate(laid)]
+    """Return the scenarios as blocks of one model, with their curves."""
+    data = build_scenario_data([case.problem for case in scenarios])
+    return [replace(one, block=f"s{i}") for i, one in enumerate(data)]
 
 
-def _hedge(
+def _two_stage_solution(
     scenarios: Sequence[ScenarioProblem],
     risk: RiskPreference,
     arrays: ModelArrays,
@@ -181,9 +146,9 @@ def _hedge(
     lp_solution: LpSolution,
     warm_start: WarmStart,
 ) -> TwoStageSolution:
-    """Return what the solver found as a hedge."""
+    """Return the solution of the programme."""
     values = {name: lp_solution.values[at] for name, at in arrays.columns.items()}
-    costs, violations = _paid(arrays, lp_solution.values, scenarios)
+    costs, violations = _costs(arrays, lp_solution.values, scenarios)
     return TwoStageSolution(
         first_stage=_first(values, warm_start.shape),
         costs=costs,
@@ -201,17 +166,9 @@ def _probability(scenarios: Sequence[ScenarioProblem]) -> FloatArray:
     return np.array([case.probability for case in scenarios])
 
 
-def coupled_signature(many: Sequence[ModelData], now: float) -> ModelSignature:
-    """Return the shape of all scenarios, bound to one another.
-
-    Parameters
-    ----------
-    many
-        The scenarios, each a block of its own name.
-    now
-        How long what is decided now stays decided. [h]
-    """
-    names, first = tuple(one.name for one in many), many[0].problem
+def coupled_signature(blocks: Sequence[ModelData], now: float) -> ModelSignature:
+    """Return the signature of all scenarios with their coupling; ``now`` is the first stage. [h]"""
+    names, first = tuple(one.name for one in blocks), blocks[0].problem
     tails = {
         COST_CVAR_BLOCK: CvarSignature(
             scenarios=names, account=COST_CVAR_BLOCK, accounts=tuple(ACCOUNTS)
@@ -222,20 +179,20 @@ def coupled_signature(many: Sequence[ModelData], now: float) -> ModelSignature:
     }
     shared = first_stage_signature(first, now, scenarios=names)
     couplings: dict[str, object] = {FIRST_STAGE_BLOCK: shared} if shared.steps else {}
-    return replace(signature_of(*many), couplings=tuple((couplings | tails).items()))
+    return replace(signature_of(*blocks), couplings=tuple((couplings | tails).items()))
 
 
 def _numbers(
-    many: Sequence[ModelData],
-    shape: ModelSignature,
+    blocks: Sequence[ModelData],
+    signature: ModelSignature,
     probability: FloatArray,
     *,
     risk: RiskPreference,
 ) -> dict[str, FloatArray]:
-    """Return the numbers of all scenarios and of their tails."""
-    prices = account_weights(many[0].problem.weights)
-    found = parameter_values(*many)
-    for name, part in shape.couplings:
+    """Return the parameter values of all scenarios and of the CVaR."""
+    prices = account_weights(blocks[0].problem.weights)
+    found = parameter_values(*blocks)
+    for name, part in signature.couplings:
         if isinstance(part, CvarSignature):
             found[f"{name}.price"] = np.array([prices[account] for account in part.accounts])
             found[f"{name}.share"] = probability / (1.0 - risk.level)
@@ -243,7 +200,7 @@ def _numbers(
 
 
 def _prices(scenarios: Sequence[ScenarioProblem], risk: RiskPreference) -> dict[str, float]:
-    """Return what every account weighs in the objective, by ``<scenario>.<account>``."""
+    """Return the weight of every account, by ``<scenario>.<account>``."""
     own = account_weights(scenarios[0].problem.weights)
     prices = {
         f"s{i}.{name}": (1.0 - risk.weight) * case.probability * price
@@ -253,10 +210,10 @@ def _prices(scenarios: Sequence[ScenarioProblem], risk: RiskPreference) -> dict[
     return prices | {COST_CVAR_BLOCK: risk.weight, VIOLATION_CVAR_BLOCK: risk.violations}
 
 
-def _paid(
+def _costs(
     arrays: ModelArrays, values: FloatArray, scenarios: Sequence[ScenarioProblem]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return what each scenario pays in all, and what of it for violations. [EUR]"""
+    """Return the cost of each scenario, and the part of it for violations. [EUR]"""
     own = account_weights(scenarios[0].problem.weights)
     every = dict.fromkeys(arrays.accounts.names, 1.0)
     money = arrays.cost_by_account(values, every)
@@ -273,9 +230,9 @@ def _paid(
     return total(tuple(own)), total(VIOLATION_ACCOUNTS)
 
 
-def _first(values: Mapping[str, FloatArray], shape: ModelSignature) -> dict[str, FloatArray]:
-    """Return what is decided now, as the first scenario has it."""
-    shared = dict(shape.couplings).get(FIRST_STAGE_BLOCK)
+def _first(values: Mapping[str, FloatArray], signature: ModelSignature) -> dict[str, FloatArray]:
+    """Return the first-stage decisions, which the first scenario has."""
+    shared = dict(signature.couplings).get(FIRST_STAGE_BLOCK)
     if not isinstance(shared, NonanticipativitySignature):
         return {}
     before = f"{shared.scenarios[0]}."
@@ -284,23 +241,13 @@ def _first(values: Mapping[str, FloatArray], shape: ModelSignature) -> dict[str,
 
 
 TIME_TOLERANCE_H: Final = 1e-9
-"""Hours that count as none. [h]"""
+"""Difference of times that is ignored. [h]"""
 
 
 def first_stage_signature(
     problem: Problem, now: float, *, scenarios: tuple[str, ...] = ("",)
 ) -> NonanticipativitySignature:
-    """Return what of a problem is decided now.
-
-    Parameters
-    ----------
-    problem
-        The question.
-    now
-        How long what is decided now stays decided. [h]
-    scenarios
-        Blocks that it binds.
-    """
+    """Return the signature of first-stage decisions; ``now`` is their length. [h]"""
     labels = problem.outlook["cohort"].to_numpy().tolist()
     return NonanticipativitySignature(
         scenarios=scenarios,
@@ -315,15 +262,7 @@ def first_stage_signature(
 def first_stage_values(
     values: Mapping[str, FloatArray], bound: NonanticipativitySignature
 ) -> dict[str, FloatArray]:
-    """Return what a plan decides now.
-
-    Parameters
-    ----------
-    values
-        ``<owner>.<variable>`` -> values.
-    bound
-        What is decided now.
-    """
+    """Return the first-stage decisions of a plan, from ``<owner>.<variable>`` -> values."""
     found = {
         f"{store}.level": values[f"{store}.level"][: bound.steps + 1] for store in bound.stores
     }
@@ -333,35 +272,22 @@ def first_stage_values(
 
 
 def decomposed_warm_start(
-    many: Sequence[ModelData],
+    blocks: Sequence[ModelData],
     numbers: Mapping[str, FloatArray],
     arrays: ModelArrays,
     *,
     before: SimplexBasis | None,
 ) -> SimplexBasis:
-    """Return a basis of the model of all in which every course stands best for itself.
+    """Return a basis of the coupled model in which every scenario is optimal by itself.
 
-    Parameters
-    ----------
-    many
-        The courses, each a block of its own name.
-    numbers
-        Of the model of all.
-    arrays
-        The model of all.
-    before
-        Where it stood before, for the first course; each begins where the one before it ended,
-        which asks for fewer steps than from where it stood itself an hour ago.
-
-    Returns
-    -------
-    SimplexBasis
-        A course that is impossible by itself stands where the solver left it: then so is the whole.
+    ``before`` is an earlier basis, used for the first scenario; each later one starts from the one
+    before it, which takes fewer iterations. A scenario that is infeasible by itself keeps the
+    solver's last basis; the coupled model is infeasible then.
     """
     found, last = slack_basis(arrays), None
-    for one in many:
+    for one in blocks:
         block = f"{one.name}."
-        own = compile_model(signature_of(one)).arrays(_of_one(numbers, block))
+        own = compile_model(signature_of(one)).arrays(_scenario_parameters(numbers, block))
         columns = _places(own.columns, arrays.columns, block)
         rows = _places(own.rows, arrays.rows, block)
         if last is None and before is not None:
@@ -373,14 +299,14 @@ def decomposed_warm_start(
     return found
 
 
-def _of_one(numbers: Mapping[str, FloatArray], block: str) -> dict[str, FloatArray]:
-    """Return the numbers of one course as its own model has them."""
+def _scenario_parameters(numbers: Mapping[str, FloatArray], block: str) -> dict[str, FloatArray]:
+    """Return the parameter values of one scenario."""
     return {n.removeprefix(block): v for n, v in numbers.items() if n.startswith(block)}
 
 
-def _places(own: Mapping[str, IntArray], whole: Mapping[str, IntArray], block: str) -> IntArray:
-    """Return where the positions of a course's own model are in the model of all, in its order."""
+def _places(own: Mapping[str, IntArray], coupled: Mapping[str, IntArray], block: str) -> IntArray:
+    """Return the positions of a scenario's columns or rows in the coupled model."""
     found = np.empty(sum(at.size for at in own.values()), dtype=np.int32)
     for name, at in own.items():
-        found[at.ravel()] = whole[f"{block}{name}"].ravel()
+        found[at.ravel()] = coupled[f"{block}{name}"].ravel()
     return found

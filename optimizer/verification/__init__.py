@@ -1,1 +1,1 @@
-"""Verification."""
+"""Independent verification of schedules."""

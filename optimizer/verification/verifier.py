@@ -1,7 +1,7 @@
-"""Judge a schedule before it leaves: replay it on the twin and hold it against every limit.
+"""Verification of a schedule: simulate it on the twin and check every limit.
 
-Physics is shared with the optimiser, judgement is not: this file knows no model and no solver, and
-believes no promise. The outlook for which a schedule was made is what it is judged in.
+The verifier shares physics with the optimiser but uses no model and no solver. It checks a schedule
+with the forecast for which the schedule was made.
 """
 
 from dataclasses import dataclass, replace
@@ -24,61 +24,61 @@ from twin.validation import axis_issues, check_argument_types, negative_value_is
 from twin.variables import machine_values, net_import
 
 VERIFIED_MARGIN_SHARE: Final = 0.5
-"""Share of the planning margins that the verdict still asks for. [1]"""
+"""Share of the planning margins that a schedule must keep. [1]"""
 
 IMPORT_TOLERANCE_SHARE: Final = 0.02
-"""Greatest difference of promised and replayed import, share of the connection. [1]"""
+"""Largest difference of planned and simulated import, share of the connection. [1]"""
 
 POWER_TOLERANCE_MW: Final = 0.01
-"""Power that is no difference. [MW]"""
+"""Difference of power that is ignored. [MW]"""
 
 PLANT_LOAD_TOLERANCE_MW: Final = 1e-6
-"""Load of a cooling plant whose tank does all its work. [MW]"""
+"""Load of a cooling plant below which its tank supplies everything. [MW]"""
 
 MAX_SIMULTANEOUS_POWER_MW: Final = 0.1
-"""Power that may go both ways at once through a store or the connection. [MW]"""
+"""Power that may flow in both directions at once through a store or the connection. [MW]"""
 
 CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power")
-"""What a schedule says of the connection."""
+"""Variables of the connection."""
 
 DEPENDENT_VARIABLES: Final = {
     "renewable_used_power": "renewable_available_power",
     "work_racks": "work_power",
 }
-"""What can be judged only by another word of the same schedule."""
+"""Variable -> another variable that is needed to check it."""
 
 STATE_LIMIT_VARIABLES: Final = ("battery_level", "tank_level", "facility_supply_temperature")
 """Limited variables of the state."""
 
 VERIFIED_PERIOD_H: Final = 48.0
-"""Hours of a schedule that are judged: what comes later is planned anew many times before. [h]"""
+"""Hours of a schedule that are checked; later hours are planned again many times. [h]"""
 
 ORDER_TOLERANCE_SHARE: Final = 0.05
-"""Share of a store's power by which it may differ from its orders: levels are measured. [1]"""
+"""Share of a store's power by which it may deviate from its orders, for measured levels. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleVerdict:
-    """What the twin says of a schedule.
+    """Result of the verification of a schedule.
 
     Attributes
     ----------
     violations
-        Every limit that would be broken; empty when the schedule may leave.
+        Violated limits; empty if the schedule is safe.
     replay
-        What the twin did with it; None if it could not even be replayed.
+        Simulated operation; None if it could not be simulated.
     power_error
-        Greatest difference of promised and replayed net import. [MW]
+        Largest difference of planned and simulated net import. [MW]
     uncovered_failures
-        Every single failure that must be endured, is not, and with less work would be.
+        Single failures that must be survived, are not, and would be with less work.
     coverage
-        How long each single failure is endured; None if it could not even be replayed.
+        Ride-through time of each single failure; None if it could not be simulated.
     extra_units
-        Every bank of which more units have to run than the schedule tells; what that costs is in
-        the replay, and nothing is refused for it.
+        Banks that run more units than planned. The replay contains their cost; they are no reason
+        for rejection.
     unavoidable_violations
-        Where the connection's ramp, or what others leave of it, is not kept, as nothing can: what
-        need not be is refused.
+        Violations of the ramp, or of external import limits, that no plan avoids. Avoidable ones
+        are in ``violations``.
     """
 
     violations: tuple[Violation, ...]
@@ -91,140 +91,144 @@ class ScheduleVerdict:
 
     @property
     def is_safe(self) -> bool:
-        """Whether the schedule may leave."""
+        """Whether the schedule may be sent."""
         return not self.refusals
 
     @property
     def refusals(self) -> tuple[Violation, ...]:
-        """All for which it is refused."""
+        """All reasons for rejection."""
         return (*self.violations, *self.uncovered_failures)
 
 
 def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdict:
-    """Replay a schedule on the twin and judge it.
+    """Simulate a schedule on the twin and check it.
 
     Parameters
     ----------
     site
-        The site, as the service believes it to be.
+        The site as estimated by the service.
     state
-        Its state at the first edge.
+        Its state at the first instant.
     schedule
-        The operation with its weather, what is promised at the connection, and what binds it:
-        ``service_racks``, ``renewable_available_power``.
+        The operation with weather, import and export, ``service_racks`` and
+        ``renewable_available_power``.
 
     Returns
     -------
     ScheduleVerdict
-        The judgement of :data:`VERIFIED_PERIOD_H` hours, the replay of all; it never raises for bad
-        schedules.
+        Check of the first :data:`VERIFIED_PERIOD_H` hours, replay of all. An invalid schedule gives
+        a verdict with a violation, not an error.
 
     Raises
     ------
     ProblemError
-        If the site or the state is none.
+        If the site or the state has the wrong type.
     """
     check_argument_types("verify", site=(site, Site), state=(state, xr.Dataset))
     try:
-        _check_sense(state, schedule)
-        whole = simulate.simulate(site, state, schedule)
+        _check_schedule(state, schedule)
+        simulated = simulate.simulate(site, state, schedule)
     except GigatwinError as error:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
     schedule, replay = (
-        time_axes.first_hours(data, VERIFIED_PERIOD_H) for data in (schedule, whole)
+        time_axes.first_hours(data, VERIFIED_PERIOD_H) for data in (schedule, simulated)
     )
     time = schedule["time"].to_numpy()
-    miss = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
-    unlike = miss / (IMPORT_TOLERANCE_SHARE * site.grid.import_limit)
-    floor, keep = (
+    import_error = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
+    error_ratio = import_error / (IMPORT_TOLERANCE_SHARE * site.grid.import_limit)
+    floor, margin = (
         consistency.service_only_power(site, schedule),
         VERIFIED_MARGIN_SHARE * site.margins.power,
     )
-    taken = connection.check_connection(
-        site, state, schedule, replay=replay, floor=floor, safety_margin=keep
+    at_connection = connection.check_connection(
+        site, state, schedule, replay=replay, floor=floor, safety_margin=margin
     )
-    breaches = [
-        *_limits(site, state, replay, time),
-        *taken.avoidable,
-        *_service(site, schedule, time),
+    violations = [
+        *_check_limits(site, state, replay, time),
+        *at_connection.avoidable,
+        *_check_service(site, schedule, time),
         *_check_orders(site, schedule, replay, time),
         *_check_simultaneous(site, schedule, time),
         *_check_setpoints(site, schedule, replay, time),
         *_check_reserves_and_consistency(site, state, schedule, replay=replay),
-        *find_violation("promise at the connection differs from the twin", unlike, time),
+        *find_violation("planned net import differs from the twin", error_ratio, time),
     ]
     covered = contingency_coverage(site, state, schedule, result=replay, floor=floor)
     return ScheduleVerdict(
-        violations=tuple(breaches),
-        replay=whole,
-        power_error=float(miss.max()),
+        violations=tuple(violations),
+        replay=simulated,
+        power_error=float(import_error.max()),
         uncovered_failures=tuple(
-            b for name, beyond in covered.violations() for b in find_violation(name, beyond, time)
+            b for name, excess in covered.violations() for b in find_violation(name, excess, time)
         ),
         coverage=covered,
         extra_units=tuple(_find_extra_units(schedule, replay, time)),
-        unavoidable_violations=taken.total,
+        unavoidable_violations=at_connection.total,
     )
 
 
-def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
-    """Refuse a schedule that lacks a word or a unit, has other axes, or promises no power."""
+def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
+    """Raise an error if a schedule lacks a variable or unit, has wrong axes, or negative powers."""
     check_argument_types("verify", schedule=(schedule, xr.Dataset))
     pairs = [pair for pair in DEPENDENT_VARIABLES.items() if pair[0] in schedule]
     names = [*CONNECTION_VARIABLES, "service_racks", *(name for pair in pairs for name in pair)]
     variables.check_variables(
-        schedule, *names, *(word for word in consistency.SCHEDULE_AXES if word in schedule)
+        schedule, *names, *(name for name in consistency.SCHEDULE_AXES if name in schedule)
     )
-    faults = [
+    issues = [
         *time_axes.time_axis_issues(schedule, state["instant"].to_numpy()),
         *reserve_deliverability.reserve_issues(schedule),
     ]
-    faults += axis_issues(schedule, consistency.SCHEDULE_AXES, "schedule")
+    issues += axis_issues(schedule, consistency.SCHEDULE_AXES, "schedule")
     for name in names:
-        faults += negative_value_issues(schedule[name], of="schedule")
-    if faults:
-        raise StateError("schedule", faults)
+        issues += negative_value_issues(schedule[name], of="schedule")
+    if issues:
+        raise StateError("schedule", issues)
 
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:
-    breach = Violation(limit=reason, time=start, count=1, excess=np.inf)
-    return ScheduleVerdict(violations=(breach,), replay=None, power_error=np.inf)
+    violation = Violation(limit=reason, time=start, count=1, excess=np.inf)
+    return ScheduleVerdict(violations=(violation,), replay=None, power_error=np.inf)
 
 
-def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Violation]:
-    """Judge every limit; one that the state itself breaks must not be broken further.
+def _check_limits(
+    site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Violation]:
+    """Check every limit; one that the state violates already must not be violated further.
 
-    Below its window a store may fall by what it loses while it rests at its low end.
+    A store below its window may fall by its standing losses.
     """
     hours = float(replay["duration"].sum())
     left = {store.owner: (1.0 - store.standing_loss) ** hours for store in site.stores}
-    keeps = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
+    margins = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
     found = []
     for declared in limits.operating_limits(site):
         limit = declared
-        keep = (
+        margin = (
             0.0
             if limit.variable == "hall_power"
-            else VERIFIED_MARGIN_SHARE * keeps[limit.margin_kind]
+            else VERIFIED_MARGIN_SHARE * margins[limit.margin_kind]
         )
         if limit.variable in STATE_LIMIT_VARIABLES:
             now = float(state[limit.variable].sel({limit.dimension: limit.owner}))
             low = min(limit.lower, now) * left.get(limit.owner, 1.0)
             limit = replace(limit, lower=low, upper=max(limit.upper, now))
-        found += find_violation(limit.name, limit.excess_ratio(replay, safety_margin=keep), time)
+        found += find_violation(limit.name, limit.excess_ratio(replay, safety_margin=margin), time)
     return found
 
 
-def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
-    """Judge that inference is served first."""
-    given = schedule["hall_power"].sum("hall").to_numpy()
+def _check_service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
+    """Check that inference has all its power."""
+    power = schedule["hall_power"].sum("hall").to_numpy()
     tolerance = limits.LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
-    beyond = (consistency.service_only_power(site, schedule) - given) / tolerance
-    return find_violation("service floor of hall_power", beyond, time)
+    excess = (consistency.service_only_power(site, schedule) - power) / tolerance
+    return find_violation("service floor of hall_power", excess, time)
 
 
 def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
-    """Judge that nothing is charged and discharged, or bought and sold, at the same time."""
+    """Check that no store charges and discharges, and the site does not import and export, at
+    once.
+    """
     pairs = {"connection": [schedule[name] for name in CONNECTION_VARIABLES]}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -233,15 +237,15 @@ def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> l
             pairs[store.owner] = [schedule[name].sel({kind: store.owner}) for name in names]
     found = []
     for owner, (one, other) in pairs.items():
-        beyond = np.minimum(one.to_numpy(), other.to_numpy()) / MAX_SIMULTANEOUS_POWER_MW
-        found += find_violation(f"both ways at once through {owner}", beyond, time)
+        excess = np.minimum(one.to_numpy(), other.to_numpy()) / MAX_SIMULTANEOUS_POWER_MW
+        found += find_violation(f"both ways at once through {owner}", excess, time)
     return found
 
 
 def _check_setpoints(
     site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
 ) -> list[Violation]:
-    """Judge that chosen set points keep the coolant above the dew point, and move slowly."""
+    """Check that set points keep the coolant above the dew point, and their ramp."""
     if setpoints.SUPPLY_SET_POINT not in schedule:
         return []
     dry = consistency.dew_point_excess(site, replay)
@@ -255,27 +259,27 @@ def _check_setpoints(
 def _check_reserves_and_consistency(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset
 ) -> list[Violation]:
-    """Judge that power and energy stand behind reserves, and that all words agree with orders."""
-    keep, time = VERIFIED_MARGIN_SHARE * site.margins.power, schedule["time"].to_numpy()
-    told = [
+    """Check power and energy behind reserves, and the consistency of all variables."""
+    margin, time = VERIFIED_MARGIN_SHARE * site.margins.power, schedule["time"].to_numpy()
+    checks = [
         *reserve_deliverability.check_reserves(
-            site, state, schedule, replay=replay, safety_margin=keep
+            site, state, schedule, replay=replay, safety_margin=margin
         ),
         *consistency.inconsistencies(site, state, schedule),
     ]
-    return [breach for pair in told for breach in find_violation(*pair, time)]
+    return [one for check in checks for one in find_violation(*check, time)]
 
 
 def _find_extra_units(
     schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
 ) -> list[Violation]:
-    """Find where the plant has to run more units than it is told."""
+    """Return where a plant must run more units than planned."""
     if setpoints.UNITS_ON not in schedule:
         return []
-    found, told = [], schedule[setpoints.UNITS_ON]
-    for name in told["cooling_plant"].to_numpy():
+    found, ordered = [], schedule[setpoints.UNITS_ON]
+    for name in ordered["cooling_plant"].to_numpy():
         ran = replay[setpoints.UNITS_ON].sel(circuit=name).to_numpy()
-        more = ran - told.sel(cooling_plant=name).to_numpy()
+        more = ran - ordered.sel(cooling_plant=name).to_numpy()
         found += find_violation(
             f"more chillers of {name} run than planned", more, time, allowed=0.0
         )
@@ -283,7 +287,9 @@ def _find_extra_units(
 
 
 def _tank_serves_all(site: Site, store: Store, replay: xr.Dataset) -> BoolArray:
-    """Return where a tank does all the work of its plant: what is told beyond that it keeps."""
+    """Return where a tank supplies the simulated load of its plant; larger orders are then not
+    needed.
+    """
     plants = [
         plant.name for plant in site.machines_of(CoolingPlant) if plant.serves == store.carrier
     ]
@@ -296,7 +302,9 @@ def _tank_serves_all(site: Site, store: Store, replay: xr.Dataset) -> BoolArray:
 def _check_orders(
     site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
 ) -> list[Violation]:
-    """Judge that stores and heat pumps can do what they are told, and that the sun shines."""
+    """Check that stores and heat pumps can follow their orders, and that renewables are
+    available.
+    """
     found = []
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -306,21 +314,21 @@ def _check_orders(
         ):
             name = f"{kind}_{direction}"
             if name in schedule:
-                told, done = (
+                ordered, done = (
                     machine_values(data, name, store.owner) for data in (schedule, replay)
                 )
-                refused = np.abs(told - done) / (ORDER_TOLERANCE_SHARE * limit)
+                refused = np.abs(ordered - done) / (ORDER_TOLERANCE_SHARE * limit)
                 if direction == "discharge":
                     refused[_tank_serves_all(site, store, replay)] = 0.0
                 found += find_violation(f"{name} of {store.owner} beyond its store", refused, time)
     for pump in site.machines_of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
-            told, done = (machine_values(data, name, pump.name) for data in (schedule, replay))
-            refused = np.abs(told - done) / (ORDER_TOLERANCE_SHARE * limit)
+            ordered, done = (machine_values(data, name, pump.name) for data in (schedule, replay))
+            refused = np.abs(ordered - done) / (ORDER_TOLERANCE_SHARE * limit)
             found += find_violation(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
-        beyond = over.max("renewable").to_numpy() / POWER_TOLERANCE_MW
-        found += find_violation("renewable_used_power above what is available", beyond, time)
+        excess = over.max("renewable").to_numpy() / POWER_TOLERANCE_MW
+        found += find_violation("renewable_used_power above what is available", excess, time)
     return found

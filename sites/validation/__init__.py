@@ -1,1 +1,1 @@
-"""Cases that the twin is held to: what is known from elsewhere, and ours computed beside it."""
+"""Validation cases: published values and those of the twin beside them."""

@@ -1,4 +1,6 @@
-"""A case: numbers known from elsewhere, with a tolerance, and how the twin computes them."""
+"""A validation case: published numbers with a tolerance, and a function that computes the twin's
+values.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +12,20 @@ from twin.physics import FloatArray
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationCase:
-    """Numbers that somebody else published or computed, and ours to be laid beside them.
+    """Published or independently computed numbers, and their computation by the twin.
 
     Attributes
     ----------
     number
-        Number of the case in the founding requirements; 0 for what was added later.
-    title
-        What is compared, in a few words.
-    unit
-        Unit of the values.
-    points
-        What each value belongs to.
-    expected
-        The values known.
+        Number of the case in the founding requirements; 0 for later cases.
     tolerance
-        Greatest error that is accepted: a share of the expected value, or in ``unit``.
+        Maximum accepted error: a share of the expected value, or in ``unit``.
     is_relative
         Whether the tolerance is a share.
     source
-        Who says so.
+        Source of the published values.
     compute
-        Returns our values. [``unit``]
+        Returns the twin's values. [``unit``]
     """
 
     number: int
@@ -47,48 +41,32 @@ class ValidationCase:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationResult:
-    """A case with our values.
-
-    Attributes
-    ----------
-    case
-        The case.
-    computed
-        Our values. [unit of the case]
-    """
+    """A case with the computed values of the twin. [unit of the case]"""
 
     case: ValidationCase
     computed: FloatArray
 
     @property
     def errors(self) -> FloatArray:
-        """Ours less expected: shares of the expected, or in the unit of the case."""
+        """Computed less expected values: shares of the expected, or in the unit of the case."""
         expected = np.array(self.case.expected)
         difference = self.computed - expected
         return np.asarray(difference / expected if self.case.is_relative else difference)
 
     @property
     def max_error(self) -> float:
-        """Greatest error, without its sign."""
+        """Greatest absolute error."""
         return float(np.max(np.abs(self.errors)))
 
     @property
     def passes(self) -> bool:
-        """Whether every value lies within the tolerance; a NaN does not."""
+        """Whether every value is within the tolerance; a NaN is not."""
         return bool(np.all(np.abs(self.errors) <= self.case.tolerance))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedCase:
-    """A case that cannot be computed here.
-
-    Attributes
-    ----------
-    number, title
-        As those of the case.
-    reason
-        What it needs, and how to have it.
-    """
+    """A case that cannot be computed in this environment; ``reason`` says what it needs."""
 
     number: int
     title: str
@@ -100,17 +78,6 @@ class SkippedCase:
 
 
 def evaluate_case(case: ValidationCase) -> ValidationResult:
-    """Return a case with our values, computed now.
-
-    Parameters
-    ----------
-    case
-        The case.
-
-    Returns
-    -------
-    ValidationResult
-        Both values, point by point.
-    """
+    """Return the result of a case, computed now."""
     found = np.atleast_1d(np.asarray(case.compute(), dtype=np.float64))
     return ValidationResult(case=case, computed=found)

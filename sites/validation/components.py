@@ -1,7 +1,4 @@
-"""Cases 2 to 6 of the founding requirements: single correlations against published numbers.
-
-What was added to the founding cases: text-book numbers, disturbances, swings, lost cooling.
-"""
+"""Validation cases of single components against published numbers and textbook formulas."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -53,16 +50,16 @@ _SUPPLIES: Final = {
     "power supply, Titanium": electrical_equipment.PSU_TITANIUM,
     "power supply, Ruby": electrical_equipment.PSU_RUBY,
 }
-_KILOWATTS: Final = 1000.0  # in a MW
-_CHILLED: Final = 8.89  # degC
-_CONDENSER: Final = 36.12  # degC
+_KW_PER_MW: Final = 1000.0
+_CHILLED_C: Final = 8.89
+_CONDENSER_C: Final = 36.12
 _OCP: Final = "Open Compute Project, cold plate of the 1 kW accelerator module, PG25"
 _EATON: Final = "Eaton, 9395XR data sheet (secondary source)"
 _LABELS: Final = "80 PLUS, 230 V redundant"
 
 
 def correlation_cases() -> Iterator[ValidationCase]:
-    """Yield the cases of the physics."""
+    """Yield the cases of physical correlations."""
     yield from _cold_plate()
     yield ValidationCase(
         number=3,
@@ -133,16 +130,16 @@ def _approaches() -> FloatArray:
 
 def _chiller_powers() -> FloatArray:
     curves = refrigeration.CARRIER_19XR_869
-    share = refrigeration.available_cooling_share(_CHILLED, _CONDENSER, curves=curves)
+    share = refrigeration.available_cooling_share(_CHILLED_C, _CONDENSER_C, curves=curves)
     loads = np.array([part for part, _ in _PART_LOADS]) * share * curves.rated_cooling
     power = refrigeration.chiller_power(
         loads,
         curves.rated_cooling,
-        chilled_temperature=_CHILLED,
-        condenser_temperature=_CONDENSER,
+        chilled_temperature=_CHILLED_C,
+        condenser_temperature=_CONDENSER_C,
         curves=curves,
     )
-    return np.asarray(_KILOWATTS * power)
+    return np.asarray(_KW_PER_MW * power)
 
 
 def _wet_bulbs() -> FloatArray:
@@ -182,17 +179,17 @@ def _efficiency(
 
 _CROSSFLOW: Final = (((2.0, 0.5), 0.739), ((3.0, 0.75), 0.755))  # N, ratio -> effectiveness
 _FREQUENCIES: Final = (0.2, 1.0, 2.5, 10.0)  # of training steps, and above [Hz]
-_LAG: Final = 0.5  # of a store beside the swing that it takes [s]
-_SAMPLE: Final = 1e-3  # s
+_TIME_CONSTANT_S: Final = 0.5  # of a rack's store
+_STEP_S: Final = 1e-3
 _CYCLES: Final = 20
-_MINUTES: Final = 60.0  # in an hour
-_RATING: Final = 63.0  # of a transformer [MVA]
+_MINUTES_PER_HOUR: Final = 60.0
+_RATING_MVA: Final = 63.0  # of a transformer
 _LOSSES: Final = {"no_load_loss": 0.04, "load_loss": 0.2}  # of that transformer [MW]
 _REQUIREMENTS: Final = "founding requirements, physics of section 1 and 2"
 
 
 def disturbance_cases() -> Iterator[ValidationCase]:
-    """Yield these cases."""
+    """Yield the cases of machines and disturbances."""
     yield from _machines()
     yield from _disturbances()
 
@@ -224,7 +221,7 @@ def _machines() -> Iterator[ValidationCase]:
         number=0,
         title="Efficiency of a transformer of 63 MVA, 40 kW and 200 kW",
         unit="%",
-        points=("at full load", "where it is best"),
+        points=("at full load", "at best load"),
         expected=(99.62, 99.72),
         tolerance=0.01,
         is_relative=False,
@@ -252,18 +249,20 @@ def _disturbances() -> Iterator[ValidationCase]:
         expected=(4.7,),
         tolerance=0.01,
         source=_REQUIREMENTS,
-        compute=lambda: np.array([164.0 / _loop().heat_capacity / _MINUTES]),
+        compute=lambda: np.array([164.0 / _loop().heat_capacity / _MINUTES_PER_HOUR]),
     )
     yield ValidationCase(
         number=0,
-        title="How long a load behind a UPS bears a dip",
+        title="Time that a load behind a UPS tolerates a voltage dip",
         unit="s",
         points=tuple(f"just below {voltage:.0%}" for voltage, _ in ITIC_UNDERVOLTAGE),
         expected=(0.02, 0.5, 10.0),
-        tolerance=2 * _SAMPLE,
+        tolerance=2 * _STEP_S,
         is_relative=False,
         source="Information Technology Industry Council, ITI (CBEMA) curve, 2000",
-        compute=lambda: np.array([_borne(voltage - 0.01) for voltage, _ in ITIC_UNDERVOLTAGE]),
+        compute=lambda: np.array(
+            [_tolerated_time(voltage - 0.01) for voltage, _ in ITIC_UNDERVOLTAGE]
+        ),
     )
     yield ValidationCase(
         number=0,
@@ -271,12 +270,12 @@ def _disturbances() -> Iterator[ValidationCase]:
         unit="% of the swing",
         points=tuple(f"{frequency:g} Hz" for frequency in _FREQUENCIES),
         expected=tuple(
-            float(100.0 / np.hypot(1.0, 2.0 * np.pi * frequency * _LAG))
+            float(100.0 / np.hypot(1.0, 2.0 * np.pi * frequency * _TIME_CONSTANT_S))
             for frequency in _FREQUENCIES
         ),
         tolerance=0.01,
         source="first-order lag, 1 / |1 + j w tau|",
-        compute=lambda: np.array([_passed(frequency) for frequency in _FREQUENCIES]),
+        compute=lambda: np.array([_remaining_swing(frequency) for frequency in _FREQUENCIES]),
     )
 
 
@@ -285,8 +284,8 @@ def _loop() -> CoolingLoop:
 
 
 def _transformer() -> FloatArray:
-    loads = np.linspace(0.05, 1.0, 96) * _RATING
-    losses = np.asarray(electrical_equipment.transformer_loss(loads, _RATING, **_LOSSES))
+    loads = np.linspace(0.05, 1.0, 96) * _RATING_MVA
+    losses = np.asarray(electrical_equipment.transformer_loss(loads, _RATING_MVA, **_LOSSES))
     efficiency = 100.0 * loads / (loads + losses)
     return np.array([efficiency[-1], efficiency.max()])
 
@@ -299,20 +298,22 @@ def _lorenz() -> FloatArray:
     return np.array([cop, 0.5 * cop])
 
 
-def _borne(voltage: float) -> float:
-    """Return after what time a load leaves the mains in a dip that does not end. [s]"""
-    course = np.full(round(15.0 / _SAMPLE), voltage)
+def _tolerated_time(voltage: float) -> float:
+    """Return the time after which a load leaves the mains in an endless dip. [s]"""
+    voltages = np.full(round(15.0 / _STEP_S), voltage)
     return float(
-        np.argmax(simulate_voltage_ride_through(course, _SAMPLE).mode != UpsMode.MAINS) * _SAMPLE
+        np.argmax(simulate_voltage_ride_through(voltages, _STEP_S).mode != UpsMode.MAINS) * _STEP_S
     )
 
 
-def _passed(frequency: float) -> float:
-    """Return what is left of a sine of power between idle and full. [%]"""
-    time = np.arange(round(_CYCLES / frequency / _SAMPLE)) * _SAMPLE
-    turn = 2.0 * np.pi * frequency * time
-    racks = SmoothingModel(idle_power=1.0, full_power=2.0, storage_energy=_LAG)
-    left = smooth_load(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).busway_power
-    settled = slice(len(time) // 2, None)  # whole cycles, after what was in the store has gone
-    sine, cosine = (2.0 * np.mean(left[settled] * wave(turn[settled])) for wave in (np.sin, np.cos))
+def _remaining_swing(frequency: float) -> float:
+    """Return the remaining amplitude of a sine of power between idle and full. [%]"""
+    time = np.arange(round(_CYCLES / frequency / _STEP_S)) * _STEP_S
+    phase = 2.0 * np.pi * frequency * time
+    racks = SmoothingModel(idle_power=1.0, full_power=2.0, storage_energy=_TIME_CONSTANT_S)
+    remaining = smooth_load(1.5 + 0.5 * np.sin(phase), racks, step=_STEP_S).busway_power
+    steady = slice(len(time) // 2, None)  # whole cycles, after the initial transient
+    sine, cosine = (
+        2.0 * np.mean(remaining[steady] * wave(phase[steady])) for wave in (np.sin, np.cos)
+    )
     return float(100.0 * np.hypot(sine, cosine) / 0.5)

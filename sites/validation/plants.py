@@ -1,10 +1,7 @@
-"""Cases 1 and 7, and published powers of plants that exist, through the machines they declare.
+"""Validation cases of whole plants: published powers, energy balances, and yearly effectiveness.
 
-What hosts publish of a whole year: effectiveness and heat sold, through a climate of two waves.
-
-No measured weather lies beside this file. A climate is a year's wave and a day's wave around a
-mean, all of them assumptions of ours close to the normals of 1991 to 2020; what depends on extremes
-is not told by it.
+The yearly cases use a climate of a yearly and a daily wave around a mean, both assumptions close to
+the normals of 1991 to 2020. Results that depend on extremes are not validated by it.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,15 +28,15 @@ from twin.site import Site
 from twin.weather import Weather
 
 FRONTIER_LOADS: Final = {"idle": (0.0, 0.0), "HPL": (0.33, 0.79), "full": (1.0, 1.0)}
-"""Load -> where CPUs and accelerators stand in their ranges. [1]"""
+"""Load -> load shares of CPUs and accelerators. [1]"""
 
 FRONTIER_RACK_POWER_MW: Final = 19.2 / 62.8
 """One rack of Frontier under HPL: 19.2 PFlop/s at 62.8 GFlop/s a watt. [MW]"""
 
 _NODES: Final = 2978  # of LUMI-G
-_WATTS: Final = 1e6  # in a MW
-_LOADS: Final = (0.0, 0.35, 0.7, 1.0)  # shares of the halls' range
-_AIRS: Final = (-15.0, 5.0, 20.0, 38.0)  # degC, beside the loads
+_W_PER_MW: Final = 1e6
+_LOAD_SHARES: Final = (0.0, 0.35, 0.7, 1.0)  # of the halls' power range
+_AIR_TEMPERATURES: Final = (-15.0, 5.0, 20.0, 38.0)  # degC
 _DAY: Final = "2026-07-01"
 _TOP500: Final = "TOP500 list"
 _BREWER: Final = "W. Brewer et al., SC24, 2024, and its open code (ExaDigiT/RAPS)"
@@ -75,14 +72,14 @@ def plant_cases() -> Iterator[ValidationCase]:
         expected=(0.0,) * len(site_names()),
         tolerance=1e-6,
         is_relative=False,
-        source="first law, at every machine and at the fence of every declared site",
-        compute=lambda: np.array([_open_energy(load_site(name)) for name in site_names()]),
+        source="first law, at every machine and at the boundary of every declared site",
+        compute=lambda: np.array([_energy_balance_error(load_site(name)) for name in site_names()]),
     )
     yield from _published()
 
 
 def _published() -> Iterator[ValidationCase]:
-    """Yield what measurements of others say; none of them was used to declare the machines."""
+    """Yield cases of published measurements; no machine was fitted to them."""
     measured: dict[str, tuple[float, Callable[[], float], str]] = {
         "Frontier under HPL": (22.78, partial(_frontier, *FRONTIER_LOADS["HPL"]), _TOP500),
         "One rack like Frontier's under HPL": (
@@ -97,7 +94,7 @@ def _published() -> Iterator[ValidationCase]:
             number=0,
             title=title,
             unit="MW",
-            points=("all in all",),
+            points=("total",),
             expected=(power,),
             tolerance=0.02,
             source=source,
@@ -117,43 +114,43 @@ def _hall() -> ITHall:
 def _chassis() -> Chassis:
     chassis = _hall().chassis
     if chassis is None:
-        message = "Frontier's cabinets declare their chassis"
+        message = "declare the chassis of Frontier's cabinets"
         raise LookupError(message)
     return chassis
 
 
 def _nodes() -> FloatArray:
     node = _chassis().node
-    return np.array([_WATTS * node.power(*shares) for shares in FRONTIER_LOADS.values()])
+    return np.array([_W_PER_MW * node.power(*shares) for shares in FRONTIER_LOADS.values()])
 
 
 def _frontier(cpu_share: float, gpu_share: float) -> float:
-    """Return the power of cabinets and CDU pumps in a run of the site. [MW]"""
+    """Return the power of cabinets and CDU pumps in a simulation of the site. [MW]"""
     power = _hall().racks * _chassis().cabinet_power(cpu_share, gpu_share)
-    done = _run(load_site("frontier"), np.array([[power]]), np.array([MILD_TEMPERATURE_C]))
-    return float((done["hall_power"].sum("hall") + done["cdu_pump_power"].sum("cdu"))[0])
+    run = _run(load_site("frontier"), np.array([[power]]), np.array([MILD_TEMPERATURE_C]))
+    return float((run["hall_power"].sum("hall") + run["cdu_pump_power"].sum("cdu"))[0])
 
 
 def _lumi() -> float:
-    """Return the power of the nodes of LUMI-G at HPL, in part-filled cabinets. [MW]"""
+    """Return the power of the nodes of LUMI-G under HPL, in partly filled cabinets. [MW]"""
     chassis = _chassis()
     cabinets = _NODES / (chassis.count * chassis.nodes)
     return float(cabinets * chassis.cabinet_power(*FRONTIER_LOADS["HPL"]))
 
 
-def _open_energy(site: Site) -> float:
-    """Return the greatest relative error of any balance over loads and weathers. [1]"""
+def _energy_balance_error(site: Site) -> float:
+    """Return the greatest relative error of any balance over loads and weather. [1]"""
     idle, full = (
         np.array([getattr(hall, name) for hall in site.machines_of(ITHall)])
         for name in ("idle_power", "full_power")
     )
-    shares, outdoors = np.meshgrid(_LOADS, _AIRS)
+    shares, outdoors = np.meshgrid(_LOAD_SHARES, _AIR_TEMPERATURES)
     halls = idle + shares.reshape(-1, 1) * (full - idle)
     return float(_run(site, halls, outdoors.ravel())["closure"].max())
 
 
 def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.Dataset:
-    """Return a run in quarter-hours from a state of rest, without orders to stores."""
+    """Return a simulation in quarter-hours from the initial state, without commands to stores."""
     operation = time_axes.regular_axes(
         time_axes.to_utc(_DAY), len(air_temperature), np.timedelta64(15, "m")
     )
@@ -168,24 +165,20 @@ def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.
 
 
 MEAN_UTILISATION: Final = 0.6
-"""Mean place of the halls between idle and full power; an assumption. [1]"""
+"""Mean load of the halls between idle and full power; an assumption. [1]"""
 
-_HOSTS_DAY: Final = 24.0  # h
+_HOURS_PER_DAY: Final = 24.0  # h
 _WARMEST_DAY: Final = 200.0  # of the year
 _WARMEST_HOUR: Final = 15.0
-_SAMPLE_DAYS: Final = 5  # every fifth day is run
+_SAMPLE_DAYS: Final = 5  # every fifth day is simulated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Climate:
-    """Outdoor air as two waves around a mean.
+    """Outdoor air as a yearly and a daily wave around a mean.
 
-    Attributes
-    ----------
-    mean, annual_amplitude, daily_amplitude
-        Mean temperature [degC], and half the swings of a year and of a day [K].
-    relative_humidity
-        Mean relative humidity. [1]
+    ``mean`` is a temperature [degC]; the amplitudes are half the swings [K]; ``relative_humidity``
+    is a mean [1].
     """
 
     mean: float
@@ -204,7 +197,7 @@ HOST_CLIMATES: Final = {
 
 
 def annual_cases() -> Iterator[ValidationCase]:
-    """Yield these cases; the tolerance is that of the published number and of the climate."""
+    """Yield cases of whole years; tolerances include that of the assumed climate."""
     yield ValidationCase(
         number=0,
         title="PUE of Frontier over a year, at fixed flow",
@@ -223,13 +216,13 @@ def annual_cases() -> Iterator[ValidationCase]:
         points=("2025",),
         expected=(34.1,),
         tolerance=0.3,
-        source="CSC, as told by frontiernews.ai, 2026 (secondary source)",
+        source="CSC, as reported by frontiernews.ai, 2026 (secondary source)",
         compute=_heat_sold,
     )
 
 
 def _effectiveness() -> FloatArray:
-    """Return the PUE of Frontier, whose pumps stand at rating (arXiv:2603.01198). [1]"""
+    """Return the PUE of Frontier with pumps at rating (arXiv:2603.01198). [1]"""
     fixed = load_site("frontier").with_parameters("warm_plant", minimum_flow=1.0)
     return np.array([float(indicators(_year(fixed))["pue"])])
 
@@ -241,13 +234,13 @@ def _heat_sold() -> FloatArray:
 
 
 def _year(site: Site) -> xr.Dataset:
-    """Return a run of every fifth day of a year, in hours."""
+    """Return an hourly simulation of every fifth day of a year."""
     climate = HOST_CLIMATES[site.name]
     days = np.arange(0, 365, _SAMPLE_DAYS)
-    hours = (days[:, None] * _HOSTS_DAY + np.arange(_HOSTS_DAY)).ravel()
+    hours = (days[:, None] * _HOURS_PER_DAY + np.arange(_HOURS_PER_DAY)).ravel()
     grid = time_axes.regular_axes(time_axes.to_utc("2026-01-01"), len(hours), time_axes.HOUR)
-    season = np.cos((hours / _HOSTS_DAY - _WARMEST_DAY) * 2.0 * np.pi / 365.0)
-    clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / _HOSTS_DAY)
+    season = np.cos((hours / _HOURS_PER_DAY - _WARMEST_DAY) * 2.0 * np.pi / 365.0)
+    clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / _HOURS_PER_DAY)
     pressure = float(standard_pressure(site.elevation))
     grid = grid.assign(
         air_temperature=(
@@ -265,8 +258,8 @@ def _year(site: Site) -> xr.Dataset:
     pumps, outdoors = site.machines_of(HeatReuse), Weather.from_dataset(grid)
     if pumps:
         grid = grid.assign_coords(heat_reuse=[pump.name for pump in pumps])
-        wanted = np.stack([pump.max_output(outdoors) for pump in pumps], axis=-1)
-        grid["heat_reuse_power"] = ("time", "heat_reuse"), wanted
+        demand = np.stack([pump.max_output(outdoors) for pump in pumps], axis=-1)
+        grid["heat_reuse_power"] = ("time", "heat_reuse"), demand
     return simulate(site, state.initial_state(site), variables.tag_dataset(grid)).assign(
         duration=grid["duration"]
     )

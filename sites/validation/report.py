@@ -1,7 +1,4 @@
-"""The page of the cases: expected, ours, error, tolerance and source.
-
-All cases that the twin is held to, in the order of the page.
-"""
+"""All validation cases in their order, and the page that reports them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -13,7 +10,7 @@ from sites.validation.cases import SkippedCase, ValidationCase, ValidationResult
 
 
 def validation_cases() -> Iterator[ValidationCase]:
-    """Yield all cases: those of the founding requirements by their number, then what was added."""
+    """Yield all cases: first those of the founding requirements by number, then later ones."""
     found = [
         *components.correlation_cases(),
         *plants.plant_cases(),
@@ -27,12 +24,12 @@ def validation_cases() -> Iterator[ValidationCase]:
 
 
 def skipped_cases() -> list[SkippedCase]:
-    """Return the cases that :func:`cases` leaves out, as what they need is not installed."""
+    """Return the cases that :func:`validation_cases` omits because a library is missing."""
     return [*reference_programs.skipped_load_flow_cases()]
 
 
 def validation_results() -> list[ValidationResult]:
-    """Return all cases with our values, computed now; it takes some seconds."""
+    """Return the results of all cases, computed now; takes some seconds."""
     return [evaluate_case(case) for case in validation_cases()]
 
 
@@ -40,74 +37,60 @@ VALIDATION_NOTICE: Final = (
     "<!-- Written by `gigatwin validate --markdown docs/validation.md`; change the cases. -->"
 )
 MAX_LISTED_POINTS: Final = 12
-"""Points of a case that are listed; of longer ones the worst. [1]"""
+"""Maximum listed points of a case; longer cases list the worst ones. [1]"""
 
 SIGNIFICANT_DIGITS: Final = 6
 """Significant digits of values. [1]"""
 
 NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
-"""Share of the tolerance below which an error is told as a bound. [1]"""
+"""Share of the tolerance below which an error is shown as a bound. [1]"""
 
 _HEAD: Final = """\
-Each case lays numbers that somebody else published, measured or computed beside those of the twin.
-Nothing here was fitted to its case, unless the source says so: the cold plate, the double
-conversion and the power supplies are declared by the published points themselves, so that their
-cases tell only that the curves between the points are drawn right. One condition was added after a
-look: Frontier's PUE is worked out with its warm pumps at rating, since with a flow that follows the
-load it came out at 1.020.
+Each case compares published, measured or independently computed values with those of the twin. No
+parameter was fitted to its case unless the source says so. The cold plate, the double conversion
+and the power supplies are declared by the published points themselves; their cases only verify the
+interpolation between the points. One condition was added after a first result: Frontier's PUE is
+computed with its warm pumps at rating, because a flow proportional to the load gave 1.020.
 
-An error is a share of the expected value, or stands in the unit of the case. A case passes if every
-one of its points lies within the tolerance."""
+An error is a share of the expected value, or in the unit of the case. A case passes if every point
+is within the tolerance."""
 
 _ELSEWHERE: Final = """\
-## What is held to elsewhere
+## Comparisons in the tests
 
-Too long for this page, and part of every run of the tests:
+These are too long for this page and run with the tests:
 
-| what | beside | where |
+| subject | reference | test |
 |---|---|---|
-| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run anew | \
+| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run again | \
 `tests/twin/equipment/test_energyplus.py` |
-| load flows of random networks | pandapower, run anew | `tests/twin/physics/test_powerflow.py` |
+| load flows of random networks | pandapower, run again | `tests/twin/physics/test_powerflow.py` |
 | humid air and liquids | psychrolib, CoolProp | `tests/twin/physics` |
 | energy at every machine, on random sites, loads and weathers | first law, 1e-6 | \
 `tests/twin/test_closure.py` |
 | time to limit after any single failure | full simulation | `tests/twin/failures` |
-| parameters learned from telemetry, and bounds of states | the hidden truth | \
+| parameters learned from telemetry, and bounds of states | the simulated plant's parameters | \
 `tests/twin/test_calibrate.py`, `tests/twin/test_estimate.py` |
-| plans | the twin, without the optimiser's help | `tests/optimizer/test_verify.py` |
+| plans | the twin, independent of the optimiser | `tests/optimizer/test_verify.py` |
 | set points of the water | laws, limits of random sites | `tests/twin/test_setpoints.py` |
 
-`gigatwin setpoints frontier --weather FILE` shows what better set points save over a year, beside
-the savings published of Frontier."""
+`gigatwin setpoints frontier --weather FILE` compares the yearly savings by better set points with
+those published for Frontier."""
 
 
 def validation_page(
     outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase] = ()
 ) -> str:
-    """Return the page as Markdown.
-
-    Parameters
-    ----------
-    outcomes
-        The cases with our values.
-    skipped
-        Those that could not be computed; the page says so.
-
-    Returns
-    -------
-    str
-        A table of all cases, and a table of points for each.
-    """
+    """Return the page as Markdown."""
     points = sum(len(outcome.case.points) for outcome in outcomes)
     parts = [
-        "# Is the twin true?",
+        "# Validation of the twin",
         VALIDATION_NOTICE,
         f"{describe_passed(outcomes, skipped)}, {points} points in all.",
         *(f"Not computed: {case.title}, {case.reason}." for case in skipped),
         _HEAD,
         "\n".join([*_summary(outcomes), *map(_skipped_row, skipped)]),
-        "Numbers are those of the founding requirements; cases without one were added.",
+        "Numbers are those of the founding requirements; later cases have none.",
         *(text for outcome in outcomes for text in _section(outcome)),
         _ELSEWHERE,
     ]
@@ -115,14 +98,14 @@ def validation_page(
 
 
 def describe_passed(outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase]) -> str:
-    """Return how many of all cases pass, and how many could not be computed."""
+    """Return how many cases pass and how many were skipped."""
     passed = sum(outcome.passes for outcome in outcomes)
-    told = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
-    return f"{told}, {len(skipped)} skipped" if skipped else told
+    passed_text = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
+    return f"{passed_text}, {len(skipped)} skipped" if skipped else passed_text
 
 
 def format_error(outcome: ValidationResult, error: float) -> str:
-    """Return an error as a person reads it: a share in per cent, or in the unit of the case."""
+    """Return an error for display: a share in per cent, or in the unit of the case."""
     case = outcome.case
     if abs(error) < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
         return f"< {_amount(outcome, NEGLIGIBLE_ERROR_SHARE * case.tolerance)}"
@@ -130,7 +113,7 @@ def format_error(outcome: ValidationResult, error: float) -> str:
 
 
 def format_tolerance(outcome: ValidationResult) -> str:
-    """Return the tolerance as a person reads it."""
+    """Return the tolerance for display."""
     return _amount(outcome, outcome.case.tolerance)
 
 
@@ -171,11 +154,10 @@ def _section(outcome: ValidationResult) -> Iterator[str]:
     shown = np.arange(len(errors))
     if len(errors) > MAX_LISTED_POINTS:
         shown = np.argsort(-np.abs(errors), kind="stable")[:3]
-        told = f"{len(errors)} points; the worst three:"
         if outcome.max_error < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
             yield f"All {len(errors)} points differ by {format_error(outcome, outcome.max_error)}."
             return
-        yield told
+        yield f"{len(errors)} points; the worst three:"
     unit = "" if case.unit == "1" else f" [{case.unit}]"
     rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
     for i in shown:

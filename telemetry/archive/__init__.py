@@ -1,18 +1,14 @@
-"""The archive of a site: an Icechunk repository that one process writes and anyone reads.
+"""Archive of a site: an Icechunk repository that one process writes and any process reads.
 
-===============  ================================================================================
-layout           ``layout``, ``blocks``: levels, arrays, and their bytes
-take in          ``writer`` (:class:`Archive`), ``gathering``, ``minutes``, ``seconds``, ``slabs``,
-                 ``refusals``: samples in memory until their minute is closed
-commit           ``keeper``, ``store``, ``draft``, ``writing``, ``earlier``, ``marks``, ``ticks``
-once an hour     ``upkeep``, ``compaction``, ``rollups``, ``retention``, ``forgetting``
-open, repair     ``places``, ``patience``, ``opening``, ``heads``, ``apart``, ``seals``, ``panics``,
-                 ``losses``
-read             ``reading`` (:func:`open`), ``question``, ``spans``, ``machines``, ``lazy``,
-                 ``snapshot``, ``pieces``, ``plan``, ``files``: from a dataset down to the bytes;
-                 ``recall``: what a service must know again
-see to it        ``verifying``, ``copying``, ``export``, ``whole``
-===============  ================================================================================
+===========  ===================================================================================
+format       ``layout``, ``repository_files``, ``storage``
+collect      ``writer`` (:class:`Archive`), ``buffer``, ``commit_batch``, ``last_messages``
+commit       ``repository``, ``transaction``, ``metadata_history``, ``loss_log``
+hourly       ``maintenance``: compaction, roll-ups and retention
+open         ``recovery``: opening, and repair of a corrupt repository
+read         ``reader`` (:func:`open`), ``snapshot``, ``chunk_io``, ``view_store``
+operate      ``verification`` (with backup and restore), ``export``
+===========  ===================================================================================
 """
 
 from telemetry.archive.buffer import ALLOWED_LATENESS_S, MAX_BACKFILL_S

@@ -1,4 +1,4 @@
-"""Read parts of arrays: which blocks, from which objects, in as few reads as they allow."""
+"""Read parts of arrays: select the chunks, and read adjacent ones together."""
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -16,29 +16,21 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive.layout import ShardIndex
+from telemetry.archive.layout import AnyArray, ChunkIndex, ShardGrid, ShardIndex, is_present
 from telemetry.archive.repository_files import CorruptRepositoryError, LocalObjects
-from telemetry.archive.shard_format import AnyArray, ChunkIndex, ShardGrid, is_present
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 MAX_READ_BYTES: Final = 4 * 1024 * 1024
-"""Longest read of neighbouring blocks. [B]"""
+"""Longest read of adjacent chunks. [B]"""
 
 type Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSlice:
-    """Wanted rows or columns that lie in one block: which block, which of those wanted, and where.
+    """Requested rows or columns of one chunk, which is number ``block`` along its axis.
 
-    Attributes
-    ----------
-    block
-        Number of the block along its axis.
-    wanted
-        Their places among those wanted.
-    inside
-        Their places in the block.
+    ``wanted`` are their indices among those requested, ``inside`` those within the chunk.
     """
 
     block: int
@@ -48,7 +40,7 @@ class ChunkSlice:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRead:
-    """A block to be read: where its bytes are in a shard, and what of it goes where."""
+    """Bytes of a chunk in its shard, and the slices to copy."""
 
     offset: int
     size: int
@@ -58,12 +50,12 @@ class ChunkRead:
 
 
 type ShardRead = tuple[ShardIndex, list[ChunkRead]]
-"""A shard, and neighbouring blocks of it."""
+"""A shard, and adjacent chunks of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySelection:
-    """What is wanted of an array: rows in rising order, columns, and chips if it has them."""
+    """Requested rows in rising order, columns, and chips if the array has them."""
 
     rows: Int64Array
     columns: Int64Array
@@ -71,7 +63,7 @@ class ArraySelection:
 
     @property
     def shape(self) -> ShardIndex:
-        """Return the shape of what is wanted."""
+        """Shape of the selection."""
         deep = () if self.chips is None else (len(self.chips),)
         return (len(self.rows), len(self.columns), *deep)
 
@@ -79,7 +71,7 @@ class ArraySelection:
 def chunk_slices(
     sorted_places: Int64Array, size: int, order: Int64Array | None
 ) -> Iterator[ChunkSlice]:
-    """Yield the runs of places that lie in one block each."""
+    """Yield the runs of sorted indices that lie in one chunk each."""
     if not len(sorted_places):
         return
     blocks = sorted_places // size
@@ -90,12 +82,12 @@ def chunk_slices(
         inside: slice | Int64Array = slice(starts[first], starts[first] + last - first)
         if steps[first] != steps[last - 1]:  # they are not neighbours
             inside = sorted_places[first:last] - blocks[first] * size
-        wanted = slice(first, last) if order is None else _short(order[first:last])
+        wanted = slice(first, last) if order is None else _as_slice(order[first:last])
         yield ChunkSlice(int(blocks[first]), wanted, inside)
 
 
-def _short(places: Int64Array) -> slice | Int64Array:
-    """Return places as a slice if they are neighbours."""
+def _as_slice(places: Int64Array) -> slice | Int64Array:
+    """Return indices as a slice if they are consecutive."""
     first = int(places[0])
     if len(places) == 1 or (np.diff(places) == 1).all():
         return slice(first, first + len(places))
@@ -103,7 +95,7 @@ def _short(places: Int64Array) -> slice | Int64Array:
 
 
 def group_by_shard(runs: Iterable[ChunkSlice], count: int) -> dict[int, list[ChunkSlice]]:
-    """Return runs by the shard that they lie in; a shard has so many blocks along this axis."""
+    """Return runs by their shard, which has ``count`` chunks along this axis."""
     found: dict[int, list[ChunkSlice]] = {}
     for run in runs:
         found.setdefault(run.block // count, []).append(run)
@@ -117,14 +109,14 @@ def present_chunks(
     *,
     chips: ChunkSlice | None,
 ) -> list[ChunkRead]:
-    """Return the blocks that there are, in the order of their bytes."""
+    """Return the requested chunks that exist, in the order of their bytes."""
     down, across = index.shape[:2]
-    there = is_present(index)
+    exists = is_present(index)
     pieces = []
     for row in rows:
         for column in columns:
             at = row.block % down, column.block % across
-            if there[at]:
+            if exists[at]:
                 offset, size = index[at].tolist()
                 pieces.append(ChunkRead(offset, size, row, column, chips))
     pieces.sort(key=lambda piece: piece.offset)
@@ -132,7 +124,7 @@ def present_chunks(
 
 
 def merge_adjacent(pieces: list[ChunkRead]) -> Iterator[list[ChunkRead]]:
-    """Yield neighbouring blocks together."""
+    """Yield adjacent chunks together."""
     span: list[ChunkRead] = []
     for piece in pieces:
         if span:
@@ -147,22 +139,13 @@ def merge_adjacent(pieces: list[ChunkRead]) -> Iterator[list[ChunkRead]]:
 
 
 def copy_chunk(
-    piece: ChunkRead, room: AnyArray, into: AnyArray, *, absent: float | None = None
+    piece: ChunkRead, buffer: AnyArray, into: AnyArray, *, absent: float | None = None
 ) -> None:
-    """Copy what is wanted of a block.
+    """Copy the requested part of a chunk into the selection.
 
-    Parameters
-    ----------
-    piece
-        The block.
-    room
-        What it holds.
-    into
-        All that is wanted of the array.
-    absent
-        What stands for nothing where that leaves a cell as it is; None to copy all.
+    With ``absent``, cells of that fill value leave the target as it is.
     """
-    found = room[piece.rows.inside][:, piece.columns.inside]
+    found = buffer[piece.rows.inside][:, piece.columns.inside]
     target = into[piece.rows.wanted]
     at: tuple[slice | Int64Array, ...] = (slice(None), piece.columns.wanted)
     if piece.chips is not None:
@@ -172,28 +155,28 @@ def copy_chunk(
             columns = columns[:, None]
         at = (slice(None), columns, chips)
     if absent is not None:
-        is_there = ~np.isnan(found) if np.isnan(absent) else found != absent
-        found = np.where(is_there, found, target[at])
+        has_value = ~np.isnan(found) if np.isnan(absent) else found != absent
+        found = np.where(has_value, found, target[at])
     target[at] = found
 
 
 IO_THREADS: Final = 2
-"""Threads that read, compress and expand."""
+"""Threads that read, compress and decompress. [1]"""
 
 MAX_SERIAL_READS: Final = 4
-"""Spans of an array that are not worth a second thread."""
+"""Largest number of reads in one thread only. [1]"""
 
 READ_SHARES: Final = 4
-"""Shares of the spans that threads take; more than threads, so that none waits long."""
+"""Shares of the reads that threads take; more than threads, so that none waits long. [1]"""
 
 MAX_CACHED_INDEXES: Final = 4096
-"""Indexes of shards that are remembered."""
+"""Shard indexes in the cache. [1]"""
 
 UNREADABLE_ERRORS: Final = (ArchiveError, FileNotFoundError, icechunk.IcechunkError, ValueError)
-"""What is raised for a shard that is spoilt or gone."""
+"""Errors of a corrupt or missing shard."""
 
 type CorruptionHandler = Callable[[str, ShardIndex, str], None]
-"""Is told the path of an array, which of its shards, and why it counts as not there."""
+"""Receives the path of an array, a shard of it, and why that counts as missing."""
 
 
 @lru_cache(maxsize=1)
@@ -203,17 +186,10 @@ def io_pool() -> ThreadPoolExecutor:
 
 
 class ChunkReader:
-    """Reads arrays of one snapshot.
+    """Reads arrays of one snapshot, from its files on a local disk or from the store of a session.
 
-    Parameters
-    ----------
-    store
-        Of a session.
-    files
-        The same on a local disk; None to read through the store.
-    forgive
-        Told of each shard or block that is spoilt, which then counts as not there: for a writer,
-        who must go on. None to raise.
+    ``on_corruption`` receives each corrupt shard or chunk, which then counts as missing, so that a
+    writer can continue; without it reading raises.
     """
 
     def __init__(
@@ -221,10 +197,10 @@ class ChunkReader:
         store: Store,
         files: LocalObjects | None = None,
         *,
-        forgive: CorruptionHandler | None = None,
+        on_corruption: CorruptionHandler | None = None,
     ) -> None:
         self._store = store
-        self._forgive = forgive
+        self._on_corruption = on_corruption
         self._files = files
         self._indexes: dict[tuple[str, ShardIndex], ChunkIndex | None] = {}
 
@@ -237,28 +213,11 @@ class ChunkReader:
         into: AnyArray,
         is_over: bool = False,
     ) -> bool:
-        """Write what is stored of a part of an array into another; the rest of it stays.
+        """Copy the stored part of a selection into an array of its shape; return whether any is
+        stored.
 
-        Parameters
-        ----------
-        path, grid
-            The array.
-        part
-            What of it.
-        into
-            Of the part's shape.
-        is_over
-            Whether cells of a block that tell nothing leave what is there.
-
-        Returns
-        -------
-        bool
-            Whether anything is stored of it.
-
-        Raises
-        ------
-        ArchiveError
-            If what is stored is spoilt.
+        With ``is_over``, cells with the fill value leave the target as it is. Corrupt data raises
+        ArchiveError.
         """
         try:
             jobs = [
@@ -273,11 +232,11 @@ class ChunkReader:
             raise
         except ArchiveError as error:
             message = f"{path}: {error}"
-            raise ArchiveError(message) from error
+            raise ArchiveError(message, code=IssueCode.CORRUPT) from error
         except (FileNotFoundError, icechunk.IcechunkError) as error:
-            remedy = "open the archive again; if it stays gone, see `gigatwin archive verify`"
-            message = f"{path}: what this view needs is gone; {remedy}"
-            raise ArchiveError(message) from error
+            remedy = "open the archive again; if that fails, run `gigatwin archive verify`"
+            message = f"{path}: data of this view was deleted; {remedy}"
+            raise ArchiveError(message, code=IssueCode.MISSING) from error
 
     def read_index(self, path: str, grid: ShardGrid, place: ShardIndex) -> ChunkIndex | None:
         """Return the index of a shard; None if there is no such shard."""
@@ -292,10 +251,10 @@ class ChunkReader:
                 raise
             except UNREADABLE_ERRORS as error:
                 message = f"shard {place}: {error}"
-                if self._forgive is not None:
-                    self._forgive(path, place, message)
+                if self._on_corruption is not None:
+                    self._on_corruption(path, place, message)
                 elif isinstance(error, ArchiveError):
-                    raise ArchiveError(message) from error
+                    raise ArchiveError(message, code=IssueCode.CORRUPT) from error
                 else:
                     raise
                 self._indexes[key] = None
@@ -304,16 +263,13 @@ class ChunkReader:
     def read_shard(self, path: str, place: ShardIndex) -> bytes | None:
         """Return a whole shard; None if there is none.
 
-        Raises
-        ------
-        FileNotFoundError, icechunk.IcechunkError
-            If it is gone.
+        A deleted one raises FileNotFoundError or icechunk.IcechunkError.
         """
-        got = sync(self._store.get(shard_key(path, place), default_buffer_prototype()))
-        return None if got is None else got.to_bytes()
+        data = sync(self._store.get(shard_key(path, place), default_buffer_prototype()))
+        return None if data is None else data.to_bytes()
 
     def _pieces(self, path: str, grid: ShardGrid, part: ArraySelection) -> Iterator[ShardRead]:
-        """Yield shards, and their blocks that are wanted and there."""
+        """Yield shards with their requested chunks that exist."""
         down, across = grid.chunks_per_shard
         columns = np.argsort(part.columns, kind="stable")
         by_row = group_by_shard(chunk_slices(part.rows, grid.chunk[0], None), down)
@@ -345,33 +301,35 @@ class ChunkReader:
             except (KeyError, ValueError, OSError, struct.error, IndexError):
                 self._files = None
         prototype = default_buffer_prototype()
-        got = sync(self._store.get(shard_key(path, place), prototype, SuffixByteRequest(size)))
-        return None if got is None else got.to_bytes()
+        data = sync(self._store.get(shard_key(path, place), prototype, SuffixByteRequest(size)))
+        return None if data is None else data.to_bytes()
 
     def shard_indices(self, path: str) -> list[ShardIndex]:
-        """Return the shards that an array has."""
+        """Return the shards of an array."""
         return sorted(sync(_places(self._store, path)))
 
     def _work(
         self, path: str, grid: ShardGrid, jobs: list[ShardRead], *, into: AnyArray, is_over: bool
     ) -> None:
-        """Read jobs, one by one where all of them at once do not come."""
-        forgive = None if self._forgive is None else partial(self._forgive, path)
+        """Read all jobs, one by one if reading them together fails."""
+        on_corruption = None if self._on_corruption is None else partial(self._on_corruption, path)
         try:
             with self._fetcher(path, jobs) as fetch:
-                _work(jobs, fetch, grid, into=into, is_over=is_over, forgive=forgive)
+                _read_jobs(
+                    jobs, fetch, grid, into=into, is_over=is_over, on_corruption=on_corruption
+                )
         except UNREADABLE_ERRORS as error:
-            if forgive is None or isinstance(error, CorruptRepositoryError):
+            if on_corruption is None or isinstance(error, CorruptRepositoryError):
                 raise
             if len(jobs) == 1:
-                forgive(jobs[0][0], str(error))
+                on_corruption(jobs[0][0], str(error))
                 return
             for job in jobs:
                 self._work(path, grid, [job], into=into, is_over=is_over)
 
     @contextmanager
     def _fetcher(self, path: str, jobs: list[ShardRead]) -> Iterator[Callable[[int], bytes]]:
-        """Give a function that reads the bytes of a span by its number."""
+        """Yield a function that reads the bytes of a job by its number."""
         ends = [(span[0].offset, span[-1].offset + span[-1].size) for _, span in jobs]
         if self._files is not None:
             refs = self._files.object_refs(path)
@@ -380,41 +338,41 @@ class ChunkReader:
                 with self._files.reader(wanted) as read:
                     yield read
                 return
-        asked = [
+        requests = [
             (shard_key(path, place), RangeByteRequest(*end))
             for (place, _), end in zip(jobs, ends, strict=True)
         ]
-        got = sync(self._store.get_partial_values(default_buffer_prototype(), asked))
-        yield lambda number: b"" if (found := got[number]) is None else found.to_bytes()
+        data = sync(self._store.get_partial_values(default_buffer_prototype(), requests))
+        yield lambda number: b"" if (found := data[number]) is None else found.to_bytes()
 
 
-def _work(
+def _read_jobs(
     jobs: list[ShardRead],
     fetch: Callable[[int], bytes],
     grid: ShardGrid,
     *,
     into: AnyArray,
     is_over: bool,
-    forgive: Callable[[ShardIndex, str], None] | None,
+    on_corruption: Callable[[ShardIndex, str], None] | None,
 ) -> None:
-    """Read and place the blocks of all spans, a share of them in each thread."""
+    """Read and copy the chunks of all jobs, a share of them in each thread."""
     absent = grid.fill_value if is_over else None
 
     def work(numbers: range) -> None:
-        room = np.empty(grid.chunk, dtype=grid.dtype)
+        buffer = np.empty(grid.chunk, dtype=grid.dtype)
         for number in numbers:
             start = jobs[number][1][0].offset
             data = memoryview(fetch(number))
             for piece in jobs[number][1]:
                 first = piece.offset - start
                 try:
-                    grid.decode_chunk(data[first : first + piece.size], room)
+                    grid.decode_chunk(data[first : first + piece.size], buffer)
                 except ArchiveError as error:
-                    if forgive is None:
+                    if on_corruption is None:
                         raise
-                    forgive(jobs[number][0], str(error))
+                    on_corruption(jobs[number][0], str(error))
                 else:
-                    copy_chunk(piece, room, into, absent=absent)
+                    copy_chunk(piece, buffer, into, absent=absent)
 
     every = range(len(jobs))
     if len(jobs) <= MAX_SERIAL_READS:
@@ -430,5 +388,5 @@ async def _places(store: Store, path: str) -> list[ShardIndex]:
 
 
 def shard_key(path: str, place: ShardIndex) -> str:
-    """Return under which name the store has a shard of an array."""
+    """Return the key of a shard in the store."""
     return f"{path}/c/{'/'.join(map(str, place))}"

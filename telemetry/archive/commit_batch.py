@@ -1,11 +1,7 @@
-"""The chips of all racks of one second, as they were heard; the store has them side by side.
+"""Readings of a commit by second, and how far the commit reaches in the journals.
 
-How far an archive reaches in the journals that it is written from.
-
-The readings of whole seconds since 1970; a reading belongs to the second it falls into.
-
-Of one label's readings in one second the newest stays, but none that its source calls bad in the
-place of another.
+A reading belongs to the second of its stamp. Of one label's readings in a second the newest is
+stored, but a bad one never replaces a good one.
 """
 
 from collections.abc import Mapping
@@ -21,28 +17,23 @@ from telemetry.journal.format import JournalPosition
 from telemetry.quality.checks import QualityFlag
 
 MIN_SECOND: Final = -(2**62)
-"""Stands for a second before all others. [s since 1970]"""
+"""A second before all others. [s since 1970]"""
 
 type JournalPoint = tuple[str, JournalPosition]
 """Name of a journal, and a position in it."""
 
 
 type JournalPositions = Mapping[str, JournalPosition]
-"""Name of a journal -> a position in it; a site whose telemetry is not split has one, ``""``."""
+"""Name of a journal -> a position in it; the name is ``""`` without partitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """How far a commit reaches, stored in the commit itself.
 
-    Attributes
-    ----------
-    replay_from
-        All samples up to here are in the archive; the journals are replayed after it.
-    received
-        Up to here all samples of the closed seconds are in the archive, those of later ones not.
-    closed
-        First second that is not closed. [s since 1970]
+    Up to ``replay_from`` all samples are in the archive; the journals are replayed from there. Up
+    to ``received`` all samples of the closed seconds are in it, those of later seconds are not.
+    ``closed`` is the first second that is not closed. [s since 1970]
     """
 
     replay_from: JournalPositions = field(default_factory=dict)
@@ -50,40 +41,44 @@ class Checkpoint:
     closed: int = MIN_SECOND
 
     def contains(self, second: int, position: JournalPosition, journal: str = "") -> bool:
-        """Return whether a reading of a frame is in the archive already."""
-        seen = self.received.get(journal)
-        return seen is not None and position <= seen and second < self.closed
+        """Return whether the archive has a reading of a journal record."""
+        received = self.received.get(journal)
+        return received is not None and position <= received and second < self.closed
 
     def to_metadata(self) -> dict[str, str]:
-        """Return it as the commit keeps it, with a checksum: a wrong one would lose in silence."""
-        told = {
-            "position": _told(self.replay_from),
-            "seen": _told(self.received),
+        """Return the metadata of the commit, with a checksum: an error in it would lose data
+        silently.
+        """
+        metadata = {
+            "position": _format_positions(self.replay_from),
+            "seen": _format_positions(self.received),
             "closed": str(self.closed),
         }
-        return {**told, "checksum": _checksum(told)}
+        return {**metadata, "checksum": _checksum(metadata)}
 
     @classmethod
-    def from_metadata(cls, told: dict[str, str]) -> Self:
-        """Return what :meth:`told` wrote; ValueError or KeyError if it did not."""
-        if told.get("checksum", _checksum(told)) != _checksum(told):
-            raise ValueError("how far the archive reaches is not what was written")
-        first, last = (_read(told[key]) for key in ("position", "seen"))
-        return cls(replay_from=first, received=last, closed=int(told["closed"]))
+    def from_metadata(cls, metadata: dict[str, str]) -> Self:
+        """Return the checkpoint of a commit; raise ValueError or KeyError if its metadata is
+        corrupt.
+        """
+        if metadata.get("checksum", _checksum(metadata)) != _checksum(metadata):
+            raise ValueError("the checkpoint of the last commit is corrupt: its checksum differs")
+        first, last = (_parse_positions(metadata[key]) for key in ("position", "seen"))
+        return cls(replay_from=first, received=last, closed=int(metadata["closed"]))
 
 
-def _checksum(told: Mapping[str, str]) -> str:
-    text = "|".join(told[name] for name in ("position", "seen", "closed"))
+def _checksum(metadata: Mapping[str, str]) -> str:
+    text = "|".join(metadata[name] for name in ("position", "seen", "closed"))
     return files.checksum(text)
 
 
-def _told(places: JournalPositions) -> str:
+def _format_positions(positions: JournalPositions) -> str:
     """Return positions as text."""
-    return " ".join(f"{quote(name)}@{position}" for name, position in sorted(places.items()))
+    return " ".join(f"{quote(name)}@{position}" for name, position in sorted(positions.items()))
 
 
-def _read(text: str) -> dict[str, JournalPosition]:
-    """Return the positions that were written as this text."""
+def _parse_positions(text: str) -> dict[str, JournalPosition]:
+    """Return the positions of a text."""
     parts = (part.rpartition("@") for part in text.split())
     return {unquote(name): JournalPosition.parse(position) for name, _, position in parts}
 
@@ -101,19 +96,19 @@ QUALITY_CODES: Final[dict[QualityFlag, int]] = {
     QualityFlag.FLAT: 9,
     QualityFlag.DISAGREES: 10,
 }
-"""Numbers that stand for verdicts in the store; they never change."""
+"""Stored codes of quality flags; they never change."""
 
 TRUSTED_CODES: Final = (QUALITY_CODES[QualityFlag.GOOD], QUALITY_CODES[QualityFlag.LATE])
-"""What history may be read from: a late reading is as true as one in time."""
+"""Codes of trusted readings; a late reading is as true as one in time."""
 
 BYTES_PER_POINT: Final = 200
-"""What a point's reading takes in memory. [B]"""
+"""Memory of a point's reading. [B]"""
 
 type StoredReading = tuple[float, int, int]
-"""Value of a point in its own unit, the code of its verdict, and when in its second. [us]"""
+"""Value of a point in its own unit, the code of its flag, and its time in its second. [us]"""
 
 type ChipValues = NDArray[np.float32]
-"""Values of one rack: (variable, chip)."""
+"""Values of one rack, on (variable, chip)."""
 
 type MillisecondArray = NDArray[np.int16]
 type Int64Array = NDArray[np.int64]
@@ -121,168 +116,143 @@ type Int64Array = NDArray[np.int64]
 NOT_RECEIVED: Final = -1
 
 COLUMN_INCREMENT: Final = 64
-"""Columns by which a slab grows."""
+"""Columns by which the array of offsets grows. [1]"""
 
 BLOCK_OVERHEAD_BYTES: Final = 400
-"""What a strip takes in memory beside its values. [B]"""
+"""Memory of a block beside its values. [B]"""
 
 
 class _RackBlock(NamedTuple):
-    """Values of racks of equally many chips, (rack, variable, chip), and their columns."""
+    """Values of racks with the same number of chips, on (rack, variable, chip), and their
+    columns.
+    """
 
     columns: Int64Array
     values: ChipValues
 
 
 class RackSecond:
-    """Values of one second.
+    """Values of all racks in one second.
 
-    Racks are kept as they came: one that has more chips than the others, or that catches up alone,
-    takes no more room than it needs.
-
-    Attributes
-    ----------
-    first
-        The first column that may have been heard.
-    deep
-        Most chips of a rack.
-    stamps
-        When in its second each column from the first on was heard, -1 where it was not. [ms]
-    size
-        What the values take in memory. [B]
+    Blocks are stored as received, so a rack with more chips than the others, or one that catches up
+    alone, takes no more memory than it needs. ``first`` is the first column that may have values,
+    ``max_chips`` the largest number of chips of a rack, and ``size`` the memory [B].
+    ``subsecond_offsets`` are the times of the columns within the second, -1 without values. [ms]
     """
 
     def __init__(self) -> None:
         self.first = 0
         self.max_chips = 0
-        self.subsecond_offsets = _unheard(0)
-        self._strips: list[_RackBlock] = []
+        self.subsecond_offsets = _empty_offsets(0)
+        self._blocks: list[_RackBlock] = []
         self.size = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether no rack was put."""
-        return not self._strips
+        """Whether no rack was added."""
+        return not self._blocks
 
     @property
     def end(self) -> int:
-        """The column behind the last."""
+        """The column after the last."""
         return self.first + len(self.subsecond_offsets)
 
     def put(self, column: int, values: ChipValues, stamp: int = 0) -> bool:
-        """Write the values of one rack down, unless newer ones of this second are there.
+        """Store the values of one rack at a time of the second [ms], unless newer ones are stored.
 
-        Parameters
-        ----------
-        column, values
-            Of the rack.
-        stamp
-            When in the second it was. [ms]
-
-        Returns
-        -------
-        bool
-            Whether there were others, of another moment of the second.
+        Return whether it met values of another time of the second.
         """
-        self._reach(column, column + 1)
+        self._extend_columns(column, column + 1)
         at = column - self.first
-        held = int(self.subsecond_offsets[at])
-        if held <= stamp:
-            self._keep(_RackBlock(np.array([column]), values[None].copy()))
+        stored = int(self.subsecond_offsets[at])
+        if stored <= stamp:
+            self._append(_RackBlock(np.array([column]), values[None].copy()))
             self.subsecond_offsets[at] = stamp
-        return held not in (NOT_RECEIVED, stamp)
+        return stored not in (NOT_RECEIVED, stamp)
 
     def put_many(self, columns: Int64Array, values: ChipValues, stamps: MillisecondArray) -> int:
-        """Write the values of racks of equally many chips, (rack, variable, chip); see `put`.
+        """Store the values of racks with the same number of chips, on (rack, variable, chip).
 
-        Returns
-        -------
-        int
-            How many met others of their rack, of another moment of the second.
+        Return how many met values of their rack of another time of the second; see :meth:`put`.
         """
-        self._reach(int(columns.min()), int(columns.max()) + 1)
+        self._extend_columns(int(columns.min()), int(columns.max()) + 1)
         at = columns - self.first
-        places = np.empty(len(self.subsecond_offsets), dtype=np.int64)
+        positions = np.empty(len(self.subsecond_offsets), dtype=np.int64)
         order = np.arange(len(at))
-        places[at] = order
-        if (self.subsecond_offsets[at] != NOT_RECEIVED).any() or (places[at] != order).any():
+        positions[at] = order
+        if (self.subsecond_offsets[at] != NOT_RECEIVED).any() or (positions[at] != order).any():
             rows = zip(columns.tolist(), values, stamps.tolist(), strict=True)
             return sum(self.put(column, one, stamp) for column, one, stamp in rows)
-        self._keep(_RackBlock(columns, values))
+        self._append(_RackBlock(columns, values))
         self.subsecond_offsets[at] = stamps
         return 0
 
     def update(self, later: "RackSecond") -> None:
-        """Write down what another slab has, of each rack the newer batch as a whole."""
+        """Add the batches of another object, of each rack the newer batch as a whole."""
         if later.is_empty:
             return
-        self._reach(later.first, later.end)
-        here = slice(later.first - self.first, later.end - self.first)
+        self._extend_columns(later.first, later.end)
+        span = slice(later.first - self.first, later.end - self.first)
         is_newer = (later.subsecond_offsets != NOT_RECEIVED) & (
-            later.subsecond_offsets >= self.subsecond_offsets[here]
+            later.subsecond_offsets >= self.subsecond_offsets[span]
         )
-        for columns, values in later._strips:
-            mine = is_newer[columns - later.first]
-            if mine.any():
-                self._keep(_RackBlock(columns[mine], values[mine]))
-        self.subsecond_offsets[here] = np.maximum(
-            self.subsecond_offsets[here], later.subsecond_offsets
+        for columns, values in later._blocks:
+            is_used = is_newer[columns - later.first]
+            if is_used.any():
+                self._append(_RackBlock(columns[is_used], values[is_used]))
+        self.subsecond_offsets[span] = np.maximum(
+            self.subsecond_offsets[span], later.subsecond_offsets
         )
 
     def write(self, variable: int, *, into: ChipValues, first: int) -> None:
-        """Write the values of a variable where they belong.
+        """Write a variable into an array (column, chip) whose first column is ``first``.
 
-        Parameters
-        ----------
-        variable
-            Its place.
-        into
-            (column, chip), of enough chips; columns that it does not have are left out.
-        first
-            Its first column.
+        Columns that the array lacks are left out.
         """
-        self._strips = _joined(self._strips)
-        for columns, values in self._strips:
-            at, said = columns - first, values[:, variable]
-            is_here = (at >= 0) & (at < len(into))
-            if not is_here.all():
-                at, said = at[is_here], said[is_here]
-            into[at, : said.shape[1]] = said
-            into[at, said.shape[1] :] = np.nan  # chips of two batches are no batch
+        self._blocks = _merge_blocks(self._blocks)
+        for columns, values in self._blocks:
+            at, chip_values = columns - first, values[:, variable]
+            is_inside = (at >= 0) & (at < len(into))
+            if not is_inside.all():
+                at, chip_values = at[is_inside], chip_values[is_inside]
+            into[at, : chip_values.shape[1]] = chip_values
+            into[at, chip_values.shape[1] :] = np.nan  # never mix chips of two batches
 
-    def _keep(self, strip: _RackBlock) -> None:
-        self._strips.append(strip)
-        self.size += strip.values.nbytes + BLOCK_OVERHEAD_BYTES
-        self.max_chips = max(self.max_chips, strip.values.shape[2])
+    def _append(self, block: _RackBlock) -> None:
+        self._blocks.append(block)
+        self.size += block.values.nbytes + BLOCK_OVERHEAD_BYTES
+        self.max_chips = max(self.max_chips, block.values.shape[2])
 
-    def _reach(self, first: int, end: int) -> None:
-        """Make room for the stamps of columns, the last not included."""
+    def _extend_columns(self, first: int, end: int) -> None:
+        """Extend the offsets to a range of columns, excluding the end."""
         if not len(self.subsecond_offsets):
-            self.first, self.subsecond_offsets = first, _unheard(end - first)
+            self.first, self.subsecond_offsets = first, _empty_offsets(end - first)
             return
         if self.first <= first and end <= self.end:
             return
         start = self.first if self.first <= first else first // COLUMN_INCREMENT * COLUMN_INCREMENT
         stop = self.end if end <= self.end else -(-end // COLUMN_INCREMENT) * COLUMN_INCREMENT
-        stamps = _unheard(stop - start)
+        stamps = _empty_offsets(stop - start)
         stamps[self.first - start : self.end - start] = self.subsecond_offsets
         self.first, self.subsecond_offsets = start, stamps
 
 
-def _joined(strips: list[_RackBlock]) -> list[_RackBlock]:
-    """Return one strip for each number of chips, of each rack in them what was kept last."""
-    if len(strips) <= 1:
-        return strips
-    columns = np.concatenate([one.columns for one in reversed(strips)])
+def _merge_blocks(blocks: list[_RackBlock]) -> list[_RackBlock]:
+    """Return one block for each number of chips, with the last values of each rack."""
+    if len(blocks) <= 1:
+        return blocks
+    columns = np.concatenate([one.columns for one in reversed(blocks)])
     is_last = np.zeros(len(columns), dtype=np.bool_)
     is_last[np.unique(columns, return_index=True)[1]] = True
     found: dict[int, list[_RackBlock]] = {}
     end = 0
-    for one in reversed(strips):
-        mine = is_last[end : (end := end + len(one.columns))]
-        if mine.any():
-            kept = one if mine.all() else _RackBlock(one.columns[mine], one.values[mine])
-            found.setdefault(one.values.shape[2], []).append(kept)
+    for one in reversed(blocks):
+        is_used = is_last[end : (end := end + len(one.columns))]
+        if is_used.any():
+            last_values = (
+                one if is_used.all() else _RackBlock(one.columns[is_used], one.values[is_used])
+            )
+            found.setdefault(one.values.shape[2], []).append(last_values)
     return [
         _RackBlock(
             np.concatenate([one.columns for one in some]),
@@ -292,24 +262,16 @@ def _joined(strips: list[_RackBlock]) -> list[_RackBlock]:
     ]
 
 
-def _unheard(columns: int) -> MillisecondArray:
+def _empty_offsets(columns: int) -> MillisecondArray:
     return np.full(columns, NOT_RECEIVED, dtype=np.int16)
 
 
 @dataclass(slots=True)
 class SecondReadings:
-    """The readings of one second.
+    """The readings of one second: values of chips, and of points by column.
 
-    Attributes
-    ----------
-    oldest_positions
-        Before these positions of the journals there is none of them.
-    racks
-        What the chips said.
-    points
-        Column of a point -> its value.
-    is_late
-        Whether the archive may have readings of it already.
+    Before ``oldest_positions`` of the journals there is none of them. If ``is_late``, the archive
+    may have readings of this second already.
     """
 
     oldest_positions: JournalPositions
@@ -319,22 +281,16 @@ class SecondReadings:
 
     @property
     def size(self) -> int:
-        """What they take in memory, about. [B]"""
+        """Approximate memory. [B]"""
         return self.racks.size + BYTES_PER_POINT * len(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommitBatch:
-    """What one commit shall write.
+    """Readings of one commit by second, and how far the archive reaches with them.
 
-    Attributes
-    ----------
-    seconds
-        Second -> its readings.
-    checkpoint
-        How far the archive reaches with them.
-    received_until
-        First second after all that was heard by then, written or not. [s since 1970]
+    ``received_until`` is the first second after all that was received, written or not. [s since
+    1970]
     """
 
     seconds: dict[int, SecondReadings]
@@ -343,44 +299,44 @@ class CommitBatch:
 
     @property
     def size(self) -> int:
-        """What they take in memory, about. [B]"""
+        """Approximate memory. [B]"""
         return sum(second.size for second in self.seconds.values())
 
     def merged(self, later: "CommitBatch | None") -> "CommitBatch":
-        """Return this with what was taken after it."""
+        """Return this batch together with a later one."""
         if later is None:
             return self
         seconds = dict(self.seconds)
         for number, second in later.seconds.items():
-            held = seconds.setdefault(number, second)
-            if held is not second:
-                held.racks.update(second.racks)
+            stored = seconds.setdefault(number, second)
+            if stored is not second:
+                stored.racks.update(second.racks)
                 for column, value in second.points.items():
-                    held.points[column] = preferred(held.points.get(column, value), value)
-                held.is_late |= second.is_late
+                    stored.points[column] = preferred(stored.points.get(column, value), value)
+                stored.is_late |= second.is_late
         return CommitBatch(seconds=seconds, checkpoint=later.checkpoint)
 
 
-def is_duplicate(held: StoredReading, value: StoredReading) -> bool:
-    """Return whether a value is the one that is held: then its first verdict stays."""
-    return held[2] == value[2] and (
-        held[0] == value[0] or held[0] != held[0] != value[0] != value[0]
+def is_duplicate(stored: StoredReading, value: StoredReading) -> bool:
+    """Return whether a value is the same reading as the stored one, whose flag then stays."""
+    return stored[2] == value[2] and (
+        stored[0] == value[0] or stored[0] != stored[0] != value[0] != value[0]
     )
 
 
-def preferred(held: StoredReading, value: StoredReading) -> StoredReading:
-    """Return which of two values of one second stays: the newer, of good and bad the good one."""
+def preferred(stored: StoredReading, value: StoredReading) -> StoredReading:
+    """Return the value of a second to store: the good one of good and bad, else the newer."""
     bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
-    if (held[1] == bad) != (value[1] == bad):
-        return held if value[1] == bad else value
-    return held if value[2] < held[2] else value
+    if (stored[1] == bad) != (value[1] == bad):
+        return stored if value[1] == bad else value
+    return stored if value[2] < stored[2] else value
 
 
 def epoch_second(time: np.datetime64) -> int:
-    """Return the whole second that a moment falls into. [s since 1970]"""
+    """Return the whole second of a time. [s since 1970]"""
     return int(time.astype("datetime64[s]").astype(np.int64))
 
 
 def duration_seconds(span: np.timedelta64) -> float:
-    """Return how long a span is. [s]"""
+    """Return the length of a time span. [s]"""
     return float(span / np.timedelta64(1, "s"))

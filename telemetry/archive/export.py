@@ -1,4 +1,4 @@
-"""Parts of an archive as files that others read: Parquet, NetCDF and CSV."""
+"""Export parts of an archive as Parquet, NetCDF and CSV."""
 
 import csv
 from collections.abc import Iterator
@@ -9,64 +9,52 @@ import numpy as np
 import xarray as xr
 
 from telemetry.files import replace_when_written
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 SECONDS_PER_BLOCK: Final = 600
-"""Seconds that are held in memory at once."""
+"""Seconds that are in memory at once. [s]"""
 
 EXPORT_SUFFIXES: Final = (".parquet", ".nc", ".csv")
 
 EMPTY_EXPORT_MESSAGE: Final = (
-    "nothing was heard in this span, or its hours are not rolled up yet: name another, or"
-    " `gigatwin archive compact`"
+    "the archive has no values in this span, or its hours are not rolled up yet: name another span,"
+    " or run `gigatwin archive compact`"
 )
 
 
 def export(dataset: xr.Dataset, to: Path) -> int:
-    """Write a dataset of :func:`telemetry.open` into a file; return how many rows it has.
+    """Write a dataset of :func:`telemetry.open` into a file; return its number of rows.
 
-    Parquet and CSV are long: one row for each second and label (and chip) that was heard, a column
-    for each variable. NetCDF keeps the axes.
-
-    Parameters
-    ----------
-    dataset
-        What is wanted; it is read piece by piece.
-    to
-        File that ends in ``.parquet``, ``.nc`` or ``.csv``; an existing one is replaced, whole or
-        not at all.
-
-    Raises
-    ------
-    ArchiveError
-        If its ending is another, or the disk does not take it.
+    Parquet and CSV have one row for each second and label (and chip) with values, and a column for
+    each variable. NetCDF keeps the axes. The suffix of the file selects the format. An existing
+    file is replaced atomically; the dataset is read in parts.
     """
     writers = {".parquet": _parquet, ".nc": _netcdf, ".csv": _csv}
     write = writers.get(to.suffix)
     if write is None:
-        message = f"{to}: an export ends in {', '.join(EXPORT_SUFFIXES)}"
-        raise ArchiveError(message)
+        message = f"{to}: unknown suffix; write a file that ends in {', '.join(EXPORT_SUFFIXES)}"
+        raise ArchiveError(message, code=IssueCode.UNSUPPORTED)
     if to.suffix != ".nc":
-        _check(dataset, to)
+        _check_axes(dataset, to)
     with replace_when_written(to) as draft:
         rows = write(dataset, draft)
         if not rows:
-            raise ArchiveError(EMPTY_EXPORT_MESSAGE)
+            raise ArchiveError(EMPTY_EXPORT_MESSAGE, code=IssueCode.MISSING)
     return rows
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
-    """Yield columns of equal length; rows of which nothing was heard are left out."""
+    """Yield columns of equal length; rows without values are left out."""
     names = [str(name) for name in dataset.data_vars]
     dims = [str(dim) for dim in next(iter(dataset.data_vars.values())).dims]
     for first in range(0, dataset.sizes["time"], SECONDS_PER_BLOCK):
         part = dataset.isel(time=slice(first, first + SECONDS_PER_BLOCK)).load()
         shape = tuple(part.sizes[dim] for dim in dims)
         values = {name: part[name].transpose(*dims).to_numpy() for name in names}
-        heard = np.zeros(shape, dtype=np.bool_)
+        is_present = np.zeros(shape, dtype=np.bool_)
         for name, found in values.items():
-            heard |= _heard(name, found)
-        places = np.nonzero(heard)
+            is_present |= _has_value(name, found)
+        places = np.nonzero(is_present)
         axes = {
             dim: (part[dim].to_numpy() if dim in part.coords else np.arange(part.sizes[dim]))[place]
             for dim, place in zip(dims, places, strict=True)
@@ -74,26 +62,26 @@ def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
         yield {**axes, **{name: found[places] for name, found in values.items()}}
 
 
-def _heard(name: str, values: np.ndarray) -> np.ndarray:
-    """Return where a variable tells something: a number, a flag, or a count of some."""
+def _has_value(name: str, values: np.ndarray) -> np.ndarray:
+    """Return where a variable has a value: a number, a flag, or a positive count."""
     if values.dtype.kind == "f":
         return ~np.isnan(values)
     return values > 0 if name.endswith("_count") else values >= 0
 
 
-def _check(dataset: xr.Dataset, to: Path) -> None:
-    """Refuse a dataset that is no table: its variables have not all the same axes."""
+def _check_axes(dataset: xr.Dataset, to: Path) -> None:
+    """Raise ArchiveError for a dataset whose variables have different axes."""
     found = [tuple(str(dim) for dim in array.dims) for array in dataset.data_vars.values()]
     if not found:
-        raise ArchiveError(EMPTY_EXPORT_MESSAGE)
+        raise ArchiveError(EMPTY_EXPORT_MESSAGE, code=IssueCode.MISSING)
     if len(set(found)) != 1:
         site = dataset.attrs.get("site", "SITE")
         command = f"gigatwin archive export {site}"
         message = (
-            f"{to}: variables of different axes fit in no table; type `{command} {to} --group"
-            f" points`, or `{command} {to.with_suffix('.nc')}`"
+            f"{to}: variables of different axes do not fit in one table; run `{command} {to}"
+            f" --group points`, or `{command} {to.with_suffix('.nc')}`"
         )
-        raise ArchiveError(message)
+        raise ArchiveError(message, code=IssueCode.WRONG_AXES)
 
 
 def _parquet(dataset: xr.Dataset, to: Path) -> int:
@@ -101,8 +89,11 @@ def _parquet(dataset: xr.Dataset, to: Path) -> int:
         import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        message = "Parquet needs pyarrow: pip install 'gigatwin[planner]', or export .nc or .csv"
-        raise ArchiveError(message) from error
+        message = (
+            f"{to}: Parquet needs pyarrow; run pip install 'gigatwin[planner]', or export .nc"
+            " or .csv"
+        )
+        raise ArchiveError(message, code=IssueCode.MISSING_LIBRARY) from error
     count, writer = 0, None
     for table in _tables(dataset):
         piece = pa.table({name: pa.array(column) for name, column in table.items()})
@@ -115,14 +106,14 @@ def _parquet(dataset: xr.Dataset, to: Path) -> int:
 
 
 def _csv(dataset: xr.Dataset, to: Path) -> int:
-    count, is_begun = 0, False
+    count, has_header = 0, False
     with to.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         for table in _tables(dataset):
-            if not is_begun:
+            if not has_header:
                 units = {name: dataset[name].attrs.get("units", "") for name in dataset.data_vars}
                 rows.writerow([f"{n} [{units[n]}]" if units.get(n) else n for n in table])
-                is_begun = True
+                has_header = True
             columns = [
                 [f"{moment}Z" for moment in column.astype("datetime64[s]")]
                 if column.dtype.kind == "M"

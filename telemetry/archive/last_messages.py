@@ -1,8 +1,9 @@
-"""The last word on what is said once: metadata of points, jobs, and what the plant applied.
+"""Store of the last message of each topic that is published once: metadata, jobs and applied
+orders.
 
-The plant repeats it, a broker may keep it, and each reconnect may bring all of it again. The same
-words need no second place in the journal. And as the journal is trimmed behind the archive, which
-has no room for jobs, they are written down here before that.
+The plant repeats such messages, a broker may retain them, and each reconnect may deliver all of
+them again. Unchanged messages need no second place in the journal. The archive has no place for
+jobs, and the journal is trimmed behind the archive, so the messages are saved here before that.
 """
 
 import json
@@ -28,13 +29,13 @@ RETAINED_KINDS: Final = {
     TopicKind.JOB_STATUS,
     TopicKind.POINT_METADATA,
 }
-"""Topics whose last message counts."""
+"""Topics whose last message is stored."""
 
 MAX_RETAINED_BYTES: Final = 128 * 1024 * 1024
-"""Payloads that are kept; others are taken in as if they were new each time. [B]"""
+"""Stored payload; messages beyond it are treated as new each time. [B]"""
 
-_TOLD: Final = 20  # spoilt lines that are told one by one
-_TOPICS: Final = 100_000  # that are looked up once
+_MAX_LINES_LISTED: Final = 20
+_MAX_CACHED_TOPICS: Final = 100_000
 
 _TEXT: Final = ("utf-8", "surrogateescape")
 
@@ -42,12 +43,9 @@ _logger = structlog.get_logger(__name__)
 
 
 class LastMessageStore:
-    """The last message of each topic of :data:`KINDS`.
+    """The last message of each topic of :data:`RETAINED_KINDS`.
 
-    Parameters
-    ----------
-    path
-        File that keeps them; None for memory only.
+    ``path`` is the file that they are saved in; None for memory only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -57,20 +55,20 @@ class LastMessageStore:
         self._bytes = 0
 
     def changed_only(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Return the topics and payloads that are not the last words on their topics again."""
-        said: dict[str, bytes] = {}
+        """Return the messages that differ from the last one of their topic."""
+        latest: dict[str, bytes] = {}
         found = []
         for topic, payload in items:
             if topic in self._last:
-                if payload == said.get(topic, self._last[topic]):
+                if payload == latest.get(topic, self._last[topic]):
                     continue
-                said[topic] = payload
+                latest[topic] = payload
             found.append((topic, payload))
         return found
 
     def update(self, topic: str, payload: bytes) -> None:
-        """Take down a message that could be read, if its topic is one of those."""
-        if not _is_kept(topic):
+        """Store a decoded message, if its topic is one of the stored kinds."""
+        if not _is_retained(topic):
             return
         with self._mutex:
             before = self._last.pop(topic, b"")
@@ -80,13 +78,7 @@ class LastMessageStore:
                 self._bytes += len(payload)
 
     def save(self) -> None:
-        """Make them durable, whole or not at all.
-
-        Raises
-        ------
-        JournalError
-            If the disk does not take them.
-        """
+        """Save the messages atomically."""
         if self._path is None:
             return
         with self._mutex:
@@ -98,37 +90,33 @@ class LastMessageStore:
     def load(
         self, frames: Iterable[JournalRecord] = (), until: JournalPosition | None = None
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield what was written and is still the same; what is not is told among the losses.
+        """Yield the saved messages; log and record corrupt ones as losses.
 
-        Whoever reads puts what he can use: if something is lost, the file is written anew then.
-
-        Parameters
-        ----------
-        frames, until
-            Of the journal, and up to where: what was said since the file was written is newer.
+        The caller passes each message that it accepts to :meth:`update`; after a loss the file is
+        saved again. ``frames`` of the journal up to ``until`` are newer than the file.
         """
         if self._path is None:
             return
-        items, faults = _read(self._path) if self._path.exists() else ([], [])
+        items, issues = _read(self._path) if self._path.exists() else ([], [])
         loss_log.append_losses(
-            self._path.parent, [{"group": "kept", "reason": one} for one in faults]
+            self._path.parent, [{"group": "kept", "reason": one} for one in issues]
         )
         last = dict(items)
         for frame in frames:
             if until is None or frame.position > until:
                 break
-            if _is_kept(frame.topic) and not isinstance(try_decode(*frame[1:3]), str):
+            if _is_retained(frame.topic) and not isinstance(try_decode(*frame[1:3]), str):
                 last[frame.topic] = frame.payload
         yield from last.items()
-        if faults:
+        if issues:
             try:
                 self.save()
             except JournalError as error:
-                _logger.warning("kept not written", reason=str(error))
+                _logger.warning("last messages not saved", reason=str(error))
 
 
-@lru_cache(maxsize=_TOPICS)
-def _is_kept(topic: str) -> bool:
+@lru_cache(maxsize=_MAX_CACHED_TOPICS)
+def _is_retained(topic: str) -> bool:
     try:
         return parse_topic(topic).kind in RETAINED_KINDS
     except MessageError:
@@ -136,14 +124,14 @@ def _is_kept(topic: str) -> bool:
 
 
 def corrupt_lines(path: Path) -> list[str]:
-    """Return in words what of a file is not what was written; nothing if there is no file."""
+    """Return descriptions of the corrupt lines of a file; none if there is no file."""
     return _read(path)[1] if path.exists() else []
 
 
 def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """Return topics and payloads of a file, and in words what of it is not what was written.
+    """Return the messages of a file, and descriptions of its corrupt lines.
 
-    Each line stands behind its checksum, the last tells how many there are; files of before have
+    Each line follows its checksum, and the last line has the number of lines; older files have
     neither.
     """
     items: list[tuple[str, bytes]] = []
@@ -152,18 +140,18 @@ def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
     for number, line in enumerate(path.read_text(*_TEXT).split("\n"), start=1):
         try:
             is_plain = line.startswith("[")
-            told = json.loads(line if is_plain else files.verify_checksum(line))
+            entry = json.loads(line if is_plain else files.verify_checksum(line))
             is_old &= is_plain
-            if isinstance(told, int):
-                count = told
+            if isinstance(entry, int):
+                count = entry
                 continue
-            topic, payload = told
+            topic, payload = entry
             items.append((str(topic), str(payload).encode(*_TEXT)))
         except (RecursionError, TypeError, ValueError):
             bad.append(number)
-    faults = [f"line {number} of {path.name} is not what was written" for number in bad[:_TOLD]]
-    if len(bad) > _TOLD:
-        faults.append(f"nor are {len(bad) - _TOLD} more lines of {path.name}")
+    issues = [f"line {number} of {path.name} is corrupt" for number in bad[:_MAX_LINES_LISTED]]
+    if len(bad) > _MAX_LINES_LISTED:
+        issues.append(f"{len(bad) - _MAX_LINES_LISTED} more lines of {path.name} are corrupt")
     if not bad and not is_old and count != len(items):
-        faults.append(f"{path.name} was cut off: {len(items)} lines are left")
-    return items, faults
+        issues.append(f"{path.name} was cut off: {len(items)} lines are left")
+    return items, issues

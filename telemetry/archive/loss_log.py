@@ -1,6 +1,6 @@
-"""What an archive had to give up: a line of JSON for each loss, which `verify` tells for ever.
+"""Log of lost data: a line of JSON for each loss, which ``archive verify`` lists.
 
-Readings that are not archived for their stamps: told among the losses, a line for each label.
+Readings that are not archived because of their stamps are losses too, one line for each label.
 """
 
 import json
@@ -14,30 +14,21 @@ import numpy as np
 import structlog
 
 LOSS_LOG_FILE: Final = "lost.jsonl"
-"""File beside the repository; who has looked into all of it may delete it."""
+"""File beside the repository; an operator may delete it after reading."""
 
 type LossEntry = dict[str, str]
 """Group, level, variable, from, to, columns and reason, as far as each is known."""
 
-_PLACE: Final = ("group", "level", "variable", "columns", "from", "to")
-"""What of a loss tells where it was."""
+_LOCATION_KEYS: Final = ("group", "level", "variable", "columns", "from", "to")
 
 _logger = structlog.get_logger(__name__)
 
 
 def append_losses(folder: Path | None, losses: Iterable[Mapping[str, str]]) -> None:
-    """Say aloud what is lost, and write it down.
-
-    Parameters
-    ----------
-    folder
-        Of the archive; None to say it only.
-    losses
-        Each with what is known of it.
-    """
+    """Log losses, and append them to the file of an archive folder, if there is one."""
     lines = []
     for loss in losses:
-        _logger.error("lost in the archive", **loss)
+        _logger.error("archive data lost", **loss)
         lines.append(json.dumps({**loss, "found": str(int(time.time()))}) + "\n")
     if folder is None or not lines:
         return
@@ -51,55 +42,48 @@ def append_losses(folder: Path | None, losses: Iterable[Mapping[str, str]]) -> N
 
 
 def append_reasons(folder: Path | None, reasons: Iterable[str]) -> None:
-    """Say aloud and write down losses of which only the reason is known; see :func:`tell`."""
+    """Log and append losses of which only the reason is known; see :func:`append_losses`."""
     append_losses(folder, [{"group": "all", "reason": one} for one in reasons])
 
 
 def describe_losses(folder: Path, found: Sequence[LossEntry], remedy: str) -> str:
-    """Return the first of what an archive had to give up, how many more, and what to do about it.
-
-    Parameters
-    ----------
-    folder
-        Of the archive.
-    found
-        What it had to give up; of nothing nothing is said.
-    remedy
-        What to see to.
+    """Return a description of the first loss, the number of others, and the remedy; ""
+    without any.
     """
     if not found:
         return ""
-    first = " ".join(found[0][key] for key in _PLACE if key in found[0])
+    first = " ".join(found[0][key] for key in _LOCATION_KEYS if key in found[0])
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    told = "`gigatwin archive verify` tells all (this, until the next start)"
-    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {remedy}; {told}"
+    listing = "run `gigatwin archive verify` for all (shown until the next start)"
+    return f"{folder}: corrupt data lost: {first}, {found[0]['reason']}{more}; {remedy}; {listing}"
 
 
 def read_losses(folder: Path) -> list[LossEntry]:
-    """Return what was written down; a line that cannot be read is told as it stands."""
+    """Return the recorded losses; a corrupt line becomes a reason."""
     found: list[LossEntry] = []
     path = folder / LOSS_LOG_FILE
     if not path.exists():
         return found
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            told = json.loads(line)
-            found.append({str(key): str(value) for key, value in told.items()})
+            entry = json.loads(line)
+            found.append({str(key): str(value) for key, value in entry.items()})
         except (ValueError, AttributeError, RecursionError):
             found.append({"reason": line[:200]})
     return found
 
 
 MAX_LABELS_LISTED: Final = 10
-"""Labels that are told by name at one commit, those of the others together: while a clock is wrong,
-all are refused each minute, and ten a minute are 4 MB a day. [1]"""
+"""Labels with entries of their own at one commit; the others share one. With a wrong clock all
+labels are rejected each minute, and ten entries a minute are 4 MB a day. [1]
+"""
 
 OTHER_LABELS: Final = "others"
 
 
 @dataclass(slots=True)
-class _Refused:
-    """Readings of one label."""
+class _RejectedReadings:
+    """Rejected readings of one label."""
 
     first: int
     last: int
@@ -107,44 +91,30 @@ class _Refused:
 
 
 class RejectionSummary:
-    """What was refused since it was told last.
-
-    Parameters
-    ----------
-    why
-        What was wrong with the readings, after "readings".
-    """
+    """Rejected readings since the last :meth:`drain`; ``why`` completes "N readings ..."."""
 
     def __init__(self, why: str = "came too late to be archived") -> None:
         self._why = why
-        self._held: dict[tuple[str, str], _Refused] = {}
+        self._rejected: dict[tuple[str, str], _RejectedReadings] = {}
 
     def add(self, group: str, label: str, second: int) -> None:
-        """Take down that a reading was refused.
-
-        Parameters
-        ----------
-        group, label
-            Of the reading.
-        second
-            Its second. [s since 1970]
-        """
-        if (group, label) not in self._held and len(self._held) >= MAX_LABELS_LISTED:
+        """Record a rejected reading of a second. [s since 1970]"""
+        if (group, label) not in self._rejected and len(self._rejected) >= MAX_LABELS_LISTED:
             label = OTHER_LABELS
-        refused = self._held.setdefault((group, label), _Refused(second, second))
-        refused.first = min(refused.first, second)
-        refused.last = max(refused.last, second)
-        refused.count += 1
+        readings = self._rejected.setdefault((group, label), _RejectedReadings(second, second))
+        readings.first = min(readings.first, second)
+        readings.last = max(readings.last, second)
+        readings.count += 1
 
     def drain(self) -> Iterator[LossEntry]:
-        """Yield what is to be told, and forget it."""
-        held, self._held = self._held, {}
-        for (group, label), refused in held.items():
+        """Yield the entries, and clear them."""
+        rejected, self._rejected = self._rejected, {}
+        for (group, label), readings in rejected.items():
             yield {
                 "group": group,
                 "columns": label,
-                "from": f"{np.datetime64(refused.first, 's')}Z",
-                "to": f"{np.datetime64(refused.last + 1, 's')}Z",
-                "reason": f"{refused.count} readings {self._why}; as many as there is room for "
-                "are in quarantine",
+                "from": f"{np.datetime64(readings.first, 's')}Z",
+                "to": f"{np.datetime64(readings.last + 1, 's')}Z",
+                "reason": f"{readings.count} readings {self._why}; the quarantine has them as far "
+                "as its space allows",
             }

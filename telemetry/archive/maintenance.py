@@ -1,16 +1,9 @@
-"""What becomes of minutes: whole hours and roll-ups.
+"""Hourly maintenance of an archive: compaction, roll-ups, retention and expiry of commits.
 
-An hour is compacted some minutes after its end, in one transaction: its minutes, late readings
-among them, become the blocks of the hour, and statistics are made of them. A process that is
-killed meanwhile leaves the archive as it was. Who reads sees the minutes or the hour, never half.
-
-What comes later of that hour goes to minutes again, and with the next round into the hour.
-
-What an archive needs once an hour: compaction, retention, and old commits forgotten.
-
-Least, mean and greatest value, and how many there were, of equal spans of time.
-
-What is old enough to be deleted, and by whose word on the time.
+An hour is compacted some minutes after its end, in one transaction: its minutes, with late
+readings, become the chunks of the hour, and statistics of equal time spans are computed. A killed
+process leaves the archive unchanged; readers see the minutes or the hour, never half. Later
+readings of that hour go to minutes again, and into the hour with the next round.
 """
 
 import zlib
@@ -38,102 +31,86 @@ from telemetry.archive.layout import (
     ROLLUPS,
     SECOND_LEVELS,
     SPARSE_SECONDS,
+    AnyArray,
+    ArraySpec,
     ResolutionLevel,
+    ShardGrid,
+    is_present,
     open_array,
     rollup_arrays,
 )
 from telemetry.archive.metadata_history import prune_changes
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
-from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.transaction import Transaction
 
 START_SPREAD_S: Final = 1200
-"""Seconds over which the sites of a machine begin their rounds, by the time of the data. [s]"""
+"""Time span over which the sites of a machine begin their rounds, in the time of the data. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 READER_GRACE: Final = timedelta(hours=3)
-"""How long a reader may use the archive as it was when it opened it."""
+"""How long a reader may use an archive that it opened."""
 
 DEFAULT_RETENTION: Final[dict[str, timedelta]] = {
     "raw": timedelta(days=31),
     "1min": timedelta(days=92),
     "15min": timedelta(days=731),
 }
-"""Level -> how long it is kept unless told otherwise; what is not named is kept for ever."""
+"""Level -> default retention; other levels are stored for ever."""
 
 
 class MaintenanceRound:
-    """The rounds of one archive.
-
-    Parameters
-    ----------
-    site
-        Its name; decides when in the hour its round begins.
-    retention
-        Level -> how long it is kept.
-    kept
-        How long a reader may use what it opened.
-    """
+    """Hourly rounds of one archive; the name of the site decides when in the hour they begin."""
 
     def __init__(
         self,
         site: str,
         *,
         retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
-        kept: timedelta = READER_GRACE,
+        reader_grace: timedelta = READER_GRACE,
     ) -> None:
         self._retention = retention
-        self._kept = kept
+        self._reader_grace = reader_grace
         self._offset = zlib.crc32(site.encode()) % START_SPREAD_S
         self._round: int | None = None
 
     def is_due(self, closed: int) -> bool:
-        """Return whether an hour has gone by; its first second not closed in [s since 1970]."""
+        """Return whether an hour has passed at the first second that is not closed. [s
+        since 1970]
+        """
         return (closed - self._offset) // HOUR_S != self._round
 
-    def run(self, store: ArchiveRepository, *, is_whole: bool = False) -> int:
-        """Do all that is due; return how many hours were compacted.
+    def run(self, repository: ArchiveRepository, *, is_whole: bool = False) -> int:
+        """Do all that is due, while no one else writes; return how many hours were compacted.
 
-        Parameters
-        ----------
-        store
-            The store; nobody else may write meanwhile.
-        is_whole
-            Whether open hours are compacted as well, and old commits forgotten at once.
+        With ``is_whole``, open hours are compacted too and old commits expire at once.
         """
-        return store.retry_without_corrupt(lambda: self._run(store, is_whole))
+        return repository.retry_without_corrupt(lambda: self._run(repository, is_whole))
 
-    def _run(self, store: ArchiveRepository, is_whole: bool) -> int:
-        closed = store.mark.closed
+    def _run(self, repository: ArchiveRepository, is_whole: bool) -> int:
+        closed = repository.checkpoint.closed
         self._round = (closed - self._offset) // HOUR_S
-        opened = open_hours(store.last_snapshot().root)
+        opened = open_hours(repository.last_snapshot().root)
         last = closed - self._offset
         found = hours_due(opened, 2**62 if is_whole else last)
         for group, hour in found:
-            cells = compact_hours(store, group, [hour])
-            _logger.debug("compacted", site=store.site, group=group, hour=hour, cells=cells)
-        gone = delete_expired(store, self._retention, closed)
-        if gone:
-            _logger.info("retired", site=store.site, groups=len(gone))
-        store.expire(datetime.now(UTC) - (timedelta(0) if is_whole else self._kept))
+            cells = compact_hours(repository, group, [hour])
+            _logger.debug("compacted", site=repository.site, group=group, hour=hour, cells=cells)
+        deleted = delete_expired(repository, self._retention, closed)
+        if deleted:
+            _logger.info("expired data deleted", site=repository.site, groups=len(deleted))
+        repository.expire(datetime.now(UTC) - (timedelta(0) if is_whole else self._reader_grace))
         return len(found)
 
 
 COMPACTION_DELAY_S: Final = 300
-"""How long after its end an hour is left open for late readings, by the time of the data. [s]"""
+"""How long after its end an hour stays open for late readings, in the time of the data. [s]"""
 
 
 def hours_due(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, int]]:
-    """Return the groups and hours that can be compacted.
-
-    Parameters
-    ----------
-    opened
-        Group -> hours that are open. [s since 1970]
-    closed
-        First second that is not closed. [s since 1970]
+    """Return the groups and hours to compact at the first second that is not closed. [s
+    since 1970]
     """
     return [
         (group, hour)
@@ -143,23 +120,18 @@ def hours_due(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, i
     ]
 
 
-def compact_hours(store: ArchiveRepository, group: str, hours: list[int]) -> int:
+def compact_hours(repository: ArchiveRepository, group: str, hours: list[int]) -> int:
     """Compact hours of a group in one transaction; return how many cells were written.
 
-    Parameters
-    ----------
-    store
-        The store; nobody else may write meanwhile.
-    group, hours
-        Which; starts of hours. [s since 1970]
+    ``hours`` are starts of hours. [s since 1970]
     """
     with zarr.config.set({"threading.max_workers": IO_THREADS}):
-        draft = store.begin_transaction()
-        cells = sum(_Hour(draft, group, hour).run() for hour in hours)
-        opened = open_hours(draft.root)
-        left = [hour for hour in opened.get(group, []) if hour not in hours]
-        draft.root.attrs[OPEN_HOURS_ATTRIBUTE] = {**opened, group: left}
-        store.commit(draft, "compacted", store.mark)
+        transaction = repository.begin_transaction()
+        cells = sum(_Hour(transaction, group, hour).run() for hour in hours)
+        opened = open_hours(transaction.root)
+        still_open = [hour for hour in opened.get(group, []) if hour not in hours]
+        transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = {**opened, group: still_open}
+        repository.commit(transaction, "compacted", repository.checkpoint)
     return cells
 
 
@@ -168,17 +140,10 @@ type FloatingArray = NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class Rollup:
-    """Statistics of spans, each (span, label) or (span, label, chip).
+    """Statistics of time spans, on (span, label) or (span, label, chip).
 
-    Attributes
-    ----------
-    starts
-        Of the spans. [s since 1970]
-    minimum, total, maximum
-        Of the values; NaN, 0 and NaN where there were none. In their unit, the total divided by
-        :data:`TOTAL_SCALE`.
-    count
-        How many there were. [1]
+    ``starts`` are in [s since 1970]; the others in the unit of the values, the total divided by
+    :data:`TOTAL_SCALE`. Without values minimum, total and maximum are NaN, 0 and NaN.
     """
 
     starts: Int64Array
@@ -189,27 +154,21 @@ class Rollup:
 
     @classmethod
     def of(cls, values: FloatingArray, seconds: Int64Array, level: ResolutionLevel) -> Self:
-        """Return the statistics of values.
+        """Return the statistics of values on (second, label) or (second, label, chip).
 
-        Parameters
-        ----------
-        values
-            NaN where nothing is believed; (second, label) or (second, label, chip).
-        seconds
-            Of their rows, in rising order. [s since 1970]
-        level
-            How long the spans are.
+        Untrusted values are NaN; ``seconds`` rise [s since 1970]; ``level`` gives the length of
+        spans.
         """
-        is_there = np.isfinite(values)
-        filled = np.where(is_there, values, values.dtype.type(0))
+        is_finite = np.isfinite(values)
+        filled = np.where(is_finite, values, values.dtype.type(0))
         parts = TOTAL_SCALE
-        if filled.dtype == np.float64:  # float32 is added up with room to spare
+        if filled.dtype == np.float64:  # the sum of float32 values cannot overflow
             filled /= TOTAL_SCALE
             parts = 1
         starts, edges = _edges(seconds, level)
         if len(seconds) == len(starts) * level.step:  # none is missing: ten times as fast
             shape = (len(starts), level.step, *values.shape[1:])
-            count = np.add.reduce(is_there.reshape(shape), axis=1, dtype=np.uint16)
+            count = np.add.reduce(is_finite.reshape(shape), axis=1, dtype=np.uint16)
             return cls(
                 starts=starts,
                 minimum=np.fmin.reduce(values.reshape(shape), axis=1),
@@ -222,15 +181,15 @@ class Rollup:
             minimum=np.fmin.reduceat(values, edges, axis=0),
             total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64) / parts,
             maximum=np.fmax.reduceat(values, edges, axis=0),
-            count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
+            count=np.add.reduceat(is_finite, edges, axis=0, dtype=np.int64),
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Return the statistics of the same spans of several labels side by side."""
+        """Return the statistics of several sets of labels for the same spans."""
         arrays = {
             name: np.concatenate([getattr(part, name) for part in parts], axis=1)
-            for name in ("least", "total", "greatest", "count")
+            for name in ("minimum", "total", "maximum", "count")
         }
         return cls(starts=parts[0].starts, **arrays)
 
@@ -246,9 +205,9 @@ class Rollup:
         )
 
     def arrays(self) -> dict[str, AnyArray]:
-        """Return what is stored, by statistic."""
+        """Return the stored arrays, by statistic."""
         mean = np.full(self.total.shape, np.nan)
-        with np.errstate(over="ignore"):  # by a rounding; no mean is beyond what it is the mean of
+        with np.errstate(over="ignore"):  # by rounding only; the clip below limits the mean
             np.divide(self.total, self.count / TOTAL_SCALE, out=mean, where=self.count > 0)
         return {
             "min": self.minimum,
@@ -259,17 +218,17 @@ class Rollup:
 
 
 class _Hour:
-    """One hour of a group that is being compacted."""
+    """Compaction of one hour of a group."""
 
-    def __init__(self, draft: Transaction, group: str, hour: int) -> None:
-        self._draft = draft
+    def __init__(self, transaction: Transaction, group: str, hour: int) -> None:
+        self._transaction = transaction
         self._group = group
         self._hour = hour
-        self._count = open_array(draft.root, f"{group}/{LABEL_AXES[group]}").shape[0]
+        self._count = open_array(transaction.root, f"{group}/{LABEL_AXES[group]}").shape[0]
 
     def run(self) -> int:
-        """Compact it; return how many cells it has."""
-        snapshot = self._draft.snapshot
+        """Compact the hour; return its number of cells."""
+        snapshot = self._transaction.snapshot
         if any(self._grid(SPARSE_SECONDS, name) is not None for name in GROUP_ARRAYS[self._group]):
             seconds = snapshot.seconds_present(self._group, self._hour, self._hour + HOUR_S)
             return self._roll_sparse(seconds) if len(seconds) else 0
@@ -278,32 +237,32 @@ class _Hour:
         seconds = np.arange(self._hour, self._hour + HOUR_S)
         shards = list(self._columns())
         cells = 0
-        for name in self._kept():
+        for name in self._variables():
             minutes = []
             for columns in shards:
-                values, told, believed = self._told(name, seconds, columns)
+                values, mask, trusted = self._stored(name, seconds, columns)
                 cells += values.size
-                made = self._made(COMPACTED_HOURS, name, values)
-                self._draft.write_values(made, self._hour, values, columns=columns, told=told)
+                spec = self._spec(COMPACTED_HOURS, name, values)
+                self._transaction.write_values(spec, self._hour, values, columns=columns, mask=mask)
                 if name != "quality":
-                    minutes.append(_rolled(values, believed, seconds))
+                    minutes.append(_rolled(values, trusted, seconds))
             if minutes:
                 self._roll(name, Rollup.concatenate(minutes), columns=np.concatenate(shards))
-        self._drop()
+        self._delete_minutes()
         return cells
 
-    def _kept(self) -> list[str]:
-        """Return the variables that have single seconds: an array that is spoilt was let go."""
+    def _variables(self) -> list[str]:
+        """Return the variables with single seconds; corrupt arrays were deleted."""
         return [
             name
             for name in GROUP_ARRAYS[self._group]
             if any(self._grid(level, name) is not None for level in SECOND_LEVELS)
         ]
 
-    def _told(
+    def _stored(
         self, name: str, seconds: Int64Array, columns: Int64Array
     ) -> tuple[AnyArray, NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-        """Return what is stored, which cells tell anything, and which are believed."""
+        """Return stored values, which cells have a value, and which are trusted."""
         values = self._read(name, seconds, columns)
         if self._group == "racks":
             return values, None, None
@@ -319,16 +278,16 @@ class _Hour:
             self._put_rolled(ROLLUPS[level], name, one, columns=columns)
 
     def _roll_sparse(self, seconds: Int64Array) -> int:
-        """Write statistics of single seconds: of the hour, as there is hardly more than that."""
+        """Write statistics of single seconds by the hour only, as there are few."""
         columns = np.arange(self._count)
-        for name in self._kept():
+        for name in self._variables():
             if name == "quality":
                 continue
             values = self._read(name, seconds, columns)
-            believed = None
+            trusted = None
             if self._group == "points":
-                believed = np.isin(self._read("quality", seconds, columns), TRUSTED_CODES)
-            rolled = _rolled(values, believed, seconds, "1h")
+                trusted = np.isin(self._read("quality", seconds, columns), TRUSTED_CODES)
+            rolled = _rolled(values, trusted, seconds, "1h")
             self._put_rolled(ROLLUPS["1h"], name, rolled, columns=columns)
         return len(seconds) * self._count
 
@@ -336,22 +295,24 @@ class _Hour:
         self, level: ResolutionLevel, name: str, rolled: Rollup, *, columns: Int64Array
     ) -> None:
         for statistic, values in rolled.arrays().items():
-            made = self._made(level, f"{name}_{statistic}", values)
-            told = np.ones(values.shape, dtype=np.bool_) & (rolled.count > 0)
-            self._draft.write_values(
-                made, int(rolled.starts[0]), values, columns=columns, told=told
+            spec = self._spec(level, f"{name}_{statistic}", values)
+            mask = np.ones(values.shape, dtype=np.bool_) & (rolled.count > 0)
+            self._transaction.write_values(
+                spec, int(rolled.starts[0]), values, columns=columns, mask=mask
             )
 
     def _read(self, name: str, seconds: Int64Array, columns: Int64Array) -> AnyArray:
         chips = None
         if self._group == "racks":
-            deep = [self._draft.snapshot.grid(self._path(level, name)) for level in SECOND_LEVELS]
+            deep = [
+                self._transaction.snapshot.grid(self._path(level, name)) for level in SECOND_LEVELS
+            ]
             chips = np.arange(max(grid.shape[2] for grid in deep if grid is not None))
-        return self._draft.snapshot.read(
+        return self._transaction.snapshot.read(
             self._group, name, seconds=seconds, columns=columns, chips=chips
         )
 
-    def _made(self, level: ResolutionLevel, name: str, values: AnyArray) -> ArraySpec:
+    def _spec(self, level: ResolutionLevel, name: str, values: AnyArray) -> ArraySpec:
         kind, absent = {**GROUP_ARRAYS[self._group], **rollup_arrays(self._group)}[name]
         return ArraySpec(
             group=self._group,
@@ -365,9 +326,9 @@ class _Hour:
         )
 
     def _columns(self) -> Iterator[Int64Array]:
-        """Yield the columns of each shard of the hour in which a minute has anything.
+        """Yield the columns of each shard of the hour in which a minute has values.
 
-        All variables are asked: what one of them has is not lost with what is spoilt of another.
+        All variables are examined, so corrupt data of one does not hide values of another.
         """
         width = COMPACTED_HOURS.width[self._group]
         found: set[int] = set()
@@ -376,7 +337,7 @@ class _Hour:
             if grid is None:
                 continue
             for place in self._minutes(grid):
-                index = self._draft.snapshot.chunk_reader.read_index(path, grid, place)
+                index = self._transaction.snapshot.chunk_reader.read_index(path, grid, place)
                 if index is not None:
                     blocks = np.flatnonzero(is_present(index).any(axis=0))
                     first = place[1] * grid.shard[1]
@@ -399,32 +360,32 @@ class _Hour:
                 for chip in deep[0] if deep else ():
                     yield row, column, chip
 
-    def _drop(self) -> None:
+    def _delete_minutes(self) -> None:
         """Delete the minutes."""
         for name in GROUP_ARRAYS[self._group]:
             grid = self._grid(OPEN_MINUTES, name)
             for place in list(self._minutes(grid)) if grid is not None else ():
-                self._draft.delete_shard(self._path(OPEN_MINUTES, name), place)
+                self._transaction.delete_shard(self._path(OPEN_MINUTES, name), place)
 
     def _grid(self, level: ResolutionLevel, name: str) -> ShardGrid | None:
-        return self._draft.snapshot.grid(self._path(level, name))
+        return self._transaction.snapshot.grid(self._path(level, name))
 
     def _path(self, level: ResolutionLevel, name: str) -> str:
         return f"{self._group}/{level.name}/{level.period(self._hour)}/{name}"
 
 
 def _rolled(
-    values: AnyArray, believed: NDArray[np.bool_] | None, seconds: Int64Array, level: str = "1min"
+    values: AnyArray, trusted: NDArray[np.bool_] | None, seconds: Int64Array, level: str = "1min"
 ) -> Rollup:
-    """Return the statistics of what is believed; of all that is there if nothing is told."""
-    seen = np.asarray(values, dtype=np.promote_types(values.dtype, np.float32))
-    if believed is not None:
-        seen = np.where(believed, seen, np.nan)
-    return Rollup.of(seen, seconds, ROLLUPS[level])
+    """Return the statistics of trusted values, or of all without a mask."""
+    trusted_values = np.asarray(values, dtype=np.promote_types(values.dtype, np.float32))
+    if trusted is not None:
+        trusted_values = np.where(trusted, trusted_values, np.nan)
+    return Rollup.of(trusted_values, seconds, ROLLUPS[level])
 
 
 TOTAL_SCALE: Final = 4096
-"""More than the seconds of an hour, and a power of two: no total overflows, no mean is rounded."""
+"""A power of two above the seconds of an hour: no total overflows, no mean is rounded. [1]"""
 
 
 def _edges(seconds: Int64Array, level: ResolutionLevel) -> tuple[Int64Array, Int64Array]:
@@ -435,62 +396,53 @@ def _edges(seconds: Int64Array, level: ResolutionLevel) -> tuple[Int64Array, Int
 
 
 MIN_SECONDS_OF_DAY: Final = 3
-"""Seconds of one day that must have been heard before older ones are deleted. [1]"""
+"""Seconds of one day that must have values before older data is deleted. [1]"""
 
 
 def delete_expired(
-    store: ArchiveRepository, retention: Mapping[str, timedelta], now: int
+    repository: ArchiveRepository, retention: Mapping[str, timedelta], now: int
 ) -> list[str]:
-    """Delete what is older than it is kept; return the groups that are gone.
+    """Delete data older than its retention; return the deleted groups.
 
-    Parameters
-    ----------
-    store
-        The store.
-    retention
-        Level -> how long it is kept; ``raw`` stands for all single seconds.
-    now
-        The moment, by the time of the data, believed as far as :func:`trusted_time` tells.
-        [s since 1970]
+    ``raw`` stands for all single seconds. ``now`` [s since 1970] is limited by
+    :func:`trusted_time`.
     """
-    draft = store.begin_transaction()
-    gone = []
-    now = trusted_time(draft.snapshot, now)
+    transaction = repository.begin_transaction()
+    deleted = []
+    now = trusted_time(transaction.snapshot, now)
     finest = {level.name: retention["raw"] for level in SECOND_LEVELS if "raw" in retention}
-    kept = {**finest, **{name: span for name, span in retention.items() if name in ROLLUPS}}
+    retention_by_level = {
+        **finest,
+        **{name: span for name, span in retention.items() if name in ROLLUPS},
+    }
     for group in GROUP_ARRAYS:
-        for name, span in kept.items():
-            for period in draft.snapshot.names(f"{group}/{name}"):
+        for name, span in retention_by_level.items():
+            for period in transaction.snapshot.names(f"{group}/{name}"):
                 first, rows = LEVELS_BY_NAME[name].rows(period)
                 if first + rows * LEVELS_BY_NAME[name].step <= now - span.total_seconds():
-                    gone.append(f"{group}/{name}/{period}")
-    for path in gone:
-        del draft.root[path]
-    raw = kept.get("raw")
-    is_less = raw is not None and prune_changes(draft.root, now - round(raw.total_seconds()))
-    if gone or is_less:
-        store.commit(draft, "retired", store.mark)
-    return gone
+                    deleted.append(f"{group}/{name}/{period}")
+    for path in deleted:
+        del transaction.root[path]
+    raw = retention_by_level.get("raw")
+    is_pruned = raw is not None and prune_changes(
+        transaction.root, now - round(raw.total_seconds())
+    )
+    if deleted or is_pruned:
+        repository.commit(transaction, "retired", repository.checkpoint)
+    return deleted
 
 
 def trusted_time(snapshot: Snapshot, now: int) -> int:
-    """Return the moment up to which enough was heard that what is older may be deleted.
+    """Return the time up to which the data confirms ``now``. [s since 1970]
 
-    Of the days before, the newest in which several seconds were heard: one wrong stamp, or a tick
-    without readings, ages nothing. [s since 1970]
-
-    Parameters
-    ----------
-    snapshot
-        Of the archive.
-    now
-        The moment that it would be, by the time of the data. [s since 1970]
+    It is a day after the newest day with several seconds of values, so that one wrong stamp, or a
+    tick without readings, deletes nothing.
     """
     days = {day for group in GROUP_ARRAYS for day in snapshot.days(group)}
     for day in sorted(days, reverse=True):
         first = OPEN_MINUTES.rows(day)[0]
-        heard = [snapshot.seconds_present(group, first, first + DAY_S) for group in GROUP_ARRAYS]
-        seconds = np.unique(np.concatenate(heard))
+        received = [snapshot.seconds_present(group, first, first + DAY_S) for group in GROUP_ARRAYS]
+        seconds = np.unique(np.concatenate(received))
         if len(seconds) >= MIN_SECONDS_OF_DAY:
             return min(now, int(seconds[-1]) + DAY_S)
     return min(now, 0)

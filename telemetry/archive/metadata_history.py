@@ -1,8 +1,8 @@
-"""What points meant before their metadata changed: values stay as they were sent.
+"""History of point metadata: values are stored as sent, and read by the metadata of their time.
 
-A point whose gateway says kW today and MW tomorrow keeps its column, so its old values must be read
-by the metadata of their time. When before a commit the change came is not known: of what that
-commit wrote, and of what was heard by then and is still to be written, the meaning is not sure.
+A point whose gateway sends kW today and MW tomorrow keeps its column. The exact time of a change
+before a commit is unknown. So the meaning of values in that commit, and of values received but not
+yet written at that time, is uncertain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from telemetry.archive.layout import metadata_from_json, metadata_to_json
 from telemetry.messages.models import PointMetadata
 
 HISTORY_ATTRIBUTE: Final = "earlier"
-"""Attribute of the root: point -> each time that it changed, oldest first."""
+"""Attribute of the root: point -> its metadata changes, oldest first."""
 
 MEANING_FIELDS: Final = (
     "unit",
@@ -25,83 +25,71 @@ MEANING_FIELDS: Final = (
     "integration",
     "is_setpoint",
 )
-"""What of the metadata tells what a value means."""
+"""Fields of the metadata that determine what a value means."""
 
 type MetadataChange = tuple[int, int, PointMetadata]
-"""First second whose meaning is not sure, first that is again, and what it had meant before."""
+"""First second with uncertain meaning, first with certain meaning again, and the former
+metadata.
+"""
 
 
 type PendingMetadata = Mapping[str, Sequence[PointMetadata]]
-"""Point -> what it said of itself since the last commit, in its order."""
+"""Point -> its metadata since the last commit, in order."""
 
 
 def record_changes(
     root: zarr.Group,
     before: Mapping[str, str],
-    news: PendingMetadata,
+    pending: PendingMetadata,
     *,
     span: tuple[int, int],
 ) -> None:
-    """Write down which points mean something else than before.
+    """Record which points changed their meaning.
 
-    Parameters
-    ----------
-    root
-        Of the archive.
-    before
-        Point -> its metadata as it is written.
-    news
-        What is said of points since.
-    span
-        First second that is not closed before this commit, and the first after all that was heard
-        by then. [s since 1970]
+    ``before`` has the stored metadata of points as text. ``span`` begins with the first second that
+    is not closed before this commit and ends after all received ones. [s since 1970]
     """
     found, is_new = _read(root), False
-    for label, some in news.items():
+    for label, some in pending.items():
         first = metadata_from_json(before[label]) if label in before else some[0]
         if all(
             getattr(one, name) == getattr(first, name) for one in some for name in MEANING_FIELDS
         ):
             continue
-        turns = found.setdefault(label, [])
-        if turns and int(turns[-1][1]) >= span[0]:  # it was never sure between the two
-            turns[-1][1] = span[1]
+        changes = found.setdefault(label, [])
+        if changes and int(changes[-1][1]) >= span[0]:  # no certain second between the two
+            changes[-1][1] = span[1]
         else:
-            turns.append([*span, metadata_to_json(first)])
+            changes.append([*span, metadata_to_json(first)])
         is_new = True
-    if is_new:  # once: all points of a gateway may change at once
+    if is_new:  # written once, as all points of a gateway may change together
         root.attrs[HISTORY_ATTRIBUTE] = found
 
 
 def prune_changes(root: zarr.Group, before: int) -> bool:
-    """Forget the turns of before a moment, of which no values are kept; return whether any was.
-
-    Parameters
-    ----------
-    root
-        Of the archive.
-    before
-        The moment. [s since 1970]
+    """Delete changes before a time [s since 1970], of which no values remain; return whether any
+    was.
     """
-    held = _read(root)
-    kept = {
-        label: left
-        for label, turns in held.items()
-        if (left := [turn for turn in turns if int(turn[1]) > before])
+    stored = _read(root)
+    remaining = {
+        label: later
+        for label, changes in stored.items()
+        if (later := [change for change in changes if int(change[1]) > before])
     }
-    if kept == held:
+    if remaining == stored:
         return False
-    root.attrs[HISTORY_ATTRIBUTE] = kept
+    root.attrs[HISTORY_ATTRIBUTE] = remaining
     return True
 
 
 def read_changes(root: zarr.Group) -> dict[str, list[MetadataChange]]:
-    """Return when the meaning of points changed, oldest first, and what it had been."""
+    """Return the metadata changes of points, oldest first."""
     return {
         label: [
-            (int(unsure), int(sure), metadata_from_json(str(text))) for unsure, sure, text in turns
+            (int(unsure), int(sure), metadata_from_json(str(text)))
+            for unsure, sure, text in changes
         ]
-        for label, turns in _read(root).items()
+        for label, changes in _read(root).items()
     }
 
 

@@ -1,8 +1,8 @@
-"""Read an archive as xarray: lazily, and as it stood at the last commit.
+"""Read an archive as lazy xarray Datasets, as of the last commit.
 
-Nothing but times and labels is read before somebody asks for values. What is opened does not
-change, whatever is committed meanwhile; open again to see more. An archive opens as it is stored,
-or by machine: the points that are bound to a site, under the names of the table of variables.
+Only times and labels are read at once; values are read on access. An open Dataset does not change
+when data is committed; open again to see more. An archive opens as it is stored, or by machine: the
+points that are bound to a site, under the names of :mod:`twin.variables`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Final, Literal
 import icechunk
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -24,17 +25,11 @@ from telemetry.archive.layout import (
     OPEN_MINUTES,
     ROLLUPS,
     SECOND_LEVELS,
+    AnyArray,
     ResolutionLevel,
     read_all_metadata,
     read_labels,
     rollup_arrays,
-)
-from telemetry.archive.lazy_arrays import (
-    SPARE_AFTER_SILENCE_S,
-    AxisKey,
-    StoredArray,
-    lazy_variable,
-    to_canonical,
 )
 from telemetry.archive.metadata_history import MetadataChange, read_changes
 from telemetry.archive.recovery import STORAGE_ERRORS
@@ -47,17 +42,18 @@ from telemetry.archive.storage import (
     repository_config,
 )
 from telemetry.files import state_folder
-from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
+from telemetry.messages.models import CHIP_VARIABLES, REPEAT_PERIOD, PointMetadata
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.points.site_points import SiteVariables, VariableLayout
+from telemetry.quality.checks import STALE_PERIODS
 from twin import variables
-from twin.errors import ArchiveError, ProblemError
+from twin.errors import ArchiveError, IssueCode, ProblemError
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import to_utc
 
 CHIP_UNITS: Final = dict(zip(CHIP_VARIABLES, ("W", "degC", "1", "1", "MHz"), strict=True))
-"""Units of what chips say, as they were sent."""
+"""Units of chip values, as sent."""
 
 METADATA_COORDINATES: Final = (
     "object_type",
@@ -67,8 +63,12 @@ METADATA_COORDINATES: Final = (
     "integration",
     "rack",
 )
-"""What of a point's metadata stands beside its values."""
+"""Metadata of points that stands beside their values."""
 
+SPARE_AFTER_SILENCE_S: Final = STALE_PERIODS * int(REPEAT_PERIOD / np.timedelta64(1, "s"))
+"""Silence of a point after which a spare point of the same quantity is read. [s]"""
+
+type AxisKey = int | slice | NDArray[np.int64]
 type ArchiveGroup = Literal["racks", "points"]
 type Resolution = Literal["1min", "15min", "1h"] | None
 
@@ -82,25 +82,25 @@ def open(
     resolution: Resolution = None,
     root: Path | str | None = None,
 ) -> xr.Dataset:
-    """Open what was heard of a site.
+    """Open the measured values of a site.
 
     Parameters
     ----------
     site
-        The site; its name is enough if a group is asked for.
+        The site; its name suffices with a group.
     start, end
-        First moment wanted, and the first no longer wanted, UTC; all there is if None.
+        First time, and the end that is not included, UTC; None for all.
     group
-        None for the variables of the vocabulary, by machine and in canonical units, as far as
-        points are bound to them, NaN where a reading is not to be believed.
-        ``points`` for all points as they were sent: ``value`` and ``quality`` on ``time`` and
-        ``point``, with their metadata as coordinates.
+        None for the variables of the site's bound points, by machine and in canonical units, NaN
+        where a reading is not trusted.
+        ``points`` for all points as sent: ``value`` and ``quality`` on ``time`` and ``point``, with
+        their metadata as coordinates.
         ``racks`` for the chips: ``power``, ``temperature``, ``utilisation``, ``memory`` and
         ``clock`` on ``time``, ``rack`` (``{hall}/{rack}``) and ``chip``.
     resolution
         None for single seconds; ``1min``, ``15min`` or ``1h`` for roll-ups of a group:
-        ``power_min``, ``power_mean``, ``power_max`` and ``power_count`` (of the seconds that were
-        believed), and so on. They come with the compaction of their hour.
+        ``power_min``, ``power_mean``, ``power_max`` and ``power_count`` (of trusted seconds),
+        and so on. They exist after the compaction of their hour.
     root
         State folder of the service; ``$GIGATWIN_STATE`` if None, or else the service's own
         default, ``gigatwin/<site>`` in the user's state folder. Or the URL of its bucket, see
@@ -109,8 +109,8 @@ def open(
     Returns
     -------
     xarray.Dataset
-        Lazy. ``time`` has the whole seconds that had readings; NaN where one of them had none
-        of a label, as points are sent on change and repeated every 100 s.
+        Lazy. ``time`` has the whole seconds with readings; NaN where a label has none, as points
+        publish on change and every 100 s.
 
     Raises
     ------
@@ -142,51 +142,40 @@ def open_folder(
     resolution: Resolution = None,
     span: TimeRange = (None, None),
 ) -> xr.Dataset:
-    """Open the archive that lies in a folder, or in a bucket; see :func:`open`."""
+    """Open the archive of a folder or bucket; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
     check_arguments(site, group=group, resolution=resolution, span=span)
     try:
         snapshot = open_snapshot(folder, name)
-        opened = _opened(snapshot, site, group=group, level=resolution, span=span)
+        opened = _open(snapshot, site, group=group, level=resolution, span=span)
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
-        message = f"{folder}: cannot be read: {error}; the service remedies it when it starts"
-        raise ArchiveError(message) from error
-    return opened.assign_attrs(site=name, title=f"what was heard of {name}")
+        message = f"{folder}: cannot be read: {error}; start the service, which repairs it"
+        raise ArchiveError(message, code=IssueCode.CORRUPT) from error
+    return opened.assign_attrs(site=name, title=f"measured values of {name}")
 
 
 def open_snapshot(folder: Path | str, site: str = "") -> Snapshot:
-    """Return the last commit of the archive that lies in a folder, or in a bucket.
+    """Return the last commit of the archive in a folder or bucket.
 
-    Parameters
-    ----------
-    folder
-        Of the archive, or its URL.
-    site
-        Name of the site whose archive it must be; "" for any.
-
-    Raises
-    ------
-    ArchiveError
-        If there is none, or it is that of another site.
+    If ``site`` is given, an archive of another site raises ArchiveError, as does a missing one.
     """
     place = RepositoryLocation.of(folder)
     if place.folder is not None and not place.folder.is_dir():
         message = f"{folder}: no archive; name the state folder of a service (--state, root=)"
-        raise ArchiveError(message)
-    verify_head(
-        place.folder, seals := place.checksums
-    )  # seals first: what is committed meanwhile is later
+        raise ArchiveError(message, code=IssueCode.MISSING)
+    # The checksums are read first: commits in the meantime are later.
+    verify_head(place.folder, checksums := place.checksums)
     with panics_as_errors():
-        held = icechunk.Repository.open(place.storage, config=repository_config())
-        snapshot = Snapshot.last(held, place.folder, seals=seals)
+        repository = icechunk.Repository.open(place.storage, config=repository_config())
+        snapshot = Snapshot.last(repository, place.folder, checksums=checksums)
         found = str(snapshot.root.attrs["site"])
     if site and found != site:
         message = f"{folder}: this is the archive of {found}, not of {site}; name another folder"
-        raise ArchiveError(message)
+        raise ArchiveError(message, code=IssueCode.INCONSISTENT)
     return snapshot
 
 
-def _opened(
+def _open(
     snapshot: Snapshot,
     site: Site | str,
     *,
@@ -201,12 +190,12 @@ def _opened(
     if group == "points":
         return _points(snapshot, span=span)
     if isinstance(site, str):
-        raise TypeError(site)  # it was checked before
+        raise TypeError(site)  # unreachable after `check_arguments`
     return open_by_machine(snapshot, site, span=span)
 
 
 def _racks(snapshot: Snapshot, *, span: TimeRange) -> xr.Dataset:
-    """Return what the chips said."""
+    """Return the values of chips."""
     seconds, time = stored_seconds(snapshot, "racks", span)
     labels = read_labels(snapshot.root, "racks")
     if not labels:
@@ -226,17 +215,18 @@ def _racks(snapshot: Snapshot, *, span: TimeRange) -> xr.Dataset:
 def _chips(
     snapshot: Snapshot, seconds: Int64Array, levels: Sequence[ResolutionLevel] = SECOND_LEVELS
 ) -> int:
-    """Return the most chips that a rack has in the periods of some seconds."""
-    most = 1
+    """Return the largest number of chips of a rack in the periods of some seconds."""
+    count = 1
     for level in levels:
         names = [name if level in SECOND_LEVELS else f"{name}_mean" for name in CHIP_VARIABLES]
         for period in {level.period(day) for day in np.unique(seconds // DAY_S * DAY_S).tolist()}:
-            most = max(most, _deep(snapshot, [f"racks/{level.name}/{period}/{n}" for n in names]))
-    return most
+            paths = [f"racks/{level.name}/{period}/{name}" for name in names]
+            count = max(count, _chip_count(snapshot, paths))
+    return count
 
 
-def _deep(snapshot: Snapshot, paths: Sequence[str]) -> int:
-    """Return the chips of the first array that is sound; who reads the others is told."""
+def _chip_count(snapshot: Snapshot, paths: Sequence[str]) -> int:
+    """Return the chips of the first intact array; a reader of the others gets the error."""
     for path in paths:
         try:
             grid = snapshot.grid(path)
@@ -247,7 +237,7 @@ def _deep(snapshot: Snapshot, paths: Sequence[str]) -> int:
 
 
 def _points(snapshot: Snapshot, *, span: TimeRange) -> xr.Dataset:
-    """Return all points as they were sent."""
+    """Return all points as sent."""
     seconds, time = stored_seconds(snapshot, "points", span)
     labels = read_labels(snapshot.root, "points")
     if not labels:
@@ -255,7 +245,7 @@ def _points(snapshot: Snapshot, *, span: TimeRange) -> xr.Dataset:
     flags: dict[str, object] = {
         "flag_values": list(QUALITY_CODES.values()),
         "flag_meanings": " ".join(QUALITY_CODES),
-        "long_name": "verdict on a reading; -1 where there is none",
+        "long_name": "quality flag of a reading; -1 where there is none",
     }
     axes, size = ("time", "point"), (len(labels), 0)
     found = {
@@ -268,7 +258,7 @@ def _points(snapshot: Snapshot, *, span: TimeRange) -> xr.Dataset:
 
 
 def _columns(snapshot: Snapshot, labels: list[str]) -> dict[str, tuple[str, list[str]]]:
-    """Return what of the metadata of points stands beside their values."""
+    """Return the metadata of points that stands beside their values."""
     known = read_all_metadata(snapshot.root)
     return {
         name: ("point", [str(getattr(known.get(label), name, "")) for label in labels])
@@ -279,7 +269,7 @@ def _columns(snapshot: Snapshot, labels: list[str]) -> dict[str, tuple[str, list
 def _rolled(
     snapshot: Snapshot, group: ArchiveGroup, level: ResolutionLevel, span: TimeRange
 ) -> xr.Dataset:
-    """Return roll-ups of what was heard."""
+    """Return roll-ups."""
     seconds, _ = received_seconds(snapshot, group, span)
     starts = np.unique(seconds // level.step * level.step)
     labels = read_labels(snapshot.root, group)
@@ -304,34 +294,24 @@ def _rolled(
 def check_arguments(
     site: Site | str, *, group: str | None, resolution: str | None, span: TimeRange
 ) -> None:
-    """Refuse a question that no archive can answer.
-
-    Parameters
-    ----------
-    site, group, resolution
-        As for :func:`telemetry.archive.open`.
-    span
-        First moment wanted, and the first no longer wanted.
-
-    Raises
-    ------
-    ArchiveError
-        If there is no such group or resolution, or the span is none.
-    """
-    for place, told, known in (("group", group, LABEL_AXES), ("resolution", resolution, ROLLUPS)):
-        if told is not None and told not in known:
-            message = f"{place} = {told}: choose {', '.join(known)}, or none"
-            raise ArchiveError(message)
+    """Raise ArchiveError for arguments of :func:`open` that no archive can answer."""
+    for place, value, known in (("group", group, LABEL_AXES), ("resolution", resolution, ROLLUPS)):
+        if value is not None and value not in known:
+            message = f"{place} = {value}: unknown; choose {', '.join(known)}, or none"
+            raise ArchiveError(message, code=IssueCode.UNKNOWN_NAME)
+    groups = ", ".join(LABEL_AXES)
     if group is None and resolution is not None:
-        message = f"resolution = {resolution}: variables are not rolled up; ask for a group: "
-        raise ArchiveError(message + ", ".join(LABEL_AXES))
+        message = (
+            f"resolution = {resolution}: variables are not rolled up; choose a group: {groups}"
+        )
+        raise ArchiveError(message, code=IssueCode.UNSUPPORTED)
     if group is None and isinstance(site, str):
-        message = f"site = {site}: a name; give the site itself, or ask for a group: "
-        raise ArchiveError(message + ", ".join(LABEL_AXES))
+        message = f"site = {site}: a name; give the site itself, or choose a group: {groups}"
+        raise ArchiveError(message, code=IssueCode.WRONG_TYPE)
     first, last = (_moment(place, one) for place, one in zip(("start", "end"), span, strict=True))
-    if last <= first:  # never where one of them is not told
-        message = f"start = {first}, end = {last}: no stretch of time; name the earlier first"
-        raise ArchiveError(message)
+    if last <= first:  # never true where one of them is missing
+        message = f"start = {first}, end = {last}: the end is not later; write the earlier first"
+        raise ArchiveError(message, code=IssueCode.TIME_ORDER)
 
 
 type TimeArgument = np.datetime64 | str | None
@@ -343,20 +323,20 @@ def _moment(place: str, moment: TimeArgument) -> np.datetime64:
     try:
         return to_moment(moment)
     except (TypeError, ValueError, ProblemError) as error:
-        message = f"{place} = {moment}: no moment; write UTC as 2026-07-01T00:00:00"
-        raise ArchiveError(message) from error
+        message = f"{place} = {moment}: not a time; write UTC as 2026-07-01T00:00:00"
+        raise ArchiveError(message, code=IssueCode.INVALID_FORMAT) from error
 
 
-_FAR: Final = 2**40  # s: later than any time
+_MAX_SECOND: Final = 2**40  # later than any time
 
 
 def received_seconds(
     snapshot: Snapshot, group: str, span: TimeRange
 ) -> tuple[Int64Array, xr.Variable]:
-    """Return the seconds of a span of which something was heard, also as times."""
+    """Return the seconds of a span with values, also as times."""
     first, last = (_second(moment) for moment in span)
     seconds = snapshot.seconds_present(
-        group, -_FAR if first is None else first, _FAR if last is None else last
+        group, -_MAX_SECOND if first is None else first, _MAX_SECOND if last is None else last
     )
     return seconds, time_variable(seconds)
 
@@ -364,12 +344,12 @@ def received_seconds(
 def stored_seconds(
     snapshot: Snapshot, group: str, span: TimeRange
 ) -> tuple[Int64Array, xr.Variable]:
-    """Return the seconds of a span whose readings are kept singly, also as times."""
+    """Return the seconds of a span that are stored singly, also as times."""
     seconds, times = received_seconds(snapshot, group, span)
-    kept = {day for level in SECOND_LEVELS for day in snapshot.names(f"{group}/{level.name}")}
-    if kept.issuperset(snapshot.days(group)):
+    stored = {day for level in SECOND_LEVELS for day in snapshot.names(f"{group}/{level.name}")}
+    if stored.issuperset(snapshot.days(group)):
         return seconds, times
-    days = np.array(sorted(OPEN_MINUTES.rows(day)[0] for day in kept), dtype=np.int64)
+    days = np.array(sorted(OPEN_MINUTES.rows(day)[0] for day in stored), dtype=np.int64)
     seconds = seconds[np.isin(seconds // DAY_S * DAY_S, days)]
     return seconds, time_variable(seconds)
 
@@ -380,20 +360,20 @@ def time_variable(seconds: Int64Array) -> xr.Variable:
     return xr.Variable("time", moments, {"standard_name": "time"})
 
 
-def to_moment(told: np.datetime64 | str) -> np.datetime64:
-    """Return a moment; a text without an offset is UTC."""
-    return to_utc(told) if isinstance(told, str) else np.datetime64(told, "us")
+def to_moment(time: np.datetime64 | str) -> np.datetime64:
+    """Return a time; a text without an offset is UTC."""
+    return to_utc(time) if isinstance(time, str) else np.datetime64(time, "us")
 
 
 def _second(moment: TimeArgument) -> int | None:
-    """Return the first whole second that is not before a moment. [s since 1970]"""
+    """Return the first whole second at or after a time. [s since 1970]"""
     if moment is None:
         return None
     return -int(-to_moment(moment).astype(np.int64) // 1_000_000)
 
 
 def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Dataset:
-    """Return the variables of a site that any point is bound to, in canonical units."""
+    """Return the variables of a site with a bound point, in canonical units."""
     seconds, time = stored_seconds(snapshot, "points", span)
     binder = PointBinder(site)
     columns = {label: column for column, label in enumerate(read_labels(snapshot.root, "points"))}
@@ -403,14 +383,16 @@ def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Da
         binding = binder.register(metadata)
         if binding and binding.key in slots.slots:
             bound.setdefault(slots.slots[binding.key], []).append((columns[point], binding))
-    was = _earlier(site, read_changes(snapshot.root), columns)
+    former = _former_bindings(site, read_changes(snapshot.root), columns)
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}
     for shape in slots.layouts:
         places = range(shape.first, shape.first + sum(shape.counts))
         bindings = [bound.get(place, []) for place in places]
         if any(bindings):
-            lazy = BoundVariable(snapshot, seconds=seconds, shape=shape, bindings=bindings, was=was)
+            lazy = BoundVariable(
+                snapshot, seconds=seconds, shape=shape, bindings=bindings, former=former
+            )
             dims = ("time", shape.dim) if shape.dim else ("time",)
             found[shape.variable] = lazy_variable(
                 dims, lazy, variables.variable_attributes(shape.variable)
@@ -421,43 +403,35 @@ def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Da
 
 
 type FormerBinding = tuple[int, int, PointBinding | None]
-"""First second whose meaning is not sure, first that is again, and the binding before. [s]"""
+"""First second with uncertain meaning, first with certain meaning again, and the binding before.
+[s]
+"""
 
 
-def _earlier(
-    site: Site, turns: Mapping[str, Sequence[MetadataChange]], columns: Mapping[str, int]
+def _former_bindings(
+    site: Site, changes: Mapping[str, Sequence[MetadataChange]], columns: Mapping[str, int]
 ) -> Mapping[int, Sequence[FormerBinding]]:
     """Return by column what points were bound to before their metadata changed."""
-    binder = PointBinder(site)  # of a site of many points it takes long to make
+    binder = PointBinder(site)  # one for all, as it is slow for sites of many points
     return {
-        columns[label]: [(unsure, sure, _alone(binder, was)) for unsure, sure, was in found]
-        for label, found in turns.items()
+        columns[label]: [(unsure, sure, _bind(binder, before)) for unsure, sure, before in found]
+        for label, found in changes.items()
         if label in columns
     }
 
 
-def _alone(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
-    """Return what a point was bound to, as if it had been the only one."""
+def _bind(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
+    """Return the binding of a point, as if it were the only one."""
     found = binder.bind(metadata) if binder.belongs_to_site(metadata.point) else None
     return None if isinstance(found, str) else found
 
 
 class BoundVariable(BackendArray):
-    """One variable of the vocabulary, made of the points that are bound to it.
+    """One variable of a site, from the points that are bound to it.
 
-    Parameters
-    ----------
-    snapshot
-        The archive.
-    seconds
-        The wanted rows. [s since 1970]
-    shape
-        How the variable is made of its objects.
-    bindings
-        Columns of points and their bindings, in the order of the variable's objects; of several
-        points of one object each is read while those before it are silent.
-    was
-        Column -> what its point was bound to before its metadata changed, oldest first.
+    ``bindings`` has the columns and bindings of the points of each object of ``shape``; a point is
+    read while those before it are silent. ``former`` has by column the bindings before metadata
+    changes, oldest first. ``seconds`` are the rows. [s since 1970]
     """
 
     def __init__(
@@ -467,18 +441,18 @@ class BoundVariable(BackendArray):
         seconds: Int64Array,
         shape: VariableLayout,
         bindings: list[list[tuple[int, PointBinding]]],
-        was: Mapping[int, Sequence[FormerBinding]],
+        former: Mapping[int, Sequence[FormerBinding]],
     ) -> None:
         self._snapshot = snapshot
         self._seconds = seconds
         self._pick = replace(shape, first=0).pick
-        self._bindings, self._was = bindings, was
+        self._bindings, self._former = bindings, former
         labels = (len(shape.labels),) if shape.dim else ()
         self.shape = (len(seconds), *labels)
         self.dtype = np.dtype(np.float64)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> FloatArray:
-        """Return a part; xarray asks."""
+        """Return a part, for xarray."""
         outer = indexing.IndexingSupport.OUTER
         return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
 
@@ -489,52 +463,116 @@ class BoundVariable(BackendArray):
         return picked if np.ndim(wanted) else picked[0]
 
     def _read(self, seconds: Int64Array) -> FloatArray:
-        """Return canonical values by object, NaN where nothing is to be believed."""
+        """Return canonical values by object, NaN where none is trusted."""
         found = np.full((len(seconds), len(self._bindings)), np.nan)
         if not len(seconds):
             return found
         single = [place for place, some in enumerate(self._bindings) if len(some) == 1]
         if single:
             order = np.argsort(seconds, kind="stable")
-            told = self._told(seconds[order], [self._bindings[place][0] for place in single])
-            found[:, single] = told[np.argsort(order, kind="stable")]
+            values = self._values(seconds[order], [self._bindings[place][0] for place in single])
+            found[:, single] = values[np.argsort(order, kind="stable")]
         for place, some in enumerate(self._bindings):
             if len(some) > 1:
-                found[:, place] = self._relieved(seconds, some)
+                found[:, place] = self._with_spares(seconds, some)
         return found
 
-    def _relieved(
+    def _with_spares(
         self, seconds: Int64Array, bindings: list[tuple[int, PointBinding]]
     ) -> FloatArray:
-        """Return values of the first point that was not silent for long, at some seconds."""
+        """Return at some seconds the values of the first point that was not silent."""
         wanted = np.unique(seconds)
         following = np.minimum(np.searchsorted(wanted, self._seconds), len(wanted) - 1)
         ahead = wanted[following] - self._seconds
         rows = self._seconds[(ahead >= 0) & (ahead <= SPARE_AFTER_SILENCE_S)]
-        told = self._told(rows, bindings)
-        values = told[:, 0]
-        for spare in told.T[1:]:
-            heard = np.maximum.accumulate(np.where(np.isnan(values), -SPARE_AFTER_SILENCE_S, rows))
+        found = self._values(rows, bindings)
+        values = found[:, 0]
+        for spare in found.T[1:]:
+            newest = np.maximum.accumulate(np.where(np.isnan(values), -SPARE_AFTER_SILENCE_S, rows))
             values = np.where(
-                np.isnan(values) & (rows - heard > SPARE_AFTER_SILENCE_S), spare, values
+                np.isnan(values) & (rows - newest > SPARE_AFTER_SILENCE_S), spare, values
             )
         return np.asarray(values[np.searchsorted(rows, seconds)])
 
-    def _told(self, seconds: Int64Array, bindings: list[tuple[int, PointBinding]]) -> FloatArray:
+    def _values(self, seconds: Int64Array, bindings: list[tuple[int, PointBinding]]) -> FloatArray:
         """Return canonical values of points at seconds in rising order."""
         columns = np.array([column for column, _ in bindings], dtype=np.int64)
         values, codes = (
             self._snapshot.read("points", name, seconds=seconds, columns=columns)
             for name in ("value", "quality")
         )
-        told = values.astype(np.float64)
+        found = values.astype(np.float64)
         for place, (column, binding) in enumerate(bindings):
-            said, begin = told[:, place].copy(), MIN_SECOND
-            told[:, place] = to_canonical(binding, said)
-            for unsure, sure, before in self._was.get(column, ()):
-                told[(begin <= seconds) & (seconds < sure), place] = np.nan
+            raw, begin = found[:, place].copy(), MIN_SECOND
+            found[:, place] = to_canonical(binding, raw)
+            for unsure, sure, before in self._former.get(column, ()):
+                found[(begin <= seconds) & (seconds < sure), place] = np.nan
                 if before is not None and before.key == binding.key:
                     is_old = (begin <= seconds) & (seconds < unsure)
-                    told[is_old, place] = to_canonical(before, said[is_old])
+                    found[is_old, place] = to_canonical(before, raw[is_old])
                 begin = sure
-        return np.where(np.isin(codes, TRUSTED_CODES), told, np.nan)
+        return np.where(np.isin(codes, TRUSTED_CODES), found, np.nan)
+
+
+class StoredArray(BackendArray):
+    """Rows of an array of the store, read from some levels.
+
+    ``seconds`` are the rows, in rising order [s since 1970]; ``size`` is the number of labels and
+    of chips, 0 without such an axis.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        group: str,
+        name: str,
+        *,
+        seconds: Int64Array,
+        size: tuple[int, int],
+        levels: Sequence[ResolutionLevel] = SECOND_LEVELS,
+    ) -> None:
+        self._snapshot = snapshot
+        self._path = group, name
+        self._seconds = seconds
+        self._levels = levels
+        self.shape = (len(seconds), size[0], *size[1:]) if size[1] else (len(seconds), size[0])
+        empty = snapshot.read(group, name, seconds=seconds[:0], columns=seconds[:0], levels=levels)
+        self.dtype = empty.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> AnyArray:
+        """Return a part, for xarray."""
+        outer = indexing.IndexingSupport.OUTER
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
+
+    def _part(self, key: tuple[AxisKey, ...]) -> AnyArray:
+        axes = [np.arange(size)[one] for size, one in zip(self.shape, key, strict=True)]
+        rows, columns, *deep = (np.atleast_1d(axis) for axis in axes)
+        order = np.argsort(rows, kind="stable")
+        found = self._snapshot.read(
+            *self._path,
+            seconds=self._seconds[rows[order]],
+            columns=columns,
+            chips=deep[0] if deep else None,
+            levels=self._levels,
+        )
+        if (np.diff(order) != 1).any():
+            found = found[np.argsort(order, kind="stable")]
+        return found[tuple(0 if np.ndim(axis) == 0 else slice(None) for axis in axes)]
+
+
+def to_canonical(binding: PointBinding, values: FloatArray) -> FloatArray:
+    """Return values of the wire in the canonical unit of their variable."""
+    if binding.states is None:
+        return values * binding.factor + binding.offset
+    states, places = np.unique(values, return_inverse=True)
+    canonical = [
+        np.nan if np.isnan(state) else binding.to_canonical(state) for state in states.tolist()
+    ]
+    return np.array(canonical)[places]
+
+
+def lazy_variable(
+    dims: tuple[str, ...], lazy: BackendArray, attrs: Mapping[str, object]
+) -> xr.Variable:
+    """Return a variable that is read on access."""
+    return xr.Variable(dims, indexing.LazilyIndexedArray(lazy), dict(attrs))

@@ -1,8 +1,8 @@
-"""Open the repository of an archive, and do the right thing where it is spoilt.
+"""Open the repository of an archive, and recover a corrupt one.
 
-What is spoilt in the last commit was sound in one before: the repository goes back to that one, and
-what came after is read again from the journals. Only where there is none it is made anew. In either
-case all that there was is kept aside, for who can read more of it.
+If the last commit is corrupt, the repository is reset to the last intact one, and the later data is
+read again from the journals. Without an intact commit it is created again. In both cases a copy of
+all files remains for manual recovery.
 """
 
 import fcntl
@@ -42,13 +42,13 @@ from telemetry.archive.storage import (
     record_created,
 )
 from telemetry.files import FILE_MODE
-from twin.errors import ArchiveError, JournalError
+from twin.errors import ArchiveError, IssueCode, JournalError
 
 MAX_OLD_HEADS_TRIED: Final = 5
-"""Older files of heads that are tried."""
+"""Older head files that are tried. [1]"""
 
 DISK_PROBE_BYTES: Final = 1 << 20
-"""More than a commit of nothing takes. [B]"""
+"""Size of a probe file, above that of an empty commit. [B]"""
 
 STORAGE_ERRORS: Final = (
     icechunk.IcechunkError,
@@ -58,163 +58,132 @@ STORAGE_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What storage and layout raise when they are spoilt or cannot be written."""
+"""Errors that storage and layout raise when corrupt or not writable."""
 
 _logger = structlog.get_logger(__name__)
 
 
 def open_or_recover(
-    folder: Path, site: str, *, is_tried: bool = False
+    folder: Path, site: str, *, is_doubtful: bool = False
 ) -> tuple[ArchiveRepository, Path | None]:
-    """Open a repository or make it; of one that is spoilt a copy is set aside.
+    """Open or create a repository; return it, and the copy of a corrupt one or None.
 
-    Parameters
-    ----------
-    folder
-        Of the archive.
-    site
-        Name of its site.
-    is_tried
-        Whether a commit is tried too, which changes nothing: the last one has failed.
-
-    Returns
-    -------
-    Store
-        The repository.
-    Path or None
-        Where the copy of the spoilt one is, if it was.
-
-    Raises
-    ------
-    ArchiveError
-        If it is that of another site or of a later version, or the disk is at fault.
+    With ``is_doubtful``, the last commit failed, so an empty commit is tried too. An archive of
+    another site or of a later version, or a failing disk, raises ArchiveError.
     """
     place = RepositoryLocation.of(folder)
     if place.folder is None:
         return _in_bucket(folder, place, site), None
     path = place.folder
     storage = place.storage
-    is_there = path.exists() and any(path.iterdir())
+    exists = path.exists() and any(path.iterdir())
     try:
-        if not is_there or icechunk.Repository.exists(storage):
-            is_sure = verify_head(path, ManifestChecksums(path)) and not is_tried
-            held = _of_site(ArchiveRepository.open(storage, site, path), site)
-            if not is_sure:
-                with suppress(ClockLagError):  # then the next commit tries it
-                    held.test_commit()
-            return held, None
-        reason = "the repository has lost its head"
+        if not exists or icechunk.Repository.exists(storage):
+            is_intact = verify_head(path, ManifestChecksums(path)) and not is_doubtful
+            repository = _of_site(ArchiveRepository.open(storage, site, path), site)
+            if not is_intact:
+                with suppress(ClockLagError):  # the next commit tries it then
+                    repository.test_commit()
+            return repository, None
+        reason = "the head file of the repository is missing"
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
-    _probe(folder)
-    aside = _copied(path)
-    if (store := _gone_back(path, site, reason)) is not None:
-        return _of_site(store, site), aside
+    _check_disk(folder)
+    copy = _copy_repository(path)
+    if (older := _reset(path, site, reason)) is not None:
+        return _of_site(older, site), copy
     shutil.rmtree(path)
-    _logger.error("archive set aside", place=str(path), reason=reason, to=str(aside))
-    append_reasons(folder, [f"{reason}; all of it is now in {aside.name}"])
-    return ArchiveRepository.open(storage, site, path), aside
+    _logger.error("corrupt archive moved aside", place=str(path), reason=reason, to=str(copy))
+    append_reasons(folder, [f"{reason}; all of it is now in {copy.name}"])
+    return ArchiveRepository.open(storage, site, path), copy
 
 
 def roll_back(folder: Path, site: str, reason: str) -> tuple[ArchiveRepository, Path] | None:
-    """Go back to a commit from before the clock; nothing is changed where none is kept.
+    """Reset to a commit from before the clock; return the repository and the old files, or None.
 
-    It is tried on a copy: a clock that is before all commits is none to go by.
-
-    Parameters
-    ----------
-    folder
-        Of the archive; one in a bucket is left as it is.
-    site
-        Name of its site.
-    reason
-        Why.
-
-    Returns
-    -------
-    tuple or None
-        The repository, and where it is as it was.
+    It is tried on a copy: if the clock is before all commits, it is wrong and nothing changes.
+    Archives in a bucket stay as they are.
     """
     place = RepositoryLocation.of(folder)
     if place.folder is None:
         return None
-    draft = _copied(place.folder)
-    if _gone_back(draft, site, reason, most=MAX_OLD_HEADS) is None:
+    draft = _copy_repository(place.folder)
+    if _reset(draft, site, reason, max_heads=MAX_OLD_HEADS) is None:
         shutil.rmtree(draft)
         return None
-    aside = draft.with_name(f"{draft.name}-ahead")
-    place.folder.replace(aside)
+    copy = draft.with_name(f"{draft.name}-ahead")
+    place.folder.replace(copy)
     draft.replace(place.folder)
-    return _of_site(ArchiveRepository.open(place.storage, site, place.folder), site), aside
+    return _of_site(ArchiveRepository.open(place.storage, site, place.folder), site), copy
 
 
 def _in_bucket(folder: Path, place: RepositoryLocation, site: str) -> ArchiveRepository:
-    """Open a repository in a bucket or make it there; nothing there is ever replaced by us."""
+    """Open or create a repository in a bucket; existing objects are never replaced."""
     try:
-        is_there = icechunk.Repository.exists(place.storage, storage_settings=STORAGE_TIMEOUTS)
-        store = _of_site(ArchiveRepository.open(place.storage, site), site)
+        exists = icechunk.Repository.exists(place.storage, storage_settings=STORAGE_TIMEOUTS)
+        repository = _of_site(ArchiveRepository.open(place.storage, site), site)
     except STORAGE_ERRORS as error:
         reason = str(error).partition("\n")[0]
         message = f"{place.url}: {reason}; {place.remedy}"
-        raise ArchiveError(message) from error
-    if place.was_created and not is_there:  # somebody emptied it, or a rule of its own
-        reason = f"{place.url} has no archive any more; begun anew by what the journals hold"
-        store.given_up.append({"group": "all", "reason": reason})
-        append_losses(folder, store.given_up)
-    with suppress(OSError, JournalError):  # a full disk: the next start writes it
+        raise ArchiveError(message, code=IssueCode.UNREACHABLE) from error
+    if place.was_created and not exists:  # a person or a lifecycle rule emptied it
+        reason = f"{place.url} has no archive any more; created again from the journals"
+        repository.losses.append({"group": "all", "reason": reason})
+        append_losses(folder, repository.losses)
+    with suppress(OSError, JournalError):  # on a full disk the next start writes it
         record_created(folder, place)
-    return store
+    return repository
 
 
-def _copied(path: Path) -> Path:
-    """Keep all files of a repository under another name; what never changes takes no room."""
-    aside = path.with_name(f"{REPOSITORY_FOLDER}.spoilt-{time.time_ns()}")
+def _copy_repository(path: Path) -> Path:
+    """Copy all files of a repository to another name; immutable files are linked."""
+    copy = path.with_name(f"{REPOSITORY_FOLDER}.spoilt-{time.time_ns()}")
     for file in sorted(path.rglob("*")):
-        to = aside / file.relative_to(path)
+        to = copy / file.relative_to(path)
         if file.is_dir():
             to.mkdir(parents=True)
-        elif file.parent == path:  # the head and the seals
+        elif file.parent == path:  # the head file and the checksums
             shutil.copy2(file, to)
         else:
             to.hardlink_to(file)
-    return aside
+    return copy
 
 
-def _gone_back(
-    path: Path, site: str, reason: str, *, most: int = MAX_OLD_HEADS_TRIED
+def _reset(
+    path: Path, site: str, reason: str, *, max_heads: int = MAX_OLD_HEADS_TRIED
 ) -> ArchiveRepository | None:
-    """Go back to the last commit that is sound; return None if there is none."""
-    seals = ManifestChecksums(path)
-    heads = list(dict.fromkeys(reversed(seals.snapshots)))
-    for _ in _heads_file(path, most):
+    """Reset to the last intact commit; return None if there is none."""
+    checksums = ManifestChecksums(path)
+    heads = list(dict.fromkeys(reversed(checksums.snapshots)))
+    for _ in _try_head_files(path, max_heads):
         for name in heads:
             try:
-                seals.check("snapshots", name)
+                checksums.check("snapshots", name)
                 wait_for_clock_tick()
-                verify_head(path, seals)
+                verify_head(path, checksums)
                 with panics_as_errors():
                     icechunk.Repository.open(local_storage(path)).reset_branch(MAIN_BRANCH, name)
-                seals.update(name)
-                store = ArchiveRepository.open(local_storage(path), site, path)
-                store.test_commit()
+                checksums.update(name)
+                repository = ArchiveRepository.open(local_storage(path), site, path)
+                repository.test_commit()
             except (CorruptRepositoryError, ClockLagError, *STORAGE_ERRORS):
                 continue
-            remedy = "what came after is read again from the journals, as far as they reach"
-            since = f"{np.datetime64(max(store.mark.closed, 0), 's')}Z"
-            told = {
+            remedy = "later data is read again from the journals, as far as they reach"
+            since = f"{np.datetime64(max(repository.checkpoint.closed, 0), 's')}Z"
+            loss = {
                 "group": "all",
                 "from": since,
-                "reason": f"{reason}; gone back to {name}: {remedy}",
+                "reason": f"{reason}; reset to {name}: {remedy}",
             }
-            append_losses(path.parent, [told])
-            return store
+            append_losses(path.parent, [loss])
+            return repository
     return None
 
 
-def _heads_file(path: Path, most: int) -> Iterator[None]:
-    """Yield once with the file that tells the heads as it is, then with older ones in its place."""
+def _try_head_files(path: Path, max_heads: int) -> Iterator[None]:
+    """Yield with the present head file, then with older ones in its place."""
     yield
-    for one in old_head_files(path)[: -most - 1 : -1]:
+    for one in old_head_files(path)[: -max_heads - 1 : -1]:
         draft = path / f"{HEAD_FILE}.draft"
         shutil.copyfile(one, draft)
         draft.replace(path / HEAD_FILE)
@@ -223,7 +192,7 @@ def _heads_file(path: Path, most: int) -> Iterator[None]:
 
 @contextmanager
 def commit_lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from committing: on a disk, two at once lose commits."""
+    """Keep other processes from committing: on a disk, concurrent commits are lost."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -232,24 +201,24 @@ def commit_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _of_site(store: ArchiveRepository, site: str) -> ArchiveRepository:
-    if store.site != site:
-        message = f"this is the archive of {store.site}, not of {site}: name another folder"
-        raise ArchiveError(message)
-    return store
+def _of_site(repository: ArchiveRepository, site: str) -> ArchiveRepository:
+    if repository.site != site:
+        message = f"this is the archive of {repository.site}, not of {site}: name another folder"
+        raise ArchiveError(message, code=IssueCode.INCONSISTENT)
+    return repository
 
 
-def _probe(folder: Path) -> None:
-    """Refuse to call a repository spoilt where the disk is at fault."""
+def _check_disk(folder: Path) -> None:
+    """Raise ArchiveError if the disk is at fault, not the repository."""
     probe = folder / "probe"
-    told = os.urandom(DISK_PROBE_BYTES)
+    data = os.urandom(DISK_PROBE_BYTES)
     try:
-        probe.write_bytes(told)
-        is_whole = probe.read_bytes() == told
+        probe.write_bytes(data)
+        is_equal = probe.read_bytes() == data
         probe.unlink()
     except OSError as error:
-        message = f"{folder}: {error.strerror}; see to the disk"
+        message = f"{folder}: {error.strerror}; check the disk"
         raise ArchiveError(message) from error
-    if not is_whole:
-        message = f"{folder} reads back something else than was written; see to the disk"
-        raise ArchiveError(message)
+    if not is_equal:
+        message = f"{folder}: a probe file reads back other bytes than were written; check the disk"
+        raise ArchiveError(message, code=IssueCode.CORRUPT)

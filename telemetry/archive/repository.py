@@ -1,16 +1,13 @@
-"""The Icechunk repository: one transaction after another, and what each of them says.
+"""The Icechunk repository of an archive: its transactions, their clock, and expiry of commits.
 
-A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN_MINUTES`); see
-:mod:`telemetry.archive.maintenance` for what becomes of them. A late reading of an hour that is
-compacted already goes to the minutes too, together with what its block held.
+A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN_MINUTES`), which
+:mod:`telemetry.archive.maintenance` compacts. A late reading of a compacted hour goes to minutes
+too, together with the rest of its chunk.
 
-Commits follow one another on the clock: Icechunk refuses what is not later than all before it.
-
-A clock that was set back is no fault of the archive. For a moment it is waited for; for longer the
-writer says so, and what it has stays in the journals until the clock has caught up. Only one that
-has been far behind for a while may be right, and the commits made by one that was ahead.
-
-Delete what no commit that is left consists of, also where something of a commit is spoilt.
+Icechunk refuses a commit that is not later than all before it. A clock that was set back is not an
+error of the archive: the writer waits for a moment. After that it reports the error, and the
+journals store the readings until the clock has caught up. Only a clock that has been far behind for
+a while is taken to be right, and the earlier commits to come from a clock that was ahead.
 """
 
 import pickle
@@ -52,13 +49,13 @@ from telemetry.archive.storage import (
     repository_config,
 )
 from telemetry.archive.transaction import MinuteWriter, Transaction, has_group
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 REFS_PER_MANIFEST: Final = 64
-"""Objects along time whose places one manifest lists: a commit rewrites one manifest an array."""
+"""Objects along time in one manifest; a commit rewrites one manifest of each array. [1]"""
 
 OPEN_HOURS_ATTRIBUTE: Final = "open_hours"
-"""Attribute of the root: group -> starts of the hours that are not compacted. [s since 1970]"""
+"""Attribute of the root: group -> starts of hours that are not compacted. [s since 1970]"""
 
 type ColumnIndex = Mapping[str, dict[str, int]]
 """Group -> label -> column."""
@@ -80,27 +77,11 @@ icechunk.set_logs_filter("error")
 
 
 class ArchiveRepository:
-    """One site's repository.
+    """Repository of one site, opened by :meth:`open`.
 
-    Parameters
-    ----------
-    repository
-        Made or opened; see :meth:`open`.
-    folder
-        Of it, if that is on a local disk.
-    seals
-        Of it, read before it was opened.
-
-    Attributes
-    ----------
-    mark, written
-        How far it reaches; when the last commit was made. [s since 1970]
-    site
-        Name of the site.
-    labels
-        Group -> labels in the order of their columns.
-    given_up
-        What of it was spoilt and had to be let go.
+    It has a folder and checksums, read before it was opened, on a local disk only. ``checkpoint``
+    is how far it reaches, ``last_commit_time`` in [s since 1970]; ``labels`` are by group in the
+    order of their columns; ``losses`` are corrupt parts that were deleted.
     """
 
     def __init__(
@@ -108,49 +89,36 @@ class ArchiveRepository:
         repository: icechunk.Repository,
         folder: Path | None = None,
         *,
-        seals: ManifestChecksums | None = None,
+        checksums: ManifestChecksums | None = None,
     ) -> None:
         self.repository = repository
         self._folder = folder
-        self.given_up: list[LossEntry] = []
-        self._seals = seals
+        self.losses: list[LossEntry] = []
+        self._checksums = checksums
         self._snapshot = repository.lookup_branch(MAIN_BRANCH)
-        self.last_commit_time = max(
-            commit_time(repository), time.time()
-        )  # it may just have gone back
-        last = Snapshot.last(repository, folder, seals=seals)
-        self.mark = Checkpoint.from_metadata(commit_metadata(repository))
+        # It may just have been reset to an older commit.
+        self.last_commit_time = max(commit_time(repository), time.time())
+        last = Snapshot.last(repository, folder, checksums=checksums)
+        self.checkpoint = Checkpoint.from_metadata(commit_metadata(repository))
         root = last.root
-        self._seal()
+        self._write_checksums()
         self.site = str(root.attrs["site"])
         self.labels = {group: read_labels(root, group) for group in GROUP_ARRAYS}
 
     @classmethod
     @panics_as_errors()
     def open(cls, storage: icechunk.Storage, site: str, folder: Path | None = None) -> Self:
-        """Open a repository, or make it.
+        """Open or create a repository; ``site`` names a new one.
 
-        Parameters
-        ----------
-        storage
-            Where it lies.
-        site
-            Name of the site, for a new one.
-        folder
-            Of it, if that is on a local disk: then what it consists of is sealed.
-
-        Returns
-        -------
-        Store
-            The store.
+        With ``folder``, on a local disk, its files get checksums.
         """
-        seals = None if folder is None else ManifestChecksums(folder)
+        checksums = None if folder is None else ManifestChecksums(folder)
         if icechunk.Repository.exists(storage, storage_settings=STORAGE_TIMEOUTS):
             repository = icechunk.Repository.open(storage, config=repository_config())
-            if seals is not None:
-                seals.check_head(repository.lookup_branch(MAIN_BRANCH))
-            if commit_metadata(repository):  # else somebody was killed who was about to make it
-                return cls(repository, folder, seals=seals)
+            if checksums is not None:
+                checksums.check_head(repository.lookup_branch(MAIN_BRANCH))
+            if commit_metadata(repository):  # else its creator was killed
+                return cls(repository, folder, checksums=checksums)
         else:
             repository = icechunk.Repository.create(storage, config=_configuration())
         session = repository.writable_session(MAIN_BRANCH)
@@ -158,60 +126,53 @@ class ArchiveRepository:
         root.attrs.update({"layout": LAYOUT_VERSION, "site": site, OPEN_HOURS_ATTRIBUTE: {}})
         wait_until_after(commit_time(repository))
         session.commit("begin", metadata=Checkpoint().to_metadata())
-        return cls(repository, folder, seals=seals)
+        return cls(repository, folder, checksums=checksums)
 
     def last_snapshot(self) -> Snapshot:
         """Return the last commit."""
-        return Snapshot.last(self.repository, self._folder, seals=self._seals)
+        return Snapshot.last(self.repository, self._folder, checksums=self._checksums)
 
     def begin_transaction(self) -> Transaction:
         """Return a new transaction.
 
-        Raises
-        ------
-        ConcurrentWriterError
-            If another process committed since this one opened it.
+        A commit of another process since this one opened it raises ConcurrentWriterError.
         """
         session = self.repository.writable_session(MAIN_BRANCH)
         if session.snapshot_id != self._snapshot:
             message = "another process writes it"
-            raise ConcurrentWriterError(message)
+            raise ConcurrentWriterError(message, code=IssueCode.IN_USE)
         if self._folder is None:
             return Transaction(session)
-        files = LocalObjects(self._folder, self.repository, self._snapshot, seals=self._seals)
+        files = LocalObjects(
+            self._folder, self.repository, self._snapshot, checksums=self._checksums
+        )
         return Transaction(session, files.manifest_checker)
 
-    def commit(self, draft: Transaction, message: str, checkpoint: Checkpoint) -> None:
-        """Commit a transaction, and how far the archive reaches with it; say what was lost.
+    def commit(self, transaction: Transaction, message: str, checkpoint: Checkpoint) -> None:
+        """Commit a transaction with its checkpoint, and log what was lost.
 
-        Raises
-        ------
-        ClockLagError
-            If the clock is behind the commit before.
+        A clock behind the previous commit raises ClockLagError.
         """
         wait_until_after(self.last_commit_time)
-        self._snapshot = draft.session.commit(
+        self._snapshot = transaction.session.commit(
             message, metadata=checkpoint.to_metadata(), allow_empty=True
         )
-        self.last_commit_time, self.mark = time.time(), checkpoint
-        self._seal()
-        lost = draft.corrupt_parts()
-        self.given_up += lost
+        self.last_commit_time, self.checkpoint = time.time(), checkpoint
+        self._write_checksums()
+        lost = transaction.corrupt_parts()
+        self.losses += lost
         append_losses(self._folder and self._folder.parent, lost)
 
     def test_commit(self) -> None:
-        """Commit nothing: a head that can be read may still be spoilt where only commits look."""
+        """Make an empty commit: a readable head may be corrupt where only commits read it."""
         self.retry_without_corrupt(
-            lambda: self.commit(self.begin_transaction(), "tried", self.mark)
+            lambda: self.commit(self.begin_transaction(), "tried", self.checkpoint)
         )
 
     def retry_without_corrupt[T](self, work: Callable[[], T]) -> T:
-        """Do what writes; give up an array that nobody can find the objects of, and do it again.
+        """Run a writing function; delete an array with corrupt manifests, and run it again.
 
-        Raises
-        ------
-        CorruptRepositoryError
-            If all that is there is affected.
+        If the whole repository is affected, raise CorruptRepositoryError.
         """
         while True:
             try:
@@ -220,82 +181,69 @@ class ArchiveRepository:
             except CorruptRepositoryError as error:
                 if not is_expendable(error.path):
                     raise
-                draft = self.begin_transaction()
-                del draft.root[error.path]
-                draft.losses[error.path] = {(): str(error)}
-                self.commit(draft, "given up", self.mark)
+                transaction = self.begin_transaction()
+                del transaction.root[error.path]
+                transaction.losses[error.path] = {(): str(error)}
+                self.commit(transaction, "given up", self.checkpoint)
 
-    def _seal(self) -> None:
-        """Seal what was written; a disk that does not take it leaves it unsealed."""
-        if self._seals is None:
+    def _write_checksums(self) -> None:
+        """Write the checksums of new files; a failing disk leaves them without."""
+        if self._checksums is None:
             return
         try:
-            self._seals.update(self._snapshot)
+            self._checksums.update(self._snapshot)
         except OSError as error:
-            _logger.warning("archive not sealed", place=str(self._folder), reason=error.strerror)
+            _logger.warning("checksums not written", place=str(self._folder), reason=error.strerror)
 
     def write(
         self,
-        taken: CommitBatch,
-        news: PendingMetadata,
+        batch: CommitBatch,
+        metadata: PendingMetadata,
         *,
         columns: ColumnIndex,
         is_sparse: bool,
     ) -> None:
-        """Write readings, and how far they reach, in one transaction.
+        """Write readings, new metadata and the checkpoint in one transaction.
 
-        Parameters
-        ----------
-        taken
-            The readings.
-        news
-            What is newly known of points.
-        columns
-            Of all labels that were ever seen.
-        is_sparse
-            Whether the plant speaks once in many minutes only.
-
-        Raises
-        ------
-        ConcurrentWriterError
-            If another process committed since this one opened it.
+        ``columns`` has all labels ever received. ``is_sparse`` states that the plant publishes once
+        in many minutes.
         """
-        self.retry_without_corrupt(lambda: self._write(taken, news, columns, is_sparse))
+        self.retry_without_corrupt(lambda: self._write(batch, metadata, columns, is_sparse))
         self.labels = {group: list(known) for group, known in columns.items()}
 
     def _write(
         self,
-        taken: CommitBatch,
-        news: PendingMetadata,
+        batch: CommitBatch,
+        metadata: PendingMetadata,
         columns: ColumnIndex,
         is_sparse: bool,
     ) -> None:
         with zarr.config.set({"threading.max_workers": IO_THREADS}):
-            draft = self.begin_transaction()
-            opened = open_hours(draft.root)
+            transaction = self.begin_transaction()
+            opened = open_hours(transaction.root)
             for group, known in columns.items():
                 if known:
-                    draft.add_columns(group, list(known), known=len(self.labels[group]))
+                    transaction.add_columns(group, list(known), known=len(self.labels[group]))
                 seconds = {
-                    number: one for number, one in taken.seconds.items() if has_group(one, group)
+                    number: one for number, one in batch.seconds.items() if has_group(one, group)
                 }
                 if seconds:
-                    draft.mark_seconds(group, sorted(seconds))
-                    MinuteWriter(draft, group, len(known)).write(seconds, is_sparse=is_sparse)
+                    transaction.mark_seconds(group, sorted(seconds))
+                    MinuteWriter(transaction, group, len(known)).write(seconds, is_sparse=is_sparse)
                     hours = opened.get(group, []) + [start_of_hour(number) for number in seconds]
                     opened[group] = sorted(set(hours))
-            if news:
-                span = self.mark.closed, max(taken.checkpoint.closed, taken.received_until)
-                draft.write_metadata(news, columns["points"], span=span)
-            draft.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
-            self.commit(draft, "readings", taken.checkpoint)
+            if metadata:
+                span = self.checkpoint.closed, max(batch.checkpoint.closed, batch.received_until)
+                transaction.write_metadata(metadata, columns["points"], span=span)
+            transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
+            self.commit(transaction, "readings", batch.checkpoint)
 
     def expire(self, before: datetime) -> None:
-        """Delete what belongs to nothing but commits before a moment; readings stay."""
+        """Delete data that belongs only to commits before a time; readings stay."""
         expire_commits(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(MAIN_BRANCH)
         self.last_commit_time = max(self.last_commit_time, time.time())
-        self._seal()
+        self._write_checksums()
 
 
 def open_hours(root: zarr.Group) -> dict[str, list[int]]:
@@ -307,13 +255,13 @@ def open_hours(root: zarr.Group) -> dict[str, list[int]]:
 
 
 def commit_metadata(repository: icechunk.Repository) -> dict[str, str]:
-    """Return what the last commit says of itself."""
+    """Return the metadata of the last commit."""
     snapshot = repository.lookup_snapshot(repository.lookup_branch(MAIN_BRANCH))
     return {key: str(value) for key, value in snapshot.metadata.items()}
 
 
 def _configuration() -> icechunk.RepositoryConfig:
-    """Return the settings that a new repository keeps."""
+    """Return the stored settings of a new repository."""
     configuration = icechunk.RepositoryConfig.default()
     along_time: dict[ManifestDimension, int] = {
         icechunk.ManifestSplitDimCondition.DimensionName("time"): REFS_PER_MANIFEST
@@ -329,39 +277,31 @@ MAX_CLOCK_WAIT_S: Final = 5.0
 """Longest wait for a clock that is behind: two commits may fall in one tick of it. [s]"""
 
 ROLLBACK_CLOCK_LAG_S: Final = 3600.0
-"""How far the clock may be behind until the repository goes back to an earlier commit. [s]"""
+"""Lag of the clock above which the repository is reset to an earlier commit. [s]"""
 
 ROLLBACK_CONFIRMATION_S: Final = 600.0
-"""How long it must have been so: machines start with a clock that is wrong for a minute. [s]"""
+"""How long that lag must last: machines start with a wrong clock for a minute. [s]"""
 
 CLOCK_POLL_S: Final = 0.001
-"""Time between two looks at the clock. [s]"""
+"""Time between two readings of the clock. [s]"""
 
 MIN_COMMIT_SPACING_S: Final = 0.05
-"""How much later a commit must be: Icechunk may read a clock of ticks of milliseconds. [s]"""
+"""Least time between commits: Icechunk may read a clock with ticks of milliseconds. [s]"""
 
 
 class ClockLagError(ArchiveError):
-    """The clock is behind the last commit.
-
-    Attributes
-    ----------
-    behind
-        How far. [s]
-    """
+    """The clock is behind the last commit by ``behind``. [s]"""
 
     def __init__(self, behind: float) -> None:
         self.behind = behind
-        super().__init__(f"the clock is {behind:.0f} s behind the last commit")
+        message = f"the clock is {behind:.0f} s behind the last commit"
+        super().__init__(message, code=IssueCode.TIME_ORDER)
 
 
 class ClockLagConfirmation:
-    """Whether a clock far behind is to be believed rather than the commits made by it.
+    """Decides whether a clock far behind is right and the commits are wrong.
 
-    Parameters
-    ----------
-    passed
-        Tells the time that passes, whatever the clock is set to. [s]
+    ``passed`` returns a monotonic time. [s]
     """
 
     def __init__(self, passed: Callable[[], float] = time.monotonic) -> None:
@@ -369,7 +309,7 @@ class ClockLagConfirmation:
         self._since: float | None = None
 
     def is_confirmed(self, error: ClockLagError | None) -> bool:
-        """Return whether it has been far behind for a while; None says that it is not behind."""
+        """Return whether the clock has been far behind for a while; None if it is not behind."""
         if error is None or error.behind <= ROLLBACK_CLOCK_LAG_S:
             self._since = None
             return False
@@ -379,52 +319,43 @@ class ClockLagConfirmation:
 
 
 def commit_time(repository: icechunk.Repository) -> float:
-    """Return when the last commit was made, in seconds since 1970."""
+    """Return when the last commit was made. [s since 1970]"""
     last = repository.lookup_snapshot(repository.lookup_branch(MAIN_BRANCH))
     return last.written_at.timestamp()
 
 
 def wait_for_clock_tick() -> None:
-    """Wait until the clock shows a later moment than that of whatever was written before."""
+    """Wait until the clock shows a later time than now."""
     wait_until_after(time.time())
 
 
 def wait_until_after(last: float) -> None:
-    """Wait until the clock shows a later moment than that of a commit.
+    """Wait until the clock shows a later time than that of a commit. [s since 1970]
 
-    Parameters
-    ----------
-    last
-        When the commit was made. [s since 1970]
-
-    Raises
-    ------
-    ClockLagError
-        If that takes longer than a moment.
+    A long wait raises ClockLagError.
     """
     while (behind := last - time.time()) >= -MIN_COMMIT_SPACING_S:
-        if behind > MAX_CLOCK_WAIT_S:  # it may also be set back while it is waited for
+        if behind > MAX_CLOCK_WAIT_S:  # the clock may also be set back during the wait
             raise ClockLagError(behind)
         time.sleep(CLOCK_POLL_S)
 
 
 SNAPSHOT_FOLDER: Final = "snapshots"
-"""Folder of a repository where it stands what each commit consists of."""
+"""Folder of a repository with the contents of each commit."""
 
 TRANSACTION_FOLDER: Final = "transactions"
-"""Folder where it stands what each commit changed, under the same name as in
-:data:`SNAPSHOT_FOLDER`."""
+"""Folder with the changes of each commit, under the same names as in :data:`SNAPSHOT_FOLDER`."""
 
 OLD_HEADS_FOLDER: Final = "overwritten"
-"""Folder of a repository where Icechunk keeps what its file of heads was before."""
+"""Folder of a repository where Icechunk stores former head files."""
 
 MAX_OLD_HEADS: Final = 500
-"""Older files of heads that are kept, and tried where the clock had been ahead. [1]"""
+"""Former head files that are stored, and tried where the clock had been ahead. [1]"""
 
 GARBAGE_COLLECTION_TIMEOUT_S: Final = 1800.0
-"""Longest wait for what deletes. [s]"""
+"""Longest wait for the garbage collection. [s]"""
 
-# In a process of its own: what it takes in memory for each commit it never gives back.
+# In a process of its own: it never releases the memory of each commit.
 _DELETION: Final = """
 import pickle, sys
 import icechunk
@@ -437,50 +368,42 @@ repository.garbage_collect(delete_object_older_than=before)
 def expire_commits(
     repository: icechunk.Repository, before: datetime, *, folder: Path | None
 ) -> None:
-    """Expire commits before a moment, and delete what belongs to none that is left.
+    """Expire commits before a UTC time, and delete what no remaining commit needs.
 
-    What that is is found by a walk through all commits that are left. One that is spoilt stops it:
-    then nothing is deleted, which is told, until that one has expired too. The first never does, so
-    it is made anew. On a disk what Icechunk itself never deletes goes too: with each commit it
-    leaves the file of heads as it was, 60 kB, and what an expired commit had changed.
-
-    Parameters
-    ----------
-    repository
-        Nobody else may write it meanwhile.
-    before
-        Readers may still use what was the last commit then. [UTC]
-    folder
-        Of the repository, if it is on a local disk.
+    No one else may write meanwhile; readers may still use the last commit before that time.
+    Icechunk walks all remaining commits. A corrupt one stops it: then nothing is deleted until that
+    one has expired too, and this is logged. The first commit never expires, so a corrupt one is
+    created again. On a disk (``folder``), files that Icechunk never deletes are deleted too: each
+    commit leaves its former head file, 60 kB, and the changes of expired commits.
     """
     wait_for_clock_tick()
     repository.expire_snapshots(older_than=before)
-    is_forgotten = _is_forgotten(repository, before)
+    is_collected = _collect_garbage(repository, before)
     if folder is None:
         return
-    if not is_forgotten:
+    if not is_collected:
         _renew_first(folder)
-        _is_forgotten(repository, before)
-    _sweep(folder)
+        _collect_garbage(repository, before)
+    _delete_leftovers(folder)
 
 
 def old_head_files(folder: Path) -> list[Path]:
-    """Return what the file of heads of a repository was before, the oldest first."""
+    """Return the former head files of a repository, the oldest first."""
     return sorted(
         (folder / OLD_HEADS_FOLDER).glob(f"{HEAD_FILE}.*"), key=lambda one: one.stat().st_mtime
     )
 
 
-def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
+def _collect_garbage(repository: icechunk.Repository, before: datetime) -> bool:
     wait_for_clock_tick()
-    given = pickle.dumps((repository, before))
-    if reason := run_isolated(_DELETION, given=given, timeout=GARBAGE_COLLECTION_TIMEOUT_S):
-        _logger.warning("old commits not deleted", reason=reason)
+    stdin = pickle.dumps((repository, before))
+    if reason := run_isolated(_DELETION, stdin=stdin, timeout=GARBAGE_COLLECTION_TIMEOUT_S):
+        _logger.warning("expired commits not deleted", reason=reason)
     return not reason
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what is of no commit that is left, and that Icechunk leaves."""
+def _delete_leftovers(folder: Path) -> None:
+    """Delete files of no remaining commit that Icechunk leaves behind."""
     for one in old_head_files(folder)[:-MAX_OLD_HEADS]:
         one.unlink(missing_ok=True)
     for one in (folder / TRANSACTION_FOLDER).glob("*"):
@@ -489,9 +412,9 @@ def _sweep(folder: Path) -> None:
 
 
 def _renew_first(folder: Path) -> None:
-    """Write the first commit of a repository anew, as that of an empty one: all are alike."""
+    """Create the first commit of a repository again, like that of any empty repository."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         icechunk.Repository.create(icechunk.local_filesystem_storage(scratch))
-        for sound in (Path(scratch) / SNAPSHOT_FOLDER).iterdir():
-            if (spoilt := folder / SNAPSHOT_FOLDER / sound.name).exists():
-                shutil.move(sound, spoilt)
+        for intact in (Path(scratch) / SNAPSHOT_FOLDER).iterdir():
+            if (corrupt := folder / SNAPSHOT_FOLDER / intact.name).exists():
+                shutil.move(intact, corrupt)

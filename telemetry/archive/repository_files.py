@@ -1,29 +1,19 @@
-"""Seals of the small files of a repository on a disk: a byte of them that changes is noticed.
+"""Files of a repository on a local disk: their checksums, direct reads of objects, and the head
+file.
 
-Blocks carry checksums; the files that say where blocks lie do not, and one changed bit of them may
-make a minute that was heard look like one that was not. So with the repository lies a file of
-records of 33 bytes, one for each snapshot and each manifest, written after the commit: kind (``S``
-or ``M``), name, size, CRC-32C, and a checksum of the record itself. A file without a seal is
-believed: its writer was killed before it could seal, and the next writer seals it.
+Chunks carry checksums; the files that locate them do not, and one changed bit there may hide a
+minute. So the repository has a file of records of 33 bytes, one for each snapshot and manifest,
+appended after the commit: kind (``S`` or ``M``), name, size, CRC-32C, and a checksum of the record.
+A file without a record is trusted: its writer was killed, and the next writer adds the record. The
+snapshots are in the order of their commits, so a head that points to an older one is detected too.
 
-The snapshots stand in the order of their commits. So a head that points to an older one, where the
-file of heads is spoilt, is noticed too.
+Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. Manifests name the
+file of each object, in the format of Icechunk's specification, version 2: a header of 39 bytes,
+then zstd over FlatBuffers. Other formats are read through Icechunk.
 
-Where the objects of a repository on a local disk lie, so that they are read directly.
-
-Icechunk reads local files in pieces of 8 KiB, which takes ten times as long as the disk. Its
-manifests tell which file an object is; their format is published with Icechunk's specification,
-version 2: 39 bytes of header, then zstd over FlatBuffers. What does not look like it is left to
-Icechunk itself.
-
-Whether the file of heads of a repository on a disk can be read at all.
-
-Icechunk believes what it reads there: one changed bit may be a length of billions, at which it
-counts for hours, holding all of the process, or an allocation that ends it. So the file is sealed
-after each commit, and one that is not as it was sealed, since its writer was killed just then or
-since it is spoilt, is read by another process first, which may hang or die.
-
-Icechunk in a process of its own: there it may hang or die, and what it keeps goes with it.
+Icechunk trusts the head file: one changed bit may be a length of billions, which occupies the
+process for hours or kills it. So it has a record too. A head file that differs from its record,
+because its writer was killed or it is corrupt, is read by another process first.
 """
 
 import os
@@ -43,14 +33,14 @@ from numcodecs import zstd  # type: ignore[import-untyped]
 
 from telemetry.archive.layout import MAIN_BRANCH, ShardIndex
 from telemetry.files import FILE_MODE
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
-_HEADER: Final = 39
-_MARK: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
-_KIND: Final = b"\x02\x02\x01"  # specification 2, a manifest, zstd
+_HEADER_BYTES: Final = 39
+_MAGIC: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
+_FILE_TYPE: Final = b"\x02\x02\x01"  # specification 2, a manifest, zstd
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _NAME_BYTES, _NAME_LETTERS, _NODE_BYTES = 12, 20, 8
-_REFS_REMEMBERED: Final = 64
+_MAX_CACHED_MANIFESTS: Final = 64
 
 # Numbers of fields in the schema's tables.
 _ARRAYS: Final = 1
@@ -58,142 +48,115 @@ _NODE, _REFS = 0, 1
 _INDEX, _OFFSET, _LENGTH, _FILE = 0, 2, 3, 4
 
 type ObjectRef = tuple[str, int, int]
-"""Name of a file, where the object begins in it, and how long it is."""
+"""Name of a file, and offset and length of the object in it. [B]"""
 
 type FileChecksum = tuple[int, int]
 """Size [B] and checksum."""
 
 
 class ManifestChecksums:
-    """The seals of one repository.
+    """Checksums of the files of one repository.
 
-    Parameters
-    ----------
-    store
-        Folder of the repository.
-
-    Attributes
-    ----------
-    snapshots
-        Names of those that are sealed, in the order of their commits.
-    heads
-        Seal of the file of heads; None if it has none.
+    ``snapshots`` are those with a checksum, in the order of their commits; ``head`` is the checksum
+    of the head file, None without one.
     """
 
     def __init__(self, store: Path) -> None:
         self._store = Path(store)
         self._path = self._store / CHECKSUM_FILE
-        self._known: dict[str, FileChecksum] = {}
+        self._checksum_by_name: dict[str, FileChecksum] = {}
         self.snapshots: list[str] = []
         self.head: FileChecksum | None = None
         self.read()
 
     def read(self) -> None:
-        """Take up what is written."""
-        self._known, self.snapshots, self.head = {}, [], None
+        """Read the checksums."""
+        self._checksum_by_name, self.snapshots, self.head = {}, [], None
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return
-        for kind, name, size, checksum, guard in _RECORD.iter_unpack(_cut(data)):
-            if guard != _guard(kind, name, size, checksum):
+        for kind, name, size, checksum, record_checksum in _RECORD.iter_unpack(
+            _complete_records(data)
+        ):
+            if record_checksum != _record_checksum(kind, name, size, checksum):
                 continue
-            if kind == _HEADS:
+            if kind == _HEAD_KIND:
                 self.head = size, checksum
             else:
                 text = name.decode("ascii", "replace")
-                self._known[text] = size, checksum
+                self._checksum_by_name[text] = size, checksum
                 if kind == CHECKSUM_KINDS["snapshots"]:
                     self.snapshots.append(text)
 
     def check(self, folder: str, name: str, path: str = "") -> bytes:
-        """Return a file if it is what was written.
+        """Return the content of a file, after comparing its checksum.
 
-        Parameters
-        ----------
-        folder, name
-            Which file.
-        path
-            Of the array that it belongs to.
-
-        Raises
-        ------
-        CorruptRepositoryError
-            If it is not, or is gone.
+        If it differs, or the file is missing, raise CorruptRepositoryError; ``path`` is the
+        affected array.
         """
         try:
             data = (self._store / folder / name).read_bytes()
         except FileNotFoundError as error:
-            message = f"{folder}/{name} is gone"
+            message = f"{folder}/{name} is missing"
             raise CorruptRepositoryError(message, path) from error
-        if self._known.get(name, checksum_of(data)) != checksum_of(data):
-            message = f"{folder}/{name} is not what was written: its checksum differs"
+        if self._checksum_by_name.get(name, checksum_of(data)) != checksum_of(data):
+            message = f"{folder}/{name} is corrupt: its checksum differs"
             raise CorruptRepositoryError(message, path)
         return data
 
     def check_head(self, snapshot: str) -> None:
-        """Hold that a snapshot is the last, or later than all that are sealed.
+        """Check that a snapshot is the last one, or later than all with a checksum.
 
-        The seals must have been read before the head was.
-
-        Raises
-        ------
-        CorruptRepositoryError
-            If it is an older one, or is spoilt.
+        The checksums must have been read before the head. An older snapshot raises
+        CorruptRepositoryError.
         """
-        if snapshot in self._known and snapshot != self.snapshots[-1]:
+        if snapshot in self._checksum_by_name and snapshot != self.snapshots[-1]:
             message = f"the repository points to {snapshot}, which is not its last commit"
             raise CorruptRepositoryError(message)
         self.check("snapshots", snapshot)
 
     def update(self, head: str) -> None:
-        """Seal what is not sealed, the head last; forget what is gone.
-
-        Parameters
-        ----------
-        head
-            The last snapshot.
-
-        Raises
-        ------
-        OSError
-            If the disk does not take it.
+        """Add checksums of new files, that of the last snapshot ``head`` last; drop those of
+        deleted files.
         """
-        there = {name: folder for folder, name in self._there()}
-        new = [name for name in there if name not in self._known and name != head]
-        gone = [name for name in self._known if name not in there]
-        if len(gone) > len(self._known) // 4:
-            self._rewrite(there)
-        records = [self._record(there[name], name) for name in new]
+        existing = {name: folder for folder, name in self._existing()}
+        new = [name for name in existing if name not in self._checksum_by_name and name != head]
+        deleted = [name for name in self._checksum_by_name if name not in existing]
+        if len(deleted) > len(self._checksum_by_name) // 4:
+            self._rewrite(existing)
+        records = [self._record(existing[name], name) for name in new]
         if head not in self.snapshots[-1:]:
             records.append(self._record("snapshots", head))
-        if (heads := self._heads_now()) not in (None, self.head):
-            records.append(_packed(_HEADS, "", heads))
-            self.head = heads
+        if (head_checksum := self._head_checksum()) not in (None, self.head):
+            records.append(_pack_record(_HEAD_KIND, "", head_checksum))
+            self.head = head_checksum
         if records:
             self._append(b"".join(records))
 
-    def _there(self) -> Iterator[tuple[str, str]]:
+    def _existing(self) -> Iterator[tuple[str, str]]:
         for folder in CHECKSUM_KINDS:
             if (self._store / folder).is_dir():
                 for entry in os.scandir(self._store / folder):
-                    if len(entry.name) == 20:  # noqa: PLR2004 - a name, and no draft of one
+                    if len(entry.name) == _NAME_LETTERS:  # not a draft
                         yield folder, entry.name
 
-    def _heads_now(self) -> FileChecksum | None:
+    def _head_checksum(self) -> FileChecksum | None:
         path = self._store / HEAD_FILE
         return checksum_of(path.read_bytes()) if path.exists() else None
 
     def _record(self, folder: str, name: str) -> bytes:
-        """Return the record of a file, and remember it; an older seal of it goes before."""
-        seal = self._known.get(name) or checksum_of((self._store / folder / name).read_bytes())
-        self._known[name] = seal
+        """Return the record of a file, and store it; an older checksum has priority."""
+        file_checksum = self._checksum_by_name.get(name) or checksum_of(
+            (self._store / folder / name).read_bytes()
+        )
+        self._checksum_by_name[name] = file_checksum
         if folder == "snapshots":
             self.snapshots.append(name)
-        return _packed(CHECKSUM_KINDS[folder], name, seal)
+        return _pack_record(CHECKSUM_KINDS[folder], name, file_checksum)
 
     def _append(self, data: bytes) -> None:
-        """Write records behind those that are whole."""
+        """Append records after the complete ones."""
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
         try:
             size = os.fstat(file).st_size
@@ -203,16 +166,20 @@ class ManifestChecksums:
         finally:
             os.close(file)
 
-    def _rewrite(self, there: dict[str, str]) -> None:
-        """Write anew what is still there."""
-        snapshots = [name for name in self.snapshots if name in there]
-        names = [name for name in self._known if there.get(name) == "manifests"]
-        records = [_packed(CHECKSUM_KINDS["manifests"], name, self._known[name]) for name in names]
+    def _rewrite(self, existing: dict[str, str]) -> None:
+        """Write the records of existing files only."""
+        snapshots = [name for name in self.snapshots if name in existing]
+        names = [name for name in self._checksum_by_name if existing.get(name) == "manifests"]
+        records = [
+            _pack_record(CHECKSUM_KINDS["manifests"], name, self._checksum_by_name[name])
+            for name in names
+        ]
         records += [
-            _packed(CHECKSUM_KINDS["snapshots"], name, self._known[name]) for name in snapshots
+            _pack_record(CHECKSUM_KINDS["snapshots"], name, self._checksum_by_name[name])
+            for name in snapshots
         ]
         if self.head:
-            records.append(_packed(_HEADS, "", self.head))
+            records.append(_pack_record(_HEAD_KIND, "", self.head))
         draft = self._path.with_name(f"{CHECKSUM_FILE}.draft")
         draft.write_bytes(b"".join(records))
         draft.replace(self._path)
@@ -220,23 +187,9 @@ class ManifestChecksums:
 
 
 class LocalObjects:
-    """The objects of one snapshot of a repository on a local disk.
+    """Objects of one snapshot of a repository on a local disk.
 
-    Parameters
-    ----------
-    folder
-        Of the repository.
-    repository
-        The same, opened.
-    snapshot
-        Which snapshot.
-    seals
-        Of the repository.
-
-    Attributes
-    ----------
-    guard
-        Checks the manifests of an array.
+    ``manifest_checker`` checks the manifests of an array.
     """
 
     def __init__(
@@ -245,31 +198,27 @@ class LocalObjects:
         repository: icechunk.Repository,
         snapshot: str,
         *,
-        seals: ManifestChecksums | None = None,
+        checksums: ManifestChecksums | None = None,
     ) -> None:
         self._folder = folder
-        told = repository.inspect_snapshot(snapshot)
+        inspection = repository.inspect_snapshot(snapshot)
         self._nodes: dict[str, tuple[str, list[str]]] = {
             str(node["path"]).lstrip("/"): (
                 str(node["id"]),
                 [str(one["id"]) for one in node.get("manifest_refs") or ()],
             )
-            for node in told["nodes"]
+            for node in inspection["nodes"]
             if node["node_type"] == "array"
         }
         self._refs: dict[str, dict[ShardIndex, ObjectRef]] = {}
         manifests = {path: names for path, (_, names) in self._nodes.items()}
-        self.manifest_checker = ManifestChecker(seals or ManifestChecksums(folder), manifests)
+        self.manifest_checker = ManifestChecker(checksums or ManifestChecksums(folder), manifests)
 
     def object_refs(self, path: str) -> dict[ShardIndex, ObjectRef]:
         """Return the objects of an array by their place.
 
-        Raises
-        ------
-        CorruptRepositoryError
-            If the manifests are not what was written.
-        KeyError, ValueError, OSError, struct.error
-            If they are not what we know.
+        Corrupt manifests raise CorruptRepositoryError. Manifests of another format raise KeyError,
+        ValueError, OSError or struct.error.
         """
         if path not in self._refs:
             self.manifest_checker.check(path)
@@ -291,12 +240,9 @@ class LocalObjects:
     def reader(
         self, wanted: Sequence[tuple[ObjectRef, int, int]]
     ) -> Iterator[Callable[[int], bytes]]:
-        """Give a function that reads parts of objects by their number; each is opened once.
+        """Yield a function that reads parts of objects by their number; each file is opened once.
 
-        Parameters
-        ----------
-        wanted
-            Objects, and where a part of each begins and ends. [B]
+        ``wanted`` has objects, and start and end of a part of each. [B]
         """
         files: dict[str, int] = {}
         try:
@@ -312,14 +258,14 @@ class LocalObjects:
                 os.close(file)
 
 
-@lru_cache(maxsize=_REFS_REMEMBERED)
+@lru_cache(maxsize=_MAX_CACHED_MANIFESTS)
 def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
-    """Return what a manifest says: node -> place of an object -> where it is."""
+    """Return the references of a manifest: node -> place of an object -> where it is."""
     raw = Path(path).read_bytes()
-    if not raw.startswith(_MARK) or raw[_HEADER - 3 : _HEADER] != _KIND:
-        message = f"{path} is no manifest of a version that we know"
+    if not raw.startswith(_MAGIC) or raw[_HEADER_BYTES - 3 : _HEADER_BYTES] != _FILE_TYPE:
+        message = f"{path} is not a manifest of a known version"
         raise ValueError(message)
-    table = _Table(bytes(zstd.decompress(raw[_HEADER:])))
+    table = _Table(bytes(zstd.decompress(raw[_HEADER_BYTES:])))
     found = {}
     for one in table.vector(table.number(0), _ARRAYS):
         node = _letters(table.data[table.field(one, _NODE) :][:_NODE_BYTES], 13)
@@ -328,7 +274,7 @@ def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
 
 
 class _Table:
-    """FlatBuffers, as much of it as a manifest needs."""
+    """Reader of FlatBuffers, as far as a manifest needs it."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -340,7 +286,7 @@ class _Table:
         return int(struct.unpack_from("<Q", self.data, place)[0]) if place else 0
 
     def field(self, table: int, number: int) -> int:
-        """Return where a field stands; 0 if it is not there."""
+        """Return the offset of a field; 0 if it is missing."""
         names = table - int(struct.unpack_from("<i", self.data, table)[0])
         size, entry = struct.unpack_from("<H", self.data, names)[0], 4 + 2 * number
         if entry >= size:
@@ -349,7 +295,7 @@ class _Table:
         return table + offset if offset else 0
 
     def vector(self, table: int, number: int) -> Iterator[int]:
-        """Yield where the tables of a vector stand."""
+        """Yield the offsets of the tables of a vector."""
         place = self.field(table, number)
         start = place + self.number(place)
         for entry in range(start + 4, start + 4 + 4 * self.number(start), 4):
@@ -376,24 +322,20 @@ CHECKSUM_FILE: Final = "seals"
 """File in the folder of the repository."""
 
 CHECKSUM_KINDS: Final = {"snapshots": b"S", "manifests": b"M"}
-"""Folder of a repository -> letter of what lies in it."""
+"""Folder of a repository -> letter of its files."""
 
 _RECORD: Final = struct.Struct("<c20sIII")
 
 HEAD_FILE: Final = "repo"
-"""File in the folder of the repository that tells its heads."""
+"""Head file in the folder of the repository."""
 
-_HEADS: Final = b"H"
+_HEAD_KIND: Final = b"H"
 
 
 class CorruptRepositoryError(ArchiveError):
-    """A file of a repository is not what was written.
+    """A file of a repository is corrupt; ``path`` is the affected array, empty for all."""
 
-    Attributes
-    ----------
-    path
-        Of the array that it belongs to; empty for all of them.
-    """
+    code = IssueCode.CORRUPT
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -401,129 +343,100 @@ class CorruptRepositoryError(ArchiveError):
 
 
 class ManifestChecker:
-    """Checks the files of one snapshot before anyone believes them.
+    """Checks the manifests of one snapshot before use.
 
-    Parameters
-    ----------
-    seals
-        Of the repository.
-    nodes
-        Path of an array -> names of its manifests.
+    ``nodes`` maps the path of an array to its manifests.
     """
 
-    def __init__(self, seals: ManifestChecksums, nodes: dict[str, list[str]]) -> None:
-        self._seals = seals
+    def __init__(self, checksums: ManifestChecksums, nodes: dict[str, list[str]]) -> None:
+        self._checksums = checksums
         self._nodes = nodes
-        self._sound: set[str] = set()
+        self._checked: set[str] = set()
 
     def check(self, path: str) -> None:
-        """Hold that the manifests of an array are what was written.
-
-        Raises
-        ------
-        CorruptRepositoryError
-            If one is not.
-        """
+        """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
         for name in self._nodes.get(path, ()):
-            if name not in self._sound:
-                self._seals.check("manifests", name, path)
-                self._sound.add(name)
+            if name not in self._checked:
+                self._checksums.check("manifests", name, path)
+                self._checked.add(name)
 
 
-def _cut(data: bytes) -> bytes:
-    """Return whole records."""
+def _complete_records(data: bytes) -> bytes:
+    """Return the complete records."""
     return data[: len(data) - len(data) % _RECORD.size]
 
 
-def _packed(kind: bytes, name: str, seal: FileChecksum) -> bytes:
+def _pack_record(kind: bytes, name: str, file_checksum: FileChecksum) -> bytes:
     raw = name.encode("ascii")
-    return _RECORD.pack(kind, raw, *seal, _guard(kind, raw, *seal))
+    return _RECORD.pack(kind, raw, *file_checksum, _record_checksum(kind, raw, *file_checksum))
 
 
-def _guard(kind: bytes, name: bytes, size: int, checksum: int) -> int:
+def _record_checksum(kind: bytes, name: bytes, size: int, checksum: int) -> int:
     return int(google_crc32c.value(struct.pack("<c20sII", kind, name, size, checksum)))
 
 
 def checksum_of(data: bytes) -> FileChecksum:
-    """Return what a file of these bytes is sealed with."""
+    """Return size and checksum of a file's content."""
     return len(data), int(google_crc32c.value(data))
 
 
 HEAD_CHECK_CPU_S: Final = 10
-"""Processor time that the other process may take; a sound file takes less than one. [s]"""
+"""Processor time of the process that reads a head file; an intact one takes less than one. [s]"""
 
 HEAD_CHECK_TIMEOUT_S: Final = 180.0
-"""Longest wait for it, however busy the machine is. [s]"""
+"""Longest wait for that process, however busy the machine is. [s]"""
 
-_TRIAL: Final = """
+_OPEN_SCRIPT: Final = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
 import icechunk
 icechunk.set_logs_filter("off")
-held = icechunk.Repository.open(icechunk.local_filesystem_storage(sys.argv[1]))
-held.lookup_snapshot(held.lookup_branch(sys.argv[3]))
+repository = icechunk.Repository.open(icechunk.local_filesystem_storage(sys.argv[1]))
+repository.lookup_snapshot(repository.lookup_branch(sys.argv[3]))
 """
 
 
-def verify_head(store: Path | None, seals: ManifestChecksums | None) -> bool:
-    """Hold that the file of heads can be read; return whether it is as it was sealed.
+def verify_head(store: Path | None, checksums: ManifestChecksums | None) -> bool:
+    """Return whether the head file has its checksum; check that it can be read if not.
 
-    Parameters
-    ----------
-    store
-        Folder of the repository; None for one in a bucket, which keeps checksums of its own.
-    seals
-        Of it.
-
-    Raises
-    ------
-    CorruptRepositoryError
-        If reading it fails, or does not end.
+    ``store`` is None for a bucket, which has checksums of its own. If reading fails or does not
+    end, raise CorruptRepositoryError.
     """
-    if store is None or seals is None:
+    if store is None or checksums is None:
         return True
     try:
         data = (store / HEAD_FILE).read_bytes()
     except FileNotFoundError:
-        return True  # whoever opens it will say so
-    if (seal := checksum_of(data)) == seals.head:
+        return True  # opening the repository raises the error
+    if (checksum := checksum_of(data)) == checksums.head:
         return True
-    if fault := _tried(store, seal):
-        message = f"the file of heads is spoilt: reading it, {HEAD_CHECK_CPU_S} s at most: {fault}"
+    if failure := _open_isolated(store, checksum):
+        message = f"the head file is corrupt: reading it, {HEAD_CHECK_CPU_S} s at most: {failure}"
         raise CorruptRepositoryError(message)
     return False
 
 
 @lru_cache(maxsize=64)
-def _tried(store: Path, seal: FileChecksum) -> str:  # noqa: ARG001 - it tells which heads these are
-    """Return what another process met that read the heads; "" if nothing."""
+def _open_isolated(store: Path, checksum: FileChecksum) -> str:  # noqa: ARG001 - key of the cache
+    """Return the error of another process that read the head file; "" without one."""
     return run_isolated(
-        _TRIAL, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, timeout=HEAD_CHECK_TIMEOUT_S
+        _OPEN_SCRIPT, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, timeout=HEAD_CHECK_TIMEOUT_S
     )
 
 
-def run_isolated(script: str, *words: str, given: bytes = b"", timeout: float) -> str:
-    """Return what a script met that ran in another process, in its last line; "" if nothing.
+def run_isolated(script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> str:
+    """Return the last line of the error of a script that ran in another process; "" without one.
 
-    Parameters
-    ----------
-    script
-        What it does, in Python.
-    words
-        Its arguments.
-    given
-        What it reads from its standard input.
-    timeout
-        Longest wait for its end, at which it is killed. [s]
+    ``script`` is Python code; the process is killed after the timeout. [s]
     """
-    command = [sys.executable, "-I", "-c", script, *words]
+    command = [sys.executable, "-I", "-c", script, *arguments]
     try:
         done = subprocess.run(
-            command, input=given, capture_output=True, check=False, timeout=timeout
+            command, input=stdin, capture_output=True, check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired:
         return f"the process did not end within {timeout:g} s"
     if done.returncode < 0:
         return f"the process ended: {signal.strsignal(-done.returncode)}"
-    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no error text"]
     return lines[-1].lstrip(" `->") if done.returncode else ""

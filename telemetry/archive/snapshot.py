@@ -1,4 +1,4 @@
-"""An archive as it stood at one commit: what there is, and the values at any cells of it."""
+"""An archive as of one commit: what it contains, and the values of any cells."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,34 +21,23 @@ from telemetry.archive.layout import (
     MAIN_BRANCH,
     OPEN_MINUTES,
     SECOND_LEVELS,
+    AnyArray,
     ResolutionLevel,
+    ShardGrid,
     days_between,
     open_array,
     rollup_arrays,
 )
 from telemetry.archive.repository_files import LocalObjects, ManifestChecker, ManifestChecksums
-from telemetry.archive.shard_format import AnyArray, ShardGrid
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 
 class Snapshot:
-    """What one commit holds.
+    """Contents of one commit, read from its files on a local disk or through a session.
 
-    Parameters
-    ----------
-    session
-        Of the repository.
-    files
-        Its objects on a local disk; None to read through the session.
-    guard
-        Checks the files that say where objects lie, where nobody reads them past the session.
-    forgive
-        See :class:`telemetry.archive.chunk_io.ChunkReader`.
-
-    Raises
-    ------
-    ArchiveError
-        If another version of gigatwin wrote it.
+    ``manifest_checker`` checks the manifests of a local disk where ``files`` is None;
+    ``on_corruption`` is that of :class:`telemetry.archive.chunk_io.ChunkReader`. Another layout
+    raises ArchiveError.
     """
 
     def __init__(
@@ -57,7 +46,7 @@ class Snapshot:
         files: LocalObjects | None = None,
         *,
         manifest_checker: ManifestChecker | None = None,
-        forgive: CorruptionHandler | None = None,
+        on_corruption: CorruptionHandler | None = None,
     ) -> None:
         self.manifest_checker = files.manifest_checker if files is not None else manifest_checker
         self.store: Store = session.store
@@ -65,11 +54,11 @@ class Snapshot:
         found = self.root.attrs.get("layout", LAYOUT_VERSION)
         if found != LAYOUT_VERSION:
             message = (
-                f"the archive has layout {found}, this gigatwin knows {LAYOUT_VERSION}: "
+                f"the archive has layout {found}, expected {LAYOUT_VERSION}: "
                 "read it with the version that wrote it, or name another folder"
             )
-            raise ArchiveError(message)
-        self.chunk_reader = ChunkReader(self.store, files, forgive=forgive)
+            raise ArchiveError(message, code=IssueCode.WRONG_VERSION)
+        self.chunk_reader = ChunkReader(self.store, files, on_corruption=on_corruption)
         self._grids: dict[str, ShardGrid | None] = {}
         for group, label in LABEL_AXES.items():
             self.check(f"{group}/{label}")
@@ -81,53 +70,36 @@ class Snapshot:
         repository: icechunk.Repository,
         folder: Path | None = None,
         *,
-        seals: ManifestChecksums | None = None,
+        checksums: ManifestChecksums | None = None,
     ) -> "Snapshot":
-        """Return the last commit.
+        """Return the last commit of an open repository.
 
-        Parameters
-        ----------
-        repository
-            Opened.
-        folder
-            Of it, if that is on a local disk.
-        seals
-            Of it, read before it was opened.
-
-        Raises
-        ------
-        CorruptRepositoryError
-            If what says where things lie is not what was written.
+        With its folder on a local disk, ``checksums`` must have been read before it was opened.
+        Corrupt files raise CorruptRepositoryError.
         """
         if folder is None:
             return cls(repository.readonly_session(MAIN_BRANCH))
-        seals = seals or ManifestChecksums(folder)
+        checksums = checksums or ManifestChecksums(folder)
         head = repository.lookup_branch(MAIN_BRANCH)
-        seals.check_head(head)
+        checksums.check_head(head)
         session = repository.readonly_session(snapshot_id=head)
-        return cls(session, LocalObjects(folder, repository, head, seals=seals))
+        return cls(session, LocalObjects(folder, repository, head, checksums=checksums))
 
     def check(self, path: str) -> None:
-        """Hold that what says where the objects of an array lie is what was written.
-
-        Raises
-        ------
-        CorruptRepositoryError
-            If it is not.
-        """
+        """Check the manifests of an array; raise CorruptRepositoryError if they are corrupt."""
         if self.manifest_checker is not None:
             self.manifest_checker.check(path)
 
     def names(self, path: str) -> list[str]:
-        """Return what lies in a group, in order; nothing if there is no such group."""
+        """Return the names in a group, in order; none without the group."""
         return sorted(sync(_listed(self.store, path)))
 
     def days(self, group: str) -> list[str]:
-        """Return the UTC days of which something was heard."""
+        """Return the UTC days with values."""
         return self.names(f"{group}/heard")
 
     def grid(self, path: str) -> ShardGrid | None:
-        """Return the grid of an array; None if it is not there."""
+        """Return the grid of an array; None if it does not exist."""
         if path not in self._grids:
             self.check(path)
             try:
@@ -137,19 +109,11 @@ class Snapshot:
         return self._grids[path]
 
     def refresh(self, path: str) -> None:
-        """Look anew at an array that was changed within this session."""
+        """Read an array again that was changed within this session."""
         self._grids.pop(path, None)
 
     def seconds_present(self, group: str, first: int, last: int) -> Int64Array:
-        """Return the seconds of a span of which something was heard. [s since 1970]
-
-        Parameters
-        ----------
-        group
-            ``racks`` or ``points``.
-        first, last
-            The span; the last second is not included. [s since 1970]
-        """
+        """Return the seconds with values from ``first`` to before ``last``. [s since 1970]"""
         found = []
         known = set(self.days(group))
         if not known:
@@ -160,8 +124,8 @@ class Snapshot:
             if day in known:
                 start, _ = OPEN_MINUTES.rows(day)
                 self.check(f"{group}/heard/{day}")
-                held = open_array(self.root, f"{group}/heard/{day}")
-                (rows,) = np.nonzero(np.asarray(held[:]))
+                marked = open_array(self.root, f"{group}/heard/{day}")
+                (rows,) = np.nonzero(np.asarray(marked[:]))
                 seconds = rows.astype(np.int64) + start
                 found.append(seconds[(seconds >= first) & (seconds < last)])
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
@@ -178,23 +142,15 @@ class Snapshot:
     ) -> AnyArray:
         """Return values at some seconds of some columns.
 
-        Parameters
-        ----------
-        group, name
-            Which array.
-        seconds
-            In rising order; starts of rows, for coarser levels. [s since 1970]
-        columns, chips
-            Which of them.
-        levels
-            Where they stand; of several the last that tells anything of a cell goes before.
+        The seconds rise, and are starts of rows for coarser levels [s since 1970]. Of several
+        levels the last with a value of a cell has priority.
         """
         kind, absent = {**GROUP_ARRAYS[group], **rollup_arrays(group)}[name]
         part = ArraySelection(rows=seconds, columns=columns, chips=chips)
         found = np.full(part.shape, absent, dtype=kind)
         is_over = False
         for level in levels:
-            is_there = False
+            is_stored = False
             for period, where in _by_period(level, seconds):
                 path = f"{group}/{level.name}/{period}/{name}"
                 grid = self.grid(path)
@@ -203,8 +159,8 @@ class Snapshot:
                 start, _ = level.rows(period)
                 rows = (seconds[where] - start) // level.step
                 inside = _within(ArraySelection(rows=rows, columns=columns, chips=chips), grid)
-                is_there |= self._into(path, grid, inside, into=found[where], is_over=is_over)
-            is_over |= is_there
+                is_stored |= self._into(path, grid, inside, into=found[where], is_over=is_over)
+            is_over |= is_stored
         return found
 
     def _into(
@@ -216,23 +172,27 @@ class Snapshot:
         into: AnyArray,
         is_over: bool,
     ) -> bool:
-        """Read what an array has, if anything; it may be narrower than what is wanted of it."""
+        """Read the stored part of a selection; the array may be narrower. Return whether there is
+        any.
+        """
         part, is_column, is_chip = inside
         if is_column.all() and (is_chip is None or is_chip.all()):
             return self.chunk_reader.read(path, grid, part, into=into, is_over=is_over)
-        room = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
-        is_there = self.chunk_reader.read(path, grid, part, into=room, is_over=is_over)
+        values = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
+        is_stored = self.chunk_reader.read(path, grid, part, into=values, is_over=is_over)
         if is_chip is None:
-            into[:, is_column] = room
+            into[:, is_column] = values
         else:
-            into[np.ix_(np.arange(len(into)), is_column.nonzero()[0], is_chip.nonzero()[0])] = room
-        return is_there
+            into[np.ix_(np.arange(len(into)), is_column.nonzero()[0], is_chip.nonzero()[0])] = (
+                values
+            )
+        return is_stored
 
 
 def _within(
     part: ArraySelection, grid: ShardGrid
 ) -> tuple[ArraySelection, NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """Return what of a part an array has, and which columns and chips these are."""
+    """Return the part of a selection inside an array, and which columns and chips these are."""
     is_column = part.columns < grid.shape[1]
     is_chip = None if part.chips is None else part.chips < grid.shape[2]
     chips = part.chips if part.chips is None or is_chip is None else part.chips[is_chip]
@@ -248,10 +208,10 @@ def _by_period(level: ResolutionLevel, seconds: Int64Array) -> list[tuple[str, s
     if not len(seconds):
         return []
     if level.is_monthly:
-        marks = seconds.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+        periods = seconds.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     else:
-        marks = seconds // DAY_S
-    edges = [0, *(np.flatnonzero(np.diff(marks)) + 1).tolist(), len(seconds)]
+        periods = seconds // DAY_S
+    edges = [0, *(np.flatnonzero(np.diff(periods)) + 1).tolist(), len(seconds)]
     return [
         (level.period(int(seconds[first])), slice(first, last)) for first, last in pairwise(edges)
     ]
@@ -262,5 +222,5 @@ async def _listed(store: Store, path: str) -> list[str]:
 
 
 def start_of_hour(second: int) -> int:
-    """Return the start of the hour that a second lies in. [s since 1970]"""
+    """Return the start of the hour of a second. [s since 1970]"""
     return second // HOUR_S * HOUR_S

@@ -1,6 +1,5 @@
-"""One transaction under way: labels, what was heard, and values put into their cells.
-
-Readings of a commit, put into the minutes of their group.
+"""A transaction of the archive: labels, seconds with values, and values written into their
+cells.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,17 +26,20 @@ from telemetry.archive.layout import (
     OPEN_MINUTES,
     SECOND_LEVELS,
     SPARSE_SECONDS,
+    AnyArray,
+    ArraySpec,
     ResolutionLevel,
+    ShardGrid,
     ShardIndex,
     ZarrArray,
     describe_shard,
+    is_present,
     metadata_to_json,
     open_array,
 )
 from telemetry.archive.loss_log import LossEntry
 from telemetry.archive.metadata_history import PendingMetadata, record_changes
 from telemetry.archive.repository_files import ManifestChecker
-from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
@@ -45,40 +47,35 @@ from twin.errors import ArchiveError
 LABELS_PER_CHUNK: Final = 65_536
 
 CHECKSUM_CODECS: Final = (ZstdCodec(level=0), Crc32cCodec())
-"""How small arrays are written: a changed bit of them is noticed."""
+"""Codecs of small arrays; a changed bit is detected."""
 
 MIN_PARALLEL_CHUNKS: Final = 16
-"""Blocks of a shard from which on a second thread is worth it."""
+"""Chunks of a shard from which a second thread is faster. [1]"""
 
 
 class Transaction:
-    """What a session is about to commit.
+    """Pending changes of a writable session.
 
-    Parameters
-    ----------
-    session
-        Writable.
-    guard
-        Checks what says where objects lie, on a local disk.
-
-    Attributes
-    ----------
-    losses
-        Shards that had to be given up, of all or of a part: path -> place -> why.
+    ``losses`` has the corrupt shards that were given up as a whole or in part: path -> place ->
+    reason.
     """
 
-    def __init__(self, session: icechunk.Session, guard: ManifestChecker | None = None) -> None:
+    def __init__(
+        self, session: icechunk.Session, manifest_checker: ManifestChecker | None = None
+    ) -> None:
         self.session = session
         self.losses: dict[str, dict[ShardIndex, str]] = {}
-        self.snapshot = Snapshot(session, manifest_checker=guard, forgive=self._forgive)
+        self.snapshot = Snapshot(
+            session, manifest_checker=manifest_checker, on_corruption=self._record_loss
+        )
         self.root = self.snapshot.root
 
-    def _forgive(self, path: str, place: ShardIndex, reason: str) -> None:
-        """Take down that something cannot be read any more."""
+    def _record_loss(self, path: str, place: ShardIndex, reason: str) -> None:
+        """Record corrupt data."""
         self.losses.setdefault(path, {})[place] = reason
 
     def corrupt_parts(self) -> list[LossEntry]:
-        """Return what was given up, as it is written down."""
+        """Return the losses as entries of the log."""
         return [
             {**describe_shard(path, place), "reason": reason}
             for path, places in self.losses.items()
@@ -86,7 +83,7 @@ class Transaction:
         ]
 
     def add_columns(self, group: str, labels: Sequence[str], *, known: int) -> None:
-        """Give columns to the labels of a group, of which so many are known."""
+        """Add columns for the labels of a group after the ``known`` first ones."""
         if group not in self.root:
             self._create(group)
         if len(labels) > known:
@@ -97,25 +94,25 @@ class Transaction:
 
     def write_metadata(
         self,
-        news: PendingMetadata,
+        metadata: PendingMetadata,
         columns: Mapping[str, int],
         *,
         span: tuple[int, int],
     ) -> None:
-        """Write down what points are, and what they were before; see :func:`note`."""
-        held = self._array("points/metadata")
-        every = np.asarray(held[:])
-        before = {label: str(every[columns[label]]) for label in news}
+        """Write metadata of points and their changes; see :func:`record_changes`."""
+        stored = self._array("points/metadata")
+        every = np.asarray(stored[:])
+        before = {label: str(every[columns[label]]) for label in metadata}
         known = {label: text for label, text in before.items() if text}
-        record_changes(self.root, known, news, span=span)
-        places = np.array([columns[label] for label in news])
+        record_changes(self.root, known, metadata, span=span)
+        places = np.array([columns[label] for label in metadata])
         every[places] = np.array(
-            [metadata_to_json(some[-1]) for some in news.values()], every.dtype
+            [metadata_to_json(some[-1]) for some in metadata.values()], every.dtype
         )
-        held[:] = every
+        stored[:] = every
 
     def mark_seconds(self, group: str, seconds: Sequence[int]) -> None:
-        """Take down the seconds of which something was heard. [s since 1970]"""
+        """Mark seconds with values. [s since 1970]"""
         for day in sorted({second // DAY_S for second in seconds}):
             path = f"{group}/heard/{OPEN_MINUTES.period(day * DAY_S)}"
             if path not in self.root:
@@ -128,61 +125,53 @@ class Transaction:
                     dimension_names=("time",),
                     compressors=CHECKSUM_CODECS,
                 )
-            held = self._array(path)
+            marks = self._array(path)
             rows = np.array([second - day * DAY_S for second in seconds if second // DAY_S == day])
             for hour in np.unique(rows // HOUR_S).tolist():
                 span = slice(hour * HOUR_S, (hour + 1) * HOUR_S)
-                heard = np.asarray(held[span], dtype=np.uint8)
-                heard[rows[rows // HOUR_S == hour] - span.start] = 1
-                held[span] = heard
+                flags = np.asarray(marks[span], dtype=np.uint8)
+                flags[rows[rows // HOUR_S == hour] - span.start] = 1
+                marks[span] = flags
 
     def write_values(
         self,
-        made: ArraySpec,
+        spec: ArraySpec,
         second: int,
         values: AnyArray,
         *,
         columns: Int64Array,
-        told: NDArray[np.bool_] | None = None,
+        mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Put values into their cells; cells that they do not tell of stay as they are.
+        """Write values on (row, column) or (row, column, chip) into their cells; the other cells
+        stay.
 
-        Parameters
-        ----------
-        made
-            The array, which is made if it is not there.
-        second
-            Of the first row. [s since 1970]
-        values
-            (row, column) or (row, column, chip).
-        columns
-            Of the values, in rising order.
-        told
-            Which cells they tell of; by default those that are not what stands for nothing.
+        The array of ``spec`` is created if missing. ``second`` is that of the first row [s since
+        1970]; the columns rise. ``mask`` selects the cells, by default those other than the fill
+        value.
         """
-        grid = self._made(made, values)
-        row = (second - made.level.rows(made.period)[0]) // made.level.step
+        grid = self._grid(spec, values)
+        row = (second - spec.level.rows(spec.period)[0]) // spec.level.step
         chips = values.shape[2:] and grid.chunk[2]
         for i in range(row // grid.shard[0], -(-(row + len(values)) // grid.shard[0])):
             for j in np.unique(columns // grid.shard[1]).tolist():
-                is_here = columns // grid.shard[1] == j
+                is_inside = columns // grid.shard[1] == j
                 first, last = (max(i * grid.shard[0] - row, 0), (i + 1) * grid.shard[0] - row)
-                here = values[first:last, is_here]
-                said = None if told is None else told[first:last, is_here]
-                at = (row + first - i * grid.shard[0], columns[is_here] - j * grid.shard[1])
+                inside = values[first:last, is_inside]
+                flags = None if mask is None else mask[first:last, is_inside]
+                at = (row + first - i * grid.shard[0], columns[is_inside] - j * grid.shard[1])
                 if not chips:
-                    self._shard(made.path, grid, (i, j), _Cells(at, here, said))
+                    self._write_shard(spec.path, grid, (i, j), _Cells(at, inside, flags))
                 for k in range(-(-values.shape[2] // chips) if chips else 0):
                     part = (..., slice(k * chips, (k + 1) * chips))
-                    deep = None if said is None else said[part]
-                    self._shard(made.path, grid, (i, j, k), _Cells(at, here[part], deep))
+                    deep = None if flags is None else flags[part]
+                    self._write_shard(spec.path, grid, (i, j, k), _Cells(at, inside[part], deep))
 
     def delete_shard(self, path: str, place: ShardIndex) -> None:
-        """Delete a shard, if it is there."""
+        """Delete a shard, if it exists."""
         sync(self.snapshot.store.delete(shard_key(path, place)))
 
-    def _shard(self, path: str, grid: ShardGrid, place: ShardIndex, cells: "_Cells") -> None:
-        """Put values into the cells of one shard."""
+    def _write_shard(self, path: str, grid: ShardGrid, place: ShardIndex, cells: "_Cells") -> None:
+        """Write values into the cells of one shard."""
         parts = self._parts(path, grid, place)
         down, across = grid.chunk[:2]
         row, columns = cells.at
@@ -198,7 +187,7 @@ class Transaction:
                 try:
                     block = _merged(grid, part, at=at, before=parts.get((i, j)))
                 except ArchiveError as error:
-                    self._forgive(path, place, str(error))
+                    self._record_loss(path, place, str(error))
                     block = _merged(grid, part, at=at, before=None)
                 if block is not None:
                     todo[i, j] = block
@@ -210,14 +199,14 @@ class Transaction:
         sync(self.snapshot.store.set(shard_key(path, place), data))
 
     def _parts(self, path: str, grid: ShardGrid, place: ShardIndex) -> dict[ShardIndex, bytes]:
-        """Return the blocks of a shard as they are stored."""
+        """Return the stored chunks of a shard."""
         try:
             data = self.snapshot.chunk_reader.read_shard(path, place)
             if data is None:
                 return {}
             index = grid.decode_index(data[-grid.index_bytes :])
         except UNREADABLE_ERRORS as error:
-            self._forgive(path, place, str(error))
+            self._record_loss(path, place, str(error))
             return {}
         found: dict[ShardIndex, bytes] = {}
         for i, j in np.argwhere(is_present(index)).tolist():
@@ -225,32 +214,32 @@ class Transaction:
             found[i, j] = data[offset : offset + size]
         return found
 
-    def _made(self, made: ArraySpec, values: AnyArray) -> ShardGrid:
-        """Return the grid of an array, after making or widening it."""
-        grid = self.snapshot.grid(made.path)
+    def _grid(self, spec: ArraySpec, values: AnyArray) -> ShardGrid:
+        """Return the grid of an array, after creating or widening it."""
+        grid = self.snapshot.grid(spec.path)
         if grid is None:
-            made.create(self.root)
-            self.snapshot.refresh(made.path)
+            spec.create(self.root)
+            self.snapshot.refresh(spec.path)
         else:
-            shape = (grid.shape[0], max(grid.shape[1], made.columns))
+            shape = (grid.shape[0], max(grid.shape[1], spec.columns))
             deep = tuple(
-                max(held, new) for held, new in zip(grid.shape[2:], values.shape[2:], strict=True)
+                max(old, new) for old, new in zip(grid.shape[2:], values.shape[2:], strict=True)
             )
             if grid.shape == (*shape, *deep):
                 return grid
-            self._array(made.path).resize((*shape, *deep))
-            self.snapshot.refresh(made.path)
-        found = self.snapshot.grid(made.path)
+            self._array(spec.path).resize((*shape, *deep))
+            self.snapshot.refresh(spec.path)
+        found = self.snapshot.grid(spec.path)
         if found is None:
-            raise KeyError(made.path)
+            raise KeyError(spec.path)
         return found
 
     def _create(self, group: str) -> None:
-        """Make a group, without columns."""
-        made = self.root.create_group(group)
+        """Create a group without columns."""
+        new_group = self.root.create_group(group)
         label = LABEL_AXES[group]
         for name in (label, "metadata") if group == "points" else (label,):
-            made.create_array(
+            new_group.create_array(
                 name,
                 shape=(0,),
                 chunks=(LABELS_PER_CHUNK,),
@@ -266,28 +255,28 @@ class Transaction:
 
 
 class _Cells:
-    """Values that go into a shard: its first row and their columns, and which cells they tell."""
+    """Values for a shard: first row and columns, values, and a mask."""
 
     def __init__(
-        self, at: tuple[int, Int64Array], values: AnyArray, told: NDArray[np.bool_] | None
+        self, at: tuple[int, Int64Array], values: AnyArray, mask: NDArray[np.bool_] | None
     ) -> None:
         self.at = at
         self.values = values
-        self.told = told
+        self.mask = mask
 
     def part(self, rows: slice, columns: slice) -> "_Cells":
-        told = None if self.told is None else self.told[rows, columns]
-        return _Cells(self.at, self.values[rows, columns], told)
+        mask = None if self.mask is None else self.mask[rows, columns]
+        return _Cells(self.at, self.values[rows, columns], mask)
 
 
 def _merged(
     grid: ShardGrid, cells: _Cells, *, at: tuple[int, Int64Array], before: bytes | None
 ) -> AnyArray | None:
-    """Return a block with values in their cells; None if they tell nothing."""
-    values, told = cells.values, cells.told
-    if told is None:
-        told = ~np.isnan(values) if np.isnan(grid.fill_value) else values != grid.fill_value
-    if not told.any():
+    """Return a chunk with new values in their cells; None if there are none."""
+    values, mask = cells.values, cells.mask
+    if mask is None:
+        mask = ~np.isnan(values) if np.isnan(grid.fill_value) else values != grid.fill_value
+    if not mask.any():
         return None
     block = grid.empty(grid.chunk)
     if before is not None:
@@ -296,21 +285,21 @@ def _merged(
     deep = (slice(0, values.shape[2]),) if len(grid.chunk) > len(("time", "label")) else ()
     if len(columns) == grid.chunk[1]:
         target = block[(rows, slice(None), *deep)]
-        np.copyto(target, values, where=told)
+        np.copyto(target, values, where=mask)
         return block
     for place, column in enumerate(columns.tolist()):
         target = block[(rows, column, *deep)]
-        np.copyto(target, values[:, place], where=told[:, place])
+        np.copyto(target, values[:, place], where=mask[:, place])
     return block
 
 
 MAX_SPARSE_SECONDS_PER_MINUTE: Final = 2
-"""Seconds of a minute of which more are heard where a group speaks more than once in it. [1]"""
+"""Largest number of seconds with values in a minute of a sparse group. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ArrayPart:
-    """What is said of one variable in some rows: values of columns, and which cells it fills."""
+    """Values of one variable in some rows and columns, and a mask of cells to write."""
 
     name: str
     values: AnyArray
@@ -320,43 +309,28 @@ class _ArrayPart:
 
 
 class MinuteWriter:
-    """Puts the readings of a group into its minutes.
+    """Writes the readings of a group with ``columns`` labels into minutes."""
 
-    Parameters
-    ----------
-    draft
-        The transaction.
-    group
-        ``racks`` or ``points``.
-    columns
-        How many labels it has.
-    """
-
-    def __init__(self, draft: Transaction, group: str, columns: int) -> None:
-        self._draft = draft
+    def __init__(self, transaction: Transaction, group: str, columns: int) -> None:
+        self._transaction = transaction
         self._group = group
         self._count = columns
 
     def write(self, seconds: Mapping[int, SecondReadings], *, is_sparse: bool) -> None:
-        """Write readings; a day stays on the level on which it was begun.
+        """Write readings by second [s since 1970]; a day stays on its first level.
 
-        Parameters
-        ----------
-        seconds
-            Second -> its readings. [s since 1970]
-        is_sparse
-            Whether the plant speaks once in many minutes only, as far as it tells; not believed of
-            a group that is heard more often.
+        ``is_sparse`` states that the plant publishes once in many minutes; it is ignored for a
+        group with more readings.
         """
         minutes = sorted({second // MINUTE_S * MINUTE_S for second in seconds})
         is_sparse &= len(seconds) <= MAX_SPARSE_SECONDS_PER_MINUTE * len(minutes)
         for minute in minutes:
-            here = {s: one for s, one in seconds.items() if minute <= s < minute + MINUTE_S}
+            inside = {s: one for s, one in seconds.items() if minute <= s < minute + MINUTE_S}
             if self._is_sparse(minute, is_sparse):
-                for second, one in here.items():
+                for second, one in inside.items():
                     self._write(SPARSE_SECONDS, second, {second: one})
             else:
-                self._write(OPEN_MINUTES, minute, here)
+                self._write(OPEN_MINUTES, minute, inside)
 
     def _write(
         self, level: ResolutionLevel, start: int, seconds: Mapping[int, SecondReadings]
@@ -364,83 +338,88 @@ class MinuteWriter:
         """Write the rows of a shard."""
         is_late = level is OPEN_MINUTES and self.is_compacted(start)
         rows = level.shard
-        for one in self._told(seconds, start, rows):
+        for one in self._array_parts(seconds, start, rows):
             if one.cells is not None and not one.cells.any():
                 continue
-            told = self._over(start, rows, one) if is_late else one
-            kind, absent = GROUP_ARRAYS[self._group][told.name]
-            made = ArraySpec(
+            part = self._with_stored(start, rows, one) if is_late else one
+            kind, absent = GROUP_ARRAYS[self._group][part.name]
+            spec = ArraySpec(
                 group=self._group,
                 level=level,
                 period=level.period(start),
-                name=told.name,
+                name=part.name,
                 dtype=kind,
                 fill_value=absent,
                 columns=self._count,
-                chips=told.chips,
+                chips=part.chips,
             )
-            self._draft.write_values(
-                made, start, told.values, columns=told.columns, told=told.cells
+            self._transaction.write_values(
+                spec, start, part.values, columns=part.columns, mask=part.cells
             )
 
-    def _over(self, start: int, rows: int, told: _ArrayPart) -> _ArrayPart:
-        """Return what is said together with what the archive has: the whole of its blocks.
+    def _with_stored(self, start: int, rows: int, part: _ArrayPart) -> _ArrayPart:
+        """Return the values together with the archive's, for whole chunks.
 
-        A block of a minute goes before the hour as a whole, neighbours and chips that nothing is
-        said of too.
+        A chunk of a minute has priority over the hour as a whole, with columns and chips without
+        new values too.
         """
         across = OPEN_MINUTES.columns[self._group]
-        blocks = np.unique(told.columns // across)[:, None] * across
+        blocks = np.unique(part.columns // across)[:, None] * across
         columns = (blocks + np.arange(across)).ravel()
         columns = columns[columns < self._count]
-        chips = self._chips(start, told.name, told.chips) if told.chips else 0
-        whole = self._draft.snapshot.read(
+        chips = self._chips(start, part.name, part.chips) if part.chips else 0
+        whole = self._transaction.snapshot.read(
             self._group,
-            told.name,
+            part.name,
             seconds=np.arange(start, start + rows),
             columns=columns,
             chips=np.arange(chips) if chips else None,
         )
-        cells = ~np.isnan(told.values) if told.cells is None else told.cells
-        here = np.searchsorted(columns, told.columns)
-        part = (slice(None), here, slice(told.chips)) if chips else (slice(None), here)
-        whole[part] = np.where(cells, told.values, whole[part])
+        cells = ~np.isnan(part.values) if part.cells is None else part.cells
+        at = np.searchsorted(columns, part.columns)
+        target = (slice(None), at, slice(part.chips)) if chips else (slice(None), at)
+        whole[target] = np.where(cells, part.values, whole[target])
         every = np.ones(whole.shape, dtype=np.bool_)
-        return replace(told, values=whole, cells=every, columns=columns, chips=chips)
+        return replace(part, values=whole, cells=every, columns=columns, chips=chips)
 
-    def _chips(self, second: int, name: str, said: int) -> int:
-        """Return how many chips the archive has on the day of a second, or are said if more."""
+    def _chips(self, second: int, name: str, count: int) -> int:
+        """Return the largest number of chips in the archive on the day of a second, at least
+        ``count``.
+        """
         grids = [
-            self._draft.snapshot.grid(self._path(level, second, name)) for level in SECOND_LEVELS
+            self._transaction.snapshot.grid(self._path(level, second, name))
+            for level in SECOND_LEVELS
         ]
-        return max([said, *(grid.shape[2] for grid in grids if grid is not None)])
+        return max([count, *(grid.shape[2] for grid in grids if grid is not None)])
 
-    def _told(
+    def _array_parts(
         self, seconds: Mapping[int, SecondReadings], start: int, rows: int
     ) -> Iterator[_ArrayPart]:
         if self._group == "points":
             yield from self._points(seconds, start, rows)
             return
         is_late = any(one.is_late for one in seconds.values())
-        slabs = {second: one.racks for second, one in seconds.items()}
-        deep = max(slab.max_chips for slab in slabs.values())
-        first = min(slab.first for slab in slabs.values())
-        columns = np.arange(first, min(max(slab.end for slab in slabs.values()), self._count))
+        racks = {second: one.racks for second, one in seconds.items()}
+        deep = max(rack_second.max_chips for rack_second in racks.values())
+        first = min(rack_second.first for rack_second in racks.values())
+        columns = np.arange(
+            first, min(max(rack_second.end for rack_second in racks.values()), self._count)
+        )
         for place, name in enumerate(GROUP_ARRAYS["racks"]):
             block = np.full((rows, len(columns), deep), np.nan, dtype=np.float32)
-            for second, slab in slabs.items():
-                slab.write(place, into=block[second - start], first=first)
+            for second, rack_second in racks.items():
+                rack_second.write(place, into=block[second - start], first=first)
             cells = None
             if is_late:
                 cells = ~np.isnan(block) & ~self._filled(name, start, rows, columns)[:, :, None]
             yield _ArrayPart(name=name, values=block, columns=columns, cells=cells, chips=deep)
 
     def _filled(self, name: str, start: int, rows: int, columns: Int64Array) -> NDArray[np.bool_]:
-        """Return which racks have any chip in which rows: what comes late of these is let be.
+        """Return which racks have any chip in which rows; late values do not replace these.
 
-        Which of two batches is newer nobody knows any more, and chips of both are no batch.
+        Which of two batches is newer is unknown then, and chips of two batches must not mix.
         """
-        before = self._draft.snapshot.read(
+        before = self._transaction.snapshot.read(
             self._group,
             name,
             seconds=np.arange(start, start + rows),
@@ -457,56 +436,56 @@ class MinuteWriter:
         code = np.full((rows, len(columns)), NO_QUALITY, dtype=np.int8)
         for second, one in seconds.items():
             where = np.searchsorted(columns, np.fromiter(one.points, np.int64))
-            said = np.array(list(one.points.values()))
-            value[second - start, where] = said[:, 0]
-            code[second - start, where] = said[:, 1]
+            readings = np.array(list(one.points.values()))
+            value[second - start, where] = readings[:, 0]
+            code[second - start, where] = readings[:, 1]
         cells = code != NO_QUALITY
         if any(one.is_late for one in seconds.values()):
-            cells &= ~self._stays(code, start, columns)
+            cells &= ~self._is_protected(code, start, columns)
         for name, values in (("value", value), ("quality", code)):
             yield _ArrayPart(name=name, values=values, columns=columns, cells=cells)
 
-    def _stays(self, code: AnyArray, start: int, columns: Int64Array) -> NDArray[np.bool_]:
-        """Return which cells of the archive stay as they are, whatever came late.
+    def _is_protected(self, code: AnyArray, start: int, columns: Int64Array) -> NDArray[np.bool_]:
+        """Return which cells of the archive late values do not replace.
 
-        A reading in time is kept, and its verdict, unless its source called it bad and does not
-        call the late one so: which of the two is newer nobody knows any more, and most are doubles.
+        A reading in time stays with its flag, unless its source called it bad and the late one is
+        not. The order of the two is unknown, and most late readings are duplicates.
         """
-        before = self._draft.snapshot.read(
+        before = self._transaction.snapshot.read(
             "points", "quality", seconds=np.arange(start, start + len(code)), columns=columns
         )
         bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
-        is_mended = (before == bad) & (code != bad)
-        return np.asarray((before != NO_QUALITY) & ~is_mended)
+        is_improved = (before == bad) & (code != bad)
+        return np.asarray((before != NO_QUALITY) & ~is_improved)
 
     def _is_sparse(self, second: int, otherwise: bool) -> bool:
-        """Return on which level the day of a second was begun."""
+        """Return whether the day of a second began on the sparse level."""
         for level, answer in (
             (SPARSE_SECONDS, True),
             (OPEN_MINUTES, False),
             (COMPACTED_HOURS, False),
         ):
             paths = [self._path(level, second, name) for name in GROUP_ARRAYS[self._group]]
-            if any(self._draft.snapshot.grid(path) is not None for path in paths):
+            if any(self._transaction.snapshot.grid(path) is not None for path in paths):
                 return answer
         return otherwise
 
     def is_compacted(self, second: int) -> bool:
-        """Return whether the hour of a second has been compacted, as far as any variable tells."""
+        """Return whether the hour of a second is compacted, for any variable."""
         return any(
             self._has_hour(self._path(COMPACTED_HOURS, second, name), second)
             for name in GROUP_ARRAYS[self._group]
         )
 
     def _has_hour(self, path: str, second: int) -> bool:
-        grid = self._draft.snapshot.grid(path)
+        grid = self._transaction.snapshot.grid(path)
         if grid is None:
             return False
         row = (
             second - COMPACTED_HOURS.rows(COMPACTED_HOURS.period(second))[0]
         ) // COMPACTED_HOURS.shard
         deep = (0,) * (len(grid.shape) - 2)
-        pieces = self._draft.snapshot.chunk_reader
+        pieces = self._transaction.snapshot.chunk_reader
         return any(
             pieces.read_index(path, grid, (row, column, *deep)) is not None
             for column in range(-(-grid.shape[1] // grid.shard[1]))

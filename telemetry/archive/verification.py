@@ -1,8 +1,15 @@
-"""Whether an archive is what it says: every block read, its checksum held, what is lost listed."""
+"""Verification, backup and restore of a whole archive, also while it is written.
 
+Verification reads every chunk, compares its checksum, and lists what is lost.
+"""
+
+import shutil
+import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -12,36 +19,39 @@ from telemetry.archive.layout import (
     LABEL_AXES,
     LEVELS_BY_NAME,
     ROLLUPS,
+    ShardGrid,
     ShardIndex,
     describe_shard,
+    is_present,
     open_array,
     read_all_metadata,
     rollup_arrays,
 )
 from telemetry.archive.reader import open_snapshot
-from telemetry.archive.recovery import STORAGE_ERRORS
+from telemetry.archive.recovery import STORAGE_ERRORS, commit_lock
 from telemetry.archive.repository import open_hours
 from telemetry.archive.repository_files import CorruptRepositoryError
-from telemetry.archive.shard_format import ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
-from telemetry.archive.storage import LAST_MESSAGES_FILE, is_bucket_url
-from twin.errors import ArchiveError
+from telemetry.archive.storage import (
+    LAST_MESSAGES_FILE,
+    REPOSITORY_FOLDER,
+    RepositoryLocation,
+    is_bucket_url,
+)
+from telemetry.files import replace_when_written
+from twin.errors import ArchiveError, IssueCode
+
+MAX_LOSSES_LISTED: Final = 3
+"""Losses that an error describes. [1]"""
 
 
 @dataclass(kw_only=True)
 class VerificationReport:
-    """What was found.
+    """Result of a verification.
 
-    Attributes
-    ----------
-    blocks, stored_bytes
-        That were read, and what they take. [B]
-    points
-        Values of single seconds that were heard; of racks, one for each chip and variable.
-    lost
-        What cannot be read: where, from when to when, and why; and what was given up before.
-    open_hours
-        Hours of a group that are not compacted yet.
+    ``blocks`` chunks of ``stored_bytes`` were read [B], with ``points`` values of single seconds;
+    of racks, one for each chip and variable. ``lost`` has what cannot be read (location, times,
+    reason) and earlier losses. ``open_hours`` hours of groups are not compacted yet.
     """
 
     blocks: int = 0
@@ -52,60 +62,47 @@ class VerificationReport:
 
     @property
     def bytes_per_point(self) -> float:
-        """What a value takes, roll-ups and indexes included. [B]"""
+        """Size of a value, roll-ups and indexes included. [B]"""
         return self.stored_bytes / self.points if self.points else 0.0
 
 
 def verify(folder: Path | str, site: str = "") -> VerificationReport:
-    """Read all of an archive.
+    """Read all of an archive, by its folder or the URL of its bucket, without changing it.
 
-    Parameters
-    ----------
-    folder
-        Where it lies, or the URL of its bucket.
-    site
-        Name of the site whose archive it must be; "" for any.
-
-    Returns
-    -------
-    VerificationReport
-        What was found; the archive itself is not changed.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be opened at all, or is that of another site.
+    If it cannot be opened, or belongs to another site than ``site``, raise ArchiveError.
     """
     try:
         snapshot = open_snapshot(folder, site)
-        found = VerificationReport(lost=[] if is_bucket_url(folder) else _lost_beside(Path(folder)))
+        found = VerificationReport(
+            lost=[] if is_bucket_url(folder) else _recorded_losses(Path(folder))
+        )
         found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
         message = (
-            f"{folder}: cannot be opened: {error}; who writes it goes back to an earlier commit"
-            " when he starts, or restore a backup"
+            f"{folder}: cannot be opened: {error}; start the service, which resets it to an earlier"
+            " commit, or restore a backup"
         )
-        raise ArchiveError(message) from error
+        raise ArchiveError(message, code=IssueCode.CORRUPT) from error
     for path in paths:
         try:
             grid = snapshot.grid(path)
             if grid is not None:
                 _verify(snapshot, path, grid, found)
         except (ArchiveError, *STORAGE_ERRORS) as error:
-            _give_up(found, path, str(error))
-    _verify_heard(snapshot, found)
+            _add_loss(found, path, str(error))
+    _verify_labels(snapshot, found)
     return found
 
 
-def _lost_beside(folder: Path) -> list[dict[str, str]]:
-    """Return what was given up before, and what is spoilt of the file beside the repository."""
-    spoilt = last_messages.corrupt_lines(folder / LAST_MESSAGES_FILE)
-    return loss_log.read_losses(folder) + [{"group": "kept", "reason": one} for one in spoilt]
+def _recorded_losses(folder: Path) -> list[dict[str, str]]:
+    """Return earlier losses, and corrupt lines of the file beside the repository."""
+    corrupt = last_messages.corrupt_lines(folder / LAST_MESSAGES_FILE)
+    return loss_log.read_losses(folder) + [{"group": "kept", "reason": one} for one in corrupt]
 
 
-def _verify_heard(snapshot: Snapshot, found: VerificationReport) -> None:
-    """Read what tells what there is: the seconds that were heard, labels and metadata."""
+def _verify_labels(snapshot: Snapshot, found: VerificationReport) -> None:
+    """Read the seconds with values, labels and metadata."""
     for group, label in LABEL_AXES.items():
         if group not in snapshot.root:
             continue
@@ -115,14 +112,14 @@ def _verify_heard(snapshot: Snapshot, found: VerificationReport) -> None:
                 snapshot.check(path)
                 open_array(snapshot.root, path)[:]
             except (ArchiveError, *STORAGE_ERRORS) as error:
-                _give_up(found, path, str(error))
+                _add_loss(found, path, str(error))
     try:
         read_all_metadata(snapshot.root)
     except STORAGE_ERRORS as error:
-        _give_up(found, "points/metadata", str(error))
+        _add_loss(found, "points/metadata", str(error))
 
 
-def _give_up(found: VerificationReport, path: str, reason: str, place: ShardIndex = ()) -> None:
+def _add_loss(found: VerificationReport, path: str, reason: str, place: ShardIndex = ()) -> None:
     found.lost.append({**describe_shard(path, place), "reason": reason.partition("\n")[0]})
 
 
@@ -138,12 +135,12 @@ def _paths(snapshot: Snapshot) -> Iterator[str]:
 def _verify(snapshot: Snapshot, path: str, grid: ShardGrid, found: VerificationReport) -> None:
     """Read an array, shard by shard."""
     _, level, _, name = path.split("/")
-    room = grid.empty(grid.chunk)
+    buffer = grid.empty(grid.chunk)
     for place in snapshot.chunk_reader.shard_indices(path):
         try:
             data = snapshot.chunk_reader.read_shard(path, place)
         except STORAGE_ERRORS as error:
-            _give_up(found, path, str(error), place)
+            _add_loss(found, path, str(error), place)
             continue
         if data is None:
             continue
@@ -152,16 +149,88 @@ def _verify(snapshot: Snapshot, path: str, grid: ShardGrid, found: VerificationR
             index = grid.decode_index(data[-grid.index_bytes :])
             for i, j in np.argwhere(is_present(index)).tolist():
                 offset, size = index[i, j].tolist()
-                grid.decode_chunk(data[offset : offset + size], room)
+                grid.decode_chunk(data[offset : offset + size], buffer)
                 found.blocks += 1
                 if level not in ROLLUPS and name != "value":
-                    found.points += int(_heard(room))
+                    found.points += int(_count_values(buffer))
         except (ArchiveError, *STORAGE_ERRORS) as error:
-            _give_up(found, path, str(error), place)
+            _add_loss(found, path, str(error), place)
 
 
-def _heard(block: np.ndarray) -> int:
-    """Return how many cells of a block tell something."""
+def _count_values(block: np.ndarray) -> int:
+    """Return how many cells of a chunk have a value."""
     if block.dtype.kind == "f":
         return int(np.count_nonzero(~np.isnan(block)))
     return int(np.count_nonzero(block >= 0))
+
+
+def backup(folder: Path, to: Path) -> int:
+    """Write an archive as of now into a new tar file; return its size. [B]
+
+    Commits wait meanwhile, readers do not. The tar is plain, as chunks are compressed already.
+    """
+    if url := RepositoryLocation.of(folder).url:
+        message = f"{folder}: its values are in {url}; let that store copy the bucket"
+        raise ArchiveError(message, code=IssueCode.UNSUPPORTED)
+    if not (folder / REPOSITORY_FOLDER).is_dir():
+        message = f"{folder}: no archive; name the state folder of a service with --state"
+        raise ArchiveError(message, code=IssueCode.MISSING)
+    if to.exists():
+        message = f"{to}: the file exists already; name a new file"
+        raise ArchiveError(message, code=IssueCode.DUPLICATE)
+    with replace_when_written(to) as draft, commit_lock(folder), tarfile.open(draft, "w") as file:
+        file.add(folder / REPOSITORY_FOLDER, REPOSITORY_FOLDER)
+        if (folder / LAST_MESSAGES_FILE).exists():
+            file.add(folder / LAST_MESSAGES_FILE, LAST_MESSAGES_FILE)
+    return to.stat().st_size
+
+
+def restore(
+    source: Path, folder: Path, site: str = "", *, is_forced: bool = False
+) -> VerificationReport:
+    """Replace an archive by a backup; the existing one is renamed, never deleted.
+
+    No service may use the folder. A file that is not a backup of ``site``, or a backup with losses
+    unless ``is_forced``, raises ArchiveError, and nothing changes. Return the report of the
+    restored archive.
+    """
+    if url := RepositoryLocation.of(folder).url:
+        message = f"{folder}: its values are in {url}; name a state folder on a disk"
+        raise ArchiveError(message, code=IssueCode.UNSUPPORTED)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{REPOSITORY_FOLDER}.restored-{time.time_ns()}"
+    draft.mkdir()
+    try:
+        report = _unpack(source, draft, site)
+        if report.lost and not is_forced:
+            message = f"{source}: {_describe(report.lost)}; use --force to restore the remainder"
+            raise ArchiveError(message, code=IssueCode.CORRUPT)
+        with commit_lock(folder):
+            for name in (REPOSITORY_FOLDER, LAST_MESSAGES_FILE):
+                if (folder / name).exists():
+                    (folder / name).rename(folder / f"{name}.replaced-{time.time_ns()}")
+                if (draft / name).exists():
+                    (draft / name).rename(folder / name)
+    finally:
+        shutil.rmtree(draft)
+    return report
+
+
+def _unpack(source: Path, draft: Path, site: str) -> VerificationReport:
+    """Unpack a backup, and verify it."""
+    try:
+        with tarfile.open(source) as file:
+            file.extractall(draft, filter="data")
+        return verify(draft, site)
+    except (tarfile.TarError, OSError, ArchiveError) as error:
+        message = f"{source}: not a backup of an archive: {error}; name another file"
+        raise ArchiveError(message, code=IssueCode.CORRUPT) from error
+
+
+def _describe(lost: list[dict[str, str]]) -> str:
+    """Return a description of the first of some losses."""
+    first = [
+        " ".join(f"{key} {text}" for key, text in one.items()) for one in lost[:MAX_LOSSES_LISTED]
+    ]
+    more = f" and {len(lost) - MAX_LOSSES_LISTED} more" if len(lost) > MAX_LOSSES_LISTED else ""
+    return f"{len(lost)} losses: {'; '.join(first)}{more}"

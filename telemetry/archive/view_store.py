@@ -1,8 +1,8 @@
-"""Views of a site that are larger than memory: a Zarr store written block after block.
+"""Store of views that are larger than memory: a Zarr store, written block after block.
 
-The arrays have their full length from the start; what is not yet written reads as missing. A block
-is written before the store says so, and chunks end where blocks end, so that a writer killed at any
-moment leaves a readable store that knows how far it is.
+The arrays have their full length from the start; unwritten parts read as missing. A block is
+written before the store counts it, and chunks end where blocks end. So a writer that is killed at
+any time leaves a readable store with a correct count.
 """
 
 import json
@@ -16,67 +16,48 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 VIEW_LAYOUT_VERSION: Final = 1
-"""Version of the layout; another one is refused."""
+"""Version of the layout; readers reject others."""
 
 COMPRESSION_THREADS: Final = 2
-"""Threads that compress."""
+"""Threads that compress. [1]"""
 
 COLUMNS_PER_CHUNK: Final = 256
 
 TEMPERATURE_RESOLUTION_K: Final = 0.01
-"""To what temperatures are rounded, to keep them in two bytes. [K]"""
+"""Resolution of temperatures, stored in two bytes. [K]"""
 
 MAX_TEMPERATURE_DEGC: Final = 327.0
-"""Greatest temperature, either side of zero, that fits there. [degC]"""
+"""Greatest absolute temperature in two bytes. [degC]"""
 
 MISSING_TEMPERATURE: Final = np.iinfo(np.int16).min
-"""Stands where a temperature is not yet written."""
+"""Value of temperatures that are not yet written."""
 
-_SLAB: Final = 65_536
-"""Numbers that are packed at once, while the processor still holds them."""
+_MAX_PACKED_NUMBERS: Final = 65_536
+"""Numbers that are packed at once, within the processor's cache. [1]"""
 
-_UNIT_OF_TIME: Final = "microseconds since 1970-01-01"
-_STILL: Final = {"time", "duration", "instant"}
+_TIME_UNIT: Final = "microseconds since 1970-01-01"
+_COORDINATES_OF_TIME: Final = {"time", "duration", "instant"}
 
 type _Array = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 
 
 class ViewStore:
-    """A store that is being written.
-
-    Parameters
-    ----------
-    root
-        Its root.
-    """
+    """A store that is being written."""
 
     def __init__(self, root: zarr.Group) -> None:
         self._root = root
 
     @classmethod
     def open(cls, folder: Path, time: np.ndarray, *, block: int, origin: Mapping[str, str]) -> Self:
-        """Open a store that was begun, or begin one.
+        """Open a store, or create one with blocks of ``block`` steps.
 
-        Parameters
-        ----------
-        folder
-            Where it lies.
-        time
-            Starts of all steps that it will have. [datetime64, us]
-        block
-            Steps of a block. [1]
-        origin
-            Whatever decides what is written, as site, start and step.
-
-        Raises
-        ------
-        ArchiveError
-            If something else lies there.
+        ``time`` has the starts of all steps [datetime64, us]; ``origin`` everything that determines
+        the content, such as site, start and step.
         """
-        told: dict[str, int | str] = {
+        header: dict[str, int | str] = {
             "layout": VIEW_LAYOUT_VERSION,
             "block": block,
             "steps": len(time),
@@ -84,69 +65,59 @@ class ViewStore:
         }
         if folder.exists() and any(folder.iterdir()):
             root = _root(folder, mode="r+")
-            if any(root.attrs.get(key) != value for key, value in told.items()):
+            if any(root.attrs.get(key) != value for key, value in header.items()):
                 message = f"{folder} holds another view; name another folder, or remove it"
-                raise ArchiveError(message)
+                raise ArchiveError(message, code=IssueCode.INCONSISTENT)
             return cls(root)
         root = zarr.open_group(folder, mode="w")
         starts = time.astype("datetime64[us]").astype(np.int64)
-        held = root.create_array(
+        array = root.create_array(
             "time", data=starts, chunks=starts.shape, dimension_names=("time",)
         )
-        held.attrs.update({"units": _UNIT_OF_TIME, "calendar": "proleptic_gregorian"})
-        root.attrs.update({**told, "done": 0})
+        array.attrs.update({"units": _TIME_UNIT, "calendar": "proleptic_gregorian"})
+        root.attrs.update({**header, "done": 0})
         return cls(root)
 
     @property
     def steps(self) -> int:
-        """Steps that are written. [1]"""
+        """Number of written steps. [1]"""
         done = self._root.attrs["done"]
         return int(str(done))
 
     @property
     def next_time(self) -> np.datetime64 | None:
-        """Start of the first step that is not written; None if all are. [datetime64, us]"""
+        """Start of the first unwritten step; None if all are written. [datetime64, us]"""
         if self.steps >= _array(self._root, "time").shape[0]:
             return None
         start = np.asarray(_array(self._root, "time")[self.steps], dtype=np.int64)
         return np.datetime64(int(start), "us")
 
     def write(self, block: xr.Dataset) -> None:
-        """Write the next block, and then that it is there.
-
-        Parameters
-        ----------
-        block
-            On ``time`` and axes with labels, all variables tagged.
-
-        Raises
-        ------
-        ArchiveError
-            If it is not the one that comes next, or holds temperatures beyond all reason.
-        """
+        """Write the next block, on ``time`` and axes with labels, and then count it."""
         first, count = self.steps, block.sizes["time"]
         if block["time"].to_numpy()[0] != self.next_time:
             message = (
-                f"the store goes on at {self.next_time}, the block begins at {block['time'][0]}"
+                f"the block begins at {block['time'][0]}, expected {self.next_time}: write the"
+                " blocks in order"
             )
-            raise ArchiveError(message)
+            raise ArchiveError(message, code=IssueCode.TIME_ORDER)
         with zarr.config.set({"threading.max_workers": COMPRESSION_THREADS}):
             if first == 0:
                 self._create(block)
             for name, values in block.data_vars.items():
-                held = _array(self._root, str(name))
-                held[first : first + count] = _packed(str(name), values)
+                array = _array(self._root, str(name))
+                array[first : first + count] = _pack(str(name), values)
         self._root.attrs["done"] = first + count
 
     def _create(self, block: xr.Dataset) -> None:
-        """Make the arrays of all variables and the labels of their axes."""
+        """Create the arrays of all variables and the labels of their axes."""
         length = _array(self._root, "time").shape[0]
         rows = int(str(self._root.attrs["block"]))
         for name, values in block.data_vars.items():
             is_packed = values.attrs["units"] == "degC"
             shape = (length, *values.shape[1:])
             across = (min(COLUMNS_PER_CHUNK, width) for width in shape[1:2])
-            held = self._root.create_array(
+            array = self._root.create_array(
                 str(name),
                 shape=shape,
                 chunks=(min(rows, length), *across, *shape[2:]),
@@ -161,9 +132,9 @@ class ViewStore:
                 if is_packed
                 else {}
             )
-            held.attrs.update({**_plain(values.attrs), **scale})
+            array.attrs.update({**_plain(values.attrs), **scale})
         for name, labels in block.coords.items():
-            if name not in _STILL:
+            if name not in _COORDINATES_OF_TIME:
                 self._label(str(name), labels)
 
     def _label(self, name: str, labels: xr.DataArray) -> None:
@@ -180,27 +151,22 @@ class ViewStore:
 
 
 def open_view(folder: Path) -> xr.Dataset:
-    """Return what is written of a stored view, to be read when it is asked for.
-
-    Parameters
-    ----------
-    folder
-        Where it lies.
+    """Return the written part of a stored view, read on access.
 
     Returns
     -------
     xarray.Dataset
-        As :func:`twin.view` gives it; dask arrays where dask is installed, else lazy ones.
+        As :func:`twin.view` returns it; dask arrays where dask is installed, else lazy ones.
 
     Raises
     ------
     ArchiveError
-        If there is no view.
+        If the folder holds no view.
     """
     root = _root(folder, mode="r")
     if root.attrs.get("layout") != VIEW_LAYOUT_VERSION or "done" not in root.attrs:
-        message = f"{folder} holds no view that this gigatwin knows"
-        raise ArchiveError(message)
+        message = f"{folder} holds no view of layout {VIEW_LAYOUT_VERSION}; name another folder"
+        raise ArchiveError(message, code=IssueCode.WRONG_VERSION)
     done = int(str(root.attrs["done"]))
     whole = xr.open_zarr(
         folder,
@@ -217,7 +183,7 @@ def open_view(folder: Path) -> xr.Dataset:
 
 
 def _chunks() -> dict[str, int] | None:
-    """Return how the arrays are chunked: as they lie, if dask is there."""
+    """Return how the arrays are chunked: as stored, if dask is installed."""
     try:
         import dask  # noqa: F401, PLC0415  (heavy, and only in the planner's environment)
     except ImportError:
@@ -230,29 +196,29 @@ def _root(folder: Path, *, mode: str) -> zarr.Group:
         return zarr.open_group(folder, mode="r" if mode == "r" else "r+")
     except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
         message = f"{folder} holds no view; name the folder of one"
-        raise ArchiveError(message) from error
+        raise ArchiveError(message, code=IssueCode.MISSING) from error
 
 
 def _array(root: zarr.Group, name: str) -> _Array:
     found = root[name]
     if not isinstance(found, zarr.Array):
-        message = f"{name} of the store is no array; remove the store"
-        raise ArchiveError(message)
+        message = f"{name} of the store is not an array; remove the store"
+        raise ArchiveError(message, code=IssueCode.CORRUPT)
     return found
 
 
-def _packed(name: str, values: xr.DataArray) -> np.ndarray:
+def _pack(name: str, values: xr.DataArray) -> np.ndarray:
     """Return values as they are stored."""
     bare = values.to_numpy()
     if values.attrs["units"] != "degC":
         return bare.astype(np.float32, copy=False)
     packed = np.empty(bare.shape, np.int16)
-    rows = max(_SLAB * len(bare) // max(bare.size, 1), 1)
-    room = np.empty((rows, *bare.shape[1:]), np.float32)
+    rows = max(_MAX_PACKED_NUMBERS * len(bare) // max(bare.size, 1), 1)
+    buffer = np.empty((rows, *bare.shape[1:]), np.float32)
     for first in range(0, len(bare), rows):
-        slab = bare[first : first + rows]
+        part = bare[first : first + rows]
         scaled = np.multiply(
-            slab, 1.0 / TEMPERATURE_RESOLUTION_K, out=room[: len(slab)], casting="same_kind"
+            part, 1.0 / TEMPERATURE_RESOLUTION_K, out=buffer[: len(part)], casting="same_kind"
         )
         np.rint(scaled, out=scaled)
         if not (
@@ -261,9 +227,9 @@ def _packed(name: str, values: xr.DataArray) -> np.ndarray:
         ):
             message = (
                 f"{name} of the block is not within {MAX_TEMPERATURE_DEGC:g} degC; "
-                "view a run that is"
+                "choose a run that is"
             )
-            raise ArchiveError(message)  # for NaN too
+            raise ArchiveError(message, code=IssueCode.OUT_OF_RANGE)  # for NaN too
         packed[first : first + rows] = scaled
     return packed
 

@@ -1,10 +1,9 @@
-"""The only writer of a site's archive: samples in, one transaction for each closed minute.
+"""The only writer of a site's archive: one transaction for each closed minute.
 
-A reading is in memory until its minute is closed; the journal holds it until a commit says that it
-need not. So nothing is lost by a crash, and nothing doubled: of what the journal is replayed into
-it :class:`Archive` passes over what it has; the rest has the cell of its label and second.
-
-The repository that one archive writes: locked at each commit, opened anew after one fails.
+A reading is in memory until its minute is closed; the journal stores it until a commit confirms
+that it is archived. So a crash loses nothing, and nothing is stored twice: when the journal is
+replayed, :class:`Archive` skips archived readings, and the others have the cell of their label and
+second. Each commit locks the repository; a failed one opens it again.
 """
 
 import threading
@@ -45,40 +44,35 @@ from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
 
 MAX_BUFFER_BYTES: Final = 2 * 1024**3
-"""Readings in memory above which new ones are left to the journal. [B]"""
+"""Memory of readings above which new ones are left to the journal. [B]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class Archive:
-    """The archive of one site; any thread may call anything, and a commit keeps nobody waiting.
+    """The archive of one site; all threads may use it, and a commit blocks none of them.
 
     Parameters
     ----------
     folder
-        Where it lies; made if missing.
+        Folder of the archive; created if missing.
     site_name
-        Name of the site. Batches of others are not taken.
-    most_bytes
-        Readings in memory above which it falls behind, and half of which is committed; see
+        Name of the site; batches of others are rejected.
+    max_bytes
+        Memory of readings above which it falls behind, and at half of which it commits; see
         :attr:`is_behind`. [B]
     retention
-        Level -> how long it is kept, where that is not
+        Level -> retention, where it differs from
         :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
 
     Attributes
     ----------
-    kept
-        File in which an ingester keeps what the archive has no room for.
+    last_messages_path
+        File for messages that the archive has no place for.
     counters
-        Name of an event -> how often: ``batches``, ``values``, of these ``late``, and ``merged``
-        (met another of their label and second); ``known`` (held already), ``too_late`` (refused),
+        Counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met another of
+        their label and second); ``known`` (archived already), ``too_late`` (rejected),
         ``commits``, ``compacted`` (hours).
-
-    Raises
-    ------
-    ArchiveError
-        If the folder holds the archive of another site, or one of a later version.
     """
 
     def __init__(
@@ -93,17 +87,17 @@ class Archive:
         self.folder = Path(folder)
         self.last_messages_path = self.folder / LAST_MESSAGES_FILE
         self.site_name = site_name
-        self._most_bytes = max_bytes
+        self._max_bytes = max_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
-        kept = {**DEFAULT_RETENTION, **(retention or {})}
-        self._upkeep = MaintenanceRound(site_name, retention=kept)
-        self._reach = max(kept["raw"].total_seconds(), MAX_BACKFILL_S)
-        self._keeper = RepositoryWriter(self.folder, site_name)
-        self._taken: CommitBatch | None = None
-        self._taken_bytes = 0
+        retention = {**DEFAULT_RETENTION, **(retention or {})}
+        self._maintenance = MaintenanceRound(site_name, retention=retention)
+        self._max_backfill = max(retention["raw"].total_seconds(), MAX_BACKFILL_S)
+        self._writer = RepositoryWriter(self.folder, site_name)
+        self._batch: CommitBatch | None = None
+        self._batch_bytes = 0
         self._is_behind = False
-        self._gathered = self._new()
+        self._buffer = self._new_buffer()
 
     @property
     def position(self) -> JournalPosition | None:
@@ -113,49 +107,51 @@ class Archive:
     @property
     def positions(self) -> Mapping[str, JournalPosition]:
         """The same by journal, where a site has several."""
-        return self._keeper.checkpoint.replay_from
+        return self._writer.checkpoint.replay_from
 
     @property
     def received_positions(self) -> Mapping[str, JournalPosition]:
-        """Up to where each journal had been added at the last commit."""
-        return self._keeper.checkpoint.received
+        """Position of each journal up to which samples had been added at the last commit."""
+        return self._writer.checkpoint.received
 
     @property
     def closed(self) -> int | None:
         """First second that is not closed by a commit; None before the first. [s since 1970]"""
-        closed = self._keeper.checkpoint.closed
+        closed = self._writer.checkpoint.closed
         return None if closed == MIN_SECOND else closed
 
     @property
     def added_position(self) -> JournalPosition | None:
-        """Up to where the journal has been added, committed or not; None for nothing of it."""
-        return self._gathered.minutes.complete.get("")
+        """Position up to which the journal has been added, committed or not; None at its
+        beginning.
+        """
+        return self._buffer.minutes.complete.get("")
 
     @property
     def error(self) -> str:
-        """What is wrong, or was given up, and what to do about it; empty if nothing is."""
-        behind = f"{self.folder}: behind the journal; it is being read again"
-        return "; ".join(filter(None, [behind * self._is_behind, *self._keeper.status_messages]))
+        """Present error or loss with its remedy; empty without one."""
+        behind = f"{self.folder}: behind the journal; wait until it has been read again"
+        return "; ".join(filter(None, [behind * self._is_behind, *self._writer.status_messages]))
 
     @property
     def corrupt_copies(self) -> list[Path]:
-        """Copies of repositories that were spoilt."""
-        return self._keeper.set_aside
+        """Copies of corrupt repositories."""
+        return self._writer.corrupt_copies
 
     @property
     def is_due(self) -> bool:
         """Whether there is something to commit."""
         with self._mutex:
-            return self._taken is not None or self.is_full or self._gathered.minutes.is_due
+            return self._batch is not None or self.is_full or self._buffer.minutes.is_due
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is in memory that a commit takes all there is, open minutes too."""
-        return self._gathered.minutes.size + self._taken_bytes > self._most_bytes // 2
+        """Whether so much is in memory that a commit takes open minutes too."""
+        return self._buffer.minutes.size + self._batch_bytes > self._max_bytes // 2
 
     @property
     def is_behind(self) -> bool:
-        """Whether readings were left to the journal, for want of memory; see :meth:`rewind`."""
+        """Whether readings were left to the journal for lack of memory; see :meth:`rewind`."""
         return self._is_behind
 
     def add(
@@ -166,116 +162,85 @@ class Archive:
         flag: QualityFlag = QualityFlag.GOOD,
         journal: str = "",
     ) -> str:
-        """Take a sample; those that are neither readings nor metadata are none of ours.
+        """Add a reading or metadata with its flag; return why it is rejected, or "".
 
-        Parameters
-        ----------
-        sample
-            Decoded.
-        position
-            Of the journal, at the end of its frame or later.
-        flag
-            The verdict on it, kept beside a point's value.
-        journal
-            Name of the journal, where a site has several.
-
-        Returns
-        -------
-        str
-            Why it is refused, or "".
+        ``position`` is the end of its record in the journal, or later; ``journal`` its name, where
+        a site has several. Other samples are ignored.
         """
         with self._mutex:
-            refused = self._gathered.add(sample, flag, frame=(journal, position))
-            self._watch()
-        return refused
+            rejection = self._buffer.add(sample, flag, source=(journal, position))
+            self._limit_memory()
+        return rejection
 
     def add_racks(
         self, batches: RackBatchBlock, position: JournalPosition, *, journal: str = ""
     ) -> Sequence[int]:
-        """Take many rack batches up to a position; return the places of those that are too old."""
+        """Add rack batches up to a position; return the indices of those that are too old."""
         with self._mutex:
-            refused = self._gathered.add_racks(batches, frame=(journal, position))
-            self._watch()
-        return refused
+            rejected = self._buffer.add_racks(batches, source=(journal, position))
+            self._limit_memory()
+        return rejected
 
     def advance(self, position: JournalPosition, journal: str = "") -> None:
-        """Take down that every sample of a journal up to here has been added."""
+        """Record that every sample of a journal up to a position has been added."""
         with self._mutex:
-            self._gathered.minutes.advance(position, journal)
+            self._buffer.minutes.advance(position, journal)
 
     def commit(self, *, include_open: bool = False) -> bool:
-        """Write what is closed, or everything, and how far the journal is archived with it.
+        """Write closed minutes, or everything, with the checkpoint; return whether there was
+        anything.
 
-        Parameters
-        ----------
-        include_open
-            Whether open minutes are written too; what comes of them later still finds its place.
-
-        Returns
-        -------
-        bool
-            Whether there was anything to write.
-
-        Raises
-        ------
-        ArchiveError
-            If it cannot be written. Nothing is lost: the next commit tries again.
+        With ``include_open``, open minutes are written too; their later readings find their cells.
+        A failed commit raises ArchiveError and loses nothing: the next one tries again.
         """
         with self._committing:
-            before = self._keeper.checkpoint
+            before = self._writer.checkpoint
             with self._mutex:
-                refused = list(self._gathered.rejections.drain())
-            append_losses(self.folder, refused)
+                rejections = list(self._buffer.rejections.drain())
+            append_losses(self.folder, rejections)
             with self._mutex:
                 include_open = include_open or self.is_full
-                later = self._gathered.minutes.close_due(
-                    include_open=include_open, has_rejections=bool(refused)
+                later = self._buffer.minutes.close_due(
+                    include_open=include_open, has_rejections=bool(rejections)
                 )
-                self._taken = self._taken.merged(later) if self._taken else later
-                self._taken_bytes = self._taken.size if self._taken else 0
-                taken, news, columns = (
-                    self._taken,
-                    self._gathered.pending_metadata,
-                    self._gathered.columns,
+                self._batch = self._batch.merged(later) if self._batch else later
+                self._batch_bytes = self._batch.size if self._batch else 0
+                batch, metadata, columns = (
+                    self._batch,
+                    self._buffer.pending_metadata,
+                    self._buffer.columns,
                 )
-                is_sparse, heard = self._gathered.is_sparse, self._gathered.minutes.end
-                if taken is None and not (include_open and news):
+                is_sparse, received_until = self._buffer.is_sparse, self._buffer.minutes.end
+                if batch is None and not (include_open and metadata):
                     return False
-                self._gathered.pending_metadata = {}
-            taken = replace(
-                taken or CommitBatch(seconds={}, checkpoint=before), received_until=heard
+                self._buffer.pending_metadata = {}
+            batch = replace(
+                batch or CommitBatch(seconds={}, checkpoint=before), received_until=received_until
             )
             try:
-                self._keeper.write(taken, news, columns=columns, is_sparse=is_sparse)
+                self._writer.write(batch, metadata, columns=columns, is_sparse=is_sparse)
             except ArchiveError as error:
-                self._look_again(taken, news, before=before)
+                self._recover_batch(batch, metadata, before=before)
                 raise ArchiveError(self.error) from error
             with self._mutex:
-                self._taken, self._taken_bytes = None, 0
+                self._batch, self._batch_bytes = None, 0
             self.counters["commits"] += 1
         return True
 
     def maintain(self, *, is_whole: bool = False) -> int:
-        """Compact hours, retire what is old, forget old commits; return how many hours, if due.
+        """Compact hours, delete expired data and old commits, if due; return how many hours.
 
-        Parameters
-        ----------
-        is_whole
-            Whether it is always due, and open hours are compacted as well.
-
-        Raises
-        ------
-        ArchiveError
-            If it cannot be done and all of it was asked for.
+        With ``is_whole`` it is always due, open hours are compacted too, and a failure raises
+        ArchiveError.
         """
-        if not is_whole and not self._upkeep.is_due(self._keeper.checkpoint.closed):
+        if not is_whole and not self._maintenance.is_due(self._writer.checkpoint.closed):
             return 0
         with self._committing:
-            nothing = CommitBatch(seconds={}, checkpoint=self._keeper.checkpoint)
+            nothing = CommitBatch(seconds={}, checkpoint=self._writer.checkpoint)
             try:
-                count = self._keeper.maintain(self._upkeep, is_whole=is_whole)
+                count = self._writer.maintain(self._maintenance, is_whole=is_whole)
             except ArchiveError as error:
-                self._look_again(nothing, {}, before=nothing.checkpoint)
+                self._recover_batch(nothing, {}, before=nothing.checkpoint)
                 if is_whole:
                     raise
                 _logger.warning("archive not compacted", reason=str(error))
@@ -284,76 +249,72 @@ class Archive:
         return count
 
     def rewind(self) -> None:
-        """Forget what is not committed: it is about to be added again from the journal.
+        """Discard what is not committed, before it is added again from the journal.
 
-        The archive stays behind, so that nobody adds what comes meanwhile, until
-        :meth:`caught_up`.
+        The archive stays behind, so that no new samples are added, until :meth:`mark_caught_up`.
         """
         with self._committing, self._mutex:
-            self._forget()
+            self._discard()
             self._is_behind = True
 
     def mark_caught_up(self) -> None:
-        """Take down that all of the journal has been added again."""
+        """Record that all of the journal has been added again."""
         self._is_behind = False
 
-    def _forget(self) -> None:
-        """Begin anew from the last commit."""
-        self._gathered = self._new()
-        self._taken, self._taken_bytes = None, 0
+    def _discard(self) -> None:
+        """Start again from the last commit."""
+        self._buffer = self._new_buffer()
+        self._batch, self._batch_bytes = None, 0
 
-    def _new(self) -> WriteBuffer:
-        checkpoint, labels = self._keeper.checkpoint, self._keeper.labels
+    def _new_buffer(self) -> WriteBuffer:
+        checkpoint, labels = self._writer.checkpoint, self._writer.labels
         return WriteBuffer(
-            self.site_name, checkpoint, labels, counters=self.counters, reach=self._reach
+            self.site_name,
+            checkpoint,
+            labels,
+            counters=self.counters,
+            max_backfill=self._max_backfill,
         )
 
-    def _watch(self) -> None:
-        """Leave the rest to the journal if there is too much in memory."""
-        size = self._gathered.minutes.size + self._taken_bytes
-        if size > self._most_bytes and not self._is_behind:
-            self._forget()
+    def _limit_memory(self) -> None:
+        """Leave new readings to the journal if there are too many in memory."""
+        size = self._buffer.minutes.size + self._batch_bytes
+        if size > self._max_bytes and not self._is_behind:
+            self._discard()
             self._is_behind = True
-            _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
+            _logger.warning("archive falls behind", place=str(self.folder), limit=self._max_bytes)
 
-    def _look_again(self, taken: CommitBatch, news: PendingMetadata, *, before: Checkpoint) -> None:
-        """After a commit that failed: see what became of it, and keep what is still to write."""
+    def _recover_batch(
+        self, batch: CommitBatch, metadata: PendingMetadata, *, before: Checkpoint
+    ) -> None:
+        """After a failed commit, find out whether it was written, and keep what is still to
+        write.
+        """
         with self._mutex:
-            self._gathered.pending_metadata = merge_metadata(news, self._gathered.pending_metadata)
-            if self._keeper.checkpoint == before:
+            self._buffer.pending_metadata = merge_metadata(metadata, self._buffer.pending_metadata)
+            if self._writer.checkpoint == before:
                 return
-            if self._keeper.checkpoint == taken.checkpoint:  # it was written
-                self._taken, self._taken_bytes = None, 0
-            else:  # spoilt and made anew, or another process wrote
-                self._forget()
+            if self._writer.checkpoint == batch.checkpoint:  # it was written
+                self._batch, self._batch_bytes = None, 0
+            else:  # corrupt and created again, or another process wrote
+                self._discard()
                 self._is_behind = True
 
 
 class RepositoryWriter:
-    """Whoever writes the repository of an archive.
+    """Writes the repository of an archive; its folder is created if missing.
 
-    Parameters
-    ----------
-    folder
-        Of the archive; made if missing.
-    site
-        Name of its site.
-
-    Attributes
-    ----------
-    trouble
-        Why the last write failed, and what to do about it; empty if it did not.
-    set_aside
-        Copies of repositories that were spoilt.
+    ``failure`` is why the last write failed, and the remedy; ``corrupt_copies`` are copies of
+    corrupt repositories.
     """
 
     def __init__(self, folder: Path, site: str) -> None:
-        self.trouble = ""
-        self.set_aside: list[Path] = []
+        self.failure = ""
+        self.corrupt_copies: list[Path] = []
         self._folder = folder
         self._site = site
-        self._doubt = ClockLagConfirmation()
-        self._given_up: list[LossEntry] = []
+        self._clock_lag = ClockLagConfirmation()
+        self._losses: list[LossEntry] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with commit_lock(folder):
@@ -364,16 +325,16 @@ class RepositoryWriter:
 
     @property
     def status_messages(self) -> tuple[str, str]:
-        """The trouble, and what was spoilt and had to be let go since the start, in words."""
-        lost = [*self._given_up, *self._store.given_up]
-        return self.trouble, describe_losses(
-            self._folder, lost, RepositoryLocation.of(self._folder).remedy
+        """The failure, and a description of losses since the start."""
+        losses = [*self._losses, *self._store.losses]
+        return self.failure, describe_losses(
+            self._folder, losses, RepositoryLocation.of(self._folder).remedy
         )
 
     @property
     def checkpoint(self) -> Checkpoint:
         """How far the repository reaches."""
-        return self._store.mark
+        return self._store.checkpoint
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -381,71 +342,71 @@ class RepositoryWriter:
         return self._store.labels
 
     def write(
-        self, taken: CommitBatch, news: PendingMetadata, *, columns: ColumnIndex, is_sparse: bool
+        self,
+        batch: CommitBatch,
+        metadata: PendingMetadata,
+        *,
+        columns: ColumnIndex,
+        is_sparse: bool,
     ) -> None:
         """Write readings in one transaction; see
         :meth:`telemetry.archive.repository.ArchiveRepository.write`.
 
-        Raises
-        ------
-        ArchiveError
-            If it cannot be written; it is opened anew then, and may reach less far.
+        After a failure, which raises ArchiveError, the repository is opened again and may reach
+        less far.
         """
         try:
             with commit_lock(self._folder):
-                self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
+                self._store.write(batch, metadata, columns=columns, is_sparse=is_sparse)
         except ClockLagError as error:
-            self.trouble = f"{self._folder}: cannot be written: {error}; set it right, or wait"
-            if self._doubt.is_confirmed(error):
-                self._go_back(str(error))
-            raise ArchiveError(self.trouble) from error
+            self.failure = f"{self._folder}: cannot be written: {error}; set the clock, or wait"
+            if self._clock_lag.is_confirmed(error):
+                self._roll_back(str(error))
+            raise ArchiveError(self.failure, code=error.code) from error
         except (CorruptRepositoryError, ConcurrentWriterError, *STORAGE_ERRORS) as error:
             raise self._failed("written", error) from error
-        self._doubt.is_confirmed(None)
-        self.trouble = ""
+        self._clock_lag.is_confirmed(None)
+        self.failure = ""
 
-    def maintain(self, upkeep: MaintenanceRound, *, is_whole: bool) -> int:
-        """Do what is needed once an hour; return how many hours were compacted.
+    def maintain(self, maintenance: MaintenanceRound, *, is_whole: bool) -> int:
+        """Run the hourly maintenance; return how many hours were compacted.
 
-        Raises
-        ------
-        ArchiveError
-            If it cannot be done; it is opened anew then, and may reach less far.
+        After a failure, which raises ArchiveError, the repository is opened again and may reach
+        less far.
         """
         try:
             with commit_lock(self._folder):
-                wait_until_after(
-                    self._store.last_commit_time
-                )  # Icechunk's own words for it name no remedy
-                return upkeep.run(self._store, is_whole=is_whole)
+                wait_until_after(self._store.last_commit_time)  # Icechunk's error has no remedy
+                return maintenance.run(self._store, is_whole=is_whole)
         except ClockLagError:
-            raise  # nothing is spoilt, and the next write tells
+            raise  # nothing is corrupt, and the next write reports it
         except (ArchiveError, *STORAGE_ERRORS) as error:
             raise self._failed("compacted", error) from error
 
-    def _go_back(self, reason: str) -> None:
-        """Go back to a commit from before the clock, if there is one that is kept."""
+    def _roll_back(self, reason: str) -> None:
+        """Reset to a commit from before the clock, if there is one."""
         with commit_lock(self._folder):
             found = roll_back(self._folder, self._site, reason)
-        self._doubt.is_confirmed(None)  # where there is none, it is tried again after as long
+        self._clock_lag.is_confirmed(None)  # without one, it is tried again after the same time
         if found is not None:
-            self._given_up += self._store.given_up
-            self._store, aside = found
-            self.set_aside.append(aside)
+            self._losses += self._store.losses
+            self._store, copy = found
+            self.corrupt_copies.append(copy)
 
-    def _failed(self, what: str, error: Exception) -> ArchiveError:
-        """Open the repository anew, and return the error that tells why."""
+    def _failed(self, action: str, error: Exception) -> ArchiveError:
+        """Open the repository again, and return the error."""
         reason, place = str(error).partition("\n")[0], RepositoryLocation.of(self._folder)
         remedy = "end it" if isinstance(error, ConcurrentWriterError) else place.remedy
-        self.trouble = f"{place.url or self._folder}: cannot be {what}: {reason}; {remedy}"
-        self._given_up += self._store.given_up
+        self.failure = f"{place.url or self._folder}: cannot be {action}: {reason}; {remedy}"
+        self._losses += self._store.losses
         with commit_lock(self._folder):
-            self._store = self._open(is_tried=True)
-        return ArchiveError(self.trouble)
+            self._store = self._open(is_doubtful=True)
+        code = error.code if isinstance(error, ArchiveError) else None
+        return ArchiveError(self.failure, code=code)
 
-    def _open(self, *, is_tried: bool = False) -> ArchiveRepository:
-        """Open the repository; take down whether it was set aside."""
-        store, aside = open_or_recover(self._folder, self._site, is_tried=is_tried)
-        if aside is not None:
-            self.set_aside.append(aside)
+    def _open(self, *, is_doubtful: bool = False) -> ArchiveRepository:
+        """Open the repository; record a corrupt copy."""
+        store, copy = open_or_recover(self._folder, self._site, is_doubtful=is_doubtful)
+        if copy is not None:
+            self.corrupt_copies.append(copy)
         return store

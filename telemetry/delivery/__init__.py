@@ -1,1 +1,1 @@
-"""Delivery."""
+"""Lossless delivery of rack batches: protocol, publisher and tracker."""

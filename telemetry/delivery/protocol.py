@@ -1,18 +1,18 @@
-"""Who still holds what: a source keeps its batches until we say that they are durable here.
+"""Protocol of lossless delivery: a source stores its batches until they are durable at the
+receiver.
 
-A broker's acknowledgement does not mean that a message survives the broker (Mosquitto, killed, lost
-all that it had acknowledged). So a source that can keeps each batch, keyed by rack, boot and
-sequence, and asks now and then: on ``.../tele/held`` it tells from which to which sequence of each
-boot it holds. The ingester answers on ``.../tele/durable``: up to which sequence all is durable,
-and which ones beyond are missing. The source lets go of the first and sends the second again. What
-comes twice falls to its place in the archive.
+A broker's acknowledgement does not mean that a message survives the broker: Mosquitto, when killed,
+lost all that it had acknowledged. So a source stores each batch under rack, boot and sequence. On
+``.../tele/held`` it reports now and then which sequences of each boot it stores. The ingester
+answers on ``.../tele/durable`` up to which sequence all is durable, and which later ones are
+missing. The source deletes the first and sends the second again; the archive removes duplicates.
 
 Both are JSON with ``v``, the version, and ``boots``: lists of ``[boot, first, last, gone]``, and of
-``[boot, through, missing]``, where ``gone`` (which may be left out) and ``missing`` are lists of
-``[first, last]``. ``first`` is ``last + 1`` where nothing is held. Nobody is asked for more who
-never said that he holds anything.
+``[boot, through, missing]``, where ``gone`` (optional) and ``missing`` are lists of ``[first,
+last]``. ``first`` is ``last + 1`` where nothing is stored. A source that never reports is not asked
+to send again.
 
-This module is loaded by ingester processes that load nothing else: standard library only.
+Ingester processes load this module without numpy: it uses the standard library only.
 """
 
 import json
@@ -23,38 +23,40 @@ from twin.errors import MessageError
 
 PROTOCOL_VERSION: Final = 1
 REPORT_SUFFIX: Final = "/held"
-"""What stands behind the topic of a rack's batches where a source tells what it holds."""
+"""Suffix of a rack's batch topic on which its source reports what it stores."""
 
 ACK_SUFFIX: Final = "/durable"
-"""The same, where it is answered."""
+"""Suffix of the topic of the answer."""
 
 MAX_BOOTS: Final = 8
-"""Boots of one source that are told of at once."""
+"""Boots of one source in a message. [1]"""
 
 MAX_RANGES: Final = 64
-"""Missing ranges of a boot that are told of at once; the rest follow when these have come."""
+"""Missing ranges of a boot in a message; the others follow later. [1]"""
 
 MAX_REPORT_BYTES: Final = 65_536
-"""Longest payload of either. [B]"""
+"""Longest payload of either message. [B]"""
 
 MAX_SEQUENCE: Final = 2**53
-"""Greatest sequence."""
+"""Greatest sequence. [1]"""
 
 MAX_TOPIC_BYTES: Final = 1024
-"""Longest topic that is taken for a question: room is left for that of the answer. [B]"""
+"""Longest topic of a report, so that the topic of the answer fits too. [B]"""
 
-_SHAPE: Final = ("dc", "v1", "", "", "", "tele", "held")
-"""Levels of a question's topic, as :data:`telemetry.messages.topics.TOPIC_PATTERNS` has it; "" for
+_TOPIC_LEVELS: Final = ("dc", "v1", "", "", "", "tele", "held")
+"""Levels of a report's topic as in :data:`telemetry.messages.topics.TOPIC_PATTERNS`; "" for
 a name.
 """
 
 type SequenceRange = tuple[int, int]
-"""First and last sequence of some batches."""
+"""First and last sequence of consecutive batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SenderReport:
-    """What a source holds of one boot, but for what is gone; nothing if first is after last."""
+    """Batches of one boot that a source stores, except the dropped ones; none if first is after
+    last.
+    """
 
     boot: int
     first: int
@@ -64,91 +66,80 @@ class SenderReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectiveAck:
-    """What is durable of one boot: all up to ``contiguous_through``; beyond it some are missing."""
+    """Durable batches of one boot: all up to ``contiguous_through``, later ones except the
+    missing.
+    """
 
     boot: int
     contiguous_through: int
     missing: tuple[SequenceRange, ...] = ()
 
     def is_missing(self, sequence: int) -> bool:
-        """Return whether a batch is told to be missing."""
+        """Return whether a batch is reported missing."""
         return any(first <= sequence <= last for first, last in self.missing)
 
 
 def is_report_topic(topic: str) -> bool:
-    """Return whether a topic is one on which a source tells what it holds.
+    """Return whether a topic is one of reports.
 
-    A point's path may end in the same word, so each level counts.
+    The path of a point may end in the same level, so all levels are compared.
     """
     if not topic.endswith(REPORT_SUFFIX):
         return False
     levels = topic.split("/")
-    if len(levels) != len(_SHAPE) or len(topic.encode(errors="replace")) > MAX_TOPIC_BYTES:
+    if len(levels) != len(_TOPIC_LEVELS) or len(topic.encode(errors="replace")) > MAX_TOPIC_BYTES:
         return False
     return all(
-        level and wanted in ("", level) for level, wanted in zip(levels, _SHAPE, strict=True)
+        level and expected in ("", level)
+        for level, expected in zip(levels, _TOPIC_LEVELS, strict=True)
     )
 
 
 def encode_report(boots: list[SenderReport]) -> bytes:
-    """Return the payload that tells what a source holds."""
+    """Return the payload of a report."""
     rows = [
         [one.boot, one.first, one.last, *([list(one.dropped[:MAX_RANGES])] if one.dropped else [])]
         for one in boots[:MAX_BOOTS]
     ]
-    return _written({"v": PROTOCOL_VERSION, "boots": rows})
+    return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
 
 
 def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
-    """Return what a source says that it holds.
-
-    Raises
-    ------
-    MessageError
-        If it is not what :func:`encode_report` writes.
-    """
+    """Return a source's report; raise MessageError if it is malformed."""
     found = []
     for row in _rows(topic, payload):
         if not isinstance(row, list):
-            raise MessageError(topic, row, "a boot is [boot, first, last, gone]")
-        boot, first, last = _whole(topic, row[:3], 3)
+            raise MessageError(topic, row, "a boot must be [boot, first, last, gone]")
+        boot, first, last = _integers(topic, row[:3], 3)
         if first > last + 1:
-            raise MessageError(
-                topic, row, "a boot is [boot, first, last], and first at most last + 1"
-            )
-        gone = _ranges(topic, row[3:])
-        found.append(SenderReport(boot=boot, first=first, last=last, dropped=gone))
+            raise MessageError(topic, row, "first must be at most last + 1 in [boot, first, last]")
+        dropped = _ranges(topic, row[3:])
+        found.append(SenderReport(boot=boot, first=first, last=last, dropped=dropped))
     return found
 
 
 def encode_ack(boots: list[SelectiveAck]) -> bytes:
-    """Return the payload that tells what is durable."""
+    """Return the payload of an answer."""
     rows = [
         [one.boot, one.contiguous_through, list(one.missing[:MAX_RANGES])]
         for one in boots[:MAX_BOOTS]
     ]
-    return _written({"v": PROTOCOL_VERSION, "boots": rows})
+    return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
 
 
 def decode_ack(topic: str, payload: bytes) -> list[SelectiveAck]:
-    """Return what an ingester says that is durable.
-
-    Raises
-    ------
-    MessageError
-        If it is not what :func:`encode_ack` writes.
-    """
+    """Return an ingester's answer; raise MessageError if it is malformed."""
     found = []
     for row in _rows(topic, payload):
         if not isinstance(row, list):
-            raise MessageError(topic, row, "a boot is [boot, through, missing]")
-        boot, through = _whole(topic, row[:2], 2)
+            raise MessageError(topic, row, "a boot must be [boot, through, missing]")
+        boot, through = _integers(topic, row[:2], 2)
         missing = _ranges(topic, row[2:])
         found.append(SelectiveAck(boot=boot, contiguous_through=through, missing=missing))
     return found
 
 
-def _written(document: dict[str, object]) -> bytes:
+def _to_json(document: dict[str, object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -160,31 +151,31 @@ def _rows(topic: str, payload: bytes) -> list[object]:
         raise MessageError(topic, payload, f"{error}") from error
     if not isinstance(document, dict) or document.get("v") != PROTOCOL_VERSION:
         raise MessageError(
-            topic, payload, f"an object with v {PROTOCOL_VERSION}, at most {MAX_REPORT_BYTES} bytes"
+            topic, payload, f"an object with v {PROTOCOL_VERSION}, at most {MAX_REPORT_BYTES} B"
         )
     rows = document.get("boots")
     if not isinstance(rows, list) or len(rows) > MAX_BOOTS:
-        raise MessageError(topic, payload, f"boots is a list of at most {MAX_BOOTS}")
+        raise MessageError(topic, payload, f"boots must be a list of at most {MAX_BOOTS}")
     return rows
 
 
-def _ranges(topic: str, rest: list[object]) -> tuple[SequenceRange, ...]:
-    """Return the ranges that may stand at the end of a row."""
-    if not rest:
+def _ranges(topic: str, fields: list[object]) -> tuple[SequenceRange, ...]:
+    """Return the optional ranges at the end of a row."""
+    if not fields:
         return ()
-    (pairs,) = rest if len(rest) == 1 else (None,)
+    (pairs,) = fields if len(fields) == 1 else (None,)
     if not isinstance(pairs, list):
-        raise MessageError(topic, rest, "ranges are a list of [first, last]")
-    whole = [_whole(topic, pair, 2) for pair in pairs[:MAX_RANGES]]
-    if any(first > last for first, last in whole):
-        raise MessageError(topic, pairs, "a range is [first, last]")
-    return tuple((first, last) for first, last in whole)
+        raise MessageError(topic, fields, "ranges must be a list of [first, last]")
+    ranges = [_integers(topic, pair, 2) for pair in pairs[:MAX_RANGES]]
+    if any(first > last for first, last in ranges):
+        raise MessageError(topic, pairs, "first must be at most last in a range [first, last]")
+    return tuple((first, last) for first, last in ranges)
 
 
-def _whole(topic: str, row: object, count: int) -> tuple[int, ...]:
-    """Return so many whole numbers, none of them negative but for a last of -1."""
+def _integers(topic: str, row: object, count: int) -> tuple[int, ...]:
+    """Return a row as ``count`` whole numbers of at least -1."""
     if not isinstance(row, list) or len(row) != count:
-        raise MessageError(topic, row, f"a list of {count} numbers")
+        raise MessageError(topic, row, f"expected a list of {count} numbers")
     if not all(type(one) is int and -1 <= one <= MAX_SEQUENCE for one in row):
-        raise MessageError(topic, row, "whole numbers that are not negative")
+        raise MessageError(topic, row, f"expected whole numbers from 0 to {MAX_SEQUENCE}")
     return tuple(row)

@@ -1,8 +1,8 @@
-"""What is durable of each source that keeps its batches, and what is missing of it.
+"""Tracks which batches of each source are durable, and which are missing.
 
-See :mod:`telemetry.delivery.protocol` for the words. The state is written beside the journal now
-and then; a process that starts reads it, and of the journal what came after. If either is lost,
-sources are asked for more than need be, which comes to nothing: doubles fall to their place.
+See :mod:`telemetry.delivery.protocol` for the messages. The state is saved beside the journal now
+and then; a starting process loads it and replays the later records of the journal. If either is
+lost, sources send more again than necessary, and the archive removes the duplicates.
 """
 
 import json
@@ -25,7 +25,7 @@ from telemetry.delivery.protocol import (
 )
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
-from telemetry.messages.rack_batch_header import BATCH_MAGIC, batch_key
+from telemetry.messages.rack_batch import BATCH_MAGIC, batch_key
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import JournalError, MessageError
 
@@ -33,20 +33,20 @@ TRACKER_FILE: Final = "sources.json"
 """File beside the segments of a journal."""
 
 SAVE_PERIOD_S: Final = 5.0
-"""Time between two times that it is written down. [s]"""
+"""Time between two saves. [s]"""
 
 MAX_SOURCES: Final = 200_000
 MAX_RANGES_PER_BOOT: Final = 1024
-"""Stretches of a boot beyond a gap that are remembered; what is beyond is asked for again."""
+"""Stored ranges of a boot beyond a gap; later ones are requested again. [1]"""
 
 MAX_SEQUENCE_LEAD: Final = 3600
-"""Batches that may have come since a source told what its last is."""
+"""Largest number of batches that may come after a source's report. [1]"""
 
 _TELE: Final = "/tele"
 _JSON: Final = "/json"
 
 type PublishAnswer = Callable[[str, bytes], object]
-"""Sends an answer; nothing hangs on it, as every source asks again."""
+"""Publishes an answer, which may be lost: sources report again."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -55,16 +55,10 @@ _logger = structlog.get_logger(__name__)
 class BootProgress:
     """Batches of one boot of a source.
 
-    Attributes
-    ----------
-    contiguous_through
-        All up to this sequence are durable, or held by nobody any more.
-    reported_last
-        The last that the source had sent when it asked before.
-    previous_newest
-        The last that was here by then.
-    received_ranges
-        Stretches beyond a gap that are durable, in order, none touching the next.
+    Up to ``contiguous_through`` all are durable, or no longer stored by the source;
+    ``received_ranges`` are durable ranges beyond a gap, in order, none touching the next. At the
+    source's previous report its last sequence was ``reported_last``, and the newest durable one
+    ``previous_newest``.
     """
 
     contiguous_through: int
@@ -74,11 +68,11 @@ class BootProgress:
 
     @property
     def newest(self) -> int:
-        """The last that is here."""
+        """The newest durable sequence."""
         return self.received_ranges[-1][1] if self.received_ranges else self.contiguous_through
 
     def add(self, sequence: int) -> None:
-        """Take down that a batch is durable."""
+        """Record that a batch is durable."""
         if sequence == self.contiguous_through + 1:
             self.contiguous_through = sequence
             if self.received_ranges:
@@ -87,17 +81,17 @@ class BootProgress:
             self._put(sequence, sequence)
 
     def release_before(self, first: int) -> int:
-        """Take down that nobody holds what is before; return how many were never here."""
+        """Record that the source dropped all before a sequence; return how many never arrived."""
         if first - 1 <= self.contiguous_through:
             return 0
-        here = sum(min(b, first - 1) - a + 1 for a, b in self.received_ranges if a < first)
-        lost = first - 1 - self.contiguous_through - here
+        received = sum(min(b, first - 1) - a + 1 for a, b in self.received_ranges if a < first)
+        lost = first - 1 - self.contiguous_through - received
         self.contiguous_through = first - 1
         self._absorb()
         return lost
 
     def release_range(self, span: SequenceRange) -> int:
-        """Take down that nobody holds a span; return how many of it were never here."""
+        """Record that the source dropped a range; return how many of it were never received."""
         absent = [
             (max(first, span[0]), min(last, span[1])) for first, last in self.missing(span[1])
         ]
@@ -120,7 +114,7 @@ class BootProgress:
         return gaps
 
     def _put(self, first: int, last: int) -> None:
-        """Put a stretch that is not here, or is only one."""
+        """Insert a range that is missing entirely, or has one sequence."""
         place = bisect_left(self.received_ranges, (first + 1, -1))
         before = self.received_ranges[place - 1] if place else None
         if before is not None and before[1] >= first:
@@ -134,25 +128,16 @@ class BootProgress:
         del self.received_ranges[MAX_RANGES_PER_BOOT:]
 
     def _absorb(self) -> None:
-        """Let islands that the shore has reached be part of it."""
+        """Merge ranges that the contiguous part has reached into it."""
         while self.received_ranges and self.received_ranges[0][0] <= self.contiguous_through + 1:
             self.contiguous_through = max(self.contiguous_through, self.received_ranges.pop(0)[1])
 
 
 class DeliveryTracker:
-    """How far the sources of an ingester may let go.
+    """Tracks the progress of an ingester's sources; ``folder`` is that of its journal.
 
-    Parameters
-    ----------
-    folder
-        Of the journal.
-
-    Attributes
-    ----------
-    lost
-        Batches that a source had to let go of before they came.
-    refused
-        Questions that could not be read.
+    ``lost`` counts batches that a source dropped before they were received, ``refused`` the reports
+    that could not be decoded.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -164,7 +149,7 @@ class DeliveryTracker:
         self._is_changed = False
 
     def recover(self, journal: Journal) -> None:
-        """Take up what an earlier process knew, and what of the journal it did not write down."""
+        """Load the saved state, and replay the later records of the journal."""
         position = None
         try:
             written = json.loads(files.verify_checksum(self._path.read_text(encoding="ascii")))
@@ -173,15 +158,15 @@ class DeliveryTracker:
                 self._sources[source] = {
                     int(boot): BootProgress(
                         int(through),
-                        int(told),
-                        received_ranges=[(int(a), int(b)) for a, b in islands],
+                        int(last),
+                        received_ranges=[(int(a), int(b)) for a, b in ranges],
                     )
-                    for boot, through, told, islands in boots
+                    for boot, through, last, ranges in boots
                 }
         except FileNotFoundError:
-            return  # no source of ours has ever asked
+            return  # no source has ever reported
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _logger.warning("sources forgotten", place=str(self._path), reason=str(error))
+            _logger.warning("delivery state not readable", place=str(self._path), reason=str(error))
             position = None
         for frame in journal.read(after=position):
             self._note(frame.topic, frame.payload)
@@ -189,37 +174,36 @@ class DeliveryTracker:
     def split_reports(
         self, messages: list[ReceivedMessage]
     ) -> tuple[list[ReceivedMessage], list[ReceivedMessage]]:
-        """Return messages without the questions of sources, and these."""
-        asked = [one for one in messages if protocol.is_report_topic(one.topic)]
-        if not asked:
-            return messages, asked
-        return [one for one in messages if not protocol.is_report_topic(one.topic)], asked
+        """Return the messages without reports of sources, and the reports."""
+        report_messages = [one for one in messages if protocol.is_report_topic(one.topic)]
+        if not report_messages:
+            return messages, report_messages
+        return [one for one in messages if not protocol.is_report_topic(one.topic)], report_messages
 
     def add_durable(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Take down that messages are durable."""
+        """Record that messages are durable."""
         if self._sources:
             for one in messages:
                 self._note(one.topic, one.payload)
 
-    def answer(self, asked: Sequence[ReceivedMessage], say: PublishAnswer) -> None:
-        """Answer the questions of sources."""
-        for one in asked:
+    def answer(self, report_messages: Sequence[ReceivedMessage], publish: PublishAnswer) -> None:
+        """Answer the reports of sources."""
+        for one in report_messages:
             source = one.topic.removesuffix(REPORT_SUFFIX)
             try:
-                held = protocol.decode_report(one.topic, one.payload)
+                reports = protocol.decode_report(one.topic, one.payload)
             except MessageError as error:
                 if not self.refused:
-                    _logger.warning("question not read", reason=str(error))
+                    _logger.warning("delivery report not decoded", reason=str(error))
                 self.refused += 1
                 continue
             if source in self._sources or len(self._sources) < MAX_SOURCES:
-                say(source + ACK_SUFFIX, protocol.encode_ack(self._judge(source, held)))
+                publish(
+                    source + ACK_SUFFIX, protocol.encode_ack(self._acknowledge(source, reports))
+                )
 
     def save(self, position: JournalPosition) -> None:
-        """Write all of it down, as it is with the journal up to a position.
-
-        A disk that does not take it is no reason to stop; see above.
-        """
+        """Save the state as of a journal position; a failing disk is logged only."""
         if not self._is_changed:
             return
         sources = {
@@ -234,22 +218,21 @@ class DeliveryTracker:
             files.write_atomic(self._path, files.add_checksum(text))
             self._is_changed = False
         except JournalError as error:
-            _logger.warning("sources not written", reason=str(error))
+            _logger.warning("delivery state not written", reason=str(error))
 
-    def _judge(self, source: str, held: list[SenderReport]) -> list[SelectiveAck]:
-        """Take down what a source holds; return what it may let go of, and what it shall send.
+    def _acknowledge(self, source: str, reports: list[SenderReport]) -> list[SelectiveAck]:
+        """Record what a source stores; return what it may delete and what it shall send again.
 
-        What it had sent by the time of its last question, and is not here though later ones are,
-        has been lost on the way. So have the last of all, if nothing at all has come since; else
-        they may wait in the broker, and asking for them would only make its queue longer.
+        A batch is lost if it was sent before the previous report and later ones arrived. The last
+        batches are lost if nothing has arrived since; otherwise they may still be queued in the
+        broker, and a resend would make its queue longer.
         """
         known = self._sources.setdefault(source, {})
         answer = []
-        for one in held:
+        for one in reports:
             boot = known.get(one.boot)
-            if (
-                boot is None or boot.contiguous_through > one.last + MAX_SEQUENCE_LEAD
-            ):  # somebody else spoke for it
+            # A sequence far beyond the report came from another sender under the same name.
+            if boot is None or boot.contiguous_through > one.last + MAX_SEQUENCE_LEAD:
                 boot = known[one.boot] = BootProgress(one.first - 1)
             lost = boot.release_before(one.first) + sum(map(boot.release_range, one.dropped))
             if lost:
@@ -265,8 +248,8 @@ class DeliveryTracker:
                     missing=tuple(missing),
                 )
             )
-        told = {one.boot for one in held}
-        for boot_number in [number for number in known if number not in told]:
+        reported = {one.boot for one in reports}
+        for boot_number in [number for number in known if number not in reported]:
             del known[boot_number]
         self._is_changed = True
         return answer
@@ -286,7 +269,7 @@ class DeliveryTracker:
 
 
 def _key(payload: bytes) -> tuple[int, int] | None:
-    """Return boot and sequence of a batch, binary or JSON; None if it is none."""
+    """Return boot and sequence of a batch, binary or JSON; None if it is not a batch."""
     if payload.startswith(BATCH_MAGIC):
         return batch_key(payload)
     try:

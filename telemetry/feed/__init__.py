@@ -1,1 +1,1 @@
-"""Grid partners: who they are, what they get, answer and ask."""
+"""Feed to grid partners: signed schedules, their acknowledgements, and load targets."""

@@ -1,10 +1,8 @@
-"""Load targets and power states as DSX Flex 1.7 writes them: CloudEvents whose data is signed.
+"""Load targets and power states of DSX Flex 1.7: CloudEvents whose data is a signed JWS.
 
-Only the data is signed. Of what stands around it nothing is believed that could do harm: who sent
-it follows from the topic and the key, and a signed text is taken once
+Only the data is signed, so no other field is trusted where it could do harm: the sender follows
+from the topic and the key, and a signed text is accepted once
 (:mod:`telemetry.feed.load_targets`).
-
-What DSX Flex says in our own units: targets of load, and how it stands with a feed.
 """
 
 import re
@@ -25,95 +23,104 @@ from telemetry.messages.strict_json import (
     to_datetime,
     to_milliseconds,
 )
-from twin.errors import MessageError, ProblemError
+from twin.errors import IssueCode, MessageError, ProblemError
 from twin.time_axes import to_utc
 
 CLOUDEVENTS_VERSION: Final = "1.0.2"
-"""Version of CloudEvents that the contract asks for."""
+"""Version of CloudEvents that the contract requires."""
 
 MW_PER_UNIT: Final[Mapping[str, float]] = {"watt": 1e-6, "kilowatt": 1e-3, "megawatt": 1.0}
 """Units of the contract. [MW]"""
 
 MAX_TARGETS: Final = 500
-"""Most targets, and most feeds of one, that a message may have. [1]"""
+"""Most targets of a message, and most feeds of a target. [1]"""
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _HOUR: Final = r"([01]\d|2[0-3]):[0-5]\d"
-_REST: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
-_DATE_TIME: Final = re.compile(rf"\d\d{_REST}")
-_FINER: Final = re.compile(r"(?<=\.\d{6})\d+")  # than a microsecond
+_AFTER_CENTURY_DIGITS: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
+_DATE_TIME: Final = re.compile(rf"\d\d{_AFTER_CENTURY_DIGITS}")
+_BELOW_MICROSECOND: Final = re.compile(r"(?<=\.\d{6})\d+")
 
 
-def _field(words: str, **schema: object) -> msgspec.Meta:
-    """Return what the published schema says of a field beside what is checked here."""
-    return msgspec.Meta(description=words, extra_json_schema=schema)
+def _described(meaning: str, **schema: object) -> msgspec.Meta:
+    """Return the meaning of a field, and keys of its published schema that this code checks."""
+    return msgspec.Meta(description=meaning, extra_json_schema=schema)
 
 
-def _written(pattern: str) -> msgspec.Meta:
+def _date_time(pattern: str) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema={"format": "date-time", "pattern": f"^{pattern}$"})
 
 
-type _Time = Annotated[str, _written(f"20{_REST}")]
-type _End = Annotated[str, _written(rf"[2-9]\d{_REST}")]
+type _Time = Annotated[str, _date_time(f"20{_AFTER_CENTURY_DIGITS}")]
+type _End = Annotated[str, _date_time(rf"[2-9]\d{_AFTER_CENTURY_DIGITS}")]
 type _Id = Annotated[str, msgspec.Meta(pattern=_UUID)]
 
 
 class _Envelope(msgspec.Struct):
-    specversion: Annotated[Literal["1.0.2"], _field("Version of CloudEvents.")]
-    id: Annotated[_Id, _field("Of this message.")]
-    source: Annotated[str, _field("//grid/v1/isv/{partner}, the partner's name in topics.")]
-    type: Annotated[Literal["grid.loadtarget.set.v1"], _field("What is asked.")]
-    time: Annotated[_Time, _field("When it was made; never before that of an earlier message.")]
-    datacontenttype: Annotated[Literal["application/json"], _field("What data holds.")]
-    subject: Annotated[str, _field("loadtarget.")]
-    traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE), _field("Trace context of W3C.")]
+    specversion: Annotated[Literal["1.0.2"], _described("Version of CloudEvents.")]
+    id: Annotated[_Id, _described("Id of this message.")]
+    source: Annotated[str, _described("//grid/v1/isv/{partner}, the partner's name in topics.")]
+    type: Annotated[Literal["grid.loadtarget.set.v1"], _described("Type of the message.")]
+    time: Annotated[_Time, _described("Time of creation; never before that of an earlier message.")]
+    datacontenttype: Annotated[Literal["application/json"], _described("Type of the data.")]
+    subject: Annotated[str, _described("loadtarget.")]
+    traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE), _described("Trace context of W3C.")]
     data: Annotated[
         str,
-        _field(
+        _described(
             "The targets, as a JWS in compact form; alg is ES256 or RS256.",
             contentMediaType="application/jose",
             contentSchema={"$ref": "#/$defs/_Set"},
         ),
     ]
     correlationid: (
-        Annotated[_Id, _field("What the confirmation carries; without it, id.")] | msgspec.UnsetType
+        Annotated[_Id, _described("Id that the confirmation repeats; id if absent.")]
+        | msgspec.UnsetType
     ) = msgspec.UNSET
 
 
 class _Constraint(msgspec.Struct, forbid_unknown_fields=True):
-    value: Annotated[float, _field("Most net import.", exclusiveMinimum=0)]
-    unit: Annotated[Literal["watt", "kilowatt", "megawatt"], _field("Unit of value.")]
+    value: Annotated[float, _described("Largest net import.", exclusiveMinimum=0)]
+    unit: Annotated[Literal["watt", "kilowatt", "megawatt"], _described("Unit of value.")]
 
 
 class _Interval(msgspec.Struct, forbid_unknown_fields=True):
     start_time: (
-        Annotated[_Time, _field("From when on; without it, from now on.")] | msgspec.UnsetType
+        Annotated[_Time, _described("Start; immediately if absent.")] | msgspec.UnsetType
     ) = msgspec.UNSET
     end_time: (
-        Annotated[_End, _field("Until when; without it, or after 2099, until replaced.")]
+        Annotated[_End, _described("End; until replaced if absent or after 2099.")]
         | msgspec.UnsetType
     ) = msgspec.UNSET
 
 
 class _Strategy(msgspec.Struct, forbid_unknown_fields=True):
-    best_effort: Annotated[bool, _field("Whether only what disturbs no work is asked.")] = False
+    best_effort: Annotated[
+        bool, _described("Whether only measures that disturb no work count.")
+    ] = False
 
 
 class _Target(msgspec.Struct, forbid_unknown_fields=True):
-    interval: Annotated[_Interval, _field("When it holds.")]
-    load_constraint: Annotated[_Constraint | None, _field("The limit; null lifts what was set.")]
+    interval: Annotated[_Interval, _described("Time in which the target is in force.")]
+    load_constraint: Annotated[
+        _Constraint | None, _described("The limit; null lifts an earlier target.")
+    ]
     feed_tags: Annotated[
-        list[str], msgspec.Meta(max_length=MAX_TARGETS), _field("Sites it is for; none for all.")
+        list[str],
+        msgspec.Meta(max_length=MAX_TARGETS),
+        _described("Sites concerned; empty for all."),
     ] = []
-    strategy: Annotated[_Strategy, _field("How it is to be reached.")] = msgspec.field(
+    strategy: Annotated[_Strategy, _described("How the target is to be met.")] = msgspec.field(
         default_factory=_Strategy
     )
 
 
 class _Set(msgspec.Struct, forbid_unknown_fields=True):
     targets: Annotated[
-        list[_Target], msgspec.Meta(min_length=1, max_length=MAX_TARGETS), _field("What is asked.")
+        list[_Target],
+        msgspec.Meta(min_length=1, max_length=MAX_TARGETS),
+        _described("The targets."),
     ]
 
 
@@ -124,13 +131,13 @@ class LoadTarget:
     Attributes
     ----------
     start, end
-        From when to when, UTC; None for now, and for until it is replaced.
+        Time in force, UTC; None for an immediate start, and for an end by replacement.
     feeds
-        Feeds that it is for; none for all.
+        Feeds concerned; empty for all.
     power
-        Most that they may take; None lifts what was set before. [MW]
+        Largest net import; None lifts an earlier target. [MW]
     is_best_effort
-        Whether work is to be slowed down only, not interrupted.
+        Whether work may only be slowed down, not interrupted.
     """
 
     start: np.datetime64 | None
@@ -147,15 +154,15 @@ class LoadTargetMessage:
     Attributes
     ----------
     correlation
-        What its confirmation has to carry.
+        Id that its confirmation repeats.
     time
-        When the sender says that it was made, UTC.
+        Time of its creation by the sender's clock, UTC.
     trace
         Its trace context.
     signed
-        The signed text, as it came.
+        The signed text, as received.
     targets
-        What it sets.
+        The targets.
     """
 
     correlation: str
@@ -168,55 +175,35 @@ class LoadTargetMessage:
 def read_load_targets(
     topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
 ) -> LoadTargetMessage:
-    """Return a message that sets load targets, if its issuer signed it.
+    """Return a message that sets load targets, if it is valid and its issuer has signed it.
 
-    Parameters
-    ----------
-    topic, payload
-        The message.
-    issuer
-        Who may publish on this topic.
-    keys
-        JWK set of its public keys.
-
-    Raises
-    ------
-    MessageError
-        If it is not what the contract says, or signed by nobody we know.
+    ``issuer`` is the party that may publish on the topic, and ``keys`` the JWK set of its public
+    keys.
     """
     envelope = decode_json(topic, payload, _Envelope)
     if envelope.source != f"//grid/v1/isv/{issuer}":
-        raise MessageError(topic, envelope.source, f"source must be //grid/v1/isv/{issuer}")
+        expected = f"source must be //grid/v1/isv/{issuer}"
+        raise MessageError(topic, envelope.source, expected, code=IssueCode.UNAUTHORISED)
     content = decode_json(topic, verify_signature(envelope.data, keys, kind=FLEX_KIND), _Set)
-    named = envelope.correlationid
+    correlation = envelope.correlationid
     return LoadTargetMessage(
-        correlation=envelope.id if isinstance(named, msgspec.UnsetType) else named,
-        time=_moment(topic, envelope.time),
+        correlation=envelope.id if isinstance(correlation, msgspec.UnsetType) else correlation,
+        time=_to_time(topic, envelope.time),
         trace=envelope.traceparent,
         signed=envelope.data,
-        targets=tuple(_target(topic, target) for target in content.targets),
+        targets=tuple(_decoded_target(topic, target) for target in content.targets),
     )
 
 
 type PowerStateEvent = Literal[
     "target_set", "start_ramp_down", "end_ramp_down", "start_ramp_up", "end_ramp_up", "periodic"
 ]
-"""Why a power state is published."""
+"""Event that a power state reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedTarget:
-    """A target as a power state tells it.
-
-    Attributes
-    ----------
-    target
-        The target, with its start.
-    is_active
-        Whether it is in force now.
-    correlation
-        Of the message that set it.
-    """
+    """A target in a power state, whether it is in force, and the id of its message."""
 
     target: LoadTarget
     is_active: bool
@@ -225,24 +212,24 @@ class FeedTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerFeedState:
-    """How it stands with one feed; powers in MW.
+    """State of one feed.
 
     Attributes
     ----------
     min_target, max_power
-        Least target that is kept to whoever sets it, and what it can take. [MW]
+        Smallest target that is met for every issuer, and power of the connection. [MW]
     targets
-        Targets in force and to come.
+        Targets in force and future ones.
     load
-        What it is planned to take now, or, where no plan is of now, what is measured. [MW]
+        Planned load, or the measured one if no plan is current. [MW]
     is_in_flight
-        Whether the meter still moves towards that, after a change of its target.
+        Whether the load still moves after a change of its target.
     event
-        Why it is told.
+        Event that is reported.
     since
-        When the tightest target in force began; None if none is.
+        Start of the tightest target in force; None if there is none.
     is_compliant
-        Whether the load is planned within the target; never without a plan.
+        Whether the planned load meets the target; False without a plan.
     """
 
     min_target: float
@@ -265,35 +252,21 @@ def write_power_state(
     ids: tuple[str, str],
     correlation: str = "",
 ) -> bytes:
-    """Return a power state, signed.
+    """Return a signed power state at the time ``now``.
 
-    Parameters
-    ----------
-    feeds
-        Tag of each feed -> how it stands with it.
-    topic
-        Where it goes, for errors.
-    agent
-        Our name there.
-    now
-        The moment, UTC.
-    key
-        Our key.
-    ids
-        Id of the event, and its trace context.
-    correlation
-        Of the message that is confirmed; empty if none is.
+    ``feeds`` maps the tag of each feed to its state. ``ids`` are the id of the event and its trace
+    context. ``correlation`` is that of the confirmed message, empty if none is confirmed.
     """
     content: dict[str, Json] = {
-        "snapshot_time": _text(now),
-        "feeds": {tag: _feed(topic, state) for tag, state in feeds.items()},
+        "snapshot_time": _to_text(now),
+        "feeds": {tag: _encoded_feed(topic, state) for tag, state in feeds.items()},
     }
     event: dict[str, Json] = {
         "specversion": CLOUDEVENTS_VERSION,
         "id": ids[0],
         "source": f"//grid/v1/dsx-flex-agent/{agent}",
         "type": "grid.powerstate.status.v1",
-        "time": _text(now),
+        "time": _to_text(now),
         "datacontenttype": "application/json",
         "subject": "powerstate",
         "traceparent": ids[1],
@@ -302,85 +275,88 @@ def write_power_state(
     return encode_json(topic, event | ({"correlationid": correlation} if correlation else {}))
 
 
-def _target(topic: str, told: _Target) -> LoadTarget:
-    constraint, interval = told.load_constraint, told.interval
+def _decoded_target(topic: str, record: _Target) -> LoadTarget:
+    constraint, interval = record.load_constraint, record.interval
     first, last = interval.start_time, interval.end_time
-    start = None if isinstance(first, msgspec.UnsetType) else _moment(topic, first)
-    end = None if isinstance(last, msgspec.UnsetType) else _end(topic, last)
+    start = None if isinstance(first, msgspec.UnsetType) else _to_time(topic, first)
+    end = None if isinstance(last, msgspec.UnsetType) else _to_end(topic, last)
     if start is not None and end is not None and end <= start:
-        raise MessageError(topic, str(end), "a target ends after it starts")
+        expected = "a target that ends after it starts"
+        raise MessageError(topic, str(end), expected, code=IssueCode.TIME_ORDER)
     power = None
     if constraint is not None:
         power = constraint.value * MW_PER_UNIT[constraint.unit]
         if power <= 0.0:
-            raise MessageError(topic, constraint.value, "a target is above 0; null lifts it")
+            expected = "a power above 0; null lifts a target"
+            raise MessageError(topic, constraint.value, expected, code=IssueCode.OUT_OF_RANGE)
     return LoadTarget(
         start=start,
         end=end,
-        feeds=tuple(told.feed_tags),
+        feeds=tuple(record.feed_tags),
         power=power,
-        is_best_effort=told.strategy.best_effort,
+        is_best_effort=record.strategy.best_effort,
     )
 
 
-def _feed(topic: str, state: PowerFeedState) -> dict[str, Json]:
-    told: dict[str, Json] = {
+def _encoded_feed(topic: str, state: PowerFeedState) -> dict[str, Json]:
+    feed: dict[str, Json] = {
         "metadata": {
-            "power_minimum": _power(topic, state.min_target),
-            "power_maximum": _power(topic, state.max_power),
-            "default_constraint": _power(topic, state.max_power),
+            "power_minimum": _encoded_power(topic, state.min_target),
+            "power_maximum": _encoded_power(topic, state.max_power),
+            "default_constraint": _encoded_power(topic, state.max_power),
         },
-        "targets": [_told(topic, one) for one in state.targets],
-        "calculated_load": _power(topic, max(state.load, 0.0)),
+        "targets": [_encoded_target(topic, one) for one in state.targets],
+        "calculated_load": _encoded_power(topic, max(state.load, 0.0)),
         "in_flight": state.is_in_flight,
         "event": state.event,
         "compliant": state.is_compliant,
     }
     since = state.since
-    return told | ({} if since is None else {"power_event_start_time": _text(since)})
+    return feed | ({} if since is None else {"power_event_start_time": _to_text(since)})
 
 
-def _told(topic: str, one: FeedTarget) -> Json:
+def _encoded_target(topic: str, one: FeedTarget) -> Json:
     target = one.target
     times = {"start_time": target.start, "end_time": target.end}
     return {
         "active": one.is_active,
-        "load_constraint": _power(topic, target.power or 0.0),
-        "interval": {name: _text(at) for name, at in times.items() if at is not None},
+        "load_constraint": _encoded_power(topic, target.power or 0.0),
+        "interval": {name: _to_text(at) for name, at in times.items() if at is not None},
         "strategy": {"best_effort": target.is_best_effort},
         "correlation_id": one.correlation,
     }
 
 
-def _power(topic: str, power: float) -> Json:
+def _encoded_power(topic: str, power: float) -> Json:
     expect_finite(topic, power)
     return {"value": round(power, 6), "unit": "megawatt"}
 
 
-def _end(topic: str, text: str) -> np.datetime64 | None:
-    """Return an end; one after this century, as 9999-12-31T23:59:59Z, means that there is none."""
-    at = _utc(topic, text)
-    return None if at >= np.datetime64(END_TIME_MS, "ms") else _of_century(topic, at)
+def _to_end(topic: str, text: str) -> np.datetime64 | None:
+    """Return an end; an end after this century, such as the year 9999, means that there is none."""
+    at = _to_utc(topic, text)
+    return None if at >= np.datetime64(END_TIME_MS, "ms") else _in_century(topic, at)
 
 
-def _moment(topic: str, text: str) -> np.datetime64:
-    """Return a date-time of RFC 3339 as a moment of this century, UTC."""
-    return _of_century(topic, _utc(topic, text))
+def _to_time(topic: str, text: str) -> np.datetime64:
+    """Return a date-time of RFC 3339 as a time of this century, UTC."""
+    return _in_century(topic, _to_utc(topic, text))
 
 
-def _of_century(topic: str, at: np.datetime64) -> np.datetime64:
+def _in_century(topic: str, at: np.datetime64) -> np.datetime64:
     return to_datetime(topic, to_milliseconds(topic, at))
 
 
-def _utc(topic: str, text: str) -> np.datetime64:
-    error = MessageError(topic, text, "write a time as 2026-07-01T12:00:00Z")
+def _to_utc(topic: str, text: str) -> np.datetime64:
+    expected = "a time such as 2026-07-01T12:00:00Z"
+    error = MessageError(topic, text, expected, code=IssueCode.INVALID_FORMAT)
     if not _DATE_TIME.fullmatch(text):
         raise error
     try:
-        return to_utc(_FINER.sub("", text))
+        return to_utc(_BELOW_MICROSECOND.sub("", text))
     except (ProblemError, OverflowError) as cause:
         raise error from cause
 
 
-def _text(at: np.datetime64) -> str:
+def _to_text(at: np.datetime64) -> str:
     return f"{np.datetime_as_string(np.datetime64(at, 'ms'))}Z"

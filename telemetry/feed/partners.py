@@ -1,4 +1,4 @@
-"""Who gets the schedule of a site, under which numbers, and what their answers are worth."""
+"""Grid partners: keys and roles, documents addressed to them, and effects of their answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,40 +22,30 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 
 MAX_MRID_LENGTH: Final = 35
-"""Letters of an identification (mRID) that ENTSO-E allows. [1]"""
+"""Longest identification (mRID) that ENTSO-E allows, in letters. [1]"""
 
 PARTNER_ROLES: Final = {
     "A04": "System operator",
     "A08": "Balance responsible party",
     "A50": "Distribution system operator",
 }
-"""Roles that a partner may have in the market: codes of ENTSO-E's list, and what they mean."""
+"""Market roles of partners: codes of ENTSO-E's list, and their meanings."""
 
 _logger = structlog.get_logger(__name__)
 
 AckEffect = Literal["accepted", "rejected", "repeated", "contradicted", "stale", "unknown"]
-"""What an answer does: the first two count, the others have no effect."""
+"""Effect of an answer; only the first two have one."""
 
 ACK_EFFECTS: Final = ("refused", *get_args(AckEffect))
-"""What comes of a message with an answer; a refused one is no answer that can be believed."""
+"""Outcomes of a message with an answer; a refused one is no valid answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partner:
-    """Somebody who gets the schedule.
-
-    Attributes
-    ----------
-    name
-        Name in topics.
-    party
-        Who it is in the market.
-    keys
-        JWK set of its public keys.
-    """
+    """Receiver of schedules: name in topics, market party, and JWK set of its public keys."""
 
     name: str
     party: MarketParty
@@ -63,86 +53,51 @@ class Partner:
 
     @classmethod
     def demonstration(cls, name: str, keys: Mapping[str, object]) -> Self:
-        """Return a partner who plays a system operator in a demonstration."""
+        """Return a partner with the role of a system operator in a demonstration."""
         code, title = market_zones.demonstration_eic(name), f"{name} (demonstration)"
         return cls(name=name, party=market_party(code, title, "A04"), keys=keys)
 
 
 def market_party(code: str, name: str, role: str) -> MarketParty:
-    """Return who a partner is in the market.
-
-    Parameters
-    ----------
-    code
-        Energy Identification Code.
-    name
-        Name for people.
-    role
-        One of :data:`PARTNER_ROLES`.
-
-    Raises
-    ------
-    MessageError
-        If the code has another check character, or the role is none of a partner.
-    """
+    """Return a partner's identity in the market: EIC code, name, and a code of PARTNER_ROLES."""
     if not market_zones.is_valid_eic(code):
-        raise MessageError("party", code, "is no Energy Identification Code; see its last letter")
+        expected = "an Energy Identification Code with the right check character"
+        raise MessageError("party", code, expected, code=IssueCode.INVALID_FORMAT)
     if role not in PARTNER_ROLES:
-        raise MessageError("party", role, f"a partner's role is one of {', '.join(PARTNER_ROLES)}")
+        expected = f"one of the roles {', '.join(PARTNER_ROLES)}"
+        raise MessageError("party", role, expected, code=IssueCode.UNKNOWN_NAME)
     return MarketParty(eic=code, name=name, role=CodedText(code=role, text=PARTNER_ROLES[role]))
 
 
 def document_series(site: str, partner: str, revision: int) -> str:
-    """Return the identification (mRID) of the document series of a revision.
-
-    Raises
-    ------
-    MessageError
-        If the names are too long: ENTSO-E allows 35 letters.
-    """
+    """Return the identification (mRID) of the document series of a revision."""
     mrid = f"{site}.{partner}.{(revision - 1) // REVISIONS_PER_SERIES}"
     if len(mrid) > MAX_MRID_LENGTH:
-        raise MessageError(
-            "mrid", mrid, f"shorten site and partner: {MAX_MRID_LENGTH} letters at most"
-        )
+        expected = f"at most {MAX_MRID_LENGTH} letters; shorten site or partner"
+        raise MessageError("mrid", mrid, expected, code=IssueCode.TOO_LARGE)
     return mrid
 
 
 def address_schedule(
     plan: ScheduleDraft,
     partner: Partner,
-    memory: PartnerHistory,
+    history: PartnerHistory,
     *,
     site: str,
     revision: int,
     fixed: Mapping[int, float],
 ) -> ScheduleDocument:
-    """Return a plan with number and receiver, in the place of what was sent before.
+    """Return a plan with revision and receiver, superseding what the partner received before.
 
-    Parameters
-    ----------
-    plan
-        The plan.
-    partner, memory
-        Who gets it, and what was sent to it.
-    site
-        Name of the site in topics.
-    revision
-        Its number.
-    fixed
-        Start of an interval [ms] -> its baseline towards this partner. [MW]
-
-    Raises
-    ------
-    MessageError
-        If the names are too long.
+    ``fixed`` maps the start of an interval [ms] to its agreed baseline, which replaces the plan's.
+    [MW]
     """
     rows = [
         {**row, "baseline_mw": fixed.get(row["start"], row["baseline_mw"])}
         for row in plan["intervals"]
     ]
-    earlier = [{"mrid": sent.mrid, "revision": sent.revision} for sent in memory.sent[-1:]]
-    numbered = {
+    earlier = [{"mrid": sent.mrid, "revision": sent.revision} for sent in history.sent[-1:]]
+    addressed = {
         "partner": partner.name,
         "mrid": document_series(site, partner.name, revision),
         "revision": revision,
@@ -150,17 +105,11 @@ def address_schedule(
         "receiver": partner.party,
         "intervals": rows,
     }
-    return cast("ScheduleDocument", {**plan, **numbered})
+    return cast("ScheduleDocument", {**plan, **addressed})
 
 
 def sign_schedule(document: ScheduleDocument, key: SigningKey) -> tuple[SentDocument, str]:
-    """Return what is remembered of a document, and its text, signed.
-
-    Raises
-    ------
-    MessageError
-        If it breaks its schema.
-    """
+    """Return the record of a document to store, and its signed text; check its schema."""
     content = cast("Mapping[str, object]", document)
     check_schema(content, "schedule")
     sent = SentDocument(
@@ -173,11 +122,11 @@ def sign_schedule(document: ScheduleDocument, key: SigningKey) -> tuple[SentDocu
 
 
 def is_own_signature(text: str, key: SigningKey) -> bool:
-    """Return whether a signed text is as we signed it; one that a disk has changed is told."""
+    """Return whether a text has our valid signature; log a text that has changed on the disk."""
     try:
         verify_signature(text, public_jwk_set(key))
     except MessageError as error:
-        _logger.warning("a document is spoilt, and is not told again", because=str(error))
+        _logger.warning("stored document invalid, not published again", because=str(error))
         return False
     return True
 
@@ -185,31 +134,24 @@ def is_own_signature(text: str, key: SigningKey) -> bool:
 def verify_acknowledgement(
     message: ReceivedMessage, site: str, partners: Mapping[str, Partner]
 ) -> Acknowledgement:
-    """Return the answer that a message brings, if its partner signed it for its topic.
-
-    Raises
-    ------
-    MessageError
-        If topic, signature, schema, or names do not fit.
-    """
+    """Return the answer in a message, if the partner of its topic has signed it for that topic."""
     address = topics.parse_topic(message.topic)
     partner = partners.get(address.partner)
     if address.kind != TopicKind.ACKNOWLEDGEMENT or address.site != site or partner is None:
-        raise MessageError(message.topic, address.partner, "is no topic of a partner of ours")
+        raise MessageError(message.topic, address.partner, "a topic of a configured partner")
     answer = read_acknowledgement(verify_signature(message.payload, partner.keys, kind="ack"))
     if (answer["site"], answer["partner"]) != (site, partner.name):
-        told = f"{answer['site']}, {answer['partner']}"
-        raise MessageError(
-            message.topic, told, f"is signed for another topic: this is {site}, {partner.name}"
-        )
+        found = f"{answer['site']}, {answer['partner']}"
+        expected = f"an answer signed for the topic of {site}, {partner.name}"
+        raise MessageError(message.topic, found, expected, code=IssueCode.UNAUTHORISED)
     return answer
 
 
-def classify_ack(answer: Acknowledgement, memory: PartnerHistory) -> AckEffect:
-    """Return what an answer does, beside what was sent to its partner."""
-    wanted = answer["mrid"], answer["revision"]
-    sent = next((s for s in memory.sent if (s.mrid, s.revision) == wanted), None)
-    if memory.in_force and answer["revision"] < memory.in_force.revision:
+def classify_ack(answer: Acknowledgement, history: PartnerHistory) -> AckEffect:
+    """Return the effect of an answer, given what was sent to its partner."""
+    key = answer["mrid"], answer["revision"]
+    sent = next((s for s in history.sent if (s.mrid, s.revision) == key), None)
+    if history.in_force and answer["revision"] < history.in_force.revision:
         return "stale"
     if sent is None:
         return "unknown"

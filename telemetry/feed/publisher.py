@@ -1,13 +1,8 @@
-"""The feed to grid partners: numbered, signed, retained documents, and what partners answer.
+"""Publish schedules to grid partners: numbered, signed, retained; and process their answers.
 
-MQTT allows one last will a connection, and each partner has a status topic of its own; so each
-partner has a connection of its own.
-
-The signed word on how a feed is.
-
-How it stands with a partner: what it answered last, whether it is silent, and what is in force.
-
-What is wrong is an alarm: silence, a rejection, or that nothing it accepted is in force any more.
+MQTT allows one last will for each connection, and each partner has its own status topic. So each
+partner has its own connection. Silence of a partner, a rejection, and the end of the validity of
+all accepted schedules are alarms.
 """
 
 import threading
@@ -52,10 +47,10 @@ from twin.time_axes import MINUTE
 from twin.units import format_second
 
 ACK_TIMEOUT: Final = 5 * MINUTE
-"""Time in which a partner has to acknowledge. [min]"""
+"""Time in which a partner has to acknowledge a schedule."""
 
 STOP_TIMEOUT_S: Final = 2.0
-"""How long a clean end waits for the broker to take the last word. [s]"""
+"""Longest wait at a stop for the broker to acknowledge the last status. [s]"""
 
 ConnectPartner = Callable[[str, LastWill], Client]
 """(name of the partner, last will) -> a client that is not yet started."""
@@ -65,15 +60,7 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class FeedStatus:
-    """How a feed is, the same for all partners.
-
-    Attributes
-    ----------
-    state
-        Its state.
-    reason
-        Why, in words.
-    """
+    """State of a feed and its reason, the same for all partners."""
 
     state: FeedStateName
     reason: str
@@ -88,18 +75,10 @@ class FeedStatus:
         revision: int | None = None,
         in_force: int | None = None,
     ) -> bytes:
-        """Return the status for a partner, signed.
+        """Return the signed status for a partner at the time ``now``.
 
-        Parameters
-        ----------
-        key
-            Key of the site.
-        site, partner
-            Names in the topic.
-        now
-            When it is signed.
-        revision, in_force
-            Newest revision published, and the one that the partner accepted last; None for none.
+        ``revision`` is the newest one published and ``in_force`` the last one that the partner
+        accepted; None if there is none.
         """
         status = FeedStatusDocument(
             v=MESSAGE_VERSION,
@@ -117,44 +96,32 @@ class FeedStatus:
 
 
 PartnerStateName = Literal["none", "waiting", "acknowledged", "overdue", "rejected", "lapsed"]
-"""The last three are wrong; of several the first of them is told."""
+"""States of a partner; the last three are alarms, in order of precedence."""
 
 
 @dataclass(frozen=True)
 class PartnerStatus:
-    """How it stands with a partner.
-
-    Attributes
-    ----------
-    state
-        In a word.
-    message
-        What is wrong, the partner's reasons too; empty if nothing is.
-    """
+    """State of a partner, and the alarms with its reasons; empty if there are none."""
 
     state: PartnerStateName
     message: str = ""
 
 
 class SchedulePublisher:
-    """Schedules to partners.
+    """Publisher of schedules to partners, for any thread; the caller gives all times.
 
     Parameters
     ----------
     connect
-        Makes the connection of a partner.
+        Creates the connection of a partner.
     site
         Name of the site in topics.
     partners
-        Who gets schedules.
+        Receivers of schedules.
     key
         Key of the site.
     folder
-        Durable memory; only one feed may use it at a time.
-
-    Notes
-    -----
-    All methods may be called from any thread. Times are given: the feed has no clock.
+        Folder of revisions and documents; only one publisher may use it at a time.
     """
 
     def __init__(
@@ -171,41 +138,40 @@ class SchedulePublisher:
         self._connect = connect
         self._partners = {partner.name: partner for partner in partners}
         self._key = key
-        self._revisions, self._spate = RevisionStore(folder), LogRateLimiter()
+        self._revisions, self._log_limiter = RevisionStore(folder), LogRateLimiter()
         self._clients: dict[str, Client] = {}
-        self._intakes = {name: AcknowledgingHandler() for name in self._partners}
-        self._receipts: list[PublishToken] = []
-        self._said: dict[tuple[str, TopicKind], bytes] = {}
-        self._told: dict[tuple[str, TopicKind], int] = {}
+        self._handlers = {name: AcknowledgingHandler() for name in self._partners}
+        self._tokens: list[PublishToken] = []
+        self._retained: dict[tuple[str, TopicKind], bytes] = {}
+        self._connections: dict[tuple[str, TopicKind], int] = {}
         self._status: tuple[FeedStatus, np.datetime64] | None = None
         self._lock = threading.RLock()
         for name in self._partners:
-            document_series(
-                site, name, 10**9
-            )  # a name too long is told now, not when numbers get long
+            # refuse names that are too long now, not when revisions get long
+            document_series(site, name, 10**9)
 
     @property
     def revision(self) -> int:
-        """Newest revision that was published; 0 if there is none."""
+        """Newest published revision; 0 if there is none."""
         return self._revisions.last
 
     def start(self, now: np.datetime64) -> None:
-        """Connect to all partners, in the background, and listen for their answers.
+        """Connect to all partners in the background and subscribe to their answers.
 
-        What the broker retained may be lost: the newest documents that are valid are told again.
+        The broker may have lost retained messages: the newest valid schedules are published again.
         """
         for name in self._partners:
             text = self._revisions.newest_valid(name, to_milliseconds("feed", now))
-            if text and is_own_signature(text, self._key):  # else the broker's may be the sound one
-                self._said[name, TopicKind.SCHEDULE] = text.encode()
-                self._told[name, TopicKind.SCHEDULE] = 0  # not before it is connected
+            if text and is_own_signature(text, self._key):  # else the broker's may be the valid one
+                self._retained[name, TopicKind.SCHEDULE] = text.encode()
+                self._connections[name, TopicKind.SCHEDULE] = 0  # waits for the connection
             client = self._connect(name, self.will(name, now))
             client.subscribe(self._topic(TopicKind.ACKNOWLEDGEMENT, name), qos=1)
             client.start()
             self._clients[name] = client
 
     def stop(self, now: np.datetime64, reason: str = "the service was ended") -> None:
-        """Say that nobody publishes any more, and disconnect."""
+        """Publish the status ``offline`` and disconnect."""
         self.status("offline", reason=reason, now=now)
         self.flush(STOP_TIMEOUT_S)
         for client in self._clients.values():
@@ -213,268 +179,221 @@ class SchedulePublisher:
         self._clients.clear()
 
     def will(self, partner: str, now: np.datetime64) -> LastWill:
-        """Return what the broker publishes when the connection of a partner is lost."""
+        """Return what the broker publishes when the connection to a partner is lost."""
         reason = "the connection of the site is lost; this was signed when it was made"
-        said = FeedStatus("offline", reason)
-        status = said.signed(self._key, site=self.site, partner=partner, now=now)
-        return LastWill(self._topic(TopicKind.FEED_STATUS, partner), status)
+        status = FeedStatus("offline", reason)
+        payload = status.signed(self._key, site=self.site, partner=partner, now=now)
+        return LastWill(self._topic(TopicKind.FEED_STATUS, partner), payload)
 
     def publish(
         self, plan: ScheduleDraft, fixed: Mapping[str, Mapping[int, float]] | None = None
     ) -> int:
-        """Number, sign and send a plan to every partner.
+        """Number, sign and send a plan to every partner; return its revision.
 
-        Parameters
-        ----------
-        plan
-            From :func:`optimizer.service.schedule_document.build_document`.
-        fixed
-            Partner -> start of an interval [ms] -> baseline that is fixed towards it; else the
-            plan's. [MW]
+        ``fixed`` maps a partner and the start of an interval [ms] to a baseline already agreed with
+        it, which replaces the plan's. [MW]
 
-        Returns
-        -------
-        int
-            Its revision.
-
-        Raises
-        ------
-        MessageError
-            If the plan breaks the schema. No number is used.
-        JournalError
-            If it cannot be made durable. Nothing is sent.
+        MessageError for a plan that breaks the schema leaves the revision unused. JournalError for
+        a disk that stores nothing means that nothing is sent.
         """
         with self._lock:
             revision = self._revisions.next_revision(plan["created"])
             documents = {}
             for name, partner in self._partners.items():
-                before, shut = self._revisions.history_of(name), (fixed or {}).get(name, {})
+                history, agreed = self._revisions.history_of(name), (fixed or {}).get(name, {})
                 document = address_schedule(
-                    plan, partner, before, site=self.site, revision=revision, fixed=shut
+                    plan, partner, history, site=self.site, revision=revision, fixed=agreed
                 )
                 documents[name] = sign_schedule(document, self._key)
             self._revisions.store(revision, documents)
-            self._receipts = []
+            self._tokens = []
             for name, (_, text) in documents.items():
-                self._say(name, TopicKind.SCHEDULE, text.encode())
+                self._send_retained(name, TopicKind.SCHEDULE, text.encode())
         _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
         return revision
 
     def status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
-        """Tell every partner how the feed is; it is told again after each reconnection."""
+        """Publish the state of the feed to every partner, and again after each reconnection."""
         with self._lock:
-            said = FeedStatus(state, reason)
-            self._status = said, now
+            status = FeedStatus(state, reason)
+            self._status = status, now
             for name in self._partners:
-                self._tell(name, said, now)
+                self._send_status(name, status, now)
 
     def confirm_answer(self, partner: str, now: np.datetime64) -> None:
-        """Tell a partner that its answer was heard: how the feed is, and what is in force now."""
+        """Publish the status to a partner whose answer was received, with the revision in force."""
         with self._lock:
             if self._status is not None:
-                said, when = self._status
-                self._tell(partner, said, max(now, when))
+                status, published = self._status
+                self._send_status(partner, status, max(now, published))
 
     def poll(self, timeout: float = 0.0) -> list[Acknowledgement]:
-        """Take the answers that have come; where a link was lost, say again what is retained.
+        """Return valid new answers; publish retained messages again after a reconnection.
 
-        Parameters
-        ----------
-        timeout
-            Longest wait at each connection. [s]
-
-        Returns
-        -------
-        list of Acknowledgement
-            Those that count. One that cannot be made durable waits for the next time.
+        ``timeout`` is the longest wait at each connection. [s] An answer that cannot be stored
+        waits for the next call.
         """
-        self._spate.log_suppressed()
-        counted = []
+        self._log_limiter.log_suppressed()
+        valid = []
         for name, client in self._clients.items():
-            answers = self._intakes[name].handle_all(client, self.handle_ack, timeout=timeout)
-            counted += [answer for answer in answers if answer is not None]
+            answers = self._handlers[name].handle_all(client, self.handle_ack, timeout=timeout)
+            valid += [answer for answer in answers if answer is not None]
             with self._lock:
-                for (who, kind), payload in list(self._said.items()):
-                    if who == name and self._told.get((who, kind)) != _connection(client):
-                        self._say(who, kind, payload)
-        return counted
+                for (partner, kind), payload in list(self._retained.items()):
+                    is_sent = self._connections.get((partner, kind)) == _connection(client)
+                    if partner == name and not is_sent:
+                        self._send_retained(partner, kind, payload)
+        return valid
 
     def handle_ack(self, message: ReceivedMessage) -> Acknowledgement | None:
-        """Take one answer; what does not count is logged, counted and has no effect.
+        """Store an answer and return it, if signature, document and revision fit and it is new.
 
-        Parameters
-        ----------
-        message
-            From the topic ``feed/v1/{partner}/{site}/ack``.
-
-        Returns
-        -------
-        Acknowledgement or None
-            The answer, if its signature, document and revision fit and it is new.
-
-        Raises
-        ------
-        JournalError
-            If it cannot be made durable; it has no effect.
+        Other answers are logged and counted, without effect. JournalError means that the answer
+        cannot be stored and has no effect.
         """
         try:
             answer = verify_acknowledgement(message, self.site, self._partners)
         except MessageError as error:
             self.counters["refused"] += 1
-            if self._spate.allows(message.topic):
+            if self._log_limiter.allows(message.topic):
                 _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
             return None
-        partner, why = answer["partner"], acknowledgement_reasons(answer)
+        partner, reasons = answer["partner"], acknowledgement_reasons(answer)
         with self._lock:
-            word = classify_ack(answer, self._revisions.history_of(partner))
-            counts = word in {"accepted", "rejected"}
-            if counts:
+            effect = classify_ack(answer, self._revisions.history_of(partner))
+            is_effective = effect in {"accepted", "rejected"}
+            if is_effective:
                 code = answer["code"]
-                self._revisions.answer(partner, answer["revision"], code, reasons=why)
-            self.counters[word] += 1
-        if not counts:
-            log = _logger.info if word == "repeated" else _logger.warning  # as after a reconnection
-            if self._spate.allows(message.topic):
-                facts = {"revision": answer["revision"], "reason": word}
-                log("acknowledgement without effect", partner=partner, **facts)
+                self._revisions.answer(partner, answer["revision"], code, reasons=reasons)
+            self.counters[effect] += 1
+        if not is_effective:
+            # a reconnection repeats answers
+            log = _logger.info if effect == "repeated" else _logger.warning
+            if self._log_limiter.allows(message.topic):
+                fields = {"revision": answer["revision"], "reason": effect}
+                log("acknowledgement without effect", partner=partner, **fields)
             return None
-        log = _logger.info if word == "accepted" else _logger.warning
-        log("schedule " + word, partner=partner, revision=answer["revision"], reasons=why)
+        log = _logger.info if effect == "accepted" else _logger.warning
+        log("schedule " + effect, partner=partner, revision=answer["revision"], reasons=reasons)
         return answer
 
     def partner_history(self, partner: str) -> PartnerHistory:
-        """Return what was sent to a partner and answered by it."""
+        """Return what was sent to a partner and how it answered."""
         return self._revisions.history_of(partner)
 
     def in_force(self, partner: str) -> ScheduleDocument | None:
         """Return the document that a partner accepted last, or None."""
-        force = self._revisions.history_of(partner).in_force
-        if force is None:
+        in_force = self._revisions.history_of(partner).in_force
+        if in_force is None:
             return None
-        text = self._revisions.document(partner, force.revision)
+        text = self._revisions.document(partner, in_force.revision)
         return read_schedule(verify_signature(text, public_jwk_set(self._key)))
 
     def partner_status(self, partner: str, now: np.datetime64) -> PartnerStatus:
-        """Return how it stands with a partner, and what is wrong with its answers."""
+        """Return the state of a partner and its alarms."""
         return partner_status(partner, self.partner_history(partner), now, timeout=ACK_TIMEOUT)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until the broker has taken what was sent last; return whether it has.
+        """Return whether the broker acknowledges the last messages within a time for all. [s]"""
+        return wait_all(self._tokens, timeout)
 
-        Parameters
-        ----------
-        timeout
-            Longest wait for all of it together. [s]
-        """
-        return wait_all(self._receipts, timeout)
-
-    def _tell(self, partner: str, said: FeedStatus, now: np.datetime64) -> None:
-        force = self._revisions.history_of(partner).in_force
-        status = said.signed(
+    def _send_status(self, partner: str, status: FeedStatus, now: np.datetime64) -> None:
+        in_force = self._revisions.history_of(partner).in_force
+        payload = status.signed(
             self._key,
             site=self.site,
             partner=partner,
             now=now,
             revision=self._revisions.last or None,
-            in_force=force.revision if force else None,
+            in_force=in_force.revision if in_force else None,
         )
-        self._say(partner, TopicKind.FEED_STATUS, status)
+        self._send_retained(partner, TopicKind.FEED_STATUS, payload)
 
-    def _say(self, partner: str, kind: TopicKind, payload: bytes) -> None:
-        """Send what is retained of a kind, and remember on which connection."""
-        self._said[partner, kind] = payload
+    def _send_retained(self, partner: str, kind: TopicKind, payload: bytes) -> None:
+        """Send a retained message, and store on which connection."""
+        self._retained[partner, kind] = payload
         if (client := self._clients.get(partner)) is not None:
-            self._told[partner, kind] = _connection(client)
+            self._connections[partner, kind] = _connection(client)
             topic = self._topic(kind, partner)
-            self._receipts.append(client.publish(topic, payload, qos=1, retain=True))
+            self._tokens.append(client.publish(topic, payload, qos=1, retain=True))
 
     def _topic(self, kind: TopicKind, partner: str) -> str:
         return topics.build_topic(kind, site=self.site, partner=partner)
 
 
 def _connection(client: Client) -> int:
-    """Return which connection of a client this is; before the first it is 0."""
+    """Return the number of a client's connection; 0 before the first."""
     return client.counters.get("connections", 0)
 
 
 MAX_REASON_LENGTH: Final = 300
-"""Letters of a partner's reasons that are kept. [1]"""
+"""Letters of a partner's reasons that are stored. [1]"""
 
 
 def partner_status(
-    partner: str, memory: PartnerHistory, now: np.datetime64, *, timeout: np.timedelta64
+    partner: str, history: PartnerHistory, now: np.datetime64, *, timeout: np.timedelta64
 ) -> PartnerStatus:
-    """Return how it stands with a partner.
+    """Return the state of a partner, which must answer a document within a timeout.
 
-    Parameters
-    ----------
-    partner, memory
-        Who, and what was sent to it and answered.
-    now
-        The moment, UTC.
-    timeout
-        Time in which a document has to be answered.
-
-    Returns
-    -------
-    PartnerStatus
-        ``rejected`` goes by the newest document that was answered, so it stays while a newer one
-        waits. An answer to a later document makes up for those before it, which it supersedes.
+    ``rejected`` depends on the newest answered document, so it stays while a newer one waits. An
+    answer to a later document also covers the earlier ones, which it supersedes.
     """
-    if not memory.sent:
+    if not history.sent:
         return PartnerStatus("none")
-    before = now - timeout
-    told: dict[PartnerStateName, str] = {
-        "overdue": _silence(partner, memory, before),
-        "rejected": _rejection(partner, memory),
-        "lapsed": _lapse(partner, memory, now, before),
+    due_before = now - timeout
+    messages: dict[PartnerStateName, str] = {
+        "overdue": _silence(partner, history, due_before),
+        "rejected": _rejection(partner, history),
+        "lapsed": _lapse(partner, history, now, due_before),
     }
-    wrong = {state: words for state, words in told.items() if words}
-    if wrong:
-        return PartnerStatus(next(iter(wrong)), "; ".join(wrong.values()))
-    return PartnerStatus("acknowledged" if memory.sent[-1].answer else "waiting")
+    alarms = {state: message for state, message in messages.items() if message}
+    if alarms:
+        return PartnerStatus(next(iter(alarms)), "; ".join(alarms.values()))
+    return PartnerStatus("acknowledged" if history.sent[-1].answer else "waiting")
 
 
 def acknowledgement_reasons(answer: Acknowledgement) -> str:
-    """Return why a partner answered as it did, on one line that is safe to show, and short."""
-    told = "; ".join(f"{one['code']} {one['text']}" for one in answer["reasons"])
-    return one_line(told, MAX_REASON_LENGTH)
+    """Return a partner's reasons as one short line that is safe to show."""
+    reasons = "; ".join(f"{one['code']} {one['text']}" for one in answer["reasons"])
+    return one_line(reasons, MAX_REASON_LENGTH)
 
 
-def _silence(partner: str, memory: PartnerHistory, before: np.datetime64) -> str:
-    """Return since when a partner answers nothing of what it got before some moment."""
+def _silence(partner: str, history: PartnerHistory, due_before: np.datetime64) -> str:
+    """Return the alarm of unanswered documents; empty if none is due."""
     waiting: list[SentDocument] = []
-    for sent in memory.sent:
+    for sent in history.sent:
         waiting = [] if sent.answer else [*waiting, sent]
-    if not waiting or _at(waiting[0].at) >= before:
+    if not waiting or _to_time(waiting[0].at) >= due_before:
         return ""
-    since, newest = format_second(_at(waiting[0].at)), waiting[-1].revision
-    return f"{partner} has acknowledged nothing since {since}, also not {newest}"
+    since, newest = format_second(_to_time(waiting[0].at)), waiting[-1].revision
+    return f"{partner} has acknowledged nothing since {since}, including revision {newest}"
 
 
-def _rejection(partner: str, memory: PartnerHistory) -> str:
-    """Return what a partner rejected and why, if it did so with the newest that it answered."""
-    newest = next((sent for sent in reversed(memory.sent) if sent.answer), None)
+def _rejection(partner: str, history: PartnerHistory) -> str:
+    """Return the alarm of a rejection of the newest answered document; empty if it was accepted."""
+    newest = next((sent for sent in reversed(history.sent) if sent.answer), None)
     if newest is None or newest.answer != "A02":
         return ""
-    force = memory.in_force
-    stays = f"{force.revision} is the last that it accepted" if force else "it accepted none"
-    why = f" ({newest.reasons})" if newest.reasons else ""  # older versions kept none
-    return f"{partner} rejected {newest.revision}{why}, {stays}"
+    in_force = history.in_force
+    accepted = f"the last accepted is {in_force.revision}" if in_force else "it accepted none"
+    reasons = f" ({newest.reasons})" if newest.reasons else ""  # older versions stored none
+    return f"{partner} rejected {newest.revision}{reasons}; {accepted}"
 
 
-def _lapse(partner: str, memory: PartnerHistory, now: np.datetime64, before: np.datetime64) -> str:
-    """Return since when nothing is in force, unless a newer document may still be answered.
+def _lapse(
+    partner: str, history: PartnerHistory, now: np.datetime64, due_before: np.datetime64
+) -> str:
+    """Return the alarm that nothing is in force, unless a newer document may still be answered.
 
-    What older versions kept does not tell how long it is valid.
+    Documents stored by older versions have no end of validity.
     """
-    force = memory.in_force
-    if force is None or not force.until or _at(force.until) > now:
+    in_force = history.in_force
+    if in_force is None or not in_force.until or _to_time(in_force.until) > now:
         return ""
-    is_due = _at(memory.sent[-1].at) < before
-    since = format_second(_at(force.until))
+    is_due = _to_time(history.sent[-1].at) < due_before
+    since = format_second(_to_time(in_force.until))
     return f"nothing that {partner} accepted is in force since {since}" if is_due else ""
 
 
-def _at(milliseconds: int) -> np.datetime64:
+def _to_time(milliseconds: int) -> np.datetime64:
     return to_datetime("schedule", milliseconds)

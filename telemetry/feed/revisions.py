@@ -1,8 +1,8 @@
-"""The durable memory of a feed: which numbers are used, what was sent, what partners answered.
+"""Stored state of a feed: used revisions, sent documents, and answers of partners.
 
-A number is on disk before the document that bears it leaves, so that no restart uses it again. The
-first of a run is no lower than the clock, so that no older memory, put back, does (ADR 019).
-What may have left before a crash may be sent again, word for word, until the next supersedes it.
+A revision is on disk before its document is sent, so that no restart uses it again. The first
+revision of a run is not below the clock, so that a restored older state does not either (ADR 019).
+A document that may have been sent before a crash may be sent again unchanged until the next one.
 """
 
 import re
@@ -18,21 +18,23 @@ from telemetry.messages.strict_json import MIN_TIME_MS
 from twin.errors import JournalError
 
 MAX_DOCUMENTS: Final = 300
-"""Documents kept on disk beside those in force. [1]"""
+"""Documents stored on disk, besides those in force. [1]"""
 
 MAX_PENDING_DOCUMENTS: Final = 100
-"""Documents of a partner whose answer is still taken. [1]"""
+"""Documents of a partner whose answers are still accepted. [1]"""
 
 REVISION_EPOCH_MS: Final = MIN_TIME_MS
-"""From when on the clock counts that numbers go by: 2000-01-01. [ms since 1970]"""
+"""Start of the clock of revisions: 2000-01-01. [ms since 1970]"""
 
 REVISION_SPACING_MS: Final = 1000
-"""Time in which a feed makes no more than one document: they are a minute apart. [ms]"""
+"""Time in which a feed makes at most one document: they are a minute apart. [ms]"""
 
 PARTNERS_KEY: Final = "partners/1"
-"""Name under which the state file keeps the partners; 1 is its version."""
+"""Key of the partners in the state file; 1 is its version."""
 
-_Kept = TypedDict("_Kept", {"revision": int, "partners/1": dict[str, Mapping[str, object]]})
+_StoredState = TypedDict(
+    "_StoredState", {"revision": int, "partners/1": dict[str, Mapping[str, object]]}
+)
 
 _DOCUMENT: Final = re.compile(r"(\d{8,})\.(.+)\.jws")
 
@@ -41,20 +43,20 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SentDocument:
-    """A document that left, or may have.
+    """A document that was sent, or may have been.
 
     Attributes
     ----------
     mrid, revision
-        Which one.
+        Identity of the document.
     at
-        When it was made. [ms, UTC]
+        Time of its creation. [ms, UTC]
     answer
         ``A01``, ``A02`` or "" while there is none.
     until
-        Until when it is valid; 0 where an older version did not keep it. [ms, UTC]
+        End of its validity; 0 if an older version did not store it. [ms, UTC]
     reasons
-        Why it was answered so, as the partner says; short.
+        The partner's reasons for its answer, shortened.
     """
 
     mrid: str
@@ -67,14 +69,14 @@ class SentDocument:
 
 @dataclass(frozen=True)
 class PartnerHistory:
-    """What is remembered of a partner: sent documents, oldest first, and the one in force."""
+    """Documents sent to a partner, oldest first, and the one in force."""
 
     sent: tuple[SentDocument, ...] = ()
     in_force: SentDocument | None = None
 
     @classmethod
     def of(cls, stored: Mapping[str, object]) -> Self:
-        """Return what a state file says of a partner."""
+        """Return the history of a partner in a state file."""
         sent, force = stored["sent"], stored["in_force"]
         if not isinstance(sent, list):
             raise TypeError
@@ -84,11 +86,11 @@ class PartnerHistory:
         )
 
     def with_sent(self, sent: SentDocument) -> Self:
-        """Return the memory with one more document sent."""
+        """Return the history with one more document sent."""
         return replace(self, sent=(*self.sent, sent)[-MAX_PENDING_DOCUMENTS:])
 
     def answered(self, revision: int, answer: str, reasons: str = "") -> Self:
-        """Return the memory after an answer; an A01 puts its document into force."""
+        """Return the history after an answer; an A01 puts its document into force."""
         sent = tuple(
             replace(s, answer=answer, reasons=reasons) if s.revision == revision else s
             for s in self.sent
@@ -99,39 +101,34 @@ class PartnerHistory:
 
 @dataclass
 class RevisionStore:
-    """The numbers and documents of a feed in a folder.
+    """Revisions and documents of a feed in a folder; ``last`` is the newest used revision.
 
-    Attributes
-    ----------
-    folder
-        Holds ``state.json`` and ``documents/``.
-    last
-        Newest number that is used.
+    The folder holds ``state.json`` and ``documents/``.
     """
 
     folder: Path
     last: int = 0
     _partners: dict[str, PartnerHistory] = field(default_factory=dict)
-    _is_current: bool = False  # whether what is remembered is of this run
+    _is_current: bool = False  # whether a document of this run is stored
 
     def __post_init__(self) -> None:
-        """Read the state file; a broken one is set aside, and the documents tell the number."""
+        """Read the state file; a broken one is renamed, and the documents give the revision."""
         (self.folder / "documents").mkdir(parents=True, exist_ok=True)
         try:
-            state = cast("_Kept", read_json_with_checksum(self._state))
+            state = cast("_StoredState", read_json_with_checksum(self._state))
             self._partners = {
-                name: PartnerHistory.of(kept) for name, kept in state[PARTNERS_KEY].items()
+                name: PartnerHistory.of(stored) for name, stored in state[PARTNERS_KEY].items()
             }
             self.last = max(int(state["revision"]), self._newest_document())
         except FileNotFoundError:
             self.last = self._newest_document()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            aside = self._state.with_suffix(".broken")
-            self._state.replace(aside)
+            broken = self._state.with_suffix(".broken")
+            self._state.replace(broken)
             self.last, self._partners = self._newest_document(), {}
             _logger.warning(
-                "feed state is broken; numbers go on after the documents",
-                file=str(aside),
+                "feed state is broken; revisions continue after the documents",
+                file=str(broken),
                 error=repr(error),
                 last=self.last,
             )
@@ -141,40 +138,24 @@ class RevisionStore:
         return self.folder / "state.json"
 
     def next_revision(self, at: int) -> int:
-        """Return the number of the next document.
+        """Return the revision of a document created at a time. [ms, UTC]
 
-        Parameters
-        ----------
-        at
-            When it is made. [ms, UTC]
-
-        Notes
-        -----
-        The folder may be older than what was sent last, or empty, where a backup was put back. So
-        the first number of a run is one that no earlier run can have reached: that of the clock,
-        which is faster than documents are made. From there they count one by one.
+        A restored folder may be older than what was sent last, or empty. So the first revision of
+        a run is that of the clock, which runs faster than documents are made; no earlier run can
+        have reached it. Later revisions count up one by one.
         """
         clock = 0 if self._is_current else (at - REVISION_EPOCH_MS) // REVISION_SPACING_MS
         return max(self.last + 1, clock)
 
     def history_of(self, partner: str) -> PartnerHistory:
-        """Return what is remembered of a partner."""
+        """Return what was sent to a partner and how it answered."""
         return self._partners.get(partner, PartnerHistory())
 
     def store(self, revision: int, documents: Mapping[str, tuple[SentDocument, str]]) -> None:
-        """Make a new revision durable; only after that it may leave.
+        """Store a new revision, above :attr:`last`, before it is sent.
 
-        Parameters
-        ----------
-        revision
-            Its number, above :attr:`last`.
-        documents
-            Partner -> what is sent to it, and the signed text.
-
-        Raises
-        ------
-        JournalError
-            If the disk does not take it; then nothing is changed.
+        ``documents`` maps a partner to the record of its document and the signed text. After a
+        JournalError nothing is changed.
         """
         partners = dict(self._partners)
         for partner, (sent, text) in documents.items():
@@ -185,18 +166,12 @@ class RevisionStore:
         self._prune()
 
     def answer(self, partner: str, revision: int, answer: str, *, reasons: str = "") -> None:
-        """Make the answer of a partner durable."""
-        memory = self.history_of(partner).answered(revision, answer, reasons)
-        self._save(self.last, {**self._partners, partner: memory})
+        """Store the answer of a partner."""
+        history = self.history_of(partner).answered(revision, answer, reasons)
+        self._save(self.last, {**self._partners, partner: history})
 
     def document(self, partner: str, revision: int) -> str:
-        """Return the signed text of a document that was sent.
-
-        Raises
-        ------
-        JournalError
-            If it is not there.
-        """
+        """Return the signed text of a sent document; raise JournalError if it is missing."""
         path = self._document(revision, partner)
         try:
             return path.read_text()
@@ -204,16 +179,16 @@ class RevisionStore:
             raise disk_error(path, error) from error
 
     def newest_valid(self, partner: str, at: int) -> str:
-        """Return the signed text sent last to a partner if it is valid at a moment [ms, UTC]."""
+        """Return the signed text sent last to a partner if it is valid at a time. [ms, UTC]"""
         sent = self.history_of(partner).sent[-1:]
         try:
             return self.document(partner, sent[0].revision) if sent and at < sent[0].until else ""
         except JournalError as error:
-            _logger.warning("newest document is lost", partner=partner, because=str(error))
+            _logger.warning("newest document is missing", partner=partner, because=str(error))
             return ""
 
     def _save(self, revision: int, partners: dict[str, PartnerHistory]) -> None:
-        stored = {name: asdict(memory) for name, memory in partners.items()}
+        stored = {name: asdict(history) for name, history in partners.items()}
         state = {"revision": revision, PARTNERS_KEY: stored}
         write_atomic(self._state, json_with_checksum(state))
         self.last, self._partners = revision, partners
@@ -222,7 +197,7 @@ class RevisionStore:
         return self.folder / "documents" / f"{revision:08d}.{partner}.jws"
 
     def _documents(self) -> list[tuple[int, Path]]:
-        """Return all documents with their numbers, oldest first."""
+        """Return all documents with their revisions, oldest first."""
         found = []
         for path in (self.folder / "documents").iterdir():
             match = _DOCUMENT.fullmatch(path.name)
@@ -234,12 +209,12 @@ class RevisionStore:
         return max((number for number, _ in self._documents()), default=0)
 
     def _prune(self) -> None:
-        """Remove old documents; of a partner, the one in force stays."""
-        forces = {
-            self._document(memory.in_force.revision, name)
-            for name, memory in self._partners.items()
-            if memory.in_force
+        """Delete old documents, except those in force."""
+        in_force = {
+            self._document(history.in_force.revision, name)
+            for name, history in self._partners.items()
+            if history.in_force
         }
         for _, path in self._documents()[:-MAX_DOCUMENTS]:
-            if path not in forces:
+            if path not in in_force:
                 path.unlink(missing_ok=True)

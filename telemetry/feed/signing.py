@@ -1,14 +1,9 @@
-"""Keys of the feed, and the public ones of partners: files and JWKs (RFC 7517).
+"""Keys and signatures of the feed: JWKs (RFC 7517), and JWS in compact form.
 
-A key signs with one algorithm, which it alone decides: ES256 with one on P-256, ours and partners',
-RS256 with a partner's RSA key, which DSX Flex allows. Signatures: :mod:`telemetry.feed.signing`.
-
-Signatures of the feed: ES256 (ECDSA on P-256 with SHA-256), as JWS compact strings.
-
-A message names only which known key signed it; that key says with which algorithm
-(:mod:`telemetry.feed.signing`), and the kind of message which may be: RS256 only where DSX Flex
-allows it.
-What a message carries is read by :mod:`telemetry.messages.feed_documents`, after its signature.
+Our key and those of partners sign with ES256 (ECDSA on P-256 with SHA-256). DSX Flex also allows
+RS256 with a partner's RSA key, for load targets only. A message only names the key that signed it.
+The kind of that key gives the algorithm, and the kind of message gives the allowed algorithms.
+:mod:`telemetry.messages.feed_documents` reads the content of a message after its signature.
 """
 
 import json
@@ -28,39 +23,41 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
 from telemetry.files import write_atomic
-from twin.errors import MessageError, SecurityError
+from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"
-"""Ours: ECDSA on P-256 with SHA-256."""
+"""Algorithm of ours: ECDSA on P-256 with SHA-256."""
 
 RS256: Final = "RS256"
-"""A partner's, of load targets alone: RSASSA-PKCS1-v1_5 with SHA-256."""
+"""Algorithm of partners, for load targets only: RSASSA-PKCS1-v1_5 with SHA-256."""
 
 MIN_RSA_BITS: Final = 2048
 """Shortest RSA key (RFC 7518, section 3.3). [bit]"""
 
 MAX_RSA_BITS: Final = 8192
-"""Longest RSA key: with a longer one a signature takes long to verify. [bit]"""
+"""Longest RSA key; verifying with longer ones takes too long. [bit]"""
 
 _CURVE: Final = "P-256"
-_OTHERS: Final = 0o077  # permissions of group and others
-_PUBLIC: Final = 'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
-_PARTS: Final = ("kty", "crv", "x", "y", "d", "n", "e")
+_GROUP_AND_OTHERS: Final = 0o077  # permission bits
+_PUBLIC_KEYS_HINT: Final = (
+    'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
+)
+_KEY_MEMBERS: Final = ("kty", "crv", "x", "y", "d", "n", "e")
 
 _logger = structlog.get_logger(__name__)
 
 type PublicKey = ECKey | RSAKey
-"""What a signature is verified with."""
+"""Key to verify a signature."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key; its name ``kid`` is the thumbprint of RFC 7638.
+    """A private key; its id ``kid`` is the thumbprint of RFC 7638.
 
     Attributes
     ----------
     other_public_keys
-        Public keys that count beside it, as JWKs: those before it, or the next one.
+        Other valid public keys as JWKs: earlier ones, or the next one.
     """
 
     _key: ECKey
@@ -68,7 +65,7 @@ class SigningKey:
 
     @property
     def kid(self) -> str:
-        """Name of the key, which its public half has too."""
+        """Id of the key and of its public half."""
         return self._key.thumbprint()
 
     @property
@@ -78,11 +75,11 @@ class SigningKey:
 
     @property
     def private(self) -> dict[str, object]:
-        """The whole key as a JWK; keep it from everybody else."""
+        """The whole key as a JWK; keep it secret."""
         return _as_jwk(self._key, is_private=True)
 
     def __repr__(self) -> str:
-        """Return the name only: a private key never gets into a log."""
+        """Return the id only, so that no log contains a private key."""
         return f"SigningKey({self.kid})"
 
 
@@ -92,40 +89,25 @@ def generate_key() -> SigningKey:
 
 
 def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
-    """Return the private key of a folder, made at first use.
+    """Return the private key of a folder; create it at first use.
 
-    Parameters
-    ----------
-    folder
-        Where ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public) stand. Public
-        keys that are in the latter stay in it, after this one, until somebody takes them out.
-    name
-        Whose key it is.
-
-    Returns
-    -------
-    SigningKey
-        The key.
-
-    Raises
-    ------
-    SecurityError
-        If the file is no key, or can be read by others.
+    The folder holds ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public). Other
+    public keys in the latter stay in it, after this one, until a person removes them.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}.private.json"
     public = folder / f"{name}.jwks.json"
     if not path.exists():
         if public.exists():
-            remedy = "partners do not know it: put the old one back, or give them the set anew"
+            remedy = "restore the old one, or give partners the new set of public keys"
             _logger.warning(
-                "a new key is made", file=str(path), because="it was gone", remedy=remedy
+                "private key was missing, new one created", file=str(path), remedy=remedy
             )
         _write(path, json.dumps(generate_key().private, indent=1), is_first=True)
     key = read_private_key(path)
-    key = replace(key, other_public_keys=_others(public, key))
+    key = replace(key, other_public_keys=_other_public_keys(public, key))
     text = json.dumps(public_jwk_set(key), indent=1) + "\n"
-    if not public.exists() or public.read_text() != text:  # a full disk keeps no start
+    if not public.exists() or public.read_text() != text:  # so a full disk does not stop a start
         write_atomic(public, text)
     return key
 
@@ -133,63 +115,46 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
 def read_private_key(path: Path) -> SigningKey:
     """Return the private key of a file; see :func:`private_key_from_jwk`."""
     try:
-        if path.stat().st_mode & _OTHERS:
-            raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
+        if path.stat().st_mode & _GROUP_AND_OTHERS:
+            remedy = f"run chmod 600 {path.name}"
+            raise SecurityError(str(path), "other users can read it", remedy)
         content = json.loads(path.read_bytes())
     except OSError as error:
-        remedy = "let the service's user read it, and nobody else"
-        raise SecurityError(str(path), error.strerror or str(error), remedy) from error
+        remedy = "let only the service's user read it"
+        reason = error.strerror or str(error)
+        raise SecurityError(str(path), reason, remedy, code=IssueCode.FILE_ERROR) from error
     except (ValueError, RecursionError) as error:
         raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
-    return private_key_from_jwk(content, place=str(path))
+    return private_key_from_jwk(content, location=str(path))
 
 
-def private_key_from_jwk(jwk: object, *, place: str = "private key") -> SigningKey:
-    """Return the private key that a JWK holds.
-
-    Parameters
-    ----------
-    jwk
-        What holds it.
-    place
-        Where that stands, for the error.
-
-    Raises
-    ------
-    SecurityError
-        If it is none, one of another curve, or others can read its file.
-    """
+def private_key_from_jwk(jwk: object, *, location: str = "private key") -> SigningKey:
+    """Return the private key in a JWK; ``location`` is its source for the error."""
     remedy = "give a private P-256 key as a JWK, with kty, crv, x, y and d"
     try:
-        key = ECKey.import_key(_texts(jwk))
+        key = ECKey.import_key(_key_members(jwk))
         if key.curve_name == _CURVE and key.is_private:
             return SigningKey(key)
     except (JoseError, TypeError, ValueError, KeyError) as error:
-        raise SecurityError(place, type(error).__name__, remedy) from error
-    raise SecurityError(place, "is public, or of another curve", remedy)
+        raise SecurityError(location, type(error).__name__, remedy) from error
+    raise SecurityError(location, "it is public, or of another curve", remedy)
 
 
 def public_jwk_set(*keys: SigningKey) -> dict[str, object]:
-    """Return the public halves of keys, and what counts beside, to hand to the other side."""
+    """Return the public halves of keys, and their other public keys, for the other side."""
     return {"keys": [jwk for key in keys for jwk in (key.public, *key.other_public_keys)]}
 
 
 def keys_by_thumbprint(known: Mapping[str, object]) -> dict[str, PublicKey]:
-    """Return the keys of a JWK set by their thumbprints; a ``kid`` of their own is not believed.
-
-    Raises
-    ------
-    SecurityError
-        If it is no JWK set of P-256 or RSA keys.
-    """
+    """Return the keys of a JWK set by their thumbprints, ignoring any ``kid`` in it."""
     listed = known.get("keys")
     if not isinstance(listed, list) or not listed:
-        raise SecurityError("JWK set", "has no keys", _PUBLIC)
+        raise SecurityError("JWK set", "it has no keys", _PUBLIC_KEYS_HINT, code=IssueCode.MISSING)
     return {key.thumbprint(): key for key in map(_public_key, listed)}
 
 
 def algorithm_of(key: PublicKey) -> str:
-    """Return what a key signs with: its kind says so, never a message."""
+    """Return the algorithm of a key; its kind decides it, never a message."""
     return ES256 if isinstance(key, ECKey) else RS256
 
 
@@ -198,51 +163,37 @@ def read_key_file(path: Path) -> dict[str, object]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise SecurityError(str(path), str(error), "give a file of keys in JSON") from error
+        remedy = "give a file of keys in JSON"
+        raise SecurityError(str(path), str(error), remedy, code=IssueCode.FILE_ERROR) from error
     if not isinstance(found, dict):
-        raise SecurityError(str(path), type(found).__name__, "give a JSON object")
+        reason = f"it holds a {type(found).__name__}"
+        raise SecurityError(str(path), reason, "give a JSON object", code=IssueCode.WRONG_TYPE)
     return found
 
 
 def create_partner_keys(path: Path, *, partner: str, site: SigningKey) -> dict[str, object]:
-    """Return the public keys of a partner whose key file we make, for demonstrations and tests.
+    """Return the public keys of a partner of a demonstration or test, and write its key file.
 
-    Parameters
-    ----------
-    path
-        The file (mode 0600): ``{"partner", "key": private JWK, "site": JWK set of the site}``. If
-        it stands, its private key is kept.
-    partner
-        Name of the partner.
-    site
-        Key of the site.
-
-    Returns
-    -------
-    dict
-        JWK set of the partner. A real partner makes its own key and sends us only this.
-
-    Raises
-    ------
-    SecurityError
-        If the file stands and is no such file.
+    The file (mode 0600) holds ``{"partner", "key": private JWK, "site": JWK set of the site}``. The
+    private key of an existing file stays. A real partner creates its own key and gives the site
+    only its public keys.
     """
     key = private_key_from_jwk(read_key_file(path).get("key")) if path.exists() else generate_key()
-    whole = {"partner": partner, "key": key.private, "site": public_jwk_set(site)}
-    _write(path, json.dumps(whole, indent=1), is_first=False)
+    content = {"partner": partner, "key": key.private, "site": public_jwk_set(site)}
+    _write(path, json.dumps(content, indent=1), is_first=False)
     return public_jwk_set(key)
 
 
-def _others(path: Path, key: SigningKey) -> tuple[Mapping[str, object], ...]:
-    """Return what a set that was published holds beside a key; one that is none is set aside."""
+def _other_public_keys(path: Path, key: SigningKey) -> tuple[Mapping[str, object], ...]:
+    """Return the other keys of a published set; rename a file that is no JWK set."""
     if not path.exists():
         return ()
     try:
         found = keys_by_thumbprint(read_key_file(path))
     except SecurityError as error:
-        aside = path.with_suffix(".broken")
-        path.replace(aside)
-        _logger.warning("published keys cannot be read", file=str(aside), reason=str(error))
+        broken = path.with_suffix(".broken")
+        path.replace(broken)
+        _logger.warning("published keys unreadable", file=str(broken), reason=str(error))
         return ()
     return tuple(
         _as_jwk(other, is_private=False)
@@ -257,42 +208,41 @@ def _as_jwk(key: ECKey, *, is_private: bool) -> dict[str, object]:
 
 
 def _public_key(jwk: object) -> PublicKey:
-    """Return the key of a JWK if it is one that we verify with."""
+    """Return the key of a JWK if it can verify signatures of the feed."""
     try:
-        found = _texts(jwk)
+        found = _key_members(jwk)
         if found.get("kty") == "RSA":
-            return _long_enough(found)
+            return _rsa_key(found)
         key = ECKey.import_key(found)
     except (JoseError, TypeError, ValueError, KeyError) as error:
-        raise SecurityError("JWK set", type(error).__name__, _PUBLIC) from error
+        raise SecurityError("JWK set", type(error).__name__, _PUBLIC_KEYS_HINT) from error
     if key.curve_name != _CURVE:
-        raise SecurityError("JWK set", str(key.curve_name), _PUBLIC)
+        raise SecurityError("JWK set", str(key.curve_name), _PUBLIC_KEYS_HINT)
     return key
 
 
-def _long_enough(found: dict[str, str | list[str]]) -> RSAKey:
-    """Return an RSA key if its length will do."""
+def _rsa_key(found: dict[str, str | list[str]]) -> RSAKey:
+    """Return an RSA key of an allowed length."""
     with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # refused below
         key = RSAKey.import_key(found)
     bits = key.public_key.key_size
     if MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
         return key
-    raise SecurityError(
-        "JWK set", f"RSA of {bits} bits", f"give one of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
-    )
+    remedy = f"give an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits"
+    raise SecurityError("JWK set", f"RSA of {bits} bits", remedy)
 
 
-def _texts(jwk: object) -> dict[str, str | list[str]]:
-    """Return what of a JWK is the key itself: what it says of its use decides nothing here."""
+def _key_members(jwk: object) -> dict[str, str | list[str]]:
+    """Return the members of a JWK that make up the key, without those on its use."""
     if not isinstance(jwk, Mapping):
         raise TypeError
-    return {name: str(jwk[name]) for name in _PARTS if name in jwk}
+    return {name: str(jwk[name]) for name in _KEY_MEMBERS if name in jwk}
 
 
 def _write(path: Path, text: str, *, is_first: bool) -> None:
-    """Write a file that only its owner can read, whole or not at all.
+    """Write a file atomically that only its owner can read.
 
-    If ``is_first``, a file that stands already is kept: of two processes one was first.
+    If ``is_first``, an existing file is kept: another process may have created it meanwhile.
     """
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
     with os.fdopen(handle, "w") as file:
@@ -308,34 +258,22 @@ def _write(path: Path, text: str, *, is_first: bool) -> None:
 
 
 MAX_SIGNED_BYTES: Final = 256 * 1024
-"""Longest signed message that is looked at. [byte]"""
+"""Longest signed message that is read. [B]"""
 
 MAX_HEADER_BYTES: Final = 1024
-"""Longest header of a signed message, in base64url; ours have about 170. [byte]"""
+"""Longest header of a signed message, in base64url; ours have about 170. [B]"""
 
 FLEX_KIND: Final = "dsx-flex"
-"""Kind of what DSX Flex signs: its contract names no ``typ``; only ours are refused there."""
+"""Kind of signed documents of DSX Flex, whose contract has no ``typ``; ours are refused there."""
 
 
 def sign_document(
     document: Mapping[str, object], key: SigningKey, *, kind: str = "schedule"
 ) -> str:
-    """Return a document, signed.
+    """Return a document of finite numbers as a signed JWS in compact form.
 
-    Parameters
-    ----------
-    document
-        What to sign; numbers are finite.
-    key
-        Whose word it is.
-    kind
-        ``schedule``, ``status`` or ``ack``; stands in the header's ``typ``. Of :data:`FLEX_KIND` no
-        typ.
-
-    Returns
-    -------
-    str
-        JWS compact serialisation: header, payload and signature in base64url, parted by dots.
+    ``kind`` is ``schedule``, ``status`` or ``ack``, which the header contains as ``typ``; documents
+    of :data:`FLEX_KIND` have no ``typ``.
     """
     header = {"alg": ES256, "kid": key.kid} | ({} if kind == FLEX_KIND else {"typ": jws_type(kind)})
     payload = json.dumps(document, allow_nan=False, separators=(",", ":"))
@@ -343,7 +281,7 @@ def sign_document(
 
 
 def jws_type(kind: str) -> str:
-    """Return what the header of a kind of message says: a status never passes for a schedule."""
+    """Return the header's ``typ`` of a kind of message, so that a status is never a schedule."""
     return f"gigatwin-{kind}+jws"
 
 
@@ -352,79 +290,59 @@ def verify_signature(
 ) -> bytes:
     """Return the payload of a signed message if one of the known keys signed it.
 
-    Parameters
-    ----------
-    compact
-        The message, as it came.
-    known
-        JWK set of the other side's public keys.
-    kind
-        What the message has to be.
-
-    Returns
-    -------
-    bytes
-        The payload, not yet read.
-
-    Raises
-    ------
-    MessageError
-        If it is too long, no JWS, signed by an unknown key or another algorithm, of another kind,
-        or if the signature does not fit.
-    SecurityError
-        If the known keys are no JWK set.
+    ``known`` is the JWK set of the other side's public keys and ``kind`` the required kind of
+    message. MessageError reports messages that are too long, malformed, of another kind, or signed
+    by an unknown key or with another algorithm, and signatures that do not match.
     """
     text = compact.encode(errors="replace") if isinstance(compact, str) else compact
     keys = keys_by_thumbprint(known)
     if len(text) > MAX_SIGNED_BYTES:
-        raise MessageError(
-            kind, f"{len(text)} bytes", f"a signed message has at most {MAX_SIGNED_BYTES} bytes"
-        )
+        expected = f"at most {MAX_SIGNED_BYTES} bytes"
+        raise MessageError(kind, f"{len(text)} bytes", expected, code=IssueCode.TOO_LARGE)
     try:
         if text.index(b".") > MAX_HEADER_BYTES:
-            remedy = f"the header has at most {MAX_HEADER_BYTES} letters"
-            raise MessageError(kind, text[:MAX_HEADER_BYTES], remedy)
+            expected = f"a header of at most {MAX_HEADER_BYTES} letters"
+            raise MessageError(kind, text[:MAX_HEADER_BYTES], expected, code=IssueCode.TOO_LARGE)
         header = jws.extract_compact(text, registry=_registry(ES256, RS256)).headers()
-        key = _named(header, keys, kind=kind)
+        key = _key_of_header(header, keys, kind=kind)
         registry = _registry(algorithm_of(key))
         return jws.deserialize_compact(text, key, registry=registry).payload
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        remedy = "the signature does not fit, or this is no JWS in compact form"
-        raise MessageError(kind, type(error).__name__, remedy) from error
+        expected = "a JWS in compact form whose signature matches"
+        name = type(error).__name__
+        raise MessageError(kind, name, expected, code=IssueCode.INVALID_SIGNATURE) from error
 
 
 def _registry(*algorithms: str) -> jws.JWSRegistry:
-    """Return what joserfc takes: as long as partners are told, instead of its own 128,000 letters.
+    """Return the limits of joserfc: those that partners know, not its own 128,000 letters.
 
-    Header fields that nobody here reads are passed over (RFC 7515, section 4); ``crit`` is refused
-    in :func:`_named`, as no extension is understood.
+    Unused header fields are ignored (RFC 7515, section 4). :func:`_key_of_header` refuses ``crit``,
+    as no extension is supported.
     """
     registry = jws.JWSRegistry(algorithms=algorithms, strict_check_header=False)
-    read = ("alg", "kid", "typ", "crit")
-    registry.header_registry = {name: JWS_HEADER_REGISTRY[name] for name in read}
+    used = ("alg", "kid", "typ", "crit")
+    registry.header_registry = {name: JWS_HEADER_REGISTRY[name] for name in used}
     registry.max_header_length = MAX_HEADER_BYTES
     registry.max_payload_length = registry.max_signature_length = MAX_SIGNED_BYTES
     return registry
 
 
-def _named(header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind: str) -> PublicKey:
-    """Return the key that a header names if this kind of message may be signed with it."""
+def _key_of_header(
+    header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind: str
+) -> PublicKey:
+    """Return the key that a header names if it may sign this kind of message."""
     allowed = (ES256, RS256) if kind == FLEX_KIND else (ES256,)
     if header.get("alg") not in allowed:
-        remedy = f"sign with {' or '.join(allowed)}, nothing else counts"
-        raise MessageError(kind, header.get("alg"), remedy)
+        expected = f"a signature with {' or '.join(allowed)}"
+        raise MessageError(kind, header.get("alg"), expected, code=IssueCode.INVALID_SIGNATURE)
     if "crit" in header or "b64" in header:
-        raise MessageError(kind, sorted(header), "the header asks for more than alg, kid and typ")
-    said = header.get("typ")
-    if said != jws_type(kind) and (kind != FLEX_KIND or str(said).startswith("gigatwin-")):
-        remedy = (
-            "leave typ out, or give another"
-            if kind == FLEX_KIND
-            else f"typ must be {jws_type(kind)}"
-        )
-        raise MessageError(kind, said, remedy)
+        raise MessageError(kind, sorted(header), "a header without crit and b64")
+    found = header.get("typ")
+    if found != jws_type(kind) and (kind != FLEX_KIND or str(found).startswith("gigatwin-")):
+        expected = "no typ, or another" if kind == FLEX_KIND else f"typ must be {jws_type(kind)}"
+        raise MessageError(kind, found, expected)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:
-        remedy = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"
-        raise MessageError(kind, name, remedy)
+        expected = "the kid of a known key; exchange public keys first (docs/grid-partners.md)"
+        raise MessageError(kind, name, expected, code=IssueCode.INVALID_SIGNATURE)
     return keys[name]

@@ -1,7 +1,4 @@
-"""A partner's side of the feed: what is taken, what is refused, and the signed answer to either.
-
-Follow the schedule of a site as its grid partner does: verified, and acknowledged.
-"""
+"""A partner's side of the feed: verify, check and acknowledge the schedules of a site."""
 
 import secrets
 import time
@@ -34,22 +31,22 @@ from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import MessageError, SecurityError
+from twin.errors import IssueCode, MessageError, SecurityError
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""How long the broker may take to let us in. [s]"""
+"""Longest wait for the broker to accept the connection. [s]"""
 
 POLL_TIMEOUT_S: Final = 0.5
-"""Longest wait for a message before the time is looked at. [s]"""
+"""Longest wait for a message before the timeout is checked. [s]"""
 
 KeySource = Path | str | Mapping[str, object]
-"""``{"key": private JWK of the partner, "site": JWK set of the site}``, or a file of it."""
+"""``{"key": private JWK of the partner, "site": JWK set of the site}``, or its file."""
 
 _logger = structlog.get_logger(__name__)
 
 
 def wall_clock() -> int:
-    """Return the time of this machine. [ms, UTC]"""
+    """Return the time of this machine. [ms since 1970, UTC]"""
     return time.time_ns() // 1_000_000
 
 
@@ -63,52 +60,53 @@ def follow(
     timeout: float | None = None,
     clock: Callable[[], int] = wall_clock,
 ) -> Iterator[xr.Dataset]:
-    """Yield the schedules of a site as they come, the retained one first.
+    """Yield the schedules of a site as they arrive, the retained one first.
 
     Parameters
     ----------
     site
         Name of the site.
     partner
-        Name under which the site sends to us.
+        Name under which the site sends to this partner.
     broker
         ``mqtt://`` or ``mqtts://`` URL.
     keys
-        Our private key and the site's public keys, or the file that holds both.
+        Private key of the partner and public keys of the site, or the file of both.
     tls
-        Certificates, if the broker wants them.
+        Certificates, if the broker requires them.
     timeout
-        Silence after which to stop; None waits for ever. [s]
+        Time without messages after which to stop; None waits for ever. [s]
     clock
-        Time, against which validity is judged. [ms, UTC]
+        Function that returns the time at which validity is checked. [ms since 1970, UTC]
 
     Yields
     ------
     xarray.Dataset
-        See :func:`telemetry.messages.feed_documents.schedule_dataset`. Each is verified, newer than
-        all before it, valid, and acknowledged with A01. What is forged, replayed, expired, broken,
-        or of another site or partner is logged, refused with A02 where its signature is good, and
-        never raises.
+        See :func:`telemetry.messages.feed_documents.schedule_dataset`. Each schedule is verified,
+        newer than all before it, valid, and acknowledged with A01. Forged, replayed, expired and
+        malformed messages, and those of another site or partner, are logged. If their signature is
+        valid they are answered with A02. They never raise an error.
 
     Raises
     ------
     BrokerError
-        If the broker cannot be reached at the start; later it is waited for.
+        If the broker is unreachable at the start. Later the client connects again by itself.
     SecurityError
-        If the keys are none.
+        If the keys are missing or invalid.
     """
-    given = keys if isinstance(keys, Mapping) else read_key_file(Path(keys))
-    known = given.get("site")
-    if not isinstance(known, Mapping):
-        raise SecurityError("keys", "no public keys of the site", 'add "site": {"keys": [...]}')
-    reader = ScheduleSubscriber(
-        site, partner, key=private_key_from_jwk(given.get("key")), known=known
+    content = keys if isinstance(keys, Mapping) else read_key_file(Path(keys))
+    site_keys = content.get("site")
+    if not isinstance(site_keys, Mapping):
+        reason, remedy = "there are no public keys of the site", 'add "site": {"keys": [...]}'
+        raise SecurityError("keys", reason, remedy, code=IssueCode.MISSING)
+    subscriber = ScheduleSubscriber(
+        site, partner, key=private_key_from_jwk(content.get("key")), known=site_keys
     )
-    name = f"{partner}-{site}-{secrets.token_hex(4)}"  # two readers must not push each other out
+    name = f"{partner}-{site}-{secrets.token_hex(4)}"  # so that two readers do not conflict
     client = Client(broker, client_id=name, clean_session=True, tls=tls)
     client.subscribe(topics.build_topic(TopicKind.SCHEDULE, site=site, partner=partner), qos=1)
     client.connect(CONNECT_TIMEOUT_S)
-    return _schedules(client, reader, timeout=timeout, clock=clock)
+    return _schedules(client, subscriber, timeout=timeout, clock=clock)
 
 
 AckReason = Literal["A01", "A51", "A53", "A57", "A94"]
@@ -116,16 +114,16 @@ AckReason = Literal["A01", "A51", "A53", "A57", "A94"]
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriberDecision:
-    """What is done about one message.
+    """Decision about one message.
 
     Attributes
     ----------
     schedule
-        The document, if it is taken.
+        The document, if it is accepted.
     answer
-        Signed acknowledgement to send, or None if nobody can be answered.
+        Signed acknowledgement to send, or None if the sender is unknown.
     reason
-        Why, in words.
+        Why, for the log.
     """
 
     schedule: ScheduleDocument | None = None
@@ -134,22 +132,11 @@ class SubscriberDecision:
 
 
 class ScheduleSubscriber:
-    """Judge the schedules that one partner gets of one site.
+    """Checks of the schedules that one partner receives of one site.
 
-    Parameters
-    ----------
-    site, partner
-        Whose schedule, and who reads.
-    key
-        Key of the partner.
-    known
-        JWK set of the site.
-
-    Notes
-    -----
-    A message that nobody known has signed gets no answer: whom should one answer? A document that
-    comes again word for word, as retained messages do, gets the same answer again and is not
-    taken twice.
+    A message without a valid signature gets no answer, as its sender is unknown. A document that
+    comes again unchanged, as retained messages do, gets the same answer and is not accepted twice.
+    ``key`` is that of the partner, and ``known`` the JWK set of the site.
     """
 
     def __init__(
@@ -164,20 +151,7 @@ class ScheduleSubscriber:
         self._clock = 0
 
     def evaluate(self, compact: bytes, now: int) -> SubscriberDecision:
-        """Return what is done about a message.
-
-        Parameters
-        ----------
-        compact
-            The message, as it came.
-        now
-            Time of the partner's clock. [ms, UTC]
-
-        Returns
-        -------
-        SubscriberDecision
-            Never an exception, whatever came.
-        """
+        """Return the decision about a message at a time [ms since 1970, UTC]; never raise."""
         try:
             payload = verify_signature(compact, self._known)
         except MessageError as error:
@@ -189,23 +163,24 @@ class ScheduleSubscriber:
         digest = sha256(payload).digest()
         if digest == self._digest:
             answer = self._answer(document, "A01", ACK_REASONS["A01"], now)
-            return SubscriberDecision(answer=answer, reason="came again, and was taken before")
-        code, words = self._objection(document, now)
-        answer = self._answer(document, code, words, now)
+            reason = "received again, accepted before"
+            return SubscriberDecision(answer=answer, reason=reason)
+        code, reason = self._check(document, now)
+        answer = self._answer(document, code, reason, now)
         if code != "A01":
-            return SubscriberDecision(answer=answer, reason=words)
+            return SubscriberDecision(answer=answer, reason=reason)
         self._newest, self._digest = document["revision"], digest
         self._clock = max(self._clock, document["created"])
-        return SubscriberDecision(schedule=document, answer=answer, reason=words)
+        return SubscriberDecision(schedule=document, answer=answer, reason=reason)
 
-    def _objection(self, document: ScheduleDocument, now: int) -> tuple[AckReason, str]:
-        """Return the reason to refuse a document that can be read, or A01."""
-        whose = document["site"], document["partner"]
-        if whose != (self.site, self.partner):
-            return "A53", f"{ACK_REASONS['A53']}: it is of {whose[0]} for {whose[1]}"
+    def _check(self, document: ScheduleDocument, now: int) -> tuple[AckReason, str]:
+        """Return code and text of the reason to refuse a document, or A01."""
+        names = document["site"], document["partner"]
+        if names != (self.site, self.partner):
+            return "A53", f"{ACK_REASONS['A53']}: it is of {names[0]} for {names[1]}"
         if document["revision"] <= self._newest:
-            words = f"{ACK_REASONS['A51']}: {document['revision']} after {self._newest}"
-            return "A51", words
+            text = f"{ACK_REASONS['A51']}: {document['revision']} after {self._newest}"
+            return "A51", text
         clock = self._clock if document["meta"]["is_simulated"] else now
         if document["valid_until"] <= clock:
             return (
@@ -214,9 +189,9 @@ class ScheduleSubscriber:
             )
         return "A01", ACK_REASONS["A01"]
 
-    def _unreadable(self, payload: bytes, words: str, now: int) -> SubscriberDecision:
-        """Refuse a signed document that breaks its schema; answer if it says at least which."""
-        reason = f"{ACK_REASONS['A94']}: {words}"
+    def _unreadable(self, payload: bytes, error: str, now: int) -> SubscriberDecision:
+        """Refuse a signed document that breaks its schema; answer if it gives its identity."""
+        reason = f"{ACK_REASONS['A94']}: {error}"
         try:
             found = decode_json("schedule", payload, dict[str, object])
         except MessageError:
@@ -227,8 +202,8 @@ class ScheduleSubscriber:
         document = cast("ScheduleDocument", {"mrid": mrid, "revision": revision})
         return SubscriberDecision(answer=self._answer(document, "A94", reason, now), reason=reason)
 
-    def _answer(self, document: ScheduleDocument, reason: AckReason, words: str, now: int) -> str:
-        """Return a signed acknowledgement; the reason is always there, also on success."""
+    def _answer(self, document: ScheduleDocument, reason: AckReason, text: str, now: int) -> str:
+        """Return a signed acknowledgement, which always has a reason."""
         answer = Acknowledgement(
             v=MESSAGE_VERSION,
             site=self.site,
@@ -236,44 +211,47 @@ class ScheduleSubscriber:
             mrid=document["mrid"],
             revision=document["revision"],
             code="A01" if reason == "A01" else "A02",
-            reasons=[CodedText(code=reason, text=words[:1000])],
+            reasons=[CodedText(code=reason, text=text[:1000])],
             time=now,
         )
         return sign_document(cast("Mapping[str, object]", answer), self._key, kind="ack")
 
 
 def _schedules(
-    client: Client, reader: ScheduleSubscriber, *, timeout: float | None, clock: Callable[[], int]
+    client: Client,
+    subscriber: ScheduleSubscriber,
+    *,
+    timeout: float | None,
+    clock: Callable[[], int],
 ) -> Iterator[xr.Dataset]:
-    heard = time.monotonic()
+    last_message = time.monotonic()
     try:
-        while timeout is None or time.monotonic() - heard < timeout:
+        while timeout is None or time.monotonic() - last_message < timeout:
             for message in client.poll(limit=1, timeout=POLL_TIMEOUT_S):
-                heard = time.monotonic()
-                taken = _taken(client, reader, message, clock())
+                last_message = time.monotonic()
+                schedule = _process(client, subscriber, message, clock())
                 client.acknowledge([message])
-                if taken is not None:
-                    yield taken
+                if schedule is not None:
+                    yield schedule
     finally:
         client.stop()
 
 
-def _taken(
-    client: Client, reader: ScheduleSubscriber, message: ReceivedMessage, now: int
+def _process(
+    client: Client, subscriber: ScheduleSubscriber, message: ReceivedMessage, now: int
 ) -> xr.Dataset | None:
-    """Answer one message; return its schedule if it is taken."""
-    judgement = reader.evaluate(message.payload, now)
-    facts = {"site": reader.site, "partner": reader.partner, "reason": judgement.reason}
-    if judgement.answer is not None:
-        topic = topics.build_topic(
-            TopicKind.ACKNOWLEDGEMENT, site=reader.site, partner=reader.partner
-        )
-        client.publish(topic, judgement.answer.encode(), qos=1)
-    if judgement.schedule is None:
-        _logger.warning("schedule refused", **facts)
+    """Answer one message; return its schedule if it is accepted."""
+    decision = subscriber.evaluate(message.payload, now)
+    site, partner = subscriber.site, subscriber.partner
+    fields = {"site": site, "partner": partner, "reason": decision.reason}
+    if decision.answer is not None:
+        topic = topics.build_topic(TopicKind.ACKNOWLEDGEMENT, site=site, partner=partner)
+        client.publish(topic, decision.answer.encode(), qos=1)
+    if decision.schedule is None:
+        _logger.warning("schedule refused", **fields)
         return None
-    _logger.info("schedule taken", revision=judgement.schedule["revision"], **facts)
-    return schedule_dataset(judgement.schedule)
+    _logger.info("schedule accepted", revision=decision.schedule["revision"], **fields)
+    return schedule_dataset(decision.schedule)
 
 
 ACK_REASONS: Final = {
@@ -283,4 +261,4 @@ ACK_REASONS: Final = {
     "A57": "No longer valid when it was read",
     "A94": "Document cannot be processed",
 }
-"""Reasons of an answer: codes of the ENTSO-E list, in our words."""
+"""Reasons of an answer: codes of the ENTSO-E list, with the texts of this project."""

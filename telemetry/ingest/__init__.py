@@ -1,1 +1,1 @@
-"""What becomes of a message between broker and archive, and of what is not archived."""
+"""Ingestion of telemetry: from the broker to the journal, the live state and the archive."""

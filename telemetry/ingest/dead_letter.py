@@ -1,25 +1,17 @@
-"""What could not be read, or came too late, kept for people: JSON lines in files that roll.
+"""Messages that are not archived: stored for people in JSON lines, counted, and reported.
 
-What is sound lies apart from what is not, whole and with more room, so that no flood of poison can
-push it out; what has to give way is counted and told.
-
-Readings that are stamped later than they can have been made: kept whole, told, said in words.
-
-They are not archived, as one stamp far ahead would close all time before it. But their sources were
-told that they are durable, and let go of them. Where many sources are ahead at once, it is the
-clock here that is behind.
-
-Racks that tell of far more chips than the others of their site: kept whole, told, not archived.
-
-A site's racks stand side by side in what is written and compacted, each as deep as the deepest: one
-agent that tells of 4096 chips among a thousand racks of 72 would take fifty times the memory.
-
-How far the time of a simulated plant has come, where no clock of ours tells what is too early.
-
-A message that leaps ahead is believed once several in a row do, so that a plant may begin anew at
-any date, and one wrong stamp among sound ones moves nothing.
-
-What is taken in and not archived: kept for people whole, counted among the losses, and told.
+* Undecodable messages are stored in part. Valid messages are stored whole, apart from them and with
+  more space, so that a flood of undecodable ones cannot displace them. Displaced messages are
+  counted and logged.
+* :class:`FutureTimestampGuard`: readings stamped later than they can have been made. One stamp far
+  ahead would close all time before it in the archive. If many sources are ahead at once, the clock
+  of this machine is slow.
+* :class:`RackWidthGuard`: racks with far more chips than the others of their site. The archive
+  stores all racks of a site with the chips of the widest, so one agent with 4096 chips among a
+  thousand racks of 72 would need fifty times the memory.
+* :class:`SimTimeWatermark`: time of a simulated plant, where no clock shows what is too early. A
+  leap is accepted once several messages in a row confirm it. So a plant may restart at any date,
+  and one wrong stamp among right ones has no effect.
 """
 
 import base64
@@ -45,41 +37,41 @@ from telemetry.quality.tracker import describe_skews
 _logger = structlog.get_logger(__name__)
 
 UNDECODABLE_FILE: Final = "poison"
-"""Begins the names of the files of what cannot be read: ``poison.jsonl`` and older ones."""
+"""Prefix of files of undecodable messages: ``poison.jsonl`` and rotated ones."""
 
 REJECTED_FILE: Final = "late"
-"""The same of what is sound and not archived: ``late.jsonl`` and older ones."""
+"""Prefix of files of valid messages that are not archived: ``late.jsonl`` and rotated ones."""
 
 MAX_EXCERPT_BYTES: Final = 1000
-"""Of a payload, how much is kept. [B]"""
+"""Part of an undecodable payload that is stored. [B]"""
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-"""Size at which a file is put aside and another begun. [B]"""
+"""Size at which a file is rotated. [B]"""
 
 MIN_ROTATED_BYTES: Final = 2 * MAX_FILE_BYTES
-"""What files that are put aside may take; the oldest give way. [B]"""
+"""Size that rotated files may always have; beyond it the oldest are deleted. [B]"""
 
 MAX_DISK_SHARE: Final = 0.05
-"""Share of the disk's free room that sound messages may take, if that is more than :data:`ROOM`."""
+"""Share of the free disk for rotated valid messages, if it exceeds MIN_ROTATED_BYTES. [1]"""
 
 MAX_TOPIC_LENGTH: Final = 500
+"""Letters of a topic that are stored. [1]"""
 
-_MUTEX: Final = threading.Lock()  # several may write one folder
+_MUTEX: Final = threading.Lock()  # several stores may write to one folder
 
 
 class DeadLetterStore:
-    """The messages that were refused.
+    """Files of messages that are not archived.
 
-    Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload`` in base64, of what
-    cannot be read the first kilobyte. A disk that takes nothing is no reason to stop.
+    Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload`` in base64, of
+    undecodable messages the first kilobyte. An error of the disk does not stop the caller.
 
     Parameters
     ----------
     folder
-        Where the files lie; None to keep nothing.
+        Folder of the files; None to store nothing.
     lost
-        Folder of the archive whose losses tell what of the sound messages had to give way; None to
-        say it only.
+        Folder of the archive whose loss log records displaced valid messages; None to log only.
     """
 
     def __init__(self, folder: Path | None, lost: Path | None = None) -> None:
@@ -88,37 +80,27 @@ class DeadLetterStore:
         self._failed = 0
 
     def add_undecodable(self, topic: str, reason: str, payload: bytes | int) -> None:
-        """Write down a message that cannot be read.
-
-        Parameters
-        ----------
-        topic
-            Where it came from.
-        reason
-            Why it was refused.
-        payload
-            Its bytes, or their number if nobody has kept them.
-        """
+        """Store an undecodable message; ``payload`` is its size if the bytes are unknown. [B]"""
         shown = b"" if isinstance(payload, int) else payload[:MAX_EXCERPT_BYTES]
         size = payload if isinstance(payload, int) else len(payload)
-        self._put(UNDECODABLE_FILE, _line(topic, reason, shown, size))
+        self._append(UNDECODABLE_FILE, _line(topic, reason, shown, size))
 
     def add_rejected(self, topic: str, reason: str, payload: bytes) -> None:
-        """Write down a message that is sound, and not archived."""
+        """Store a valid message that is not archived."""
         self.add_rejected_many(reason, [(topic, payload)])
 
     def add_rejected_many(self, reason: str, messages: list[tuple[str, bytes]]) -> None:
-        """Write down many messages that are sound, and not archived for one reason."""
-        self._put(
+        """Store many valid messages that are not archived for one reason."""
+        self._append(
             REJECTED_FILE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages)
         )
 
-    def _put(self, stem: str, lines: str) -> None:
+    def _append(self, stem: str, lines: str) -> None:
         if self._folder is None:
             return
         with _MUTEX:
             try:
-                let_go = _write(self._folder, stem, lines)
+                displaced = _write(self._folder, stem, lines)
             except OSError as error:
                 if not self._failed:
                     _logger.warning("quarantine not written", reason=error.strerror)
@@ -127,89 +109,87 @@ class DeadLetterStore:
             failed, self._failed = self._failed, 0
         if failed:
             _logger.warning("quarantine written again", absent=failed)
-        if let_go and stem == REJECTED_FILE:
-            reason = f"{let_go} of the oldest sound messages in quarantine gave way to newer ones"
+        if displaced and stem == REJECTED_FILE:
+            reason = (
+                f"{displaced} of the oldest valid messages in quarantine gave way to newer ones"
+            )
             loss_log.append_losses(self._lost, [{"group": "quarantine", "reason": reason}])
-        elif let_go:
-            _logger.warning("quarantine let go", messages=let_go, kind=stem)
+        elif displaced:
+            _logger.warning("quarantine files deleted", messages=displaced, kind=stem)
 
 
 def _line(topic: str, reason: str, shown: bytes, size: int) -> str:
-    told = {
+    record = {
         "time": f"{np.datetime64('now', 's')}Z",
         "topic": topic[:MAX_TOPIC_LENGTH],
         "reason": reason,
         "size": size,
         "payload": base64.b64encode(shown).decode(),
     }
-    return json.dumps(told) + "\n"
+    return json.dumps(record) + "\n"
 
 
 def _write(folder: Path, stem: str, lines: str) -> int:
-    """Write some lines; return how many older ones had to give way."""
+    """Append lines; return the number of older ones that were deleted."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, let_go = folder / f"{stem}.jsonl", 0
+    path, displaced = folder / f"{stem}.jsonl", 0
     if path.exists() and path.stat().st_size > MAX_FILE_BYTES:
-        numbers = [int(one.name.split(".")[1]) for one in _older(folder, stem)]
+        numbers = [int(one.name.split(".")[1]) for one in _rotated(folder, stem)]
         path.replace(folder / f"{stem}.{max(numbers, default=0) + 1}.jsonl")
-        let_go = _make_room(folder, stem)
+        displaced = _delete_oldest(folder, stem)
     with path.open("a", encoding="ascii") as file:
         file.write(lines)
-    return let_go
+    return displaced
 
 
-def _make_room(folder: Path, stem: str) -> int:
-    """Delete the oldest files that there is no room for; return how many lines they had."""
-    files = _older(folder, stem)
-    held, room, let_go = sum(one.stat().st_size for one in files), MIN_ROTATED_BYTES, 0
+def _delete_oldest(folder: Path, stem: str) -> int:
+    """Delete the oldest files beyond the allowed size; return the number of their lines."""
+    files = _rotated(folder, stem)
+    size, limit, displaced = sum(one.stat().st_size for one in files), MIN_ROTATED_BYTES, 0
     if stem == REJECTED_FILE:
-        room = max(MIN_ROTATED_BYTES, int(MAX_DISK_SHARE * (shutil.disk_usage(folder).free + held)))
+        free = shutil.disk_usage(folder).free
+        limit = max(MIN_ROTATED_BYTES, int(MAX_DISK_SHARE * (free + size)))
     for path in files:
-        if held <= room:
+        if size <= limit:
             break
-        held -= path.stat().st_size
+        size -= path.stat().st_size
         with path.open("rb") as file:
-            let_go += sum(1 for _ in file)
+            displaced += sum(1 for _ in file)
         path.unlink()
-    return let_go
+    return displaced
 
 
-def _older(folder: Path, stem: str) -> list[Path]:
-    """Return the files that were put aside, oldest first."""
+def _rotated(folder: Path, stem: str) -> list[Path]:
+    """Return the rotated files, oldest first."""
     found = [one for one in folder.glob(f"{stem}.*.jsonl") if one.name.split(".")[1].isdecimal()]
     return sorted(found, key=lambda one: int(one.name.split(".")[1]))
 
 
 OWN_CLOCK_SOURCES: Final = 3
-"""Sources ahead at once that make it our own clock. [1]"""
+"""Sources ahead at once that indicate a slow clock of this machine. [1]"""
 
 FUTURE_ERROR_S: Final = 300.0
-"""Time for which a source that was ahead is trouble. [s]"""
+"""Time for which a source that was ahead is an error. [s]"""
 
 LOSS_WRITE_PERIOD_S: Final = 60.0
-"""Longest time until a loss is written down. [s]"""
+"""Longest time until a loss is recorded. [s]"""
 
 MAX_SOURCES: Final = 200_000
-"""Sources that are remembered. [1]"""
+"""Sources that are tracked. [1]"""
 
 MAX_BUFFERED_MESSAGES: Final = 1000
-"""Messages that are put away at once; the journal has them until they are. [1]"""
+"""Messages that are stored at once; until then the journal has them. [1]"""
 
 FUTURE_REASON: Final = (
     f"stamped over {MAX_CLOCK_LEAD / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
 )
-"""Why a reading is not archived."""
+"""Why such a reading is not archived."""
 
 
 class FutureTimestampGuard:
-    """What came too early; any thread may call anything.
+    """Readings stamped in the future, for any thread.
 
-    Parameters
-    ----------
-    quarantine
-        Keeps the messages.
-    folder
-        Of the archive, where losses are written down; None to say them only.
+    ``folder`` is that of the archive whose loss log records them; None to log only.
     """
 
     def __init__(self, quarantine: DeadLetterStore, folder: Path | None) -> None:
@@ -217,24 +197,14 @@ class FutureTimestampGuard:
         self._folder = folder
         self._mutex = threading.Lock()
         self._refusals = RejectionSummary(f"were {FUTURE_REASON}")
-        self._held: list[tuple[str, bytes]] = []
-        self._told = time.monotonic()
+        self._buffer: list[tuple[str, bytes]] = []
+        self._written_at = time.monotonic()
         self._sources: dict[str, tuple[float, np.timedelta64]] = {}
 
     def reject(
         self, sample: PointValue | RackBatch, received: np.datetime64, *, topic: str, payload: bytes
     ) -> None:
-        """Keep a message that is not archived.
-
-        Parameters
-        ----------
-        sample
-            What it says.
-        received
-            When it came, UTC.
-        topic, payload
-            The message.
-        """
+        """Store a message that is not archived; ``received`` is when it arrived. [UTC]"""
         group, label = (
             ("points", sample.point)
             if isinstance(sample, PointValue)
@@ -242,79 +212,74 @@ class FutureTimestampGuard:
         )
         now = time.monotonic()
         with self._mutex:
-            self._held.append((topic, payload))
-            is_much = len(self._held) >= MAX_BUFFERED_MESSAGES
+            self._buffer.append((topic, payload))
+            is_full = len(self._buffer) >= MAX_BUFFERED_MESSAGES
             self._refusals.add(group, label, epoch_second(sample.time))
             if label in self._sources or len(self._sources) < MAX_SOURCES:
                 self._sources[label] = now, sample.time - received
-        if is_much:
-            self._put_away()
-        if now - self._told > LOSS_WRITE_PERIOD_S:
+        if is_full:
+            self._flush()
+        if now - self._written_at > LOSS_WRITE_PERIOD_S:
             self.write_losses()
 
     def write_losses(self) -> None:
-        """Write down what is lost, before the journal lets go of it."""
-        self._put_away()
+        """Record losses, before the journal deletes their messages."""
+        self._flush()
         with self._mutex:
-            lost = list(self._refusals.drain())
-            self._told = time.monotonic()
-        append_losses(self._folder, lost)
+            losses = list(self._refusals.drain())
+            self._written_at = time.monotonic()
+        append_losses(self._folder, losses)
 
-    def _put_away(self) -> None:
+    def _flush(self) -> None:
         with self._mutex:
-            held, self._held = self._held, []
-        if held:
-            self._quarantine.add_rejected_many(f"not archived: {FUTURE_REASON}", held)
+            messages, self._buffer = self._buffer, []
+        if messages:
+            self._quarantine.add_rejected_many(f"not archived: {FUTURE_REASON}", messages)
 
     @property
     def error(self) -> str:
-        """Which sources are ahead, how far, and what to do about it; empty if none is."""
+        """Sources that are ahead, by how much, and the remedy; empty if there are none."""
         since = time.monotonic() - FUTURE_ERROR_S
         with self._mutex:
             found = {name: off for name, (last, off) in self._sources.items() if last > since}
         if not found:
             return ""
-        told = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
+        skews = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
         remedy = (
             "set its clock"
             if len(found) < OWN_CLOCK_SOURCES
-            else "so many at once: set the clock here"
+            else "set the clock of this machine, as so many are ahead at once"
         )
-        return f"{told}, and in quarantine, not archived: {remedy}"
+        return f"{skews}, and in quarantine, not archived: {remedy}"
 
 
 def _listed(names: list[str]) -> str:
-    """Return some sources by name, and how many they are where there are more."""
+    """Return the names of a few sources, or the number of many and one name."""
     if len(names) < OWN_CLOCK_SOURCES:
         return " and ".join(names)
-    return f"{len(names)} sources, as {names[0]},"
+    return f"{len(names)} sources, such as {names[0]},"
 
 
 MAX_WIDTH_RATIO: Final = 8
-"""How many times the chips of its usual racks any rack of a site may have. [1]"""
+"""Largest ratio of a rack's chips to those of the usual racks of the site. [1]"""
 
 OUTLIER_DIVISOR: Final = 20
-"""One rack in so many may be wrong at once. [1]"""
+"""Racks among which one may be wrong. [1]"""
 
 MAX_CHIPS_PER_SECOND: Final = 100_000
-"""Chips of a second, all racks as deep as the deepest, that any site may have. [1]"""
+"""Chips of a second, all racks as wide as the widest, that any site may have. [1]"""
 
 WIDTH_ERROR_S: Final = 300.0
-"""Time for which a rack that was refused is trouble. [s]"""
+"""Time for which a refused rack is an error. [s]"""
 
 MAX_RACKS_LISTED: Final = 3
-"""Racks that are named. [1]"""
+"""Racks that an error names. [1]"""
 
 
 class RackWidthGuard:
-    """How many chips the racks of a site have; any thread may call anything.
+    """Numbers of chips of the racks of a site, for any thread.
 
-    Parameters
-    ----------
-    quarantine
-        Keeps the messages that are not archived.
-    folder
-        Of the archive, where losses are written down; None to say them only.
+    ``folder`` is that of the archive whose loss log records refused batches; None to log only.
     """
 
     def __init__(self, quarantine: DeadLetterStore, folder: Path | None) -> None:
@@ -327,7 +292,7 @@ class RackWidthGuard:
         self._refused: dict[str, tuple[float, int]] = {}
 
     def accepts(self, labels: Iterable[str], chips: int) -> bool:
-        """Take down how many chips racks have; return whether others of the site have as many."""
+        """Record the chips of racks; return whether the site's other racks are similar."""
         with self._mutex:
             for label in labels:
                 if self._chips.get(label) != chips:
@@ -340,19 +305,7 @@ class RackWidthGuard:
             return chips <= self._limit
 
     def reject(self, label: str, second: int, *, chips: int, topic: str, payload: bytes) -> None:
-        """Keep a batch that is not archived.
-
-        Parameters
-        ----------
-        label
-            ``{hall}/{rack}``.
-        second
-            Of the batch. [s since 1970]
-        chips
-            How many it tells of.
-        topic, payload
-            The message.
-        """
+        """Store a batch that is not archived; ``second`` is its time. [s since 1970]"""
         reason = f"not archived: {chips} chips, far more than the site's other racks have"
         self._quarantine.add_rejected(topic, reason, payload)
         with self._mutex:
@@ -360,14 +313,14 @@ class RackWidthGuard:
             self._refused[label] = time.monotonic(), chips
 
     def write_losses(self) -> None:
-        """Write down what is lost, before the journal lets go of it."""
+        """Record losses, before the journal deletes their messages."""
         with self._mutex:
-            lost = list(self._refusals.drain())
-        append_losses(self._folder, lost)
+            losses = list(self._refusals.drain())
+        append_losses(self._folder, losses)
 
     @property
     def error(self) -> str:
-        """Which racks are refused, and what to do about it; empty if none is."""
+        """Racks that are refused, and the remedy; empty if there are none."""
         since = time.monotonic() - WIDTH_ERROR_S
         with self._mutex:
             found = [
@@ -379,34 +332,31 @@ class RackWidthGuard:
         listed = ", ".join(found[:MAX_RACKS_LISTED])
         return (
             f"too many chips for the site's other racks: {listed}{more}; in "
-            "quarantine, not archived: remedy the agent"
+            "quarantine, not archived: correct the agent"
         )
 
 
 def _usual(chips: Collection[int]) -> int:
-    """Return the most chips that more racks have than may be wrong at once."""
+    """Return the chips of the widest rack apart from outliers."""
     return sorted(chips)[-1 - len(chips) // OUTLIER_DIVISOR]
 
 
 MAX_LEAP_S: Final = 86_400
-"""How far one message may be ahead of what is believed. [s]"""
+"""Largest lead of one message over the watermark. [s]"""
 
 LEAP_CONFIRMATIONS: Final = 3
-"""Messages in a row that make a longer leap believed. [1]"""
+"""Messages in a row that confirm a longer leap. [1]"""
 
 LEAP_REASON: Final = (
     f"stamped over {MAX_LEAP_S} s ahead of the plant's time: wrong, or the first of a leap"
 )
-"""Why a message is passed over."""
+"""Why such a message is not archived."""
 
 
 class SimTimeWatermark:
-    """What is believed of one stream of messages.
+    """Newest accepted time of one stream of messages.
 
-    Parameters
-    ----------
-    newest
-        Moment that is believed already; None to believe the first that comes. [s since 1970]
+    ``newest`` is an accepted time; None to accept the first message. [s since 1970]
     """
 
     def __init__(self, newest: int | None = None) -> None:
@@ -415,15 +365,7 @@ class SimTimeWatermark:
         self._leaps: list[int] = []
 
     def observe(self, second: int, *, is_tick: bool = False) -> None:
-        """Take down a stamp; once a plant ticks, its readings move the course no more.
-
-        Parameters
-        ----------
-        second
-            The stamp. [s since 1970]
-        is_tick
-            Whether a tick said so.
-        """
+        """Record a time [s since 1970]; once a plant ticks, only ticks move the watermark."""
         if self.accepts_second(second):
             self._leaps = []
             if is_tick or not self._is_ticking:
@@ -435,7 +377,7 @@ class SimTimeWatermark:
             self._newest, self._is_ticking, self._leaps = max(self._leaps), is_tick, []
 
     def observe_all(self, seconds: NDArray[np.int64]) -> None:
-        """Take down the stamps of many readings, in their order. [s since 1970]"""
+        """Record the times of many readings, in order. [s since 1970]"""
         if len(seconds) and self.accepts_second(int(seconds.max())):
             self.observe(int(seconds.max()))
             return
@@ -443,45 +385,36 @@ class SimTimeWatermark:
             self.observe(second)
 
     def observe_sample(self, sample: Sample) -> None:
-        """Take down the stamp of a reading or of a tick."""
+        """Record the time of a reading or of a tick."""
         if isinstance(sample, PointValue | RackBatch | SimulationTick):
             self.observe(epoch_second(sample.time), is_tick=isinstance(sample, SimulationTick))
 
     def accepts_second(self, second: int) -> bool:
-        """Return whether a stamp may be believed. [s since 1970]"""
+        """Return whether a time is accepted. [s since 1970]"""
         return self._newest is None or second <= self._newest + MAX_LEAP_S
 
     def accepts(self, sample: Sample) -> bool:
-        """Return whether a sample may be believed, as far as its stamp tells."""
+        """Return whether a sample is accepted by its time."""
         if not isinstance(sample, PointValue | RackBatch | SimulationTick):
             return True
         return self.accepts_second(epoch_second(sample.time))
 
     def accepted(self, seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which stamps may be believed. [s since 1970]"""
+        """Return which times are accepted. [s since 1970]"""
         if self._newest is None:
             return np.ones(seconds.shape, dtype=np.bool_)
         return np.asarray(seconds <= self._newest + MAX_LEAP_S)
 
 
 class RejectHandler:
-    """The quarantine of whoever reads messages, and what is sound and goes there all the same.
+    """Store of messages that are not archived, with both guards.
 
     Parameters
     ----------
     quarantine
-        Folder of the messages; None to keep none.
+        Folder of the messages; None to store none.
     lost
-        Folder of the archive, where losses are written down; None to say them only.
-
-    Attributes
-    ----------
-    quarantine
-        Of what cannot be read, and of what comes too late.
-    early
-        What is stamped ahead of the clock here.
-    deep
-        Racks of far more chips than the others.
+        Folder of the archive whose loss log records them; None to log only.
     """
 
     def __init__(self, quarantine: Path | None, lost: Path | None) -> None:
@@ -493,10 +426,10 @@ class RejectHandler:
 
     @property
     def error(self) -> str:
-        """What is wrong with what sources say, and what to do about it; empty if nothing is."""
+        """Problems of the sources and their remedies; empty if there are none."""
         return "; ".join(filter(None, [self.future_guard.error, self.width_guard.error]))
 
     def write_losses(self) -> None:
-        """Write down what is not archived, before the journal lets go of it."""
+        """Record losses, before the journal deletes their messages."""
         self.future_guard.write_losses()
         self.width_guard.write_losses()

@@ -1,14 +1,11 @@
-"""One ingester of a site that is heard in shards: from the broker to its journal, no further.
+"""An ingester: from the broker to a journal, in a process of its own.
 
-What the messages say is read by the archiver of the site, :mod:`telemetry.ingest.journal_archiver`.
-Sources that keep what they send are told what is durable; see :mod:`telemetry.delivery.tracker`.
+:mod:`telemetry.ingest.journal_archiver` reads the journals of a site's ingesters. Sources that
+store what they send receive the ranges that are durable; see :mod:`telemetry.delivery.tracker`.
 
-Where an ingester takes messages from, and how it waits for them.
-
-An ingester in a process of its own: told on its standard input, ended when that is closed.
-
-So it never outlives who started it, and no password stands among the words of a process. It loads
-neither the archive nor the twin.
+The process reads its configuration from standard input and ends when that is closed. So it never
+outlives its parent, and no password appears in its command line. It loads neither the archive nor
+the twin.
 """
 
 import json
@@ -32,25 +29,25 @@ from telemetry.logging import configure_logging
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import GigatwinError, JournalError
+from twin.errors import GigatwinError, IssueCode, JournalError
 
 CONNECTION_COUNTERS: Final = ("dropped", "oversized", "spoilt")
-"""Counters of the connection that tell what was lost before it was here."""
+"""Counters of the connection for messages lost before they reached the journal."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class MessageSource(Protocol):
-    """Where messages come from: a :class:`telemetry.mqtt.client.Client`."""
+    """Source of messages: a :class:`telemetry.mqtt.client.Client`."""
 
     def poll(self, limit: int = ..., timeout: float = ...) -> list[ReceivedMessage]:
-        """Return what came, after waiting for the first at most so long. [s]"""
+        """Return received messages; wait for the first at most ``timeout``. [s]"""
 
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Let the broker forget messages."""
+        """Acknowledge messages, which the broker then deletes."""
 
     def publish(self, topic: str, payload: bytes) -> object:
-        """Say something, now or never."""
+        """Publish a message at QoS 0."""
 
     @property
     def oversized(self) -> Sequence[tuple[str, int]]:
@@ -58,25 +55,18 @@ class MessageSource(Protocol):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened; ``oversized`` among it."""
+        """Counters since the start, including ``oversized``."""
 
 
 class Ingester:
-    """Takes in a part of what a plant says.
-
-    Parameters
-    ----------
-    client
-        Connected or not; it is neither started nor stopped here.
-    journal
-        Where messages become durable.
+    """Ingester of a part of a site's messages; it neither starts nor stops its client.
 
     Attributes
     ----------
     oversized
-        What was too large to be taken in.
+        Messages that were too large.
     damage
-        What of the journal was found damaged since the start.
+        Damage of the journal found since the start.
     """
 
     def __init__(self, client: MessageSource, journal: Journal) -> None:
@@ -86,58 +76,56 @@ class Ingester:
         self.damage = CorruptionReport(journal, read_archived(journal.folder))
         self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
         self._progress = DeliveryTracker(journal.folder)
-        self._asked: list[ReceivedMessage] = []
+        self._reports: list[ReceivedMessage] = []
         self._ended = threading.Event()
-        self._looked = 0.0
-        self._untrimmed = ""
-        self._unjournaled = ""
+        self._trimmed_at = 0.0
+        self._trim_error = ""
+        self._append_error = ""
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far.
+        """Counters since the start.
 
         ``messages``, ``appends``, ``unjournaled`` (QoS 0, dropped while the disk was full),
-        ``lost_at_sources``; of the connection ``dropped`` (QoS 0, no room for it), ``oversized``
-        and ``spoilt`` (acknowledged and dropped).
+        ``lost_at_sources``; of the connection ``dropped`` (QoS 0, queue full), ``oversized`` and
+        ``spoilt`` (acknowledged and dropped).
         """
-        heard = {name: self._client.counters.get(name, 0) for name in CONNECTION_COUNTERS}
-        return {**self._counts, **heard, "lost_at_sources": self._progress.lost}
+        lost = {name: self._client.counters.get(name, 0) for name in CONNECTION_COUNTERS}
+        return {**self._counts, **lost, "lost_at_sources": self._progress.lost}
 
     @property
     def error(self) -> str:
-        """What is wrong with the journal and what to do about it; empty if nothing is."""
-        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, self.damage.describe]))
+        """Problem of the journal and its remedy; empty if there is none."""
+        found = [self._append_error or self._trim_error, self.damage.describe]
+        return "; ".join(filter(None, found))
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
         self._ended.set()
 
     def run(self) -> None:
-        """Take in until stopped."""
+        """Ingest messages until stopped."""
         waiting: list[ReceivedMessage] = []
         self._progress.recover(self._journal)
         while not self._ended.is_set():
             if len(waiting) < MAX_WAITING:
-                waiting += self._take()
+                waiting += self._without_reports(read_batch(self._client))
             if waiting:
                 waiting = self._append(waiting)
-            if self._asked:
-                self._progress.answer(self._asked, self._client.publish)
-                self._client.acknowledge([one for one in self._asked if one.qos])
-                self._asked = []
+            if self._reports:
+                self._progress.answer(self._reports, self._client.publish)
+                self._client.acknowledge([one for one in self._reports if one.qos])
+                self._reports = []
             self._trim()
         for more in drain(self._client):
-            waiting = self._append(waiting + self._sifted(more))
+            waiting = self._append(waiting + self._without_reports(more))
         self._progress.save(self._journal.end)
 
-    def _take(self) -> list[ReceivedMessage]:
-        return self._sifted(read_batch(self._client))
-
-    def _sifted(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
-        """Return messages without the questions of sources, which are put aside."""
-        messages, asked = self._progress.split_reports(messages)
+    def _without_reports(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
+        """Return messages without the reports of senders, which are answered later."""
+        messages, reports = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
-        self._asked += asked
+        self._reports += reports
         return messages
 
     def _append(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
@@ -145,43 +133,43 @@ class Ingester:
         try:
             self._journal.append([(one.topic, one.payload) for one in messages])
         except JournalError as error:
-            if not self._unjournaled:
+            if not self._append_error:
                 _logger.warning("journal not written", reason=str(error))
-            self._unjournaled = str(error)
+            self._append_error = str(error)
             self._ended.wait(APPEND_RETRY_S)
-            held = [one for one in messages if one.qos]
+            repeatable = [one for one in messages if one.qos]
             if len(messages) < MAX_WAITING:
                 return messages
-            self._counts["unjournaled"] += len(messages) - len(held)
-            return held
-        if self._unjournaled:
+            self._counts["unjournaled"] += len(messages) - len(repeatable)
+            return repeatable
+        if self._append_error:
             _logger.info("journal written again")
-            self._unjournaled = ""
+            self._append_error = ""
         self._progress.add_durable(messages)
         self._client.acknowledge([one for one in messages if one.qos])
         self._counts["appends"] += 1
         return []
 
     def _trim(self) -> None:
-        """Let go of what is archived, once what sources may let go of is written down."""
-        if time.monotonic() - self._looked < SAVE_PERIOD_S:
+        """Delete archived segments, once the ranges that are durable are on disk."""
+        if time.monotonic() - self._trimmed_at < SAVE_PERIOD_S:
             return
-        self._looked = time.monotonic()
+        self._trimmed_at = time.monotonic()
         self._progress.save(self._journal.end)
         position = read_archived(self._journal.folder)
         if position is None:
             return
         try:
             self._journal.trim(position)
-            self._untrimmed = ""
+            self._trim_error = ""
         except JournalError as error:
-            if not self._untrimmed:
+            if not self._trim_error:
                 _logger.warning("journal not trimmed", reason=str(error))
-            self._untrimmed = str(error)
+            self._trim_error = str(error)
 
 
 MAX_BATCH: Final = 5000
-"""Messages of one append."""
+"""Most messages of one append. [1]"""
 
 BATCH_WAIT_S: Final = 0.010
 """Wait for more messages before an append. [s]"""
@@ -190,37 +178,31 @@ FIRST_MESSAGE_TIMEOUT_S: Final = 0.1
 """Longest wait for the first message. [s]"""
 
 DRAIN_TIMEOUT_S: Final = 5.0
-"""Longest time for which what waits is taken in at the end. [s]"""
+"""Longest time for reading waiting messages at the end. [s]"""
 
 APPEND_RETRY_S: Final = 1.0
 """Wait after an append that failed. [s]"""
 
 MAX_WAITING: Final = 50_000
-"""Messages that wait for room on the disk; beyond that, nothing more is taken."""
+"""Messages that wait for space on the disk; beyond that, no more are read. [1]"""
 
 
 class OversizedMessages:
-    """The messages of a source that were too large, each told once.
-
-    Attributes
-    ----------
-    count
-        How many there were when this was asked last. [1]
-    """
+    """Messages of a source that were too large; ``count`` is their number at the last call."""
 
     def __init__(self, source: MessageSource) -> None:
         self._source = source
         self.count = 0
 
     def new(self) -> list[tuple[str, int]]:
-        """Return topics and sizes [B] of those since this was asked before, as far as known."""
+        """Return topics and sizes [B] of those since the last call, as far as known."""
         before, self.count = self.count, self._source.counters.get("oversized", 0)
         new = self.count - before
         return list(self._source.oversized)[-new:] if new else []
 
 
 def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
-    """Yield what waits at the end, until there is no more or it takes too long."""
+    """Yield waiting messages at the end, until there are none or the time is over."""
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
     while messages := source.poll(MAX_BATCH, 0.0):
         yield messages
@@ -229,7 +211,7 @@ def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
 
 
 def read_batch(source: MessageSource) -> list[ReceivedMessage]:
-    """Return the messages of one append: the first is awaited, and a few wait for more."""
+    """Return the messages of one append: wait for the first, then shortly for more."""
     messages = source.poll(MAX_BATCH, FIRST_MESSAGE_TIMEOUT_S)
     if messages and len(messages) < MAX_BATCH:
         time.sleep(BATCH_WAIT_S)
@@ -238,26 +220,27 @@ def read_batch(source: MessageSource) -> list[ReceivedMessage]:
 
 
 JOURNAL_LOCK_TIMEOUT_S: Final = 10.0
-"""Wait for an ingester of before, whose parent was killed and which is about to end. [s]"""
+"""Wait for an earlier ingester whose parent was killed and which is about to end. [s]"""
 
 STATUS_PERIODS_S: Final = (0.25, 2.0)
-"""Time to the first line that tells how it goes, and between two of them once it is let in. [s]"""
+"""Time to the first status line, and between two of them once it is connected. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngesterConfig:
-    """What a shard hears, and where it keeps it.
+    """Configuration of an ingester process.
 
     Attributes
     ----------
     url, client_id, protocol
-        Of the broker, and how we come to it.
+        Broker and connection.
     topics
-        Filter -> quality of service.
+        Topic filter -> quality of service.
     folder
-        Of the journal.
+        Folder of the journal.
     archived_position
-        Up to where the archive has read that journal, as far as known; it goes on behind that.
+        Position up to which the archive has read that journal, as far as known; the journal
+        continues after it.
     ca, certificate, key
         Files, for ``mqtts://``.
     """
@@ -273,47 +256,38 @@ class IngesterConfig:
     key: str = ""
 
     def to_line(self) -> str:
-        """Return it as the line that a process reads."""
+        """Return the configuration as the line that the process reads."""
         return json.dumps(vars(self)) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """Return what :meth:`text` wrote."""
+        """Return the configuration of a line from :meth:`to_line`."""
         return cls(**json.loads(line))
 
     def client(self) -> Client:
-        """Return a client that may come to the broker; it is not started.
-
-        Raises
-        ------
-        BrokerError
-            If the URL or the certificates cannot be used.
-        """
+        """Return a client that is not started; BrokerError if URL or certificates are wrong."""
         return Client(self.url, client_id=self.client_id, protocol=self.protocol, tls=self.tls)
 
     @property
     def tls(self) -> TlsFiles | None:
-        """Certificates, if any are named."""
+        """Certificates, if any are configured."""
         files = [Path(name) if name else None for name in (self.ca, self.certificate, self.key)]
         return TlsFiles(ca=files[0], certificate=files[1], key=files[2]) if any(files) else None
 
 
-def run_ingester(task: IngesterConfig, source: TextIO, told: TextIO) -> None:
-    """Take in until a stream ends; tell every now and then how it goes, as JSON lines.
+def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None:
+    """Ingest until the source stream ends; write JSON status lines to the output.
 
-    Raises
-    ------
-    JournalError
-        If the journal cannot be opened, or what takes in has ended by itself: then who started
-        this process starts it again.
+    It raises JournalError if the journal cannot be opened or the ingester ends by itself. The
+    parent then starts the process again.
     """
-    client = task.client()
-    for topic, qos in task.topics.items():
+    client = config.client()
+    for topic, qos in config.topics.items():
         client.subscribe(topic, qos=qos)
-    journal = Journal(Path(task.folder), timeout=JOURNAL_LOCK_TIMEOUT_S)
-    if task.archived_position:
-        journal.skip_past(JournalPosition.parse(task.archived_position))
-    shard = Ingester(client, journal)
+    journal = Journal(Path(config.folder), timeout=JOURNAL_LOCK_TIMEOUT_S)
+    if config.archived_position:
+        journal.skip_past(JournalPosition.parse(config.archived_position))
+    ingester = Ingester(client, journal)
     ended = threading.Event()
 
     def wait() -> None:
@@ -321,39 +295,39 @@ def run_ingester(task: IngesterConfig, source: TextIO, told: TextIO) -> None:
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    thread = threading.Thread(target=shard.run, name="shard")
+    thread = threading.Thread(target=ingester.run, name="shard")
     thread.start()
     client.start()
-    pause, usual = STATUS_PERIODS_S
+    pause, period = STATUS_PERIODS_S
     while thread.is_alive() and not ended.wait(pause):
-        _tell(told, shard, client)
-        pause = usual if client.is_connected else min(2.0 * pause, usual)
+        _write_status(output, ingester, client)
+        pause = period if client.is_connected else min(2.0 * pause, period)
     is_dead = not thread.is_alive()
-    shard.stop()
+    ingester.stop()
     thread.join()
-    _tell(told, shard, client)
+    _write_status(output, ingester, client)
     client.stop()
     journal.close()
     if is_dead and not ended.is_set():
-        message = f"{task.folder}: its ingester ended by itself; see the log before this line"
-        raise JournalError(message)
+        message = f"{config.folder}: its ingester ended by itself; see the log before this line"
+        raise JournalError(message, code=IssueCode.NOT_RUNNING)
 
 
-def _tell(told: TextIO, shard: Ingester, client: Client) -> None:
-    line = {
-        **shard.counters,
-        "too_large": shard.oversized.new(),
-        "damaged": shard.damage.new_losses(),
+def _write_status(output: TextIO, ingester: Ingester, client: Client) -> None:
+    status = {
+        **ingester.counters,
+        "too_large": ingester.oversized.new(),
+        "damaged": ingester.damage.new_losses(),
         "is_connected": client.is_connected,
-        "trouble": "; ".join(filter(None, [shard.error, client.error])),
+        "trouble": "; ".join(filter(None, [ingester.error, client.error])),
     }
-    with suppress(BrokenPipeError):  # who listened is gone: the input ends too
-        told.write(json.dumps(line) + "\n")
-        told.flush()
+    with suppress(BrokenPipeError):  # the parent has ended, so the input ends too
+        output.write(json.dumps(status) + "\n")
+        output.flush()
 
 
 def main() -> int:
-    """Read a task and serve it."""
+    """Read a configuration from standard input and run its ingester."""
     configure_logging()
     try:
         run_ingester(IngesterConfig.from_line(sys.stdin.readline()), sys.stdin, sys.stdout)

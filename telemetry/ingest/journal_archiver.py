@@ -1,9 +1,8 @@
-"""The archiver of a site that is heard in shards: the only writer of the site's archive.
+"""The archiver of a site with several ingesters: the only writer of the site's archive.
 
-It follows the journals of all shards, the one first whose data is oldest, so that none of them is
-late only because another was read before.
-
-What journals say, given to the archive; what it may not have is counted, and kept for people.
+It reads the journals of all ingesters, first the one with the oldest data, so that no reading is
+late because another journal was read first. Messages that are not archived are counted and stored
+for people.
 """
 
 import os
@@ -47,50 +46,50 @@ from telemetry.quality.tracker import PointCoverage
 from twin.errors import ArchiveError, JournalError
 
 MIN_POLL_S: Final = 0.25
-"""Shortest wait when no journal has anything new. [s]"""
+"""Shortest wait if no journal has new data. [s]"""
 
 MAX_POLL_S: Final = 60.0
 """Longest wait. [s]"""
 
 START_SPREAD_S: Final = 25
-"""Seconds over which the sites of a machine begin. [s]"""
+"""Seconds over which the commits of a machine's sites are spread. [s]"""
 
 MAX_JOURNAL_LAG_S: Final = ALLOWED_LATENESS_S // 2
-"""How far a journal may be behind the others before its minutes wait for it. [s]"""
+"""Lag of a journal behind the others up to which their commit waits for it. [s]"""
 
 IDLE_COMMIT_S: Final = 60.0
-"""Time without anything new after which open minutes are archived too: who looks for what was
-before a black-out need not wait until it is over. [s]"""
+"""Time without new data after which open minutes are archived too, so that the data before an
+outage can be read during the outage. [s]"""
 
 FINAL_COMMIT_ATTEMPTS: Final = 2
-"""How often the last commit is tried: what failed may have been mended. [1]"""
+"""Attempts of the last commit, as its cause of failure may have been removed meanwhile. [1]"""
 
 COMMIT_RETRY_S: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
 MAX_FALLBACKS_PER_HOUR: Final = 3
-"""How often in an hour it falls behind until that is trouble. [1]"""
+"""Times in an hour that the archive falls behind before it is an error. [1]"""
 
 MAX_FALLBACKS_REMEMBERED: Final = 100
-"""Times that it fell behind that are remembered. [1]"""
+"""Times of falling behind that are stored. [1]"""
 
 ALLOCATOR_ENVIRONMENT: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
-"""Environment in which the C library gives memory back that a minute no longer needs."""
+"""Environment in which the C library returns unused memory to the system."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class JournalArchiver:
-    """Reads journals into an archive.
+    """Archiver of the journals of one site.
 
     Parameters
     ----------
     archive
-        Of the site.
+        Archive of the site.
     journals
-        Name of a shard -> folder of its journal.
+        Name of an ingester -> folder of its journal.
     quarantine
-        Folder for what cannot be read; None to count it only.
+        Folder for undecodable messages; None to count them only.
     is_simulated
         Whether times are those of a simulated plant.
 
@@ -98,10 +97,10 @@ class JournalArchiver:
     ----------
     counters
         ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks`` (of a
-        simulation, while times are real), which are not archived, ``quarantined`` and ``refused``
-        (too old, or too many chips); ``torn``, the ends of journals passed over.
-    is_left
-        Whether :meth:`run` is not over, or ended without having committed all there is.
+        simulation, in real time), which are not archived, ``quarantined`` and ``refused`` (too
+        old, or too many chips); ``torn``, unreadable ends of journals that were skipped.
+    has_unarchived
+        Whether :meth:`run` has not ended, or could not commit all data.
     """
 
     def __init__(
@@ -116,33 +115,33 @@ class JournalArchiver:
         self.has_unarchived = False
         self._archive = archive
         self._journals = dict(journals)
-        self._intake = RecordRouter(
+        self._router = RecordRouter(
             archive, quarantine, counters=self.counters, is_simulated=is_simulated
         )
         self._is_simulated = is_simulated
-        self._scanner = JournalChunkDecoder(archive.site_name, is_simulated=is_simulated)
+        self._decoder = JournalChunkDecoder(archive.site_name, is_simulated=is_simulated)
         self._ended = threading.Event()
-        self._tails: dict[str, JournalFollower] = {}
-        self._told: dict[str, int] = {}
-        self._fallen: list[float] = []
-        self._heard = time.monotonic()
-        self._offset = zlib.crc32(archive.site_name.encode()) % START_SPREAD_S
+        self._followers: dict[str, JournalFollower] = {}
+        self._archived_segments: dict[str, int] = {}
+        self._fallback_times: list[float] = []
+        self._last_read_at = time.monotonic()
+        self._commit_offset_s = zlib.crc32(archive.site_name.encode()) % START_SPREAD_S
         self._rewind()
 
     @property
     def coverage(self) -> Mapping[str, object]:
-        """How many points were heard, and the worst covered, as `intake.coverage` does."""
-        now = max(self._intake.newest.values()) if self._is_simulated else int(time.time())
-        return self._intake.coverage.summary(now)
+        """Number of points with values, and those with the lowest coverage."""
+        now = max(self._router.newest.values()) if self._is_simulated else int(time.time())
+        return self._router.coverage.summary(now)
 
     @property
     def error(self) -> str:
-        """What is wrong with what is read and what to do about it; empty if nothing is."""
+        """Problems of the data and their remedies; empty if there are none."""
         hour_ago = time.monotonic() - HOUR_S
-        count = sum(moment > hour_ago for moment in self._fallen)
-        again = f"the archive fell behind {count} times in an hour: too much comes at once for it"
+        count = sum(moment > hour_ago for moment in self._fallback_times)
+        overload = f"the archive fell behind {count} times in an hour: reduce the rate of messages"
         return "; ".join(
-            filter(None, [self._intake.rejects.error, again * (count >= MAX_FALLBACKS_PER_HOUR)])
+            filter(None, [self._router.rejects.error, overload * (count >= MAX_FALLBACKS_PER_HOUR)])
         )
 
     def stop(self) -> None:
@@ -150,7 +149,7 @@ class JournalArchiver:
         self._ended.set()
 
     def run(self) -> None:
-        """Archive what comes, until stopped; then commit all there is."""
+        """Archive new data until stopped; then commit all data."""
         self.has_unarchived = True
         positions = {name: str(at) for name, at in self._archive.positions.items()}
         _logger.info("archiving", site=self._archive.site_name, **positions)
@@ -167,19 +166,19 @@ class JournalArchiver:
     def _pause(self) -> float:
         """Return how long to wait before the journals are read again. [s]
 
-        Until another minute can be closed: what waits there takes no memory. Sites of one machine
-        do not do it all at once.
+        The wait ends when another minute can be committed: until then data waits in the journals
+        without using memory. The sites of one machine do not commit at the same time.
         """
         if self._is_simulated:
             return MIN_POLL_S
-        moment = time.time() - ALLOWED_LATENESS_S - self._offset
+        moment = time.time() - ALLOWED_LATENESS_S - self._commit_offset_s
         return min(max(MINUTE_S - moment % MINUTE_S, MIN_POLL_S), MAX_POLL_S)
 
     def step(self) -> bool:
-        """Read one piece of a journal and commit what is due; return whether there was any."""
+        """Read a chunk of a journal and commit what is due; return whether there was any."""
         if self._archive.is_full and not self.commit():
-            return False  # what was read waits for the disk
-        names = sorted(self._tails, key=lambda name: self._intake.newest[name])
+            return False  # data that was read waits for the disk
+        names = sorted(self._followers, key=lambda name: self._router.newest[name])
         is_new = any(self._read(name) for name in names[:1]) or any(
             self._read(name) for name in names[1:]
         )
@@ -192,27 +191,28 @@ class JournalArchiver:
 
     @property
     def _is_silent(self) -> bool:
-        """Whether nothing has come for so long that what is open need not wait for it."""
-        return not self._is_simulated and time.monotonic() - self._heard >= IDLE_COMMIT_S
+        """Whether nothing has arrived for so long that open minutes need not wait."""
+        return not self._is_simulated and time.monotonic() - self._last_read_at >= IDLE_COMMIT_S
 
     def _lags(self) -> bool:
-        """Read of journals that are behind the others; return whether there was anything."""
-        newest = max(self._intake.newest.values())
+        """Read journals that lag behind the others; return whether there was new data."""
+        newest = max(self._router.newest.values())
         behind = [
-            name for name, at in self._intake.newest.items() if at < newest - MAX_JOURNAL_LAG_S
+            name for name, at in self._router.newest.items() if at < newest - MAX_JOURNAL_LAG_S
         ]
         return any([self._read(name) for name in behind])
 
     def commit(self, *, include_open: bool = False) -> bool:
-        """Commit, and let the ingesters trim; return False if the disk would not have it."""
-        self._intake.rejects.write_losses()
+        """Commit, and let the ingesters trim; return False after an error of the disk."""
+        self._router.rejects.write_losses()
         try:
-            if self._archive.is_behind:  # it forgot what was not committed: read it again
-                self._fallen = [*self._fallen[-MAX_FALLBACKS_REMEMBERED:], time.monotonic()]
+            if self._archive.is_behind:  # it has dropped uncommitted data: read it again
+                recent = self._fallback_times[-MAX_FALLBACKS_REMEMBERED:]
+                self._fallback_times = [*recent, time.monotonic()]
                 self._rewind()
                 return True
             if self._archive.commit(include_open=include_open):
-                self._tell()
+                self._write_positions()
             self._archive.maintain()
         except (ArchiveError, JournalError) as error:
             _logger.warning("archive not written", reason=str(error))
@@ -220,89 +220,89 @@ class JournalArchiver:
             return False
         return True
 
-    def _tell(self) -> None:
-        """Tell the ingesters which segments they need not keep."""
+    def _write_positions(self) -> None:
+        """Write the archived positions, up to which ingesters may delete segments."""
         positions = self._archive.positions
-        told = {name: at.segment for name, at in positions.items() if name in self._tails}
-        if told != self._told:
-            os.sync()  # the archive's own files: its library leaves them to the system
-            for name in told:
-                self._tails[name].write_archived(positions[name])
-            self._told = told
+        segments = {name: at.segment for name, at in positions.items() if name in self._followers}
+        if segments != self._archived_segments:
+            os.sync()  # the archive's library does not sync its files
+            for name in segments:
+                self._followers[name].write_archived(positions[name])
+            self._archived_segments = segments
 
     def _rewind(self) -> None:
-        """Read all journals again from where the archive is."""
+        """Read all journals again from the archived positions."""
         self._archive.rewind()
         self._archive.mark_caught_up()
         positions = self._archive.positions
-        self._tails = {
+        self._followers = {
             name: JournalFollower(folder, positions.get(name))
             for name, folder in self._journals.items()
         }
-        self._intake.reset(self._journals)
-        for name, tail in self._tails.items():
-            end = self._archive.received_positions.get(name, tail.position)
-            if tail.ends_before(end):
-                self._lose(f"the journal {name} ends before {end}, up to where it was read once")
+        self._router.reset(self._journals)
+        for name, follower in self._followers.items():
+            end = self._archive.received_positions.get(name, follower.position)
+            if follower.ends_before(end):
+                self._record_loss(f"the journal {name} ends before {end}, where it was read before")
 
-    def _lose(self, reason: str) -> None:
-        """Tell what of a journal cannot be archived."""
+    def _record_loss(self, reason: str) -> None:
+        """Record data of a journal that cannot be archived."""
         append_reasons(self._archive.folder, [reason])
 
     def _read(self, name: str) -> bool:
-        """Read a piece of a journal; return whether there was any."""
-        tail = self._tails[name]
-        if tail.is_truncated:
-            self._lose(f"the journal {name} begins after {tail.position}: it was cut")
-        data, start = tail.read()
+        """Read a chunk of a journal; return whether there was any."""
+        follower = self._followers[name]
+        if follower.is_truncated:
+            self._record_loss(f"the journal {name} begins after {follower.position}: it was cut")
+        data, start = follower.read()
         if not data:
             return False
         stop = self._archive.received_positions.get(name)
         limit = 2**62
         if stop is not None and stop.segment == start.segment and stop.offset > start.offset:
-            limit = stop.offset  # what a commit has seen is told apart from what came after
-        found = self._scanner.decode(data, start.segment, start=start.offset, stop=limit)
+            limit = stop.offset  # separates records that a commit has seen from later ones
+        found = self._decoder.decode(data, start.segment, start=start.offset, stop=limit)
         if found.end == start.offset:
-            is_more = tail.skip_segment()
-            if tail.position != start:
+            is_more = follower.skip_segment()
+            if follower.position != start:
                 self.counters["torn"] += 1
-                self._lose(f"the journal {name} cannot be read from {start} to the segment's end")
+                self._record_loss(f"the journal {name} is unreadable from {start} to its end")
             return is_more
-        tail.advance(found.end)
-        self._heard = time.monotonic()
-        self._intake.route_chunk(found, tail.position, name)
+        follower.advance(found.end)
+        self._last_read_at = time.monotonic()
+        self._router.route_chunk(found, follower.position, name)
         return True
 
 
 RECORD_COUNTERS: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
 
-_SECOND: Final = 1_000_000  # in microseconds, as numbers: numpy takes longer over its own times
+_MICROSECONDS_PER_S: Final = 1_000_000  # as numbers, because numpy is slower with its own times
 UNKNOWN_POINT_LIMITS: Final = unbound_point_limits(None)
-"""What is plausible of a point that has not said yet what it is."""
+"""Plausible values of a point without metadata."""
 
 
 class RecordRouter:
-    """Gives an archive what its journals say.
+    """Router of the records of a site's journals to its archive.
 
     Parameters
     ----------
     archive
-        Of the site.
+        Archive of the site.
     quarantine
-        Folder for what cannot be read or archived; None to count it only.
+        Folder for messages that are not archived; None to count them only.
     counters
-        Are added to; see :class:`telemetry.ingest.journal_archiver.JournalArchiver`.
+        Counters to increment; see :class:`JournalArchiver`.
     is_simulated
         Whether times are those of a simulated plant.
 
     Attributes
     ----------
     newest
-        Journal -> the newest second of its readings. [s since 1970]
+        Journal -> newest second of its readings. [s since 1970]
     coverage
-        How much of what points said was heard.
-    aside
-        What is not archived.
+        Share of the expected values that arrived.
+    rejects
+        Store of messages that are not archived.
     """
 
     def __init__(
@@ -319,120 +319,110 @@ class RecordRouter:
         self._archive = archive
         self.rejects = RejectHandler(quarantine, archive.folder)
         self._is_simulated = is_simulated
-        self._courses: dict[str, SimTimeWatermark] = {}
-        self._plausible: dict[str, UnboundPointLimits] = {}
+        self._watermarks: dict[str, SimTimeWatermark] = {}
+        self._limits: dict[str, UnboundPointLimits] = {}
 
     def reset(self, journals: Iterable[str]) -> None:
-        """Begin to take what journals say after what is archived."""
-        self._courses = {name: SimTimeWatermark(self._archive.closed) for name in journals}
-        self.newest = dict.fromkeys(self._courses, 0)
+        """Start again after the archived data."""
+        self._watermarks = {name: SimTimeWatermark(self._archive.closed) for name in journals}
+        self.newest = dict.fromkeys(self._watermarks, 0)
 
     def route_chunk(self, found: DecodedChunk, position: JournalPosition, name: str) -> None:
-        """Take what a piece of a journal says.
-
-        Parameters
-        ----------
-        found
-            The piece.
-        position
-            Its end.
-        name
-            Of the journal.
-        """
+        """Archive a chunk of the journal ``name``; ``position`` is its end."""
         self._counters["frames"] += found.count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
             self._counters["batches"] += len(batches.labels)
             if not self.rejects.width_guard.accepts(batches.labels, batches.values.shape[2]):
-                self._refuse_deep(found, batches)
+                self._reject_width(found, batches)
                 continue
-            believed = self._believed(found, batches, name)
-            if len(believed.seconds):
-                self.newest[name] = max(self.newest[name], int(believed.seconds.max()))
-                for number in self._archive.add_racks(believed, position, journal=name):
-                    self._refuse(found.record_of(believed, number), "too old")
-        samples: Iterable[tuple[JournalRecord, Sample]] = self._understood(found.other_records)
+            accepted = self._accepted(found, batches, name)
+            if len(accepted.seconds):
+                self.newest[name] = max(self.newest[name], int(accepted.seconds.max()))
+                for number in self._archive.add_racks(accepted, position, journal=name):
+                    self._reject(found.record_of(accepted, number), "too old")
+        samples: Iterable[tuple[JournalRecord, Sample]] = self._decoded(found.other_records)
         if self._is_simulated:
             samples = list(samples)
             for _, sample in samples:
-                self._courses[name].observe_sample(sample)
-        for frame, sample in samples:
-            self._add(sample, frame, name)
+                self._watermarks[name].observe_sample(sample)
+        for record, sample in samples:
+            self._add(sample, record, name)
         self._archive.advance(position, name)
 
-    def _refuse_deep(self, found: DecodedChunk, batches: RackBatchBlock) -> None:
-        """Keep batches of too many chips for people."""
+    def _reject_width(self, found: DecodedChunk, batches: RackBatchBlock) -> None:
+        """Store batches with too many chips as rejected."""
         self._counters["refused"] += len(batches.labels)
         for number, label in enumerate(batches.labels):
-            frame = found.record_of(batches, number)
+            record = found.record_of(batches, number)
             self.rejects.width_guard.reject(
                 label,
                 int(batches.seconds[number]),
                 chips=batches.values.shape[2],
-                topic=frame.topic,
-                payload=frame.payload,
+                topic=record.topic,
+                payload=record.payload,
             )
 
-    def _believed(self, found: DecodedChunk, batches: RackBatchBlock, name: str) -> RackBatchBlock:
-        """Return the batches whose stamps may be believed; of real times the scanner has told."""
+    def _accepted(self, found: DecodedChunk, batches: RackBatchBlock, name: str) -> RackBatchBlock:
+        """Return the batches with accepted times; in real time the decoder has checked them."""
         if not self._is_simulated:
             return batches
-        self._courses[name].observe_all(batches.seconds)
-        is_sound = self._courses[name].accepted(batches.seconds)
-        for number in np.flatnonzero(~is_sound).tolist():
-            self._pass_over(found.record_of(batches, number))
-        return batches if is_sound.all() else batches.select(is_sound)
+        self._watermarks[name].observe_all(batches.seconds)
+        is_accepted = self._watermarks[name].accepted(batches.seconds)
+        for number in np.flatnonzero(~is_accepted).tolist():
+            self._reject_leap(found.record_of(batches, number))
+        return batches if is_accepted.all() else batches.select(is_accepted)
 
-    def _understood(
-        self, frames: Sequence[JournalRecord]
-    ) -> Iterator[tuple[JournalRecord, Sample]]:
-        """Yield frames that can be read, in their order, with what they say."""
-        for frame in in_written_order(frames):
-            sample = try_decode(frame.topic, frame.payload)
+    def _decoded(self, records: Sequence[JournalRecord]) -> Iterator[tuple[JournalRecord, Sample]]:
+        """Yield decodable records, in order, with their samples."""
+        for record in in_written_order(records):
+            sample = try_decode(record.topic, record.payload)
             if isinstance(sample, str):
                 self._counters["quarantined"] += 1
-                self.rejects.quarantine.add_undecodable(frame.topic, sample, frame.payload)
-            else:  # such batches as were not taken in bulk, as those in JSON
+                self.rejects.quarantine.add_undecodable(record.topic, sample, record.payload)
+            else:  # also batches that were not decoded as arrays, such as those in JSON
                 self._counters["batches"] += isinstance(sample, RackBatch)
-                yield frame, sample
+                yield record, sample
 
-    def _add(self, sample: Sample, frame: JournalRecord, name: str) -> None:
-        """Archive what a frame says, if its stamp may be believed."""
+    def _add(self, sample: Sample, record: JournalRecord, name: str) -> None:
+        """Archive a sample if its time is accepted."""
         flag = QualityFlag.GOOD
-        if self._is_simulated and not self._courses[name].accepts(sample):
-            self._pass_over(frame)
+        if self._is_simulated and not self._watermarks[name].accepts(sample):
+            self._reject_leap(record)
             return
         if isinstance(sample, PointValue | RackBatch):
             moment = epoch_microseconds(sample.time)
-            age = 0 if self._is_simulated else epoch_microseconds(frame.received) - moment
+            age = 0 if self._is_simulated else epoch_microseconds(record.received) - moment
             if age < -FUTURE_US:
                 self.rejects.future_guard.reject(
-                    sample, frame.received, topic=frame.topic, payload=frame.payload
+                    sample, record.received, topic=record.topic, payload=record.payload
                 )
                 self._counters["future"] += 1
                 return
-            self.newest[name] = max(self.newest[name], moment // _SECOND)
+            self.newest[name] = max(self.newest[name], moment // _MICROSECONDS_PER_S)
             if isinstance(sample, PointValue):
-                flag = self._plausible.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, age)
+                flag = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, age)
                 if age <= LATE_US:
-                    self.coverage.record(sample.point, moment // _SECOND)
+                    self.coverage.record(sample.point, moment // _MICROSECONDS_PER_S)
         elif isinstance(sample, PointMetadata):
-            self._plausible[sample.point] = unbound_point_limits(sample)
+            self._limits[sample.point] = unbound_point_limits(sample)
         elif isinstance(sample, SimulationTick):
             if not self._is_simulated:
                 self._counters["ticks"] += 1
                 return
             period = max(sample.interval, REPEAT_PERIOD)
             self.coverage.period = int(period / np.timedelta64(1, "s"))
-        reason = self._archive.add(sample, frame.position, flag=flag, journal=name)
+        reason = self._archive.add(sample, record.position, flag=flag, journal=name)
         if reason:
-            self._refuse(frame, reason)
+            self._reject(record, reason)
 
-    def _pass_over(self, frame: JournalRecord) -> None:
-        """Count what leaps ahead, and keep it for people."""
+    def _reject_leap(self, record: JournalRecord) -> None:
+        """Count a message that leaps ahead, and store it as rejected."""
         self._counters["future"] += 1
-        self.rejects.quarantine.add_rejected(frame.topic, LEAP_REASON, frame.payload)
+        self.rejects.quarantine.add_rejected(record.topic, LEAP_REASON, record.payload)
 
-    def _refuse(self, frame: JournalRecord, reason: str) -> None:
-        """Count what is not archived, and keep it for people."""
+    def _reject(self, record: JournalRecord, reason: str) -> None:
+        """Count a message that is not archived, and store it as rejected."""
         self._counters["refused"] += 1
-        self.rejects.quarantine.add_rejected(frame.topic, f"not archived: {reason}", frame.payload)
+        self.rejects.quarantine.add_rejected(
+            record.topic, f"not archived: {reason}", record.payload
+        )

@@ -1,14 +1,12 @@
-"""From the broker to disk, to the window and to the archive, in this order; nothing is lost.
+"""Ingestion in one process: from the broker to the journal, the live state and the archive.
 
-One thread takes what came, appends it to the journal, and only then acknowledges it. After that
-each message is handed on; :mod:`telemetry.ingest.router` tells to whom. What cannot be read is
-acknowledged like the rest, or else a broker would send it for ever. A second thread commits; see
-:mod:`telemetry.ingest.pipeline`.
+One thread reads messages, appends them to the journal, and only then acknowledges them. After that
+:mod:`telemetry.ingest.router` routes each message. Undecodable messages are acknowledged too, else
+a broker would send them for ever.
 
-The thread that commits: minutes into the archive, and what the journal need not hold any more.
-
-Taking in never waits for it. If it falls behind for want of memory or of a disk, it reads from the
-journal what it missed.
+A second thread commits minutes to the archive and trims the journal. The first never waits for it.
+If the second lacks memory or a disk and falls behind, it later reads the missed records from the
+journal.
 """
 
 import os
@@ -34,8 +32,7 @@ from telemetry.ingest.ingester import (
     drain,
     read_batch,
 )
-from telemetry.ingest.recovery import recent_readings
-from telemetry.ingest.router import SampleListener, SampleRouter
+from telemetry.ingest.router import SampleListener, SampleRouter, recent_readings
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.live.state import LiveState
@@ -49,27 +46,27 @@ _logger = structlog.get_logger(__name__)
 
 
 class IngestPipeline:
-    """Takes in what a plant says.
+    """Ingestion of a site; it neither starts nor stops its client.
 
     Parameters
     ----------
     client
-        Connected or not; it is neither started nor stopped here.
+        Source of messages, connected or not.
     journal
-        Where messages become durable.
+        Journal that makes messages durable.
     window
-        Gets every sample.
+        Live state; receives every sample.
     archive
-        Keeps readings for good, and says what the journal need not hold; None for none.
+        Archive of the readings, which also decides what the journal may delete; None for none.
     quarantine
-        Folder for what cannot be read; None to count it only.
+        Folder for undecodable messages; None to count them only.
     is_simulated
-        Whether times are those of a simulated plant, which has nothing to do with our clock.
+        Whether times are those of a simulated plant, unrelated to this clock.
 
     Attributes
     ----------
     damage
-        What of the journal was found damaged since the start.
+        Damage of the journal found since the start.
     """
 
     def __init__(
@@ -85,315 +82,306 @@ class IngestPipeline:
         self._client = client
         self._journal = journal
         self._archive = archive
-        self._desk = SampleRouter(window, archive, quarantine)
+        self._router = SampleRouter(window, archive, quarantine)
         self._is_simulated = is_simulated
         self._counts = Counter(dict.fromkeys(PIPELINE_COUNTERS, 0))
-        self._order = threading.RLock()
+        self._append_lock = threading.RLock()
         self._ended = threading.Event()
         self._waiting: list[ReceivedMessage] = []
-        self._from_before: list[SampleListener] = []
+        self._recovery_listeners: list[SampleListener] = []
         self._progress = DeliveryTracker(journal.folder)
-        self._saved = self._retry = 0.0
-        self._trouble = ""
+        self._saved_at = self._retry_at = 0.0
+        self._append_error = ""
         self._oversized = OversizedMessages(client)
         self.damage = CorruptionReport(journal, archive.position if archive else None)
-        self._archiver: CommitThread | None = None
+        self._committer: CommitThread | None = None
         if archive is not None:
-            self._archiver = CommitThread(
+            self._committer = CommitThread(
                 archive,
                 journal,
-                self._desk.last_messages,
-                add=self._store_frame,
-                order=self._order,
-                tell=(self._desk.rejects.write_losses, self._tell_damage),
+                self._router.last_messages,
+                add=self._archive_record,
+                append_lock=self._append_lock,
+                before_commit=(self._router.rejects.write_losses, self._record_damage),
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
     def add_listener(self, listener: SampleListener, *, from_before: bool = False) -> None:
-        """Have a quick function called with new samples; with those of :meth:`recover` if asked."""
-        self._desk.listeners.append(listener)
-        self._from_before += [listener] if from_before else []
+        """Add a fast function to call with new samples, and with recovered ones if requested."""
+        self._router.listeners.append(listener)
+        self._recovery_listeners += [listener] if from_before else []
 
     @property
     def error(self) -> str:
-        """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
-        return self.failure or self._desk.rejects.error
+        """Problem of the journal, a thread or a clock, and its remedy; empty if there is none."""
+        return self.failure or self._router.rejects.error
 
     @property
     def failure(self) -> str:
-        """Why nothing is taken in or archived; empty if it is, whatever single sources say."""
+        """Why ingestion or archiving has stopped, apart from single sources; empty if it runs."""
         dead = thread_failure(self._thread, self._ended)
-        return dead or self._trouble or (self._archiver.error if self._archiver else "")
+        return dead or self._append_error or (self._committer.error if self._committer else "")
 
     @property
     def coverage(self) -> PointCoverage:
-        """How much of what points said was heard."""
-        return self._desk.coverage
+        """Share of the expected values that arrived."""
+        return self._router.coverage
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far.
+        """Counters since the start.
 
-        ``messages``, of these ``repeated`` (word for word what was last said of a point or of
-        jobs, not journaled again), ``quarantined``, ``future`` (in quarantine) and ``ticks`` (of a
-        simulation, while times are real), not archived, ``refused`` (by the archive), ``failed``
-        (in a listener or in the window) and ``unjournaled`` (QoS 0 dropped while the disk was
-        full); ``appends``, and ``waiting`` for room on the disk now.
+        ``messages``, of these ``repeated`` (identical to the last one of a point or of jobs, not
+        journaled again), ``quarantined``, ``future`` (in quarantine) and ``ticks`` (of a
+        simulation, in real time), not archived, ``refused`` (by the archive), ``failed`` (in a
+        listener or in the live state) and ``unjournaled`` (QoS 0 dropped while the disk was full);
+        ``appends``, and ``waiting`` for space on the disk now.
         """
-        return {**self._counts, **self._desk.counts, "waiting": len(self._waiting)}
+        return {**self._counts, **self._router.counts, "waiting": len(self._waiting)}
 
     def recover(self) -> int:
-        """Take up what an earlier process left, before :meth:`start`.
+        """Restore the state of an earlier process before :meth:`start`; return the record count.
 
-        Metadata and jobs as they were said last, the readings of the last day from the archive,
-        a value for each quarter-hour; then all of the journal that the archive does not hold. All
-        of it goes to the window, the last also to the archive.
-
-        Returns
-        -------
-        int
-            Messages of the journal that were read.
+        The live state receives the last metadata and jobs, readings of the last day from the
+        archive, one for each quarter-hour, and all records of the journal that the archive lacks.
+        The archive receives these records too.
         """
         after = self._archive.position if self._archive else None
-        for topic, payload in self._desk.last_messages.load(self._journal.read(), until=after):
-            self._take_up(
+        for topic, payload in self._router.last_messages.load(self._journal.read(), until=after):
+            self._recover_record(
                 JournalRecord(self._journal.end, topic, payload, np.datetime64("now", "us"))
             )
         if self._archive:
             readings = recent_readings(self._archive.folder, self._archive.site_name)
-            self._desk.restore(readings, is_simulated=self._is_simulated)
-        if self._archive and (seen := self._archive.received_positions.get("")):
-            self._journal.skip_past(seen)
+            self._router.restore(readings, is_simulated=self._is_simulated)
+        if self._archive and (received := self._archive.received_positions.get("")):
+            self._journal.skip_past(received)
         count = 0
-        for frame in self._journal.read(after=after):
-            self._take_up(frame)
-            if self._archive and self._archiver:
-                self._archive.advance(frame.position)
+        for record in self._journal.read(after=after):
+            self._recover_record(record)
+            if self._archive and self._committer:
+                self._archive.advance(record.position)
                 if self._archive.is_due:
-                    self._archiver.commit()
+                    self._committer.commit()
             count += 1
-        self._tell_damage()
+        self._record_damage()
         self._progress.recover(self._journal)
         _logger.info("recovered", messages=count, after=str(after or ""))
         return count
 
     def start(self) -> None:
-        """Begin to take in."""
-        if self._archiver:
-            self._archiver.start()
+        """Start ingestion."""
+        if self._committer:
+            self._committer.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Take in what waits to be taken, commit, and end."""
+        """Ingest waiting messages, commit, and end."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._archiver:
-            self._archiver.stop()
+        if self._committer:
+            self._committer.stop()
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            if len(self._waiting) >= MAX_WAITING and not self._make_room():
+            if len(self._waiting) >= MAX_WAITING and not self._drop_qos_0():
                 self._ended.wait(APPEND_RETRY_S)
             else:
-                self._take(read_batch(self._client))
-            self._tell_oversized()
-            if time.monotonic() - self._saved > SAVE_PERIOD_S:
-                self._saved = time.monotonic()
+                self._ingest(read_batch(self._client))
+            self._store_oversized()
+            if time.monotonic() - self._saved_at > SAVE_PERIOD_S:
+                self._saved_at = time.monotonic()
                 self._progress.save(self._journal.end)
         for messages in drain(self._client):
-            self._take(messages)
+            self._ingest(messages)
         self._progress.save(self._journal.end)
 
-    def _take(self, messages: list[ReceivedMessage]) -> None:
-        """Take messages in, or let them wait where the disk is full; answer sources that ask."""
-        messages, asked = self._progress.split_reports(messages)
+    def _ingest(self, messages: list[ReceivedMessage]) -> None:
+        """Append messages, or keep them while the disk is full; answer reports of senders."""
+        messages, reports = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
         if self._waiting:
             self._waiting += messages
-            self._show(messages)
-            if time.monotonic() >= self._retry:
+            self._update_live(messages)
+            if time.monotonic() >= self._retry_at:
                 messages, self._waiting = self._waiting, []
-                self._append(messages, is_shown=True)
+                self._append(messages, is_live=True)
         elif messages:
-            self._append(messages, is_shown=False)
-        if asked:
-            self._progress.answer(asked, self._client.publish)
-            self._client.acknowledge(asked)
+            self._append(messages, is_live=False)
+        if reports:
+            self._progress.answer(reports, self._client.publish)
+            self._client.acknowledge(reports)
 
-    def _append(self, messages: list[ReceivedMessage], *, is_shown: bool) -> None:
-        """Make messages durable, acknowledge them, and hand them on.
+    def _append(self, messages: list[ReceivedMessage], *, is_live: bool) -> None:
+        """Make messages durable, acknowledge them, and route them.
 
-        Parameters
-        ----------
-        messages
-            In the order they came.
-        is_shown
-            Whether window and listeners have seen them.
+        ``is_live`` is whether the live state and listeners have received them already.
         """
-        new = self._desk.last_messages.changed_only([(one.topic, one.payload) for one in messages])
-        with self._order:
+        last_messages = self._router.last_messages
+        new = last_messages.changed_only([(one.topic, one.payload) for one in messages])
+        with self._append_lock:
             try:
                 position = self._journal.append(new)
             except JournalError as error:
-                self._wait(messages, str(error))
-                if not is_shown:
-                    self._show(messages)
+                self._keep_waiting(messages, str(error))
+                if not is_live:
+                    self._update_live(messages)
                 return
             self._progress.add_durable(messages)
             self._client.acknowledge(messages)
-            if self._trouble:
+            if self._append_error:
                 _logger.info("journal written again")
-            self._trouble = ""
+            self._append_error = ""
             self._counts["appends"] += 1
             self._counts["repeated"] += len(messages) - len(new)
             received = self._now()
-            samples = [self._desk.decode(one.topic, one.payload) for one in messages]
-            if not is_shown:
-                self._desk.track_time(samples, received)
+            samples = [self._router.decode(one.topic, one.payload) for one in messages]
+            if not is_live:
+                self._router.track_time(samples, received)
             for message, sample in zip(messages, samples, strict=True):
                 if sample is not None:
-                    self._desk.last_messages.update(message.topic, message.payload)
-                    flag = None if is_shown else self._desk.update_live(sample, received)
-                    self._desk.archive(sample, position, flag=flag, received=received)
-            if self._archive and self._archiver and not self._archive.is_behind:
+                    last_messages.update(message.topic, message.payload)
+                    flag = None if is_live else self._router.update_live(sample, received)
+                    self._router.archive(sample, position, flag=flag, received=received)
+            if self._archive and self._committer and not self._archive.is_behind:
                 self._archive.advance(position)
-        if self._archive and self._archiver and (self._archive.is_due or self._archive.is_behind):
-            self._archiver.notify()
+        if self._archive and self._committer and (self._archive.is_due or self._archive.is_behind):
+            self._committer.notify()
 
-    def _show(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Let the window know of messages that are not durable, so that the service can go on."""
+    def _update_live(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Give messages that are not durable to the live state, so that planning continues."""
         received = self._now()
-        samples = [self._desk.decode(one.topic, one.payload) for one in messages]
-        self._desk.track_time(samples, received)
+        samples = [self._router.decode(one.topic, one.payload) for one in messages]
+        self._router.track_time(samples, received)
         for sample in samples:
             if sample is not None:
-                self._desk.update_live(sample, received)
+                self._router.update_live(sample, received)
 
-    def _wait(self, messages: list[ReceivedMessage], reason: str) -> None:
-        """Keep messages until there is room; none of them is acknowledged."""
-        if not self._trouble:
+    def _keep_waiting(self, messages: list[ReceivedMessage], reason: str) -> None:
+        """Keep messages, without acknowledgement, until the disk has space."""
+        if not self._append_error:
             _logger.error("journal not written", reason=reason)
-        self._trouble = reason
+        self._append_error = reason
         self._waiting = messages
-        self._retry = time.monotonic() + APPEND_RETRY_S
+        self._retry_at = time.monotonic() + APPEND_RETRY_S
 
-    def _make_room(self) -> bool:
-        """Drop what nobody sends again; return whether that, or the disk, made room."""
-        held = [message for message in self._waiting if message.qos]
-        self._counts["unjournaled"] += len(self._waiting) - len(held)
-        self._waiting = held
-        if time.monotonic() >= self._retry:
-            self._take([])
+    def _drop_qos_0(self) -> bool:
+        """Drop waiting messages that come only once; return whether more may be read."""
+        repeatable = [message for message in self._waiting if message.qos]
+        self._counts["unjournaled"] += len(self._waiting) - len(repeatable)
+        self._waiting = repeatable
+        if time.monotonic() >= self._retry_at:
+            self._ingest([])
         return len(self._waiting) < MAX_WAITING
 
-    def _take_up(self, frame: JournalRecord) -> None:
-        """Take in what an earlier process made durable."""
-        sample = self._desk.decode(frame.topic, frame.payload)
+    def _recover_record(self, record: JournalRecord) -> None:
+        """Route a record that an earlier process made durable."""
+        sample = self._router.decode(record.topic, record.payload)
         if sample is not None:
-            received = None if self._is_simulated else frame.received
-            self._desk.track_time([sample], received)
-            self._desk.last_messages.update(frame.topic, frame.payload)
-            for listener in self._from_before:
+            received = None if self._is_simulated else record.received
+            self._router.track_time([sample], received)
+            self._router.last_messages.update(record.topic, record.payload)
+            for listener in self._recovery_listeners:
                 listener(sample)
-            flag = self._desk.update_live(sample, received, is_new=False)
-            self._desk.archive(sample, frame.position, flag=flag, received=received)
+            flag = self._router.update_live(sample, received, is_new=False)
+            self._router.archive(sample, record.position, flag=flag, received=received)
 
-    def _store_frame(self, frame: JournalRecord) -> None:
-        self._desk.archive_record(frame, None if self._is_simulated else frame.received)
+    def _archive_record(self, record: JournalRecord) -> None:
+        self._router.archive_record(record, None if self._is_simulated else record.received)
 
     def _now(self) -> np.datetime64 | None:
         return None if self._is_simulated else np.datetime64(time.time_ns() // 1000, "us")
 
-    def _tell_oversized(self) -> None:
-        """Put what was too large into quarantine: what is left of it, topic and size."""
+    def _store_oversized(self) -> None:
+        """Store topic and size of messages that were too large as undecodable."""
         for topic, size in self._oversized.new():
-            self._desk.rejects.quarantine.add_undecodable(topic, "too large", size)
+            self._router.rejects.quarantine.add_undecodable(topic, "too large", size)
         self._counts["oversized"] = self._oversized.count
 
-    def _tell_damage(self) -> None:
-        """Write down, once each, what of the journal may be lost."""
+    def _record_damage(self) -> None:
+        """Record, once each, parts of the journal that may be lost."""
         if self._archive:
             loss_log.append_reasons(self._archive.folder, self.damage.new_losses())
 
 
 COMMIT_DELAY_S: Final = 0.2
-"""Wait for stragglers between a tick or the end of a minute and its commit. [s]"""
+"""Wait for late messages between a tick or the end of a minute and its commit. [s]"""
 
 COMMIT_RETRY_S: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
 IDLE_COMMIT_S: Final = 120.0
-"""Time without a minute that ends, after which what is open is written as well: who looks for what
-was before a black-out need not wait until it is over. [s]"""
+"""Time without a minute that ends after which open minutes are archived too, so that the data
+before an outage can be read during the outage. [s]"""
 
 FINAL_CATCH_UP_RECORDS: Final = 1000
-"""Frames that are left for the moment in which nobody else may add."""
+"""Records that remain for the part of catching up in which no other thread may add any. [1]"""
 
 
 class CommitThread:
-    """Commits what is due.
+    """Thread that commits what is due.
 
     Parameters
     ----------
-    archive, journal, kept
-        What is written, and what backs it.
+    archive, journal, last_messages
+        Archive to write, journal to trim, and messages to save before trimming.
     add
-        Adds the sample of a frame to the archive, and to nothing else.
-    order
-        Held by whoever appends to the journal and adds to the archive what was appended.
-    tell
-        Each writes down what was not archived, before the journal lets go of it.
+        Adds the sample of a record to the archive only.
+    append_lock
+        Lock for appending to the journal and adding the same records to the archive.
+    before_commit
+        Functions that record losses before the journal is trimmed.
     """
 
     def __init__(
         self,
         archive: Archive,
         journal: Journal,
-        kept: LastMessageStore,
+        last_messages: LastMessageStore,
         *,
         add: Callable[[JournalRecord], None],
-        order: AbstractContextManager[bool],
-        tell: Sequence[Callable[[], None]] = (),
+        append_lock: AbstractContextManager[bool],
+        before_commit: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._archive = archive
         self._journal = journal
-        self._kept = kept
+        self._last_messages = last_messages
         self._add = add
-        self._order = order
-        self._tell = tell
-        self._ring = threading.Event()
+        self._append_lock = append_lock
+        self._before_commit = before_commit
+        self._is_due = threading.Event()
         self._ended = threading.Event()
         self._trimmed: JournalPosition | None = None
         self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
 
     @property
     def error(self) -> str:
-        """That its thread has died, and what to do about it; empty if it has not."""
+        """Error of a thread that has died, and its remedy; empty if it has not."""
         return thread_failure(self._thread, self._ended)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         self.notify()
 
     def notify(self) -> None:
-        """Say that something is due."""
-        self._ring.set()
+        """Announce that a commit is due."""
+        self._is_due.set()
 
     def stop(self) -> None:
-        """Commit all there is, open minutes too, and end."""
+        """Commit all data, including open minutes, and end."""
         self._ended.set()
-        self._ring.set()
+        self._is_due.set()
         if self._thread.is_alive():
             self._thread.join()
         if not self._archive.is_behind:
             self.commit(include_open=True)
 
     def commit(self, *, include_open: bool = False) -> bool:
-        """Commit, and trim the journal; return False if the disk would not have it."""
-        for tell in self._tell:
-            tell()
+        """Commit, and trim the journal; return False after an error of the disk."""
+        for record_losses in self._before_commit:
+            record_losses()
         try:
             if self._archive.commit(include_open=include_open):
                 self._trim()
@@ -404,8 +392,8 @@ class CommitThread:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            is_silent = not self._ring.wait(IDLE_COMMIT_S)
-            self._ring.clear()
+            is_silent = not self._is_due.wait(IDLE_COMMIT_S)
+            self._is_due.clear()
             wait = COMMIT_DELAY_S
             while not self._ended.wait(wait):
                 is_behind = self._archive.is_behind
@@ -416,39 +404,39 @@ class CommitThread:
                 wait = COMMIT_RETRY_S
 
     def _trim(self) -> None:
-        """Let go of what the archive has; what it has no room for is written down before."""
+        """Delete archived segments of the journal, after saving the last messages."""
         position = self._archive.position
         before = self._trimmed
         if position is None or (before is not None and position.segment == before.segment):
             return
-        self._kept.save()
-        os.sync()  # the archive's own files: its library leaves them to the system
+        self._last_messages.save()
+        os.sync()  # the archive's library does not sync its files
         self._journal.trim(position)
         self._trimmed = position
 
     def _catch_up(self) -> bool:
-        """Read again what was left to the journal; return whether the archive is up to date."""
-        with self._order:  # whoever has seen that it is not behind has taken down how far it is
+        """Read missed records from the journal; return whether the archive is up to date."""
+        with self._append_lock:  # a thread that saw it up to date has advanced it
             self._archive.rewind()
         while True:
-            count, is_done = self._read_on()
+            count, is_done = self._read_records()
             if not is_done or self._ended.is_set():
                 return False
             if count < FINAL_CATCH_UP_RECORDS:
                 break
-        with self._order:
-            _, is_done = self._read_on()
+        with self._append_lock:
+            _, is_done = self._read_records()
             if is_done:
                 self._archive.mark_caught_up()
         _logger.info("archive caught up", position=str(self._archive.position))
         return is_done
 
-    def _read_on(self) -> tuple[int, bool]:
-        """Add what the journal holds; return how many frames, and whether all went well."""
+    def _read_records(self) -> tuple[int, bool]:
+        """Add records of the journal; return their number, and whether all went well."""
         count = 0
-        for frame in self._journal.read(after=self._archive.added_position):
-            self._add(frame)
-            self._archive.advance(frame.position)
+        for record in self._journal.read(after=self._archive.added_position):
+            self._add(record)
+            self._archive.advance(record.position)
             count += 1
             if self._archive.is_due and not self.commit():
                 return count, False
@@ -458,7 +446,7 @@ class CommitThread:
 
 
 def thread_failure(thread: threading.Thread, ended: threading.Event) -> str:
-    """Return what to do about a thread that ended before it was told to; empty if it did not."""
+    """Return the error of a thread that ended without being stopped; empty if it did not."""
     if thread.ident is None or thread.is_alive() or ended.is_set():
         return ""
-    return f"the {thread.name} ended by itself: see the log, and start the service again"
+    return f"the {thread.name} thread ended by itself: see the log, and restart the service"

@@ -1,10 +1,7 @@
-"""Record a site: an ingester process for each shard, and its archiver in this one.
+"""Recorder of a site: one ingester process for each part of its messages, and the archiver.
 
-Whoever ends, ends alone: an ingester that dies is started again, and its journal goes on.
-
-An ingester process as who started it sees it: what it tells, and that it is started again.
-
-Which part of what a site says each of its ingesters hears: everything once, nothing twice.
+An ingester that dies is started again and continues its journal; the others are not affected.
+:func:`partition_filters` assigns each message of a site to exactly one ingester.
 """
 
 import json
@@ -35,26 +32,26 @@ from telemetry.ingest.journal_archiver import (
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import RULES_BY_OBJECT
 from telemetry.messages.topics import TopicKind
-from twin.errors import ArchiveError, BrokerError, MessageError
+from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
 
 JOURNALS_FOLDER: Final = "journals"
-"""Folder of the state folder in which each shard has its journal."""
+"""Subfolder of the state folder with one journal for each ingester."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class RecorderSupervisor:
-    """A site that is being recorded.
+    """Supervisor of the recording of a site, as a context manager.
 
     Parameters
     ----------
     site
-        Its name.
+        Name of the site.
     task
-        How to come to the broker; its topics, name and folder are filled in for each shard.
+        Connection to the broker; topics, client id and folder are set for each ingester.
     folder
-        State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it. Journals of
-        shards that are not heard any more are archived too.
+        State folder with ``journals/<name>``, ``archive`` and ``quarantine``. Journals of former
+        ingesters are archived too.
     halls, types
         Halls whose racks, and object types whose points, have an ingester of their own.
     is_simulated
@@ -64,10 +61,10 @@ class RecorderSupervisor:
     ------
     BrokerError
         If the URL or the certificates cannot be used.
-    WireError
-        If there is no such object type.
+    MessageError
+        If an object type does not exist.
     ArchiveError
-        If the archive is that of another site, or the disk is at fault.
+        If the archive is that of another site, or the disk fails.
     """
 
     def __init__(
@@ -80,13 +77,13 @@ class RecorderSupervisor:
         types: Sequence[str] = (),
         is_simulated: bool = False,
     ) -> None:
-        heard = partition_filters(site, halls, types)
-        folders = {name: folder / JOURNALS_FOLDER / name for name in heard}
+        filters_by_name = partition_filters(site, halls, types)
+        folders = {name: folder / JOURNALS_FOLDER / name for name in filters_by_name}
         self._folder, self._site = folder / "archive", site
         self._archive: Archive | None = None
         if RepositoryLocation.of(self._folder).is_local:
             self._archive = Archive(self._folder, site)
-        seen = self._archive.received_positions if self._archive else {}
+        received = self._archive.received_positions if self._archive else {}
         self._ingesters = {
             name: IngesterProcess(
                 replace(
@@ -94,35 +91,35 @@ class RecorderSupervisor:
                     client_id=f"gigatwin-record-{site}-{name}",
                     topics=filters,
                     folder=str(folders[name]),
-                    archived_position=str(seen.get(name, "")),
+                    archived_position=str(received.get(name, "")),
                 ),
                 DeadLetterStore(folder / "quarantine"),
                 self._folder,
             )
-            for name, filters in heard.items()
+            for name, filters in filters_by_name.items()
         }
         for ingester in self._ingesters.values():
-            ingester.config.client()  # the process would find fault with it again and again
-        self._make = partial(
+            ingester.config.client()  # reports a wrong URL here, not again and again in the process
+        self._make_archiver = partial(
             JournalArchiver,
-            journals=_left(folder) | folders,
+            journals=_existing_journals(folder) | folders,
             quarantine=folder / "quarantine",
             is_simulated=is_simulated,
         )
         self._archiver: JournalArchiver | None = None
-        self._trouble = ""
+        self._open_error = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="archiver")
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start all ingesters and the archiver."""
         for ingester in self._ingesters.values():
             ingester.start()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take in what waits, archive all of it, and end."""
+        """Ingest waiting messages, archive all of them, and end."""
         for ingester in self._ingesters.values():
             ingester.stop()
         for ingester in self._ingesters.values():
@@ -133,103 +130,97 @@ class RecorderSupervisor:
         self._thread.join()
 
     def _run(self) -> None:
-        """Archive; a bucket that is not there is waited for, while all stays in the journals."""
+        """Archive; while a bucket is unreachable, data stays in the journals."""
         while self._archive is None:
             try:
                 self._archive = Archive(self._folder, self._site)
             except ArchiveError as error:
-                if not self._trouble:
+                if not self._open_error:
                     _logger.warning("archive not opened", reason=str(error))
-                self._trouble = str(error)
+                self._open_error = str(error)
                 if self._ended.wait(RESTART_DELAYS_S[1]):
                     return
-        self._trouble = ""
-        self._archiver = self._make(self._archive)
+        self._open_error = ""
+        self._archiver = self._make_archiver(self._archive)
         if self._ended.is_set():
             self._archiver.stop()
         self._archiver.run()
 
     def wait(self, ended: Callable[[float], bool]) -> None:
-        """Watch over the ingesters until told to end.
+        """Restart dead ingesters until ``ended``, which waits for a time [s], returns True.
 
-        Parameters
-        ----------
-        ended
-            Waits so long [s] and returns whether it is time.
-
-        Raises
-        ------
-        BrokerError
-            If the archiver ended by itself.
+        It raises BrokerError if the archiver ends by itself.
         """
         while not ended(WATCH_PERIOD_S):
             for ingester in self._ingesters.values():
                 ingester.watch()
             if not self._thread.is_alive():
-                raise BrokerError("record", "the archiver ended", "see the log before this line")
+                remedy = "see the log before this line, and start the recorder again"
+                reason = "the archiver ended by itself"
+                raise BrokerError("record", reason, remedy, code=IssueCode.NOT_RUNNING)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far: of the ingesters, of the archiver and of the archive.
+        """Counters of the ingesters, of the archiver and of the archive since the start.
 
-        Of the ingesters ``messages`` taken in; lost were ``unjournaled`` and ``dropped`` (QoS 0, no
-        room on the disk or in memory), ``oversized`` and ``spoilt`` (in quarantine, or unreadable
-        even for that) and ``lost_at_sources`` (which had no more room to hold it).
+        Of the ingesters ``messages``; lost were ``unjournaled`` and ``dropped`` (QoS 0, no space
+        on the disk or in memory), ``oversized`` and ``spoilt`` (in quarantine, or not even
+        readable for that) and ``lost_at_sources`` (which had no space left).
         """
-        told = sum((one.counters for one in self._ingesters.values()), Counter())
+        summed = sum((one.counters for one in self._ingesters.values()), Counter())
         read = self._archiver.counters if self._archiver else dict.fromkeys(RECORD_COUNTERS, 0)
         written = self._archive.counters if self._archive else {}
         return {
-            **{name: told[name] for name in SUMMED_COUNTERS},
+            **{name: summed[name] for name in SUMMED_COUNTERS},
             **read,
             **{name: written.get(name, 0) for name in ("values", "late", "merged", "commits")},
         }
 
     @property
     def is_listening(self) -> bool:
-        """Whether the broker has let in all ingesters."""
+        """Whether the broker has accepted all ingesters."""
         return all(one.status.get("is_connected") for one in self._ingesters.values())
 
     @property
     def coverage(self) -> Mapping[str, object]:
-        """How many points were heard, and the worst covered of them; empty before it began."""
+        """Number of points with values, and those with the lowest coverage; empty at first."""
         return self._archiver.coverage if self._archiver else {}
 
     @property
     def unarchived_reason(self) -> str:
-        """After the end, why something stays in the journals and not archived; empty if nothing."""
+        """Why data stays in the journals after the end; empty if all is archived."""
         if self._archiver is None:
-            return self._trouble
+            return self._open_error
         if not self._archiver.has_unarchived:
             return ""
         return self.errors.get("archive", "the archiver ended by itself: see the log")
 
     @property
     def errors(self) -> dict[str, str]:
-        """Shard -> what is wrong with it; empty if nothing is."""
-        told = {name: str(one.status.get("trouble", "")) for name, one in self._ingesters.items()}
+        """Name of an ingester, or ``archive`` -> its problem; empty if there are none."""
+        found = {name: str(one.status.get("trouble", "")) for name, one in self._ingesters.items()}
         read = self._archiver.error if self._archiver else ""
-        written = self._archive.error if self._archive else self._trouble
-        told["archive"] = "; ".join(filter(None, [written, read]))
-        return {name: trouble for name, trouble in told.items() if trouble}
+        written = self._archive.error if self._archive else self._open_error
+        found["archive"] = "; ".join(filter(None, [written, read]))
+        return {name: error for name, error in found.items() if error}
 
 
-def _left(folder: Path) -> dict[str, Path]:
-    """Return the journals that earlier recordings left; one that was killed left its newest."""
+def _existing_journals(folder: Path) -> dict[str, Path]:
+    """Return the journals of earlier recordings; after a kill they may hold unarchived data."""
     return {one.name: one for one in sorted((folder / JOURNALS_FOLDER).glob("*/"))}
 
 
 RESTART_DELAYS_S: Final = (0.0, 3.0)
-"""Wait before an ingester that died is started again, at first and at the longest. [s]
+"""Wait before a dead ingester is started again: the first and the longest. [s]
 
-At the longest, and with the second or so of a start, it is ready within the 5 s that we promise.
+With the longest wait and a start of about a second, an ingester is ready within the promised 5 s.
 """
 
 STABLE_LIFE_S: Final = 10.0
 """Life after which the next death counts as the first. [s]"""
 
 STOP_TIMEOUT_S: Final = 30.0
-"""Longest wait for an ingester that shall end. [s]"""
+"""Longest wait for an ingester to end. [s]"""
 
 SUMMED_COUNTERS: Final = (
     "messages",
@@ -239,33 +230,32 @@ SUMMED_COUNTERS: Final = (
     "oversized",
     "spoilt",
 )
-"""What ingesters tell of, over all of their lives."""
+"""Counters of ingesters, summed over restarts."""
 
 WATCH_PERIOD_S: Final = 0.25
-"""Time between two looks at the ingesters. [s]"""
+"""Time between two checks of the ingesters. [s]"""
 
 
 @dataclass
 class IngesterProcess:
-    """One ingester process, and what it told last.
+    """One ingester process, and its last status.
 
     Attributes
     ----------
     config
-        What it hears.
+        Configuration of the ingester.
     quarantine
-        Gets what was too large for it.
+        Store of messages that were too large.
     loss_folder
-        Folder of the archive, where losses are written down; None to say them only.
+        Folder of the archive whose loss log records losses; None to log only.
     process
-        It; None before it was started.
+        The process; None before the first start.
     status
-        What it told last.
+        Last status that it wrote.
     earlier_counters
-        What it told in its lives before this one.
+        Counters of earlier processes.
     died, began
-        When it was found dead, 0 while it lives, and when it was started last; of the monotonic
-        clock. [s]
+        Time of its death, 0 while it lives, and of its last start; monotonic clock. [s]
     pause
         Wait before it is started again. [s]
     """
@@ -281,75 +271,74 @@ class IngesterProcess:
     pause: float = 0.0
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         self.began = time.monotonic()
-        words = [sys.executable, "-m", "telemetry.ingest.ingester"]
         self.process = subprocess.Popen(
-            words,
+            [sys.executable, "-m", "telemetry.ingest.ingester"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | ALLOCATOR_ENVIRONMENT,
-            start_new_session=True,  # Ctrl-C is ours to hand on
+            start_new_session=True,  # so that Ctrl-C reaches only the parent
         )
         if self.process.stdin is not None:
             self.process.stdin.write(self.config.to_line())
             self.process.stdin.flush()
-        threading.Thread(target=self._hear, args=(self.process,), daemon=True).start()
+        threading.Thread(target=self._read_status, args=(self.process,), daemon=True).start()
 
-    def _hear(self, process: "subprocess.Popen[str]") -> None:
+    def _read_status(self, process: "subprocess.Popen[str]") -> None:
         for line in process.stdout or ():
             try:
-                told = dict(json.loads(line))
-            except (TypeError, ValueError):  # a library of the process wrote where it should not
-                _logger.warning("ingester says", shard=self.config.client_id, line=line.strip())
+                status = dict(json.loads(line))
+            except (TypeError, ValueError):  # a library printed to standard output
+                _logger.warning("ingester output", shard=self.config.client_id, line=line.strip())
                 continue
-            if told.get("is_connected") and not self.status.get("is_connected"):
+            if status.get("is_connected") and not self.status.get("is_connected"):
                 _logger.info("listening", shard=self.config.client_id)
-            if (error := told.get("trouble")) and error != self.status.get("trouble"):
-                _logger.warning("ingester in trouble", shard=self.config.client_id, reason=error)
-            for topic, size in told.pop("too_large", ()):
+            if (error := status.get("trouble")) and error != self.status.get("trouble"):
+                _logger.warning("ingester error", shard=self.config.client_id, reason=error)
+            for topic, size in status.pop("too_large", ()):
                 self.quarantine.add_undecodable(topic, "too large", size)
-            append_reasons(self.loss_folder, told.pop("damaged", ()))
-            self.status = {**self.status, **told}
+            append_reasons(self.loss_folder, status.pop("damaged", ()))
+            self.status = {**self.status, **status}
         if process.stdout is not None:
             process.stdout.close()
 
     def watch(self) -> None:
-        """Start it again if it died."""
+        """Start the process again if it has died."""
         if self.process is None or self.process.poll() is None:
             return
         if not self.died:
             self.died = time.monotonic()
-            fault = self.status.get("fault", f"code {self.process.returncode}")
-            is_steady = self.died - self.began > STABLE_LIFE_S
+            cause = self.status.get("fault", f"code {self.process.returncode}")
+            is_stable = self.died - self.began > STABLE_LIFE_S
             self.pause = (
                 RESTART_DELAYS_S[0]
-                if is_steady
+                if is_stable
                 else min(2.0 * self.pause + WATCH_PERIOD_S, RESTART_DELAYS_S[1])
             )
-            error = f"ended by itself ({fault}) and is started again"
+            error = f"ended by itself ({cause}) and is started again"
             self.earlier_counters, self.status = self.counters, {"trouble": error}
-            _logger.warning("ingester ended", shard=self.config.client_id, reason=fault)
+            _logger.warning("ingester ended", shard=self.config.client_id, reason=cause)
         elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0
-            self.stop()  # the pipe to the dead one
+            self.stop()  # closes the pipe to the dead process
             self.start()
 
     @property
     def counters(self) -> Counter[str]:
-        """What it told, in this life and those before."""
+        """Counters of this process and of earlier ones."""
         return self.earlier_counters + Counter(
             {one: int(str(self.status.get(one, 0))) for one in SUMMED_COUNTERS}
         )
 
     def stop(self) -> None:
-        """Tell it to take in what waits, and to end."""
+        """Let the process ingest waiting messages and end."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
     def join(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has ended; kill it after the timeout."""
         if self.process is not None:
             try:
                 self.process.wait(STOP_TIMEOUT_S)
@@ -359,7 +348,7 @@ class IngesterProcess:
 
 
 PLANT_PARTITION: Final = "plant"
-"""Shard of what the plant says, jobs and clock; with nothing else named, of everything."""
+"""Ingester of plant, jobs and clock; it receives everything if there are no others."""
 
 type TopicFilters = dict[str, int]
 """Filter of topics -> quality of service."""
@@ -368,56 +357,46 @@ type TopicFilters = dict[str, int]
 def partition_filters(
     site: str, halls: Sequence[str] = (), types: Sequence[str] = ()
 ) -> dict[str, TopicFilters]:
-    """Return what each shard of a site hears.
+    """Return the topic filters of each ingester of a site, by its name.
 
     Parameters
     ----------
     site
-        Its name.
+        Name of the site.
     halls
-        Halls whose racks have an ingester of their own; if any, no other hall is heard.
+        Halls whose racks have an ingester of their own; if any, other halls are not recorded.
     types
-        Object types of DSX BMS, such as ``Rack``, whose points have one; if any, the plant's hears
-        those of all others that the contract knows.
-
-    Returns
-    -------
-    dict
-        Name of a shard -> its filters.
-
-    Raises
-    ------
-    MessageError
-        If there is no such object type.
+        Object types of DSX BMS, such as ``Rack``, whose points have one. If any, the plant's
+        ingester receives those of all other types in the contract.
     """
     for one in types:
         if one not in RULES_BY_OBJECT:
-            raise MessageError(
-                "object type", one, f"choose among {', '.join(sorted(RULES_BY_OBJECT))}"
-            )
-    rest = [one for one in RULES_BY_OBJECT if one not in types] if types else ["+"]
+            known = ", ".join(sorted(RULES_BY_OBJECT))
+            expected = f"one of {known}"
+            raise MessageError("object type", one, expected, code=IssueCode.UNKNOWN_NAME)
+    remaining = [one for one in RULES_BY_OBJECT if one not in types] if types else ["+"]
     others = [one for one in topics.service_filters(site) if not one.startswith("BMS/")]
-    racks = _racks(site=site)
+    racks = _rack_filters(site=site)
     plant = dict.fromkeys([one for one in others if one not in racks], 1)
-    for one in rest:
-        plant |= _points(site, one)
+    for one in remaining:
+        plant |= _point_filters(site, one)
     found = {PLANT_PARTITION: plant | ({} if halls else racks)}
     return (
         found
-        | {one: _points(site, one) for one in types}
-        | {hall: _racks(site=site, hall=hall) for hall in halls}
+        | {one: _point_filters(site, one) for one in types}
+        | {hall: _rack_filters(site=site, hall=hall) for hall in halls}
     )
 
 
-def _points(site: str, object_type: str) -> TopicFilters:
-    """Return where the points of an object type are heard, ``+`` for all of them."""
+def _point_filters(site: str, object_type: str) -> TopicFilters:
+    """Return the filters of the points of an object type, or of all for ``+``."""
     return {
         f"BMS/v1/PUB/Value/{object_type}/+/{site}/#": 1,
         f"BMS/v1/PUB/Metadata/{object_type}/+/{site}/#": 0,
     }
 
 
-def _racks(**names: str) -> TopicFilters:
-    """Return where rack batches are heard: of a site, or of a hall of it."""
+def _rack_filters(**names: str) -> TopicFilters:
+    """Return the filters of the rack batches of a site or of one hall."""
     kinds = {TopicKind.RACK_BATCH: 1, TopicKind.RACK_BATCH_JSON: 1, TopicKind.SENDER_REPORT: 0}
     return {topics.topic_filter(kind, **names): qos for kind, qos in kinds.items()}

@@ -1,25 +1,40 @@
-"""What is done with a message: it is read, shown to those who work with it, and stored.
+"""Route samples to the live state, to listeners and to the archive.
 
-Nothing that comes in can raise here. What cannot be read goes to quarantine, with the reason.
+No message makes it raise. Undecodable messages go to quarantine, with the reason. At its start a
+service gives the recent readings of the archive to the live state.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import structlog
+import xarray as xr
 
 from telemetry.archive import Archive
-from telemetry.archive.commit_batch import epoch_second
+from telemetry.archive.commit_batch import QUALITY_CODES, epoch_second
 from telemetry.archive.last_messages import LastMessageStore
+from telemetry.archive.layout import NO_QUALITY
+from telemetry.archive.metadata_history import read_changes
+from telemetry.archive.reader import open_folder, open_snapshot
+from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.ingest.dead_letter import LEAP_REASON, RejectHandler, SimTimeWatermark
 from telemetry.journal.format import JournalPosition, JournalRecord
-from telemetry.live.state import LiveState
+from telemetry.live.state import LIVE_DEPTH, LiveState
 from telemetry.messages import encode
 from telemetry.messages.codec import try_decode
-from telemetry.messages.models import GOOD_QUALITY, PointValue, RackBatch, Sample, SimulationTick
+from telemetry.messages.models import (
+    CHIP_VARIABLES,
+    GOOD_QUALITY,
+    REPEAT_PERIOD,
+    PointValue,
+    RackBatch,
+    Sample,
+    SimulationTick,
+)
+from telemetry.points.catalogue import RACK_OBJECT
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
 from telemetry.quality.tracker import PointCoverage
 from twin.errors import ArchiveError
@@ -29,43 +44,42 @@ type SampleListener = Callable[[Sample], None]
 ROUTER_COUNTERS: Final = ("quarantined", "future", "ticks", "refused", "failed")
 
 _UNCOVERED: Final = (None, QualityFlag.FUTURE, QualityFlag.LATE)
-"""Verdicts on values by which nothing is known of now."""
+"""Quality flags of values that do not describe the present."""
 
-_PLAIN: Final = (None, QualityFlag.GOOD)
-"""Verdicts that need not be remembered."""
+_DEFAULT_FLAGS: Final = (None, QualityFlag.GOOD)
+"""Quality flags that need not be stored."""
 
 MAX_REMEMBERED_FLAGS: Final = 100_000
-"""Other verdicts that are remembered, for readings that the archive takes later. [1]"""
+"""Other flags that are stored, for readings that the archive takes later. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class SampleRouter:
-    """Where messages go.
+    """Router of the samples of a site.
 
     Parameters
     ----------
     window
-        Gets every sample that is shown.
+        Live state; receives every accepted sample.
     archive
-        Gets what is stored; None for none.
+        Receives durable samples; None for none.
     quarantine
-        Folder for what cannot be read; None to count it only.
+        Folder for undecodable messages; None to count them only.
 
     Attributes
     ----------
     counts
-        ``quarantined``, ``future`` and ``ticks`` (of a simulation, where times are real), which
-        are not archived, ``refused`` (by the archive) and ``failed`` (in the window or in a
-        listener).
+        ``quarantined``, ``future`` and ``ticks`` (of a simulation, in real time), which are not
+        archived, ``refused`` (by the archive) and ``failed`` (in the live state or a listener).
     coverage
-        How much of what points said was heard.
-    kept
-        The last words on what is said once.
+        Share of the expected values that arrived.
+    last_messages
+        Last messages of topics that are published once.
     listeners
-        Called with each sample that is new.
-    aside
-        What is not archived.
+        Functions called with each new sample.
+    rejects
+        Store of messages that are not archived.
     """
 
     def __init__(self, window: LiveState, archive: Archive | None, quarantine: Path | None) -> None:
@@ -76,11 +90,11 @@ class SampleRouter:
         self.rejects = RejectHandler(quarantine, archive.folder if archive else None)
         self._window = window
         self._archive = archive
-        self._verdicts: dict[tuple[str, np.datetime64], QualityFlag] = {}
-        self._course = SimTimeWatermark(archive.closed if archive else None)
+        self._flags: dict[tuple[str, np.datetime64], QualityFlag] = {}
+        self._watermark = SimTimeWatermark(archive.closed if archive else None)
 
     def decode(self, topic: str, payload: bytes) -> Sample | None:
-        """Return what a message says; None if it went to quarantine."""
+        """Return the sample of a message; None if it went to quarantine."""
         sample = try_decode(topic, payload)
         if isinstance(sample, str):
             self.counts["quarantined"] += 1
@@ -89,45 +103,45 @@ class SampleRouter:
         return sample
 
     def track_time(self, samples: Iterable[Sample | None], received: np.datetime64 | None) -> None:
-        """Take down the stamps of what came together, before any of it is shown or stored."""
+        """Record the times of samples that arrived together, before any of them is routed."""
         if received is None:
             for sample in samples:
                 if sample is not None:
-                    self._course.observe_sample(sample)
+                    self._watermark.observe_sample(sample)
 
     def update_live(
         self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
     ) -> QualityFlag | None:
-        """Give a sample to the window and, if it is new, to the listeners; return the verdict."""
-        if not self._is_believed(sample, received):
+        """Give a sample to the live state and, if new, to listeners; return its quality flag."""
+        if not self._is_accepted(sample, received):
             return QualityFlag.FUTURE
         flag: QualityFlag | None = None
         try:
             flag = self._window.add(sample, received)
-            if flag not in _PLAIN and isinstance(sample, PointValue):
-                self._remember(sample, flag)
+            if flag not in _DEFAULT_FLAGS and isinstance(sample, PointValue):
+                self._store_flag(sample, flag)
             if is_new and flag not in _UNCOVERED and isinstance(sample, PointValue):
-                self._cover(sample)
+                self._record_coverage(sample)
             if is_new:
                 for listener in self.listeners:
                     listener(sample)
         except Exception:
             self.counts["failed"] += 1
-            _logger.exception("sample not taken", kind=type(sample).__name__)
+            _logger.exception("sample not processed", kind=type(sample).__name__)
         return flag
 
-    def _cover(self, sample: PointValue) -> None:
-        """Take down that a point was heard."""
+    def _record_coverage(self, sample: PointValue) -> None:
+        """Record that a value of a point has arrived."""
         self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
         self.coverage.record(sample.point, epoch_second(sample.time))
 
     def restore(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
-        """Let the window know readings of before, as if each had come when it was made."""
+        """Give earlier readings to the live state, as if each had arrived when it was made."""
         try:
             for reading in readings:
                 self.update_live(reading, None if is_simulated else reading.time, is_new=False)
         except ArchiveError as error:
-            _logger.warning("nothing recalled", reason=str(error))
+            _logger.warning("recent readings not restored", reason=str(error))
 
     def archive(
         self,
@@ -137,27 +151,27 @@ class SampleRouter:
         flag: QualityFlag | None,
         received: np.datetime64 | None,
     ) -> None:
-        """Give a durable sample to the archive, unless it is behind: then it reads it later.
+        """Give a durable sample to the archive; if that is behind, it reads it later.
 
         Parameters
         ----------
         sample
             The sample.
         position
-            End of its frame in the journal, or later.
+            End of its record in the journal, or later.
         flag
-            The verdict on it, if there is one.
+            Its quality flag, if known.
         received
-            When it came, UTC; None in simulated time.
+            When it arrived, UTC; None in simulated time.
         """
         if self._archive is not None and not self._archive.is_behind:
             self._put(sample, position, flag=flag, received=received)
 
-    def archive_record(self, frame: JournalRecord, received: np.datetime64 | None) -> None:
-        """Give a frame of the journal to the archive, and to nobody else."""
-        sample = try_decode(frame.topic, frame.payload)
-        if not isinstance(sample, str):  # else it is in quarantine since it came
-            self._put(sample, frame.position, flag=None, received=received)
+    def archive_record(self, record: JournalRecord, received: np.datetime64 | None) -> None:
+        """Give a record of the journal to the archive only."""
+        sample = try_decode(record.topic, record.payload)
+        if not isinstance(sample, str):  # else it went to quarantine when it arrived
+            self._put(sample, record.position, flag=None, received=received)
 
     def _put(
         self,
@@ -169,8 +183,8 @@ class SampleRouter:
     ) -> None:
         if self._archive is None:
             return
-        if not self._is_believed(sample, received):
-            self._pass_over(sample, received)
+        if not self._is_accepted(sample, received):
+            self._reject_time(sample, received)
             return
         if (
             received is not None
@@ -181,16 +195,16 @@ class SampleRouter:
             self.rejects.future_guard.reject(sample, received, topic=topic, payload=payload)
             self.counts["future"] += 1
             return
-        if isinstance(sample, RackBatch) and not self._is_sound(sample):
+        if isinstance(sample, RackBatch) and not self._has_usual_width(sample):
             return
-        reason = self._archive.add(sample, position, flag=flag or self._verdict(sample))
+        reason = self._archive.add(sample, position, flag=flag or self._flag_of(sample))
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
             self.rejects.quarantine.add_rejected(topic, f"not archived: {reason}", payload)
 
-    def _is_sound(self, batch: RackBatch) -> bool:
-        """Return whether a batch has no more chips than others; else it is kept for people."""
+    def _has_usual_width(self, batch: RackBatch) -> bool:
+        """Return whether a batch has no more chips than others; if not, store it as rejected."""
         label, chips = f"{batch.hall}/{batch.rack}", batch.values.shape[1]
         if self.rejects.width_guard.accepts([label], chips):
             return True
@@ -201,30 +215,124 @@ class SampleRouter:
         self.counts["refused"] += 1
         return False
 
-    def _remember(self, sample: PointValue, flag: QualityFlag) -> None:
-        """Keep a verdict: the archive may take the reading later, or a second time."""
-        if len(self._verdicts) >= MAX_REMEMBERED_FLAGS:
-            del self._verdicts[next(iter(self._verdicts))]
-        self._verdicts[sample.point, sample.time] = flag
+    def _store_flag(self, sample: PointValue, flag: QualityFlag) -> None:
+        """Store a quality flag: the archive may take the reading later, or a second time."""
+        if len(self._flags) >= MAX_REMEMBERED_FLAGS:
+            del self._flags[next(iter(self._flags))]
+        self._flags[sample.point, sample.time] = flag
 
-    def _verdict(self, sample: Sample) -> QualityFlag:
-        """Return the verdict that was given on a sample, or that on one whose sense is unknown."""
+    def _flag_of(self, sample: Sample) -> QualityFlag:
+        """Return the stored quality flag of a sample, or the one of its source."""
         if not isinstance(sample, PointValue):
             return QualityFlag.GOOD
-        plain = QualityFlag.GOOD if sample.quality == GOOD_QUALITY else QualityFlag.BAD_SOURCE
-        return self._verdicts.get((sample.point, sample.time), plain)
+        default = QualityFlag.GOOD if sample.quality == GOOD_QUALITY else QualityFlag.BAD_SOURCE
+        return self._flags.get((sample.point, sample.time), default)
 
-    def _is_believed(self, sample: Sample, received: np.datetime64 | None) -> bool:
-        """Return whether a stamp may be believed; only a simulated plant may tell the time."""
+    def _is_accepted(self, sample: Sample, received: np.datetime64 | None) -> bool:
+        """Return whether a time is accepted; ticks are accepted of a simulated plant only."""
         if received is None:
-            return self._course.accepts(sample)
+            return self._watermark.accepts(sample)
         return not isinstance(sample, SimulationTick)
 
-    def _pass_over(self, sample: Sample, received: np.datetime64 | None) -> None:
-        """Count what is not believed; what leaps ahead is kept for people."""
+    def _reject_time(self, sample: Sample, received: np.datetime64 | None) -> None:
+        """Count a sample that is not accepted; store one that leaps ahead as rejected."""
         if received is None:
             self.counts["future"] += 1
             topic, payload = encode(sample)
             self.rejects.quarantine.add_rejected(topic, LEAP_REASON, payload)
         else:
             self.counts["ticks"] += 1
+
+
+RECALL_INTERVAL: Final = np.timedelta64(15, "m")
+"""The last value of each point in each such interval is read."""
+
+
+def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
+    """Yield the readings of a site in the time span of the live state.
+
+    See :func:`recent_point_values` and :func:`recent_rack_batches`. It raises ArchiveError if the
+    archive cannot be read.
+    """
+    try:
+        changes = read_changes(open_snapshot(folder, site).root)
+        since = {label: np.datetime64(found[-1][1], "s") for label, found in changes.items()}
+        for one in recent_point_values(open_folder(folder, site, group="points")):
+            if one.time >= since.get(one.point, one.time):  # earlier ones have another unit
+                yield one
+        yield from recent_rack_batches(open_folder(folder, site, group="racks"), site)
+    except STORAGE_ERRORS as error:
+        message = f"{folder}: cannot be read: {error}; check the disk and its permissions"
+        raise ArchiveError(message) from error
+
+
+def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield recent values of the points of an archive, in order of time.
+
+    These are the last value of each point in each quarter-hour of the last day; for points of
+    racks, which are many, in the newest quarter-hour only.
+    """
+    if "value" not in points or not points.sizes["time"]:
+        return
+    times = points["time"].values
+    is_rack = points["object_type"].values == RACK_OBJECT
+    spans = list(_spans(times))
+    for first, last in spans:
+        selected = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
+        yield from _last_values(points.isel(time=slice(first, last), point=selected))
+
+
+def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
+    """Yield a batch of each rack in the newest second of an archive, with boot and sequence 0."""
+    if "power" not in racks or not racks.sizes["time"]:
+        return
+    newest = racks.isel(time=-1)
+    time = np.datetime64(newest["time"].item(), "us")
+    block = np.stack([newest[name].values for name in CHIP_VARIABLES])
+    interval = np.diff(racks["time"].values[-2:])
+    for column, label in enumerate(racks["rack"].values.tolist()):
+        values = block[:, column, ~np.isnan(block[0, column])]
+        if values.size:
+            hall, _, rack = label.partition("/")
+            yield RackBatch(
+                site=site,
+                hall=hall,
+                rack=rack,
+                boot=0,
+                sequence=0,
+                time=time,
+                interval=interval[0] if interval.size else RECALL_INTERVAL,
+                values=values,
+            )
+
+
+def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the rows (first, last + 1) to read of each quarter-hour.
+
+    These are its last 100 s at most, within which every point is repeated.
+    """
+    (begin,) = np.searchsorted(times, times[-1:] - LIVE_DEPTH)
+    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RECALL_INTERVAL)
+    (edges,) = np.nonzero(np.diff(interval, append=np.inf))
+    for last in (begin + edges).tolist():
+        (first,) = np.searchsorted(times, times[last : last + 1] - REPEAT_PERIOD, side="right")
+        yield int(max(first, begin)), last + 1
+
+
+def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield the last value of each point that has one, in order of time."""
+    codes, values = points["quality"].values, points["value"].values
+    has_value = codes != NO_QUALITY
+    rows = len(codes) - 1 - np.argmax(has_value[::-1], axis=0)
+    (columns,) = np.nonzero(has_value.any(axis=0))
+    names, times = points["point"].values.tolist(), points["time"].values
+    for column in columns[np.argsort(rows[columns], kind="stable")].tolist():
+        row = rows[column]
+        value = float(values[row, column])
+        is_good = codes[row, column] != QUALITY_CODES[QualityFlag.BAD_SOURCE]
+        yield PointValue(
+            point=names[column],
+            time=times[row],
+            value=None if np.isnan(value) else value,
+            quality=GOOD_QUALITY if is_good else GOOD_QUALITY - 1,
+        )

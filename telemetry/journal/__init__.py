@@ -1,1 +1,1 @@
-"""How the journal lies on disk, who follows it, and what of each source is durable."""
+"""Write-ahead journal of received messages: format, writer and follower."""

@@ -1,8 +1,8 @@
-"""Follow the journal of another process: read what it holds, and say how far it is archived.
+"""Read the journal of another process, and record how far it is archived.
 
-The writer of a journal holds its lock and trims it; who follows only reads, and may read what is
-not durable yet: what the writer then cuts off it never writes anew in the same place. A file beside
-the segments, written whole, tells the writer what need not be kept any more.
+The writer of a journal holds its lock and trims it; a follower only reads. It may read records that
+are not durable yet: the writer never reuses the positions of records that it cut off. A file beside
+the segments, replaced atomically, shows the writer which records it may delete.
 """
 
 from pathlib import Path
@@ -13,21 +13,16 @@ from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 
 ARCHIVED_FILE: Final = "archived"
-"""File that tells up to where a journal is archived."""
+"""File with the position up to which a journal is archived."""
 
 READ_BYTES: Final = 16 * 1024 * 1024
 """Bytes read at once. [B]"""
 
 
 class JournalFollower:
-    """The end of a journal.
+    """Reads a journal from a position on.
 
-    Parameters
-    ----------
-    folder
-        Of the journal; it need not be there yet.
-    after
-        Where to go on; None for the beginning.
+    The folder need not exist yet. ``after`` is None for the beginning of the journal.
     """
 
     def __init__(self, folder: Path, after: JournalPosition | None) -> None:
@@ -36,10 +31,10 @@ class JournalFollower:
         self._length = 0
 
     def read(self) -> tuple[bytes, JournalPosition]:
-        """Return bytes that begin at a frame, and where they begin; none if there are no more.
+        """Return bytes that begin at a record, and their position; no bytes if there are no more.
 
-        What is torn at the end of them is not finished yet; :meth:`advance` tells how far it was
-        read.
+        An incomplete record at their end is not finished yet; call :meth:`advance` with the end of
+        the last complete one.
         """
         for segment in format.list_segments(self._folder):
             if segment < self.position.segment:
@@ -54,7 +49,7 @@ class JournalFollower:
         return b"", self.position
 
     def _read(self, start: JournalPosition) -> bytes:
-        """Return a piece of a segment; none if there is no more, or if it was trimmed meanwhile."""
+        """Return a part of a segment; empty at its end, or if the segment was trimmed meanwhile."""
         try:
             with format.segment_path(self._folder, start.segment).open("rb") as file:
                 file.seek(start.offset)
@@ -63,17 +58,14 @@ class JournalFollower:
             return b""
 
     def advance(self, end: int) -> None:
-        """Take down that the segment was read up to an offset. [B]"""
+        """Record that the segment was read up to an offset. [B]"""
         self.position = JournalPosition(self.position.segment, end)
 
     def skip_segment(self) -> bool:
-        """Leave a segment whose rest cannot be read, if the writer has begun another.
+        """Skip a segment whose remainder cannot be read, if the writer has begun another.
 
-        Returns
-        -------
-        bool
-            Whether there is more to read. If the position stays, the writer had finished what was
-            half written when it was read, and then begun another.
+        Return whether there is more to read. If the position stays, the writer has completed the
+        record and begun another segment.
         """
         later = [
             segment
@@ -85,37 +77,31 @@ class JournalFollower:
         return bool(later)
 
     def write_archived(self, position: JournalPosition) -> None:
-        """Tell the writer that all before a position is archived.
-
-        Raises
-        ------
-        JournalError
-            If the disk does not take it.
-        """
+        """Record for the writer that everything before a position is archived."""
         checksum = files.checksum(str(position))
         files.write_atomic(self._folder / ARCHIVED_FILE, f"{position} {checksum}")
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the segment that is to be read on is gone; :meth:`read` goes on behind it."""
+        """Whether the segment to be read next is deleted; :meth:`read` continues after it."""
         return format.is_truncated_before(self._folder, self.position)
 
     def ends_before(self, known: JournalPosition) -> bool:
-        """Return whether the journal has lost its end: what was read of it once, up to a position.
+        """Return whether the journal lost records that were read up to a position.
 
-        It may have been written on since, in later segments.
+        The writer may have continued in later segments.
         """
         segments = format.list_segments(self._folder)
-        if not segments or segments[0] > known.segment:  # new, or trimmed: see `is_cut`
+        if not segments or segments[0] > known.segment:  # new or trimmed: see `is_truncated`
             return False
         return format.segment_size(self._folder, known.segment) < known.offset
 
 
 def read_archived(folder: Path) -> JournalPosition | None:
-    """Return up to where a journal is archived; None if nobody has told, or not this."""
+    """Return up to where a journal is archived; None if the file is missing or damaged."""
     try:
-        told = (Path(folder) / ARCHIVED_FILE).read_text(encoding="ascii")
-        text, _, checksum = told.partition(" ")
+        stored = (Path(folder) / ARCHIVED_FILE).read_text(encoding="ascii")
+        text, _, checksum = stored.partition(" ")
         return JournalPosition.parse(text) if checksum == files.checksum(text) else None
     except (OSError, ValueError):
         return None

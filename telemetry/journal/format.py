@@ -1,6 +1,6 @@
-"""Frames of the journal: how a message lies on disk.
+"""Binary format of the journal.
 
-A segment is a file: a header, then frames. All numbers are little endian.
+A segment is a file: a header, then records. All numbers are little endian.
 
 ======  =====  ==================================================================
 offset  bytes  header of a segment
@@ -12,13 +12,13 @@ offset  bytes  header of a segment
 ======  =====  ==================================================================
 
 ======  =====  ==================================================================
-offset  bytes  frame
+offset  bytes  record
 ======  =====  ==================================================================
 0       4      length of what follows after the checksum
 4       4      CRC-32 of what follows
-8       8      moment it was received, microseconds since 1970 UTC
+8       8      time of receipt, microseconds since 1970 UTC
 16      2      length of the topic
-18             topic in UTF-8, then the payload to the end of the frame
+18             topic in UTF-8, then the payload to the end of the record
 ======  =====  ==================================================================
 """
 
@@ -38,47 +38,34 @@ RECORD_HEADER: Final = struct.Struct("<QH")
 _MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
 _SUFFIX: Final = ".journal"
-_TORN: Final = ".torn"
-_LONGEST_TOPIC: Final = 0xFFFF
+_CORRUPT_SUFFIX: Final = ".torn"
+_MAX_TOPIC_BYTES: Final = 0xFFFF
 
 
 @dataclass(frozen=True, order=True)
 class JournalPosition:
-    """A place between two frames; later ones are greater.
-
-    Attributes
-    ----------
-    segment
-        Number of the file.
-    offset
-        Bytes from its start.
+    """A place between two records: number of the file, and offset from its start [B]; later is
+    greater.
     """
 
     segment: int
     offset: int
 
     def __str__(self) -> str:
-        """Return it as :meth:`parse` reads it."""
+        """Return the text that :meth:`parse` reads."""
         return f"{self.segment}:{self.offset}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the position that was written as this text; ValueError if none was."""
+        """Return the position of a text; raise ValueError if it is none."""
         segment, _, offset = text.partition(":")
         return cls(int(segment), int(offset))
 
 
 class JournalRecord(NamedTuple):
-    """One message of the journal.
+    """One message of the journal, received at a UTC time.
 
-    Attributes
-    ----------
-    position
-        Where it ends: reading on after this position gives the next frame.
-    topic, payload
-        As they came.
-    received
-        When it was appended, UTC.
+    Its position is its end: reading after this position gives the next record.
     """
 
     position: JournalPosition
@@ -89,16 +76,9 @@ class JournalRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class Corruption:
-    """Something spoilt that was set aside, or the end of a segment that is gone.
+    """Corrupt data of ``size`` [B] from a position on, moved to ``corrupt_path``.
 
-    Attributes
-    ----------
-    position
-        Where it began.
-    size
-        Its length. [B]
-    corrupt_path
-        The file that keeps it; None of what is gone.
+    The path is None for a lost end of a segment.
     """
 
     position: JournalPosition
@@ -107,7 +87,7 @@ class Corruption:
 
 
 def list_segments(folder: Path) -> list[int]:
-    """Return the numbers of the segments there are in a folder, oldest first; no other file is."""
+    """Return the numbers of the segments in a folder, oldest first."""
     stems = [path.stem for path in folder.glob(f"*{_SUFFIX}")]
     numbers = [stem for stem in stems if stem.isascii() and stem.isdecimal()]
     return sorted(int(stem) for stem in numbers if stem == _stem(int(stem)))
@@ -123,7 +103,7 @@ def _stem(segment: int) -> str:
 
 
 def segment_size(folder: Path, segment: int) -> int:
-    """Return the length of a segment, 0 if it is not there. [B]"""
+    """Return the size of a segment, 0 if it does not exist. [B]"""
     try:
         return segment_path(folder, segment).stat().st_size
     except FileNotFoundError:
@@ -131,14 +111,14 @@ def segment_size(folder: Path, segment: int) -> int:
 
 
 def corrupt_path(folder: Path, start: JournalPosition) -> Path:
-    """Return the file that keeps what of a segment was spoilt from a place on."""
-    return folder / f"{_stem(start.segment)}-{start.offset}{_TORN}"
+    """Return the file for the corrupt data of a segment from a position on."""
+    return folder / f"{_stem(start.segment)}-{start.offset}{_CORRUPT_SUFFIX}"
 
 
 def logical_size(folder: Path, segment: int) -> int:
-    """Return how far a segment reaches together with what of it was set aside. [B]"""
+    """Return the size of a segment including the parts that were moved aside. [B]"""
     found = [segment_size(folder, segment)]
-    for path in folder.glob(f"{_stem(segment)}-*{_TORN}"):
+    for path in folder.glob(f"{_stem(segment)}-*{_CORRUPT_SUFFIX}"):
         offset = path.stem.rpartition("-")[2]
         if offset.isdecimal():
             found.append(int(offset) + path.stat().st_size)
@@ -146,51 +126,36 @@ def logical_size(folder: Path, segment: int) -> int:
 
 
 def is_truncated_before(folder: Path, position: JournalPosition) -> bool:
-    """Return whether the segment that is to be read on is gone, and later ones are there."""
-    here = position.segment
-    if not here or segment_size(folder, here):  # every reading asks; only a gap is worth a listing
+    """Return whether the segment of a position is deleted and later ones exist."""
+    number = position.segment
+    if not number or segment_size(folder, number):  # list the folder only for a gap: it is slow
         return False
-    return not logical_size(folder, here) and any(
-        segment > here for segment in list_segments(folder)
+    return not logical_size(folder, number) and any(
+        segment > number for segment in list_segments(folder)
     )
 
 
 def segment_header(segment: int) -> bytes:
-    """Return the first bytes of a segment."""
+    """Return the header of a segment."""
     return _HEADER.pack(_MAGIC, FORMAT_VERSION, segment)
 
 
 def header_version(data: bytes, segment: int) -> int | None:
-    """Return the version that the header of this segment tells; None if it is no header of it."""
+    """Return the format version in the header of a segment; None if it is not its header."""
     if len(data) < HEADER_BYTES:
         return None
     magic, version, number = _HEADER.unpack_from(data)
     return int(version) if (magic, number) == (_MAGIC, segment) else None
 
 
-def encode_record(topic: str, payload: bytes, received: int) -> bytes:
-    """Return a message as a frame.
-
-    Parameters
-    ----------
-    topic, payload
-        The message.
-    received
-        Microseconds since 1970 UTC. [us]
-
-    Returns
-    -------
-    bytes
-        The frame.
-    """
-    return b"".join(record_parts(topic, payload, received))
-
-
 def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
-    """Return a message as a frame in pieces, none of which copies the payload; see :func:`pack`."""
+    """Return the record of a message in parts, without copying the payload.
+
+    The time of receipt is in [us since 1970].
+    """
     name = topic.encode()
-    if len(name) > _LONGEST_TOPIC:
-        message = f"a topic of {len(name)} bytes cannot come from MQTT"
+    if len(name) > _MAX_TOPIC_BYTES:
+        message = f"a topic of {len(name)} B exceeds the {_MAX_TOPIC_BYTES} B of MQTT"
         raise ValueError(message)
     head = RECORD_HEADER.pack(received, len(name)) + name
     checksum = zlib.crc32(payload, zlib.crc32(head))
@@ -198,7 +163,7 @@ def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, byte
 
 
 def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield the end and the body of each whole frame, until one is torn or spoilt."""
+    """Yield the end and the body of each intact record, up to the first corrupt one."""
     view = memoryview(data)
     offset = HEADER_BYTES
     while offset + LENGTH_AND_CHECKSUM.size <= len(view):
@@ -212,7 +177,7 @@ def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def intact_length(data: bytes, segment: int) -> int:
-    """Return how much of a segment is whole, 0 if not even its header is. [B]"""
+    """Return the length of the intact part of a segment, 0 without an intact header. [B]"""
     if header_version(data, segment) != FORMAT_VERSION:
         return 0
     end = HEADER_BYTES
@@ -222,19 +187,9 @@ def intact_length(data: bytes, segment: int) -> int:
 
 
 def decode_records(data: bytes, after: JournalPosition) -> Iterator[JournalRecord]:
-    """Read the whole frames of a segment.
+    """Yield the intact records of a segment that end after an offset.
 
-    Parameters
-    ----------
-    data
-        The segment from its start; no more of it than :func:`whole` says.
-    after
-        Its number, and the offset after which frames are wanted.
-
-    Yields
-    ------
-    Frame
-        Those that end later, in order.
+    ``data`` is the segment from its start; ``after`` has its number and the offset.
     """
     for end, body in _bodies(data):
         if end <= after.offset:

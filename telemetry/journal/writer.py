@@ -1,18 +1,16 @@
-"""The write-ahead journal: what was appended is there again after any crash.
+"""Write-ahead journal: appended messages survive any crash.
 
-A folder of segments (`journaling.frames` tells their layout), of which the last is written to.
-Append is one write and one ``fdatasync``; when it returns, its frames are durable, and only then
+A journal is a folder of segments (see :mod:`telemetry.journal.format`); the last one is written. An
+append is one write and one ``fdatasync``. When it returns, its records are durable, and only then
 may their messages be acknowledged to the broker.
 
-What is found torn or spoilt is copied aside into ``*.torn``, cut off, told by a warning and by
-:attr:`Journal.repairs`; the frames before it stay. No position is ever given twice: whoever opens a
-journal, and whoever failed to append, begins a segment, numbered by the clock's seconds where that
-is more than one on. So a journal made anew, or an older copy that was put back, goes on behind
-every position that was ever archived, and who follows never takes new frames for old ones.
+Incomplete or corrupt data is moved into ``*.torn``, cut off, logged, and listed in
+:attr:`Journal.corruptions`; the records before it remain. No position is used twice: opening a
+journal, and a failed append, begin a new segment. Its number is the clock's seconds where these are
+ahead. So a new journal, or an older copy that was restored, continues after every archived
+position, and followers never mistake new records for old ones.
 
-One process writes, held by a lock on the folder's ``lock``; within it any thread may call anything.
-
-What a journal had to set aside, in words: what it was, what is lost with it, what to do.
+One process writes, with a lock on the folder's file ``lock``; its threads share the journal freely.
 """
 
 import os
@@ -29,7 +27,7 @@ from telemetry import files
 from telemetry.journal import format
 from telemetry.journal.follower import read_archived
 from telemetry.journal.format import Corruption, JournalPosition, JournalRecord
-from twin.errors import JournalError
+from twin.errors import IssueCode, JournalError
 
 __all__ = ["Corruption", "Journal", "JournalPosition", "JournalRecord"]
 
@@ -37,24 +35,24 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Size at which a segment is closed. [B]"""
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
-"""In a second."""
+"""Nanoseconds in a second. [ns]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class Journal:
-    """Messages kept in the order they came.
+    """Durable messages in the order of their receipt.
 
     Parameters
     ----------
     folder
-        Where the segments lie; made if missing.
+        Folder of the segments; created if missing.
     segment_bytes
-        Size at which a segment is closed and the next begun; one append is never split. [B]
+        Size at which a segment is closed and the next begun; an append is never split. [B]
     clock
-        Nanoseconds since 1970, for the moment of receipt. [ns]
-    patience
-        How long to wait for another process that writes it and is about to end. [s]
+        Time of receipt. [ns since 1970]
+    timeout
+        How long to wait for another writer that is about to end. [s]
 
     Raises
     ------
@@ -80,42 +78,28 @@ class Journal:
         self._lock: int | None = files.lock_file(self._folder / "lock", timeout=timeout)
         try:
             self._end = self._repaired_end()
-            if (told := read_archived(self._folder)) is not None:
-                self.skip_past(told)
+            if (archived := read_archived(self._folder)) is not None:
+                self.skip_past(archived)
         except BaseException:
             self.close()
             raise
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Folder of the journal."""
         return self._folder
 
     @property
     def end(self) -> JournalPosition:
-        """Where the next frame will begin; all before it is durable."""
+        """Where the next record will begin; everything before it is durable."""
         return self._end
 
     def append(self, items: Sequence[tuple[str, bytes]]) -> JournalPosition:
-        """Write messages and make them durable: one write, one ``fdatasync``.
+        """Write topics and payloads durably, with one ``fdatasync``; return the end of the last
+        record.
 
-        Parameters
-        ----------
-        items
-            Topics and payloads, in the order they came.
-
-        Returns
-        -------
-        JournalPosition
-            The end of the last of them.
-
-        Raises
-        ------
-        JournalFullError
-            If the disk is full. Nothing of these messages is kept, everything before them is;
-            the next append tries again, in a new segment.
-        JournalError
-            If the disk fails otherwise, or the journal is closed.
+        If it fails, none of these messages is stored, all earlier ones are, and the next append
+        tries again in a new segment.
         """
         received = max(self._clock() // 1000, 0)
         data = b"".join(
@@ -123,49 +107,34 @@ class Journal:
         )
         with self._mutex:
             if self._lock is None:
-                message = f"{self._folder} is closed; open it anew"
-                raise JournalError(message)
+                message = f"{self._folder}: the journal is closed; open it again before writing"
+                raise JournalError(message, code=IssueCode.NOT_RUNNING)
             if not data:
                 return self._end
             if self._end.offset >= self._segment_bytes:
-                self._leave()
+                self._close_segment()
             if self._file is None:
-                self._file = self._begin()
+                self._file = self._open_segment()
             self._write(self._file, data)
             self._end = JournalPosition(self._end.segment, self._end.offset + len(data))
             return self._end
 
     def read(self, after: JournalPosition | None = None) -> Iterator[JournalRecord]:
-        """Read frames in order.
+        """Yield the intact records after a position in order, or all of them.
 
-        Parameters
-        ----------
-        after
-            Begin after this position; at the first frame there is if None.
-
-        Yields
-        ------
-        Frame
-            Whole frames, of the segments there are when reading begins, and of each what is
-            durable when it is reached. What is spoilt within a segment is set aside together
-            with the rest of that segment, and reading goes on with the next.
+        The segments are those that exist when reading begins. Corrupt data in a segment is moved
+        aside with the remainder of that segment, and reading continues with the next one.
         """
         first = after or JournalPosition(0, 0)
         for segment in format.list_segments(self._folder):
             if segment >= first.segment:
                 offset = first.offset if segment == first.segment else 0
                 yield from format.decode_records(
-                    self._sound(segment), JournalPosition(segment, offset)
+                    self._read_intact(segment), JournalPosition(segment, offset)
                 )
 
     def trim(self, before: JournalPosition) -> None:
-        """Delete the segments that end before a position, but never the last there is.
-
-        Raises
-        ------
-        JournalError
-            If the disk does not let go of them.
-        """
+        """Delete the segments that end before a position, but never the last one."""
         with self._mutex:
             try:
                 for segment in format.list_segments(self._folder)[:-1]:
@@ -176,35 +145,27 @@ class Journal:
                 raise files.disk_error(self._folder, error) from error
 
     def skip_past(self, known: JournalPosition) -> bool:
-        """Write on behind what an archive has seen; say so if the journal has lost its end.
+        """Continue writing after the position ``known``, up to which an archive has read records.
 
-        Parameters
-        ----------
-        known
-            Up to where frames were read.
-
-        Returns
-        -------
-        bool
-            Whether some of them are here no more.
+        Return whether some of these records are lost; if so, log it.
         """
         with self._mutex:
             if known > self._end:
-                self._leave()
+                self._close_segment()
                 self._end = JournalPosition(known.segment + 1, format.HEADER_BYTES)
         path = format.segment_path(self._folder, known.segment)
-        end = format.logical_size(self._folder, known.segment)  # what is set aside was told then
-        held = format.list_segments(self._folder)
-        if end >= known.offset or (held and held[0] > known.segment):  # else trimmed since
+        end = format.logical_size(self._folder, known.segment)  # parts moved aside were logged
+        segments = format.list_segments(self._folder)
+        if end >= known.offset or (segments and segments[0] > known.segment):  # trimmed since
             return False
         self.corruptions.append(
             Corruption(JournalPosition(known.segment, end), known.offset - end, None)
         )
-        _logger.warning("shorter than what was read of it", place=str(path), known=str(known))
+        _logger.warning("journal lost its end", place=str(path), known=str(known))
         return True
 
     def close(self) -> None:
-        """Close the files and let others write; closing twice does nothing."""
+        """Close the files and release the lock; closing twice has no effect."""
         with self._mutex:
             for file in (self._file, self._lock):
                 if file is not None:
@@ -212,50 +173,56 @@ class Journal:
             self._file = self._lock = None
 
     def _repaired_end(self) -> JournalPosition:
-        """Set aside what is torn of the last segment; return where writing goes on."""
+        """Move the incomplete end of the last segment aside; return where writing continues."""
         last = max(format.list_segments(self._folder), default=-1)
         number = max(last + 1, self._clock() // NANOSECONDS_PER_SECOND, 0)
         self._end = JournalPosition(number, format.HEADER_BYTES)
         if last >= 0:
-            self._sound(last)
+            self._read_intact(last)
         return self._end
 
-    def _sound(self, segment: int) -> bytes:
-        """Return a segment without what is spoilt in it, which is set aside."""
+    def _read_intact(self, segment: int) -> bytes:
+        """Return the intact part of a segment, after moving corrupt data aside."""
         path = format.segment_path(self._folder, segment)
         with self._mutex:
             is_current = segment == self._end.segment
             try:
                 with path.open("rb") as file:
                     data = file.read(self._end.offset if is_current else -1)
-            except FileNotFoundError:  # trimmed meanwhile, or not begun
+            except FileNotFoundError:  # trimmed meanwhile, or not yet created
                 return b""
         version = format.header_version(data, segment)
         if version is not None and version > format.FORMAT_VERSION:
             known = format.FORMAT_VERSION
-            message = f"{path} has layout {version}, this gigatwin knows {known}: update it"
-            raise JournalError(message)
-        sound = format.intact_length(data, segment)
-        if sound < max(len(data), format.HEADER_BYTES):
-            self._set_aside(JournalPosition(segment, sound))
-        return data[:sound]
+            message = f"{path} has layout {version}, expected {known}: update gigatwin"
+            raise JournalError(message, code=IssueCode.WRONG_VERSION)
+        intact = format.intact_length(data, segment)
+        if intact < max(len(data), format.HEADER_BYTES):
+            self._move_aside(JournalPosition(segment, intact))
+        return data[:intact]
 
-    def _set_aside(self, start: JournalPosition) -> None:
-        """Move the rest of a segment into a file of its own, and say so."""
+    def _move_aside(self, start: JournalPosition) -> None:
+        """Move the remainder of a segment into a file of its own, and log it."""
         path = format.segment_path(self._folder, start.segment)
         aside = format.corrupt_path(self._folder, start)
         with self._mutex:
             if start.segment == self._end.segment:
-                self._leave()
+                self._close_segment()
             try:
                 size = files.move_tail(path, start.offset, aside)
-            except OSError:  # no room for a copy: it stays where it is, and is skipped there
+            except OSError:  # no space for a copy: the data stays, and readers skip it
                 size, aside = path.stat().st_size - start.offset, path
         self.corruptions.append(Corruption(start, size, aside))
-        _logger.warning("set aside", place=str(path), offset=start.offset, size=size, to=str(aside))
+        _logger.warning(
+            "corrupt data moved aside",
+            place=str(path),
+            offset=start.offset,
+            size=size,
+            to=str(aside),
+        )
 
-    def _begin(self) -> int:
-        """Make the segment that the end stands in; return its file."""
+    def _open_segment(self) -> int:
+        """Create the segment of the end position; return its file."""
         path = format.segment_path(self._folder, self._end.segment)
         try:
             file = os.open(
@@ -270,15 +237,15 @@ class Journal:
         except OSError as error:
             os.close(file)
             self._end = JournalPosition(self._end.segment + 1, format.HEADER_BYTES)
-            with suppress(OSError):  # if it stays it is found torn
+            with suppress(OSError):  # otherwise the next start finds it incomplete
                 path.unlink()
             raise files.disk_error(path, error) from error
         return file
 
     def _write(self, file: int, data: bytes) -> None:
-        """Write and make durable; on failure cut what was written of it, and leave the segment.
+        """Write durably; on failure cut off what was written, and leave the segment.
 
-        Who follows may have read what is cut off, and would take what came in its place for read.
+        Followers may have read what is cut off, and would take its replacement for known data.
         """
         path = format.segment_path(self._folder, self._end.segment)
         try:
@@ -288,12 +255,12 @@ class Journal:
             with suppress(OSError):
                 os.ftruncate(file, self._end.offset)
                 if self._end.offset == format.HEADER_BYTES:
-                    path.unlink()  # a full disk is tried again and again
-            self._leave()
+                    path.unlink()  # else each retry on a full disk would leave an empty segment
+            self._close_segment()
             raise files.disk_error(path, error) from error
 
-    def _leave(self) -> None:
-        """Close the segment that is written to; the next append begins another."""
+    def _close_segment(self) -> None:
+        """Close the current segment; the next append begins another."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -301,64 +268,62 @@ class Journal:
 
 
 MAX_PLACES_DESCRIBED: Final = 1
-"""Damaged places that are told in full; of the others their number. [1]"""
+"""Corrupt places that are described in full; the others are counted. [1]"""
 
 
 class CorruptionReport:
-    """Looks at what a journal has set aside since it was opened.
+    """Describes the corruptions that a journal found since it was opened.
 
-    Parameters
-    ----------
-    journal
-        What is looked at.
-    archived
-        Up to where it was archived when it was opened; None if nothing was. What is archived later
-        comes after the damage.
+    ``archived`` is the position up to which the journal was archived when it was opened, or None.
+    What is archived later comes after the damage.
     """
 
     def __init__(self, journal: Journal, archived: JournalPosition | None) -> None:
         self._journal, self._archived = journal, archived
-        self._told = 0
-        self._cut: list[str] = []
+        self._reported = 0
+        self._truncation: list[str] = []
         if archived is not None and format.is_truncated_before(journal.folder, archived):
-            self._cut = [
-                f"the journal {journal.folder} begins after {archived}, "
-                "up to where it is archived: were files deleted, or an older archive put back?"
+            self._truncation = [
+                f"the journal {journal.folder} begins after {archived}, up to where it is "
+                "archived: check whether files were deleted or an older archive was restored"
             ]
-        self._untold = self._cut
+        self._unreported = self._truncation
 
     @property
     def describe(self) -> str:
-        """What was damaged, what that means, and what to do; empty if nothing was."""
-        told = self._cut + [self._of(one) for one in self._journal.corruptions]
-        more = f"{len(told) - MAX_PLACES_DESCRIBED} more places of it (`set aside` in the log)"
+        """What was damaged, its consequence, and the remedy; empty if nothing was."""
+        found = self._truncation + [self._description(one) for one in self._journal.corruptions]
+        more = f"{len(found) - MAX_PLACES_DESCRIBED} more places (`corrupt data` in the log)"
         return "; ".join(
-            [*told[:MAX_PLACES_DESCRIBED], *([more] if len(told) > MAX_PLACES_DESCRIBED else [])]
+            [*found[:MAX_PLACES_DESCRIBED], *([more] if len(found) > MAX_PLACES_DESCRIBED else [])]
         )
 
     def new_losses(self) -> list[str]:
-        """Return what may be lost, in words, since this was asked before."""
-        new = self._journal.corruptions[self._told :]
-        self._told += len(new)
-        cut, self._untold = self._untold, []
-        return cut + [self._of(one) for one in new if not self._is_harmless(one)]
+        """Return descriptions of possible losses since the previous call."""
+        new = self._journal.corruptions[self._reported :]
+        self._reported += len(new)
+        truncation, self._unreported = self._unreported, []
+        return truncation + [self._description(one) for one in new if not self._is_harmless(one)]
 
-    def _is_harmless(self, repair: Corruption) -> bool:
-        """Return whether all that was set aside is in the archive."""
-        end = JournalPosition(repair.position.segment, repair.position.offset + repair.size)
+    def _is_harmless(self, corruption: Corruption) -> bool:
+        """Return whether the archive has all of the corrupt data."""
+        end = JournalPosition(
+            corruption.position.segment, corruption.position.offset + corruption.size
+        )
         return (
-            repair.corrupt_path is not None and self._archived is not None and end <= self._archived
+            corruption.corrupt_path is not None
+            and self._archived is not None
+            and end <= self._archived
         )
 
-    def _of(self, repair: Corruption) -> str:
-        segment, offset = repair.position.segment, repair.position.offset
+    def _description(self, corruption: Corruption) -> str:
+        segment, offset = corruption.position.segment, corruption.position.offset
         place = f"the journal {self._journal.folder} is damaged: of segment {segment:012d}"
-        size = f"{repair.size:,} B from byte {offset} on"
-        if repair.corrupt_path is None:  # and perhaps more, that nobody had read
-            end = "up to where it was read once"
-            return f"{place} {size}, {end}, are gone: was an older copy put back? see to the disk"
-        what = f"{place} {size} cannot be read and are kept as {repair.corrupt_path.name}"
-        if self._is_harmless(repair):
-            return f"{what}; all that they held is in the archive; see to the disk"
-        lost = "what of it was not archived yet is lost, unless its sender holds it and sends it"
-        return f"{what}; {lost} again; see to the disk"
+        size = f"{corruption.size:,} B from byte {offset} on"
+        if corruption.corrupt_path is None:  # and perhaps more that was never read
+            return f"{place} {size}, once read, are lost; check the disk and restored copies"
+        damage = f"{place} {size} are corrupt and stored as {corruption.corrupt_path.name}"
+        if self._is_harmless(corruption):
+            return f"{damage}; the archive has all of their messages; check the disk"
+        loss = "messages that were not archived are lost unless their sender sends them again"
+        return f"{damage}; {loss}; check the disk"

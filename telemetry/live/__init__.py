@@ -1,1 +1,1 @@
-"""What the window is made of: the present, the recent past, racks, and news of the cluster."""
+"""Live state of a site: latest values, recent means, racks and jobs."""

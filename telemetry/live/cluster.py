@@ -1,7 +1,4 @@
-"""What the accelerators of each rack said last, and their sums by hall.
-
-What the scheduler said of its jobs last, judged by the clock, and how old it is.
-"""
+"""Latest batch of each rack with sums by hall, and the latest job queue of the scheduler."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -29,37 +26,34 @@ from twin.time_axes import QUARTER_HOUR
 from twin.units import format_minute
 
 HALL_VARIABLES: Final = ("accelerator_power", "chip_temperature", "accelerator_utilisation")
-"""Words of the sums of a hall: total [MW], greatest [degC], mean [1]."""
+"""Sums of a hall: total power [MW], highest temperature [degC], mean utilisation [1]."""
 
 MIN_RACK_SHARE: Final = 0.9
-"""Share of the racks of a hall that must be heard for its sums to be told. [1]"""
+"""Share of a hall's racks that must have fresh batches; below it the hall's sums are NaN. [1]"""
 
 _POWER, _TEMPERATURE, _UTILISATION = (
     CHIP_VARIABLES.index(name) for name in ("power", "temperature", "utilisation")
 )
-_WATTS: Final = 1e6  # in a MW
-_MEMORY: Final = 64  # sequence numbers back in which a late batch is still told from a double
+_WATTS_PER_MW: Final = 1e6
+_SEQUENCE_WINDOW: Final = 64  # latest sequences among which late batches differ from duplicates
 
 
 @dataclass(slots=True)
 class _Sender:
-    """One rack's agent: its last boot and sequence, and which of the numbers before it came."""
+    """Agent of one rack: latest boot and sequence, and a bit set of the sequences received
+    before.
+    """
 
     boot: int
     sequence: int
     time: int
-    seen: int = 1
+    received_bits: int = 1
 
 
 class RackStates:
-    """The last batch of each rack of a site.
+    """The latest batch of each rack of a site; ``spans`` are the rows of the halls among all racks.
 
-    Attributes
-    ----------
-    spans
-        Hall -> its part of the rows of all racks.
-    counters
-        ``duplicate``, ``old boot``, ``gap`` (batches that are missing), ``unknown rack``.
+    ``counters`` has ``duplicate``, ``old boot``, ``gap`` (missing batches), ``unknown rack``.
     """
 
     def __init__(self, site: Site) -> None:
@@ -87,20 +81,11 @@ class RackStates:
         return np.array([span.stop - span.start for span in self.spans.values()], dtype=float)
 
     def register(self, batch: RackBatch, *, latest: int) -> bool:
-        """Take note of a batch, and return whether it was not here before.
+        """Record the key of a batch, and return whether the batch is new.
 
-        Parameters
-        ----------
-        batch
-            A batch that decodes; its key is (hall, rack, boot, sequence).
-        latest
-            Later stamps are of a clock that was set back. [us]
-
-        Returns
-        -------
-        bool
-            False for a double, for a batch of an earlier boot, and for a rack that is not ours.
-            A boot is newer by its number, or by its time where a clock was set back.
+        The key is (hall, rack, boot, sequence). Duplicates, batches of an earlier boot and batches
+        of unknown racks are not new. A boot is newer by its number, or by its time where a clock
+        was set back. Stamps after ``latest`` [us] come from such a clock.
         """
         key = (batch.hall, batch.rack)
         if key not in self._rows:
@@ -118,34 +103,32 @@ class RackStates:
         ahead = batch.sequence - sender.sequence
         if ahead > 0:
             self.counters["gap"] += ahead - 1
-            sender.seen = ((sender.seen << min(ahead, _MEMORY)) | 1) & ((1 << _MEMORY) - 1)
+            sender.received_bits = ((sender.received_bits << min(ahead, _SEQUENCE_WINDOW)) | 1) & (
+                (1 << _SEQUENCE_WINDOW) - 1
+            )
             sender.sequence, sender.time = batch.sequence, max(time, sender.time)
             return True
-        place = 1 << -ahead if -ahead < _MEMORY else 0
-        if not place or sender.seen & place:
+        place = 1 << -ahead if -ahead < _SEQUENCE_WINDOW else 0
+        if not place or sender.received_bits & place:
             self.counters["duplicate"] += 1
             return False
-        sender.seen |= place
+        sender.received_bits |= place
         self.counters["gap"] -= 1
         return True
 
     def add(self, batch: RackBatch, *, latest: int) -> FloatArray:
-        """Keep a batch if it is the newest of its rack up to a moment.
+        """Store a batch if it is the newest of its rack, stamps after ``latest`` [us] aside.
 
-        Absent chips count as the others do.
-
-        Returns
-        -------
-        numpy.ndarray
-            Its power [MW], greatest temperature [degC] and mean utilisation [1].
+        Return its power [MW], highest temperature [degC] and mean utilisation [1]. Chips without
+        values count as the mean of the others.
         """
         values = batch.values
         chips = values.shape[1]
         if np.isnan(values[_POWER]).any():
             values = values[:, ~np.isnan(values[_POWER])]
-        said = np.array(
+        sums = np.array(
             [
-                float(values[_POWER].sum()) / _WATTS * (chips / values.shape[1]),
+                float(values[_POWER].sum()) / _WATTS_PER_MW * (chips / values.shape[1]),
                 values[_TEMPERATURE].max(),
                 values[_UTILISATION].mean(),
             ]
@@ -154,67 +137,49 @@ class RackStates:
         time = epoch_microseconds(batch.time)
         if time >= self.time[row] or self.time[row] > latest:
             self.time[row] = time
-            self._latest[row] = said
-        return said
+            self._latest[row] = sums
+        return sums
 
     def hall_values(
-        self, now: np.datetime64, *, longest: np.timedelta64, ahead: np.timedelta64
+        self, now: np.datetime64, *, max_age: np.timedelta64, max_lead: np.timedelta64
     ) -> dict[str, FloatArray]:
-        """Return the sums of the halls from all racks heard of late.
+        """Return the sums of the halls at ``now``, on ``hall``, from racks with fresh batches.
 
-        Parameters
-        ----------
-        now
-            The moment.
-        longest, ahead
-            Age from which a batch is stale, and how far ahead of now one may be stamped.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            The words of :data:`WORDS` and ``racks_heard``, on ``hall``; the power is scaled to all
-            racks, NaN where fewer than :data:`MIN_RACK_SHARE` are heard. ``age`` is that of the
-            newest batch [s].
+        The names are :data:`HALL_VARIABLES`, ``racks_heard`` (share of fresh racks [1]) and ``age``
+        (of the newest batch [s]). Power is scaled to all racks; sums are NaN where fewer than
+        :data:`MIN_RACK_SHARE` are fresh. Batches older than ``max_age``, or stamped more than
+        ``max_lead`` ahead of now, are not fresh.
         """
-        age = ages(self.time, now, ahead=ahead)
-        is_fresh = age <= float(longest / np.timedelta64(1, "s"))
+        age = ages(self.time, now, max_lead=max_lead)
+        is_fresh = age <= float(max_age / np.timedelta64(1, "s"))
         columns = []
         for span in self.spans.values():
             fresh = self._latest[span][is_fresh[span]]
             count = span.stop - span.start
-            heard = len(fresh) / count
+            share = len(fresh) / count
             sums = [np.nan] * len(HALL_VARIABLES)
-            if heard >= MIN_RACK_SHARE:
+            if share >= MIN_RACK_SHARE:
                 sums = [fresh[:, 0].mean() * count, fresh[:, 1].max(), fresh[:, 2].mean()]
-            columns.append([*sums, heard, float(age[span].min())])
+            columns.append([*sums, share, float(age[span].min())])
         names = (*HALL_VARIABLES, "racks_heard", "age")
         return dict(zip(names, np.array(columns).T, strict=True))
 
 
 MAX_QUEUE_AGE: Final = 2 * QUARTER_HOUR
-"""Age from which on a queue no longer tells what runs."""
+"""Age above which a job queue no longer describes what runs."""
 
 MAX_QUEUE_LEAD: Final = QUARTER_HOUR + MAX_CLOCK_LEAD
-"""How far a queue may be ahead: a simulated clock shows the begin of a quarter-hour, a stamp its
-end. What is more came by a clock that was set back."""
+"""Longest lead of a queue's stamp. A simulated clock shows the begin of a quarter-hour, the stamp
+its end. A longer lead comes from a clock that was set back.
+"""
 
 ONE_SECOND: Final = np.timedelta64(1, "s")
 
 
 class SchedulerState:
-    """Newest queue and history of jobs; one thread adds, others look.
+    """Newest accepted job queue and job history, or None; one thread adds, others read.
 
-    Parameters
-    ----------
-    kinds
-        Kinds of work that the site has.
-
-    Attributes
-    ----------
-    queue, history
-        What was believed last, or None.
-    refused
-        Why what came last was not believed; empty if it was.
+    ``reject_reason`` is why the latest message was rejected; empty if it was accepted.
     """
 
     def __init__(self, kinds: Collection[str]) -> None:
@@ -224,33 +189,24 @@ class SchedulerState:
         self.reject_reason = ""
 
     def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
-        """Keep what is newer than what is known, not of the future, and of work that is known.
+        """Store a sample if it is newest, not of the future, and names known kinds of work only.
 
-        Parameters
-        ----------
-        sample
-            What came.
-        clock
-            When it came, UTC; None if no clock has told.
-
-        Returns
-        -------
-        str
-            Name of the count that it belongs to if it is not kept; else empty.
+        ``clock`` is the time of receipt in UTC, or None without a clock. Return the counter of the
+        rejection, or "" if the sample was stored.
         """
         if not self._kinds >= set(sample.jobs.kind):
-            self.reject_reason = "one was refused: it has work of a kind that the site has not"
+            self.reject_reason = "one was rejected: it has a kind of work that the site lacks"
             return "unknown kind of work"
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
         if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
-            known = None  # it came by a clock that was set back since
+            known = None  # its stamp came from a clock that was set back since
         if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
             ahead = format_duration(float((sample.time - clock) / ONE_SECOND))
-            self.reject_reason = f"one was refused, stamped {ahead} ahead of the clock"
+            self.reject_reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
             self.reject_reason = (
-                f"one of {format_minute(sample.time)} was refused: a newer one is known"
+                f"one of {format_minute(sample.time)} was rejected: a newer one was received"
             )
             return "old jobs"
         if isinstance(sample, QueueSnapshot):
@@ -260,37 +216,28 @@ class SchedulerState:
         return ""
 
     def error(self, now: np.datetime64) -> str:
-        """Return why the queue may not tell what runs now; empty if it does, or never came.
-
-        Parameters
-        ----------
-        now
-            The time, UTC.
+        """Return why the stored queue may be out of date at ``now``; empty if it is not, or none
+        came.
         """
         if self.queue is None or -MAX_QUEUE_LEAD <= now - self.queue.time <= MAX_QUEUE_AGE:
             return ""
         age = float((now - self.queue.time) / ONE_SECOND)
-        how = (
+        offset = (
             f"{format_duration(age)} old"
             if age > 0.0
             else f"{format_duration(-age)} ahead of the clock"
         )
-        told = f"the queue of jobs is of {format_minute(self.queue.time)}, {how}"
-        words = [f"{told}: plans count on jobs as they were", self.reject_reason]
-        return "; ".join(filter(None, words))
+        queue = f"the job queue is of {format_minute(self.queue.time)}, {offset}"
+        sentences = [f"{queue}: plans use the jobs as they were then", self.reject_reason]
+        return "; ".join(filter(None, sentences))
 
 
-def ages(times: NDArray[np.int64], now: np.datetime64, *, ahead: np.timedelta64) -> FloatArray:
-    """Return how old stamps are, infinite for what never came or is of the future. [s]
+def ages(times: NDArray[np.int64], now: np.datetime64, *, max_lead: np.timedelta64) -> FloatArray:
+    """Return ages of stamps [us since 1970] at ``now``; infinite without a stamp. [s]
 
-    Parameters
-    ----------
-    times
-        Stamps. [us since 1970]
-    now, ahead
-        The moment, UTC, and how far ahead of it a stamp may be: one that is more is of a clock
-        that was set back.
+    A stamp more than ``max_lead`` ahead of now comes from a clock that was set back; its age is
+    infinite too.
     """
     age = (epoch_microseconds(now) - times.astype(np.float64)) / _SECOND
-    age[(times == NO_TIME_US) | (age < -float(ahead / np.timedelta64(1, "s")))] = np.inf
+    age[(times == NO_TIME_US) | (age < -float(max_lead / np.timedelta64(1, "s")))] = np.inf
     return age

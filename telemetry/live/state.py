@@ -1,11 +1,7 @@
-"""The window of the service onto its plant: what is known now, how old it is, and the recent past.
+"""Live state of a site: latest values with their ages, and means of the recent past.
 
-One thread adds, others look; a lock stands between. A value before its metadata waits for it. What
-does not fit is counted by reason.
-
-The window's raw arrays as Datasets: the present with ages, and the recent past.
-
-The recent past on a grid of equal intervals: means, and the greatest of some columns.
+One thread adds samples, others read under a lock. Values wait for the metadata of their point.
+Rejected samples are counted by reason.
 """
 
 from collections import Counter
@@ -44,37 +40,36 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
-"""How far back the window looks."""
+"""Time span of the stored recent past."""
 
 MAX_WAITING_POINTS: Final = 10_000
-"""Most points whose value waits for its metadata."""
+"""Largest number of points whose value waits for metadata. [1]"""
 
 
 @dataclass(slots=True)
 class _Row:
     total: FloatArray
     count: FloatArray
-    top: FloatArray
+    maximum: FloatArray
 
 
 class RollingMeans:
-    """Sums of readings by interval, from the newest back over a depth.
+    """Sums of readings by interval, over a depth of time before the newest.
 
-    Parameters
-    ----------
-    means, tops
-        Number of columns that are averaged, and of those whose greatest value is kept.
-    depth
-        How far back rows are kept.
-    period
-        Length of the intervals, which lie on whole multiples of it since 1970.
+    ``mean_count`` columns are averaged; ``maximum_count`` columns have their highest value.
+    Intervals of length ``period`` start at whole multiples of it since 1970.
     """
 
     def __init__(
-        self, means: int, tops: int, *, depth: np.timedelta64, period: np.timedelta64
+        self,
+        mean_count: int,
+        maximum_count: int,
+        *,
+        depth: np.timedelta64,
+        period: np.timedelta64,
     ) -> None:
-        self._means = means
-        self._tops = tops
+        self._mean_count = mean_count
+        self._maximum_count = maximum_count
         self._depth = _count(depth)
         self.period = period
         self._period = _count(period)
@@ -82,11 +77,11 @@ class RollingMeans:
         self._newest = 0
 
     def start_of(self, time: int) -> int:
-        """Return the start of the interval that a reading closes or falls into. [us]"""
+        """Return the start of the interval (start, end] that contains a reading. [us]"""
         return (time - 1) // self._period * self._period
 
     def add(self, column: int, time: int, value: float, *, latest: int) -> None:
-        """Take a value into the mean of its column; what is later than a moment was never."""
+        """Add a value to the mean of its column, and delete rows after ``latest`` [us]."""
         if self._newest > latest:
             self._rows = {start: row for start, row in self._rows.items() if start <= latest}
             self._newest = max(self._rows, default=0)
@@ -95,28 +90,25 @@ class RollingMeans:
         row.count[column] += 1.0
 
     def add_maximum(self, column: int, time: int, value: float) -> None:
-        """Take a value into the greatest of its column."""
+        """Add a value to the maximum of its column."""
         row = self._row(time)
-        row.top[column] = max(row.top[column], value)
+        row.maximum[column] = max(row.maximum[column], value)
 
     def table(self, starts: np.ndarray) -> tuple[FloatArray, FloatArray]:
-        """Return means and tops of intervals, by column; NaN where nothing was read.
+        """Return means and maxima by (interval, column), NaN where nothing was read.
 
-        Parameters
-        ----------
-        starts
-            Starts of the intervals. [us since 1970]
+        ``starts`` are the starts of the intervals. [us since 1970]
         """
-        means = np.full((len(starts), self._means), np.nan)
-        tops = np.full((len(starts), self._tops), np.nan)
+        means = np.full((len(starts), self._mean_count), np.nan)
+        maxima = np.full((len(starts), self._maximum_count), np.nan)
         for place, start in enumerate(starts.tolist()):
             row = self._rows.get(start)
             if row is not None:
                 means[place] = np.divide(
                     row.total, row.count, out=means[place], where=row.count > 0.0
                 )
-                tops[place] = np.where(np.isfinite(row.top), row.top, np.nan)
-        return means, tops
+                maxima[place] = np.where(np.isfinite(row.maximum), row.maximum, np.nan)
+        return means, maxima
 
     def starts(self, start: np.datetime64, end: np.datetime64) -> np.ndarray:
         """Return the starts of the intervals that cover a span. [us since 1970]"""
@@ -128,7 +120,11 @@ class RollingMeans:
         start = self.start_of(time)
         row = self._rows.get(start)
         if row is None:
-            row = _Row(np.zeros(self._means), np.zeros(self._means), np.full(self._tops, -np.inf))
+            row = _Row(
+                np.zeros(self._mean_count),
+                np.zeros(self._mean_count),
+                np.full(self._maximum_count, -np.inf),
+            )
             self._rows[start] = row
             self._newest = max(self._newest, start)
             oldest = self._newest - self._depth
@@ -142,19 +138,19 @@ class LiveState:
 
     Parameters
     ----------
-    site
-        The site.
     depth
-        How far back :meth:`dataset` reaches.
+        Time span that :meth:`recent` covers.
     limits
         Thresholds that the site sets itself; see :func:`telemetry.points.limits.read_site_limits`.
 
     Attributes
     ----------
-    binder, misdated
-        Which point says what (``binder.accept(point)`` takes changed metadata); whose stamps fail.
-    cluster
-        What the scheduler said of its jobs last.
+    binder
+        Maps points to variables; ``binder.accept(point)`` accepts changed metadata.
+    clock_skew
+        Points whose stamps are refused.
+    scheduler
+        Newest job queue and job history.
     cap_status, job_status, tick
         What the plant did with the last cap of each hall and with the last job orders; the last
         tick of simulated time, or None.
@@ -172,19 +168,19 @@ class LiveState:
         self._counters: Counter[str] = Counter()
         self._slots = SiteVariables(site)
         self._racks = RackStates(site)
-        self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
-        self._verdicts = QualityTracker(self.binder)
-        self.clock_skew = self._verdicts.clock_skew
+        self._waiting: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
+        self._quality = QualityTracker(self.binder)
+        self.clock_skew = self._quality.clock_skew
         self._batch_interval: np.timedelta64 | None = None
-        self._period, self._ahead = REPEAT_PERIOD, checks.MAX_CLOCK_LEAD
+        self._period, self._max_lead = REPEAT_PERIOD, checks.MAX_CLOCK_LEAD
         self._rows = self._new_rows()
 
     @property
     def period(self) -> np.timedelta64:
-        """How often points are repeated; three periods of silence make a value stale.
+        """Period of repetition of points; a value is stale after three periods without a message.
 
-        Follows the ticks of simulated time and the intervals of the rack batches by itself.
-        Setting it empties what :meth:`dataset` tells.
+        It follows the ticks of simulated time and the intervals of the rack batches. Setting it
+        clears the means that :meth:`recent` returns.
         """
         return self._period
 
@@ -197,38 +193,29 @@ class LiveState:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Reason -> how many messages it befell; ``good`` are the values taken."""
+        """Number of messages by reason; ``good`` counts the accepted values."""
         with self._lock:
             return self._counters + self.binder.counters + self._racks.counters
 
     @property
     def unknown(self) -> Mapping[str, str]:
-        """Point -> why it is not understood."""
+        """Point -> why it is not bound to a variable."""
         return self.binder.unknown
 
     @property
     def integration_points(self) -> Mapping[VariableKey, str]:
-        """(variable, object) -> point, for those that are ours to write.
+        """(variable, object) -> point, for the points that this service writes.
 
-        As ``("technology_supply_request", "cdu_1/017")``, ``("battery_request", "battery_1")``.
+        For example ``("technology_supply_request", "cdu_1/017")``, ``("battery_request",
+        "battery_1")``.
         """
         return self.binder.integration_points
 
     def add(self, sample: Sample, received: np.datetime64 | None = None) -> QualityFlag | None:
-        """Take in one sample.
+        """Add one sample; ``received`` is its UTC time of receipt, None in simulated time.
 
-        Parameters
-        ----------
-        sample
-            Anything that decodes.
-        received
-            When it came, UTC; None in simulated time, where the ticks are the clock.
-
-        Returns
-        -------
-        QualityFlag or None
-            The verdict on a reading or a rack batch; None where there is none to give: of other
-            samples, of doubles, of strange points, and of values that wait for their metadata.
+        Return the flag of a reading or a rack batch. Return None for other samples, duplicates,
+        unknown points and values that wait for metadata.
         """
         with self._lock:
             match sample:
@@ -245,53 +232,40 @@ class LiveState:
         return None
 
     def present(self, now: np.datetime64) -> xr.Dataset:
-        """Return what is known at a moment.
+        """Return the latest good values at ``now``, with the scalar coordinate ``instant``.
 
-        Parameters
-        ----------
-        now
-            The moment, UTC.
-
-        Returns
-        -------
-        xarray.Dataset
-            The latest good value of every variable, of banks the mean of their units, NaN if older
-            than three periods or never heard; beside each its ``<name>_age`` [s], infinite if
-            never heard, or by a clock that was ahead. With the scalar coordinate ``instant``.
+        A bank has the mean of its units. Values older than three periods or never received are NaN.
+        Each variable has an ``<name>_age`` [s], infinite if never received or stamped too far
+        ahead.
         """
         with self._lock:
-            spans = {"longest": checks.STALE_PERIODS * self._period, "ahead": self._ahead}
+            spans = {"max_age": checks.STALE_PERIODS * self._period, "max_lead": self._max_lead}
             return present_dataset(self._slots, self._racks, now=now, **spans)
 
     def describe_future_values(self, now: np.datetime64) -> str:
-        """Return how many points and racks are not used, as a clock was ahead; empty if none."""
+        """Return how many points and racks are unused for stamps ahead of the clock; empty
+        if none.
+        """
         times = np.concatenate([self._slots.time, self._racks.time])
-        return describe_future_values(times, epoch_microseconds(now + self._ahead))
+        return describe_future_values(times, epoch_microseconds(now + self._max_lead))
 
     def recent(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
-        """Return the recent past on ``time``.
+        """Return the means of a span within the depth, on ``time``.
 
-        Parameters
-        ----------
-        start, end
-            The span, within the depth of the window.
-
-        Returns
-        -------
-        xarray.Dataset
-            For each interval of a period the mean of the good readings stamped after its start
-            and not after its end, NaN if there was none. Racks are left out: the archive has them.
+        Each interval has the mean of the good readings in (start, end], NaN without any. Values of
+        single racks are left out: the archive has them.
         """
         with self._lock:
             return recent_dataset(self._slots, self._racks, self._rows, start=start, end=end)
 
     def _new_rows(self) -> RollingMeans:
         halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}
-        return RollingMeans(means=self._slots.machine_slot_count + 2 * halls, tops=halls, **span)
+        mean_count = self._slots.machine_slot_count + 2 * halls
+        return RollingMeans(mean_count=mean_count, maximum_count=halls, **span)
 
     def _add_metadata(self, metadata: PointMetadata) -> None:
         binding = self.binder.register(metadata)
-        waiting = self._held.pop(metadata.point, None)
+        waiting = self._waiting.pop(metadata.point, None)
         if binding is not None and waiting is not None:
             self._read(binding, *waiting)
 
@@ -306,30 +280,30 @@ class LiveState:
             metadata = self.binder.metadata(sample.point)
             return check_unbound(metadata, sample, self._clock(received))
         else:
-            self._hold(sample, received)
+            self._wait_for_metadata(sample, received)
         return None
 
-    def _hold(self, sample: PointValue, received: np.datetime64 | None) -> None:
-        """Let a value wait for its metadata, the newest of each point."""
+    def _wait_for_metadata(self, sample: PointValue, received: np.datetime64 | None) -> None:
+        """Store a value until its metadata comes, the newest of each point."""
         self._counters["before metadata"] += 1
-        if len(self._held) >= MAX_WAITING_POINTS and sample.point not in self._held:
-            del self._held[next(iter(self._held))]
-        self._held[sample.point] = (sample, received)
+        if len(self._waiting) >= MAX_WAITING_POINTS and sample.point not in self._waiting:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[sample.point] = (sample, received)
 
     def _read(
         self, binding: PointBinding, sample: PointValue, received: np.datetime64 | None
     ) -> QualityFlag | None:
-        """Judge a value of a known point, and keep it if it is good."""
+        """Check a value of a bound point, and store it if it is good."""
         if sample.sender != binding.sender:
             self._counters["wrong sender"] += 1
             return None
-        if self._verdicts.is_duplicate(sample):
+        if self._quality.is_duplicate(sample):
             self._counters["duplicate"] += 1
             return None
         value = None if sample.value is None else binding.to_canonical(sample.value)
         reading = PointReading(value=value, time=sample.time, quality=sample.quality)
         clock = self._clock(received)
-        flag = self._verdicts.check(binding, reading, clock, period=self._period)
+        flag = self._quality.check(binding, reading, clock, period=self._period)
         self._counters[flag.value] += 1
         slot = self._slots.slots.get(binding.key)
         if flag is QualityFlag.GOOD and slot is not None and value is not None:
@@ -347,7 +321,7 @@ class LiveState:
         return flag
 
     def _clock(self, received: np.datetime64 | None) -> np.datetime64 | None:
-        """Return when a sample came: in simulated time, no later than the tick to come."""
+        """Return when a sample came: in simulated time, no later than the next tick."""
         if received is not None or self.tick is None:
             return received
         return self.tick.time + self.tick.interval
@@ -372,7 +346,7 @@ class LiveState:
         return flag
 
     def _add_message(self, sample: ControlMessage, received: np.datetime64 | None) -> None:
-        """Keep what the cluster and the plant say of jobs, caps and simulated time."""
+        """Store job queues, job and cap status, and ticks of simulated time."""
         site = sample.order.site if isinstance(sample, CapStatus) else sample.site
         if site != self._site.name:
             self._counters["other site"] += 1
@@ -387,7 +361,7 @@ class LiveState:
                 self.job_status = sample
             case SimulationTick():
                 self.tick = sample
-                self._ahead = checks.MAX_CLOCK_LEAD + sample.interval  # of stamps of what comes
+                self._max_lead = checks.MAX_CLOCK_LEAD + sample.interval
                 self.period = max(REPEAT_PERIOD, self._batch_interval or sample.interval)
 
 
@@ -399,40 +373,25 @@ def present_dataset(
     racks: RackStates,
     *,
     now: np.datetime64,
-    longest: np.timedelta64,
-    ahead: np.timedelta64,
+    max_age: np.timedelta64,
+    max_lead: np.timedelta64,
 ) -> xr.Dataset:
-    """Return what is known at a moment; see :meth:`telemetry.live.state.LiveState.observed`.
-
-    Parameters
-    ----------
-    slots, racks
-        What was read.
-    now
-        The moment, UTC.
-    longest, ahead
-        Age from which a value is stale, and how far ahead of now one may be stamped.
-
-    Returns
-    -------
-    xarray.Dataset
-        Every variable and its age.
-    """
-    age = ages(slots.time, now, ahead=ahead)
-    is_fresh = age <= float(longest / np.timedelta64(1, "s"))
+    """Return every variable and its age at a moment; see :meth:`LiveState.present`."""
+    age = ages(slots.time, now, max_lead=max_lead)
+    is_fresh = age <= float(max_age / np.timedelta64(1, "s"))
     values = np.where(is_fresh, slots.value, np.nan)
     found: dict[str, AxisValues] = {}
-    ages_: dict[str, AxisValues] = {}
+    found_ages: dict[str, AxisValues] = {}
     for shape in slots.layouts:
         found[shape.variable] = (shape.dim, shape.pick(values))
-        ages_[shape.variable] = (shape.dim, shape.newest(age))
-    halls = racks.hall_values(now, longest=longest, ahead=ahead)
-    heard = halls.pop("age")
+        found_ages[shape.variable] = (shape.dim, shape.newest(age))
+    halls = racks.hall_values(now, max_age=max_age, max_lead=max_lead)
+    hall_age = halls.pop("age")
     for name, numbers in halls.items():
         found[name] = ("hall", numbers)
-        ages_[name] = ("hall", heard)
+        found_ages[name] = ("hall", hall_age)
     variables = {name: _variable(name, *part) for name, part in found.items()}
-    variables |= {f"{name}_age": _age(name, *part) for name, part in ages_.items()}
+    variables |= {f"{name}_age": _age(name, *part) for name, part in found_ages.items()}
     return xr.Dataset(variables, coords={"instant": np.datetime64(now, "us"), **_labels(slots)})
 
 
@@ -444,24 +403,11 @@ def recent_dataset(
     start: np.datetime64,
     end: np.datetime64,
 ) -> xr.Dataset:
-    """Return the recent past on ``time``; see :meth:`telemetry.live.state.LiveState.dataset`.
-
-    Parameters
-    ----------
-    slots, racks
-        Which columns of the rows say what.
-    rows
-        What was read.
-    start, end
-        The span, UTC.
-
-    Returns
-    -------
-    xarray.Dataset
-        Means of all variables except those of single racks.
+    """Return the means of all variables except those of single racks; see
+    :meth:`LiveState.recent`.
     """
     starts = rows.starts(start, end)
-    means, tops = rows.table(starts)
+    means, maxima = rows.table(starts)
     grid = time_axes.regular_axes(starts.astype("datetime64[us]")[0], len(starts), rows.period)
     found: dict[str, AxisValues] = {
         shape.variable: (shape.dim, shape.pick(means))
@@ -470,7 +416,9 @@ def recent_dataset(
     }
     first, halls = slots.machine_slot_count, len(racks.halls)
     power = means[:, first : first + halls] * racks.counts
-    for name, numbers in zip(HALL_VARIABLES, (power, tops, means[:, first + halls :]), strict=True):
+    for name, numbers in zip(
+        HALL_VARIABLES, (power, maxima, means[:, first + halls :]), strict=True
+    ):
         found[name] = ("hall", numbers)
     variables = {name: _variable(name, *part, "time") for name, part in found.items()}
     labels = {dim: names for dim, names in _labels(slots).items() if dim != "rack"}
@@ -482,10 +430,10 @@ def _labels(slots: SiteVariables) -> dict[str, list[str]]:
 
 
 def _variable(name: str, dim: str, values: FloatArray, *axes_before: str) -> xr.Variable:
-    word = variables.variable_definition(name)
-    attrs = {"units": word.unit, "long_name": word.meaning}
-    if word.standard_name:
-        attrs["standard_name"] = word.standard_name
+    definition = variables.variable_definition(name)
+    attrs = {"units": definition.unit, "long_name": definition.meaning}
+    if definition.standard_name:
+        attrs["standard_name"] = definition.standard_name
     dims = (*axes_before, dim) if dim else axes_before
     return xr.Variable(dims, values, attrs)
 

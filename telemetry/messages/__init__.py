@@ -1,6 +1,8 @@
-"""Bytes to samples and back: pure, strict, one file a format.
+"""Convert bytes to samples and back: pure functions, strict, one module a format.
 
-``decode`` raises :class:`twin.errors.MessageError` for anything malformed, and nothing else.
+Every ``decode`` function raises :class:`twin.errors.MessageError` for malformed payloads and for
+payloads that contradict their topic, and nothing else. Every ``encode`` function raises it for
+names that a topic cannot contain, for times outside this century and for numbers not finite.
 """
 
 from telemetry.messages.codec import decode, encode

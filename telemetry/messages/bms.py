@@ -1,4 +1,4 @@
-"""Points of a building-management system, as DSX Exchange BMS 1.0 writes them."""
+"""Encode and decode points of a building-management system, as DSX Exchange BMS 1.0 has them."""
 
 from typing import Annotated, Final
 
@@ -19,8 +19,8 @@ from telemetry.messages.strict_json import (
 from telemetry.messages.topics import ParsedTopic, metadata_topic, value_topic
 from twin.errors import MessageError
 
-_QUOTES: Final = 6
-"""Quotation marks of a value message that has its three fields, each once, and nothing else."""
+_VALUE_QUOTES: Final = 6
+"""Quotation marks of a value message with exactly its three fields, each once. [1]"""
 
 
 class _Value(msgspec.Struct):
@@ -58,17 +58,10 @@ _VALUE: Final = msgspec.json.Decoder(_Value)
 def decode_value(address: ParsedTopic, topic: str, payload: bytes) -> PointValue:
     """Return a reading, in the unit of its point.
 
-    Notes
-    -----
-    A message with three quoted names, all of which the record needs, has no name twice and no
-    field that is passed over: msgspec alone may read it. All others take the slower way.
-
-    Raises
-    ------
-    MessageError
-        If it is not what the contract says.
+    Six quotation marks and three required fields mean that no key is repeated or ignored. Then the
+    fast msgspec decoder is as strict as :func:`decode_json`, which reads all other messages.
     """
-    if payload.count(b'"') == _QUOTES:
+    if payload.count(b'"') == _VALUE_QUOTES:
         try:
             record = _VALUE.decode(payload)
         except (ValueError, RecursionError) as error:
@@ -98,24 +91,17 @@ def encode_value(sample: PointValue) -> tuple[str, bytes]:
 
 
 def decode_metadata(address: ParsedTopic, topic: str, payload: bytes) -> PointMetadata:
-    """Return what a point is.
-
-    Raises
-    ------
-    MessageError
-        If it names other types than its topic, lacks what its point must have, has what it must
-        not, or is otherwise not what the contract says; see :mod:`telemetry.messages.bms_contract`.
-    """
+    """Return the metadata of a point, checked by :mod:`telemetry.messages.bms_contract`."""
     document = decode_json(topic, payload, dict[str, object])
-    record = _record(topic, document)
+    record = _metadata_record(topic, document)
     object_type, point_type, _ = address.point.split("/", 2)
     rule = rule_of(topic, object_type, point_type)
     expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
-    faults = rule.violations(document)
-    if {"engUnit", "stateText"} <= document.keys() and not faults:
-        faults = ["engUnit or stateText is wanted, not both"]
-    if faults:
-        raise MessageError(topic, ", ".join(sorted(document)), "; ".join(faults))
+    violations = rule.violations(document)
+    if {"engUnit", "stateText"} <= document.keys() and not violations:
+        violations = ["engUnit or stateText is required, not both"]
+    if violations:
+        raise MessageError(topic, ", ".join(sorted(document)), "; ".join(violations))
     if rule.unit and record.eng_unit != rule.unit:
         raise MessageError(topic, record.eng_unit, f"the engUnit of {point_type} is {rule.unit}")
     if "phase" in document and record.phase not in PHASE_NAMES:
@@ -142,7 +128,7 @@ def decode_metadata(address: ParsedTopic, topic: str, payload: bytes) -> PointMe
     )
 
 
-def _record(topic: str, document: dict[str, object]) -> _Metadata:
+def _metadata_record(topic: str, document: dict[str, object]) -> _Metadata:
     try:
         return msgspec.convert(document, _Metadata)
     except ValueError as error:
@@ -150,13 +136,7 @@ def _record(topic: str, document: dict[str, object]) -> _Metadata:
 
 
 def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
-    """Return the topic and the payload of what a point is; empty fields are mostly left out.
-
-    Raises
-    ------
-    MessageError
-        If there is no such point, or a text cannot be sent.
-    """
+    """Return the topic and the payload of metadata, without fields that may be left out empty."""
     topic = metadata_topic(sample.point)
     fields: dict[str, Json] = {
         "objectType": sample.object_type,
@@ -176,8 +156,8 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     else:
         fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
         fields["servesId"] = list(sample.serves)
-    wanted = rule_of(topic, sample.object_type, sample.point_type).mandatory_fields(fields)
+    mandatory = rule_of(topic, sample.object_type, sample.point_type).mandatory_fields(fields)
     document: dict[str, Json] = {
-        name: value for name, value in fields.items() if value or name in wanted
+        name: value for name, value in fields.items() if value or name in mandatory
     }
     return topic, encode_json(topic, document)

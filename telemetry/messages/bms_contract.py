@@ -1,7 +1,7 @@
-"""What DSX Exchange BMS 1.0 asks of the metadata of each point, told as rules of our own.
+"""Rules of DSX Exchange BMS 1.0 for the metadata of each kind of point.
 
-The contract itself is not part of the project; a test holds these rules to it, example by example,
-where it lies beside the clone.
+The text of the contract is not part of the project. A test compares these rules with its examples
+where a copy of the contract lies beside the clone.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from telemetry.messages.models import PLANT_SENDER
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 
 PHASE_NAMES: Final = frozenset({"A", "B", "C", "1", "2", "3"})
 """Names of electrical phases."""
@@ -27,21 +27,21 @@ KNOWN_FIELDS: Final = (
     | {"servesId", "processArea", "integration", "isSetpoint", "phase", "scope"}
     | {"rackLocationId", "rackLocationName"}
 )
-"""Fields of version 1.0; others are of a later one, and are passed over."""
+"""Fields of version 1.0; other fields belong to a later version and are ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataRule:
-    """What the metadata of a point must have and may have.
+    """Fields that the metadata of a point must have and may have.
 
     Attributes
     ----------
     required, optional
-        Fields, beside the two types.
+        Fields besides the two types.
     alternatives
-        Groups of fields, of which exactly one must be there.
+        Groups of fields, of which exactly one must be present.
     unit
-        The one unit that it may have, or "" for any.
+        The only unit allowed, or "" for any.
     """
 
     required: frozenset[str] = frozenset()
@@ -50,25 +50,25 @@ class MetadataRule:
     unit: str = ""
 
     def violations(self, fields: Collection[str]) -> list[str]:
-        """Return in words what is wrong with the fields that are there."""
-        there = set(fields) & KNOWN_FIELDS
+        """Describe what is wrong with the fields that a message has."""
+        present = set(fields) & KNOWN_FIELDS
         groups = frozenset().union(*(group for choice in self.alternatives for group in choice))
-        found = [f"{name} is missing" for name in sorted(self.required - there)]
-        misplaced = there - _TYPES - self.required - self.optional - groups
-        found += [f"{name} is not told of this point" for name in sorted(misplaced)]
+        found = [f"{name} is missing" for name in sorted(self.required - present)]
+        misplaced = present - _TYPES - self.required - self.optional - groups
+        found += [f"{name} is not allowed for this point" for name in sorted(misplaced)]
         for choice in self.alternatives:
-            told = [group for group in choice if group & there]
+            given = [group for group in choice if group & present]
             names = " or ".join(" and ".join(sorted(group, reverse=True)) for group in choice)
-            if len(told) != 1:
-                found.append(f"{names} is wanted, {'not both' if told else 'and is missing'}")
+            if len(given) != 1:
+                found.append(f"{names} is required, {'not both' if given else 'and is missing'}")
             else:
-                found += [f"{name} is missing" for name in sorted(told[0] - there)]
-        if "associateId" in there and "servesId" in there:
-            found.append("servesId is not told beside associateId")
+                found += [f"{name} is missing" for name in sorted(given[0] - present)]
+        if "associateId" in present and "servesId" in present:
+            found.append("servesId is not allowed beside associateId")
         return found
 
     def mandatory_fields(self, fields: Collection[str]) -> frozenset[str]:
-        """Return which of some fields must be told even if they are empty."""
+        """Return which of some fields must be sent even if they are empty."""
         groups = [group for choice in self.alternatives for group in choice if group <= set(fields)]
         return self.required.union(*(group for group in groups if group != _STATES))
 
@@ -89,19 +89,20 @@ def _with(
     unit: str = "",
     is_either: bool = False,
 ) -> MetadataRule:
-    either = (*rule.alternatives, _MEASURED) if is_either else rule.alternatives
-    more = rule.required | set(needs), rule.optional | set(allows)
-    return replace(rule, required=more[0], optional=more[1], alternatives=either, unit=unit)
+    """Return a rule with more required and allowed fields."""
+    alternatives = (*rule.alternatives, _MEASURED) if is_either else rule.alternatives
+    required, optional = rule.required | set(needs), rule.optional | set(allows)
+    return replace(rule, required=required, optional=optional, alternatives=alternatives, unit=unit)
 
 
 def _generic(rule: MetadataRule) -> MetadataRule:
-    """Return the rule of what has no type of its own; it may have a unit or states, or neither."""
-    more = {"phase", "integration", "isSetpoint", "engUnit", "stateText"}
-    return _with(rule, "processArea", allows=more)
+    """Return the rule of a point without a type of its own: unit, states or neither."""
+    allowed = {"phase", "integration", "isSetpoint", "engUnit", "stateText"}
+    return _with(rule, "processArea", allows=allowed)
 
 
-_STATED: Final = _with(_OF_RACK, "stateText")
-_OURS: Final = _with(_OF_RACK, "stateText", "integration")
+_RACK_STATE: Final = _with(_OF_RACK, "stateText")
+_RACK_INTEGRATION: Final = _with(_OF_RACK, "stateText", "integration")
 RACK_POINTS: Final = {
     "RackLiquidSupplyTemperature": _with(_OF_RACK, "engUnit", unit="C"),
     "RackLiquidReturnTemperature": _with(_OF_RACK, "engUnit", unit="C"),
@@ -112,15 +113,15 @@ RACK_POINTS: Final = {
     ),
     "RackControlValvePosition": _with(_OF_RACK, "engUnit", unit="%"),
     "RackPower": _with(_OF_RACK, "engUnit", unit="kW"),
-    "RackLeakDetect": _STATED,
-    "RackLeakSensorFault": _STATED,
-    "RackLiquidIsolationStatus": _STATED,
-    "RackElectricalIsolationStatus": _STATED,
-    "RackLeakDetectTray": _OURS,
-    "RackLiquidIsolationRequest": _OURS,
-    "RackElectricalIsolationRequest": _OURS,
+    "RackLeakDetect": _RACK_STATE,
+    "RackLeakSensorFault": _RACK_STATE,
+    "RackLiquidIsolationStatus": _RACK_STATE,
+    "RackElectricalIsolationStatus": _RACK_STATE,
+    "RackLeakDetectTray": _RACK_INTEGRATION,
+    "RackLiquidIsolationRequest": _RACK_INTEGRATION,
+    "RackElectricalIsolationRequest": _RACK_INTEGRATION,
 }
-"""Points of racks; the last three are written by integrations."""
+"""Points of racks; integrations write the last three."""
 
 _METERED: Final = _with(_OF_METER, "engUnit")
 METER_POINTS: Final = {
@@ -142,7 +143,7 @@ _POSITION: Final = _with(_OF_MACHINE, is_either=True)
 _STATE: Final = _with(_OF_MACHINE, "stateText", allows={"integration"})
 _REQUEST: Final = _with(_OF_MACHINE, "engUnit", "integration", unit="C")
 COMMON_POINTS: Final = {"Available": _STATE, "GenericPoint": _generic(_OF_MACHINE)}
-_BOX: Final = COMMON_POINTS | {"Status": _STATE}
+_WITH_STATUS: Final = COMMON_POINTS | {"Status": _STATE}
 _FLUIDS: Final = {
     "LiquidTemperature": _TEMPERATURE,
     "AirTemperature": _TEMPERATURE,
@@ -155,88 +156,69 @@ _FLUIDS: Final = {
     "AirRelativeHumidity": _FLUID,
     "LeakDetect": _with(_OF_MACHINE, "stateText"),
 }
-_MOVERS: Final = {
+_ACTUATORS: Final = {
     "Valve": "ValvePosition",
     "Pump": "PumpSpeed",
     "Fan": "FanSpeed",
     "Damper": "DamperPosition",
 }
-_COOLING: Final = _BOX | _FLUIDS | dict.fromkeys(_MOVERS.values(), _POSITION)
+_COOLING: Final = _WITH_STATUS | _FLUIDS | dict.fromkeys(_ACTUATORS.values(), _POSITION)
 _SOUND: Final = {"Sound": _with(_OF_MACHINE, "engUnit")}
-_WANTED: Final = {"LiquidTemperatureSpRequest": _REQUEST}
+_SETPOINT_REQUEST: Final = {"LiquidTemperatureSpRequest": _REQUEST}
 
-_BEAT: Final = MetadataRule(required=_OBJECT, optional=frozenset({"scope"}))
-_OUR_BEAT: Final = MetadataRule(required=_OBJECT | {"integration"})
+_HEARTBEAT: Final = MetadataRule(required=_OBJECT, optional=frozenset({"scope"}))
+_INTEGRATION_HEARTBEAT: Final = MetadataRule(required=_OBJECT | {"integration"})
 HEARTBEAT_POINTS: Final = {
-    "HeartbeatTimestampBms": _BEAT,
-    "HeartbeatEchoBms": _BEAT,
-    "HeartbeatTimestampIntegration": _OUR_BEAT,
-    "HeartbeatEchoIntegration": _OUR_BEAT,
+    "HeartbeatTimestampBms": _HEARTBEAT,
+    "HeartbeatEchoBms": _HEARTBEAT,
+    "HeartbeatTimestampIntegration": _INTEGRATION_HEARTBEAT,
+    "HeartbeatEchoIntegration": _INTEGRATION_HEARTBEAT,
 }
-"""Signs of life."""
+"""Heartbeats of the plant and of integrations."""
 
 EXTENSIBLE_OBJECTS: Final = frozenset({"BESS", "UPS", "ATS", "Generator"})
-"""Object types of which a vendor may send values of further types, without metadata."""
+"""Object types whose vendors may send values of other types, without metadata."""
 
 RULES_BY_OBJECT: Final[dict[str, dict[str, MetadataRule]]] = {
     "Rack": RACK_POINTS,
     "PowerMeter": METER_POINTS,
-    **dict.fromkeys((*sorted(EXTENSIBLE_OBJECTS), "Shunt", "Breaker"), _BOX),
-    **{mover: COMMON_POINTS | {point: _POSITION} for mover, point in _MOVERS.items()},
+    **dict.fromkeys((*sorted(EXTENSIBLE_OBJECTS), "Shunt", "Breaker"), _WITH_STATUS),
+    **{actuator: COMMON_POINTS | {point: _POSITION} for actuator, point in _ACTUATORS.items()},
     "Sensor": COMMON_POINTS | _FLUIDS | _SOUND,
     **dict.fromkeys(("CoolingTower", "HX", "CRAH", "CRAC", "AHU", "Chiller", "Tank"), _COOLING),
-    "CDU": _COOLING | _WANTED,
-    "GenericObject": _COOLING | _SOUND | _WANTED,
-    "System": _BOX | HEARTBEAT_POINTS,
+    "CDU": _COOLING | _SETPOINT_REQUEST,
+    "GenericObject": _COOLING | _SOUND | _SETPOINT_REQUEST,
+    "System": _WITH_STATUS | HEARTBEAT_POINTS,
 }
 """Object type -> point type -> its rule."""
 
 
 def rule_of(topic: str, object_type: str, point_type: str) -> MetadataRule:
-    """Return the rule of a kind of point.
-
-    Raises
-    ------
-    MessageError
-        If DSX BMS 1.0 has no such point.
-    """
+    """Return the rule of a kind of point; refuse kinds that DSX BMS 1.0 does not have."""
     points = RULES_BY_OBJECT.get(object_type)
     if points is None:
-        raise MessageError(
-            topic, object_type, f"an object is one of {', '.join(sorted(RULES_BY_OBJECT))}"
-        )
+        expected = f"an object type is one of {', '.join(sorted(RULES_BY_OBJECT))}"
+        raise MessageError(topic, object_type, expected, code=IssueCode.UNKNOWN_NAME)
     rule = points.get(point_type)
     if rule is None:
-        remedy = f"a point of {object_type} is one of {', '.join(sorted(points))}"
-        raise MessageError(topic, point_type, remedy)
+        expected = f"a point type of {object_type} is one of {', '.join(sorted(points))}"
+        raise MessageError(topic, point_type, expected, code=IssueCode.UNKNOWN_NAME)
     return rule
 
 
 def check_value_topic(topic: str, object_type: str, point_type: str, *, sender: str) -> None:
-    """Refuse a topic of values that nobody may publish on.
+    """Refuse a topic of values that its sender may not publish on.
 
-    Parameters
-    ----------
-    topic
-        For the error.
-    object_type, point_type
-        As the topic has them.
-    sender
-        ``PUB``, or the name of an integration.
-
-    Raises
-    ------
-    MessageError
-        If there is no such point, or it is another's to write.
+    ``sender`` is ``PUB`` for the plant, or the name of an integration.
     """
     if object_type in EXTENSIBLE_OBJECTS and sender == PLANT_SENDER:
         return
     rule = rule_of(topic, object_type, point_type)
-    is_theirs = "integration" in rule.required
-    may_be = is_theirs or point_type == "GenericPoint" or object_type == "System"
-    if sender == PLANT_SENDER and is_theirs:
-        raise MessageError(topic, sender, f"{point_type} is written by an integration")
-    if sender != PLANT_SENDER and (not may_be or rule is _BEAT):
-        raise MessageError(
-            topic, sender, f"{point_type} is written by the plant, as {PLANT_SENDER}"
-        )
+    is_request = "integration" in rule.required
+    may_write = is_request or point_type == "GenericPoint" or object_type == "System"
+    if sender == PLANT_SENDER and is_request:
+        expected = f"an integration writes {point_type}"
+        raise MessageError(topic, sender, expected, code=IssueCode.UNAUTHORISED)
+    if sender != PLANT_SENDER and (not may_write or rule is _HEARTBEAT):
+        expected = f"the plant writes {point_type}, as {PLANT_SENDER}"
+        raise MessageError(topic, sender, expected, code=IssueCode.UNAUTHORISED)

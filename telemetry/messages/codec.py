@@ -1,4 +1,4 @@
-"""Which codec reads which topic, and which writes which sample."""
+"""Choose the codec of each topic and of each kind of sample."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,19 +6,23 @@ from typing import Final
 import structlog
 
 from telemetry.messages.bms import decode_metadata, decode_value, encode_metadata, encode_value
-from telemetry.messages.jobs import (
+from telemetry.messages.control import (
     decode_cap_order,
     decode_cap_status,
+    decode_decision,
     decode_history,
     decode_job_orders,
     decode_job_status,
     decode_queue,
+    decode_tick,
     encode_cap_order,
     encode_cap_status,
+    encode_decision,
     encode_history,
     encode_job_orders,
     encode_job_status,
     encode_queue,
+    encode_tick,
 )
 from telemetry.messages.models import (
     CapOrder,
@@ -35,12 +39,6 @@ from telemetry.messages.models import (
     SimulationTick,
 )
 from telemetry.messages.rack_batch import decode_batch, decode_batch_json, encode_batch
-from telemetry.messages.simulation_clock import (
-    decode_decided,
-    decode_tick,
-    encode_decided,
-    encode_tick,
-)
 from telemetry.messages.topics import ParsedTopic, TopicKind, parse_topic
 from twin.errors import MessageError
 
@@ -56,48 +54,27 @@ DECODERS: Final[dict[TopicKind, Callable[[ParsedTopic, str, bytes], Sample]]] = 
     TopicKind.JOB_QUEUE: decode_queue,
     TopicKind.JOB_HISTORY: decode_history,
     TopicKind.TICK: decode_tick,
-    TopicKind.DECISION: decode_decided,
+    TopicKind.DECISION: decode_decision,
 }
-"""Kinds of topics that are not signed documents."""
+"""Decoders of all topics that do not carry signed documents."""
 
 
 def decode(topic: str, payload: bytes) -> Sample:
-    """Return what a message says.
+    """Return the sample that a message carries.
 
-    Parameters
-    ----------
-    topic
-        Where it came from.
-    payload
-        Its bytes.
-
-    Returns
-    -------
-    Sample
-        A point's value stays in the point's own unit: only its metadata tells which; see
-        :class:`telemetry.points.binding.PointBinder`.
-
-    Raises
-    ------
-    MessageError
-        If the topic is not ours, is one of signed documents (``feed/``, see
-        :mod:`telemetry.feed.signing`), or the payload is not what the topic promises.
+    The value of a point stays in the point's own unit, which only its metadata gives; see
+    :class:`telemetry.points.binding.PointBinder`. :mod:`telemetry.feed.signing` reads the signed
+    documents of ``feed/``.
     """
     address = parse_topic(topic)
-    reader = DECODERS.get(address.kind)
-    if reader is None:
-        raise MessageError(topic, "", "a signed document is read by who knows its keys")
-    return reader(address, topic, payload)
+    decoder = DECODERS.get(address.kind)
+    if decoder is None:
+        raise MessageError(topic, "", "a topic without signed documents; read those with their key")
+    return decoder(address, topic, payload)
 
 
 def encode(sample: Sample) -> tuple[str, bytes]:  # noqa: C901  (one line a kind)
-    """Return the topic and the payload of a sample; a rack batch is written in binary.
-
-    Raises
-    ------
-    MessageError
-        If a name may not stand in a topic, or a number is not finite.
-    """
+    """Return the topic and the payload of a sample; a rack batch is encoded in binary."""
     match sample:
         case PointValue():
             return encode_value(sample)
@@ -120,16 +97,16 @@ def encode(sample: Sample) -> tuple[str, bytes]:  # noqa: C901  (one line a kind
         case SimulationTick():
             return encode_tick(sample)
         case DecisionNotice():
-            return encode_decided(sample)
+            return encode_decision(sample)
 
 
 _logger = structlog.get_logger(__name__)
 
 
 def try_decode(topic: str, payload: bytes) -> Sample | str:
-    """Return what a message says, or why it cannot be read; nothing that comes in can raise here.
+    """Return the sample that a message carries, or why it cannot be decoded; never raise.
 
-    A decoder that fails in another way than it should is told aloud.
+    An error other than MessageError is a defect of the decoder and is logged.
     """
     try:
         return decode(topic, payload)
@@ -137,4 +114,4 @@ def try_decode(topic: str, payload: bytes) -> Sample | str:
         return str(error)
     except Exception as error:
         _logger.exception("decoder failed", topic=ascii(topic))
-        return f"not understood: {error!r}"
+        return f"cannot be decoded: {error!r}"

@@ -1,13 +1,9 @@
-"""The documents of the feed: strict JSON to typed documents, held to their published schemas.
+"""Documents of the feed to grid partners: types, strict reading, and export to ENTSO-E's XML.
 
-Readers here are as strict as we ask a partner's to be: a number given twice, NaN, 1e999 or a
-boolean for a number is refused, and so is what the schema cannot say, such as a hole in time.
-
-Shapes of the three documents of the feed; units and meanings stand in ``telemetry/schemas``.
-
-``Plan`` is what a site says to every partner; ``Schedule`` is a plan with its number and receiver.
-
-A schedule as ENTSO-E's ESMP ``Schedule_MarketDocument`` (IEC 62325-451-2, version 5.1).
+* Reading is strict JSON, then the JSON Schema in ``telemetry/schemas`` (which gives units and
+  meanings), then rules that no schema can express, such as intervals without gaps.
+* ``ScheduleDraft`` is the same for all partners; ``ScheduleDocument`` adds revision and receiver.
+* A schedule converts to ENTSO-E's ESMP ``Schedule_MarketDocument`` (IEC 62325-451-2, version 5.1).
 """
 
 import json
@@ -28,36 +24,36 @@ from telemetry.messages.strict_json import (
     to_datetime,
 )
 from twin import time_axes, variables
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 from twin.time_axes import QUARTER_HOUR
 from twin.units import format_minute
 
 FeedStateName = Literal["ok", "degraded", "hold", "offline"]
-"""How the feed of a site is."""
+"""State of the feed of a site."""
 
 ScheduleSource = Literal["optimum", "shifted", "rule", "hold"]
-"""Where a schedule comes from."""
+"""Origin of a schedule."""
 
 PlantStateQuality = Literal["good", "estimated", "poor"]
-"""How well the state of the plant was known."""
+"""How well the state of the plant is known."""
 
 
 class CodedText(TypedDict):
-    """A code of an ENTSO-E list, and what it means."""
+    """A code of an ENTSO-E list and its meaning."""
 
     code: str
     text: str
 
 
 class EicArea(TypedDict):
-    """Something with an Energy Identification Code."""
+    """An area or connection point with an Energy Identification Code."""
 
     eic: str
     name: str
 
 
 class MarketParty(TypedDict):
-    """Who takes part in the market, and as what."""
+    """A party of the market and its role."""
 
     eic: str
     name: str
@@ -65,14 +61,14 @@ class MarketParty(TypedDict):
 
 
 class DocumentIdentity(TypedDict):
-    """Which document."""
+    """Identity of a document."""
 
     mrid: str
     revision: int
 
 
 class ScheduleInterval(TypedDict):
-    """One quarter-hour; powers net, import positive, in MW. Older documents have no set points."""
+    """One quarter-hour; net powers, import positive, in MW. Older documents lack set points."""
 
     position: int
     start: int
@@ -90,7 +86,7 @@ class ScheduleInterval(TypedDict):
 
 
 class SafeSchedule(TypedDict):
-    """What a site does when a document's validity ends without a new one."""
+    """Operation of a site when a document's validity ends without a new one."""
 
     code: str
     text: str
@@ -100,7 +96,7 @@ class SafeSchedule(TypedDict):
 
 
 class ScheduleMeta(TypedDict):
-    """How a schedule was made."""
+    """How a schedule was computed."""
 
     source: ScheduleSource
     degraded: str | None
@@ -119,7 +115,7 @@ class ScheduleMeta(TypedDict):
 
 
 class ScheduleDraft(TypedDict):
-    """A schedule document without number and receiver; times in epoch milliseconds UTC."""
+    """A schedule document without revision and receiver; times in epoch milliseconds UTC."""
 
     v: int
     site: str
@@ -139,7 +135,7 @@ class ScheduleDraft(TypedDict):
 
 
 class ScheduleDocument(ScheduleDraft):
-    """A schedule document as a partner gets it."""
+    """A schedule document as sent to a partner."""
 
     partner: str
     mrid: str
@@ -149,7 +145,7 @@ class ScheduleDocument(ScheduleDraft):
 
 
 class FeedStatusDocument(TypedDict):
-    """State of the feed. Older ones do not tell what is in force."""
+    """State of the feed. Older documents lack the revision in force."""
 
     v: int
     site: str
@@ -162,7 +158,7 @@ class FeedStatusDocument(TypedDict):
 
 
 class Acknowledgement(TypedDict):
-    """What a partner answers."""
+    """A partner's answer to a schedule."""
 
     v: int
     site: str
@@ -180,16 +176,16 @@ QUARTER_MS: Final = int(QUARTER_HOUR / np.timedelta64(1, "ms"))
 """Length of an interval. [ms]"""
 
 BAND_QUANTILES: Final = (0.1, 0.9)
-"""Quantiles of the band round a schedule. [1]"""
+"""Quantiles of the uncertainty band of a schedule. [1]"""
 
 MAX_DOCUMENT_BYTES: Final[Mapping[DocumentKind, int]] = {
     "schedule": MAX_PAYLOAD_BYTES,
     "status": 16_384,
     "ack": 16_384,
 }
-"""Longest document of each kind that is read. [B]"""
+"""Largest document of each kind that is read. [B]"""
 
-_TOLD: Final = 3  # faults named at once
+_MAX_LISTED_ERRORS: Final = 3
 
 
 @cache
@@ -200,36 +196,27 @@ def document_schema(kind: DocumentKind) -> Mapping[str, object]:
 
 
 def read_schedule(payload: bytes) -> ScheduleDocument:
-    """Return a schedule from the payload of a verified message.
-
-    Raises
-    ------
-    MessageError
-        If it is no JSON, breaks the schema, or contradicts itself.
-    """
+    """Return a schedule from the payload of a verified message."""
     document = cast("ScheduleDocument", _read(payload, "schedule"))
-    for fault in _contradictions(document):
-        raise fault
+    for error in _contradictions(document):
+        raise error
     return document
 
 
 def read_status(payload: bytes) -> FeedStatusDocument:
-    """Return a status; see :func:`read_schedule`."""
+    """Return a feed status."""
     return cast("FeedStatusDocument", _read(payload, "status"))
 
 
 def read_acknowledgement(payload: bytes) -> Acknowledgement:
-    """Return an acknowledgement; see :func:`read_schedule`.
-
-    It has the fields of this version alone: no other that a partner adds passes for a word of ours.
-    """
+    """Return an acknowledgement, without fields that this version does not define."""
     found = cast("Acknowledgement", _read(payload, "ack"))
     return Acknowledgement(
         v=MESSAGE_VERSION,
         site=found["site"],
         partner=found["partner"],
         mrid=found["mrid"],
-        revision=int(found["revision"]),  # 17.0 is an integer to a schema
+        revision=int(found["revision"]),  # a schema also accepts 17.0 as an integer
         code=found["code"],
         reasons=found["reasons"],
         time=int(found["time"]),
@@ -237,43 +224,23 @@ def read_acknowledgement(payload: bytes) -> Acknowledgement:
 
 
 def check_schema(document: Mapping[str, object], kind: DocumentKind) -> None:
-    """Refuse a document that breaks its schema.
-
-    Parameters
-    ----------
-    document
-        What is to be sent, or has come.
-    kind
-        Which of the three it claims to be.
-
-    Raises
-    ------
-    MessageError
-        If it breaks the schema; the first faults are told, with their places.
-    """
+    """Refuse a document that violates the schema of its kind; name the first errors."""
     errors = list(_validator(kind).iter_errors(document))
     if errors:
-        told = sorted(errors, key=lambda error: error.json_path)[:_TOLD]
-        words = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in told)
-        more = f" (and {len(errors) - _TOLD} more)" if len(errors) > _TOLD else ""
-        raise MessageError(kind, document.get("revision", ""), f"{words}{more}")
+        listed = sorted(errors, key=lambda error: error.json_path)[:_MAX_LISTED_ERRORS]
+        text = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in listed)
+        remaining = len(errors) - _MAX_LISTED_ERRORS
+        more = f" (and {remaining} more)" if remaining > 0 else ""
+        raise MessageError(kind, document.get("revision", ""), f"{text}{more}")
 
 
 def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
-    """Return a schedule as labelled arrays in the words and units of the house.
+    """Return a schedule as labelled arrays, with variables of :mod:`twin.variables`.
 
-    Parameters
-    ----------
-    document
-        A schedule as read.
-
-    Returns
-    -------
-    xarray.Dataset
-        On ``time``: import and export (never negative; the wire's net value split), the same of
-        the baseline, the set points and the ``quantile`` band, flexibility upward (net import
-        falls) and downward with its duration, recovery and ramps. Attributes tell identity,
-        validity (``valid_until``, ISO 8601 UTC) and quality.
+    On ``time``: import and export [MW], never negative, split from the net value; the same of the
+    baseline, the set points and the ``quantile`` band; flexibility upward (net import falls) and
+    downward with its duration [h]; recovery [MWh] and ramps [MW/min]. Attributes give identity,
+    validity (``valid_until``, ISO 8601 UTC) and quality.
     """
     rows = document["intervals"]
     data = time_axes.regular_axes(to_datetime("schedule", document["period_start"]), len(rows))
@@ -282,11 +249,11 @@ def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
     setpoint = np.array([row.get("setpoint_mw", row["scheduled_mw"]) for row in rows])
     band = np.array([[row["p10_mw"], row["p90_mw"]] for row in rows])
     data = data.assign_coords(quantile=list(BAND_QUANTILES))
-    for word, sign in (("import", 1.0), ("export", -1.0)):
-        data[f"grid_{word}_power"] = "time", np.maximum(sign * net, 0.0)
-        data[f"baseline_{word}_power"] = "time", np.maximum(sign * baseline, 0.0)
-        data[f"setpoint_{word}_power"] = "time", np.maximum(sign * setpoint, 0.0)
-        data[f"grid_{word}_band"] = ("time", "quantile"), np.maximum(sign * band, 0.0)
+    for direction, sign in (("import", 1.0), ("export", -1.0)):
+        data[f"grid_{direction}_power"] = "time", np.maximum(sign * net, 0.0)
+        data[f"baseline_{direction}_power"] = "time", np.maximum(sign * baseline, 0.0)
+        data[f"setpoint_{direction}_power"] = "time", np.maximum(sign * setpoint, 0.0)
+        data[f"grid_{direction}_band"] = ("time", "quantile"), np.maximum(sign * band, 0.0)
     data["reserve_up_power"] = "time", [row["flexibility_up_mw"] for row in rows]
     data["reserve_down_power"] = "time", [row["flexibility_down_mw"] for row in rows]
     data["reserve_duration"] = "time", [row["max_duration_h"] for row in rows]
@@ -323,37 +290,35 @@ def _validator(kind: DocumentKind) -> jsonschema.Draft202012Validator:
 def _read(payload: bytes, kind: DocumentKind) -> dict[str, object]:
     document = decode_json(kind, payload, dict[str, object], largest=MAX_DOCUMENT_BYTES[kind])
     if document.get("v") != MESSAGE_VERSION:
-        raise MessageError(
-            kind, document.get("v"), f"this reader knows version {MESSAGE_VERSION} only"
-        )
+        expected = f"a document of version {MESSAGE_VERSION}"
+        raise MessageError(kind, document.get("v"), expected, code=IssueCode.UNSUPPORTED)
     _refuse_long(document, kind)
     check_schema(document, kind)
     return document
 
 
 def _refuse_long(document: Mapping[str, object], kind: DocumentKind) -> None:
-    """Refuse too long a list at once: its schema would look at each entry, for seconds."""
+    """Refuse too long a list before its schema checks each entry, which would take seconds."""
     fields = cast("Mapping[str, Mapping[str, object]]", document_schema(kind)["properties"])
     for name, field in fields.items():
-        entries, most = document.get(name), field.get("maxItems")
-        if isinstance(entries, list) and isinstance(most, int) and len(entries) > most:
-            raise MessageError(kind, f"{len(entries)} {name}", f"$.{name}: at most {most} are read")
+        entries, limit = document.get(name), field.get("maxItems")
+        if isinstance(entries, list) and isinstance(limit, int) and len(entries) > limit:
+            expected = f"$.{name}: at most {limit} entries"
+            raise MessageError(kind, f"{len(entries)} {name}", expected, code=IssueCode.TOO_LARGE)
 
 
 def _contradictions(document: ScheduleDocument) -> Iterator[MessageError]:
-    """Yield what no schema can say: intervals without holes, bands and times in order."""
+    """Yield violations of rules across fields: gaps between intervals, bands and times in order."""
     start, rows = document["period_start"], document["intervals"]
     if document["period_end"] - start != len(rows) * QUARTER_MS:
-        yield MessageError("schedule", len(rows), "the intervals do not fill the period")
+        yield MessageError("schedule", len(rows), "intervals that fill the period")
     if document["valid_until"] <= document["created"]:
-        yield MessageError("schedule", document["valid_until"], "valid_until must follow created")
+        yield MessageError("schedule", document["valid_until"], "valid_until follows created")
     for number, row in enumerate(rows):
         if row["position"] != number + 1 or row["start"] != start + number * QUARTER_MS:
-            yield MessageError(
-                "schedule", row["position"], "positions and starts must have no hole"
-            )
+            yield MessageError("schedule", row["position"], "positions and starts without gaps")
         if row["p10_mw"] > row["p90_mw"]:
-            yield MessageError("schedule", row["position"], "p10_mw is above p90_mw")
+            yield MessageError("schedule", row["position"], "p10_mw not above p90_mw")
 
 
 ESMP_NAMESPACE: Final = "urn:iec62325.351:tc57wg16:451-2:scheduledocument:5:1"
@@ -366,34 +331,22 @@ _DETAIL: Final = "A01"  # classification type
 _POWER: Final = "8716867000016"  # product: active power
 _RESOURCE: Final = "A06"  # object aggregation: resource object
 _MEGAWATT: Final = "MAW"
-_BLOCKS: Final = "A03"  # curve type: a point that repeats the one before it is left out
+_BLOCKS: Final = "A03"  # curve type: a point equal to the one before it is left out
 _BUSINESS: Final = {"A04": 1.0, "A01": -1.0}
-"""Business types, consumption and production, and the sign of their part of net import."""
+"""Business types consumption and production, with the sign of their part of net import."""
 
 
 def to_market_document(document: ScheduleDocument) -> bytes:
-    """Return a schedule as XML for the systems of a market.
+    """Return a schedule as UTF-8 XML for the systems of a market.
 
-    Parameters
-    ----------
-    document
-        A schedule with its number and receiver.
-
-    Returns
-    -------
-    bytes
-        UTF-8 XML with consumption (net import) and, if the site ever gives power, production (net
-        export). It holds what is scheduled; baseline, band and flexibility have no place in it.
-
-    Notes
-    -----
-    Document series and number are those of the schedule; a series has 999 revisions, since
-    ENTSO-E's revision numbers have three digits and a feed's have no end.
+    It holds consumption (net import) and, if the site ever exports, production. The format has no
+    fields for baseline, band and flexibility. ENTSO-E's revision numbers have three digits and a
+    feed's revisions are unlimited, so a document series has 999 revisions.
     """
     root = Xml.Element("Schedule_MarketDocument", xmlns=ESMP_NAMESPACE)
     _header(root, document)
     for number, (business, sign) in enumerate(_BUSINESS.items(), start=1):
-        powers = [_part(sign * row["scheduled_mw"]) for row in document["intervals"]]
+        powers = [_positive_part(sign * row["scheduled_mw"]) for row in document["intervals"]]
         if number == 1 or any(powers):
             _series(root, document, (str(number), business), powers)
     Xml.indent(root)
@@ -401,8 +354,8 @@ def to_market_document(document: ScheduleDocument) -> bytes:
     return text
 
 
-def _part(power: float) -> float:
-    """Return what is above zero of a power, and a zero without a sign: "-0" is no quantity. [MW]"""
+def _positive_part(power: float) -> float:
+    """Return the positive part of a power, with zero unsigned: "-0" is no quantity. [MW]"""
     return max(power, 0.0) + 0.0
 
 
@@ -417,9 +370,9 @@ def _header(root: Xml.Element, document: ScheduleDocument) -> None:
     _add(root, "type", document["document_type"]["code"])
     _add(root, "process.processType", document["process_type"]["code"])
     _add(root, "process.classificationType", _DETAIL)
-    for way, party in (("sender", document["sender"]), ("receiver", document["receiver"])):
-        _code(root, f"{way}_MarketParticipant.mRID", party["eic"])
-        _add(root, f"{way}_MarketParticipant.marketRole.type", party["role"]["code"])
+    for role, party in (("sender", document["sender"]), ("receiver", document["receiver"])):
+        _code(root, f"{role}_MarketParticipant.mRID", party["eic"])
+        _add(root, f"{role}_MarketParticipant.marketRole.type", party["role"]["code"])
     created = to_datetime("schedule", document["created"]).astype("datetime64[s]")
     _add(root, "createdDateTime", f"{created}Z")
     _interval(root, "schedule_Time_Period.timeInterval", document)
@@ -439,8 +392,8 @@ def _series(
     _add(series, "businessType", business)
     _add(series, "product", _POWER)
     _add(series, "objectAggregation", _RESOURCE)
-    way = "in" if business == "A04" else "out"
-    _code(series, f"{way}_Domain.mRID", document["bidding_zone"]["eic"])
+    direction = "in" if business == "A04" else "out"
+    _code(series, f"{direction}_Domain.mRID", document["bidding_zone"]["eic"])
     _code(series, "marketEvaluationPoint.mRID", document["connection_point"]["eic"])
     _add(series, "measurement_Unit.name", _MEGAWATT)
     _add(series, "curveType", _BLOCKS)
@@ -454,13 +407,13 @@ def _series(
 
 
 def _changes(powers: list[float]) -> Iterator[tuple[int, str]]:
-    """Yield the first value and each that differs from the one before it, with its position."""
-    before = ""
+    """Yield position and text of the first value and of each that differs from the previous."""
+    previous = ""
     for position, power in enumerate(powers, start=1):
         text = np.format_float_positional(power, precision=3, trim="-")
-        if text != before:
+        if text != previous:
             yield position, text
-        before = text
+        previous = text
 
 
 def _interval(parent: Xml.Element, name: str, document: ScheduleDocument) -> None:

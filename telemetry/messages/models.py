@@ -1,10 +1,6 @@
-"""What comes over the wire, decoded: frozen, with times in UTC and units that the field tells.
+"""Samples that come over the wire, decoded: frozen, with times in UTC.
 
-Columns and chips are numpy arrays, so samples are compared by their encoded form, not by ``==``.
-
-What a cluster says of its jobs, and what it is told to do with them.
-
-Columns are numpy arrays, so these samples are compared by their encoded form, not by ``==``.
+Columns and chips are numpy arrays. Compare such samples by their encoded form, not by ``==``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
@@ -38,13 +34,13 @@ __all__ = [
 ]
 
 PLANT_SENDER: Final = "PUB"
-"""Sender of the values that a building-management system publishes itself."""
+"""Sender name of a building-management system that publishes values itself."""
 
 GOOD_QUALITY: Final = 1
-"""The one quality that a sender may be trusted with."""
+"""The only quality of a trusted value."""
 
 REPEAT_PERIOD: Final = np.timedelta64(100, "s")
-"""Longest silence of a point that is well, changed or not: a rule of the contract."""
+"""Longest time between two messages of a working point, changed or not; set by the contract."""
 
 CHIP_VARIABLES: Final = ("power", "temperature", "utilisation", "memory", "clock")
 """Rows of a rack batch: [W], [degC], [1], [1], [MHz]."""
@@ -52,18 +48,18 @@ CHIP_VARIABLES: Final = ("power", "temperature", "utilisation", "memory", "clock
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointValue:
-    """One reading of one point of the plant, or one request to it, in the point's own unit.
+    """One reading of a point of the plant, or one request to it, in the point's own unit.
 
     Attributes
     ----------
     point
         ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
     time
-        When it was read. [datetime64, UTC]
+        Time of the reading. [datetime64, UTC]
     value
         The reading, or None if the sender has none.
     quality
-        1 is good; anything else is not to be trusted.
+        1 is good; no other value is trusted.
     sender
         ``PUB``, or the integration that wrote it.
     """
@@ -77,34 +73,34 @@ class PointValue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointMetadata:
-    """What a point is.
+    """Type, object and unit of a point.
 
     Attributes
     ----------
     point
         ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
     object_type, point_type
-        Words of the contract.
+        Names from the contract.
     object_id, object_name
         The object that the point belongs to, by its id in the site file.
     is_associated
-        Whether the object is named by ``associateId``: the point is a part of it.
+        Whether ``associateId`` names the object: the point is a part of it.
     unit
         Engineering unit, or "".
     state_text
         Pairs of a value and its meaning, for points without unit.
     process_area
-        Words that tell points of one type and object apart.
+        Words that distinguish points of one type and object.
     serves
         Ids of the objects downstream, on the path of power or of liquid.
     integration
-        Who has to write the value, or "" for the plant itself.
+        The integration that writes the value, or "" for the plant itself.
     is_setpoint
         Whether the value is a target and not a reading.
     rack, rack_name
         Location of a rack, the same for plant and cluster; "" if it is no rack.
     phase, scope
-        Electrical phase; topics that a heartbeat stands for. Both mostly "".
+        Electrical phase; topics that a heartbeat covers. Both mostly "".
     """
 
     point: str
@@ -127,21 +123,21 @@ class PointMetadata:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RackBatch:
-    """What the accelerators of one rack say of one interval.
+    """Readings of the accelerators of one rack over one interval.
 
     Attributes
     ----------
     site, hall, rack
-        Where the rack stands; ``rack`` is its name in the hall.
+        Location; ``rack`` is the name in the hall.
     boot, sequence
-        When the sender started, and its count since: with the topic the key of the sample.
+        Start of the sender, and its count since then. With the topic they identify the sample.
     time
         End of the interval. [datetime64, UTC]
     interval
         Length of the interval.
     values
-        One row for each of :data:`CHIP_VARIABLES`, one column for each chip, all NaN for one that
-        is not there. [float32]
+        One row for each of :data:`CHIP_VARIABLES`, one column for each chip; all NaN for a chip
+        that is absent. [float32]
     """
 
     site: str
@@ -156,20 +152,18 @@ class RackBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapOrder:
-    """A greatest power of a hall, in force until it expires; then the local default holds.
+    """Power limit of a hall until it expires; after that its local default applies.
 
     Attributes
     ----------
-    site, hall
-        Where.
     sequence
         Rises with each order of a sender.
     issued, expires
         Times of validity. [datetime64, UTC]
     power_cap
-        Greatest power at the inlets of the hall's racks. [MW]
+        Largest power at the inlets of the hall's racks. [MW]
     excluded_racks
-        Racks of the hall that it does not apply to and does not count.
+        Racks of the hall that the order neither caps nor counts.
     """
 
     site: str
@@ -183,7 +177,7 @@ class CapOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapStatus:
-    """What the plant did with a cap: the order, whether it is applied, and why not."""
+    """Whether the plant applies a cap order, and why not."""
 
     order: CapOrder
     is_applied: bool
@@ -196,16 +190,16 @@ class SimulationTick:
 
     Attributes
     ----------
-    site, time
-        Where, and the end of the interval. [datetime64, UTC]
+    time
+        End of the interval. [datetime64, UTC]
     interval
         Length of the interval.
     step, steps
-        Number of the interval, 0 for the start, and how many there will be.
+        Number of the interval, 0 at the start, and of all intervals.
     batches, points
         Messages that were sent since the last tick.
     is_last
-        Whether the run ends here.
+        Whether the run ends with this tick.
     """
 
     site: str
@@ -220,14 +214,9 @@ class SimulationTick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecisionNotice:
-    """The service has decided for a tick.
+    """The service has decided for the tick of ``time``.
 
-    Attributes
-    ----------
-    site, time
-        Of the tick.
-    sequence
-        That of the job orders, or -1 if nothing was ordered.
+    ``sequence`` is that of the job orders, or -1 if nothing was ordered.
     """
 
     site: str
@@ -245,25 +234,23 @@ type ControlMessage = (
     | SimulationTick
     | DecisionNotice
 )
-"""What is said between the rooms of a site, not measured."""
+"""Messages between the service and the controllers of a site, which are not measurements."""
 
 type Sample = PointValue | PointMetadata | RackBatch | ControlMessage
-"""All that decodes."""
+"""Everything that ``decode`` returns."""
 
 
 def epoch_microseconds(time: np.datetime64) -> int:
-    """Return a moment as microseconds since 1970."""
+    """Return a time as microseconds since 1970."""
     return int(time.astype("datetime64[us]").astype(np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobOrders:
-    """Which jobs run, until the orders expire; all others wait.
+    """Jobs that run until the orders expire; all other jobs wait.
 
     Attributes
     ----------
-    site
-        Where.
     sequence
         Rises with each order of a sender.
     issued, expires
@@ -281,7 +268,7 @@ class JobOrders:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobStatus:
-    """What the cluster did with orders: which, whether they are applied, and why not."""
+    """Whether the cluster applies job orders, and why not."""
 
     site: str
     sequence: int
@@ -291,7 +278,7 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JobColumns:
-    """Jobs side by side, as :class:`twin.workload.jobs.Jobs` has them, their kinds by name."""
+    """Jobs in columns, as in :class:`twin.workload.jobs.Jobs`, with their kinds by name."""
 
     number: IntArray
     kind: tuple[str, ...]
@@ -302,26 +289,21 @@ class JobColumns:
 
     @classmethod
     def of(cls, jobs: Jobs, kinds: Sequence[str]) -> Self:
-        """Return the columns of some jobs; ``kinds`` are the names of the site's work."""
-        names = tuple(kinds[place] for place in jobs.kind_index.tolist())
+        """Return the columns of jobs; ``kinds`` are the names of the site's work."""
+        names = tuple(kinds[index] for index in jobs.kind_index.tolist())
         columns = {name: values for name, values in vars(jobs).items() if name != "kind_index"}
         return cls(kind=names, **columns)
 
     def jobs(self, kinds: Sequence[str]) -> Jobs:
-        """Return the jobs, in the order given.
-
-        Raises
-        ------
-        MessageError
-            If a job is of a kind that the site does not have.
-        """
-        places = {name: place for place, name in enumerate(kinds)}
-        strange = sorted(set(self.kind) - places.keys())
-        if strange:
-            raise MessageError("jobs", strange[0], f"the site's kinds are {', '.join(kinds)}")
+        """Return the jobs in their order; refuse a kind that the site does not have."""
+        indices = {name: index for index, name in enumerate(kinds)}
+        unknown = sorted(set(self.kind) - indices.keys())
+        if unknown:
+            expected = f"the site's kinds are {', '.join(kinds)}"
+            raise MessageError("jobs", unknown[0], expected, code=IssueCode.UNKNOWN_NAME)
         return Jobs(
             number=self.number,
-            kind_index=np.array([places[name] for name in self.kind], dtype=np.int64),
+            kind_index=np.array([indices[name] for name in self.kind], dtype=np.int64),
             arrival=self.arrival,
             deadline=self.deadline,
             length=self.length,
@@ -333,7 +315,7 @@ class JobColumns:
 class JobHistory:
     """Jobs that arrived in the last two weeks in order of arrival, none later than ``time``.
 
-    Where they are more than a message takes, the oldest may be left out.
+    If a message cannot hold all of them, the sender may leave out the oldest.
     """
 
     site: str
@@ -343,16 +325,12 @@ class JobHistory:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class QueueSnapshot:
-    """All jobs that are here and not done.
+    """All jobs that have arrived and are not done.
 
     Attributes
     ----------
-    site, time
-        Where and when the cluster said so.
-    jobs
-        The jobs.
     done, ran
-        Hours of their length that are done, and since their last start. [h]
+        Hours of their length that are done, and hours since their last start. [h]
     running
         Whether they run.
     """
@@ -365,13 +343,7 @@ class QueueSnapshot:
     running: NDArray[np.bool_]
 
     def queue(self, site: Site) -> JobQueue:
-        """Return the queue as the twin runs it; the message gives no caps, so running jobs have 1.
-
-        Raises
-        ------
-        MessageError
-            If a job is of a kind that the site does not have.
-        """
+        """Return the queue of the twin; the message has no caps, so running jobs have cap 1."""
         return JobQueue(
             instant=self.time,
             pool=RackPool.from_site(site),

@@ -1,6 +1,6 @@
-"""Rack batches: a small header and a block of little-endian float32; and the same as JSON.
+"""Encode and decode rack batches: a header and a block of little-endian float32, or JSON.
 
-A chip that is not there keeps its place: all its numbers are NaN, in JSON null.
+A chip that is absent keeps its column: all its numbers are NaN, in JSON null.
 """
 
 import math
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.messages.models import CHIP_VARIABLES, RackBatch
-from telemetry.messages.rack_batch_header import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
     MESSAGE_VERSION,
@@ -27,19 +26,26 @@ from telemetry.messages.strict_json import (
     to_milliseconds,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
+
+BATCH_MAGIC: Final = b"GTRB"
+BATCH_FORMAT: Final = 1
+BATCH_HEADER: Final = struct.Struct("<4sBBHIQQHHI")
+"""magic, version, flags, length, boot, sequence, time [ms], variables, chips, interval [ms]"""
 
 MAX_CHIPS: Final = 4096
+"""Most chips of a batch. [1]"""
+
 MAX_INTERVAL_MS: Final = 86_400_000
 """Longest interval of a batch. [ms]"""
 
 _FLOAT: Final = np.dtype("<f4")
 _ROWS: Final = len(CHIP_VARIABLES)
-_MICROSECONDS: Final = 1000  # in a millisecond
+_MICROSECONDS_PER_MS: Final = 1000
 
 
 class _Document(msgspec.Struct):
-    """The JSON twin of a batch."""
+    """The JSON form of a batch."""
 
     v: int
     site: str
@@ -56,18 +62,18 @@ class _Document(msgspec.Struct):
     clock: list[float | None]
 
 
+def batch_key(payload: bytes) -> tuple[int, int] | None:
+    """Return boot and sequence of a binary batch; None if it is shorter than a header."""
+    if len(payload) < BATCH_HEADER.size:
+        return None
+    _, _, _, _, boot, sequence, *_ = BATCH_HEADER.unpack_from(payload)
+    return boot, sequence
+
+
 def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
-    """Return a binary batch.
+    """Return a binary batch, whose values are a view of the payload.
 
-    Notes
-    -----
-    A later minor version may lengthen the header; its length tells where the block begins. The
-    values are a view of the payload: nothing is copied.
-
-    Raises
-    ------
-    MessageError
-        If header and length do not agree, or a value is not finite, but for chips that are absent.
+    A later minor version may lengthen the header; its length field gives the start of the block.
     """
     if len(payload) < BATCH_HEADER.size:
         raise MessageError(
@@ -77,19 +83,19 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
         BATCH_HEADER.unpack_from(payload)
     )
     if magic != BATCH_MAGIC or version != BATCH_FORMAT or flags:
-        remedy = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
-        raise MessageError(topic, payload[:8], remedy)
+        expected = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
+        raise MessageError(topic, payload[:8], expected)
     if rows != _ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
         shown = f"{rows} variables, {chips} chips, {interval} ms"
-        remedy = (
+        expected = (
             f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
         )
-        raise MessageError(topic, shown, remedy)
+        raise MessageError(topic, shown, expected)
     if length < BATCH_HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
-        remedy = "header length and the block of float32 must add up to the payload"
-        raise MessageError(topic, f"{len(payload)} bytes", remedy)
+        expected = "header length and the block of float32 must add up to the payload"
+        raise MessageError(topic, f"{len(payload)} bytes", expected)
     values = np.frombuffer(payload, dtype=_FLOAT, offset=length).reshape(rows, chips)
-    _expect_known(topic, values)
+    _expect_finite_or_absent(topic, values)
     return RackBatch(
         site=address.site,
         hall=address.hall,
@@ -97,7 +103,7 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
         boot=boot,
         sequence=sequence,
         time=to_datetime(topic, time),
-        interval=np.timedelta64(interval * _MICROSECONDS, "us"),
+        interval=np.timedelta64(interval * _MICROSECONDS_PER_MS, "us"),
         values=values,
     )
 
@@ -124,13 +130,7 @@ def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
 
 
 def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
-    """Return a batch that came as JSON.
-
-    Raises
-    ------
-    MessageError
-        If it is not what :func:`encode_batch_json` writes, or its columns have different lengths.
-    """
+    """Return a batch that came as JSON."""
     document = decode_json(topic, payload, _Document)
     expect_version(topic, document.v)
     expect_names(
@@ -141,7 +141,7 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
     )
     rows: Sequence[list[float | None]] = [getattr(document, name) for name in CHIP_VARIABLES]
     if len({len(row) for row in rows}) > 1:
-        raise MessageError(topic, "columns", "all variables of a batch have as many values")
+        raise MessageError(topic, "columns", "all variables of a batch have equally many values")
     with np.errstate(over="ignore"):
         values = np.array(rows, dtype=_FLOAT)
     return RackBatch(
@@ -151,19 +151,19 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
         boot=document.boot,
         sequence=document.sequence,
         time=to_datetime(topic, document.time),
-        interval=np.timedelta64(document.interval_ms * _MICROSECONDS, "us"),
+        interval=np.timedelta64(document.interval_ms * _MICROSECONDS_PER_MS, "us"),
         values=_checked(topic, values),
     )
 
 
 def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
-    """Return the topic and the JSON form of a batch, for those who cannot write binary."""
+    """Return the topic and the JSON form of a batch, for senders that cannot write binary."""
     topic = build_topic(
         TopicKind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack
     )
     values = _checked(topic, batch.values)
-    told = [[None if math.isnan(one) else one for one in row] for row in values.tolist()]
-    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, told, strict=True))
+    rows = [[None if math.isnan(one) else one for one in row] for row in values.tolist()]
+    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, rows, strict=True))
     head: dict[str, Json] = {
         "v": MESSAGE_VERSION,
         "site": batch.site,
@@ -178,7 +178,7 @@ def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
 
 
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the block if it has the shape of a batch, and numbers of all chips but absent ones."""
+    """Return the block if it has the shape of a batch and finite numbers for all present chips."""
     if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
         raise MessageError(
             topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip"
@@ -186,23 +186,24 @@ def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     if not 0 < values.shape[1] <= MAX_CHIPS:
         raise MessageError(topic, values.shape, f"a batch has 1 to {MAX_CHIPS} chips")
     block = np.asarray(values, dtype=_FLOAT)
-    _expect_known(topic, block)
+    _expect_finite_or_absent(topic, block)
     return block
 
 
-def _expect_known(topic: str, block: NDArray[np.float32]) -> None:
-    """Refuse numbers that are not finite, but for chips of which nothing at all is known."""
+def _expect_finite_or_absent(topic: str, block: NDArray[np.float32]) -> None:
+    """Refuse numbers that are not finite, except the columns of absent chips."""
     if np.isfinite(block).all():
         return
     is_absent = np.isnan(block).all(axis=0)
     if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
-        remedy = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
-        raise MessageError(topic, "NaN or infinity", remedy)
+        expected = "finite numbers; NaN in all rows, or null, marks an absent chip"
+        raise MessageError(topic, "NaN or infinity", expected, code=IssueCode.NOT_FINITE)
 
 
 def _interval(topic: str, interval: np.timedelta64) -> int:
-    """Return the interval if it may be sent. [ms]"""
+    """Return the interval of a batch if it is allowed. [ms]"""
     length = float(interval / np.timedelta64(1, "ms"))
     if not 1 <= length <= MAX_INTERVAL_MS:
-        raise MessageError(topic, interval, f"an interval lasts 1 to {MAX_INTERVAL_MS} ms")
+        expected = f"an interval of 1 to {MAX_INTERVAL_MS} ms"
+        raise MessageError(topic, interval, expected, code=IssueCode.OUT_OF_RANGE)
     return round(length)

@@ -1,8 +1,8 @@
-"""Strict JSON, and times as integers: what every codec of text shares.
+"""Strict JSON, and times as integers, for all codecs of text.
 
-msgspec alone takes the last of two equal keys, bad UTF-8 in fields that it skips, and integers of
-any size; Python's own reader takes NaN, 1e999 and lone surrogates. Together, each watched where it
-is lax, they refuse all of them.
+msgspec accepts the last of two equal keys, invalid UTF-8 in fields that it skips, and integers of
+any size. Python's own reader accepts NaN, 1e999 and lone surrogates. Used together, with checks
+where each is lax, they refuse all of them.
 """
 
 import json
@@ -14,29 +14,29 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 from twin.workload.jobs import TimeArray
 
 MAX_PAYLOAD_BYTES: Final = 262_144
-"""Bytes of the largest payload that is read."""
+"""Largest payload that is read. [B]"""
 
 MESSAGE_VERSION: Final = 1
 """Major version of our own JSON messages."""
 
 COUNT_RANGE: Final = msgspec.Meta(ge=0, le=2**53)
-"""A count that every JSON reader keeps exact."""
+"""A count that every JSON reader represents exactly."""
 
 MIN_TIME_MS: Final = 946_684_800_000
 END_TIME_MS: Final = 4_102_444_800_000
-"""First moment that is taken, 2000-01-01, and the first that is not, 2100-01-01. [ms since 1970]"""
+"""First valid time, 2000-01-01, and the first invalid one after it, 2100-01-01. [ms since 1970]"""
 
-_MICROSECONDS: Final = 1000  # in a millisecond
+_MICROSECONDS_PER_MS: Final = 1000
 _ESCAPE: Final = b"\\u"
 
 TIME_RANGE: Final = msgspec.Meta(ge=MIN_TIME_MS, lt=END_TIME_MS)
 """A time on the wire, epoch milliseconds UTC, of this century."""
 
-TIME_REMEDY: Final = "a time is in whole epoch milliseconds, from 2000 to 2099"
+EXPECTED_TIME: Final = "a time in whole epoch milliseconds, from 2000 to 2099"
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
@@ -46,38 +46,21 @@ def decode_json[T](
 ) -> T:
     """Return a JSON document as a typed record.
 
-    Parameters
-    ----------
-    topic
-        Where it came from, for the error.
-    payload
-        Its bytes: UTF-8.
-    kind
-        A msgspec Struct; fields that it does not know are passed over.
-    largest
-        Longest that is read. [B]
-
-    Returns
-    -------
-    T
-        The record.
-
-    Raises
-    ------
-    MessageError
-        If it is no JSON, too large, has a number that is not finite, a key twice or a lone
-        surrogate, or is of another shape.
+    It refuses payloads longer than ``largest`` [B], invalid JSON and UTF-8, numbers that are not
+    finite, repeated keys, lone surrogates and other shapes. ``kind`` is a msgspec Struct; fields
+    that it does not have are ignored.
     """
     if len(payload) > largest:
-        raise MessageError(topic, f"{len(payload)} bytes", f"at most {largest} bytes are read")
+        expected = f"at most {largest} bytes"
+        raise MessageError(topic, f"{len(payload)} bytes", expected, code=IssueCode.TOO_LARGE)
     try:
         document: Json = json.loads(
             payload.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_constant=_refuse,
-            parse_float=_finite,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
         )
-        if _ESCAPE in payload:  # it may hide half of a letter, which cannot be encoded again
+        if _ESCAPE in payload:  # it may be a lone surrogate, which cannot be encoded again
             json.dumps(document, ensure_ascii=False).encode("utf-8")
         return msgspec.convert(document, kind)
     except (ValueError, RecursionError, OverflowError) as error:
@@ -85,13 +68,7 @@ def decode_json[T](
 
 
 def encode_json(topic: str, document: Json) -> bytes:
-    """Return a document as compact JSON.
-
-    Raises
-    ------
-    MessageError
-        If a number is not finite, or a text cannot be sent.
-    """
+    """Return a document as compact JSON."""
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8")
@@ -100,79 +77,43 @@ def encode_json(topic: str, document: Json) -> bytes:
 
 
 def expect_version(topic: str, version: int) -> None:
-    """Refuse a message of another major version.
-
-    Raises
-    ------
-    MessageError
-        If it is not ours.
-    """
+    """Refuse a message of another major version."""
     if version != MESSAGE_VERSION:
-        raise MessageError(topic, f"v {version}", f"this program reads version {MESSAGE_VERSION}")
+        expected = f"version {MESSAGE_VERSION}"
+        raise MessageError(topic, f"v {version}", expected, code=IssueCode.UNSUPPORTED)
 
 
 def expect_names(topic: str, *pairs: tuple[str, str]) -> None:
-    """Refuse a message that names something else than its topic.
-
-    Parameters
-    ----------
-    topic
-        Where it came from.
-    *pairs
-        (name in the payload, name in the topic).
-
-    Raises
-    ------
-    MessageError
-        If a pair differs.
-    """
-    for said, expected in pairs:
-        if said != expected:
-            raise MessageError(topic, said, f"the payload must name {expected}, as its topic does")
+    """Refuse a message whose names differ; each pair is of payload and topic."""
+    for found, expected in pairs:
+        if found != expected:
+            raise MessageError(topic, found, f"the payload must name {expected}, as its topic does")
 
 
 def expect_finite(topic: str, *values: float) -> None:
-    """Refuse to send a number that is not finite.
-
-    Raises
-    ------
-    MessageError
-        If a value is NaN or infinite.
-    """
+    """Refuse to send a number that is NaN or infinite."""
     for value in values:
         if not math.isfinite(value):
-            raise MessageError(topic, value, "only finite numbers are sent")
+            raise MessageError(topic, value, "a finite number", code=IssueCode.NOT_FINITE)
 
 
 def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
-    """Return epoch milliseconds as a moment.
-
-    Raises
-    ------
-    MessageError
-        If it is not of this century.
-    """
+    """Return epoch milliseconds as a time; refuse times outside this century."""
     if not MIN_TIME_MS <= milliseconds < END_TIME_MS:
-        raise MessageError(topic, milliseconds, TIME_REMEDY)
-    return np.datetime64(milliseconds * _MICROSECONDS, "us")
+        raise MessageError(topic, milliseconds, EXPECTED_TIME, code=IssueCode.OUT_OF_RANGE)
+    return np.datetime64(milliseconds * _MICROSECONDS_PER_MS, "us")
 
 
 def to_datetimes(milliseconds: Sequence[int]) -> TimeArray:
-    """Return epoch milliseconds as an array; they have been checked by :data:`TIME_RANGE`."""
+    """Return epoch milliseconds, already checked by :data:`TIME_RANGE`, as an array of times."""
     return np.array(milliseconds, dtype="datetime64[ms]").astype("datetime64[us]")
 
 
 def to_milliseconds(topic: str, time: np.datetime64) -> int:
-    """Return a moment as epoch milliseconds.
-
-    Raises
-    ------
-    MessageError
-        If it is not of this century.
-    """
+    """Return a time as epoch milliseconds; refuse times outside this century."""
     value = int(np.datetime64(time, "ms").astype(np.int64))
     if not MIN_TIME_MS <= value < END_TIME_MS:
-        raise MessageError(topic, time, TIME_REMEDY)
+        raise MessageError(topic, time, EXPECTED_TIME, code=IssueCode.OUT_OF_RANGE)
     return value
 
 
@@ -182,29 +123,23 @@ def json_column(values: NDArray[np.float64] | NDArray[np.int64] | NDArray[np.boo
 
 
 def json_time_column(topic: str, times: TimeArray) -> list[Json]:
-    """Return times as a column of epoch milliseconds.
-
-    Raises
-    ------
-    MessageError
-        If one is not of this century.
-    """
+    """Return times as a column of epoch milliseconds; refuse times outside this century."""
     return [to_milliseconds(topic, time) for time in times.astype("datetime64[ms]")]
 
 
-def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return document
 
 
-def _refuse(constant: str) -> NoReturn:
+def _refuse_constant(constant: str) -> NoReturn:
     message = f"{constant} is no number of JSON"
     raise ValueError(message)
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError("a number is too large")

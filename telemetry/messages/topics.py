@@ -1,6 +1,6 @@
-"""Every topic on the wire, built and parsed in one place.
+"""Build and parse every topic on the wire.
 
-A name that could widen or break a subscription (``+``, ``#``, NUL) never gets into a topic.
+No topic contains a name that could widen or break a subscription (``+``, ``#``, NUL).
 """
 
 import re
@@ -11,15 +11,15 @@ from typing import Final
 
 from telemetry.messages.bms_contract import check_value_topic
 from telemetry.messages.models import PLANT_SENDER
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 
 _FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_LONGEST: Final = 1024  # bytes of a topic; it bounds what parsed topics take
-_KNOWN: Final = 131_072  # topics of a whole site, remembered once parsed
+_MAX_TOPIC_BYTES: Final = 1024  # it also bounds the memory of the cache of parsed topics
+_PARSED_TOPICS_CACHED: Final = 131_072  # all topics of a large site
 
 
 class TopicKind(StrEnum):
-    """What a topic carries."""
+    """Kind of message that a topic carries."""
 
     POINT_VALUE = "point_value"
     POINT_METADATA = "point_metadata"
@@ -66,7 +66,7 @@ TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedTopic:
-    """A topic taken apart; what a kind of topic does not name is ""."""
+    """Parts of a topic; a part that its kind of topic does not have is ""."""
 
     kind: TopicKind
     site: str = ""
@@ -78,55 +78,37 @@ class ParsedTopic:
 
 
 def value_topic(point: str, sender: str = PLANT_SENDER) -> str:
-    """Return the topic of the values of a point, written by the plant or by an integration."""
+    """Return the topic of the values of a point, which the plant or an integration writes."""
     return f"BMS/v1/{check_name(sender)}/Value/{check_point(point)}"
 
 
 def metadata_topic(point: str) -> str:
-    """Return the topic of what a point is."""
+    """Return the topic of the metadata of a point."""
     return f"BMS/v1/{PLANT_SENDER}/Metadata/{check_point(point)}"
 
 
 def build_topic(kind: TopicKind, **names: str) -> str:
-    """Return a topic of our own.
-
-    Parameters
-    ----------
-    kind
-        One of :data:`TOPIC_PATTERNS`.
-    **names
-        The names that its pattern asks for: ``site``, ``hall``, ``rack``, ``partner``.
-
-    Returns
-    -------
-    str
-        The topic.
-
-    Raises
-    ------
-    MessageError
-        If a name is empty, or holds ``/``, ``+``, ``#`` or a control character.
-    """
+    """Return a topic from :data:`TOPIC_PATTERNS`, with the names that its pattern needs."""
     return TOPIC_PATTERNS[kind].format(**{key: check_name(value) for key, value in names.items()})
 
 
 def topic_filter(kind: TopicKind, **names: str) -> str:
-    """Return the subscription of all topics of a kind; what is not named matches anything."""
-    places = dict.fromkeys(("site", "hall", "rack", "partner"), "+")
+    """Return the subscription to all topics of a kind; a name not given matches any name."""
+    wildcards = dict.fromkeys(("site", "hall", "rack", "partner"), "+")
     return TOPIC_PATTERNS[kind].format(
-        **places | {key: check_name(value) for key, value in names.items()}
+        **wildcards | {key: check_name(value) for key, value in names.items()}
     )
 
 
 METADATA_FILTER: Final = f"BMS/v1/{PLANT_SENDER}/Metadata/#"
-"""Subscription of what all points are. To be asked for at QoS 0: it is retained and repeated, and
-brokers send thousands of retained messages at QoS 1 only as fast as they are acknowledged, or not
-at all."""
+"""Subscription to the metadata of all points. Subscribe at QoS 0: metadata is retained and
+repeated, and brokers send thousands of retained messages at QoS 1 only as fast as they are
+acknowledged, or not at all."""
 
 
 def service_filters(site: str) -> tuple[str, ...]:
-    """Return what a service subscribes to, beside :data:`METADATA`: what plant and cluster say."""
-    ours = (
+    """Return the filters of a service: all plant and job topics except metadata."""
+    kinds = (
         TopicKind.RACK_BATCH,
         TopicKind.RACK_BATCH_JSON,
         TopicKind.CAP_STATUS,
@@ -135,30 +117,15 @@ def service_filters(site: str) -> tuple[str, ...]:
         TopicKind.JOB_HISTORY,
         TopicKind.TICK,
     )
-    return (f"BMS/v1/{PLANT_SENDER}/Value/#", *(topic_filter(kind, site=site) for kind in ours))
+    return (f"BMS/v1/{PLANT_SENDER}/Value/#", *(topic_filter(kind, site=site) for kind in kinds))
 
 
-@lru_cache(maxsize=_KNOWN)
+@lru_cache(maxsize=_PARSED_TOPICS_CACHED)
 def parse_topic(topic: str) -> ParsedTopic:
-    """Return a topic taken apart.
-
-    Parameters
-    ----------
-    topic
-        Any text that came as a topic.
-
-    Returns
-    -------
-    Address
-        Its kind and its names.
-
-    Raises
-    ------
-    MessageError
-        If it is not one of ours, or a name in it is not allowed.
-    """
-    if len(topic) > _LONGEST or len(topic.encode(errors="replace")) > _LONGEST:
-        raise MessageError(topic, topic, f"a topic has {_LONGEST} bytes at most")
+    """Return the parts of a topic; refuse topics that this program does not define."""
+    if len(topic) > _MAX_TOPIC_BYTES or len(topic.encode(errors="replace")) > _MAX_TOPIC_BYTES:
+        expected = f"a topic of at most {_MAX_TOPIC_BYTES} bytes"
+        raise MessageError(topic, topic, expected, code=IssueCode.TOO_LARGE)
     if _FORBIDDEN.search(topic):
         raise MessageError(topic, topic, "a topic has no +, # or control characters")
     levels = topic.split("/")
@@ -183,26 +150,14 @@ def parse_topic(topic: str) -> ParsedTopic:
 
 
 def check_name(text: str) -> str:
-    """Return a name if it may stand in a topic.
-
-    Raises
-    ------
-    MessageError
-        If it is empty, or holds ``/``, ``+``, ``#`` or a control character.
-    """
+    """Return a name; refuse names that a topic cannot contain as one level."""
     if not text or "/" in text or _FORBIDDEN.search(text):
         raise MessageError("topic", text, "a name in a topic is not empty and has no /, + or #")
     return text
 
 
 def check_point(point: str) -> str:
-    """Return the end of a point's topics if it is one: ``{objectType}/{pointType}/{tagPath}``.
-
-    Raises
-    ------
-    MessageError
-        If a level is missing or empty, or a letter is not allowed.
-    """
+    """Return the end of a point's topics; refuse all but ``{objectType}/{pointType}/{tagPath}``."""
     levels = point.split("/")
     if len(levels) < len(("objectType", "pointType", "tagPath")) or not all(levels):
         raise MessageError("topic", point, "a point is {objectType}/{pointType}/{tagPath}")
@@ -212,13 +167,13 @@ def check_point(point: str) -> str:
 
 
 def _matched(pattern: list[str], levels: list[str]) -> dict[str, str] | None:
-    """Return the names of a topic that has the shape of a pattern."""
+    """Return the names in a topic that matches a pattern, or None."""
     if len(pattern) != len(levels):
         return None
     names = {}
-    for wanted, level in zip(pattern, levels, strict=True):
-        if wanted.startswith("{"):
-            names[wanted[1:-1]] = level
-        elif wanted != level:
+    for expected, level in zip(pattern, levels, strict=True):
+        if expected.startswith("{"):
+            names[expected[1:-1]] = level
+        elif expected != level:
             return None
     return names if all(names.values()) else None

@@ -1,1 +1,1 @@
-"""One connection to a broker: bytes, acknowledgements, what waits, and what is wrong."""
+"""A client of an MQTT broker, and an embedded broker for the demo and the tests."""

@@ -1,26 +1,26 @@
-"""A connection to a broker that looks after itself.
+"""An MQTT client that keeps its connection by itself.
 
-One thread owns the connection: it connects, waits longer after each failure, subscribes, lays what
-comes into an inbox and sends what waits in an outbox. All other threads touch the boxes only, so
-none of them waits for the network unless it asks to.
+One thread owns the connection: it connects, waits longer after each failure, subscribes, moves
+received messages into an incoming queue and sends those of an outgoing queue. All other threads use
+the queues only, so they wait for the network only where they ask for it.
 
-What is promised:
+Guarantees:
 
 * A message of QoS 1 is acknowledged only by :meth:`Client.acknowledge`, so it can be made durable
-  first. Until then the broker sends no more than its window: that is the back-pressure. What a
-  lost connection left unacknowledged comes again, so the same message may come twice.
-* Messages of one filter come in their order; between filters no broker but Mosquitto keeps it.
-* When the inbox is full, messages of QoS 0 are dropped and counted; at twice that the socket is
-  not read.
-* What is published at QoS 1 is kept while there is no connection, at most ``depth`` messages, and
-  in memory only: a killed process takes them along. It may go out late, so orders carry their own
-  expiry. At QoS 0 nothing is kept: without a connection it is dropped and counted.
-* Of what is published with ``is_newest`` one message a topic waits: the last, behind all that was
-  published before it, so an outage of days brings no order of before. What was sent already and
-  is not acknowledged comes before it, perhaps again.
-* Publishing never blocks, so no broker can hold up a decision; the receipt tells what came of it.
+  first. Until then the broker sends no more than its window, which limits its rate. Messages left
+  unacknowledged by a lost connection come again, so a message may come twice.
+* Messages of one filter come in order; between filters only Mosquitto preserves the order.
+* When the incoming queue is full, messages of QoS 0 are dropped and counted. At twice that length
+  the socket is not read.
+* Messages published at QoS 1 wait while there is no connection, at most ``depth`` of them, in
+  memory only: a killed process loses them. They may go out late, so orders carry their own expiry.
+  At QoS 0 a message without a connection is dropped and counted.
+* Of messages published with ``conflate`` only the last one of each topic waits, behind all that was
+  published before it. So an outage of days does not deliver outdated orders. A message that was
+  sent and not acknowledged comes before it, perhaps again.
+* Publishing never blocks, so no broker can delay a decision; the token gives the outcome.
 
-Messages that are acknowledged only once what they say is kept, in their order.
+:class:`AcknowledgingHandler` acknowledges messages in order, each once it is durable.
 """
 
 import threading
@@ -41,49 +41,44 @@ from telemetry.mqtt.queues import (
     PublishToken,
     ReceivedMessage,
 )
-from twin.errors import BrokerError, JournalError, MessageError
+from twin.errors import BrokerError, IssueCode, JournalError, MessageError
 
 __all__ = ["Client", "LastWill", "PublishToken", "ReceivedMessage", "TlsFiles"]
 
 QUEUE_DEPTH: Final = 65_536
-"""Messages in a box; all that MQTT can have underway fit in."""
+"""Messages in a queue; it exceeds the number of packet ids of MQTT. [1]"""
 
 STOP_TIMEOUT_S: Final = 2.0
-"""Longest wait for what is still to be sent. [s]"""
+"""Longest wait for messages still to be sent. [s]"""
 
 THREAD_JOIN_TIMEOUT_S: Final = 15.0
-"""Longest wait for the thread, which may be within a handshake. [s]"""
+"""Longest wait for the network thread, which may be within a handshake. [s]"""
 
 OVERFLOW_REPORT_S: Final = 600.0
-"""How long it is told that messages found no room in the outbox, after the last of them. [s]"""
+"""Time after the last message dropped by a full outgoing queue for which that is an error. [s]"""
 
 
 class Client:
-    """Us at a broker.
+    """A client of one broker.
 
     Parameters
     ----------
     url
-        ``mqtt://`` or ``mqtts://``, with user and password if need be.
+        ``mqtt://`` or ``mqtts://``, with user and password if needed.
     client_id
-        Our name there; of two clients with one name the broker keeps the later.
+        Name at the broker; of two clients with one id the broker disconnects the earlier.
     will
-        What the broker says for us when we vanish.
-    is_clean
-        Whether the broker forgets us when we are gone. If not, it keeps what comes meanwhile at
-        QoS 1, and a client of the same name gets it, also after a restart of the process.
+        Message that the broker publishes when the connection is lost.
+    clean_session
+        Whether the broker discards the session after a disconnect. If not, it stores messages of
+        QoS 1 for a client of the same id, which may be another process.
     protocol
-        MQTT 3.1.1, which every broker speaks, or 5, with a wider window and a session that ends
+        MQTT 3.1.1, which every broker supports, or 5, with a wider window and a session that ends
         after a day.
     tls
         Certificates, for ``mqtts://``.
     depth
-        Messages that inbox and outbox hold.
-
-    Raises
-    ------
-    BrokerError
-        If the URL or the certificates cannot be used.
+        Messages that each queue holds.
     """
 
     def __init__(
@@ -100,8 +95,9 @@ class Client:
         address = parse_broker_url(url)
         self.url = str(address)
         if tls is not None and not address.is_secure:
-            raise BrokerError(self.url, "certificates, and no TLS", "write mqtts://")
-        manner = ConnectOptions(
+            reason, remedy = "certificates are given for a connection without TLS", "write mqtts://"
+            raise BrokerError(self.url, reason, remedy, code=IssueCode.INCONSISTENT)
+        options = ConnectOptions(
             address=address,
             client_id=client_id,
             clean_session=clean_session,
@@ -111,10 +107,11 @@ class Client:
             receive_maximum=depth,
         )
         try:
-            self._session = NetworkLoop(manner, depth)
+            self._loop = NetworkLoop(options, depth)
         except OSError as error:
             reason = f"the certificates cannot be used ({error})"
-            raise BrokerError(self.url, reason, "give PEM, and the own key of it") from error
+            remedy = "give PEM files, and the private key of the certificate"
+            raise BrokerError(self.url, reason, remedy, code=IssueCode.INVALID_KEY) from error
         self._thread: threading.Thread | None = None
         self._counting = threading.Lock()
         self._overflowed = -OVERFLOW_REPORT_S
@@ -123,52 +120,32 @@ class Client:
         """Connect in the background, and again whenever the connection is lost."""
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._session.run, name=f"client of {self.url}", daemon=True
+                target=self._loop.run, name=f"client of {self.url}", daemon=True
             )
             self._thread.start()
 
     def connect(self, timeout: float = 10.0) -> None:
-        """Start, and wait for the connection.
+        """Start, and wait at most ``timeout`` [s] for the connection.
 
-        Parameters
-        ----------
-        timeout
-            Longest wait; a broker that refuses us ends it at once. [s]
-
-        Raises
-        ------
-        BrokerError
-            If there is none by then. The client is stopped.
+        If the broker refuses it, or the time is over, the client stops and BrokerError is raised.
         """
         self.start()
-        session = self._session
-        with session.changed:
-            session.changed.wait_for(lambda: session.is_up or session.is_refused, timeout)
-        if not session.is_up:
-            error = session.error or connect_timeout(timeout)
+        loop = self._loop
+        with loop.changed:
+            loop.changed.wait_for(lambda: loop.is_up or loop.is_refused, timeout)
+        if not loop.is_up:
+            error = loop.error or connect_timeout(timeout)
             self.stop()
             raise BrokerError(self.url, error.reason, error.remedy)
 
     def subscribe(self, *filters: str, qos: int = 1) -> PublishToken:
-        """Hear topics from now on, also after the connection was lost.
+        """Receive topics from now on, also on later connections; return the token of the answer.
 
-        After a lost connection the broker is asked again only if it has forgotten us, as each
-        asking brings all retained messages again.
-
-        Parameters
-        ----------
-        filters
-            Topics; ``+`` stands for any one part, ``#`` for all the rest.
-        qos
-            0 or 1.
-
-        Returns
-        -------
-        PublishToken
-            Whether the broker lets us hear all of them.
+        After a lost connection the client subscribes again only if the broker has lost the session,
+        because each subscription brings all retained messages again.
         """
         _check_qos(filters[0], qos)
-        return self._session.subscribe(dict.fromkeys(filters, qos))
+        return self._loop.subscribe(dict.fromkeys(filters, qos))
 
     def publish(
         self,
@@ -179,190 +156,163 @@ class Client:
         retain: bool = False,
         conflate: bool = False,
     ) -> PublishToken:
-        """Send a message; never blocks.
+        """Send a message, without ever blocking.
 
         Parameters
         ----------
         topic, payload
             The message.
         qos
-            0: now or never. 1: until the broker has acknowledged it.
+            0: now or never. 1: until the broker acknowledges it.
         retain
-            Whether the broker keeps it for those who come later.
+            Whether the broker stores it for later subscribers.
         conflate
-            Whether it takes the place of what was so published to this topic and still waits: the
-            receipt of that says no.
+            Whether it replaces an earlier conflated message on this topic that still waits. The
+            token of that one completes as rejected.
 
         Returns
         -------
         PublishToken
-            Its wait returns True only once the broker has acknowledged the message, False at
-            once if that will never be.
-
-        Raises
-        ------
-        MessageError
-            If no broker would take it: a topic that is none, or a payload of more than 256 KiB.
+            Its ``wait`` returns True only once the broker has acknowledged the message, and False
+            at once if that cannot happen any more.
         """
         _check_topic(topic)
         _check_qos(topic, qos)
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise MessageError(
-                topic, f"{len(payload)} B", f"at most {MAX_PAYLOAD_BYTES} B may be sent"
+                topic,
+                f"{len(payload)} B",
+                f"at most {MAX_PAYLOAD_BYTES} B",
+                code=IssueCode.TOO_LARGE,
             )
-        session = self._session
-        if qos == 0 and not session.is_up:
+        loop = self._loop
+        if qos == 0 and not loop.is_up:
             return self._failed("unsent")
         token = PublishToken() if qos else REJECTED
-        letter = OutgoingMessage(
-            topic, payload, qos, retain, token, session.connection_epoch, conflate
+        message = OutgoingMessage(
+            topic, payload, qos, retain, token, loop.connection_epoch, conflate
         )
-        if session.publish(letter):
+        if loop.publish(message):
             return token
         self._overflowed = time.monotonic()
         return self._failed("overflowed")
 
     def poll(self, limit: int = 1000, timeout: float = 0.1) -> list[ReceivedMessage]:
-        """Take what came, oldest first.
+        """Return the oldest received messages, at most ``limit`` of them.
 
-        Parameters
-        ----------
-        limit
-            Most messages.
-        timeout
-            Longest wait for the first. [s]
-
-        Returns
-        -------
-        list of Message
-            None to ``limit`` messages. Those of QoS 1 want to be acknowledged.
+        ``timeout`` is the longest wait for the first. [s] Messages of QoS 1 must be acknowledged.
         """
-        return self._session.poll(limit, timeout)
+        return self._loop.poll(limit, timeout)
 
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Tell the broker that messages need not be kept for us any more.
+        """Acknowledge messages, which the broker then deletes from the session.
 
-        Those that an earlier connection brought cannot be acknowledged any more; they come again.
+        Messages of an earlier connection cannot be acknowledged any more; they come again.
         """
-        self._session.acknowledge(messages)
+        self._loop.acknowledge(messages)
 
     def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
-        """Send what waits, say goodbye and end; a stopped client cannot be started again.
+        """Send waiting messages, disconnect and end; a stopped client cannot be started again.
 
-        Parameters
-        ----------
-        timeout
-            Longest wait for the broker to acknowledge what was published. [s]
+        ``timeout`` is the longest wait for the broker's acknowledgements. [s]
         """
-        self._session.stop(timeout)
-        self.start()  # if it never was: the thread then only tells that nothing will be sent
+        self._loop.stop(timeout)
+        self.start()  # if it was never started: the thread then only completes the tokens
         if self._thread is not None:
             self._thread.join(timeout + THREAD_JOIN_TIMEOUT_S)
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker has let us in and the connection stands."""
-        return self._session.is_up
+        """Whether the broker has accepted the connection and it lasts."""
+        return self._loop.is_up
 
     @property
     def error(self) -> str:
-        """What is wrong and what to do about it, with the broker's URL; empty if nothing is."""
+        """Current problems and their remedies, with the broker's URL; empty if there are none."""
         is_lossy = time.monotonic() - self._overflowed < OVERFLOW_REPORT_S
-        lost = queue_overflow(self._session.counts["overflowed"]) if is_lossy else None
-        return describe(self.url, self._session.error, lost)
+        lost = queue_overflow(self._loop.counts["overflowed"]) if is_lossy else None
+        return describe(self.url, self._loop.error, lost)
 
     @property
     def connection_error(self) -> str:
-        """The same of the connection alone, whatever found no room to wait for it."""
-        return describe(self.url, self._session.error)
+        """Current problem of the connection alone, without dropped messages."""
+        return describe(self.url, self._loop.error)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far.
+        """Counters since the start.
 
-        ``received``, of these ``dropped`` (QoS 0, inbox full), ``oversized`` and ``spoilt``
-        (acknowledged and dropped); ``acknowledged`` and ``acknowledged_too_late`` (on a later
-        connection); ``published``, of these ``delivered`` (acknowledged) and ``not_taken``
-        (refused by the broker); ``unsent`` (QoS 0 without a connection), ``overflowed`` (outbox
-        full), ``replaced`` (by a newer one, before it went); ``connections``,
-        ``lost_connections``, ``failed_connections``; and ``waiting``, the messages in the inbox
-        now.
+        ``received``, of these ``dropped`` (QoS 0, incoming queue full), ``oversized`` and
+        ``spoilt`` (topic not UTF-8; both acknowledged and dropped); ``acknowledged`` and
+        ``acknowledged_too_late`` (on a later connection); ``published``, of these ``delivered``
+        (acknowledged) and ``not_taken`` (refused by the broker); ``unsent`` (QoS 0 without a
+        connection), ``overflowed`` (outgoing queue full), ``replaced`` (by a newer message before
+        it was sent); ``connections``, ``lost_connections``, ``failed_connections``; and
+        ``waiting``, the messages in the incoming queue now.
         """
-        session = self._session
-        now = {"replaced": session.outbox.replaced, "waiting": len(session.inbox)}
-        return {**session.counts, **now}
+        loop = self._loop
+        now = {"replaced": loop.outbox.replaced, "waiting": len(loop.inbox)}
+        return {**loop.counts, **now}
 
     @property
     def oversized(self) -> Sequence[tuple[str, int]]:
         """Topics and sizes [B] of the latest messages that were too large."""
-        return tuple(self._session.oversized)
+        return tuple(self._loop.oversized)
 
     def _failed(self, count: str) -> PublishToken:
         with self._counting:
-            self._session.counts[count] += 1
+            self._loop.counts[count] += 1
         return REJECTED
 
 
 def _check_qos(topic: str, qos: int) -> None:
     if qos not in (0, 1):
-        raise MessageError(topic, f"QoS {qos}", "0 or 1; some brokers lose messages of QoS 2")
+        raise MessageError(topic, f"QoS {qos}", "0 or 1, as some brokers lose messages of QoS 2")
 
 
 def _check_topic(topic: str) -> None:
     if not topic or set(topic) & set("+#\0"):
-        raise MessageError(topic, topic, "a topic is not empty and has no +, # or NUL")
+        raise MessageError(topic, topic, "a topic that is not empty and has no +, # or NUL")
 
 
 _logger = structlog.get_logger(__name__)
 
 
 class AcknowledgingHandler:
-    """What a client has brought and what is not handled yet.
+    """Handler of a client's messages that acknowledges each one once it is handled.
 
     Attributes
     ----------
-    trouble
-        Why the first message that waits cannot be kept; empty if none waits.
+    error
+        Why the first waiting message cannot be stored; empty if none waits.
     """
 
     def __init__(self) -> None:
-        self.trouble = ""
+        self.error = ""
         self._waiting: list[ReceivedMessage] = []
         self._lock = threading.Lock()
 
     def handle_all[T](
         self, client: Client, handle: Callable[[ReceivedMessage], T], *, timeout: float = 0.0
     ) -> list[T]:
-        """Handle what waits, and what has come, and acknowledge it.
+        """Handle waiting and new messages in order, acknowledge them, and return the results.
 
-        Parameters
-        ----------
-        client
-            Who brings it.
-        handle
-            Called with each message. If it raises JournalError, this one and all after it wait
-            for the next time.
-        timeout
-            Longest wait for the first message. [s]
-
-        Returns
-        -------
-        list
-            What was returned for each.
+        If ``handle`` raises JournalError, its message and all later ones wait for the next call.
+        ``timeout`` is the longest wait for the first message. [s]
         """
         with self._lock:
             waiting = [*self._waiting, *client.poll(timeout=timeout)]
-            told: list[T] = []
-            trouble = ""
+            results: list[T] = []
+            failure = ""
             for message in waiting:
                 try:
-                    told.append(handle(message))
+                    results.append(handle(message))
                 except JournalError as error:
-                    trouble = str(error)
-                    if not self.trouble:
-                        _logger.exception("not kept, so not taken", topic=message.topic)
+                    failure = str(error)
+                    if not self.error:
+                        _logger.exception("message not stored", topic=message.topic)
                     break
-            self.trouble = trouble
-            self._waiting = waiting[len(told) :]
-            client.acknowledge(waiting[: len(told)])
-        return told
+            self.error = failure
+            self._waiting = waiting[len(results) :]
+            client.acknowledge(waiting[: len(results)])
+        return results

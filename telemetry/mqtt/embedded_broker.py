@@ -1,17 +1,16 @@
 """The embedded broker: a real MQTT broker on loopback, for the demo and the tests.
 
-It is iotcore, which runs rumqttd in a child process. The child watches a pipe from us and ends
-when it closes, which the system sees to even after ``kill -9``. What to know of it:
+It is iotcore, which runs rumqttd in a child process. The child watches a pipe from this process,
+which the system closes even after ``kill -9``, and then ends. Properties of this broker:
 
-* All it holds is in memory and goes with the process: sessions, what waits in them, and retained
-  messages.
-* Each topic filter has its own segments of memory and is sent by itself: what was published last
-  may come first through another filter, by a thousand messages and more.
-* A subscriber that is away or behind by more than a filter's segments hold loses the oldest
-  messages without a word. Here they hold fifteen intervals of the racks of the largest site.
-* Of retained messages a subscription at QoS 1 brings a hundred at most; at QoS 0 it brings all.
-* What was published at QoS 0 reaches those who subscribed at QoS 1 as QoS 1.
-* It speaks MQTT 3.1.1 here, without passwords and TLS: for loopback it needs neither.
+* Sessions, their waiting messages and retained messages are in memory and end with the process.
+* Each topic filter has its own memory segments and is sent by itself. A message published last may
+  arrive first through another filter, ahead of a thousand messages and more.
+* A subscriber that is absent, or behind by more than the segments of a filter, loses the oldest
+  messages unnoticed. The segments fit fifteen intervals of the racks of the largest site.
+* A subscription at QoS 1 brings at most a hundred retained messages; at QoS 0 it brings all.
+* Messages published at QoS 0 reach subscribers at QoS 1 as QoS 1.
+* It uses MQTT 3.1.1 without passwords and TLS, which loopback does not need.
 """
 
 import signal
@@ -23,74 +22,67 @@ from typing import Final, Self
 
 import iotcore
 
-from twin.errors import BrokerError
+from twin.errors import BrokerError, IssueCode
 
 LOOPBACK_HOST: Final = "127.0.0.1"
 
 MAX_PACKET_BYTES: Final = 256 * 1024 + 1024
-"""Longest packet: our longest payload, its topic and header. [B]"""
+"""Largest packet: the largest payload, its topic and header. [B]"""
 
 SEGMENT_BYTES_AND_COUNT: Final = (4 * 1024 * 1024, 8)
 """Size [B] and number of the segments of a topic filter."""
 
 MAX_CONNECTIONS: Final = 64
-"""Clients at a time."""
+"""Most clients at a time. [1]"""
 
 MAX_QOS0_BURST: Final = 100_000
-"""Messages sent to a client at once at QoS 0; retained ones beyond it would be lost."""
+"""Messages sent to a client at once at QoS 0; more retained messages would be lost. [1]"""
 
 MAX_INFLIGHT: Final = 1000
-"""Messages sent to a client and not yet acknowledged."""
+"""Messages sent to a client and not yet acknowledged. [1]"""
 
 PORT_ATTEMPTS: Final = 5
-"""Free ports tried, as another program may take one before the broker does."""
+"""Free ports tried, as another program may take one before the broker does. [1]"""
 
 
 class EmbeddedBroker:
-    """A broker of our own, on this machine only.
-
-    Parameters
-    ----------
-    port
-        Where it listens; any free port if 0.
-    """
+    """A broker that only this machine can reach; it chooses a free port if ``port`` is 0."""
 
     def __init__(self, port: int = 0) -> None:
-        self._wanted = port
+        self._fixed_port = port
         self._broker: iotcore.Broker | None = None
         self.port = port
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """URL for clients."""
         return f"mqtt://{LOOPBACK_HOST}:{self.port}"
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is alive."""
+        """Whether the process of the broker is alive."""
         return self._broker is not None and self._broker.is_running
 
     def start(self) -> None:
-        """Start it and wait until it listens; does nothing if it runs.
+        """Start the broker unless it runs, and wait until it listens.
 
-        Raises
-        ------
-        BrokerError
-            If the port is taken or it does not come up.
+        It raises BrokerError if the port is in use or the broker does not start.
         """
-        tries = 1 if self._wanted else PORT_ATTEMPTS
+        attempts = 1 if self._fixed_port else PORT_ATTEMPTS
         while not self.is_running:
-            self.port = self._wanted or _free_port()
-            tries -= 1
+            self.port = self._fixed_port or _free_port()
+            attempts -= 1
             try:
-                self._broker = _started(self.port)
+                self._broker = _start_process(self.port)
             except (OSError, RuntimeError) as error:
-                if not tries:
-                    remedy = "end what listens there, or name another port"
-                    raise BrokerError(self.url, str(error), remedy) from error
+                if not attempts:
+                    remedy = "stop the program that listens there, or name another port"
+                    raise BrokerError(
+                        self.url, str(error), remedy, code=IssueCode.IN_USE
+                    ) from error
 
     def stop(self) -> None:
-        """End it; all that it holds is gone. Stopping twice does nothing."""
+        """Stop the broker, which loses all its messages; a stopped broker stays stopped."""
         if self._broker is not None:
             self._broker.stop()
             self._broker = None
@@ -114,11 +106,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _started(port: int) -> iotcore.Broker:
-    """Start the child process; it has read its configuration when this returns.
+def _start_process(port: int) -> iotcore.Broker:
+    """Start the child process; return when it has read its configuration.
 
-    Ctrl-C reaches all processes of a terminal; the broker must outlive those who say goodbye to
-    it, so the child inherits a mask that keeps it out.
+    Ctrl-C reaches all processes of a terminal. Clients need the broker to disconnect properly, so
+    the child inherits a signal mask that blocks it.
     """
     size, count = SEGMENT_BYTES_AND_COUNT
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What is wrong between us and a broker, in words: the reason, and what to do about it."""
+"""Problems with a broker, each with the reason and the remedy that a user reads."""
 
 import socket
 import ssl
@@ -8,140 +8,143 @@ from collections.abc import Set
 from typing import Final, NamedTuple
 
 CONFLICT_DISCONNECTS: Final = 3
-"""Connections closed by the broker that make a fight."""
+"""Connections closed by the broker that indicate a conflict. [1]"""
 
 CONFLICT_WINDOW_S: Final = 120.0
-"""Time within which they must lie, and for which a fight is remembered. [s]"""
+"""Time within which they must occur, and for which a conflict is reported. [s]"""
 
 
 class BrokerProblem(NamedTuple):
-    """One thing that is wrong."""
+    """Reason of a problem, and its remedy."""
 
     reason: str
     remedy: str
 
 
 def describe(url: str, *found: BrokerProblem | None) -> str:
-    """Return what is wrong with a broker and what to do about it; empty if nothing is."""
-    told = "; ".join(f"{trouble.reason}; {trouble.remedy}" for trouble in found if trouble)
-    return f"{url}: {told}" if told else ""
+    """Return the problems with a broker and their remedies; empty if there are none."""
+    text = "; ".join(f"{problem.reason}; {problem.remedy}" for problem in found if problem)
+    return f"{url}: {text}" if text else ""
 
 
 NO_CONNACK: Final = BrokerProblem(
-    "it takes connections and does not answer", "is this its MQTT port?"
+    "the broker accepts connections and does not answer", "check that this is its MQTT port"
 )
-NO_TRAFFIC: Final = BrokerProblem("it fell silent", "see to the network and the broker")
+NO_TRAFFIC: Final = BrokerProblem("the broker stopped sending", "check the network and the broker")
 
 
 def closed_before_connack(*, is_secure: bool) -> BrokerProblem:
-    """Return what is wrong when it ends a connection before it has let us in.
+    """Return the problem of a connection that the broker closed before it answered.
 
-    With TLS 1.3 a broker refuses our certificate only then, and Mosquitto without a word.
+    With TLS 1.3 a broker refuses our certificate only then, and Mosquitto gives no reason.
     """
-    ours = "does it want a certificate of ours, or has ours run out, or is it another signer's?"
-    remedy = ours if is_secure else "is this its MQTT port? with TLS write mqtts://"
-    return BrokerProblem("it hung up before letting us in", f"{remedy}; is it full?")
+    certificate = "check that our certificate is given, valid and signed as the broker requires"
+    port = "check that this is its MQTT port, and write mqtts:// if it uses TLS"
+    remedy = f"{certificate if is_secure else port}, and that it has free connections"
+    return BrokerProblem("the broker closed the connection before answering", remedy)
 
 
 def network_error(error: OSError) -> BrokerProblem:
-    """Return what an error of the network means."""
+    """Return the problem that an error of the network indicates."""
     match error:
         case ssl.SSLCertVerificationError():
             return BrokerProblem(
-                f"its certificate is not trusted ({error.verify_message})",
-                "name the authority that signed it, and the host as the certificate does",
+                f"the broker's certificate is not trusted ({error.verify_message})",
+                "name the authority that signed it, and the host as in the certificate",
             )
         case ssl.SSLError():
             return BrokerProblem(
                 f"TLS failed ({error.reason or error})",
-                "is this its TLS port? does it ask for a certificate of ours?",
+                "check that this is the TLS port and whether it requires our certificate",
             )
         case ConnectionRefusedError():
             return BrokerProblem(
-                "nothing listens there", "start the broker, or correct host and port"
+                "nothing listens at this address", "start the broker, or correct host and port"
             )
         case socket.gaierror(errno=socket.EAI_AGAIN):
-            return BrokerProblem("no name server answers", "see to the network and the name server")
+            return BrokerProblem("no name server answers", "check the network and the name server")
         case socket.gaierror():
-            return BrokerProblem("there is no such host", "correct its name")
+            return BrokerProblem("the host does not exist", "correct its name")
         case TimeoutError():
             return BrokerProblem(
-                "it does not answer", "see to the network, the host and its firewall"
+                "the broker does not answer", "check the network, the host and its firewall"
             )
-    return BrokerProblem(error.strerror or str(error), "see to the network and the broker")
+    return BrokerProblem(error.strerror or str(error), "check the network and the broker")
 
 
 def connection_refused(reason: str) -> BrokerProblem:
-    """Return what to do when the broker refuses us."""
+    """Return the problem of a connection that the broker refused."""
+    refusal = f"the broker refused the connection: {reason}"
     if "identifier" in reason.lower():
-        return BrokerProblem(f"it refused us: {reason}", "let the broker take our client id")
+        return BrokerProblem(refusal, "allow our client id on the broker")
     if "protocol" in reason.lower():
-        return BrokerProblem(f"it refused us: {reason}", "choose the other version of MQTT")
-    return BrokerProblem(
-        f"it refused us: {reason}", "correct user and password, or its access list"
-    )
+        return BrokerProblem(refusal, "choose the other version of MQTT")
+    return BrokerProblem(refusal, "correct user and password, or the broker's access list")
 
 
 def connect_timeout(timeout: float) -> BrokerProblem:
-    """Return what is wrong when it has not let us in within some time. [s]"""
-    return BrokerProblem(f"no welcome within {timeout:g} s", "is this its MQTT port?")
+    """Return the problem of a broker that did not accept the connection within a time. [s]"""
+    reason = f"the broker did not accept the connection within {timeout:g} s"
+    return BrokerProblem(reason, "check that this is its MQTT port")
 
 
 def protocol_error(error: Exception) -> BrokerProblem:
-    """Return what is wrong when what it sends cannot be read."""
-    return BrokerProblem(f"what it sends makes no sense ({error!r})", "is this its MQTT port?")
+    """Return the problem of bytes that are not valid MQTT."""
+    reason = f"the broker sends invalid MQTT ({error!r})"
+    return BrokerProblem(reason, "check that this is its MQTT port")
 
 
 def connection_lost(reason: str) -> BrokerProblem:
-    """Return why it ended a connection, with the words that it gave, if any."""
-    words = f": {reason}" if reason else ""
+    """Return the problem of a lost connection, with the broker's reason if it gave one."""
+    detail = f": {reason}" if reason else ""
     return BrokerProblem(
-        f"the connection was lost{words}", "it is tried again; is the broker well?"
+        f"the connection was lost{detail}",
+        "check the broker and the network; the client connects again",
     )
 
 
 def subscription_denied(filters: Set[str]) -> BrokerProblem:
-    """Return what is wrong when we may not hear topics."""
+    """Return the problem of denied subscriptions."""
     return BrokerProblem(
-        f"it does not let us hear {', '.join(sorted(filters))}",
-        "allow it in the broker's access list; with NATS, lower max_ack_pending too",
+        f"the broker denies the subscription to {', '.join(sorted(filters))}",
+        "allow it in the broker's access list; with NATS, also lower max_ack_pending",
     )
 
 
 def queue_overflow(count: int) -> BrokerProblem:
-    """Return what is wrong when messages had no room to wait for the broker."""
+    """Return the problem of messages that were dropped because the outgoing queue was full."""
     return BrokerProblem(
-        f"{count} messages found no room to wait for it, and are lost",
-        "see why it takes nothing; what is said again goes out once it does",
+        f"{count} messages were dropped because the outgoing queue was full",
+        "check why the broker accepts no messages; repeated messages go out once it does",
     )
 
 
 def client_id_conflict(client_id: str) -> BrokerProblem:
-    """Return what is wrong when two clients have one name."""
+    """Return the problem of two clients with one client id."""
     return BrokerProblem(
-        f"it closes our connection again and again: is another client {client_id!r} too?",
-        "end the other one: each service, recorder and agent of a site may run once on a broker",
+        f"the broker closes our connection repeatedly; another client may also be {client_id!r}",
+        "stop the other one: each service, recorder and agent of a site may run once on a broker",
     )
 
 
 class ClientIdConflictDetector:
-    """How often the broker lately closed a connection that stood."""
+    """Detector of a second client with our client id, from disconnects by the broker."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=CONFLICT_DISCONNECTS)
-        self._told = -CONFLICT_WINDOW_S
+        self._taken_over_at = -CONFLICT_WINDOW_S
 
     def on_disconnect(self, reason: str) -> None:
-        """Note one, with the words that the broker gave."""
+        """Record a disconnect, with the broker's reason."""
         self._times.append(time.monotonic())
         if "taken over" in reason.lower():
-            self._told = time.monotonic()
+            self._taken_over_at = time.monotonic()
 
     @property
     def detected(self) -> bool:
-        """Whether somebody else seems to use our name."""
+        """Whether another client seems to use our client id."""
         now = time.monotonic()
         is_often = (
             len(self._times) == CONFLICT_DISCONNECTS and now - self._times[0] < CONFLICT_WINDOW_S
         )
-        return is_often or now - self._told < CONFLICT_WINDOW_S
+        return is_often or now - self._taken_over_at < CONFLICT_WINDOW_S

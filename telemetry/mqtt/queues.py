@@ -1,7 +1,7 @@
-"""What waits between the wire and us: messages that came, and messages that shall go.
+"""Queues between the network thread and all other threads, and tokens for the broker's answers.
 
-Nothing here knows of sockets; one thread of the client puts and takes on the wire's side, any
-thread on ours.
+Nothing here uses the connection. One network thread puts received messages and takes outgoing ones;
+any thread does the reverse.
 """
 
 import socket
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
-"""Longest payload that is let in or sent. [B]"""
+"""Largest payload that is received or sent. [B]"""
 
 MAX_INBOX_BYTES: Final = 256 * 1024 * 1024
-"""Payload that an inbox holds before reading stops. [B]"""
+"""Payloads that an incoming queue holds before reading stops. [B]"""
 
 
 class ReceivedMessage(NamedTuple):
-    """One message that came.
+    """A received message.
 
     Attributes
     ----------
     topic, payload, qos
         As on the wire.
     retain
-        Whether the broker had kept it from before we subscribed.
+        Whether the broker had stored it before the subscription.
     connection_epoch
-        The connection that brought it, counted from 1; only that one can acknowledge it.
+        Number of its connection, from 1; only on that one can it be acknowledged.
     packet_id
-        Its packet number on that connection, 0 at QoS 0.
+        Packet id on that connection, 0 at QoS 0.
     dup
-        Whether the broker says that it has sent it before.
+        Whether the broker marks it as sent before.
     """
 
     topic: str
@@ -47,7 +47,7 @@ class ReceivedMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class LastWill:
-    """What the broker says for us when we vanish without a word."""
+    """Message that the broker publishes when the connection is lost."""
 
     topic: str
     payload: bytes
@@ -56,15 +56,9 @@ class LastWill:
 
 
 class PublishToken:
-    """The promise of an answer from the broker.
+    """Pending answer of the broker; ``awaited`` is the number of answers it needs."""
 
-    Parameters
-    ----------
-    awaited
-        How many answers must come.
-    """
-
-    _told: ClassVar = threading.Condition()  # one for all: few wait, many are made
+    _completed: ClassVar = threading.Condition()  # one for all: many tokens, few waiting threads
 
     __slots__ = ("_awaited", "_is_granted")
 
@@ -73,56 +67,50 @@ class PublishToken:
         self._is_granted = True
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the broker's answer; return whether it came in time and was yes.
-
-        Parameters
-        ----------
-        timeout
-            Longest wait. [s]
-        """
-        with PublishToken._told:
-            PublishToken._told.wait_for(lambda: self.is_complete, timeout)
+        """Return whether the broker accepts, and answers within a time. [s]"""
+        with PublishToken._completed:
+            PublishToken._completed.wait_for(lambda: self.is_complete, timeout)
         return self.is_complete and self._is_granted
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is known that ever will be."""
+        """Whether all answers have arrived, or none can arrive any more."""
         return self._awaited <= 0
 
     def complete(self, is_granted: bool) -> None:
-        """Take one answer down."""
-        with PublishToken._told:
+        """Record one answer."""
+        with PublishToken._completed:
             self._awaited -= 1
             self._is_granted &= is_granted
             if self._awaited <= 0:
-                PublishToken._told.notify_all()
+                PublishToken._completed.notify_all()
 
 
 REJECTED: Final = PublishToken()
-"""What is given for messages of which no answer will come; its wait returns False at once."""
+"""Token of messages without an answer; its wait returns False at once."""
 
 REJECTED.complete(False)
 
 
 def wait_all(tokens: Iterable[PublishToken], timeout: float) -> bool:
-    """Return whether the broker says yes to all, within one time for all of them. [s]"""
+    """Return whether the broker accepts all within one time for all of them. [s]"""
     deadline = time.monotonic() + timeout
-    return all([one.wait(max(deadline - time.monotonic(), 0.0)) for one in tokens])
+    return all([token.wait(max(deadline - time.monotonic(), 0.0)) for token in tokens])
 
 
 class OutgoingMessage(NamedTuple):
-    """One message that shall go.
+    """A message to send.
 
     Attributes
     ----------
     topic, payload, qos, retain
         As on the wire.
     token
-        Promise of the broker's answer.
+        Token of the broker's answer.
     connection_epoch
-        The connection that stood when it was posted.
+        Number of the connection when it was published.
     conflate
-        Whether it alone matters of all that are so posted to its topic.
+        Whether only the last such message of its topic is sent.
     """
 
     topic: str
@@ -135,79 +123,67 @@ class OutgoingMessage(NamedTuple):
 
 
 class OutgoingQueue:
-    """The letters that wait to go, in the order in which they were posted.
+    """Messages that wait to be sent, in the order of publication.
 
-    One that alone matters takes the place of the one before it on its topic, whose receipt says
-    no, and goes with those of its own time. Any thread may post; one takes.
+    A conflated message replaces an earlier one on its topic, whose token completes as rejected, and
+    waits at the end. Any thread may put; one thread takes.
 
-    Parameters
-    ----------
-    depth
-        Letters that it holds.
-
-    Attributes
-    ----------
-    replaced
-        Letters that went nowhere as a newer one took their place.
+    ``depth`` is the most messages that wait. ``replaced`` counts messages replaced by newer ones.
     """
 
     def __init__(self, depth: int) -> None:
         self.replaced = 0
         self._depth = depth
         self._lock = threading.Lock()
-        self._letters: OrderedDict[str | int, OutgoingMessage] = (
-            OrderedDict()
-        )  # takes its first at once
-        self._posted = 0
+        # an ordered dict removes its first entry in constant time
+        self._messages: OrderedDict[str | int, OutgoingMessage] = OrderedDict()
+        self._count = 0
 
-    def put(self, letter: OutgoingMessage) -> bool:
-        """Lay a letter last; return whether there was room."""
+    def put(self, message: OutgoingMessage) -> bool:
+        """Append a message; return False if the queue is full."""
         with self._lock:
-            older = self._letters.pop(letter.topic, None) if letter.conflate else None
-            if older is None and len(self._letters) >= self._depth:
+            older = self._messages.pop(message.topic, None) if message.conflate else None
+            if older is None and len(self._messages) >= self._depth:
                 return False
-            self._posted += 1
-            self._letters[letter.topic if letter.conflate else self._posted] = letter
+            self._count += 1
+            self._messages[message.topic if message.conflate else self._count] = message
         if older is not None:
-            self._let_go(older)
+            self._drop(older)
         return True
 
     def take(self) -> OutgoingMessage | None:
-        """Take the first letter, if there is one."""
+        """Return the first message and remove it; None if there is none."""
         with self._lock:
-            return self._letters.popitem(last=False)[1] if self._letters else None
+            return self._messages.popitem(last=False)[1] if self._messages else None
 
-    def put_back(self, letter: OutgoingMessage) -> None:
-        """Lay a letter first that was taken and could not go, unless a newer one is here."""
+    def put_back(self, message: OutgoingMessage) -> None:
+        """Put a taken message back to the front, unless a newer one has replaced it."""
         with self._lock:
-            is_old = letter.conflate and letter.topic in self._letters
-            if not is_old:
-                self._posted += 1
-                place = letter.topic if letter.conflate else self._posted
-                self._letters[place] = letter
-                self._letters.move_to_end(place, last=False)
-        if is_old:
-            self._let_go(letter)
+            is_replaced = message.conflate and message.topic in self._messages
+            if not is_replaced:
+                self._count += 1
+                key = message.topic if message.conflate else self._count
+                self._messages[key] = message
+                self._messages.move_to_end(key, last=False)
+        if is_replaced:
+            self._drop(message)
 
-    def _let_go(self, letter: OutgoingMessage) -> None:
+    def _drop(self, message: OutgoingMessage) -> None:
         with self._lock:
             self.replaced += 1
-        if letter.qos:
-            letter.token.complete(is_granted=False)
+        if message.qos:
+            message.token.complete(is_granted=False)
 
     def __len__(self) -> int:
-        """Return how many letters wait."""
-        return len(self._letters)
+        """Return the number of waiting messages."""
+        return len(self._messages)
 
 
 class IncomingQueue:
-    """The messages that came and that nobody has taken yet.
+    """Received messages that nobody has taken yet.
 
-    Parameters
-    ----------
-    depth
-        Messages above which QoS 0 is dropped. At twice that, or at :data:`MAX_INBOX_BYTES`, the
-        inbox says that it is full and reading from the socket shall stop.
+    Above ``depth`` messages those of QoS 0 are dropped. At twice that, or at
+    :data:`MAX_INBOX_BYTES`, the queue is full and reading from the socket stops.
     """
 
     def __init__(self, depth: int) -> None:
@@ -218,14 +194,11 @@ class IncomingQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether reading shall stop."""
+        """Whether reading from the socket must stop."""
         return len(self._messages) >= 2 * self._depth or self._bytes >= MAX_INBOX_BYTES
 
     def put(self, message: ReceivedMessage) -> bool:
-        """Keep a message for whom it may concern; return False if it was dropped.
-
-        Those who wait are not woken before :meth:`ring`.
-        """
+        """Append a message; return False if it is dropped. Waiting threads need :meth:`wake`."""
         if message.qos == 0 and len(self._messages) >= self._depth:
             return False
         with self._filled:
@@ -234,13 +207,13 @@ class IncomingQueue:
         return True
 
     def wake(self) -> None:
-        """Wake those who wait for messages."""
+        """Wake the threads that wait for messages."""
         with self._filled:
             if self._messages:
                 self._filled.notify_all()
 
     def take(self, limit: int, timeout: float) -> list[ReceivedMessage]:
-        """Return the oldest messages, at most so many, once there are any or time is up. [s]"""
+        """Return the oldest messages, at most ``limit``; wait for the first ``timeout``. [s]"""
         with self._filled:
             self._filled.wait_for(lambda: self._messages, timeout)
             count = min(limit, len(self._messages))
@@ -249,40 +222,40 @@ class IncomingQueue:
         return taken
 
     def __len__(self) -> int:
-        """Return how many messages wait."""
+        """Return the number of waiting messages."""
         return len(self._messages)
 
 
 class Waker:
-    """A file that ``select`` wakes for when another thread rings; silent until opened."""
+    """Socket by which other threads end a ``select`` call; without effect until opened."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ends: tuple[socket.socket, socket.socket] | None = None
-        self._is_rung = False
+        self._is_awake = False
 
     def open(self) -> socket.socket:
-        """Return what to wait for."""
+        """Return the socket to wait for."""
         with self._lock:
             self._ends = socket.socketpair()
             return self._ends[0]
 
     def wake(self) -> None:
-        """Wake the one who waits; once is enough until he hears it."""
-        if not self._is_rung:
+        """End the wait of the network thread; repeated calls have no effect until it drains."""
+        if not self._is_awake:
             with self._lock:
-                if self._ends and not self._is_rung:
-                    self._is_rung = True
+                if self._ends and not self._is_awake:
+                    self._is_awake = True
                     self._ends[1].send(b"!")
 
     def drain(self) -> None:
-        """Be ready for the next ring; what was laid before it is seen after this."""
+        """Prepare for the next wake; work queued before it is seen after this."""
         if self._ends:
             self._ends[0].recv(1)
-            self._is_rung = False
+            self._is_awake = False
 
     def close(self) -> None:
-        """Ring no more."""
+        """Close the socket."""
         with self._lock:
             for end in self._ends or ():
                 end.close()

@@ -1,1 +1,1 @@
-"""What a plant says of its points, and what in the twin each of them means."""
+"""Points of a site: what they mean, which values are plausible, and who announces them."""

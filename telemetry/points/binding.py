@@ -1,7 +1,7 @@
-"""Points bound to variables of machines: by their metadata, never by their path.
+"""Bind points to variables of machines by their metadata, never by their path.
 
-A point that nobody knows is listed, not an error; one whose metadata changes its sense is refused
-until a person has looked.
+A point that matches no row of the catalogue is listed and is no error. A point whose metadata
+changes its meaning is refused until a person accepts it.
 """
 
 from collections import Counter
@@ -17,42 +17,43 @@ from telemetry.points.catalogue import (
     PointMeaning,
     describe_unmatched,
     match_states,
+    unit_conversion,
+    unit_identity,
 )
 from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
 from telemetry.points.site_points import SitePoint, list_points
-from telemetry.points.units import unit_conversion, unit_identity
 from twin import variables
 from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 MAX_UNKNOWN_POINTS: Final = 10_000
-"""Most strange points that are remembered."""
+"""Unknown points that are stored. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointBinding:
-    """What a point says, and how its numbers become ours.
+    """Meaning of a point, and the conversion of its values.
 
     Attributes
     ----------
     point
         ``{objectType}/{pointType}/{tagPath}``.
     meaning
-        Its row in the table.
+        Its row in the catalogue.
     machine, label
-        Id of the machine in the site file, and of the very object; "" for the site itself.
+        Id of the machine in the site file, and of the unit or rack; "" for the site itself.
     factor, offset
         Canonical value = factor * value + offset.
     states
         Value -> canonical value, for points with states; else None.
     sender
-        Who has to send its values.
+        The only sender whose values are accepted.
     band
-        What is plausible, in the canonical unit.
+        Plausible values, in the canonical unit.
     is_spare
-        Whether another point says the same: this one is compared with it while that one speaks.
+        Whether another point measures the same; a spare is only compared while the other reports.
     """
 
     point: str
@@ -72,39 +73,33 @@ class PointBinding:
         return self.meaning.variable, self.label
 
     def to_canonical(self, value: float) -> float:
-        """Return a value of the wire in the canonical unit; of no state, what its meaning says."""
+        """Return a received value in the canonical unit; an unknown state becomes the default."""
         if self.states is not None:
             return float(self.states.get(value, self.meaning.default))
         return value * self.factor + self.offset
 
     def to_wire(self, value: float) -> float:
-        """Return a canonical value in the unit of the wire."""
+        """Return a canonical value in the unit of the messages."""
         if self.states is not None:
-            return next(float(said) for said, meant in self.states.items() if meant == value)
+            return next(float(number) for number, meant in self.states.items() if meant == value)
         return (value - self.offset) / self.factor
 
 
 class PointBinder:
-    """The bindings of one site.
-
-    Parameters
-    ----------
-    site
-        The site; points of others are ignored and counted.
-    limits
-        Thresholds that the site sets itself.
+    """Bindings of the points of one site.
 
     Attributes
     ----------
     counters
-        Reason -> number of metadata that were not taken.
+        Reason -> number of rejected metadata.
     unknown
-        Point -> why it is not understood; at most :data:`MOST`.
+        Point -> why it is unknown; at most :data:`MAX_UNKNOWN_POINTS`.
     integration_points
-        (variable, object) -> point, for those that are ours to write; one whose metadata changed
-        its sense, and still names us, has no binding: it may be withdrawn, and no more.
-    doubled
-        (variable, object) of which several points speak.
+        (variable, object) -> point, for those that this service writes. If the metadata of one
+        changed its meaning and still names this service, it has no binding: only its withdrawal may
+        be written.
+    redundant
+        (variable, object) that several points measure.
     """
 
     def __init__(self, site: Site, limits: SiteLimits | None = None) -> None:
@@ -120,35 +115,24 @@ class PointBinder:
         self._points: dict[VariableKey, str] = {}
         self._known: dict[str, PointMetadata] = {}
         self._changed: dict[str, PointMetadata] = {}
-        self._strange: dict[str, PointMetadata] = {}
+        self._unmatched: dict[str, PointMetadata] = {}
 
     def get(self, point: str) -> PointBinding | None:
         """Return the binding of a point, or None if it has none or is refused."""
         return self._bindings.get(point)
 
     def metadata(self, point: str) -> PointMetadata | None:
-        """Return what a point said of itself last, whether it is bound or not; None if nothing."""
-        places = (self._changed, self._known, self._strange)
-        return next((told[point] for told in places if point in told), None)
+        """Return the newest metadata of a point, bound or not; None if there is none."""
+        stores = (self._changed, self._known, self._unmatched)
+        return next((store[point] for store in stores if point in store), None)
 
     @property
     def changed_points(self) -> tuple[str, ...]:
-        """Points that are refused because their metadata changed its sense."""
+        """Points that are refused because their metadata changed its meaning."""
         return tuple(self._changed)
 
     def register(self, metadata: PointMetadata) -> PointBinding | None:
-        """Bind a point by its metadata.
-
-        Parameters
-        ----------
-        metadata
-            What the point is, as announced.
-
-        Returns
-        -------
-        PointBinding or None
-            None if it is of another site, not understood, or refused.
-        """
+        """Bind a point by its metadata; None if it is of another site, unknown or refused."""
         point = metadata.point
         known = self._known.get(point)
         if known is not None:
@@ -158,15 +142,15 @@ class PointBinder:
             return None
         found = self.bind(metadata)
         if isinstance(found, str):
-            self._tell(point, found)
+            self._record_unknown(point, found)
             if point in self.unknown:
-                self._strange[point] = metadata
+                self._unmatched[point] = metadata
             return None
         self._enter(metadata, found)
         return found
 
     def accept(self, point: str) -> PointBinding | None:
-        """Take the changed metadata of a point, after a person has looked at it."""
+        """Bind a point by its changed metadata, after a person has accepted them."""
         metadata = self._changed.pop(point, None)
         if metadata is None:
             return self.get(point)
@@ -189,33 +173,33 @@ class PointBinder:
         return point.split("/", 3)[2] == self._site.name
 
     def _renew(self, known: PointMetadata, metadata: PointMetadata) -> PointBinding | None:
-        """Return the binding if the metadata says what it always said."""
+        """Return the binding if the meaning of the metadata is unchanged."""
         point = metadata.point
         if point not in self._changed:
-            if metadata == known or _sense(metadata) == _sense(known):
+            if metadata == known or _meaning_key(metadata) == _meaning_key(known):
                 return self._bindings[point]
             del self._bindings[point]
-            self._tell(point, _changes(known, metadata))
+            self._record_unknown(point, _changes(known, metadata))
         self._changed[point] = metadata
         if metadata.integration != INTEGRATION_NAME:
             self._revoke_write(point)
         return None
 
     def _revoke_write(self, point: str) -> None:
-        """Write a point no more: who it names now writes it, says the contract."""
+        """Stop writing a point; by the contract the integration that it names writes it."""
         self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
     def bind(self, metadata: PointMetadata) -> PointBinding | str:
-        """Return what binding a point would have, or why none; nothing of it is remembered."""
+        """Return the binding that a point would have, or the reason for none; store nothing."""
         listed = self._objects.get(metadata_key(metadata))
         if listed is None:
             name = metadata.rack or metadata.object_id
-            strange = f": nothing in the site file is called {name!r}"
-            return "unknown point" + ("" if name in self._names else strange)
+            reason = f": nothing in the site file is called {name!r}"
+            return "unknown point" + ("" if name in self._names else reason)
         meaning = listed.meaning
         is_spare = (meaning.variable, listed.label) in self._points
         if is_spare and (meaning.is_setpoint or meaning.integration or meaning.states):
-            return f"doubled point: {self._points[meaning.variable, listed.label]} says the same"
+            return f"doubled point: {self._points[meaning.variable, listed.label]} is the same"
         scale, states = (1.0, 0.0), None
         if meaning.states:
             states = match_states(meaning.states, metadata.state_text)
@@ -243,7 +227,7 @@ class PointBinder:
         )
 
     def _scale(self, listed: SitePoint, unit: str) -> tuple[float, float] | None:
-        """Return factor and offset from a unit of the wire to the canonical one."""
+        """Return factor and offset from the unit of the messages to the canonical one."""
         meaning = listed.meaning
         canonical = variables.variable_definition(meaning.variable).unit
         share = unit_conversion(unit, "1") if meaning.share_of else None
@@ -261,11 +245,11 @@ class PointBinder:
         else:
             self._points[binding.key] = point
         self.unknown.pop(point, None)
-        self._strange.pop(point, None)
+        self._unmatched.pop(point, None)
         if metadata.integration == INTEGRATION_NAME:
             self.integration_points[binding.key] = point
 
-    def _tell(self, point: str, reason: str) -> None:
+    def _record_unknown(self, point: str, reason: str) -> None:
         self.counters[reason.partition(":")[0]] += 1
         if point in self.unknown or len(self.unknown) < MAX_UNKNOWN_POINTS:
             self.unknown[point] = reason
@@ -275,12 +259,12 @@ type MetadataKey = tuple[str, str, frozenset[str], bool, str, str]
 
 
 def listed_key(listed: SitePoint) -> MetadataKey:
-    """Return what tells the points of a site apart."""
+    """Return what distinguishes the points of a site."""
     return metadata_key(listed.metadata)
 
 
 def metadata_key(metadata: PointMetadata) -> MetadataKey:
-    """Return by which words metadata tells what its point is; areas in any order and case."""
+    """Return the metadata that identify a point; areas in any order and case."""
     return (
         metadata.object_type,
         metadata.point_type,
@@ -291,14 +275,16 @@ def metadata_key(metadata: PointMetadata) -> MetadataKey:
     )
 
 
-def _sense(metadata: PointMetadata) -> tuple[MetadataKey, object, tuple[tuple[int, str], ...]]:
+def _meaning_key(
+    metadata: PointMetadata,
+) -> tuple[MetadataKey, object, tuple[tuple[int, str], ...]]:
     return metadata_key(metadata), unit_identity(metadata.unit), metadata.state_text
 
 
 def _changes(known: PointMetadata, metadata: PointMetadata) -> str:
-    """Return in words what a point was and is."""
+    """Describe how the metadata of a point changed."""
     names = ("unit", "state_text", "integration", "process_area", "object_id", "is_setpoint")
     was, now = ({name: getattr(one, name) for name in names} for one in (known, metadata))
-    told = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in names]
-    apart = [words for name, words in zip(names, told, strict=True) if was[name] != now[name]]
-    return f"metadata changed: {'; '.join(apart) or 'its rack'}"
+    changed = [name for name in names if was[name] != now[name]]
+    texts = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in changed]
+    return f"metadata changed: {'; '.join(texts) or 'its rack'}"

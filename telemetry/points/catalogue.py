@@ -1,12 +1,11 @@
-"""The one table of what the points of a plant mean: the plant publishes by it, we bind by it.
+"""Table of the meanings of all points of a facility; simulator and binder both use it.
 
-Meaning comes from metadata alone: object and point type, process area, object id and unit. The tag
-path begins with the site and is opaque behind it. A kind of equipment that is not in a row still
-has its ``Available`` and ``Status``.
+Metadata alone give the meaning: object and point type, process area, object id and unit. The tag
+path begins with the site and is otherwise opaque. Equipment of a kind without a row still has
+points ``Available`` and ``Status``.
 
-States of machines by the texts that vendors give them: how those vary is theirs.
-
-A point is bound only where each of our states is told; what is not told is taken for the safe one.
+Units and state texts vary between vendors, so the tables list synonyms. A point with states is
+bound only if each canonical state has a text; a value with another text counts as the safe state.
 """
 
 import math
@@ -17,7 +16,7 @@ from typing import Final
 from twin.site import EQUIPMENT_KINDS
 
 INTEGRATION_NAME: Final = "GIGATWIN"
-"""Our name among the integrations of a plant."""
+"""Name of this service among the integrations of a facility."""
 
 BMS_OBJECT_ID: Final = "BMS"
 """Object id of the building-management system itself."""
@@ -42,29 +41,29 @@ OBJECT_TYPES: Final[dict[str, str]] = {
 
 RENEWABLE_KINDS: Final = ("photovoltaic", "wind")
 COOLING_PATH_KINDS: Final = ("cdu", "cooling_plant", "hall_air", "tank")
-"""Kinds that stand in the path of liquid or air, and therefore name it with their own points."""
+"""Kinds in the path of liquid or air, whose own points announce it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointMeaning:
-    """What one kind of point says.
+    """Meaning of one kind of point.
 
     Attributes
     ----------
     variable
-        Word of the vocabulary.
+        Name of the variable.
     reverse_variable
-        The word for the other direction: of negative values, with their sign turned. Or "".
+        Variable of the opposite direction, for negative values; or "".
     kinds
         Kinds of equipment that have it; empty for the site itself.
     owner
-        Object id, if it is a point of the site itself.
+        Object id, for a point of the site itself.
     object_type, point_type, process_area, is_setpoint, integration
-        As its metadata has them.
+        As in its metadata.
     unit, states
-        Unit in which our plant sends it, or its states.
+        Unit in which the simulated facility sends it, or its states.
     default
-        What a value that is none of its states is taken for; NaN where that is not to be said.
+        Canonical value of an unknown state; NaN if there is none.
     share_of
         Parameter of the machine of which a value in per cent is a share, or "".
     """
@@ -85,7 +84,7 @@ class PointMeaning:
 
     @property
     def is_writable(self) -> bool:
-        """Whether we are to write it."""
+        """Whether this service writes it."""
         return self.integration == INTEGRATION_NAME
 
 
@@ -170,12 +169,12 @@ def _heartbeat(variable: str, point_type: str, owner: str, integration: str = ""
 
 
 def _axis(kind: str) -> str:
-    """Return the word before the role: sun and wind share one, as they share their axis."""
+    """Return the first word of the variable: sun and wind share one, as they share their axis."""
     return "renewable" if kind in RENEWABLE_KINDS else kind
 
 
 def _requests() -> Iterator[PointMeaning]:
-    """Yield what we ask for, and what the plant made of it; to charge is positive."""
+    """Yield requests and the values that the facility applied; charging is positive."""
     for kind in ("battery", "tank", *RENEWABLE_KINDS, "heat_reuse"):
         name = _axis(kind)
         applied = replace(_generic(f"{name}_applied", kind, "Power Applied"), is_setpoint=True)
@@ -199,7 +198,7 @@ def _requests() -> Iterator[PointMeaning]:
 
 
 def _water() -> Iterator[PointMeaning]:
-    """Yield what may be asked of the water; but for its temperature points are generic ones."""
+    """Yield requests for the facility water; all but its temperature are generic points."""
     supply = PointMeaning(
         variable="facility_supply_applied",
         kinds=("cooling_plant",),
@@ -217,17 +216,17 @@ def _water() -> Iterator[PointMeaning]:
         is_setpoint=False,
         integration=INTEGRATION_NAME,
     )
-    for name, kind, words, unit in (
+    for name, kind, areas, unit in (
         ("facility_range", "cooling_plant", ("Facility", "Differential Temperature"), "K"),
         ("technology_range", "cdu", ("Secondary", "Differential Temperature"), "K"),
         ("cooling_plant_units", "cooling_plant", ("Facility", "Chillers"), "1"),
     ):
-        applied = _generic(f"{name}_applied", kind, *words, "Applied", unit=unit)
+        applied = _generic(f"{name}_applied", kind, *areas, "Applied", unit=unit)
         yield replace(applied, is_setpoint=True)
         yield replace(
             applied,
             variable=f"{name}_request",
-            process_area=(*words, "Request"),
+            process_area=(*areas, "Request"),
             is_setpoint=True,
             integration=INTEGRATION_NAME,
         )
@@ -236,7 +235,7 @@ def _water() -> Iterator[PointMeaning]:
 
 
 def _states() -> Iterator[PointMeaning]:
-    """Yield whether machines of each registered kind may be planned on, and whether they run."""
+    """Yield availability and operation of machines of each registered kind."""
     for kind in (kind for kind, machine in EQUIPMENT_KINDS.items() if machine.is_machine):
         name = _axis(kind)
         available = PointMeaning(
@@ -258,7 +257,7 @@ def _states() -> Iterator[PointMeaning]:
 
 
 SAFE_STATE: Final = 0.0
-"""Not available, not enabled: what a machine is that says of itself what we do not know."""
+"""Not available, not enabled: the state of a machine that reports an unknown one."""
 
 AVAILABLE_STATES: Final = ((0, "NotAvailable"), (1, "Available"))
 OPERATING_STATES: Final = ((0, "NotOperating"), (1, "Operating"))
@@ -312,7 +311,7 @@ POINT_MEANINGS: Final[tuple[PointMeaning, ...]] = (
     *_states(),
     *_requests(),
 )
-"""Every point of a plant that we publish or understand."""
+"""Every point of a facility that is published or bound."""
 
 STATE_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "NotAvailable": (
@@ -326,46 +325,128 @@ STATE_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "Disabled": ("disable", "notenabled", "off", "no", "false"),
     "Enabled": ("enable", "on", "yes", "true"),
 }
-"""Our states -> what vendors call them, in small letters and digits only. On and off are no words
-of availability: they may as well say that a machine runs."""
+"""Canonical state -> vendors' texts, in lower-case letters and digits only. On and off do not mean
+availability, because they may mean that a machine runs.
+"""
 
 type StateTexts = tuple[tuple[int, str], ...]
 """Pairs of a value and its text."""
 
 
-def match_states(ours: StateTexts, told: StateTexts) -> dict[float, int] | None:
-    """Return what each value of a point with states is in ours.
+def match_states(canonical: StateTexts, announced: StateTexts) -> dict[float, int] | None:
+    """Return announced value -> canonical value by the texts of the states.
 
-    Parameters
-    ----------
-    ours
-        What we know of it, as :data:`AVAILABLE_STATES`.
-    told
-        Its values and their texts, as its metadata has them.
-
-    Returns
-    -------
-    dict of float to int or None
-        Value told -> our value, matched by the texts; None if one of ours is not told, or a value
-        is told twice and differently.
+    The result is None if a canonical state is missing, or a value has two different ones.
     """
-    words = {_plain(text): value for value, text in ours}
-    words |= {word: value for value, text in ours for word in STATE_SYNONYMS[text]}
+    synonyms = {_plain(text): value for value, text in canonical}
+    synonyms |= {word: value for value, text in canonical for word in STATE_SYNONYMS[text]}
     found: dict[float, int] = {}
-    for value, text in told:
-        meant = words.get(_plain(text))
+    for value, text in announced:
+        meant = synonyms.get(_plain(text))
         if meant is not None and found.setdefault(float(value), meant) != meant:
             return None
-    return found if set(found.values()) == {value for value, _ in ours} else None
+    return found if set(found.values()) == {value for value, _ in canonical} else None
 
 
-def describe_unmatched(ours: StateTexts, told: StateTexts) -> str:
-    """Return in words what is told, and what is wanted."""
-    shown = ", ".join(f"{value} {text!r}" for value, text in told) or "none"
-    wanted = " and ".join(text for _, text in ours)
-    return f"unknown states: {shown}; {wanted} are wanted, each by a value of its own"
+def describe_unmatched(canonical: StateTexts, announced: StateTexts) -> str:
+    """Describe which states were announced, and which are expected."""
+    shown = ", ".join(f"{value} {text!r}" for value, text in announced) or "none"
+    wanted = " and ".join(text for _, text in canonical)
+    return f"unknown states: {shown}; {wanted} are expected, each with its own value"
 
 
 def _plain(text: str) -> str:
-    """Return a text without what is written in many ways: case, spaces, hyphens, underscores."""
+    """Return the letters and digits of a text in lower case; vendors write the rest differently."""
     return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+LITRES_PER_GALLON: Final = 3.785411784
+"""Litres of a US gallon, for flows in gallons per minute. [L]"""
+
+UNIT_CONVERSIONS: Final[dict[tuple[str, str], tuple[float, float]]] = {
+    ("W", "MW"): (1e-6, 0.0),
+    ("kW", "MW"): (1e-3, 0.0),
+    ("MW", "MW"): (1.0, 0.0),
+    ("GW", "MW"): (1e3, 0.0),
+    ("Wh", "MWh"): (1e-6, 0.0),
+    ("kWh", "MWh"): (1e-3, 0.0),
+    ("MWh", "MWh"): (1.0, 0.0),
+    ("GWh", "MWh"): (1e3, 0.0),
+    ("%", "1"): (0.01, 0.0),
+    ("1", "1"): (1.0, 0.0),
+    ("C", "degC"): (1.0, 0.0),
+    ("degC", "degC"): (1.0, 0.0),
+    ("F", "degC"): (5.0 / 9.0, -160.0 / 9.0),
+    ("K", "degC"): (1.0, -273.15),
+    ("K", "K"): (1.0, 0.0),  # differences
+    ("C", "K"): (1.0, 0.0),
+    ("degC", "K"): (1.0, 0.0),
+    ("F", "K"): (5.0 / 9.0, 0.0),
+    ("kg/s", "kg s-1"): (1.0, 0.0),
+    ("kg/h", "kg s-1"): (1.0 / 3600.0, 0.0),
+    ("L/s", "kg s-1"): (1.0, 0.0),  # 1 kg/L, within 2 % for the coolants
+    ("LPM", "kg s-1"): (1.0 / 60.0, 0.0),
+    ("L/min", "kg s-1"): (1.0 / 60.0, 0.0),
+    ("L/h", "kg s-1"): (1.0 / 3600.0, 0.0),
+    ("m3/h", "kg s-1"): (1.0 / 3.6, 0.0),
+    ("m3/s", "kg s-1"): (1e3, 0.0),
+    ("GPM", "kg s-1"): (LITRES_PER_GALLON / 60.0, 0.0),
+    ("", "ms"): (1.0, 0.0),  # heartbeats carry times
+}
+"""(unit in messages, canonical unit) -> factor and offset of the conversion."""
+
+UNIT_SPELLINGS: Final = {
+    "degF": "F",
+    "degK": "K",
+    "celsius": "C",
+    "fahrenheit": "F",
+    "kelvin": "K",
+    "deltaC": "C",
+    "percent": "%",
+    "pct": "%",
+    "%RH": "%",
+    "RH%": "%",
+    "LPS": "L/s",
+    "l/sec": "L/s",
+    "lps": "L/s",
+    "litre/s": "L/s",
+    "l/minute": "L/min",
+    "CMH": "m3/h",
+    "m3/hr": "m3/h",
+    "kg/hr": "kg/h",
+    "kg/sec": "kg/s",
+    "USGPM": "GPM",
+    "gal/min": "GPM",
+}
+"""Other spellings of vendors -> unit of the table."""
+
+_LETTERS: Final = str.maketrans({"³": "3", "°": "deg", "º": "deg", "^": "", " ": "", "_": ""})
+_EXACT: Final = frozenset({"MW", "MWh"})
+"""Units whose case matters: a milliwatt is not a megawatt."""
+
+_KNOWN: Final = {unit.casefold(): unit for unit, _ in UNIT_CONVERSIONS if unit not in _EXACT} | {
+    spelled.casefold(): unit for spelled, unit in UNIT_SPELLINGS.items()
+}
+
+
+_CANONICAL: Final = sorted({canonical for _, canonical in UNIT_CONVERSIONS})
+
+
+def unit_identity(unit: str) -> object:
+    """Return a value that is equal for units of the same meaning, however they are spelled."""
+    found = [unit_conversion(unit, canonical) for canonical in _CANONICAL]
+    return tuple(found) if any(found) else unit
+
+
+def unit_conversion(unit: str, canonical: str) -> tuple[float, float] | None:
+    """Return factor and offset to a canonical unit, or None if there is no such conversion.
+
+    The vendor's unit may be in any case where that is unambiguous, with ``m³``, ``°C``.
+    """
+    if (unit, canonical) in UNIT_CONVERSIONS:
+        return UNIT_CONVERSIONS[unit, canonical]
+    plain = unit.translate(_LETTERS)
+    if plain == "MWH":
+        plain = "MWh"
+    known = plain if plain in _EXACT else _KNOWN.get(plain.casefold(), "")
+    return UNIT_CONVERSIONS.get((known, canonical)) if known else None

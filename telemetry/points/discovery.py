@@ -1,7 +1,7 @@
-"""A draft of a site file from what a plant says: its objects, their kinds, paths and racks.
+"""Draft a site file from the points of a facility: its objects, their kinds, paths and racks.
 
-What nobody says, such as losses and limits of machines, stands in the draft as a comment that names
-what is needed; ``gigatwin sites check`` tells what is still missing.
+Values that no message contains, such as losses and limits, become comments in the draft;
+``gigatwin sites check`` lists what is missing.
 """
 
 import json
@@ -18,47 +18,35 @@ from telemetry.messages.models import PointMetadata, PointValue, RackBatch, Samp
 from telemetry.messages.topics import METADATA_FILTER, TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles
-from telemetry.points.catalogue import METER_OBJECT, RACK_OBJECT, PointMeaning
-from telemetry.points.catalogue import POINT_MEANINGS as EVERY
+from telemetry.points.catalogue import METER_OBJECT, POINT_MEANINGS, RACK_OBJECT, PointMeaning
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
-from twin.errors import BrokerError, MessageError
+from twin.errors import BrokerError, IssueCode, MessageError
 from twin.site import EQUIPMENT_KINDS
 
 BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 """Id of one unit of a bank."""
 
-_SITE: Final = ("title", "zone", "time_zone", "latitude", "longitude", "elevation")
-_TOO_MANY: Final = 200_000
-_OWNERS: Final = {"", *(meaning.owner for meaning in EVERY)}
-"""Ids of objects that are no machines: the weather station, the management system, ourselves."""
+_SITE_KEYS: Final = ("title", "zone", "time_zone", "latitude", "longitude", "elevation")
+_MAX_STORED: Final = 200_000
+_OWNERS: Final = {"", *(meaning.owner for meaning in POINT_MEANINGS)}
+"""Ids of objects that are not machines: weather station, management system, this service."""
 
 _SAFE: Final = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
 @dataclass
 class _Object:
-    """What is known of one machine."""
+    """Observations of one machine."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     types: set[str] = field(default_factory=set)
     units: set[str] = field(default_factory=set)
     serves: set[str] = field(default_factory=set)
-    most: dict[str, tuple[float, str]] = field(default_factory=dict)
+    largest: dict[str, tuple[float, str]] = field(default_factory=dict)
 
 
 class SiteDiscovery:
-    """Hears a plant, and drafts its file.
-
-    Parameters
-    ----------
-    site
-        Name of the site: points whose tag path begins otherwise are not its own.
-
-    Raises
-    ------
-    MessageError
-        If it cannot be a name in topics.
-    """
+    """Collect the messages of one site and draft its file; MessageError if it is no topic name."""
 
     def __init__(self, site: str) -> None:
         self._site = topics.check_name(site)
@@ -67,56 +55,56 @@ class SiteDiscovery:
         self.other_sites: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
         self._chips: Counter[tuple[str, int]] = Counter()
-        self._most: dict[str, float] = {}
+        self._largest: dict[str, float] = {}
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """Topics to be heard; rack batches of this site only, as nobody may hear those of all."""
+        """Topics to subscribe; rack batches of this site only, as those of all need more rights."""
         kinds = (TopicKind.RACK_BATCH, TopicKind.RACK_BATCH_JSON)
         batches = (topics.topic_filter(kind, site=self._site) for kind in kinds)
         return (METADATA_FILTER, "BMS/v1/PUB/Value/#", *batches)
 
     def observe(self, sample: Sample) -> None:
-        """Take in anything that decodes."""
+        """Collect a decoded message."""
         match sample:
             case PointMetadata(point=point):
                 owner = point.split("/", 3)[2]
                 if owner != self._site:
                     self.other_sites[owner] += 1
-                elif len(self.points) < _TOO_MANY:
+                elif len(self.points) < _MAX_STORED:
                     self.points[point] = sample
             case PointValue(point=point, value=value) if value is not None:
-                self._most[point] = max(value, self._most.get(point, value))
+                self._largest[point] = max(value, self._largest.get(point, value))
             case RackBatch(site=site, hall=hall, rack=rack):
                 if site == self._site:
                     self.batches.add((hall, rack))
                     self._chips[hall, sample.values.shape[1]] += 1
 
     def record_undecodable(self, topic: str, reason: str) -> None:
-        """Remember why what this site says on a topic cannot be read."""
-        if f"/{self._site}/" in topic and len(self.refused) < _TOO_MANY:
+        """Store why a message of this site cannot be decoded."""
+        if f"/{self._site}/" in topic and len(self.refused) < _MAX_STORED:
             self.refused[topic] = reason
 
     def draft(self) -> str:
-        """Return the text of a site file, as far as the plant tells it."""
+        """Return the text of a site file, as far as messages determine it."""
         objects = self._objects()
-        heard = AnnouncedTopology.of(self.points.values())
+        announced = AnnouncedTopology.of(self.points.values())
         lines = [
             f"# Draft of {self._site}, from {len(self.points)} points and "
-            f"{len(self.batches)} racks that were heard.",
-            "# What nobody said stands in comments; `gigatwin sites check` tells what is missing.",
+            f"{len(self.batches)} racks.",
+            "# Comments mark missing values; `gigatwin sites check` lists what is missing.",
             "",
-            f'title = "{self._site}, as heard"',
-            *(f"# {name} = ...  # required" for name in _SITE[1:]),
+            f'title = "{self._site}, as discovered"',
+            *(f"# {name} = ...  # required" for name in _SITE_KEYS[1:]),
         ]
         for name in sorted(objects):
             lines += ["", *_table(name, objects[name])]
-        for hall in sorted(self._halls(heard)):
-            lines += ["", *self._hall(hall, heard)]
+        for hall in sorted(self._halls(announced)):
+            lines += ["", *self._hall(hall, announced)]
         return "\n".join(_printable(line) for line in lines) + "\n"
 
     def _objects(self) -> dict[str, _Object]:
-        """Return the machines: units of a bank are one."""
+        """Return the machines; the units of a bank are one machine."""
         found: dict[str, _Object] = {}
         for point in self.points.values():
             if point.object_type == RACK_OBJECT or point.object_id in _OWNERS:
@@ -130,31 +118,31 @@ class SiteDiscovery:
             one.serves |= set(point.serves)
             if unit:
                 one.units.add(unit["number"])
-            if point.point in self._most:
+            if point.point in self._largest:
                 label = " ".join((point.point_type, *point.process_area))
-                seen = (self._most[point.point], point.unit)
-                one.most[label] = max(seen, one.most.get(label, seen))
+                seen = (self._largest[point.point], point.unit)
+                one.largest[label] = max(seen, one.largest.get(label, seen))
         halls = self._halls(AnnouncedTopology.of(self.points.values()))
         return {name: one for name, one in found.items() if name not in halls}
 
-    def _halls(self, heard: AnnouncedTopology) -> set[str]:
-        return {rack.rpartition("-")[0] for rack in heard.racks if "-" in rack} | {
+    def _halls(self, announced: AnnouncedTopology) -> set[str]:
+        return {rack.rpartition("-")[0] for rack in announced.racks if "-" in rack} | {
             hall for hall, _ in self.batches
         }
 
-    def _hall(self, hall: str, heard: AnnouncedTopology) -> list[str]:
+    def _hall(self, hall: str, announced: AnnouncedTopology) -> list[str]:
         """Return the table of a hall."""
-        plant = {rack for rack in heard.racks if rack.rpartition("-")[0] == hall}
+        plant = {rack for rack in announced.racks if rack.rpartition("-")[0] == hall}
         cluster = {f"{hall}-{rack}" for name, rack in self.batches if name == hall}
         lines = [
             *_head(hall),
             'kind = "accelerators"',
             f"racks = {len(plant | cluster)}",
         ]
-        if apart := plant ^ cluster if plant and cluster else set():
+        if mismatched := plant ^ cluster if plant and cluster else set():
             lines.append(
-                f"# {len(apart)} racks are named by one of plant and cluster only: "
-                f"{', '.join(sorted(apart)[:MAX_NAMES_LISTED])}"
+                f"# {len(mismatched)} racks are named by one of plant and cluster only: "
+                f"{', '.join(sorted(mismatched)[:MAX_NAMES_LISTED])}"
             )
         chips = Counter({size: n for (name, size), n in self._chips.items() if name == hall})
         if chips:
@@ -170,21 +158,10 @@ def discover(
     tls: TlsFiles | None = None,
     protocol: Literal["3.1.1", "5"] = "3.1.1",
 ) -> int:
-    """Listen to a broker for a while; return how many messages were heard.
+    """Collect the messages of a broker for some seconds [s] and return their number.
 
-    Parameters
-    ----------
-    url, tls, protocol
-        Of the broker.
-    discovery
-        Hears what decodes.
-    seconds
-        How long, from when the broker lets us hear. [s]
-
-    Raises
-    ------
-    BrokerError
-        If there is no connection, or the broker does not let us hear.
+    The time begins when the broker grants the subscription. Without a connection or a grant
+    BrokerError is raised.
     """
     name = f"gigatwin-discover-{os.getpid()}"
     client = Client(url, client_id=name, clean_session=True, tls=tls, protocol=protocol)
@@ -192,13 +169,15 @@ def discover(
     client.connect()
     count = 0
     try:
-        if not token.wait(_PATIENCE):
-            remedy = f"give us the right to read {', '.join(discovery.filters)}"
-            raise BrokerError(client.url, "it does not let us hear", remedy)
+        if not token.wait(_SUBSCRIBE_TIMEOUT_S):
+            remedy = f"grant this user the right to read {', '.join(discovery.filters)}"
+            raise BrokerError(
+                client.url, "the subscription is not granted", remedy, code=IssueCode.UNAUTHORISED
+            )
         end, is_over = time.monotonic() + seconds, False
-        while not is_over:  # what has come by then is heard, though this machine stood still
+        while not is_over:  # messages that came during a pause of this machine still count
             is_over = time.monotonic() >= end
-            for message in client.poll(_MOST, 0.1):
+            for message in client.poll(_MAX_POLL, 0.1):
                 count += 1
                 try:
                     discovery.observe(decode(message.topic, message.payload))
@@ -209,14 +188,16 @@ def discover(
     return count
 
 
-_PATIENCE: Final = 10.0  # s
-_MOST: Final = 65_536  # messages taken at once
+_SUBSCRIBE_TIMEOUT_S: Final = 10.0
+_MAX_POLL: Final = 65_536  # messages
 
 
 def _kinds(point: PointMetadata) -> set[str]:
-    """Return the kinds of equipment whose points look like this one."""
+    """Return the kinds of equipment that have such a point."""
     areas = frozenset(area.casefold() for area in point.process_area)
-    return {kind for meaning in EVERY if _fits(meaning, point, areas) for kind in meaning.kinds}
+    return {
+        kind for meaning in POINT_MEANINGS if _fits(meaning, point, areas) for kind in meaning.kinds
+    }
 
 
 def _fits(meaning: PointMeaning, point: PointMetadata, areas: frozenset[str]) -> bool:
@@ -229,7 +210,7 @@ def _fits(meaning: PointMeaning, point: PointMetadata, areas: frozenset[str]) ->
 
 
 def _table(name: str, one: _Object) -> list[str]:
-    """Return the table of a machine; its kind is the one that most of its points speak for."""
+    """Return the table of a machine, with the kind that most of its points fit."""
     lines = _head(name)
     likely = _likely(name, one)
     if len(likely) == 1:
@@ -247,7 +228,7 @@ def _table(name: str, one: _Object) -> list[str]:
             "a meter of something" if one.types == {METER_OBJECT} else ", ".join(sorted(one.types))
         )
         lines.append(f"# kind = ...  # {what}: its points fit no kind of machine")
-    for label, (value, unit) in sorted(one.most.items()):
+    for label, (value, unit) in sorted(one.largest.items()):
         lines.append(f"# largest {label}: {value:g} {unit}".rstrip())
     if one.serves:
         shown = sorted(one.serves)
@@ -257,7 +238,7 @@ def _table(name: str, one: _Object) -> list[str]:
 
 
 def _likely(name: str, one: _Object) -> list[str]:
-    """Return the kinds that most points speak for; of several the one that the name speaks for."""
+    """Return the kinds that most points fit; of several only one that occurs in the name."""
     best = one.kinds.most_common()
     likely = sorted(kind for kind, count in best if count == best[0][1])
     named = [kind for kind in likely if kind in name.casefold()]
@@ -265,11 +246,11 @@ def _likely(name: str, one: _Object) -> list[str]:
 
 
 def _missing(kind: str, given: Iterable[str]) -> list[str]:
-    """Return what a machine of a kind must have and nobody said."""
+    """Return a comment on the parameters that a machine of a kind still needs."""
     required = [
         name
-        for name, told in EQUIPMENT_KINDS[kind].model_fields.items()
-        if told.is_required() and name != "name" and name not in given
+        for name, model_field in EQUIPMENT_KINDS[kind].model_fields.items()
+        if model_field.is_required() and name != "name" and name not in given
     ]
     if not required:
         return []
@@ -277,12 +258,12 @@ def _missing(kind: str, given: Iterable[str]) -> list[str]:
 
 
 def _head(name: str) -> list[str]:
-    """Return the head of a machine's table, and a word on a name that no machine can have."""
+    """Return the head of a machine's table, with a comment if its name is invalid."""
     key = name if _SAFE.match(name) else json.dumps(name)
-    remedy = "# letters, digits and _ make a name; let its gateway call it otherwise"
+    remedy = "# a name has letters, digits and _ only; rename the machine in its gateway"
     return [f"[equipment.{key}]", *([] if name.isidentifier() else [remedy])]
 
 
 def _printable(line: str) -> str:
-    """Return a line that stays one line whatever a plant calls its machines."""
+    """Return a line without control characters, whatever the names of machines contain."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)

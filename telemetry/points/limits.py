@@ -1,4 +1,4 @@
-"""What is plausible for each variable: one table, and what a site says otherwise of its points."""
+"""Plausible values of each variable: a table, and thresholds that a site sets for its points."""
 
 import math
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ import numpy as np
 
 from telemetry.messages.strict_json import decode_json
 from twin.equipment import Equipment
-from twin.errors import MessageError, SiteError, ValidationIssue
+from twin.errors import IssueCode, MessageError, SiteError, ValidationIssue
 from twin.variables import variable_definition
 
 FLAT_PERIOD: Final = np.timedelta64(6, "h")
-"""Time within which a live sensor shows some change."""
+"""Time within which a working sensor changes."""
 
 LIMITS_FILE: Final = "limits.json"
 """File of a state folder with the thresholds of single points."""
 
-_TWENTIETH: Final = 0.05
+_SPREAD_SHARE: Final = 0.05
 
 type SiteLimits = Mapping[str, Mapping[str, float]]
 """Variable, ``variable/object`` or point -> threshold -> its value, in the canonical unit."""
@@ -27,24 +27,24 @@ type SiteLimits = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlausibleRange:
-    """What is plausible for a variable, in its canonical unit.
+    """Plausible values of a variable, in its canonical unit.
 
     Attributes
     ----------
     low, high
-        Least and greatest value.
+        Smallest and largest value.
     rate
-        Greatest change in a second, between two readings.
+        Largest change between two readings. [per second]
     stuck_period
-        How long a sensor may show one number to the last digit; None for what may stand still.
+        How long a sensor may repeat exactly one number; None if the value may stay constant.
     min_change, flat_period
-        Least change that a live sensor shows within a time; 0 for what may stand still.
+        Smallest change of a working sensor within this time; 0 if the value may stay constant.
     max_spread
-        How much sensors of one quantity may differ; None for a twentieth of the band.
+        Largest difference of sensors of one quantity; None for a twentieth of the range.
     share_of
         Parameter of the machine of which all these are shares, or "".
     unit
-        Canonical unit of the variable, or "" where it does not matter.
+        Canonical unit of the variable, or "" if unused.
     """
 
     low: float
@@ -59,11 +59,13 @@ class PlausibleRange:
 
     @property
     def tolerance(self) -> float:
-        """How much sensors of one quantity may differ."""
-        return (self.high - self.low) * _TWENTIETH if self.max_spread is None else self.max_spread
+        """Largest difference of sensors of one quantity."""
+        return (
+            (self.high - self.low) * _SPREAD_SHARE if self.max_spread is None else self.max_spread
+        )
 
     def of(self, machine: Equipment | None) -> Self:
-        """Return the band of one machine, in canonical units."""
+        """Return the range of one machine, in canonical units."""
         if not self.share_of or machine is None:
             return self
         whole = float(getattr(machine, self.share_of))
@@ -78,11 +80,11 @@ class PlausibleRange:
         )
 
 
-_HOURS: Final = np.timedelta64(2, "h")
+_STUCK_PERIOD: Final = np.timedelta64(2, "h")
 
 RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "grid_import_power": PlausibleRange(
-        low=-1.5, high=1.5, stuck_period=_HOURS, min_change=1e-6, share_of="import_limit"
+        low=-1.5, high=1.5, stuck_period=_STUCK_PERIOD, min_change=1e-6, share_of="import_limit"
     ),
     "peak_power": PlausibleRange(low=0.0, high=1.5, share_of="import_limit"),
     "ups_output": PlausibleRange(low=-0.02, high=1.3, share_of="rating"),
@@ -103,7 +105,7 @@ RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "cooling_plant_draw": PlausibleRange(low=-0.01, high=1.0, share_of="rated_cooling"),
     "cooling_plant_units_applied": PlausibleRange(low=-0.01, high=1000.01),
     "facility_supply_temperature": PlausibleRange(
-        low=1.0, high=70.0, rate=2.0, stuck_period=_HOURS, max_spread=2.0
+        low=1.0, high=70.0, rate=2.0, stuck_period=_STUCK_PERIOD, max_spread=2.0
     ),
     "facility_return_temperature": PlausibleRange(low=1.0, high=90.0, rate=2.0, max_spread=2.0),
     "technology_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=2.0, max_spread=2.0),
@@ -114,8 +116,9 @@ RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "air_temperature": PlausibleRange(low=-60.0, high=60.0, rate=1.0, max_spread=2.0),
     "relative_humidity": PlausibleRange(low=0.0, high=1.05),
 }
-"""By variable. The widths are ours: wide enough for a plant in trouble, narrow enough to see a kW
-that was meant as MW."""
+"""By variable. The widths are chosen: wide enough for a facility in failure, narrow enough to
+detect a kW that is meant as MW.
+"""
 
 RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
     "MW": PlausibleRange(low=-5000.0, high=5000.0),
@@ -126,75 +129,73 @@ RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
     "1": PlausibleRange(low=-0.01, high=1.01),
     "ms": PlausibleRange(low=0.0, high=4.2e12),
 }
-"""By canonical unit, for variables that have no band of their own."""
+"""By canonical unit, for variables without a range of their own."""
 
 
 def plausible_range(variable: str, machine: Equipment | None = None) -> PlausibleRange:
-    """Return what is plausible for a variable of a machine."""
+    """Return the plausible range of a variable of a machine."""
     unit = variable_definition(variable).unit
     found = RANGE_BY_VARIABLE.get(variable) or RANGE_BY_UNIT[unit]
     return replace(found.of(machine), unit=unit)
 
 
 def read_site_limits(path: Path) -> SiteLimits:
-    """Return the thresholds that a site sets itself; none if there is no such file.
+    """Return the thresholds of a site's file; none if there is no such file.
 
-    Parameters
-    ----------
-    path
-        JSON: an object by variable (``facility_flow``), by ``variable/object``
-        (``facility_flow/warm_plant``) or by point, of thresholds ``low``, ``high``, ``rate`` (a
-        second), ``stuck`` [s], ``flat``, ``flat_for`` [s] and ``apart``, in the canonical unit.
-
-    Raises
-    ------
-    SiteError
-        If it is not that.
+    The file is a JSON object by variable (``facility_flow``), ``variable/object``
+    (``facility_flow/warm_plant``) or point, of thresholds ``low``, ``high``, ``rate`` (a second),
+    ``stuck`` [s], ``flat``, ``flat_for`` [s] and ``apart``, in the canonical unit. Another content
+    raises SiteError.
     """
     try:
-        told = decode_json(path.name, path.read_bytes(), dict[str, object])
+        document = decode_json(path.name, path.read_bytes(), dict[str, object])
     except FileNotFoundError:
         return {}
     except (OSError, MessageError) as error:
-        raise SiteError(
-            str(path), [ValidationIssue(location="file", found="", remedy=str(error))]
-        ) from error
-    faults: list[ValidationIssue] = []
+        issue = ValidationIssue(
+            location="file",
+            found=str(error),
+            expected="a readable JSON object",
+            remedy="correct the file",
+            code=IssueCode.FILE_ERROR if isinstance(error, OSError) else IssueCode.INVALID_FORMAT,
+        )
+        raise SiteError(str(path), [issue]) from error
+    issues: list[ValidationIssue] = []
     found: dict[str, dict[str, float]] = {}
-    for name, thresholds in told.items():
+    for name, thresholds in document.items():
         if not isinstance(thresholds, dict):
-            faults.append(_fault(name, thresholds))
+            issues.append(_issue(name, thresholds))
             continue
-        faults += [
-            _fault(f"{name}.{key}", value)
+        issues += [
+            _issue(f"{name}.{key}", value)
             for key, value in thresholds.items()
             if key not in THRESHOLD_KEYS or not _is_number(value)
         ]
         found[name] = thresholds
-    if faults:
-        raise SiteError(str(path), faults)
+    if issues:
+        raise SiteError(str(path), issues)
     return found
 
 
 MAX_THRESHOLD: Final = 1e12
-"""No threshold is greater, in whatever unit."""
+"""Limit of a threshold, in any unit."""
 
 THRESHOLD_KEYS: Final = ("low", "high", "rate", "stuck", "flat", "flat_for", "apart")
-"""What may be set."""
+"""Keys of thresholds."""
 
 
 def apply_site_limits(found: PlausibleRange, limits: SiteLimits, *names: str) -> PlausibleRange:
-    """Return a band with what is set for any of some names, the last before the first."""
-    told = {key: value for name in names for key, value in limits.get(name, {}).items()}
+    """Return a range with the changed of some names; later names have priority."""
+    changed = {key: value for name in names for key, value in limits.get(name, {}).items()}
     return replace(
         found,
-        low=told.get("low", found.low),
-        high=told.get("high", found.high),
-        rate=told.get("rate", found.rate),
-        stuck_period=_span(told["stuck"]) if "stuck" in told else found.stuck_period,
-        min_change=told.get("flat", found.min_change),
-        flat_period=_span(told["flat_for"]) if "flat_for" in told else found.flat_period,
-        max_spread=told.get("apart", found.max_spread),
+        low=changed.get("low", found.low),
+        high=changed.get("high", found.high),
+        rate=changed.get("rate", found.rate),
+        stuck_period=_span(changed["stuck"]) if "stuck" in changed else found.stuck_period,
+        min_change=changed.get("flat", found.min_change),
+        flat_period=_span(changed["flat_for"]) if "flat_for" in changed else found.flat_period,
+        max_spread=changed.get("apart", found.max_spread),
     )
 
 
@@ -210,6 +211,11 @@ def _is_number(value: object) -> bool:
     )
 
 
-def _fault(place: str, value: object) -> ValidationIssue:
-    remedy = f"write NAME: {{THRESHOLD: number}}, with a threshold of {', '.join(THRESHOLD_KEYS)}"
-    return ValidationIssue(location=str(place), found=repr(value), remedy=remedy)
+def _issue(location: str, value: object) -> ValidationIssue:
+    return ValidationIssue(
+        location=str(location),
+        found=repr(value),
+        expected=f"numbers for {', '.join(THRESHOLD_KEYS)}",
+        remedy="write NAME: {THRESHOLD: number}",
+        code=IssueCode.INVALID_FORMAT,
+    )

@@ -1,11 +1,7 @@
-"""All points of the plant of a site, with their metadata: what its management system announces.
+"""All points of a site with their metadata, and arrays of their latest values.
 
-The paths of power and liquid follow from the relations of the machines: whoever delivers a carrier
-serves those who draw it.
-
-Where the values of a site's points are kept: one place for each variable and object.
-
-Raw arrays; Datasets are built only when somebody asks.
+The paths of power and liquid follow from the relations of the machines: a machine that delivers a
+carrier serves those that draw it. ``SiteVariables`` has one slot for each variable and object.
 """
 
 from collections.abc import Iterator
@@ -26,7 +22,7 @@ from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
 from twin.site import Site
 
 UNIT_COUNT_VARIABLES: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
-"""Words of the points of a site whose plans commit units."""
+"""Variables of points that only sites with switchable units have."""
 
 _RACK_DIGITS: Final = 4
 _UNIT_DIGITS: Final = 3
@@ -39,13 +35,13 @@ class SitePoint:
     Attributes
     ----------
     metadata
-        As it is announced.
+        As announced.
     meaning
-        Its row in the table.
+        Its row in the catalogue.
     machine
         Id of the machine in the site file, or "" for the site itself.
     label
-        Id of the very object: of the machine, one unit of a bank, one rack, or "".
+        Id of the object: the machine, one unit of a bank, one rack, or "".
     """
 
     metadata: PointMetadata
@@ -55,13 +51,13 @@ class SitePoint:
 
 
 def announced_metadata(site: Site) -> Iterator[PointMetadata]:
-    """Yield the metadata of all points of a site, ours to write included."""
+    """Yield the metadata of all points of a site, including those that this service writes."""
     for listed in list_points(site):
         yield listed.metadata
 
 
 def list_points(site: Site) -> Iterator[SitePoint]:
-    """Yield all points of a site with their rows in the table, machine by machine."""
+    """Yield all points of a site with their rows in the catalogue, machine by machine."""
     paths, meanings = ServicePaths.of(site), tuple(_meanings(site))
     for meaning in meanings:
         if not meaning.kinds:
@@ -77,7 +73,7 @@ def list_points(site: Site) -> Iterator[SitePoint]:
 
 
 def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
-    """Return the ids of the objects of a machine that have a kind of point each."""
+    """Return the ids of the objects of a machine that each have a kind of point."""
     if meaning.object_type == catalogue.RACK_OBJECT and isinstance(machine, ITHall):
         return rack_ids(machine)
     if isinstance(machine, CduBank):
@@ -86,14 +82,14 @@ def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
 
 
 def _meanings(site: Site) -> Iterator[PointMeaning]:
-    """Yield the rows of a site: its chillers are asked for where plans commit some of them."""
+    """Yield the catalogue rows of a site: unit counts only if plans commit units."""
     for meaning in POINT_MEANINGS:
         if site.switchable_units or meaning.variable not in UNIT_COUNT_VARIABLES:
             yield meaning
 
 
 def rack_ids(hall: ITHall) -> list[str]:
-    """Return the locations of the racks of a hall, as plant and cluster know them."""
+    """Return the locations of the racks of a hall, as facility and cluster name them."""
     return [f"{hall.name}-{rack_name(number)}" for number in range(1, hall.racks + 1)]
 
 
@@ -109,7 +105,7 @@ def unit_ids(bank: CduBank) -> list[str]:
 
 @dataclass(frozen=True)
 class ServicePaths:
-    """Who serves whom: object id -> ids downstream."""
+    """Which object serves which: object id -> ids downstream."""
 
     power: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cooling: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -138,7 +134,7 @@ class ServicePaths:
         return paths
 
     def _reach_racks(self, site: Site) -> None:
-        """Lead power from the halls, and coolant from each CDU, to the racks."""
+        """Add paths of power from the halls, and of coolant from each CDU, to the racks."""
         halls = site.machines_of(ITHall)
         self.power.update({hall.name: tuple(rack_ids(hall)) for hall in halls})
         racks = [rack for hall in halls for rack in rack_ids(hall)]
@@ -149,7 +145,7 @@ class ServicePaths:
 
 
 def _objects(site: Site, owners: list[str]) -> Iterator[str]:
-    """Yield the ids of the objects that stand for some machines."""
+    """Yield the ids of the objects of some machines."""
     for owner in owners:
         machine = site.equipment[owner]
         if isinstance(machine, CduBank):
@@ -163,8 +159,9 @@ def _metadata(
 ) -> PointMetadata:
     """Return the metadata of a point of a machine.
 
-    Meters name the path of power. What belongs to a metered machine is associated with its meter,
-    so that no second path appears; machines for cooling name the path of liquid or air themselves.
+    Meters announce the path of power. Other points of a metered machine are associated with its
+    meter, so that no second path appears; cooling machines announce the path of liquid or air
+    themselves.
     """
     is_rack = meaning.object_type == catalogue.RACK_OBJECT
     is_meter = meaning.object_type == catalogue.METER_OBJECT
@@ -195,7 +192,7 @@ def _of_site(site: Site, meaning: PointMeaning) -> SitePoint:
 
 
 def _bare(site: Site, meaning: PointMeaning, tag: str) -> PointMetadata:
-    """Return what all points of a meaning share; the path is unique and says nothing else."""
+    """Return metadata common to all points of a meaning; the path is unique, otherwise opaque."""
     path = f"{site.name}/{tag}/{meaning.variable}"
     return PointMetadata(
         point=f"{meaning.object_type}/{meaning.point_type}/{path}",
@@ -210,7 +207,7 @@ def _bare(site: Site, meaning: PointMeaning, tag: str) -> PointMetadata:
 
 
 NO_TIME_US: Final = np.iinfo(np.int64).min
-"""Time of a value that never came. [us]"""
+"""Time of a slot without a value. [us]"""
 
 _SECOND: Final = 1e6  # us
 _MICROSECOND: Final = np.timedelta64(1, "us")
@@ -221,14 +218,14 @@ _SINGLE: Final = ("", "grid")
 
 @dataclass(frozen=True, kw_only=True)
 class VariableLayout:
-    """One variable: its axis, its labels, and where their slots lie.
+    """Axis, labels and slots of one variable.
 
     Attributes
     ----------
     variable
-        Word of the vocabulary.
+        Its name.
     dim
-        Its axis, or "" for one number.
+        Its axis, or "" for a scalar.
     labels
         Machines or racks.
     first, counts
@@ -245,7 +242,7 @@ class VariableLayout:
     sign: float = 0.0
 
     def pick(self, values: FloatArray) -> FloatArray:
-        """Return the values of the labels, slots being the last axis; banks by their mean."""
+        """Return the values of the labels; slots are the last axis, banks are means of units."""
         last = self.first + sum(self.counts)
         own = values[..., self.first : last]
         if last - self.first > len(self.counts):
@@ -268,14 +265,14 @@ class SiteVariables:
 
     Attributes
     ----------
-    places
-        (variable, object) -> slot. Those of racks come last.
-    machines
+    slots
+        (variable, object) -> slot. Those of racks are last.
+    machine_slot_count
         Number of slots before those of racks.
-    shapes
-        Variables of the site and where their slots lie.
+    layouts
+        Variables of the site and their slots.
     value, time
-        By slot: canonical value, and epoch microseconds of it.
+        By slot: canonical value, and its time. [us since 1970]
     """
 
     def __init__(self, site: Site) -> None:
@@ -284,44 +281,37 @@ class SiteVariables:
         self.machine_slot_count = 0
         groups = _groups(site)
         for group in (g for g in groups if g.dim != "rack"):
-            self._lay(group)
+            self._add(group)
         self.machine_slot_count = len(self.slots)
         for group in (g for g in groups if g.dim == "rack"):
-            self._lay(group)
+            self._add(group)
         self.value = np.full(len(self.slots), np.nan)
         self.time = np.full(len(self.slots), NO_TIME_US)
 
     def is_silent(
         self, slot: int, time: int, *, latest: int, longest: np.timedelta64
     ) -> np.bool_ | bool:
-        """Return whether a slot was told nothing for long before a moment.
+        """Return whether a slot has had no value for ``longest`` before a time. [us since 1970]
 
-        Parameters
-        ----------
-        slot, time
-            The slot, and the moment. [us since 1970]
-        latest
-            Latest stamp that counts: one beyond is of a clock that was set back. [us since 1970]
-        longest
-            What is not long yet.
+        A value after ``latest`` [us since 1970] does not count: its clock was set back since.
         """
-        told = int(self.time[slot])
-        return told > latest or time - told > longest / _MICROSECOND
+        last = int(self.time[slot])
+        return last > latest or time - last > longest / _MICROSECOND
 
     def update(self, slot: int, time: int, value: float, *, latest: int) -> bool:
-        """Keep a value if it is the newest of its slot up to a moment, and return whether it is."""
+        """Store a value if it is the newest of its slot up to ``latest``; return whether it is."""
         if time <= self.time[slot] <= latest:
             return False
         self.time[slot] = time
         self.value[slot] = value
         return True
 
-    def _lay(self, group: "_Group") -> None:
+    def _add(self, group: "_Group") -> None:
         first = len(self.slots)
         for objects in group.objects.values():
             for label in objects:
                 self.slots[group.variable, label] = len(self.slots)
-        shape = VariableLayout(
+        layout = VariableLayout(
             variable=group.variable,
             dim=group.dim,
             labels=tuple(group.objects),
@@ -329,9 +319,9 @@ class SiteVariables:
             counts=tuple(len(objects) for objects in group.objects.values()),
             sign=1.0 if group.negative else 0.0,
         )
-        self.layouts.append(shape)
+        self.layouts.append(layout)
         if group.negative:
-            self.layouts.append(replace(shape, variable=group.negative, sign=-1.0))
+            self.layouts.append(replace(layout, variable=group.negative, sign=-1.0))
 
 
 @dataclass(kw_only=True)
@@ -363,7 +353,7 @@ def _groups(site: Site) -> list[_Group]:
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    """Return the mean of what is there, on the last axis; NaN where nothing is."""
+    """Return the mean of the finite values on the last axis; NaN where there are none."""
     is_there = np.isfinite(values)
     count = is_there.sum(axis=-1)
     total = np.where(is_there, values, 0.0).sum(axis=-1)

@@ -1,12 +1,11 @@
-"""The paths of power and liquid that a plant announces, beside those of the site file.
+"""Compare what a facility announces with the site file: paths of power and liquid, names of racks.
 
-``servesId`` names what stands downstream. Where plant and site file do not agree, one of them is
-wrong, and a plan made of the one is not safe on the other: every difference is told in words.
+``servesId`` names the objects downstream. If facility and site file differ, one of them is wrong,
+and a plan made from one is unsafe on the other; so every difference is reported.
 
-Racks that plant and cluster do not name alike: nobody may act on one of these.
-
-The building-management system names racks by ``rackLocationId``, the agents by their topics. Where
-a rack of the site file is not named by both of them, an order for it might fall on another.
+The building-management system names racks by ``rackLocationId``, node agents by their topics. No
+order may go to a rack of the site file that either of them does not name: it could reach another
+one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +22,12 @@ from twin.equipment import ITHall
 from twin.site import Site
 
 MAX_NAMES_LISTED: Final = 5
-"""Names of a long list that are told."""
+"""Names of a long list that are shown. [1]"""
 
 
 @dataclass
 class AnnouncedTopology:
-    """What points say of objects.
+    """Objects that points announce.
 
     Attributes
     ----------
@@ -46,88 +45,57 @@ class AnnouncedTopology:
 
     @classmethod
     def of(cls, points: Iterable[PointMetadata]) -> "AnnouncedTopology":
-        """Return what some points say."""
-        heard = cls()
+        """Return the topology that points announce."""
+        topology = cls()
         for point in points:
             if point.object_type == RACK_OBJECT and point.rack:
-                heard.racks.add(point.rack)
+                topology.racks.add(point.rack)
             elif point.object_id and not point.is_associated:
-                heard.types.setdefault(point.object_id, point.object_type)
+                topology.types.setdefault(point.object_id, point.object_type)
             if point.object_id and point.serves:
-                heard.serves.setdefault(point.object_id, set()).update(point.serves)
-        return heard
+                topology.serves.setdefault(point.object_id, set()).update(point.serves)
+        return topology
 
 
 def compare_topology(
     site: Site, points: Iterable[PointMetadata], batches: Iterable[tuple[str, str]] = ()
 ) -> list[str]:
-    """Return in words where a plant and a site file do not agree.
+    """Return one sentence for each difference between a facility and a site file.
 
-    Parameters
-    ----------
-    site
-        The site file.
-    points
-        Metadata as heard.
-    batches
-        Hall and rack of the batches that were heard.
-
-    Returns
-    -------
-    list of str
-        One sentence a difference; none if plant and file say the same.
+    ``batches`` are hall and rack of the received batches.
     """
-    heard, told = AnnouncedTopology.of(points), AnnouncedTopology.of(announced_metadata(site))
+    announced, declared = (
+        AnnouncedTopology.of(points),
+        AnnouncedTopology.of(announced_metadata(site)),
+    )
     found = []
-    for name in sorted(told.serves.keys() & heard.serves.keys()):
-        found += _paths(name, told.serves[name], heard.serves[name])
-    for name in sorted(told.serves.keys() - heard.serves.keys()):
-        if name in heard.types:
+    for name in sorted(declared.serves.keys() & announced.serves.keys()):
+        found += _path_differences(name, declared.serves[name], announced.serves[name])
+    for name in sorted(declared.serves.keys() - announced.serves.keys()):
+        if name in announced.types:
             found.append(
-                f"{name}: the plant does not say what it serves, the site file says "
-                f"{_some(told.serves[name])}"
+                f"{name}: the plant does not announce what it serves, the site file has "
+                f"{_some(declared.serves[name])}"
             )
-    for name in sorted(heard.types.keys() - told.types.keys()):
-        found.append(f"{name} ({heard.types[name]}): the site file has no such machine")
-    for name in sorted(told.types.keys() - heard.types.keys()):
-        found.append(f"{name} ({told.types[name]}): the plant has announced no point of it")
-    return found + describe_rack_mismatch(site, heard.racks, set(batches))
+    for name in sorted(announced.types.keys() - declared.types.keys()):
+        found.append(f"{name} ({announced.types[name]}): the site file has no such machine")
+    for name in sorted(declared.types.keys() - announced.types.keys()):
+        found.append(f"{name} ({declared.types[name]}): the plant has announced no point of it")
+    return found + describe_rack_mismatch(site, announced.racks, set(batches))
 
 
 def mismatched_racks(
     site: Site, points: Iterable[PointMetadata], batches: Iterable[tuple[str, str]]
 ) -> set[str]:
-    """Return the racks that plant and cluster do not name alike, or the site file does not know.
-
-    Nobody should act on one of these: a cap for one rack might fall on another.
-
-    Parameters
-    ----------
-    site
-        The site file.
-    points
-        Metadata as heard.
-    batches
-        Hall and rack of the batches that were heard.
-    """
+    """Return the racks that facility, cluster and site file do not all name; see the module."""
     return mismatched_rack_names(site, AnnouncedTopology.of(points).racks, set(batches))
 
 
 def mismatched_rack_names(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> set[str]:
-    """Return the same from names; see :func:`racks_apart`.
-
-    Parameters
-    ----------
-    site
-        The site file.
-    plant
-        Racks as the plant names them.
-    batches
-        Hall and rack of the batches that were heard.
-    """
+    """Return the same from names: of the facility, and hall and rack of batches."""
     cluster = {f"{hall}-{rack}" for hall, rack in batches}
-    apart = plant ^ cluster if plant and cluster else set()
-    return apart | ((plant | cluster) - declared_racks(site))
+    mismatched = plant ^ cluster if plant and cluster else set()
+    return mismatched | ((plant | cluster) - declared_racks(site))
 
 
 def declared_racks(site: Site) -> set[str]:
@@ -135,27 +103,26 @@ def declared_racks(site: Site) -> set[str]:
     return {rack for hall in site.machines_of(ITHall) for rack in rack_ids(hall)}
 
 
-def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:
+def _path_differences(name: str, declared: set[str], announced: set[str]) -> list[str]:
     found = []
-    if missing := told - heard:
+    if missing := declared - announced:
         found.append(
-            f"{name}: by the site file it serves {_some(missing)}, the plant does not say so"
+            f"{name}: by the site file it serves {_some(missing)}, the plant does not announce it"
         )
-    if strange := heard - told:
-        found.append(f"{name}: the plant says it serves {_some(strange)}, the site file does not")
+    if extra := announced - declared:
+        found.append(
+            f"{name}: the plant announces that it serves {_some(extra)}, the site file does not"
+        )
     return found
 
 
 def describe_rack_mismatch(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> list[str]:
-    """Return in words where plant, cluster and site file name other racks.
-
-    See :func:`compare_topology`.
-    """
+    """Return one sentence for each kind of difference in the names of racks."""
     cluster = {f"{hall}-{rack}" for hall, rack in batches}
     known = declared_racks(site)
-    told: Mapping[str, set[str]] = {
-        "racks that the plant names and the site file does not know": plant - known,
-        "racks that send batches and the site file does not know": cluster - known,
+    differences: Mapping[str, set[str]] = {
+        "racks that the plant names and the site file does not have": plant - known,
+        "racks that send batches and the site file does not have": cluster - known,
         "racks that the plant names and that send no batches": (
             (plant & known) - cluster if cluster else set()
         ),
@@ -163,11 +130,11 @@ def describe_rack_mismatch(site: Site, plant: set[str], batches: set[tuple[str, 
             (cluster & known) - plant if plant else set()
         ),
     }
-    return [f"{words}: {_some(racks)}" for words, racks in told.items() if racks]
+    return [f"{text}: {_some(racks)}" for text, racks in differences.items() if racks]
 
 
 def _some(names: set[str]) -> str:
-    """Return names in words, not all of many."""
+    """Return names as text; of many the first few."""
     ordered = sorted(names)
     if len(ordered) <= MAX_NAMES_LISTED:
         return ", ".join(ordered)
@@ -175,36 +142,30 @@ def _some(names: set[str]) -> str:
 
 
 MAX_RACK_NAMES: Final = 10_000
-"""Names of racks that are remembered of each side; no site has more."""
+"""Names of racks that are stored of each side; no site has more. [1]"""
 
 MAX_RACKS_LISTED: Final = 10
-"""Names of racks that are told. [1]"""
+"""Names of racks that are shown. [1]"""
 
 SETTLING_PERIODS: Final = 2
-"""Repetitions after which both sides have said all that they ever say. [1]"""
+"""Repetition periods after which both sides have announced all names. [1]"""
 
 
 class RackNameMismatch:
-    """What both sides call the racks of a site; may be used from any thread.
-
-    Parameters
-    ----------
-    site
-        The site file.
-    """
+    """Collect the names of racks of a site on both sides; thread-safe."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._lock = Lock()
         self._plant: set[str] = set()
         self._cluster: set[tuple[str, str]] = set()
-        self._asked: np.datetime64 | None = None
-        self._heard_for = np.timedelta64(0, "us")
+        self._last_call: np.datetime64 | None = None
+        self._known_for = np.timedelta64(0, "us")
         self._found: tuple[int, tuple[str, ...]] = (0, ())
         self._is_settled = False
 
     def observe(self, sample: Sample) -> None:
-        """Take note of the names in a sample."""
+        """Store the names in a message."""
         match sample:
             case RackBatch(site=site, hall=hall, rack=rack) if site == self._site.name:
                 if (hall, rack) not in self._cluster and len(self._cluster) < MAX_RACK_NAMES:
@@ -219,48 +180,43 @@ class RackNameMismatch:
                         self._plant.add(name)
 
     def mismatched_racks(self, now: np.datetime64, period: np.timedelta64) -> tuple[str, ...]:
-        """Return the racks of the site file that are not to be acted on, ``{hall}-{rack}``.
+        """Return the racks of the site file that must not get orders, ``{hall}-{rack}``.
 
-        Parameters
-        ----------
-        now
-            The service's time.
-        period
-            How often both sides repeat themselves. Until it has passed twice since both were
-            heard first, nothing can be said; where one side names no rack, never. A leap of the
-            clock from one question to the next counts as one period at most: nobody spoke in it.
+        ``period`` is how often both sides repeat their messages. The result is empty until two
+        periods after the first names of both sides, and if one side names no rack. A jump of the
+        clock between two calls counts as one period at most, because no message came during it.
         """
         with self._lock:
             if not (self._plant and self._cluster):
                 return ()
-            leap = now - (now if self._asked is None else self._asked)
-            self._heard_for += np.clip(leap, np.timedelta64(0, "us"), period)
-            self._asked = now
-            self._is_settled = self._heard_for >= SETTLING_PERIODS * period
+            leap = now - (now if self._last_call is None else self._last_call)
+            self._known_for += np.clip(leap, np.timedelta64(0, "us"), period)
+            self._last_call = now
+            self._is_settled = self._known_for >= SETTLING_PERIODS * period
             if not self._is_settled:
                 return ()
             count = len(self._plant) + len(self._cluster)
             if self._found[0] != count:
-                apart = mismatched_rack_names(self._site, self._plant, self._cluster)
-                apart &= declared_racks(self._site)
-                self._found = count, tuple(sorted(apart))
+                mismatched = mismatched_rack_names(self._site, self._plant, self._cluster)
+                mismatched &= declared_racks(self._site)
+                self._found = count, tuple(sorted(mismatched))
             return self._found[1]
 
     @property
     def has_no_declared_racks(self) -> bool:
-        """Whether both sides have said their names, and the site file has none of these racks."""
+        """Whether both sides have announced their names, and none is in the site file."""
         with self._lock:
             cluster = {f"{hall}-{rack}" for hall, rack in self._cluster}
             return self._is_settled and not declared_racks(self._site) & (self._plant | cluster)
 
     def describe(self) -> list[str]:
-        """Return in words where the two sides and the site file differ."""
+        """Return one sentence for each kind of difference in the names."""
         with self._lock:
             return describe_rack_mismatch(self._site, self._plant, self._cluster)
 
 
 def describe_excluded(racks: Sequence[str]) -> str:
-    """Return in words that racks are not acted on; empty if there are none."""
+    """Return a sentence on racks that get no orders; empty if there are none."""
     if not racks:
         return ""
     more = f" and {len(racks) - MAX_RACKS_LISTED} more" if len(racks) > MAX_RACKS_LISTED else ""

@@ -1,1 +1,1 @@
-"""Whether readings may be believed: bands, mixed-up units, stamps, strangers."""
+"""Quality of readings: flags, redundancy, clock skew and coverage."""

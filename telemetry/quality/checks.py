@@ -1,16 +1,14 @@
-"""Whether a reading may be believed: one verdict, by thresholds of one table.
+"""Quality flag of a reading, from its value, its clock and the readings before it.
 
-Pure: the clock and what was read before are handed in.
+All functions are pure: the caller passes the clock and the history.
 
-Readings that come in another unit than the one before: told by the number alone, and with care.
+A reading may come in another unit than the one before. Within its band it is doubted only if the
+conversion of it is close to the last reading and the reading itself is far from it. Readings that
+follow a doubted one closely are doubted too, as a gateway that changed its unit stays changed. A
+power that merely fell to almost zero soon moves away.
 
-A number within its band is doubted only where it is the last one, converted, and far from it. What
-follows it as closely is doubted too, since a gateway that changed its unit goes on so; a power that
-merely fell to almost nothing soon moves otherwise.
-
-Points that mean nothing to the twin: judged by their clock, their states and their unit alone.
-
-Wide enough for a plant in trouble, and for any machine; what is outside is a fault of the sender.
+Points that are bound to no variable are checked by their clock, states and unit alone. Their bands
+are wide enough for any machine, also in a failure: a value outside is an error of the sender.
 """
 
 import math
@@ -28,27 +26,27 @@ from telemetry.messages.models import (
     RackBatch,
     epoch_microseconds,
 )
+from telemetry.points.catalogue import unit_conversion
 from telemetry.points.limits import PlausibleRange
-from telemetry.points.units import unit_conversion
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
-"""How far a clock of the plant may be ahead of ours."""
+"""How far the clock of a sender may be ahead of the receiver's."""
 
 MAX_STAMP_US: Final = int(np.iinfo(np.int64).max)
-"""A stamp that none is later than. [us]"""
+"""The largest possible stamp. [us since 1970]"""
 
 MAX_READING_AGE: Final = np.timedelta64(15, "m")
-"""How old a reading may be when it comes; older ones are counted and not used."""
+"""Greatest age of a reading when it arrives; older ones are counted and not used."""
 
 STALE_PERIODS: Final = 3
-"""Periods after which a point that is silent is stale."""
+"""Periods without a message after which a point is stale. [1]"""
 
 _SECOND: Final = np.timedelta64(1, "s")
 _NEVER: Final = np.datetime64("NaT", "us")
 
 
 class QualityFlag(StrEnum):
-    """The verdict on a reading."""
+    """Quality of a reading."""
 
     GOOD = "good"
     BAD_SOURCE = "bad_source"
@@ -73,12 +71,12 @@ UNTRUSTED_FLAGS: Final = frozenset(
         QualityFlag.UNIT,
     }
 )
-"""Verdicts on readings that the next one is not measured by."""
+"""Flags of readings that the next reading is not compared with."""
 
 STEP_CONFIRMATIONS: Final = 3
-"""Readings in a row that agree, and make a jump believed."""
+"""Consecutive readings that must agree before a jump is accepted. [1]"""
 
-_DOUBTS: Final = (QualityFlag.RATE, QualityFlag.UNIT)
+_CANDIDATE_FLAGS: Final = (QualityFlag.RATE, QualityFlag.UNIT)
 
 
 CHIP_MIN: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
@@ -88,7 +86,7 @@ CHIP_MAX: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.flo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointReading:
-    """A value in the canonical unit of its variable; None if the sender has none."""
+    """A value in the canonical unit of its variable; None if the sender reports none."""
 
     value: float | None
     time: np.datetime64
@@ -97,19 +95,12 @@ class PointReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointHistory:
-    """What was read at a point before.
+    """Earlier readings of a point.
 
-    Attributes
-    ----------
-    value, time
-        The last reading.
-    since
-        Since when it shows that very number.
-    level, steady_since
-        Since when it has stayed within a hair's breadth of which number.
-    candidate, candidate_time, candidate_count, candidate_flag
-        The newest reading since that was not believed, how many like it came in a row, and the
-        verdict on it; ``good`` if there is none.
+    ``value`` and ``time`` are the last trusted reading, ``since`` when the value last changed. The
+    readings stay within tolerance of ``level`` since ``steady_since``. The candidate is the newest
+    untrusted reading after it, with the number of consecutive readings that agree with it and its
+    flag, which is ``good`` without a candidate.
     """
 
     value: float = math.nan
@@ -125,24 +116,15 @@ class PointHistory:
     def after(
         self, reading: PointReading, flag: QualityFlag, limits: PlausibleRange
     ) -> "PointHistory":
-        """Return the history after a reading on which there is a verdict.
-
-        Parameters
-        ----------
-        reading
-            The reading.
-        flag
-            The verdict: what is no measure for the next reading is taken down as a doubt, if at
-            all.
-        limits
-            What is plausible.
+        """Return the history after a flagged reading; an untrusted one becomes the candidate at
+        most.
         """
         value = reading.value
         if flag not in UNTRUSTED_FLAGS:
-            return self.then(reading, limits.min_change)
-        if flag not in _DOUBTS or value is None or self.candidate_time >= reading.time:
+            return self.after_trusted(reading, limits.min_change)
+        if flag not in _CANDIDATE_FLAGS or value is None or self.candidate_time >= reading.time:
             return self
-        doubts = (
+        count = (
             self.candidate_count + 1
             if self.candidate_flag is flag and self.confirms(reading, limits)
             else 1
@@ -151,27 +133,22 @@ class PointHistory:
             self,
             candidate=value,
             candidate_time=reading.time,
-            candidate_count=doubts,
+            candidate_count=count,
             candidate_flag=flag,
         )
 
     def confirms(self, reading: PointReading, limits: PlausibleRange) -> bool:
-        """Return whether a reading is as near to the one that was doubted as its rate allows."""
+        """Return whether a reading follows the candidate no faster than the rate limit."""
         if reading.value is None or not self.candidate_time < reading.time:
             return False
-        return not _leaps(
+        return not _exceeds_rate(
             reading.value - self.candidate, reading.time - self.candidate_time, limits
         )
 
-    def then(self, reading: PointReading, flat: float = 0.0) -> "PointHistory":
-        """Return the history after a reading; one that is out of order or empty changes nothing.
+    def after_trusted(self, reading: PointReading, flat: float = 0.0) -> "PointHistory":
+        """Return the history after a trusted reading; an empty or out-of-order one changes nothing.
 
-        Parameters
-        ----------
-        reading
-            The reading.
-        flat
-            The hair's breadth, in the unit of the reading.
+        Changes up to ``flat``, in the unit of the reading, count as steady.
         """
         value = reading.value
         if value is None or reading.time <= self.time:
@@ -187,15 +164,15 @@ class PointHistory:
         )
 
 
-def _leaps(change: float, span: np.timedelta64, limits: PlausibleRange) -> bool:
-    """Return whether a change is faster than what is plausible."""
+def _exceeds_rate(change: float, span: np.timedelta64, limits: PlausibleRange) -> bool:
+    """Return whether a change is faster than the rate limit."""
     if limits.rate == math.inf:
         return False
     return abs(change) > limits.rate * max(float(span / _SECOND), 1.0)
 
 
 NO_HISTORY: Final = PointHistory()
-"""The history of a point that was never heard."""
+"""History of a point without readings."""
 
 
 def check_reading(
@@ -205,24 +182,11 @@ def check_reading(
     *,
     limits: PlausibleRange,
 ) -> QualityFlag:
-    """Return the verdict on a reading.
+    """Return the quality flag of a reading in its canonical unit.
 
-    Parameters
-    ----------
-    reading
-        The value in its canonical unit.
-    now
-        When it came; None in simulated time, where nothing is early or late.
-    history
-        What was read before.
-    limits
-        What is plausible; see :func:`telemetry.points.limits.plausible_range`.
-
-    Returns
-    -------
-    QualityFlag
-        The first fault found, in the order: source, clock, unit, range, rate, stuck, flat; of what
-        is late first the range, as history believes a late reading.
+    ``now`` is the time of receipt, None in simulated time, where nothing is early or late. The
+    first check that fails decides, in the order source, clock, unit, range, rate, stuck, flat. A
+    late reading out of range has the flag ``range``, as the archive trusts late readings.
     """
     value = reading.value
     if value is None or reading.quality != GOOD_QUALITY:
@@ -233,23 +197,27 @@ def check_reading(
         if now - reading.time > MAX_READING_AGE:
             return QualityFlag.LATE if limits.low <= value <= limits.high else QualityFlag.RANGE
     if not limits.low <= value <= limits.high:
-        is_other = _is_mixed_up(value, history, limits) or _goes_on(value, history, limits)
+        is_other = _matches_conversion(value, history, limits) or _continues_candidate(
+            value, history, limits
+        )
         return QualityFlag.UNIT if is_other else QualityFlag.RANGE
-    return _course(reading, value, history, limits)
+    return _check_trend(reading, value, history, limits)
 
 
-def _course(
+def _check_trend(
     reading: PointReading, value: float, history: PointHistory, limits: PlausibleRange
 ) -> QualityFlag:
-    """Return the verdict on a value beside the one before it."""
+    """Return the flag of a value within its band, compared with the one before."""
     time = reading.time
     if not history.time < time:  # also where there is none
         return QualityFlag.GOOD
     if _is_in_other_unit(value, time, history, limits):
         return QualityFlag.UNIT
-    is_fast = limits.rate < math.inf and _leaps(value - history.value, time - history.time, limits)
+    is_fast = limits.rate < math.inf and _exceeds_rate(
+        value - history.value, time - history.time, limits
+    )
     if is_fast:
-        if _is_mixed_up(value, history, limits):
+        if _matches_conversion(value, history, limits):
             return QualityFlag.UNIT
         is_step = (
             history.candidate_flag is QualityFlag.RATE
@@ -268,24 +236,24 @@ def _course(
 
 
 UNIT_FACTORS: Final = ((1e3, 0.0), (1e-3, 0.0), (100.0, 0.0), (0.01, 0.0))
-"""Factor and offset of what else a number may have been meant as: kW for MW, per cent for 1."""
+"""Factors and offsets of likely wrong units, such as kW for MW and per cent for 1."""
 
 TEMPERATURE_CONVERSIONS: Final = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
-"""The same of temperatures: Fahrenheit and kelvin for Celsius, and back."""
+"""The same for temperatures: Fahrenheit and kelvin for Celsius, and back."""
 
 MAX_UNIT_RATIO: Final = 1e3
 MIN_UNIT_RATIO: Final = 20.0
-"""A first number that is so many times too large, up to a thousand times, is of another unit."""
+"""Ratio of a first value to its band from which, up to a thousand, its unit is wrong. [1]"""
 
 CONVERTED_RANGE_SHARE: Final = 0.02
-"""Share of the band within which a converted number is like the one before. [1]"""
+"""Share of the band within which a converted value matches the one before. [1]"""
 
 
-def _is_mixed_up(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
-    """Return whether another unit makes a number of the band, and like the one before it."""
+def _matches_conversion(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
+    """Return whether the value, converted from another unit, matches the one before it."""
     if math.isnan(history.value):
-        most = max(abs(limits.low), abs(limits.high))
-        return MIN_UNIT_RATIO * most <= abs(value) <= MAX_UNIT_RATIO * most
+        greatest = max(abs(limits.low), abs(limits.high))
+        return MIN_UNIT_RATIO * greatest <= abs(value) <= MAX_UNIT_RATIO * greatest
     near = CONVERTED_RANGE_SHARE * (limits.high - limits.low)
     return any(
         abs(value * factor + offset - history.value) <= near
@@ -296,8 +264,10 @@ def _is_mixed_up(value: float, history: PointHistory, limits: PlausibleRange) ->
 def _is_in_other_unit(
     value: float, time: np.datetime64, history: PointHistory, limits: PlausibleRange
 ) -> bool:
-    """Return whether a number of the band is the one before in another unit, or goes on so."""
-    if _goes_on(value, history, limits):
+    """Return whether a value within its band is the one before in another unit, or
+    continues one.
+    """
+    if _continues_candidate(value, history, limits):
         return True
     greatest = max(abs(limits.low), abs(limits.high))
     return matches_other_unit(value, history.value, unit=limits.unit, greatest=greatest) and bool(
@@ -305,28 +275,24 @@ def _is_in_other_unit(
     )
 
 
-def _goes_on(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
+def _continues_candidate(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
     return history.candidate_flag is QualityFlag.UNIT and continues_other_unit(
         value, history.candidate, history.value, unit=limits.unit
     )
 
 
-@lru_cache(maxsize=1)  # all that came together has one moment
+@lru_cache(maxsize=1)  # samples of one batch share the time of receipt
 def latest_valid_time(now: np.datetime64 | None) -> int:
-    """Return the latest stamp that is not of the future, in microseconds since 1970.
+    """Return the latest stamp that is not of the future. [us since 1970]
 
-    What was kept with a later one came by a clock that was ahead, and is in nobody's way.
-
-    Parameters
-    ----------
-    now
-        When something comes; None where no clock tells.
+    A stored reading with a later stamp came from a clock that was ahead; newer ones replace it.
+    ``now`` is None where there is no clock.
     """
     return MAX_STAMP_US if now is None else epoch_microseconds(now + MAX_CLOCK_LEAD)
 
 
 def check_batch(batch: RackBatch, now: np.datetime64 | None) -> QualityFlag:
-    """Return the verdict on a rack batch; see :func:`judge`."""
+    """Return the quality flag of a rack batch; see :func:`check_reading`."""
     if now is not None:
         if batch.time - now > MAX_CLOCK_LEAD:
             return QualityFlag.FUTURE
@@ -347,52 +313,47 @@ MISMATCHES_BY_UNIT: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "1": (PERCENT_CONVERSION,),
     "degC": (FAHRENHEIT_CONVERSION,),
 }
-"""Canonical unit -> factor and offset by which a number in a wrong unit is the one before: MW sent
-for kW, a share for per cent, degrees Fahrenheit for Celsius. What is too large by a factor lies
-outside its band."""
+"""Canonical unit -> factors and offsets that convert a value in a wrong unit to the one before: MW
+sent for kW, a share for per cent, degrees Fahrenheit for Celsius. A value that is too large by a
+factor lies outside its band.
+"""
 
 CONVERTED_TOLERANCE_SHARE: Final = 0.005
-"""Share by which a converted number may differ from the one before. [1]"""
+"""Relative tolerance between a converted value and the one before. [1]"""
 
 NEXT_TOLERANCE_SHARE: Final = 0.1
-"""Share by which the next number in a wrong unit may differ from the one before it. [1]"""
+"""Relative tolerance between consecutive values in a wrong unit. [1]"""
 
 MIN_SIGNIFICANT_SHARE: Final = 0.05
-"""Share of the band's greater end below which a number says nothing of its unit. [1]"""
+"""Share of the band's greater end below which a value does not identify its unit. [1]"""
 
 CONVERTED_TOLERANCE_K: Final = 0.5
-"""How far a converted temperature may be from the one before. [K]"""
+"""Tolerance between a converted temperature and the one before. [K]"""
 
 NEXT_TOLERANCE_K: Final = 3.0
-"""How far the next one in a wrong unit may be from the one before it. [K]"""
+"""Tolerance between consecutive temperatures in a wrong unit. [K]"""
 
 MIN_TEMPERATURE_JUMP_K: Final = 10.0
-"""Change of a temperature that is too large for a machine between two readings. [K]"""
+"""Change of a temperature that is implausible between two readings. [K]"""
 
 MAX_COMPARISON_AGE: Final = np.timedelta64(1, "h")
-"""Age of a reading from which on it says nothing of the unit of the next."""
+"""Age from which a reading does not identify the unit of the next."""
 
 
 def matches_other_unit(value: float, before: float, *, unit: str, greatest: float) -> bool:
-    """Return whether a number within its band is the one before it in another unit.
+    """Return whether a value within its band is the trusted one before it in another unit.
 
-    Parameters
-    ----------
-    value, before
-        The number and the last that was believed, in the canonical unit.
-    unit
-        The canonical unit.
-    greatest
-        Greatest absolute value of the band.
+    ``value`` and ``before`` are in the canonical unit; ``greatest`` is the greatest absolute value
+    of the band.
     """
     if unit == "degC":
-        is_telling, near = abs(value - before) > MIN_TEMPERATURE_JUMP_K, CONVERTED_TOLERANCE_K
+        is_significant, near = abs(value - before) > MIN_TEMPERATURE_JUMP_K, CONVERTED_TOLERANCE_K
     else:
-        is_telling, near = (
+        is_significant, near = (
             abs(before) >= MIN_SIGNIFICANT_SHARE * greatest,
             CONVERTED_TOLERANCE_SHARE * abs(before),
         )
-    if not is_telling:
+    if not is_significant:
         return False
     for factor, offset in MISMATCHES_BY_UNIT.get(unit, ()):
         if abs(value * factor + offset - before) <= near:
@@ -401,35 +362,29 @@ def matches_other_unit(value: float, before: float, *, unit: str, greatest: floa
 
 
 def continues_other_unit(value: float, doubted: float, before: float, *, unit: str) -> bool:
-    """Return whether a number follows one that was in another unit, and not the one believed.
-
-    Parameters
-    ----------
-    value, doubted, before
-        The number, the last that was doubted, and the last that was believed.
-    unit
-        The canonical unit.
+    """Return whether a value follows the doubted one in another unit, not the trusted one
+    before.
     """
-    away = abs(value - doubted)
+    distance = abs(value - doubted)
     near = NEXT_TOLERANCE_K if unit == "degC" else NEXT_TOLERANCE_SHARE * abs(doubted)
-    return away <= near and away < abs(value - before)
+    return distance <= near and distance < abs(value - before)
 
 
 MAX_CACHED_POINTS: Final = 200_000
-"""Points whose limits are kept. [1]"""
+"""Points whose limits are cached. [1]"""
 
 MICROSECOND: Final = np.timedelta64(1, "us")
 FUTURE_US: Final = int(MAX_CLOCK_LEAD / MICROSECOND)
 LATE_US: Final = int(MAX_READING_AGE / MICROSECOND)
 
 UNLIMITED_RANGE: Final = PlausibleRange(low=-1e12, high=1e12)
-"""Of a unit that nobody knows, and of none: a time in milliseconds is one too."""
+"""Band of unknown units and of values without a unit, such as times in milliseconds."""
 
 HEARTBEAT_RANGE: Final = PlausibleRange(low=0.0, high=4.2e12)
-"""Of signs of life, which are moments. [ms]"""
+"""Band of heartbeats, which are times. [ms since 1970]"""
 
 POWER_FACTOR_RANGE: Final = PlausibleRange(low=-1.05, high=1.05)
-"""Of power factors, which have no unit. [1]"""
+"""Band of power factors, which have no unit. [1]"""
 
 UNBOUND_RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
     "1": PlausibleRange(low=-0.05, high=1.1),
@@ -438,7 +393,7 @@ UNBOUND_RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
     "MWh": PlausibleRange(low=-1e5, high=1e5),
     "kg s-1": PlausibleRange(low=-1e5, high=1e5),
 }
-"""By canonical unit, for units that the twin knows: valves overshoot, exhaust is hot."""
+"""Bands by canonical unit: valves overshoot, exhaust is hot."""
 
 RANGE_BY_WIRE_UNIT: Final[dict[str, PlausibleRange]] = {
     "k": PlausibleRange(low=-1000.0, high=2000.0),  # differences too
@@ -456,19 +411,14 @@ RANGE_BY_WIRE_UNIT: Final[dict[str, PlausibleRange]] = {
     "cfm": PlausibleRange(low=-1e7, high=1e7),
     "db": PlausibleRange(low=-50.0, high=250.0),
 }
-"""By unit of the wire, in small letters."""
+"""Bands by lower-case unit of the wire."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnboundPointLimits:
-    """What is plausible of a point.
+    """Plausible values of a point that is bound to no variable, in the unit of the wire.
 
-    Attributes
-    ----------
-    low, high
-        Least and greatest value, in the unit of the wire.
-    states
-        Its states; empty if it has none.
+    ``states`` is empty if it has none.
     """
 
     low: float
@@ -476,20 +426,10 @@ class UnboundPointLimits:
     states: frozenset[int] = frozenset()
 
     def check(self, sample: PointValue, age: int = 0) -> QualityFlag:
-        """Return the verdict on a value.
+        """Return the flag of a value in the unit of the wire, received at an age. [us]
 
-        Parameters
-        ----------
-        sample
-            The value, in the unit of the wire.
-        age
-            Time from its stamp until it came. [us]
-
-        Returns
-        -------
-        QualityFlag
-            ``bad_source``, ``future``, ``range``, ``late`` or ``good``: of a point with states, a
-            value that is none of them is out of range.
+        The flag is ``bad_source``, ``future``, ``range``, ``late`` or ``good``. A value that is
+        none of the states of its point is out of range.
         """
         value = sample.value
         if value is None or sample.quality != GOOD_QUALITY:
@@ -505,21 +445,10 @@ class UnboundPointLimits:
 def check_unbound(
     metadata: PointMetadata | None, sample: PointValue, now: np.datetime64 | None
 ) -> QualityFlag:
-    """Return the verdict on a value of any point.
+    """Return the flag of a value of an unbound point, in the unit of the wire.
 
-    Parameters
-    ----------
-    metadata
-        What the point is; None if that was never said.
-    sample
-        The value, in the unit of the wire.
-    now
-        When it came; None in simulated time, where nothing is early or late.
-
-    Returns
-    -------
-    QualityFlag
-        As :meth:`Plausible.verdict` gives it.
+    ``metadata`` is None if none was received. ``now`` is the time of receipt, None in simulated
+    time.
     """
     age = 0 if now is None else int((now - sample.time) / MICROSECOND)
     return unbound_point_limits(metadata).check(sample, age)
@@ -527,13 +456,7 @@ def check_unbound(
 
 @lru_cache(maxsize=MAX_CACHED_POINTS)
 def unbound_point_limits(metadata: PointMetadata | None) -> UnboundPointLimits:
-    """Return what is plausible for a point.
-
-    Parameters
-    ----------
-    metadata
-        What the point is; None if that was never said.
-    """
+    """Return the plausible values of a point; ``metadata`` is None if none was received."""
     band, (factor, offset) = _limits(metadata)
     ends = sorted(((band.low - offset) / factor, (band.high - offset) / factor))
     states = frozenset(state for state, _ in metadata.state_text) if metadata else frozenset()
@@ -541,18 +464,18 @@ def unbound_point_limits(metadata: PointMetadata | None) -> UnboundPointLimits:
 
 
 def _limits(metadata: PointMetadata | None) -> tuple[PlausibleRange, tuple[float, float]]:
-    """Return what is plausible for a point, and how its numbers become those of the band."""
-    same = (1.0, 0.0)
+    """Return the band of a point, and factor and offset from its unit to that of the band."""
+    identity = (1.0, 0.0)
     if metadata is None:
-        return UNLIMITED_RANGE, same
+        return UNLIMITED_RANGE, identity
     if metadata.point_type.startswith("Heartbeat"):
-        return HEARTBEAT_RANGE, same
+        return HEARTBEAT_RANGE, identity
     if metadata.point_type == "PowerFactor":
-        return POWER_FACTOR_RANGE, same
+        return POWER_FACTOR_RANGE, identity
     if metadata.unit.casefold() in RANGE_BY_WIRE_UNIT:
-        return RANGE_BY_WIRE_UNIT[metadata.unit.casefold()], same
+        return RANGE_BY_WIRE_UNIT[metadata.unit.casefold()], identity
     for canonical, found in UNBOUND_RANGE_BY_UNIT.items():
         scale = unit_conversion(metadata.unit, canonical) if metadata.unit else None
         if scale is not None:
             return found, scale
-    return UNLIMITED_RANGE, same
+    return UNLIMITED_RANGE, identity

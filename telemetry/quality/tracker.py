@@ -1,14 +1,11 @@
-"""How much of what points said was heard: QoS 0 may lose it, the 100 s repetition tells.
+"""Quality of the points of a site over time: flags, redundancy, clock skew and coverage.
 
-A point speaks on change and at least every 100 s. So of each such period in which its sender was
-alive, by its heartbeat, something should have been heard of it; a period without is a gap. What
-was lost between two values of one period nobody can know.
+A reading is compared with the one before it and with other sensors of the same quantity. Of two
+sensors that differ, both are untrusted; of three or more, those far from the median.
 
-Verdicts on readings, each beside what its point said before and what others say of the same.
-
-Of two sensors of one quantity that differ neither is believed; of three or more the median tells.
-
-Points whose stamps are refused, as too old or of the future: how many, and how far off.
+A point publishes on change and at least every 100 s, with QoS 0. A repetition period without a
+message, while the heartbeat of its sender was received, is a gap. Losses between two values of one
+period cannot be detected.
 """
 
 from bisect import bisect_right
@@ -35,21 +32,12 @@ from twin.simulation.engine import VariableKey
 from twin.text import format_duration
 
 MIN_MEDIAN_SENSORS: Final = 3
-"""Sensors from which on the one that differs from the median is the wrong one."""
+"""Number of sensors from which the median decides which of them is wrong. [1]"""
 
 
 class QualityTracker:
-    """What points of a site said last.
-
-    Parameters
-    ----------
-    binder
-        Knows of which quantities several points speak.
-
-    Attributes
-    ----------
-    misdated
-        Points whose stamps are refused.
+    """Flags the readings of a site's points; ``clock_skew`` has the points whose stamps are
+    refused.
     """
 
     def __init__(self, binder: PointBinder) -> None:
@@ -59,7 +47,7 @@ class QualityTracker:
         self._redundancy = _Redundancy()
 
     def is_duplicate(self, sample: PointValue) -> bool:
-        """Return whether the last reading of a point is of this very moment."""
+        """Return whether the last reading of a point has the same stamp."""
         history = self._histories.get(sample.point, NO_HISTORY)
         return bool(sample.time in (history.time, history.candidate_time))
 
@@ -71,31 +59,23 @@ class QualityTracker:
         *,
         period: np.timedelta64,
     ) -> QualityFlag:
-        """Return the verdict on a reading, and take it down.
+        """Return the quality flag of a reading, and store it in the history of its point.
 
-        Parameters
-        ----------
-        binding
-            Of its point.
-        reading
-            The reading.
-        now
-            When it came; None in simulated time.
-        period
-            How often points are repeated.
+        ``now`` is the time of receipt, None in simulated time; ``period`` is the repetition period
+        of points.
         """
         before = self._histories.get(binding.point, NO_HISTORY)
         if now is not None and before is not NO_HISTORY:
             limit = now + MAX_CLOCK_LEAD
             if before.time > limit or before.candidate_time > limit:
-                before = NO_HISTORY  # it came by a clock that was set back since
+                before = NO_HISTORY  # its stamp came from a clock that was set back since
         flag = check_reading(reading, now, before, limits=binding.band)
         if not binding.is_spare:
             self.clock_skew.note(binding.key, flag, time=reading.time, received=now)
         value = reading.value
         if flag is QualityFlag.GOOD and value is not None and binding.key in self._binder.redundant:
-            longest = STALE_PERIODS * period
-            if not self._redundancy.agrees(binding, value, reading.time, longest=longest):
+            max_age = STALE_PERIODS * period
+            if not self._redundancy.agrees(binding, value, reading.time, max_age=max_age):
                 flag = QualityFlag.DISAGREES
         self._histories[binding.point] = before.after(reading, flag, binding.band)
         return flag
@@ -103,35 +83,21 @@ class QualityTracker:
 
 @dataclass
 class _Redundancy:
-    """What sensors of one quantity said last."""
+    """Latest values of the sensors of each quantity."""
 
-    _said: dict[VariableKey, dict[str, tuple[float, np.datetime64]]] = field(default_factory=dict)
+    _latest: dict[VariableKey, dict[str, tuple[float, np.datetime64]]] = field(default_factory=dict)
 
     def agrees(
-        self, binding: PointBinding, value: float, time: np.datetime64, *, longest: np.timedelta64
+        self, binding: PointBinding, value: float, time: np.datetime64, *, max_age: np.timedelta64
     ) -> bool:
-        """Take down a value, and return whether it may be believed beside the others.
+        """Store a value in the canonical unit, and return whether it agrees with the other sensors.
 
-        Parameters
-        ----------
-        binding
-            Of its point.
-        value
-            In the canonical unit.
-        time
-            When it was read.
-        longest
-            Age from which on another sensor's value counts no more.
-
-        Returns
-        -------
-        bool
-            False if it differs by more than the band allows: of two sensors from the other, of
-            more from their median. True while nobody else has spoken of late.
+        It must be within tolerance of the other one of two sensors, else of the median. Values
+        older than ``max_age`` do not count; without another one the value agrees.
         """
-        said = self._said.setdefault(binding.key, {})
-        said[binding.point] = (value, time)
-        fresh = [one for one, at in said.values() if abs(time - at) <= longest]
+        latest = self._latest.setdefault(binding.key, {})
+        latest[binding.point] = (value, time)
+        fresh = [one for one, at in latest.values() if abs(time - at) <= max_age]
         if len(fresh) < MIN_MEDIAN_SENSORS:
             return max(fresh) - min(fresh) <= binding.band.tolerance
         return abs(value - float(np.median(fresh))) <= binding.band.tolerance
@@ -140,22 +106,18 @@ class _Redundancy:
 ONE_SECOND: Final = np.timedelta64(1, "s")
 
 MICROSECONDS_PER_SECOND: Final = 1e6
-"""Of a second. [us]"""
+"""Microseconds in a second. [us]"""
 
 TIMESTAMP_FLAGS: Final = (QualityFlag.FUTURE, QualityFlag.LATE)
-"""Verdicts on readings that are treated as if they had never come, for their stamp."""
+"""Flags of readings that are not used because of their stamp."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClockSkew:
     """A point whose newest reading was refused for its stamp.
 
-    Attributes
-    ----------
-    skew
-        Its stamp less the time at which it came. [timedelta64]
-    since, last
-        When the first of these readings came, and the newest, UTC.
+    ``skew`` is its stamp minus the time of receipt; the first and the newest of these readings came
+    at ``since`` and ``last``, UTC.
     """
 
     skew: np.timedelta64
@@ -164,7 +126,7 @@ class ClockSkew:
 
 
 class ClockSkewTracker:
-    """Points whose newest reading was refused for its stamp; one thread notes, others look."""
+    """Points whose newest reading was refused for its stamp; one thread writes, others read."""
 
     def __init__(self) -> None:
         self._found: dict[VariableKey, ClockSkew] = {}
@@ -177,19 +139,7 @@ class ClockSkewTracker:
         time: np.datetime64,
         received: np.datetime64 | None,
     ) -> None:
-        """Take note of a verdict.
-
-        Parameters
-        ----------
-        key
-            Variable and object of the point.
-        flag
-            The verdict.
-        time
-            Stamp of the reading, UTC.
-        received
-            When it came, UTC; None in simulated time, where no stamp is refused.
-        """
+        """Record the flag of a reading with a stamp; ``received`` is None in simulated time."""
         if flag not in TIMESTAMP_FLAGS or received is None:
             self._found.pop(key, None)
             return
@@ -198,26 +148,15 @@ class ClockSkewTracker:
         self._found[key] = replace(new, since=before.since) if before else new
 
     def describe_point(self, key: VariableKey) -> str:
-        """Return how far off the newest stamp of a point is; empty if it was not refused.
-
-        Parameters
-        ----------
-        key
-            Variable and object of the point.
-        """
+        """Return the skew of a point's newest stamp; empty if it was not refused."""
         found = self._found.get(key)
         return describe_skews([found.skew]) if found else ""
 
     def describe(self, now: np.datetime64, period: np.timedelta64) -> str:
-        """Return which or how many points are refused by now, and how far off; empty if none is.
+        """Return which or how many points are refused at ``now``, and their skew; empty if none is.
 
-        Parameters
-        ----------
-        now
-            The moment, UTC.
-        period
-            How often points are repeated. One counts from its second round on: what waited for us
-            comes late once, and is no wrong clock.
+        A point counts from its second repetition period on: delayed messages come late once,
+        although their clock is right.
         """
         found = {
             key: one.skew
@@ -227,62 +166,61 @@ class ClockSkewTracker:
         if not found:
             return ""
         first = " of ".join(filter(None, next(iter(found))))
-        off, others = describe_skews(found.values()), len(found) > 1
-        whose, such = (f"{len(found)} points", f", as of {first}") if others else (first, "")
-        return f"stamps of {whose} are refused, {off}{such}: set the clocks"
+        skews, has_others = describe_skews(found.values()), len(found) > 1
+        points, example = (
+            (f"{len(found)} points", f", such as of {first}") if has_others else (first, "")
+        )
+        return f"stamps of {points} are refused, {skews}{example}: set the clocks"
 
 
 def describe_future_values(times: NDArray[np.int64], latest: int) -> str:
-    """Return how many stamps that were kept are ahead of the clock, by now; empty if none is.
+    """Return how many stored stamps are ahead of the clock; empty if none is.
 
-    Parameters
-    ----------
-    times, latest
-        The stamps, and the latest that is not of the future. [us since 1970]
+    ``latest`` is the latest stamp that is not of the future. Both in [us since 1970].
     """
     ahead = times[times > latest] - latest
     if not ahead.size:
         return ""
-    most = format_duration(float(ahead.max()) / MICROSECONDS_PER_SECOND)
+    lead = format_duration(float(ahead.max()) / MICROSECONDS_PER_SECOND)
     return (
-        f"{ahead.size} points or racks were heard last by a clock that was up to {most} ahead and "
-        "was set back: they are not used until they speak again"
+        f"{ahead.size} points or racks have stamps up to {lead} ahead, from a clock that was set "
+        "back: their values are not used until new ones arrive"
     )
 
 
-def describe_skews(offs: Iterable[np.timedelta64]) -> str:
-    """Return in words how far stamps are from the clock here."""
-    seconds = sorted(float(off / ONE_SECOND) for off in offs)
-    ways = []
-    for way, some in (
+def describe_skews(skews: Iterable[np.timedelta64]) -> str:
+    """Return the range of skews of stamps, as text."""
+    seconds = sorted(float(off / ONE_SECOND) for off in skews)
+    ranges = []
+    for side, some in (
         ("behind", [-value for value in reversed(seconds) if value < 0.0]),
         ("ahead of", [value for value in seconds if value >= 0.0]),
     ):
         if some:
-            least, most = some[0], some[-1]
-            span = f"{least:.0f}" if most - least < 1.0 else f"{least:.0f} to {most:.0f}"
-            ways.append(f"{span} s {way} the clock here")
-    return " and ".join(ways)
+            low, high = some[0], some[-1]
+            span = f"{low:.0f}" if high - low < 1.0 else f"{low:.0f} to {high:.0f}"
+            ranges.append(f"{span} s {side} the clock here")
+    return " and ".join(ranges)
 
 
 REPEAT_TOLERANCE_S: Final = 10
-"""What the sender may be late with its repetition. [s]"""
+"""Permitted delay of a repetition. [s]"""
 
 HEARTBEAT_PERIOD_S: Final = 10
 """Time between two heartbeats. [s]"""
 
 MAX_MISSED_HEARTBEATS: Final = 3
-"""Heartbeats that may be missing before the sender counts as silent. [1]"""
+"""Missing heartbeats from which a sender counts as silent. [1]"""
 
 MAX_POINTS_LISTED: Final = 5
-"""Points that are told of. [1]"""
+"""Points that a summary lists. [1]"""
 
 HEARTBEAT_TOPIC_PART: Final = "/HeartbeatTimestampBms/"
-"""Part of the names of points that are the plant's heartbeats."""
+"""Part of the names of the plant's heartbeat points."""
 
 
 class PoorCoverage(TypedDict):
-    """A point that was not heard all the time: its share of it [1], and missing repetitions."""
+    """A point with gaps: the share of time covered [1], and the number of missing repetitions."""
 
     point: str
     share: float
@@ -290,7 +228,7 @@ class PoorCoverage(TypedDict):
 
 
 @dataclass(slots=True)
-class _Course:
+class _CoverageRecord:
     first: int
     last: int
     silent: int = 0
@@ -298,7 +236,7 @@ class _Course:
 
 
 class _Pause(NamedTuple):
-    """A time in which the sender was silent, and how much of such there was before. [s]"""
+    """A time in which the sender was silent, and the total of such times before. [s]"""
 
     start: int
     end: int
@@ -307,80 +245,70 @@ class _Pause(NamedTuple):
 
 @dataclass
 class PointCoverage:
-    """What was heard of points, and of their senders.
+    """Coverage of points by received values, while their sender was alive.
 
-    Attributes
-    ----------
-    period
-        Longest silence of a point that is well, without :data:`REPEAT_TOLERANCE_S`. [s]
+    ``period`` is the longest permitted silence of a point, without :data:`REPEAT_TOLERANCE_S`. [s]
     """
 
     period: int = int(REPEAT_PERIOD / np.timedelta64(1, "s"))
-    _points: dict[str, _Course] = field(default_factory=dict)
-    _beat: int | None = None
+    _points: dict[str, _CoverageRecord] = field(default_factory=dict)
+    _last_heartbeat: int | None = None
     _pauses: list[_Pause] = field(default_factory=list)
 
     def record_heartbeat(self, second: int) -> None:
-        """Take down a heartbeat of the plant. [s since 1970]"""
+        """Record a heartbeat of the plant. [s since 1970]"""
         if (
-            self._beat is not None
-            and second - self._beat > MAX_MISSED_HEARTBEATS * HEARTBEAT_PERIOD_S
+            self._last_heartbeat is not None
+            and second - self._last_heartbeat > MAX_MISSED_HEARTBEATS * HEARTBEAT_PERIOD_S
         ):
-            before = self._paused_until(self._beat)
-            self._pauses.append(_Pause(self._beat, second, before))
-        self._beat = max(second, self._beat or second)
+            before = self._paused_until(self._last_heartbeat)
+            self._pauses.append(_Pause(self._last_heartbeat, second, before))
+        self._last_heartbeat = max(second, self._last_heartbeat or second)
 
     def record(self, point: str, second: int) -> None:
-        """Take down a value of a point, and whether it is a heartbeat. [s since 1970]"""
+        """Record the time of a point's value, and a heartbeat if it is one. [s since 1970]"""
         if HEARTBEAT_TOPIC_PART in point:
             self.record_heartbeat(second)
-        course = self._points.get(point)
-        if course is None:
-            self._points[point] = _Course(first=second, last=second)
+        record = self._points.get(point)
+        if record is None:
+            self._points[point] = _CoverageRecord(first=second, last=second)
             return
-        if second > course.last:
-            if (
-                second - course.last > self.period + REPEAT_TOLERANCE_S
-            ):  # pauses make a silence shorter only
-                self._close(course, second)
-            course.last = second
+        if second > record.last:
+            # Pauses only shorten a silence, so a shorter one needs no check.
+            if second - record.last > self.period + REPEAT_TOLERANCE_S:
+                self._close(record, second)
+            record.last = second
 
     def worst_points(self, now: int) -> list[PoorCoverage]:
-        """Return the points that were covered least, the worst first; none that was heard whole.
-
-        Parameters
-        ----------
-        now
-            The moment, at which a silence may last. [s since 1970]
-        """
+        """Return the points with gaps up to ``now`` [s since 1970], the worst first."""
         quiet = now - self.period - REPEAT_TOLERANCE_S
         poor = [
-            PoorCoverage(point=point, share=self._share(course, now), gaps=gaps)
-            for point, course in list(self._points.items())  # another thread may add
-            if (course.gaps or course.last < quiet) and (gaps := self._gaps(course, now))
+            PoorCoverage(point=point, share=self._share(record, now), gaps=gaps)
+            for point, record in list(self._points.items())  # another thread may add
+            if (record.gaps or record.last < quiet) and (gaps := self._gaps(record, now))
         ]
         return nsmallest(MAX_POINTS_LISTED, poor, key=lambda one: (one["share"], one["point"]))
 
     def summary(self, now: int) -> dict[str, object]:
-        """Return how many points were heard, and the worst of them, ready for JSON."""
+        """Return the number of points and the worst of them, ready for JSON."""
         return {"points": len(self._points), "worst": self.worst_points(now)}
 
-    def _share(self, course: _Course, now: int) -> float:
-        silent = course.silent + self._silence(course.last, now)
-        total = max(now - course.first - self._paused(course.first, now), 1)
+    def _share(self, record: _CoverageRecord, now: int) -> float:
+        silent = record.silent + self._silence(record.last, now)
+        total = max(now - record.first - self._paused(record.first, now), 1)
         return float(min(max(1.0 - silent / total, 0.0), 1.0))
 
-    def _gaps(self, course: _Course, now: int) -> int:
-        return course.gaps + -(-self._silence(course.last, now) // self.period)
+    def _gaps(self, record: _CoverageRecord, now: int) -> int:
+        return record.gaps + -(-self._silence(record.last, now) // self.period)
 
-    def _close(self, course: _Course, second: int) -> None:
-        silent = self._silence(course.last, second)
+    def _close(self, record: _CoverageRecord, second: int) -> None:
+        silent = self._silence(record.last, second)
         if silent:
-            course.silent += silent
-            course.gaps += -(-silent // self.period)
+            record.silent += silent
+            record.gaps += -(-silent // self.period)
 
     def _silence(self, last: int, second: int) -> int:
-        """Return how much longer than allowed a silence was, while the sender lived. [s]"""
+        """Return the excess of a silence over its limit, while the sender was alive. [s]"""
         length = second - last - self._paused(last, second)
         return length - self.period if length > self.period + REPEAT_TOLERANCE_S else 0
 
@@ -388,7 +316,7 @@ class PointCoverage:
         return max(self._paused_until(last) - self._paused_until(first), 0)
 
     def _paused_until(self, second: int) -> int:
-        """Return how long the sender was silent before a moment; there are years of pauses. [s]"""
+        """Return how long the sender was silent before a time; pauses may be years long. [s]"""
         place = bisect_right(self._pauses, second, key=lambda pause: pause.start)
         if not place:
             return 0

@@ -1,7 +1,4 @@
-"""Read all series of a question at once, each file for what it holds.
-
-Tell by columns and content what a file holds.
-"""
+"""Read several series files at once; recognise by columns and content what each one holds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +8,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.series.carbon import intensity_columns, read_carbon
+from telemetry.series.electricity import (
+    intensity_columns,
+    is_price_header,
+    read_carbon,
+    read_prices,
+)
 from telemetry.series.intervals import select_variables
-from telemetry.series.market import is_price_header, read_prices
 from telemetry.series.provider_formats import is_market_response, read_market_table
-from telemetry.series.table import read_text
+from telemetry.series.table import read_text, series_error
 from telemetry.series.weather import read_weather
 from telemetry.series.workload import REQUIRED_COLUMNS, read_jobs
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesBundle:
-    """The series that were read; None for what no file held.
-
-    Attributes
-    ----------
-    prices, carbon, weather
-        As :func:`read_prices`, :func:`read_carbon` and :func:`read_weather` return them.
-    jobs
-        As :func:`read_jobs` returns them.
-    """
+    """The series of several files, as their readers return them; None if no file held one."""
 
     prices: xr.Dataset | None = None
     carbon: xr.Dataset | None = None
@@ -51,11 +44,11 @@ def read(
     Parameters
     ----------
     paths
-        Files in any order, at most one of each sort.
+        Files in any order, at most one of each kind of series.
     zone
         Zone of naive local times in prices and carbon.
     year
-        Year for typical weather and for jobs; that of the prices or the carbon if not given.
+        Year for typical weather and for jobs; by default that of the prices or the carbon.
     kind
         Kind of carbon intensity.
     location
@@ -64,23 +57,26 @@ def read(
     Returns
     -------
     SeriesBundle
-        What the files held. Prices joined with an intensity give the carbon, too, if no other
-        file does.
+        A price file with an intensity gives the carbon, too, if no other file does.
 
     Raises
     ------
     SeriesError
-        If a file cannot be read, or two files hold the same.
+        If a file cannot be read, or two files hold the same kind of series.
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        sort = recognise(path)
-        if sort in found:
-            remedy = f"{found[sort].name} holds {sort} as well; give one file of them"
-            raise SeriesError(
-                path.name, [ValidationIssue(location=path.name, found=sort, remedy=remedy)]
+        series = recognise(path)
+        if series in found:
+            raise series_error(
+                path.name,
+                path.name,
+                found=series,
+                expected=f"another kind of series than in {found[series].name}",
+                remedy="give one file of each kind",
+                code=IssueCode.DUPLICATE,
             )
-        found[sort] = path
+        found[series] = path
     prices = read_prices(found["prices"], zone=zone) if "prices" in found else None
     carbon = None
     if "carbon" in found:
@@ -104,13 +100,18 @@ def _jobs(path: Path | None, year: int | None) -> pd.DataFrame | None:
     if path is None:
         return None
     if year is None:
-        remedy = "jobs count hours from no year; say which one"
-        raise SeriesError(path.name, [ValidationIssue(location="year", found="", remedy=remedy)])
+        raise series_error(
+            path.name,
+            "year",
+            expected="the year of hour 0 of the jobs",
+            remedy="name the year",
+            code=IssueCode.MISSING,
+        )
     return read_jobs(path, year=year)
 
 
 def _year(*datasets: xr.Dataset | None) -> int | None:
-    """Return the year in which the first of the series has its middle."""
+    """Return the year of the middle of the first given series."""
     for dataset in datasets:
         if dataset is not None:
             middle = dataset["time"].values[dataset.sizes["time"] // 2]
@@ -122,12 +123,7 @@ SeriesKind = Literal["prices", "carbon", "weather", "jobs"]
 
 
 def recognise(path: str | Path) -> SeriesKind:
-    """Return what a file holds, whatever its name is.
-
-    Parameters
-    ----------
-    path
-        Any file that one of the readers reads.
+    """Return which series a file holds, by its content.
 
     Returns
     -------
@@ -137,7 +133,7 @@ def recognise(path: str | Path) -> SeriesKind:
     Raises
     ------
     SeriesError
-        If no reader would take it; names the columns found.
+        If no reader accepts the file; names the columns found.
     """
     text = read_text(path).lstrip()
     if text.startswith(("LOCATION,", "#1")) or (
@@ -151,5 +147,6 @@ def recognise(path: str | Path) -> SeriesKind:
         return "prices"
     if intensity_columns(table):
         return "carbon"
-    remedy = "these columns are those of no series; wanted is prices, carbon, weather or jobs"
-    raise table.column_error(remedy)
+    raise table.column_error(
+        "give a file of one of these series", expected="columns of prices, carbon, weather or jobs"
+    )

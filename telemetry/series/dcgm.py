@@ -1,9 +1,7 @@
-"""What dcgm-exporter tells of the accelerators of a host: Prometheus text, as rack batches.
+"""Read accelerators of the hosts of a rack from dcgm-exporters (Prometheus text), as rack batches.
 
-The hosts of a rack by their dcgm-exporters: each accelerator keeps its place in the batch.
-
-An accelerator that falls off the bus vanishes from its exporter, and after a start of its host the
-others are numbered anew: so each place remembers which accelerator is in it.
+An accelerator that fails disappears from its exporter, and a restart of its host may renumber the
+others. So a file stores the UUID at each position of a batch, and positions stay the same.
 """
 
 import json
@@ -22,16 +20,17 @@ import structlog
 
 from telemetry.files import write_atomic
 from telemetry.messages.models import RackBatch
-from twin.errors import JournalError, SeriesError, ValidationIssue
+from telemetry.series.table import series_error
+from twin.errors import IssueCode, JournalError, SeriesError, ValidationIssue
 
 EXPORTER_TIMEOUT_S: Final = 5.0
 """Longest wait for an exporter. [s]"""
 
 MAX_EXPORTER_TEXT_BYTES: Final = 1024 * 1024
-"""Text that is read at the most; a host of eight chips has about 100 kB. [B]"""
+"""Largest text that is read; a host of eight chips has about 100 kB. [B]"""
 
 MAX_NUMBER_DIGITS: Final = 4
-"""Digits of an accelerator's number in its host."""
+"""Digits of the number of an accelerator in its host. [1]"""
 
 CHIP_METRICS: Final = {
     "power": ("DCGM_FI_DEV_POWER_USAGE", 1.0),
@@ -42,10 +41,10 @@ CHIP_METRICS: Final = {
 """Variable of a chip -> metric, and the factor to [W], [degC], [1] and [MHz]."""
 
 MEMORY_USED_METRIC, MEMORY_FREE_METRIC = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE"
-"""Metrics of memory, in the same unit: its use is the share of what is used."""
+"""Metrics of used and free memory, in the same unit."""
 
 ENGINE_ACTIVE_METRIC: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
-"""Taken for the utilisation where it is told: a share, and true for parts of a chip too. [1]"""
+"""Preferred metric of utilisation: a share that is also right for parts of a chip. [1]"""
 
 _LINE: Final = re.compile(
     r"^(?P<name>DCGM_[A-Z0-9_]+)\{(?P<labels>.*)\}\s+(?P<value>\S+)(?:\s+\d+)?$"
@@ -60,13 +59,13 @@ class DcgmChip:
     Attributes
     ----------
     host, number
-        Where it is; numbers may change with a start of the host.
+        Its host, and its number there, which may change when the host restarts.
     values
         In the order of a rack batch; all NaN if one is missing.
     uuid
-        Which one it is, or "".
+        Its identity, or "".
     missing_metrics
-        Metrics that are missing.
+        Missing metrics.
     """
 
     host: str
@@ -77,60 +76,50 @@ class DcgmChip:
 
 
 NO_CHIP_VALUES: Final = (math.nan, math.nan, math.nan, math.nan, math.nan)
-"""Values of an accelerator that is not there."""
+"""Values of a missing accelerator."""
 
 
 def fetch_exporter(url: str) -> str:
-    """Return what an exporter says now.
-
-    Parameters
-    ----------
-    url
-        As ``http://node-1:9400/metrics``.
-
-    Raises
-    ------
-    SeriesError
-        If it does not answer.
-    """
+    """Return the current text of an exporter, such as ``http://node-1:9400/metrics``."""
     if not url.startswith(("http://", "https://")):
-        raise SeriesError(
+        raise series_error(
             url,
-            [ValidationIssue(location="url", found=url, remedy="write http://HOST:9400/metrics")],
+            "url",
+            found=url,
+            expected="a web address",
+            remedy="write http://HOST:9400/metrics",
+            code=IssueCode.INVALID_FORMAT,
         )
     try:
-        with urllib.request.urlopen(url, timeout=EXPORTER_TIMEOUT_S) as answer:
-            return bytes(answer.read(MAX_EXPORTER_TEXT_BYTES + 1)).decode("utf-8", "replace")
+        with urllib.request.urlopen(url, timeout=EXPORTER_TIMEOUT_S) as response:
+            return bytes(response.read(MAX_EXPORTER_TEXT_BYTES + 1)).decode("utf-8", "replace")
     except (OSError, HTTPException, ValueError) as error:
-        remedy = "is dcgm-exporter running there, and may this machine reach it?"
-        raise SeriesError(
-            url, [ValidationIssue(location="exporter", found=str(error), remedy=remedy)]
+        raise series_error(
+            url,
+            "exporter",
+            found=str(error),
+            expected="metrics of dcgm-exporter",
+            remedy="check that dcgm-exporter runs there and that this machine reaches it",
+            code=IssueCode.UNREACHABLE,
         ) from error
 
 
 def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmChip]:
     """Return the accelerators of an exporter's text, by host and number.
 
-    Parameters
-    ----------
-    text
-        Prometheus text; other metrics are passed over, parts of a chip (MIG) too.
-    source
-        What to call it in an error.
-
-    Raises
-    ------
-    SeriesError
-        If it is too long or tells of no accelerator, or each lacks a metric; all are named at once.
+    Other metrics and parts of a chip (MIG) are ignored. A text that is too long or has no complete
+    accelerator raises SeriesError with all issues, under the name ``source``.
     """
     if len(text) > MAX_EXPORTER_TEXT_BYTES:
-        remedy = (
-            f"an exporter says at most {MAX_EXPORTER_TEXT_BYTES} letters; ask it for fewer metrics"
+        raise series_error(
+            source,
+            "size",
+            found=str(len(text)),
+            expected=f"at most {MAX_EXPORTER_TEXT_BYTES} letters",
+            remedy="configure the exporter with fewer metrics",
+            code=IssueCode.TOO_LARGE,
         )
-        raise SeriesError(
-            source, [ValidationIssue(location="size", found=str(len(text)), remedy=remedy)]
-        )
-    found: dict[tuple[str, int], dict[str, float]] = {}
+    metrics: dict[tuple[str, int], dict[str, float]] = {}
     names: dict[tuple[str, int], str] = {}
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -148,17 +137,21 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
         except ValueError:
             continue
         if np.isfinite(value):
-            found.setdefault(key, {})[match["name"]] = value
+            metrics.setdefault(key, {})[match["name"]] = value
             names[key] = labels.get("UUID", "")
-    chips = [_chip(key, told, names[key]) for key, told in sorted(found.items())]
-    faults = [_lacking(chip) for chip in chips if chip.missing_metrics]
-    if not found:
-        remedy = "its counters must have the metrics of docs/telemetry.md"
-        faults.append(
-            ValidationIssue(location="metrics", found="none of an accelerator", remedy=remedy)
+    chips = [_chip(key, values, names[key]) for key, values in sorted(metrics.items())]
+    issues = [_missing_metrics_issue(chip) for chip in chips if chip.missing_metrics]
+    if not metrics:
+        issue = ValidationIssue(
+            location="metrics",
+            found="none of an accelerator",
+            expected="the metrics of docs/telemetry.md",
+            remedy="add them to the counters of the exporter",
+            code=IssueCode.MISSING,
         )
-    if len(faults) == max(len(chips), 1):
-        raise SeriesError(source, faults)
+        issues.append(issue)
+    if len(issues) == max(len(chips), 1):
+        raise SeriesError(source, issues)
     return chips
 
 
@@ -170,18 +163,10 @@ def to_rack_batch(
     time: np.datetime64,
     interval: np.timedelta64,
 ) -> RackBatch:
-    """Return the chips of one rack as a batch.
+    """Return the chips of one rack, in the order of their positions, as a batch.
 
-    Parameters
-    ----------
-    chips
-        Of all its hosts, in the order of their places.
-    rack
-        Site, hall and rack.
-    key
-        When the sender started, and its count since.
-    time, interval
-        End and length of what they tell of. [datetime64, UTC]
+    ``rack`` is site, hall and rack; ``key`` the start of the sender [s since 1970] and its sequence
+    number; time and interval the end and length of the measured interval.
     """
     site, hall, name = rack
     values = np.array([chip.values for chip in chips], dtype=np.float32).T
@@ -197,66 +182,73 @@ def to_rack_batch(
     )
 
 
-def _chip(key: tuple[str, int], told: dict[str, float], uuid: str) -> DcgmChip:
-    """Return one accelerator; it is not there if a metric of it is missing."""
+def _chip(key: tuple[str, int], metrics: dict[str, float], uuid: str) -> DcgmChip:
+    """Return one accelerator; without values if one of its metrics is missing."""
     host, number = key
     values = {
-        name: told[metric] * factor
+        name: metrics[metric] * factor
         for name, (metric, factor) in CHIP_METRICS.items()
-        if metric in told
+        if metric in metrics
     }
-    if ENGINE_ACTIVE_METRIC in told:
-        values["utilisation"] = told[ENGINE_ACTIVE_METRIC]
-    total = told.get(MEMORY_USED_METRIC, np.nan) + told.get(MEMORY_FREE_METRIC, np.nan)
+    if ENGINE_ACTIVE_METRIC in metrics:
+        values["utilisation"] = metrics[ENGINE_ACTIVE_METRIC]
+    total = metrics.get(MEMORY_USED_METRIC, np.nan) + metrics.get(MEMORY_FREE_METRIC, np.nan)
     if total > 0.0:
-        values["memory"] = told[MEMORY_USED_METRIC] / total
-    wanted = ("power", "temperature", "utilisation", "memory", "clock")
-    missing = [name for name in wanted if name not in values]
-    lacks = tuple(
-        CHIP_METRICS[name][0] if name in CHIP_METRICS else MEMORY_USED_METRIC for name in missing
+        values["memory"] = metrics[MEMORY_USED_METRIC] / total
+    names = ("power", "temperature", "utilisation", "memory", "clock")
+    missing = tuple(
+        CHIP_METRICS[name][0] if name in CHIP_METRICS else MEMORY_USED_METRIC
+        for name in names
+        if name not in values
     )
-    if lacks:
+    if missing:
         return DcgmChip(
-            host=host, number=number, values=NO_CHIP_VALUES, uuid=uuid, missing_metrics=lacks
+            host=host, number=number, values=NO_CHIP_VALUES, uuid=uuid, missing_metrics=missing
         )
-    power, temperature, use, memory, clock = (values[name] for name in wanted)
+    power, temperature, use, memory, clock = (values[name] for name in names)
     all_known = (power, temperature, use, memory, clock)
     return DcgmChip(host=host, number=number, values=all_known, uuid=uuid)
 
 
-def _lacking(chip: DcgmChip) -> ValidationIssue:
-    remedy = f"let the exporter tell {', '.join(chip.missing_metrics)}"
-    return ValidationIssue(location=f"{chip.host} gpu {chip.number}", found="", remedy=remedy)
+def _missing_metrics_issue(chip: DcgmChip) -> ValidationIssue:
+    missing = ", ".join(chip.missing_metrics)
+    return ValidationIssue(
+        location=f"{chip.host} gpu {chip.number}",
+        found="",
+        expected=missing,
+        remedy="add these metrics to the counters of the exporter",
+        code=IssueCode.MISSING,
+    )
 
 
 NO_ANSWER_YET: Final = "it has not answered yet"
-"""What is wrong with an exporter that is waited for."""
+"""Error of an exporter whose response is late."""
 
 MAX_CHIPS_PER_HOST: Final = 1024
-"""Most places of a host that are believed of a file."""
+"""Positions of a host that are accepted from a file. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class DcgmRackReader:
-    """Hears all hosts of a rack at once; one that is silent takes only its own places along.
+    """Reads all hosts of a rack at once; a silent host affects only its own positions.
 
     Parameters
     ----------
     exporters
-        URLs, in the order of their places.
+        URLs, in the order of their positions.
     path
-        File that remembers which accelerator is in which place.
+        File of the UUID at each position.
     each
-        Accelerators of each host; as many as were ever heard of it if None, and of one that was
-        never heard as many as of the largest other.
+        Accelerators of each host. By default as many as the host ever reported, and for a host
+        without reports as many as the largest other.
     fetch
         Returns the text of an exporter.
 
     Attributes
     ----------
-    troubles
-        URL -> what is wrong with it, in words.
+    errors
+        URL -> text of the last error.
     """
 
     def __init__(
@@ -268,133 +260,129 @@ class DcgmRackReader:
         fetch: Callable[[str], str] = fetch_exporter,
     ) -> None:
         self._exporters, self._path, self._each, self._fetch = exporters, path, each, fetch
-        self._places = _read(path)
+        self._positions = _read_positions(path)
         self._pool = ThreadPoolExecutor(max_workers=len(exporters), thread_name_prefix="exporter")
         self._late: dict[str, Future[list[DcgmChip]]] = {}
-        self.troubles: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
 
     def close(self) -> None:
-        """Wait for nobody any more."""
+        """Stop waiting for exporters."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def read(self, timeout: float) -> list[DcgmChip]:
-        """Return the accelerators of the rack, in their places.
+        """Return the accelerators of the rack by position, waiting at most ``timeout`` [s].
 
-        Parameters
-        ----------
-        timeout
-            Longest wait for an answer. [s]
-
-        Returns
-        -------
-        list of DcgmChip
-            All values of one that is not there, or lacks a metric, are NaN.
-
-        Raises
-        ------
-        SeriesError
-            If nothing is known of any.
+        All values of a missing or incomplete accelerator are NaN. If no accelerator has values,
+        SeriesError is raised.
         """
         self._late = {url: one for url, one in self._late.items() if not one.done()}
-        asked = {
-            url: self._pool.submit(self._ask, url)
+        requests = {
+            url: self._pool.submit(self._request, url)
             for url in self._exporters
             if url not in self._late
         }
-        wait(asked.values(), timeout=timeout)
-        self._late |= {url: one for url, one in asked.items() if not one.done()}
-        self.troubles = dict.fromkeys(self._late, NO_ANSWER_YET)
-        told = {url: self._answer(url, one) for url, one in asked.items() if url not in self._late}
-        before = json.dumps(self._places)
-        found = {url: self._arrange(url, chips) for url, chips in told.items()}
-        if json.dumps(self._places) != before:
-            self._keep()
-        chips = [chip for url in self._exporters for chip in found.get(url) or self._nobody(url)]
+        wait(requests.values(), timeout=timeout)
+        self._late |= {url: one for url, one in requests.items() if not one.done()}
+        self.errors = dict.fromkeys(self._late, NO_ANSWER_YET)
+        responses = {
+            url: self._response(url, one) for url, one in requests.items() if url not in self._late
+        }
+        before = json.dumps(self._positions)
+        found = {url: self._arrange(url, chips) for url, chips in responses.items()}
+        if json.dumps(self._positions) != before:
+            self._store()
+        chips = [chip for url in self._exporters for chip in found.get(url) or self._absent(url)]
         if not any(chip.values[0] >= 0.0 for chip in chips):
-            faults = [
-                ValidationIssue(location=url, found="nothing", remedy=why)
-                for url, why in self.troubles.items()
+            issues = [
+                ValidationIssue(
+                    location=url,
+                    found=reason,
+                    expected="values of an accelerator",
+                    remedy="check the exporter and its host",
+                    code=IssueCode.MISSING,
+                )
+                for url, reason in self.errors.items()
             ]
-            raise SeriesError("the rack", faults)
+            raise SeriesError("the rack", issues)
         return chips
 
-    def _ask(self, url: str) -> list[DcgmChip]:
+    def _request(self, url: str) -> list[DcgmChip]:
         return parse_exporter_text(self._fetch(url), url)
 
-    def _answer(self, url: str, asked: "Future[list[DcgmChip]]") -> list[DcgmChip]:
-        """Return what an exporter said; nothing, and why, if it is of no use."""
+    def _response(self, url: str, request: "Future[list[DcgmChip]]") -> list[DcgmChip]:
+        """Return the chips of an exporter, or none; record what is wrong."""
         try:
-            chips = asked.result()
+            chips = request.result()
         except SeriesError as error:
-            self.troubles[url] = str(error)
+            self.errors[url] = str(error)
             return []
-        lacks = [
+        errors = [
             f"gpu {chip.number} lacks {', '.join(chip.missing_metrics)}"
             for chip in chips
             if chip.missing_metrics
         ]
-        count = len(self._places.get(url, []))
+        count = len(self._positions.get(url, []))
         absent = count - len(chips)
-        lacks += [f"{absent} of {count} accelerators are not there"] if absent > 0 else []
-        if lacks:
-            self.troubles[url] = "; ".join(lacks)
+        errors += [f"{absent} of {count} accelerators are missing"] if absent > 0 else []
+        if errors:
+            self.errors[url] = "; ".join(errors)
         return chips
 
     def _arrange(self, url: str, chips: list[DcgmChip]) -> list[DcgmChip]:
-        """Return the accelerators of a host in their places, new ones in free ones."""
-        known = self._places.setdefault(url, [])
+        """Return the accelerators of a host by position; new ones take free positions."""
+        known = self._positions.setdefault(url, [])
         names = [chip.uuid for chip in chips]
         is_one_host = len({chip.host for chip in chips}) <= 1
         found: dict[int, DcgmChip] = {}
-        strange: list[DcgmChip] = []
+        new_chips: list[DcgmChip] = []
         for chip in chips:
             if chip.uuid and names.count(chip.uuid) == 1 and chip.uuid in known:
                 found[known.index(chip.uuid)] = chip
             else:
-                strange.append(chip)
-        for count, chip in enumerate(strange):
+                new_chips.append(chip)
+        for count, chip in enumerate(new_chips):
             wanted = chip.number if is_one_host else count
-            taken = wanted in found or wanted >= MAX_CHIPS_PER_HOST
-            place = (
-                next(n for n in range(MAX_CHIPS_PER_HOST) if n not in found) if taken else wanted
+            is_taken = wanted in found or wanted >= MAX_CHIPS_PER_HOST
+            position = (
+                next(n for n in range(MAX_CHIPS_PER_HOST) if n not in found) if is_taken else wanted
             )
-            found[place] = chip
-            known += [""] * (place + 1 - len(known))
-            known[place] = chip.uuid if names.count(chip.uuid) == 1 else ""
-        return [found.get(n) or _nobody(n) for n in range(self._count(url))]
+            found[position] = chip
+            known += [""] * (position + 1 - len(known))
+            known[position] = chip.uuid if names.count(chip.uuid) == 1 else ""
+        return [found.get(n) or _absent_chip(n) for n in range(self._count(url))]
 
-    def _nobody(self, url: str) -> list[DcgmChip]:
-        return [_nobody(number) for number in range(self._count(url))]
+    def _absent(self, url: str) -> list[DcgmChip]:
+        return [_absent_chip(number) for number in range(self._count(url))]
 
     def _count(self, url: str) -> int:
-        """Return the number of places of a host."""
-        heard = len(self._places.get(url, ()))
-        largest = max((len(known) for known in self._places.values()), default=0)
-        return max(heard or largest, self._each or 0)
+        """Return the number of positions of a host."""
+        reported = len(self._positions.get(url, ()))
+        largest = max((len(known) for known in self._positions.values()), default=0)
+        return max(reported or largest, self._each or 0)
 
-    def _keep(self) -> None:
-        """Write down who is where; on a full disk it is remembered until the end."""
+    def _store(self) -> None:
+        """Write the positions to the file; if the disk is full they stay in memory only."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path, json.dumps(self._places))
+            write_atomic(self._path, json.dumps(self._positions))
         except (OSError, JournalError) as error:
             _logger.warning("places not on disk", because=str(error))
 
 
-def _nobody(number: int) -> DcgmChip:
+def _absent_chip(number: int) -> DcgmChip:
     return DcgmChip(host="", number=number, values=NO_CHIP_VALUES)
 
 
-def _read(path: Path) -> dict[str, list[str]]:
-    """Return what a file says of the places; nothing if there is none, or it is no such file."""
+def _read_positions(path: Path) -> dict[str, list[str]]:
+    """Return the positions in a file; none if it does not exist or is damaged."""
     try:
-        told = json.loads(path.read_bytes())
+        positions = json.loads(path.read_bytes())
         return {
             str(url): [str(one) for one in known[:MAX_CHIPS_PER_HOST]]
-            for url, known in told.items()
+            for url, known in positions.items()
         }
     except FileNotFoundError:
         return {}
-    except Exception as error:  # whatever stands there, places are found anew
+    except Exception as error:  # whatever the file holds, positions are assigned again
         _logger.warning("places unreadable", file=path.name, because=str(error))
         return {}

@@ -1,10 +1,11 @@
-"""The core of all readers: from stamped rows to intervals without holes, and stretches of them.
+"""Turn rows with time texts into series on intervals without holes, in UTC.
 
-Find the intervals of a series from the stamps that open them.
-
-What a value of a series can be at all; beyond it a file is wrong, not extreme.
+Naive local times are an error unless their zone is known. The times of the rows give the resolution
+of the file. Missing rows become intervals: short gaps are interpolated, long ones stay NaN. A value
+outside its limits is an error of the file.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,35 +13,41 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.series.table import cell_location, raise_faults
-from twin.errors import SeriesError, ValidationIssue
-from twin.time_axes import HOUR, interval_axes, to_utc
-from twin.time_axes import interval_edges as time_axes_interval_edges
+from telemetry.market_zones import time_zone
+from telemetry.series.table import (
+    TextTable,
+    cell_location,
+    raise_issues,
+    refuse_cells,
+    series_error,
+)
+from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.time_axes import HOUR, interval_axes, interval_edges, to_utc
 from twin.units import format_minute, format_unit
 from twin.variables import tag_dataset, variable_definition
 
-type _Stretch = tuple[np.datetime64, np.datetime64]
+type _Span = tuple[np.datetime64, np.datetime64]
 
 MAX_FILLED_GAP_H: Final = 3.0
-"""The longest gap that is filled by a straight line. [h]"""
+"""Longest gap that is filled by linear interpolation. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesRows:
-    """What a reader found in a file.
+    """The rows of a file, in any order.
 
     Attributes
     ----------
     source
         Name of the file.
     lines
-        Where each row stands in it.
+        Line of each row in it.
     stamps
         Start of each row's interval; a row at NaT is dropped. [datetime64, UTC]
     values
         Values by name, in canonical units; NaN where the file is blank.
     notes
-        What was decided on the way, for the reader of the result.
+        Decisions of the reader that a user should know.
     """
 
     source: str
@@ -53,31 +60,26 @@ class SeriesRows:
 def to_intervals(rows: SeriesRows) -> xr.Dataset:
     """Return rows as series on intervals without holes.
 
-    Parameters
-    ----------
-    rows
-        In any order.
-
     Returns
     -------
     xarray.Dataset
-        One variable a name on ``time`` (interval starts, with ``duration``), and ``instant``.
-        ``attrs["gaps"]`` lists as ``from/to`` what was filled, ``attrs["long_gaps"]`` what stays
-        NaN; each variable has its own two lists as well.
+        One variable per name on ``time`` (interval starts, with ``duration``), and ``instant``.
+        ``attrs["gaps"]`` lists filled gaps as ``from/to``, ``attrs["long_gaps"]`` those that stay
+        NaN; each variable has both lists, too.
 
     Raises
     ------
     SeriesError
-        If a stamp comes twice, a value is absurd, or a column holds no value at all.
+        If a time repeats, a value is outside its limits, or a column has no values.
     """
-    stands = ~np.isnat(rows.stamps)
-    order = np.flatnonzero(stands)[np.argsort(rows.stamps[stands], kind="stable")]
+    has_time = ~np.isnat(rows.stamps)
+    order = np.flatnonzero(has_time)[np.argsort(rows.stamps[has_time], kind="stable")]
     lines, stamps = rows.lines[order], rows.stamps[order].astype("datetime64[us]")
     values = {name: series[order] for name, series in rows.values.items()}
-    _refuse_doubled(rows.source, stamps, lines=lines)
+    _refuse_repeated_times(rows.source, stamps, lines=lines)
     check_limits(rows.source, values, lines=lines)
     _refuse_empty(rows.source, values)
-    axes = interval_axes(interval_edges(rows.source, stamps))
+    axes = interval_axes(complete_edges(rows.source, stamps))
     position = np.searchsorted(axes["time"].values, stamps)
     for name, series in values.items():
         whole = np.full(axes.sizes["time"], np.nan)
@@ -95,7 +97,7 @@ def to_intervals(rows: SeriesRows) -> xr.Dataset:
 def between(
     dataset: xr.Dataset, *, start: str | np.datetime64, end: str | np.datetime64
 ) -> xr.Dataset:
-    """Return exactly the stretch asked for, or say why it cannot be had.
+    """Return a series from start to end, without a NaN.
 
     Parameters
     ----------
@@ -104,110 +106,111 @@ def between(
     start, end
         First and last edge, UTC; a bare date is 00:00 UTC. Intervals at the ends are cut.
 
-    Returns
-    -------
-    xarray.Dataset
-        The series from ``start`` to ``end``, without a NaN.
-
     Raises
     ------
     SeriesError
-        If the stretch is empty or not covered, or holds a gap longer than 3 h.
+        If the period is empty or not covered, or has a gap longer than 3 h.
     """
     source = str(dataset.attrs.get("source", "series"))
     first, last = to_utc(pd.Timestamp(start)), to_utc(pd.Timestamp(end))
-    bounds = time_axes_interval_edges(dataset)
-    _refuse_uncovered(source, (first, last), has=(bounds[0], bounds[-1]))
+    bounds = interval_edges(dataset)
+    _refuse_uncovered(source, (first, last), covered=(bounds[0], bounds[-1]))
     low = int(np.searchsorted(bounds, first, side="right")) - 1
     high = int(np.searchsorted(bounds, last, side="left"))
     cut = bounds[low : high + 1].copy()
     cut[0], cut[-1] = first, last
     part = dataset.drop_vars("instant", errors="ignore").isel(time=slice(low, high))
     part = part.drop_vars(["time", "duration"]).assign_coords(interval_axes(cut).coords)
-    faults = []
+    issues = []
     for name in part.data_vars:
         for begin, until in _runs(np.isnan(part[name].values), cut):
-            place = f"{source}, {name}, {_span(begin, until)}"
-            hours = f"{(until - begin) / HOUR:g} h without values"
-            remedy = "give a file that has them, or another stretch"
-            faults.append(ValidationIssue(location=place, found=hours, remedy=remedy))
+            issue = ValidationIssue(
+                location=f"{source}, {name}, {_format_span(begin, until)}",
+                found=f"{(until - begin) / HOUR:g} h without values",
+                expected=f"gaps of at most {MAX_FILLED_GAP_H:g} h",
+                remedy="give a file that has the values, or choose another period",
+                code=IssueCode.TIME_GAP,
+            )
+            issues.append(issue)
         part[name].attrs = _cut_gaps(part[name].attrs, (first, last))
-    raise_faults(source, faults)
+    raise_issues(source, issues)
     return part.assign_attrs(_cut_gaps(part.attrs, (first, last)))
 
 
 def select_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     """Return some of the variables, with their own gaps in the attributes."""
-    kept = dataset[list(names)].assign_coords(instant=dataset["instant"])
-    return kept.assign_attrs({key: _union(kept, key) for key in ("gaps", "long_gaps")})
+    selected = dataset[list(names)].assign_coords(instant=dataset["instant"])
+    return selected.assign_attrs({key: _union(selected, key) for key in ("gaps", "long_gaps")})
 
 
 def reject_gaps(whole: xr.Dataset, name: str, *, column: str, remedy: str) -> None:
-    """Refuse a variable with a hole, for what is not guessed from its neighbours.
-
-    Parameters
-    ----------
-    whole
-        Series as :func:`to_intervals` makes them.
-    name
-        The variable.
-    column
-        Its header in the file.
-    remedy
-        What to write there.
-
-    Raises
-    ------
-    SeriesError
-        If there is one, filled or not.
-    """
+    """Raise SeriesError if a variable has gaps, filled or not; issues name the file's column."""
     source, attrs = str(whole.attrs["source"]), whole[name].attrs
-    holes = [*attrs["gaps"], *attrs["long_gaps"]]
-    raise_faults(
-        source,
-        [
-            ValidationIssue(location=f"{source}, {column}", found=str(hole), remedy=remedy)
-            for hole in holes
-        ],
-    )
+    issues = [
+        ValidationIssue(
+            location=f"{source}, {column}",
+            found=str(gap),
+            expected="a value in each interval",
+            remedy=remedy,
+            code=IssueCode.TIME_GAP,
+        )
+        for gap in [*attrs["gaps"], *attrs["long_gaps"]]
+    ]
+    raise_issues(source, issues)
 
 
-def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
-    faults = [
+def _refuse_repeated_times(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
+    issues = [
         ValidationIssue(
             location=f"{source}, row {lines[row + 1]}",
             found=format_minute(stamps[row]),
-            remedy=f"the same time stands in row {lines[row]}; keep one of them",
+            expected=f"a time other than that of row {lines[row]}",
+            remedy="keep one of the two rows",
+            code=IssueCode.DUPLICATE,
         )
         for row in np.flatnonzero(stamps[1:] == stamps[:-1])
     ]
-    raise_faults(source, faults)
+    raise_issues(source, issues)
 
 
 def _refuse_empty(source: str, values: dict[str, np.ndarray]) -> None:
-    remedy = "the column holds no value at all; give a file that has some"
-    empty = [name for name, series in values.items() if np.isnan(series).all()]
-    raise_faults(
-        source,
-        [ValidationIssue(location=f"{source}, {name}", found="", remedy=remedy) for name in empty],
-    )
-
-
-def _refuse_uncovered(source: str, asked: _Stretch, *, has: _Stretch) -> None:
-    if asked[0] >= asked[1]:
-        fault = ValidationIssue(
-            location="stretch", found=_span(*asked), remedy="the end must be after the start"
+    issues = [
+        ValidationIssue(
+            location=f"{source}, {name}",
+            found="no value",
+            expected="a column with values",
+            remedy="give a file that has some",
+            code=IssueCode.MISSING,
         )
-    elif asked[0] < has[0] or asked[1] > has[1]:
-        remedy = f"the file covers {_span(*has)}; give one that covers the stretch, or shorten it"
-        fault = ValidationIssue(location=f"{source}, stretch", found=_span(*asked), remedy=remedy)
-    else:
-        return
-    raise SeriesError(source, [fault])
+        for name, series in values.items()
+        if np.isnan(series).all()
+    ]
+    raise_issues(source, issues)
+
+
+def _refuse_uncovered(source: str, period: _Span, *, covered: _Span) -> None:
+    if period[0] >= period[1]:
+        raise series_error(
+            source,
+            "stretch",
+            found=_format_span(*period),
+            expected="an end after the start",
+            remedy="choose a later end",
+            code=IssueCode.TIME_ORDER,
+        )
+    if period[0] < covered[0] or period[1] > covered[1]:
+        raise series_error(
+            source,
+            f"{source}, stretch",
+            found=_format_span(*period),
+            expected=f"times within {_format_span(*covered)}, which the file covers",
+            remedy="give a file that covers the period, or shorten it",
+            code=IssueCode.TIME_GAP,
+        )
 
 
 def _fill(values: np.ndarray, axes: xr.Dataset) -> xr.DataArray:
-    """Return the values with short gaps on a straight line, held at the ends of the file."""
+    """Return the values with short gaps interpolated; at the ends of the file they are constant."""
     bounds = axes["instant"].values
     is_blank = np.isnan(values)
     middle = bounds[:-1].astype(np.int64) + np.diff(bounds).astype(np.int64) / 2
@@ -215,22 +218,22 @@ def _fill(values: np.ndarray, axes: xr.Dataset) -> xr.DataArray:
     filled, gaps, long_gaps = values.copy(), [], []
     for begin, until in _runs(is_blank, bounds):
         if (until - begin) / HOUR > MAX_FILLED_GAP_H:
-            long_gaps.append(_span(begin, until))
+            long_gaps.append(_format_span(begin, until))
             continue
-        gaps.append(_span(begin, until))
+        gaps.append(_format_span(begin, until))
         inside = (bounds[:-1] >= begin) & (bounds[:-1] < until)
         filled[inside] = line[inside]
     return xr.DataArray(filled, dims="time", attrs={"gaps": gaps, "long_gaps": long_gaps})
 
 
-def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[_Stretch]:
+def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[_Span]:
     """Return first and last edge of every run of true intervals."""
     change = np.diff(np.concatenate([[0], is_inside.astype(np.int8), [0]]))
     starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
     return [(bounds[low], bounds[high]) for low, high in zip(starts, ends, strict=True)]
 
 
-def _span(begin: np.datetime64, until: np.datetime64) -> str:
+def _format_span(begin: np.datetime64, until: np.datetime64) -> str:
     return f"{format_minute(begin)}/{format_minute(until)}"
 
 
@@ -238,89 +241,49 @@ def _union(dataset: xr.Dataset, key: str) -> list[str]:
     return sorted({span for name in dataset.data_vars for span in dataset[name].attrs[key]})
 
 
-def _cut_gaps(attrs: dict[str, object], seconds: _Stretch) -> dict[str, object]:
-    """Return the attributes with those gaps only that touch the stretch."""
+def _cut_gaps(attrs: dict[str, object], period: _Span) -> dict[str, object]:
+    """Return the attributes with only those gaps that overlap the period."""
     cut = dict(attrs)
     for key in ("gaps", "long_gaps"):
         spans = attrs.get(key, [])
         if isinstance(spans, list):
-            cut[key] = [span for span in spans if _touches(str(span), seconds)]
+            cut[key] = [span for span in spans if _overlaps(str(span), period)]
     return cut
 
 
-def _touches(span: str, seconds: _Stretch) -> bool:
+def _overlaps(span: str, period: _Span) -> bool:
     begin, until = (to_utc(text) for text in span.split("/"))
-    return bool(begin < seconds[1] and until > seconds[0])
+    return bool(begin < period[1] and until > period[0])
 
 
 HOUR_US: Final = 3_600_000_000
-"""An hour in the unit of the stamps. [us]"""
+"""An hour in the unit of the times. [us]"""
 
 VALID_TIMES: Final = (np.datetime64("2000-01-01", "us"), np.datetime64("2100-01-01", "us"))
-"""First moment that a series may hold, and the first that it may not; as on the wire."""
+"""First valid time of a series, and the first invalid one after it; equal to those of messages."""
 
-_STEADY: Final = 3
-"""Equal steps in a row that make a piece of a file with a resolution of its own."""
+_MIN_EQUAL_STEPS: Final = 3
+"""Equal steps in a row that form a piece of a file with a resolution of its own. [1]"""
 
-_LONGEST: Final = np.timedelta64(1100, "D")
-"""The longest hole in a file that is believed; beyond it a stamp is mistyped."""
+_MAX_HOLE: Final = np.timedelta64(1100, "D")
+"""Longest accepted hole in a file; a longer one means a mistyped time."""
 
 
-def interval_edges(source: str, stamps: np.ndarray) -> np.ndarray:
-    """Return the edges of all intervals, those of missing rows among them.
+def complete_edges(source: str, stamps: np.ndarray) -> np.ndarray:
+    """Return the N+1 edges of all N intervals, including those of missing rows. [datetime64, UTC]
 
-    Parameters
-    ----------
-    source
-        Name of the file.
-    stamps
-        Starts of the intervals found, rising, each once. [datetime64, UTC]
-
-    Returns
-    -------
-    numpy.ndarray
-        N+1 edges of N intervals without a hole. [datetime64, UTC]
-
-    Raises
-    ------
-    SeriesError
-        If the rows are fewer than two, stand more than one hour apart, leave a hole of years, or
-        are not of this century.
+    ``stamps`` are rising and distinct interval starts [datetime64, UTC]. Fewer than two rows, rows
+    more than one hour apart, a hole of years or a time outside 2000 to 2099 raises SeriesError.
 
     Notes
     -----
-    The resolution is found piece by piece: three or more equal steps of at most one hour are a
-    piece. Any other step is a hole, cut at the finer resolution of the pieces around it. So a file
-    may change from hours to quarter-hours in the middle.
+    The resolution is found piece by piece: three or more equal steps of at most one hour form a
+    piece. Any other step is a hole, divided at the finer resolution of the pieces around it. So a
+    file may change from hours to quarter-hours in the middle.
     """
-    if len(stamps) <= 1:
-        remedy = "a series needs two rows or more"
-        raise SeriesError(
-            source, [ValidationIssue(location=source, found=f"{len(stamps)} rows", remedy=remedy)]
-        )
+    _refuse_times(source, stamps)
     steps = np.diff(stamps).astype(np.int64)
-    if steps.max() > _LONGEST.astype("timedelta64[us]").astype(np.int64):
-        row = int(steps.argmax())
-        remedy = f"no row until {format_minute(stamps[row + 1])}; correct the mistyped time"
-        raise SeriesError(
-            source,
-            [
-                ValidationIssue(
-                    location=f"{source}, after {format_minute(stamps[row])}",
-                    found="",
-                    remedy=remedy,
-                )
-            ],
-        )
-    strange = stamps[(stamps < VALID_TIMES[0]) | (stamps >= VALID_TIMES[1])]
-    if strange.size:
-        remedy = f"{strange.size} such rows; a series is of the years 2000 to 2099"
-        place = f"{source}, time"
-        raise SeriesError(
-            source,
-            [ValidationIssue(location=place, found=format_minute(strange[0]), remedy=remedy)],
-        )
-    before, after = _pieces(source, steps)
+    before, after = _resolutions(source, steps)
     own = np.minimum(before, steps)
     filler = np.minimum(before, after)
     ticks = stamps.astype("datetime64[us]").astype(np.int64)
@@ -328,29 +291,72 @@ def interval_edges(source: str, stamps: np.ndarray) -> np.ndarray:
         np.arange(ticks[hole] + own[hole], ticks[hole + 1], filler[hole])
         for hole in np.flatnonzero(own < steps)
     ]
-    found = np.sort(np.concatenate([ticks, *holes, ticks[-1:] + before[-1]]))
-    return np.asarray(found, dtype="datetime64[us]")
+    edges = np.sort(np.concatenate([ticks, *holes, ticks[-1:] + before[-1]]))
+    return np.asarray(edges, dtype="datetime64[us]")
 
 
-def _pieces(source: str, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _refuse_times(source: str, stamps: np.ndarray) -> None:
+    """Raise SeriesError if times are too few, leave a hole of years or are of another century."""
+    if len(stamps) <= 1:
+        raise _too_few_rows(source, len(stamps))
+    steps = np.diff(stamps)
+    if steps.max() > _MAX_HOLE:
+        row = int(steps.argmax())
+        raise series_error(
+            source,
+            f"{source}, after {format_minute(stamps[row])}",
+            found=f"no row until {format_minute(stamps[row + 1])}",
+            expected=f"holes of at most {_MAX_HOLE}",
+            remedy="correct the mistyped time",
+            code=IssueCode.TIME_GAP,
+        )
+    invalid = stamps[(stamps < VALID_TIMES[0]) | (stamps >= VALID_TIMES[1])]
+    if invalid.size:
+        raise series_error(
+            source,
+            f"{source}, time",
+            found=f"{invalid.size} rows such as {format_minute(invalid[0])}",
+            expected="times from 2000 to 2099",
+            remedy="correct or drop these rows",
+            code=IssueCode.OUT_OF_RANGE,
+        )
+
+
+def _too_few_rows(source: str, count: int) -> SeriesError:
+    return series_error(
+        source,
+        source,
+        found=f"{count} rows",
+        expected="two rows or more",
+        remedy="give a longer file",
+        code=IssueCode.MISSING,
+    )
+
+
+def _resolutions(source: str, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for every step the resolution of the piece before (or at) it, and after (or at) it."""
     starts = np.flatnonzero(np.concatenate([[True], steps[1:] != steps[:-1]]))
     counts = np.diff(np.append(starts, len(steps)))
     sizes = steps[starts]
-    is_piece = (counts >= _STEADY) & (sizes <= HOUR_US)
+    is_piece = (counts >= _MIN_EQUAL_STEPS) & (sizes <= HOUR_US)
     if not is_piece.any():
         is_piece = sizes == sizes.min()
     if sizes[is_piece].min() > HOUR_US:
-        value = f"{sizes.min() / HOUR_US:g} h"
-        remedy = "rows stand that far apart; give hourly values or finer ones"
-        raise SeriesError(source, [ValidationIssue(location=source, found=value, remedy=remedy)])
-    known = np.flatnonzero(is_piece)
+        raise series_error(
+            source,
+            source,
+            found=f"rows {sizes.min() / HOUR_US:g} h apart",
+            expected="rows at most 1 h apart",
+            remedy="give hourly values or finer ones",
+            code=IssueCode.TIME_GAP,
+        )
+    pieces = np.flatnonzero(is_piece)
     runs = np.arange(len(starts))
-    at_or_before = np.clip(np.searchsorted(known, runs, side="right") - 1, 0, None)
-    at_or_after = np.clip(np.searchsorted(known, runs, side="left"), None, len(known) - 1)
+    at_or_before = np.clip(np.searchsorted(pieces, runs, side="right") - 1, 0, None)
+    at_or_after = np.clip(np.searchsorted(pieces, runs, side="left"), None, len(pieces) - 1)
     return (
-        np.repeat(sizes[known[at_or_before]], counts),
-        np.repeat(sizes[known[at_or_after]], counts),
+        np.repeat(sizes[pieces[at_or_before]], counts),
+        np.repeat(sizes[pieces[at_or_after]], counts),
     )
 
 
@@ -370,41 +376,161 @@ VALUE_LIMITS: Final[dict[str, tuple[float, float]]] = {
     "global_irradiance": (-20.0, 1_600.0),
     "hall_power": (0.0, 10_000.0),
 }
-"""Least and greatest value believed, in canonical units."""
+"""Smallest and largest accepted value, in canonical units."""
 
 
 def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarray) -> None:
-    """Refuse a file that holds an infinite or an absurd value.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    values
-        Values by name, in canonical units; NaN is a blank and passes.
-    lines
-        Row of each value in the file.
-
-    Raises
-    ------
-    SeriesError
-        If a value lies outside its limits; names the rows.
-    """
-    faults = []
+    """Raise SeriesError if values in canonical units lie outside their limits; NaN is a blank."""
+    issues = []
     for name, series in values.items():
         low, high = VALUE_LIMITS[name]
-        unit = (
-            ""
-            if variable_definition(name).unit == "1"
-            else f" {format_unit(variable_definition(name).unit)}"
-        )
+        canonical = variable_definition(name).unit
+        unit = "" if canonical == "1" else f" {format_unit(canonical)}"
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
-        faults += [
+        issues += [
             ValidationIssue(
                 location=cell_location(source, row=lines[row], name=name),
                 found=f"{series[row]:g}{unit}",
-                remedy=f"must lie between {low:g} and {high:g}{unit}; correct or blank it",
+                expected=f"{low:g} to {high:g}{unit}",
+                remedy="correct the value or leave it blank",
+                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(is_bad)
         ]
-    raise_faults(source, faults)
+    raise_issues(source, issues)
+
+
+_OFFSET: Final = re.compile(r"(?::\d\d|[Tt ]\d{2,6})(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
+
+_UTC: Final = frozenset({"utc", "gmt"})
+"""Words of a header whose times are UTC."""
+
+_CLOSING: Final = frozenset({"end", "ends", "ending", "ended", "until"})
+"""Words of a header whose times end the intervals."""
+
+
+def find_time_column(table: TextTable) -> str:
+    """Return the header of the column of interval starts: UTC first, then start, then any time."""
+    words = {name: re.split(r"[^a-z]+", name.lower()) for name in table.columns}
+    opening = {
+        name: parts
+        for name, parts in words.items()
+        if {"time", "datetime", "timestamp", "date", "start", *_UTC} & set(parts)
+        and not _CLOSING & set(parts)
+    }
+    for wanted in ("utc", "gmt", "start", "datetime", "timestamp", "time", "date"):
+        for name, parts in opening.items():
+            if wanted in parts:
+                return name
+    raise table.column_error(
+        "name one column time_utc, Datetime or time_start", expected="a column of times"
+    )
+
+
+def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the UTC times at which the rows of a file begin, and notes on decisions.
+
+    A time is NaT where the local hour does not exist [datetime64, UTC]. ``zone`` is that of naive
+    local times and unused where the file names offsets or UTC. SeriesError is raised if a text is
+    no ISO time, if only some rows have an offset, or if naive times have no zone.
+    """
+    column = find_time_column(table)
+    texts = pd.Series(table.columns[column], dtype="str")
+    if texts.empty:
+        raise _too_few_rows(table.source, 0)
+    has_offset = np.array([bool(_OFFSET.search(text)) for text in texts], dtype=bool)
+    is_first_other = np.zeros(len(texts), dtype=bool)
+    is_first_other[np.flatnonzero(has_offset != has_offset[0])[:1]] = True
+    refuse_cells(
+        *(table.source, table.columns[column], is_first_other),
+        name=column,
+        lines=table.lines,
+        expected="offsets in all rows or in none",
+        remedy="add the missing offsets, or drop all",
+    )
+    parsed = parse_iso(texts, is_utc=bool(has_offset.any()))
+    refuse_cells(
+        *(table.source, table.columns[column], parsed.isna().to_numpy()),
+        name=column,
+        lines=table.lines,
+        expected="an ISO time",
+        remedy="write a time as in 2026-07-01T00:00Z",
+    )
+    if has_offset.any():
+        return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), []
+    naive = parsed.to_numpy().astype("datetime64[us]")
+    if _UTC & set(re.split(r"[^a-z]+", column.lower())):
+        return naive, []
+    if zone is None:
+        raise series_error(
+            table.source,
+            cell_location(table.source, row=table.lines[0], name=column),
+            found=texts[0],
+            expected="a time with an offset, or the zone of local times",
+            remedy="give the zone, as DE-LU, add offsets, or name a UTC column time_utc",
+            code=IssueCode.TIME_ZONE,
+        )
+    return local_to_utc(naive, time_zone(zone))
+
+
+def parse_iso(texts: pd.Series, *, is_utc: bool) -> pd.Series:
+    """Return ISO times; NaT for other texts, and for all if offsets are not as ``is_utc`` says."""
+    try:
+        parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=is_utc)
+    except (ValueError, OverflowError):  # some have an offset after all
+        parsed = None
+    if parsed is None or (parsed.dt.tz is not None and not is_utc):
+        return pd.Series(pd.NaT, index=texts.index, dtype="datetime64[us]")
+    return parsed
+
+
+def local_to_utc(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
+    """Return naive local times of an IANA zone as UTC [datetime64], and notes on dropped rows.
+
+    The times are in the order of the file, rising or falling. An hour that the spring change skips
+    becomes NaT.
+
+    Notes
+    -----
+    The repeated hour in autumn is summer time until the rows step back, and winter time after that,
+    whichever rows are missing. If no row steps back, as in a file of 24 rows a day, the hour is
+    summer time and the winter hour is a gap. In a file that begins within the hour it is winter
+    time, which joins what follows. A row in the hour that spring skips (in a file of 24 rows a copy
+    of its neighbour) is dropped.
+    """
+    is_falling = len(naive) > 1 and np.median(np.diff(naive).astype(np.int64)) < 0
+    ordered = naive[::-1] if is_falling else naive
+    is_summer = _is_summer(ordered, zone)
+    if is_falling:
+        is_summer = is_summer[::-1]
+    index = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous=is_summer, nonexistent="NaT")
+    moments = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+    skipped, counts = np.unique(
+        naive[np.isnat(moments)].astype("datetime64[h]"), return_counts=True
+    )
+    notes = [
+        f"{hour}:00 does not exist in {zone}: {'row' if count == 1 else f'{count} rows'} dropped"
+        for hour, count in zip(skipped, counts, strict=True)
+    ]
+    return moments, notes
+
+
+def _is_summer(ordered: np.ndarray, zone: str) -> np.ndarray:
+    """Return whether each row of a rising file is summer time, for local times that repeat."""
+    is_summer = np.ones(len(ordered), dtype=bool)
+    index = pd.DatetimeIndex(ordered)
+    repeated = np.flatnonzero(
+        index.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()
+    )
+    days = ordered[repeated].astype("datetime64[D]")
+    for day in np.unique(days):
+        rows = repeated[days == day]
+        hour = ordered[rows]
+        steps_back = np.flatnonzero(np.diff(hour) <= np.timedelta64(0, "us")) + 1
+        if len(steps_back) == 1:
+            is_summer[rows[steps_back[0] :]] = False
+        elif len(steps_back) > 1:  # both hours side by side: the second row of a time is winter
+            is_summer[rows] = ~pd.Series(hour).duplicated().to_numpy()
+        elif rows[0] == 0 and rows[-1] < len(ordered) - 1:
+            is_summer[rows] = False
+    return is_summer

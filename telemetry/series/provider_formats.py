@@ -1,15 +1,9 @@
-"""Answers of ENTSO-E's transparency platform: day-ahead prices (A44), as a table.
+"""Parse responses of data services: Open-Meteo, PVGIS, Electricity Maps, Energy-Charts, ENTSO-E.
 
-How services lay out their answers in JSON; those of weather as models.
-
-Answers of Electricity Maps: the carbon intensity of a zone, past and to come, as a table.
-
-Answers of Energy-Charts: prices of a bidding zone, generation of a country, as tables.
-
-Carbon is what each kind of plant generated times the median of its life cycle in IPCC AR5 (2014),
-working group III, annex III, table A.III.2; kinds that the table does not name are left out.
-
-Prices and carbon in whatever form: separated text, or an answer of a service as it came.
+Responses in JSON have pydantic models. Those on prices and carbon become tables of text cells, like
+separated text. Carbon of Energy-Charts is the generation of each kind of plant times the median of
+its life-cycle emissions in IPCC AR5 (2014), working group III, annex III, table A.III.2; kinds that
+are not in that table are left out.
 """
 
 import json
@@ -24,14 +18,16 @@ from pydantic import BaseModel, Field, ValidationError
 
 from telemetry.market_zones import EIC_BY_ZONE, normalise_zone
 from telemetry.series.table import (
+    MAX_SHOWN_LETTERS,
     TextTable,
     cell_location,
     printable_excerpt,
-    raise_faults,
+    raise_issues,
     read_table,
     read_text,
+    series_error,
 )
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.text import closest_match_hint
 from twin.time_axes import MINUTE
 
@@ -41,14 +37,14 @@ type Elevation = Annotated[float, Field(ge=-500.0, le=9000.0)]
 type JsonEntry = float | str | None
 
 MAX_EPOCH_S: Final = 4_102_444_800
-"""2100-01-01 in seconds since 1970; no answer tells of later. [s]"""
+"""2100-01-01, the first time after all valid ones. [s since 1970]"""
 
-_MEND: Final = "write a number or null"
-_SHOWN: Final = 40  # letters of a stranger's file that a fault shows
+_RETRY_REMEDY: Final = "request the data again"
+_OTHER_REQUEST_REMEDY: Final = "request another zone or other days, or try again later"
 
 
 class OpenMeteoResponse(BaseModel):
-    """An answer of Open-Meteo: parallel arrays, and their units beside them."""
+    """A response of Open-Meteo: parallel arrays and their units."""
 
     latitude: Latitude
     longitude: Longitude
@@ -59,7 +55,7 @@ class OpenMeteoResponse(BaseModel):
 
 
 class PvgisLocation(BaseModel):
-    """Where PVGIS looked."""
+    """Location of a PVGIS request."""
 
     latitude: Latitude
     longitude: Longitude
@@ -73,112 +69,98 @@ class PvgisSlope(BaseModel):
 
 
 class PvgisPlane(BaseModel):
-    """A plane that stands still."""
+    """A fixed plane."""
 
     slope: PvgisSlope
 
 
 class PvgisMounting(BaseModel):
-    """What the irradiance of PVGIS falls on; ``fixed`` is None if it follows the sun."""
+    """Mounting of the plane; ``fixed`` is None if it tracks the sun."""
 
     fixed: PvgisPlane | None = None
 
 
 class PvgisInputs(BaseModel):
-    """What PVGIS was asked."""
+    """Inputs of a PVGIS request."""
 
     location: PvgisLocation
     mounting_system: PvgisMounting = PvgisMounting()
 
 
 class PvgisOutputs(BaseModel):
-    """What PVGIS answered: hours of actual years, or of a typical one."""
+    """Outputs of PVGIS: hours of actual years, or of a typical one."""
 
     hourly: list[dict[str, JsonEntry]] | None = None
     tmy_hourly: list[dict[str, JsonEntry]] | None = None
 
 
 class PvgisResponse(BaseModel):
-    """An answer of PVGIS: one object an hour, in fixed units."""
+    """A response of PVGIS: one object an hour, in fixed units."""
 
     inputs: PvgisInputs
     outputs: PvgisOutputs
 
 
 def json_numbers(source: str, entries: list[JsonEntry], *, name: str) -> np.ndarray:
-    """Return entries as numbers, NaN where there is null.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    entries
-        One a row; rows count from 1.
-    name
-        What they are, as faults tell it.
-
-    Returns
-    -------
-    numpy.ndarray
-        One number a row.
-
-    Raises
-    ------
-    SeriesError
-        If an entry is a text.
-    """
-    faults = [
+    """Return entries as numbers, NaN for null; issues call them ``name`` and count rows from 1."""
+    issues = [
         ValidationIssue(
-            location=cell_location(source, row=row, name=name), found=repr(entry), remedy=_MEND
+            location=cell_location(source, row=row, name=name),
+            found=repr(entry),
+            expected="a number or null",
+            remedy="write a number or null",
+            code=IssueCode.WRONG_TYPE,
         )
         for row, entry in enumerate(entries, 1)
         if isinstance(entry, str)
     ]
-    raise_faults(source, faults)
+    raise_issues(source, issues)
     return np.array([np.nan if entry is None else entry for entry in entries], dtype=float)
 
 
 def response_table(source: str, columns: dict[str, list[str]]) -> TextTable:
-    """Return the table of an answer, which has no lines: its rows are numbered from 1."""
+    """Return the table of a response, whose rows are numbered from 1."""
     count = len(next(iter(columns.values())))
     return TextTable(source=source, columns=columns, lines=np.arange(1, count + 1), decimal=".")
 
 
 def parse_json(source: str, text: str) -> object:
-    """Return the JSON of a file; Python's reader takes NaN and half letters, and we do not.
-
-    Raises
-    ------
-    SeriesError
-        If it is none.
-    """
+    """Return the JSON of a file; refuse NaN and lone surrogates, which Python's reader accepts."""
     try:
-        answer = json.loads(text, parse_constant=_refuse)
+        document = json.loads(text, parse_constant=_refuse_constant)
         if "\\u" in text:
-            json.dumps(answer, ensure_ascii=False).encode()
+            json.dumps(document, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        where, value = f"{source}, row {error.lineno}", error.msg
+        location, found = f"{source}, row {error.lineno}", error.msg
     except (ValueError, RecursionError) as error:
-        where, value = source, str(error)
+        location, found = source, str(error)
     else:
-        return answer
-    raise SeriesError(
-        source, [ValidationIssue(location=where, found=value, remedy="give whole JSON")]
+        return document
+    raise series_error(
+        source,
+        location,
+        found=found,
+        expected="valid JSON",
+        remedy="give the complete file",
+        code=IssueCode.INVALID_FORMAT,
     )
 
 
 def response_error(source: str, error: ValidationError) -> SeriesError:
-    """Return what is wrong first with an answer that is not laid out as its service does."""
+    """Return the first issue of a response that does not have the layout of its service."""
     first = error.errors()[0]
-    where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
-    fault = ValidationIssue(
-        location=where, found=repr(first["input"])[:_SHOWN], remedy=first["msg"]
+    return series_error(
+        source,
+        ", ".join([source, ".".join(map(str, first["loc"][:3]))]),
+        found=repr(first["input"])[:MAX_SHOWN_LETTERS],
+        expected=first["msg"],
+        remedy="give a response of the service as it came",
+        code=IssueCode.INVALID_FORMAT,
     )
-    return SeriesError(source, [fault])
 
 
-def _refuse(constant: str) -> NoReturn:
-    message = f"{constant} is no number of JSON"
+def _refuse_constant(constant: str) -> NoReturn:
+    message = f"{constant} is not a number in JSON"
     raise ValueError(message)
 
 
@@ -186,11 +168,11 @@ INTENSITY_HEADERS: Final = {
     "lifecycle": "Carbon intensity gCO2eq/kWh (Life cycle)",
     "direct": "Carbon intensity gCO2eq/kWh (direct)",
 }
-"""Header of each kind of intensity, as the service's own files have it."""
+"""Header of each kind of intensity in the files of Electricity Maps."""
 
 
 class ElectricityMapsHour(BaseModel):
-    """One hour."""
+    """Carbon intensity of one hour."""
 
     time: str = Field(alias="datetime")
     value: float | None = Field(alias="carbonIntensity")
@@ -198,43 +180,46 @@ class ElectricityMapsHour(BaseModel):
 
 
 class ElectricityMapsResponse(BaseModel):
-    """An answer of ``/carbon-intensity/history`` or ``/forecast``, or several of them as one."""
+    """A response of ``/carbon-intensity/history`` or ``/forecast``, or both joined."""
 
     zone: str
     history: list[ElectricityMapsHour] = []
     forecast: list[ElectricityMapsHour] = []
 
 
-def intensity_table(source: str, answer: ElectricityMapsResponse) -> TextTable:
-    """Return intensities by time, blank where the answer has null; of two the later one told.
-
-    Raises
-    ------
-    SeriesError
-        If it holds none, or those of two kinds.
+def intensity_table(source: str, response: ElectricityMapsResponse) -> TextTable:
+    """Return intensities by time, blank for null; of two at one time the later entry counts.
 
     Notes
     -----
-    A forecast names no kind; it is of that of the history beside it, and of a life cycle alone,
-    which is what the service gives unless it is asked for another.
+    A forecast names no kind; it is of the kind of the joined history. Without a history it is
+    life-cycle intensity, the default of the service.
     """
-    hours = [*answer.history, *answer.forecast]
+    hours = [*response.history, *response.forecast]
     kinds = sorted({one.kind for one in hours if one.kind})
     if len(kinds) > 1 or not hours:
-        remedy = "ask for hours of one kind" if kinds else "ask again later, or for another zone"
-        value = ", ".join(kinds) or "none"
-        raise SeriesError(
-            source, [ValidationIssue(location=f"{source}, intensities", found=value, remedy=remedy)]
+        raise series_error(
+            source,
+            f"{source}, intensities",
+            found=", ".join(kinds) or "none",
+            expected="intensities of one kind",
+            remedy="request hours of one kind" if kinds else _OTHER_REQUEST_REMEDY,
+            code=IssueCode.INCONSISTENT if kinds else IssueCode.MISSING,
         )
     (kind,) = kinds or ["lifecycle"]
     if kind not in INTENSITY_HEADERS:
-        remedy = f"known are {' and '.join(INTENSITY_HEADERS)}"
-        fault = ValidationIssue(location=f"{source}, emissionFactorType", found=kind, remedy=remedy)
-        raise SeriesError(source, [fault])
-    told = {one.time: one.value for one in hours}
-    texts = ["" if value is None else str(value) for value in told.values()]
-    zones = [answer.zone] * len(told)
-    columns = {"datetime_utc": list(told), INTENSITY_HEADERS[kind]: texts, "Zone id": zones}
+        raise series_error(
+            source,
+            f"{source}, emissionFactorType",
+            found=kind,
+            expected=" or ".join(INTENSITY_HEADERS),
+            remedy="request one of these kinds",
+            code=IssueCode.UNKNOWN_NAME,
+        )
+    values = {one.time: one.value for one in hours}
+    texts = ["" if value is None else str(value) for value in values.values()]
+    zones = [response.zone] * len(values)
+    columns = {"datetime_utc": list(values), INTENSITY_HEADERS[kind]: texts, "Zone id": zones}
     return response_table(source, columns)
 
 
@@ -253,15 +238,15 @@ EMISSIONS_BY_PLANT_KIND: Final = {
     "Wind offshore": 12.0,
     "Wind onshore": 11.0,
 }
-"""Emissions of the life cycle by kind of plant, as Energy-Charts names it. [kg MWh-1]"""
+"""Life-cycle emissions by Energy-Charts' name of the kind of plant. [kg MWh-1]"""
 
 
 type EpochSecond = Annotated[int, Field(ge=0, lt=MAX_EPOCH_S)]
-"""Seconds from 1970 to 2100. [s]"""
+"""A time before 2100. [s since 1970]"""
 
 
 class EnergyChartsPrices(BaseModel):
-    """An answer of ``/price``: parallel arrays, with nulls where there is none."""
+    """A response of ``/price``: parallel arrays, with null for a missing price."""
 
     unix_seconds: list[EpochSecond] | None
     price: list[float | None] | None
@@ -269,168 +254,167 @@ class EnergyChartsPrices(BaseModel):
 
 
 class PlantKindGeneration(BaseModel):
-    """What one kind of plant generated. [MW]"""
+    """Generation of one kind of plant. [MW]"""
 
     name: str
     data: list[float | None]
 
 
 class EnergyChartsProduction(BaseModel):
-    """An answer of ``/public_power``."""
+    """A response of ``/public_power``."""
 
     unix_seconds: list[EpochSecond] | None
     production_types: list[PlantKindGeneration] | None
 
 
-def energy_charts_prices(source: str, answer: EnergyChartsPrices) -> TextTable:
-    """Return prices as a table, blank where the answer has null.
+def energy_charts_prices(source: str, response: EnergyChartsPrices) -> TextTable:
+    """Return prices as a table, blank for null."""
+    seconds, price = response.unix_seconds or [], response.price or []
+    _refuse_empty_or_uneven(source, seconds, price, name="prices")
+    return _time_table(source, seconds, f"price ({response.unit})", entries=price)
 
-    Raises
-    ------
-    SeriesError
-        If it holds none, or the arrays differ in length.
+
+def energy_charts_carbon(source: str, response: EnergyChartsProduction) -> TextTable:
+    """Return the carbon intensity of generation, blank where the power of a kind is missing.
+
+    Kinds are published at different times: the newest hours may hold solar power alone.
     """
-    seconds, price = answer.unix_seconds or [], answer.price or []
-    _refuse_none(source, seconds, price, what="prices")
-    return _table(source, seconds, f"price ({answer.unit})", entries=price)
-
-
-def energy_charts_carbon(source: str, answer: EnergyChartsProduction) -> TextTable:
-    """Return the intensity of generation as a table, blank where a kind of plant is not told.
-
-    Kinds come in at different times: what is told of the newest hours may be the sun alone.
-
-    Raises
-    ------
-    SeriesError
-        If no kind of plant is one of :data:`EMISSIONS_BY_PLANT_KIND`, or the arrays differ in
-        length.
-    """
-    seconds = answer.unix_seconds or []
-    known = [
+    seconds = response.unix_seconds or []
+    counted = [
         one
-        for one in answer.production_types or []
+        for one in response.production_types or []
         if one.name in EMISSIONS_BY_PLANT_KIND and any(value is not None for value in one.data)
     ]
-    for one in known:
-        _refuse_none(source, seconds, one.data, what=one.name)
-    if not known:
-        _refuse_none(source, seconds, [], what="generation")
-    power = np.array([[np.nan if v is None else max(v, 0.0) for v in one.data] for one in known])
+    for one in counted:
+        _refuse_empty_or_uneven(source, seconds, one.data, name=one.name)
+    if not counted:
+        _refuse_empty_or_uneven(source, seconds, [], name="generation")
+    power = np.array([[np.nan if v is None else max(v, 0.0) for v in one.data] for one in counted])
     runs = np.nan_to_num(power).any(axis=1)
-    factor = np.array([EMISSIONS_BY_PLANT_KIND[one.name] for one in known])[runs]
+    factor = np.array([EMISSIONS_BY_PLANT_KIND[one.name] for one in counted])[runs]
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = factor @ power[runs] / power[runs].sum(axis=0)
     values = [None if not np.isfinite(value) else round(value, 2) for value in mean.tolist()]
-    return _table(source, seconds, "ci_lca", entries=values)
+    return _time_table(source, seconds, "ci_lca", entries=values)
 
 
-def _table(
+def _time_table(
     source: str, seconds: list[int], header: str, *, entries: list[float | None]
 ) -> TextTable:
-    """Return a table of entries at times since 1970. [s]"""
+    """Return a table of entries at times. [s since 1970]"""
     times = [f"{time}Z" for time in np.array(seconds, dtype="datetime64[s]")]
     texts = ["" if entry is None else str(entry) for entry in entries]
     return response_table(source, {"time_utc": times, header: texts})
 
 
-def _refuse_none(
-    source: str, seconds: list[int], entries: list[float | None], *, what: str
+def _refuse_empty_or_uneven(
+    source: str, seconds: list[int], entries: list[float | None], *, name: str
 ) -> None:
-    """Refuse an answer without times, or with more or fewer entries than times."""
+    """Refuse a response without times or entries, or with another number of entries than times."""
     if not seconds or not any(entry is not None for entry in entries):
-        remedy = "the answer holds none; ask for another zone or other days, or later"
-        raise SeriesError(
-            source, [ValidationIssue(location=f"{source}, {what}", found="none", remedy=remedy)]
+        raise series_error(
+            source,
+            f"{source}, {name}",
+            found="none",
+            expected="times and values",
+            remedy=_OTHER_REQUEST_REMEDY,
+            code=IssueCode.MISSING,
         )
     if len(seconds) != len(entries):
-        remedy = f"unix_seconds has {len(seconds)} entries; ask again"
-        fault = ValidationIssue(
-            location=f"{source}, {what}", found=f"{len(entries)} entries", remedy=remedy
+        raise series_error(
+            source,
+            f"{source}, {name}",
+            found=f"{len(entries)} entries",
+            expected=f"{len(seconds)} entries, as in unix_seconds",
+            remedy=_RETRY_REMEDY,
+            code=IssueCode.INCONSISTENT,
         )
-        raise SeriesError(source, [fault])
 
 
 SEQUENCE_TAG: Final = "{*}classificationSequence_AttributeInstanceComponent.position"
-"""Which auction of a day a series is of: 1 the coupled one at noon, 2 another, as EXAA's."""
+"""Auction of a series: 1 is the coupled auction at noon, 2 another, such as EXAA's."""
 
 REPEATED_POINT_CURVE: Final = "A03"
-"""Curve whose points hold until the next one: a repeated one is left out."""
+"""Curve type that omits a point if its price equals that of the point before."""
 
 _RESOLUTION: Final = re.compile(r"PT(\d+)M|PT(\d+)H")
-_PERIODS: Final = 1000
-"""Most periods of a series. [1]"""
+_MAX_PERIODS: Final = 1000
+"""Periods of a series that are read. [1]"""
 
-_LONGEST: Final = 100_000
-"""Most intervals of an answer. [1]"""
+_MAX_INTERVALS: Final = 100_000
+"""Largest number of intervals in a response. [1]"""
 
 
 def entsoe_prices(source: str, text: str) -> TextTable:
-    """Return the prices of an answer as a table, blank where a point is missing.
-
-    Raises
-    ------
-    SeriesError
-        If it is no such answer, says that there are no data, or tells of two currencies.
+    """Return the prices of a response as a table, blank where a point is missing.
 
     Notes
     -----
-    Where series of the coupled auction are there, those of others are left out, as in DE-LU and AT.
+    If there are series of the coupled auction, those of others are left out, as in DE-LU and AT.
     """
     root = _root(source, text)
     series = root.findall("{*}TimeSeries")
     if not series:
         reason = root.findtext("{*}Reason/{*}text") or "no TimeSeries"
-        remedy = "ask for another zone or other days, or later"
-        raise SeriesError(
-            source, [ValidationIssue(location=source, found=reason.strip(), remedy=remedy)]
+        raise series_error(
+            source,
+            source,
+            found=reason.strip(),
+            expected="series of prices",
+            remedy=_OTHER_REQUEST_REMEDY,
+            code=IssueCode.MISSING,
         )
     first = min(one.findtext(SEQUENCE_TAG) or "1" for one in series)
-    taken = [one for one in series if (one.findtext(SEQUENCE_TAG) or "1") == first]
-    units = sorted({_unit(one) for one in taken})
+    selected = [one for one in series if (one.findtext(SEQUENCE_TAG) or "1") == first]
+    units = sorted({_price_header(one) for one in selected})
     if len(units) > 1:
-        remedy = "ask for days of one currency"
-        raise SeriesError(
+        raise series_error(
             source,
-            [
-                ValidationIssue(
-                    location=f"{source}, currency", found=", ".join(units), remedy=remedy
-                )
-            ],
+            f"{source}, currency",
+            found=", ".join(units),
+            expected="one currency and unit",
+            remedy="request days of one currency",
+            code=IssueCode.WRONG_UNIT,
         )
-    told: dict[np.datetime64, str] = {}
-    for one in taken:
-        for period in one.findall("{*}Period")[:_PERIODS]:
-            told |= dict(_prices(source, period, curve=one.findtext("{*}curveType") or ""))
-            if len(told) > _LONGEST:
-                remedy = "ask for fewer days"
-                value = f"over {_LONGEST} intervals"
-                raise SeriesError(
-                    source, [ValidationIssue(location=source, found=value, remedy=remedy)]
+    prices: dict[np.datetime64, str] = {}
+    for one in selected:
+        for period in one.findall("{*}Period")[:_MAX_PERIODS]:
+            prices |= dict(_prices(source, period, curve=one.findtext("{*}curveType") or ""))
+            if len(prices) > _MAX_INTERVALS:
+                raise series_error(
+                    source,
+                    source,
+                    found=f"over {_MAX_INTERVALS} intervals",
+                    expected="fewer intervals",
+                    remedy="request fewer days",
+                    code=IssueCode.TOO_LARGE,
                 )
-    times = sorted(told)
-    columns = {"time_utc": [f"{time}Z" for time in times], units[0]: [told[time] for time in times]}
-    return response_table(source, columns)
+    times = sorted(prices)
+    texts = [prices[time] for time in times]
+    return response_table(source, {"time_utc": [f"{time}Z" for time in times], units[0]: texts})
 
 
 def _root(source: str, text: str) -> Xml.Element:
-    """Return the document; one that declares entities is none of theirs."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        remedy = "an answer of ENTSO-E declares nothing; ask for it anew"
-        raise SeriesError(
-            source, [ValidationIssue(location=source, found="<!DOCTYPE", remedy=remedy)]
-        )
+    """Return the document; refuse one that declares entities, as no response of ENTSO-E does."""
     try:
-        return Xml.fromstring(text)  # entities are refused above
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            found = "<!DOCTYPE"
+        else:
+            return Xml.fromstring(text)  # entities are refused above
     except Xml.ParseError as error:
-        remedy = "is cut off or no XML; ask for it anew"
-        raise SeriesError(
-            source, [ValidationIssue(location=source, found=str(error), remedy=remedy)]
-        ) from error
+        found = str(error)
+    raise series_error(
+        source,
+        source,
+        found=found,
+        expected="a complete XML document without declarations",
+        remedy=_RETRY_REMEDY,
+        code=IssueCode.INVALID_FORMAT,
+    )
 
 
-def _unit(series: Xml.Element) -> str:
-    """Return the header of the prices of a series, which names their unit."""
+def _price_header(series: Xml.Element) -> str:
+    """Return a header for the prices of a series that names their unit."""
     money, energy = (
         series.findtext(f"{{*}}{name}.name") or "?"
         for name in ("currency_Unit", "price_Measure_Unit")
@@ -439,12 +423,12 @@ def _unit(series: Xml.Element) -> str:
 
 
 def _prices(source: str, period: Xml.Element, *, curve: str) -> Iterator[tuple[np.datetime64, str]]:
-    """Yield the price of each interval of a period by its start."""
+    """Yield start and price of each interval of a period."""
     begin, end = (
         period.findtext(f"{{*}}timeInterval/{{*}}{edge}") or "" for edge in ("start", "end")
     )
-    told = _RESOLUTION.fullmatch(period.findtext("{*}resolution") or "")
-    minutes, hours = told.groups(default="0") if told else ("0", "0")
+    resolution = _RESOLUTION.fullmatch(period.findtext("{*}resolution") or "")
+    minutes, hours = resolution.groups(default="0") if resolution else ("0", "0")
     try:
         start, stop = (np.datetime64(edge.removesuffix("Z"), "m") for edge in (begin, end))
         points = {
@@ -454,59 +438,44 @@ def _prices(source: str, period: Xml.Element, *, curve: str) -> Iterator[tuple[n
         size = int(minutes) + 60 * int(hours)
         count = round(float((stop - start) / MINUTE) / size)
     except (ValueError, ArithmeticError) as error:
-        remedy = "its times, resolution or positions cannot be read; ask for it anew"
-        place = f"{source}, period from {begin or '?'}"
-        raise SeriesError(
-            source, [ValidationIssue(location=place, found=str(error), remedy=remedy)]
+        raise series_error(
+            source,
+            f"{source}, period from {begin or '?'}",
+            found=str(error),
+            expected="readable times, resolution and positions",
+            remedy=_RETRY_REMEDY,
+            code=IssueCode.INVALID_FORMAT,
         ) from error
     price = ""
-    for number in range(min(max(count, 0), _LONGEST)):
+    for number in range(min(max(count, 0), _MAX_INTERVALS)):
         price = points.get(number + 1, price if curve == REPEATED_POINT_CURVE else "")
         yield start + number * size * MINUTE, price
 
 
 def entsoe_area(zone: str) -> str:
-    """Return the code (EIC) of a bidding zone.
-
-    Raises
-    ------
-    SeriesError
-        If none is known.
-    """
-    wanted = normalise_zone(zone)
-    if wanted in EIC_BY_ZONE:
-        return EIC_BY_ZONE[wanted]
-    remedy = f"known are {', '.join(EIC_BY_ZONE)}" + closest_match_hint(wanted, EIC_BY_ZONE)
-    raise SeriesError("entsoe", [ValidationIssue(location="zone", found=zone, remedy=remedy)])
+    """Return the code (EIC) of a bidding zone."""
+    name = normalise_zone(zone)
+    if name in EIC_BY_ZONE:
+        return EIC_BY_ZONE[name]
+    raise series_error(
+        "entsoe",
+        "zone",
+        found=zone,
+        expected=f"one of {', '.join(EIC_BY_ZONE)}" + closest_match_hint(name, EIC_BY_ZONE),
+        remedy="choose one of these zones",
+        code=IssueCode.UNKNOWN_NAME,
+    )
 
 
 RESPONSE_KEYS: Final = ("unix_seconds", "history", "forecast")
-"""Keys of which each answer in JSON has one."""
-
-RESPONSE_HINT: Final = (
-    "is JSON, but no answer of Energy-Charts or Electricity Maps; wanted is one of these, or "
-    "separated text with a header, as time_utc,price_eur_mwh"
-)
+"""Keys of which each JSON response on prices or carbon has at least one."""
 
 
 def read_market_table(path: str | Path) -> TextTable:
-    """Return the columns of a file of prices or carbon.
+    """Return the columns of a file of prices or carbon, with units in their headers.
 
-    Parameters
-    ----------
-    path
-        Separated text, or what Energy-Charts (``/price``, ``/public_power``), Electricity Maps or
-        ENTSO-E (A44) answered; told apart by content.
-
-    Returns
-    -------
-    TextTable
-        Its columns as texts, with units in their headers.
-
-    Raises
-    ------
-    SeriesError
-        If it is none of these, or cannot be read.
+    The file is separated text, or a response of Energy-Charts (``/price``, ``/public_power``),
+    Electricity Maps or ENTSO-E (A44); its content shows which.
     """
     text, source = read_text(path), Path(path).name
     opening = text.lstrip()[:1]
@@ -516,33 +485,31 @@ def read_market_table(path: str | Path) -> TextTable:
 
 
 def is_market_response(text: str) -> bool:
-    """Return whether a text in JSON looks like an answer about prices or carbon."""
+    """Return whether a JSON text looks like a response on prices or carbon."""
     return any(f'"{key}"' in text for key in RESPONSE_KEYS)
 
 
 def parse_market_response(source: str, text: str) -> TextTable:
-    """Return the columns of an answer in JSON.
-
-    Raises
-    ------
-    SeriesError
-        If it is no answer of a service that is known, or says why there is none.
-    """
-    answer = parse_json(source, text)
-    told = answer if isinstance(answer, dict) else {}
-    keys = set(told)
+    """Return the columns of a JSON response on prices or carbon."""
+    response = parse_json(source, text)
+    entries = response if isinstance(response, dict) else {}
+    keys = set(entries)
     try:
         if {"unix_seconds", "price"} <= keys:
-            return energy_charts_prices(source, EnergyChartsPrices.model_validate(answer))
+            return energy_charts_prices(source, EnergyChartsPrices.model_validate(response))
         if {"unix_seconds", "production_types"} <= keys:
-            return energy_charts_carbon(source, EnergyChartsProduction.model_validate(answer))
+            return energy_charts_carbon(source, EnergyChartsProduction.model_validate(response))
         if "zone" in keys and keys & {"history", "forecast"}:
-            return intensity_table(source, ElectricityMapsResponse.model_validate(answer))
+            return intensity_table(source, ElectricityMapsResponse.model_validate(response))
     except ValidationError as error:
         raise response_error(source, error) from error
-    said = keys & {"message", "detail", "reason"}
-    value = ", ".join(str(told[key]) for key in sorted(said)) or ", ".join(sorted(keys))
-    raise SeriesError(
+    reasons = keys & {"message", "detail", "reason"}
+    found = ", ".join(str(entries[key]) for key in sorted(reasons)) or ", ".join(sorted(keys))
+    raise series_error(
         source,
-        [ValidationIssue(location=source, found=printable_excerpt(value), remedy=RESPONSE_HINT)],
+        source,
+        found=printable_excerpt(found),
+        expected="JSON of Energy-Charts or Electricity Maps, or text as time_utc,price_eur_mwh",
+        remedy="give such a response or table",
+        code=IssueCode.INVALID_FORMAT,
     )

@@ -1,12 +1,8 @@
-"""Services that a site's series are fetched from: what each is asked, and what it answers.
+"""Fetch series from data services over HTTP into files; retry while a service is busy.
 
-Fetch a series into a file that a service reads.
-
-What a service answers is read before it is kept. An answer that ends before the file that is there,
-or tells less of the time that both cover, leaves that as it is: a service that lost its newest days
-must not take them from whoever plans.
-
-Ask a service for a text over HTTP, again after a while where it is busy or broken.
+A response is parsed before it is stored. It does not replace an existing file that ends later or
+has more of the intervals that both cover: a service that lost its newest days must not take them
+from the planner.
 """
 
 import json
@@ -26,17 +22,16 @@ from urllib3.util.retry import Retry
 
 from telemetry.files import write_atomic
 from telemetry.market_zones import normalise_zone
-from telemetry.series.carbon import intensity_columns, read_carbon
-from telemetry.series.market import read_prices
+from telemetry.series.electricity import intensity_columns, read_carbon, read_prices
 from telemetry.series.provider_formats import (
     ElectricityMapsResponse,
     entsoe_area,
     parse_json,
     read_market_table,
 )
-from telemetry.series.table import printable_excerpt
+from telemetry.series.table import printable_excerpt, series_error
 from telemetry.series.weather import read_weather
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.text import closest_match_hint
 from twin.time_axes import to_utc
 from twin.units import format_minute
@@ -44,7 +39,7 @@ from twin.units import format_minute
 ONE_DAY: Final = np.timedelta64(1, "D")
 
 PRICE_LEAD: Final = 2 * ONE_DAY
-"""How far ahead prices are asked for: all that can be published."""
+"""How far ahead prices are requested: all that can be published."""
 
 WEATHER_VARIABLES: Final = (
     "temperature_2m",
@@ -55,16 +50,15 @@ WEATHER_VARIABLES: Final = (
     "shortwave_radiation",
 )
 FORECAST_DAYS: Final = 10
-"""Days of weather ahead. [d]"""
+"""Days of forecast weather. [d]"""
 
 MAX_PAST_DAYS: Final = 92
-"""Most days that Open-Meteo's forecasts go back. [d]"""
+"""Largest number of past days in a response of Open-Meteo. [d]"""
 
+_SPLIT_COUNTRIES: Final = frozenset({"DK", "NO", "SE"})
+"""Countries that Electricity Maps divides by bidding zone, as ``SE-SE3``."""
 
-_PARTED: Final = frozenset({"DK", "NO", "SE"})
-"""Countries whose grids Electricity Maps tells by bidding zone, as ``SE-SE3``."""
-
-_ITALY: Final = {
+_ITALIAN_ZONES: Final = {
     "IT-NORTH": "NO",
     "IT-CNORTH": "CNO",
     "IT-CSOUTH": "CSO",
@@ -72,29 +66,29 @@ _ITALY: Final = {
     "IT-SARDINIA": "SAR",
     "IT-SICILY": "SIC",
 }
-"""Names of its parts there."""
+"""Italian bidding zone -> name in Electricity Maps, after ``IT-``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesQuery:
-    """What is asked.
+    """A request for the series of a site.
 
     Attributes
     ----------
     url
-        The service, without the path of the question.
+        Address of the service, without a path.
     zone
         Bidding zone.
     latitude, longitude
-        Of the site. [deg]
+        Location of the site. [deg]
     now
         The time, UTC.
     days
-        How far back. [d]
+        Length of the past that is requested. [d]
     token
-        Where the service wants one.
+        Token of the service, or "".
     before
-        File that holds what was fetched before, if there is one.
+        File of an earlier response, if any.
     """
 
     url: str
@@ -108,187 +102,183 @@ class SeriesQuery:
 
     @property
     def begin(self) -> np.datetime64:
-        """First moment asked for."""
+        """First requested time, UTC."""
         return np.datetime64(self.now, "D") - self.days * ONE_DAY
 
     @property
     def end(self) -> np.datetime64:
-        """End of what is asked for."""
+        """End of the requested time, UTC."""
         return np.datetime64(self.now, "D") + PRICE_LEAD
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataService:
-    """A service.
+    """A data service.
 
     Attributes
     ----------
     url
-        Where it is, unless told otherwise.
-    ask
-        Returns its answer to a question, as a text that readers read.
+        Its default address.
+    request
+        Returns the text of its response to a query.
     token
-        Name of the variable of the environment that holds its token; none if it wants none.
+        Environment variable of its token, or "" if it needs none.
     """
 
     url: str
-    ask: Callable[[SeriesQuery], str]
+    request: Callable[[SeriesQuery], str]
     token: str = ""
 
 
-def _energy_charts_prices(asked: SeriesQuery) -> str:
-    query = {"bzn": normalise_zone(asked.zone), "start": f"{asked.begin}", "end": f"{asked.end}"}
-    return get_text(f"{asked.url}/price", query=query)
+def _energy_charts_prices(query: SeriesQuery) -> str:
+    bidding_zone = normalise_zone(query.zone)
+    parameters = {"bzn": bidding_zone, "start": f"{query.begin}", "end": f"{query.end}"}
+    return get_text(f"{query.url}/price", parameters=parameters)
 
 
-def _energy_charts_carbon(asked: SeriesQuery) -> str:
-    country = normalise_zone(asked.zone)[:2].lower()
-    query = {"country": country, "start": f"{asked.begin}", "end": f"{asked.end}"}
-    return get_text(f"{asked.url}/public_power", query=query)
+def _energy_charts_carbon(query: SeriesQuery) -> str:
+    country = normalise_zone(query.zone)[:2].lower()
+    parameters = {"country": country, "start": f"{query.begin}", "end": f"{query.end}"}
+    return get_text(f"{query.url}/public_power", parameters=parameters)
 
 
-def _entsoe_prices(asked: SeriesQuery) -> str:
-    area = entsoe_area(asked.zone)
-    begin, end = (f"{time}".replace("-", "") + "0000" for time in (asked.begin, asked.end))
-    query = {
-        "securityToken": asked.token,
+def _entsoe_prices(query: SeriesQuery) -> str:
+    area = entsoe_area(query.zone)
+    begin, end = (f"{time}".replace("-", "") + "0000" for time in (query.begin, query.end))
+    parameters = {
+        "securityToken": query.token,
         "documentType": "A44",
         "in_Domain": area,
         "out_Domain": area,
         "periodStart": begin,
         "periodEnd": end,
     }
-    return get_text(f"{asked.url}/api", query=query)
+    return get_text(f"{query.url}/api", parameters=parameters)
 
 
-def _open_meteo(asked: SeriesQuery) -> str:
-    query = {
-        "latitude": f"{asked.latitude:g}",
-        "longitude": f"{asked.longitude:g}",
+def _open_meteo(query: SeriesQuery) -> str:
+    parameters = {
+        "latitude": f"{query.latitude:g}",
+        "longitude": f"{query.longitude:g}",
         "hourly": ",".join(WEATHER_VARIABLES),
-        "past_days": f"{min(asked.days, MAX_PAST_DAYS)}",
+        "past_days": f"{min(query.days, MAX_PAST_DAYS)}",
         "forecast_days": f"{FORECAST_DAYS}",
         "timezone": "GMT",
     }
-    return get_text(f"{asked.url}/v1/forecast", query=query)
+    return get_text(f"{query.url}/v1/forecast", parameters=parameters)
 
 
-def _electricity_maps(asked: SeriesQuery) -> str:
-    """Return history, what was fetched of it before, and the forecast, as one answer."""
-    query, headers = {"zone": _grid_of(asked.zone)}, {"auth-token": asked.token}
-    hours: dict[str, list[object]] = {"history": _kept(asked)}
+def _electricity_maps(query: SeriesQuery) -> str:
+    """Return fetched history, that of the earlier file, and the forecast, as one response."""
+    parameters, headers = {"zone": _grid_of(query.zone)}, {"auth-token": query.token}
+    hours: dict[str, list[object]] = {"history": _earlier_history(query)}
     for part in ("history", "forecast"):
-        path = f"{asked.url}/carbon-intensity/{part}"
+        url = f"{query.url}/carbon-intensity/{part}"
         try:
-            answer = parse_json(part, get_text(path, query=query, headers=headers))
+            response = parse_json(part, get_text(url, parameters=parameters, headers=headers))
         except SeriesError:
             if part == "history":
                 raise
-            continue  # a forecast is not in each contract; what has been is worth more than none
-        if not isinstance(answer, dict):
-            remedy = "it answers in another form than its version 3 does"
-            raise SeriesError(
-                path, [ValidationIssue(location=path, found="no object", remedy=remedy)]
+            continue  # some contracts have no forecast; the history alone is still useful
+        if not isinstance(response, dict):
+            raise series_error(
+                url,
+                url,
+                found="no object",
+                expected="an object, as in version 3 of the service",
+                remedy="give the address of that version with --url",
+                code=IssueCode.INVALID_FORMAT,
             )
-        hours[part] = [*hours.get(part, []), *(answer.get(part) or [])]
-    return json.dumps({"zone": query["zone"], **hours})
+        hours[part] = [*hours.get(part, []), *(response.get(part) or [])]
+    return json.dumps({"zone": parameters["zone"], **hours})
 
 
 def _grid_of(zone: str) -> str:
-    """Return how Electricity Maps calls the grid of a bidding zone: parts of some countries."""
+    """Return the zone of Electricity Maps for a bidding zone: a country, or a part of some."""
     market = normalise_zone(zone)
-    if market in _ITALY:
-        return f"IT-{_ITALY[market]}"
-    return (
-        f"{market[:2]}-{market}" if market[:2] in _PARTED and market[2:].isdigit() else market[:2]
-    )
+    country = market[:2]
+    if market in _ITALIAN_ZONES:
+        return f"IT-{_ITALIAN_ZONES[market]}"
+    is_part = country in _SPLIT_COUNTRIES and market[2:].isdigit()
+    return f"{country}-{market}" if is_part else country
 
 
-def _kept(asked: SeriesQuery) -> list[object]:
-    """Return the hours that were fetched before, as far back as is asked for."""
-    if asked.before is None or not asked.before.exists():
+def _earlier_history(query: SeriesQuery) -> list[object]:
+    """Return the hours of the earlier file within the requested time."""
+    if query.before is None or not query.before.exists():
         return []
     try:
-        told = ElectricityMapsResponse.model_validate_json(asked.before.read_bytes())
-    except (ValidationError, OSError):  # of another service, or spoilt: it is replaced
+        response = ElectricityMapsResponse.model_validate_json(query.before.read_bytes())
+    except (ValidationError, OSError):  # of another service, or damaged: it will be replaced
         return []
-    begin = f"{asked.begin}"
-    hours = {one.time: one for one in told.history if one.time >= begin}
+    begin = f"{query.begin}"
+    hours = {one.time: one for one in response.history if one.time >= begin}
     return [one.model_dump(by_alias=True) for one in hours.values()]
 
 
 READ_TIMEOUT_S: Final = 30.0
-"""Longest that is waited for the next part of an answer. [s]"""
+"""Longest wait for the next part of a response. [s]"""
 
 TOTAL_TIMEOUT_S: Final = 180.0
-"""Longest that is waited for the whole of it. [s]"""
+"""Longest wait for a whole response. [s]"""
 
 MAX_RETRIES: Final = 4
-"""Times that is asked again. [1]"""
+"""Number of retries. [1]"""
 
 BACKOFF_FACTOR_S: Final = 1.0
-"""The second time is at once, the third after twice this, each further one after twice that. [s]"""
+"""The first retry is immediate, the second waits twice this, each further one twice as long. [s]"""
 
 MAX_RETRY_AFTER_S: Final = 120
-"""Longest wait that a service may ask for (``Retry-After``). [s]"""
+"""Longest wait that a service can demand (``Retry-After``). [s]"""
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
-"""Most that is read of an answer. [bytes]"""
+"""Largest response that is read. [bytes]"""
 
 DOWNLOAD_CHUNK_BYTES: Final = 2**16
-"""Read at once. [bytes]"""
+"""Bytes that are read at once. [bytes]"""
 
 RETRY_STATUSES: Final = (429, 500, 502, 503, 504)
-"""Statuses that pass: too many questions, or the service is broken or away."""
+"""Statuses of a temporary failure: too many requests, or a broken or unavailable service."""
 
 REMEDY_BY_STATUS: Final = {
-    400: "the service does not know such a question; see what it says",
+    400: "correct the request as the service says",
     401: "give a valid token",
-    403: "give a valid token; the service may not have this for you",
-    404: "the service has none for this zone and these days; ask for others, or later",
-    429: "it was asked too often; ask again later, and less often",
+    403: "give a valid token; the service may not offer this to you",
+    404: "request another zone or other days, or try later: there is no data for these",
+    429: "request again later, and less often",
 }
-"""What can be done by status."""
 
 
-class _Patient(Retry):
-    """Waits as long as a service asks for, up to :data:`LONGEST`."""
+class _CappedRetry(Retry):
+    """Wait as long as a service demands, up to :data:`MAX_RETRY_AFTER_S`."""
 
     def get_retry_after(self, response: object) -> float | None:
-        """Return the wait that the service asks for. [s]"""
-        asked = super().get_retry_after(response)  # type: ignore[arg-type]
-        return None if asked is None else min(asked, MAX_RETRY_AFTER_S)
+        """Return the wait before the next retry. [s]"""
+        wait = super().get_retry_after(response)  # type: ignore[arg-type]
+        return None if wait is None else min(wait, MAX_RETRY_AFTER_S)
 
 
 def get_text(
     url: str,
     *,
-    query: Mapping[str, str],
+    parameters: Mapping[str, str],
     headers: Mapping[str, str] | None = None,
 ) -> str:
-    """Return what a service answers.
+    """Return the response of a service; no error shows ``parameters``, which may hold a token.
 
-    Parameters
-    ----------
-    url
-        Without the question.
-    query
-        The question; told in no error, since it may hold a token.
-    headers
-        Sent with it.
-
-    Raises
-    ------
-    SeriesError
-        If it is no web address, nobody answers, or the answer is none; with the status and what the
-        service says.
+    SeriesError is raised if the address is invalid, the service does not answer, or its status
+    is not a success.
     """
     if not url.startswith(("http://", "https://")):
-        fault = ValidationIssue(
-            location="url", found=url, remedy="write https://HOST or http://HOST:PORT"
+        raise series_error(
+            url,
+            "url",
+            found=url,
+            expected="a web address",
+            remedy="write https://HOST or http://HOST:PORT",
+            code=IssueCode.INVALID_FORMAT,
         )
-        raise SeriesError(url, [fault])
-    retry = _Patient(
+    retry = _CappedRetry(
         MAX_RETRIES,
         backoff_factor=BACKOFF_FACTOR_S,
         status_forcelist=RETRY_STATUSES,
@@ -298,92 +288,104 @@ def get_text(
         with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
-            answer = session.get(
+            response = session.get(
                 url,
-                params=query,
+                params=parameters,
                 headers=headers,
                 timeout=READ_TIMEOUT_S,
                 stream=True,
-                allow_redirects=False,  # a token is for nobody else
+                allow_redirects=False,  # another host must not receive the token
             )
-            text = _read_body(url, answer)
+            text = _read_body(url, response)
     except requests.RequestException as error:
-        remedy = "may this machine reach it, and is it up? what is there stays as it is"
-        value = type(error).__name__
-        fault = ValidationIssue(location=url, found=value, remedy=remedy)
-        raise SeriesError(url, [fault]) from None  # theirs holds the question, with its token
-    if answer.is_redirect or answer.is_permanent_redirect:
-        moved = printable_excerpt(answer.headers.get("Location", "").partition("?")[0])
-        remedy = "the service has moved: give its new address with --url, if you trust it"
-        fault = ValidationIssue(
-            location=url, found=f"status {answer.status_code}: {moved}", remedy=remedy
+        raise series_error(
+            url,
+            url,
+            found=type(error).__name__,
+            expected="a response",
+            remedy="check that this machine reaches the service and that it runs",
+            code=IssueCode.UNREACHABLE,
+        ) from None  # the cause shows the parameters, with their token
+    status = f"status {response.status_code}"
+    if response.is_redirect or response.is_permanent_redirect:
+        address = printable_excerpt(response.headers.get("Location", "").partition("?")[0])
+        raise series_error(
+            url,
+            url,
+            found=f"{status}: {address}",
+            expected="a response from this address",
+            remedy="give the new address with --url, if you trust it",
+            code=IssueCode.REFUSED,
         )
-        raise SeriesError(url, [fault])
-    if not answer.ok:
-        remedy = REMEDY_BY_STATUS.get(answer.status_code, "ask again later")
-        fault = ValidationIssue(
-            location=url,
-            found=f"status {answer.status_code}: {printable_excerpt(text)}",
-            remedy=remedy,
+    if not response.ok:
+        raise series_error(
+            url,
+            url,
+            found=f"{status}: {printable_excerpt(text)}",
+            expected="status 200",
+            remedy=REMEDY_BY_STATUS.get(response.status_code, "request again later"),
+            code=IssueCode.REFUSED,
         )
-        raise SeriesError(url, [fault])
     return text
 
 
-def _read_body(url: str, answer: requests.Response) -> str:
-    """Return the text of an answer, if it is not endless in bytes or in time."""
+def _read_body(url: str, response: requests.Response) -> str:
+    """Return the text of a response; refuse one that is too large or too slow."""
     raw, until = bytearray(), time.monotonic() + TOTAL_TIMEOUT_S
-    for piece in answer.iter_content(DOWNLOAD_CHUNK_BYTES):
-        raw += piece
-        if len(raw) > MAX_RESPONSE_BYTES or time.monotonic() > until:
-            value = (
-                f"over {MAX_RESPONSE_BYTES} bytes"
-                if len(raw) > MAX_RESPONSE_BYTES
-                else f"over {TOTAL_TIMEOUT_S:g} s"
+    for chunk in response.iter_content(DOWNLOAD_CHUNK_BYTES):
+        raw += chunk
+        is_large = len(raw) > MAX_RESPONSE_BYTES
+        if is_large or time.monotonic() > until:
+            limits = f"{MAX_RESPONSE_BYTES} bytes", f"{TOTAL_TIMEOUT_S:g} s"
+            raise series_error(
+                url,
+                url,
+                found=f"over {limits[0] if is_large else limits[1]}",
+                expected=f"at most {limits[0]} within {limits[1]}",
+                remedy="request fewer days, or try later",
+                code=IssueCode.TOO_LARGE if is_large else IssueCode.UNREACHABLE,
             )
-            fault = ValidationIssue(
-                location=url, found=value, remedy="ask for fewer days, or later"
-            )
-            raise SeriesError(url, [fault])
     return bytes(raw).decode("utf-8", "replace")
 
 
 DATA_SERVICES: Final = {
     "prices": {
         "energy-charts": DataService(
-            url="https://api.energy-charts.info", ask=_energy_charts_prices
+            url="https://api.energy-charts.info", request=_energy_charts_prices
         ),
         "entsoe": DataService(
-            url="https://web-api.tp.entsoe.eu", ask=_entsoe_prices, token="GIGATWIN_ENTSOE_TOKEN"
+            url="https://web-api.tp.entsoe.eu",
+            request=_entsoe_prices,
+            token="GIGATWIN_ENTSOE_TOKEN",
         ),
     },
-    "weather": {"open-meteo": DataService(url="https://api.open-meteo.com", ask=_open_meteo)},
+    "weather": {"open-meteo": DataService(url="https://api.open-meteo.com", request=_open_meteo)},
     "carbon": {
         "energy-charts": DataService(
-            url="https://api.energy-charts.info", ask=_energy_charts_carbon
+            url="https://api.energy-charts.info", request=_energy_charts_carbon
         ),
         "electricity-maps": DataService(
             url="https://api.electricitymap.org/v3",
-            ask=_electricity_maps,
+            request=_electricity_maps,
             token="GIGATWIN_ELECTRICITY_MAPS_TOKEN",
         ),
     },
 }
-"""What is fetched -> service; the first of each is the usual one."""
+"""Kind of series -> name -> service; the first of each is the default."""
 
 
-def find_service(what: str, name: str) -> DataService:
-    """Return a service by what is fetched and its name.
-
-    Raises
-    ------
-    SeriesError
-        If it is not known.
-    """
-    known = DATA_SERVICES[what]
+def find_service(series: str, name: str) -> DataService:
+    """Return a service by the kind of series and its name."""
+    known = DATA_SERVICES[series]
     if name not in known:
-        remedy = f"for {what} known are {', '.join(known)}" + closest_match_hint(name, known)
-        raise SeriesError("fetch", [ValidationIssue(location="service", found=name, remedy=remedy)])
+        raise series_error(
+            "fetch",
+            "service",
+            found=name,
+            expected=f"for {series} one of {', '.join(known)}" + closest_match_hint(name, known),
+            remedy="choose one of these services",
+            code=IssueCode.UNKNOWN_NAME,
+        )
     return known[name]
 
 
@@ -392,24 +394,24 @@ REQUIRED_VARIABLES: Final = {
     "weather": ("air_temperature", "relative_humidity", "global_irradiance"),
     "carbon": ("carbon_intensity",),
 }
-"""What is fetched -> variables that must all be told."""
+"""Kind of series -> variables of which a counted interval has all values."""
 
 MAX_RESPONSE_LEAD: Final = np.timedelta64(20, "D")
-"""No service tells of times that are further ahead."""
+"""Limit of times ahead in a response."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """What was fetched.
+    """The file after a fetch.
 
     Attributes
     ----------
     begin, end
-        Starts of the first and the last interval that the file tells now, UTC.
+        Starts of its first and its last complete interval, UTC.
     intervals
-        Intervals that are told. [1]
+        Complete intervals. [1]
     kept_existing_file
-        Whether the file that was there is kept, as it tells more than the answer.
+        Whether the existing file remained, as it covers more than the response.
     """
 
     begin: np.datetime64
@@ -418,87 +420,76 @@ class FetchResult:
     kept_existing_file: bool
 
 
-def fetch_series(what: str, service: str, asked: SeriesQuery, *, out: Path) -> FetchResult:
-    """Ask a service, and write its answer in place of a file unless that tells more.
-
-    Parameters
-    ----------
-    what
-        ``prices``, ``weather`` or ``carbon``.
-    service
-        One of :data:`telemetry.series.providers.DATA_SERVICES`.
-    asked
-        The question.
-    out
-        The file.
+def fetch_series(series: str, service: str, query: SeriesQuery, *, out: Path) -> FetchResult:
+    """Fetch ``prices``, ``weather`` or ``carbon`` and replace a file unless that covers more.
 
     Raises
     ------
     SeriesError
-        If the service is not known, does not answer, or answers what no reader takes; then the file
-        stays as it is.
+        If the service is unknown, does not answer, or its response cannot be parsed; the file
+        remains.
     JournalError
-        If the disk does not take the file.
+        If the file cannot be written.
     """
-    text = find_service(what, service).ask(asked)
+    text = find_service(series, service).request(query)
     with tempfile.TemporaryDirectory(prefix="gigatwin-") as folder:
         draft = Path(folder) / f"answer of {service}"
         draft.write_text(text, encoding="utf-8")
-        answer = covered_intervals(what, draft)
-    if answer[-1] > asked.now + MAX_RESPONSE_LEAD:
-        remedy = "no service knows that; ask again, or another"
-        value = format_minute(answer[-1])
-        raise SeriesError(
-            service, [ValidationIssue(location=f"{service}, last time", found=value, remedy=remedy)]
+        fetched = covered_intervals(series, draft)
+    if fetched[-1] > query.now + MAX_RESPONSE_LEAD:
+        raise series_error(
+            service,
+            f"{service}, last time",
+            found=format_minute(fetched[-1]),
+            expected=f"times at most {MAX_RESPONSE_LEAD} ahead",
+            remedy="request again, or choose another service",
+            code=IssueCode.OUT_OF_RANGE,
         )
     try:
-        before = covered_intervals(what, out)
-    except SeriesError:  # not there yet, or spoilt: it may be replaced
-        before = answer[:0]
-    common = before[(before >= answer[0]) & (before <= answer[-1])]
-    is_kept = bool(before.size) and (before[-1] > answer[-1] or common.size > answer.size)
+        existing = covered_intervals(series, out)
+    except SeriesError:  # it does not exist or is damaged: it may be replaced
+        existing = fetched[:0]
+    common = existing[(existing >= fetched[0]) & (existing <= fetched[-1])]
+    is_kept = bool(existing.size) and (existing[-1] > fetched[-1] or common.size > fetched.size)
     if not is_kept:
         write_atomic(out, text)
-    now = before if is_kept else answer
+    now = existing if is_kept else fetched
     return FetchResult(begin=now[0], end=now[-1], intervals=now.size, kept_existing_file=is_kept)
 
 
-def covered_intervals(what: str, path: Path) -> NDArray[np.datetime64]:
-    """Return the starts of all intervals of which a file tells everything that it is for.
-
-    Raises
-    ------
-    SeriesError
-        If no reader takes it, or it tells nothing.
-    """
-    data = _read_series(what, path)
-    names = [name for name in REQUIRED_VARIABLES[what] if name in data]
+def covered_intervals(series: str, path: Path) -> NDArray[np.datetime64]:
+    """Return the starts of all intervals for which a file has every required variable."""
+    data = _read_series(series, path)
+    names = [name for name in REQUIRED_VARIABLES[series] if name in data]
     is_known = np.isfinite(np.stack([data[name].to_numpy() for name in names])).all(axis=0)
     time = data["time"].to_numpy()
     for gap in (*data.attrs["gaps"], *data.attrs["long_gaps"]):  # a reader may have filled it
         begin, end = (to_utc(edge) for edge in gap.split("/"))
         is_known &= (time < begin) | (time >= end)
     if not is_known.any():
-        remedy = "nothing in it is a number; ask for other days, or later"
-        raise SeriesError(
-            path.name, [ValidationIssue(location=f"{path.name}, {what}", found="", remedy=remedy)]
+        raise series_error(
+            path.name,
+            f"{path.name}, {series}",
+            found="no complete interval",
+            expected="numbers",
+            remedy="request other days, or try later",
+            code=IssueCode.MISSING,
         )
     return np.asarray(time[is_known])
 
 
-def _read_series(what: str, path: Path) -> xr.Dataset:
-    if what == "prices":
+def _read_series(series: str, path: Path) -> xr.Dataset:
+    if series == "prices":
         return read_prices(path)
-    if what == "weather":
+    if series == "weather":
         return read_weather(path)
     return read_carbon(
         path, kind="lca" if "lca" in intensity_columns(read_market_table(path)) else "direct"
     )
 
 
-def describe_result(found: FetchResult) -> str:
-    """Return until when is told, in words."""
-    begin, end = format_minute(found.begin), format_minute(found.end)
-    return f"{found.intervals} intervals from {begin} to {end}" + (
-        "; the file that was there tells more than the answer, and stays" * found.kept_existing_file
-    )
+def describe_result(result: FetchResult) -> str:
+    """Return the period that the file covers, as text."""
+    begin, end = format_minute(result.begin), format_minute(result.end)
+    text = f"{result.intervals} intervals from {begin} to {end}"
+    return text + "; the existing file covers more and remains" * result.kept_existing_file

@@ -1,7 +1,4 @@
-"""Read outdoor weather from a file of any of four formats.
-
-Model what a weather file lacks from what it has.
-"""
+"""Read outdoor weather from a file of any of four formats; estimate what it lacks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,7 @@ from telemetry.series.provider_formats import (
     parse_json,
     response_error,
 )
-from telemetry.series.table import read_text
+from telemetry.series.table import MAX_SHOWN_LETTERS, read_text, series_error
 from telemetry.series.weather_formats import (
     WeatherRows,
     map_to_year,
@@ -28,12 +25,11 @@ from telemetry.series.weather_formats import (
     read_open_meteo,
     read_pvgis,
 )
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.physics.psychrometrics import standard_pressure
 from twin.variables import tag_dataset
 
-_NO_WEATHER: Final = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
-_SHOWN: Final = 40  # letters of a stranger's file that a fault shows
+_EXPECTED: Final = "a response of Open-Meteo or PVGIS, an EPW or a .mos file"
 
 
 def read_weather(
@@ -42,14 +38,14 @@ def read_weather(
     year: int | None = None,
     location: tuple[float, float, float] | None = None,
 ) -> xr.Dataset:
-    """Return the weather of a file, complete: what it lacks is modelled and said to be so.
+    """Return the weather of a file; estimate what it lacks.
 
     Parameters
     ----------
     path
-        Open-Meteo JSON, EPW, Modelica ``.mos`` or PVGIS JSON; told apart by content.
+        Open-Meteo JSON, EPW, Modelica ``.mos`` or PVGIS JSON, recognised by content.
     year
-        Year that typical weather shall stand for; not looked at for actual weather.
+        Year that typical weather stands for; unused for actual weather.
     location
         Latitude [deg], longitude [deg] and elevation [m] to use instead of the file's.
 
@@ -58,27 +54,26 @@ def read_weather(
     xarray.Dataset
         ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure`` [kPa],
         ``global_irradiance`` [W m-2], and ``wind_speed`` [m s-1] and ``cloud_cover`` [1] if the
-        file has them, laid out as :func:`telemetry.series.intervals.to_intervals` does. Attributes
-        ``latitude``, ``longitude``, ``elevation``, ``file_latitude`` and ``file_longitude`` of the
-        place that the file is of, ``typical_year`` and ``modelled``, the names
-        of what was modelled.
+        file has them, as :func:`telemetry.series.intervals.to_intervals` returns. Attributes:
+        ``latitude``, ``longitude`` and ``elevation`` used, ``file_latitude`` and
+        ``file_longitude``, ``typical_year``, and ``modelled``, the names of estimated variables.
 
     Raises
     ------
     SeriesError
-        If the file is of no such format, has a foreign unit or an absurd value, or lacks what
-        cannot be modelled.
+        If the file has another format, a foreign unit or a value outside its limits, or lacks what
+        cannot be estimated.
     """
     record = _record(path)
     if location is None:
         location = (record.latitude, record.longitude, record.elevation)
     values = {name: series for name, series in record.values.items() if not np.isnan(series).all()}
-    _refuse_lacking(record.source, values)
+    _refuse_incomplete(record.source, values)
     rows = _rows(record, year)
     dataset = to_intervals(replace(rows, values={name: rows.values[name] for name in values}))
-    for name, most in (("relative_humidity", 1.0), ("global_irradiance", np.inf)):
+    for name, upper in (("relative_humidity", 1.0), ("global_irradiance", np.inf)):
         if name in dataset:
-            dataset[name] = dataset[name].clip(0.0, most, keep_attrs=True)
+            dataset[name] = dataset[name].clip(0.0, upper, keep_attrs=True)
     latitude, longitude, elevation = location
     attrs = {
         "latitude": latitude,
@@ -99,23 +94,29 @@ def _record(path: str | Path) -> WeatherRows:
     if text.startswith("#1"):
         return read_mos(source, text)
     if not opening.startswith("{"):
-        fault = ValidationIssue(
-            location=f"{source}, row 1", found=repr(opening[:_SHOWN]), remedy=_NO_WEATHER
-        )
-        raise SeriesError(source, [fault])
-    answer = parse_json(source, text)
-    told = answer if isinstance(answer, dict) else {}
-    keys = set(told)
+        raise _format_error(source, f"{source}, row 1", repr(opening[:MAX_SHOWN_LETTERS]))
+    response = parse_json(source, text)
+    entries = response if isinstance(response, dict) else {}
+    keys = set(entries)
     try:
         if {"hourly", "latitude"} <= keys:
-            return read_open_meteo(source, OpenMeteoResponse.model_validate(answer))
+            return read_open_meteo(source, OpenMeteoResponse.model_validate(response))
         if {"inputs", "outputs"} <= keys:
-            return read_pvgis(source, PvgisResponse.model_validate(answer))
+            return read_pvgis(source, PvgisResponse.model_validate(response))
     except ValidationError as error:
         raise response_error(source, error) from error
-    reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
-    raise SeriesError(
-        source, [ValidationIssue(location=source, found=str(reason), remedy=_NO_WEATHER)]
+    reason = entries["reason"] if "reason" in keys else ", ".join(sorted(keys))
+    raise _format_error(source, source, str(reason))
+
+
+def _format_error(source: str, location: str, found: str) -> SeriesError:
+    return series_error(
+        source,
+        location,
+        found=found,
+        expected=_EXPECTED,
+        remedy="give weather in one of these formats",
+        code=IssueCode.INVALID_FORMAT,
     )
 
 
@@ -127,25 +128,28 @@ def _rows(record: WeatherRows, year: int | None) -> SeriesRows:
         lines=record.lines,
         stamps=record.stamps,
         values=record.values,
-        notes=record.notes,
     )
 
 
-def _refuse_lacking(source: str, values: dict[str, np.ndarray]) -> None:
-    found = ", ".join(values)
+def _refuse_incomplete(source: str, values: dict[str, np.ndarray]) -> None:
     if "air_temperature" not in values:
-        remedy = "no air temperature, which nothing else can stand for"
+        expected, remedy = "an air temperature", "add air temperatures"
     elif not {"global_irradiance", "cloud_cover"} & set(values):
-        remedy = "no irradiance, and no cloud cover to model it from; add one, as cloud_cover"
+        expected, remedy = "an irradiance, or a cloud cover to estimate it", "add cloud_cover"
     else:
         return
-    raise SeriesError(
-        source, [ValidationIssue(location=f"{source}, columns", found=found, remedy=remedy)]
+    raise series_error(
+        source,
+        f"{source}, columns",
+        found=", ".join(values),
+        expected=expected,
+        remedy=remedy,
+        code=IssueCode.MISSING,
     )
 
 
 def _complete(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the weather with what it lacks modelled from what it has."""
+    """Return the weather with estimates of missing variables."""
     starts, bounds = dataset["time"].values, dataset["instant"].values
     attrs, modelled = dataset.attrs, {}
     if "global_irradiance" not in dataset:
@@ -171,28 +175,17 @@ def _complete(dataset: xr.Dataset) -> xr.Dataset:
 def estimate_irradiance(
     cloud_cover: np.ndarray, middle: np.ndarray, *, latitude: float, longitude: float
 ) -> np.ndarray:
-    r"""Estimate the global horizontal irradiance under clouds.
+    r"""Estimate the global horizontal irradiance under clouds, as means of intervals. [W m-2]
 
-    Parameters
-    ----------
-    cloud_cover
-        Share of the sky covered. [1]
-    middle
-        Middles of the intervals. [datetime64, UTC]
-    latitude, longitude
-        North and east. [deg]
-
-    Returns
-    -------
-    numpy.ndarray
-        Means over the intervals, roughly; NaN where the cover is not known. [W m-2]
+    ``cloud_cover`` is a share [1], NaN if unknown; ``middle`` are the middles of the intervals
+    [datetime64, UTC]; latitude and longitude are north and east [deg].
 
     Notes
     -----
     .. math:: G = (910 \sin\gamma - 30) (1 - 0.75 N^{3.4})
 
     with the sun's elevation :math:`\gamma` and the cover :math:`N`; fitted to ten years of hourly
-    values of Hamburg, so good for climates like it and not for single hours.
+    values of Hamburg. It suits similar climates, and means rather than single hours.
 
     References
     ----------
@@ -200,38 +193,26 @@ def estimate_irradiance(
        type of cloud," Solar Energy, vol. 24, no. 2, pp. 177-189, 1980.
        doi:10.1016/0038-092X(80)90391-6
     """
-    import pvlib  # noqa: PLC0415 (takes a second, seldom needed)
+    import pvlib  # noqa: PLC0415 (slow to import, rarely needed)
 
-    is_seen = np.isfinite(cloud_cover)  # a hole in a file may be years long
-    known = pd.DatetimeIndex(middle[is_seen], tz="UTC")
-    sun = pvlib.solarposition.spa_python(known, latitude, longitude)
+    is_known = np.isfinite(cloud_cover)  # a gap in a file may be years long
+    times = pd.DatetimeIndex(middle[is_known], tz="UTC")
+    sun = pvlib.solarposition.spa_python(times, latitude, longitude)
     sine = np.sin(np.radians(sun["elevation"].to_numpy()))
     clear = np.maximum(910.0 * sine - 30.0, 0.0)
-    found = np.full(len(cloud_cover), np.nan)
-    found[is_seen] = clear * (1.0 - 0.75 * cloud_cover[is_seen] ** 3.4)
-    return found
+    irradiance = np.full(len(cloud_cover), np.nan)
+    irradiance[is_known] = clear * (1.0 - 0.75 * cloud_cover[is_known] ** 3.4)
+    return irradiance
 
 
 def estimate_humidity(air_temperature: np.ndarray, start: np.ndarray) -> np.ndarray:
-    r"""Estimate humidity where only temperature is known: the dew point is the day's minimum.
-
-    Parameters
-    ----------
-    air_temperature
-        Dry-bulb temperature. [degC]
-    start
-        Starts of the intervals. [datetime64, UTC]
-
-    Returns
-    -------
-    numpy.ndarray
-        Relative humidity. [1]
+    r"""Estimate relative humidity [1] from temperature [degC]; the dew point is the day's minimum.
 
     Notes
     -----
     .. math:: e(T) = 0.6108 \exp \frac{17.27 T}{T + 237.3}, \quad \varphi = e(T_{min}) / e(T)
 
-    Too moist in dry climates, by a few kelvin of dew point.
+    The result is too moist in dry climates, by a few kelvin of dew point.
 
     References
     ----------

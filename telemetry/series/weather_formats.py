@@ -1,12 +1,7 @@
-"""Read EnergyPlus weather (EPW) and its Modelica form (.mos): the same columns, a typical year.
+"""Parse weather: EnergyPlus (EPW), Modelica (.mos), Open-Meteo and PVGIS, to rows in UTC.
 
-Read an Open-Meteo answer: parallel arrays with their units beside them.
-
-Read PVGIS answers: hours of actual years, or a typical year.
-
-What a weather file holds, before it is laid on a time axis.
-
-Lay a typical year onto the year asked for.
+EPW, .mos and some responses of PVGIS hold a typical year of 365 days, which is mapped to a real
+year.
 """
 
 from dataclasses import dataclass
@@ -15,7 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from telemetry.series.intervals import SeriesRows
+from telemetry.series.intervals import SeriesRows, parse_iso
 from telemetry.series.provider_formats import (
     MAX_EPOCH_S,
     JsonEntry,
@@ -23,9 +18,8 @@ from telemetry.series.provider_formats import (
     PvgisResponse,
     json_numbers,
 )
-from telemetry.series.table import cell_location, raise_faults
-from telemetry.series.timestamps import parse_iso
-from twin.errors import SeriesError, ValidationIssue
+from telemetry.series.table import cell_location, raise_issues, refuse_cells, series_error
+from twin.errors import IssueCode, ValidationIssue
 from twin.time_axes import HOUR
 
 _FIELDS: Final[dict[str, tuple[int, float, float]]] = {
@@ -36,40 +30,38 @@ _FIELDS: Final[dict[str, tuple[int, float, float]]] = {
     "wind_speed": (15, 999.0, 1.0),
     "cloud_cover": (16, 99.0, 0.1),
 }
-"""Place after the dry bulb, the number that means "missing", and the factor to our unit."""
+"""Column after that of the dry bulb, number for a missing value, factor to the canonical unit."""
 
 MAX_ABSOLUTE_VALUE: Final = 1e9
-"""No number of a row is greater; the seconds of a year come nearest."""
+"""Limit of the numbers of a row; the largest valid ones are the seconds of a year."""
 
-_BOUNDS: Final = (90.0, 180.0, 24.0, 9000.0)
-"""Greatest latitude and longitude [deg], offset from UTC [h] and elevation [m]."""
+_MAX_LOCATION: Final = (90.0, 180.0, 24.0, 9000.0)
+"""Largest latitude and longitude [deg], offset from UTC [h] and elevation [m]."""
 
-_FLAGS: Final = 6
-"""Year, month, day, hour, minute and the source flags stand before the values of an EPW row."""
+_EPW_LEADING_COLUMNS: Final = 6
+"""Columns before the values of an EPW row: year, month, day, hour, minute and source flags."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeatherRows:
-    """Weather rows in canonical units, and where they were measured.
+    """Weather rows in canonical units, and their location.
 
     Attributes
     ----------
     source
         Name of the file.
     lines
-        Where each row stands in it.
+        Line of each row in it.
     stamps
         Start of each row's interval, for actual weather. [datetime64, UTC]
     hours
-        Hour of a year of 365 days that each row opens, in UTC, for typical weather. [h]
+        First hour of each row in a year of 365 days, in UTC, for typical weather. [h]
     values
         Values by name; NaN where the file is blank.
     latitude, longitude
         North and east. [deg]
     elevation
         Above the sea. [m]
-    notes
-        What was decided on the way.
     """
 
     source: str
@@ -80,28 +72,10 @@ class WeatherRows:
     latitude: float
     longitude: float
     elevation: float
-    notes: tuple[str, ...] = ()
 
 
 def read_epw(source: str, text: str) -> WeatherRows:
-    """Return the typical weather of an EPW file.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    text
-        Its text.
-
-    Returns
-    -------
-    WeatherRows
-        Typical weather, in UTC.
-
-    Raises
-    ------
-    SeriesError
-        If the file has no location, not one row an hour, or a row that cannot be read.
+    """Return the typical weather of an EPW file, in UTC.
 
     Notes
     -----
@@ -113,62 +87,57 @@ def read_epw(source: str, text: str) -> WeatherRows:
     .. [1] U.S. Department of Energy, "EnergyPlus auxiliary programs," weather file format.
     """
     rows = text.splitlines()
-    place_of = _location(source, rows[0].split(","))
     begin = 1 + next((at for at, row in enumerate(rows) if row.startswith("DATA PERIODS")), 0)
+    location = _location(source, rows[0].split(","))
     periods = rows[begin - 1].split(",")
     if begin == 1 or periods[2:3] != ["1"]:
-        remedy = "the header must say DATA PERIODS with one row an hour"
-        raise SeriesError(
+        raise series_error(
             source,
-            [
-                ValidationIssue(
-                    location=f"{source}, DATA PERIODS", found=rows[begin - 1], remedy=remedy
-                )
-            ],
+            f"{source}, DATA PERIODS",
+            found=rows[begin - 1],
+            expected="a header DATA PERIODS with one row an hour",
+            remedy="give an hourly EPW file",
+            code=IssueCode.INVALID_FORMAT,
         )
     lines = np.array([at + 1 for at in range(begin, len(rows)) if rows[at].strip()], dtype=int)
     cells = [rows[line - 1].split(",") for line in lines]
     dates = _parse(source, [row[1:4] for row in cells], lines=lines, width=3).astype(int)
-    values = _parse(source, [row[_FLAGS : _FLAGS + 17] for row in cells], lines=lines, width=17)
+    first = _EPW_LEADING_COLUMNS
+    values = _parse(source, [row[first : first + 17] for row in cells], lines=lines, width=17)
     _refuse_dates(source, dates, lines=lines)
     hours = hour_of_year(month=dates[:, 0], day=dates[:, 1], hour=dates[:, 2] - 1)
+    return _typical_rows(source, lines, location, hours=hours, values=values)
+
+
+def _typical_rows(
+    source: str,
+    lines: np.ndarray,
+    location: dict[str, float],
+    *,
+    hours: np.ndarray,
+    values: np.ndarray,
+) -> WeatherRows:
+    """Return typical rows whose hours are in local standard time. [h]"""
     return WeatherRows(
         source=source,
         lines=lines,
-        hours=shift_to_utc(hours, place_of["offset"]),
+        hours=shift_to_utc(hours, location["offset"]),
         values=_columns(values),
-        latitude=place_of["latitude"],
-        longitude=place_of["longitude"],
-        elevation=place_of["elevation"],
+        latitude=location["latitude"],
+        longitude=location["longitude"],
+        elevation=location["elevation"],
     )
 
 
 def read_mos(source: str, text: str) -> WeatherRows:
-    """Return the typical weather of a Modelica weather file.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    text
-        Its text.
-
-    Returns
-    -------
-    WeatherRows
-        Typical weather, in UTC.
-
-    Raises
-    ------
-    SeriesError
-        If the file has no location, or a row that cannot be read.
+    """Return the typical weather of a Modelica weather file, in UTC.
 
     Notes
     -----
-    The first column counts seconds of local standard time. As in EPW a row closes its hour, so
-    3600 s is the interval from 00:00 to 01:00. Converters put a row at 0 s as well, to have the
-    whole year covered: it is the first hour's if that one is missing and the year's last hour has
-    a row of its own, else it is the last hour's, or a copy that is dropped.
+    The first column counts seconds of local standard time. As in EPW a row ends its hour, so
+    3600 s is the interval from 00:00 to 01:00. Converters write a row at 0 s as well, to cover the
+    whole year. It is the first hour's if that one is missing and the year's last hour has a row.
+    Otherwise it is the last hour's, or a copy that is dropped.
 
     References
     ----------
@@ -177,7 +146,7 @@ def read_mos(source: str, text: str) -> WeatherRows:
     """
     rows = text.splitlines()
     head = next((row for row in rows if row.startswith("#LOCATION")), "")
-    place_of = _location(source, head.split(","))
+    location = _location(source, head.split(","))
     lines = np.array(
         [at + 1 for at, row in enumerate(rows) if row.strip()[:1].isdigit()], dtype=int
     )
@@ -187,15 +156,7 @@ def read_mos(source: str, text: str) -> WeatherRows:
     if 0 in ends[:1]:
         has_first, has_last = 1 in ends, HOURS_PER_YEAR in ends
         hours[0] = (-1 if has_first else 0) if has_last else HOURS_PER_YEAR - 1
-    return WeatherRows(
-        source=source,
-        lines=lines,
-        hours=shift_to_utc(hours, place_of["offset"]),
-        values=_columns(cells[:, 1:]),
-        latitude=place_of["latitude"],
-        longitude=place_of["longitude"],
-        elevation=place_of["elevation"],
-    )
+    return _typical_rows(source, lines, location, hours=hours, values=cells[:, 1:])
 
 
 def _location(source: str, cells: list[str]) -> dict[str, float]:
@@ -205,11 +166,14 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
         numbers = [float(cell) for cell in cells[6:10]]
     except ValueError:
         numbers = []
-    if len(numbers) != len(names) or not (np.abs(numbers) <= _BOUNDS).all():
-        remedy = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
-        raise SeriesError(
+    if len(numbers) != len(names) or not (np.abs(numbers) <= _MAX_LOCATION).all():
+        raise series_error(
             source,
-            [ValidationIssue(location=f"{source}, LOCATION", found=",".join(cells), remedy=remedy)],
+            f"{source}, LOCATION",
+            found=",".join(cells),
+            expected="latitude, longitude, zone and elevation in fields 7 to 10",
+            remedy="write LOCATION with these four numbers",
+            code=IssueCode.INVALID_FORMAT,
         )
     return dict(zip(names, numbers, strict=True))
 
@@ -217,19 +181,22 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
 def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:
     """Refuse months, days and hours that no calendar has."""
     is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
-    faults = [
+    issues = [
         ValidationIssue(
             location=cell_location(source, row=lines[row], name="month, day, hour"),
             found=", ".join(map(str, dates[row])),
-            remedy="must lie in 1 to 12, 1 to 31 and 1 to 24",
+            expected="1 to 12, 1 to 31 and 1 to 24",
+            remedy="correct or drop the row",
+            code=IssueCode.OUT_OF_RANGE,
         )
         for row in np.flatnonzero(is_bad)
     ]
-    raise_faults(source, faults)
+    raise_issues(source, issues)
 
 
 def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int) -> np.ndarray:
-    faults = []
+    """Return rows of numbers; refuse rows of another width or with other texts."""
+    issues = []
     for line, row in zip(lines, cells, strict=True):
         try:
             numbers = np.array([float(cell) for cell in row])
@@ -237,15 +204,15 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
         except ValueError:
             is_good = False
         if not is_good:
-            remedy = f"{width} numbers are wanted; remedy or drop the row"
-            faults.append(
-                ValidationIssue(
-                    location=cell_location(source, row=line, name="values"),
-                    found=",".join(row),
-                    remedy=remedy,
-                )
+            issue = ValidationIssue(
+                location=cell_location(source, row=line, name="values"),
+                found=",".join(row),
+                expected=f"{width} numbers",
+                remedy="correct or drop the row",
+                code=IssueCode.INVALID_FORMAT,
             )
-    raise_faults(source, faults)
+            issues.append(issue)
+    raise_issues(source, issues)
     return np.array(cells, dtype=float).reshape(len(lines), width)
 
 
@@ -283,118 +250,101 @@ _TO_CANONICAL: Final[dict[str, dict[str, tuple[float, float]]]] = {
     "cloud_cover": {"%": (0.01, 0.0)},
     "global_irradiance": {"W/m²": (1.0, 0.0)},
 }
-"""Factor and offset from each unit that the service may be asked for."""
+"""Factor and offset from each unit that the service offers."""
 
 
-def read_open_meteo(source: str, answer: OpenMeteoResponse) -> WeatherRows:
-    """Return the weather of an Open-Meteo answer.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    answer
-        What it holds.
-
-    Returns
-    -------
-    WeatherRows
-        Actual weather, in UTC.
-
-    Raises
-    ------
-    SeriesError
-        If a unit is missing or foreign, or an array has another length than its times.
+def read_open_meteo(source: str, response: OpenMeteoResponse) -> WeatherRows:
+    """Return the actual weather of an Open-Meteo response, in UTC.
 
     Notes
     -----
-    Naive times are moved by ``utc_offset_seconds``, which is fixed over the file; ``timezone`` is
-    only a name. Radiation is the mean of the hour *before* its time, all else belongs to the
-    moment: so radiation moves one hour back, to the interval that it describes.
+    Naive times are shifted by ``utc_offset_seconds``, which is fixed over the file; ``timezone`` is
+    only a name. Radiation is the mean of the hour *before* its time, so it moves one hour back, to
+    its own interval. All other values belong to the moment.
     """
-    stamps = _open_meteo_times(source, answer)
+    stamps = _open_meteo_times(source, response)
     values = {}
     for key, name in _OPEN_METEO_NAMES.items():
-        if key in answer.hourly:
-            factor, offset = _unit(source, answer, key=key)
-            entries = answer.hourly[key]
-            _refuse_length(source, entries, key=key, wanted=len(stamps))
+        if key in response.hourly:
+            factor, offset = _unit(source, response, key=key)
+            entries = response.hourly[key]
+            _refuse_length(source, entries, key=key, count=len(stamps))
             values[name] = factor * json_numbers(source, entries, name=key) + offset
     if "global_irradiance" in values:
-        values["global_irradiance"] = _an_hour_back(stamps, values["global_irradiance"])
+        values["global_irradiance"] = _one_hour_earlier(stamps, values["global_irradiance"])
     return WeatherRows(
         source=source,
         lines=np.arange(1, len(stamps) + 1),
         stamps=stamps,
         values=values,
-        latitude=answer.latitude,
-        longitude=answer.longitude,
-        elevation=answer.elevation,
+        latitude=response.latitude,
+        longitude=response.longitude,
+        elevation=response.elevation,
     )
 
 
-def _open_meteo_times(source: str, answer: OpenMeteoResponse) -> np.ndarray:
-    entries = answer.hourly.get("time", [])
-    if answer.hourly_units.get("time") == "unixtime":
+def _open_meteo_times(source: str, response: OpenMeteoResponse) -> np.ndarray:
+    entries = response.hourly.get("time", [])
+    if response.hourly_units.get("time") == "unixtime":
         seconds = json_numbers(source, entries, name="time")
-        is_time = (seconds >= 0.0) & (seconds < MAX_EPOCH_S)
-        _refuse_times(source, entries, ~is_time, remedy="write seconds since 1970")
+        is_bad = ~((seconds >= 0.0) & (seconds < MAX_EPOCH_S))
+        refuse_cells(
+            *(source, entries, is_bad),
+            name="time",
+            expected="a time before 2100",
+            remedy="write seconds since 1970",
+        )
         return np.asarray(seconds.astype("datetime64[s]"), dtype="datetime64[us]")
     texts = pd.Series([str(entry) for entry in entries], dtype="str")
     parsed = parse_iso(texts, is_utc=False)
-    remedy = "write an ISO time without an offset"
-    _refuse_times(source, entries, parsed.isna().to_numpy(), remedy=remedy)
-    if answer.utc_offset_seconds is None:
-        remedy = "the times are local and name no offset; ask for timezone=GMT"
-        raise SeriesError(
+    refuse_cells(
+        *(source, entries, parsed.isna().to_numpy()),
+        name="time",
+        expected="an ISO time without an offset",
+        remedy="write local times as the service does",
+    )
+    if response.utc_offset_seconds is None:
+        raise series_error(
             source,
-            [ValidationIssue(location=f"{source}, utc_offset_seconds", found="", remedy=remedy)],
+            f"{source}, utc_offset_seconds",
+            expected="the offset of the local times",
+            remedy="request the data with timezone=GMT",
+            code=IssueCode.TIME_ZONE,
         )
     local = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
-    return np.asarray(local - np.timedelta64(answer.utc_offset_seconds, "s"))
+    return np.asarray(local - np.timedelta64(response.utc_offset_seconds, "s"))
 
 
-def _refuse_times(
-    source: str, entries: list[JsonEntry], is_bad: np.ndarray, *, remedy: str
-) -> None:
-    faults = [
-        ValidationIssue(
-            location=cell_location(source, row=row + 1, name="time"),
-            found=repr(entries[row]),
-            remedy=remedy,
-        )
-        for row in np.flatnonzero(is_bad)
-    ]
-    raise_faults(source, faults)
-
-
-def _unit(source: str, answer: OpenMeteoResponse, *, key: str) -> tuple[float, float]:
+def _unit(source: str, response: OpenMeteoResponse, *, key: str) -> tuple[float, float]:
+    """Return factor and offset from the unit of a key to the canonical one."""
     known = _TO_CANONICAL[_OPEN_METEO_NAMES[key]]
-    unit = answer.hourly_units.get(key)
+    unit = response.hourly_units.get(key)
     if unit not in known:
-        remedy = f"name one of {', '.join(known)} in hourly_units"
-        raise SeriesError(
+        raise series_error(
             source,
-            [ValidationIssue(location=f"{source}, {key}, unit", found=repr(unit), remedy=remedy)],
+            f"{source}, {key}, unit",
+            found=repr(unit),
+            expected=f"one of {', '.join(known)}",
+            remedy="name the unit in hourly_units",
+            code=IssueCode.WRONG_UNIT,
         )
     return known[unit]
 
 
-def _refuse_length(source: str, entries: list[JsonEntry], *, key: str, wanted: int) -> None:
-    if len(entries) != wanted:
-        remedy = f"the file has {wanted} times; give as many values"
-        raise SeriesError(
+def _refuse_length(source: str, entries: list[JsonEntry], *, key: str, count: int) -> None:
+    if len(entries) != count:
+        raise series_error(
             source,
-            [
-                ValidationIssue(
-                    location=f"{source}, {key}", found=f"{len(entries)} values", remedy=remedy
-                )
-            ],
+            f"{source}, {key}",
+            found=f"{len(entries)} values",
+            expected=f"{count} values, one for each time",
+            remedy="give as many values as times",
+            code=IssueCode.INCONSISTENT,
         )
 
 
-def _an_hour_back(stamps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return at each moment the value that stands one hour later, NaN if there is none."""
+def _one_hour_earlier(stamps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return for each time the value of one hour later, NaN if there is none."""
     at = dict(zip(stamps.tolist(), values.tolist(), strict=True))
     return np.array([at.get(moment, np.nan) for moment in (stamps + HOUR).tolist()])
 
@@ -406,44 +356,27 @@ _PVGIS_NAMES: Final[dict[str, tuple[str, float]]] = {
     "WS10m": ("wind_speed", 1.0),
     "G(h)": ("global_irradiance", 1.0),
 }
-"""Our name and the factor to our unit; PVGIS fixes its units (degC, %, Pa, m/s, W/m2)."""
+"""Variable and factor to its unit; PVGIS has fixed units (degC, %, Pa, m/s, W/m2)."""
 
-_ON_PLANE: Final = ("Gb(i)", "Gd(i)", "Gr(i)")
-"""Beam, diffuse and reflected irradiance on the plane, which the service gives instead of G(i)."""
+_PLANE_PARTS: Final = ("Gb(i)", "Gd(i)", "Gr(i)")
+"""Beam, diffuse and reflected irradiance on the plane, given instead of their sum G(i)."""
 
 
-def read_pvgis(source: str, answer: PvgisResponse) -> WeatherRows:
-    """Return the weather of a PVGIS answer.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    answer
-        With ``outputs.hourly`` (actual) or ``outputs.tmy_hourly`` (typical).
-
-    Returns
-    -------
-    WeatherRows
-        In UTC.
-
-    Raises
-    ------
-    SeriesError
-        If a time or value cannot be read, or the irradiance is that of an inclined plane.
+def read_pvgis(source: str, response: PvgisResponse) -> WeatherRows:
+    """Return the weather of a PVGIS response, actual or typical, in UTC.
 
     Notes
     -----
-    Times are UTC; their minutes tell when the satellite looked (or where in the hour ERA5's mean
-    lies), so each row belongs to the hour it stands in. The hourly tool gives irradiance on a
-    plane: it is the horizontal one only at slope 0.
+    The minutes of a time are those of the satellite image (or of ERA5's mean), so each row belongs
+    to the hour of its time. The hourly tool gives irradiance on a plane, which equals the
+    horizontal one only at slope 0.
 
     References
     ----------
     .. [1] European Commission, Joint Research Centre, "PVGIS user manual," 2024.
     """
-    rows = answer.outputs.tmy_hourly or answer.outputs.hourly or []
-    is_typical = answer.outputs.tmy_hourly is not None
+    rows = response.outputs.tmy_hourly or response.outputs.hourly or []
+    is_typical = response.outputs.tmy_hourly is not None
     keys = dict.fromkeys(key for row in rows for key in row)
     columns = {key: [row.get(key) for row in rows] for key in keys}
     stamps = _pvgis_times(source, columns)
@@ -453,7 +386,7 @@ def read_pvgis(source: str, answer: PvgisResponse) -> WeatherRows:
         if key in columns
     }
     if "global_irradiance" not in values:
-        values |= _on_the_ground(source, answer, columns=columns)
+        values |= _horizontal_irradiance(source, response, columns=columns)
     moments = pd.DatetimeIndex(stamps)
     hours = hour_of_year(
         month=moments.month.to_numpy(), day=moments.day.to_numpy(), hour=moments.hour.to_numpy()
@@ -464,9 +397,9 @@ def read_pvgis(source: str, answer: PvgisResponse) -> WeatherRows:
         stamps=None if is_typical else stamps,
         hours=hours if is_typical else None,
         values=values,
-        latitude=answer.inputs.location.latitude,
-        longitude=answer.inputs.location.longitude,
-        elevation=answer.inputs.location.elevation,
+        latitude=response.inputs.location.latitude,
+        longitude=response.inputs.location.longitude,
+        elevation=response.inputs.location.elevation,
     )
 
 
@@ -474,37 +407,40 @@ def _pvgis_times(source: str, columns: dict[str, list[JsonEntry]]) -> np.ndarray
     name = "time(UTC)" if "time(UTC)" in columns else "time"
     texts = [str(entry) for entry in columns.get(name, [])]
     parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format="%Y%m%d:%H%M", errors="coerce")
-    faults = [
-        ValidationIssue(
-            location=cell_location(source, row=row + 1, name=name),
-            found=repr(texts[row]),
-            remedy="write a time as in 20230101:0010",
-        )
-        for row in np.flatnonzero(parsed.isna().to_numpy())
-    ]
     if not texts:
-        found = ", ".join(columns)
-        faults = [
-            ValidationIssue(location=f"{source}, columns", found=found, remedy="no column of times")
-        ]
-    raise_faults(source, faults)
+        raise series_error(
+            source,
+            f"{source}, columns",
+            found=", ".join(columns),
+            expected="a column time or time(UTC)",
+            remedy="give a response of PVGIS as it came",
+            code=IssueCode.MISSING,
+        )
+    refuse_cells(
+        *(source, texts, parsed.isna().to_numpy()),
+        name=name,
+        expected="a time of PVGIS",
+        remedy="write a time as in 20230101:0010",
+    )
     return np.asarray(parsed.dt.floor("h").to_numpy(), dtype="datetime64[us]")
 
 
-def _on_the_ground(
-    source: str, answer: PvgisResponse, *, columns: dict[str, list[JsonEntry]]
+def _horizontal_irradiance(
+    source: str, response: PvgisResponse, *, columns: dict[str, list[JsonEntry]]
 ) -> dict[str, np.ndarray]:
-    """Return the horizontal irradiance from that on a plane, which must lie flat."""
-    parts = ["G(i)"] if "G(i)" in columns else [key for key in _ON_PLANE if key in columns]
+    """Return the irradiance on a plane as the horizontal one; refuse a plane that is not flat."""
+    parts = ["G(i)"] if "G(i)" in columns else [key for key in _PLANE_PARTS if key in columns]
     if not parts:
         return {}
-    plane = answer.inputs.mounting_system.fixed
+    plane = response.inputs.mounting_system.fixed
     if plane is None or plane.slope.value != 0.0:
-        value = "a plane that turns" if plane is None else f"slope {plane.slope.value:g}"
-        remedy = "the irradiance is on an inclined plane; ask PVGIS for a fixed one with angle=0"
-        raise SeriesError(
+        raise series_error(
             source,
-            [ValidationIssue(location=f"{source}, mounting_system", found=value, remedy=remedy)],
+            f"{source}, mounting_system",
+            found="a tracking plane" if plane is None else f"slope {plane.slope.value:g}",
+            expected="irradiance on a horizontal plane",
+            remedy="request a fixed plane of PVGIS with angle=0",
+            code=IssueCode.UNSUPPORTED,
         )
     sums = np.sum([json_numbers(source, columns[key], name=key) for key in parts], axis=0)
     return {"global_irradiance": np.asarray(sums)}
@@ -521,19 +457,9 @@ _DAYS_BEFORE: Final = np.cumsum(_DAYS_IN) - _DAYS_IN
 
 
 def hour_of_year(*, month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.ndarray:
-    """Return the hour of a year of 365 days, -1 on 29 February.
+    """Return the hour of a year of 365 days, from 0 to 8759, and -1 on 29 February. [h]
 
-    Parameters
-    ----------
-    month, day
-        From 1.
-    hour
-        From 0; the hour that begins then. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        From 0 to 8759. [h]
+    Months and days count from 1; ``hour`` is the hour of the day that begins, from 0 [h].
     """
     found = (_DAYS_BEFORE[month - 1] + day - 1) * 24 + hour
     is_leap_day = day > _DAYS_IN[month - 1]
@@ -541,47 +467,22 @@ def hour_of_year(*, month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.
 
 
 def shift_to_utc(hours: np.ndarray, offset: float) -> np.ndarray:
-    """Return hours of the year in UTC; what falls off one end comes in at the other.
+    """Return hours of the year in UTC, wrapped at the ends of the year; -1 stays -1. [h]
 
-    Parameters
-    ----------
-    hours
-        In local standard time, -1 for none. [h]
-    offset
-        Standard time less UTC; rounded to whole hours. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        In UTC, -1 for none. [h]
+    ``offset`` is standard time less UTC [h] and is rounded to whole hours.
     """
     return np.where(hours < 0, -1, (hours - round(offset)) % HOURS_PER_YEAR)
 
 
 def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
-    """Return typical rows at the hours of a real year.
-
-    Parameters
-    ----------
-    record
-        With ``hours``.
-    year
-        Asked for; in a leap year 29 February repeats the 28th.
-
-    Returns
-    -------
-    Rows
-        Stamped in UTC.
-
-    Raises
-    ------
-    SeriesError
-        If no year is asked for.
-    """
+    """Return typical rows in a year; 29 February repeats the 28th. Without a year, raise."""
     if year is None:
-        remedy = "typical weather belongs to no year; say which one it shall stand for"
-        raise SeriesError(
-            record.source, [ValidationIssue(location="year", found="", remedy=remedy)]
+        raise series_error(
+            record.source,
+            "year",
+            expected="a year for the typical weather",
+            remedy="name the year that it stands for",
+            code=IssueCode.MISSING,
         )
     hours = np.asarray(record.hours)
     rows = np.flatnonzero(hours >= 0)
@@ -597,5 +498,5 @@ def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
         lines=record.lines[rows],
         stamps=begin + shift * HOUR,
         values={name: series[rows] for name, series in record.values.items()},
-        notes=(*record.notes, f"a typical year, standing for {year}"),
+        notes=(f"a typical year, standing for {year}",),
     )

@@ -1,7 +1,4 @@
-"""Read the jobs of a cluster from a file.
-
-Read the power of the halls from a file.
-"""
+"""Read workload from files: the jobs of a cluster, and the power of the halls."""
 
 import difflib
 from pathlib import Path
@@ -11,40 +8,36 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.series.intervals import SeriesRows, to_intervals
+from telemetry.series.intervals import HOUR_US, SeriesRows, row_times, to_intervals
 from telemetry.series.table import (
     TextTable,
     cell_location,
     describe_unread,
     parse_numbers,
-    raise_faults,
+    raise_issues,
     read_table,
 )
-from telemetry.series.timestamps import row_times
-from twin.errors import ValidationIssue
+from twin.errors import IssueCode, ValidationIssue
 
 REQUIRED_COLUMNS: Final = ("arrival_time", "length")
 
 SIZE_COLUMN: Final = "cpus"
-"""Column that may be left out: then all jobs are of one size."""
+"""Optional column; without it all jobs have the same size."""
 
 MIN_NAME_SIMILARITY: Final = 0.7
-"""Likeness to :data:`SIZE_COLUMN` from which a column is taken for it, misspelt. [1]"""
+"""Similarity to :data:`SIZE_COLUMN` from which a header counts as misspelt. [1]"""
 
 MAX_JOB_HOURS: Final = 1e6
-"""No job arrives later after hour 0, or lasts longer. [h]"""
+"""Limit of arrival times and lengths. [h]"""
 
 LARGE_JOB_SHARE: Final = 0.1
-"""Share of the work of all jobs from which one job is told. [1]"""
+"""Share of the work of all jobs above which a note names a job. [1]"""
 
 LARGE_JOB_RATIO: Final = 100.0
-"""And its work over that of the median job, as in a file of few jobs each has much. [1]"""
+"""Its work must also exceed this multiple of the median, as few jobs have large shares. [1]"""
 
 LONG_JOB_HOURS: Final = 720.0
-"""Length from which a job is told: a month, where traces of clusters have some days. [h]"""
-
-_MICROSECONDS: Final = 3.6e9
-"""Microseconds of an hour."""
+"""Length above which a note names a job: a month; jobs in cluster traces last days. [h]"""
 
 
 def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
@@ -61,19 +54,20 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h] and
-        ``size`` [1], 1 where the file names none. ``attrs["notes"]`` lists in words which columns
-        are not read, whether sizes are missing, and which jobs are hardly meant.
+        ``size`` [1], 1 where the file has none. ``attrs["notes"]`` names columns that are not
+        read, a missing size, and implausible jobs.
 
     Raises
     ------
     SeriesError
-        If a column is missing, or sizes misspelt, or a job is too early or has no length or size.
+        If a column is missing or misspelt, or an arrival, length or size is out of range.
     """
     table = read_table(path)
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
-        remedy = f"no column {' and none '.join(missing)}; wanted is arrival_time, length and cpus"
-        raise table.column_error(remedy)
+        expected = f"{', '.join(REQUIRED_COLUMNS)} and optionally {SIZE_COLUMN}"
+        remedy = f"add the column {' and '.join(missing)}"
+        raise table.column_error(remedy, expected=expected)
     notes = _notes(table)
     arrival = parse_numbers(table, "arrival_time", name="arrival_time")
     length = parse_numbers(table, "length", name="length")
@@ -82,81 +76,82 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         if SIZE_COLUMN in table.columns
         else np.ones_like(length)
     )
-    faults, upto = [], f"or later, and below {MAX_JOB_HOURS:g} h"
-    for name, values, is_good, rule in (
+    issues = []
+    for name, values, is_good, expected in (
         (
-            "arrival_time",
-            arrival,
-            (arrival >= 0.0) & (arrival < MAX_JOB_HOURS),
-            f"must be 0 h {upto}",
+            *("arrival_time", arrival, (arrival >= 0.0) & (arrival < MAX_JOB_HOURS)),
+            f"0 h or later, and below {MAX_JOB_HOURS:g} h",
         ),
         (
-            "length",
-            length,
-            (length > 0.0) & (length < MAX_JOB_HOURS),
-            f"must be above 0 h and below {MAX_JOB_HOURS:g} h",
+            *("length", length, (length > 0.0) & (length < MAX_JOB_HOURS)),
+            f"above 0 h and below {MAX_JOB_HOURS:g} h",
         ),
-        (SIZE_COLUMN, size, size > 0.0, "must be above 0"),
+        (SIZE_COLUMN, size, size > 0.0, "above 0"),
     ):
-        faults += [
+        issues += [
             ValidationIssue(
                 location=cell_location(table.source, row=table.lines[row], name=name),
                 found=f"{values[row]:g}",
-                remedy=f"{rule}; correct or drop the row",
+                expected=expected,
+                remedy="correct or drop the row",
+                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~is_good)
         ]
-    raise_faults(table.source, faults)
+    raise_issues(table.source, issues)
     begin = np.datetime64(f"{year:04d}-01-01", "us")
-    since = np.round(arrival * _MICROSECONDS).astype("timedelta64[us]")
+    since = np.round(arrival * HOUR_US).astype("timedelta64[us]")
     jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
     jobs = jobs.sort_values("arrival", kind="stable", ignore_index=True)
-    jobs.attrs["notes"] = notes + _doubts(table, length, size)
+    jobs.attrs["notes"] = notes + _implausible_jobs(table, length, size)
     return jobs
 
 
-def _doubts(table: TextTable, length: np.ndarray, size: np.ndarray) -> list[str]:
-    """Return in words which jobs are so large or long that a number is hardly meant.
+def _implausible_jobs(table: TextTable, length: np.ndarray, size: np.ndarray) -> list[str]:
+    """Return notes on jobs so large or long that a number is probably wrong.
 
-    A run gives all jobs of a file a set share of the racks, so that a large one leaves others none.
+    All jobs of a file together get a set share of the racks, so one large job leaves others none.
     """
     if not length.size:
         return []
-    doubts, work = [], length * (size / size.max())  # so that the sum of any is finite
+    notes, work = [], length * (size / size.max())  # so that any sum is finite
     for row in np.flatnonzero(
         (work > LARGE_JOB_SHARE * work.sum()) & (work > LARGE_JOB_RATIO * np.median(work))
     ):
         cpus = f"{size[row]:g} {SIZE_COLUMN} for " if SIZE_COLUMN in table.columns else ""
-        doubts.append(
+        notes.append(
             f"row {table.lines[row]}: one job, {cpus}{length[row]:g} h, is "
             f"{100.0 * work[row] / work.sum():.3g} % of all work, and all others are scaled down "
-            "by it; correct or drop the row if it is not meant"
+            "by it; correct or drop the row if it is a mistake"
         )
     if (is_long := length > LONG_JOB_HOURS).any():
         longest, count = int(np.argmax(length)), int(is_long.sum())
         many = "a job lasts" if count == 1 else f"{count} jobs last"
-        doubts.append(
+        notes.append(
             f"row {table.lines[longest]}: {many} longer than {LONG_JOB_HOURS:g} h, up to "
             f"{length[longest]:g} h; is length in hours?"
         )
-    return doubts
+    return notes
 
 
 def _notes(table: TextTable) -> list[str]:
-    """Return in words what of a file is not read; refuse sizes under a name like theirs."""
+    """Return notes on columns that are not read; refuse a misspelt column of sizes."""
     known = (*REQUIRED_COLUMNS, SIZE_COLUMN)
     notes = describe_unread(table, known)
     if SIZE_COLUMN in table.columns:
         return notes
-    small = {name.lower(): name for name in table.columns if name not in known}
-    remedy = f"no such column; call it {SIZE_COLUMN} if it tells the size of jobs, else drop it"
-    raise_faults(
-        table.source,
-        [
-            ValidationIssue(location=f"{table.source}, columns", found=small[name], remedy=remedy)
-            for name in difflib.get_close_matches(SIZE_COLUMN, small, cutoff=MIN_NAME_SIMILARITY)
-        ],
-    )
+    headers = {name.lower(): name for name in table.columns if name not in known}
+    issues = [
+        ValidationIssue(
+            location=f"{table.source}, columns",
+            found=headers[name],
+            expected=f"{SIZE_COLUMN} for the size of jobs",
+            remedy=f"rename it to {SIZE_COLUMN}, or drop it",
+            code=IssueCode.UNKNOWN_KEY,
+        )
+        for name in difflib.get_close_matches(SIZE_COLUMN, headers, cutoff=MIN_NAME_SIMILARITY)
+    ]
+    raise_issues(table.source, issues)
     return [*notes, f"no column {SIZE_COLUMN}: all jobs are of one size"]
 
 
@@ -165,7 +160,7 @@ HALL_POWER_COLUMNS: Final = {"hall_power_mw": 1.0, "hall_power_kw": 1e-3}
 
 
 def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
-    """Return the power of all halls of a site together.
+    """Return the total power of the halls of a site.
 
     Parameters
     ----------
@@ -178,18 +173,18 @@ def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``hall_power`` [MW], as :func:`telemetry.series.intervals.to_intervals` lays it out.
+        ``hall_power`` [MW], as :func:`telemetry.series.intervals.to_intervals` returns.
 
     Raises
     ------
     SeriesError
-        If the file has no such column, or a power that no halls draw.
+        If the file has no such column, or a power outside its limits.
     """
     table = read_table(path)
     found = [name for name in table.columns if name in HALL_POWER_COLUMNS]
     if len(found) != 1:
-        remedy = f"exactly one column of {', '.join(HALL_POWER_COLUMNS)} is wanted"
-        raise table.column_error(remedy)
+        expected = f"exactly one of {', '.join(HALL_POWER_COLUMNS)}"
+        raise table.column_error("keep one column of hall power", expected=expected)
     power = HALL_POWER_COLUMNS[found[0]] * parse_numbers(table, found[0], name="hall_power")
     stamps, notes = row_times(table, zone)
     return to_intervals(

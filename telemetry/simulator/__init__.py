@@ -1,1 +1,1 @@
-"""Who speaks for a simulated site: its building management, its racks, and its scheduler."""
+"""Simulate a facility and its cluster behind a broker."""

@@ -1,16 +1,9 @@
-"""A trial of calibration: a worn plant under a synthetic load, its telemetry, and what it becomes.
+"""Acceptance trials of calibration and observer on simulated facilities whose parameters are known.
 
-The load is made by us: a daily course, restless hours, batteries and tanks that cycle twice a day.
-
-What a calibration and an observer must be able to do, tried on plants that are known.
-
-For each seed a worn plant runs for two weeks: the first calibrates the site, the second is
-foretold. Another one, with a sensor that drifts and one that is stuck, is observed for a week.
-
-A trial of the observer: what it believes of a worn plant with failing sensors, beside the truth.
-
-Every quarter-hour it gets what the service gets: the newest readings of the stocks, and the means
-of what was done in the quarter-hour.
+For each seed a worn facility runs for two weeks under a synthetic load: a daily profile, random
+hours, and batteries and tanks that cycle twice a day. Its telemetry of the first week calibrates
+the site, which then predicts the second week. Another run has one drifting and one stuck sensor;
+the observer estimates its state every quarter-hour from the newest readings and the mean operation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from telemetry.simulator.deviations import SensorFault, SensorModel, worn_for_calibration
-from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
 from twin import time_axes, variables
 from twin.calibration.fit import parameter_value
 from twin.calibration.identification import CalibrationResult, Identifiability, calibrate
@@ -35,27 +28,26 @@ from twin.simulation import simulate
 from twin.simulation import state as states
 from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.time_axes import MINUTE, QUARTER_HOUR
 
 PERIOD_DAYS: Final = 7
-"""Length of the history, of what is foretold, and of what is observed. [d]"""
+"""Length of the calibration, of the prediction, and of the observation. [d]"""
 
 MINUTES_PER_DAY: Final = 1440
 """Minutes of a day. [min]"""
 
 FAULT_SEED_OFFSET: Final = 1000
-"""Added to the seed of a plant for that of its failing sensors. [1]"""
+"""Offset from the seed of a facility to that of its failing sensors. [1]"""
 
 MAX_ERRORS: Final = {"cv_rmse": 0.027, "nmbe": 0.01, "temperature_rmse": 0.5, "identified": 0.02}
-"""Greatest errors allowed: shares of the mean power, kelvin, shares of the parameters."""
+"""Largest allowed errors: shares of the mean power, kelvin, shares of the parameters."""
 
 BOUND_COVERAGE: Final = (0.92, 0.98)
-"""Least and greatest share of hourly samples that the 95 % bounds may hold. [1]"""
+"""Smallest and largest allowed share of hourly samples within the 95 % bounds. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionScore:
-    """How well a site foretells what a plant did.
+    """Errors of a site's prediction of a facility.
 
     Attributes
     ----------
@@ -74,22 +66,20 @@ class PredictionScore:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptanceResult:
-    """What came of one seed.
+    """Result of one seed.
 
     Attributes
     ----------
-    seed
-        Of everything hidden.
     score, uncalibrated_score
-        How well the calibrated site foretells the second week, and how well its file does.
+        Errors of the calibrated site in the second week, and of the site as declared.
     worst_identified_error
-        Greatest error of a parameter that counts as identified, a share. [1]
+        Largest relative error of a parameter that counts as identified. [1]
     worst_parameter
         Its name.
     identified_count
         Parameters that count as identified. [1]
     inside, samples
-        Hourly samples whose bounds hold the truth, and all of them. [1]
+        Hourly samples whose bounds contain the true value, and all of them. [1]
     """
 
     seed: int
@@ -116,21 +106,13 @@ class AcceptanceResult:
 
 
 def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) -> AcceptanceResult:
-    """Return what comes of one worn plant.
-
-    Parameters
-    ----------
-    site
-        What it is believed to be.
-    boundary_conditions
-        Weather and available power of two weeks, in minutes.
-    seed
-        Of everything hidden.
+    """Return the result of one worn facility under two weeks of one-minute weather and available
+    power.
     """
     week = PERIOD_DAYS * MINUTES_PER_DAY
     plant = CalibrationTrial.run(site, boundary_conditions, seed=seed)
-    told = calibrate(site, plant.readings.isel(time=slice(0, week)))
-    worst, which, count = _worst(told, plant.hidden)
+    calibration = calibrate(site, plant.readings.isel(time=slice(0, week)))
+    worst, which, count = _worst(calibration, plant.hidden)
     rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
     sensing = SensorModel(faults=random_sensor_faults(site, PERIOD_DAYS, rng))
     short = boundary_conditions.isel(time=slice(0, week), instant=slice(0, week + 1))
@@ -139,7 +121,7 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
     ).within()
     return AcceptanceResult(
         seed=seed,
-        score=plant.score(told.site, week, 2 * week),
+        score=plant.score(calibration.site, week, 2 * week),
         uncalibrated_score=plant.score(site, week, 2 * week),
         worst_identified_error=worst,
         worst_parameter=which,
@@ -149,10 +131,12 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
     )
 
 
-def _worst(told: CalibrationResult, hidden: Site) -> tuple[float, str, int]:
-    """Return the greatest error of what counts as identified, its name, and how many do."""
+def _worst(calibration: CalibrationResult, hidden: Site) -> tuple[float, str, int]:
+    """Return the largest error of an identified parameter, its name, and the number of identified
+    ones.
+    """
     errors = {}
-    for identified in told.estimates:
+    for identified in calibration.estimates:
         parameter = identified.parameter
         if identified.identifiability is Identifiability.IDENTIFIED and not parameter.is_offset:
             true = parameter_value(hidden.equipment[parameter.machine], parameter.path)
@@ -164,30 +148,30 @@ def _worst(told: CalibrationResult, hidden: Site) -> tuple[float, str, int]:
 
 
 MAX_READING_AGE_MIN: Final = 3
-"""Minutes after which a reading is no more the newest. [min]"""
+"""Age up to which a reading counts as the newest. [min]"""
 
 DRIFT_RANGE: Final = (0.5, 4.0)
-"""Least and greatest drift of a sensor in an hour, in its standard errors. [h-1]"""
+"""Smallest and largest drift of a sensor, in its standard errors. [h-1]"""
 
 DRIFT_HOURS: Final = (12, 48)
 STUCK_HOURS: Final = (4, 24)
-"""Least and greatest length of a fault. [h]"""
+"""Shortest and longest fault. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObserverTrial:
-    """What was believed, beside the truth.
+    """Estimates of the observer and true values.
 
     Attributes
     ----------
     truth, value, low, high
-        Of every stock, and its 95 % bounds, ``(stock, time)``, in its own unit.
+        True value, estimate and 95 % bounds, on (stock, time), in the unit of the stock.
     stocks
-        Names of stock and machine.
+        Variable and machine of each stock.
     diagnostics
-        What was said at each time.
+        Messages at each time.
     time
-        When.
+        Times of the estimates.
     """
 
     truth: FloatArray
@@ -199,12 +183,8 @@ class ObserverTrial:
     time: np.ndarray
 
     def within(self, every: int = 4) -> np.ndarray:
-        """Return whether the 95 % bounds hold the truth, ``(stock, time)``.
-
-        Parameters
-        ----------
-        every
-            Quarter-hours between two samples. [1]
+        """Return whether the bounds contain the true values, on (stock, time), for each
+        ``every``-th quarter-hour.
         """
         inside = (self.low <= self.truth) & (self.truth <= self.high)
         return np.asarray(inside[:, every - 1 :: every])
@@ -213,22 +193,12 @@ class ObserverTrial:
 def random_sensor_faults(
     site: Site, days: int, rng: np.random.Generator
 ) -> tuple[SensorFault, ...]:
-    """Return one sensor of the state that drifts and another that is stuck, at random times.
-
-    Parameters
-    ----------
-    site
-        The site.
-    days
-        Length of the trial. [d]
-    rng
-        Which, when, how long and how fast.
-    """
+    """Return one drifting and one stuck sensor of the state, at random times in ``days``. [d]"""
     sensors = list(_sensors(site))
     drifting, stuck = rng.permutation(len(sensors))[:2].tolist()
     found = []
-    for which, (least, most) in ((drifting, DRIFT_HOURS), (stuck, STUCK_HOURS)):
-        length = int(rng.uniform(least, most) * 60)
+    for which, (shortest, longest) in ((drifting, DRIFT_HOURS), (stuck, STUCK_HOURS)):
+        length = int(rng.uniform(shortest, longest) * 60)
         begin = int(rng.integers(QUARTER_MINUTES, days * 1440 - length))
         name, owner, size = sensors[which]
         drift = (
@@ -250,7 +220,7 @@ def random_sensor_faults(
 
 
 def _sensors(site: Site) -> Iterator[tuple[str, str, float]]:
-    """Yield variable, machine and what its shares are shares of."""
+    """Yield variable, machine and full scale of each sensor of the state."""
     for store in site.stores:
         yield f"{site.equipment[store.owner].kind}_level", store.owner, store.max_level
     for plant in site.machines_of(CoolingPlant):
@@ -260,20 +230,20 @@ def _sensors(site: Site) -> Iterator[tuple[str, str, float]]:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationTrial:
-    """What a worn plant did, and what was seen of it.
+    """Operation of a worn facility, and its telemetry.
 
     Attributes
     ----------
     site
-        What the plant is believed to be.
+        The site as declared.
     hidden
-        What it is.
+        The facility as it is.
     readings
         Telemetry in minutes.
     record
-        What it did, in minutes, with the weather.
+        True operation in minutes, with the weather.
     declared
-        Power that its racks were given to draw, ``(time, hall)``. [MW]
+        Declared power of the racks, on (time, hall). [MW]
     """
 
     site: Site
@@ -292,25 +262,9 @@ class CalibrationTrial:
         sensing: SensorModel | None = None,
         share: float = 0.15,
     ) -> Self:
-        """Run a plant through its surroundings and look at it.
+        """Simulate a facility with hidden deviations up to ``share`` [1] and measure it.
 
-        Parameters
-        ----------
-        site
-            What it is believed to be.
-        boundary_conditions
-            Weather and available power, in whole hours of minutes.
-        seed
-            Of everything hidden.
-        sensing
-            How it is measured.
-        share
-            Greatest hidden deviation. [1]
-
-        Returns
-        -------
-        CalibrationTrial
-            Truth and telemetry.
+        ``boundary_conditions`` are weather and available power in minutes, for whole hours.
         """
         rng = np.random.default_rng(seed)
         hidden = worn_for_calibration(site, rng, share=share)
@@ -321,7 +275,7 @@ class CalibrationTrial:
         before: Mapping[VariableKey, float] = {}
         for orders in _orders(site, boundary_conditions.sizes["time"] // SET_POINT_MINUTES, rng):
             plant.run_with(orders, SET_POINT_MINUTES)
-            given.append([_course(plant, before, hall) for hall in halls])
+            given.append([_ordered_power(plant, before, hall) for hall in halls])
             before = orders
         weather = boundary_conditions[[*WEATHER_VARIABLES]].isel(
             time=slice(0, SET_POINT_MINUTES * len(given))
@@ -336,19 +290,9 @@ class CalibrationTrial:
         return cls(site=site, hidden=hidden, readings=readings, record=record, declared=declared)
 
     def score(self, site: Site, start: int, end: int) -> PredictionScore:
-        """Return how well a site foretells a part of the run from weather and declared load.
+        """Return the errors of a site that predicts minutes ``start`` to ``end`` in quarter-hours.
 
-        Parameters
-        ----------
-        site
-            The site as calibrated, or as its file says.
-        start, end
-            First minute, and the first no longer.
-
-        Returns
-        -------
-        PredictionScore
-            In quarter-hours.
+        The prediction uses weather, orders and the declared load.
         """
         operation = self._operation(site, start, end)
         got = simulate.simulate(site, self._state(start), operation)
@@ -364,7 +308,7 @@ class CalibrationTrial:
         )
 
     def _operation(self, site: Site, start: int, end: int) -> xr.Dataset:
-        """Return weather, orders and the draw of the racks that a site expects."""
+        """Return weather, orders and the rack power that a site expects."""
         grid = time_axes.regular_axes(
             self.record["time"].to_numpy()[start], (end - start) // QUARTER_MINUTES
         )
@@ -390,19 +334,11 @@ class CalibrationTrial:
 
 
 def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
-    """Return what the observer of a site believes of a plant, quarter-hour after quarter-hour.
-
-    Parameters
-    ----------
-    trial
-        What the plant did, and its telemetry.
-    site
-        The site as it is believed to be.
-    """
+    """Return the estimates of the observer of a site, quarter-hour by quarter-hour."""
     count = trial.readings.sizes["time"] // QUARTER_MINUTES
     operation = _operation(trial, count)
     last: StateEstimate | None = None
-    believed = []
+    estimates = []
     for step in range(count):
         done = operation.isel(time=[step], instant=[step, step + 1])
         last = estimate_state(
@@ -411,21 +347,23 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
             last=last,
             operation=done,
         )
-        believed.append(last)
+        estimates.append(last)
     stocks = tuple((name, owner) for name, owner, _ in _sensors(site))
     return ObserverTrial(
         truth=np.array([_truth(trial, *stock, count=count) for stock in stocks]),
-        value=np.array([[_value(one, *stock) for one in believed] for stock in stocks]),
-        low=np.array([[one.bounds(*stock)[0] for one in believed] for stock in stocks]),
-        high=np.array([[one.bounds(*stock)[1] for one in believed] for stock in stocks]),
+        value=np.array([[_value(one, *stock) for one in estimates] for stock in stocks]),
+        low=np.array([[one.bounds(*stock)[0] for one in estimates] for stock in stocks]),
+        high=np.array([[one.bounds(*stock)[1] for one in estimates] for stock in stocks]),
         stocks=stocks,
-        diagnostics=tuple(one.messages for one in believed),
+        diagnostics=tuple(one.messages for one in estimates),
         time=operation["instant"].to_numpy()[1:],
     )
 
 
 def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
-    """Return what was done in each quarter-hour as measured; where nothing was, as just before."""
+    """Return the measured mean operation of each quarter-hour; without readings, that of the one
+    before.
+    """
     grid = time_axes.regular_axes(trial.record["time"].to_numpy()[0], count)
     for name in ("hall_power", *SET_POINT_VARIABLES, *WEATHER_VARIABLES):
         source = trial.readings if name in trial.readings else trial.record
@@ -433,25 +371,25 @@ def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
             part = source[name].isel(time=slice(0, count * QUARTER_MINUTES))
             part = part.drop_vars(["time", "instant"], errors="ignore")
             mean = part.coarsen(time=QUARTER_MINUTES).mean()
-            known = mean.copy(data=_held(mean.to_numpy()))
+            known = mean.copy(data=_forward_filled(mean.to_numpy()))
             grid[name] = known if name in WEATHER_VARIABLES else known.clip(min=0.0)
     return variables.tag_dataset(grid)
 
 
 def _newest(trial: CalibrationTrial, site: Site, minute: int) -> xr.Dataset:
-    """Return the newest readings at the end of a minute, as a window tells them."""
+    """Return the newest readings at the end of a minute."""
     readings = trial.readings
     moment = readings["time"].to_numpy()[minute - 1] + time_axes.MINUTE
     seen = states.initial_state(site, moment)
     for name in states.STATE_VARIABLES:
         if name in readings:
             values = readings[name].isel(time=slice(minute - MAX_READING_AGE_MIN, minute))
-            seen[name].values = _held(values.to_numpy())[-1]
+            seen[name].values = _forward_filled(values.to_numpy())[-1]
     return seen
 
 
-def _held(values: FloatArray) -> FloatArray:
-    """Return readings on ``(time, ...)``; where there is none, the one before."""
+def _forward_filled(values: FloatArray) -> FloatArray:
+    """Return readings on (time, ...); a missing one repeats the one before."""
     return np.asarray(pd.DataFrame(values.reshape(len(values), -1)).ffill()).reshape(values.shape)
 
 
@@ -466,16 +404,13 @@ def _truth(trial: CalibrationTrial, name: str, owner: str, *, count: int) -> Flo
     )
 
 
-def _value(believed: StateEstimate, name: str, owner: str) -> float:
-    state = believed.state[name]
+def _value(estimate: StateEstimate, name: str, owner: str) -> float:
+    state = estimate.state[name]
     return float(state.sel({str(state.dims[0]): owner}))
 
 
 SET_POINT_MINUTES: Final = 60
-"""Minutes between two orders. [min]"""
-
-QUARTER_MINUTES: Final = int(QUARTER_HOUR / MINUTE)
-"""Minutes of a quarter-hour. [1]"""
+"""Time between two orders. [min]"""
 
 CHARGING_HOURS: Final = {1, 2, 3, 12, 13}
 DISCHARGING_HOURS: Final = {7, 8, 18, 19, 20}
@@ -489,7 +424,7 @@ SET_POINT_VARIABLES: Final = (
     "renewable_used_power",
     "heat_reuse_power",
 )
-"""Flows that are orders and not the plant's own doing."""
+"""Flows that are ordered."""
 
 
 def _orders(
@@ -519,14 +454,16 @@ def _orders(
         yield orders
 
 
-def _course(plant: SimulatedFacility, before: Mapping[VariableKey, float], hall: str) -> FloatArray:
-    """Return the power that the racks of a hall were given in the hour that has passed. [MW]"""
+def _ordered_power(
+    plant: SimulatedFacility, before: Mapping[VariableKey, float], hall: str
+) -> FloatArray:
+    """Return the power that the racks of a hall were ordered to draw in the last hour. [MW]"""
     goal = plant.current_set_points["hall_power", hall]
     begin = before.get(("hall_power", hall), goal)
     return begin + plant.completed_share(SET_POINT_MINUTES) * (goal - begin)
 
 
 def _quarters(values: xr.DataArray, start: int, end: int) -> xr.DataArray:
-    """Return means of quarter-hours; the labels of time are left to others."""
+    """Return means of quarter-hours, without labels of time."""
     part = values.isel(time=slice(start, end)).drop_vars(["time", "instant"], errors="ignore")
     return part.coarsen(time=QUARTER_MINUTES).mean()

@@ -1,6 +1,7 @@
-"""The building-management system of a simulated plant: it tells its points and hears requests.
+"""Building-management system of a simulated facility: it publishes points and receives requests.
 
-What stands behind each point of a simulated plant: true values, before any sensor.
+``machine_readings`` and ``rack_readings`` compute the true values of all points; ``SimulatedBms``
+adds sensor errors and publishes what changed.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,9 +19,9 @@ from telemetry.points.catalogue import (
     RACK_OBJECT,
     RENEWABLE_KINDS,
     SYSTEM_OBJECT,
+    UNIT_CONVERSIONS,
 )
 from telemetry.points.site_points import SitePoint, list_points, rack_ids
-from telemetry.points.units import UNIT_CONVERSIONS
 from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
@@ -39,19 +40,21 @@ PUBLISH_DEADBANDS: Final[dict[str, tuple[float, float]]] = {
     "kg/s": (0.1, 0.005),
     "LPM": (0.5, 0.01),
 }
-"""Unit on the wire -> change that is told: absolute in this unit, and share of the value."""
+"""Unit in messages -> smallest change that is published: absolute in this unit, and share of the
+value.
+"""
 
 RACK_PUBLISH_DEADBANDS: Final[dict[str, tuple[float, float]]] = {"kW": (1.0, 0.01), "C": (0.3, 0.0)}
 """The same for racks and units of banks, of which there are many."""
 
 FLOW_ERROR_SHARE: Final = 0.005
-"""Standard error of flow meters, a share. [1]"""
+"""Relative standard error of flow meters. [1]"""
 
 HUMIDITY_ERROR_PERCENT: Final = 1.0
 """Standard error of the hygrometer. [%]"""
 
 ERROR_FREE_VARIABLES: Final = ("peak_power",)
-"""Readings that are counted and not measured."""
+"""Readings that are counted, not measured."""
 
 _MILLISECOND: Final = np.timedelta64(1, "ms")
 
@@ -61,7 +64,7 @@ type TopicPayload = tuple[str, bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
-    """What is fixed about the points, an array a property."""
+    """Constant properties of the points, one array each."""
 
     factor: FloatArray
     offset: FloatArray
@@ -76,16 +79,14 @@ class SimulatedBms:
 
     Parameters
     ----------
-    site
-        The site.
     requests
-        Where requests are checked and kept.
+        Checks and stores requests.
     rng
-        Source of the sensors' errors.
+        Source of sensor errors.
     noise
-        How badly the plant is measured.
+        Standard errors of the sensors.
     repeat
-        Readings within which every point is told again, changed or not. [1]
+        Readings within which every point is published again, changed or not. [1]
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class SimulatedBms:
         self._columns = _columns(site, self._listed, noise)
         self._machines: dict[VariableKey, tuple[list[int], str]] = {}
         self._racks: dict[str, tuple[list[int], list[int]]] = {}
-        self._heads: list[str] = []
+        self._topics: list[str] = []
         self._ours: dict[str, tuple[VariableKey, int]] = {}
         self._index(site)
         self._last = np.full(len(self._listed), np.nan)
@@ -110,12 +111,12 @@ class SimulatedBms:
         self._echo: float | None = None
 
     def _index(self, site: Site) -> None:
-        """Note where the values of each machine and rack stand."""
+        """Store the positions of the values of each machine and rack."""
         racks = [rack for hall in site.machines_of(ITHall) for rack in rack_ids(hall)]
         numbers = {rack: number for number, rack in enumerate(racks)}
         for place, listed in enumerate(self._listed):
             meaning, point = listed.meaning, listed.metadata.point
-            self._heads.append(topics.value_topic(point))
+            self._topics.append(topics.value_topic(point))
             if meaning.is_writable:
                 owner = listed.label if listed.machine else meaning.owner
                 self._ours[point] = (meaning.variable, owner), place
@@ -128,13 +129,7 @@ class SimulatedBms:
                 self._machines.setdefault(key, ([], meaning.reverse_variable))[0].append(place)
 
     def metadata(self, *, share: int = 1) -> list[TopicPayload]:
-        """Return what points are, to be published retained.
-
-        Parameters
-        ----------
-        share
-            One part in so many, another part with every reading; 1 is all. [1]
-        """
+        """Return retained metadata of every ``share``-th point, others with each reading. [1]"""
         return [encode(listed.metadata) for listed in self._listed[self._turn % share :: share]]
 
     def changed_messages(
@@ -145,51 +140,37 @@ class SimulatedBms:
         time: np.datetime64,
         is_whole: bool = False,
     ) -> list[TopicPayload]:
-        """Return the points that have changed, and those whose turn it is to be told again.
+        """Return messages of points that changed or are due for repetition; with ``is_whole`` of
+        all.
 
-        Parameters
-        ----------
-        machines
-            (word, machine) -> true value in the word's unit.
-        racks
-            Word -> true value of each rack.
-        time
-            When the sensors are read. [datetime64, UTC]
-        is_whole
-            Whether all points are told.
+        True values are by (variable, machine), and by variable for all racks, in canonical units.
         """
-        seen = self._seen(machines, racks)
+        measured = self._measured(machines, racks)
         columns = self._columns
         band = np.maximum(columns.band, columns.band_share * np.abs(self._last))
-        is_due = ~(np.abs(seen - self._last) <= band)  # also where nothing was told yet
-        is_due |= np.arange(len(seen)) % self._repeat == self._turn % self._repeat
-        told = np.flatnonzero((is_due | is_whole) & np.isfinite(seen))
-        self._last[told] = seen[told]
+        is_due = ~(np.abs(measured - self._last) <= band)  # also before the first value
+        is_due |= np.arange(len(measured)) % self._repeat == self._turn % self._repeat
+        published = np.flatnonzero((is_due | is_whole) & np.isfinite(measured))
+        self._last[published] = measured[published]
         self._turn += 1
-        return self._told(told, time)
+        return self._messages(published, time)
 
     def last_messages(self, time: np.datetime64) -> list[TopicPayload]:
-        """Return all points as they were told last: somebody may not have heard them.
+        """Return the last values of all points, for a receiver that may have missed them."""
+        return self._messages(np.flatnonzero(np.isfinite(self._last)), time)
 
-        Parameters
-        ----------
-        time
-            Now. [datetime64, UTC]
-        """
-        return self._told(np.flatnonzero(np.isfinite(self._last)), time)
-
-    def _told(self, places: NDArray[np.int64], time: np.datetime64) -> list[TopicPayload]:
-        """Return points as they were told last."""
+    def _messages(self, places: NDArray[np.int64], time: np.datetime64) -> list[TopicPayload]:
+        """Return messages of the last published values."""
         end = f',"timestamp":{_stamp(time)},"quality":1}}'
         return [
-            (self._heads[place], f'{{"value":{value:.7g}{end}'.encode())
+            (self._topics[place], f'{{"value":{value:.7g}{end}'.encode())
             for place, value in zip(places.tolist(), self._last[places].tolist(), strict=True)
         ]
 
-    def _seen(
+    def _measured(
         self, machines: Mapping[VariableKey, float], racks: Mapping[str, FloatArray]
     ) -> FloatArray:
-        """Return all points as the sensors show them, in their units on the wire."""
+        """Return all points with sensor errors, in the units of the messages."""
         true = np.full(len(self._listed), np.nan)
         for key, (places, negative) in self._machines.items():
             true[places] = machines.get(key, np.nan) - machines.get((negative, key[1]), 0.0)
@@ -201,37 +182,24 @@ class SimulatedBms:
         return np.asarray(wire + scatter * (columns.error + columns.error_share * np.abs(wire)))
 
     def write_point(self, value: PointValue, *, now: np.datetime64) -> str:
-        """Take a value that an integration has written.
-
-        Parameters
-        ----------
-        value
-            What was written.
-        now
-            The plant's time. [datetime64, UTC]
-
-        Returns
-        -------
-        str
-            Why it was refused, or "".
-        """
+        """Accept a value that an integration wrote; return the reason of a refusal, or ""."""
         ours = self._ours.get(value.point)
         if ours is None or value.sender != INTEGRATION_NAME:
             self._requests.refused += 1
-            return f"{value.sender} may not write {value.point}"
+            return f"{value.sender} may not write {value.point}: it is not its point"
         key, place = ours
         if key[0].startswith("service_heartbeat"):
             self._requests.record_heartbeat(now)
             if key[0] == "service_heartbeat":
                 self._echo = value.value
             return ""
-        asked = value.value
-        if asked is not None:
-            asked = float(asked * self._columns.factor[place] + self._columns.offset[place])
-        return self._requests.accept(key, asked, now=now)
+        request = value.value
+        if request is not None:
+            request = float(request * self._columns.factor[place] + self._columns.offset[place])
+        return self._requests.accept(key, request, now=now)
 
     def heartbeat(self, time: np.datetime64) -> list[TopicPayload]:
-        """Return our clock, and the echo of the integration's if it was heard."""
+        """Return the clock of the system, and the echo of the integration's last heartbeat."""
         clocks = {BMS_OBJECT_ID: _stamp(time), INTEGRATION_NAME: self._echo}
         found = []
         for listed in self._listed:
@@ -284,7 +252,7 @@ def _errors(point: SitePoint, noise: FacilityNoise) -> tuple[float, float]:
 
 
 MIN_RUNNING_POWER_MW: Final = 1e-3
-"""Power below which a store or a renewable is said not to operate. [MW]"""
+"""Power below which a store or a renewable source does not operate. [MW]"""
 
 
 def machine_readings(
@@ -295,28 +263,11 @@ def machine_readings(
     water: WaterSetPoints,
     absent: Collection[str] = (),
 ) -> dict[VariableKey, float]:
-    """Return the values of all points of machines.
+    """Return the true values of all points of machines, by (variable, machine or bank).
 
-    Parameters
-    ----------
-    site
-        The site as it really is.
-    truth
-        How the plant really stands, as :meth:`telemetry.simulator.plant.SimulatedFacility.truth`
-        tells.
-    applied
-        Requests that hold, as
-        :meth:`telemetry.simulator.setpoint_requests.SetPointRequests.applied` tells.
-    water
-        Set points of the water that hold.
-    absent
-        Machines that are out of service.
-
-    Returns
-    -------
-    dict
-        (word, machine) -> value in the word's unit; machines of banks by the bank. What is not
-        known is left out.
+    ``truth`` are the true values of
+    :meth:`telemetry.simulator.plant.SimulatedFacility.true_values`, ``applied`` the active
+    requests, ``absent`` the machines out of service. Unknown values are left out.
     """
     values = dict(truth)
     grid = site.grid.name
@@ -325,9 +276,11 @@ def machine_readings(
     halls = [truth.get(("hall_power", hall.name)) for hall in site.machines_of(ITHall)]
     for machine in site.machines_of(Busway):
         values["distribution_output", machine.name] = sum(p for p in halls if p is not None)
-    for air in site.machines_of(CrahBank):
-        if ("hall_air_fan_power", air.name) in truth:
-            values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
+    for bank_of_air in site.machines_of(CrahBank):
+        if ("hall_air_fan_power", bank_of_air.name) in truth:
+            values["hall_air_draw", bank_of_air.name] = truth[
+                "hall_air_fan_power", bank_of_air.name
+            ]
     for plant in site.machines_of(CoolingPlant):
         values.update(_circuit(plant, truth, water))
     for bank in site.machines_of(CduBank):
@@ -338,16 +291,10 @@ def machine_readings(
 
 
 def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
-    """Return how far the coolant at the racks is above the supply water, 0 if there is none. [K]
+    """Return how much warmer the coolant at the racks is than the supply water, 0 without CDUs. [K]
 
-    Parameters
-    ----------
-    site
-        The site as it really is.
-    heat
-        Heat that the racks give to the coolant. [MW]
-    points
-        Set points of the water; by default the declared ones.
+    ``heat`` is the heat of the racks to the coolant [MW]; set points are by default the declared
+    ones.
     """
     banks, load = site.machines_of(CduBank), np.asarray(heat)
     if not banks:
@@ -365,22 +312,9 @@ def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -
 def coolant_flow_share(
     site: Site, truth: Mapping[VariableKey, float], points: SetPoints | None
 ) -> float:
-    """Return the coolant's flow in the racks beside the declared one.
+    """Return the coolant flow in the racks as a share of the declared one. [1]
 
-    Parameters
-    ----------
-    site
-        The site as it really is.
-    truth
-        How the plant really stands.
-    points
-        Set points of the water; None stands for the declared ones.
-
-    Returns
-    -------
-    float
-        Share of the declared flow, which is kept where the units have not run yet, and where air
-        cools all racks. [1]
+    It is 1 if the units have not run yet, and where air cools all racks.
     """
     banks = site.machines_of(CduBank)
     if not banks:
@@ -392,23 +326,10 @@ def coolant_flow_share(
 def rack_readings(
     site: Site, truth: Mapping[VariableKey, float], load: RackLoad, *, flow_share: float = 1.0
 ) -> dict[str, FloatArray]:
-    """Return the values of all points of racks, hall after hall.
+    """Return variable -> true value of each rack, hall by hall; NaN for the liquid of air-cooled
+    racks.
 
-    Parameters
-    ----------
-    site
-        The site as it really is.
-    truth
-        How the plant really stands.
-    load
-        What each rack does.
-    flow_share
-        Flow of the coolant beside the rated one. [1]
-
-    Returns
-    -------
-    dict
-        Word -> value of each rack, in the word's unit; NaN of a liquid that is not there.
+    ``flow_share`` is the coolant flow as a share of the rated one. [1]
     """
     halls = site.machines_of(ITHall)
     racks = [hall.racks for hall in halls]
@@ -437,7 +358,7 @@ def _warm(site: Site) -> CoolingPlant:
 def _circuit(
     plant: CoolingPlant, truth: Mapping[VariableKey, float], water: WaterSetPoints
 ) -> dict[VariableKey, float]:
-    """Return what a circuit aims at and, once it has run, its flow and return temperature."""
+    """Return the set points of a circuit and, once it has run, its flow and return temperature."""
     word = "facility_range_set_point", plant.name
     aims = {
         ("facility_supply_applied", plant.name): water.supply[plant.name],
@@ -460,7 +381,7 @@ def _circuit(
 def _coolant(
     site: Site, bank: CduBank, truth: Mapping[VariableKey, float], *, water: WaterSetPoints
 ) -> dict[VariableKey, float]:
-    """Return the coolant's temperatures behind and before a bank, and what it aims at."""
+    """Return the return temperature of the coolant of a bank, and its set points."""
     heat = truth.get(("cdu_output", bank.name), 0.0)
     points = water.set_points(site)
     aim = water.supply[_warm(site).name] + coolant_approach(site, heat, points)
@@ -478,7 +399,7 @@ def _coolant(
 
 
 def _applied(site: Site, applied: Mapping[VariableKey, float]) -> dict[VariableKey, float]:
-    """Return which powers the plant has made of the requests; no cap is the rated power."""
+    """Return the powers that the facility applies; without a limit the rated power."""
     rated = {machine.name: machine.power for machine in site.machines_of(Renewable)}
     return {
         (f"{name.removesuffix('_request')}_applied", owner): min(value, rated.get(owner, np.inf))
@@ -490,7 +411,7 @@ def _applied(site: Site, applied: Mapping[VariableKey, float]) -> dict[VariableK
 def _states(
     site: Site, truth: Mapping[VariableKey, float], absent: Collection[str]
 ) -> dict[VariableKey, float]:
-    """Return which machines are available, and which ones operate."""
+    """Return which machines are available, and which operate."""
     values: dict[VariableKey, float] = {}
     machines = {name: one for name, one in site.equipment.items() if one.is_machine}
     for name, machine in machines.items():

@@ -1,8 +1,8 @@
-"""The scheduler of a site's racks: it holds the true queue and obeys orders it can check.
+"""Cluster of a simulated site: scheduler, placement of jobs on racks, and node agents.
 
-The node agents of a site's racks: one message a rack and interval, a value for every chip.
-
-Where jobs stand: which racks work, how hard, and what they draw.
+The scheduler holds the true queue and applies valid orders. The placement assigns racks to jobs and
+computes their power. The agents send one message per rack and interval, with a value for every
+chip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,31 +43,31 @@ WATTS_PER_MW: Final = 1e6
 """W in a MW."""
 
 CHIP_RELATIVE_SPREAD: Final = np.array([0.02, 0.01, 0.01, 0.003, 0.01], dtype=np.float32)
-"""Spread of the chips of a rack about their mean, a share of it, by row of a batch. [1]"""
+"""Relative standard deviation of the chips of a rack about their mean, by row of a batch. [1]"""
 
 FULL_CLOCK_MHZ: Final = 1965.0
-"""Clock of a chip at full work: the boost clock that the vendor states for this class. [MHz]"""
+"""Clock of a chip at full work: the vendor's boost clock for this class. [MHz]"""
 
 IDLE_CLOCK_MHZ: Final = 345.0
-"""Clock of a chip that waits. [MHz]"""
+"""Clock of an idle chip. [MHz]"""
 
 CLOCK_EXPONENT: Final = 0.5
-"""Clock against power under a cap: voltage falls with it, so power falls faster. [1]"""
+"""Exponent of clock against power under a cap: voltage falls, too, so power falls faster. [1]"""
 
 UTILISATION_AND_MEMORY: Final = {"work": (0.97, 0.82), "service": (0.71, 0.90), "idle": (0.0, 0.02)}
-"""Utilisation and memory used by what a rack does; assumed. [1]"""
+"""Assumed utilisation and memory use by state of a rack. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RackLoad:
-    """What each rack does, hall after hall.
+    """State of each rack, hall by hall.
 
     Attributes
     ----------
     power
-        Draw of the rack. [MW]
+        Power of the rack. [MW]
     cap
-        Cap that it works under, 0 for a rack that waits. [1]
+        Its cap, 0 for an idle rack. [1]
     is_service
         Whether it serves inference.
     """
@@ -85,9 +85,9 @@ class SimulatedRackAgents:
     site
         The site as it really is.
     boot
-        When the agents started, in epoch seconds: the boot epoch of their batches.
+        Start of the agents: the boot epoch of their batches. [s since 1970]
     rng
-        Source of the scatter among chips.
+        Source of the spread among chips.
     """
 
     def __init__(self, site: Site, *, boot: int, rng: np.random.Generator) -> None:
@@ -103,20 +103,10 @@ class SimulatedRackAgents:
         interval: np.timedelta64,
         flow_share: float = 1.0,
     ) -> list[RackBatch]:
-        """Return one batch a rack.
+        """Return one batch a rack for the interval that ends at ``time``. [datetime64, UTC]
 
-        Parameters
-        ----------
-        load
-            What the racks do.
-        truth
-            How the plant really stands, for what cools the chips.
-        time
-            End of the interval. [datetime64, UTC]
-        interval
-            Its length.
-        flow_share
-            Flow of the coolant beside the rated one. [1]
+        ``truth`` are true values of the facility; ``flow_share`` is the coolant flow as a share of
+        the rated one. [1]
         """
         self._sequence += 1
         halls = self._site.machines_of(ITHall)
@@ -145,7 +135,7 @@ class SimulatedRackAgents:
     def _chips(
         self, hall: ITHall, means: NDArray[np.float32], *, supply: float
     ) -> NDArray[np.float32]:
-        """Return the values of all chips of a hall, ``(rack, variable, chip)``."""
+        """Return the values of all chips of a hall, on (rack, variable, chip)."""
         shape = (*means.shape, hall.chips_per_rack)
         values = self._rng.standard_normal(shape, dtype=np.float32)
         values *= CHIP_RELATIVE_SPREAD[:, None]
@@ -164,25 +154,10 @@ class SimulatedRackAgents:
 def rack_means(
     hall: ITHall, load: RackLoad, mine: slice, *, supply: float, flow_share: float = 1.0
 ) -> FloatArray:
-    """Return the mean of each row of a batch over the chips of each rack.
+    """Return the means over the chips of each rack, on (rack, variable), in units of batches.
 
-    Parameters
-    ----------
-    hall
-        The hall.
-    load
-        What all racks do.
-    mine
-        Which of them are the hall's.
-    supply
-        What cools the chips, at the racks. [degC]
-    flow_share
-        Its flow beside the rated one. [1]
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(rack, variable)`` in the units of :data:`telemetry.messages.models.CHIP_VARIABLES`.
+    ``mine`` selects the racks of the hall, ``supply`` is the temperature of their coolant [degC]
+    and ``flow_share`` its flow as a share of the rated one [1].
     """
     power, cap = load.power[mine], load.cap[mine]
     board = hall.board_power(power * hall.racks) / hall.racks
@@ -195,7 +170,7 @@ def rack_means(
 
 
 def chip_coolant_temperature(site: Site, hall: ITHall, truth: Mapping[VariableKey, float]) -> float:
-    """Return what cools the chips of a hall: coolant or air or, before they ran, water. [degC]"""
+    """Return the temperature of coolant or air at chips; before a run that of water. [degC]"""
     word, circuit = "technology_supply_temperature", "warm"
     if hall.is_air_cooled:
         word, circuit = "rack_inlet_temperature", "chilled"
@@ -207,7 +182,7 @@ def chip_coolant_temperature(site: Site, hall: ITHall, truth: Mapping[VariableKe
 _MIN_CHIP_POWER_W: Final = np.float32(1e-6)  # W
 
 IDLE_TENANT: Final = -1
-"""Tenant of a rack that waits."""
+"""Tenant of an idle rack."""
 
 INFERENCE_TENANT: Final = -2
 """Tenant of a rack that serves inference."""
@@ -215,17 +190,7 @@ INFERENCE_TENANT: Final = -2
 
 @dataclass(frozen=True, kw_only=True)
 class RunningJob:
-    """A running job as its racks know it.
-
-    Attributes
-    ----------
-    number
-        The job.
-    racks
-        Racks that it uses. [1]
-    cap
-        Power of its racks as a share of the uncapped rack. [1]
-    """
+    """A running job: its number, racks [1], and power cap as a share of uncapped power [1]."""
 
     number: int
     racks: float
@@ -233,17 +198,12 @@ class RunningJob:
 
 
 class JobPlacement:
-    """A simple scheduler of places: a job keeps its racks until it stops.
-
-    Parameters
-    ----------
-    site
-        The site as it really is.
+    """Assign racks to jobs: a job keeps its racks until it stops.
 
     Notes
     -----
-    Free racks are given out alternately from all halls, so that the halls carry equal shares, as
-    the plant takes them to. Widths are rounded to whole racks, one at least.
+    Free racks are assigned alternately from all halls, so that the halls carry equal shares, as the
+    facility model assumes. Widths are rounded to whole racks, at least one.
     """
 
     def __init__(self, site: Site) -> None:
@@ -256,22 +216,14 @@ class JobPlacement:
         self._cap = np.zeros(sum(counts))
 
     def place(self, jobs: Sequence[RunningJob], service_racks: float) -> None:
-        """Let jobs and service take their racks, and leave those they need no more.
-
-        Parameters
-        ----------
-        jobs
-            All that run.
-        service_racks
-            Racks busy with the service. [1]
-        """
+        """Assign racks to running jobs and the service, and free those that are not needed."""
         wanted = {job.number: max(round(job.racks), 1) for job in jobs}
         wanted[INFERENCE_TENANT] = round(service_racks)
         gone = ~np.isin(self.tenant, list(wanted))
         self.tenant[gone] = IDLE_TENANT
         for number, width in wanted.items():
-            held = self._fill[self.tenant[self._fill] == number]
-            self.tenant[held[width:]] = IDLE_TENANT
+            assigned = self._fill[self.tenant[self._fill] == number]
+            self.tenant[assigned[width:]] = IDLE_TENANT
         for number, width in wanted.items():
             free = self._fill[self.tenant[self._fill] == IDLE_TENANT]
             self.tenant[free[: width - int((self.tenant == number).sum())]] = number
@@ -279,17 +231,11 @@ class JobPlacement:
         self._cap = np.array([caps[number] for number in self.tenant.tolist()])
 
     def rack_load(self, hall_power: Mapping[str, float]) -> RackLoad:
-        """Return what the racks do when their halls draw some power.
+        """Return the state of the racks for the true power of each hall; other halls are idle. [MW]
 
-        Parameters
-        ----------
-        hall_power
-            Hall -> true power of its racks; a hall that is not named is idle. [MW]
-
-        Notes
-        -----
-        The racks of a hall share its power as their caps say. While a hall still comes down from
-        jobs that have just ended, what working racks cannot draw is spread over all its racks.
+        Notes ----- The racks of a hall share its power in proportion to their caps. While the power
+        of a hall still falls after jobs have ended, all its racks share what working racks cannot
+        draw.
         """
         power = np.empty(len(self.tenant))
         for place, hall in enumerate(self._halls):
@@ -301,9 +247,13 @@ class JobPlacement:
             shared = np.minimum(
                 busy * max(above, 0.0) / max(float(busy.sum()), _MIN_DIVISOR_MW), span
             )
-            room = span - shared
-            rest = (above - float(shared.sum())) / max(float(room.sum()), _MIN_DIVISOR_MW)
-            power[mine] = hall.rack_idle_power + shared + room * np.clip(rest, -1.0, 1.0)
+            headroom = span - shared
+            headroom_share = (above - float(shared.sum())) / max(
+                float(headroom.sum()), _MIN_DIVISOR_MW
+            )
+            power[mine] = (
+                hall.rack_idle_power + shared + headroom * np.clip(headroom_share, -1.0, 1.0)
+            )
         return RackLoad(
             power=np.maximum(power, 0.0), cap=self._cap, is_service=self.tenant == INFERENCE_TENANT
         )
@@ -312,15 +262,15 @@ class JobPlacement:
 _MIN_DIVISOR_MW: Final = 1e-12  # MW, so that shares of nothing are finite
 
 MAX_ORDER_CLOCK_LEAD: Final = np.timedelta64(5, "s")
-"""How far in the future an order may be dated before it is refused."""
+"""How far in the future an order may be issued."""
 
 NO_SEQUENCE: Final = -1
 """Sequence before the first order."""
 
 MAX_HISTORY_JOBS: Final = 8_000
-"""Most jobs of a history: they are within what a broker takes, and who hears it remembers more."""
+"""Jobs in a history, limited by the message size of a broker. [1]"""
 
-_CAP_TOLERANCE: Final = 1e-9  # of a cap or of racks: what is less is rounding
+_CAP_TOLERANCE: Final = 1e-9  # rounding of a cap or of racks [1]
 
 
 class SimulatedScheduler:
@@ -329,22 +279,22 @@ class SimulatedScheduler:
     Parameters
     ----------
     site
-        The site, for its racks and its kinds of work.
+        The site, for its racks and kinds of work.
     workload
-        All jobs of the run, of which none is told before it arrives, and those before.
+        All jobs of the run and those before; a job is published when it arrives.
     start
-        First instant. [datetime64, UTC]
+        First time. [datetime64, UTC]
 
     Attributes
     ----------
     queue
-        The jobs that are here.
+        The jobs that have arrived.
     steps
-        Work not yet done after each interval, and what was done in it. [MWh]
+        Backlog after each interval, and its progress. [MWh]
     sequence
-        Of the last job orders that came, applied or not.
-    at_work
-        Jobs that ran in the last interval, with the caps that really held.
+        Of the newest job orders, applied or not.
+    running_jobs
+        Jobs that ran in the last interval, with their effective caps.
     """
 
     def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
@@ -358,15 +308,7 @@ class SimulatedScheduler:
         self._running: dict[int, float] = {}
 
     def apply_job_orders(self, orders: JobOrders, now: np.datetime64) -> JobStatus:
-        """Take orders for the jobs, or say why not.
-
-        Parameters
-        ----------
-        orders
-            Which jobs shall run.
-        now
-            The plant's time. [datetime64, UTC]
-        """
+        """Apply orders for jobs, or report why not."""
         last = self.sequence if self.sequence != NO_SEQUENCE else None
         reason = _outdated(orders, last, now=now)
         if not reason and any(not 0.0 < cap <= 1.0 for cap in orders.caps.values()):
@@ -377,7 +319,7 @@ class SimulatedScheduler:
         return self._status(orders.sequence, reason, is_applied=not reason)
 
     def apply_hall_cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
-        """Take a cap of a hall, or say why not."""
+        """Apply a cap of a hall, or report why not."""
         halls = {hall.name: hall for hall in self._site.machines_of(ITHall)}
         before = self._caps.get(order.hall)
         reason = _outdated(order, before.sequence if before else None, now=now)
@@ -390,10 +332,7 @@ class SimulatedScheduler:
         return CapStatus(order=order, is_applied=not reason, reason=reason)
 
     def active_caps(self, now: np.datetime64) -> dict[str, float]:
-        """Return the caps of halls that are in force: none that has expired. [MW]
-
-        Racks that a cap does not apply to are free to draw what they can.
-        """
+        """Return the valid caps of halls; excluded racks count at full power. [MW]"""
         halls = {hall.name: hall for hall in self._site.machines_of(ITHall)}
         return {
             name: _of_all(halls[name], order)
@@ -402,34 +341,20 @@ class SimulatedScheduler:
         }
 
     def advance(self, hours: float, service_racks: float) -> tuple[QueueProgress, list[JobStatus]]:
-        """Run the jobs for an interval.
+        """Run the jobs for an interval [h]; return the progress and the changes of orders.
 
-        Parameters
-        ----------
-        hours
-            Its length. [h]
-        service_racks
-            Racks busy with the service. [1]
-
-        Returns
-        -------
-        tuple
-            What was done, and what had to be changed of the orders.
-
-        Notes
-        -----
-        Without orders in force, what runs goes on at its caps and nothing starts. No more jobs
-        run than there are racks, and no hall is led beyond its cap.
+        Notes ----- Without valid orders running jobs continue at their caps and no job starts. Jobs
+        never use more racks than there are, and no hall exceeds its cap.
         """
-        queue, said = self.queue, []
-        asked = self._asked()
-        fitting = self._fit(asked, self.queue.pool.racks - service_racks)
-        if (fitting != asked).any():
-            said.append(f"{int((fitting != asked).sum())} jobs wait for racks")
+        queue, changes = self.queue, []
+        ordered = self._ordered_caps()
+        fitting = self._fit(ordered, self.queue.pool.racks - service_racks)
+        if (fitting != ordered).any():
+            changes.append(f"{int((fitting != ordered).sum())} jobs wait for racks")
         capped = self._capped(fitting, service_racks)
         lowered = int((capped < fitting - _CAP_TOLERANCE).sum())
         if lowered:
-            said.append(f"caps of {lowered} jobs lowered to keep those of their halls")
+            changes.append(f"caps of {lowered} jobs lowered to keep those of their halls")
         on = capped > 0.0
         columns = (queue.jobs.number[on], queue.jobs.racks[on], capped[on])
         rows = zip(*(column.tolist() for column in columns), strict=True)
@@ -439,17 +364,17 @@ class SimulatedScheduler:
             queue, self._running, hours=hours, arrivals=self._workload.jobs
         )
         self.steps.append((self.queue.backlog, progress))
-        return progress, [self._status(self.sequence, text, is_applied=True) for text in said]
+        return progress, [self._status(self.sequence, text, is_applied=True) for text in changes]
 
-    def _asked(self) -> FloatArray:
-        """Return the cap of each job by the orders in force, 0 for those that wait. [1]"""
+    def _ordered_caps(self) -> FloatArray:
+        """Return the ordered cap of each job, 0 for those that wait. [1]"""
         orders = self._orders
         is_fresh = orders is not None and orders.expires > self.queue.instant
         caps: Mapping[int, float] = orders.caps if orders and is_fresh else self._running
         return np.array([caps.get(number, 0.0) for number in self.queue.jobs.number.tolist()])
 
     def _fit(self, caps: FloatArray, racks: float) -> FloatArray:
-        """Return caps of no more jobs than there are racks: running ones first, then by laxity."""
+        """Return caps of the jobs that fit the racks: running ones first, then by laxity."""
         order = np.lexsort((self.queue.laxity, ~self.queue.is_running))
         wanted = np.where(caps[order] > 0.0, self.queue.jobs.racks[order], 0.0)
         fitting = caps.copy()
@@ -461,17 +386,17 @@ class SimulatedScheduler:
         return fitting
 
     def _capped(self, caps: FloatArray, service_racks: float) -> FloatArray:
-        """Return caps of jobs under which no hall draws more than its own cap."""
+        """Return caps of jobs under which no hall exceeds its own cap."""
         idle = hall_powers(self._site, work_power=0.0, service_racks=service_racks)
         racks = {hall.name: hall.racks for hall in self._site.machines_of(ITHall)}
-        rooms = [
+        headrooms = [
             (cap - idle[hall]) * self.queue.pool.racks / racks[hall]
             for hall, cap in self.active_caps(self.queue.instant).items()
         ]
-        if not rooms:
+        if not headrooms:
             return caps
-        kept = np.zeros(len(caps), dtype=bool)
-        return caps_below_limit(self.queue, caps, max(min(rooms), 0.0), fixed=kept)
+        is_fixed = np.zeros(len(caps), dtype=bool)
+        return caps_below_limit(self.queue, caps, max(min(headrooms), 0.0), fixed=is_fixed)
 
     def _status(self, sequence: int, reason: str, *, is_applied: bool) -> JobStatus:
         return JobStatus(
@@ -479,7 +404,7 @@ class SimulatedScheduler:
         )
 
     def snapshot(self) -> QueueSnapshot:
-        """Return the queue as it is published."""
+        """Return the queue as a message."""
         queue = self.queue
         return QueueSnapshot(
             site=self._site.name,
@@ -491,20 +416,20 @@ class SimulatedScheduler:
         )
 
     def history(self) -> JobHistory:
-        """Return the arrivals of the last two weeks as published, the newest if there are many."""
+        """Return the arrivals of two weeks as a message; if they are too many, the newest."""
         now = self.queue.instant
         past = self._workload.past(now)
-        told = JobColumns.of(past.select(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))
-        return JobHistory(site=self._site.name, time=now, jobs=told)
+        columns = JobColumns.of(past.select(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))
+        return JobHistory(site=self._site.name, time=now, jobs=columns)
 
 
 def _of_all(hall: ITHall, order: CapOrder) -> float:
-    """Return what a hall may draw under a cap, with the racks that it does not apply to. [MW]"""
+    """Return the power limit of a hall, including its excluded racks. [MW]"""
     return order.power_cap + len(order.excluded_racks) * hall.rack_power
 
 
 def _outdated(order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64) -> str:
-    """Return why an order is not to be taken for its time or sequence, or ""."""
+    """Return why the time or sequence of an order is invalid, or ""."""
     if last is not None and order.sequence <= last:
         return f"stale: sequence {order.sequence} is not above {last}"
     if order.expires <= now:

@@ -1,9 +1,7 @@
-"""What the sensors of a plant show of what it does: noise, gaps, and sensors that fail.
+"""Hidden deviations of a simulated facility, and errors of its sensors.
 
-It turns the true record of a simulated plant into the telemetry that an archive would hold; for
-experiments on estimates and calibrations.
-
-The hidden nature of a simulated plant: how worn, how restless, how badly measured.
+The facility differs from the declared site by wear and load fluctuations. ``SensorModel`` turns its
+true record into the telemetry of an archive, with noise, gaps and failing sensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +19,14 @@ from twin.site import Site
 
 @dataclass(frozen=True, kw_only=True)
 class FacilityNoise:
-    """How restless the plant is and how badly it is measured.
+    """Load fluctuations and measurement errors.
 
     Attributes
     ----------
     load
-        Standard deviation of the power of working racks, share. [1]
+        Relative standard deviation of the power of working racks. [1]
     load_time_constant
-        Time constant of that restlessness. [min]
+        Time constant of these fluctuations. [min]
     power, level
         Standard errors of power meters and of levels, shares. [1]
     temperature
@@ -43,21 +41,11 @@ class FacilityNoise:
 
 
 def worn_facility(site: Site, rng: np.random.Generator) -> Site:
-    """Return the site as it really is: the same machines, none as good as its data sheet.
+    """Return the site as it really is, with each machine worse than its data sheet.
 
-    Parameters
-    ----------
-    site
-        What the service believes.
-    rng
-        Source of the hidden deviations.
-
-    Returns
-    -------
-    Site
-        UPS losses 0 to 10 % up, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % worse,
-        heat pumps 0 to 8 % worse, batteries 0 to 2 % less efficient, racks 1 % off their declared
-        draw, valves that lag.
+    UPS losses are 0 to 10 % higher, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % and
+    heat pumps 0 to 8 % worse, batteries 0 to 2 % less efficient, racks 1 % off their declared
+    power, and valves lag.
     """
     machines = dict(site.equipment)
     for name, machine in machines.items():
@@ -93,23 +81,11 @@ def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
 
 
 def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float = 0.15) -> Site:
-    """Return a site with deviations up to a share, for experiments on calibration.
+    """Return a site with deviations up to a share [1], for experiments on calibration.
 
-    Parameters
-    ----------
-    site
-        What is believed.
-    rng
-        Source of the hidden deviations.
-    share
-        Greatest deviation. [1]
-
-    Returns
-    -------
-    Site
-        Losses, fouling, compressors, heat pumps and approaches worse by up to the share, pumps and
-        fans off by as much either way, batteries losing up to 4 % more on charging, racks 1 % off,
-        valves that lag.
+    Losses, fouling, compressors, heat pumps and approaches are worse by up to the share, pumps and
+    fans differ by as much in both directions, batteries lose up to 4 % more on charging, racks
+    differ by 1 %, and valves lag.
     """
     machines = dict(site.equipment)
     for name, machine in machines.items():
@@ -144,15 +120,15 @@ def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float =
 
 
 def load_fluctuation(noise: FacilityNoise, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return the restlessness of the load: a first-order process of the given size and memory."""
+    """Return a first-order process with the size and time constant of the noise."""
     keep = np.exp(-1.0 / noise.load_time_constant)
     shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
-    course = np.empty(count)
+    fluctuation = np.empty(count)
     value = 0.0
     for i, shock in enumerate(shocks.tolist()):
         value = keep * value + shock
-        course[i] = value
-    return course
+        fluctuation[i] = value
+    return fluctuation
 
 
 POWER_VARIABLES: Final = (
@@ -171,7 +147,7 @@ POWER_VARIABLES: Final = (
     "tank_charge",
     "tank_discharge",
 )
-"""Variables whose meters err by a share of what they read."""
+"""Variables whose meters have a relative error."""
 
 TEMPERATURE_VARIABLES: Final = (
     "facility_supply_temperature",
@@ -188,11 +164,11 @@ class SensorFault:
     Attributes
     ----------
     variable, machine
-        Which one.
+        The sensor.
     begin, end
-        First minute, and the first in which it is well again.
+        First minute, and the first minute after the fault.
     drift
-        What it gathers in an hour; 0 for a sensor that is stuck. [unit of the variable h-1]
+        Drift; 0 for a stuck sensor. [unit of the variable h-1]
     """
 
     variable: str
@@ -204,22 +180,22 @@ class SensorFault:
 
 @dataclass(frozen=True, kw_only=True)
 class SensorModel:
-    """How well a plant is measured.
+    """Errors of the sensors of a facility.
 
     Attributes
     ----------
     power
-        Standard error of a reading of power or humidity, a share. [1]
+        Relative standard error of power and humidity. [1]
     level
-        The same of levels, a share of the greatest. [1]
+        Standard error of levels, a share of the largest. [1]
     temperature
-        The same of temperatures. [K]
+        Standard error of temperatures. [K]
     missing_share
-        Share of readings that are lost. [1]
+        Share of lost readings. [1]
     offsets
-        (variable, machine) -> what a sensor reads beside the truth. [unit of the variable]
+        (variable, machine) -> offset of a sensor. [unit of the variable]
     faults
-        Sensors that fail.
+        Failing sensors.
     """
 
     power: float = 0.01
@@ -232,47 +208,34 @@ class SensorModel:
     def read(
         self, site: Site, record: xr.Dataset, *, declared: xr.DataArray, rng: np.random.Generator
     ) -> xr.Dataset:
-        """Return what an archive would hold of a record.
+        """Return the readings of a one-minute record with weather, as an archive holds them.
 
-        Parameters
-        ----------
-        site
-            What the plant is believed to be.
-        record
-            What it did, in minutes, with the weather.
-        declared
-            Power that its racks were given to draw, ``(time, hall)``. [MW]
-        rng
-            Source of all errors.
-
-        Returns
-        -------
-        xarray.Dataset
-            Readings on ``time``, which is the start of the minute that they are means of; levels
-            and temperatures are those at its end.
+        ``declared`` is the declared power of the racks, on (time, hall) [MW]. Readings are labelled
+        by the start of the minute whose mean they are; levels and temperatures are those at its
+        end.
         """
         names = [
             n for n in (*POWER_VARIABLES, *TEMPERATURE_VARIABLES, *LEVEL_VARIABLES) if n in record
         ]
-        seen = record[["time", "duration"]]
+        readings = record[["time", "duration"]]
         for name in names:
             values = record[name]
             if "instant" in values.dims:
                 values = values.isel(instant=slice(1, None)).rename(instant="time")
                 values = values.assign_coords(time=record["time"])
-            seen[name] = self._seen(values, name, rng)
+            readings[name] = self._measured(values, name, rng)
         if "hall_air_fan_power" in record:
             fans = record["hall_air_fan_power"].rename("hall_air_draw")
-            seen["hall_air_draw"] = self._seen(fans, "hall_air_draw", rng)
-        seen["relative_humidity"] = self._seen(
+            readings["hall_air_draw"] = self._measured(fans, "hall_air_draw", rng)
+        readings["relative_humidity"] = self._measured(
             record["relative_humidity"], "relative_humidity", rng
         ).clip(0.0, 1.0)
         idle = _by_hall(site, "idle_power")
         use = (declared - idle) / (_by_hall(site, "full_power") - idle)
-        seen["accelerator_utilisation"] = self._lost(use, rng)
-        return variables.tag_dataset(seen)
+        readings["accelerator_utilisation"] = self._with_gaps(use, rng)
+        return variables.tag_dataset(readings)
 
-    def _seen(self, values: xr.DataArray, name: str, rng: np.random.Generator) -> xr.DataArray:
+    def _measured(self, values: xr.DataArray, name: str, rng: np.random.Generator) -> xr.DataArray:
         """Return a variable with noise, offsets and gaps."""
         noise = rng.normal(0.0, 1.0, values.shape)
         if name in TEMPERATURE_VARIABLES:
@@ -288,9 +251,9 @@ class SensorModel:
         for sensor in self.faults:
             if sensor.variable == name:
                 read = _failed(read, sensor)
-        return self._lost(read, rng)
+        return self._with_gaps(read, rng)
 
-    def _lost(self, values: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
+    def _with_gaps(self, values: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
         return values.where(rng.random(values.shape) >= self.missing_share)
 
 

@@ -1,12 +1,8 @@
-"""The simulated plant: a twin of other parameters and structure than the service believes.
+"""Simulated facility: a twin with other parameters than the service assumes.
 
-It draws hidden efficiencies, fouling and biases from a seed, runs minute by minute with a slower
-valve and restless loads, moves every set point at a limited rate, and is seen through noisy
-sensors. What it really did is kept for the judge; the service gets :meth:`Plant.observe` only.
-
-What a simulated plant is about to do: run once for minutes that are asked for bit by bit.
-
-How a simulated plant moves from set point to set point, and how its meter counts.
+Hidden efficiencies, fouling and biases are drawn from a seed. The facility runs minute by minute,
+with slow valves and fluctuating loads, and moves set points at a limited rate. The service gets
+noisy readings only; back-tests use the true record.
 """
 
 from collections.abc import Mapping
@@ -17,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
+from twin import time_axes
 from twin.equipment import CoolingPlant, ITHall
 from twin.markets.demand_charges import BillingRules
 from twin.markets.tariffs import running_mean_import
@@ -32,21 +29,46 @@ from twin.variables import net_import, set_machine_value
 from twin.weather import Weather
 
 type Trajectories = dict[VariableKey, FloatArray]
-"""(name, machine) -> its course, minute by minute. [MW; degC]"""
+"""(name, machine) -> values minute by minute. [MW; degC]"""
+
+
+def interpolate_to_minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
+    """Return interval means of weather and available power as smooth one-minute series.
+
+    The first axis of every variable is ``time``. Values are linear between the middles of the
+    intervals. ``count`` is the number of minutes from ``start``.
+    """
+    grid = time_axes.regular_axes(start, count, time_axes.MINUTE)
+    duration = (series["duration"].to_numpy() * 1.8e9).astype("timedelta64[us]")
+    middle = (series["time"].to_numpy() + duration).astype(np.int64)
+    wanted = (grid["time"].to_numpy() + np.timedelta64(30, "s")).astype(np.int64)
+    for name, array in series.data_vars.items():
+        values = array.transpose("time", ...).to_numpy()
+        columns = values.reshape(len(middle), -1)
+        smooth = np.empty((len(wanted), columns.shape[1]))  # a site may have neither sun nor wind
+        for i, column in enumerate(columns.T):
+            smooth[:, i] = np.interp(wanted, middle, column)
+        dims = ("time", *(d for d in array.dims if d != "time"))
+        grid[name] = xr.DataArray(
+            smooth.reshape(len(wanted), *values.shape[1:]), dims=dims, attrs=array.attrs
+        )
+        for dim in dims[1:]:
+            grid[dim] = series[dim]
+    return grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputedRun:
-    """The coming minutes of a plant; true as long as nobody orders anything else.
+    """The coming minutes of a facility, valid until a new order.
 
     Attributes
     ----------
     first_minute, end_minute
-        The first minute, and the one behind the last.
+        The first minute, and the one after the last.
     trajectories
-        The set points in these minutes.
+        Set points in these minutes.
     run
-        What the plant does in them.
+        The simulated operation.
     """
 
     first_minute: int
@@ -55,33 +77,33 @@ class PrecomputedRun:
     run: SimulationArrays
 
     def set_points_at(self, minute: int) -> dict[VariableKey, float]:
-        """Return where the set points stand when a minute begins that is not the first."""
+        """Return the set points at the start of a minute after the first."""
         last = minute - self.first_minute - 1
         return {key: float(course[last]) for key, course in self.trajectories.items()}
 
 
 QUARTER_MINUTES: Final = 15
-"""Minutes for which one set of orders holds, and over which the connection's meter averages."""
+"""Period of orders and of the metering of the grid connection. [min]"""
 
 
 class SimulatedFacility:
-    """A running plant with a hidden nature.
+    """A running facility with hidden parameters.
 
     Parameters
     ----------
     site
-        What the service believes the plant to be.
-    surroundings
-        Weather and ``renewable_available_power`` on minutes, as
-        :func:`telemetry.simulator.scenario.interpolate_to_minutes` gives.
+        The site as the service assumes it.
+    boundary_conditions
+        Weather and ``renewable_available_power`` in minutes, as
+        :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
     state
         True state at the first minute.
     seed
-        Seed of the hidden nature and of all noise.
+        Seed of the hidden parameters and of all noise.
     noise
-        How restless and how badly measured.
+        Load fluctuations and measurement errors.
     hidden
-        The plant as it really is; by default drawn from the seed.
+        The facility as it really is; by default drawn from the seed.
 
     Attributes
     ----------
@@ -100,7 +122,7 @@ class SimulatedFacility:
         hidden: Site | None = None,
     ) -> None:
         self._rng = np.random.default_rng(seed)
-        self._believed, self._calm = site, states.initial_state(site)
+        self._declared_site, self._initial_state = site, states.initial_state(site)
         self._noise = noise or FacilityNoise()
         self.site = hidden or worn_facility(site, self._rng)
         self._axes = boundary_conditions[["time", "duration", "instant"]]
@@ -122,52 +144,40 @@ class SimulatedFacility:
         self._points: dict[VariableKey, float] = {}
         self._caps: dict[str, float] = {}
         self._runs: list[SimulationArrays] = []
-        self._ahead: PrecomputedRun | None = None
-        self._course = load_fluctuation(self._noise, len(self._weather), self._rng)
+        self._coming_run: PrecomputedRun | None = None
+        self._fluctuation = load_fluctuation(self._noise, len(self._weather), self._rng)
 
     @property
     def now(self) -> np.datetime64:
-        """The instant up to which the plant has run."""
+        """Time up to which the facility has run."""
         return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
 
     @property
     def current_set_points(self) -> Mapping[VariableKey, float]:
-        """The set points last ordered."""
+        """Set points of the last order."""
         return self._move.goal
 
     def completed_share(self, minutes: int) -> FloatArray:
-        """Return the share of the way to the last orders made at the end of each last minute. [1]
-
-        Parameters
-        ----------
-        minutes
-            How many minutes back. [min]
+        """Return the completed share of the current move at the end of each of the last minutes.
+        [1]
         """
         return replace(self._move, elapsed=self._move.elapsed - minutes).completed_share(minutes)
 
     def run_with(
         self, set_points: Mapping[VariableKey, float], minutes: int = QUARTER_MINUTES
     ) -> None:
-        """Turn towards new set points and run for a while.
-
-        Parameters
-        ----------
-        set_points
-            As :meth:`order` wants them.
-        minutes
-            How long to run. [min]
-        """
+        """Move towards new set points, as :meth:`apply` takes them, and run for some minutes."""
         self.apply(set_points)
         self.advance(minutes)
 
     def apply(self, set_points: Mapping[VariableKey, float]) -> None:
-        """Turn towards new set points, from wherever the old ones have led so far.
+        """Start a move from the current set points to new ones.
 
         Parameters
         ----------
         set_points
-            ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW], and
-            ``renewable_used_power`` as the most that may be taken [MW]; and set points of water.
+            ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW],
+            ``renewable_used_power`` as an upper limit [MW], and set points of water.
         """
         last = min(self._clock + QUARTER_MINUTES, len(self._weather)) - 1
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
@@ -177,87 +187,61 @@ class SimulatedFacility:
         }
         over = move_duration(begin, soon, ramp=self.site.grid.ramp)
         self._move = SetPointMove(start=begin, goal=dict(set_points), duration=over)
-        self._ahead = None
+        self._coming_run = None
 
     def advance(self, minutes: int) -> None:
-        """Run on towards the set points last ordered.
-
-        Parameters
-        ----------
-        minutes
-            How long. [min]
-        """
+        """Run for some minutes towards the set points of the last order."""
         begin, end = self._clock, self._clock + minutes
-        if self._ahead is None or end > self._ahead.end_minute:
-            self._ahead = self._foreseen(end)
-        done = self._ahead.run.select(
-            slice(begin - self._ahead.first_minute, end - self._ahead.first_minute)
+        if self._coming_run is None or end > self._coming_run.end_minute:
+            self._coming_run = self._precomputed(end)
+        done = self._coming_run.run.select(
+            slice(begin - self._coming_run.first_minute, end - self._coming_run.first_minute)
         )
         self._stocks = {key: float(edges[-1]) for key, edges in done.states.items()}
-        self._points |= self._ahead.set_points_at(end)
+        self._points |= self._coming_run.set_points_at(end)
         self.meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
         self._runs.append(done)
         self._move.elapsed += minutes
         self._clock = end
 
-    def _foreseen(self, end: int) -> PrecomputedRun:
-        """Return what comes until some minute and the quarter-hour is over, if all orders stand."""
+    def _precomputed(self, end: int) -> PrecomputedRun:
+        """Return the operation until the quarter-hour of ``end`` is over, if no order changes."""
         begin, quarter = self._clock, -(-end // QUARTER_MINUTES) * QUARTER_MINUTES
         span = slice(begin, max(end, min(quarter, len(self._weather))))
         hours = np.full(span.stop - begin, 1.0 / MINUTES_PER_HOUR)
         ceilings = {name: ceiling.select(span) for name, ceiling in self._ceilings.items()}
-        weather, courses = self._weather.select(span), self._courses(span)
-        driven = self._driven(courses, span)
+        weather, trajectories = self._weather.select(span), self._trajectories(span)
+        driven = self._driven(trajectories, span)
         halls = {key: course for key, course in driven.items() if key[0] == "hall_power"}
         orders = driven | {key: self._drawn(key[1], halls[key], span) for key in halls}
         done = simulate_arrays(
             self.site, self._stocks, orders, weather=weather, durations=hours, capacities=ceilings
         )
         return PrecomputedRun(
-            first_minute=begin, end_minute=span.stop, trajectories=courses, run=done
+            first_minute=begin, end_minute=span.stop, trajectories=trajectories, run=done
         )
 
     def set_hall_caps(self, caps: Mapping[str, float]) -> None:
-        """Let no hall draw more than its cap, once it has come down to it; others are free.
-
-        Parameters
-        ----------
-        caps
-            Hall -> greatest power of its racks. [MW]
+        """Limit the power of halls, once it has come down to the caps; other halls have no cap.
+        [MW]
         """
-        self._caps, self._ahead = dict(caps), None
+        self._caps, self._coming_run = dict(caps), None
 
     def set_supply_temperature(self, circuit: str, temperature: float) -> None:
-        """Hold the supply water of a circuit at another temperature from now on.
-
-        Parameters
-        ----------
-        circuit
-            Name of its cooling plant.
-        temperature
-            New set point of the supply water. [degC]
-        """
+        """Change the supply set point of a circuit, named by its cooling plant. [degC]"""
         machines = dict(self.site.equipment)
         plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
-        self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
+        self.site, self._coming_run = self.site.with_equipment({**machines, circuit: plant}), None
         changed = next(
             plant for plant in self.site.machines_of(CoolingPlant) if plant.name == circuit
         )
         self._ceilings[circuit] = CoolingCapacity.from_plant(changed, self._weather)
 
     def true_values(self, minutes: int = QUARTER_MINUTES) -> dict[VariableKey, float]:
-        """Return what no sensor tells exactly: how the plant really stands.
+        """Return the exact state of the facility, by (name, machine).
 
-        Parameters
-        ----------
-        minutes
-            Over which powers and weather are averaged, at most those run so far. [min]
-
-        Returns
-        -------
-        dict
-            (name, machine) -> mean of the last minutes for flows, value now for stocks; of flows
-            that have not begun nothing but the exchange with the grid.
+        Flows and weather are means of the last ``minutes`` that have run, stocks are current
+        values. Before the first minute the only flow is the exchange with the grid.
         """
         span = slice(max(self._clock - minutes, 0), max(self._clock, 1))
         values: dict[VariableKey, float] = {
@@ -280,47 +264,45 @@ class SimulatedFacility:
             values[key] = float(whole[-minutes:].mean())
         return values | self._stocks | {("peak_power", ""): self.meter.peak}
 
-    def _courses(self, span: slice) -> Trajectories:
-        """Return the set points on their way to the last orders, minute by minute."""
-        way = self._move.completed_share(span.stop - span.start)
-        courses: Trajectories = {}
+    def _trajectories(self, span: slice) -> Trajectories:
+        """Return the set points during the move, minute by minute."""
+        share = self._move.completed_share(span.stop - span.start)
+        trajectories: Trajectories = {}
         for key, value in self._move.goal.items():
-            most = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
+            limit = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
             begin = self._move.start[key]
-            courses[key] = np.minimum(begin + way * (np.minimum(value, most) - begin), most)
-        return courses
+            trajectories[key] = np.minimum(
+                begin + share * (np.minimum(value, limit) - begin), limit
+            )
+        return trajectories
 
-    def _driven(self, courses: Trajectories, span: slice) -> Trajectories:
-        """Return what controllers beside the machines make of set points, minute by minute."""
-        return courses
+    def _driven(self, trajectories: Trajectories, span: slice) -> Trajectories:
+        """Return the set points as controllers of single machines change them, minute by minute."""
+        return trajectories
 
     def _goal(self, key: VariableKey, value: float, minute: int) -> float:
-        """Return where a set point leads at a minute: of sun and wind no more than there is."""
+        """Return the goal of a set point at a minute, limited by available sun and wind."""
         if key[0] == "renewable_used_power":
             return float(min(value, self._available[key[1]][minute]))
         return value
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
-        """Return what a hall draws when told to draw something."""
+        """Return the true power of a hall for its ordered power."""
         machine = next(m for m in self.site.machines_of(ITHall) if m.name == hall)
         idle = machine.idle_power
-        busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
+        busy = (course - idle) * machine.power_factor_error * (1.0 + self._fluctuation[span])
         cap = np.maximum(course, self._caps.get(hall, machine.full_power))
         return np.asarray(np.clip(idle + busy, 0.0, np.minimum(cap, machine.full_power)))
 
     def observe(self) -> xr.Dataset:
-        """Return the state as the sensors show it.
-
-        Returns
-        -------
-        xarray.Dataset
-            A state as :func:`twin.simulation.state.initial_state` describes, with measuring errors.
+        """Return the state with measurement errors, as :func:`twin.simulation.state.initial_state`
+        describes.
         """
         noise, rng, meter = self._noise, self._rng, self.meter
         net = meter.net * (1.0 + rng.normal(0.0, noise.power))
-        state = self._calm.copy(deep=True).assign_coords(instant=self.now)
+        state = self._initial_state.copy(deep=True).assign_coords(instant=self.now)
         for (name, owner), value in self._stocks.items():
-            if name not in state:  # water on its way has no sensor
+            if name not in state:  # water in the pipes has no sensor
                 continue
             if name == "facility_supply_temperature":
                 seen = value + rng.normal(0.0, noise.temperature)
@@ -339,16 +321,16 @@ class SimulatedFacility:
         return state
 
     def supply_temperatures(self) -> dict[str, float]:
-        """Return the supply water of each circuit now, without error. [degC]"""
+        """Return the supply water temperature of each circuit, without error. [degC]"""
         return {name: self._stocks["facility_supply_temperature", name] for name in self._ceilings}
 
     def _seen_level(self, owner: str, value: float) -> float:
-        store = next(store for store in self._believed.stores if store.owner == owner)
+        store = next(store for store in self._declared_site.stores if store.owner == owner)
         seen = value + self._rng.normal(0.0, self._noise.level) * store.max_level
         return float(np.clip(seen, 0.0, store.max_level))
 
     def record(self) -> xr.Dataset:
-        """Return all that the plant really did so far, in minutes, with labels and units."""
+        """Return the true operation so far, in minutes, with labels and units."""
         known = self._runs[0].flows
         flows = {key: np.concatenate([run.flows[key] for run in self._runs]) for key in known}
         stocks = {
@@ -366,7 +348,7 @@ MINUTES_PER_HOUR: Final = 60.0
 
 
 RAMP_SHARE: Final = 0.75
-"""Share of the connection's ramp limit that the plant's own controllers use. [1]"""
+"""Share of the connection's ramp limit that the facility's controllers use. [1]"""
 
 IMPORT_CHANGE_FACTORS: Final = {
     "hall_power": 1.15,
@@ -378,21 +360,21 @@ IMPORT_CHANGE_FACTORS: Final = {
     "heat_reuse_power": 0.15,
     **dict.fromkeys(setpoints.COMMAND_VARIABLES, 0.0),
 }
-"""Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
+"""Change of import per change of a set point: losses and cooling follow the halls. [1]"""
 
 
 @dataclass(kw_only=True)
 class SetPointMove:
-    """A move of all set points at once.
+    """A simultaneous move of all set points.
 
     Attributes
     ----------
     start, goal
-        (name, machine) -> where it starts, where it leads. [MW]
+        (name, machine) -> set point at the start and at the end. [MW]
     duration
-        How long it takes. [min]
+        Duration of the move. [min]
     elapsed
-        How long it has been under way. [min]
+        Time since its start. [min]
     """
 
     start: Mapping[VariableKey, float]
@@ -401,7 +383,7 @@ class SetPointMove:
     elapsed: int = 0
 
     def completed_share(self, minutes: int) -> FloatArray:
-        """Return the share of the way made at the end of each coming minute. [1]"""
+        """Return the completed share at the end of each coming minute. [1]"""
         minute = np.arange(self.elapsed + 1, self.elapsed + minutes + 1)
         return np.asarray(np.clip(minute / self.duration, 0.0, 1.0))
 
@@ -409,36 +391,21 @@ class SetPointMove:
 def move_duration(
     begin: Mapping[VariableKey, float], end: Mapping[VariableKey, float], *, ramp: float
 ) -> float:
-    """Return how long a plant takes for a move of its set points. [min]
-
-    Parameters
-    ----------
-    begin, end
-        (name, machine) -> where it starts and ends. [MW]
-    ramp
-        Greatest change of the import. [MW min-1]
-    """
+    """Return the duration of a move between set points [MW] under a ramp limit [MW min-1]. [min]"""
     swing = sum(abs(end[key] - begin[key]) * IMPORT_CHANGE_FACTORS[key[0]] for key in end)
     return max(SET_POINT_TRANSITION_MIN, swing / (RAMP_SHARE * ramp))
 
 
 class ConnectionMeter:
-    """The meter of the connection: it averages over quarter-hours and keeps the greatest mean.
-
-    Parameters
-    ----------
-    state
-        State of the plant when it begins to count.
-    billing
-        How its import is billed.
+    """Meter of the grid connection: means of quarter-hours, and the largest one.
 
     Attributes
     ----------
     net
         Mean import less export of the last quarter-hour. [MW]
     peak
-        Greatest mean import of the billing period so far, of what counts in it. [MW]
-    usual
+        Largest mean import of the billing period so far, among counted quarter-hours. [MW]
+    mean_weekly_import
         Mean import of about the last week. [MW]
     """
 
@@ -451,13 +418,7 @@ class ConnectionMeter:
         self._count = 0
 
     def read(self, net: FloatArray) -> None:
-        """Count some minutes.
-
-        Parameters
-        ----------
-        net
-            Import less export in each minute. [MW]
-        """
+        """Count some minutes of import less export. [MW]"""
         for value in net.tolist():
             self._last = [*self._last[1 - QUARTER_MINUTES :], value]
             self._count += 1
@@ -466,17 +427,11 @@ class ConnectionMeter:
         self.net = float(np.mean(self._last))
 
     def mean(self, minutes: int) -> float:
-        """Return the mean of the last minutes, of those counted and not beyond a quarter-hour. [MW]
-
-        Parameters
-        ----------
-        minutes
-            How many. [min]
-        """
+        """Return the mean of the last minutes, within the current quarter-hour window. [MW]"""
         return float(np.mean(self._last[-minutes:]))
 
     def _close(self, mean: float) -> None:
-        """Count a quarter-hour that is over; the last of a billing period ends its peak."""
+        """Count a complete quarter-hour; the last one of a billing period resets the peak."""
         if self._billing.counts_in_peak(np.array([self._now]))[0]:
             self.peak = max(self.peak, mean)
         self.mean_weekly_import = running_mean_import(

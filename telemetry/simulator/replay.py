@@ -1,9 +1,7 @@
-"""Any stretch of an archive as the messages that it was made of.
+"""Replay a period of an archive as the messages that it was made of, optionally with clock ticks.
 
-Values keep their times. Who publishes them at another pace tells listeners to follow the time of
-the data (``--clock simulated``); see :func:`play`.
-
-A replayed stretch as the plant of a simulated service: it ticks, and waits for each decision.
+Values keep their times. A service that receives them at another pace follows the time of the data
+(``--clock simulated``); with ticks the replay waits for each of its decisions.
 """
 
 import time
@@ -35,38 +33,38 @@ from telemetry.messages.topics import TopicKind, topic_filter
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken
 from telemetry.quality.checks import QualityFlag
-from twin.errors import ArchiveError, BrokerError, MessageError
+from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
 from twin.time_axes import QUARTER_HOUR
 
 READ_SPAN: Final = np.timedelta64(60, "s")
-"""Stretch that is read at once."""
+"""Period that is read at once."""
 
 ACK_TIMEOUT_S: Final = 60.0
 """Longest wait for a broker to acknowledge. [s]"""
 
 MAX_IN_FLIGHT: Final = 20_000
-"""Messages that wait for their acknowledgement at the most."""
+"""Unacknowledged messages. [1]"""
 
 MAX_BATCH_INTERVAL: Final = np.timedelta64(15, "m")
-"""Longest interval of a batch; more is a gap in what was heard."""
+"""Longest interval of a batch; a longer one is a gap."""
 
 _SECOND: Final = np.timedelta64(1, "s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySecond:
-    """What was said in one second.
+    """Messages of one second.
 
     Attributes
     ----------
     time
         The second, UTC.
     messages
-        Topic, payload, and whether the broker keeps it.
+        Topic, payload, and whether the broker retains it.
     batches, points
-        How many of these are rack batches, and values of points.
+        Numbers of rack batches and values of points among them.
     tick
-        The tick that comes after them, if there is one.
+        The tick after them, if any.
     """
 
     time: np.datetime64
@@ -84,46 +82,28 @@ def read_messages(
     end: np.datetime64 | str,
     boot: int | None = None,
 ) -> Iterator[ReplaySecond]:
-    """Yield what was said in a stretch of an archive, second by second.
+    """Yield the messages of a period of an archive, second by second.
 
-    Parameters
-    ----------
-    folder
-        Where the archive lies.
-    site
-        Its name.
-    start, end
-        The stretch, UTC; its end is not included.
-    boot
-        Of the rack batches; by the wall clock if None, so that a replay is newer than the one
-        before and its batches are no doubles of those.
-
-    Yields
-    ------
-    Said
-        First the metadata of all points, retained; then the seconds that had readings, values in
-        their own unit, rack batches in binary with a sequence of their own. Metadata that changed
-        come where they did; values whose unit is not sure are left out.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be read, or nothing was said in the stretch.
-    ProblemError
-        If a moment cannot be read.
+    The period is UTC without its end. First come the retained metadata of all points, then the
+    seconds with readings; changed metadata come at the time of their change. Values with an
+    uncertain unit are left out. ``boot`` [s since 1970] of the rack batches is by default the
+    current time, so that a replay is newer than an earlier one. ArchiveError is raised if the
+    archive is unreadable or the period empty.
     """
     first, last = (to_moment(moment) for moment in (start, end))
     if not first < last:
-        message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
-        raise ArchiveError(message)
+        message = (
+            f"period = {first} to {last}: expected a start before the end; give the earlier first"
+        )
+        raise ArchiveError(message, code=IssueCode.TIME_ORDER)
     root = open_snapshot(folder, site).root
     meanings = _Meanings(read_all_metadata(root), read_changes(root))
     points = open_folder(folder, site, group="points", span=(first, last))
     racks = open_folder(folder, site, group="racks", span=(first, last))
     times = np.union1d(points["time"].values, racks["time"].values)
     if not len(times):
-        message = f"{site} said nothing from {first} to {last}: name another stretch"
-        raise ArchiveError(message)
+        message = f"{site}: no reading from {first} to {last}; choose another period"
+        raise ArchiveError(message, code=IssueCode.MISSING)
     yield ReplaySecond(time=first, messages=meanings.news(epoch_second(first)))
     boot = int(time.time()) if boot is None else boot
     sender = _Sender(site, boot, _interval(racks["time"].values))
@@ -139,36 +119,36 @@ def read_messages(
 
 
 class _Meanings:
-    """What points meant in the course of time.
+    """Metadata of points over time.
 
     Parameters
     ----------
     known
-        Point -> what it means now.
+        Point -> current metadata.
     turns
-        Point -> when that changed.
+        Point -> changes.
     """
 
     def __init__(
         self, known: Mapping[str, PointMetadata], turns: Mapping[str, Sequence[MetadataChange]]
     ) -> None:
-        self._known, self._turns = known, turns
-        self._told: dict[str, PointMetadata] = {}
+        self._known, self._changes = known, turns
+        self._published: dict[str, PointMetadata] = {}
 
     def news(self, second: int) -> list[tuple[str, bytes, bool]]:
-        """Return the metadata that were not told yet, as they were then. [s since 1970]"""
+        """Return metadata that changed since the last call, as of a second. [s since 1970]"""
         found = []
-        for label in self._turns if self._told else self._known:
-            turns = self._turns.get(label, [])
+        for label in self._changes if self._published else self._known:
+            turns = self._changes.get(label, [])
             meant = next((was for _, sure, was in turns if second < sure), self._known[label])
-            if self._told.get(label) != meant:
-                self._told[label] = meant
+            if self._published.get(label) != meant:
+                self._published[label] = meant
                 found.append((*encode(meant), True))
         return found
 
     def is_sure(self, label: str, second: int) -> bool:
-        """Return whether it is known what a value meant. [s since 1970]"""
-        turns = self._turns.get(label, [])
+        """Return whether the meaning of a value is certain. [s since 1970]"""
+        turns = self._changes.get(label, [])
         return not any(unsure <= second < sure for unsure, sure, _ in turns)
 
 
@@ -197,24 +177,14 @@ def _values(
 
 
 def _interval(times: NDArray[np.datetime64]) -> np.timedelta64:
-    """Return the time between two batches: an accelerated plant speaks each quarter-hour only."""
+    """Return the time between two batches, which is a quarter-hour for an accelerated facility."""
     if len(times) <= 1:
         return _SECOND
     return min(max(np.diff(times).min(), _SECOND), MAX_BATCH_INTERVAL)
 
 
 class _Sender:
-    """The racks of a site, as agents that were started together.
-
-    Parameters
-    ----------
-    site
-        Its name.
-    boot
-        When they were started.
-    interval
-        What each batch tells of.
-    """
+    """The node agents of a site, started at ``boot`` [s since 1970]."""
 
     def __init__(self, site: str, boot: int, interval: np.timedelta64) -> None:
         self._site, self._boot, self._interval = site, boot, interval
@@ -250,7 +220,7 @@ class _Sender:
 
 
 class ReplayClient(Protocol):
-    """Where messages go: a :class:`telemetry.mqtt.client.Client`."""
+    """Receiver of messages, such as :class:`telemetry.mqtt.client.Client`."""
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = ..., retain: bool = ...
@@ -267,25 +237,11 @@ def publish_replay(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Publish what was said, at QoS 1; return how many messages the broker acknowledged.
+    """Publish messages at QoS 1; return how many the broker acknowledged.
 
-    Parameters
-    ----------
-    seconds
-        From :func:`said`.
-    publisher
-        Connected.
-    speed
-        Seconds of the data in one second; 0 for as fast as the broker takes it. [1]
-    decide
-        Called after each tick, once all before it is acknowledged.
-    clock, sleep
-        Of the machine. [s]
-
-    Raises
-    ------
-    BrokerError
-        If the broker does not acknowledge.
+    ``speed`` is seconds of data per second [1], 0 for the pace of the broker. ``decide`` is called
+    after each tick, when all earlier messages are acknowledged. Without acknowledgement BrokerError
+    is raised.
     """
     begun, first, count = clock(), None, 0
     underway: list[PublishToken] = []
@@ -300,18 +256,18 @@ def publish_replay(
             for topic, payload, retain in second.messages
         ]
         if len(underway) > MAX_IN_FLIGHT or second.tick is not None:
-            count += _settle(underway)
+            count += _await_acknowledgements(underway)
             underway = []
         if second.tick is not None and decide is not None:
             decide(second.tick)
-    return count + _settle(underway)
+    return count + _await_acknowledgements(underway)
 
 
-def _settle(tokens: list[PublishToken]) -> int:
-    """Wait until all is acknowledged; return how many there were."""
+def _await_acknowledgements(tokens: list[PublishToken]) -> int:
+    """Wait until all messages are acknowledged; return their number."""
     for token in tokens:
         if not token.wait(ACK_TIMEOUT_S):
-            raise BrokerError("replay", "a message was not acknowledged", "see to the broker")
+            raise BrokerError("replay", "a message was not acknowledged", "check the broker")
     return len(tokens)
 
 
@@ -319,30 +275,18 @@ DECISION_TIMEOUT_S: Final = 300.0
 """Longest wait for a decision. [s]"""
 
 TICK_RESEND_S: Final = 2.0
-"""Time after which a tick is said again, for a service that was started late. [s]"""
+"""Time after which a tick is repeated, for a service that started late. [s]"""
 
 MAX_POLL: Final = 1000
-"""Most messages taken at once."""
+"""Messages taken at once. [1]"""
 
 
 def with_ticks(
     seconds: Iterator[ReplaySecond], site: str, *, start: np.datetime64, end: np.datetime64
 ) -> Iterator[ReplaySecond]:
-    """Yield a stretch with a tick at the end of each quarter-hour that has telemetry.
+    """Yield a period with a tick at the end of each quarter-hour that has telemetry.
 
-    Parameters
-    ----------
-    seconds
-        What was said, second by second.
-    site
-        Its name.
-    start, end
-        The stretch; a quarter-hour that ends after it has no tick.
-
-    Yields
-    ------
-    Said
-        The seconds, and between them those that only tick.
+    A quarter-hour that ends after the period has no tick.
     """
     first = _end_of_quarter(start)
     steps = max(int((end - first) // QUARTER_HOUR) + 1, 1)
@@ -373,61 +317,42 @@ def _tick(site: str, time: np.datetime64, count: tuple[int, int], sent: list[int
 
 
 def _end_of_quarter(moment: np.datetime64) -> np.datetime64:
-    """Return the end of the quarter-hour that a moment closes or lies in."""
+    """Return the end of the quarter-hour that a time ends or lies in."""
     since = moment - np.datetime64(0, "us")
     return moment + (-since) % QUARTER_HOUR
 
 
 class DecisionWaiter:
-    """Waits for what a simulated service decides.
-
-    Parameters
-    ----------
-    client
-        Connected, or to be connected later.
-    site
-        Name of the site.
-    patience
-        Longest wait for a decision. [s]
-    """
+    """Wait at most ``timeout`` [s] for each decision of a simulated service."""
 
     def __init__(self, client: Client, site: str, *, timeout: float = DECISION_TIMEOUT_S) -> None:
-        self._client, self._patience = client, timeout
+        self._client, self._timeout = client, timeout
         client.subscribe(topic_filter(TopicKind.DECISION, site=site), qos=1)
 
     def wait(self, tick: SimulationTick) -> None:
-        """Wait until a tick is decided, and say it again meanwhile.
-
-        Parameters
-        ----------
-        tick
-            What was said.
-
-        Raises
-        ------
-        BrokerError
-            If nobody decides it.
+        """Wait for the decision after a tick, and repeat the tick; without a decision raise
+        BrokerError.
         """
-        begun = said = time.monotonic()
+        begun = sent = time.monotonic()
         is_late = False
-        while not is_late:  # what has come by then is heard, though this machine stood still
+        while not is_late:  # messages that came during a pause of this machine still count
             moment = time.monotonic()
-            is_late = moment - begun >= self._patience
-            if moment - said > TICK_RESEND_S:
-                said = moment
+            is_late = moment - begun >= self._timeout
+            if moment - sent > TICK_RESEND_S:
+                sent = moment
                 self._client.publish(*encode(tick), qos=1)
-            if any(self._taken(tick.time)):
+            if any(self._decisions(tick.time)):
                 return
         reason = (
-            f"nobody decided the quarter-hour that ends at {tick.time} within {self._patience} s"
+            f"no service decided the quarter-hour that ends at {tick.time} within {self._timeout} s"
         )
         remedy = (
             f"start `gigatwin run {tick.site} --clock simulated` on this broker, or leave --ticks"
         )
         raise BrokerError(self._client.url, reason, remedy)
 
-    def _taken(self, moment: np.datetime64) -> Iterator[bool]:
-        """Yield of each message whether it is the decision of a moment."""
+    def _decisions(self, moment: np.datetime64) -> Iterator[bool]:
+        """Yield for each message whether it is the decision at a time."""
         messages = self._client.poll(MAX_POLL, 0.1)
         self._client.acknowledge(messages)
         for message in messages:

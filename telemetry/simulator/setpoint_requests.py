@@ -1,6 +1,5 @@
-"""What a plant lets others ask of it: requests are checked, followed, and given up in silence.
-
-What may be asked of the machines of a plant, and what holds of its water.
+"""Requests for set points of a simulated facility: checks, expiry, and the moves of water set
+points.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,35 +19,34 @@ from twin.site import Site
 from twin.time_axes import MINUTE
 
 EXPIRY_PERIODS: Final = 3
-"""Periods without a sign of life after which requests are void. [1]"""
+"""Periods without a message after which requests expire. [1]"""
 
 RANGE_TOLERANCE_SHARE: Final = 0.01
-"""Share by which a request may pass its range for rounding; it is then cut. [1]"""
+"""Share of its range by which a request may exceed it; it is then clipped. [1]"""
 
 SUPPLY_RATE_K_PER_MIN: Final = 0.1
-"""Fastest change of the set point of the supply water. [K/min]"""
+"""Fastest change of the supply set point. [K/min]"""
 
 SUPPLY_DEADBAND_K: Final = 0.1
-"""Change of the set point of the supply water that is not worth making. [K]"""
+"""Smallest change of the supply set point. [K]"""
 
 RANGE_RATE_K_PER_MIN: Final = 0.2
-"""Fastest that a temperature range gets wider, which is less flow; more is given at once. [K/min]
-"""
+"""Fastest increase of a temperature range, which reduces flow; a decrease is immediate. [K/min]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaterSetPoints:
-    """What the water of a plant is held at.
+    """Set points of the water of a facility.
 
     Attributes
     ----------
     supply
         Circuit -> set point of its supply water. [degC]
     ranges
-        (word of the set point, circuit or bank of CDUs) -> temperature range that its flow follows;
-        those that are left out stand as declared. [K]
+        (variable, circuit or bank of CDUs) -> temperature range that its flow follows; others are
+        as declared. [K]
     is_local_control
-        Whether the plant's own people have it, and no request holds.
+        Whether operators control the water locally and requests have no effect.
     """
 
     supply: Mapping[str, float]
@@ -56,46 +54,44 @@ class WaterSetPoints:
     is_local_control: bool = False
 
     def set_points(self, site: Site) -> SetPoints | None:
-        """Return the ranges as set points of the twin, or None where all are declared."""
+        """Return the ranges as set points of the twin, or None if all are as declared."""
         return collect_set_points(
             site, {key: np.asarray(value) for key, value in self.ranges.items()}
         )
 
 
 class SetPointRequests:
-    """The requests of one integration, and what holds of them.
+    """The requests of one integration and their effect.
 
     Parameters
     ----------
     site
         The site, for the ranges of its machines.
     period
-        Time within which a living integration says something.
+        Time within which a running integration sends a message.
     absent
-        Machines that are out of service: whatever is asked, they do nothing.
+        Machines out of service, which ignore requests.
 
     Attributes
     ----------
     refused
-        Number of requests that were refused. [1]
+        Number of refused requests. [1]
     is_local
-        Whether the plant's own people have the water and no request for it holds.
+        Whether operators control the water locally and requests for it have no effect.
     supply, ranges
-        What the water is held at now, as :class:`WaterSetPoints` tells.
+        Current set points of the water, see :class:`WaterSetPoints`.
 
-    Notes
-    -----
-    Without a request or a heartbeat for three periods all requests are void: stores and heat pumps
-    rest, sun and wind run free, the water goes back to its declared set points, and the plant
-    stages its chillers itself. So it is with a request of no value. How fast powers follow is the
-    business of the plant's controllers, which keep the ramp.
+    Notes ----- Without a request or heartbeat for three periods, and after a request without a
+    value, defaults hold: stores and heat pumps stop, sun and wind are unlimited, water returns to
+    its declared set points, and the facility stages its chillers itself. Its controllers limit the
+    ramp of powers.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
         self._site, self._silence, self._absent = site, EXPIRY_PERIODS * period, absent
         self._ranges = request_ranges(site)
-        self._asked: dict[VariableKey, float] = {}
-        self._heard = np.datetime64("NaT", "us")
+        self._requests: dict[VariableKey, float] = {}
+        self._last_message = np.datetime64("NaT", "us")
         self._moved = np.datetime64("NaT", "us")
         self._wanted: dict[VariableKey, float] = {}
         self.refused = 0
@@ -107,63 +103,54 @@ class SetPointRequests:
 
     @property
     def water(self) -> WaterSetPoints:
-        """What the water is held at now."""
+        """Current set points of the water."""
         return WaterSetPoints(
             supply=dict(self.supply), ranges=dict(self.ranges), is_local_control=self.is_local
         )
 
     def record_heartbeat(self, now: np.datetime64) -> None:
-        """Note a heartbeat of the integration."""
-        self._heard = now
+        """Record a heartbeat of the integration."""
+        self._last_message = now
 
     def accept(self, key: VariableKey, value: float | None, *, now: np.datetime64) -> str:
-        """Take a request, or say why not.
+        """Accept a request by (variable, object), None withdraws it; return why it is refused, or
+        "".
 
-        Parameters
-        ----------
-        key
-            ``battery_request``, ``tank_request`` (to charge is positive), ``heat_reuse_request`` or
-            ``renewable_request`` (a greatest power) by machine [MW], ``facility_supply_request`` by
-            circuit or ``technology_supply_request`` by unit [degC], ``facility_range_request`` by
-            circuit or ``technology_range_request`` by unit [K], ``cooling_plant_units_request`` by
-            circuit [1].
-        value
-            What is asked; None withdraws.
-        now
-            The plant's time. [datetime64, UTC]
-
-        Returns
-        -------
-        str
-            The reason of a refusal, or "".
+        Variables are ``battery_request``, ``tank_request`` (charging is positive),
+        ``heat_reuse_request`` or ``renewable_request`` (an upper limit) by machine [MW],
+        ``facility_supply_request`` by circuit or ``technology_supply_request`` by unit [degC],
+        ``facility_range_request`` by circuit or ``technology_range_request`` by unit [K],
+        ``cooling_plant_units_request`` by circuit [1].
         """
-        self._heard = now
+        self._last_message = now
         span = self._ranges.get(key)
         if span is None:
             self.refused += 1
             return f"{key[1]} takes no {key[0]}"
         if value is None:
-            self._asked.pop(key, None)
+            self._requests.pop(key, None)
             return ""
         slack = RANGE_TOLERANCE_SHARE * (span.high - span.low) if np.isfinite(span.high) else 0.0
         if not span.low - slack <= value <= span.high + slack:
             self.refused += 1
             return f"{key[0]} of {key[1]} lies between {span.low:g} and {span.high:g}"
-        self._asked[key] = float(np.clip(value, span.low, span.high))
+        self._requests[key] = float(np.clip(value, span.low, span.high))
         return ""
 
     def is_integration_alive(self, now: np.datetime64) -> bool:
-        """Whether the integration lives."""
-        return bool(now - self._heard <= self._silence)  # never, for what is not a time
+        """Return whether the integration has sent a message recently."""
+        return bool(
+            now - self._last_message <= self._silence
+        )  # False before the first message, at NaT
 
     def active_values(self, now: np.datetime64) -> dict[VariableKey, float]:
-        """Return what holds now of everything that may be asked, as :meth:`ask` names it."""
-        asked = self._asked if self.is_integration_alive(now) else {}
-        applied = {key: asked.get(key, span.default) for key, span in self._ranges.items()}
+        """Return the active value of each possible request, by the keys of :meth:`accept`."""
+        requests = self._requests if self.is_integration_alive(now) else {}
+        applied = {key: requests.get(key, span.default) for key, span in self._ranges.items()}
         return applied | {key: 0.0 for key in applied if key[1] in self._absent}
 
     def set_points(self, now: np.datetime64) -> dict[VariableKey, float]:
-        """Return what holds of stores, heat pumps, sun and wind [MW], and of chillers [1]."""
+        """Return active set points of stores, heat pumps, sun, wind [MW] and chillers [1]."""
         points: dict[VariableKey, float] = {}
         for (variable, owner), value in self.active_values(now).items():
             kind = variable.removesuffix("_request")
@@ -177,21 +164,10 @@ class SetPointRequests:
         return points
 
     def move_supply(self, approach: float, *, now: np.datetime64, minutes: float) -> list[str]:
-        """Move the set points of the supply water towards what is asked, or the coolant needs.
+        """Move the supply set points towards requests; return the circuits that moved.
 
-        Parameters
-        ----------
-        approach
-            Coolant at the racks less supply water, at the load that is ordered. [K]
-        now
-            The plant's time. [datetime64, UTC]
-        minutes
-            Time since the last move. [min]
-
-        Returns
-        -------
-        list of str
-            Circuits whose set point in :attr:`supply` has moved.
+        ``approach`` is coolant at the racks less supply water at the ordered load [K], ``minutes``
+        the time since the last move.
         """
         wanted = {} if self.is_local else self.active_values(now)
         coolant = [
@@ -202,31 +178,28 @@ class SetPointRequests:
         moved = []
         for plant in self._site.machines_of(CoolingPlant):
             goal = plant.supply_temperature
-            asked = wanted.get((FACILITY_SUPPLY_REQUEST, plant.name), np.nan)
-            if np.isfinite(asked):
-                goal = asked
+            requested = wanted.get((FACILITY_SUPPLY_REQUEST, plant.name), np.nan)
+            if np.isfinite(requested):
+                goal = requested
             elif coolant and plant.serves == "warm":
                 goal = float(
                     np.clip(float(np.mean(coolant)) - approach, *supply_temperature_range(plant))
                 )
-            way = goal - self.supply[plant.name]
-            if abs(way) >= SUPPLY_DEADBAND_K:
+            change = goal - self.supply[plant.name]
+            if abs(change) >= SUPPLY_DEADBAND_K:
                 step = float(
-                    np.clip(way, -SUPPLY_RATE_K_PER_MIN * minutes, SUPPLY_RATE_K_PER_MIN * minutes)
+                    np.clip(
+                        change, -SUPPLY_RATE_K_PER_MIN * minutes, SUPPLY_RATE_K_PER_MIN * minutes
+                    )
                 )
                 self.supply[plant.name] += step
                 moved.append(plant.name)
         return moved
 
     def move_ranges(self, loads: Mapping[str, float], *, now: np.datetime64) -> None:
-        """Move the temperature ranges that flows follow towards what is asked.
+        """Move the temperature ranges that flows follow towards requests.
 
-        Parameters
-        ----------
-        loads
-            Circuit -> heat that it carries; no range gets narrower than full pumps need. [MW]
-        now
-            The plant's time. [datetime64, UTC]
+        ``loads`` is circuit -> heat load [MW]; no range becomes narrower than full pumps need.
         """
         wanted = self._wanted_ranges(now)
         minutes = float((now - self._moved) / MINUTE) if self.ranges else 1.0
@@ -239,51 +212,51 @@ class SetPointRequests:
             if isinstance(machine, CoolingPlant):
                 share = loads.get(owner, 0.0) / machine.rated_cooling
                 goal = max(goal, min(share, 1.0) * declared)
-            held = self.ranges.get((word, owner), declared)
+            current = self.ranges.get((word, owner), declared)
             self.ranges[word, owner] = min(
-                goal, held + RANGE_RATE_K_PER_MIN * min(minutes, QUARTER_MINUTES)
+                goal, current + RANGE_RATE_K_PER_MIN * min(minutes, QUARTER_MINUTES)
             )
         if not wanted and self.ranges == declared_flow_ranges(self._site):
             self.ranges = {}
 
     def _wanted_ranges(self, now: np.datetime64) -> dict[VariableKey, float]:
-        """Return the ranges that are asked for, of banks the mean of their units. [K]"""
-        asked: dict[VariableKey, list[float]] = {}
+        """Return the requested ranges; for banks the mean of their units. [K]"""
+        requested: dict[VariableKey, list[float]] = {}
         for (name, owner), value in self.active_values(now).items():
             if name in RANGE_REQUESTS and np.isfinite(value) and not self.is_local:
                 bank = owner.partition("/")[0]
-                asked.setdefault((RANGE_REQUESTS[name], bank), []).append(value)
-        return {key: float(np.mean(values)) for key, values in asked.items()}
+                requested.setdefault((RANGE_REQUESTS[name], bank), []).append(value)
+        return {key: float(np.mean(values)) for key, values in requested.items()}
 
 
 _DIRECT: Final = {"renewable": "renewable_used_power", "heat_reuse": "heat_reuse_power"}
-"""What is asked for -> word of the set point of the same value."""
+"""Kind of request -> variable of the set point of equal value."""
 
 MAX_SUPPLY_REDUCTION_K: Final = 3.0
-"""How far below its declared set point the supply water may be asked for. [K]"""
+"""Largest reduction of the supply set point below the declared one. [K]"""
 
 MIN_RANGE_SHARE: Final = 0.05
-"""Narrowest temperature range that may be asked for, of the declared one. [1]"""
+"""Smallest temperature range, as a share of the declared one. [1]"""
 
 COOLANT_SUPPLY_REQUEST: Final = "technology_supply_request"
-"""Word of the request that the contract has: from it the warm supply follows."""
+"""Request of the contract for the coolant; the warm supply follows it."""
 
 FACILITY_SUPPLY_REQUEST: Final = "facility_supply_request"
-"""Word of the request for the supply water of a circuit, which goes before that of the coolant."""
+"""Request for the supply water of a circuit; it has priority over that of the coolant."""
 
 CHILLER_COUNT_REQUEST: Final = "cooling_plant_units_request"
-"""Word of the request for the number of chillers that run."""
+"""Request for the number of running chillers."""
 
 RANGE_REQUESTS: Final = {
     "facility_range_request": "facility_range_set_point",
     "technology_range_request": "technology_range_set_point",
 }
-"""What is asked for -> word of the set point."""
+"""Request -> variable of the set point."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRange:
-    """What may be asked of one machine: from low to high, and what holds if nothing is asked."""
+    """Allowed range of a request to one machine, and the default without a request."""
 
     low: float
     high: float
@@ -291,7 +264,7 @@ class RequestRange:
 
 
 def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
-    """Return what may be asked of each machine; what nobody asks of water is not a number."""
+    """Return the allowed range of each request; the default of water is NaN."""
     ranges = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -326,7 +299,7 @@ def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
 
 
 def _units(site: Site) -> dict[VariableKey, RequestRange]:
-    """Return how many chillers may be asked for, on a site whose plans commit some of them."""
+    """Return the allowed chiller counts, on a site whose plans commit units."""
     if not site.switchable_units:
         return {}
     counts = {p.name: p.chillers.count if p.chillers else 0 for p in site.machines_of(CoolingPlant)}
@@ -337,12 +310,12 @@ def _units(site: Site) -> dict[VariableKey, RequestRange]:
 
 
 def _around(declared: float, widest: float) -> RequestRange:
-    """Return which temperature ranges may be asked for beside a declared one. [K]"""
+    """Return the allowed temperature ranges for a declared one. [K]"""
     return RequestRange(low=MIN_RANGE_SHARE * declared, high=widest * declared, default=np.nan)
 
 
 def declared_flow_ranges(site: Site) -> dict[VariableKey, float]:
-    """Return word and machine -> the declared temperature range that its flow follows. [K]"""
+    """Return (variable, machine) -> declared temperature range that its flow follows. [K]"""
     found = {
         ("facility_range_set_point", plant.name): plant.temperature_range
         for plant in site.machines_of(CoolingPlant)
@@ -352,7 +325,7 @@ def declared_flow_ranges(site: Site) -> dict[VariableKey, float]:
 
 
 def supply_temperature_range(plant: CoolingPlant) -> tuple[float, float]:
-    """Return the coldest and the warmest supply water that may be asked for. [degC]"""
+    """Return the coldest and warmest supply water that may be requested. [degC]"""
     return (
         plant.supply_temperature - MAX_SUPPLY_REDUCTION_K,
         plant.supply_limit - plant.supply_margin,

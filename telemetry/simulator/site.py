@@ -1,17 +1,18 @@
-"""A simulated site on the wire: plant, racks and scheduler, in lockstep with a service.
+"""Simulated site on a broker: facility, racks and scheduler, in lockstep with a service.
 
-How a simulated plant lets its water follow what is asked of it.
-
-The line of a simulated site to its broker: it counts what goes and reads what comes.
+A run repeats: publish telemetry, send a tick, wait for the decision, apply it for a quarter-hour.
+``SimulatorConnection`` counts what is sent and decodes what is received.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import structlog
+import xarray as xr
 
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.models import (
@@ -28,6 +29,7 @@ from telemetry.mqtt.client import Client
 from telemetry.points.catalogue import INTEGRATION_NAME
 from telemetry.simulator.bms import (
     SimulatedBms,
+    TopicPayload,
     coolant_approach,
     coolant_flow_share,
     machine_readings,
@@ -36,62 +38,148 @@ from telemetry.simulator.bms import (
 from telemetry.simulator.cluster import JobPlacement, SimulatedRackAgents, SimulatedScheduler
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
-from telemetry.simulator.scenario import SimulationProgress, SimulationResult, SimulationScenario
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from twin.equipment import ITHall
 from twin.errors import MessageError
 from twin.simulation.engine import VariableKey
+from twin.site import Site
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
-from twin.workload.queue import hall_powers
+from twin.workload.jobs import Workload
+from twin.workload.queue import JobQueue, QueueProgress, hall_powers
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationScenario:
+    """A site and everything that will happen to it.
+
+    Attributes
+    ----------
+    site
+        The site as the service assumes it.
+    boundary_conditions
+        Weather and available power in minutes, as
+        :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
+    initial_state
+        True state at the start.
+    workload
+        All jobs; each is published when it arrives.
+    service_racks
+        Racks busy with the inference service, for each quarter-hour. [1]
+    seed
+        Seed of the hidden parameters and of all noise.
+    out_of_service
+        Stores, sources and heat pumps that report to be out of service.
+    """
+
+    site: Site
+    boundary_conditions: xr.Dataset
+    initial_state: xr.Dataset
+    workload: Workload
+    service_racks: Sequence[float]
+    seed: int = 0
+    out_of_service: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationProgress:
+    """Progress of a run.
+
+    Attributes
+    ----------
+    time
+        Time up to which the facility has run. [datetime64, UTC]
+    done, steps
+        Quarter-hours done, and in all. [1]
+    is_decided
+        Whether the service had decided the last one.
+    net_power
+        Import less export, mean of the last quarter-hour. [MW]
+    running, waiting
+        Jobs that ran in it, and those that wait now. [1]
+    undecided, refused
+        Quarter-hours without a decision so far; refused orders and requests. [1]
+    """
+
+    time: np.datetime64
+    done: int
+    steps: int
+    is_decided: bool
+    net_power: float
+    running: int
+    waiting: int
+    undecided: int
+    refused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationResult:
+    """True operation of a run.
+
+    Attributes
+    ----------
+    record
+        Operation of the facility, in minutes.
+    queue
+        The queue at the end.
+    steps
+        Backlog after each quarter-hour, and its progress. [MWh]
+    counts
+        Messages by kind, ``refused`` orders, and ``undecided`` quarter-hours.
+    """
+
+    record: xr.Dataset
+    queue: JobQueue
+    steps: Sequence[tuple[float, QueueProgress]]
+    counts: Counter[str]
+
 
 MAX_NATIVE_SPEED: Final = 10.0
-"""Speed up to which racks speak every second. [simulated s a wall s]"""
+"""Speed up to which racks report every second. [simulated s per wall s]"""
 
 ONE_SECOND: Final = np.timedelta64(1, "s")
 
 HEARTBEAT_PERIOD_S: Final = 10
-"""Seconds between two heartbeats, and between two readings of all points, at native rate. [s]"""
+"""Time between two heartbeats, and between two readings of all points, at native rate. [s]"""
 
 REPEAT_READINGS: Final = {True: 10, False: 4}
-"""Readings within which every point is told again: 100 s at native rate, an hour else."""
+"""Readings within which every point is published again: 100 s at native rate, else an hour."""
 
 INTEGRATION_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER_HOUR}
-"""Period in which a living service says something, at native rate or else."""
+"""Time within which a running service sends a message, at native rate or else."""
 
 METADATA_REPEAT_READINGS: Final = 96
-"""Readings within which all metadata are told again."""
+"""Readings within which all metadata are published again. [1]"""
 
 RESEND_DELAYS_S: Final = (2.0, 10.0)
-"""Wait for the first decision, and for one later, before everything is said again: the service may
-not have been there. [s]"""
+"""Wait for the first decision, and for a later one, before messages are repeated: the service may
+have started late. [s]
+"""
 
 LAST_MESSAGE_TIMEOUT_S: Final = 10.0
-"""Longest wait for the broker to take the last message. [s]"""
+"""Longest wait for the acknowledgement of the last message. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class SimulatedSite:
-    """A plant, its racks and its scheduler behind one client.
+    """A facility, its racks and its scheduler behind one client.
 
     Parameters
     ----------
     scene
-        What is simulated.
+        The scenario.
     client
-        A client that has been started.
+        A started client.
     speed
-        Simulated seconds a wall second; None goes as fast as the service decides.
+        Simulated seconds per wall second; None for the pace of the service.
     deadline
         Longest wait for a decision; then the local defaults hold. [s]
     listen
-        Told after each quarter-hour.
+        Called after each quarter-hour.
 
-    Notes
-    -----
-    Up to a speed of :data:`MAX_NATIVE_SPEED` every rack speaks every second and the plant is read
-    every ten seconds; beyond, both speak once a quarter-hour. Values are means over the interval
-    that ends with the message, levels and temperatures those of its end.
+    Notes ----- Up to a speed of :data:`MAX_NATIVE_SPEED` every rack reports every second and points
+    every ten seconds; above it both report once a quarter-hour. Values are means over the interval
+    that ends with the message, levels and temperatures those at its end.
     """
 
     def __init__(
@@ -122,37 +210,39 @@ class SimulatedSite:
         self._placement = JobPlacement(self._plant.site)
         boot = int((self._start - np.datetime64(0, "us")) // ONE_SECOND)
         self._racks = SimulatedRackAgents(self._plant.site, boot=boot, rng=rngs[1])
-        self._line = SimulatorConnection(client, site.name, self._hear)
+        self._connection = SimulatorConnection(client, site.name, self._receive)
         self._decided: DecisionNotice | None = None
         self._sent: Counter[str] = Counter()
         self._is_stopped = self._is_asked = False
-        self._begun = 0.0
+        self._wall_start = 0.0
 
     @property
     def counts(self) -> Counter[str]:
-        """Messages by kind, orders refused, and quarter-hours that were undecided."""
-        return self._line.counts
+        """Messages by kind, refused orders, and undecided quarter-hours."""
+        return self._connection.counts
 
     def run(self) -> SimulationResult:
-        """Run from start to end, or until :meth:`stop`, and tell what happened."""
-        self._line.subscribe()
-        self._line.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
-        self._begun = time.monotonic()
-        self._speak(self._start, QUARTER_HOUR, minutes=QUARTER_MINUTES, is_whole=True)
+        """Run from start to end, or until :meth:`stop`; return the true operation."""
+        self._connection.subscribe()
+        self._connection.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
+        self._wall_start = time.monotonic()
+        self._publish_state(self._start, QUARTER_HOUR, minutes=QUARTER_MINUTES, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
-            self._line.publish_reliably(
+            self._connection.publish_reliably(
                 self._cluster.snapshot(), self._cluster.history(), retain=True
             )
             is_decided = self._await(self._tick(step))
             if self._is_stopped and step and not is_decided:
-                break  # what nobody has decided is not run
-            self._follow(self._scene.service_racks[step])
+                break  # an undecided quarter-hour is not run
+            self._run_quarter_hour(self._scene.service_racks[step])
             self._listen(self._report(is_decided=is_decided))
             if self._is_stopped:
                 break
-        self._line.publish_reliably(self._cluster.snapshot(), self._cluster.history(), retain=True)
-        self._line.publish_last(
+        self._connection.publish_reliably(
+            self._cluster.snapshot(), self._cluster.history(), retain=True
+        )
+        self._connection.publish_last(
             self._tick(len(self._cluster.steps), is_last=True), timeout=LAST_MESSAGE_TIMEOUT_S
         )
         return SimulationResult(
@@ -163,11 +253,11 @@ class SimulatedSite:
         )
 
     def stop(self) -> None:
-        """End the run after the quarter-hour that is under way; what is not decided is not run."""
+        """End the run after the current quarter-hour; an undecided one is not run."""
         self._is_stopped = True
 
     def _report(self, *, is_decided: bool) -> SimulationProgress:
-        """Return how the run stands."""
+        """Return the progress of the run."""
         truth, cluster = self._plant.true_values(), self._cluster
         return SimulationProgress(
             time=self._plant.now,
@@ -182,7 +272,7 @@ class SimulatedSite:
         )
 
     def _tick(self, step: int, *, is_last: bool = False) -> SimulationTick:
-        """Return the message that closes an interval, with what was sent in it."""
+        """Return the message that ends an interval, with the numbers of its messages."""
         sent, self._sent = self._sent, Counter()
         return SimulationTick(
             site=self._scene.site.name,
@@ -196,9 +286,9 @@ class SimulatedSite:
         )
 
     def _await(self, tick: SimulationTick) -> bool:
-        """Say that an interval is over, and again, until the service has decided; or time is up."""
+        """Send a tick, and repeat it until the service has decided or the deadline has passed."""
         now = self._plant.now
-        self._line.publish_reliably(tick)
+        self._connection.publish_reliably(tick)
 
         def is_decided() -> bool:
             decided = self._decided
@@ -210,15 +300,15 @@ class SimulatedSite:
             return self._is_stopped or is_decided()
 
         until, is_late = time.monotonic() + self._deadline, False
-        while not (is_over() or is_late):  # a machine that stood still may have heard already
+        while not (is_over() or is_late):  # a decision may have come during a pause of this machine
             is_late = time.monotonic() >= until
             again = min(until, time.monotonic() + RESEND_DELAYS_S[self._decided is not None])
-            self._line.receive_until(again, lambda: self._is_asked or is_over())
+            self._connection.receive_until(again, lambda: self._is_asked or is_over())
             if not (is_over() or is_late):
                 self._is_asked = False
-                self._say_again(tick)
+                self._repeat_messages(tick)
         if is_decided():
-            self._line.drain()
+            self._connection.drain()
             return True
         if self._is_stopped:
             return False
@@ -228,40 +318,42 @@ class SimulatedSite:
         )
         return False
 
-    def _say_again(self, tick: SimulationTick) -> None:
-        """Repeat what is not retained: whoever was started late has not heard it."""
-        self._line.send(self._bms.last_messages(self._plant.now), kind="repeated")
-        self._line.publish_reliably(self._cluster.snapshot(), self._cluster.history(), retain=True)
-        self._line.publish_reliably(tick)
+    def _repeat_messages(self, tick: SimulationTick) -> None:
+        """Repeat messages that are not retained, for a receiver that started late."""
+        self._connection.send(self._bms.last_messages(self._plant.now), kind="repeated")
+        self._connection.publish_reliably(
+            self._cluster.snapshot(), self._cluster.history(), retain=True
+        )
+        self._connection.publish_reliably(tick)
 
-    def _hear(self, sample: Sample) -> None:
-        """Obey what was said, or say why not."""
+    def _receive(self, sample: Sample) -> None:
+        """Apply a message, or report why not."""
         now, reason = self._plant.now, ""
         match sample:
             case JobOrders():
                 job_status = self._cluster.apply_job_orders(sample, now)
-                self._line.publish_reliably(job_status, retain=True)
+                self._connection.publish_reliably(job_status, retain=True)
                 reason = "" if job_status.is_applied else job_status.reason
             case CapOrder():
                 cap_status = self._cluster.apply_hall_cap(sample, now)
-                self._line.publish_reliably(cap_status, retain=True)
+                self._connection.publish_reliably(cap_status, retain=True)
                 reason = "" if cap_status.is_applied else cap_status.reason
             case PointValue():
                 reason = self._bms.write_point(sample, now=now)
             case DecisionNotice(time=moment) if moment == now:
                 self._decided = sample
-            case DecisionNotice():  # somebody was started anew, and does not know where we are
+            case DecisionNotice():  # a restarted service does not know the current time
                 self._is_asked = True
         if reason:
             self.counts["refused"] += 1
             _logger.warning("refused", site=self._scene.site.name, reason=reason)
 
-    def _follow(self, service_racks: float) -> None:
-        """Run a quarter-hour by the orders and requests that hold, and tell of it."""
+    def _run_quarter_hour(self, service_racks: float) -> None:
+        """Run a quarter-hour by the active orders and requests, and publish telemetry."""
         plant, cluster, site = self._plant, self._cluster, self._scene.site
         caps = cluster.active_caps(plant.now)
-        progress, said = cluster.advance(float(QUARTER_HOUR / HOUR), service_racks)
-        self._line.publish_reliably(*said, retain=True)
+        progress, statuses = cluster.advance(float(QUARTER_HOUR / HOUR), service_racks)
+        self._connection.publish_reliably(*statuses, retain=True)
         plant.set_hall_caps(caps)
         work = float(progress.work_power.sum())
         halls = hall_powers(site, work_power=work, service_racks=service_racks)
@@ -280,21 +372,21 @@ class SimulatedSite:
             begin = plant.now
             plant.advance(minutes)
             for moment, interval in self._moments(begin, minutes):
-                self._speak(moment, interval, minutes=minutes)
+                self._publish_state(moment, interval, minutes=minutes)
 
     def _moments(
         self, begin: np.datetime64, minutes: int
     ) -> Iterator[tuple[np.datetime64, np.timedelta64]]:
-        """Yield when the racks speak and for how long, waiting until it is time for each."""
+        """Yield time and interval of each report of the racks, after waiting until it is due."""
         interval = ONE_SECOND if self._is_native else minutes * MINUTE
         for count in range(1, int(minutes * MINUTE / interval) + 1):
             moment = begin + count * interval
             if self._speed is not None and not self._is_stopped:
                 wall = float((moment - self._start) / ONE_SECOND) / self._speed
-                self._line.receive_until(self._begun + wall, lambda: self._is_stopped)
+                self._connection.receive_until(self._wall_start + wall, lambda: self._is_stopped)
             yield moment, interval
 
-    def _speak(
+    def _publish_state(
         self,
         moment: np.datetime64,
         interval: np.timedelta64,
@@ -302,7 +394,7 @@ class SimulatedSite:
         minutes: int,
         is_whole: bool = False,
     ) -> None:
-        """Tell what racks and plant were like in an interval that ends now."""
+        """Publish the state of racks and facility for an interval that ends now."""
         plant = self._plant
         truth = plant.true_values(minutes)
         halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
@@ -311,7 +403,7 @@ class SimulatedSite:
         share = coolant_flow_share(plant.site, truth, water.set_points(plant.site))
         batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
         encoded = map(encode, batches)
-        self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
+        self._sent["batches"] += self._connection.send(encoded, kind="batches", qos=1)
         if self._is_native and int((moment - self._start) / ONE_SECOND) % HEARTBEAT_PERIOD_S:
             return
         applied, absent = self._requests.active_values(plant.now), self._scene.out_of_service
@@ -319,23 +411,15 @@ class SimulatedSite:
         racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat(moment)
         messages += self._bms.changed_messages(machines, racks, time=moment, is_whole=is_whole)
-        self._sent["points"] += self._line.send(messages, kind="points")
-        told = self._bms.metadata(share=METADATA_REPEAT_READINGS)
-        self._line.send(told, kind="metadata", qos=1, retain=True)
+        self._sent["points"] += self._connection.send(messages, kind="points")
+        metadata = self._bms.metadata(share=METADATA_REPEAT_READINGS)
+        self._connection.send(metadata, kind="metadata", qos=1, retain=True)
 
 
 def flow_range_set_points(
     plant: SimulatedFacility, requests: SetPointRequests
 ) -> dict[VariableKey, float]:
-    """Return the temperature ranges that flows are to follow, where they are not declared. [K]
-
-    Parameters
-    ----------
-    plant
-        The plant.
-    requests
-        What it is asked.
-    """
+    """Return the temperature ranges that flows follow, if they are not as declared. [K]"""
     truth = plant.true_values(1)
     loads = {owner: load for (name, owner), load in truth.items() if name == "cooling_load"}
     requests.move_ranges(loads, now=plant.now)
@@ -345,17 +429,7 @@ def flow_range_set_points(
 def follow_supply_requests(
     plant: SimulatedFacility, requests: SetPointRequests, minutes: int
 ) -> None:
-    """Let the supply water follow what is asked of it, or of the coolant.
-
-    Parameters
-    ----------
-    plant
-        The plant.
-    requests
-        What it is asked.
-    minutes
-        Time since it moved last. [min]
-    """
+    """Move the supply water towards requests, for some minutes since the last move."""
     heat = sum(
         hall.liquid_share * plant.current_set_points["hall_power", hall.name]
         for hall in plant.site.machines_of(ITHall)
@@ -366,45 +440,43 @@ def follow_supply_requests(
 
 
 POLL_TIMEOUT_S: Final = 0.1
-"""Longest wait for a message before other things are looked after. [s]"""
+"""Longest wait for a message at once. [s]"""
 
 SUBSCRIBE_TIMEOUT_S: Final = 10.0
-"""Longest wait for the broker to grant a subscription; it is asked again when it comes back. [s]"""
+"""Longest wait for the grant of a subscription, which is repeated after a reconnection. [s]"""
 
 DRAIN_TIMEOUT_S: Final = 0.01
-"""Silence after which nothing more is taken to be on its way: brokers keep the order of messages
-of one topic only. [s]"""
-
-type TopicPayload = tuple[str, bytes]
-"""A topic and its payload."""
+"""Silence after which no more messages are expected: brokers keep the order of messages of one
+topic only. [s]
+"""
 
 
 class SimulatorConnection:
-    """A client, seen from the plant's side.
+    """The client of a simulated site.
 
     Parameters
     ----------
     client
-        A client that has been started.
+        A started client.
     site
         Name of the site.
-    hear
-        Given every sample that comes.
+    receive
+        Called with every decoded message.
 
     Attributes
     ----------
     counts
-        Messages sent and heard, and those that could not be read.
+        Messages sent and received, and those that could not be decoded.
     """
 
-    def __init__(self, client: Client, site: str, hear: Callable[[Sample], None]) -> None:
-        self._client, self._site, self._hear = client, site, hear
+    def __init__(self, client: Client, site: str, receive: Callable[[Sample], None]) -> None:
+        self._client, self._site, self._receive = client, site, receive
         self.counts: Counter[str] = Counter()
 
     def subscribe(self) -> None:
-        """Ask the broker for all orders and requests to the site; those of an earlier run are void.
+        """Subscribe to all orders and requests to the site, and discard those of an earlier run.
 
-        The client's session outlives a run, and the broker may have kept some for it.
+        The client's session persists between runs, so the broker may hold some messages for it.
         """
         orders = (TopicKind.JOB_ORDERS, TopicKind.CAP_ORDER, TopicKind.DECISION)
         ours = [topics.topic_filter(kind, site=self._site) for kind in orders]
@@ -416,17 +488,7 @@ class SimulatorConnection:
     def send(
         self, messages: Iterable[TopicPayload], *, kind: str, qos: int = 0, retain: bool = False
     ) -> int:
-        """Send messages and return how many there were.
-
-        Parameters
-        ----------
-        messages
-            Topics and payloads.
-        kind
-            Under which they are counted.
-        qos, retain
-            As on the wire.
-        """
+        """Send messages, count them under ``kind``, and return their number."""
         count = 0
         for topic, payload in messages:
             self._client.publish(topic, payload, qos=qos, retain=retain)
@@ -435,30 +497,21 @@ class SimulatorConnection:
         return count
 
     def publish_reliably(self, *samples: Sample, retain: bool = False) -> None:
-        """Send samples so that none gets lost."""
+        """Send messages at QoS 1."""
         for sample in samples:
             topic, payload = encode(sample)
             self._client.publish(topic, payload, qos=1, retain=retain)
 
     def publish_last(self, sample: Sample, *, timeout: float) -> bool:
-        """Send the last sample of a run; return whether the broker has it in time. [s]"""
+        """Send the last message of a run; return whether it is acknowledged in time. [s]"""
         topic, payload = encode(sample)
         return self._client.publish(topic, payload, qos=1).wait(timeout)
 
     def receive_until(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
-        """Hear what comes until it is enough, or time is up; what has come by then is heard.
+        """Receive messages until ``is_enough`` or a time of the monotonic clock [s]; return
+        ``is_enough``.
 
-        Parameters
-        ----------
-        until
-            Moment of the monotonic clock. [s]
-        is_enough
-            Asked after each batch of messages.
-
-        Returns
-        -------
-        bool
-            Whether it was enough.
+        Messages that have come by that time still count.
         """
         while not is_enough():
             left = until - time.monotonic()
@@ -468,12 +521,12 @@ class SimulatorConnection:
         return True
 
     def drain(self) -> None:
-        """Hear what is still on its way."""
+        """Receive all messages that are still in transit."""
         while self._take(DRAIN_TIMEOUT_S):
             pass
 
     def _take(self, timeout: float) -> int:
-        """Hear what has come, and return how many messages it was."""
+        """Receive messages and return their number."""
         messages = self._client.poll(timeout=timeout)
         for message in messages:
             self.counts["heard"] += 1
@@ -482,6 +535,6 @@ class SimulatorConnection:
             except MessageError:
                 self.counts["unreadable"] += 1
             else:
-                self._hear(sample)
+                self._receive(sample)
         self._client.acknowledge(messages)
         return len(messages)

@@ -45,9 +45,7 @@ def commit(inputs: ModelData, last: WarmStart | None) -> WarmStart:
     assert relaxed is not None
     basis = solver.basis
     units = shift_units(arrays, last, instants) if last else None
-    found = solve_unit_commitment(
-        arrays, prices, solver, relaxed=relaxed, last=units, is_kept=False
-    )
+    found = solve_unit_commitment(arrays, prices, solver, relaxed=relaxed, last=units)
     assert found is not None
     assert found.objective - relaxed.objective <= MIP_GAP * abs(found.objective)
     on = units_on(arrays, found.values)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import chip_hour, frontier_day, load_flow_year, site_year
+from tests.benchmarks import chip_hour, load_flow_year, site_year
 from tests.benchmarks.bench import Place, peak_mb
 from tests.benchmarks.measuring import ROW, UnequalWaysError, compare, measure
 from tests.benchmarks.sums import BENCHES
@@ -51,9 +51,9 @@ def test_rows_are_chosen_by_group_or_name():
     names = [bench.name for bench, _ in command.chosen(["all"])]
     assert len(set(names)) == len(names)
     assert all(name.partition(".")[0] in command.GROUPS for name in names)
-    assert [b.name for b, _ in command.chosen(["twin.frontier_day"])] == ["twin.frontier_day"]
+    assert [b.name for b, _ in command.chosen(["twin.site_year"])] == ["twin.site_year"]
     assert [b.name for b, _ in command.chosen(["twin"])] == [n for n in names if n[:5] == "twin."]
-    with pytest.raises(SystemExit, match=r"there is no twin.nothing; there are twin.frontier_day"):
+    with pytest.raises(SystemExit, match=r"there is no twin.nothing; there are twin.site_year"):
         command.chosen(["twin.nothing"])
 
 
@@ -63,14 +63,6 @@ def test_the_command_knows_its_words(root):
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 2
     assert "there is no nothing; choose from" in done.stderr
-
-
-def test_frontier_both_ways():
-    place = Place(scratch=None)
-    both = [way(place, seconds=1800) for way in (frontier_day.ours, frontier_day.limit)]
-    compare(frontier_day.BENCH, both[0].figures, both[1].figures)
-    # 74 cabinets and 25 CDUs under HPL, as published: 22.9545 MW
-    assert both[0].figures["under_hpl_mw"] == pytest.approx(22.9545, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "optimizer.realtime": {"optimizer.realtime", "twin"},
     "optimizer.verification": {"optimizer.verification", "twin"},
 }
-EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
+EVERYWHERE = {"lazy_loader", "numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
     "dask": {"optimizer.fleet.executor", "telemetry.archive.view_store", "twin.racks"},
     "google_crc32c": {"telemetry.archive"},

@@ -92,9 +92,13 @@ def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0,
 
     def running(weather):
         given = {
-            "economiser_output": free, "min_output": least, "optimal_output": most, "max_output": most,
-            "power_one_unit_more": spare_draw, "power_one_unit_less": short_draw,
-        }  # fmt: skip
+            "economiser_output": free,
+            "min_output": least,
+            "optimal_output": most,
+            "max_output": most,
+            "power_one_unit_more": spare_draw,
+            "power_one_unit_less": short_draw,
+        }
         return UnitCharacteristics(
             **{name: np.full(len(weather), value) for name, value in given.items()}
         )

@@ -117,7 +117,7 @@ def test_a_service_beyond_the_connection_has_no_schedule():
     told = str(caught.value)
     assert told.startswith("hand, 2026-07-01T00:00Z, 2 h: no schedule keeps every limit")
     assert "is 4 MW short from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
-    assert "at their limits then: power taken from the connection or source (grid, 5 MW)" in told
+    assert "binding limits: power taken from the connection or source (grid, 5 MW)" in told
     assert "remedy: lower the service by what 4 MW serve in these hours" in told
 
 

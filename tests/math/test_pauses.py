@@ -93,5 +93,5 @@ def test_both_words_are_needed():
 
 def test_racks_cannot_be_fewer_than_none():
     """Proves: running racks below nothing are refused."""
-    with pytest.raises(ProblemError, match=r"work_racks_running.*must not be negative"):
+    with pytest.raises(ProblemError, match=r"work_racks_running.*-1"):
         plan([10.0, 10.0], "train", running=-1.0)

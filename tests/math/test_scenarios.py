@@ -150,11 +150,11 @@ def test_cases_must_belong_together():
     where = site()
     one = problem(where, outlook([10.0]))
     other = problem(where, outlook([10.0, 20.0]))
-    with pytest.raises(ProblemError, match="add up to 1"):
+    with pytest.raises(ProblemError, match=r"scenarios, probability = 1\.1"):
         solve_two_stage(cases([one, one], (0.5, 0.6)))
-    with pytest.raises(ProblemError, match="case 1, intervals: must be the intervals of case 0"):
+    with pytest.raises(ProblemError, match="case 1, intervals: the intervals of case 0"):
         solve_two_stage(cases([one, other], (0.5, 0.5)))
-    with pytest.raises(ProblemError, match="two at least"):
+    with pytest.raises(ProblemError, match="scenarios = 1"):
         solve_two_stage(cases([one], (1.0,)))
 
 
@@ -168,10 +168,10 @@ def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
 @pytest.mark.parametrize(
     ("chances", "words"),
     [
-        ((0.5, np.nan), "scenarios, case 1, probability = nan: must be from 0 to 1"),
-        ((np.nan, np.nan), "scenarios, case 0, probability = nan: must be from 0 to 1"),
-        ((1.5, -0.5), "scenarios, case 1, probability = -0.5: must be from 0 to 1"),
-        ((0.5, np.inf), "scenarios, case 1, probability = inf: must be from 0 to 1"),
+        ((0.5, np.nan), "scenarios, case 1, probability = nan: "),
+        ((np.nan, np.nan), "scenarios, case 0, probability = nan: "),
+        ((1.5, -0.5), "scenarios, case 1, probability = -0.5: "),
+        ((0.5, np.inf), "scenarios, case 1, probability = inf: "),
     ],
 )
 def test_what_is_no_probability_is_named(chances, words):
@@ -192,7 +192,7 @@ def test_cases_are_courses_of_one_site_from_one_state():
         "past_units": problem(where, ahead, past_units={"bank": np.array([1.0])}),
     }
     for what, other in others.items():
-        with pytest.raises(ProblemError, match=f"scenarios has 1 fault\n.*case 1, {what}: must be"):
+        with pytest.raises(ProblemError, match=f"scenarios has 1 issue\n.*case 1, {what}: "):
             solve_two_stage(cases([one, other], (0.5, 0.5)))
     assert solve_two_stage(cases([one, problem(where, outlook([10.0, 80.0]))], (0.5, 0.5)))
 

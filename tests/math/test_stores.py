@@ -117,7 +117,7 @@ def test_a_store_is_brought_back_by_what_room_there_is():
     plan = solved(where, outlook([100.0] * 4, service=2.0), level=-0.5)
     assert plan.values["battery.level"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     (told,) = soft_constraint_report(plan)
-    assert told.target == "way of the store back to its window (battery)"
+    assert told.target == "return of the store to its window (battery)"
     assert (told.below, told.unit) == (pytest.approx(0.6), "MWh")
     assert told.cost == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
 
@@ -295,5 +295,5 @@ def test_a_store_on_its_way_back_by_what_room_there_is_holds_nothing(sold):
     where = held_by(reserved(), product(), connection=grid(import_limit=2.1))
     plan = solved(where, ahead([100.0] * 8, service=2.0, held=[sold] * 8), level=-0.5)
     assert plan.values["battery.level"] == pytest.approx(0.1 * np.arange(9))
-    assert plan.values["battery.held_fcr"] == pytest.approx(0.0, abs=1e-6)
+    assert plan.values["battery.capacity_fcr"] == pytest.approx(0.0, abs=1e-6)
     assert plan.values["fcr_reserve.shortfall"] == pytest.approx(sold, abs=1e-6)

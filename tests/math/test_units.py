@@ -1,7 +1,5 @@
 """Units: starts, stops, least times and whole numbers, against answers known from elsewhere."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -159,22 +157,6 @@ def test_too_few_units_are_no_schedule():
     line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
     with pytest.raises(NoScheduleError, match=r"output of the units that run \(line\)"):
         solved(site(line=line), outlook([50.0], service=3.4))
-
-
-def test_the_guard_keeps_the_units_of_the_last_plan():
-    """Proves: a price that would stop a unit leaves it on when units are kept, not otherwise."""
-    coal = plant("coal", 20.0, limit=1.0, least=1.0)
-    where = site(plant("gas", 70.0), line=coal, connection=grid(import_limit=0.0))
-    before = problem(where, outlook([0.0] * 3, service=2.0), water=1.0)
-    once = solve_problem(before)
-    assert once.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
-    dear = plant("coal", 90.0, limit=1.0, least=1.0)
-    later = replace(before, site=site(plant("gas", 70.0), line=dear, connection=where.grid))
-    kept = solve_problem(later, once.warm_start, keep_units=True)
-    assert kept.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
-    assert kept.objective == pytest.approx(3 * (90.0 + 70.0))
-    assert solve_problem(later, once.warm_start).objective == pytest.approx(3 * 2 * 70.0)
-    assert set(once.warm_start.units) == {"coal", "gas"}
 
 
 def test_a_unit_that_nothing_needs_any_more_stops():

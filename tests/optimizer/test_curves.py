@@ -124,9 +124,9 @@ def test_curves_laid_at_once_are_those_of_each(choice):
 
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
 def test_a_machine_gives_all_that_it_may_be_asked_for(share):
-    """Proves: full segments break no lid, and a site whose service takes all racks has a plan.
+    """Proves: full segments keep the cut, and a site whose service takes all racks has a plan.
 
-    Sensitivity: the lid was that of all that a machine bears; where the range begins high, it cut
+    Sensitivity: the cut was that of all that a machine bears; where the range begins high, it cut
     up to a third of it off.
     """
     asked = small_days.problem(4)
@@ -136,8 +136,8 @@ def test_a_machine_gives_all_that_it_may_be_asked_for(share):
     inputs = build_model_data(full)
     for convert in full.site.conversions:
         found = parameters(convert, inputs)
-        lid = (found["steepness"] * found["width"]).sum(axis=1)
-        assert lid == pytest.approx(np.zeros(len(lid)), abs=1e-9)
+        cut = (found["slope_above_secant"] * found["width"]).sum(axis=1)
+        assert cut == pytest.approx(np.zeros(len(cut)), abs=1e-9)
     assert solve_problem(full).objective > 0.0
 
 

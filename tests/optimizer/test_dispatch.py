@@ -9,9 +9,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.realtime.dispatch import dispatch_jobs, limit_caps
+from optimizer.realtime.dispatch import at_risk, dispatch_jobs, limit_caps, must_run, priority_order
 from optimizer.realtime.headroom import Headroom
-from optimizer.realtime.job_priority import at_risk, must_run, priority_order
 from twin.declarations import Throughput, WorkKind
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs

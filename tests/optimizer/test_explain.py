@@ -253,7 +253,7 @@ def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
     rack more of jobs at `rhine`, where one more saves nothing.
     """
     duals = {
-        "work.met": np.array([[0.0]] * 3 + [[0.0], [4000.0]]),
+        "work.work_credited": np.array([[0.0]] * 3 + [[0.0], [4000.0]]),
         "grid_1.import_power": np.zeros(4),
     }
     plan = hours_of([50.0] * 4, [0.0] * 4)
@@ -261,8 +261,13 @@ def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
     assert told.uncertain == ("deadlines of the work",)
     assert told.binding == ()
     assert told.as_json()["doubtful"] == ["deadlines of the work"]
-    assert explain_schedule(answer({"work.met": duals["work.met"] / 5.0}), plan).uncertain == ()
-    few = {"work.within_jobs": np.full((4, 1), -8.0), "work.met": np.full((5, 1), -8.0)}
+    assert (
+        explain_schedule(
+            answer({"work.work_credited": duals["work.work_credited"] / 5.0}), plan
+        ).uncertain
+        == ()
+    )
+    few = {"work.cohort_racks": np.full((4, 1), -8.0), "work.work_credited": np.full((5, 1), -8.0)}
     told = explain_schedule(answer(few), plan)
     assert told.uncertain == ("racks that the waiting jobs can use", "work that has arrived")
     assert told.binding == ()

@@ -1,5 +1,6 @@
 """A question without sense is refused before anything is built, all faults at once."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from tests.math.hand import (
     units,
     unlabelled,
 )
-from twin.errors import ProblemError
+from twin.errors import IssueCode, ProblemError
 from twin.simulation import state
 from twin.variables import tag_dataset
 
@@ -37,7 +38,7 @@ def ahead():
 def faults(where, ahead, **settings):
     with pytest.raises(ProblemError) as caught:
         problem(where, ahead, **settings)
-    return [str(fault) for fault in caught.value.issues]
+    return list(caught.value.issues)
 
 
 def test_a_sound_problem_has_the_weights_of_its_site(ahead):
@@ -48,59 +49,62 @@ def test_a_sound_problem_has_the_weights_of_its_site(ahead):
 
 def test_not_a_number_is_found_with_its_place(ahead):
     (fault,) = faults(site(), unlabelled(ahead, "electricity_price", [10.0, np.nan]))
-    assert fault == "outlook, electricity_price, 2026-07-01T01:00Z = nan EUR/MWh: must be finite"
+    assert fault.location == "outlook, electricity_price, 2026-07-01T01:00Z"
+    assert fault.found == "nan EUR/MWh"
 
 
 def test_all_faults_are_told_at_once(ahead):
     ahead = unlabelled(ahead, "electricity_price", [np.inf, 1.0])
     ahead = unlabelled(ahead, "air_pressure", [np.nan, np.nan])
-    told = faults(site(), ahead, money=-1.0, beauty=1.0)
-    assert len(told) == 4
-    assert "(and 1 more)" in told[-1]
+    issues = faults(site(), ahead, money=-1.0, beauty=1.0)
+    assert len(issues) == 4
+    assert "(and 1 more)" in issues[-1].found
 
 
 def test_money_weighs_something(ahead):
     """Proves: else targets, ramps and reserves, which cost money, would bind nothing."""
     (fault,) = faults(site(), ahead, money=0.0)
-    assert fault.startswith("weights, money = 0: must be above 0")
+    assert fault.location == "weights, money"
+    assert fault.code is IssueCode.OUT_OF_RANGE
 
 
 def test_a_foreign_unit_is_refused(ahead):
     ahead["electricity_price"].attrs["units"] = "EUR kWh-1"
     (fault,) = faults(site(), ahead)
-    assert "electricity_price" in fault
-    assert "EUR MWh-1" in fault
+    assert "electricity_price" in fault.location
+    assert "EUR MWh-1" in str(fault)
 
 
 def test_a_missing_variable_is_named(ahead):
     (fault,) = faults(site(), ahead.drop_vars("terminal_price"))
-    assert fault == "terminal_price: the variable is missing"
+    assert fault.location == "terminal_price"
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "words"),
+    ("name", "values"),
     [
-        ("electricity_price", [10.0, 20_000.0], "no market has more"),
-        ("carbon_intensity", [-1.0, 0.0], "must be from 0 to 3000 kg MWh-1"),
-        ("carbon_intensity", [0.0, 1e9], "is it in kg MWh-1?"),
-        ("air_temperature", [15.0, 288.0], "must be from -90 to 60 degC; is it in degC?"),
-        ("air_temperature", [-300.0, 15.0], "must be from -90 to 60 degC"),
-        ("relative_humidity", [0.5, 50.0], "must be from 0 to 1.1; is it a share?"),
-        ("relative_humidity", [-0.5, 0.5], "must be from 0 to 1.1"),
-        ("air_pressure", [1013.0, 101.3], "must be from 50 to 110 kPa"),
-        ("air_pressure", [0.0, 101.3], "must be from 50 to 110 kPa"),
-        ("service_racks", [0.0, 11.0], "between 0 and the site's 10 racks"),
-        ("work_least", [[0.0], [3.0], [3.0]], "more than work_most allows"),
-        ("work_most", [[0.0], [2.0], [1.0]], "must not fall"),
-        ("work_racks_limit", [[0.5], [0.5]], "longer than their windows"),
-        ("work_racks_limit", [[-1.0], [5.0]], "must not be negative"),
-        ("electricity_price", [10.0, 1e9], "is it in EUR/MWh?"),
-        ("work_most", [[1.0], [2.0], [2.0]], "must be 0 at the first instant"),
-        ("work_most", [[0.0], [2.0], [1e9]], "do 8.77e+05 MWh in ten years; is it in MWh?"),
+        ("electricity_price", [10.0, 20_000.0]),
+        ("carbon_intensity", [-1.0, 0.0]),
+        ("carbon_intensity", [0.0, 1e9]),
+        ("air_temperature", [15.0, 288.0]),
+        ("air_temperature", [-300.0, 15.0]),
+        ("relative_humidity", [0.5, 50.0]),
+        ("relative_humidity", [-0.5, 0.5]),
+        ("air_pressure", [1013.0, 101.3]),
+        ("air_pressure", [0.0, 101.3]),
+        ("service_racks", [0.0, 11.0]),
+        ("work_least", [[0.0], [3.0], [3.0]]),
+        ("work_most", [[0.0], [2.0], [1.0]]),
+        ("work_racks_limit", [[0.5], [0.5]]),
+        ("work_racks_limit", [[-1.0], [5.0]]),
+        ("electricity_price", [10.0, 1e9]),
+        ("work_most", [[1.0], [2.0], [2.0]]),
+        ("work_most", [[0.0], [2.0], [1e9]]),
     ],
 )
-def test_values_without_sense_are_refused(ahead, name, values, words):
-    assert any(words in fault for fault in faults(site(), unlabelled(ahead, name, values)))
+def test_values_without_sense_are_refused(ahead, name, values):
+    issues = faults(site(), unlabelled(ahead, name, values))
+    assert any(re.match(f"outlook, ({name}|work_least),", issue.location) for issue in issues)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +124,8 @@ def test_what_can_just_be_is_taken(ahead, name, values):
 def test_sun_below_nothing_is_refused():
     ahead = outlook([10.0, 20.0], sun=[1.0, -5.0])
     (fault,) = faults(site(source()), ahead)
-    assert fault.endswith("sun = -5 MW: must not be negative")
-    assert fault.startswith("outlook, renewable_available_power, 2026-07-01T01:00Z")
+    assert fault.location == "outlook, renewable_available_power, 2026-07-01T01:00Z, sun"
+    assert fault.found == "-5 MW"
 
 
 def test_a_job_that_arrives_late_has_only_the_racks_of_its_window():
@@ -131,8 +135,8 @@ def test_a_job_that_arrives_late_has_only_the_racks_of_its_window():
     """
     late = [("batch", [0.0, 0.0, 5.0], [0.0, 0.0, 5.0], 2.0)]
     (fault,) = faults(site(), outlook([20.0, 30.0, 40.0], jobs=late))
-    assert fault.startswith("outlook, work_least, 2026-07-01T03:00Z")
-    assert "batch/0 = 5 MWh: is more than its racks can do by then" in fault
+    assert fault.location == "outlook, work_least, 2026-07-01T03:00Z, batch/0"
+    assert fault.found == "5 MWh"
     wide = [("batch", [0.0, 0.0, 5.0], [0.0, 0.0, 5.0], 5.0)]
     assert problem(site(), outlook([20.0, 30.0, 40.0], jobs=wide))
 
@@ -147,23 +151,23 @@ BANK = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, 
 
 
 @pytest.mark.parametrize(
-    ("past", "words"),
+    ("past", "location", "found", "code"),
     [
-        ({"bank": [np.nan]}, "past_units, bank, 0 = nan: must be whole numbers from 0 to"),
-        ({"bank": [1.0, np.inf]}, "past_units, bank, 1 = inf: must be whole numbers"),
-        ({"bank": [0.0, 4.0]}, "past_units, bank, 1 = 4: must be whole numbers from 0 to the"),
-        ({"bank": [-1.0]}, "past_units, bank, 0 = -1: must be whole numbers"),
-        ({"bank": [0.5]}, "bank, 0 = 0.5: must be whole numbers from 0 to the bank's 3 units"),
-        ({"bank": []}, "past_units, bank = of shape (0,): needs a number for one interval"),
-        ({"bank": [[1.0]]}, "past_units, bank = of shape (1, 1): needs a number"),
-        ({"bnak": [1.0]}, "past_units, bnak: no such bank of units; there are bank"),
-        ({"hall": [1.0]}, "past_units, hall: no such bank of units; there are bank"),
+        ({"bank": [np.nan]}, "past_units, bank, 0", "nan", IssueCode.OUT_OF_RANGE),
+        ({"bank": [1.0, np.inf]}, "past_units, bank, 1", "inf", IssueCode.OUT_OF_RANGE),
+        ({"bank": [0.0, 4.0]}, "past_units, bank, 1", "4", IssueCode.OUT_OF_RANGE),
+        ({"bank": [-1.0]}, "past_units, bank, 0", "-1", IssueCode.OUT_OF_RANGE),
+        ({"bank": [0.5]}, "past_units, bank, 0", "0.5", IssueCode.OUT_OF_RANGE),
+        ({"bank": []}, "past_units, bank", "of shape (0,)", IssueCode.WRONG_AXES),
+        ({"bank": [[1.0]]}, "past_units, bank", "of shape (1, 1)", IssueCode.WRONG_AXES),
+        ({"bnak": [1.0]}, "past_units, bnak", "", IssueCode.UNKNOWN_NAME),
+        ({"hall": [1.0]}, "past_units, hall", "", IssueCode.UNKNOWN_NAME),
     ],
 )
-def test_units_that_cannot_have_run_are_refused(ahead, past, words):
+def test_units_that_cannot_have_run_are_refused(ahead, past, location, found, code):
     known = {name: np.array(values) for name, values in past.items()}
     (fault,) = faults(site(BANK), ahead, past_units=known)
-    assert words in fault
+    assert (fault.location, fault.found, fault.code) == (location, found, code)
 
 
 def test_units_that_may_have_run_are_taken(ahead):
@@ -172,45 +176,46 @@ def test_units_that_may_have_run_are_taken(ahead):
 
 
 @pytest.mark.parametrize(
-    ("name", "weight", "words"),
+    ("name", "weight", "found"),
     [
-        ("carbon", 1e9, "weights, carbon = 1e+09 EUR kg-1: must be finite, from 0 to 100 EUR kg-1"),
-        ("water", 1e9, "weights, water = 1e+09 EUR m-3: must be finite, from 0 to 10000 EUR m-3"),
-        ("lateness", 1e9, "must be finite, from 0 to 10000 EUR MWh-1 h-1"),
-        ("money", 1e9, "weights, money = 1e+09: must be finite, from 0 to 1000"),
-        ("carbon", np.nan, "weights, carbon = nan EUR kg-1: must be finite"),
-        ("carbon", -0.1, "weights, carbon = -0.1 EUR kg-1: must be finite, from 0"),
+        ("carbon", 1e9, "1e+09 EUR kg-1"),
+        ("water", 1e9, "1e+09 EUR m-3"),
+        ("lateness", 1e9, "1e+09 EUR MWh-1 h-1"),
+        ("money", 1e9, "1e+09"),
+        ("carbon", np.nan, "nan EUR kg-1"),
+        ("carbon", -0.1, "-0.1 EUR kg-1"),
     ],
 )
-def test_weights_beyond_any_price_are_refused(ahead, name, weight, words):
+def test_weights_beyond_any_price_are_refused(ahead, name, weight, found):
     (fault,) = faults(site(), ahead, **{name: weight})
-    assert words in fault
+    assert (fault.location, fault.found) == (f"weights, {name}", found)
+    assert fault.code is IssueCode.OUT_OF_RANGE
 
 
 def test_an_empty_horizon_is_refused(ahead):
     empty = ahead.isel(time=slice(0, 0), instant=slice(0, 1))
-    assert any("one interval at least" in fault for fault in faults(site(), empty))
+    assert any(fault.location == "outlook, time" for fault in faults(site(), empty))
 
 
 @pytest.mark.parametrize(
-    ("name", "axes", "words"),
+    ("name", "axes", "found"),
     [
-        ("electricity_price", (), "on no axis: must be on time"),
-        ("electricity_price", ("instant",), "on instant: must be on time"),
-        ("air_temperature", ("time", "cohort"), "on time and cohort: must be on time"),
-        ("service_racks", ("strange",), "on strange: must be on time"),
-        ("terminal_price", ("time",), "on time: must be on no axis"),
-        ("work_least", ("cohort",), "on cohort: must be on instant and cohort"),
-        ("work_racks_limit", ("time",), "on time: must be on time and cohort"),
-        ("work_rest", ("time", "cohort"), "on time and cohort: must be on cohort"),
-        ("grid_import_limit", (), "on no axis: must be on time"),
+        ("electricity_price", (), "on no axis"),
+        ("electricity_price", ("instant",), "on instant"),
+        ("air_temperature", ("time", "cohort"), "on time and cohort"),
+        ("service_racks", ("strange",), "on strange"),
+        ("terminal_price", ("time",), "on time"),
+        ("work_least", ("cohort",), "on cohort"),
+        ("work_racks_limit", ("time",), "on time"),
+        ("work_rest", ("time", "cohort"), "on time and cohort"),
+        ("grid_import_limit", (), "on no axis"),
     ],
 )
-def test_a_word_on_other_axes_is_refused(ahead, name, axes, words):
+def test_a_word_on_other_axes_is_refused(ahead, name, axes, found):
     """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
     given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
-    told = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
-    assert f"outlook, {name} = {words}" in told
+    issues = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
+    assert (f"outlook, {name}", found) in [(issue.location, issue.found) for issue in issues]
 
 
 @pytest.mark.parametrize("kind", [str, object, complex])
@@ -218,14 +223,14 @@ def test_what_is_no_real_number_is_refused(ahead, kind):
     (fault,) = faults(
         site(), tag_dataset(ahead.assign(electricity_price=ahead["electricity_price"].astype(kind)))
     )
-    assert fault.startswith("outlook, electricity_price = ")
-    assert fault.endswith(": must hold real numbers")
+    assert fault.location == "outlook, electricity_price"
 
 
 def test_a_source_named_twice_is_refused():
     twice = xr.concat([outlook([10.0, 20.0], sun=[1.0, 1.0])] * 2, "renewable", data_vars="minimal")
     (fault,) = faults(site(source()), twice)
-    assert fault == "outlook, renewable = sun: every label once"
+    assert (fault.location, fault.found) == ("outlook, renewable", "sun")
+    assert fault.code is IssueCode.DUPLICATE
 
 
 def test_a_site_whose_work_cannot_move_has_a_plan(ahead):
@@ -237,32 +242,31 @@ def test_a_site_whose_work_cannot_move_has_a_plan(ahead):
 
 def test_axes_that_do_not_fit_are_refused(ahead):
     short = ahead.isel(instant=slice(0, 2))
-    assert any("end of the last" in fault for fault in faults(site(), short))
+    assert any(fault.location == "outlook, instant" for fault in faults(site(), short))
     wrong = ahead.assign_coords(duration=("time", [1.0, 2.0]))
-    assert any("distance of the instants" in fault for fault in faults(site(), wrong))
+    assert any(fault.code is IssueCode.TIME_ORDER for fault in faults(site(), wrong))
 
 
 def test_an_unknown_kind_of_work_is_refused(ahead):
     (fault,) = faults(site(), ahead.assign_coords(kind=("cohort", ["mining"])))
-    assert fault == "outlook, kind = mining: the site knows the work batch"
+    assert (fault.location, fault.found) == ("outlook, kind", "mining")
+    assert fault.code is IssueCode.UNKNOWN_NAME
 
 
 def test_sun_without_a_forecast_is_refused(ahead):
-    told = faults(site(source()), ahead)
-    assert any("renewable_available_power" in fault for fault in told)
-    assert any("sun" in fault for fault in told)
+    locations = [fault.location for fault in faults(site(source()), ahead)]
+    assert any("renewable_available_power" in location for location in locations)
+    assert any("sun" in location for location in locations)
 
 
 def test_a_level_far_outside_its_window_is_refused(ahead):
     (fault,) = faults(site(battery()), ahead, level=1.5)
-    assert fault.startswith("state, battery_level, battery = 6 MWh: ")
-    assert "0" in fault
-    assert fault.endswith("4 MWh")
+    assert (fault.location, fault.found) == ("state, battery_level, battery", "6 MWh")
 
 
 def test_the_state_of_another_moment_is_refused(ahead):
     """Sensitivity: the twin refused every plan, and the remedy was to lower the service."""
-    with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30.* must be the first"):
+    with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30"):
         Problem(site(), state.initial_state(site(), "2026-06-30T23:00"), ahead)
 
 
@@ -275,29 +279,30 @@ def test_the_state_of_another_site_is_refused(ahead):
 def test_weather_that_a_plan_needs_not_is_whole_too(ahead, word):
     given = tag_dataset(ahead.assign({word: ("time", [1.0, np.nan])}))
     (fault,) = faults(site(), given)
-    assert fault.startswith(f"outlook, {word}, 2026-07-01T01:00Z = nan ")
-    assert fault.endswith(": must be finite")
+    assert fault.location == f"outlook, {word}, 2026-07-01T01:00Z"
+    assert fault.found.startswith("nan ")
 
 
 def test_a_cohort_told_twice_is_refused(ahead):
     """Its work would be done, and paid for, twice."""
     (fault,) = faults(site(), ahead.isel(cohort=[0, 0]))
-    assert fault == "outlook, cohort = batch/0: every label once"
+    assert (fault.location, fault.found) == ("outlook, cohort", "batch/0")
+    assert fault.code is IssueCode.DUPLICATE
 
 
 def test_sun_in_kilowatts_is_refused():
     """Proves: 6,000 of a field of 6 MW; until then it was cut to 6 MW from dawn to dusk."""
     ahead = outlook([10.0, 20.0], sun=[50.0, 6000.0])
     (fault,) = faults(site(source(power=6.0)), ahead)
-    assert "renewable_available_power, 2026-07-01T01:00Z" in fault
-    assert "sun" in fault
-    assert "is more than 10 times its 6 MW; is it in MW?" in fault
+    assert fault.location == "outlook, renewable_available_power, 2026-07-01T01:00Z, sun"
+    assert fault.found == "6000 MW"
 
 
 @pytest.mark.parametrize("weight", ["0.1", None, 1j])
 def test_a_weight_that_is_no_number_is_named(ahead, weight):
     (fault,) = faults(site(), ahead, carbon=weight)
-    assert fault == f"weights, carbon = {weight!r}: must be a number"
+    assert (fault.location, fault.found) == ("weights, carbon", repr(weight))
+    assert fault.code is IssueCode.WRONG_TYPE
 
 
 @pytest.mark.parametrize("output", [-1.0, 1e6])
@@ -305,5 +310,5 @@ def test_an_output_that_no_plant_gives_is_refused(output):
     asked = small_days.problem()
     spoilt = asked.state.copy(deep=True)
     spoilt["cooling_plant_output"].values[1] = output
-    with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant.*8\.4 MW"):
+    with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant"):
         replace(asked, state=spoilt)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.solver.dense_programs import DenseProgram, solve_qp
+from optimizer.solver.highs import DenseProgram, solve_qp
 
 FOUND = np.array([-20.51895759431318, -7.174477000000682, 0.0, 0.0, 0.0, 0.0])
 

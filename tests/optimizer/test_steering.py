@@ -31,7 +31,7 @@ def drawing(state, power, peak=1.0):
     return state.assign(
         grid_import_power=state["grid_import_power"] * 0.0 + power,
         peak_power=state["peak_power"] * 0.0 + peak,
-        mean_weekly_import=state["usual_power"] * 0.0 + peak,
+        usual_power=state["usual_power"] * 0.0 + peak,
     )
 
 

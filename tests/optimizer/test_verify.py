@@ -76,7 +76,7 @@ def test_half_of_the_margin_is_asked_for(problem, schedule):
     verdicts = {}
     for share in (0.985, 0.995):
         limit = float(honest(problem, schedule)["grid_import_power"].max()) / share
-        narrow = problem.site.replace("grid_1", import_limit=limit)
+        narrow = problem.site.with_parameters("grid_1", import_limit=limit)
         verdicts[share] = [b.limit for b in verify(narrow, problem.state, schedule).violations]
     assert verdicts[0.985] == []
     assert verdicts[0.995] == ["grid_import_power"]
@@ -87,7 +87,7 @@ def test_what_the_state_already_breaks_must_not_get_worse(problem, schedule):
     empty["battery_level"].values[:] = 0.25  # measured below its window, which ends at 0.32
     for name in ("battery_charge", "battery_discharge"):
         schedule[name].values[:] = 0.0
-    site = problem.site.replace("battery_1", standing_loss=0.0)
+    site = problem.site.with_parameters("battery_1", standing_loss=0.0)
     asked = replace(problem, state=empty, site=site)
     assert verify(site, empty, honest(asked, schedule)).violations == ()
 
@@ -99,7 +99,7 @@ def test_a_breach_tells_where_when_and_how_far(problem, schedule):
     (breach,) = [
         breach
         for breach in verify(problem.site, problem.state, schedule).violations
-        if "promise" in breach.limit
+        if "net import" in breach.limit
     ]
     assert breach.count >= 2
     assert "2026-06-16T" in str(breach)

@@ -104,7 +104,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
         )
         requests = plant_commands(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
-        (bank,) = problem.site.of(CduBank)
+        (bank,) = problem.site.machines_of(CduBank)
         assert len(units) == bank.count
         replayed = replay["technology_supply_temperature"].isel(time=0).item()
         assert units == pytest.approx([replayed] * bank.count)

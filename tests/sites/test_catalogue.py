@@ -38,17 +38,32 @@ def refusal(path, content):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b'title = "a"\ntitel "b"\n', "TOML: Expected '=' after a key in a key/value pair"),
-        (b"a = 1\na = 2\n", "TOML: Cannot overwrite a value (at line 2"),
-        (b"a = 1\nb = '\xff'\n", "line 2: save the file as UTF-8 text"),
-        (b"a = " + b"[\n" * 100_000, "TOML: nested too deep"),
-        (b"a = " + b"[" * 20 + b"]" * 20, "[a]: tables and lists are nested deeper than 8"),
+        (
+            b'title = "a"\ntitel "b"\n',
+            "TOML: a TOML file in UTF-8; correct the syntax: Expected '=' after a key",
+        ),
+        (
+            b"a = 1\na = 2\n",
+            "TOML: a TOML file in UTF-8; correct the syntax: Cannot overwrite a value (at line 2",
+        ),
+        (b"a = 1\nb = '\xff'\n", "line 2: a TOML file in UTF-8; save the file as UTF-8 text"),
+        (b"a = " + b"[\n" * 100_000, "TOML: a TOML file in UTF-8; remove nested tables"),
+        (
+            b"a = " + b"[" * 20 + b"]" * 20,
+            "[a]: a TOML file in UTF-8; remove tables and lists nested deeper than 8",
+        ),
         (
             b".".join([b"a"] * 400) + b" = 1",
-            "[a.a.a.a.a.a.a.a]: tables and lists are nested deeper",
+            "[a.a.a.a.a.a.a.a]: a TOML file in UTF-8; remove tables",
         ),
-        (b"\n" + b".".join([b"a"] * 20_000) + b" = 1", "line 2: a line has at most 1,000 bytes"),
-        (b"#" * 1_000_001, "file: a site file has at most 1,000,000 bytes"),
+        (
+            b"\n" + b".".join([b"a"] * 20_000) + b" = 1",
+            "line 2: a TOML file in UTF-8; shorten the line to at most 1,000 bytes",
+        ),
+        (
+            b"#" * 1_000_001,
+            "file: a TOML file in UTF-8; shorten the file to at most 1,000,000 bytes",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path, content, fault):
@@ -62,17 +77,17 @@ def test_a_fault_of_the_grammar_names_the_line(tmp_path):
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("limit = 60 MW", '; texts and numbers with units stand in quotes: write limit = "60 MW"'),
+        ("limit = 60 MW", '; write limit = "60 MW"'),
         ("share = 5 %  # of it", 'write share = "5 %"'),
         ("grid.price = 12 €/MWh\r", 'write grid.price = "12 €/MWh"'),
         ("kind = tank", 'write kind = "tank"'),
         (
             r'prices = "C:\data\x.csv"',
-            r"; in double quotes write / for \, or write the text in single",
+            r"; write / instead of \ in double quotes",
         ),
         (
             r'prices = "C:\Users\x.csv"',
-            r"; in double quotes write / for \, or write the text in single",
+            r"; write / instead of \ in double quotes",
         ),
     ],
 )
@@ -95,7 +110,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SiteError, match="file: cannot be read: No such file"):
+    with pytest.raises(SiteError, match=r"file: .*make the file readable .No such file"):
         catalogue.read_toml(tmp_path / "none.toml")
 
 
@@ -153,7 +168,7 @@ def test_names():
 
 def test_shipped_series():
     assert sites.series_file("weather").name == "synthetic_weather.json"
-    with pytest.raises(SiteError, match="there are jobs, prices, weather; did you mean prices"):
+    with pytest.raises(SiteError, match=r"jobs, prices, weather; .*did you mean prices"):
         sites.series_file("price")
 
 

@@ -214,7 +214,7 @@ def test_a_standard_that_nobody_knows_is_told_alone(table, told):
     table["work"]["batch"]["throughput"]["standard"] = "blackwel_training"
     del table["equipment"]["battery_1"]["power"]
     assert [fault.split(" = ")[0] for fault in told(table)] == [
-        "[equipment.battery_1] power: is missing; write power",
+        "[equipment.battery_1] power: a value; write power",
         "[equipment.hall_1] standard",
         "[equipment.chilled_plant.rejection] standard",
         "[work.batch.throughput] standard",
@@ -225,7 +225,7 @@ def test_a_standard_of_a_network_is_told_alone(told):
     table = catalogue.read_toml(catalogue.find_site_file("rhine"))
     table["network"]["cables"]["coupler_1"]["standard"] = "busbar"
     (fault,) = told(table)
-    assert fault.startswith('[network.cables.coupler_1] standard = "busbar": no such standard')
+    assert fault.startswith('[network.cables.coupler_1] standard = "busbar": one of')
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_every_parameter_that_is_missing_has_its_mend(told, place, remedy):
 
 def test_the_day_that_something_begins_is_written_as_one(table, told):
     table["reserves"] = {"fcr": {"direction": "symmetric"}}
-    assert any("valid_from = 2026-01-31, or the day" in fault for fault in told(table))
+    assert any("valid_from = 2026-01-31" in fault for fault in told(table))
 
 
 def test_what_is_missing_is_told_with_what_to_write(told):

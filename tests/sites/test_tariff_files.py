@@ -58,14 +58,14 @@ def test_a_span_over_a_year_end_is_billed_by_the_year():
 
 
 def test_a_strange_name_is_told(tmp_path):
-    with pytest.raises(SiteError, match=r"germany, nordic, spain; did you mean spain\?"):
+    with pytest.raises(SiteError, match=r"germany, nordic, spain; .*did you mean spain\?"):
         sites.load_tariffs("spian")
     empty = tmp_path / "empty.toml"
     empty.write_text("tariffs = 3\n", encoding="utf-8")
     with pytest.raises(SiteError, match=r"add a table \[tariffs\.<name>\]"):
         sites.load_tariffs(empty)
     empty.write_text("[tariffs]\na = 3\n[tariffs.b]\nvalid_from = 2026-01-01\n", encoding="utf-8")
-    with pytest.raises(SiteError, match=r"write a table \[tariffs\.a\](?s:.*)status: is missing"):
+    with pytest.raises(SiteError, match=r"write a table \[tariffs\.a\](?s:.*)status: a value"):
         sites.load_tariffs(empty)
 
 
@@ -78,17 +78,17 @@ RULE = 'status = "assumed"\nsource = "assumed"\nstanding = [{ name = "fee", pric
         (
             f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}"
             f"[tariffs.b]\nvalid_from = 2023-01-01\n{RULE}",
-            r"\[tariffs\.a\] valid_to: two tariffs on one day: b holds from 2023-01-01 on",
+            r"\[tariffs\.a\] valid_to: at most 2023-01-01, the start of b",
         ),
         (
             f'[tariffs.a]\nname = "b"\nvalid_from = 2022-01-01\n{RULE}',
-            r"\[tariffs\.a\] name = \"b\": remove the key",
+            r"\[tariffs\.a\] name = \"b\": no key name; remove the key",
         ),
-        (f'[tariffs."a b"]\nvalid_from = 2022-01-01\n{RULE}', "a name has letters"),
+        (f'[tariffs."a b"]\nvalid_from = 2022-01-01\n{RULE}', "letters, digits and _ only"),
         (
             f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}"
             "[[tariffs.a.taxes]]\nname = 'v'\nshare = inf",
-            r"\[tariffs\.a\.taxes\] share = Infinity: every number must be between",
+            r"\[tariffs\.a\.taxes\] share = Infinity: a number between",
         ),
         (
             f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}".replace("9 EUR", "1e20 EUR"),

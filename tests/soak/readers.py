@@ -14,8 +14,8 @@ from telemetry.feed.signing import public_jwk_set
 from telemetry.journal.format import (
     JournalPosition,
     decode_records,
-    encode_record,
     intact_length,
+    record_parts,
     segment_header,
 )
 from telemetry.messages import feed_documents as documents
@@ -207,7 +207,7 @@ def _wire() -> list[Reader]:
         b"\x32\x10\x00\x05a/b/c\x00\x07\x00payload" * 3,
     ]
     segment = segment_header(1) + b"".join(
-        encode_record("a/b", bytes(n), 1_781_611_200_000_000) for n in range(9)
+        part for n in range(9) for part in record_parts("a/b", bytes(n), 1_781_611_200_000_000)
     )
     return [
         Reader(

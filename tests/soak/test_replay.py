@@ -44,7 +44,7 @@ def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
     site = drawn(51008, 2)
     halls = {
         hall.name: hall.model_copy(update={"chip_temperature_limit": 80.0})
-        for hall in site.of(ITHall)
+        for hall in site.machines_of(ITHall)
     }
     sound = site.with_equipment({**site.equipment, **halls})
     assert site_issues(sound) == []

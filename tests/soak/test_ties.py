@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.planner.planner import decide
-from optimizer.solver.variant import COST_PERTURBATION, SolverVariant, solving_as, varied_costs
+from optimizer.solver.highs import COST_PERTURBATION, SolverVariant, solving_as, varied_costs
 from tests import small_days
 from tests.soak import judging, replay
 from tests.soak.ties import Ties, is_other_plan

@@ -12,7 +12,7 @@ import xarray as xr
 
 from optimizer.backtesting.case import BacktestCase
 from optimizer.planner.decision import Decision
-from optimizer.solver.variant import SolverVariant, solving_as
+from optimizer.solver.highs import SolverVariant, solving_as
 from tests.soak import judging
 
 OBJECTIVE_TOLERANCE = 1e-6

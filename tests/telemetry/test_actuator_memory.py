@@ -50,7 +50,7 @@ def test_the_caps_of_halls_follow_inference_up_to_what_was_frozen(made, wire):
         frozen.freeze(NOW, eased)
         told += [cap.power_cap for cap in wire.of(CapOrder) if cap.hall == "hall_1"]
     assert told == [1.25, 0.8, 0.8, 1.1, 1.25]
-    assert frozen.last.jobs == WANTED.job_caps
+    assert frozen.last_commands.jobs == WANTED.job_caps
 
 
 def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
@@ -86,7 +86,7 @@ def test_what_was_frozen_survives_a_restart(made, wire):
     made().apply(WANTED, NOW)
     wire.sent.clear()
     again = made()
-    assert again.last == replace(WANTED, requests={})
+    assert again.last_commands == replace(WANTED, requests={})
     assert again.freeze(NOW) > 0
     assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
 
@@ -158,10 +158,10 @@ def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
 def test_a_broken_file_orders_nothing(made, tmp_path, content):
     (tmp_path / "orders.json").write_bytes(content)
     broken = made()
-    assert broken.last == PlantCommands()
+    assert broken.last_commands == PlantCommands()
     assert broken.freeze(NOW) == -1
     assert broken.act(WANTED, NOW) > 0
-    assert made().last.jobs == WANTED.job_caps
+    assert made().last_commands.jobs == WANTED.job_caps
 
 
 def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):

@@ -83,7 +83,10 @@ def test_stragglers_within_the_watermark_go_with_their_minute(heard):
 
 def test_other_sites_are_refused(tmp_path):
     archive = Archive(tmp_path, "gallia")
-    assert archive.add(batch("r0001", 0), JournalPosition(1, 30)) == "of rhine, not of gallia"
+    assert (
+        archive.add(batch("r0001", 0), JournalPosition(1, 30))
+        == "batch of site rhine, expected gallia"
+    )
 
 
 def test_new_racks_points_and_chips_get_room(heard):
@@ -223,7 +226,7 @@ def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
 
 def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
     heard.hear(metadata(), batch("r0001", 0), tick(0))
-    store = type(heard.archive._keeper._store)
+    store = type(heard.archive._writer._store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", fail)
         with pytest.raises(ArchiveError, match="no room"):
@@ -255,7 +258,7 @@ def test_what_cannot_be_opened_says_why(tmp_path):
     with pytest.raises(ArchiveError, match="no archive; name the state folder"):
         open_archive("rhine", group="racks", root=tmp_path)
     Archive(tmp_path / "archive", "rhine")
-    with pytest.raises(ArchiveError, match="give the site itself, or ask for a group"):
+    with pytest.raises(ArchiveError, match="give the site itself, or choose a group"):
         open_archive("rhine", root=tmp_path)
 
 

@@ -6,10 +6,15 @@ import pytest
 import zarr
 
 from telemetry.archive.chunk_io import ArraySelection, ChunkReader
-from telemetry.archive.layout import COMPACTED_HOURS, GROUP_ARRAYS, MINUTE_S, OPEN_MINUTES
+from telemetry.archive.layout import (
+    COMPACTED_HOURS,
+    GROUP_ARRAYS,
+    MINUTE_S,
+    OPEN_MINUTES,
+    ArraySpec,
+)
 from telemetry.archive.repository import ArchiveRepository
 from telemetry.archive.repository_files import LocalObjects
-from telemetry.archive.shard_format import ArraySpec
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
 from twin.errors import ArchiveError
@@ -48,7 +53,7 @@ def numbers(rows, columns, chips, seed=1):
 def put(store, level, second, values, *, columns):
     draft = store.begin_transaction()
     draft.write_values(made(level), second, values, columns=np.array(columns))
-    store.commit(draft, "put", store.mark)
+    store.commit(draft, "put", store.checkpoint)
 
 
 @pytest.mark.parametrize("level", [OPEN_MINUTES, COMPACTED_HOURS])
@@ -112,7 +117,7 @@ def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
     draft.write_values(
         made(COMPACTED_HOURS, columns=70, chips=7), DAY + 180, more, columns=np.arange(70)
     )
-    held.commit(draft, "put", held.mark)
+    held.commit(draft, "put", held.checkpoint)
     found = Snapshot.last(held.repository, folder).read(
         "racks",
         "power",
@@ -136,7 +141,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     chunk.write_bytes(data)
     for folder in (tmp_path / REPOSITORY_FOLDER, None):
         snapshot = Snapshot.last(held.repository, folder)
-        with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a block is not what"):
+        with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a chunk is corrupt"):
             snapshot.read(
                 "racks",
                 "power",
@@ -160,7 +165,7 @@ def test_objects_are_found_on_disk_without_the_store(tmp_path):
 
 
 def test_a_manifest_of_another_format_is_left_to_the_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.archive.repository_files._KIND", b"\x03\x02\x01")
+    monkeypatch.setattr("telemetry.archive.repository_files._FILE_TYPE", b"\x03\x02\x01")
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
     put(held, COMPACTED_HOURS, DAY, values, columns=range(5))

@@ -14,9 +14,8 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.backup import backup
 from telemetry.archive.storage import LOCATION_FILE, RepositoryLocation, set_bucket
-from telemetry.archive.verification import verify
+from telemetry.archive.verification import backup, verify
 from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.ingest.recorder import RecorderSupervisor
@@ -178,7 +177,7 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     url = f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
     set_bucket(tmp_path, url)
-    with pytest.raises(ArchiveError, match="see to the object store"):
+    with pytest.raises(ArchiveError, match="check the object store"):
         Archive(tmp_path, SITE)
     assert list(tmp_path.glob("store*")) == [tmp_path / LOCATION_FILE]
 
@@ -198,7 +197,7 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"s3://bucket/rhine?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
         set_bucket(tmp_path, url)
-        with pytest.raises(ArchiveError, match=r"timed out.*see to the object store"):
+        with pytest.raises(ArchiveError, match=r"timed out.*check the object store"):
             Archive(tmp_path, SITE)
         with pytest.raises(ArchiveError, match="timed out"):
             open_archive(SITE, group="points", root=url)
@@ -215,7 +214,7 @@ def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_pa
     for path, method in (("moto-api/reset", "POST"), (bucket.split("/")[2], "PUT")):
         asked = urllib.request.Request(f"{endpoint}/{path}", method=method)
         urllib.request.urlopen(asked, timeout=DEADLINE).close()
-    with pytest.raises(ArchiveError, match="see to the object store"):
+    with pytest.raises(ArchiveError, match="check the object store"):
         again.commit(include_open=True)
     assert "has no archive any more" in again.error
     (lost,) = verify(tmp_path / "archive").lost
@@ -240,7 +239,7 @@ def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch
     task = IngesterConfig(url=url, client_id="", topics={}, folder="")
     with RecorderSupervisor(SITE, task, folder=tmp_path) as running:
         until(lambda: "archive" in running.errors, deadline=4 * DEADLINE)
-        assert "see to the object store" in running.errors["archive"]
+        assert "check the object store" in running.errors["archive"]
         assert running.counters["commits"] == 0
         assert all(one.process.poll() is None for one in running._ingesters.values())
 
@@ -257,9 +256,9 @@ def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeyp
 
     with monkeypatch.context() as denied:
         denied.setattr("telemetry.archive.repository.ArchiveRepository.write", refuse)
-        with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; see to the object store"):
+        with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; check the object store"):
             archive.commit(include_open=True)
-    assert "see to the object store" in archive.trouble
+    assert "check the object store" in archive.error
     archive.commit(include_open=True)
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).values[-1] == 7.0

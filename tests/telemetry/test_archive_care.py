@@ -13,9 +13,8 @@ from optimizer.cli import app
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, repository
 from telemetry.archive import open as open_archive
-from telemetry.archive.backup import backup, restore
 from telemetry.archive.loss_log import append_losses
-from telemetry.archive.verification import verify
+from telemetry.archive.verification import backup, restore, verify
 from tests.telemetry.archives import fill
 from twin.errors import ArchiveError
 
@@ -73,7 +72,7 @@ def test_a_backup_is_restored_and_what_was_there_is_set_aside(tmp_path):
     assert verdict.lost == []
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert len(list(folder.glob("store.replaced-*"))) == 1
-    with pytest.raises(ArchiveError, match="there already"):
+    with pytest.raises(ArchiveError, match="exists already"):
         backup(folder, tmp_path / "archive.tar")
 
 
@@ -84,7 +83,7 @@ def test_what_is_no_backup_changes_nothing(tmp_path):
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
     for name in ("other.tar", "empty.tar", "missing.tar"):
-        with pytest.raises(ArchiveError, match="no backup of an archive"):
+        with pytest.raises(ArchiveError, match="not a backup of an archive"):
             restore(tmp_path / name, folder)
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "store"]
@@ -111,7 +110,7 @@ def test_a_backup_with_losses_replaces_nothing_unless_forced(tmp_path):
     assert told.exit_code == 1
     assert "1 losses: group" in told.stderr
     assert "checksum differs" in told.stderr
-    assert "--force restores what is left" in told.stderr
+    assert "use --force to restore the remainder" in told.stderr
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert not list(folder.glob("store.*"))
     told = CliRunner().invoke(app, [*words, "--force"])

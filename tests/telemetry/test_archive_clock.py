@@ -66,7 +66,7 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     add(archive, 1)
     archive.commit(include_open=True)
     moment = [0.0]
-    archive._keeper._doubt = repository.ClockLagConfirmation(lambda: moment[0])
+    archive._writer._clock_lag = repository.ClockLagConfirmation(lambda: moment[0])
     set_back(monkeypatch, 9.0 * repository.ROLLBACK_CLOCK_LAG_S)
     add(archive, 2)
     for moment[0] in (
@@ -74,7 +74,7 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
         repository.ROLLBACK_CONFIRMATION_S,
         repository.ROLLBACK_CONFIRMATION_S + 1.0,
     ):
-        with pytest.raises(ArchiveError, match=r"behind the last commit; set it right, or wait"):
+        with pytest.raises(ArchiveError, match=r"behind the last commit; set the clock, or wait"):
             archive.commit(include_open=True)
     assert archive.corrupt_copies == []
     assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["store"]

@@ -12,7 +12,7 @@ from telemetry.archive import open as open_archive
 from telemetry.archive.layout import metadata_to_json
 from telemetry.archive.metadata_history import read_changes, record_changes
 from telemetry.archive.reader import open_snapshot
-from telemetry.ingest.recovery import recent_readings
+from telemetry.ingest.router import recent_readings
 from telemetry.journal.format import JournalPosition
 from telemetry.points.binding import PointBinder
 from tests.telemetry.archives import POINT, metadata, value

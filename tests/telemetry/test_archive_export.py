@@ -19,7 +19,7 @@ from telemetry.archive.export import export
 from telemetry.journal.format import JournalPosition
 from telemetry.points.site_points import list_points
 from tests.telemetry.archives import POINT, fill
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 
 def test_exports_hold_what_was_heard(tmp_path):
@@ -43,7 +43,7 @@ def test_exports_hold_what_was_heard(tmp_path):
         "value": "5.0",
         "quality": "1",
     }
-    with pytest.raises(ArchiveError, match=r"an export ends in \.parquet, \.nc, \.csv"):
+    with pytest.raises(ArchiveError, match=r"ends in \.parquet, \.nc, \.csv"):
         export(points, tmp_path / "points.xls")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
 
@@ -67,21 +67,26 @@ def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "code", "place"),
     [
-        ({"group": "foo"}, "group = foo: choose racks, points, or none"),
-        ({"group": "racks", "resolution": "5min"}, "resolution = 5min: choose 1min, 15min, 1h"),
-        ({"resolution": "1h"}, "variables are not rolled up; ask for a group: racks, points"),
-        ({"group": "racks", "start": "garbage"}, "start = garbage: no moment; write UTC as 2026"),
-        ({"group": "racks", "end": "2026-13-01"}, "end = 2026-13-01: no moment"),
-        ({"group": "racks", "start": "2026-07-02", "end": "2026-07-01"}, "no stretch of time"),
+        ({"group": "foo"}, IssueCode.UNKNOWN_NAME, "group = foo"),
+        ({"group": "racks", "resolution": "5min"}, IssueCode.UNKNOWN_NAME, "resolution = 5min"),
+        ({"resolution": "1h"}, IssueCode.UNSUPPORTED, "resolution = 1h"),
+        ({"group": "racks", "start": "garbage"}, IssueCode.INVALID_FORMAT, "start = garbage"),
+        ({"group": "racks", "end": "2026-13-01"}, IssueCode.INVALID_FORMAT, "end = 2026-13-01"),
+        (
+            {"group": "racks", "start": "2026-07-02", "end": "2026-07-01"},
+            IssueCode.TIME_ORDER,
+            "start = 2026-07-02",
+        ),
     ],
 )
-def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, told):
-    """It was said to be spoilt, and that the service would remedy it."""
+def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, code, place):
+    """It was reported as corrupt, with the remedy of a corrupt archive."""
     fill(tmp_path, range(0, 100, 5))
-    with pytest.raises(ArchiveError, match=re.escape(told)):
+    with pytest.raises(ArchiveError, match=re.escape(place)) as error:
         open_archive("rhine", root=tmp_path, **asked)
+    assert error.value.code is code
 
 
 @pytest.mark.parametrize("start", ["2026-07-01T00:00:50Z", "2026-07-01T02:00:50+02:00"])
@@ -106,8 +111,8 @@ def test_what_fits_in_no_table_says_what_to_type(tmp_path):
     archive.commit(include_open=True)
     file = tmp_path / "a.csv"
     for words, reason in (
-        ((), f"type `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
-        (("--from", "2027-01-01", "--to", "2026-01-01"), "no stretch of time"),
+        ((), f"run `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
+        (("--from", "2027-01-01", "--to", "2026-01-01"), "the end is not later"),
     ):
         told_by = ["archive", "export", "rhine", str(file), "--state", str(tmp_path), *words]
         found = CliRunner().invoke(app, told_by)

@@ -104,20 +104,18 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
 def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypatch):
     monkeypatch.setattr(repository_files, "HEAD_CHECK_CPU_S", 2)
     shutil.copy(WITHOUT_END, folder / "store" / HEAD_FILE)
-    with pytest.raises(
-        ArchiveError, match="cannot be opened: the file of heads is spoilt: reading"
-    ):
+    with pytest.raises(ArchiveError, match="cannot be opened: the head file is corrupt: reading"):
         verify(folder)
     archive = Archive(folder, "rhine")
     assert len(archive.corrupt_copies) == 1
-    assert "gone back to" in verify(folder).lost[0]["reason"]
+    assert "reset to" in verify(folder).lost[0]["reason"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"no heads", bytes(2000)])
 def test_heads_that_are_none_are_told(folder, data):
     (folder / "store" / HEAD_FILE).write_bytes(data)
-    with pytest.raises(CorruptRepositoryError, match=r"the file of heads is spoilt: \S"):
+    with pytest.raises(CorruptRepositoryError, match=r"the head file is corrupt: \S"):
         repository_files.verify_head(folder / "store", ManifestChecksums(folder / "store"))
 
 
@@ -138,14 +136,14 @@ def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_pat
     assert not archive.corrupt_copies
     path.write_bytes(bad)
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
-    with pytest.raises(ArchiveError, match="behind the journal; it is being read again"):
+    with pytest.raises(ArchiveError, match="behind the journal; wait"):
         archive.commit(include_open=True)
     assert len(archive.corrupt_copies) == 1
     archive.rewind()
     archive.mark_caught_up()
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     assert archive.commit(include_open=True)
-    assert "gone back to" in verify(folder).lost[0]["reason"]
+    assert "reset to" in verify(folder).lost[0]["reason"]
     held = open_archive("rhine", group="racks", root=tmp_path)
     assert held.time.values[-1] == (START + 300 * SECOND).astype("datetime64[ns]")
     assert np.isfinite(held["power"].values[-1]).any()

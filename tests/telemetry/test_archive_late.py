@@ -39,8 +39,10 @@ def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
     heard.archive.commit(include_open=True)
     heard.hear(batch("r0001", 10 * days))
     reason = heard.archive.add(value(39 * days - 1, 1.0), JournalPosition(1, 900))
-    assert f"more than {MAX_BACKFILL_S} s older" in reason
-    assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), JournalPosition(1, 900))
+    assert f"more than {MAX_BACKFILL_S} s before" in reason
+    assert "2678400 s before" in heard.archive.add(
+        batch("r0001", 8 * days), JournalPosition(1, 900)
+    )
     assert heard.archive.counters["too_late"] == 2
     heard.archive.commit(include_open=True)
     assert seconds_of(heard.open("racks")) == [10 * days, 40 * days]
@@ -193,7 +195,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
     heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
-    assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
+    assert heard.archive._buffer.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
     heard.hear(batch("r0002", 7))
     heard.archive.commit(include_open=True)
     chips = heard.open("racks")["power"].isel(chip=0)

@@ -27,7 +27,7 @@ def breaks(monkeypatch, error, *, times=1):
 def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
     (tmp_path / REPOSITORY_FOLDER).mkdir()
     breaks(monkeypatch, PanicException("range start index 919 out of range"))
-    with pytest.raises(RuntimeError, match="is spoilt: range start index 919") as caught:
+    with pytest.raises(RuntimeError, match="is corrupt: range start index 919") as caught:
         open_snapshot(tmp_path)
     assert isinstance(caught.value, STORAGE_ERRORS)
 

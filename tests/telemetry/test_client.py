@@ -26,7 +26,7 @@ from twin.errors import BrokerError, MessageError
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "without a scheme"),
+        ("", "the scheme is"),
         ("http://host", "http"),
         ("mqtt://", "no host"),
         ("mqtt://host:port", "Port"),

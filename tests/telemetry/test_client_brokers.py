@@ -55,7 +55,7 @@ def test_a_will_is_said_for_the_dead_only(broker, connected):
     polite = connected(broker.url, will=LastWill("will/polite", b"gone"))
     polite.stop()
     killed = connected(broker.url, will=LastWill("will/killed", b"gone"))
-    killed._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    killed._loop._connection._paho._sock.shutdown(socket.SHUT_RDWR)
     assert taken(watcher, 1)[0].topic == "will/killed"
 
 
@@ -96,7 +96,7 @@ def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected
     client = connected(broker.url, "a/#")
     connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
     came = taken(client, 1, acknowledge=False)
-    client._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    client._loop._connection._paho._sock.shutdown(socket.SHUT_RDWR)
     until(lambda: client.counters["connections"] >= 2 and client.is_connected, deadline=LONG)
     client.acknowledge(came)
     until(lambda: client.counters["acknowledged_too_late"] >= 1, deadline=LONG)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, encode
-from telemetry.messages.jobs import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
+from telemetry.messages.control import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
 from telemetry.messages.models import JobColumns, JobHistory, QueueSnapshot
 from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
 from twin.errors import MessageError

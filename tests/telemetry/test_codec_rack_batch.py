@@ -11,8 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from telemetry.messages import decode, encode
 from telemetry.messages.models import RackBatch
-from telemetry.messages.rack_batch import encode_batch_json
-from telemetry.messages.rack_batch_header import BATCH_HEADER
+from telemetry.messages.rack_batch import BATCH_HEADER, encode_batch_json
 from twin.errors import MessageError
 
 BLOCKS = arrays.arrays(

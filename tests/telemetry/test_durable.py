@@ -42,13 +42,13 @@ def test_a_disk_that_takes_nothing_is_told_and_not_its_clearing_up(tmp_path, mon
 
     for name in ("open", "unlink"):
         monkeypatch.setattr(Path, name, refuse)
-    with pytest.raises(JournalError, match=r"note\.txt: Read-only file system; see to the disk"):
+    with pytest.raises(JournalError, match=r"note\.txt: Read-only file system; check the disk"):
         write_atomic(tmp_path / "note.txt", "new")
 
 
 def test_a_full_disk_names_a_mend_that_there_is(tmp_path):
     error = disk_error(tmp_path / "note.txt", OSError(errno.ENOSPC, "No space left on device"))
-    assert str(error).endswith("note.txt: No space left on device; make room on the disk")
+    assert str(error).endswith("note.txt: No space left on device; free space on the disk")
 
 
 def test_a_text_has_the_checksum_that_earlier_versions_wrote():

@@ -23,7 +23,7 @@ def fail(*_, **__):
 
 
 def test_a_listener_that_fails_stops_nothing(service):
-    service.ingester.listen(fail)
+    service.ingester.add_listener(fail)
     service.wire.send(value(0, 1.0), value(1, 2.0))
     until(lambda: service.ingester.counters.get("failed") == 2)
     assert len(service.wire.acknowledged) == 2
@@ -120,7 +120,7 @@ def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
+@pytest.mark.parametrize(("part", "name"), [("archive", "maintain"), ("wire", "poll")])
 def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
     service = Service(tmp_path)
     assert service.ingester.error == ""
@@ -184,8 +184,8 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
     with Service(tmp_path) as service:
         words = service.ingester.damage.words
         assert f"segment {path.stem}" in words
-        assert "what of it was not archived yet is lost" in words
-        assert "see to the disk" in words
+        assert "messages that were not archived are lost" in words
+        assert "check the disk" in words
         (aside,) = (tmp_path / "journal").glob("*.torn")
         assert aside.name in words
         service.die()
@@ -209,7 +209,7 @@ def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_pa
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
         words = service.ingester.damage.words
-        assert "an older archive put back" in words
+        assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
 
@@ -220,5 +220,5 @@ def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     spoil(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "all that they held is in the archive" in service.ingester.damage.words
+        assert "the archive has all of their messages" in service.ingester.damage.words
     assert loss_log.read_losses(tmp_path / "archive") == []

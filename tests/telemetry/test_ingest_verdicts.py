@@ -32,7 +32,7 @@ def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
         service.wire.send(said[2])
         until(lambda: service.window.counters["range"] == 2)
         service.archive.rewind()
-        service.ingester._archiver.ring()
+        service.ingester._committer.ring()
         until(lambda: not service.archive.is_behind)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]
@@ -128,7 +128,7 @@ def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
     """A heartbeat or a value stamped in 2099 made every silence a short one, for ever."""
     with Service(tmp_path, is_simulated=False) as service:
         now = np.datetime64("now", "us")
-        desk, coverage = service.ingester._desk, service.ingester.coverage
+        desk, coverage = service.ingester._router, service.ingester.coverage
         known = [
             one.metadata for one in list_points(SITE) if HEARTBEAT_TOPIC_PART in one.metadata.point
         ]

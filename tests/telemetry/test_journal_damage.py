@@ -47,7 +47,7 @@ def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
             torn = torn[sound:] if cut >= format.HEADER_BYTES else torn
             again = opened(folder)
             assert list(again.read()) == whole
-            assert [repair.aside.read_bytes() for repair in again.corruptions] == (
+            assert [repair.corrupt_path.read_bytes() for repair in again.corruptions] == (
                 [] if cut == sound else [torn]
             )
             assert again.append([("new", b"")]) > JournalPosition(NOW, cut)
@@ -81,7 +81,7 @@ def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
             expected = kept if place >= format.HEADER_BYTES else []
             assert read == expected + others
             assert len(journal.corruptions) == 1
-            assert journal.corruptions[0].aside.exists()
+            assert journal.corruptions[0].corrupt_path.exists()
             assert list(journal.read()) == read
             assert len(journal.corruptions) == 1
         journal.close()
@@ -157,7 +157,7 @@ def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(fol
     journal = opened(folder, segment_bytes=100)
     journal.append([("a", b"1")])
     path = segments(folder)[0]
-    whole = format.encode_record("b", bytes(200), 0)
+    whole = b"".join(format.record_parts("b", bytes(200), 0))
     with path.open("ab") as file:
         file.write(whole[:50])
     tail = JournalFollower(folder, None)

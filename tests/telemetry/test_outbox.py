@@ -17,21 +17,21 @@ def test_an_outbox_holds_until_it_may_let_go(box):
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
     assert outbox.size == 300
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=3)]
-    outbox.let_go(SOURCE, 1, 2)
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=3, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=3)]
+    outbox.release_through(SOURCE, 1, 2)
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=3, last=3)]
     assert [one.sequence for one in outbox.read(SOURCE, 1, (0, 9), limit=5)] == [3]
-    outbox.let_go(SOURCE, 1, 3)
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=4, last=3)]
+    outbox.release_through(SOURCE, 1, 3)
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=4, last=3)]
     outbox.put(letters(1, boot=2))
-    outbox.let_go(
+    outbox.release_through(
         SOURCE, 1, 3
     )  # a boot of which nothing is held is forgotten when another is there
-    assert outbox.held(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
     outbox.close()
     outbox = box()
     assert outbox.sources() == [SOURCE]
-    assert outbox.held(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
     assert outbox.size == 100
 
 
@@ -39,7 +39,7 @@ def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
     outbox = box(max_bytes=1000)
     for sequence in range(1, 21):
         outbox.put(letters(sequence))
-    (held,) = outbox.held(SOURCE)
+    (held,) = outbox.reports(SOURCE)
     assert held.last == 20
     assert outbox.dropped == held.first - 1 > 0
     assert outbox.size == 100 * (21 - held.first) <= 1000
@@ -57,12 +57,12 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(box):
     outbox = box()
     outbox.put(letters(1))
     outbox._base.execute("pragma max_page_count = 8")
-    with pytest.raises(JournalFullError, match="make room"):
+    with pytest.raises(JournalFullError, match="free space"):
         outbox.put(letters(*range(2, 600)))
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=1)]
     outbox._base.execute("pragma max_page_count = 100000")
     outbox.put(letters(2))
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=2)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=2)]
     outbox.close()
     with pytest.raises(JournalError):
         outbox.put(letters(3))
@@ -76,14 +76,14 @@ def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
     base.execute(f"alter table {table} rename to aside")
     for ask in (
         lambda: outbox.put(letters(3)),
-        lambda: outbox.let_go(SOURCE, 1, 1),
+        lambda: outbox.release_through(SOURCE, 1, 1),
         lambda: outbox.read(SOURCE, 1, (1, 2), limit=9) if table == "batches" else outbox.sources(),
-        lambda: outbox.held(SOURCE),
+        lambda: outbox.reports(SOURCE),
     ):
-        with pytest.raises(JournalError, match="see to the disk"):
+        with pytest.raises(JournalError, match="check the disk"):
             ask()
     base.execute(f"alter table aside rename to {table}")
-    assert outbox.held(SOURCE)[0].last == 2
+    assert outbox.reports(SOURCE)[0].last == 2
 
 
 def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
@@ -98,7 +98,7 @@ def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
     outbox._base.execute("drop trigger no")
     outbox.put(letters(3))
     assert (outbox.size, outbox.dropped) == (200, 1)
-    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=2, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=2, last=3)]
 
 
 def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
@@ -122,13 +122,15 @@ def test_random_losses_are_made_good(tmp_path, box):
             outbox.put(letters(last))
             receive(dice, progress, journal, last)
         said: list[tuple[str, bytes]] = []
-        held = ReceivedMessage(SOURCE + REPORT_SUFFIX, protocol.encode_report(outbox.held(SOURCE)))
+        held = ReceivedMessage(
+            SOURCE + REPORT_SUFFIX, protocol.encode_report(outbox.reports(SOURCE))
+        )
         progress.answer(
             [held] * (dice.random() < 0.7), lambda *words, said=said: said.append(words)
         )
         for topic, payload in said[: dice.random() < 0.7]:
             for one in protocol.decode_ack(topic, payload):
-                outbox.let_go(SOURCE, one.boot, one.contiguous_through)
+                outbox.release_through(SOURCE, one.boot, one.contiguous_through)
                 for span in one.missing:
                     for letter in outbox.read(SOURCE, one.boot, span, limit=50):
                         receive(dice, progress, journal, letter.sequence)
@@ -140,4 +142,4 @@ def test_random_losses_are_made_good(tmp_path, box):
 def receive(dice, progress, journal, sequence):
     if dice.random() < 0.7:
         journal.add(sequence)
-        progress.note(batches(sequence))
+        progress.add_durable(batches(sequence))

@@ -4,16 +4,20 @@ import pytest
 
 from telemetry import market_zones
 from telemetry.feed.partners import document_series, market_party
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 
 
 @pytest.mark.parametrize(
-    ("code", "role", "words"),
-    [("10YFR-RTE------X", "A04", "last letter"), ("10YFR-RTE------C", "A27", "A04, A08, A50")],
+    ("code", "role", "issue"),
+    [
+        ("10YFR-RTE------X", "A04", IssueCode.INVALID_FORMAT),
+        ("10YFR-RTE------C", "A27", IssueCode.UNKNOWN_NAME),
+    ],
 )
-def test_a_party_is_checked(code, role, words):
-    with pytest.raises(MessageError, match=words):
+def test_a_party_is_checked(code, role, issue):
+    with pytest.raises(MessageError) as error:
         market_party(code, "somebody", role)
+    assert error.value.code is issue
     assert market_party("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
 
 

@@ -47,16 +47,16 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
         answer = protocol.encode_ack(
             [SelectiveAck(boot=1, contiguous_through=through, missing=missing)]
         )
-        publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
+        publisher._apply_ack(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
         return [decode(*one).sequence for one in wire.sent]
 
     assert hear((2, 4)) == [2, 3, 4]
-    assert outbox.held(SOURCE)[0].first == 2  # what is durable is let go of
+    assert outbox.reports(SOURCE)[0].first == 2  # what is durable is let go of
     assert hear((2, 4)) == []  # they may be on their way
     assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
     outbox._base.execute("delete from batches where sequence = 3")
     assert hear((2, 3)) == []
-    publisher._ask()
+    publisher._report()
     assert protocol.decode_report(*wire.sent[-1])[0].dropped == ((3, 3),)
 
 
@@ -70,13 +70,13 @@ def test_a_publisher_that_nobody_answers_says_so(box):
     publisher.publish([batch("r0001", 1, sequence=1)])
     for _ in range(MAX_UNANSWERED_REPORTS):
         assert publisher.error == ""
-        publisher._ask()
-    assert "does a recording or the service of this site run" in publisher.error
+        publisher._report()
+    assert "start a recording or the service of this site" in publisher.error
     answer = protocol.encode_ack([SelectiveAck(boot=1, contiguous_through=0, missing=())])
-    publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
+    publisher._apply_ack(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
     assert publisher.error == ""
     for _ in range(MAX_UNANSWERED_REPORTS):
-        publisher._ask()
+        publisher._report()
     assert publisher.error
     wire.is_connected = False
     assert publisher.error == ""  # the client tells
@@ -89,7 +89,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
     with pytest.raises(MessageError, match="boot -1"):
         publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
     assert [decode(*one).sequence for one in wire.sent] == [1, 3]
-    assert [(one.first, one.last) for one in outbox.held(SOURCE)] == [(1, 3)]
+    assert [(one.first, one.last) for one in outbox.reports(SOURCE)] == [(1, 3)]
 
 
 class Mending(Wire):
@@ -99,7 +99,7 @@ class Mending(Wire):
         super().__init__()
         self.turns, self._outbox, self.publisher = [], outbox, None
 
-    def take(self, timeout):
+    def poll(self, timeout):
         self.turns.append(len(self.sent))
         if len(self.turns) == 1:
             answer = protocol.encode_ack(

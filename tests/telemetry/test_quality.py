@@ -99,7 +99,7 @@ def test_a_spike_is_flagged_alone_and_a_step_passes_once_three_agree(values, rat
 
 
 def test_one_reading_that_comes_three_times_is_no_step():
-    history = NO_HISTORY.then(PointReading(value=38.0, time=NOON))
+    history = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     leap = PointReading(value=50.0, time=NOON + SECOND)
     for _ in range(3):
         assert check_reading(leap, None, history, limits=SUPPLY) is QualityFlag.RATE
@@ -112,7 +112,7 @@ def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
     for minute in range(0, 135, 15):
         reading = PointReading(value=38.0, time=NOON + minute * 60 * SECOND)
         flag = check_reading(reading, None, history, limits=SUPPLY)
-        history = history.then(reading)
+        history = history.after_trusted(reading)
         assert flag is (QualityFlag.STUCK if minute > 120 else QualityFlag.GOOD)
     moved = PointReading(value=38.1, time=NOON + np.timedelta64(3, "h"))
     assert check_reading(moved, None, history, limits=SUPPLY) is QualityFlag.GOOD
@@ -122,7 +122,7 @@ def test_a_reading_out_of_order_is_not_held_against_the_newest():
     newest = PointHistory(value=38.0, time=NOON, since=NOON)
     assert verdict(60.0, time=NOON - SECOND, history=newest) is QualityFlag.GOOD
     old = PointReading(value=60.0, time=NOON - SECOND)
-    assert newest.then(old) is newest
+    assert newest.after_trusted(old) is newest
 
 
 def test_bands_are_shares_of_the_machine():
@@ -183,13 +183,13 @@ POWER = PlausibleRange(low=-0.1, high=10.0, rate=0.5)
     ],
 )
 def test_a_unit_mixed_up_is_told_from_a_wild_number(value, flag):
-    before = NO_HISTORY.then(PointReading(value=4.0, time=NOON))
+    before = NO_HISTORY.after_trusted(PointReading(value=4.0, time=NOON))
     reading = PointReading(value=value, time=NOON + SECOND)
     assert check_reading(reading, None, before, limits=POWER) is flag
 
 
 def test_degrees_of_another_scale_are_told():
-    before = NO_HISTORY.then(PointReading(value=38.0, time=NOON))
+    before = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     for other in (38.0 * 1.8 + 32.0, 38.0 + 273.15):  # 100.4 degF, 311.15 K
         reading = PointReading(value=other, time=NOON + SECOND)
         assert check_reading(reading, None, before, limits=SUPPLY) is QualityFlag.UNIT
@@ -211,7 +211,7 @@ def test_a_sensor_that_hardly_moves_for_six_hours_is_flat():
         value = 50.0 + 0.001 * (quarter % 7)
         reading = PointReading(value=value, time=NOON + quarter * 900 * SECOND)
         flags.append(check_reading(reading, None, history, limits=limits))
-        history = history.then(reading, limits.min_change)
+        history = history.after_trusted(reading, limits.min_change)
     # since 12:00; the first after 18:00 is 18:15, number 25
     assert flags == [QualityFlag.GOOD] * 25 + [QualityFlag.FLAT] * 3
     live = PointReading(value=50.02, time=NOON + 28 * 900 * SECOND)

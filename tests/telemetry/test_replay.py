@@ -166,7 +166,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
 
     def hear():
         while not stop.is_set():
-            for message in service.take(timeout=0.05):
+            for message in service.poll(timeout=0.05):
                 sample = decode(message.topic, message.payload)
                 window.add(sample)
                 clock.on_sample(sample)
@@ -202,7 +202,7 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
     client = SimpleNamespace(
         subscribe=lambda *_, **__: None,
         publish=lambda *_, **__: None,
-        take=lambda *_: [word],
+        poll=lambda *_: [word],
         acknowledge=lambda _: None,
     )
     assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
@@ -228,16 +228,16 @@ def test_the_command_replays(tmp_path, embedded, connected):
     told = run(tmp_path, embedded.url)
     assert told.exit_code == 0
     assert json.loads(told.stdout[told.stdout.index("{") :])["messages"] == 1 + 2 * 3
-    assert listener.take(timeout=LONG)
+    assert listener.poll(timeout=LONG)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "start", "expected"),
     [
-        ((), "garbage", "write a date or a moment"),
-        (("--to", "2026-13-01"), "2026-07-01", "write a date or a moment"),
-        ((), "2026-07-01T12:00", "rhine said nothing from 2026-07-01T12:00"),
+        ((), "garbage", "a date or a moment in ISO format"),
+        (("--to", "2026-13-01"), "2026-07-01", "a date or a moment in ISO format"),
+        ((), "2026-07-01T12:00", "rhine: no reading from 2026-07-01T12:00"),
         (("--to", "2026-06-01"), "2026-07-01", "name the earlier moment first"),
         (("--ca", "/nodir/ca.crt"), "2026-07-01", "write mqtts://"),
         (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),

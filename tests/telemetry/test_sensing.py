@@ -13,5 +13,5 @@ def test_a_sensor_that_is_stuck_from_the_start_shows_its_first_reading():
     true = xr.DataArray(
         np.array([[1.0], [2.0], [3.0]]), dims=("time", "circuit"), coords={"circuit": ["warm"]}
     )
-    read = sensing._seen(true, "facility_supply_temperature", np.random.default_rng(0))
+    read = sensing._measured(true, "facility_supply_temperature", np.random.default_rng(0))
     assert read.to_numpy().ravel().tolist() == [1.0, 1.0, 3.0]

@@ -10,7 +10,7 @@ def values(chips, number):
 
 
 def written(slab, columns=4, first=0):
-    block = np.full((columns, slab.deep), np.nan, dtype=np.float32)
+    block = np.full((columns, slab.max_chips), np.nan, dtype=np.float32)
     slab.write(1, into=block, first=first)
     return block
 
@@ -84,5 +84,5 @@ def test_racks_of_unlike_many_chips_in_turn_are_written_in_two_pieces():
     block = written(slab, 40)
     assert block[:, 0].tolist() == list(range(40))
     assert np.isnan(block[::2, 2]).all()
-    assert len(slab._strips) == 2
+    assert len(slab._blocks) == 2
     assert np.isnan(written(slab, 1, first=60)).all()

@@ -6,8 +6,7 @@ import pytest
 import sites
 from optimizer.realtime.intra_interval import metered_means
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
-from telemetry.simulator.scenario import interpolate_to_minutes
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility, interpolate_to_minutes
 from twin import time_axes, variables
 from twin.equipment import CduBank, CoolingPlant, UpsBank
 from twin.markets.tariffs import Tariff
@@ -58,7 +57,7 @@ def points(hall=1.0, **others):
 
 def followed(plant, *told):
     for set_points in told:
-        plant.follow(set_points)
+        plant.run_with(set_points)
     return plant.record()
 
 
@@ -95,7 +94,7 @@ def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
     for run in runs:
         losses = run["ups_loss"][-1].sum() / run["ups_output"][-1].sum()
         share = float(run["ups_output"][-1].sum()) / 4.2
-        believed = small.of(UpsBank)[0]
+        believed = small.machines_of(UpsBank)[0]
         declared = believed.loss_constant + believed.loss_linear * share
         declared += believed.loss_quadratic * share**2
         assert float(losses) >= declared / share - 1e-12
@@ -129,10 +128,10 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
     """Proves: means of hall power, moved once a minute, lie within half a minute's move of it."""
     here = plant(0, SILENT)
     for _ in range(2):
-        here.follow(points(1.0))
+        here.run_with(points(1.0))
     here.advance(since)
-    here.follow(points(1.1), QUARTER_MINUTES - since)
-    here.follow(points(1.1))
+    here.run_with(points(1.1), QUARTER_MINUTES - since)
+    here.run_with(points(1.1))
     halls = (
         here.record()["hall_power"]
         .sum("hall")
@@ -159,40 +158,40 @@ def test_a_plant_may_be_run_minute_by_minute(plant):
     leaps = [points(0.4), points(1.8, wind_1=np.inf), points(1.5, battery_charge=0.5)]
     whole, split = plant(2), plant(2)
     for leap in leaps:
-        whole.follow(leap)
-        split.order(leap)
+        whole.run_with(leap)
+        split.apply(leap)
         for count in (1, 6, 8):
             split.advance(count)
     one, other = whole.record(), split.record()
     for name in one.data_vars:
         if name != "closure":
             np.testing.assert_allclose(one[name], other[name], rtol=1e-12, atol=1e-12)
-    assert whole.truth() == pytest.approx(split.truth())
+    assert whole.true_values() == pytest.approx(split.true_values())
 
 
 def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     """Proves: what was foreseen for 15 minutes is dropped by other orders after 6 of them."""
     machine, left_alone = plant(0, SILENT), plant(0, SILENT)
     for each in (machine, left_alone):
-        each.follow(points(1.0))
-        each.order(points(1.0))
+        each.run_with(points(1.0))
+        each.apply(points(1.0))
         each.advance(6)
-    machine.order(points(1.0, battery_discharge=0.5))
+    machine.apply(points(1.0, battery_discharge=0.5))
     machine.advance(9)
     left_alone.advance(9)
     given = machine.record()["battery_discharge"].sum("battery").to_numpy()[QUARTER_MINUTES:]
     assert given[:6] == pytest.approx([0.0] * 6)
     assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
-    net = [each.truth(9)["grid_import_power", ""] for each in (machine, left_alone)]
+    net = [each.true_values(9)["grid_import_power", ""] for each in (machine, left_alone)]
     assert net[1] - net[0] > 0.2  # of 0.25 MW in the mean of 9 minutes, by 10 minutes of way
     assert machine.meter.mean(9) == pytest.approx(net[0])
 
 
 def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine = plant(0, SILENT)
-    machine.follow(points())
+    machine.run_with(points())
     machine.set_supply_temperature("warm_plant", 40.0)
-    machine.follow(points(), minutes=45)
+    machine.run_with(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
     assert float(supply[QUARTER_MINUTES]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
     assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
@@ -233,7 +232,7 @@ def test_the_sensors_scatter_about_the_truth(plant):
 
 def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
     machine = plant(2)
-    machine.follow(points())
+    machine.run_with(points())
     observed = machine.observe()
     state.check_state(small, observed)
     assert observed["instant"].to_numpy() == machine.now == START + np.timedelta64(15, "m")

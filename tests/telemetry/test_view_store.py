@@ -38,7 +38,7 @@ def test_what_is_written_is_read(tmp_path, pieces):
     store = opened(tmp_path / "racks", pieces)
     for piece in pieces:
         store.write(piece)
-    assert store.done is None
+    assert store.next_time is None
     found = open_view(tmp_path / "racks")
     whole = xr.concat([piece.drop_vars("instant") for piece in pieces], "time")
     assert set(found.data_vars) == set(whole.data_vars)
@@ -52,11 +52,11 @@ def test_what_is_written_is_read(tmp_path, pieces):
 
 def test_a_writer_that_ended_goes_on_where_it_was(tmp_path, pieces):
     first = opened(tmp_path, pieces)
-    assert first.done == pieces[0]["time"].to_numpy()[0]
+    assert first.next_time == pieces[0]["time"].to_numpy()[0]
     first.write(pieces[0])
     again = opened(tmp_path, pieces)
     assert again.steps == 60
-    assert again.done == pieces[1]["time"].to_numpy()[0]
+    assert again.next_time == pieces[1]["time"].to_numpy()[0]
     assert open_view(tmp_path).sizes["time"] == 60
     again.write(pieces[1])
     assert open_view(tmp_path).sizes["time"] == 120
@@ -95,7 +95,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, pieces):
 
 def test_a_block_out_of_order_is_refused(tmp_path, pieces):
     store = opened(tmp_path, pieces)
-    with pytest.raises(ArchiveError, match="the store goes on at"):
+    with pytest.raises(ArchiveError, match="write the blocks in order"):
         store.write(pieces[1])
 
 

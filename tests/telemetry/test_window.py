@@ -37,7 +37,7 @@ def test_nothing_heard_is_nan_and_infinitely_old():
 
 def test_what_is_observed_has_the_axes_and_units_of_the_state(window):
     seen, wanted = (
-        window.observed(NOON),
+        window.present(NOON),
         state.initial_state(site()).drop_vars("usual_power"),
     )  # estimated
     variables.check_variables(seen, *wanted.data_vars)
@@ -50,7 +50,7 @@ def test_what_is_observed_has_the_axes_and_units_of_the_state(window):
 def test_values_come_in_canonical_units_with_their_age(window):
     window.add(value_of("battery_level", 50.0))  # % of 1.6 MWh
     window.add(value_of("facility_supply_temperature", 38.0, label="warm_plant"))
-    seen = window.observed(NOON + 10 * SECOND)
+    seen = window.present(NOON + 10 * SECOND)
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.8)
     assert seen["battery_level_age"].sel(battery="battery_1") == 10.0
     assert seen["facility_supply_temperature"].sel(circuit="warm_plant") == 38.0
@@ -60,7 +60,7 @@ def test_values_come_in_canonical_units_with_their_age(window):
 @pytest.mark.parametrize(("net", "taken", "given"), [(2000.0, 2.0, 0.0), (-300.0, 0.0, 0.3)])
 def test_a_net_meter_has_two_directions(window, net, taken, given):
     window.add(value_of("grid_import_power", net))
-    seen = window.observed(NOON)
+    seen = window.present(NOON)
     assert seen["grid_import_power"] == pytest.approx(taken)
     assert seen["grid_export_power"] == pytest.approx(given)
 
@@ -68,8 +68,8 @@ def test_a_net_meter_has_two_directions(window, net, taken, given):
 def test_after_three_periods_a_value_is_gone_but_its_age_is_told(window):
     window.add(value_of("peak_power", 3000.0))
     last = NOON + 3 * REPEAT_PERIOD
-    assert window.observed(last)["peak_power"] == pytest.approx(3.0)
-    seen = window.observed(last + SECOND)
+    assert window.present(last)["peak_power"] == pytest.approx(3.0)
+    seen = window.present(last + SECOND)
     assert np.isnan(seen["peak_power"])
     assert seen["peak_power_age"] == 301.0
 
@@ -83,7 +83,7 @@ def test_the_period_follows_simulated_time(window):
     )
     assert window.period == QUARTER
     window.add(value_of("peak_power", 3000.0))
-    assert window.observed(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
+    assert window.present(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
 
 
 def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
@@ -113,7 +113,7 @@ def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
     window.add(value_of("technology_supply_temperature", 42.0, label="cdu_1/003"))
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     window.add(value_of("cdu_available", 0.0, label="cdu_1/002"))
-    seen = window.observed(NOON)
+    seen = window.present(NOON)
     assert seen["technology_supply_temperature"].sel(cdu="cdu_1") == pytest.approx(41.0)
     assert seen["cdu_available"].sel(cdu="cdu_1") == pytest.approx(0.5)
 
@@ -122,7 +122,7 @@ def test_a_machine_that_says_what_nobody_knows_is_not_available_at_once(window):
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
     assert flag is QualityFlag.GOOD
-    assert window.observed(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
+    assert window.present(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
 
 
 def test_the_past_is_told_in_intervals(window):
@@ -182,7 +182,7 @@ def test_the_newest_queue_and_history_are_kept(window):
     window.add(snapshot(NOON - SECOND))
     window.add(snapshot(NOON + SECOND, kind="astrology"))
     assert window.scheduler.queue is newest
-    assert window.scheduler.queue.queue(site()).rest.tolist() == [0.1]
+    assert window.scheduler.queue.queue(site()).remaining_hours.tolist() == [0.1]
     history = JobHistory(site="small", time=NOON, jobs=columns())
     window.add(history)
     assert window.scheduler.history is history
@@ -205,26 +205,26 @@ def test_a_queue_of_a_clock_that_was_set_back_is_in_nobody_s_way(window):
     """The clock of all was an hour ahead. Sensitivity: all queues were refused for that hour."""
     window.add(snapshot(LATER), LATER)
     window.add(JobHistory(site="small", time=LATER, jobs=columns()), LATER)
-    assert "13:00Z, 59 min ahead of the clock: plans" in window.scheduler.trouble(NOON + MINUTE)
+    assert "13:00Z, 59 min ahead of the clock: plans" in window.scheduler.error(NOON + MINUTE)
     newest = snapshot(NOON + 2 * MINUTE)
     history = JobHistory(site="small", time=NOON + 2 * MINUTE, jobs=columns())
     for sample in (newest, history):
         window.add(sample, NOON + 2 * MINUTE)
     assert (window.scheduler.queue, window.scheduler.history) == (newest, history)
-    assert window.scheduler.trouble(NOON + 2 * MINUTE) == ""
+    assert window.scheduler.error(NOON + 2 * MINUTE) == ""
 
 
 def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
-    assert window.scheduler.trouble(NOON) == ""  # a site may have no jobs at all
+    assert window.scheduler.error(NOON) == ""  # a site may have no jobs at all
     window.add(snapshot(), NOON)
-    assert window.scheduler.trouble(NOON + 30 * MINUTE) == ""
-    old = "the queue of jobs is of 2026-06-16T12:00Z, 31 min old: plans count on jobs as they were"
-    assert window.scheduler.trouble(NOON + 31 * MINUTE) == old
+    assert window.scheduler.error(NOON + 30 * MINUTE) == ""
+    old = "the job queue is of 2026-06-16T12:00Z, 31 min old: plans use the jobs as they were then"
+    assert window.scheduler.error(NOON + 31 * MINUTE) == old
     window.add(snapshot(NOON + 90 * MINUTE), NOON + 30 * MINUTE)
-    refused = "one was refused, stamped 60 min ahead of the clock"
-    assert window.scheduler.trouble(NOON + 31 * MINUTE) == f"{old}; {refused}"
+    refused = "one was rejected: its stamp is 60 min ahead of the clock"
+    assert window.scheduler.error(NOON + 31 * MINUTE) == f"{old}; {refused}"
     window.add(snapshot(NOON + 31 * MINUTE), NOON + 31 * MINUTE)
-    assert window.scheduler.trouble(NOON + 31 * MINUTE) == ""
+    assert window.scheduler.error(NOON + 31 * MINUTE) == ""
 
 
 def test_answers_of_the_plant_are_kept(window):

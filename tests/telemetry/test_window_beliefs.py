@@ -54,7 +54,7 @@ def test_bad_values_leave_the_last_good_one(window):
     )
     assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is QualityFlag.RANGE
     assert window.add(value_of("battery_level", 60.0, time=later), NOON) is QualityFlag.FUTURE
-    assert window.observed(later)["battery_level"][0] == pytest.approx(0.8)
+    assert window.present(later)["battery_level"][0] == pytest.approx(0.8)
     assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
 
 
@@ -71,7 +71,7 @@ def test_doubles_are_one_and_order_does_not_matter(window):
     )
     for sample in (second, second, first):
         window.add(sample)
-    assert window.observed(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
+    assert window.present(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
     assert window.counters == {"good": 2, "duplicate": 1, "out of order": 1}
 
 
@@ -95,12 +95,12 @@ def test_of_two_sensors_that_differ_neither_is_believed(window):
     assert window.add(value_of("grid_import_power", 2000.0)) is QualityFlag.GOOD
     second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
     assert window.add(second) is QualityFlag.GOOD  # 0.1 MW of a band of 14 MW
-    assert window.observed(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
+    assert window.present(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
     far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
     assert window.add(far) is QualityFlag.DISAGREES
     late = NOON + 3 * SECOND
     assert window.add(value_of("grid_import_power", 2010.0, time=late)) is QualityFlag.DISAGREES
-    assert window.observed(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
+    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
     assert window.counters["disagrees"] == 2
 
 
@@ -127,7 +127,7 @@ def test_a_point_that_is_never_heard_hides_no_other(window):
     """
     (renamed,) = spares(window, 1)
     window.add(PointValue(point=renamed, time=NOON, value=2100.0))
-    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.1)
     assert window.recent(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
@@ -138,7 +138,7 @@ def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(windo
     def read(point, value, periods, late=NOON):
         sample = PointValue(point=point, time=NOON + periods * REPEAT_PERIOD, value=value)
         assert window.add(sample, late + periods * REPEAT_PERIOD) is QualityFlag.GOOD
-        return float(window.observed(sample.time)["grid_import_power"])
+        return float(window.present(sample.time)["grid_import_power"])
 
     first = metadata_of("grid_import_power").point
     assert read(spare, 2100.0, 2) == pytest.approx(2.0)
@@ -163,7 +163,7 @@ def test_a_spare_is_read_where_the_sensors_clock_was_ahead_and_is_set_back(windo
     ahead = NOON + 60 * REPEAT_PERIOD
     assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is QualityFlag.GOOD
     assert window.add(PointValue(point=spare, time=NOON, value=2100.0), NOON) is QualityFlag.GOOD
-    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
 def test_a_site_sets_thresholds_of_its_own():

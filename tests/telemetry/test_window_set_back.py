@@ -22,13 +22,13 @@ def later(window, request):
 
 
 def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
-    seen = window.observed(MENDED)
+    seen = window.present(MENDED)
     for name in ("grid_import_power", "battery_level", "accelerator_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
     assert (seen["racks_heard"] == 0.0).all()
     told = window.describe_future_values(MENDED)
-    assert told.startswith("3 points or racks were heard last by a clock that was up to ")
+    assert told.startswith("3 points or racks have stamps up to ")
     assert window.describe_future_values(later) == ""
 
 
@@ -38,7 +38,7 @@ def test_the_next_reading_counts_at_once(window):
     when = MENDED + SECOND
     for value in (value_of("grid_import_power", 900.0, time=MENDED), batch(time=MENDED, boot=1)):
         assert window.add(value, when) is QualityFlag.GOOD
-    seen = window.observed(when)
+    seen = window.present(when)
     assert seen["grid_import_power"] == pytest.approx(0.9)
     assert seen["grid_import_power_age"] == 1.0
     assert seen["racks_heard"].sum() > 0.0
@@ -74,5 +74,5 @@ def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
     )
     window.add(tick)
     window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER_HOUR))
-    assert window.observed(NOON)["grid_import_power"] == pytest.approx(0.9)
+    assert window.present(NOON)["grid_import_power"] == pytest.approx(0.9)
     assert window.describe_future_values(NOON) == ""

@@ -178,14 +178,14 @@ def test_the_report_is_a_table(calibration):
 def test_a_history_without_weather_or_meters_is_refused(noisy):
     with pytest.raises(StateError, match="air_temperature"):
         calibrate(SITE, noisy.readings.drop_vars("air_temperature"))
-    with pytest.raises(StateError, match="no meter"):
+    with pytest.raises(StateError, match=r"history: .*\[missing\]"):
         calibrate(SITE, noisy.readings[["air_temperature", "relative_humidity", "duration"]])
     with pytest.raises(StateError, match="time"):
         calibrate(SITE, noisy.readings.isel(time=[]))
 
 
 def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
-    with pytest.raises(StateError, match=r"23 h from .* to .*: a calibration needs at least 24 h"):
+    with pytest.raises(StateError, match=r"23 h from .* to .*: from 24 to"):
         calibrate(SITE, noisy.readings.isel(time=slice(0, 23 * 60)))
     named = noisy.readings.copy(deep=True)
     named["hall_power"].attrs["units"] = "kW"
@@ -203,7 +203,7 @@ def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
 def test_a_stamp_that_must_be_wrong_is_named(noisy):
     odd = noisy.readings.isel(time=slice(0, 100))
     odd = odd.assign_coords(time=np.append(odd["time"][:-1], np.datetime64("2090-01-01", "us")))
-    with pytest.raises(StateError, match=r"to 2090-01-01T00:00Z: one of these stamps must be"):
+    with pytest.raises(StateError, match=r"to 2090-01-01T00:00Z.*out-of-range"):
         calibrate(SITE, odd)
     with pytest.raises(StateError, match=r"0.25 h from 2090-01-01T00:00Z"):
         calibrate(SITE, odd.isel(time=[-1]))
@@ -218,7 +218,7 @@ def test_air_that_cannot_be_is_refused_and_single_readings_left_out(noisy, calib
         calibrate(SITE, percent)
     remedies = {fault.location: fault.remedy for fault in caught.value.issues}
     assert sorted(remedies) == ["air_pressure", "relative_humidity"]
-    assert remedies["relative_humidity"] == "must be a share, from 0 to 1; convert it"
+    assert remedies["relative_humidity"] == "convert the unit"
     wild = noisy.readings.copy(deep=True)
     wild["relative_humidity"][600:630] *= 100.0
     told = calibrate(SITE, wild)

@@ -58,9 +58,7 @@ def test_what_a_plant_says_it_applies_is_as_good_as_orders(moved):
 def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
     told = calibrate(SITE, moved.drop_vars(WORDS))
     assert {text.split()[0] for text in told.data_quality} == LEFT
-    assert (
-        "warm_plant is left out: the history does not tell its set points" in told.data_quality[0]
-    )
+    assert "warm_plant is left out: the history lacks its set points" in told.data_quality[0]
     for estimate in told.estimates:
         if estimate.parameter.machine in LEFT:
             assert estimate.identifiability is Identifiability.UNKNOWN

@@ -66,7 +66,7 @@ def test_a_report_leaves_the_share_to_whoever_meters_the_sun():
     """Proves: small has sun and wind; of a run that tells nothing of them no share is told."""
     told = {one.key: one for one in report_items(sites.load_site("small"), run())}
     assert told["carbon-free"].value is None
-    assert told["carbon-free"].basis == "known by whoever meters own power"
+    assert told["carbon-free"].basis == "known by the operator of the meters of own power"
 
 
 def test_what_is_matched_and_not_told_is_not_known(matching):
@@ -74,7 +74,7 @@ def test_what_is_matched_and_not_told_is_not_known(matching):
     open_one = matching.with_parameters("ppa_1", band_power="0 MW")
     found = by_key(open_one, run())
     assert found["carbon-market"].value is found["carbon-free"].value is None
-    assert found["carbon-free"].basis == "known by ppa_1: no file tells matched_power"
+    assert found["carbon-free"].basis == "known by ppa_1: no file has matched_power"
     told = by_key(open_one, run(matched_power=("time", np.full(HOURS, 9.0), {"units": "MW"})))
     assert told["carbon-free"].value == pytest.approx(1.0)
 

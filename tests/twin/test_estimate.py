@@ -284,8 +284,8 @@ def test_a_sensor_that_is_stuck_is_left_out_and_said():
     truth = simulate.simulate(SITE, begin(), operation)
     noise[30:] = noise[30] - (truth["battery_level"][31:, 0] - truth["battery_level"][31, 0])
     believed, truth = followed(operation, noise=noise)
-    assert any("battery_level of battery_1 stands at" in text for text in believed[-1].said)
-    assert not any("stands at" in text for one in believed[:31] for text in one.said)
+    assert any("battery_level of battery_1 stands at" in text for text in believed[-1].messages)
+    assert not any("stands at" in text for one in believed[:31] for text in one.messages)
     low, high = believed[-1].bounds(*BATTERY)
     assert low < float(truth["battery_level"][-1, 0]) < high
 
@@ -298,10 +298,10 @@ def test_a_sensor_that_drifts_is_said_and_the_bounds_hold_the_truth():
     noise[192:] += 0.03 / 4.0 * SIZE * np.arange(28)
     believed, truth = followed(operation, noise=noise)
     words = "the sensor of battery_level of battery_1 drifts, or its machine is not as declared: it"
-    assert any(words in t for t in believed[-1].said)
+    assert any(words in t for t in believed[-1].messages)
     low, high = believed[-1].bounds(*BATTERY)
     assert low < float(truth["battery_level"][-1, 0]) < high
-    assert all(one.said == () for one in believed[20:190])
+    assert all(one.messages == () for one in believed[20:190])
 
 
 @pytest.mark.slow
@@ -310,7 +310,7 @@ def test_what_was_learned_goes_on_from_estimate_to_estimate():
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
     believed, _ = followed(run(60, charge=0.01), noise=noise)
     assert (
-        believed[-1].memory[BATTERY].filter_bank.noise
+        believed[-1].filters[BATTERY].filter_bank.noise
         < 0.5 * NOISE_PRIORS["battery_level"].measurement_std * SIZE
     )
 

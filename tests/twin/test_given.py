@@ -47,7 +47,7 @@ def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):
 
 @pytest.mark.parametrize("bad", [None, 3])
 def test_indicators_of_no_run_are_refused(bad):
-    with pytest.raises(UnitError, match=r"must be an xarray\.Dataset"):
+    with pytest.raises(UnitError, match=r"an xarray\.Dataset"):
         twin.indicators(bad)
 
 

@@ -80,7 +80,7 @@ def test_water_warmer_than_the_circuit_returns_is_no_source():
     pump = {"source_inlet_temperature": "55 degC", "source_outlet_temperature": "45 degC"}
     site = heated(**pump)
     (fault,) = site_issues(site)
-    assert "48 degC" in fault.remedy
+    assert "48 degC" in fault.expected
     assert fault.location == "[equipment.pump] source_inlet_temperature"
 
 
@@ -88,4 +88,4 @@ def test_two_pumps_are_one_machine():
     site = heated()
     twin = site.equipment["pump"].model_copy(update={"name": "other"})
     faults = site_issues(site.with_equipment({**site.equipment, "other": twin}))
-    assert any("write them as one machine" in fault.remedy for fault in faults)
+    assert any("merge them into one machine" in fault.remedy for fault in faults)

@@ -119,7 +119,7 @@ def test_comparison_names_the_differences():
         "threshold": {"cost_eur": 1000e3, "carbon_kg": 100e3, "peak_mw": 200.0},
         "sunny": {"cost_eur": -500e3, "carbon_kg": 0.0, "peak_mw": 0.0},
     }
-    figure = plot_comparison(table, reference="threshold")
+    figure = plot_comparison(table, beside="threshold")
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"900 (-10.0 %)", "1,000", "-500 (-150.0 %)", "80 (-20.0 %)", "200"} <= set(texts)
     assert drawn(figure)[0] == 1200

@@ -50,7 +50,8 @@ def test_wind_that_is_bought_is_named_as_what_may_stand_elsewhere():
     assert found.value == pytest.approx(48_000.0)
     assert found.basis == "run; with wind_1, paid by contract: E_RES-PPA if not on site"
     assert (
-        told(sites.load_site("baltica"), run())["E_RES-OOS"].basis == "known by whoever meters it"
+        told(sites.load_site("baltica"), run())["E_RES-OOS"].basis
+        == "known by the operator of its meter"
     )
 
 
@@ -126,7 +127,7 @@ def test_what_machines_did_that_no_meter_tells_is_not_known():
     found = told(sites.load_site("small"), run())
     for key in ("E_DC-BG", "cooling", "E_RES-OOS", "REF"):
         assert found[key].value is None
-        assert found[key].basis == "known by whoever meters it"
+        assert found[key].basis == "known by the operator of its meter"
     assert found["E_REUSE"].value == found["ERF"].value == 0.0
     assert told(heated(), run())["ERF"].value is None
 

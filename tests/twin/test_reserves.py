@@ -54,11 +54,11 @@ def test_one_way_keeps_a_share_the_other_way(direction, up, down):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"block": "5 h"}, "block must go into 24 h without a rest"),
+        ({"block": "5 h"}, "block must divide 24 h"),
         ({"least_bid": "1.5 MW"}, "least_bid must be a multiple of bid_step"),
         ({"valid_to": "2019-01-01"}, "valid_to must be after valid_from"),
         ({"time_zone": "CET+1"}, "time_zone must be an IANA name"),
-        ({"opposite_share": 0.2}, "a symmetric product has no opposite_share"),
+        ({"opposite_share": 0.2}, "remove opposite_share"),
         ({"duration": "0 h"}, "must be above 0 h"),
         ({"price": "10"}, "name the unit"),
         ({"direction": "both"}, "Input should be 'symmetric', 'up' or 'down'"),

@@ -61,8 +61,8 @@ def test_chips_hold_the_water_down():
 
 def without_one(site, heat):
     """Return the warmest water that the loss of a CDU lets be, at the declared ranges."""
-    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
-    (bank,) = site.of(CduBank)
+    plant = next(plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
+    (bank,) = site.machines_of(CduBank)
     points = SetPoints(
         temperature_range={plant.name: np.full(1, plant.temperature_range)},
         technology_range={bank.name: np.full(1, bank.technology_range)},
@@ -97,14 +97,17 @@ def test_the_dew_point_holds_the_water_up():
     )
     heat = heat_of(site)
     found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
-    (cdu,), (plant, _) = site.of(CduBank), site.of(CoolingPlant)
-    water = plant.share(
-        heat.expected[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
+    (cdu,), (plant, _) = site.machines_of(CduBank), site.machines_of(CoolingPlant)
+    water = plant.consumer_flow(
+        heat.expected[cdu.name],
+        rated_heat=cdu.rated_heat_total,
+        rated_range=cdu.facility_range,
+        set_points=found,
     )
     coolant = cdu.technology_supply_temperature(
         heat.expected[cdu.name],
         found.supply_temperature["warm_plant"],
-        points=found,
+        set_points=found,
         facility_flow=water,
     )
     assert coolant.min() > 28.0 - 1e-9
@@ -162,10 +165,10 @@ def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
     limit, 25 - 1, where they are left out.
     """
     site = ruled(sites.load_site("small"), reserve="0.5 K", chip_spread="2 K")
-    hall = site.of(ITHall)[1]
-    watts = float(hall.chip_draw(hall.rack_power)) * 1e6
+    hall = site.machines_of(ITHall)[1]
+    watts = float(hall.accelerator_power(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
-    mixed = site.replace(hall.name, **airy, air_resistance=20.0 / watts)
+    mixed = site.with_parameters(hall.name, **airy, air_resistance=20.0 / watts)
     hot = sky(air=36.0, wet=27.0)
     found, plain = (
         cheapest_set_points(s, heat_of(s), hot).supply_temperature for s in (mixed, site)

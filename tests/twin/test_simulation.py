@@ -67,7 +67,7 @@ def test_chips_feel_the_water_that_arrives():
 def lagging(site):
     """Return the machines of a site with slow valves on their loops."""
     machines = dict(site.equipment)
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         loop = plant.loop.model_copy(update={"valve_lag": 600.0})
         machines[plant.name] = plant.model_copy(update={"loop": loop})
     return machines

@@ -22,8 +22,8 @@ def test_starts_and_stops_are_counted_unit_by_unit():
 def test_a_run_shorter_than_its_least_time_is_broken():
     """Proves: a unit that runs half an hour of an hour is one short run, of half an hour none."""
     course = [0, 1, 1, 0, 0]
-    assert staging(course, minimum_up=1.0).short_runs == 1
-    assert staging(course, minimum_up=0.5).short_runs == 0
+    assert staging(course, minimum_up=1.0).min_up_violations == 1
+    assert staging(course, minimum_up=0.5).min_up_violations == 0
 
 
 def test_first_starts_break_nothing():
@@ -38,23 +38,23 @@ def test_units_take_turns():
 
     Sensitivity: one short run if the unit that came last went first.
     """
-    assert staging([1, 1, 2, 1, 1], minimum_up=0.5).short_runs == 0
-    assert staging([1, 1, 2, 1, 0], minimum_up=0.75).short_runs == 1  # the second ran half an hour
+    assert staging([1, 1, 2, 1, 1], minimum_up=0.5).min_up_violations == 0
+    assert staging([1, 1, 2, 1, 0], minimum_up=0.75).min_up_violations == 1
 
 
 def test_a_rest_shorter_than_its_least_time_is_broken():
     """Proves: both run, one stops and is the only one that can start again a quarter-hour later."""
-    assert staging([2, 1, 2], minimum_down=0.5).short_rests == 1
-    assert staging([2, 1, 1, 2], minimum_down=0.5).short_rests == 0
-    assert staging([1, 0, 1], minimum_down=0.5).short_rests == 0  # the other takes its turn
+    assert staging([2, 1, 2], minimum_down=0.5).min_down_violations == 1
+    assert staging([2, 1, 1, 2], minimum_down=0.5).min_down_violations == 0
+    assert staging([1, 0, 1], minimum_down=0.5).min_down_violations == 0  # the other takes its turn
 
 
 def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
     """Proves: one unit starts at 0.25 h and 0.75 h: half an hour apart, of an hour asked for."""
     course = [0, 1, 0, 1, 1]
-    assert staging(course, count=1, minimum_restart_time=1.0).early_starts == 1
-    assert staging(course, count=1, minimum_restart_time=0.5).early_starts == 0
-    assert staging(course, count=2, minimum_restart_time=1.0).early_starts == 0
+    assert staging(course, count=1, minimum_restart_time=1.0).restart_violations == 1
+    assert staging(course, count=1, minimum_restart_time=0.5).restart_violations == 0
+    assert staging(course, count=2, minimum_restart_time=1.0).restart_violations == 0
 
 
 def test_a_bank_that_rests_does_nothing():

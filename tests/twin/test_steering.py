@@ -73,10 +73,10 @@ def test_written_and_read_back(site):
 @pytest.mark.parametrize(
     ("word", "dim", "owner", "value", "told"),
     [
-        ("facility_supply_set_point", "circuit", "warm_plan", 30.0, "no circuit of this name"),
-        ("technology_range_set_point", "cdu", "warm_plant", 10.0, "no cdu of this name"),
-        ("facility_range_set_point", "circuit", "warm_plant", 0.0, "a range above 0"),
-        ("facility_supply_set_point", "circuit", "warm_plant", np.nan, "must be finite"),
+        ("facility_supply_set_point", "circuit", "warm_plan", 30.0, "unknown-name"),
+        ("technology_range_set_point", "cdu", "warm_plant", 10.0, "unknown-name"),
+        ("facility_range_set_point", "circuit", "warm_plant", 0.0, "out-of-range"),
+        ("facility_supply_set_point", "circuit", "warm_plant", np.nan, "out-of-range"),
         ("facility_supply_set_point", "circuit", "warm_plant", 311.0, "from -30 to 110 degC"),
     ],
 )

@@ -15,7 +15,7 @@ def test_names_of_machines_are_kind_and_role() -> None:
 
 @pytest.mark.parametrize("name", ["upsloss", "toaster_loss", "ups_happiness", ""])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(UnitError, match="declare it there"):
+    with pytest.raises(UnitError, match="declare this one there"):
         variables.variable_definition(name)
 
 

@@ -24,8 +24,8 @@ MINUTE = 1.0 / 60.0
 def store(**changed):
     """Return a store of 1 to 9 MWh and 4 MW that keeps 0.9 going in and 0.8 coming out."""
     plain = {
-        "low": 1.0,
-        "high": 9.0,
+        "min_level": 1.0,
+        "max_level": 9.0,
         "charge_limit": 4.0,
         "discharge_limit": 4.0,
         "charge_efficiency": 0.9,

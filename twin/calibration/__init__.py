@@ -1,1 +1,1 @@
-"""Calibration: parameters that may differ from a site file, and what telemetry says of them."""
+"""Calibration: estimate the parameters of a site from telemetry, and their drift."""

@@ -1,11 +1,8 @@
-"""Channels of the electrical chain: racks, busbars, the bus and its feeds, batteries.
+"""Channels: one meter each, and the reading that the twin predicts for it.
 
-One meter and what it should show if the twin were right.
-
-Every channel takes what it draws on as measured, so that each machine is judged by its own meter
-and not by the errors of those before it.
-
-Channels of heat: plants of the circuits, coolant, fans, heat pumps.
+Every channel takes its inputs as measured, so that each machine is compared with its own meter
+and not with the errors of those before it. Electrical channels: racks, busbars, the bus and its
+feeds, batteries. Thermal channels: cooling plants, coolant, fans, heat pumps.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,10 +34,10 @@ from twin.relations import BIDIRECTIONAL_CARRIERS, Convert, SetPoints
 from twin.site import Site
 
 POWER_METER_ERROR: Final = 0.003
-"""First guess at the standard error of a quarter-hour's mean power, a share; refined later. [1]"""
+"""First guess of the standard error of a quarter-hour's mean power, a share. [1]"""
 
 TEMPERATURE_SENSOR_ERROR_K: Final = 0.05
-"""The same of temperatures. [K]"""
+"""First guess of the standard error of temperatures. [K]"""
 
 type SensorOffsets = Mapping[str, float]
 """Name of a sensor's offset -> its value. [K]"""
@@ -48,20 +45,13 @@ type SensorOffsets = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationChannel:
-    """One meter, and what it should show.
+    """One meter, and its predicted reading.
 
-    Attributes
-    ----------
-    name
-        Variable and machine.
-    machines
-        Whose parameters and offsets it hangs on.
-    observed
-        What was read, ``(time,)``; NaN where nothing was.
-    error
-        First guess at its standard error, the errors of what is taken as measured included.
-    predict
-        (site, offsets) -> what it should show.
+    - ``name``: Variable and machine.
+    - ``machines``: Machines whose parameters and offsets change the prediction.
+    - ``observed``: Readings, ``(time,)``; NaN where missing.
+    - ``error``: First guess of the standard error, including those of measured inputs.
+    - ``predict``: (site, offsets) -> prediction.
     """
 
     name: str
@@ -79,34 +69,18 @@ def machine_draw(
     carrier: str,
     set_points: SetPoints | None = None,
 ) -> FloatArray:
-    """Return what a machine draws of a carrier to deliver a measured output.
+    """Return the draw of a machine for a measured output; NaN where the output is unknown. [MW]
 
-    Parameters
-    ----------
-    machine
-        A machine that converts.
-    output
-        What it delivers, ``(time,)``; NaN where it is not known. [MW]
-    history
-        Gives the weather.
-    carrier
-        What is drawn.
-    set_points
-        What the water was held at; by default the declared set points.
-
-    Returns
-    -------
-    numpy.ndarray
-        Draw; NaN where the output is not known. [MW]
+    - ``output``: Output, ``(time,)``; NaN where unknown. [MW]
+    - ``carrier``: The carrier that is drawn.
+    - ``set_points``: Set points of the water; by default the declared ones.
     """
     convert = next(r for r in machine.relations() if isinstance(r, Convert))
     is_known = np.isfinite(output)
-    asked = np.where(is_known, output, 0.0)
-    if (
-        convert.output not in BIDIRECTIONAL_CARRIERS
-    ):  # what reaches the grid bears power backwards too
-        asked = np.maximum(asked, 0.0)
-    draws = convert.with_set_points(set_points).physics(asked, history.weather).inputs
+    known_output = np.where(is_known, output, 0.0)
+    if convert.output not in BIDIRECTIONAL_CARRIERS:  # export flows backwards
+        known_output = np.maximum(known_output, 0.0)
+    draws = convert.with_set_points(set_points).physics(known_output, history.weather).inputs
     return np.where(is_known, draws[carrier], np.nan)
 
 
@@ -116,10 +90,10 @@ def find_machine[T: Equipment](site: Site, name: str, kind: type[T]) -> T:
 
 
 LEVEL_SENSOR_ERROR: Final = 0.003
-"""First guess at the standard error of a battery's level, a share of its capacity. [1]"""
+"""First guess of the standard error of a battery's level, a share of its capacity. [1]"""
 
 LOSS_ITERATIONS: Final = 3
-"""Passes from the input of a feed to its output: its loss is below 1 %. [1]"""
+"""Iterations from the input of a feed to its output: its loss is below 1 %. [1]"""
 
 INTERVAL_HOURS: Final = 0.25
 """Length of a quarter-hour. [h]"""
@@ -128,7 +102,7 @@ INTERVAL_HOURS: Final = 0.25
 def electrical_channels(
     site: Site, history: TelemetryHistory, applied: AppliedSetPoints
 ) -> Iterator[CalibrationChannel]:
-    """Yield the channels of the electrical chain, at what the water was held at."""
+    """Yield the channels of the electrical chain, at the applied set points."""
     for hall in site.machines_of(ITHall):
         yield _hall(hall, history)
     yield _busbar(site, history)
@@ -138,7 +112,7 @@ def electrical_channels(
 
 
 def _hall(hall: ITHall, history: TelemetryHistory) -> CalibrationChannel:
-    """Return the draw of a hall beside that of its racks at work."""
+    """Return the channel of a hall's power, predicted from its utilisation."""
     name = hall.name
     use = history.get("accelerator_utilisation", name)
     declared = use * (hall.full_power - hall.idle_power)
@@ -158,7 +132,7 @@ def _hall(hall: ITHall, history: TelemetryHistory) -> CalibrationChannel:
 
 
 def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
-    """Return the medium-voltage bus: what comes in and is not measured is lost in the UPS."""
+    """Return the channel of the medium-voltage bus: its unmeasured part is the loss of the UPS."""
     banks = site.machines_of(UpsBank)
     outputs = {bank.name: history.get("ups_output", bank.name) for bank in banks}
     into = history.total("cooling_plant_draw", site.machines_of(CoolingPlant))
@@ -166,9 +140,11 @@ def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
     into = into + history.total("battery_charge", site.machines_of(Battery))
     out = history.total("battery_discharge", site.machines_of(Battery))
     out = out + history.total("renewable_used_power", site.machines_of(Renewable))
-    told = "genset_output" if history.owners("genset_output") else "genset_power"
-    metered = history.owners(told)  # gensets that nobody meters are taken to rest
-    out = out + history.total(told, (g for g in site.machines_of(Genset) if g.name in metered))
+    genset_variable = "genset_output" if history.owners("genset_output") else "genset_power"
+    metered = history.owners(genset_variable)  # unmetered gensets are assumed off
+    out = out + history.total(
+        genset_variable, (g for g in site.machines_of(Genset) if g.name in metered)
+    )
     given = sum(outputs.values(), np.zeros(history.count))
     observed = _behind_feeds(site, history)
 
@@ -208,7 +184,7 @@ def _behind_feeds(site: Site, history: TelemetryHistory) -> FloatArray:
 
 
 def _behind(feeds: Sequence[Equipment], given: FloatArray, history: TelemetryHistory) -> FloatArray:
-    """Return what feeds on end let through of what they are given. [MW]"""
+    """Return the output of feeds in series for an input. [MW]"""
     for machine in feeds:
         (convert,) = (r for r in machine.relations() if isinstance(r, Convert))
         output = given
@@ -220,8 +196,10 @@ def _behind(feeds: Sequence[Equipment], given: FloatArray, history: TelemetryHis
     return given
 
 
-def _critical(site: Site, history: TelemetryHistory, held: AppliedSetPoints) -> CalibrationChannel:
-    """Return the critical bus: what the UPS gives beside the racks is for the CDUs' pumps."""
+def _critical(
+    site: Site, history: TelemetryHistory, applied: AppliedSetPoints
+) -> CalibrationChannel:
+    """Return the channel of the critical bus; CDU pumps draw what the racks do not."""
     observed = history.total("ups_output", site.machines_of(UpsBank))
     halls = history.total("hall_power", site.machines_of(ITHall))
     fans = history.total("hall_air_draw", site.machines_of(CrahBank))
@@ -232,7 +210,7 @@ def _critical(site: Site, history: TelemetryHistory, held: AppliedSetPoints) -> 
         for machine in tuned.machines_of(Busway):
             power = machine_draw(machine, power, history, carrier="critical")
         pumps = [
-            machine_draw(bank, liquid, history, carrier="critical", set_points=held.set_points)
+            machine_draw(bank, liquid, history, carrier="critical", set_points=applied.set_points)
             for bank in tuned.machines_of(CduBank)
         ]
         return np.asarray(power + fans + sum(pumps, np.zeros(history.count)))
@@ -241,14 +219,14 @@ def _critical(site: Site, history: TelemetryHistory, held: AppliedSetPoints) -> 
     return CalibrationChannel(
         name="critical",
         machines=banks,
-        observed=held.mask_unknown(observed, banks),
+        observed=applied.mask_unknown(observed, banks),
         error=POWER_METER_ERROR * np.hypot(observed, halls),
         predict=expect,
     )
 
 
 def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
-    """Return the level of a battery, day after day from wherever it stood."""
+    """Return the channel of a battery's level, anchored each day."""
     name = battery.name
     charge, discharge = (history.get(f"battery_{way}", name) for way in ("charge", "discharge"))
     level = history.get("battery_level", name)
@@ -270,30 +248,30 @@ def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
 
 
 def _anchored(gain: FloatArray, level: FloatArray, days: NDArray[np.int64]) -> FloatArray:
-    """Return the levels that gains lead to [MWh], in each day from where they fit best.
+    """Return the levels from gains [MWh], on each day from their best-fitting start.
 
-    A gap in the gains begins a new stretch, as midnight does.
+    A gap in the gains starts a new stretch, as midnight does.
     """
     is_gap = np.isnan(gain)
     stretch = np.cumsum(is_gap | (np.diff(days, prepend=days[0]) > 0))
     known = np.nan_to_num(gain)
-    course = np.cumsum(known) - 0.5 * known  # in the middle of the quarter-hour, as means are
-    off = np.where(is_gap, np.nan, level - course)
+    cumulative = np.cumsum(known) - 0.5 * known  # in the middle of the quarter-hour, as means are
+    off = np.where(is_gap, np.nan, level - cumulative)
     is_read = np.isfinite(off)
     sums = np.bincount(stretch[is_read], off[is_read], minlength=stretch[-1] + 1)
     counts = np.bincount(stretch[is_read], minlength=stretch[-1] + 1)
     start = sums / np.maximum(counts, 1)
-    return np.where(is_gap, np.nan, course + start[stretch])
+    return np.where(is_gap, np.nan, cumulative + start[stretch])
 
 
 def thermal_channels(
     site: Site, history: TelemetryHistory, applied: AppliedSetPoints
 ) -> Iterator[CalibrationChannel]:
-    """Yield the channels of heat, at what the water was held at."""
+    """Yield the channels of heat, at the applied set points."""
     for plant in site.machines_of(CoolingPlant):
         yield from _plant(plant, history, applied)
     for bank in site.machines_of(CduBank):
-        yield _coolant(site, bank, history, held=applied)
+        yield _coolant(site, bank, history, applied=applied)
     for air in site.machines_of(CrahBank):
         yield _fans(site, air, history)
     for pump in site.machines_of(HeatReuse):
@@ -301,29 +279,29 @@ def thermal_channels(
 
 
 def _plant(
-    plant: CoolingPlant, history: TelemetryHistory, held: AppliedSetPoints
+    plant: CoolingPlant, history: TelemetryHistory, applied: AppliedSetPoints
 ) -> Iterator[CalibrationChannel]:
-    """Yield draw and supply temperature of a circuit's plant."""
+    """Yield the channels of a plant's draw and supply temperature."""
     name = plant.name
     output = history.get("cooling_plant_output", name)
     observed = history.get("cooling_plant_draw", name)
-    told = held.set_points.supply_temperature if held.set_points else {}
+    supply_set_points = applied.set_points.supply_temperature if applied.set_points else {}
 
     def draw(tuned: Site, _: SensorOffsets) -> FloatArray:
         machine = find_machine(tuned, name, CoolingPlant)
         return machine_draw(
-            machine, output, history, carrier="medium_voltage", set_points=held.set_points
+            machine, output, history, carrier="medium_voltage", set_points=applied.set_points
         )
 
     def supply(tuned: Site, offsets: SensorOffsets) -> FloatArray:
         declared = find_machine(tuned, name, CoolingPlant).supply_temperature
-        target = told.get(name, np.full(history.count, declared))
+        target = supply_set_points.get(name, np.full(history.count, declared))
         return target + offsets.get(f"{name}.facility_supply_temperature.offset", 0.0)
 
     yield CalibrationChannel(
         name=f"cooling_plant_draw.{name}",
         machines=(name,),
-        observed=held.mask_unknown(
+        observed=applied.mask_unknown(
             np.where(np.isfinite(output) & history.has_weather, observed, np.nan), [name]
         ),
         error=POWER_METER_ERROR * (observed + plant.pump_power),
@@ -332,16 +310,16 @@ def _plant(
     yield CalibrationChannel(
         name=f"facility_supply_temperature.{name}",
         machines=(name,),
-        observed=held.mask_unknown(history.get("facility_supply_temperature", name), [name]),
+        observed=applied.mask_unknown(history.get("facility_supply_temperature", name), [name]),
         error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
         predict=supply,
     )
 
 
 def _coolant(
-    site: Site, bank: CduBank, history: TelemetryHistory, *, held: AppliedSetPoints
+    site: Site, bank: CduBank, history: TelemetryHistory, *, applied: AppliedSetPoints
 ) -> CalibrationChannel:
-    """Return the coolant at the racks: above the water by what the exchangers need."""
+    """Return the channel of the coolant temperature at the racks."""
     plant = next(plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
     warm = plant.name
     water = history.get("facility_supply_temperature", warm)
@@ -350,21 +328,21 @@ def _coolant(
         heat,
         rated_heat=bank.rated_heat_total,
         rated_range=bank.facility_range,
-        set_points=held.set_points,
+        set_points=applied.set_points,
     )
 
     def expect(tuned: Site, offsets: SensorOffsets) -> FloatArray:
         true = water - offsets.get(f"{warm}.facility_supply_temperature.offset", 0.0)
         machine = find_machine(tuned, bank.name, CduBank)
         read = machine.technology_supply_temperature(
-            heat, true, set_points=held.set_points, facility_flow=through
+            heat, true, set_points=applied.set_points, facility_flow=through
         )
         return read + offsets.get(f"{bank.name}.technology_supply_temperature.offset", 0.0)
 
     return CalibrationChannel(
         name=f"technology_supply_temperature.{bank.name}",
         machines=(bank.name, warm),
-        observed=held.mask_unknown(
+        observed=applied.mask_unknown(
             history.get("technology_supply_temperature", bank.name), [bank.name, warm]
         ),
         error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
@@ -373,7 +351,7 @@ def _coolant(
 
 
 def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationChannel:
-    """Return the fans of the halls."""
+    """Return the channel of the halls' fans."""
     halls = history.total("hall_power", site.machines_of(ITHall))
     observed = history.get("hall_air_draw", air.name)
 
@@ -393,7 +371,7 @@ def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationCh
 
 
 def _air_heat(site: Site, history: TelemetryHistory) -> FloatArray:
-    """Return the heat that racks and busways leave to the air of the halls. [MW]"""
+    """Return the heat of racks and busways in the air of the halls. [MW]"""
     halls = history.total("hall_power", site.machines_of(ITHall))
     parts = [
         (1.0 - hall.liquid_share) * history.get("hall_power", hall.name)
@@ -406,7 +384,7 @@ def _air_heat(site: Site, history: TelemetryHistory) -> FloatArray:
 
 
 def _pump(pump: HeatReuse, history: TelemetryHistory) -> CalibrationChannel:
-    """Return the draw of a heat pump."""
+    """Return the channel of a heat pump's draw."""
     heat = history.get("heat_reuse_power", pump.name)
     observed = history.get("heat_reuse_draw", pump.name)
 

@@ -1,7 +1,6 @@
-"""Drift: from calibrations one after another to what has worn, by how much, since when.
+"""Drift: which parameters changed over successive calibrations, by how much and since when.
 
-A word is said only where a change stands out of the errors of the calibrations and of what they
-differ by among themselves; a machine that is as it was is not spoken of.
+A change is reported only if it exceeds the errors of the calibrations and the scatter between them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,26 +14,29 @@ from twin.calibration.identification import CalibrationResult, Identifiability
 from twin.physics import FloatArray
 
 REFERENCE_CALIBRATIONS: Final = 4
-"""Calibrations at the beginning that say how a machine was: a month of weeks. [1]"""
+"""First calibrations, which define the reference: a month of weeks. [1]"""
 
 RECENT_CALIBRATIONS: Final = 2
-"""Calibrations at the end that must agree before anything is said. [1]"""
+"""Last calibrations, which must agree before a change is reported. [1]"""
 
 CHANGE_SIGNIFICANCE: Final = 5.0
-"""Standard errors from which a change is none by chance: with a hundred parameters, fifty weeks a
-year, one false word in thirty years, if errors are normal. [1]"""
+"""Standard errors from which a change is significant. [1]
+
+With a hundred parameters and fifty weeks a year, normal errors give one false report in thirty
+years.
+"""
 
 MIN_CHANGE: Final = 0.02
-"""Change of a parameter from which it is worth a word. [1]"""
+"""Smallest reported change of a parameter. [1]"""
 
 MIN_OFFSET_CHANGE_K: Final = 0.2
-"""The same of a sensor. [K]"""
+"""Smallest reported change of a sensor offset. [K]"""
 
 SEVERE_LOSS: Final = 0.10
 """Loss from which somebody should look soon. [1]"""
 
 MONTH_PRECISION_AGE: Final = np.timedelta64(60, "D")
-"""From here a month is told, and not a day."""
+"""Age from which a month is reported instead of a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +49,10 @@ class EstimatePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationSummary:
-    """What one calibration has found.
+    """Result of one calibration.
 
-    Attributes
-    ----------
-    start, end
-        Of its history.
-    points
-        Parameter -> value and error, of those that the history tells.
+    - ``start``, ``end``: Of its history.
+    - ``points``: Parameter -> value and error of the estimated ones.
     """
 
     start: np.datetime64
@@ -63,7 +61,7 @@ class CalibrationSummary:
 
     @classmethod
     def from_calibration(cls, calibration: CalibrationResult) -> "CalibrationSummary":
-        """Return what is kept of a calibration."""
+        """Return the summary of a calibration."""
         points = {
             e.parameter.name: EstimatePoint(value=e.value, error=e.error)
             for e in calibration.estimates
@@ -74,24 +72,15 @@ class CalibrationSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterDrift:
-    """What has changed.
+    """A changed parameter.
 
-    Attributes
-    ----------
-    parameter
-        Name of the parameter.
-    before, now
-        Its values. [unit of the parameter]
-    significance
-        The change over its standard error. [1]
-    since
-        End of the last history in which it was as before; of those that tell how it was, where none
-        of them is near their mean.
-    loss
-        What is lost or drawn in excess, a share [1], below 0 where things have become better; of a
-        sensor how far it moved [K].
-    text
-        The same in a sentence.
+    - ``before``, ``now``: Its values. [unit of the parameter]
+    - ``significance``: The change over its standard error. [1]
+    - ``since``: End of the last history without the change; of the reference if none is near its
+      mean.
+    - ``loss``: Loss or excess draw, a share [1], negative for an improvement; of a sensor its shift
+      [K].
+    - ``text``: The change as a sentence.
     """
 
     parameter: str
@@ -109,26 +98,20 @@ class ParameterDrift:
 
 
 def parameter_drifts(weeks: Iterable[CalibrationSummary]) -> tuple[ParameterDrift, ...]:
-    """Return what has changed since the first calibrations, the greatest loss first.
+    """Return the changes since the first calibrations, the largest loss first.
 
-    Parameters
-    ----------
-    weeks
-        Calibrations; of those whose histories overlap the earlier counts.
-
-    Notes
-    -----
-    How a machine was is the weighted mean of the first calibrations that tell it; how it is that of
-    the newest, each of which must have left what was on the same side. The error of both is that of
-    the calibrations, or what those differ by from one to the next, whichever is more.
+    The reference is the weighted mean of the first calibrations, the present value that of the
+    last. Each of the last must have left the reference in the same direction. The error of both is
+    the larger of the calibration errors and the scatter between neighbours. Of calibrations with
+    overlapping histories the earlier counts.
     """
-    apart = list(_apart(weeks))
-    names = dict.fromkeys(name for week in apart for name in week.points)
-    found = [change for name in names for change in _changed(name, apart)]
+    summaries = list(_without_overlap(weeks))
+    names = dict.fromkeys(name for week in summaries for name in week.points)
+    found = [change for name in names for change in _drift_of(name, summaries)]
     return tuple(sorted(found, key=lambda change: -abs(change.loss)))
 
 
-def _apart(weeks: Iterable[CalibrationSummary]) -> Iterator[CalibrationSummary]:
+def _without_overlap(weeks: Iterable[CalibrationSummary]) -> Iterator[CalibrationSummary]:
     """Yield calibrations in order of time, whose histories do not overlap."""
     last = None
     for week in sorted(weeks, key=lambda week: week.start):
@@ -137,31 +120,31 @@ def _apart(weeks: Iterable[CalibrationSummary]) -> Iterator[CalibrationSummary]:
             yield week
 
 
-def _changed(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[ParameterDrift]:
-    told = [week for week in weeks if name in week.points]
-    if len(told) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
+def _drift_of(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[ParameterDrift]:
+    estimated = [week for week in weeks if name in week.points]
+    if len(estimated) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
         return
-    values = np.array([week.points[name].value for week in told])
-    errors = _errors(values, np.array([week.points[name].error for week in told]))
+    values = np.array([week.points[name].value for week in estimated])
+    errors = _errors(values, np.array([week.points[name].error for week in estimated]))
     before, before_error = _mean(values[:REFERENCE_CALIBRATIONS], errors[:REFERENCE_CALIBRATIONS])
     now, now_error = _mean(values[-RECENT_CALIBRATIONS:], errors[-RECENT_CALIBRATIONS:])
     significance = (now - before) / float(np.hypot(before_error, now_error))
     is_offset = name.endswith(".offset")
     size = abs(now - before) if is_offset else abs(now / before - 1.0)
-    apart = (
+    deviations = (
         (values[-RECENT_CALIBRATIONS:] - before)
         / errors[-RECENT_CALIBRATIONS:]
         * np.sign(significance)
     )
-    is_told = abs(significance) >= CHANGE_SIGNIFICANCE and size >= (
+    is_significant = abs(significance) >= CHANGE_SIGNIFICANCE and size >= (
         MIN_OFFSET_CHANGE_K if is_offset else MIN_CHANGE
     )
-    if not is_told or (apart < 1.0).any():
+    if not is_significant or (deviations < 1.0).any():
         return
-    left = np.abs(values - before) > 2.0 * np.hypot(errors, before_error)
-    same = np.flatnonzero(~left)
-    since = told[int(same[-1]) if same.size else REFERENCE_CALIBRATIONS - 1].end
-    loss, text = _said(name, before, now)
+    has_left = np.abs(values - before) > 2.0 * np.hypot(errors, before_error)
+    same = np.flatnonzero(~has_left)
+    since = estimated[int(same[-1]) if same.size else REFERENCE_CALIBRATIONS - 1].end
+    loss, text = _describe(name, before, now)
     yield ParameterDrift(
         parameter=name,
         before=before,
@@ -169,12 +152,12 @@ def _changed(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[Paramet
         significance=significance,
         since=since,
         loss=loss,
-        text=f"{text} since {_date(since, told[-1].end)}",
+        text=f"{text} since {_date(since, estimated[-1].end)}",
     )
 
 
 def _errors(values: FloatArray, errors: FloatArray) -> FloatArray:
-    """Return errors that are at least what neighbours differ by. [unit of the parameter]"""
+    """Return errors that are at least the scatter between neighbours. [unit of the parameter]"""
     between = MAD_TO_STD * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2.0)
     return np.asarray(np.maximum(errors, between))
 
@@ -182,39 +165,39 @@ def _errors(values: FloatArray, errors: FloatArray) -> FloatArray:
 def _mean(values: FloatArray, errors: FloatArray) -> tuple[float, float]:
     """Return the weighted mean and its error. [unit of the parameter]
 
-    Calibrations share what is wrong with the model, so that more of them are no better than one.
+    Calibrations share the model error, so more of them are no better than one.
     """
     weight = 1.0 / errors**2
     return float(np.sum(weight * values) / weight.sum()), float(np.min(errors))
 
 
-def _said(name: str, before: float, now: float) -> tuple[float, str]:
-    """Return what is lost, and a sentence without its date."""
+def _describe(name: str, before: float, now: float) -> tuple[float, str]:
+    """Return the loss, and a sentence without its date."""
     machine, *path = name.split(".")
-    word = path[-1]
+    parameter = path[-1]
     share = now / before - 1.0 if before else 0.0
-    if word == "offset":
+    if parameter == "offset":
         moved = now - before
         return abs(moved), f"the sensor of {path[0]} of {machine} has moved by {moved:+.2f} K"
-    if word == "eir_factor":
+    if parameter == "eir_factor":
         lost = 1.0 - before / now
         return lost, f"the chillers of {machine} {_lost(lost)} of their COP"
-    if word == "lorenz_efficiency":
+    if parameter == "lorenz_efficiency":
         return -share, f"{machine} {_lost(-share)} of its COP"
-    if word == "fouling":
+    if parameter == "fouling":
         what = "the heat rejection of " if "rejection" in path else "the exchanger of "
         return -share, f"{what}{machine} passes {_less(-share)} heat at the same difference"
-    if word == "approach_factor":
+    if parameter == "approach_factor":
         return share, f"the approach of the towers of {machine} is {_more(share)}"
-    if word == "loss_factor":
+    if parameter == "loss_factor":
         return share, f"the losses of {machine} are {_more(share)}"
-    if word in {"pump_power", "fan_power"}:
-        what = "pumps" if word == "pump_power" else "fans"
+    if parameter in {"pump_power", "fan_power"}:
+        what = "pumps" if parameter == "pump_power" else "fans"
         return share, f"the {what} of {machine} draw {_less(-share)} power at the same flow"
-    if word.endswith("_efficiency"):
-        way = word.removesuffix("_efficiency")
-        return -share, f"{machine} {_lost(-share)} of its {way} efficiency"
-    if word == "power_factor_error":
+    if parameter.endswith("_efficiency"):
+        direction = parameter.removesuffix("_efficiency")
+        return -share, f"{machine} {_lost(-share)} of its {direction} efficiency"
+    if parameter == "power_factor_error":
         return share, f"the racks of {machine} draw {_less(-share)} power at the same work"
     return abs(share), f"{name} has changed by {share:+.0%}"
 

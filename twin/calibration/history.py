@@ -1,6 +1,6 @@
-"""Telemetry on quarter-hours: means of what was read, and NaN where too little was.
+"""Telemetry on quarter-hours: means of valid readings, NaN where too few exist.
 
-Readings that jump away and back: a lost bit or a foreign packet, and nothing of the plant.
+Readings of stuck sensors and spikes (a lost bit or a foreign packet) are excluded.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twin import time_axes, units, variables
 from twin.equipment import Equipment, ITHall
-from twin.errors import StateError, UnitError, ValidationIssue
+from twin.errors import IssueCode, StateError, UnitError, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
@@ -23,31 +23,31 @@ MIN_READING_SHARE: Final = 0.5
 """Share of the usual readings that a quarter-hour needs to be used. [1]"""
 
 VARIABLE_ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
-"""Words of a run for what plants meter under another one."""
+"""Simulated variable -> variable that plants meter instead."""
 
 QUARTERS_PER_DAY: Final = 96
 """Quarter-hours of a day. [1]"""
 
 MIN_READINGS_FOR_SPIKES: Final = 10
-"""Readings a quarter-hour from which one alone can be told from what is about it. [1]"""
+"""Readings in a quarter-hour from which spikes are searched. [1]"""
 
 MIN_QUARTERS: Final = QUARTERS_PER_DAY
-"""Quarter-hours that a calibration needs: load and weather have a daily course. [1]"""
+"""Quarter-hours that a calibration needs: load and weather have a daily pattern. [1]"""
 
 MAX_QUARTERS: Final = 10 * 366 * QUARTERS_PER_DAY
-"""Quarter-hours from which a stamp must be wrong: ten years. [1]"""
+"""Quarter-hours beyond which a time stamp must be wrong: ten years. [1]"""
 
 STUCK_READINGS: Final = 20
-"""Readings with one number from which a sensor that hardly ever repeats itself is stuck. [1]"""
+"""Equal readings from which a sensor that hardly repeats itself counts as stuck. [1]"""
 
 MAX_REPEAT_SHARE: Final = 0.1
-"""Share of readings that repeat the one before, up to which that is seldom. [1]"""
+"""Share of repeated readings up to which a sensor hardly repeats itself. [1]"""
 
 MINUTES_PER_QUARTER: Final = 15
 """Minutes of a quarter-hour. [1]"""
 
 UNIT_ERROR_RATIO: Final = 5.0
-"""Times the rating from which a power has another unit. [1]"""
+"""Power over rating from which a wrong unit is assumed. [1]"""
 
 CONSTANT_SUFFIXES: Final = (
     "_set_point",
@@ -58,46 +58,31 @@ CONSTANT_SUFFIXES: Final = (
     "_status",
     "_enabled",
 )
-"""Ends of words that stand still while nobody asks for anything else, and of states."""
+"""Suffixes of variables that stay constant without a new command, and of states."""
 
 MAX_INTERPOLATED_QUARTERS: Final = 12
-"""Quarter-hours without a reading of the air over which a straight line is laid: 3 h. [1]"""
+"""Longest gap in weather readings that is interpolated: 3 h. [1]"""
 
 MAX_TEMPERATURE_C: Final = 150.0
-"""From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
+"""Temperature from which water or air must be in kelvin or degrees Fahrenheit. [degC]"""
 
 
 class TelemetryHistory:
-    """What was read of a plant, in quarter-hours.
+    """Telemetry of a plant in quarter-hours.
 
-    Parameters
-    ----------
-    site
-        The site.
-    telemetry
-        Words of the vocabulary on ``time``, as :func:`telemetry.open` gives them or a run has them.
-        With ``duration`` a label is the start of its interval; without, the moment of a reading.
-        What stands on ``instant``, the edges of the intervals, is averaged between them.
+    - ``telemetry``: Variables on ``time``, as from :func:`telemetry.open` or a simulation. With
+      ``duration`` a label is the start of its interval, otherwise the time of a reading. Variables
+      on ``instant``, the edges of the intervals, are averaged between them.
 
-    Attributes
-    ----------
-    time
-        Starts of the quarter-hours.
-    stuck
-        (variable, machine) -> readings that were left out, since the sensor stood still. [1]
-    wild
-        (variable, machine) -> readings that were left out, since they jump away and back. [1]
-    impossible
-        Word of the weather -> quarter-hours that were left out, since no air is so. [1]
-    is_aired
-        Whether the air of each quarter-hour was read, or at least some hours before and after it.
+    - ``time``: Starts of the quarter-hours.
+    - ``stuck_counts``, ``outlier_counts``: (variable, machine) -> excluded readings of a stuck
+      sensor, and excluded spikes. [1]
+    - ``implausible_counts``: Weather variable -> excluded quarter-hours with impossible values. [1]
+    - ``has_weather``: Whether the weather was measured in each quarter-hour or at most some hours
+      away.
 
-    Raises
-    ------
-    StateError
-        If it is too short or long, has no weather, or values that cannot be of this site.
-    UnitError
-        If a variable is in another unit than that of the vocabulary.
+    Raises ``StateError`` if the history is too short or long, has no weather, or has impossible
+    values. Raises ``UnitError`` if a variable has a wrong unit.
     """
 
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
@@ -125,25 +110,22 @@ class TelemetryHistory:
                 self._enter(VARIABLE_ALIASES.get(str(name), str(name)), array)
         wanted = ("air_temperature", "relative_humidity")
         issues = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
-        issues += self._absurd(site)
+        issues += self._unit_issues(site)
         if issues:
             raise StateError(site.name, issues)
         self.weather = self._weather(site)
 
     def get(self, name: str, owner: str = "") -> FloatArray:
-        """Return the means of a variable of a machine; NaN where it was not read enough."""
+        """Return the means of a machine's variable; NaN where readings are too few."""
         nothing = np.full(self.count, np.nan)
         return self._values.get((name, owner), nothing)
 
     def owners(self, name: str) -> list[str]:
-        """Return the machines of which a variable has been read."""
+        """Return the machines of which a variable was measured."""
         return [owner for word, owner in self._values if word == name]
 
     def total(self, name: str, machines: Iterable[Equipment]) -> FloatArray:
-        """Return the sum of a variable over machines.
-
-        It is NaN where one of them was not read: what nobody meters is not 0.
-        """
+        """Return the sum of a variable over machines; NaN where one was not measured."""
         found = (self.get(name, machine.name) for machine in machines)
         return sum(found, np.zeros(self.count))
 
@@ -165,13 +147,13 @@ class TelemetryHistory:
             if stuck.any():
                 self.stuck_counts[name, label] = int(np.count_nonzero(stuck))
             known = np.where(stuck, np.nan, known)
-            wild = self._wild(known) & (not name.endswith(CONSTANT_SUFFIXES))
-            if wild.any():
-                self.outlier_counts[name, label] = int(np.count_nonzero(wild))
-            self._values[name, label] = self._mean(np.where(wild, np.nan, known))
+            is_spike = self._spikes(known) & (not name.endswith(CONSTANT_SUFFIXES))
+            if is_spike.any():
+                self.outlier_counts[name, label] = int(np.count_nonzero(is_spike))
+            self._values[name, label] = self._mean(np.where(is_spike, np.nan, known))
 
-    def _wild(self, column: FloatArray) -> NDArray[np.bool_]:
-        """Return which readings jump away and back, where there are several a quarter-hour."""
+    def _spikes(self, column: FloatArray) -> NDArray[np.bool_]:
+        """Return which readings are spikes, where there are several a quarter-hour."""
         found = np.zeros(len(column), dtype=bool)
         if len(column) > MIN_READINGS_FOR_SPIKES * self.count:
             order = np.argsort(self._places, kind="stable")
@@ -179,10 +161,9 @@ class TelemetryHistory:
         return found
 
     def _mean(self, column: FloatArray) -> FloatArray:
-        """Return the mean of each quarter-hour; NaN where readings are scarce.
+        """Return the mean of each quarter-hour; NaN where readings are too few.
 
-        Means of minutes first: points are sent on change, and restless minutes say more often what
-        they say.
+        Minutes are averaged first: points are sent on change, so busy minutes have more readings.
         """
         is_read = np.isfinite(column)
         size = self.count * MINUTES_PER_QUARTER
@@ -195,28 +176,36 @@ class TelemetryHistory:
             enough = read >= max(MIN_READING_SHARE * usual, 1.0)
             return np.where(enough, minutes.sum(axis=1) / read, np.nan)
 
-    def _absurd(self, site: Site) -> list[ValidationIssue]:
-        """Return faults of values that must be in another unit."""
-        most = {("grid_import_power", ""): site.grid.import_limit}
-        most |= {("hall_power", hall.name): hall.full_power for hall in site.machines_of(ITHall)}
+    def _unit_issues(self, site: Site) -> list[ValidationIssue]:
+        """Return issues of values that must be in another unit."""
+        ratings = {("grid_import_power", ""): site.grid.import_limit}
+        ratings |= {("hall_power", hall.name): hall.full_power for hall in site.machines_of(ITHall)}
         issues = []
         for (name, owner), values in self._values.items():
             middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-            low, high = -np.inf, UNIT_ERROR_RATIO * most.get((name, owner), np.inf)
+            low, high = -np.inf, UNIT_ERROR_RATIO * ratings.get((name, owner), np.inf)
             if name.endswith("_temperature"):
                 high = MAX_TEMPERATURE_C
             low, high = PLAUSIBLE_AIR.get(name, (low, high))
             if not low <= middle <= high:
                 unit = variables.variable_definition(name).unit
                 place = f"{name} of {owner}" if owner else name
-                remedy = f"cannot be in {unit} on this site; convert it"
+                expected = f"a plausible value in {unit}"
                 if unit == "1":
-                    remedy = "must be a share, from 0 to 1; convert it"
-                issues.append(ValidationIssue(location=place, found=f"{middle:.4g}", remedy=remedy))
+                    expected = "a share from 0 to 1"
+                issues.append(
+                    ValidationIssue(
+                        location=place,
+                        found=f"{middle:.4g}",
+                        expected=expected,
+                        remedy="convert the unit",
+                        code=IssueCode.WRONG_UNIT,
+                    )
+                )
         return issues
 
     def _weather(self, site: Site) -> Weather:
-        """Return the air of every quarter-hour; gaps are bridged, and held at the ends."""
+        """Return the weather of every quarter-hour; gaps are interpolated, ends are extended."""
         places = np.arange(self.count)
         self.has_weather = np.ones(self.count, dtype=bool)
         rows = {}
@@ -232,7 +221,7 @@ class TelemetryHistory:
                 )
                 is_read = np.ones(self.count, dtype=bool)
             rows[name] = np.interp(places, places[is_read], values[is_read])
-            self.has_weather &= ~_far(is_read)
+            self.has_weather &= ~_in_long_gap(is_read)
         data = {
             name: ("time", row, {"units": unit})
             for (name, row), unit in zip(rows.items(), ("degC", "1", "kPa"), strict=True)
@@ -242,27 +231,31 @@ class TelemetryHistory:
 
 def _empty(name: str) -> ValidationIssue:
     return ValidationIssue(
-        location=name, found="", remedy="the history has none of it; name another time"
+        location=name,
+        found="",
+        expected="readings in the history",
+        remedy="choose another time",
+        code=IssueCode.MISSING,
     )
 
 
 def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
-    """Return the fault of a history that is too short or too long, with both its ends."""
+    """Return the issue of a history that is too short or too long, with both its ends."""
     first, last = times.min(), times.max()
     span = f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}"
-    remedy = f"a calibration needs at least {MIN_QUARTERS / 4:g} h; name another time"
-    if count > MAX_QUARTERS:
-        remedy = "one of these stamps must be wrong; name another time"
-    return ValidationIssue(location="history", found=span, remedy=remedy)
+    return ValidationIssue(
+        location="history",
+        found=span,
+        expected=f"from {MIN_QUARTERS / 4:g} to {MAX_QUARTERS / 4:g} h",
+        remedy="choose another time, or correct the time stamps",
+        code=IssueCode.OUT_OF_RANGE,
+    )
 
 
 def _check_units(telemetry: xr.Dataset) -> None:
-    """Refuse variables of the vocabulary in another unit.
+    """Check the units of all known variables.
 
-    Raises
-    ------
-    UnitError
-        All of them at once.
+    Raises ``UnitError`` with all wrong units.
     """
     foreign = []
     for name, array in telemetry.data_vars.items():
@@ -273,15 +266,15 @@ def _check_units(telemetry: xr.Dataset) -> None:
 
 
 def _unit(name: str) -> str | None:
-    """Return the unit of a word of the vocabulary; None of any other word."""
+    """Return the unit of a variable; None if the variable is unknown."""
     try:
         return variables.variable_definition(name).unit
     except UnitError:
         return None
 
 
-def _far(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which quarter-hours stand in a gap that is too long for a straight line."""
+def _in_long_gap(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which quarter-hours lie in a gap that is too long to interpolate."""
     places = np.arange(len(is_read))
     before = np.maximum.accumulate(np.where(is_read, places, -1))
     after = np.minimum.accumulate(np.where(is_read, places, len(places))[::-1])[::-1]
@@ -289,7 +282,7 @@ def _far(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _stuck(column: FloatArray) -> NDArray[np.bool_]:
-    """Return which readings repeat one number too often, if the sensor hardly ever does."""
+    """Return which readings repeat one number too often for a sensor that hardly repeats itself."""
     (where,) = np.nonzero(np.isfinite(column))
     found = np.zeros(len(column), dtype=bool)
     if len(where) <= STUCK_READINGS:
@@ -301,43 +294,40 @@ def _stuck(column: FloatArray) -> NDArray[np.bool_]:
     if np.count_nonzero(lengths >= STUCK_READINGS) > 1 + len(values) // (
         QUARTERS_PER_DAY * MINUTES_PER_QUARTER
     ):
-        return found  # that is how it is
+        return found  # the sensor often repeats itself
     usual = int(np.count_nonzero(~is_long))
     repeats = usual - int(np.count_nonzero(lengths < STUCK_READINGS))
     if usual and repeats <= MAX_REPEAT_SHARE * usual:
-        found[where] = is_long & (values != 0.0)  # what rests at zero is off
+        found[where] = is_long & (values != 0.0)  # zero means off
     return found
 
 
 def rack_liquid_heat(site: Site, history: TelemetryHistory) -> FloatArray:
-    """Return the measured power of the racks that goes into their coolant, ``(time,)``. [MW]"""
+    """Return the measured rack power that the coolant absorbs, ``(time,)``. [MW]"""
     halls = site.machines_of(ITHall)
     return np.sum([h.liquid_share * history.get("hall_power", h.name) for h in halls], axis=0)
 
 
 MEDIAN_WINDOW: Final = 5
-"""Readings whose median a reading is held against: two in a row may be wild. [1]"""
+"""Readings of the running median: two consecutive spikes are possible. [1]"""
 
 SPIKE_SIGMAS: Final = 10.0
-"""Usual distances from that median, as standard errors, beyond which a reading is wild. [1]"""
+"""Usual distances from that median, as standard errors, beyond which a reading is a spike. [1]"""
 
 SPIKE_RANGE_SHARE: Final = 0.25
-"""Share of what the sensor goes through that it must jump, too: machines do start. [1]"""
+"""Share of the sensor's range that a spike must exceed too: machines do start. [1]"""
 
 MAX_SPIKE_SHARE: Final = 0.05
-"""Share of all readings from which jumps are no faults: that is how it is. [1]"""
+"""Share of all readings from which jumps are normal. [1]"""
 
 MAD_TO_STD: Final = 1.4826
-"""Standard deviation of a normal error over its median size. [1]"""
+"""Standard deviation of a normal error over its median absolute deviation. [1]"""
 
 
 def find_spikes(values: FloatArray) -> NDArray[np.bool_]:
-    """Return which readings of a sensor, in order of time, are wild.
+    """Return which readings of a sensor are spikes.
 
-    Parameters
-    ----------
-    values
-        Readings a minute apart or less; NaN where there is none. [any unit]
+    Readings are in order of time, a minute apart or less, NaN where missing. [any unit]
     """
     found = np.zeros(len(values), dtype=bool)
     (where,) = np.nonzero(np.isfinite(values))

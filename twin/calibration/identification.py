@@ -1,9 +1,8 @@
-"""Calibrate a site: from telemetry of some days to the parameters of the plant that made it.
+"""Calibrate a site: estimate the parameters of its plant from telemetry of some days.
 
-What a history cannot tell stays where the site file has it, and is named; what it tells comes with
-its standard error. Nothing is used silently: :attr:`Calibration.site` is a proposal.
-
-What is strange about a history: sensors that stand still, drifts, and errors by the clock.
+A parameter that a history does not identify keeps its value and is named. An identified one has a
+standard error. Nothing is applied automatically: :attr:`CalibrationResult.site` is a proposal.
+Stuck sensors, drifts and errors by the hour of the day are reported as data quality.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,32 +25,34 @@ from twin.calibration.fit import (
     with_parameters,
 )
 from twin.calibration.history import QUARTERS_PER_DAY, TelemetryHistory
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
 
 MAX_REMAINING_PRIOR: Final = 0.5
-"""A history tells a parameter if it leaves at most this share of its doubt. [1]"""
+"""Largest remaining share of a prior deviation at which a parameter is estimated. [1]"""
 
 IDENTIFIED_SHARE: Final = 0.02
-"""A parameter counts as identified if three standard errors stay within this share of it. [1]"""
+"""Share of a parameter that three standard errors of an identified one do not exceed. [1]"""
 
 CONFIDENCE_SIGMAS: Final = 3.0
-"""Standard errors within which an estimate is trusted to lie. [1]"""
+"""Standard errors of a confident statement. [1]"""
 
 AVERAGING_ERROR_SHARE: Final = 0.003
-"""Share of a parameter by which means of quarter-hours mislead: machines are not linear within
-them. From the trials of ``gigatwin calibrate --trial``. [1]"""
+"""Error of quarter-hour means as a share of a parameter: machines are not linear within them. [1]
+
+It comes from ``gigatwin calibrate --trial``.
+"""
 
 CORRELATION_LIMIT: Final = 0.9
-"""Correlation from which two estimates are said to stand for one another. [1]"""
+"""Correlation from which two estimates are reported as interchangeable. [1]"""
 
 BOUND_TOLERANCE: Final = 1e-3
-"""Distance to a bound that is none, in doubts. [1]"""
+"""Distance from a bound that counts as zero, in prior deviations. [1]"""
 
 
 class Identifiability(StrEnum):
-    """How well a history tells a parameter."""
+    """How well a history identifies a parameter."""
 
     IDENTIFIED = "identified"
     WEAK = "weak"
@@ -62,18 +63,10 @@ class Identifiability(StrEnum):
 class ParameterEstimate:
     """One parameter after calibration.
 
-    Attributes
-    ----------
-    parameter
-        Which one.
-    value
-        Its estimate; what the site file says if the history does not tell it. [unit]
-    error
-        Standard error; that of the doubt if the history does not tell it. [unit]
-    identifiability
-        How well the history tells it.
-    is_at_bound
-        Whether a bound holds it: then something else is wrong.
+    - ``value``: Estimate; the value of the site file if the history does not identify it. [unit]
+    - ``error``: Standard error; the remaining prior deviation if it is not identified. [unit]
+    - ``identifiability``: How well the history identifies it.
+    - ``is_at_bound``: Whether the estimate is at a bound: then something else is wrong.
     """
 
     parameter: CalibrationParameter
@@ -85,25 +78,16 @@ class ParameterEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationResult:
-    """What a history says of a site.
+    """Estimates from a history.
 
-    Attributes
-    ----------
-    start, end
-        Of the history.
-    site
-        The site with the parameters that the history tells.
-    estimates
-        All parameters asked for.
-    correlation
-        Of the errors of the estimates, ``(parameter, parameter)``. [1]
-    singular_values
-        Of the slopes, in doubts: below one a direction is told by the doubt rather than the
-        history. [1]
-    noise
-        Channel -> standard deviation of what is left. [as the channel]
-    data_quality
-        What is strange about the history, in words.
+    - ``start``, ``end``: Of the history.
+    - ``site``: The site with the estimated parameters.
+    - ``estimates``: All requested parameters.
+    - ``correlation``: Of the errors of the estimates, ``(parameter, parameter)``. [1]
+    - ``singular_values``: Of the jacobian per prior deviation: below one the prior dominates the
+      direction. [1]
+    - ``noise``: Channel -> standard deviation of the residuals. [as the channel]
+    - ``data_quality``: Issues of the history, as text.
     """
 
     start: np.datetime64
@@ -117,7 +101,7 @@ class CalibrationResult:
 
     @cached_property
     def offsets(self) -> Mapping[tuple[str, str], float]:
-        """(variable, machine) -> what its sensor reads less what is true. [K]"""
+        """(variable, machine) -> offset of its sensor: reading less true value. [K]"""
         return {
             (e.parameter.path[0], e.parameter.machine): e.value
             for e in self.estimates
@@ -126,14 +110,14 @@ class CalibrationResult:
 
     @property
     def unidentified(self) -> tuple[str, ...]:
-        """Names of what the history does not tell; it stays where the site file has it."""
+        """Names of parameters that the history does not identify."""
         return tuple(
             e.parameter.name for e in self.estimates if e.identifiability is Identifiability.UNKNOWN
         )
 
     @property
     def correlated_pairs(self) -> tuple[tuple[str, str, float], ...]:
-        """Pairs of parameters whose estimates stand for one another, with the correlation. [1]"""
+        """Pairs of interchangeable parameters, with their correlation. [1]"""
         names = [e.parameter.name for e in self.estimates]
         rows, columns = np.nonzero(np.triu(np.abs(self.correlation), 1) > CORRELATION_LIMIT)
         return tuple(
@@ -142,7 +126,7 @@ class CalibrationResult:
         )
 
     def report(self) -> xr.Dataset:
-        """Return all of it as a table on ``parameter``."""
+        """Return a table of the estimates on ``parameter``."""
         names = [e.parameter.name for e in self.estimates]
         columns = {
             "value": [e.value for e in self.estimates],
@@ -167,37 +151,22 @@ class CalibrationResult:
 def calibrate(
     site: Site, history: xr.Dataset, *, parameters: Sequence[CalibrationParameter] | None = None
 ) -> CalibrationResult:
-    """Return what a history says of the parameters of a site.
+    """Return estimates of the parameters of a site from a history.
 
-    Parameters
-    ----------
-    site
-        The site as its file says.
-    history
-        Telemetry in words of the vocabulary on ``time``: moments of readings, as
-        :func:`telemetry.open` gives them, or starts of intervals if there is a ``duration``.
-        Weather it must have; of the meters, those that are there are used.
-    parameters
-        What may differ; by default :func:`twin.calibration.fit.calibration_parameters`.
+    - ``history``: Telemetry on ``time``: times of readings, as from :func:`telemetry.open`, or
+      starts of intervals if there is a ``duration``. Weather is required; available meters are
+      used.
+    - ``parameters``: Parameters to estimate; by default
+      :func:`twin.calibration.fit.calibration_parameters`.
 
-    Returns
-    -------
-    CalibrationResult
-        Estimates, errors, and what cannot be told.
+    Raises ``StateError`` if the history has no weather, or no usable meter.
 
-    Raises
-    ------
-    StateError
-        If the history has no weather, or no meter that says anything.
-
-    Notes
-    -----
-    Readings are averaged to quarter-hours. A first fit with guessed errors tells how large the
-    errors of each meter really are; the second fit weighs by that. Parameters of which the history
-    leaves more than half the doubt are put back and stay; their doubt still counts in the errors
-    of the others. What hangs on a meter that errs at the same hours of every day is never
-    identified: such an error bends estimates and does not show in theirs. Nor is anything of a
-    machine of which a bound holds a parameter: something else is wrong there.
+    Readings are averaged to quarter-hours. A first fit with guessed errors estimates the real error
+    of each meter; the second fit uses these as weights. Parameters that keep more than half of
+    their prior deviation return to their prior, but their uncertainty counts in the errors of the
+    others. Three rules prevent false identification: no parameter counts as identified if its meter
+    errs at the same hours of every day, nor if its machine has a parameter at a bound, nor if its
+    error is too large.
     """
     known = TelemetryHistory(site, history)
     water = AppliedSetPoints.from_history(site, known)
@@ -211,52 +180,64 @@ def calibrate(
     ]
     wanted = tuple(calibration_parameters(site) if parameters is None else parameters)
     if not channels:
-        remedy = "the history holds no meter that the twin can be held against"
-        raise StateError(site.name, [ValidationIssue(location="history", found="", remedy=remedy)])
+        issue = ValidationIssue(
+            location="history",
+            found="",
+            expected="a meter that the twin simulates",
+            remedy="add the readings of a meter",
+            code=IssueCode.MISSING,
+        )
+        raise StateError(site.name, [issue])
     everything = np.ones(len(wanted), dtype=bool)
     first = ParameterFit(site, channels, parameters=wanted, errors={}).solve(everything)
-    held = {p.machine for p, x in zip(wanted, first.values, strict=True) if _is_at_bound(p, x)}
-    errors = error_factors(channels, first.residuals, at_bound=held)
+    at_bound = {p.machine for p, x in zip(wanted, first.values, strict=True) if _is_at_bound(p, x)}
+    errors = error_factors(channels, first.residuals, at_bound=at_bound)
     fit = ParameterFit(site, channels, parameters=wanted, errors=errors)
     second = fit.solve(everything, first.values)
-    told = _spread(second) <= MAX_REMAINING_PRIOR
-    last = second if told.all() else fit.solve(told, second.values)
-    found = _calibration(site, known, wanted, fitted=last, told=told)
-    return _doubted(
+    is_estimated = _remaining_prior(second) <= MAX_REMAINING_PRIOR
+    last = second if is_estimated.all() else fit.solve(is_estimated, second.values)
+    found = _calibration(site, known, wanted, fitted=last, estimated_rows=is_estimated)
+    return _with_data_quality(
         replace(found, data_quality=(*water.exclusions, *found.data_quality)), channels, last
     )
 
 
-def _doubted(
+def _with_data_quality(
     found: CalibrationResult, channels: Sequence[CalibrationChannel], last: FitResult
 ) -> CalibrationResult:
-    """Return a calibration with what its residuals say; nothing is identified by the clock."""
-    least = {
+    """Return a calibration with its data quality; daily patterns prevent identification."""
+    min_errors = {
         channel.name: float(np.mean(channel.error[np.isfinite(channel.error)]))
         for channel in channels
         if channel.name in last.residuals
     }
-    clocked = dict(daily_residual_patterns(last.residuals, least, start=found.start))
-    bent = {name for channel in channels if channel.name in clocked for name in channel.machines}
-    bent |= {e.parameter.machine for e in found.estimates if e.is_at_bound}
+    daily_patterns = dict(daily_residual_patterns(last.residuals, min_errors, start=found.start))
+    distorted = {
+        name for channel in channels if channel.name in daily_patterns for name in channel.machines
+    }
+    distorted |= {e.parameter.machine for e in found.estimates if e.is_at_bound}
     estimates = tuple(
         replace(e, identifiability=Identifiability.WEAK)
-        if e.identifiability is Identifiability.IDENTIFIED and e.parameter.machine in bent
+        if e.identifiability is Identifiability.IDENTIFIED and e.parameter.machine in distorted
         else e
         for e in found.estimates
     )
-    said = (*found.data_quality, *residual_trends(last.residuals, least), *clocked.values())
-    return replace(found, estimates=estimates, data_quality=said)
+    data_quality = (
+        *found.data_quality,
+        *residual_trends(last.residuals, min_errors),
+        *daily_patterns.values(),
+    )
+    return replace(found, estimates=estimates, data_quality=data_quality)
 
 
 def _covariance(fitted: FitResult) -> FloatArray:
-    """Return the covariance of all estimates, in doubts: those that stay are as before."""
+    """Return the covariance of all estimates, in prior deviations."""
     information = fitted.jacobian.T @ fitted.jacobian
     return np.asarray(np.linalg.inv(information + np.eye(len(information))))
 
 
-def _spread(fitted: FitResult) -> FloatArray:
-    """Return the share of each doubt that is left. [1]"""
+def _remaining_prior(fitted: FitResult) -> FloatArray:
+    """Return the remaining share of each prior deviation. [1]"""
     return np.sqrt(np.diag(_covariance(fitted)))
 
 
@@ -266,14 +247,14 @@ def _calibration(
     parameters: tuple[CalibrationParameter, ...],
     *,
     fitted: FitResult,
-    told: np.ndarray,
+    estimated_rows: np.ndarray,
 ) -> CalibrationResult:
     covariance = _covariance(fitted)
     spread = np.sqrt(np.diag(covariance))
     estimates = tuple(
-        _estimated(parameter, value, share=share, is_told=bool(is_told))
-        for parameter, value, share, is_told in zip(
-            parameters, fitted.values.tolist(), spread.tolist(), told, strict=True
+        _estimated(parameter, value, share=share, is_estimated=bool(is_estimated))
+        for parameter, value, share, is_estimated in zip(
+            parameters, fitted.values.tolist(), spread.tolist(), estimated_rows, strict=True
         )
     )
     values = {
@@ -293,14 +274,14 @@ def _calibration(
 
 
 def _estimated(
-    parameter: CalibrationParameter, value: float, *, share: float, is_told: bool
+    parameter: CalibrationParameter, value: float, *, share: float, is_estimated: bool
 ) -> ParameterEstimate:
     scale = 1.0 if parameter.is_offset else abs(value)
     error = share * parameter.prior_std
-    if is_told and not parameter.is_offset:
+    if is_estimated and not parameter.is_offset:
         error = min(float(np.hypot(error, AVERAGING_ERROR_SHARE * scale)), parameter.prior_std)
     grade = Identifiability.UNKNOWN
-    if is_told:
+    if is_estimated:
         grade = (
             Identifiability.IDENTIFIED
             if CONFIDENCE_SIGMAS * error <= IDENTIFIED_SHARE * scale
@@ -308,10 +289,10 @@ def _estimated(
         )
     return ParameterEstimate(
         parameter=parameter,
-        value=value if is_told else parameter.prior,
+        value=value if is_estimated else parameter.prior,
         error=error,
         identifiability=grade,
-        is_at_bound=is_told and _is_at_bound(parameter, value),
+        is_at_bound=is_estimated and _is_at_bound(parameter, value),
     )
 
 
@@ -323,46 +304,48 @@ def _is_at_bound(parameter: CalibrationParameter, value: float) -> bool:
 
 
 TREND_SIGNIFICANCE: Final = 5.0
-"""Standard errors from which a trend is none by chance. [1]"""
+"""Standard errors from which a trend is significant. [1]"""
 
 MIN_TREND_STD: Final = 1.0
-"""Trend over the whole history that is worth a word, in deviations of what is left. [1]"""
+"""Smallest reported trend over the history, in deviations of the residuals. [1]"""
 
 MIN_TREND_DAYS: Final = 3
-"""Days of readings from which a trend is looked for. [1]"""
+"""Days of readings that a trend needs. [1]"""
 
 HOURS_PER_DAY: Final = 24
 """Hours of a day. [1]"""
 
 DAILY_PATTERN_SHARE: Final = 0.7
-"""Share of the variance of what is left, by the hour, from which it follows the clock. Of the known
-plants of ``gigatwin calibrate --trial`` it is 0.65 at most, and that of supply water alone; a meter
-that reads 5 % more from noon to four leaves 0.8 to 0.96. [1]"""
+"""Share of the residual variance by the hour of the day from which a daily pattern is reported. [1]
+
+In trials of known plants (``gigatwin calibrate --trial``) it is at most 0.65, for supply water. A
+meter that reads 5 % more from noon to four gives 0.8 to 0.96.
+"""
 
 
 def excluded_readings(history: TelemetryHistory) -> Iterator[str]:
-    """Yield what of a history was left out, and why."""
+    """Yield the excluded readings of a history, with the reason."""
     yield from stuck_sensors(history)
     yield from outlier_readings(history)
     yield from implausible_weather(history)
 
 
 def stuck_sensors(history: TelemetryHistory) -> Iterator[str]:
-    """Yield sensors whose readings were left out since they stood still."""
+    """Yield sensors whose readings were excluded because they were stuck."""
     for (name, owner), count in sorted(history.stuck_counts.items()):
         what = f"{name} of {owner}" if owner else name
         yield f"the sensor of {what} stood still: {count} readings are left out"
 
 
 def outlier_readings(history: TelemetryHistory) -> Iterator[str]:
-    """Yield sensors of which some readings were left out since they jump away and back."""
+    """Yield sensors with excluded spikes."""
     for (name, owner), count in sorted(history.outlier_counts.items()):
         what = f"{name} of {owner}" if owner else name
         yield f"the sensor of {what} jumped away and back: {count} readings are left out"
 
 
 def implausible_weather(history: TelemetryHistory) -> Iterator[str]:
-    """Yield words of the weather of which some was left out since no air is so."""
+    """Yield weather variables with excluded, impossible values."""
     for name, count in sorted(history.implausible_counts.items()):
         yield f"{name} cannot have been what was read: {count} quarter-hours are left out"
 
@@ -370,19 +353,13 @@ def implausible_weather(history: TelemetryHistory) -> Iterator[str]:
 def residual_trends(
     residuals: Mapping[str, FloatArray], errors: Mapping[str, float]
 ) -> Iterator[str]:
-    """Yield channels of which what is left goes one way all along: a drifting sensor, a worn part.
+    """Yield channels whose residuals have a trend: a drifting sensor or a worn part.
 
-    Parameters
-    ----------
-    residuals
-        Channel -> what was read less what was expected, ``(time,)``. [as the channel]
-    errors
-        Channel -> what its meter may be wrong by; less is no trend. [as the channel]
+    A straight line is fitted to the means of whole days; these are independent, whatever
+    correlation the hours have.
 
-    Notes
-    -----
-    A straight line through the means of whole days, which have one error each whatever the hours
-    between them have in common.
+    - ``residuals``: Channel -> measured less predicted, ``(time,)``. [as the channel]
+    - ``errors``: Channel -> error of its meter, the smallest reported trend. [as the channel]
     """
     for name, values in residuals.items():
         days = len(values) // QUARTERS_PER_DAY
@@ -393,29 +370,22 @@ def residual_trends(
             continue
         moments = np.flatnonzero(is_read) - np.flatnonzero(is_read).mean()
         slope = float(moments @ means / (moments @ moments))
-        left = means - means.mean() - slope * moments
-        error = float(np.sqrt(left @ left / (len(means) - 2) / (moments @ moments)))
-        whole = slope * days
-        least = max(MIN_TREND_STD * float(np.nanstd(values)), errors[name])
-        if abs(slope) > TREND_SIGNIFICANCE * error and abs(whole) > least:
-            moved = f"{whole:+.3g} {_unit(name)}"
+        residual = means - means.mean() - slope * moments
+        error = float(np.sqrt(residual @ residual / (len(means) - 2) / (moments @ moments)))
+        total = slope * days
+        min_trend = max(MIN_TREND_STD * float(np.nanstd(values)), errors[name])
+        if abs(slope) > TREND_SIGNIFICANCE * error and abs(total) > min_trend:
+            moved = f"{total:+.3g} {_unit(name)}"
             yield f"{name} moved by {moved} over the history: a sensor drifts, or a part wears"
 
 
 def daily_residual_patterns(
     residuals: Mapping[str, FloatArray], errors: Mapping[str, float], *, start: np.datetime64
 ) -> Iterator[tuple[str, str]]:
-    """Yield channels of which what is left comes back at the same hours of each day, and words.
+    """Yield channels with a residual that returns at the same hours of each day, and a message.
 
-    A sensor in the sun, or a meter that counts something else at some hours, is no noise: it
-    bends parameters, and their errors do not show it.
-
-    Parameters
-    ----------
-    residuals, errors
-        As for :func:`residual_trends`.
-    start
-        Of the history. [datetime64, UTC]
+    A sensor in the sun, or a meter that counts another load at some hours, biases parameters
+    without showing in their errors. Parameters are as for :func:`residual_trends`.
     """
     for name, values in residuals.items():
         days = len(values) // QUARTERS_PER_DAY
@@ -427,19 +397,21 @@ def daily_residual_patterns(
         means = np.where(is_read, rows.mean(axis=2), np.nan)[:, hours]
         usual = np.nanmean(means, axis=0)
         usual -= usual.mean()
-        far = int(np.argmax(np.abs(usual)))
-        error = float(np.nanstd(means[:, far], ddof=1) / np.sqrt(is_read[:, hours][:, far].sum()))
+        largest = int(np.argmax(np.abs(usual)))
+        error = float(
+            np.nanstd(means[:, largest], ddof=1) / np.sqrt(is_read[:, hours][:, largest].sum())
+        )
         share = float(np.mean(usual**2) / max(np.nanvar(means), np.finfo(float).tiny))
-        if share > DAILY_PATTERN_SHARE and abs(usual[far]) > max(
+        if share > DAILY_PATTERN_SHARE and abs(usual[largest]) > max(
             TREND_SIGNIFICANCE * error, errors[name]
         ):
-            hour = start + int(np.flatnonzero(hours)[far]) * np.timedelta64(1, "h")
-            moved = f"{usual[far]:+.3g} {_unit(name)} off at {str(hour)[11:16]}Z of every day"
+            hour = start + int(np.flatnonzero(hours)[largest]) * np.timedelta64(1, "h")
+            moved = f"{usual[largest]:+.3g} {_unit(name)} off at {str(hour)[11:16]}Z of every day"
             why = "a sensor, or the model, errs by the hour; nothing that hangs on it is identified"
             yield name, f"{name} is {moved}: {why}"
 
 
 def _unit(channel: str) -> str:
-    """Return the unit of a difference that a channel shows; channels of buses are powers."""
+    """Return the unit of a channel's differences; channels of buses are powers."""
     word = channel.partition(".")[0]
     return "K" if word.endswith("_temperature") else "MWh" if word.endswith("_level") else "MW"

@@ -1,1 +1,1 @@
-"""What happens when one machine fails: which failures there are, and how long a site endures."""
+"""Single failures of machines: which there are, and how long a site rides through each."""

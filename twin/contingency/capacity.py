@@ -1,7 +1,4 @@
-"""The most that is left of a plant, over the temperature of its water.
-
-What a site does when something fails: its heats, temperatures and machines, on ``time``.
-"""
+"""A site before a failure, and the remaining capacity of its plants over water temperature."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,26 +20,14 @@ from twin.weather import Weather
 
 @dataclass(frozen=True, kw_only=True)
 class PrefaultPlant:
-    """A cooling plant at work; arrays on ``time``.
+    """A cooling plant in operation before a failure; arrays on ``time``.
 
-    Attributes
-    ----------
-    machine
-        The plant.
-    target
-        Temperature that it holds. [degC]
-    temperature
-        Supply water at the starts of the intervals. [degC]
-    output
-        What the plant takes over the interval. [MW]
-    load
-        Heat that enters the circuit over the interval. [MW]
-    flow
-        Flow over the rated one. [1]
-    economiser_heat
-        Heat that the economiser takes; all of it without chillers. [MW]
-    units_on
-        Chillers that run. [1]
+    - ``target``: Supply set point. [degC]
+    - ``temperature``: Supply water at the starts of the intervals. [degC]
+    - ``output``, ``load``: Cooling of the plant, and heat that enters the circuit. [MW]
+    - ``flow``: Flow over the rated one. [1]
+    - ``economiser_heat``: Cooling by the economiser; all of it without chillers. [MW]
+    - ``units_on``: Chillers that run. [1]
     """
 
     machine: CoolingPlant
@@ -57,18 +42,11 @@ class PrefaultPlant:
 
 @dataclass(frozen=True, kw_only=True)
 class PrefaultState:
-    """A site at work, as the twin has it.
+    """A simulated site before a failure.
 
-    Attributes
-    ----------
-    site
-        The site.
-    weather
-        Outdoor air on ``time``.
-    result
-        What :func:`twin.simulate` returned for it.
-    set_points
-        Set points of the water; None where all are the declared ones.
+    - ``weather``: Outdoor air on ``time``.
+    - ``result``: Result of :func:`twin.simulate`.
+    - ``set_points``: Set points of the water; None where all are the declared ones.
     """
 
     site: Site
@@ -96,18 +74,18 @@ class PrefaultState:
         return self.site.machines_of(CrahBank)[0]
 
     def values(self, name: str, owner: str) -> FloatArray:
-        """Return a flow of one machine on ``time``, or a stock on ``instant``, in its unit."""
+        """Return a flow of one machine on ``time``, or a state on ``instant``, in its unit."""
         return machine_values(self.result, name, owner)
 
     @cached_property
     def plants(self) -> Mapping[str, PrefaultPlant]:
-        """Circuit -> its plant: warm, chilled."""
+        """Circuit (warm, chilled) -> its plant."""
         return {plant.serves: self._plant(plant) for plant in self.site.machines_of(CoolingPlant)}
 
     def _plant(self, plant: CoolingPlant) -> PrefaultPlant:
         name = plant.name
-        held = self.set_points.supply_temperature if self.set_points else {}
-        target = held.get(name, np.full(len(self), plant.supply_temperature))
+        set_points = self.set_points.supply_temperature if self.set_points else {}
+        target = set_points.get(name, np.full(len(self), plant.supply_temperature))
         per_flow = fluid_flow.capacity_rate(1.0, plant.loop.liquid, temperature=target)
         rated = plant.rated_cooling / plant.temperature_range
         output = self.values("cooling_plant_output", name)
@@ -130,12 +108,12 @@ class PrefaultState:
         return tuple(store for store in self.site.stores if store.owner in names)
 
 
-_SHARES: Final = np.array([0.0, 0.02, *np.arange(0.1, 1.6, 0.1), 2.0, 3.0])
-"""Heats at which coolers are asked for their water, over the rated cooling. [1]"""
+_HEAT_SHARES: Final = np.array([0.0, 0.02, *np.arange(0.1, 1.6, 0.1), 2.0, 3.0])
+"""Heats at which the capacity of coolers is computed, over the rated cooling. [1]"""
 
-_LEAST_FLOW: Final = 1e-3  # share of the rated flow, so that rates stay finite
-_LEAST_RISE: Final = 1e-3  # K between two nodes, so that slopes stay finite
-_HOT: Final = 1e6  # degC, at which coolers that are out would begin
+_MIN_FLOW_SHARE: Final = 1e-3  # of the rated flow, so that rates stay finite
+_MIN_RISE_K: Final = 1e-3  # between two nodes, so that slopes stay finite
+_UNREACHABLE_TEMPERATURE_C: Final = 1e6  # first node of coolers that are out
 
 type CurveNodes = tuple[FloatArray, FloatArray]
 """Temperatures of the water [degC] and heats [MW], nodes first."""
@@ -143,17 +121,13 @@ type CurveNodes = tuple[FloatArray, FloatArray]
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityCurve:
-    """The most that a plant takes: the greater of a constant and a polyline.
+    """Capacity of a plant: the greater of a constant and a polyline.
 
-    Attributes
-    ----------
-    chiller
-        What compressors take with the economiser, at any temperature; 0 without. [MW]
-    temperature, heat
-        Nodes of what the coolers take alone, first axis: water [degC] and heat [MW]. The ends go
-        on straight.
-    heat_at_set_point
-        What it takes at the set point. [MW]
+    - ``chiller``: Capacity of compressors and economiser at any temperature; 0 without chillers.
+      [MW]
+    - ``temperature``, ``heat``: Nodes of the coolers alone, first axis: water [degC] and heat [MW].
+      The end segments extend beyond the nodes.
+    - ``heat_at_set_point``: Capacity at the set point. [MW]
     """
 
     chiller: FloatArray
@@ -163,7 +137,7 @@ class CapacityCurve:
 
     @classmethod
     def from_nodes(cls, flat: FloatArray, nodes: CurveNodes, *, target: FloatArray) -> Self:
-        """Return a ceiling, with its value at a set point."""
+        """Return a curve, with its value at a set point."""
         temperature, heat = nodes
         intercept, slope = line_segments(temperature, heat)
         place = segment_index(target, temperature)
@@ -177,27 +151,19 @@ class CapacityCurve:
 
 
 def line_segments(temperature: FloatArray, heat: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the pieces of polylines: heat at 0 degC [MW], and more for each kelvin [MW K-1]."""
+    """Return the segments of polylines: heat at 0 degC [MW], and slope [MW K-1]."""
     slope = np.diff(heat, axis=0) / np.diff(temperature, axis=0)
     return heat[:-1] - slope * temperature[:-1], slope
 
 
 def segment_index(water: FloatArray, temperature: FloatArray) -> NDArray[np.int64]:
-    """Return the piece in which water of some temperature lies; nodes are on the first axis."""
+    """Return the segment of a water temperature; nodes are on the first axis."""
     found = (temperature <= water).sum(axis=0) - 1
     return np.asarray(np.minimum(np.maximum(found, 0), len(temperature) - 2))
 
 
 class CapacityCurves:
-    """The ceilings of one plant in some weather, as far as they have been asked for.
-
-    Parameters
-    ----------
-    plant
-        The plant at work.
-    weather
-        Outdoor air on ``time``.
-    """
+    """The capacity curves of one plant in some weather, cached."""
 
     def __init__(self, plant: PrefaultPlant, weather: Weather) -> None:
         self._plant, self._weather = plant, weather
@@ -208,90 +174,95 @@ class CapacityCurves:
     def curve(
         self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
     ) -> CapacityCurve:
-        """Return what the plant takes at most with some of its machines out.
+        """Return the capacity of the plant with some of its machines out.
 
-        Parameters
-        ----------
-        flow
-            Facility flow over the rated one, on ``time``. [1]
-        coolers_out
-            Dry coolers or tower cells that are out. [1]
-        chillers
-            Chillers that may run; by default all. [1]
+        With chillers it is the greater of the economiser alone, and the economiser's present heat
+        with the compressors. Fans run at full speed. A chiller gives its share of the bank's
+        capacity in this weather, or its present output if that is more. Warmer water does not
+        increase it.
 
-        Returns
-        -------
-        CapacityCurve
-            The ceiling; with chillers the greater of what the economiser takes alone, and what it
-            takes now with the compressors' share beside it.
-
-        Notes
-        -----
-        Fans stand at full. A chiller gives its share of the bank's capacity in this weather, or
-        what it gives now if that is more; its curves give no more for warmer water.
+        - ``flow``: Facility flow over the rated one, on ``time``. [1]
+        - ``coolers_out``: Dry coolers or tower cells that are out. [1]
+        - ``chillers``: Chillers that may run; by default all. [1]
         """
-        some = None if chillers is None else np.asarray(chillers).tobytes()
-        key = flow.tobytes(), coolers_out, some
-        if key not in self._found:  # failures have most of their phases in common
-            self._found[key] = self._most(flow, coolers_out, chillers)
+        chiller_key = None if chillers is None else np.asarray(chillers).tobytes()
+        key = flow.tobytes(), coolers_out, chiller_key
+        if key not in self._found:  # failures share most of their phases
+            self._found[key] = self._compute_curve(flow, coolers_out, chillers)
         return self._found[key]
 
-    def _most(
+    def _compute_curve(
         self, flow: FloatArray, coolers_out: int, chillers: FloatArray | float | None
     ) -> CapacityCurve:
         machine = self._plant.machine
         bank = machine.chillers
         target, none = self._plant.target, np.zeros(len(self._weather))
         if bank is None:
-            rate = np.maximum(flow, _LEAST_FLOW) * machine.rated_cooling / machine.temperature_range
-            nodes = self._free(rate, approach=None, coolers_out=coolers_out)
+            rate = (
+                np.maximum(flow, _MIN_FLOW_SHARE)
+                * machine.rated_cooling
+                / machine.temperature_range
+            )
+            nodes = self._cooler_nodes(rate, approach=None, coolers_out=coolers_out)
             return CapacityCurve.from_nodes(none, nodes, target=target)
         units = np.asarray(bank.count if chillers is None else chillers, dtype=np.float64)
-        most = self._compressed(coolers_out)
+        capacity = self._chiller_capacity(coolers_out)
         left = 1.0 - coolers_out / machine.rejection.count
         free = self._plant.economiser_heat * left
         running = np.maximum(self._plant.units_on, 1.0)
         unit = np.maximum(
-            most / bank.count, (self._plant.output - self._plant.economiser_heat) / running
+            capacity / bank.count, (self._plant.output - self._plant.economiser_heat) / running
         )
-        compressed = np.minimum(free + units * unit, np.maximum(most, self._plant.output * left))
-        nodes = _never(len(none))
+        compressed = np.minimum(
+            free + units * unit, np.maximum(capacity, self._plant.output * left)
+        )
+        nodes = _zero_nodes(len(none))
         if machine.economiser_approach is not None:
             rate = np.full(len(none), bank.rated_rejection / bank.condenser_range)
-            nodes = self._free(rate, approach=machine.economiser_approach, coolers_out=coolers_out)
+            nodes = self._cooler_nodes(
+                rate, approach=machine.economiser_approach, coolers_out=coolers_out
+            )
         return CapacityCurve.from_nodes(compressed, nodes, target=target)
 
-    def _compressed(self, coolers_out: int) -> FloatArray:
-        """Return what all chillers take with some coolers out. [MW]"""
+    def _chiller_capacity(self, coolers_out: int) -> FloatArray:
+        """Return the capacity of all chillers with some coolers out. [MW]"""
         if coolers_out not in self._compressors:
             whole = self._plant.machine
-            most = _without(whole, coolers_out).capacity(self._weather, whole.supply_temperature)
+            capacity = _without(whole, coolers_out).capacity(
+                self._weather, whole.supply_temperature
+            )
             is_any = coolers_out < whole.rejection.count
-            self._compressors[coolers_out] = most if is_any else np.zeros_like(most)
+            self._compressors[coolers_out] = capacity if is_any else np.zeros_like(capacity)
         return self._compressors[coolers_out]
 
     def zero(self) -> CapacityCurve:
-        """Return the ceiling of a plant that stands still."""
+        """Return the curve of a plant without power."""
         none = np.zeros(len(self._weather))
-        return CapacityCurve.from_nodes(none, _never(len(none)), target=self._plant.target)
+        return CapacityCurve.from_nodes(none, _zero_nodes(len(none)), target=self._plant.target)
 
-    def _free(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> CurveNodes:
-        """Return what leaves by the coolers alone, through water of some capacity rate."""
+    def _cooler_nodes(
+        self, rate: FloatArray, *, approach: float | None, coolers_out: int
+    ) -> CurveNodes:
+        """Return the nodes of coolers alone, for water of some capacity rate."""
         key = coolers_out, rate.tobytes()
         if key not in self._alone:
-            self._alone[key] = self._nodes(rate, approach=approach, coolers_out=coolers_out)
+            self._alone[key] = self._compute_nodes(rate, approach=approach, coolers_out=coolers_out)
         return self._alone[key]
 
-    def _nodes(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> CurveNodes:
+    def _compute_nodes(
+        self, rate: FloatArray, *, approach: float | None, coolers_out: int
+    ) -> CurveNodes:
         machine = self._plant.machine
         if coolers_out >= machine.rejection.count:
-            return _never(len(rate))
-        heat = np.broadcast_to(_SHARES[:, None] * machine.rated_cooling, (len(_SHARES), len(rate)))
+            return _zero_nodes(len(rate))
+        heat = np.broadcast_to(
+            _HEAT_SHARES[:, None] * machine.rated_cooling, (len(_HEAT_SHARES), len(rate))
+        )
         leaving = _without(machine, coolers_out).rejection.leaving_temperature(
             heat, capacity_rate=rate, weather=self._weather, speed=np.ones_like(heat)
         )
-        least = np.arange(len(_SHARES))[:, None] * _LEAST_RISE
-        temperature = np.maximum.accumulate(leaving - least) + least
+        offset = np.arange(len(_HEAT_SHARES))[:, None] * _MIN_RISE_K
+        temperature = np.maximum.accumulate(leaving - offset) + offset
         if approach is not None:
             chilled = machine.rated_cooling / machine.temperature_range
             lift = economiser_temperature_difference(
@@ -301,14 +272,16 @@ class CapacityCurves:
         return temperature, heat - machine.pump_power
 
 
-def _never(count: int) -> CurveNodes:
-    """Return nodes of coolers that take nothing at any temperature."""
-    temperature = np.broadcast_to((_HOT * (1.0 + _SHARES))[:, None], (len(_SHARES), count))
-    return temperature, np.broadcast_to(_SHARES[:, None], temperature.shape)
+def _zero_nodes(count: int) -> CurveNodes:
+    """Return nodes of coolers that reject no heat at any temperature."""
+    temperature = np.broadcast_to(
+        (_UNREACHABLE_TEMPERATURE_C * (1.0 + _HEAT_SHARES))[:, None], (len(_HEAT_SHARES), count)
+    )
+    return temperature, np.broadcast_to(_HEAT_SHARES[:, None], temperature.shape)
 
 
 def _without(plant: CoolingPlant, coolers: int) -> CoolingPlant:
-    """Return a plant with some coolers or cells less, at least with one."""
+    """Return a plant with fewer coolers or cells, at least one."""
     if not coolers:
         return plant
     count = max(plant.rejection.count - coolers, 1)

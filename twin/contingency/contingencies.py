@@ -1,4 +1,4 @@
-"""Single failures: every one that a site can have, and how people call it."""
+"""Single failures of a site and their names."""
 
 import difflib
 import re
@@ -15,15 +15,15 @@ from twin.equipment import (
     TransformerBank,
     UpsBank,
 )
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
 _NUMBER: Final = re.compile(r"\d+")
-_CLOSE: Final = 3  # names that are offered
+_MAX_SUGGESTIONS: Final = 3
 
 
 class FailedPart(StrEnum):
-    """What of a machine fails."""
+    """The part of a machine that fails."""
 
     CDU = "CDU"
     CDU_PUMP = "pump of a CDU"
@@ -46,16 +46,11 @@ _MACHINES: Final = {FailedPart.HEAT_PUMP, FailedPart.TANK}
 class Contingency:
     """One failure.
 
-    Attributes
-    ----------
-    name
-        What it is called, as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
-    owner
-        Id of the machine in the site file.
-    failed_part
-        What of it fails.
-    equivalent_units
-        Number of units of which any one may be it; all have the same consequences. [1]
+    - ``name``: Name such as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
+    - ``owner``: Machine in the site file.
+    - ``failed_part``: The part that fails.
+    - ``equivalent_units``: Number of equal units; the failure of any one has the same consequences.
+      [1]
     """
 
     name: str
@@ -65,12 +60,12 @@ class Contingency:
 
     @property
     def is_total_supply_loss(self) -> bool:
-        """Whether the only transformer is lost, and all plants with it."""
+        """Whether the only transformer fails, and with it all plants."""
         return self.failed_part is FailedPart.TRANSFORMER and self.equivalent_units == 1
 
     @property
     def title(self) -> str:
-        """What it is in words."""
+        """Description for people."""
         if self.failed_part in _WHOLE:
             back = ", which comes back" if self.failed_part is FailedPart.POWER else ""
             return f"{self.failed_part} of {self.owner}{back}"
@@ -80,80 +75,74 @@ class Contingency:
 
 
 def single_contingencies(site: Site) -> tuple[Contingency, ...]:
-    """Return every single failure of a site, one for units that are alike.
-
-    Parameters
-    ----------
-    site
-        The site.
-
-    Returns
-    -------
-    tuple of Contingency
-        In the order of the file; of units that are alike, the first.
-    """
-    return tuple(trip for machine in site.equipment for trip in _of(site, machine))
+    """Return every single failure of a site, in the order of its file; of equal units the first."""
+    return tuple(
+        trip for machine in site.equipment for trip in _machine_contingencies(site, machine)
+    )
 
 
 def find_contingency(site: Site, name: str) -> Contingency:
-    """Return a failure by its name.
+    """Return the failure of one unit by its name.
 
-    Parameters
-    ----------
-    site
-        The site.
-    name
-        A name as of :class:`Contingency` with the number of any unit, as ``cdu_1/017``; the machine
-        may be left out where only one has such units, as in ``chiller_3``, and ``cdu_17`` will do.
+    - ``name``: A name as in :class:`Contingency` with the number of any unit, such as
+      ``cdu_1/017``. The machine may be omitted where only one has such units (``chiller_3``);
+      ``cdu_17`` works too.
 
-    Returns
-    -------
-    Contingency
-        The failure of that very unit.
-
-    Raises
-    ------
-    ProblemError
-        If the site has no such machine, or several have such a unit; close names are offered.
+    Raises ``ProblemError`` if the site has no such machine, or several have such a unit; the error
+    suggests close names.
     """
-    plain, every = _plain(name), single_contingencies(site)
-    units = [(trip, unit) for trip in every for unit in _names(trip)]
-    found = [pair for pair in units if plain and f"/{_plain(pair[1])}".endswith(f"/{plain}")]
-    found = found or [pair for pair in units if plain and _said(site, *pair) == plain]
-    exact = [pair for pair in found if _plain(pair[1]) == plain] or found
+    normalised, every = _normalised(name), single_contingencies(site)
+    units = [(trip, unit) for trip in every for unit in _unit_names(trip)]
+    found = [
+        pair
+        for pair in units
+        if normalised and f"/{_normalised(pair[1])}".endswith(f"/{normalised}")
+    ]
+    found = found or [
+        pair for pair in units if normalised and _short_name(site, *pair) == normalised
+    ]
+    exact = [pair for pair in found if _normalised(pair[1]) == normalised] or found
     if len(exact) == 1:
         trip, unit = exact[0]
         return replace(trip, name=unit)
     if exact:
-        remedy = f"say which: {' or '.join(unit for _, unit in exact)}"
+        expected = "a name that fits one unit"
+        remedy = f"write {' or '.join(unit for _, unit in exact)}"
     else:
-        remedy = _hint(plain, [unit for _, unit in units])
-        remedy += f"there are {', '.join(trip.name for trip in every)}"
-    raise ProblemError(site.name, [ValidationIssue(location="trip", found=name, remedy=remedy)])
+        expected = f"one of {', '.join(trip.name for trip in every)}"
+        remedy = f"correct the name{_hint(normalised, [unit for _, unit in units])}"
+    issue = ValidationIssue(
+        location="trip",
+        found=name,
+        expected=expected,
+        remedy=remedy,
+        code=IssueCode.UNKNOWN_NAME,
+    )
+    raise ProblemError(site.name, [issue])
 
 
-def _said(site: Site, trip: Contingency, unit: str) -> str:
-    """Return how people call a unit of a bank by its kind and number, as ``cdu_17``."""
+def _short_name(site: Site, trip: Contingency, unit: str) -> str:
+    """Return the short name of a unit, from its kind and number, such as ``cdu_17``."""
     if trip.failed_part not in {FailedPart.CDU, FailedPart.TRANSFORMER}:
         return ""
-    return f"{site.equipment[trip.owner].kind}_{_plain(_NUMBER.findall(unit)[-1])}"
+    return f"{site.equipment[trip.owner].kind}_{_normalised(_NUMBER.findall(unit)[-1])}"
 
 
-def _plain(name: str) -> str:
-    """Return a name as it is compared: small letters, numbers without leading zeros."""
+def _normalised(name: str) -> str:
+    """Return a name for comparison: lower case, numbers without leading zeros."""
     return _NUMBER.sub(lambda digits: digits[0].lstrip("0") or "0", name.strip().lower())
 
 
-def _hint(plain: str, units: list[str]) -> str:
-    """Return an offer of the names that are spelt much like one."""
-    ends = {_plain(unit): unit for unit in units}
-    ends |= {_plain(unit).partition("/")[2]: unit for unit in units if "/" in unit}
-    close = difflib.get_close_matches(plain, ends, n=_CLOSE, cutoff=0.7)
+def _hint(normalised: str, units: list[str]) -> str:
+    """Return a suggestion of names with a similar spelling."""
+    ends = {_normalised(unit): unit for unit in units}
+    ends |= {_normalised(unit).partition("/")[2]: unit for unit in units if "/" in unit}
+    close = difflib.get_close_matches(normalised, ends, n=_MAX_SUGGESTIONS, cutoff=0.7)
     named = list(dict.fromkeys(ends[name] for name in close))
-    return f"did you mean {' or '.join(named)}? " if named else ""
+    return f"; did you mean {' or '.join(named)}?" if named else ""
 
 
-def _of(site: Site, owner: str) -> Iterator[Contingency]:
+def _machine_contingencies(site: Site, owner: str) -> Iterator[Contingency]:
     machine = site.equipment[owner]
     match machine:
         case CduBank():
@@ -168,7 +157,7 @@ def _of(site: Site, owner: str) -> Iterator[Contingency]:
                 equivalent_units=machine.count,
             )
         case CoolingPlant():
-            yield from _of_plant(site, machine)
+            yield from _plant_contingencies(site, machine)
         case UpsBank():
             blocks = ups_blocks(site, machine)
             yield Contingency(
@@ -191,7 +180,7 @@ def _of(site: Site, owner: str) -> Iterator[Contingency]:
             yield Contingency(name=owner, owner=owner, failed_part=FailedPart.TANK)
 
 
-def _of_plant(site: Site, plant: CoolingPlant) -> Iterator[Contingency]:
+def _plant_contingencies(site: Site, plant: CoolingPlant) -> Iterator[Contingency]:
     owner, cooler = plant.name, plant.rejection
     pumps = site.contingency.pumps
     yield Contingency(
@@ -218,8 +207,8 @@ def ups_blocks(site: Site, ups: UpsBank) -> int:
     return max(1, round(ups.rating / site.contingency.ups_block))
 
 
-def _names(trip: Contingency) -> Iterator[str]:
-    """Yield the names of all units that are alike."""
+def _unit_names(trip: Contingency) -> Iterator[str]:
+    """Yield the names of all equal units."""
     unit = trip.name.removeprefix(trip.owner)
     first = _NUMBER.search(unit)
     for number in range(1, trip.equivalent_units + 1):

@@ -1,4 +1,4 @@
-"""Whether a site endures its single failures all through an operation, and what stands out."""
+"""Whether a site rides through each single failure, at any time of an operation."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,37 +29,27 @@ REDUNDANT_PARTS: Final = {
     FailedPart.CHILLER,
     FailedPart.TRANSFORMER,
 }
-"""Units that others like them take over from, where there are others."""
+"""Units whose load other units of the bank take over."""
 
 BACKED_UP_PARTS: Final = {FailedPart.TANK, FailedPart.HEAT_PUMP}
-"""Machines that the plant of their circuit takes over from."""
+"""Machines whose load the cooling plant of their circuit takes over."""
 
 COARSE_STEP_GROWTH: Final = 6.0
-"""Growth of steps at which minutes differ from those of fine steps by up to 5 %, 0.05 % in the
-mean. [1]"""
+"""Growth of steps in the search; times deviate by at most 5 % from fine steps. [1]"""
 
-_AT_ONCE: Final = 1.0 / 60.0  # min, at which a time counts as none
+_MIN_RIDE_THROUGH_MIN: Final = 1.0 / 60.0  # keeps ratios finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContingencyCoverage:
-    """How long a site endures each single failure, all through an operation.
+    """How long a site rides through each single failure; arrays on (failure, time).
 
-    Attributes
-    ----------
-    contingencies
-        The failures.
-    minutes
-        Time from each to the first limit, on (failure, time); infinite if none is reached. [min]
-    limits
-        What is reached first, on the same axes.
-    exposed
-        Where a failure that must be endured is not, and with less work would be, on the same axes;
-        chips that throttle protect themselves and do not count.
-    time
-        Starts of the intervals.
-    required_minutes
-        Time for which such failures must be endured. [min]
+    - ``minutes``: Time from the failure to the first limit; infinite if none is reached. [min]
+    - ``limits``: Name of the limit that is reached first.
+    - ``exposed``: Where a required failure is not covered but would be with less work. Chips that
+      throttle protect themselves and do not count.
+    - ``time``: Starts of the intervals.
+    - ``required_minutes``: Time that the site must ride through. [min]
     """
 
     contingencies: tuple[Contingency, ...]
@@ -70,22 +60,24 @@ class ContingencyCoverage:
     required_minutes: float
 
     def violations(self) -> Iterator[tuple[str, FloatArray]]:
-        """Yield what is exposed in words, and how far beyond what is allowed, on ``time``. [1]"""
+        """Yield each exposed limit, as text, and required over available time on ``time``. [1]"""
         for place, trip in enumerate(self.contingencies):
             short = self.exposed[place]
             if short.any():
                 name = f"{self.limits[place][short][0]} too soon after {trip.name} fails"
-                quick = self.required_minutes / np.maximum(self.minutes[place], _AT_ONCE)
+                quick = self.required_minutes / np.maximum(
+                    self.minutes[place], _MIN_RIDE_THROUGH_MIN
+                )
                 yield name, np.where(short, quick, 0.0)
 
     @property
     def min_minutes(self) -> FloatArray:
-        """Time to the first limit after the failure that is worst then, on ``time``. [min]"""
+        """Time to the first limit after the worst failure, on ``time``. [min]"""
         return np.asarray(self.minutes.min(axis=0))
 
     @property
     def worst_contingencies(self) -> list[str]:
-        """The failure that is worst then, on ``time``; "" where none reaches a limit."""
+        """The worst failure on ``time``; "" where none reaches a limit."""
         worst = self.minutes.argmin(axis=0)
         return [
             self.contingencies[place].name
@@ -95,9 +87,9 @@ class ContingencyCoverage:
         ]
 
     def rows(self) -> list[Mapping[str, object]]:
-        """Return each failure as plain values, the soonest first; null where none is reached.
+        """Return each failure as plain values, the soonest first; null where no limit is reached.
 
-        Keys are ``failure``, ``title``, ``must`` (whether it must be endured), ``minutes`` and
+        Keys are ``failure``, ``title``, ``must`` (whether it must be covered), ``minutes`` and
         ``limit`` at the first interval, ``worst_minutes``, ``worst_limit`` and ``worst_time``.
         """
         found = []
@@ -119,15 +111,15 @@ class ContingencyCoverage:
         return [found[place] for place in soonest.tolist()]
 
     def limiting_rows(self) -> list[Mapping[str, object]]:
-        """Return those of :meth:`rows` that lead to a limit somewhere."""
+        """Return those of :meth:`rows` that reach a limit at some time."""
         return [row for row in self.rows() if row["worst_minutes"] is not None]
 
 
 def is_required(trip: Contingency) -> bool:
-    """Return whether a schedule has to be such that a failure is endured.
+    """Return whether a schedule must cover a failure.
 
-    That of one of several units alike, and of a tank or a heat pump behind which a plant stands.
-    No schedule short of idling saves a site that loses a whole plant; that is only told.
+    It must for one of several equal units, and for a tank or heat pump that a plant backs up. No
+    schedule short of idling saves a site that loses a whole plant; such failures are only reported.
     """
     return (
         trip.failed_part in REDUNDANT_PARTS and trip.equivalent_units > 1
@@ -142,62 +134,50 @@ def contingency_coverage(
     result: xr.Dataset,
     floor: FloatArray,
 ) -> ContingencyCoverage:
-    """Return how long a site endures each failure, and where less work would make it endure.
+    """Return how long a site rides through each failure, and where less work would cover it.
 
-    Parameters
-    ----------
-    site
-        The site; its ``contingency.least_time`` says what it means to endure.
-    state
-        Its state at the first edge.
-    operation
-        As :func:`twin.simulate` wants it.
-    result
-        What the twin did with it.
-    floor
-        Power of all halls without any work that may move, on ``time``. [MW]
-
-    Returns
-    -------
-    ContingencyCoverage
-        All failures in all intervals.
+    - ``result``: Simulation of ``state`` and ``operation``.
+    - ``floor``: Power of all halls without movable work, on ``time``. [MW]
     """
-    every = single_contingencies(site)
+    contingencies = single_contingencies(site)
     now = prefault_state(site, state, operation, result=result)
     minutes, limits = time_to_limit_arrays(
-        now, every, is_throttling_told=True, growth=COARSE_STEP_GROWTH
+        now, contingencies, counts_throttling=True, growth=COARSE_STEP_GROWTH
     )
-    least = site.contingency.least_time / SECONDS_PER_MINUTE
-    short = minutes < least
-    short[[not is_required(trip) for trip in every]] = False
-    rows = np.flatnonzero(short.any(axis=1))
+    required_minutes = site.contingency.least_time / SECONDS_PER_MINUTE
+    is_short = minutes < required_minutes
+    is_short[[not is_required(trip) for trip in contingencies]] = False
+    rows = np.flatnonzero(is_short.any(axis=1))
     if rows.size:
-        calm = _calm(site, operation, floor)
-        tight = [every[row] for row in rows.tolist()]
-        hard = partial(
+        minimum_operation = _without_movable_work(site, operation, floor)
+        exposed = [contingencies[row] for row in rows.tolist()]
+        time_to_hard_limit = partial(
             time_to_limit_arrays,
-            contingencies=tight,
-            is_throttling_told=False,
+            contingencies=exposed,
+            counts_throttling=False,
             growth=COARSE_STEP_GROWTH,
         )
-        short[rows] &= hard(now)[0] < least
-        short[rows] &= hard(prefault_state(site, state, calm))[0] >= least
+        is_short[rows] &= time_to_hard_limit(now)[0] < required_minutes
+        is_short[rows] &= (
+            time_to_hard_limit(prefault_state(site, state, minimum_operation))[0]
+            >= required_minutes
+        )
     return ContingencyCoverage(
-        contingencies=every,
+        contingencies=contingencies,
         minutes=minutes,
         limits=limits,
-        exposed=short,
+        exposed=is_short,
         time=operation["time"].to_numpy(),
-        required_minutes=least,
+        required_minutes=required_minutes,
     )
 
 
-def _calm(site: Site, operation: xr.Dataset, floor: FloatArray) -> xr.Dataset:
-    """Return an operation without work that may move, its stores at rest."""
+def _without_movable_work(site: Site, operation: xr.Dataset, floor: FloatArray) -> xr.Dataset:
+    """Return an operation without movable work, with idle storage."""
     idle = sum(work.racks * work.idle_power for work in site.flexible_loads)
-    least = np.maximum(floor, idle)
+    power = np.maximum(floor, idle)
     shares = {work.owner: work.racks / site.racks for work in site.flexible_loads}
-    rows = np.stack([least * shares[str(name)] for name in operation["hall"].to_numpy()], axis=-1)
+    rows = np.stack([power * shares[str(name)] for name in operation["hall"].to_numpy()], axis=-1)
     halls = xr.DataArray(rows, dims=("time", "hall"), coords={"hall": operation["hall"]})
     flows = ("tank_charge", "tank_discharge", "battery_charge", "battery_discharge")
     bare = operation.drop_vars([*flows, "heat_reuse_power"], errors="ignore")

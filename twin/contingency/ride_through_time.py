@@ -1,8 +1,6 @@
-"""Time to limit: how many minutes a site has after a failure, and how it gets there.
+"""Time to limit: minutes from a failure to the first limit, and the trajectory until then.
 
-How long the electrical supply of a site bears the loss of one of its units.
-
-The way of a site after one failure, minute by minute.
+It also covers overloads of the electrical supply after the failure of one unit.
 """
 
 from collections.abc import Sequence
@@ -29,7 +27,7 @@ from twin.contingency.transient_solver import (
     step_edges,
 )
 from twin.equipment import CduBank, CoolingPlant, CrahBank, ITHall, TransformerBank, UpsBank
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.electrical_equipment import transformer_overload_time, ups_overload_time
 from twin.physics.numerics import BoolArray, clip
@@ -39,32 +37,27 @@ from twin.site import Site
 from twin.weather import Weather
 
 RIDE_THROUGH_HORIZON_H: Final = 12.0
-"""What is not reached in this time is not reached at all. [h]"""
+"""Time after which a limit counts as never reached. [h]"""
 
 SECONDS_PER_MINUTE: Final = 60.0
 """Seconds in a minute."""
 
 NO_LIMIT_REACHED: Final = ""
-"""Limit that is named where none is reached."""
+"""Name of the limit where none is reached."""
 
-_THINNED: Final = 8  # steps between two looks at what need not go on
+_RESTRICT_STEPS: Final = 8  # steps between two checks for finished failures
 
-_SUPPLY: Final = {FailedPart.BLOCK, FailedPart.TRANSFORMER}
-_OF_WARM: Final = {FailedPart.CDU, FailedPart.CDU_PUMP, FailedPart.HEAT_PUMP}
+_SUPPLY_PARTS: Final = {FailedPart.BLOCK, FailedPart.TRANSFORMER}
+_WARM_CIRCUIT_PARTS: Final = {FailedPart.CDU, FailedPart.CDU_PUMP, FailedPart.HEAT_PUMP}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemperatureBound:
-    """A temperature that must not be reached.
+    """A temperature limit after a failure.
 
-    Attributes
-    ----------
-    name
-        What is reached then.
-    limit
-        The temperature. [degC]
-    store_index, hall_index
-        Place of what is bounded: in the chain, or among the halls.
+    - ``name``: Name of the limit.
+    - ``limit``: The temperature. [degC]
+    - ``store_index``, ``hall_index``: Index of the limited store in the chain, or of the hall.
     """
 
     name: str
@@ -73,7 +66,7 @@ class TemperatureBound:
     hall_index: int | None = None
 
     def value(self, moment: TransientState) -> FloatArray:
-        """Return the bounded temperature. [degC]"""
+        """Return the limited temperature. [degC]"""
         if self.hall_index is not None:
             return moment.chips[self.hall_index]
         return moment.chain.temperature[self.store_index or 0]
@@ -89,83 +82,56 @@ def time_to_limit(
     counts_throttling: bool = True,
     growth: float = STEP_GROWTH,
 ) -> xr.Dataset:
-    """Return how long a site endures after each failure, wherever in an operation it happens.
+    """Return how long a site rides through each failure, at any time of an operation.
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state at the first edge.
-    operation
-        As :func:`twin.simulate` wants it; the contingencies happen at the starts of its intervals,
-        and load and weather stay as they are in that interval.
-    contingencies
-        The failures; by default :func:`twin.contingency.contingencies.single_contingencies`.
-    result
-        What the twin did with state and operation, if that is known.
-    counts_throttling
-        Whether throttling of chips counts as a limit.
-    growth
-        A step is at most the time gone by over this: less is quicker and less exact. [1]
+    - ``operation``: As for :func:`twin.simulate`. Failures happen at the starts of its intervals;
+      load and weather stay as in that interval.
+    - ``contingencies``: The failures; by default
+      :func:`twin.contingency.contingencies.single_contingencies`.
+    - ``result``: Simulation of state and operation, if available.
+    - ``counts_throttling``: Whether throttling of chips counts as a limit.
+    - ``growth``: A step is at most the elapsed time over this: less is faster and less exact. [1]
 
-    Returns
-    -------
-    xarray.Dataset
-        ``time_to_limit(trip, time)`` [min], infinite where nothing is reached in 12 h, and the
-        name of what is reached first, ``limit(trip, time)``: throttling of a hall's chips, a limit
-        of the water's or the air's temperature, an overload; "" for none.
+    Returns: ``time_to_limit(trip, time)`` [min], infinite where nothing is reached in 12 h, and
+    ``limit(trip, time)``, the limit reached first: throttling of a hall's chips, a temperature
+    limit of water or air, or an overload; "" for none.
 
-    Raises
-    ------
-    StateError
-        If state or operation do not fit the site.
+    Raises ``StateError`` if state or operation do not fit the site.
     """
     every = single_contingencies(site) if contingencies is None else tuple(contingencies)
-    situation = prefault_state(site, state, operation, result=result)
+    prefault = prefault_state(site, state, operation, result=result)
     minutes, names = time_to_limit_arrays(
-        situation, every, is_throttling_told=counts_throttling, growth=growth
+        prefault, every, counts_throttling=counts_throttling, growth=growth
     )
     return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
 
 
 def time_to_limit_arrays(
-    situation: PrefaultState,
+    prefault: PrefaultState,
     contingencies: Sequence[Contingency],
     *,
-    is_throttling_told: bool,
+    counts_throttling: bool,
     growth: float,
 ) -> tuple[FloatArray, np.ndarray]:
-    """Return :func:`time_to_limit` as bare arrays on (trip, time).
-
-    Parameters
-    ----------
-    situation
-        A site at work.
-    contingencies
-        The failures.
-    is_throttling_told, growth
-        As there.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Minutes, infinite where nothing is reached, and names of what is reached first.
-    """
-    minutes = np.full((len(contingencies), len(situation)), np.inf)
+    """Return :func:`time_to_limit` as arrays on (trip, time): minutes, and names of the limits."""
+    minutes = np.full((len(contingencies), len(prefault)), np.inf)
     names = np.full(minutes.shape, NO_LIMIT_REACHED, dtype=object)
-    for circuit in faulted_circuits(situation):
+    for circuit in faulted_circuits(prefault):
         rows = [row for row, trip in enumerate(contingencies) if affects(trip, circuit)]
         if rows:
-            afters = [circuit.post_fault(contingencies[row]) for row in rows]
+            circuits = [circuit.post_fault(contingencies[row]) for row in rows]
             bounds = [
-                b for b in temperature_bounds(circuit) if is_throttling_told or b.hall_index is None
+                b for b in temperature_bounds(circuit) if counts_throttling or b.hall_index is None
             ]
-            _enter(minutes, names, rows, *_first(circuit, afters, bounds, growth=growth))
+            _keep_sooner(
+                minutes, names, rows, *_first_limit(circuit, circuits, bounds, growth=growth)
+            )
     for row, trip in enumerate(contingencies):
-        if trip.failed_part in _SUPPLY:
-            time, name = supply_ride_through(situation, trip)
-            _enter(minutes, names, [row], time[None], np.full((1, len(situation)), name, object))
+        if trip.failed_part in _SUPPLY_PARTS:
+            time, name = supply_ride_through(prefault, trip)
+            _keep_sooner(
+                minutes, names, [row], time[None], np.full((1, len(prefault)), name, object)
+            )
     return minutes, names
 
 
@@ -188,14 +154,14 @@ def _labelled(
     )
 
 
-def _enter(
+def _keep_sooner(
     minutes: FloatArray,
     names: np.ndarray,
     rows: list[int],
     times: FloatArray,
     limits: np.ndarray,
 ) -> None:
-    """Enter what is reached sooner than all before."""
+    """Replace times and limits that are reached sooner."""
     is_sooner = times < minutes[rows]
     minutes[rows] = np.where(is_sooner, times, minutes[rows])
     names[rows] = np.where(is_sooner, limits, names[rows])
@@ -204,33 +170,36 @@ def _enter(
 def prefault_state(
     site: Site, state: xr.Dataset, operation: xr.Dataset, *, result: xr.Dataset | None = None
 ) -> PrefaultState:
-    """Return a site at work; see :func:`time_to_limit`."""
+    """Return the simulated site before a failure; see :func:`time_to_limit`."""
     if result is None:
         result = simulate(site, state, operation)
     if result.sizes["time"] != operation.sizes["time"]:
-        remedy = "give the result of this very operation"
-        value = f"{result.sizes['time']} intervals"
-        raise StateError(
-            site.name, [ValidationIssue(location="result", found=value, remedy=remedy)]
+        issue = ValidationIssue(
+            location="result",
+            found=f"{result.sizes['time']} intervals",
+            expected=f"{operation.sizes['time']} intervals",
+            remedy="pass the result of this operation",
+            code=IssueCode.WRONG_AXES,
         )
+        raise StateError(site.name, [issue])
     points = collect_set_points(site, read_set_points(site, operation))
     return PrefaultState(
         site=site, weather=Weather.from_dataset(operation), result=result, set_points=points
     )
 
 
-def faulted_circuits(situation: PrefaultState) -> tuple[FaultedCircuit, ...]:
-    """Return the circuits that a site has: the warm one with CDUs, the chilled one with air."""
+def faulted_circuits(prefault: PrefaultState) -> tuple[FaultedCircuit, ...]:
+    """Return the circuits of a site: the warm one with CDUs, the chilled one with air handlers."""
     found: list[FaultedCircuit] = []
-    if "warm" in situation.plants and situation.site.machines_of(CduBank):
-        found.append(FacilityWaterCircuit(situation))
-    if "chilled" in situation.plants and situation.site.machines_of(CrahBank):
-        found.append(ChilledWaterCircuit(situation))
+    if "warm" in prefault.plants and prefault.site.machines_of(CduBank):
+        found.append(FacilityWaterCircuit(prefault))
+    if "chilled" in prefault.plants and prefault.site.machines_of(CrahBank):
+        found.append(ChilledWaterCircuit(prefault))
     return tuple(found)
 
 
 def temperature_bounds(circuit: FaultedCircuit) -> tuple[TemperatureBound, ...]:
-    """Return what must not be reached in a circuit."""
+    """Return the temperature limits of a circuit."""
     site, plant = circuit.prefault.site, circuit.plant.machine
     supply = TemperatureBound(
         name=f"supply limit of {plant.name}", limit=plant.supply_limit, store_index=-1
@@ -238,10 +207,10 @@ def temperature_bounds(circuit: FaultedCircuit) -> tuple[TemperatureBound, ...]:
     margin = site.contingency.throttle_margin
     chips: dict[tuple[bytes, float], TemperatureBound] = {}
     for place, hall in enumerate(circuit.halls):
-        alike = circuit.chip_temperature_rises[place].tobytes(), hall.chip_temperature_limit
+        key = circuit.chip_temperature_rises[place].tobytes(), hall.chip_temperature_limit
         high = hall.chip_temperature_limit - margin
         chips.setdefault(
-            alike, TemperatureBound(name=f"throttling in {hall.name}", limit=high, hall_index=place)
+            key, TemperatureBound(name=f"throttling in {hall.name}", limit=high, hall_index=place)
         )
     if not isinstance(circuit, ChilledWaterCircuit):
         return supply, *chips.values()
@@ -252,42 +221,44 @@ def temperature_bounds(circuit: FaultedCircuit) -> tuple[TemperatureBound, ...]:
 
 def affects(trip: Contingency, circuit: FaultedCircuit) -> bool:
     """Return whether a failure changes a circuit."""
-    if trip.failed_part in _SUPPLY:
+    if trip.failed_part in _SUPPLY_PARTS:
         return trip.is_total_supply_loss
-    if trip.failed_part in _OF_WARM:
+    if trip.failed_part in _WARM_CIRCUIT_PARTS:
         return isinstance(circuit, FacilityWaterCircuit)
     if trip.failed_part is FailedPart.TANK:
         return isinstance(circuit, ChilledWaterCircuit)
     return bool(trip.owner == circuit.plant.machine.name)
 
 
-def _first(
+def _first_limit(
     circuit: FaultedCircuit,
-    afters: Sequence[PostFaultCircuit],
+    circuits: Sequence[PostFaultCircuit],
     bounds: Sequence[TemperatureBound],
     *,
     growth: float,
 ) -> tuple[FloatArray, np.ndarray]:
-    """Return when the first bound is reached [min], and its name, on (trip, time)."""
-    march = TransientSolver(circuit, afters)
-    shape = len(afters), len(circuit.prefault)
+    """Return when the first limit is reached [min], and its name, on (trip, time)."""
+    solver = TransientSolver(circuit, circuits)
+    shape = len(circuits), len(circuit.prefault)
     reached, which = np.full(shape, np.inf), np.full(shape, len(bounds))
     places = np.arange(reached.size).reshape(shape)
     last: TransientState | None = None
-    edges = step_edges(RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR, march.change_times, growth=growth)
-    for count, moment in enumerate(march.solve(edges)):
+    edges = step_edges(
+        RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR, solver.change_times, growth=growth
+    )
+    for count, moment in enumerate(solver.solve(edges)):
         before = last or moment
         seconds, bound = _crossing(last, moment, bounds)
         is_new = np.isfinite(seconds) & np.isinf(reached.ravel()[places])
         reached.ravel()[places[is_new]] = seconds[is_new]
         which.ravel()[places[is_new]] = bound[is_new]
         last = moment
-        if moment.seconds > max(march.change_times) and count % _THINNED == 0:
+        if moment.seconds > max(solver.change_times) and count % _RESTRICT_STEPS == 0:
             going = np.isinf(reached.ravel()[places]) & _may_reach(before, moment, bounds)
             if not going.any():
                 break
-            march.restrict(going)
-            places, last = places[going], march.moment
+            solver.restrict(going)
+            places, last = places[going], solver.moment
     names = np.array([*(bound.name for bound in bounds), NO_LIMIT_REACHED], dtype=object)
     return reached / SECONDS_PER_MINUTE, names[which]
 
@@ -295,7 +266,7 @@ def _first(
 def _crossing(
     last: TransientState | None, now: TransientState, bounds: Sequence[TemperatureBound]
 ) -> tuple[FloatArray, np.ndarray]:
-    """Return when a bound was first reached in the last step [s], infinite if none, and which."""
+    """Return when a limit was first reached in the last step [s], infinite if not, and which."""
     times = []
     for bound in bounds:
         value = bound.value(now)
@@ -314,63 +285,58 @@ def _crossing(
 def _may_reach(
     last: TransientState, now: TransientState, bounds: Sequence[TemperatureBound]
 ) -> BoolArray:
-    """Return where a bound might still be reached: at the present pace, or without some tank."""
+    """Return where a limit may still be reached: at the present rate, or with an empty tank."""
     ahead = RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR - now.seconds
-    pace = ahead / max(now.seconds - last.seconds, 1.0)
-    may = (now.discharge * ahead / SECONDS_PER_HOUR > now.level).any(axis=0)
+    steps_ahead = ahead / max(now.seconds - last.seconds, 1.0)
+    can_reach = (now.discharge * ahead / SECONDS_PER_HOUR > now.level).any(axis=0)
     for bound in bounds:
         value = bound.value(now)
-        may = may | (value + pace * (value - bound.value(last)) >= bound.limit)
-    return np.asarray(may)
+        can_reach = can_reach | (value + steps_ahead * (value - bound.value(last)) >= bound.limit)
+    return np.asarray(can_reach)
 
 
-def supply_ride_through(situation: PrefaultState, trip: Contingency) -> tuple[FloatArray, str]:
-    """Return how long the units left bear their load [min], and what is reached then.
+def supply_ride_through(prefault: PrefaultState, trip: Contingency) -> tuple[FloatArray, str]:
+    """Return how long the remaining units carry their load, on ``time`` [min], and the limit.
 
-    Parameters
-    ----------
-    situation
-        The site at work.
-    trip
-        The loss of a block of the UPS, or of a transformer with its feeder.
+    A site without remaining units has no time after a UPS failure, and the autonomy of the UPS
+    after a transformer failure.
 
-    Returns
-    -------
-    tuple of numpy.ndarray and str
-        On ``time``; where no unit is left, a UPS gives no time, and a transformer that of the UPS.
+    - ``trip``: Failure of a UPS block, or of a transformer with its feeder.
     """
-    machine = situation.site.equipment[trip.owner]
-    left = 1.0 - 1.0 / trip.equivalent_units
+    machine = prefault.site.equipment[trip.owner]
+    remaining_share = 1.0 - 1.0 / trip.equivalent_units
     name = f"overload of {trip.owner}"
     if isinstance(machine, UpsBank):
-        if not left:
-            return np.zeros(len(situation)), name
-        return ups_overload_time(situation.values("ups_loading", machine.name) / left), name
-    if not isinstance(machine, TransformerBank) or not left:
-        autonomy = situation.site.contingency.ups_autonomy / SECONDS_PER_MINUTE
-        return np.full(len(situation), autonomy), "autonomy of the UPS"
-    before = situation.values("transformer_loading", machine.name)
+        if not remaining_share:
+            return np.zeros(len(prefault)), name
+        return ups_overload_time(
+            prefault.values("ups_loading", machine.name) / remaining_share
+        ), name
+    if not isinstance(machine, TransformerBank) or not remaining_share:
+        autonomy = prefault.site.contingency.ups_autonomy / SECONDS_PER_MINUTE
+        return np.full(len(prefault), autonomy), "autonomy of the UPS"
+    before = prefault.values("transformer_loading", machine.name)
     minutes = transformer_overload_time(
-        before / left,
+        before / remaining_share,
         before,
-        air_temperature=situation.weather.air_temperature,
-        loss_ratio=machine.load_loss / max(machine.no_load_loss, _LEAST_LOSS),
+        air_temperature=prefault.weather.air_temperature,
+        loss_ratio=machine.load_loss / max(machine.no_load_loss, _MIN_NO_LOAD_LOSS_MW),
     )
     return minutes, name
 
 
-_LEAST_LOSS = 1e-6  # MW
+_MIN_NO_LOAD_LOSS_MW = 1e-6
 
 MS_PER_SECOND: Final = 1000.0
 """Milliseconds in a second."""
 
 type CircuitTrajectories = Sequence[tuple[FaultedCircuit, Sequence[TransientState]]]
-"""Each circuit, and its moments once a minute."""
+"""Each circuit, and its states once a minute."""
 
 type MachineColumns = dict[str, FloatArray]
-"""Owner -> values on ``instant``."""
+"""Machine -> values on ``instant``."""
 
-_DIMS: Final = {
+_TRAJECTORY_DIMENSIONS: Final = {
     "chip_temperature": "hall",
     "technology_supply_temperature": "cdu",
     "facility_supply_temperature": "circuit",
@@ -391,82 +357,70 @@ def contingency_trajectory(
     interval: int = 0,
     result: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Return what the temperatures of a site do after a failure.
+    """Return the temperatures of a site over time after a failure.
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state at the first edge.
-    operation
-        As :func:`twin.simulate` wants it.
-    contingency
-        The failure; None shows the site without any.
-    minutes
-        How long it is followed. [min]
-    interval
-        Place of the interval at whose start it fails; its load and weather last. [1]
-    result
-        What the twin did with state and operation, if that is known.
+    - ``operation``: As for :func:`twin.simulate`.
+    - ``contingency``: The failure; None for the site without any.
+    - ``minutes``: Length of the trajectory. [min]
+    - ``interval``: Index of the interval at whose start the failure happens; its load and weather
+      stay. [1]
+    - ``result``: Simulation of state and operation, if available.
 
-    Returns
-    -------
-    xarray.Dataset
-        On ``instant``, once a minute: ``chip_temperature(hall)`` and
-        ``technology_supply_temperature(cdu)`` of the racks that the failure touches,
-        ``facility_supply_temperature`` and ``cooling_plant_output(circuit)``,
-        ``rack_inlet_temperature(hall_air)``, ``tank_level(tank)``, and ``tank_discharge(tank)``,
-        which tanks share as they can give. Attributes ``contingency``, ``time_to_limit`` [min] and
-        ``limit``.
+    Returns: On ``instant``, once a minute: ``chip_temperature(hall)`` and
+    ``technology_supply_temperature(cdu)`` of the affected racks, ``facility_supply_temperature``
+    and ``cooling_plant_output(circuit)``, ``rack_inlet_temperature(hall_air)``,
+    ``tank_level(tank)`` and ``tank_discharge(tank)``. Attributes ``trip``, ``time_to_limit`` [min]
+    and ``limit``.
     """
     whole = prefault_state(site, state, operation, result=result).result
     span = {"time": [interval], "instant": [interval, interval + 1]}
     first, result = operation.isel(span), whole.isel(span)
-    situation = prefault_state(site, state, first, result=result)
-    path = _path(
-        situation, contingency, SECONDS_PER_MINUTE * np.arange(minutes + 1, dtype=np.float64)
+    prefault = prefault_state(site, state, first, result=result)
+    trajectory = _trajectory(
+        prefault, contingency, SECONDS_PER_MINUTE * np.arange(minutes + 1, dtype=np.float64)
     )
     if contingency is not None:
         found = time_to_limit(site, state, first, contingencies=[contingency], result=result)
-        path.attrs = {
+        trajectory.attrs = {
             "trip": contingency.name,
             "time_to_limit": float(found["time_to_limit"][0, 0]),
             "limit": str(found["limit"][0, 0].to_numpy()),
         }
-    return path
+    return trajectory
 
 
-def _path(situation: PrefaultState, trip: Contingency | None, edges: FloatArray) -> xr.Dataset:
-    """Return the way of both circuits, at some seconds after the failure."""
-    courses: list[tuple[FaultedCircuit, list[TransientState]]] = []
-    for circuit in faulted_circuits(situation):
+def _trajectory(prefault: PrefaultState, trip: Contingency | None, edges: FloatArray) -> xr.Dataset:
+    """Return the trajectories of both circuits, at some seconds after the failure."""
+    trajectories: list[tuple[FaultedCircuit, list[TransientState]]] = []
+    for circuit in faulted_circuits(prefault):
         own = trip if trip is not None and affects(trip, circuit) else None
-        march = TransientSolver(circuit, [circuit.post_fault(own)])
-        fine = step_edges(float(edges[-1]), [*march.change_times, *edges.tolist()])
-        seen = [
-            moment for moment in march.solve(fine) if moment.seconds % SECONDS_PER_MINUTE == 0.0
+        solver = TransientSolver(circuit, [circuit.post_fault(own)])
+        fine = step_edges(float(edges[-1]), [*solver.change_times, *edges.tolist()])
+        states = [
+            moment for moment in solver.solve(fine) if moment.seconds % SECONDS_PER_MINUTE == 0.0
         ]
-        courses.append((circuit, seen))
-    begun = situation.result["instant"].to_numpy()[0]
+        trajectories.append((circuit, states))
+    begun = prefault.result["instant"].to_numpy()[0]
     instants = begun + (edges * MS_PER_SECOND).astype("timedelta64[ms]")
-    path = xr.Dataset(coords={"instant": instants.astype("datetime64[us]")})
-    columns = {**_of_plants(courses), "chip_temperature": _chips(courses)}
-    for circuit, seen in courses:
+    trajectory = xr.Dataset(coords={"instant": instants.astype("datetime64[us]")})
+    columns = {**_plant_columns(trajectories), "chip_temperature": _chip_columns(trajectories)}
+    for circuit, states in trajectories:
         columns |= (
-            _of_warm(circuit, seen)
+            _coolant_columns(circuit, states)
             if isinstance(circuit, FacilityWaterCircuit)
-            else _of_air(circuit, seen)
+            else _air_columns(circuit, states)
         )
     for name, owners in columns.items():
         rows = np.stack(list(owners.values()), axis=-1)
-        coords = {_DIMS[name]: list(owners)}
-        path[name] = xr.DataArray(rows, dims=("instant", _DIMS[name]), coords=coords)
-    return variables.tag_dataset(path)
+        coords = {_TRAJECTORY_DIMENSIONS[name]: list(owners)}
+        trajectory[name] = xr.DataArray(
+            rows, dims=("instant", _TRAJECTORY_DIMENSIONS[name]), coords=coords
+        )
+    return variables.tag_dataset(trajectory)
 
 
 def temperature_limits(site: Site) -> dict[tuple[str, str], float]:
-    """Return what the temperatures of a path must not reach, by name and owner. [degC]"""
+    """Return the limits of a trajectory's temperatures, by variable and machine. [degC]"""
     margin = site.contingency.throttle_margin
     found = {}
     for hall in site.machines_of(ITHall):
@@ -484,40 +438,44 @@ def _column(rows: Sequence[FloatArray]) -> FloatArray:
     return np.array([float(row[0, 0]) for row in rows])
 
 
-def _chips(courses: CircuitTrajectories) -> MachineColumns:
+def _chip_columns(trajectories: CircuitTrajectories) -> MachineColumns:
     """Return the hottest chips of each hall."""
     found = {
-        hall.name: _column([moment.chips[place] for moment in seen])
-        for circuit, seen in courses
+        hall.name: _column([moment.chips[place] for moment in states])
+        for circuit, states in trajectories
         for place, hall in enumerate(circuit.halls)
     }
-    return {hall.name: found[hall.name] for hall in courses[0][0].prefault.halls}
+    return {hall.name: found[hall.name] for hall in trajectories[0][0].prefault.halls}
 
 
-def _of_warm(circuit: FaultedCircuit, seen: Sequence[TransientState]) -> dict[str, MachineColumns]:
-    coolant = _column([moment.chain.temperature[1] for moment in seen])
+def _coolant_columns(
+    circuit: FaultedCircuit, states: Sequence[TransientState]
+) -> dict[str, MachineColumns]:
+    coolant = _column([moment.chain.temperature[1] for moment in states])
     return {"technology_supply_temperature": {circuit.prefault.cdu.name: coolant}}
 
 
-def _of_air(circuit: FaultedCircuit, seen: Sequence[TransientState]) -> dict[str, MachineColumns]:
-    """Return the air, and the tanks."""
-    situation = circuit.prefault
-    air = _column([moment.chain.temperature[0] for moment in seen])
-    found = {"rack_inlet_temperature": {situation.air.name: air}}
-    for place, store in enumerate(situation.tanks):
-        level = _column([moment.level[place] for moment in seen])
-        kept = store.min_level + level / store.discharge_efficiency
-        found.setdefault("tank_level", {})[store.owner] = kept
-        given = _column([moment.discharge[place] for moment in seen])
+def _air_columns(
+    circuit: FaultedCircuit, states: Sequence[TransientState]
+) -> dict[str, MachineColumns]:
+    """Return air temperatures, and levels and discharge of tanks."""
+    prefault = circuit.prefault
+    air = _column([moment.chain.temperature[0] for moment in states])
+    found = {"rack_inlet_temperature": {prefault.air.name: air}}
+    for place, store in enumerate(prefault.tanks):
+        level = _column([moment.level[place] for moment in states])
+        stored = store.min_level + level / store.discharge_efficiency
+        found.setdefault("tank_level", {})[store.owner] = stored
+        given = _column([moment.discharge[place] for moment in states])
         found.setdefault("tank_discharge", {})[store.owner] = given
     return found
 
 
-def _of_plants(courses: CircuitTrajectories) -> dict[str, MachineColumns]:
-    """Return water and output of each plant."""
+def _plant_columns(trajectories: CircuitTrajectories) -> dict[str, MachineColumns]:
+    """Return water temperature and output of each plant."""
     water, output = {}, {}
-    for circuit, seen in courses:
+    for circuit, states in trajectories:
         name = circuit.plant.machine.name
-        water[name] = _column([moment.chain.temperature[-1] for moment in seen])
-        output[name] = _column([moment.chain.output for moment in seen])
+        water[name] = _column([moment.chain.temperature[-1] for moment in states])
+        output[name] = _column([moment.chain.output for moment in states])
     return {"facility_supply_temperature": water, "cooling_plant_output": output}

@@ -1,7 +1,4 @@
-"""The plant of one circuit: its pumps, its water, its chillers if any, and its heat rejection.
-
-The water of a circuit: how much heat it takes to warm it.
-"""
+"""The cooling plant of one circuit: pumps, loop water, optional chillers, and heat rejection."""
 
 from functools import partial
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -18,20 +15,20 @@ from twin.relations import ConversionFlows, Convert, Relation, SetPoints
 from twin.units import Declaration, ParameterDescription, Quantity
 from twin.weather import Weather
 
-_MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
-_LEAST_LOAD: Final = 1e-12  # MW, so that shares of no load are finite
+_MAX_OVERLOAD: Final = 4.0  # of the rated cooling: upper bound of the capacity search
+_MIN_LOAD_MW: Final = 1e-12  # keeps shares of a zero load finite
 
 
 class CoolingLoop(Declaration):
-    """The liquid in the pipes, headers and exchangers of one circuit."""
+    """The liquid in pipes, headers and heat exchangers of one circuit."""
 
     volume: Annotated[float, Quantity("m3", "volume of the liquid", above=0)]
     fluid: Annotated[
         Literal["water", "pg25"],
-        ParameterDescription("water, or water with a quarter of propylene glycol"),
+        ParameterDescription("water, or water with 25 % propylene glycol"),
     ] = "water"
     valve_lag: Annotated[
-        float, Quantity("s", "time constant of the valve that holds the supply", at_least=0)
+        float, Quantity("s", "time constant of the supply-temperature valve", at_least=0)
     ] = 0.0
     supply_share: Annotated[
         float, Quantity("1", "share of the volume between plant and halls", at_least=0, below=0.9)
@@ -44,18 +41,18 @@ class CoolingLoop(Declaration):
 
     @property
     def heat_capacity(self) -> float:
-        """Heat that warms the whole loop by one kelvin. [MWh K-1]"""
-        mass = self.volume * float(fluid_flow.density(_MEAN_TEMPERATURE, self.liquid))
-        per_kelvin = mass * float(fluid_flow.heat_capacity(_MEAN_TEMPERATURE, self.liquid))
-        return per_kelvin / _KILOJOULES / _MEGAJOULES
+        """Heat that warms the whole loop by 1 K. [MWh K-1]"""
+        mass = self.volume * float(fluid_flow.density(_MEAN_TEMPERATURE_C, self.liquid))
+        per_kelvin = mass * float(fluid_flow.heat_capacity(_MEAN_TEMPERATURE_C, self.liquid))
+        return per_kelvin / _KJ_PER_MJ / _MJ_PER_MWH
 
 
 class CoolingPlant(Equipment):
-    """All machines that hold the supply water of one circuit at its set point, at least power.
+    """All machines that keep the supply water of one circuit at its set point, at minimum power.
 
-    Without chillers the fans run as slowly as the set point allows; with chillers fans, economiser
-    and compressors share the work at the least sum of their powers. The flow follows the load at a
-    constant temperature range, down to the pumps' minimum.
+    Without chillers the fans run as slowly as the set point allows. With chillers, fans, economiser
+    and compressors share the load at the minimum sum of their powers. The flow is proportional to
+    the load at a constant temperature range, down to the minimum flow.
     """
 
     kind: ClassVar[str] = "cooling_plant"
@@ -66,42 +63,42 @@ class CoolingPlant(Equipment):
         float, Quantity("degC", "set point of the supply water", above=4, below=60)
     ]
     supply_limit: Annotated[
-        float, Quantity("degC", "greatest temperature of the supply water", above=4, below=65)
+        float, Quantity("degC", "maximum temperature of the supply water", above=4, below=65)
     ]
     supply_margin: Annotated[
-        float, Quantity("K", "distance to the limit that plans keep", at_least=0, below=10)
+        float, Quantity("K", "distance of plans from the limit", at_least=0, below=10)
     ] = 0.5
     temperature_range: Annotated[
         float, Quantity("K", "return less supply temperature", above=1, below=30)
     ]
     pump_power: Annotated[float, Quantity("MW", "power of all pumps at rating", at_least=0)]
     minimum_flow: Annotated[
-        float, Quantity("1", "least flow, share of the rated flow", above=0, at_most=1)
+        float, Quantity("1", "minimum flow, share of the rated flow", above=0, at_most=1)
     ]
     static_head_share: Annotated[
-        float, Quantity("1", "share of the pumps' head asked for at no flow", at_least=0, below=1)
+        float, Quantity("1", "static share of the pumps' head", at_least=0, below=1)
     ] = 0.0
     frost_temperature: Annotated[
-        float, Quantity("degC", "outdoor temperature below which water must keep moving", below=10)
+        float, Quantity("degC", "outdoor temperature below which frost_flow applies", below=10)
     ] = 3.0
     frost_flow: Annotated[
-        float, Quantity("1", "least flow then, share of the rated one", at_least=0, at_most=1)
+        float,
+        Quantity("1", "minimum flow in frost, share of the rated flow", at_least=0, at_most=1),
     ] = 0.0
     loop: CoolingLoop
     rejection: HeatRejection
     chillers: ChillerBank | None = None
     economiser_approach: (
-        Annotated[float, Quantity("K", "least difference of the economiser's streams", above=0)]
-        | None
+        Annotated[float, Quantity("K", "approach of the economiser", above=0)] | None
     ) = None
 
     @model_validator(mode="after")
-    def _limit_lies_above_set_point(self) -> Self:
+    def _check_limits(self) -> Self:
         if self.supply_limit - self.supply_margin < self.supply_temperature:
             message = "supply_limit less supply_margin must not be below supply_temperature"
             raise ValueError(message)
         if self.chillers is None and self.economiser_approach is not None:
-            message = "economiser_approach has no sense without chillers"
+            message = "remove economiser_approach: the plant has no chillers"
             raise ValueError(message)
         return self
 
@@ -123,29 +120,16 @@ class CoolingPlant(Equipment):
         )
 
     def max_output(self, weather: Weather) -> FloatArray:
-        """Return the most that plans may ask for, by the pumps and by the air. [MW]"""
+        """Return the maximum cooling for plans, limited by pumps and outdoor air. [MW]"""
         warmest = self.supply_limit - self.supply_margin
         return np.minimum(self.capacity(weather, warmest), self.rated_cooling)
 
     def capacity(self, weather: Weather, supply_temperature: FloatArray | float) -> FloatArray:
-        """Return the most heat that leaves the circuit with everything at full.
+        """Return the maximum heat removed with all machines at full load, pump heat deducted. [MW]
 
-        Parameters
-        ----------
-        weather
-            Outdoor air.
-        supply_temperature
-            Temperature of the supply water, on the axes of the weather or one number. [degC]
-
-        Returns
-        -------
-        numpy.ndarray
-            Heat besides that of the pumps; never falls as the water gets warmer. [MW]
-
-        Notes
-        -----
-        The pumps give their rated flow. Chillers are taken at the set point: their curves give no
-        more for warmer water (see :mod:`twin.equipment.chiller_plant`).
+        ``supply_temperature`` is a number or on the axes of the weather [degC]. The capacity never
+        falls with it. Pumps deliver rated flow; chillers are evaluated at the set point, because
+        their curves yield no more for warmer water (see :mod:`twin.equipment.chiller_plant`).
         """
         condenser = self._condenser(self.supply_temperature)
         if condenser is not None:
@@ -154,39 +138,28 @@ class CoolingPlant(Equipment):
             supply_temperature,
             capacity_rate=self._rated_capacity_rate,
             weather=weather,
-            search_limit=_MOST_OVERLOAD * self.rated_cooling,
+            search_limit=_MAX_OVERLOAD * self.rated_cooling,
         )
         return np.maximum(heat - self.pump_power, 0.0)
 
     def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the weather lies outside a correlation, which is then held at its end."""
+        """Return where the weather is outside a correlation and clipped to its range."""
         return self.rejection.is_extrapolated(weather)
 
     def operate(
         self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
     ) -> ConversionFlows:
-        """Return what the plant draws to carry a load at its best operating point.
+        """Return the flows of the plant for a load at its best operating point.
 
-        Parameters
-        ----------
-        load
-            Heat that the circuit brings, ``time`` last. [MW]
-        weather
-            Outdoor air on ``time``.
-        set_points
-            Set points of the water, on axes that fit the load, and chillers that shall run; by
-            default the declared ones, and as many chillers as take the least power.
-
-        Returns
-        -------
-        Flows
-            Electricity, water, heat to the sky, and the operating point.
+        ``load`` is the heat from the circuit, ``time`` last [MW]. ``set_points`` fit the axes of
+        the load; by default the plant uses the declared ones, and the number of chillers with
+        minimum power.
 
         Notes
         -----
-        All work of pumps and compressors ends in the water and is rejected with the load; that of
-        the fans ends in the outdoor air. Beyond the capacity the machines stand at full and the
-        water gets warmer, which the walk through time accounts for.
+        The work of pumps and compressors heats the water and is rejected with the load; that of
+        fans heats outdoor air. Above the capacity the machines run at full load and the water
+        warms, which the simulation in time computes.
         """
         load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
         set_points = set_points or SetPoints()
@@ -214,7 +187,7 @@ class CoolingPlant(Equipment):
             "cooling_plant_pump_power": pumps,
             "cooling_plant_compressor_power": point.compressor_power,
             "cooling_plant_free_share": point.economiser_heat
-            / np.maximum(load + pump, _LEAST_LOAD),
+            / np.maximum(load + pump, _MIN_LOAD_MW),
             "cooling_plant_units_on": point.units_on,
             "cooling_plant_extrapolated": np.where(self.is_extrapolated(weather), 1.0, 0.0 * draw),
             "cooling_plant_condenser_temperature": point.condenser_temperature,
@@ -229,27 +202,15 @@ class CoolingPlant(Equipment):
     def capacity_rate(
         self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
     ) -> FloatArray:
-        """Return the heat that the water of the circuit carries per kelvin.
+        """Return the capacity rate of the circuit's water for a load [MW]. [MW K-1]
 
-        Parameters
-        ----------
-        load
-            Heat that the circuit brings. [MW]
-        weather
-            Outdoor air.
-        set_points
-            Set points of the water; by default the declared ones.
-
-        Returns
-        -------
-        numpy.ndarray
-            Capacity rate, from the least flow (that of frost, too) to the rated. [MW K-1]
+        It lies between minimum flow (or frost flow) and rated flow.
         """
         set_points = set_points or SetPoints()
-        least = set_points.minimum_flow.get(self.name, self.minimum_flow)
+        minimum = set_points.minimum_flow.get(self.name, self.minimum_flow)
         share = np.minimum(load / self.rated_cooling * self._narrowing(set_points), 1.0)
         frost = np.where(weather.air_temperature < self.frost_temperature, self.frost_flow, 0.0)
-        return np.asarray(np.maximum(share, np.maximum(frost, least)) * self._rated_capacity_rate)
+        return np.asarray(np.maximum(share, np.maximum(frost, minimum)) * self._rated_capacity_rate)
 
     @property
     def rated_flow(self) -> float:
@@ -271,30 +232,19 @@ class CoolingPlant(Equipment):
         rated_range: float,
         set_points: SetPoints | None,
     ) -> FloatArray | None:
-        """Return the water that a consumer of the circuit gets, over its rated flow.
+        """Return a consumer's water flow over its rated flow. [1]
 
-        Parameters
-        ----------
-        heat
-            Heat that the consumer gives to the water. [MW]
-        rated_heat, rated_range
-            Its heat [MW] and the warming of the water at rating [K].
-        set_points
-            Set points of the circuit.
-
-        Returns
-        -------
-        numpy.ndarray or None
-            Share of its rated flow [1]; None where the range is the declared one, as laid out.
+        ``heat`` is the heat from consumer to water [MW], ``rated_heat`` [MW] and ``rated_range``
+        [K] are its rating. The result is None if the temperature range is the declared one.
         """
         if set_points is None or self.name not in set_points.temperature_range:
             return None
         rate = np.asarray(heat) / set_points.temperature_range[self.name]
-        wanted = np.minimum(rate, self._rated_capacity_rate) * (rated_range / rated_heat)
-        return np.maximum(wanted, set_points.minimum_flow.get(self.name, self.minimum_flow))
+        required = np.minimum(rate, self._rated_capacity_rate) * (rated_range / rated_heat)
+        return np.maximum(required, set_points.minimum_flow.get(self.name, self.minimum_flow))
 
     def _narrowing(self, points: SetPoints) -> FloatArray | float:
-        """Return the declared range over that of the set points. [1]"""
+        """Return the declared temperature range over that of the set points. [1]"""
         return self.temperature_range / points.temperature_range.get(
             self.name, np.asarray(self.temperature_range)
         )
@@ -321,7 +271,7 @@ class CoolingPlant(Equipment):
         target: FloatArray | float,
         points: SetPoints,
     ) -> PlantOperatingPoint:
-        """Return the best operating point for the heat that the water brings."""
+        """Return the best operating point for the heat of the water."""
         condenser = self._condenser(target, points.units_on.get(self.name))
         if condenser is not None:
             return condenser.min_power_point(heat, weather, capacity_rate=capacity_rate)
@@ -341,8 +291,8 @@ class CoolingPlant(Equipment):
 
 
 LOOP_LIQUIDS: Final = {"water": fluid_flow.WATER, "pg25": fluid_flow.PG25}
-"""Liquids that a circuit may hold, by the name they have in site files."""
+"""Liquids of a circuit, by their name in site files."""
 
-_MEAN_TEMPERATURE = 30.0  # degC, at which density and heat capacity are taken
-_MEGAJOULES = 3600.0  # in a MWh
-_KILOJOULES = 1000.0  # in a MJ
+_MEAN_TEMPERATURE_C = 30.0  # at which density and heat capacity are taken
+_MJ_PER_MWH = 3600.0
+_KJ_PER_MJ = 1000.0

@@ -1,7 +1,4 @@
-"""Coolant distribution units: from the cold plates' coolant to the warm facility water.
-
-Hall air: coils and fans for the heat that liquid does not carry.
-"""
+"""Hall cooling: coolant distribution units for liquid, and CRAH units for the remaining heat."""
 
 from functools import partial
 from typing import Annotated, ClassVar, Self
@@ -18,33 +15,34 @@ from twin.weather import Weather
 
 
 class CduBank(Equipment):
-    """A bank of equal units that share the heat; their pumps are supplied by the UPS."""
+    """A bank of equal units that share the heat; the UPS supplies their pumps."""
 
     kind: ClassVar[str] = "cdu"
 
     count: Annotated[
         int, Quantity("1", "number of equal units in service", at_least=1, at_most=10_000)
     ]
-    rated_heat: Annotated[float, Quantity("MW", "heat carried by one unit at rating", above=0)]
+    rated_heat: Annotated[float, Quantity("MW", "rated heat of one unit", above=0)]
     approach: Annotated[
-        float, Quantity("K", "technology supply less facility supply at rating", above=0, below=20)
+        float, Quantity("K", "coolant supply less facility supply at rating", above=0, below=20)
     ]
     technology_range: Annotated[
-        float, Quantity("K", "warming of the coolant in the racks at rating", above=0, below=40)
+        float, Quantity("K", "temperature rise of the coolant at rating", above=0, below=40)
     ]
     facility_range: Annotated[
-        float, Quantity("K", "warming of the facility water at rating", above=0, below=40)
+        float, Quantity("K", "temperature rise of the facility water at rating", above=0, below=40)
     ]
     pump_power: Annotated[float, Quantity("MW", "pump power of one unit at rating", at_least=0)]
     minimum_flow: Annotated[
-        float, Quantity("1", "least flow, share of the rated flow", above=0, at_most=1)
+        float, Quantity("1", "minimum flow, share of the rated flow", above=0, at_most=1)
     ]
     fouling: Annotated[
-        float, Quantity("1", "conductance beside that of the clean exchanger", above=0.2, below=2)
+        float,
+        Quantity("1", "conductance over that of the clean heat exchanger", above=0.2, below=2),
     ] = 1.0
 
     @model_validator(mode="after")
-    def _coolant_comes_back_warmer(self) -> Self:
+    def _check_ranges(self) -> Self:
         if self.approach + self.technology_range <= self.facility_range:
             message = "facility_range must be below approach + technology_range"
             raise ValueError(message)
@@ -72,34 +70,22 @@ class CduBank(Equipment):
         set_points: SetPoints | None = None,
         facility_flow: FloatArray | None = None,
     ) -> FloatArray:
-        """Return the temperature of the coolant that goes to the racks.
+        """Return the supply temperature of the coolant to the racks. [degC]
 
-        Parameters
-        ----------
-        heat
-            Heat that the racks give to the coolant. [MW]
-        facility_supply_temperature
-            Temperature of the facility water that comes in. [degC]
-        set_points
-            Set points of the coolant; by default its flow follows the heat as declared.
-        facility_flow
-            Facility water over the rated one; by default it follows the heat. [1]
-
-        Returns
-        -------
-        numpy.ndarray
-            Temperature of the coolant. [degC]
+        ``heat`` is the heat from racks to coolant [MW]; ``facility_supply_temperature`` is that of
+        the entering facility water [degC]; ``facility_flow`` is over the rated flow, by default
+        proportional to the heat [1].
         """
-        taken = np.asarray(heat) + self.pump_power_at(heat, set_points)
+        transferred = np.asarray(heat) + self.pump_power_at(heat, set_points)
         shares = None
         if set_points is not None:
-            own = np.maximum(taken / self.rated_heat_total, self.minimum_flow)
+            own = np.maximum(transferred / self.rated_heat_total, self.minimum_flow)
             shares = (
-                self.coolant_flow(taken, set_points),
+                self.coolant_flow(transferred, set_points),
                 own if facility_flow is None else facility_flow,
             )
-        above = part_load_approach(
-            taken,
+        approach = part_load_approach(
+            transferred,
             rated_heat=self.rated_heat_total,
             rated_approach=self.approach,
             ranges=(self.technology_range, self.facility_range),
@@ -107,58 +93,30 @@ class CduBank(Equipment):
             fouling=self.fouling,
             flow_shares=shares,
         )
-        return np.asarray(facility_supply_temperature + above)
+        return np.asarray(facility_supply_temperature + approach)
 
     @property
     def rated_heat_total(self) -> float:
-        """Heat carried by all units at rating. [MW]"""
+        """Rated heat of all units. [MW]"""
         return self.count * self.rated_heat
 
     def coolant_flow(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
-        """Return the coolant's flow over the rated one at some heat of the racks.
-
-        Parameters
-        ----------
-        heat
-            Heat that the racks give to the coolant. [MW]
-        set_points
-            Set points; by default the declared range and least flow.
-
-        Returns
-        -------
-        numpy.ndarray
-            Share of the rated flow. [1]
-        """
+        """Return coolant flow over rated flow at a heat of the racks [MW]. [1]"""
         set_points = set_points or SetPoints()
         span = set_points.technology_range.get(self.name, np.asarray(self.technology_range))
-        wanted = (
+        required = (
             np.asarray(heat, dtype=np.float64)
             / self.rated_heat_total
             * (self.technology_range / span)
         )
-        return np.maximum(wanted, set_points.minimum_flow.get(self.name, self.minimum_flow))
+        return np.maximum(required, set_points.minimum_flow.get(self.name, self.minimum_flow))
 
     def cold_plate_flow(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
-        """Return the coolant through the racks' cold plates over their declared flow.
-
-        It is that of the units, and never more than declared.
-
-        Parameters
-        ----------
-        heat
-            Heat that the racks give to the coolant. [MW]
-        set_points
-            Set points; by default the declared range and least flow.
-
-        Returns
-        -------
-        numpy.ndarray
-            Share of the declared flow. [1]
-        """
+        """Return cold-plate flow over the declared one at a rack heat [MW], at most 1. [1]"""
         return np.minimum(self.coolant_flow(heat, set_points), 1.0)
 
     def pump_power_at(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
-        """Return the power of all pumps at some heat of the racks, and some set points. [MW]"""
+        """Return the power of all pumps at a heat of the racks [MW]. [MW]"""
         rated = self.count * self.pump_power
         return np.asarray(
             fluid_flow.pump_power(self.coolant_flow(heat, set_points), 1.0, rated_power=rated)
@@ -181,33 +139,33 @@ class CduBank(Equipment):
 
 
 class CrahBank(Equipment):
-    """All air handlers of the halls; air and water flow follow the heat."""
+    """All air handlers of the halls; air and water flow are proportional to the heat."""
 
     kind: ClassVar[str] = "hall_air"
 
-    rated_heat: Annotated[float, Quantity("MW", "heat of the halls at rating", above=0)]
+    rated_heat: Annotated[float, Quantity("MW", "rated heat of the halls", above=0)]
     approach: Annotated[
         float, Quantity("K", "supply air less chilled supply at rating", above=0, below=20)
     ]
     air_range: Annotated[
-        float, Quantity("K", "warming of the air in the racks at rating", above=0, below=40)
+        float, Quantity("K", "temperature rise of the air at rating", above=0, below=40)
     ]
     water_range: Annotated[
-        float, Quantity("K", "warming of the chilled water at rating", above=0, below=20)
+        float, Quantity("K", "temperature rise of the chilled water at rating", above=0, below=20)
     ]
     fan_power: Annotated[float, Quantity("MW", "power of all fans at rating", at_least=0)]
     fan_exponent: Annotated[
         float, Quantity("1", "exponent of fan power over air flow", at_least=1, at_most=3)
     ] = fluid_flow.FAN_POWER_EXPONENT
     minimum_flow: Annotated[
-        float, Quantity("1", "least flow, share of the rated flow", above=0, at_most=1)
+        float, Quantity("1", "minimum flow, share of the rated flow", above=0, at_most=1)
     ]
     fouling: Annotated[
-        float, Quantity("1", "conductance beside that of the clean coils", above=0.2, below=2)
+        float, Quantity("1", "conductance over that of the clean coils", above=0.2, below=2)
     ] = 1.0
 
     @model_validator(mode="after")
-    def _air_comes_back_warmer(self) -> Self:
+    def _check_ranges(self) -> Self:
         if self.approach + self.air_range <= self.water_range:
             message = "water_range must be below approach + air_range"
             raise ValueError(message)
@@ -233,28 +191,18 @@ class CrahBank(Equipment):
         *,
         chilled_flow: FloatArray | None = None,
     ) -> FloatArray:
-        """Return the temperature of the air at the racks' inlets.
+        """Return the air temperature at the rack inlets. [degC]
 
-        Parameters
-        ----------
-        heat
-            Heat that racks and busways give to the air. [MW]
-        chilled_supply_temperature
-            Temperature of the chilled water that comes in. [degC]
-        chilled_flow
-            Chilled water over the rated one; by default it follows the heat. [1]
-
-        Returns
-        -------
-        numpy.ndarray
-            Temperature of the air. [degC]
+        ``heat`` is the heat from racks and busways to air [MW]; ``chilled_supply_temperature`` is
+        that of the entering chilled water [degC]; ``chilled_flow`` is over the rated flow, by
+        default proportional to the heat [1].
         """
-        taken = np.asarray(heat) + self._fan_power(heat)
+        transferred = np.asarray(heat) + self._fan_power(heat)
         shares = None
         if chilled_flow is not None:
-            shares = np.maximum(taken / self.rated_heat, self.minimum_flow), chilled_flow
-        above = part_load_approach(
-            taken,
+            shares = np.maximum(transferred / self.rated_heat, self.minimum_flow), chilled_flow
+        approach = part_load_approach(
+            transferred,
             rated_heat=self.rated_heat,
             rated_approach=self.approach,
             ranges=(self.air_range, self.water_range),
@@ -262,7 +210,7 @@ class CrahBank(Equipment):
             fouling=self.fouling,
             flow_shares=shares,
         )
-        return np.asarray(chilled_supply_temperature + above)
+        return np.asarray(chilled_supply_temperature + approach)
 
     def _limit(self, weather: Weather) -> FloatArray:
         return np.full(len(weather), self.rated_heat)

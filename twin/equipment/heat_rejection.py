@@ -1,4 +1,4 @@
-"""Dry coolers and cooling towers: the machines that give a circuit's heat to the outdoor air."""
+"""Dry coolers and cooling towers: machines that reject a circuit's heat to outdoor air."""
 
 from typing import Annotated, Final, Literal
 
@@ -10,24 +10,24 @@ from twin.physics.numerics import BoolArray, last_feasible
 from twin.units import Declaration, Quantity
 from twin.weather import Weather
 
-_AIR_HEAT: Final = 1.02e-3  # MJ kg-1 K-1 of dry air with its usual vapour
-_HOURLY: Final = 3.6  # kg s-1 of water to m3 h-1
+_AIR_HEAT_CAPACITY: Final = 1.02e-3  # MJ per kg of dry air and K, with typical vapour
+_M3_H_PER_KG_S: Final = 3.6  # of water
 _SPEED_TOLERANCE: Final = 1e-7
 _HEAT_TOLERANCE: Final = 1e-9  # MW
 
 
 class HeatRejectionBank(Declaration):
-    """What dry coolers and towers have in common: a bank of equal units with variable fans."""
+    """Common part of dry coolers and towers: a bank of equal units with variable fans."""
 
     count: Annotated[
         int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
     ]
-    air_flow: Annotated[float, Quantity("kg s-1", "air through one unit at full speed", above=0)]
+    air_flow: Annotated[float, Quantity("kg s-1", "air flow of one unit at full speed", above=0)]
     rated_air_pressure: (
         Annotated[
             float,
             Quantity(
-                "kPa", "air pressure of air_flow; left out, it is of any", above=50, below=110
+                "kPa", "air pressure at which air_flow is rated; default: any", above=50, below=110
             ),
         ]
         | None
@@ -37,46 +37,34 @@ class HeatRejectionBank(Declaration):
         float, Quantity("1", "exponent of fan power over speed", at_least=1, at_most=3)
     ] = fluid_flow.FAN_POWER_EXPONENT
     minimum_speed: Annotated[
-        float, Quantity("1", "least fan speed, share of full speed", at_least=0.05, below=1)
+        float, Quantity("1", "minimum fan speed, share of full speed", at_least=0.05, below=1)
     ]
     cycles_of_concentration: Annotated[
-        float, Quantity("1", "solids in the wetting water over the make-up", above=1, below=20)
+        float, Quantity("1", "solids in circulating over make-up water", above=1, below=20)
     ] = 4.0
 
     def leaving_temperature(
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
-        """Return the temperature of the water that goes back to the plant.
+        """Return the temperature of the leaving water; it rises with heat and falls with fan speed.
+        [degC]
 
-        Parameters
-        ----------
-        heat
-            Heat rejected. [MW]
-        capacity_rate
-            Capacity rate of the water through all units. [MW K-1]
-        weather
-            Outdoor air.
-        speed
-            Fan speed, share of full speed. [1]
-
-        Returns
-        -------
-        numpy.ndarray
-            Temperature; rises with the heat and falls with the speed. [degC]
+        ``heat`` is rejected heat [MW]; ``capacity_rate`` is that of the water through all units [MW
+        K-1]; ``speed`` is the share of full fan speed [1].
         """
         raise NotImplementedError
 
     def power(self, speed: FloatArray, weather: Weather | None = None) -> FloatArray:
-        """Return the power of all fans at a share of full speed, at rating or in some air. [MW]"""
+        """Return the power of all fans at a share of full speed, in given air or at rating. [MW]"""
         rated = self.count * self.fan_power
         power = np.asarray(fluid_flow.fan_power(speed, rated, exponent=self.fan_exponent))
         return power if weather is None else power * self.air_density_ratio(weather)
 
     def air_density_ratio(self, weather: Weather) -> FloatArray | float:
-        """Return the density of the air by its pressure, over that at which fans are rated. [1]
+        """Return the air density by its pressure over that of the fan rating. [1]
 
-        Fans move a volume: as much less mass, at as much less power, as the air is thinner. What
-        its temperature changes, 5 % from 20 to 35 degC, is left to the rating.
+        Fans move a volume: in thinner air both mass flow and power fall in proportion. The effect
+        of temperature, 5 % from 20 to 35 degC, is neglected.
         """
         if self.rated_air_pressure is None:
             return 1.0
@@ -90,23 +78,11 @@ class HeatRejectionBank(Declaration):
         capacity_rate: FloatArray,
         weather: Weather,
     ) -> FloatArray:
-        """Return the least fan speed at which the water leaves no warmer than a target.
+        """Return the minimum fan speed at which water leaves at most at a target [degC]; 1 if
+        impossible. [1]
 
-        Parameters
-        ----------
-        heat
-            Heat rejected. [MW]
-        target
-            Temperature wanted of the leaving water. [degC]
-        capacity_rate
-            Capacity rate of the water through all units. [MW K-1]
-        weather
-            Outdoor air.
-
-        Returns
-        -------
-        numpy.ndarray
-            Share of full speed; 1 where the target is out of reach. [1]
+        ``heat`` is rejected heat [MW]; ``capacity_rate`` is that of the water through all units [MW
+        K-1].
         """
         shape = np.broadcast_shapes(np.shape(heat), np.shape(target), (len(weather),))
 
@@ -124,23 +100,11 @@ class HeatRejectionBank(Declaration):
         weather: Weather,
         search_limit: float,
     ) -> FloatArray:
-        """Return the most heat with which the water leaves no warmer than a target at full speed.
+        """Return the maximum heat at full fan speed for a leaving-water target [degC]; 0 if
+        impossible. [MW]
 
-        Parameters
-        ----------
-        target
-            Temperature wanted of the leaving water. [degC]
-        capacity_rate
-            Capacity rate of the water through all units. [MW K-1]
-        weather
-            Outdoor air.
-        search_limit
-            The widest that it is searched. [MW]
-
-        Returns
-        -------
-        numpy.ndarray
-            Heat; 0 where the target is out of reach. [MW]
+        ``capacity_rate`` is that of the water through all units [MW K-1]; ``search_limit`` bounds
+        the search [MW].
         """
         full, rate = np.ones(len(weather)), np.asarray(capacity_rate)
 
@@ -158,16 +122,16 @@ class HeatRejectionBank(Declaration):
         weather: Weather,
         speed: FloatArray,
     ) -> FloatArray:
-        """Return by how much the water leaves warmer than a target. [K]"""
+        """Return leaving temperature less a target. [K]"""
         leaving = self.leaving_temperature(heat, capacity_rate=rate, weather=weather, speed=speed)
         return np.asarray(leaving - target)
 
 
 class DryCooler(HeatRejectionBank):
-    """Finned coils with fans, and with pads that wet the air on hot days if there are any.
+    """Finned coils with fans, optionally with pads that wet the air on hot days.
 
-    Above ``pad_threshold`` the pads are wetted just enough to hold the air there, so that they save
-    water and warmer air never helps.
+    Above ``pad_threshold`` the pads are wetted just enough to keep the air at it: this saves water,
+    and warmer air never helps.
     """
 
     kind: Literal["dry_cooler"] = "dry_cooler"
@@ -175,50 +139,50 @@ class DryCooler(HeatRejectionBank):
         float, Quantity("MW K-1", "conductance of one clean unit at full speed", above=0)
     ]
     fouling: Annotated[
-        float, Quantity("1", "conductance beside that of the clean coil", above=0.2, below=2)
+        float, Quantity("1", "conductance over that of the clean coil", above=0.2, below=2)
     ] = 1.0
     pad_effectiveness: Annotated[
-        float, Quantity("1", "cooling of the air over wet-bulb depression", at_least=0, below=1)
+        float, Quantity("1", "air cooling over wet-bulb depression", at_least=0, below=1)
     ] = 0.0
     pad_threshold: Annotated[
         float, Quantity("degC", "air temperature above which pads are wetted", above=5)
     ] = 30.0
 
     def degraded(self, share: float) -> "DryCooler":
-        """Return the same coolers with a share of their conductance lost."""
+        """Return a copy that has lost a share of its conductance."""
         return self.model_copy(update={"fouling": self.fouling * (1.0 - share)})
 
     def leaving_temperature(
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
-        """Return the temperature of the water that goes back; see the bank's own docstring."""
+        """Return the temperature of the leaving water; see :class:`HeatRejectionBank`."""
         leaving = heat_rejection.dry_cooler_outlet(
             heat,
             self._entering_air(weather),
             fan_speed_share=speed * self.air_density_ratio(weather),
             capacity_rate=capacity_rate,
-            rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT,
+            rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT_CAPACITY,
             rated_conductance=self.count * self.conductance * self.fouling,
         )
         return np.asarray(leaving)
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
-        """Return the water drawn for the pads. [m3 h-1]"""
-        behind = self._entering_air(weather)
+        """Return the water use of the pads. [m3 h-1]"""
+        entering = self._entering_air(weather)
         wetted = heat_rejection.pad_evaporation(
-            behind,
+            entering,
             weather.wet_bulb_temperature,
             humidity_ratio=weather.humidity_ratio,
             air_flow=self.count * self.air_flow * speed * self.air_density_ratio(weather),
             pressure=weather.air_pressure,
         )
-        evaporation = np.where(behind < weather.air_temperature, wetted, 0.0)
+        evaporation = np.where(entering < weather.air_temperature, wetted, 0.0)
         return np.asarray(
-            _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
+            _M3_H_PER_KG_S * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
     def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the weather lies outside the model; a dry cooler's has no such place."""
+        """Return where the weather is outside the model; for a dry cooler nowhere."""
         return np.zeros(len(weather), dtype=bool)
 
     def _entering_air(self, weather: Weather) -> FloatArray:
@@ -232,24 +196,24 @@ class DryCooler(HeatRejectionBank):
 class CoolingTower(HeatRejectionBank):
     """Open cells with variable fans, by the YorkCalc correlation.
 
-    The rated water flow is the one that a cell cools from 35.0 to 29.4 degC in air of 25.6 degC wet
-    bulb at full fan speed: the point to which the correlation is normalised.
+    The rated water flow is cooled from 35.0 to 29.4 degC at 25.6 degC wet bulb and full fan speed:
+    the reference point of the correlation.
     """
 
     kind: Literal["cooling_tower"] = "cooling_tower"
     water_flow: Annotated[float, Quantity("kg s-1", "rated water flow of one cell", above=0)]
     approach_factor: Annotated[
-        float, Quantity("1", "approach beside that of the clean cell", above=0.5, below=2)
+        float, Quantity("1", "approach over that of the clean cell", above=0.5, below=2)
     ] = 1.0
 
     def degraded(self, share: float) -> "CoolingTower":
-        """Return the same cells with an approach that is larger by a share."""
+        """Return a copy whose approach is larger by a share."""
         return self.model_copy(update={"approach_factor": self.approach_factor * (1.0 + share)})
 
     def leaving_temperature(
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
-        """Return the temperature of the water that goes back; see the bank's own docstring."""
+        """Return the temperature of the leaving water; see :class:`HeatRejectionBank`."""
         rated_rate = self.count * fluid_flow.capacity_rate(self.water_flow)
         return heat_rejection.tower_outlet(
             heat / capacity_rate,
@@ -261,7 +225,7 @@ class CoolingTower(HeatRejectionBank):
         )
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
-        """Return the water drawn for evaporation and blow-down. [m3 h-1]"""
+        """Return the water use by evaporation and blow-down. [m3 h-1]"""
         humidity = psychrometrics.relative_humidity(
             weather.air_temperature, weather.humidity_ratio, pressure=weather.air_pressure
         )
@@ -273,15 +237,15 @@ class CoolingTower(HeatRejectionBank):
             pressure=weather.air_pressure,
         )
         return np.asarray(
-            _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
+            _M3_H_PER_KG_S * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
     def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the wet bulb lies outside the correlation and is held at its end."""
+        """Return where the wet bulb is outside the correlation and clipped to its range."""
         low, high = heat_rejection.WET_BULB_LIMITS_C
         bulb = weather.wet_bulb_temperature
         return np.asarray((bulb < low) | (bulb > high))
 
 
 HeatRejection = Annotated[DryCooler | CoolingTower, Field(discriminator="kind")]
-"""Either kind; ``kind`` tells them apart in site files."""
+"""Either kind; ``kind`` selects it in site files."""

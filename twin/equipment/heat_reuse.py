@@ -11,61 +11,62 @@ from twin.relations import ConversionFlows, Convert, Exchange, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
-_PASSES: Final = 12  # each brings the heat closer by the inverse of the COP, or better
+_ITERATIONS: Final = 12  # each reduces the error by a factor of the COP at least
 
 
 class HeatReuse(Equipment):
-    """A heat pump that cools the warm circuit's return and sells the heat at a fixed price.
+    """A heat pump that cools the return of the warm circuit and sells the heat at a fixed price.
 
-    The network takes what it needs: a base for hot water, and below the heating limit more for
-    each kelvin, up to the contracted power at the design temperature.
+    The network's demand is a base for hot water, plus a part that rises linearly below the heating
+    limit to the contracted power at the design temperature.
     """
 
     kind: ClassVar[str] = "heat_reuse"
 
-    rated_heat: Annotated[float, Quantity("MW", "heat delivered at rating", above=0)]
+    rated_heat: Annotated[float, Quantity("MW", "rated heat delivered", above=0)]
     lorenz_efficiency: Annotated[
         float, Quantity("1", "COP at rating over that of the Lorenz cycle", above=0.1, below=1)
     ]
     approach: Annotated[
-        float, Quantity("K", "approaches of both heat exchangers at rating, summed", at_least=0)
+        float, Quantity("K", "sum of both heat exchangers' approaches at rating", at_least=0)
     ]
     minimum_part_load: Annotated[
         float,
-        Quantity("1", "share of the rating below which machines cycle", at_least=0, at_most=1),
+        Quantity("1", "share of the rating below which units cycle", at_least=0, at_most=1),
     ]
     source_inlet_temperature: Annotated[
-        float, Quantity("degC", "warm water that comes in", above=5, below=80)
+        float, Quantity("degC", "temperature of warm water at the inlet", above=5, below=80)
     ]
     source_outlet_temperature: Annotated[
-        float, Quantity("degC", "warm water that goes back", above=5, below=80)
+        float, Quantity("degC", "temperature of warm water at the outlet", above=5, below=80)
     ]
     return_temperature: Annotated[
-        float, Quantity("degC", "water that comes back from the network", above=10, below=100)
+        float, Quantity("degC", "return temperature of the network", above=10, below=100)
     ]
     supply_temperature: Annotated[
-        float, Quantity("degC", "water delivered to the network", above=20, below=130)
+        float, Quantity("degC", "supply temperature of the network", above=20, below=130)
     ]
     mild_supply_temperature: (
         Annotated[
-            float, Quantity("degC", "the same above the heating limit, if it slides", above=20)
+            float,
+            Quantity("degC", "supply temperature above the heating limit, if variable", above=20),
         ]
         | None
     ) = None
-    contract_power: Annotated[float, Quantity("MW", "most heat that the network takes", above=0)]
+    contract_power: Annotated[float, Quantity("MW", "maximum heat demand of the network", above=0)]
     base_share: Annotated[
-        float, Quantity("1", "share of it that hot water takes all year", at_least=0, at_most=1)
+        float, Quantity("1", "hot-water share of it, all year", at_least=0, at_most=1)
     ]
     heating_limit: Annotated[
-        float, Quantity("degC", "outdoor temperature below which houses are heated", below=30)
+        float, Quantity("degC", "outdoor temperature below which heating begins", below=30)
     ]
     design_temperature: Annotated[
-        float, Quantity("degC", "outdoor temperature of the greatest demand", above=-50)
+        float, Quantity("degC", "outdoor temperature of the maximum demand", above=-50)
     ]
-    heat_price: Annotated[float, Quantity("EUR MWh-1", "paid for each MWh of heat", at_least=0)]
+    heat_price: Annotated[float, Quantity("EUR MWh-1", "price received for heat", at_least=0)]
 
     @model_validator(mode="after")
-    def _heat_is_lifted(self) -> Self:
+    def _check_temperatures(self) -> Self:
         if self.source_outlet_temperature >= self.source_inlet_temperature:
             message = "source_outlet_temperature must be below source_inlet_temperature"
             raise ValueError(message)
@@ -79,15 +80,15 @@ class HeatReuse(Equipment):
         if self.design_temperature >= self.heating_limit:
             message = "design_temperature must be below heating_limit"
             raise ValueError(message)
-        least = float(self._lifts(np.asarray(self.heating_limit))[0])
-        if min(self._lift, least) <= 0.0 or self.rated_cop <= 1.0:
-            message = "the network must be warmer than the source, and the COP above 1"
+        min_lift = float(self._lifts(np.asarray(self.heating_limit))[0])
+        if min(self._lift, min_lift) <= 0.0 or self.rated_cop <= 1.0:
+            message = "raise supply_temperature above the source's, and the COP above 1"
             raise ValueError(message)
-        part = least + self.approach * self.minimum_part_load
-        reached = self.lorenz_efficiency * (least + self.approach) / part
-        if reached >= 1.0:
+        part_load_lift = min_lift + self.approach * self.minimum_part_load
+        efficiency = self.lorenz_efficiency * (min_lift + self.approach) / part_load_lift
+        if efficiency >= 1.0:
             message = (
-                f"at least part load the COP would be {reached:.2f} of that of the Lorenz cycle: "
+                f"at minimum part load the COP would be {efficiency:.2f} of the Lorenz COP: "
                 "lower lorenz_efficiency or approach, or raise minimum_part_load"
             )
             raise ValueError(message)
@@ -100,7 +101,7 @@ class HeatReuse(Equipment):
         return float(self.lorenz_efficiency * ideal)
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the conversion of warm water's heat to district heat, and its sale."""
+        """Return the conversion of warm-circuit heat to district heat, and its sale."""
         return (
             Convert(
                 owner=self.name,
@@ -122,59 +123,40 @@ class HeatReuse(Equipment):
         )
 
     def network_demand(self, air_temperature: FloatArray) -> FloatArray:
-        """Return the heat that the network takes.
-
-        Parameters
-        ----------
-        air_temperature
-            Outdoor air. [degC]
-
-        Returns
-        -------
-        numpy.ndarray
-            Heat. [MW]
-        """
-        cold = self._cold(air_temperature)
-        return np.asarray(self.contract_power * (self.base_share + (1.0 - self.base_share) * cold))
+        """Return the heat demand of the network at an outdoor temperature [degC]. [MW]"""
+        coldness = self._relative_coldness(air_temperature)
+        return np.asarray(
+            self.contract_power * (self.base_share + (1.0 - self.base_share) * coldness)
+        )
 
     def max_output(self, weather: Weather) -> FloatArray:
-        """Return the most heat that network and machines allow. [MW]"""
+        """Return the maximum heat that network and heat pump allow. [MW]"""
         return np.minimum(self.network_demand(weather.air_temperature), self.rated_heat)
 
     def network_supply_temperature(self, air_temperature: FloatArray) -> FloatArray:
-        """Return the temperature at which the network wants its water in some outdoor air. [degC]
+        """Return the supply temperature of the network at an outdoor temperature [degC]. [degC]
 
-        It slides on a line between the design temperature and the heating limit, if declared so.
+        It varies linearly from the design temperature to the heating limit if declared so.
         """
         mild, design = self.mild_supply_temperature, self.supply_temperature
         slide = 0.0 if mild is None else design - mild
-        return np.asarray(design - slide * (1.0 - self._cold(air_temperature)))
+        return np.asarray(design - slide * (1.0 - self._relative_coldness(air_temperature)))
 
     def power(self, heat: FloatArray, air_temperature: FloatArray | None = None) -> FloatArray:
-        r"""Return the electricity that delivers some heat.
+        r"""Return the electricity for a heat output [MW]. [MW]
 
-        Parameters
-        ----------
-        heat
-            Heat delivered. [MW]
-        air_temperature
-            Outdoor air, by which a network's supply may slide; by default that of the design.
-            [degC]
-
-        Returns
-        -------
-        numpy.ndarray
-            Electric power. [MW]
+        ``air_temperature`` sets a variable supply temperature; by default it is that of the design
+        [degC].
 
         Notes
         -----
-        The refrigerant is lifted over the distance :math:`L` of the streams' mean temperatures and
-        over the approaches, which follow the load :math:`x`:
+        The lift is the difference :math:`L` of the streams' mean temperatures plus the approaches,
+        which are proportional to the load :math:`x`:
 
         .. math:: P = \frac{Q}{COP_r} \frac{L + a \max(x, x_{min})}{L + a}
 
-        Below the least part load machines cycle and the COP stays. Losses that do not follow the
-        load are left out.
+        Below minimum part load units cycle at constant COP. Losses independent of load are
+        neglected.
         """
         heat = np.asarray(heat, dtype=np.float64)
         share = np.maximum(heat / self.rated_heat, self.minimum_part_load)
@@ -185,33 +167,24 @@ class HeatReuse(Equipment):
     def max_output_from_source(
         self, source_heat: FloatArray, air_temperature: FloatArray | None = None
     ) -> FloatArray:
-        """Return the most heat that takes no more from the warm circuit than there is.
+        """Return the maximum heat output for available heat of the warm circuit [MW]. [MW]
 
-        Parameters
-        ----------
-        source_heat
-            Heat of the circuit, not negative. [MW]
-        air_temperature
-            Outdoor air, as for the power. [degC]
-
-        Returns
-        -------
-        numpy.ndarray
-            Heat delivered; it is approached from below. At most the rating. [MW]
+        The iteration approaches it from below, up to the rating. ``air_temperature`` is as for
+        :meth:`power` [degC].
         """
         source_heat = np.asarray(source_heat, dtype=np.float64)
         heat = np.minimum(source_heat, self.rated_heat)
-        for _ in range(_PASSES):
+        for _ in range(_ITERATIONS):
             heat = np.minimum(source_heat + self.power(heat, air_temperature), self.rated_heat)
         return heat
 
-    def _cold(self, air_temperature: FloatArray) -> FloatArray:
-        """Return how cold it is between the heating limit, 0, and the design temperature, 1. [1]"""
+    def _relative_coldness(self, air_temperature: FloatArray) -> FloatArray:
+        """Return the relative coldness: 0 at the heating limit, 1 at the design temperature. [1]"""
         span = self.heating_limit - self.design_temperature
         return np.clip((self.heating_limit - np.asarray(air_temperature)) / span, 0.0, 1.0)
 
     def _lifts(self, air_temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return lift [K] and COP at full load [1] in some outdoor air."""
+        """Return temperature lift [K] and full-load COP [1] at an outdoor temperature."""
         sink = refrigeration.thermodynamic_mean_temperature(
             self.network_supply_temperature(air_temperature), np.asarray(self.return_temperature)
         )
@@ -229,7 +202,7 @@ class HeatReuse(Equipment):
 
     @property
     def _lift(self) -> float:
-        """Mean temperature of the network's water less that of the source. [K]"""
+        """Mean temperature of the network less that of the source. [K]"""
         source = refrigeration.thermodynamic_mean_temperature(
             self.source_inlet_temperature, self.source_outlet_temperature
         )
@@ -237,12 +210,12 @@ class HeatReuse(Equipment):
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         power = self.power(output, weather.air_temperature)
-        taken = output - power
+        source_heat = output - power
         details = {
             "heat_reuse_draw": power,
-            "heat_reuse_source_heat": taken,
+            "heat_reuse_source_heat": source_heat,
             "heat_reuse_loading": output / self.rated_heat,
             "heat_reuse_limit": np.broadcast_to(self.max_output(weather), power.shape),
         }
-        draws = {"medium_voltage": power, "warm": -taken}
+        draws = {"medium_voltage": power, "warm": -source_heat}
         return ConversionFlows(inputs=draws, heat=np.zeros_like(power), details=details)

@@ -1,4 +1,4 @@
-"""What every declared thing of a site has in common: frozen parameters, and relations."""
+"""What all equipment of a site has in common: frozen parameters, and relations to carriers."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,9 +14,9 @@ class Equipment(Declaration):
     Attributes
     ----------
     kind
-        Word under which site files know it.
+        Name of the kind in site files.
     is_machine
-        Whether it stands somewhere, with points of its own; a contract does not.
+        Whether it is physical, with points of its own; a contract is not.
     name
         Id in the site file.
     """
@@ -26,17 +26,17 @@ class Equipment(Declaration):
     name: str
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return what this machine may do to which carriers."""
+        """Return the relations of this machine to carriers."""
         raise NotImplementedError
 
     def with_values(self, **values: object) -> "Equipment":
-        """Return a copy with some parameters set, in canonical units, checked as in a file."""
+        """Return a copy with changed parameters in canonical units, validated as in a file."""
         data = self.model_dump() | values
         return type(self).model_validate(data, context={"canonical": True})
 
 
 MIN_CURVE_POINTS: Final = 2
-"""Points through which a curve can be laid. [1]"""
+"""Minimum points of a curve. [1]"""
 
 
 def check_efficiency_points(
@@ -46,25 +46,14 @@ def check_efficiency_points(
     *,
     max_efficiency: float = 1.0,
 ) -> None:
-    """Refuse points of an efficiency over the load through which no curve of losses goes.
+    """Raise a ValueError unless points of an efficiency curve are valid.
 
-    Parameters
-    ----------
-    load, efficiency
-        Load over rating, and output over input there. [1]
-    prefix
-        Before ``load_points`` and ``efficiency_points`` in the names of the parameters.
-    max_efficiency
-        Greatest efficiency. [1]
-
-    Raises
-    ------
-    ValueError
-        If they are too few, do not rise, or are no shares.
+    ``load`` and ``efficiency`` are load over rating and output over input [1], the latter at most
+    ``max_efficiency`` [1].
     """
     loads, efficiencies = f"{prefix}load_points", f"{prefix}efficiency_points"
     if len(load) < MIN_CURVE_POINTS or len(load) != len(efficiency):
-        message = f"{loads} and {efficiencies} must be equally many, at least 2"
+        message = f"{loads} and {efficiencies} must have the same length, at least 2"
         raise ValueError(message)
     if load[0] <= 0.0 or any(b <= a for a, b in pairwise(load)):
         message = f"{loads} must rise from above 0"

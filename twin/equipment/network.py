@@ -1,7 +1,6 @@
-"""The medium-voltage network of a site: nodes, cables, transformers, and who stands where.
+"""The medium-voltage network of a site: nodes, cables, transformers, and the machines' feeds.
 
-A site file may declare one; else :func:`radial_network` gives the simplest that carries the
-machines.
+A site file may declare one; otherwise :func:`radial_network` builds the simplest for its machines.
 """
 
 import math
@@ -13,19 +12,19 @@ from pydantic import model_validator
 from twin.units import Declaration, ParameterDescription, Quantity
 
 SHARE_TOLERANCE: Final = 1e-6
-"""Shares may sum to 1 this far off. [1]"""
+"""Allowed deviation of a sum of shares from 1. [1]"""
 
 DEFAULT_HIGH_VOLTAGE_KV: Final = 110.0
-"""Of a connection whose network is not declared; an assumption. [kV]"""
+"""Voltage of a connection without a declared network; an assumption. [kV]"""
 
 DEFAULT_MEDIUM_VOLTAGE_KV: Final = 20.0
-"""Of the busbar behind its transformers; an assumption. [kV]"""
+"""Voltage of the busbar behind its transformers; an assumption. [kV]"""
 
 A_PER_KA: Final = 1000.0
 """A in a kA."""
 
 DEFAULT_FEEDER_LENGTH_KM: Final = 0.3
-"""From that busbar to each machine; an assumption. [km]"""
+"""Cable length from that busbar to each machine; an assumption. [km]"""
 
 DEFAULT_FEEDER_CABLE: Final = {
     "resistance": 0.122,
@@ -37,18 +36,18 @@ DEFAULT_FEEDER_CABLE: Final = {
 
 
 class NetworkNode(Declaration):
-    """A busbar or a point of it."""
+    """A busbar or a section of it."""
 
     voltage: Annotated[float, Quantity("kV", "nominal voltage", above=0.1, below=800)]
 
 
 class NetworkBranch(Declaration):
-    """Some equal units in parallel; a spare one closes only when another branch fails."""
+    """Equal units in parallel; a spare branch closes only when another one fails."""
 
     count: Annotated[int, Quantity("1", "equal units in parallel", at_least=1)] = 1
     closes_for: Annotated[
         tuple[str, ...],
-        ParameterDescription("branches for whose failure it closes; left out: always closed"),
+        ParameterDescription("branches whose failure closes it; default: always closed"),
     ] = ()
 
 
@@ -57,21 +56,21 @@ class CableBundle(NetworkBranch):
 
     kind: Literal["cable"] = "cable"
     ends: Annotated[tuple[str, str], ParameterDescription("nodes at its two ends")]
-    length: Annotated[float, Quantity("km", "from end to end", above=0, below=200)]
-    resistance: Annotated[float, Quantity("ohm km-1", "in series, when warm", at_least=0)]
-    reactance: Annotated[float, Quantity("ohm km-1", "in series", at_least=0)]
-    capacitance: Annotated[float, Quantity("uF km-1", "against earth", at_least=0)]
-    current: Annotated[float, Quantity("A", "rated current of one", above=0)]
+    length: Annotated[float, Quantity("km", "length of the cable", above=0, below=200)]
+    resistance: Annotated[float, Quantity("ohm km-1", "series resistance when warm", at_least=0)]
+    reactance: Annotated[float, Quantity("ohm km-1", "series reactance", at_least=0)]
+    capacitance: Annotated[float, Quantity("uF km-1", "capacitance to earth", at_least=0)]
+    current: Annotated[float, Quantity("A", "rated current of one cable", above=0)]
 
 
 class TransformerBranch(NetworkBranch):
-    """Units of one transformer bank of the site, whose ratings and losses they have."""
+    """Units of one transformer bank of the site, with its ratings and losses."""
 
     machine: Annotated[str, ParameterDescription("bank of the site's `equipment`")]
     high: Annotated[str, ParameterDescription("node of its high side")]
     low: Annotated[str, ParameterDescription("node of its low side")]
     high_voltage: Annotated[float, Quantity("kV", "rated voltage of the high side", above=0)]
-    low_voltage: Annotated[float, Quantity("kV", "of the low side, without load", above=0)]
+    low_voltage: Annotated[float, Quantity("kV", "no-load voltage of the low side", above=0)]
     short_circuit_voltage: Annotated[
         float, Quantity("1", "share of rated voltage at rated current", above=0.01, below=0.4)
     ] = 0.12
@@ -86,7 +85,7 @@ class TransformerBranch(NetworkBranch):
 
 
 class MachineFeed(Declaration):
-    """Where a machine stands: a node or several, each with its share; and its power factor."""
+    """The nodes that feed a machine, each with its share, and the power factor."""
 
     nodes: Annotated[
         Mapping[str, float], ParameterDescription("node -> share of the machine's power")
@@ -96,7 +95,7 @@ class MachineFeed(Declaration):
     ) = None
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _check_shares(self) -> Self:
         shares = self.nodes.values()
         if not shares or min(shares) <= 0 or abs(sum(shares) - 1.0) > SHARE_TOLERANCE:
             message = "nodes must have shares above 0 that sum to 1"
@@ -109,17 +108,19 @@ class MediumVoltageNetwork(Declaration):
 
     source: Annotated[str, ParameterDescription("node of the connection")]
     source_voltage: Annotated[
-        float, Quantity("1", "of the grid behind its impedance", above=0.8, below=1.2)
+        float, Quantity("1", "voltage of the grid behind its impedance", above=0.8, below=1.2)
     ] = 1.0
-    short_circuit_power: Annotated[float, Quantity("MVA", "at the connection", above=0)] = 5000.0
+    short_circuit_power: Annotated[
+        float, Quantity("MVA", "short-circuit power at the connection", above=0)
+    ] = 5000.0
     source_ratio: Annotated[
         float, Quantity("1", "resistance over reactance of the grid", at_least=0, below=10)
     ] = 0.1
     voltage_low: Annotated[
-        float, Quantity("1", "least voltage, share of nominal", above=0.5, below=1)
+        float, Quantity("1", "minimum voltage, share of nominal", above=0.5, below=1)
     ] = 0.95
     voltage_high: Annotated[
-        float, Quantity("1", "greatest voltage, share of nominal", above=1, below=1.5)
+        float, Quantity("1", "maximum voltage, share of nominal", above=1, below=1.5)
     ] = 1.05
     nodes: Mapping[str, NetworkNode]
     cables: Mapping[str, CableBundle] = {}
@@ -132,25 +133,27 @@ class MediumVoltageNetwork(Declaration):
         return {**self.cables, **self.transformers}
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
-        for words in self._loose_ends():
-            raise ValueError(words)
+    def _check_connectivity(self) -> Self:
+        for message in self._connectivity_errors():
+            raise ValueError(message)
         return self
 
-    def _loose_ends(self) -> Iterator[str]:
-        """Yield what names no node or branch, and what no source reaches."""
-        doubled = self.cables.keys() & self.transformers.keys()
-        yield from (f"cables and transformers are both named {name}" for name in sorted(doubled))
+    def _connectivity_errors(self) -> Iterator[str]:
+        """Yield unknown nodes and branches, and nodes without a path to the source."""
+        duplicates = self.cables.keys() & self.transformers.keys()
+        yield from (
+            f"rename {name}: a cable and a transformer have it" for name in sorted(duplicates)
+        )
         named: dict[str, Sequence[str]] = {"source": [self.source]}
         named |= {name: branch.ends for name, branch in self.branches.items()}
         named |= {f"feed of {name}": list(feed.nodes) for name, feed in self.feeds.items()}
         for where, nodes in named.items():
-            yield from _unknown(where, nodes, self.nodes)
+            yield from _unknown_names(where, nodes, self.nodes)
         for name, branch in self.branches.items():
-            yield from _unknown(f"{name}.closes_for", branch.closes_for, self.branches)
+            yield from _unknown_names(f"{name}.closes_for", branch.closes_for, self.branches)
         ends = [branch.ends for branch in self.branches.values() if not branch.closes_for]
         for node in sorted(self.nodes.keys() - reachable_nodes(self.source, ends)):
-            yield f"no closed branch leads from the source to {node}"
+            yield f"no closed branch connects {node} to the source; add one"
 
     def restricted_to(self, machines: Container[str]) -> Self:
         """Return a copy with the feeds of these machines only."""
@@ -161,21 +164,12 @@ class MediumVoltageNetwork(Declaration):
 def radial_network(
     banks: Mapping[str, int], max_power: Mapping[str, float]
 ) -> MediumVoltageNetwork:
-    """Return the simplest network: all transformers on one busbar, and from there to each machine.
-
-    Parameters
-    ----------
-    banks
-        Transformer bank -> units in service.
-    max_power
-        Machine -> greatest power of either direction. [MW]
-
-    Returns
-    -------
-    MediumVoltageNetwork
-        As many cables to each machine as its greatest power needs, and one.
+    r"""Return a network with all transformers on one busbar and a feeder to each
+    machine.\n\n``max_power`` is the maximum power of each machine in either direction [MW].
     """
-    one = math.sqrt(3.0) * DEFAULT_MEDIUM_VOLTAGE_KV * DEFAULT_FEEDER_CABLE["current"] / A_PER_KA
+    feeder_power = (
+        math.sqrt(3.0) * DEFAULT_MEDIUM_VOLTAGE_KV * DEFAULT_FEEDER_CABLE["current"] / A_PER_KA
+    )
     bank = {
         "high": "connection",
         "low": "busbar",
@@ -192,7 +186,7 @@ def radial_network(
         "cables": {
             f"feeder_{name}": {
                 "ends": ("busbar", name),
-                "count": math.ceil(power / one) + 1,
+                "count": math.ceil(power / feeder_power) + 1,
                 **feeder,
             }
             for name, power in max_power.items()
@@ -206,7 +200,7 @@ def radial_network(
 
 
 def reachable_nodes(source: str, ends: Sequence[tuple[str, str]]) -> set[str]:
-    """Return the nodes that a source reaches over branches with these ends."""
+    """Return the nodes connected to a source by branches with these ends."""
     found, fresh = set[str](), {source}
     while fresh:
         found |= fresh
@@ -214,7 +208,7 @@ def reachable_nodes(source: str, ends: Sequence[tuple[str, str]]) -> set[str]:
     return found
 
 
-def _unknown(where: str, named: Sequence[str], known: Mapping[str, object]) -> Iterator[str]:
+def _unknown_names(where: str, named: Sequence[str], known: Mapping[str, object]) -> Iterator[str]:
     for name in named:
         if name not in known:
-            yield f"{where} names {name}, which is not there; there are {', '.join(known)}"
+            yield f"{where} names an unknown {name}; use one of {', '.join(known)}"

@@ -1,13 +1,4 @@
-"""Uninterruptible power supplies between the medium-voltage bus and the critical bus.
-
-The connection to the grid and its contract.
-
-Transformers between the connection and the site's medium-voltage bus.
-
-Switchgear between the transformers and the machines on medium voltage.
-
-Busways from the critical bus to the racks.
-"""
+"""The electrical chain of a site: grid connection, transformers, switchgear, UPS and busways."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -22,31 +13,31 @@ from twin.weather import Weather
 
 
 class GridConnection(Equipment):
-    """One connection with its limits, fees and peak charge."""
+    """A grid connection with its limits, fees and demand charge."""
 
     kind: ClassVar[str] = "grid"
 
-    import_limit: Annotated[float, Quantity("MW", "most that may be taken", above=0)]
-    export_limit: Annotated[float, Quantity("MW", "most that may be given", at_least=0)] = 0.0
-    ramp: Annotated[
-        float, Quantity("MW/min", "most that net import may change in a minute", above=0)
-    ]
+    import_limit: Annotated[float, Quantity("MW", "maximum import", above=0)]
+    export_limit: Annotated[float, Quantity("MW", "maximum export", at_least=0)] = 0.0
+    ramp: Annotated[float, Quantity("MW/min", "maximum change of net import per minute", above=0)]
     import_fee: Annotated[
         float, Quantity("EUR MWh-1", "network fee and taxes on import", at_least=0)
     ] = 0.0
     export_fee: Annotated[
-        float, Quantity("EUR MWh-1", "kept back from the price of export", at_least=0)
+        float, Quantity("EUR MWh-1", "deducted from the price of export", at_least=0)
     ] = 0.0
     peak_price: Annotated[
-        float, Quantity("EUR MW-1", "charge for the greatest import of a month", at_least=0)
+        float, Quantity("EUR MW-1", "demand charge for the greatest monthly import", at_least=0)
     ] = 0.0
     carbon: Annotated[
         Literal["average", "matched"],
-        ParameterDescription("of all import, or of what `hourly_matching` leaves over"),
+        ParameterDescription(
+            "carbon of all import, or only of import not matched by `hourly_matching`"
+        ),
     ] = "average"
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the exchange at the connection and the charge on its peak."""
+        """Return the exchange at the connection and its demand charge."""
         return (
             Exchange(
                 owner=self.name,
@@ -79,7 +70,7 @@ class TransformerBank(Equipment):
     load_loss: Annotated[float, Quantity("MW", "loss of one unit at rating", at_least=0)]
     delivers: Annotated[
         Literal["medium_voltage", "busbar"],
-        ParameterDescription("what it feeds; a bank on `busbar` stands before switchgear"),
+        ParameterDescription("output carrier; a bank on `busbar` feeds switchgear"),
     ] = "medium_voltage"
 
     def relations(self) -> tuple[Relation, ...]:
@@ -118,7 +109,7 @@ class TransformerBank(Equipment):
 
 
 class Switchgear(Equipment):
-    """The panels of the medium-voltage bus: what they can carry, what they lose and use.
+    """The switchgear of the medium-voltage bus: its rating, losses and own use.
 
     A site that declares it has transformers with ``delivers = "busbar"``.
     """
@@ -168,7 +159,7 @@ class Switchgear(Equipment):
 
 
 class UpsBank(Equipment):
-    """A bank of double-conversion units; its loss is carried away by the chilled circuit."""
+    """A bank of double-conversion units; the chilled circuit removes its loss."""
 
     kind: ClassVar[str] = "ups"
 
@@ -181,14 +172,14 @@ class UpsBank(Equipment):
         float, Quantity("1", "loss with the square of load, share of rating", at_least=0)
     ]
     loss_factor: Annotated[
-        float, Quantity("1", "loss beside the maker's curve", above=0.5, below=2)
+        float, Quantity("1", "ratio of loss to the manufacturer's curve", above=0.5, below=2)
     ] = 1.0
 
     @model_validator(mode="after")
-    def _loses(self) -> Self:
-        falls = max(-self.loss_linear, 0.0)
-        if falls > 0.0 and self.loss_constant * self.loss_quadratic < 0.25 * falls**2:
-            message = "loss_linear is so far below 0 that some load would lose less than nothing"
+    def _check_loss(self) -> Self:
+        slope = max(-self.loss_linear, 0.0)
+        if slope > 0.0 and self.loss_constant * self.loss_quadratic < 0.25 * slope**2:
+            message = "raise loss_linear: the loss would be negative at some load"
             raise ValueError(message)
         return self
 
@@ -226,7 +217,7 @@ class UpsBank(Equipment):
 
 
 class Busway(Equipment):
-    """All busways of the site as one conductor; its loss warms the air of the halls."""
+    """All busways of the site as one conductor; its loss heats the air of the halls."""
 
     kind: ClassVar[str] = "distribution"
 

@@ -1,7 +1,4 @@
-"""Sources behind the connection, sun among them: what they would give in an outlook's weather.
-
-Wind turbines: what they would give in the weather of an outlook.
-"""
+"""Renewable sources behind the connection: photovoltaics and wind, from an outlook's weather."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -23,15 +20,15 @@ SOUTH_AZIMUTH_DEG: Final = 180.0
 
 
 class Renewable(Equipment):
-    """A source with an output that the weather bounds and that may be curtailed."""
+    """A source whose maximum output depends on weather and may be curtailed."""
 
     power: Annotated[float, Quantity("MW", "rated power at the bus", above=0)]
     price: Annotated[
-        float, Quantity("EUR MWh-1", "paid for each MWh taken, as in a contract", at_least=0)
+        float, Quantity("EUR MWh-1", "price per MWh used, as in a contract", at_least=0)
     ] = 0.0
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the exchange that the weather bounds."""
+        """Return the exchange limited by weather."""
         return (
             Exchange(
                 owner=self.name,
@@ -44,12 +41,12 @@ class Renewable(Equipment):
         )
 
     def available_power(self, weather: xr.Dataset) -> FloatArray:
-        """Return the power that the weather allows, on ``time``. [MW]"""
+        """Return the available power on ``time``. [MW]"""
         raise NotImplementedError
 
 
 class Photovoltaic(Renewable):
-    """A field of modules on fixed racks or trackers."""
+    """A field of photovoltaic modules on fixed racks."""
 
     kind: ClassVar[str] = "photovoltaic"
 
@@ -58,7 +55,12 @@ class Photovoltaic(Renewable):
     azimuth: (
         Annotated[
             float,
-            Quantity("1", "degrees, south is 180; none is to the equator", at_least=0, below=360),
+            Quantity(
+                "1",
+                "azimuth in degrees, 180 is south; default: towards the equator",
+                at_least=0,
+                below=360,
+            ),
         ]
         | None
     ) = None
@@ -66,34 +68,27 @@ class Photovoltaic(Renewable):
         float, Quantity("1", "change of power per kelvin", above=-0.01, at_most=0)
     ] = -0.0035
     system_loss: Annotated[
-        float, Quantity("1", "soiling, cables, mismatch, converter", at_least=0, below=0.5)
+        float,
+        Quantity("1", "losses by soiling, cables, mismatch, converter", at_least=0, below=0.5),
     ] = 0.14
 
     def available_power(self, weather: xr.Dataset) -> FloatArray:
-        """Return the alternating power that sun and air allow.
+        """Return the available AC power. [MW]
 
-        Parameters
-        ----------
-        weather
-            ``global_irradiance`` [W m-2], ``air_temperature`` [degC], ``wind_speed`` [m s-1] on
-            ``time``; attributes ``latitude``, ``longitude`` [degrees].
-
-        Returns
-        -------
-        numpy.ndarray
-            Power on ``time``. [MW]
+        ``weather`` has ``global_irradiance`` [W m-2], ``air_temperature`` [degC], ``wind_speed`` [m
+        s-1] on ``time``, and attributes ``latitude``, ``longitude`` [degrees].
 
         Notes
         -----
-        Erbs splits the irradiance, Hay and Davies turn it onto the plane, Faiman gives the module
-        temperature, PVWatts the power [1]_. The sun stands where it stands at mid-interval.
+        Models: Erbs for diffuse irradiance, Hay and Davies for the tilted plane, Faiman for module
+        temperature, PVWatts for power [1]_. The solar position is that at mid-interval.
 
         References
         ----------
         .. [1] K. S. Anderson et al., "pvlib python: 2023 project update," Journal of Open Source
            Software, vol. 8, no. 92, 5994, 2023. doi:10.21105/joss.05994
         """
-        import pvlib  # noqa: PLC0415  (slow import, asked for lazily)
+        import pvlib  # noqa: PLC0415  (slow import)
 
         half = (weather["duration"].to_numpy() * 1800.0).astype("timedelta64[s]")
         middle = pd.DatetimeIndex(weather["time"].to_numpy() + half, tz="UTC")
@@ -125,31 +120,31 @@ class Photovoltaic(Renewable):
         return np.clip(np.asarray(direct) * (1.0 - self.system_loss), 0.0, self.power)
 
     def _azimuth(self, latitude: float) -> float:
-        """Return the azimuth, which looks to the equator if none is declared. [degrees]"""
+        """Return the azimuth; by default towards the equator. [degrees]"""
         if self.azimuth is not None:
             return self.azimuth
         return SOUTH_AZIMUTH_DEG if latitude >= 0.0 else 0.0
 
 
 ANEMOMETER_HEIGHT_M: Final = 10.0
-"""Height at which the wind of a weather series is measured. [m]"""
+"""Height of wind measurements in weather series. [m]"""
 
 THERMOMETER_HEIGHT_M: Final = 2.0
-"""Height at which its temperature and pressure are measured. [m]"""
+"""Height of temperature and pressure measurements in weather series. [m]"""
 
 PA_PER_KPA: Final = 1000.0
 """Pa in a kPa."""
 
-_STEP: Final = 0.1  # m/s between the points of a generic curve
-_STORM: Final = 100.0  # m/s, beyond every wind
-_SPAN: Final = 8192  # intervals at once: every one has a curve of its own
+_CURVE_STEP_M_S: Final = 0.1  # of a generic power curve
+_MAX_WIND_SPEED_M_S: Final = 100.0
+_CHUNK: Final = 8192  # intervals at once: each has a curve of its own
 
 
 class WindFarm(Renewable):
-    """Wind turbines, on site or under a contract, by a published power curve or a generic one.
+    """Wind turbines, on site or under contract, with a published or a generic power curve.
 
-    Without a ``turbine`` the power grows with the cube of the wind between cut-in and rated speed.
-    With ``roughness`` the wind's profile is logarithmic, else it follows ``shear``, a power law.
+    Without ``turbine`` the power is cubic in wind speed between cut-in and rated speed. The wind
+    profile is logarithmic with ``roughness``, otherwise a power law with exponent ``shear``.
     """
 
     kind: ClassVar[str] = "wind"
@@ -157,7 +152,7 @@ class WindFarm(Renewable):
     turbine: Annotated[
         str,
         ParameterDescription(
-            "type of the Open Energy Database, as `V126/3450`; left out: a cube of the wind"
+            "type in the Open Energy Database, as `V126/3450`; default: cubic power curve"
         ),
     ] = ""
     hub_height: Annotated[float, Quantity("m", "height of the hubs", above=10, below=300)]
@@ -167,21 +162,19 @@ class WindFarm(Renewable):
     shear: Annotated[
         float, Quantity("1", "exponent of the wind profile", at_least=0, below=0.6)
     ] = 0.2
-    cut_in: Annotated[float, Quantity("m s-1", "speed at which blades start", above=0)] = 3.0
-    rated: Annotated[float, Quantity("m s-1", "speed of rated power", above=0)] = 12.0
-    cut_out: Annotated[
-        float, Quantity("m s-1", "speed at which turbines stop", above=0, below=50)
-    ] = 25.0
+    cut_in: Annotated[float, Quantity("m s-1", "cut-in wind speed", above=0)] = 3.0
+    rated: Annotated[float, Quantity("m s-1", "wind speed of rated power", above=0)] = 12.0
+    cut_out: Annotated[float, Quantity("m s-1", "cut-out wind speed", above=0, below=50)] = 25.0
     availability: Annotated[
         float, Quantity("1", "share of turbines in service, cables included", above=0, at_most=1)
     ] = 0.9
     wakes: Annotated[
         Literal["none", "dena_mean", "dena_extreme1", "knorr_mean", "knorr_extreme1"],
-        ParameterDescription("curve by which a park lessens the wind, as windpowerlib names it"),
+        ParameterDescription("wake-loss curve, as named by windpowerlib"),
     ] = "none"
 
     @model_validator(mode="after")
-    def _turns(self) -> Self:
+    def _check_speeds(self) -> Self:
         if not self.cut_in < self.rated < self.cut_out:
             message = "cut_in must be below rated, and rated below cut_out"
             raise ValueError(message)
@@ -193,23 +186,15 @@ class WindFarm(Renewable):
         return self
 
     def available_power(self, weather: xr.Dataset) -> FloatArray:
-        r"""Return the power that the wind allows.
+        r"""Return the available power. [MW]
 
-        Parameters
-        ----------
-        weather
-            ``wind_speed`` at 10 m [m s-1], ``air_temperature`` [degC] and ``air_pressure`` [kPa] at
-            2 m, on ``time``.
-
-        Returns
-        -------
-        numpy.ndarray
-            Power on ``time``. [MW]
+        ``weather`` has ``wind_speed`` at 10 m [m s-1], ``air_temperature`` [degC] and
+        ``air_pressure`` [kPa] at 2 m, on ``time``.
 
         Notes
         -----
         Profile, wakes, density and curve are those of windpowerlib [1]_. In air of density
-        :math:`\rho` the curve of 1.225 kg/m3 moves to speeds
+        :math:`\rho` the curve at 1.225 kg/m3 is shifted to speeds
         :math:`v (1.225 / \rho)^{p(v)}`, with :math:`p` from 1/3 below 7.5 to 2/3 above 12.5 m/s.
         Cut-out stays: turbines stop by their anemometer.
 
@@ -218,7 +203,7 @@ class WindFarm(Renewable):
         .. [1] S. Haas et al., "wind-python/windpowerlib: Silent Improvements," v0.2.2, 2024.
            doi:10.5281/zenodo.824267
         """
-        from windpowerlib import (  # noqa: PLC0415  (slow import, asked for lazily)
+        from windpowerlib import (  # noqa: PLC0415  (slow import)
             density,
             power_output,
             temperature,
@@ -231,65 +216,65 @@ class WindFarm(Renewable):
             THERMOMETER_HEIGHT_M,
             self.hub_height,
         )
-        thickness = density.ideal_gas(
+        air_density = density.ideal_gas(
             weather["air_pressure"].to_numpy() * PA_PER_KPA,
             THERMOMETER_HEIGHT_M,
             self.hub_height,
             air,
         )
-        blowing = (
+        park_speed = (
             speed if self.wakes == "none" else wake_losses.reduce_wind_speed(speed, self.wakes)
         )
         points, shares, cut_out = self._curve()
-        given = np.empty_like(speed)
-        for begin in range(0, len(speed), _SPAN):
-            span = slice(begin, begin + _SPAN)
-            given[span] = power_output.power_curve_density_correction(
-                blowing[span], points, shares, thickness[span]
+        power_share = np.empty_like(speed)
+        for begin in range(0, len(speed), _CHUNK):
+            span = slice(begin, begin + _CHUNK)
+            power_share[span] = power_output.power_curve_density_correction(
+                park_speed[span], points, shares, air_density[span]
             )
         is_turning = (speed < cut_out) | np.isnan(speed)
-        return np.asarray(self.power * self.availability * np.where(is_turning, given, 0.0))
+        return np.asarray(self.power * self.availability * np.where(is_turning, power_share, 0.0))
 
     def _hub_speed(self, speed: FloatArray) -> FloatArray:
-        """Return the undisturbed wind at the hubs. [m s-1]"""
-        from windpowerlib import wind_speed  # noqa: PLC0415  (slow import, asked for lazily)
+        """Return the undisturbed wind speed at hub height. [m s-1]"""
+        from windpowerlib import wind_speed  # noqa: PLC0415  (slow import)
 
         if self.roughness is None:
-            high = wind_speed.hellman(
+            hub_speed = wind_speed.hellman(
                 speed, ANEMOMETER_HEIGHT_M, self.hub_height, hellman_exponent=self.shear
             )
         else:
-            high = wind_speed.logarithmic_profile(
+            hub_speed = wind_speed.logarithmic_profile(
                 speed, ANEMOMETER_HEIGHT_M, self.hub_height, self.roughness
             )
-        return np.asarray(high)
+        return np.asarray(hub_speed)
 
     def _curve(self) -> tuple[FloatArray, FloatArray, float]:
-        """Return speeds [m s-1], shares of rated power there [1], and the cut-out speed [m s-1]."""
+        """Return speeds [m s-1], shares of rated power [1] and cut-out speed [m s-1]."""
         if self.turbine:
-            made = turbine_type(self.turbine)
-            points, shares, cut_out = made.points, made.shares, float(made.points[-1])
+            published = turbine_type(self.turbine)
+            points, shares, cut_out = (
+                published.points,
+                published.shares,
+                float(published.points[-1]),
+            )
         else:
-            count = int(np.ceil((self.rated - self.cut_in) / _STEP)) + 1
+            count = int(np.ceil((self.rated - self.cut_in) / _CURVE_STEP_M_S)) + 1
             points = np.linspace(self.cut_in, self.rated, count)
             shares = (points**3 - self.cut_in**3) / (self.rated**3 - self.cut_in**3)
             cut_out = self.cut_out
-        return np.append(points, _STORM), np.append(shares, shares[-1]), cut_out
+        return np.append(points, _MAX_WIND_SPEED_M_S), np.append(shares, shares[-1]), cut_out
 
 
 class TurbineType:
-    """A published type of turbine.
+    """A published turbine type.
 
-    Attributes
-    ----------
-    points, shares
-        Power curve: speeds at the hub [m s-1] and shares of the greatest power [1].
-    radius
-        Radius of the rotor. [m]
+    ``points`` and ``shares`` are its power curve: hub speeds [m s-1] and shares of maximum power
+    [1]; ``radius`` is that of the rotor [m].
     """
 
     def __init__(self, curve: pd.Series, *, diameter: float) -> None:
-        """Take a curve [W over m s-1] and the diameter of the rotor [m]."""
+        """Read a curve [W over m s-1] and the rotor diameter [m]."""
         known = curve.dropna()
         self.points: FloatArray = known.index.to_numpy(dtype=np.float64)
         self.shares: FloatArray = known.to_numpy(dtype=np.float64) / float(known.max())
@@ -298,32 +283,16 @@ class TurbineType:
 
 @lru_cache
 def turbine_type(name: str) -> TurbineType:
-    """Return a type of the Open Energy Database's wind turbine library, as windpowerlib ships it.
-
-    Parameters
-    ----------
-    name
-        Such as ``V126/3450``: maker's name of the type, and rated power in kW.
-
-    Returns
-    -------
-    TurbineType
-        Its power curve and rotor.
-
-    Raises
-    ------
-    ValueError
-        If the library has no such type, or no power curve of it.
-    """
-    # its own reader uses what pandas is about to drop; and the folder is found without the import
-    found = find_spec("windpowerlib")
-    if found is None or not found.submodule_search_locations:
-        message = "windpowerlib is not installed; make the environment anew with ./dev"
+    """Return a turbine type of the Open Energy Database, from windpowerlib's library."""
+    # windpowerlib's reader needs a deprecated pandas feature; finding its folder avoids the import
+    package = find_spec("windpowerlib")
+    if package is None or not package.submodule_search_locations:
+        message = "windpowerlib is not installed; rebuild the environment with ./dev"
         raise ValueError(message)
-    library = Path(found.submodule_search_locations[0]) / "oedb"
+    library = Path(package.submodule_search_locations[0]) / "oedb"
     curves = pd.read_csv(library / "power_curves.csv", index_col=0).T
     if name not in curves:
-        message = f"no power curve of such a turbine; there are {', '.join(map(str, curves))}"
+        message = f"unknown turbine; choose one of {', '.join(map(str, curves))}"
         raise ValueError(message)
     rotors = pd.read_csv(library / "turbine_data.csv", index_col=0)["rotor_diameter"]
     return TurbineType(curves[name], diameter=float(rotors[name]))

@@ -1,7 +1,4 @@
-"""Battery energy storage on the medium-voltage bus.
-
-Chilled-water tank: a store between the return and the supply temperature of its circuit.
-"""
+"""Storage: batteries on the medium-voltage bus, and chilled-water tanks."""
 
 from typing import Annotated, ClassVar, Final, Self
 
@@ -14,48 +11,49 @@ from twin.units import MAX_STORAGE_PRICE_EUR_MWH, ParameterDescription, Quantity
 
 
 class Battery(Equipment):
-    """A battery with its converters; what lies below ``reserve`` is for ride-through, not trade.
+    """A battery with its converters; energy below ``reserve`` is for ride-through only.
 
-    Levels are shares of what is left of the capacity. Wear is a price for each MWh, either given or
-    that of new cells over the energy that they give in their life. Reserves that follow the grid by
-    the second are held only by a battery with a ``local_controller`` that answers by itself; that
-    of a UPS with a grid function is declared as one.
+    Levels are shares of the remaining capacity. Wear is a price per MWh, either declared or the
+    price of new cells over their lifetime energy. Reserves that follow the grid by the second need
+    a ``local_controller``. A UPS with a grid function is declared as a battery.
     """
 
     kind: ClassVar[str] = "battery"
 
     capacity: Annotated[float, Quantity("MWh", "usable energy when new", above=0)]
     health: Annotated[
-        float, Quantity("1", "capacity left, beside that when new", above=0.2, at_most=1)
+        float, Quantity("1", "remaining share of the new capacity", above=0.2, at_most=1)
     ] = 1.0
     power: Annotated[float, Quantity("MW", "rated power of the converters", above=0)]
     c_rate: (
-        Annotated[float, Quantity("1", "most power of the cells, 1 fills them in an hour", above=0)]
+        Annotated[float, Quantity("1", "maximum cell power; 1 charges them in an hour", above=0)]
         | None
     ) = None
-    charge_efficiency: Annotated[float, Quantity("1", "of charging", above=0, at_most=1)]
-    discharge_efficiency: Annotated[float, Quantity("1", "of discharging", above=0, at_most=1)]
+    charge_efficiency: Annotated[float, Quantity("1", "charge efficiency", above=0, at_most=1)]
+    discharge_efficiency: Annotated[
+        float, Quantity("1", "discharge efficiency", above=0, at_most=1)
+    ]
     standing_loss: Annotated[
-        float, Quantity("1", "share of the level lost in an hour", at_least=0, below=0.1)
+        float, Quantity("1", "share of the level lost per hour", at_least=0, below=0.1)
     ] = 0.0
     reserve: Annotated[
-        float, Quantity("1", "share of the capacity that is never traded", at_least=0, below=1)
+        float, Quantity("1", "minimum level, share of the capacity", at_least=0, below=1)
     ] = 0.0
     ceiling: Annotated[
-        float, Quantity("1", "greatest level, share of the capacity", above=0, at_most=1)
+        float, Quantity("1", "maximum level, share of the capacity", above=0, at_most=1)
     ] = 1.0
     local_controller: Annotated[
-        bool, ParameterDescription("answers the grid by itself, and may hold reserves")
+        bool, ParameterDescription("responds to the grid locally, and may provide reserves")
     ] = False
     wear_price: Annotated[
-        float, Quantity("EUR MWh-1", "wear for each MWh discharged", at_least=0)
+        float, Quantity("EUR MWh-1", "wear cost per MWh discharged", at_least=0)
     ] = 0.0
     cell_price: (
         Annotated[
             float,
             Quantity(
                 "EUR MWh-1",
-                "new cells for each MWh of capacity",
+                "price of new cells per MWh of capacity",
                 at_least=0,
                 at_most=MAX_STORAGE_PRICE_EUR_MWH,
             ),
@@ -63,11 +61,11 @@ class Battery(Equipment):
         | None
     ) = None
     cycle_life: Annotated[
-        float, Quantity("1", "full cycles until the cells are replaced", above=0)
+        float, Quantity("1", "full cycles before the cells are replaced", above=0)
     ] = 6000.0
 
     @model_validator(mode="after")
-    def _has_a_window(self) -> Self:
+    def _check_window(self) -> Self:
         if self.reserve >= self.ceiling:
             message = "reserve must be below ceiling"
             raise ValueError(message)
@@ -78,12 +76,12 @@ class Battery(Equipment):
 
     @property
     def usable_capacity(self) -> float:
-        """Energy that the cells still hold. [MWh]"""
+        """Energy that the cells can still store. [MWh]"""
         return self.health * self.capacity
 
     @property
     def max_power(self) -> float:
-        """Most charge or discharge at the bus: of the converters, and of the cells. [MW]"""
+        """Maximum charge or discharge at the bus, limited by converters and cells. [MW]"""
         return (
             self.power
             if self.c_rate is None
@@ -92,13 +90,13 @@ class Battery(Equipment):
 
     @property
     def wear_cost(self) -> float:
-        """Cost of wear for each MWh discharged, of which the cells give more. [EUR MWh-1]"""
+        """Wear cost per MWh discharged at the bus. [EUR MWh-1]"""
         if self.cell_price is None:
             return self.wear_price
         return self.cell_price / self.cycle_life / self.discharge_efficiency
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the store of electricity."""
+        """Return the electricity storage."""
         return (
             Store(
                 owner=self.name,
@@ -116,14 +114,14 @@ class Battery(Equipment):
 
 
 REFERENCE_TEMPERATURE_C: Final = 15.0
-"""Temperature at which the water of the tank is weighed. [degC]"""
+"""Temperature at which density and heat capacity of the tank's water are taken. [degC]"""
 
 KJ_PER_MWH: Final = 3.6e6
 """kJ in a MWh."""
 
 
 class ChilledWaterTank(Equipment):
-    """A stratified tank; the level is the cooling it can still give."""
+    """A stratified tank; its level is the cooling that it can still deliver."""
 
     kind: ClassVar[str] = "tank"
 
@@ -134,14 +132,14 @@ class ChilledWaterTank(Equipment):
     useful_share: Annotated[
         float, Quantity("1", "share of the volume outside the thermocline", above=0, at_most=1)
     ] = 0.9
-    power: Annotated[float, Quantity("MW", "most cooling in or out", above=0)]
+    power: Annotated[float, Quantity("MW", "maximum cooling in or out", above=0)]
     standing_loss: Annotated[
-        float, Quantity("1", "share of the level lost in an hour", at_least=0, below=0.1)
+        float, Quantity("1", "share of the level lost per hour", at_least=0, below=0.1)
     ] = 0.0
 
     @property
     def capacity(self) -> float:
-        """Cooling kept when full. [MWh]"""
+        """Cooling stored when full. [MWh]"""
         kilojoules = (
             fluid_flow.density(REFERENCE_TEMPERATURE_C)
             * fluid_flow.heat_capacity(REFERENCE_TEMPERATURE_C)
@@ -150,7 +148,7 @@ class ChilledWaterTank(Equipment):
         return float(self.useful_share * self.volume * kilojoules / KJ_PER_MWH)
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the store of chilled water."""
+        """Return the storage of chilled water."""
         return (
             Store(
                 owner=self.name,

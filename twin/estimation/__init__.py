@@ -1,1 +1,1 @@
-"""The observer of one stock: what its sensor and its model are worth, learned while they run."""
+"""State estimation: Kalman filter banks that learn the errors of sensors and models."""

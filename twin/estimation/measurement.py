@@ -1,11 +1,8 @@
-"""One stock: what is known of it and its sensor, and what a reading makes of that.
-
-What has been learned of a stock as plain numbers, to be written down and read again.
-"""
+"""The filter of one stock: detection of stuck sensors, update by a reading, storage as JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from typing import Final, Self, cast
 
 import numpy as np
 
@@ -15,39 +12,103 @@ from twin.estimation.kalman_bank import (
     NoisePrior,
     noise_prior,
 )
-from twin.estimation.stuck_detector import StuckDetector
+
+STUCK_PROBABILITY: Final = 1e-4
+"""Probability of a run of repeated readings below which the sensor counts as stuck. [1]"""
+
+MIN_READINGS: Final = 16
+"""Readings that define how often a sensor repeats itself. [1]"""
 
 CONTRADICTION_SIGMAS: Final = 5.0
 """Standard errors from which sensor and model contradict each other. [1]"""
 
 MAX_CONTRADICTIONS: Final = 4
-"""Readings one after another that contradict the model, after which the sensor is believed again:
-a store has recalibrated itself, or somebody has opened a valve. [1]"""
+"""Consecutive contradicting readings after which the sensor is trusted again. [1]
+
+A store may have recalibrated itself, or an operator may have opened a valve.
+"""
 
 EXCITATION_TIME_H: Final = 24.0
-"""Time over which it is learned how far things usually move: a day. [h]"""
+"""Time constant of the mean excitation: a day. [h]"""
 
 DRIFT_PROBABILITY_LIMIT: Final = 0.9
-"""Probability from which a sensor is said to drift. [1]"""
+"""Probability from which a sensor is reported as drifting. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StuckDetector:
+    """Detection of a stuck sensor: it repeats a reading far more often than before.
+
+    A sensor may repeat a number: the battery rests, and its display has two digits. So the detector
+    compares with its earlier repeats, separately for times at which the stock rests or moves.
+
+    - ``reading``: Last reading. [unit of the stock]
+    - ``since``: First time of this reading.
+    - ``repeats``: Repeats since then, while the stock (rested, moved). [1]
+    - ``reading_pairs``, ``repeated_pairs``: Earlier pairs of readings, and equal pairs, while the
+      stock (rested, moved). [1]
+    """
+
+    reading: float = np.nan
+    since: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "us"))
+    repeats: tuple[int, int] = (0, 0)
+    reading_pairs: tuple[int, int] = (0, 0)
+    repeated_pairs: tuple[int, int] = (0, 0)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the run of repeated readings is unusually long."""
+        chance = 1.0
+        for run, pairs, repeated in zip(
+            self.repeats, self.reading_pairs, self.repeated_pairs, strict=True
+        ):
+            if pairs >= MIN_READINGS:
+                chance *= ((1.0 + repeated) / (2.0 + pairs)) ** run
+        return chance < STUCK_PROBABILITY
+
+    def updated(self, measurement: float, now: np.datetime64, *, is_moving: bool) -> Self:
+        """Return the detector after a reading [unit of the stock]; NaN changes nothing.
+
+        ``is_moving``: by the model the stock has moved further than the sensor's error since the
+        last reading.
+        """
+        if np.isnan(measurement):
+            return self
+        if np.isnan(self.reading):
+            return replace(self, reading=measurement, since=now)
+        if measurement == self.reading:
+            return replace(self, repeats=_incremented(self.repeats, is_moving))
+        pairs = (self.reading_pairs[0] + self.repeats[0], self.reading_pairs[1] + self.repeats[1])
+        repeated = (
+            self.repeated_pairs[0] + self.repeats[0],
+            self.repeated_pairs[1] + self.repeats[1],
+        )
+        if self.is_stuck:  # readings of a stuck sensor are not usual
+            pairs, repeated = self.reading_pairs, self.repeated_pairs
+        return replace(
+            self,
+            reading=measurement,
+            since=now,
+            repeats=(0, 0),
+            reading_pairs=_incremented(pairs, is_moving),
+            repeated_pairs=repeated,
+        )
+
+
+def _incremented(counts: tuple[int, int], is_second: bool) -> tuple[int, int]:
+    return counts[0] + (not is_second), counts[1] + is_second
 
 
 @dataclass(frozen=True, kw_only=True)
 class StockFilter:
-    """What is known of one stock and its sensor.
+    """The filter of one stock and its sensor.
 
-    Attributes
-    ----------
-    filter_bank
-        The filters of the stock.
-    stuck_detector
-        What its sensor has shown.
-    contradictions
-        Readings one after another that contradict the model. [1]
-    unseen_time
-        How long no reading has counted. [h]
-    mean_excitation
-        Mean square of how far what moves the stock has moved from one estimate to the next; None
-        before there were two. [its unit, squared]
+    - ``filter_bank``: Kalman filters of the stock.
+    - ``stuck_detector``: Detector of its sensor.
+    - ``contradictions``: Consecutive readings that contradict the model. [1]
+    - ``unseen_time``: Time without a usable reading. [h]
+    - ``mean_excitation``: Mean square of the excitation between estimates; None before there were
+      two. [1]
     """
 
     filter_bank: KalmanFilterBank
@@ -65,45 +126,37 @@ class StockFilter:
         noise_prior: NoisePrior,
         elapsed: float,
     ) -> "PredictedStock":
-        """Return where the model takes the stock.
+        """Return the model's prediction of the stock.
 
-        Parameters
-        ----------
-        value, slope, elapsed
-            See :meth:`twin.estimation.kalman_bank.KalmanFilterBank.carried`.
-        excitation
-            How far what moves the stock has moved, as shares of its sensor's errors. [1]
-        noise_prior
-            In the unit of the stock.
+        The model errs most where things change: its noise follows the square of the excitation.
 
-        Notes
-        -----
-        A model errs most where things change: its noise follows the square of how far they do.
+        - ``value``, ``slope``, ``elapsed``: See
+          :meth:`twin.estimation.kalman_bank.KalmanFilterBank.predicted`.
+        - ``excitation``: Movement of the driving variable, in errors of its sensor. [1]
         """
         usual = excitation**2 if self.mean_excitation is None else self.mean_excitation
         usual += (1.0 - np.exp(-elapsed / EXCITATION_TIME_H)) * (excitation**2 - usual)
-        stir = (1.0 + excitation**2) / (1.0 + usual)
+        process_noise_scale = (1.0 + excitation**2) / (1.0 + usual)
         bank = self.filter_bank.predicted(
-            value, slope, process_noise_scale=stir, noise_prior=noise_prior, elapsed=elapsed
+            value,
+            slope,
+            process_noise_scale=process_noise_scale,
+            noise_prior=noise_prior,
+            elapsed=elapsed,
         )
-        memory = replace(self, mean_excitation=usual, unseen_time=self.unseen_time + elapsed)
+        stock_filter = replace(self, mean_excitation=usual, unseen_time=self.unseen_time + elapsed)
         return PredictedStock(
-            prior=memory, filter_bank=bank, predicted_change=value - self.filter_bank.mean
+            prior=stock_filter, filter_bank=bank, predicted_change=value - self.filter_bank.mean
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedStock:
-    """Where the model takes a stock.
+    """The model's prediction of a stock.
 
-    Attributes
-    ----------
-    prior
-        What was known.
-    filter_bank
-        Its filters now.
-    predicted_change
-        How far it moved. [unit of the stock]
+    - ``prior``: The filter before.
+    - ``filter_bank``: Its Kalman filters now.
+    - ``predicted_change``: Change by the model. [unit of the stock]
     """
 
     prior: StockFilter
@@ -119,48 +172,35 @@ def update_stock(
     noise_prior: NoisePrior,
     max_value: float,
 ) -> StockFilter | None:
-    """Return what is known of a stock after a reading.
+    """Return the filter of a stock after a reading; None without prediction and reading.
 
-    Parameters
-    ----------
-    predicted
-        Where the model takes it; None if nothing is known.
-    measurement
-        The reading; NaN if there is none. [unit of the stock]
-    now
-        When.
-    noise_prior
-        In the unit of the stock.
-    max_value
-        What it can be at most; infinite if there is no such thing. [unit of the stock]
-
-    Returns
-    -------
-    StockFilter or None
-        Where model and sensor meet; None where there is neither.
+    - ``predicted``: Prediction of the model; None if there is no filter yet.
+    - ``measurement``: The reading; NaN if there is none. [unit of the stock]
+    - ``now``: Time of the reading.
+    - ``max_value``: Largest possible value; infinite if there is none. [unit of the stock]
     """
     if predicted is None:
         if np.isnan(measurement):
             return None
-        habit = StuckDetector().updated(measurement, now, is_moving=False)
+        detector = StuckDetector().updated(measurement, now, is_moving=False)
         return StockFilter(
             filter_bank=KalmanFilterBank.start_at(
                 measurement, noise_prior.measurement_std, noise_prior
             ),
-            stuck_detector=habit,
+            stuck_detector=detector,
         )
-    memory, bank = predicted.prior, predicted.filter_bank
-    if _is_at_end(memory, bank, measurement, size=max_value):
+    stock_filter, bank = predicted.prior, predicted.filter_bank
+    if _is_at_end(stock_filter, bank, measurement, size=max_value):
         read = bank.updated(measurement, noise_prior)
-        kept = replace(
+        unchanged_noise = replace(
             read, weight=bank.weight, noise_shape=bank.noise_shape, noise_scale=bank.noise_scale
         )
-        return replace(memory, filter_bank=kept, contradictions=0, unseen_time=0.0)
-    is_moving = abs(predicted.predicted_change) > memory.filter_bank.noise
-    habit = memory.stuck_detector.updated(measurement, now, is_moving=is_moving)
-    if np.isnan(measurement) or habit.is_stuck:
-        return replace(memory, filter_bank=bank, stuck_detector=habit)
-    count = memory.contradictions + 1 if _is_far(bank, measurement) else 0
+        return replace(stock_filter, filter_bank=unchanged_noise, contradictions=0, unseen_time=0.0)
+    is_moving = abs(predicted.predicted_change) > stock_filter.filter_bank.noise
+    detector = stock_filter.stuck_detector.updated(measurement, now, is_moving=is_moving)
+    if np.isnan(measurement) or detector.is_stuck:
+        return replace(stock_filter, filter_bank=bank, stuck_detector=detector)
+    count = stock_filter.contradictions + 1 if _is_far(bank, measurement) else 0
     if count >= MAX_CONTRADICTIONS:
         bank, count = (
             KalmanFilterBank.start_at(
@@ -170,7 +210,11 @@ def update_stock(
         )
     bank = bank.updated(measurement, noise_prior)
     return replace(
-        memory, filter_bank=bank, stuck_detector=habit, contradictions=count, unseen_time=0.0
+        stock_filter,
+        filter_bank=bank,
+        stuck_detector=detector,
+        contradictions=count,
+        unseen_time=0.0,
     )
 
 
@@ -183,20 +227,11 @@ def diagnostics(
     unit: str,
     max_value: float,
 ) -> Iterator[str]:
-    """Yield what is to be said of a stock whose sensor is silent, stuck, drifting or contradicts.
+    """Yield a message if a sensor is silent, stuck, drifting or contradicts the model.
 
-    Parameters
-    ----------
-    what
-        Its name.
-    predicted, measurement
-        As :func:`update_stock` has them.
-    found
-        What it returned.
-    unit
-        Of the stock, as the vocabulary has it.
-    max_value
-        What it can be at most; infinite if there is no such thing.
+    - ``what``: Name of the stock.
+    - ``predicted``, ``measurement``, ``max_value``: As for :func:`update_stock`.
+    - ``found``: The updated filter.
     """
     if predicted is None:
         return
@@ -210,33 +245,39 @@ def diagnostics(
         shown = f"{what} stands at {measurement:.4g} {unit} without a change"
         yield f"{shown}: {model}; its sensor is left out"
     elif _is_far(predicted.filter_bank, measurement):
-        told = predicted.filter_bank.mean
+        expected = predicted.filter_bank.mean
         yield (
-            f"{what} is {measurement:.4g} {unit}, but {told:.4g} by the model: one of them is wrong"
+            f"{what} is {measurement:.4g} {unit}, but {expected:.4g} by the model: "
+            "one of them is wrong"
         )
     elif bank.drift_probability > DRIFT_PROBABILITY_LIMIT:
         shown = f"it shows {bank.drift_offset:+.2g} {unit} beside the model"
-        # one sensor cannot tell which
+        # one sensor cannot distinguish the two
         yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
 
 
-def _is_at_end(memory: StockFilter, bank: KalmanFilterBank, seen: float, *, size: float) -> bool:
-    """Return whether a display stands at an end of its scale, where the model has the stock too.
+def _is_at_end(
+    stock_filter: StockFilter, bank: KalmanFilterBank, measurement: float, *, size: float
+) -> bool:
+    """Return whether a display shows an end of its scale, where the model has the stock too.
 
-    There it says one number again and again, as of an empty tank, and tells nothing of its noise.
+    There it repeats one number, such as that of an empty tank, and carries no information on noise.
     """
-    is_end = np.isfinite(size) and not 0.0 < seen < size
-    is_same = seen == memory.stuck_detector.reading and not memory.stuck_detector.is_stuck
+    is_end = np.isfinite(size) and not 0.0 < measurement < size
+    is_same = (
+        measurement == stock_filter.stuck_detector.reading
+        and not stock_filter.stuck_detector.is_stuck
+    )
     return bool(
         is_end
         and is_same
-        and abs(seen - bank.predicted_measurement) <= CONTRADICTION_SIGMAS * bank.noise
+        and abs(measurement - bank.predicted_measurement) <= CONTRADICTION_SIGMAS * bank.noise
     )
 
 
-def _is_far(bank: KalmanFilterBank, seen: float) -> bool:
+def _is_far(bank: KalmanFilterBank, measurement: float) -> bool:
     return (
-        abs(seen - bank.predicted_measurement)
+        abs(measurement - bank.predicted_measurement)
         > CONTRADICTION_SIGMAS * bank.predicted_standard_error
     )
 
@@ -249,23 +290,23 @@ FILTER_ARRAYS: Final = {
     "count": "noise_shape",
     "squares": "noise_scale",
 }
-"""Key in a stored filter bank -> its field."""
+"""Key of the stored filter -> field of :class:`.kalman_bank.KalmanFilterBank`."""
 
 
 def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
-    """Return a memory as what JSON can hold."""
-    habit = stock_filter.stuck_detector
+    """Return a filter as JSON values."""
+    detector = stock_filter.stuck_detector
     return {
         "bank": {
-            key: getattr(stock_filter.filter_bank, field).tolist()
-            for key, field in FILTER_ARRAYS.items()
+            key: getattr(stock_filter.filter_bank, name).tolist()
+            for key, name in FILTER_ARRAYS.items()
         },
         "habit": {
-            "reading": None if np.isnan(habit.reading) else habit.reading,
-            "since": str(habit.since),
-            "run": list(habit.repeats),
-            "pairs": list(habit.reading_pairs),
-            "again": list(habit.repeated_pairs),
+            "reading": None if np.isnan(detector.reading) else detector.reading,
+            "since": str(detector.since),
+            "run": list(detector.repeats),
+            "pairs": list(detector.reading_pairs),
+            "again": list(detector.repeated_pairs),
         },
         "contradictions": stock_filter.contradictions,
         "unseen": stock_filter.unseen_time,
@@ -274,19 +315,9 @@ def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
 
 
 def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
-    """Return a memory from what :func:`told` made of it.
+    """Return a filter from the values of :func:`serialise_filter`.
 
-    Parameters
-    ----------
-    content
-        As it was read.
-    noise_prior
-        Of the stock.
-
-    Raises
-    ------
-    ValueError
-        If it is no memory of such a stock.
+    Raises ``ValueError`` if they are not the filter of such a stock.
     """
     match content:
         case {
@@ -298,18 +329,18 @@ def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
         }:
             pass
         case _:
-            message = "no memory of a stock"
+            message = "not the stored filter (memory) of a stock; delete it"
             raise ValueError(message)
     return StockFilter(
-        filter_bank=_bank(arrays, noise_prior),
-        stuck_detector=_habit(shown),
+        filter_bank=_restored_bank(arrays, noise_prior),
+        stuck_detector=_restored_detector(shown),
         contradictions=contradictions,
         unseen_time=unseen,
         mean_excitation=None if stir is None else float(stir),
     )
 
 
-def _bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFilterBank:
+def _restored_bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFilterBank:
     shape = (2, len(noise_prior(trust)))
     found = {name: np.array(arrays.get(name), dtype=float) for name in FILTER_ARRAYS}
     ends = {
@@ -321,12 +352,12 @@ def _bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFilterBank:
         end = ends.get(name, ())
         wanted = shape[1:] if end is None else shape + end
         if array.shape != wanted or not np.isfinite(array).all():
-            message = f"the filters' {name} are of another kind of stock"
+            message = f"the filters' {name} belong to another kind of stock; delete them"
             raise ValueError(message)
     return KalmanFilterBank(**{FILTER_ARRAYS[key]: array for key, array in found.items()})
 
 
-def _habit(shown: Mapping[str, object]) -> StuckDetector:
+def _restored_detector(shown: Mapping[str, object]) -> StuckDetector:
     def pair(name: str) -> tuple[int, int]:
         first, second = cast("list[int]", shown[name])
         return int(first), int(second)

@@ -1,1 +1,1 @@
-"""Feasibility."""
+"""Feasibility of schedules: consistency, connection limits and reserve capacity."""

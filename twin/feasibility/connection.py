@@ -1,30 +1,17 @@
-"""How steeply a schedule changes the import of a site, and what of that could be gentler.
+"""Checks of the grid connection: ramps, import limits of partners and unavoidable import.
 
-A ramp can be broken already when a plan begins: racks serve at once when power comes back, and
-work that has ended draws nothing any more. To refuse such a plan would leave a plant without any,
-and its import as steep.
+A ramp limit can be violated when a plan begins: racks serve at once when power returns, and work
+that has ended draws nothing any more. Limits of a non-firm connection can also be beyond a site. To
+refuse every schedule then would leave a plant without any, at its present import. So only
+violations that a schedule could avoid are refused; the others are reported.
 
-What a schedule does to the connection that need not be, and what it does as nothing can be done.
+A limit without notice cannot be kept at once: the ramp of the connection bounds the fall. Until
+then the fastest fall replaces the limit. The minimum import of a site is that with no work but the
+inference service.
 
-Ramps, and what others leave of a connection, can be beyond a site: to refuse every schedule then
-would leave a plant without any, at the import that it has. What no schedule avoids is told.
-
-Connections that are not firm: limits of import that change, and how soon they can be kept.
-
-A limit that comes without notice cannot be kept at once: the ramp of the connection allows only so
-much. Until then the fastest fall that a plant can be held to stands in for it.
-
-The import that a site cannot avoid: what it draws while no rack works but for the service.
-
-Where others take a part of the connection away, as they may where it is not firm, a site can come
-down to this and no farther.
-
-Batteries whose power, as it fades near an end of their window, outruns the connection's ramp.
-
-At full power into an end of the window a battery's controller takes back a share of the power each
-minute (:data:`twin.simulation.integration.STORAGE_TAPER_TIME_H`). For most sites that is slow;
-beside a connection that may change slowly, a large battery must be led to its end more gently than
-that.
+At full power near an end of its window, a battery's controller reduces the power each minute
+(:data:`twin.simulation.integration.STORAGE_TAPER_TIME_H`). Where the connection may change only
+slowly, a large battery must approach its end more gently.
 """
 
 from dataclasses import dataclass
@@ -47,19 +34,15 @@ from twin.weather import PLAUSIBLE_AIR
 from twin.workload.queue import RackPool, split_over_halls
 
 IMPORT_LIMIT_NAME: Final = "grid_import_power beyond what is left of the connection"
-"""What the limit that others set for the connection is called."""
+"""Name of the limit that partners set for the connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionVerdict:
-    """Where the ramp of a connection, or what is left of it, is not kept.
+    """Violations of the ramp limit and of partners' limits.
 
-    Attributes
-    ----------
-    avoidable
-        Where it could be.
-    total
-        Everywhere, whether it could be or not.
+    - ``avoidable``: Violations that a schedule could avoid.
+    - ``total``: All violations.
     """
 
     avoidable: tuple[Violation, ...]
@@ -75,57 +58,39 @@ def check_connection(
     floor: FloatArray,
     safety_margin: float,
 ) -> ConnectionVerdict:
-    """Judge what a schedule does to the connection.
+    """Return the violations of a schedule at the connection.
 
-    Parameters
-    ----------
-    site, state
-        The site and its state at the start.
-    schedule
-        The schedule.
-    replay
-        What the twin did.
-    floor
-        Power of all halls while they serve inference and do no work, ``(time,)``. [MW]
-    safety_margin
-        Share of what is left to be kept free. [1]
-
-    Returns
-    -------
-    ConnectionVerdict
-        What is to be refused, and all that is to be told.
+    - ``floor``: Power of all halls with the inference service alone, ``(time,)``. [MW]
+    - ``safety_margin``: Share of the limit to keep free. [1]
     """
     time = schedule["time"].to_numpy()
-    turned = check_ramp(site, state, schedule, replay=replay, floor=floor)
-    beyond = partial(
+    ramp = check_ramp(site, state, schedule, replay=replay, floor=floor)
+    excess = partial(
         import_limit_excess, site, state, schedule, replay=replay, safety_margin=safety_margin
     )
-    least = minimum_import(site, state, schedule)
-    refused = (
-        *find_violation(RAMP_LIMIT_NAME, turned.avoidable_ratio, time),
-        *find_violation(IMPORT_LIMIT_NAME, beyond(unavoidable_import=least), time),
+    min_import = minimum_import(site, state, schedule)
+    avoidable = (
+        *find_violation(RAMP_LIMIT_NAME, ramp.avoidable_ratio, time),
+        *find_violation(IMPORT_LIMIT_NAME, excess(unavoidable_import=min_import), time),
     )
-    forced = (
-        *find_violation(RAMP_LIMIT_NAME, turned.ramp_ratio, time),
-        *find_violation(IMPORT_LIMIT_NAME, beyond(), time),
+    total = (
+        *find_violation(RAMP_LIMIT_NAME, ramp.ramp_ratio, time),
+        *find_violation(IMPORT_LIMIT_NAME, excess(), time),
     )
-    return ConnectionVerdict(avoidable=refused, total=forced)
+    return ConnectionVerdict(avoidable=avoidable, total=total)
 
 
 MODEL_TOLERANCE: Final = 0.02
-"""Share of the connection that is no room: so closely plans know what a site draws. [1]"""
+"""Share of the connection within which plans know the draw of a site. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RampCheck:
-    """How fast net import changes into each interval.
+    """Change of net import into each interval.
 
-    Attributes
-    ----------
-    ramp_ratio
-        Change over what the ramp allows, ``(time,)``; up to 1 it is kept. [1]
-    avoidable_ratio
-        The same where something could still have made it gentler, else at most 1, ``(time,)``. [1]
+    - ``ramp_ratio``: Change over the ramp limit, ``(time,)``; above 1 it is violated. [1]
+    - ``avoidable_ratio``: The same where the change could be smaller, elsewhere at most 1,
+      ``(time,)``. [1]
     """
 
     ramp_ratio: FloatArray
@@ -135,43 +100,34 @@ class RampCheck:
 def check_ramp(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, floor: FloatArray
 ) -> RampCheck:
-    """Return how fast the promised net import changes, and where it need not.
+    """Return the changes of the promised net import, and where they are avoidable.
 
-    Parameters
-    ----------
-    site, state
-        The site and its state at the start.
-    schedule
-        What is promised at the connection, with the operation behind it.
-    replay
-        What the twin did.
-    floor
-        Power of all halls while they serve inference and do no work, ``(time,)``. [MW]
+    A rise is avoidable as far as work could stop, batteries discharge more, or more of sun and wind
+    be used. A fall is avoidable as far as batteries could charge more, or less of sun and wind be
+    used, within the connection. More work to do is not considered.
 
-    Returns
-    -------
-    RampCheck
-        A rise is needless as far as work could rest, batteries give more, or more of sun and wind
-        be used; a fall as far as batteries could take more, or less of sun and wind be used, within
-        the connection. Whether there is more work to do is not known here.
+    - ``floor``: Power of all halls with the inference service alone, ``(time,)``. [MW]
     """
     net = net_import(schedule).to_numpy()
     step = np.diff(np.concatenate([[float(net_import(state))], net]))
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.SET_POINT_TRANSITION_MIN / 15.0, 1.0)
-    steepness = np.abs(step) / over / site.grid.ramp
-    less, more = _battery_room(site, replay)
+    ramp_ratio = np.abs(step) / over / site.grid.ramp
+    battery_decrease, battery_increase = _battery_flexibility(site, replay)
     used, unused = _sun_and_wind(site, schedule)
     work = schedule["hall_power"].sum("hall").to_numpy() - floor
-    room = site.grid.import_limit * (1.0 - site.margins.power) - net
-    gentler = np.where(step > 0.0, work + less + unused, np.minimum(more + used, room))
-    could = gentler > MODEL_TOLERANCE * site.grid.import_limit
+    headroom = site.grid.import_limit * (1.0 - site.margins.power) - net
+    possible_change = np.where(
+        step > 0.0, work + battery_decrease + unused, np.minimum(battery_increase + used, headroom)
+    )
+    is_avoidable = possible_change > MODEL_TOLERANCE * site.grid.import_limit
     return RampCheck(
-        ramp_ratio=steepness, avoidable_ratio=np.where(could, steepness, np.minimum(steepness, 1.0))
+        ramp_ratio=ramp_ratio,
+        avoidable_ratio=np.where(is_avoidable, ramp_ratio, np.minimum(ramp_ratio, 1.0)),
     )
 
 
-def _battery_room(site: Site, ran: xr.Dataset) -> tuple[FloatArray, FloatArray]:
-    """Return by how much batteries could still lower the import, and raise it, ``(time,)``. [MW]"""
+def _battery_flexibility(site: Site, ran: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Return by how much batteries could lower the import, and raise it, ``(time,)``. [MW]"""
     hours = ran["duration"].to_numpy()
     less, more = np.zeros_like(hours), np.zeros_like(hours)
     for store in (one for one in site.stores if one.carrier == "medium_voltage"):
@@ -189,7 +145,7 @@ def _battery_room(site: Site, ran: xr.Dataset) -> tuple[FloatArray, FloatArray]:
 
 
 def _sun_and_wind(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatArray]:
-    """Return what is used of sun and wind, and what is left unused, ``(time,)``. [MW]"""
+    """Return the used and the unused power of sun and wind, ``(time,)``. [MW]"""
     used, unused = np.zeros(schedule.sizes["time"]), np.zeros(schedule.sizes["time"])
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         for source in (one for one in site.exchanges if one.availability_variable):
@@ -201,13 +157,13 @@ def _sun_and_wind(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatAr
 
 
 IMPORT_LIMIT: Final = "grid_import_limit"
-"""Word of an outlook or a schedule."""
+"""Variable of an outlook or a schedule."""
 
 PLANNED_RAMP_SHARE: Final = 0.5
-"""Share of the ramp at which a plan comes down; the means of quarter-hours show 0.6. [1]"""
+"""Share of the ramp at which a plan reduces import; quarter-hour means allow 0.6. [1]"""
 
 VERIFIED_RAMP_SHARE: Final = 0.4
-"""Share of the ramp that a verdict asks for. [1]"""
+"""Share of the ramp that the verifier requires. [1]"""
 
 
 def plannable_import_limit(
@@ -217,30 +173,19 @@ def plannable_import_limit(
     *,
     unavoidable_import: FloatArray | float = 0.0,
 ) -> FloatArray:
-    """Return the most import that a plan may count on, before its margin.
+    """Return the largest import that a plan may use, before its margin, ``(time,)``. [MW]
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state, with the import of now.
-    outlook
-        ``grid_import_limit`` on ``time``, if there is one.
-    unavoidable_import
-        Import that no plan avoids. [MW]
-
-    Returns
-    -------
-    numpy.ndarray
-        Limit of each interval, ``(time,)``. [MW]
+    - ``outlook``: ``grid_import_limit`` on ``time``, if there is one.
+    - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
-    most = site.grid.import_limit
+    connection_limit = site.grid.import_limit
     if IMPORT_LIMIT not in outlook:
-        return np.full(outlook.sizes["time"], most)
-    room = np.maximum(_reached(site, state, outlook, share=PLANNED_RAMP_SHARE), unavoidable_import)
-    room = room / (1.0 - site.margins.power)
-    return np.minimum(np.maximum(partner_import_limit(outlook), room), most)
+        return np.full(outlook.sizes["time"], connection_limit)
+    reachable = np.maximum(
+        _ramped_import(site, state, outlook, share=PLANNED_RAMP_SHARE), unavoidable_import
+    )
+    reachable = reachable / (1.0 - site.margins.power)
+    return np.minimum(np.maximum(partner_import_limit(outlook), reachable), connection_limit)
 
 
 def import_limit_excess(
@@ -252,78 +197,48 @@ def import_limit_excess(
     safety_margin: float,
     unavoidable_import: FloatArray | float = 0.0,
 ) -> FloatArray:
-    """Return by how much a run lies beyond the limit that its schedule was made for.
+    """Return the excess of a run over its import limit, in tolerances, ``(time,)``. [1]
 
-    Parameters
-    ----------
-    site, state
-        The site and its state at the start.
-    schedule
-        ``grid_import_limit`` on ``time``; without it nothing is beyond.
-    replay
-        What the twin did.
-    safety_margin
-        Share of the limit to be kept free. [1]
-    unavoidable_import
-        Import that no plan avoids. [MW]
-
-    Returns
-    -------
-    numpy.ndarray
-        Excess over the tolerance, ``(time,)``; at most 1 where the limit is kept. [1]
+    - ``schedule``: ``grid_import_limit`` on ``time``; without it the excess is zero.
+    - ``replay``: Simulation of the schedule.
+    - ``safety_margin``: Share of the limit to keep free. [1]
+    - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
-    most = site.grid.import_limit
+    connection_limit = site.grid.import_limit
     if IMPORT_LIMIT not in schedule:
         return np.zeros(schedule.sizes["time"])
-    limit = np.minimum(partner_import_limit(schedule), most) * (1.0 - safety_margin)
-    allowed = np.maximum(limit, _reached(site, state, schedule, share=VERIFIED_RAMP_SHARE))
+    limit = np.minimum(partner_import_limit(schedule), connection_limit) * (1.0 - safety_margin)
+    allowed = np.maximum(limit, _ramped_import(site, state, schedule, share=VERIFIED_RAMP_SHARE))
     allowed = np.maximum(allowed, unavoidable_import)
     taken = replay["grid_import_power"].to_numpy()
-    return np.asarray((taken - allowed) / (LIMIT_TOLERANCE * most))
+    return np.asarray((taken - allowed) / (LIMIT_TOLERANCE * connection_limit))
 
 
 def partner_import_limit(data: xr.Dataset) -> FloatArray:
-    """Return the limit that others have set, ``(time,)``. [MW]
-
-    Parameters
-    ----------
-    data
-        ``grid_import_limit`` on ``time``.
-    """
+    """Return the import limit of partners, ``(time,)``. [MW]"""
     return data[IMPORT_LIMIT].to_numpy().astype(float)
 
 
-def _reached(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: float) -> FloatArray:
-    """Return the import to which a share of the ramp has brought the site by each interval. [MW]"""
+def _ramped_import(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: float) -> FloatArray:
+    """Return the import that a share of the ramp reaches by each interval. [MW]"""
     before = float(net_import(state))
     minutes = np.cumsum(data["duration"].to_numpy()) * 60.0
     return np.asarray(before - share * site.grid.ramp * minutes)
 
 
 MINIMUM_IMPORT_FACTOR: Final = 1.02
-"""What is counted on over what the twin draws: plans know a site so closely. [1]"""
+"""Assumed draw over the simulated one, because plans know a site only so closely. [1]"""
 
 AVAILABLE_RENEWABLES: Final = "renewable_available_power"
-"""Word of an outlook that has sun or wind."""
+"""Variable of an outlook with sun or wind."""
 
 
 def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArray:
-    """Return the import that no plan for a limit of the connection can avoid.
+    """Return the import that no plan can avoid where the limit cannot be kept, 0 elsewhere. [MW]
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state at the start.
-    outlook
-        Weather, ``service_racks``, sun and wind, and ``grid_import_limit``, on ``time``.
+    It is on ``time``. Batteries charge while import is below the limit, and discharge as needed.
 
-    Returns
-    -------
-    numpy.ndarray
-        Import of each interval in which the limit cannot be kept, and nothing in all others,
-        ``(time,)``. Batteries are charged while there is room, and give what they can. [MW]
+    - ``outlook``: Weather, ``service_racks``, sun and wind, and ``grid_import_limit``, on ``time``.
     """
     none = np.zeros(outlook.sizes["time"])
     if (
@@ -342,50 +257,47 @@ def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatA
         used = variables.tag_variable(outlook[AVAILABLE_RENEWABLES], "renewable_used_power")
         idle = idle.assign(renewable_used_power=used)
     net = MINIMUM_IMPORT_FACTOR * net_import(simulate.simulate(site, state, idle)).to_numpy()
-    left = np.minimum(partner_import_limit(outlook), site.grid.import_limit) * (
+    limit = np.minimum(partner_import_limit(outlook), site.grid.import_limit) * (
         1.0 - site.margins.power
     )
-    rest = net - _given_by_batteries(site, state, net - left, outlook["duration"].to_numpy())
-    return np.where(rest > left, rest, none)
+    remaining = net - _battery_relief(site, state, net - limit, outlook["duration"].to_numpy())
+    return np.where(remaining > limit, remaining, none)
 
 
-def _given_by_batteries(
-    site: Site, state: xr.Dataset, lack: FloatArray, hours: FloatArray
+def _battery_relief(
+    site: Site, state: xr.Dataset, shortage: FloatArray, hours: FloatArray
 ) -> FloatArray:
-    """Return what batteries give of a lack, charged by what room there is before, ``(time,)``."""
-    flow = np.zeros_like(lack)
+    """Return the battery discharge that covers a shortage, ``(time,)``. [MW]"""
+    flow = np.zeros_like(shortage)
     for store in (one for one in site.stores if one.carrier == "medium_voltage"):
         level = float(machine_values(state, "battery_level", store.owner))
         margin = store.level_margin(site.margins.level)
-        for t, (short, length) in enumerate(zip(lack - flow, hours, strict=True)):
+        for t, (short, length) in enumerate(zip(shortage - flow, hours, strict=True)):
             above = max(level - store.min_level - margin, 0.0) * store.discharge_efficiency / length
             below = max(store.max_level - margin - level, 0.0) / store.charge_efficiency / length
-            most, least = min(store.discharge_limit, above), -min(store.charge_limit, below)
-            given_now = float(np.clip(short, least, most))
+            max_power, min_power = (
+                min(store.discharge_limit, above),
+                -min(store.charge_limit, below),
+            )
+            given_now = float(np.clip(short, min_power, max_power))
             flow[t] += given_now
-            kept = given_now / store.discharge_efficiency
-            level -= length * (kept if given_now > 0.0 else given_now * store.charge_efficiency)
+            stored_power = given_now / store.discharge_efficiency
+            level -= length * (
+                stored_power if given_now > 0.0 else given_now * store.charge_efficiency
+            )
     return np.maximum(flow, 0.0)
 
 
 TAPER_RAMP_SHARE: Final = 0.75
-"""Share of the ramp that a fading battery may take; the rest is for what moves beside it. [1]"""
+"""Share of the ramp that a tapering battery may use; other changes use the remaining share. [1]"""
 
 
 def taper_exceeds_ramp(store: Store, site: Site) -> bool:
-    """Return whether a store's power may fade faster than the import of its site may change.
-
-    Parameters
-    ----------
-    store
-        The store.
-    site
-        Its site.
-    """
-    greatest = max(store.charge_limit, store.discharge_limit)
+    """Return whether a battery's power may taper faster than the site's import may change."""
+    max_power = max(store.charge_limit, store.discharge_limit)
     is_near = store.carrier == "medium_voltage"
     return (
         is_near
-        and greatest / (STORAGE_TAPER_TIME_H * float(HOUR / MINUTE))
+        and max_power / (STORAGE_TAPER_TIME_H * float(HOUR / MINUTE))
         > TAPER_RAMP_SHARE * site.grid.ramp
     )

@@ -1,8 +1,8 @@
-"""Whether the words of a schedule agree: what each tells follows from the orders beside it.
+"""Consistency of a schedule: its derived variables must follow from its dispatch.
 
-The twin replays orders and judges what comes of them. Others count on more: batteries are shaved by
-their planned levels, jobs are started and reserves offered by the racks behind the work. Nobody
-would notice in the replay if these told of another plan.
+The simulation replays only the dispatch. Others use more of a schedule: batteries are controlled by
+their planned levels, jobs are started and reserves offered by the racks of the work. A replay would
+not reveal that these belong to another plan.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,53 +28,34 @@ from twin.workload.queue import RackPool
 
 
 def dew_point_excess(site: Site, result: xr.Dataset) -> FloatArray:
-    """Return by how much the coolant comes too near to the dew point of the halls.
+    """Return the coolant's shortfall from the dew point rule, in tolerances, ``(time,)``. [1]
 
-    Parameters
-    ----------
-    site
-        The site with its rules.
-    result
-        A run of the twin.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shortfall over the tolerance, ``(time,)``; above 1 the rule is broken. [1]
+    Above 1 the rule is violated.
     """
     rules = site.set_points
-    least = rules.hall_dew_point + rules.dew_point_distance
+    min_temperature = rules.hall_dew_point + rules.dew_point_distance
     coldest = result["technology_supply_temperature"].min("cdu").to_numpy()
-    return np.asarray((least - coldest) / TEMPERATURE_TOLERANCE_K)
+    return np.asarray((min_temperature - coldest) / TEMPERATURE_TOLERANCE_K)
 
 
 def supply_ramp_ratio(site: Site, schedule: xr.Dataset, replay: xr.Dataset) -> FloatArray:
-    """Return how fast the supply temperatures are told to change beside what is allowed.
+    """Return the change of supply set points over the allowed one, ``(time,)``. [1]
 
-    The first is held against the water as it is, if that is cooler: warm water is cooled at once.
+    Above 1 it is too fast. The first set point is compared with the present water if that is
+    cooler: warm water is cooled at once.
 
-    Parameters
-    ----------
-    site
-        The site with its rules.
-    schedule
-        A plan with set points of the supply water.
-    replay
-        A run of the twin, from the present state on.
-
-    Returns
-    -------
-    numpy.ndarray
-        Change over what the ramp and the tolerance allow, ``(time,)``; above 1 it is too fast. [1]
+    - ``replay``: Simulation of the schedule from the present state.
     """
     rules = site.set_points
     allowed = (
         rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy() + TEMPERATURE_TOLERANCE_K
     )
-    told = schedule[SUPPLY_SET_POINT]
-    present = replay["facility_supply_temperature"].isel(instant=0).sel(circuit=told["circuit"])
-    first = np.maximum(told.to_numpy()[:1] - present.to_numpy(), 0.0)
-    steps = np.concatenate([first, np.abs(np.diff(told.to_numpy(), axis=0))])
+    set_points = schedule[SUPPLY_SET_POINT]
+    present = (
+        replay["facility_supply_temperature"].isel(instant=0).sel(circuit=set_points["circuit"])
+    )
+    first = np.maximum(set_points.to_numpy()[:1] - present.to_numpy(), 0.0)
+    steps = np.concatenate([first, np.abs(np.diff(set_points.to_numpy(), axis=0))])
     return np.asarray(steps.max(axis=1) / allowed)
 
 
@@ -87,36 +68,31 @@ SCHEDULE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "work_late": ("instant", "cohort"),
     UNITS_ON: ("time", "cooling_plant"),
 }
-"""What follows from the orders of a schedule, or stands behind them -> its axes."""
+"""Derived variable of a schedule -> its axes."""
 
 LEVEL_TOLERANCE_SHARE: Final = 0.01
-"""Share of a store's window by which a level may differ from what its orders make of it. [1]"""
+"""Allowed difference of a level from its dispatch, as a share of the store's window. [1]"""
 
 INITIAL_LEVEL_TOLERANCE_SHARE: Final = 0.1
-"""The same of the level at the start, which may have been measured beyond the window. [1]"""
+"""The same of the initial level, which may have been measured outside the window. [1]"""
 
 POWER_TOLERANCE_MW: Final = 0.01
-"""Power, or work, that is no difference. [MW; MWh]"""
+"""Difference of power, or work, that counts as zero. [MW; MWh]"""
 
 NONNEGATIVE_VARIABLES: Final = ("facility_power", "work_late")
-"""Words that only have to be numbers, not below none."""
+"""Variables that must only be finite and not negative."""
 
 MINIMUM_TIME_HORIZON_H: Final = 12.0
-"""How far ahead least times of units are judged: plans keep them for a day, and an old one may be
-followed for half of it; what comes later only prepares. [h]"""
+"""Horizon in which minimum times are checked. [h]
+
+Plans keep them for a day, and an old plan may be followed for half of it.
+"""
 
 
 def inconsistencies(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Finding]:
-    """Yield what words of a schedule tell beside its orders, and how far off that is.
+    """Yield each inconsistency of a schedule and its size in each interval; above 1 it counts.
 
-    Parameters
-    ----------
-    site
-        The site.
-    state
-        Its state at the first edge.
-    schedule
-        The schedule; what it does not tell of is not judged.
+    Variables that the schedule lacks are not checked.
     """
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -136,20 +112,12 @@ def inconsistencies(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iter
 
 
 def service_only_power(site: Site, schedule: xr.Dataset) -> FloatArray:
-    """Return the power of all halls while they serve inference and do no work, ``(time,)``. [MW]
-
-    Parameters
-    ----------
-    site
-        The site.
-    schedule
-        ``service_racks`` on ``time``.
-    """
+    """Return the power of all halls with the inference service alone, ``(time,)``. [MW]"""
     return RackPool.from_site(site).total_power(schedule["service_racks"].to_numpy())
 
 
 def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset) -> FloatArray:
-    """Return by how many tolerances each level differs from the one before and its orders."""
+    """Return the difference of each level from the one before and its dispatch, in tolerances."""
     hours, window = schedule["duration"].to_numpy(), store.max_level - store.min_level
     if store.owner not in schedule[kind].to_numpy():
         return np.full_like(hours, np.inf)
@@ -162,7 +130,7 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
     )
     gained = store.charge_efficiency * charge - discharge / store.discharge_efficiency
     follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * gained
-    # what was measured outside the window, or loses at its low end, the twin keeps at that end
+    # the simulation keeps a level outside the window, or losses at its low end, at that end
     within = np.clip(follows, store.min_level, store.max_level)
     off = np.minimum(np.abs(level[1:] - follows), np.abs(level[1:] - within)) / (
         LEVEL_TOLERANCE_SHARE * window
@@ -170,12 +138,12 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
     begun = abs(level[0] - machine_values(state, f"{kind}_level", store.owner))
     off[0] = max(
         off[0], float(begun) / (INITIAL_LEVEL_TOLERANCE_SHARE * window)
-    )  # NaN is told by itself
+    )  # NaN counts as an inconsistency
     return np.asarray(off)
 
 
 def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
-    """Yield more units than a bank has, and units that are switched before a least time is over."""
+    """Yield units beyond a bank's count, and units that switch before a minimum time ends."""
     hours = schedule["duration"].to_numpy()
     near = np.arange(len(hours)) < unit_commitment_steps(hours, MINIMUM_TIME_HORIZON_H)
     for owner, units in site.switchable_units.items():
@@ -190,14 +158,14 @@ def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
 
 
 def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
-    """Return what is wrong in each interval, at its edges or for any cohort."""
+    """Return whether a value is wrong in each interval, at its edges or for any cohort."""
     each = wrong.reshape(len(wrong), -1).any(axis=1)
     each = each if len(each) == steps else each[:-1] | each[1:]
     return np.where(each, np.inf, 0.0)
 
 
 def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
-    """Yield racks that are not there, and work that draws other power than its racks or halls."""
+    """Yield racks beyond the site's, and work power that differs from its racks or halls."""
     tolerance = LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
     racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()
     power = schedule["work_power"].transpose("time", "cohort").to_numpy()

@@ -1,8 +1,7 @@
-"""Full activation of reserves: the power and energy that it takes, and the levels it leads to.
+"""Full activation of reserves: the power and energy that it needs, and the resulting levels.
 
-When full activations of reserves may end, and how long they last in each interval before.
-
-What a plan keeps for the reserves that it has sold, and nobody else may spend.
+It covers when activations may end, how long they last in each interval, and the headroom that a
+plan keeps for sold reserves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,24 +19,16 @@ from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.site import Site
 
 MIN_CAPACITY_MW: Final = 1e-3
-"""Capacity that is none. [MW]"""
+"""Capacity that counts as zero. [MW]"""
 
 NEGLIGIBLE_TIME_H: Final = 1e-9
-"""Time that is none. [h]"""
+"""Time that counts as zero. [h]"""
 
 
 def activation_power(
     products: Mapping[str, ReserveProduct], capacities: Mapping[str, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the power kept free upwards and downwards for some capacities, ``(time,)``. [MW]
-
-    Parameters
-    ----------
-    products
-        Products by name.
-    capacities
-        Capacity by product. [MW]
-    """
+    """Return the upward and downward power reserved for some capacities [MW], ``(time,)``. [MW]"""
     up = sum((products[name].power_up * values for name, values in capacities.items()), np.zeros(1))
     down = sum(
         (products[name].power_down * values for name, values in capacities.items()), np.zeros(1)
@@ -55,89 +46,77 @@ def extreme_levels(
     durations: FloatArray,
     taper_time: float = STORAGE_TAPER_TIME_H,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the levels that full activation upwards, and downwards, leads to at its worst.
+    """Return the lowest and highest level after full activation, ``(time,)``. [MWh]
 
-    Parameters
-    ----------
-    store
-        What holds the capacity.
-    products
-        Products by name.
-    capacities
-        Capacity by product, ``(time,)``. [MW]
-    level
-        Level by plan, ``(instant,)``. [MWh]
-    net
-        Charge less discharge by plan, ``(time,)``. [MW]
-    durations
-        Lengths of the intervals. [h]
-    taper_time
-        Time constant with which power fades near an end of the window. [h]
+    Without capacity it is the middle of the window.
 
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Lowest and highest level of each interval; where nothing is held, the middle of the window.
-        [MWh]
+    - ``capacities``: Capacity by product, ``(time,)``. [MW]
+    - ``level``: Planned level, ``(instant,)``. [MWh]
+    - ``net``: Planned charge less discharge, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
+    - ``taper_time``: Time constant with which power tapers near an end of the window. [h]
 
-    Notes
-    -----
-    An activation of each product ends at any moment and has lasted its full time; the plan goes on
-    meanwhile. Levels are piecewise linear between the edges of the plan and those moments that lie
-    a duration after an edge, so they are looked at there. Besides, the energy must be there at the
-    start of each interval, whatever the plan does after it. What full power needs beyond the end of
-    the window, so that it does not fade, counts as used.
+    An activation of each product may end at any time and has lasted its full time; the plan
+    continues meanwhile. Levels are piecewise linear between the edges of the plan and the times one
+    duration after an edge, so they are evaluated there. The energy must also be available at the
+    start of each interval, whatever the plan does after it. Energy near the end of the window that
+    full power needs, so that it does not taper, counts as used.
     """
     up = [(products[n].duration, row) for n, row in capacities.items() if products[n].is_upward]
     down = [(products[n].duration, row) for n, row in capacities.items() if products[n].is_downward]
-    plan = partial(_worst, store, level=level, net=net, hours=durations, fading=taper_time)
+    plan = partial(_worst, store, level=level, net=net, hours=durations, taper_time=taper_time)
     return plan(up, sign=-1.0), plan(down, sign=1.0)
 
 
 def _worst(
     store: Store,
-    mine: Sequence[tuple[float, FloatArray]],
+    capacities_by_duration: Sequence[tuple[float, FloatArray]],
     *,
     sign: float,
     level: FloatArray,
     net: FloatArray,
     hours: FloatArray,
-    fading: float,
+    taper_time: float,
 ) -> FloatArray:
-    """Return the level that full activation one way leads to at its worst; see :func:`courses`.
+    """Return the extreme level after full activation in one direction; see :func:`extreme_levels`.
 
-    ``mine`` are pairs of duration [h] and capacity ``(time,)`` [MW]; ``sign`` is -1 upwards.
+    ``capacities_by_duration`` are pairs of duration [h] and capacity ``(time,)`` [MW]; ``sign`` is
+    -1 upwards.
     """
     ends, worst = np.concatenate([[0.0], np.cumsum(hours)]), np.fmin if sign < 0.0 else np.fmax
-    points = np.unique(np.concatenate([ends, *(ends + span for span, _ in mine)]).round(9))
+    points = np.unique(
+        np.concatenate([ends, *(ends + span for span, _ in capacities_by_duration)]).round(9)
+    )
     points = points[(points > NEGLIGIBLE_TIME_H) & (points <= ends[-1] + NEGLIGIBLE_TIME_H)]
     step = np.searchsorted(ends, points - NEGLIGIBLE_TIME_H, side="right") - 1
-    energy = sum((span * row for span, row in mine), 0.0 * hours)
-    every = sum((row for _, row in mine), 0.0 * hours)
-    rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
+    energy = sum((span * row for span, row in capacities_by_duration), 0.0 * hours)
+    every = sum((row for _, row in capacities_by_duration), 0.0 * hours)
+    rest, full = (
+        taper_time * _stored(store, sign * p) for p in (every, _full_power(every, sign * net))
+    )
     begun = level[:-1] + _stored(store, sign * energy) + rest
     by_step = np.where(energy > 0.0, begun, np.nan)
     change, used, recent = np.zeros(len(points)), np.zeros(len(points)), 0.0
-    for last in sorted({span for span, _ in mine}):
-        row = sum((one for span, one in mine if span >= last), 0.0 * net)
+    for last in sorted({span for span, _ in capacities_by_duration}):
+        row = sum((one for span, one in capacities_by_duration if span >= last), 0.0 * net)
         begin = np.maximum(ends[:-1], points[:, None] - last)
         until = np.minimum(ends[1:], points[:, None] - recent)
-        lasts = np.maximum(until - begin, 0.0)
-        change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
-        used += lasts @ row
+        overlap = np.maximum(until - begin, 0.0)
+        change += overlap @ (_stored(store, net + sign * row) - _stored(store, net))
+        used += overlap @ row
         recent = last
     ended = np.interp(points, ends, level) + change + full[step]
     worst.at(by_step, step, np.where(used > NEGLIGIBLE_TIME_H, ended, np.nan))
     return np.where(np.isnan(by_step), 0.5 * (store.min_level + store.max_level), by_step)
 
 
-def _more(held: FloatArray, planned: FloatArray) -> FloatArray:
-    """Return the power that flows with what is held in use, one way; none where none is held."""
-    return np.where(held > NEGLIGIBLE_TIME_H, np.maximum(held + planned, 0.0), 0.0)
+def _full_power(capacity: FloatArray, planned: FloatArray) -> FloatArray:
+    """Return the power in one direction with the capacity in use; none without capacity. [MW]"""
+    return np.where(capacity > NEGLIGIBLE_TIME_H, np.maximum(capacity + planned, 0.0), 0.0)
 
 
 def _stored(store: Store, power: FloatArray) -> FloatArray:
-    """Return how fast a level changes while some net power is put in. [MW]"""
+    """Return the rate of change of a level at some net power. [MW]"""
     gained, lost = store.charge_efficiency * power, power / store.discharge_efficiency
     return np.where(power > 0.0, gained, lost)
 
@@ -145,23 +124,14 @@ def _stored(store: Store, power: FloatArray) -> FloatArray:
 def deferred_work(
     product: ReserveProduct, capacity: FloatArray, pause_loss: float, *, durations: FloatArray
 ) -> FloatArray:
-    """Return the energy that work has not used when it is activated until the end of an interval.
+    """Return the energy that activated work has not used by the end of an interval, ``(time,)``.
+    [MWh]
 
-    Parameters
-    ----------
-    product
-        The product.
-    capacity
-        Capacity held by the work, ``(time,)``. [MW]
-    pause_loss
-        Time lost by a pause. [h]
-    durations
-        Lengths of the intervals. [h]
+    The loss of a pause counts at once.
 
-    Returns
-    -------
-    numpy.ndarray
-        What a pause loses is counted at once, ``(time,)``. [MWh]
+    - ``capacity``: Capacity of the work, ``(time,)``. [MW]
+    - ``pause_loss``: Time lost by a pause. [h]
+    - ``durations``: Lengths of the intervals. [h]
     """
     count = len(durations)
     spans = activation_overlap(durations, product.duration, count)
@@ -170,24 +140,18 @@ def deferred_work(
 
 
 WINDOW_TOLERANCE_H: Final = 1e-6
-"""Time that is none. [h]"""
+"""Time that counts as zero. [h]"""
 
 
 def activation_ends(interval_lengths: FloatArray, durations: Sequence[float]) -> FloatArray:
-    """Return the moments at which activations that begin or end at an edge may end.
+    """Return the times at which activations that begin or end at an edge may end, ``(time, end)``.
+    [h]
 
-    Parameters
-    ----------
-    interval_lengths
-        Lengths of the intervals, ``(time,)``. [h]
-    durations
-        Lengths of the activations. [h]
+    Times count from the start of the interval: its end, then those inside that lie a duration after
+    an edge; NaN where there are fewer.
 
-    Returns
-    -------
-    numpy.ndarray
-        Time since the start of the interval, ``(time, moment)``: its end, then the moments inside
-        that lie a duration after an edge; NaN where there are fewer. [h]
+    - ``interval_lengths``: Lengths of the intervals, ``(time,)``. [h]
+    - ``durations``: Lengths of the activations. [h]
     """
     edges = np.concatenate([[0.0], np.cumsum(interval_lengths)])
     every = np.unique(np.add.outer(edges, np.asarray(durations, dtype=float)).round(9))
@@ -206,16 +170,9 @@ def activation_ends(interval_lengths: FloatArray, durations: Sequence[float]) ->
 def max_touched_intervals(
     durations: FloatArray, duration: float, until: FloatArray | None = None
 ) -> int:
-    """Return the most intervals that a full activation can touch, the one it ends in included. [1]
+    """Return the most intervals that a full activation can touch, its last one included. [1]
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals. [h]
-    duration
-        Length of the activation. [h]
-    until
-        As for :func:`activation_overlap`.
+    Parameters are as for :func:`activation_overlap`. [h]
     """
     touched = activation_overlap(durations, duration, len(durations), until=until) > 0.0
     return int(touched.sum(axis=-1).max())
@@ -224,24 +181,15 @@ def max_touched_intervals(
 def activation_overlap(
     durations: FloatArray, duration: float, count: int, *, until: FloatArray | None = None
 ) -> FloatArray:
-    """Return for how long a full activation lasts in the interval it ends in, and in those before.
+    """Return how long a full activation lasts in its last interval and in those before. [h]
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals, ``(time,)``. [h]
-    duration
-        Length of the activation. [h]
-    count
-        Number of intervals looked at, the one it ends in among them. [1]
-    until
-        When it ends, since the start of the interval, ``(time, ...)``, nowhere where NaN; by
-        default with the interval. [h]
+    The result is on ``(time, ..., count)``; the interval itself is last.
 
-    Returns
-    -------
-    numpy.ndarray
-        ``(time, ..., count)``; the interval itself stands last, before it the ones before. [h]
+    - ``durations``: Lengths of the intervals, ``(time,)``. [h]
+    - ``duration``: Length of the activation. [h]
+    - ``count``: Number of intervals, the last one included. [1]
+    - ``until``: End of the activation since the start of the interval, ``(time, ...)``; NaN for
+      none, by default the end of the interval. [h]
     """
     stop = durations if until is None else until
     edges = np.concatenate([[0.0], np.cumsum(durations)]).reshape(-1, *(1,) * (stop.ndim - 1))
@@ -257,14 +205,11 @@ def activation_overlap(
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveHeadroom:
-    """Power and energy that are kept in a battery.
+    """Power and energy reserved in a battery.
 
-    Attributes
-    ----------
-    power_up, power_down
-        Power kept upwards and downwards, ``(time,)``. [MW]
-    required_energy, required_room
-        Energy that must be in it, and room that must be left, at the edges, ``(instant,)``. [MWh]
+    - ``power_up``, ``power_down``: Power reserved upwards and downwards, ``(time,)``. [MW]
+    - ``required_energy``, ``required_room``: Energy that must be stored, and capacity that must be
+      free, at the edges, ``(instant,)``. [MWh]
     """
 
     power_up: FloatArray
@@ -274,24 +219,14 @@ class ReserveHeadroom:
 
 
 def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveHeadroom:
-    """Return what a battery keeps by a schedule; nothing if it holds no reserves.
-
-    Parameters
-    ----------
-    site
-        The site with its products.
-    schedule
-        A plan; ``battery_reserve`` tells who holds what.
-    store
-        The battery.
-    """
+    """Return the headroom of a battery in a schedule, from its ``battery_reserve``."""
     count = schedule.sizes["time"]
-    held: dict[str, FloatArray] = {}
+    capacity: dict[str, FloatArray] = {}
     if "battery_reserve" in schedule:
-        held = _by_product(schedule["battery_reserve"].sel(battery=store.owner))
-    up, down = activation_power(site.reserves, held)
+        capacity = _by_product(schedule["battery_reserve"].sel(battery=store.owner))
+    up, down = activation_power(site.reserves, capacity)
     energy = {True: np.zeros(count), False: np.zeros(count)}
-    for name, values in held.items():
+    for name, values in capacity.items():
         product = site.reserves[name]
         spent = (product.duration + STORAGE_TAPER_TIME_H) * values / store.discharge_efficiency
         energy[True] += spent * product.is_upward
@@ -305,15 +240,7 @@ def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveH
 
 
 def connection_headroom(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatArray]:
-    """Return how far net import may be lowered, and raised, by reserves, ``(time,)``. [MW]
-
-    Parameters
-    ----------
-    site
-        The site with its products.
-    schedule
-        A plan; without ``reserve_capacity`` nothing is held.
-    """
+    """Return how far reserves may lower, and raise, net import, ``(time,)``. [MW]"""
     nothing = np.zeros(schedule.sizes["time"])
     if "reserve_capacity" not in schedule:
         return nothing, nothing
@@ -322,15 +249,7 @@ def connection_headroom(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, F
 
 
 def work_headroom(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
-    """Return the power of work that must run, so that it can stop, by kind, ``(time,)``. [MW]
-
-    Parameters
-    ----------
-    site
-        The site with its products.
-    schedule
-        A plan; without ``work_reserve`` work holds nothing.
-    """
+    """Return the power of work that must run, so that it can stop, by kind, ``(time,)``. [MW]"""
     if "work_reserve" not in schedule:
         return {}
     found, kinds = {}, schedule["kind"].to_numpy()
@@ -340,11 +259,11 @@ def work_headroom(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
     return found
 
 
-def _by_product(held: xr.DataArray) -> dict[str, FloatArray]:
-    """Return what is held of each product, ``(time,)``. [MW]"""
-    return {str(p): held.sel(product=p).to_numpy() for p in held["product"].to_numpy()}
+def _by_product(capacity: xr.DataArray) -> dict[str, FloatArray]:
+    """Return the capacity of each product, ``(time,)``. [MW]"""
+    return {str(p): capacity.sel(product=p).to_numpy() for p in capacity["product"].to_numpy()}
 
 
 def _at_edges(values: FloatArray) -> FloatArray:
-    """Return the greater of what the intervals on both sides of each edge ask for."""
+    """Return the larger value of the intervals on both sides of each edge."""
     return np.asarray(np.maximum(np.append(values, values[-1]), np.append(values[0], values)))

@@ -1,7 +1,7 @@
-"""What stands behind reserve capacity: who may hold it, and whether power and energy are there.
+"""Deliverability of reserve capacity: who may hold it, and whether power and energy suffice.
 
-A promise is held against full activation in one direction for as long as its product asks, ended at
-any moment while the plan goes on, with all products together.
+A promise is checked against full activation in one direction for the full time of its product,
+ended at any time while the plan continues, with all products together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ import xarray as xr
 from twin import time_axes, variables
 from twin.declarations import WorkKind
 from twin.equipment import Battery, TransformerBank
-from twin.errors import ValidationIssue
+from twin.errors import IssueCode, ValidationIssue
 from twin.feasibility import connection
 from twin.feasibility.reserve_activation import (
     MIN_CAPACITY_MW,
@@ -34,14 +34,14 @@ from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
 RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
-"""What a schedule says of its products, on ``time`` and ``product``."""
+"""Variables of a schedule on ``time`` and ``product``."""
 
 HOLDER_AXES: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
-"""Words of who holds a product, and their axes besides."""
+"""Variables of the holders of a product, and their additional axes."""
 
 
 def may_hold(product: ReserveProduct, battery: Battery) -> bool:
-    """Return whether a battery may hold a product: what follows the grid asks for a controller."""
+    """Return whether a battery may hold a product: some products need a local controller."""
     return battery.local_controller or not product.needs_controller
 
 
@@ -59,29 +59,25 @@ def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
 
 
 def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield what is wrong with the words that a schedule has for reserves; without any nothing.
+    """Yield the issues of a schedule's reserve variables.
 
-    Parameters
-    ----------
-    schedule
-        A plan.
-
-    Raises
-    ------
-    UnitError
-        If a word or its unit is missing.
+    Raises ``UnitError`` if a variable or its unit is missing.
     """
-    axes_of = {word: {"time", "product"} for word in RESERVE_VARIABLES}
-    axes_of |= {word: {"time", "product", axis} for word, axis in HOLDER_AXES.items()}
-    told = [word for word in axes_of if word in schedule]
-    if not told:
+    axes_of = {variable: {"time", "product"} for variable in RESERVE_VARIABLES}
+    axes_of |= {variable: {"time", "product", axis} for variable, axis in HOLDER_AXES.items()}
+    present = [variable for variable in axes_of if variable in schedule]
+    if not present:
         return
-    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *told)))
-    for word in told:
-        values, wanted = schedule[word], axes_of[word]
+    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *present)))
+    for variable in present:
+        values, wanted = schedule[variable], axes_of[variable]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield ValidationIssue(
-                location=word, found="", remedy=f"must stand on {', '.join(sorted(wanted))}"
+                location=variable,
+                found=", ".join(map(str, values.dims)),
+                expected=f"the axes {', '.join(sorted(wanted))}",
+                remedy="correct the axes and their coordinates",
+                code=IssueCode.WRONG_AXES,
             )
             continue
         yield from negative_value_issues(values, of="schedule")
@@ -89,16 +85,11 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """A plan with what it holds.
+    """A plan and its reserves.
 
-    Attributes
-    ----------
-    site, schedule, replay
-        Where, the plan, and what the twin did with it.
-    products
-        Products by name, as far as the site knows those of the plan.
-    hours
-        Lengths of the intervals. [h]
+    - ``replay``: Simulation of the plan.
+    - ``products``: Products of the plan that the site declares, by name.
+    - ``hours``: Lengths of the intervals. [h]
     """
 
     site: Site
@@ -107,17 +98,17 @@ class _Plan:
     products: Mapping[str, ReserveProduct]
     hours: FloatArray
 
-    def of(self, word: str, product: str) -> FloatArray:
-        """Return a word of one product, ``(time, ...)``; nothing if it is not told. [MW]"""
-        if word not in self.schedule:
+    def of(self, variable: str, product: str) -> FloatArray:
+        """Return a variable of one product, ``(time, ...)``; zero if it is absent. [MW]"""
+        if variable not in self.schedule:
             return np.zeros(len(self.hours))
-        return self.schedule[word].sel(product=product).transpose("time", ...).to_numpy()
+        return self.schedule[variable].sel(product=product).transpose("time", ...).to_numpy()
 
-    def held(self, word: str, axis: str, label: str) -> dict[str, FloatArray]:
-        """Return what one holder holds of each product, ``(time,)``; nothing is left out. [MW]"""
-        if word not in self.schedule or label not in self.schedule[axis].to_numpy():
+    def capacities(self, variable: str, axis: str, label: str) -> dict[str, FloatArray]:
+        """Return the capacity that one holder has of each product, ``(time,)``. [MW]"""
+        if variable not in self.schedule or label not in self.schedule[axis].to_numpy():
             return {}
-        part = self.schedule[word].sel({axis: label})
+        part = self.schedule[variable].sel({axis: label})
         found = {name: part.sel(product=name).to_numpy() for name in self.products}
         return {name: values for name, values in found.items() if (values > MIN_CAPACITY_MW).any()}
 
@@ -130,25 +121,15 @@ def check_reserves(
     replay: xr.Dataset,
     safety_margin: float = 0.0,
 ) -> Iterator[Finding]:
-    """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
+    """Yield each shortcoming of a schedule's reserves and its size in each interval; above 1 it
+    counts.
 
-    Parameters
-    ----------
-    site, state
-        The site with its products, and its state at the start.
-    schedule
-        A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on ``time`` and
-        ``product``, ``battery_reserve`` and ``work_reserve`` by holder. Without the first there is
-        nothing to judge.
-    replay
-        What the twin did with it.
-    safety_margin
-        Share of the limits of connection and transformers that stays free. [1]
+    Without ``reserve_capacity`` there is nothing to check.
 
-    Yields
-    ------
-    tuple of str and numpy.ndarray
-        What is broken, and by how much in each interval; above 1 it is broken. [1]
+    - ``schedule``: A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on
+      ``time`` and ``product``, ``battery_reserve`` and ``work_reserve`` by holder.
+    - ``replay``: Simulation of the plan.
+    - ``safety_margin``: Share of the limits of connection and transformers that stays free. [1]
     """
     if RESERVE_VARIABLES[0] not in schedule:
         return
@@ -173,7 +154,7 @@ def check_reserves(
 
 
 def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
-    """Judge that what is sold is a bid, one for a block, in time, kept, and held by someone."""
+    """Check that sold capacity is a valid bid, one per block, in time, kept, and held."""
     name, instants = product.name, time_axes.interval_edges(plan.schedule)
     capacity, short, before = (plan.of(word, name) for word in RESERVE_VARIABLES)
     more = capacity + short - before
@@ -203,15 +184,15 @@ def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
 
 
 def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
-    """Judge power and energy behind what a battery holds."""
-    held = plan.held("battery_reserve", "battery", battery.name)
-    for name, values in held.items():
+    """Check the power and energy of a battery's reserves."""
+    capacities = plan.capacities("battery_reserve", "battery", battery.name)
+    for name, values in capacities.items():
         if not may_hold(plan.products[name], battery):
             yield (
                 f"{name} is held by {battery.name}, which has no local controller",
                 values / MIN_CAPACITY_MW,
             )
-    if not held:
+    if not capacities:
         return
     store = next(one for one in plan.site.stores if one.owner == battery.name)
     flows = (
@@ -219,20 +200,20 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     )
     charge, discharge = (flow.to_numpy() for flow in flows)
     net = charge - discharge
-    up, down = activation_power(plan.products, held)
-    for word, power, limit in (
+    up, down = activation_power(plan.products, capacities)
+    for direction, power, limit in (
         ("upwards", up - net, store.discharge_limit),
         ("downwards", down + net, store.charge_limit),
     ):
         beyond = (power - limit) / (limits.LIMIT_TOLERANCE * limit)
-        held_at_all = (up if word == "upwards" else down) > MIN_CAPACITY_MW
+        is_used = (up if direction == "upwards" else down) > MIN_CAPACITY_MW
         yield (
-            f"power of {battery.name} behind its reserves, {word}",
-            np.where(held_at_all, beyond, 0.0),
+            f"power of {battery.name} behind its reserves, {direction}",
+            np.where(is_used, beyond, 0.0),
         )
     level = plan.replay["battery_level"].sel(battery=battery.name).to_numpy()
     lowest, highest = extreme_levels(
-        store, plan.products, held, level=level, net=net, durations=plan.hours
+        store, plan.products, capacities, level=level, net=net, durations=plan.hours
     )
     tolerance = limits.LIMIT_TOLERANCE * store.max_level
     yield (
@@ -246,26 +227,26 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
 
 
 def _work(plan: _Plan) -> Iterator[Finding]:
-    """Judge that work behind a reserve runs, may stop, and can be made up for."""
+    """Check that the work of a reserve runs, may stop, and can be recovered."""
     if "work_reserve" not in plan.schedule:
         return
     for label in plan.schedule["cohort"].to_numpy().tolist():
-        held = plan.held("work_reserve", "cohort", label)
-        if held:
-            yield from _cohort(plan, str(label), held)
+        capacities = plan.capacities("work_reserve", "cohort", label)
+        if capacities:
+            yield from _cohort(plan, str(label), capacities)
 
 
-def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator[Finding]:
+def _cohort(plan: _Plan, label: str, capacities: Mapping[str, FloatArray]) -> Iterator[Finding]:
     one, pool = plan.schedule.sel(cohort=label), RackPool.from_site(plan.site)
     kind = plan.site.work[str(one["kind"].item())]
-    for name, values in held.items():
+    for name, values in capacities.items():
         if label.endswith(EXPECTED_COHORT_SUFFIX) or not may_pause(plan.products[name], kind):
             yield f"{name} is held by {label}, which may not pause for it", values / MIN_CAPACITY_MW
     racks = one["work_racks"].transpose("time", "level").to_numpy()
     levels = one["level_power"].to_numpy()
     power = racks @ pool.power_above_idle(levels)
     each = pool.rack_power * kind.throughput.work(levels)
-    up, _ = activation_power(plan.products, held)
+    up, _ = activation_power(plan.products, capacities)
     yield f"power of {label} behind its reserves", (up - power) / MIN_CAPACITY_MW
     if "work_least" not in plan.schedule:
         yield f"work_least is missing behind the reserves of {label}", np.where(up > 0, np.inf, 0.0)
@@ -275,16 +256,16 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
     rate = float((each / pool.power_above_idle(levels)).max())
     debt = sum(
         rate * deferred_work(plan.products[name], values, kind.pause_loss, durations=plan.hours)
-        for name, values in held.items()
+        for name, values in capacities.items()
     )
     beyond = (debt - (done + late - least)) / (MIN_CAPACITY_MW * max(1.0, float(least[-1])))
     yield f"work that {label} can put off behind its reserves", np.where(debt > 0.0, beyond, 0.0)
 
 
 def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
-    """Judge that connection and transformers bear what is activated, on top of the plan."""
-    held = {name: plan.of("reserve_capacity", name) for name in plan.products}
-    up, down = activation_power(plan.products, held)
+    """Check that connection and transformers carry activated reserves on top of the plan."""
+    capacities = {name: plan.of("reserve_capacity", name) for name in plan.products}
+    up, down = activation_power(plan.products, capacities)
     if not (up + down > MIN_CAPACITY_MW).any():
         return
     grid, replay = plan.site.grid, plan.replay
@@ -302,7 +283,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     for machine in plan.site.machines_of(TransformerBank):
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
         rated = machine.power_factor * machine.count * machine.rating
-        for word, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
+        for direction, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
             beyond = (forward + power / rated - (1.0 - keep)) / limits.LIMIT_TOLERANCE
-            words = f"load of {machine.name} with all reserves activated {word}"
+            words = f"load of {machine.name} with all reserves activated {direction}"
             yield words, np.where(power > MIN_CAPACITY_MW, beyond, 0.0)

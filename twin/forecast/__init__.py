@@ -1,1 +1,1 @@
-"""Baselines and the outlook over a horizon."""
+"""Forecasts: the history of a site, its outlook, and scenarios from past forecast errors."""

@@ -1,4 +1,4 @@
-"""The record: all series of a site on quarter-hours, and how much of it may be known when."""
+"""The record: all series of a site on quarter-hours, and how much of each is known at a time."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ import xarray as xr
 
 from twin import variables
 from twin.equipment import Renewable
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.markets.reserve_products import RESERVE_SERIES
 from twin.physics import FloatArray
 from twin.site import Site
@@ -22,19 +22,19 @@ WEATHER_VARIABLES: Final = (
     "wind_speed",
     "global_irradiance",
 )
-"""Words of the weather."""
+"""Weather variables."""
 
 MEASURED_VARIABLES: Final = (*WEATHER_VARIABLES, "carbon_intensity")
-"""What is known only once it has been measured."""
+"""Variables that are known only after their measurement."""
 
 MARKET_VARIABLES: Final = ("day_ahead_position", "imbalance_short_price", "imbalance_long_price")
-"""What a record holds only if a series does."""
+"""Variables that a record has only if a series has them."""
 
 PRICE_PUBLICATION_TIME: Final = pd.Timedelta(hours=12, minutes=45)
-"""Local time at which tomorrow's day-ahead prices stand published."""
+"""Local time at which tomorrow's day-ahead prices are published."""
 
 AXIS_EXTENSION: Final = np.timedelta64(15, "D")
-"""The record's axis goes on this far beyond its data, or a later moment, for horizons that do."""
+"""Extension of the record's axis beyond its data, or beyond a later time, for horizons."""
 
 
 def series_history(
@@ -47,17 +47,17 @@ def series_history(
     site
         The site.
     series
-        Prices, carbon and weather, perhaps a position and prices of imbalance, perhaps reserves by
-        ``product``, each on its own ``time`` and ``instant``, of any resolution.
-        Where two hold the same word, the first counts.
+        Prices, carbon and weather, and optionally a position, imbalance prices and reserves by
+        ``product``, each on its own ``time`` and ``instant``, of any resolution. If two have the
+        same variable, the first counts.
     until
-        Moment from which horizons are asked, though all series may end before it. [UTC]
+        Latest start of a horizon, even if all series end before it. [UTC]
 
     Returns
     -------
     xarray.Dataset
-        ``electricity_price``, ``carbon_intensity``, the weather and what sun and wind would have
-        given, ``renewable_available_power(time, renewable)``; NaN where a series holds nothing.
+        ``electricity_price``, ``carbon_intensity``, the weather and the available power of
+        renewables, ``renewable_available_power(time, renewable)``; NaN where a series has no value.
         The coordinate ``local_time(time)`` is the wall time of the site.
 
     Raises
@@ -65,25 +65,25 @@ def series_history(
     SeriesError
         If a series is missing.
     UnitError
-        If one has another unit than the vocabulary's.
+        If a series has a wrong unit.
     """
     given = {f"series[{number}]": (one, xr.Dataset) for number, one in enumerate(series)}
-    check_argument_types("record", site=(site, Site), **given)
+    check_argument_types("series_history", site=(site, Site), **given)
     bought = [name for name in MARKET_VARIABLES if any(name in dataset for dataset in series)]
     wanted = ("electricity_price", *MEASURED_VARIABLES, *bought)
-    sources = {name: _holder(name, series) for name in wanted}
+    sources = {name: _first_with(name, series) for name in wanted}
     sun_and_wind = _renewable_power(site, sources)
     axes = _quarters(sources, until)
     whole = axes.assign(
-        {name: _place(source[name], source, axes) for name, source in sources.items()}
+        {name: _quarter_means(source[name], source, axes) for name, source in sources.items()}
     )
-    powers = _each(sun_and_wind, sources["air_temperature"], axes)
+    powers = _quarter_means_by_owner(sun_and_wind, sources["air_temperature"], axes)
     gaps = _gaps(*(sources[name][name] for name in WEATHER_VARIABLES))
     whole["renewable_available_power"] = powers.assign_attrs(gaps=gaps)
-    for name in RESERVE_SERIES:  # what a record holds only if a series does, as MARKET
+    for name in RESERVE_SERIES:  # optional, as MARKET_VARIABLES
         if any(name in dataset for dataset in series):
-            source = _holder(name, series)
-            whole[name] = _each(source[name], source, axes)
+            source = _first_with(name, series)
+            whole[name] = _quarter_means_by_owner(source[name], source, axes)
     stamps = pd.DatetimeIndex(axes["time"].to_numpy(), tz="UTC")
     local = stamps.tz_convert(site.time_zone).tz_localize(None).to_numpy()
     return variables.tag_dataset(
@@ -92,19 +92,10 @@ def series_history(
 
 
 def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
-    """Return the end of the day-ahead prices published at a moment.
+    """Return the end of the day-ahead prices published at a time: local midnight, in UTC.
 
-    Parameters
-    ----------
-    now
-        The moment, UTC.
-    time_zone
-        IANA zone by which the market keeps its day.
-
-    Returns
-    -------
-    numpy.datetime64
-        Midnight there after today, or from 12:45 there on that after tomorrow. [UTC]
+    It is the midnight after today, from 12:45 on the midnight after tomorrow, both in
+    ``time_zone``.
     """
     clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone).tz_localize(None)
     today = clock.normalize()
@@ -113,28 +104,18 @@ def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
 
 
 def measured_until(now: np.datetime64) -> np.datetime64:
-    """Return the end of what has been measured at a moment: the last full hour.
+    """Return the end of the measurements at a time: the last full hour.
 
-    Series may be means of whole hours, and the mean of an hour is known when the hour is over.
+    Series may be means of whole hours, and such a mean is known when the hour is over.
     """
     return np.datetime64(np.datetime64(now, "h"), "us")
 
 
 def known_quarters(array: xr.DataArray, until: np.datetime64) -> int:
-    """Return how many quarter-hours of a record's variable are known, given a moment.
+    """Return how many quarter-hours of a record's variable are known, measured or published
+    ``until``.
 
-    Parameters
-    ----------
-    array
-        Variable of a :func:`record`.
-    until
-        End of what has been measured or published.
-
-    Returns
-    -------
-    int
-        Number of known quarter-hours; a gap across the moment, filled by a line to a value after
-        it, does not count.
+    A gap across that time, filled by a line to a later value, is not known.
     """
     for gap in array.attrs["gaps"]:
         begin, end = (np.datetime64(edge.rstrip("Z"), "us") for edge in gap.split("/"))
@@ -144,22 +125,34 @@ def known_quarters(array: xr.DataArray, until: np.datetime64) -> int:
     return int(np.clip((until - first) // QUARTER_HOUR, 0, array.sizes["time"]))
 
 
-def _holder(name: str, series: tuple[xr.Dataset, ...]) -> xr.Dataset:
-    """Return the first of the series that holds a word, in its unit."""
+def _first_with(name: str, series: tuple[xr.Dataset, ...]) -> xr.Dataset:
+    """Return the first of the series with a variable, in its unit."""
     for dataset in series:
         if name in dataset:
             return variables.check_variables(dataset, name)
-    remedy = "no series holds it; give a file that does"
-    raise SeriesError("series", [ValidationIssue(location=name, found="", remedy=remedy)])
+    issue = ValidationIssue(
+        location=name,
+        found="",
+        expected="this variable in a series",
+        remedy="give a file that has it",
+        code=IssueCode.MISSING,
+    )
+    raise SeriesError("series", [issue])
 
 
 def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray:
-    """Return what every renewable would have given, on the axis of the weather. [MW]"""
+    """Return the available power of every renewable, on the axis of the weather. [MW]"""
     weather = sources["air_temperature"][["time", "duration", "instant"]]
     for name in WEATHER_VARIABLES:
         if not sources[name]["instant"].equals(weather["instant"]):
-            remedy = "all weather must come from one file, on one axis"
-            raise SeriesError("series", [ValidationIssue(location=name, found="", remedy=remedy)])
+            issue = ValidationIssue(
+                location=name,
+                found="",
+                expected="all weather on one axis",
+                remedy="give all weather in one file",
+                code=IssueCode.WRONG_AXES,
+            )
+            raise SeriesError("series", [issue])
         weather = weather.assign({name: sources[name][name].astype(float)})
     weather = weather.assign_attrs(latitude=site.latitude, longitude=site.longitude)
     machines = site.machines_of(Renewable)
@@ -172,7 +165,7 @@ def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray
 
 
 def _quarters(sources: dict[str, xr.Dataset], until: np.datetime64 | None) -> xr.Dataset:
-    """Return the axes that hold all series and a moment, and the reach beyond them."""
+    """Return axes that cover all series and a time, with their extension."""
     edges = [source["instant"].to_numpy() for source in sources.values()]
     first = min(edge[0] for edge in edges).astype("datetime64[h]").astype("datetime64[us]")
     last = max(edge[-1] for edge in edges)
@@ -181,7 +174,7 @@ def _quarters(sources: dict[str, xr.Dataset], until: np.datetime64 | None) -> xr
     return regular_axes(first, int((last + AXIS_EXTENSION - first) // QUARTER_HOUR))
 
 
-def _place(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.DataArray:
+def _quarter_means(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.DataArray:
     """Return a series as means of the quarter-hours that it covers, NaN in the others."""
     edges = source["instant"].to_numpy()
     quarters = axes["instant"].to_numpy()
@@ -195,14 +188,16 @@ def _place(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.Dat
     return xr.DataArray(whole, dims="time", attrs={"gaps": _gaps(values)})
 
 
-def _each(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.DataArray:
-    """Return series of several owners, each as :func:`_place` gives it, ``(time, owner)``."""
+def _quarter_means_by_owner(
+    values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset
+) -> xr.DataArray:
+    """Return series of several owners as quarter-hour means, ``(time, owner)``."""
     (owner,) = (str(name) for name in values.dims if name != "time")
-    rows = [_place(one, source, axes).to_numpy() for one in values.transpose(owner, "time")]
+    rows = [_quarter_means(one, source, axes).to_numpy() for one in values.transpose(owner, "time")]
     stacked = np.stack(rows, axis=-1) if rows else np.empty((axes.sizes["time"], 0))
     return xr.DataArray(stacked, dims=("time", owner), coords={owner: values[owner].to_numpy()})
 
 
 def _gaps(*arrays: xr.DataArray) -> list[str]:
-    """Return the gaps of series that their readers have filled, as ``from/to``."""
+    """Return the gaps that readers have filled in some series, as ``from/to``."""
     return sorted({gap for array in arrays for gap in array.attrs.get("gaps", [])})

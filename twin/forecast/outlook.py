@@ -1,10 +1,7 @@
-"""The outlook: what is known or expected over a horizon, from nothing but what is known now.
+"""The outlook: known and forecast values over a horizon, from what is known now.
 
-Continue a series from its own past: same hours of the latest days, corrected by what is new.
-
-All series stand on quarter-hours. Deterministic, and blind to everything after the past handed in.
-
-The quarter-hours behind an outlook: what is known of each word, and what continues it.
+A series is extrapolated from the same hours of its latest days, corrected by the latest deviation.
+All series are on quarter-hours. The result is deterministic and uses nothing after the given time.
 """
 
 from collections.abc import Mapping
@@ -17,7 +14,7 @@ import xarray as xr
 from twin import variables
 from twin.declarations import InferenceService
 from twin.equipment import Photovoltaic, Renewable, WindFarm
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.forecast.history import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
@@ -48,14 +45,14 @@ def outlook(
     site
         The site.
     record
-        Its series, as :func:`twin.forecast.history.series_history` makes them.
+        Its series, see :func:`twin.series_history`.
     now
-        The moment, UTC.
+        Time of the forecast, UTC.
     axes
-        The horizon, from ``now`` or later; see :func:`twin.time_axes.horizon_axes`.
+        The horizon, from ``now`` or later; see :func:`twin.horizon_axes`.
     has_perfect_foresight
-        Know all of the record, whatever ``now`` is: for the yardstick of perfect foresight and
-        for the true weather of a plant.
+        Whether all of the record is known: for the benchmark of perfect foresight and for the true
+        weather of a plant.
 
     Returns
     -------
@@ -63,24 +60,24 @@ def outlook(
         On ``axes``: ``electricity_price``, ``carbon_intensity``, the weather,
         ``renewable_available_power(time, renewable)``, ``service_racks``, and the scalar
         ``terminal_price``. ``attrs["prices_known_until"]`` is the end of the known prices;
-        ``attrs["degraded"]`` says what should be known and is not, or is empty.
+        ``attrs["degraded"]`` names series that end early, or is empty.
 
     Raises
     ------
     ProblemError
-        If anything is of another kind.
+        If an argument has the wrong type.
     SeriesError
-        If the record does not reach the horizon, or holds nothing to forecast from.
+        If the record does not cover the horizon, or has nothing to forecast from.
 
     Notes
     -----
-    Known are the published prices (to the end of the local day, from 12:45 to the end of
-    tomorrow) and what was measured up to the last full hour. Everything else is continued from
-    that by :data:`twin.forecast.outlook.EXTRAPOLATION_RULES`.
+    Known are the published prices (to the end of the local day, from 12:45 to the end of tomorrow)
+    and the measurements up to the last full hour. Everything else is extrapolated by
+    :data:`EXTRAPOLATION_RULES`.
 
-    The terminal price is the mean of the 24 hours after the horizon. Work or cooling left over
-    could choose cheaper hours, but each put off narrows the choice of the others; a cheaper value
-    was tried and led to work put off until it had to run in the dearest hours.
+    The terminal price is the mean of the 24 hours after the horizon. Remaining work or cooling
+    could choose cheaper hours, but each deferral narrows the choice of the others. A cheaper value
+    deferred work until it had to run in the most expensive hours.
     """
     check_argument_types(
         "outlook",
@@ -95,18 +92,12 @@ def outlook(
 
 @dataclass(frozen=True, kw_only=True)
 class QuarterHourForecast:
-    """Values of every word on the quarter-hours of a horizon and of the day after it.
+    """Values of every variable on the quarter-hours of a horizon and of the day after it.
 
-    Attributes
-    ----------
-    span
-        Where they stand in the record.
-    values
-        Word, or name of a renewable, -> values, in the word's unit.
-    known_ends
-        The same -> row of the record where the known ones end.
-    expected_ends
-        The same -> row up to which they should be known.
+    - ``span``: Their position in the record.
+    - ``values``: Variable, or name of a renewable -> values, in the variable's unit.
+    - ``known_ends``: The same -> row of the record after the known values.
+    - ``expected_ends``: The same -> row up to which they should be known.
     """
 
     span: "ForecastSpan"
@@ -118,51 +109,20 @@ class QuarterHourForecast:
 def outlook_dataset(
     site: Site, axes: xr.Dataset, found: QuarterHourForecast, *, rows: Mapping[str, FloatArray]
 ) -> xr.Dataset:
-    """Return courses on quarter-hours as an outlook.
-
-    Parameters
-    ----------
-    site
-        The site.
-    axes
-        The horizon.
-    found
-        What is known and forecast of it.
-    rows
-        The courses: those of ``found``, or one of the others that may come.
-
-    Returns
-    -------
-    xarray.Dataset
-        As :func:`outlook` tells.
-    """
+    """Return trajectories on quarter-hours, of a forecast or a scenario, as an outlook."""
     span = found.span
     whole = {**rows, "service_racks": service_racks(site.service, span.local[span.start :])}
     means = regrid(np.stack(list(whole.values())), span.edges, span.horizon_edges)
     result = _dataset(site, axes, dict(zip(whole, means, strict=True)))
     result["terminal_price"] = ((), whole["electricity_price"][-QUARTERS_PER_DAY:].mean())
-    return variables.tag_dataset(result.assign_attrs(_notes(found)))
+    return variables.tag_dataset(result.assign_attrs(_attributes(found)))
 
 
 def service_racks(service: InferenceService, local: np.ndarray) -> FloatArray:
-    """Return the racks that the inference service keeps busy.
+    """Return the racks that the inference service occupies at local wall times. [1]
 
-    Parameters
-    ----------
-    service
-        The service.
-    local
-        Local wall times. [datetime64]
-
-    Returns
-    -------
-    numpy.ndarray
-        Racks at these times. [1]
-
-    Notes
-    -----
-    The week is a closed polyline through the shares of its 168 hours, each at the hour's start;
-    weekends have ``weekend_share`` of a working day.
+    The week is a closed polyline through the shares of its 168 hours, each at the hour's start.
+    Weekends have ``weekend_share`` of a working day.
     """
     days = np.array([1.0] * 5 + [service.weekend_share] * 2)
     week = np.outer(days, service.daily_shape).ravel()
@@ -172,15 +132,15 @@ def service_racks(service: InferenceService, local: np.ndarray) -> FloatArray:
     return np.asarray(service.racks * shares)
 
 
-def _notes(found: QuarterHourForecast) -> dict[str, str]:
-    """Return where the known prices end, and which words end before they should."""
+def _attributes(found: QuarterHourForecast) -> dict[str, str]:
+    """Return where the known prices end, and which series end early."""
     span, ends = found.span, found.known_ends
-    lacking = [
+    early = [
         name
         for name in EXTRAPOLATION_RULES
         if ends[name] < min(found.expected_ends[name], span.stop - QUARTERS_PER_DAY)
     ]
-    words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in lacking)
+    words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in early)
     return {
         "prices_known_until": span.stamp(ends["electricity_price"]),
         "degraded": "; ".join(words),
@@ -188,7 +148,7 @@ def _notes(found: QuarterHourForecast) -> dict[str, str]:
 
 
 def _dataset(site: Site, axes: xr.Dataset, means: dict[str, FloatArray]) -> xr.Dataset:
-    """Return means with labels, those of the renewables on an axis of their own."""
+    """Return means with labels, renewables on their own axis."""
     names = [machine.name for machine in site.machines_of(Renewable)]
     powers = [means.pop(name) for name in names]
     stacked = np.stack(powers, axis=-1) if powers else np.empty((axes.sizes["time"], 0))
@@ -207,35 +167,27 @@ DAYS_PER_WEEK: Final = 7
 """Days of a week."""
 
 FIRST_SATURDAY: Final = np.datetime64("1970-01-03")
-"""The first one that clocks count."""
+"""First Saturday of the epoch."""
 
 OTHER_DAY_WEIGHT: Final = 1e-6
-"""Weight of a day of the other kind: it counts only where no day of the same kind is known."""
+"""Weight of a day of the other type; it matters only where no day of the same type is known."""
 
 RATIO_BOUNDS: Final = (0.3, 3.0)
-"""Bounds of a scaled deviation, so that a dim dawn does not promise a tenfold noon."""
+"""Bounds of a scaled deviation, so that a dim dawn does not give a tenfold noon."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtrapolationRule:
-    """How a quantity is continued.
+    """How a quantity is extrapolated.
 
-    Attributes
-    ----------
-    days
-        Latest days that count.
-    daily_weight_factor
-        Weight of a day beside the next younger one. [1]
-    is_hourly
-        Each hour from the same local hour; otherwise all from the mean of the days.
-    matches_day_type
-        Working days from working days, weekends from weekends.
-    deviation_window
-        Latest stretch whose deviation from this rule is carried on, 1 or more. [h]
-    deviation_decay_time
-        Time in which that deviation fades to 1/e. [h]
-    is_scaled
-        The deviation is a ratio, not a difference.
+    - ``days``: Latest days in the mean.
+    - ``daily_weight_factor``: Weight of a day over that of the next later one. [1]
+    - ``is_hourly``: Whether each hour comes from the same local hour; otherwise all come from the
+      mean of the days.
+    - ``matches_day_type``: Whether working days come from working days, and weekends from weekends.
+    - ``deviation_window``: Latest time whose deviation from this rule is carried on, 1 or more. [h]
+    - ``deviation_decay_time``: Time in which that deviation decays to 1/e. [h]
+    - ``is_scaled``: Whether the deviation is a ratio, not a difference.
     """
 
     days: int
@@ -250,30 +202,16 @@ class ExtrapolationRule:
 def extrapolate(
     past: FloatArray, local: np.ndarray, *, rule: ExtrapolationRule, ahead: np.ndarray
 ) -> FloatArray:
-    r"""Return what a series may be in the quarter-hours ahead.
+    r"""Return an extrapolation of a series, one value for each quarter-hour of ``ahead``.
 
-    Parameters
-    ----------
-    past
-        The known quarter-hours, oldest first; NaN where nothing is known.
-    local
-        Local wall time of each of them. [datetime64]
-    rule
-        How to continue.
-    ahead
-        Local wall times of the quarter-hours that follow the past without a hole. [datetime64]
+    - ``past``: Known quarter-hours, oldest first; NaN where unknown.
+    - ``local``: Local wall time of each of them. [datetime64]
+    - ``ahead``: Local wall times of the quarter-hours that follow without a gap. [datetime64]
 
-    Returns
-    -------
-    numpy.ndarray
-        One value for each quarter-hour of ``ahead``; NaN where the past holds nothing to go by.
-
-    Notes
-    -----
     With :math:`a(t)` the weighted mean of the same local hours of the latest known days, and
     :math:`d` the mean deviation of the latest known values from the :math:`a` of the days before
-    them, the forecast after a lead :math:`l` is :math:`a(t) + d \exp(-l / m)`. Summer time is
-    heeded: 08:00 follows 08:00, be it 23 or 25 hours before.
+    them, the forecast after a lead :math:`l` is :math:`a(t) + d \exp(-l / m)`. It follows summer
+    time: 08:00 comes from 08:00, 23 or 25 hours before. Without any known value the result is NaN.
     """
     known = len(past)
     recent = min(rule.deviation_window * 4, known)
@@ -293,30 +231,30 @@ def extrapolate(
 
 
 def _analogue(
-    past: FloatArray, local: np.ndarray, recipe: ExtrapolationRule, *, wanted: np.ndarray
+    past: FloatArray, local: np.ndarray, rule: ExtrapolationRule, *, wanted: np.ndarray
 ) -> FloatArray:
     """Return the mean of the latest known days at the same local hour, or of all their hours."""
     known = len(past)
     if not known:
         return np.full(len(wanted), np.nan)
-    if not recipe.is_hourly:
-        stretch = past[-recipe.days * QUARTERS_PER_DAY :]
+    if not rule.is_hourly:
+        stretch = past[-rule.days * QUARTERS_PER_DAY :]
         stretch = stretch[np.isfinite(stretch)]
         return np.full(len(wanted), stretch.mean() if len(stretch) else np.nan)
-    ages = np.arange(recipe.days)[:, None]
+    ages = np.arange(rule.days)[:, None]
     rows = _same_hour(local, wanted, ages)
     values = past[np.maximum(rows, 0)]
-    weights = recipe.daily_weight_factor**ages * ((rows >= 0) & np.isfinite(values))
-    if recipe.matches_day_type:
+    weights = rule.daily_weight_factor**ages * ((rows >= 0) & np.isfinite(values))
+    if rule.matches_day_type:
         is_alike = _is_weekend(local[np.maximum(rows, 0)]) == _is_weekend(wanted)
         weights = weights * np.where(is_alike, 1.0, OTHER_DAY_WEIGHT)
     total = weights.sum(axis=0)
-    held = np.where(weights > 0.0, values, 0.0)
-    return np.asarray((weights * held).sum(axis=0) / np.where(total > 0.0, total, np.nan))
+    known_values = np.where(weights > 0.0, values, 0.0)
+    return np.asarray((weights * known_values).sum(axis=0) / np.where(total > 0.0, total, np.nan))
 
 
 def _same_hour(local: np.ndarray, wanted: np.ndarray, ages: np.ndarray) -> np.ndarray:
-    """Return the rows of the same local hour, on the latest known day and so many days before."""
+    """Return the rows of the same local hour some days before the latest known day."""
     known = len(local)
     lead = np.arange(len(wanted))
     days = lead // QUARTERS_PER_DAY + 1 + ages
@@ -328,7 +266,7 @@ def _same_hour(local: np.ndarray, wanted: np.ndarray, ages: np.ndarray) -> np.nd
 
 
 def _is_weekend(local: np.ndarray) -> np.ndarray:
-    """Tell Saturdays and Sundays."""
+    """Return whether times are on Saturdays or Sundays."""
     return np.asarray(
         (local - FIRST_SATURDAY) % np.timedelta64(DAYS_PER_WEEK, "D") < np.timedelta64(2, "D")
     )
@@ -361,21 +299,21 @@ EXTRAPOLATION_RULES: Final = {
         days=7, deviation_window=2, deviation_decay_time=4.0, is_scaled=True
     ),
 }
-"""How each word is continued.
+"""Rule of each variable.
 
-Price and carbon: of a few dozen tried on 2022 in four zones, among the least mean errors over the
-week ahead and over its first two days (ADR 021). Weather: of a few dozen tried on DE-LU, 2023, the
-least mean errors over 48 h; pressure, which that file lacks: judged.
+Price and carbon: of a few dozen rules tried on 2022 in four zones, among the smallest mean errors
+over the week ahead and over its first two days (ADR 021). Weather: the smallest mean errors over
+48 h on DE-LU, 2023. Pressure, which that file lacks, is an assumption.
 """
 
 RULES_BY_RENEWABLE: Final[dict[type[Renewable], ExtrapolationRule]] = {
     Photovoltaic: EXTRAPOLATION_RULES["global_irradiance"],
     WindFarm: EXTRAPOLATION_RULES["wind_speed"],
 }
-"""The power of a machine is continued like the weather that drives it."""
+"""The power of a renewable is extrapolated like the weather that drives it."""
 
 AVAILABLE_POWER: Final = "renewable_available_power"
-"""What the record calls the power of the renewables."""
+"""Variable of the renewables' power in the record."""
 
 FORECAST_BOUNDS: Final = {
     **PLAUSIBLE_AIR,
@@ -384,7 +322,7 @@ FORECAST_BOUNDS: Final = {
     "global_irradiance": (0.0, np.inf),
     "carbon_intensity": (0.0, MAX_CARBON_INTENSITY_KG_MWH),
 }
-"""What a forecast cannot leave, in the word's unit."""
+"""Bounds of forecast values, in the variable's unit."""
 
 
 def quarter_hour_forecast(
@@ -395,61 +333,36 @@ def quarter_hour_forecast(
     axes: xr.Dataset,
     foresight: bool = False,
 ) -> QuarterHourForecast:
-    """Return what is known and what is forecast, on quarter-hours.
+    """Return known and forecast values on quarter-hours; renewables in MW.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Its series, as :func:`twin.forecast.history.series_history` makes them.
-    now
-        The moment, UTC.
-    axes
-        The horizon, from ``now`` or later.
-    foresight
-        Know all of the record.
-
-    Returns
-    -------
-    QuarterHourForecast
-        The words of :data:`EXTRAPOLATION_RULES` and the power of every renewable. [MW]
-
-    Raises
-    ------
-    SeriesError
-        If the record does not reach the horizon, or holds nothing to forecast from.
+    Raises ``SeriesError`` if the record does not cover the horizon, or has nothing to forecast
+    from.
     """
     span = ForecastSpan.from_axes(record, axes)
-    seen = _seen(site, record, now, foresight=foresight)
+    known_counts = _known_counts(site, record, now, foresight=foresight)
     rows, ends = {}, {}
-    for name, recipe in EXTRAPOLATION_RULES.items():
+    for name, rule in EXTRAPOLATION_RULES.items():
         series = record[name].to_numpy()
-        values, ends[name] = span.values(series, recipe, name=name, expected_end=seen[name])
+        values, ends[name] = span.values(series, rule, name=name, expected_end=known_counts[name])
         rows[name] = np.clip(values, *FORECAST_BOUNDS.get(name, (-np.inf, np.inf)))
     for machine in site.machines_of(Renewable):
-        recipe = next(r for kind, r in RULES_BY_RENEWABLE.items() if isinstance(machine, kind))
+        rule = next(r for kind, r in RULES_BY_RENEWABLE.items() if isinstance(machine, kind))
         series = record[AVAILABLE_POWER].sel(renewable=machine.name).to_numpy()
-        name, seen[machine.name] = machine.name, seen[AVAILABLE_POWER]
+        name, known_counts[machine.name] = machine.name, known_counts[AVAILABLE_POWER]
         values, ends[name] = span.values(
-            series, recipe, name=name, expected_end=seen[AVAILABLE_POWER]
+            series, rule, name=name, expected_end=known_counts[AVAILABLE_POWER]
         )
         rows[name] = np.clip(values, 0.0, machine.power)
-    return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=seen)
+    return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=known_counts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastSpan:
-    """The quarter-hours of a record that a horizon needs, the day after it among them.
+    """The quarter-hours of a record for a horizon and the day after it.
 
-    Attributes
-    ----------
-    start, stop
-        First row and the one after the last.
-    local
-        Local time of all rows up to ``stop``.
-    edges, horizon_edges
-        Edges of these quarter-hours, and of the horizon.
+    - ``start``, ``stop``: First row and the one after the last.
+    - ``local``: Local time of all rows up to ``stop``.
+    - ``edges``, ``horizon_edges``: Edges of these quarter-hours, and of the horizon.
     """
 
     start: int
@@ -460,7 +373,7 @@ class ForecastSpan:
 
     @classmethod
     def from_axes(cls, record: xr.Dataset, axes: xr.Dataset) -> "ForecastSpan":
-        """Find the horizon in the record."""
+        """Return the span of a horizon in a record."""
         first, wanted = record["time"].to_numpy()[0], axes["instant"].to_numpy()
         start = int((wanted[0] - first) // QUARTER_HOUR)
         stop = int(-((first - wanted[-1]) // QUARTER_HOUR)) + QUARTERS_PER_DAY
@@ -468,36 +381,50 @@ class ForecastSpan:
             last = record["instant"].to_numpy()[-1] - AXIS_EXTENSION
             place = f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}"
             covered = f"{format_minute(first)} to {format_minute(last)}"
-            remedy = f"the series cover {covered}; ask within, or give longer ones"
-            raise SeriesError("outlook", [ValidationIssue(location=place, found="", remedy=remedy)])
+            issue = ValidationIssue(
+                location=place,
+                found="",
+                expected=f"a horizon within the series, {covered}",
+                remedy="choose another time or give longer series",
+                code=IssueCode.OUT_OF_RANGE,
+            )
+            raise SeriesError("outlook", [issue])
         edges = first + np.arange(start, stop + 1) * QUARTER_HOUR
         local = record["local_time"].to_numpy()[:stop]
         return cls(start=start, stop=stop, local=local, edges=edges, horizon_edges=wanted)
 
     def values(
-        self, series: FloatArray, recipe: ExtrapolationRule, *, name: str, expected_end: int
+        self, series: FloatArray, rule: ExtrapolationRule, *, name: str, expected_end: int
     ) -> tuple[FloatArray, int]:
-        """Return the known values of the span, continued by forecast, and where the known end."""
+        """Return the known values of the span, extended by forecast, and the row of their end."""
         end = min(expected_end, self.stop)
-        blank = np.flatnonzero(np.isnan(series[self.start : end]))
-        if len(blank):
-            end = self.start + int(blank[0])
+        missing = np.flatnonzero(np.isnan(series[self.start : end]))
+        if len(missing):
+            end = self.start + int(missing[0])
         finite = np.flatnonzero(np.isfinite(series[:end]))
         end = int(finite[-1]) + 1 if len(finite) else 0
-        ahead = extrapolate(series[:end], self.local[:end], rule=recipe, ahead=self.local[end:])
+        ahead = extrapolate(series[:end], self.local[:end], rule=rule, ahead=self.local[end:])
         whole = np.concatenate([series[self.start : end], ahead[max(self.start - end, 0) :]])
         if not np.isfinite(whole).all():
             place = f"{name} from {self.stamp(max(end, self.start))}"
-            remedy = "the days before hold nothing to forecast from; give longer series"
-            raise SeriesError("outlook", [ValidationIssue(location=place, found="", remedy=remedy)])
+            issue = ValidationIssue(
+                location=place,
+                found="",
+                expected="values on the days before",
+                remedy="give longer series",
+                code=IssueCode.TIME_GAP,
+            )
+            raise SeriesError("outlook", [issue])
         return whole, end
 
     def stamp(self, row: int) -> str:
-        """Return the time of a row of the record, for people."""
+        """Return the time of a row of the record as text."""
         return format_minute(self.edges[0] + (row - self.start) * QUARTER_HOUR)
 
 
-def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool) -> dict[str, int]:
+def _known_counts(
+    site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool
+) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
     until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER), measured_until(now))
     until["electricity_price"] = published_until(now, site.market_zone)

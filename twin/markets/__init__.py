@@ -1,1 +1,1 @@
-"""What a contract with the network says: periods, rules in force, bills."""
+"""Tariffs, bills, contracts and reserve products."""

@@ -1,8 +1,6 @@
-"""What the meter of a connection showed, as a bill wants it.
+"""Lines of a network bill, computed from metered quarter-hours in decimal arithmetic.
 
-Money and quantities as bills write them: decimal, rounded half up.
-
-Lines of a bill: one rule, its quantity, its price, and the money that they make.
+Each line has a rule, a quantity, a price and an amount of money. Bills round half up.
 """
 
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.markets.tariffs import (
     InstantArray,
     Tariff,
@@ -35,14 +33,12 @@ MONTHS_PER_YEAR_DECIMAL = Decimal(12)
 
 
 class MeteredImport:
-    """Quarter-hours of import under one tariff.
+    """Metered quarter-hours of import under one tariff.
 
     Parameters
     ----------
-    tariff
-        The tariff in force.
     starts
-        Starts of quarter-hours, UTC, rising and without holes. [datetime64]
+        UTC starts of quarter-hours, rising and without gaps. [datetime64]
     power
         Mean import less export in each. [MW]
     time_zone
@@ -51,7 +47,7 @@ class MeteredImport:
     Raises
     ------
     SeriesError
-        If there is none, one is missing, or a power is not finite.
+        If quarter-hours are absent or missing, or a power is not finite.
     """
 
     def __init__(
@@ -69,7 +65,7 @@ class MeteredImport:
 
     @cached_property
     def first_day(self) -> date:
-        """First day of the site's calendar that is billed."""
+        """First billed day of the site's calendar."""
         first: date = self.clock.days[0].item()
         return first
 
@@ -84,17 +80,17 @@ class MeteredImport:
         return month_numbers(self.starts, self.time_zone)
 
     def energy(self, where: BoolArray | None = None) -> float:
-        """Return the energy taken, where it is asked for. [MWh]"""
+        """Return the imported energy, in the quarter-hours of a mask if given. [MWh]"""
         chosen = self.import_power if where is None else self.import_power[where]
         return float(chosen.sum()) * float(QUARTER_HOUR / HOUR)
 
     def peak(self, where: BoolArray | None = None) -> float:
-        """Return the greatest import, where it is asked for. [MW]"""
+        """Return the greatest import, in the quarter-hours of a mask if given. [MW]"""
         chosen = self.import_power if where is None else self.import_power[where]
         return float(chosen.max(initial=0.0))
 
     def by_month(self) -> Iterator[tuple[str, BoolArray]]:
-        """Yield each month's name, ``YYYY-MM``, and which quarter-hours lie in it."""
+        """Yield the name of each month, ``YYYY-MM``, and the mask of its quarter-hours."""
         for month in np.unique(self.month_number).tolist():
             yield f"{month // 12}-{month % 12 + 1:02d}", self.month_number == month
 
@@ -106,12 +102,12 @@ class MeteredImport:
 
     @cached_property
     def year_share(self) -> Decimal:
-        """Share of a year that is billed: whole months count a twelfth, or whole days a day."""
+        """Billed share of a year: a twelfth per month, or its share per day. [1]"""
         parts = self._days() if self.tariff.year_by == "days" else self._months()
         return sum(parts, Decimal(0)).quantize(Decimal("1e-20")).normalize()
 
     def _months(self) -> Iterator[Decimal]:
-        """Yield the share of a year of each month, by the part of it that was metered."""
+        """Yield the billed share of the year for each month, in proportion to its metered part."""
         for _, inside in self.by_month():
             first = self.starts[inside][0]
             whole = month_end(first, self.time_zone) - month_start(first, self.time_zone)
@@ -122,7 +118,7 @@ class MeteredImport:
             )
 
     def _days(self) -> Iterator[Decimal]:
-        """Yield the same of each day: one of 23 or 25 hours is a day as any other."""
+        """Yield the billed share of the year for each day; a day of 23 or 25 hours is one day."""
         days, counts = np.unique(self.clock.days, return_counts=True)
         ends = pd.DatetimeIndex(np.append(days, days[-1] + np.timedelta64(1, "D")))
         edges = np.array([local_midnight(day, self.time_zone) for day in ends])
@@ -133,71 +129,84 @@ class MeteredImport:
 
 
 def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str = "meter") -> None:
-    """Refuse quarter-hours that are not whole.
+    """Raise a SeriesError unless quarter-hours are complete, in order and plausible.
 
-    Parameters
-    ----------
-    starts, power
-        Starts of quarter-hours [datetime64], and mean power in each. [MW]
-    source
-        What messages call the meter, as its file.
-
-    Raises
-    ------
-    SeriesError
-        If there is none, one is missing or lies beside those of the clock, or a power is not finite
-        or beyond all connections.
+    ``starts`` are the starts of quarter-hours [datetime64]; ``power`` is the mean power in each
+    [MW].
     """
-    remedy = "a bill needs every quarter-hour once, in order"
+    complete = "every quarter-hour once, in order"
     issues = []
     steps = np.diff(starts)
     if not len(starts) or len(starts) != len(power):
         issues.append(
-            ValidationIssue(location=source, found=f"{len(starts)} quarter-hours", remedy=remedy)
+            ValidationIssue(
+                code=IssueCode.MISSING,
+                location=source,
+                found=f"{len(starts)} quarter-hours, {len(power)} values",
+                expected=complete,
+                remedy="add the missing quarter-hours",
+            )
         )
     elif (steps != QUARTER_HOUR).any():
-        hole = starts[int(np.argmax(steps != QUARTER_HOUR))]
+        gap = starts[int(np.argmax(steps != QUARTER_HOUR))]
         issues.append(
             ValidationIssue(
-                location=f"{source}, after {format_minute(hole)}",
+                code=IssueCode.TIME_GAP,
+                location=f"{source}, after {format_minute(gap)}",
                 found="no quarter-hour",
-                remedy=remedy,
+                expected=complete,
+                remedy="add the missing quarter-hours, and sort them by time",
             )
         )
     elif (starts[0] - starts[0].astype("datetime64[h]")) % QUARTER_HOUR:
-        remedy = "a bill's quarter-hours begin at 00, 15, 30 and 45; write the start of each"
         issues.append(
-            ValidationIssue(location=source, found=format_minute(starts[0]), remedy=remedy)
+            ValidationIssue(
+                code=IssueCode.OUT_OF_RANGE,
+                location=source,
+                found=format_minute(starts[0]),
+                expected="starts at minute 00, 15, 30 or 45",
+                remedy="write the start of each quarter-hour",
+            )
         )
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
         issues.append(
             ValidationIssue(
-                location=f"{source}, {format_minute(wrong)}", found="not a number", remedy=remedy
+                code=IssueCode.NOT_FINITE,
+                location=f"{source}, {format_minute(wrong)}",
+                found="not a number",
+                expected=complete,
+                remedy="write the mean power of this quarter-hour",
             )
         )
     elif (np.abs(power) > MAX_IMPORT_POWER_MW).any():
-        most = int(np.argmax(np.abs(power)))
-        remedy = f"no connection carries more than {MAX_IMPORT_POWER_MW:,.0f} MW; look at the unit"
-        place, value = f"{source}, {format_minute(starts[most])}", f"{power[most]:g} MW"
-        issues.append(ValidationIssue(location=place, found=value, remedy=remedy))
+        largest = int(np.argmax(np.abs(power)))
+        issues.append(
+            ValidationIssue(
+                code=IssueCode.OUT_OF_RANGE,
+                location=f"{source}, {format_minute(starts[largest])}",
+                found=f"{power[largest]:g} MW",
+                expected=f"at most {MAX_IMPORT_POWER_MW:,.0f} MW",
+                remedy="check the unit of the meter",
+            )
+        )
     if issues:
         raise SeriesError(source, issues)
 
 
 CENT_EUR: Final = Decimal("0.01")
 BILLED_STEP: Final = Decimal("0.001")
-"""A kWh of a MWh, a kW of a MW: what meters and bills count in."""
+"""Resolution of meters and bills: a kWh or a kW. [MWh or MW]"""
 
 MONEY_RESOLUTION_EUR: Final = Decimal("1e-12")
-"""Less than this is what division left over. [EUR]"""
+"""Amounts are rounded to this before cents, to remove the remainder of divisions. [EUR]"""
 
 SIGNIFICANT_DIGITS: Final = 12
-"""Significant digits of a number that a file gave; a float carries three or four more. [1]"""
+"""Significant digits of a declared number; a float has three or four more. [1]"""
 
 
 def declared_decimal(value: float) -> Decimal:
-    """Return a declared number as it was written: 12.3, not 12.300000000000001."""
+    """Return a declared number as written: 12.3, not 12.300000000000001."""
     return Decimal(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
@@ -209,7 +218,8 @@ def billed_quantity(value: float) -> Decimal:
 def round_to_cents(money: Decimal) -> Decimal:
     """Return money in whole cents. [EUR]
 
-    A twelfth of a year has no end of digits: what lies that near to half a cent is half a cent.
+    A twelfth of a year has infinitely many digits: amounts within rounding of half a cent count as
+    half.
     """
     return money.quantize(MONEY_RESOLUTION_EUR).quantize(CENT_EUR, rounding=ROUND_HALF_UP)
 
@@ -221,18 +231,8 @@ LineGroup = Literal["network", "levy", "standing", "tax"]
 class BillLine:
     """One line of a bill.
 
-    Attributes
-    ----------
-    rule
-        What is charged.
-    quantity, unit
-        How much of what.
-    price, price_unit
-        Price of a unit, in words of the rule. [EUR]
-    money
-        What is charged: rounded where the tariff rounds every line. [EUR]
-    group
-        Network, levy, standing charge or tax.
+    ``price`` is per ``price_unit`` [EUR]; ``money`` is the charge, rounded if the tariff rounds
+    each line [EUR].
     """
 
     rule: str
@@ -245,7 +245,7 @@ class BillLine:
 
 
 class BillWriter:
-    """Writes lines as a tariff rounds them."""
+    """Creates bill lines with the rounding of the tariff."""
 
     def __init__(self, metered: MeteredImport) -> None:
         self.metered = metered
@@ -262,7 +262,7 @@ class BillWriter:
         share: Decimal = Decimal(1),
         group: LineGroup = "network",
     ) -> BillLine:
-        """Return a line; of a price of a year a share is charged. [EUR]"""
+        """Return a bill line; ``share`` is the billed share of a yearly price. [EUR]"""
         money = quantity * price * share
         if share != 1:
             rule = f"{rule}, {share:.4f} of a year"
@@ -277,7 +277,7 @@ class BillWriter:
         )
 
     def energy(self) -> Iterator[BillLine]:
-        """Yield the lines of energy: for each price, those of its time classes."""
+        """Yield the energy lines of each price, for its time classes."""
         periods = self.metered.tariff.periods
         for price in self.metered.tariff.energy:
             numbers = [n for n, period in enumerate(periods) if period.name in price.periods]
@@ -291,7 +291,7 @@ class BillWriter:
             )
 
     def peaks(self) -> Iterator[BillLine]:
-        """Yield the charges on the peak of each month, or of the year."""
+        """Yield the demand charges of each month or year."""
         for price in self.metered.tariff.peaks:
             counts = self.metered.clock.in_any_window(price.windows)
             if price.of == "year":
@@ -314,7 +314,7 @@ class BillWriter:
                 )
 
     def contracted(self) -> Iterator[BillLine]:
-        """Yield the contracted powers, and by month what went beyond them."""
+        """Yield the contracted powers, and the excess above them by month."""
         metered = self.metered
         for contract in metered.tariff.contracted:
             yield self.line(
@@ -328,7 +328,7 @@ class BillWriter:
             yield self.line(rule, billed_quantity(power), "MW", price=declared_decimal(price))
 
     def standing(self) -> Iterator[BillLine]:
-        """Yield what is paid whatever is taken."""
+        """Yield the standing charges."""
         for charge in self.metered.tariff.standing:
             share = self.metered.year_share
             price = declared_decimal(charge.price)
@@ -337,7 +337,7 @@ class BillWriter:
             )
 
     def taxes(self, subtotal: Decimal) -> Iterator[BillLine]:
-        """Yield the taxes, each on all that stands above it. [EUR]"""
+        """Yield the taxes; each applies to everything above it. [EUR]"""
         for tax in self.metered.tariff.taxes:
             line = self.line(
                 tax.name, subtotal, "EUR", price=declared_decimal(tax.share), group="tax"
@@ -347,24 +347,13 @@ class BillWriter:
 
 
 def excess_charges(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
-    """Yield what went beyond each contracted power in each month, and what it comes to.
-
-    Parameters
-    ----------
-    metered
-        What was taken.
-
-    Yields
-    ------
-    tuple of str and float
-        The rule, what the excess counts as [MW], and its price with the taxes above it. [EUR MW-1]
-    """
+    """Yield the rule, counted excess power [MW] and its price with taxes [EUR MW-1], by month."""
     for rule, power, price in _excesses(metered):
         yield rule, power, price * metered.tariff.tax_factor
 
 
 def _excesses(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
-    """Yield the same at the price that stands on the line."""
+    """Yield the same with the price before taxes."""
     tariff = metered.tariff
     for contract in tariff.contracted:
         numbers = [n for n, period in enumerate(tariff.periods) if period.name == contract.period]

@@ -1,6 +1,6 @@
-"""Network charges by hours of use, and the two discounts on them: atypical use and band load.
+"""Network bills: charges by utilisation hours, the two discounts on them, and the whole bill.
 
-The bill of a network contract: quarter-hours of import in, lines and cents out.
+Input are quarter-hours of import; output are lines with cents.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,18 +37,10 @@ from twin.time_axes import QUARTER_HOUR
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkChargeOption:
-    """One way in which a network charge may be reckoned.
+    """One rule by which a network charge may be computed.
 
-    Attributes
-    ----------
-    name
-        ``published``, ``atypical`` or ``band_load``.
-    lines
-        Its lines.
-    note
-        Why it is open, or why not.
-    is_eligible
-        Whether what was taken meets its conditions.
+    ``name`` is ``published``, ``atypical`` or ``band_load``; ``note`` says why the option is
+    eligible or not.
     """
 
     name: str
@@ -58,32 +50,28 @@ class NetworkChargeOption:
 
     @property
     def money(self) -> Decimal:
-        """What it charges. [EUR]"""
+        """Total charge. [EUR]"""
         return sum((line.money for line in self.lines), Decimal(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkBill:
-    """What a tariff charges for a span.
+    """The charges of a tariff for a span of time.
 
     Attributes
     ----------
-    tariff
-        Its name.
     start, end
         The span. [datetime64, UTC]
     lines
-        What is charged, network first.
+        All charges, the network's first.
     charge_options
-        Every way in which the network charge could be reckoned, open or not.
+        All options of the network charge, eligible or not.
     charge_option
-        The one that was taken: the cheapest that is open; empty if there is only one rule.
+        Name of the cheapest eligible option; empty if the tariff has no options.
     energy, peak
-        Energy taken [MWh] and greatest import [MW].
+        Imported energy [MWh] and greatest import [MW].
     utilisation_hours
-        Hours of use of a year, those of a part of one projected. [h]
-    notes
-        What else is to be said.
+        Utilisation hours of the year, projected if only a part is billed. [h]
     """
 
     tariff: str
@@ -106,23 +94,10 @@ class NetworkBill:
 def bills_by_year(
     tariffs: Mapping[str, Tariff], starts: InstantArray, power: FloatArray, *, time_zone: str
 ) -> tuple[NetworkBill, ...]:
-    """Return one bill per year and tariff that was in force, in the order of time.
+    """Return one bill per year and valid tariff, in order of time.
 
-    Parameters
-    ----------
-    tariffs
-        Name -> tariff.
-    starts
-        Starts of quarter-hours, UTC, rising and without holes. [datetime64]
-    power
-        Mean import less export in each. [MW]
-    time_zone
-        IANA zone of the site.
-
-    Raises
-    ------
-    SeriesError
-        If a quarter-hour is missing, or no tariff is in force.
+    ``starts`` are UTC starts of quarter-hours, rising and without gaps [datetime64]; ``power`` is
+    the mean import less export in each [MW].
     """
     check_quarter_hours(starts, power)
     year = month_numbers(starts, time_zone) // MONTHS_PER_YEAR
@@ -139,13 +114,7 @@ PUBLISHED_CHARGE = "published"
 
 
 def network_charge_options(metered: MeteredImport) -> tuple[NetworkChargeOption, ...]:
-    """Return all ways in which the network charge of a tariff may be reckoned, none if it has none.
-
-    Parameters
-    ----------
-    metered
-        What was taken. Hours of use and energy are those of a year: of a part of one, projected.
-    """
+    """Return all options of a tariff's network charge; none if it has no such charge."""
     prices = metered.tariff.utilisation
     if prices is None:
         return ()
@@ -160,18 +129,9 @@ def network_charge_options(metered: MeteredImport) -> tuple[NetworkChargeOption,
 
 
 def utilisation_hours(energy: float, peak: float) -> Decimal:
-    """Return the hours in which a peak would have taken an energy, both as bills count them. [h]
+    """Return yearly energy [MWh] over peak [MW], both in the resolution of bills. [h]
 
-    Parameters
-    ----------
-    energy
-        Energy of a year. [MWh]
-    peak
-        Its greatest import. [MW]
-
-    Notes
-    -----
-    Meters count whole kW and kWh, so that 7,000 h are met to the letter: no rounding of floats may
+    Meters count whole kW and kWh, so that 7,000 h are met exactly: rounding of floats must not
     decide on a discount.
     """
     greatest = billed_quantity(peak)
@@ -179,23 +139,17 @@ def utilisation_hours(energy: float, peak: float) -> Decimal:
 
 
 def annual_utilisation_hours(metered: MeteredImport) -> Decimal:
-    """Return the hours of use of a year, of a part of one those that it projects. [h]"""
+    """Return the utilisation hours of the year, projected from a part of it. [h]"""
     return utilisation_hours(metered.energy() / metered.time_share, metered.peak())
 
 
 def rebate_class(
     band: ConstantLoadRebate, hours: Decimal, energy: float | None
 ) -> ConstantLoadClass | None:
-    """Return the class of the discount that a year reaches.
+    """Return the rebate class that a year reaches, or None.
 
-    Parameters
-    ----------
-    band
-        The rule.
-    hours
-        Hours of use. [h]
-    energy
-        Energy of the year; None where it is not known, and so is taken to be enough. [MWh]
+    ``hours`` are utilisation hours [h]; ``energy`` is that of the year [MWh], None if it is unknown
+    and assumed sufficient.
     """
     if energy is not None and billed_quantity(energy) <= declared_decimal(band.least_energy):
         return None
@@ -204,7 +158,7 @@ def rebate_class(
 
 
 def prices_for_utilisation(prices: UtilisationPrices, hours: Decimal) -> tuple[float, float]:
-    """Return what power [EUR MW-1] and energy [EUR MWh-1] cost at some hours of use. [h]"""
+    """Return power [EUR MW-1] and energy price [EUR MWh-1] at given utilisation hours. [h]"""
     if hours >= declared_decimal(prices.limit):
         return prices.power_price, prices.energy_price
     return prices.power_price_below, prices.energy_price_below
@@ -217,7 +171,7 @@ def _published(metered: MeteredImport, prices: UtilisationPrices) -> NetworkChar
     return NetworkChargeOption(
         name=PUBLISHED_CHARGE,
         lines=lines,
-        note=f"{_told(hours)} of use: prices {side} {prices.limit:,g} h",
+        note=f"{_format_hours(hours)} of use: prices {side} {prices.limit:,g} h",
     )
 
 
@@ -251,17 +205,17 @@ def _atypical(
         declared_decimal(rule.least_shift) * whole, declared_decimal(rule.least_power)
     )
     lines = _lines(metered, prices, low)
-    least = declared_decimal(rule.least_share) * published
-    short = least - sum((line.money for line in lines), Decimal(0))
-    if short > 0:
-        words = f"raised to {_percent(rule.least_share)} of the published charge"
-        lines += (BillWriter(metered).line(words, short, "EUR", price=Decimal(1)),)
+    min_charge = declared_decimal(rule.least_share) * published
+    shortfall = min_charge - sum((line.money for line in lines), Decimal(0))
+    if shortfall > 0:
+        label = f"raised to {_percent(rule.least_share)} of the published charge"
+        lines += (BillWriter(metered).line(label, shortfall, "EUR", price=Decimal(1)),)
     note = (
         f"peak in the windows {low:.3f} MW, {below / (whole or 1):.1%} below the year's; "
         f"needs {_percent(rule.least_shift)} and {rule.least_power:g} MW"
     )
     if not inside.any():
-        note = "no quarter-hour lies in a window: nothing can be said"
+        note = "no quarter-hour lies in a window: the rule cannot be applied"
     return NetworkChargeOption(
         name="atypical", lines=lines, note=note, is_eligible=is_low and bool(inside.any())
     )
@@ -273,81 +227,62 @@ def _band(
     hours = annual_utilisation_hours(metered)
     energy = metered.energy() / metered.time_share
     reached = rebate_class(band, hours, energy)
-    note = f"{_told(hours)} of use and {energy:,.0f} MWh of a year"
+    note = f"{_format_hours(hours)} of use and {energy:,.0f} MWh of a year"
     if reached is None:
         first = min(band.classes, key=lambda one: one.hours)
         note += f"; needs {first.hours:,g} h and more than {band.least_energy:,.0f} MWh"
         return NetworkChargeOption(
             name="band_load", lines=published.lines, note=note, is_eligible=False
         )
-    words = f"band load of {reached.hours:g} h: {_percent(reached.share)} is paid"
+    label = f"band load of {reached.hours:g} h: {_percent(reached.share)} is paid"
     saved = declared_decimal(reached.share) - 1
-    line = BillWriter(metered).line(words, published.money, "EUR", price=saved)
+    line = BillWriter(metered).line(label, published.money, "EUR", price=saved)
     return NetworkChargeOption(name="band_load", lines=(*published.lines, line), note=note)
 
 
-def _told(hours: Decimal) -> str:
-    """Return hours of use in whole ones, never more than they are: what is not met looks so."""
+def _format_hours(hours: Decimal) -> str:
+    """Return whole hours, rounded down so that a missed threshold is visible."""
     return f"{int(hours):,} h"
 
 
 def _percent(share: float) -> str:
-    """Return a declared share as people write it: 12.5 stays 12.5."""
+    """Return a declared share as a percentage without needless digits."""
     return f"{100.0 * share:g}%"
 
 
 def compute_bill(
     tariff: Tariff, starts: InstantArray, power: FloatArray, *, time_zone: str
 ) -> NetworkBill:
-    """Return what a tariff charges for some quarter-hours.
+    """Return the bill of a tariff for quarter-hours.
 
-    Parameters
-    ----------
-    tariff
-        The tariff in force.
-    starts
-        Starts of quarter-hours, UTC, rising and without holes. [datetime64]
-    power
-        Mean import less export in each. [MW]
-    time_zone
-        IANA zone of the site.
-
-    Returns
-    -------
-    NetworkBill
-        In decimal money, energy in whole kWh and power in whole kW, rounded half up, each line or
-        the sum in whole cents. A price of a year is charged by the share of the year that is
-        billed.
-
-    Raises
-    ------
-    SeriesError
-        If a quarter-hour is missing or not a number.
+    ``starts`` are UTC starts of quarter-hours, rising and without gaps [datetime64]; ``power`` is
+    the mean import less export in each [MW].
     """
     metered = MeteredImport(tariff, starts, power, time_zone=time_zone)
     writer = BillWriter(metered)
-    ways = network_charge_options(metered)
-    taken = min((way for way in ways if way.is_eligible), key=lambda way: way.money, default=None)
-    lines = [*(taken.lines if taken else ()), *writer.energy(), *writer.peaks()]
+    options = network_charge_options(metered)
+    eligible = (option for option in options if option.is_eligible)
+    cheapest = min(eligible, key=lambda option: option.money, default=None)
+    lines = [*(cheapest.lines if cheapest else ()), *writer.energy(), *writer.peaks()]
     lines += [*writer.contracted(), *writer.standing()]
     lines += writer.taxes(sum((line.money for line in lines), Decimal(0)))
     dated = {tariff.name: tariff, "atypical": tariff.atypical, "band_load": tariff.band_load}
     notes = [f"{name}: {rule.status}, {rule.source}" for name, rule in dated.items() if rule]
     if metered.year_share < 1:
-        notes.append("a part of a year: hours of use and energy of the year are projected")
+        notes.append("part of a year: utilisation hours and yearly energy are projected")
     if any(price.of == "month" for price in tariff.peaks):
-        notes += _partial(metered, starts[0], time_zone)
-    if fed := int((power < 0.0).sum()):
+        notes += _partial_months(metered, starts[0], time_zone)
+    if exporting := int((power < 0.0).sum()):
         notes.append(
-            f"in {fed:,} quarter-hours more was fed in than taken: they count as no import"
+            f"{exporting:,} quarter-hours have more export than import: they count as zero import"
         )
     return NetworkBill(
         tariff=tariff.name,
         start=starts[0],
         end=metered.end,
         lines=tuple(lines),
-        charge_options=ways,
-        charge_option=taken.name if taken else "",
+        charge_options=options,
+        charge_option=cheapest.name if cheapest else "",
         energy=metered.energy(),
         peak=metered.peak(),
         utilisation_hours=float(annual_utilisation_hours(metered)),
@@ -355,12 +290,12 @@ def compute_bill(
     )
 
 
-def _partial(metered: MeteredImport, start: np.datetime64, time_zone: str) -> Iterator[str]:
-    """Yield what is to be said of a month of which a part is billed, as one of UTC in Europe."""
+def _partial_months(metered: MeteredImport, start: np.datetime64, time_zone: str) -> Iterator[str]:
+    """Yield a note for each month that is billed in part."""
     months = [month for month, _ in metered.by_month()]
     last = metered.end - QUARTER_HOUR
     ends = {months[0]: start == month_start(start, time_zone)}
     ends[months[-1]] = ends.get(months[-1], True) and metered.end == month_end(last, time_zone)
     for month, is_whole in ends.items():
         if not is_whole:
-            yield f"{month} is billed in part (months are those of {time_zone}), its peak whole"
+            yield f"{month} is billed in part (months follow {time_zone}), but its peak in full"

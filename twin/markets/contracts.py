@@ -1,7 +1,4 @@
-"""Contracts that promise a sum of a flow: load targets, a position, matched hours.
-
-Budgets: how much of a year's carbon or water a plan may use, and what lies beyond weighs.
-"""
+"""Contracts for a sum of a flow: load targets, a day-ahead position, matched hours and budgets."""
 
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -16,61 +13,64 @@ from twin.units import MAX_CARBON_INTENSITY_KG_MWH, ParameterDescription, Quanti
 
 
 class Contract(Equipment):
-    """A promise about the site as a whole; no machine."""
+    """An obligation of the whole site; not a machine."""
 
     is_machine: ClassVar[bool] = False
 
 
 class LoadTargetContract(Contract):
-    """Limits of net import that a grid partner may set, and what it costs to be above one.
+    """Limits of net import that a grid partner may set, and the cost of exceeding them.
 
-    A target gives way only to what is dearer: the inference service and all limits of machines and
-    connection hold in any case, so no target asks for more than is safe. Its effect is ``priced``;
-    ``hard``, dearer than anything that can give way; or ``curtailment``, a limit of a connection
-    that is not firm, of which ``least`` is the firm part. A target below zero asks for export.
+    The inference service and all limits of machines and connection have priority over every target.
+    The effect is ``priced``; ``hard``, with a greater penalty than any other soft limit; or
+    ``curtailment``, a limit of a non-firm connection of which ``least`` is the firm part. A target
+    below zero requests export.
     """
 
     kind: ClassVar[str] = "load_target"
 
     partner: Annotated[
-        str, ParameterDescription("who may set targets, as in topics; its own name if left out")
+        str,
+        ParameterDescription(
+            "partner that may set targets, as in topics; default: the contract's name"
+        ),
     ] = ""
-    up_price: Annotated[float, Quantity("EUR MWh-1", "for each MWh above a target", above=0)]
+    up_price: Annotated[float, Quantity("EUR MWh-1", "price of energy above a target", above=0)]
     best_effort_price: (
         Annotated[
             float,
-            Quantity("EUR MWh-1", "the same where best effort is asked", above=0),
+            Quantity("EUR MWh-1", "the same for a best-effort target", above=0),
         ]
         | None
     ) = None
     least: Annotated[
-        float, Quantity("MW", "least that is kept to, whatever is asked; 0 for none", at_least=0)
+        float, Quantity("MW", "lower targets are raised to it; 0: none", at_least=0)
     ] = 0.0
     effect: Annotated[
         Literal["priced", "hard", "curtailment"],
         ParameterDescription(
-            "above a target `up_price` is paid, or nothing may be taken, or the connection ends"
+            "above a target: pay `up_price`, import nothing more, or hit the connection's limit"
         ),
     ] = "priced"
     activates: Annotated[
         tuple[str, ...],
-        ParameterDescription("reserve products that a target calls; they are not held meanwhile"),
+        ParameterDescription("reserve products that a target activates; not available meanwhile"),
     ] = ()
 
     @property
     def issuer(self) -> str:
-        """Name of the partner in topics: the contract's own, if none is given."""
+        """Name of the partner in topics; by default the contract's own."""
         return self.partner or self.name
 
     def price(self, is_best_effort: np.ndarray) -> FloatArray:
-        """Return what a MWh above a target costs; infinite where it is hard. [EUR MWh-1]"""
+        """Return the price of energy above a target; infinite for a hard one. [EUR MWh-1]"""
         firm = np.inf if self.effect == "hard" else self.up_price
         best = self.best_effort_price
         return np.where(is_best_effort, firm if best is None else best, firm)
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of every interval; a curtailment is a limit, and no promise."""
-        words = ("grid_import_target", "grid_import_target_price")
+        """Return the obligation of every interval; a curtailment is a limit instead."""
+        variables = ("grid_import_target", "grid_import_target_price")
         if self.effect == "curtailment":
             return ()
         return (
@@ -78,18 +78,18 @@ class LoadTargetContract(Contract):
                 owner=self.name,
                 quantity="net_import",
                 account="targets",
-                required_variables=words,
+                required_variables=variables,
                 terms=self._terms,
             ),
         )
 
     def _terms(self, outlook: xr.Dataset) -> ObligationTerms:
-        power = _of(outlook["grid_import_target"], self.name)
-        price = _of(outlook["grid_import_target_price"], self.name)
+        power = _contract_values(outlook["grid_import_target"], self.name)
+        price = _contract_values(outlook["grid_import_target_price"], self.name)
         hours = _hours(outlook)
-        least = self.least or -np.inf  # a target below zero asks for export
+        floor = self.least or -np.inf  # a target below zero requests export
         return ObligationTerms(
-            target=hours * np.maximum(power, least),
+            target=hours * np.maximum(power, floor),
             price_above=price,
             price_below=np.zeros_like(hours),
             window_index=np.arange(float(len(hours))),
@@ -97,10 +97,9 @@ class LoadTargetContract(Contract):
 
 
 class DayAheadPosition(Contract):
-    """A position bought day-ahead: what is taken beside it is traded intraday, or is imbalance.
+    """A position bought day-ahead; deviations are traded intraday or settled as imbalance.
 
-    Without a position in the outlook all energy costs the day-ahead price, as if it had been bought
-    as it is used.
+    Without a position in the outlook all energy costs the day-ahead price.
     """
 
     kind: ClassVar[str] = "day_ahead"
@@ -109,23 +108,23 @@ class DayAheadPosition(Contract):
         float,
         Quantity(
             "EUR MWh-1",
-            "how much worse than day-ahead imbalance is, where its prices are unknown",
+            "difference of imbalance and day-ahead price, if the former is unknown",
             at_least=0,
         ),
     ] = 30.0
     intraday_limit: Annotated[
-        float, Quantity("MW", "most that may be bought or sold intraday", at_least=0)
+        float, Quantity("MW", "maximum power bought or sold intraday", at_least=0)
     ] = 0.0
     intraday_spread: Annotated[
         float,
-        Quantity("EUR MWh-1", "half the distance of bid and ask", at_least=0),
+        Quantity("EUR MWh-1", "half the bid-ask spread", at_least=0),
     ] = 2.0
     gate_closure: Annotated[
-        float, Quantity("h", "from the last trade to the delivery", at_least=0, at_most=24)
+        float, Quantity("h", "time from the last trade to delivery", at_least=0, at_most=24)
     ] = 1.0
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of every interval in which there is a position."""
+        """Return the obligation of every interval that has a position."""
         return (
             Obligation(
                 owner=self.name,
@@ -138,29 +137,32 @@ class DayAheadPosition(Contract):
         )
 
     def _terms(self, outlook: xr.Dataset) -> ObligationTerms:
-        """Return the position, and by how much imbalance is worse than the day-ahead price."""
+        """Return the position and the excess of imbalance prices over the day-ahead price."""
         hours, spot = _hours(outlook), outlook["electricity_price"].to_numpy()
-        short = _given(outlook, "imbalance_short_price", spot + self.imbalance_spread)
-        long = _given(outlook, "imbalance_long_price", spot - self.imbalance_spread)
-        held = outlook["position_held"].to_numpy() > 0.0
-        if self.intraday_limit > 0.0:  # nobody buys to be long, nor sells to be short
-            may, price = self._trades(outlook).limit > 0.0, _given(outlook, "intraday_price", spot)
-            long = np.where(may, np.minimum(long, price), long)
-            short = np.where(may, np.maximum(short, price), short)
+        short = _variable_or(outlook, "imbalance_short_price", spot + self.imbalance_spread)
+        long = _variable_or(outlook, "imbalance_long_price", spot - self.imbalance_spread)
+        has_position = outlook["position_held"].to_numpy() > 0.0
+        if self.intraday_limit > 0.0:  # trading caps the imbalance prices
+            is_tradable, price = (
+                self._trades(outlook).limit > 0.0,
+                _variable_or(outlook, "intraday_price", spot),
+            )
+            long = np.where(is_tradable, np.minimum(long, price), long)
+            short = np.where(is_tradable, np.maximum(short, price), short)
         return ObligationTerms(
-            target=np.where(held, hours * outlook["day_ahead_position"].to_numpy(), np.inf),
+            target=np.where(has_position, hours * outlook["day_ahead_position"].to_numpy(), np.inf),
             price_above=short - spot,
             price_below=spot - long,
             window_index=np.arange(float(len(hours))),
         )
 
     def _trades(self, outlook: xr.Dataset) -> IntradayTrades:
-        """Return what may be traded before its gate closes, beside the day-ahead price."""
+        """Return trades allowed before gate closure, at prices relative to day-ahead."""
         time, spot = outlook["time"].to_numpy(), outlook["electricity_price"].to_numpy()
         ahead = (time - time[0]) / np.timedelta64(1, "h")
-        price = _given(outlook, "intraday_price", spot)
-        held = outlook["position_held"].to_numpy() > 0.0
-        is_open = (ahead >= self.gate_closure) & held & ("intraday_price" in outlook)
+        price = _variable_or(outlook, "intraday_price", spot)
+        has_position = outlook["position_held"].to_numpy() > 0.0
+        is_open = (ahead >= self.gate_closure) & has_position & ("intraday_price" in outlook)
         return IntradayTrades(
             limit=np.where(is_open, self.intraday_limit, 0.0),
             buy_price=price + self.intraday_spread - spot,
@@ -169,29 +171,27 @@ class DayAheadPosition(Contract):
 
 
 class HourlyMatching(Contract):
-    """Carbon by the market: what no contracted hour covers counts with the residual mix.
+    """Market-based carbon: import not covered by a contracted hour counts with the residual mix.
 
-    It takes the place of the carbon of the grid's average mix. What is matched comes from the
-    outlook's ``matched_power`` beside a band.
+    It replaces the carbon of the grid's average mix. Matched energy is a constant band plus
+    ``matched_power`` of the outlook.
     """
 
     kind: ClassVar[str] = "hourly_matching"
 
-    band_power: Annotated[
-        float, Quantity("MW", "contracted power that is there in every hour", at_least=0)
-    ] = 0.0
+    band_power: Annotated[float, Quantity("MW", "contracted power in every hour", at_least=0)] = 0.0
     residual_intensity: Annotated[
         float,
         Quantity(
             "kg MWh-1",
-            "carbon of the residual mix",
+            "carbon intensity of the residual mix",
             at_least=0,
             at_most=MAX_CARBON_INTENSITY_KG_MWH,
         ),
     ]
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise to import what is matched: what is above it emits."""
+        """Return the obligation to import the matched energy; energy above it emits."""
         return (
             Obligation(
                 owner=self.name,
@@ -203,9 +203,9 @@ class HourlyMatching(Contract):
         )
 
     def matched_power(self, outlook: xr.Dataset) -> FloatArray:
-        """Return the power that is matched, on ``time``. [MW]"""
+        """Return the matched power on ``time``. [MW]"""
         nothing = np.zeros(outlook.sizes["time"])
-        return self.band_power + _given(outlook, "matched_power", nothing)
+        return self.band_power + _variable_or(outlook, "matched_power", nothing)
 
     def _terms(self, outlook: xr.Dataset) -> ObligationTerms:
         hours = _hours(outlook)
@@ -221,28 +221,28 @@ def _hours(outlook: xr.Dataset) -> FloatArray:
     return outlook["duration"].to_numpy().astype(float)
 
 
-def _of(array: xr.DataArray, contract: str) -> FloatArray:
+def _contract_values(array: xr.DataArray, contract: str) -> FloatArray:
     return array.sel(contract=contract).to_numpy().astype(float)
 
 
-def _given(outlook: xr.Dataset, name: str, otherwise: FloatArray) -> FloatArray:
-    """Return a word of the outlook, or what stands in for it."""
-    return outlook[name].to_numpy().astype(float) if name in outlook else otherwise
+def _variable_or(outlook: xr.Dataset, name: str, default: FloatArray) -> FloatArray:
+    """Return a variable of the outlook, or a default."""
+    return outlook[name].to_numpy().astype(float) if name in outlook else default
 
 
 MAX_BUDGET_DAYS: Final = 8
-"""Days of UTC that there is room for: those a plan of a week touches, at midnight one fewer. [1]"""
+"""UTC days that a plan of a week can touch. [1]"""
 
 
 class AnnualBudget(Contract):
-    """An amount a year of UTC, spread evenly; a window of a plan may use its share of it."""
+    """An amount per UTC year, spread evenly; a window of a plan may use its share."""
 
     window: Annotated[
         Literal["horizon", "day"],
-        ParameterDescription("each plan may use its share of its horizon, or of each day of UTC"),
+        ParameterDescription("window that may use its share: the horizon, or each UTC day"),
     ] = "horizon"
 
-    def _promise(self, quantity: Sum, *, amount: float, price: float) -> tuple[Relation, ...]:
+    def _obligation(self, quantity: Sum, *, amount: float, price: float) -> tuple[Relation, ...]:
         is_whole = self.window == "horizon"
 
         def terms(outlook: xr.Dataset) -> ObligationTerms:
@@ -273,33 +273,33 @@ class AnnualBudget(Contract):
 
 
 def _hours_of_year(time: np.ndarray) -> FloatArray:
-    """Return how long the year is in which each moment lies. [h]"""
+    """Return the length of the year of each moment. [h]"""
     year = time.astype("datetime64[Y]")
     begin, end = (edge.astype("datetime64[h]") for edge in (year, year + np.timedelta64(1, "Y")))
     return np.asarray((end - begin).astype(np.float64))
 
 
 class CarbonBudget(AnnualBudget):
-    """Carbon of imported energy that may be emitted in a year, by the mean mix, matched or not."""
+    """Yearly carbon budget of imported energy at the grid's average mix, matched or not."""
 
     kind: ClassVar[str] = "carbon_budget"
 
-    amount: Annotated[float, Quantity("kg", "carbon of a year", at_least=0)]
-    price: Annotated[float, Quantity("EUR kg-1", "what a kg beyond the budget weighs", above=0)]
+    amount: Annotated[float, Quantity("kg", "carbon per year", at_least=0)]
+    price: Annotated[float, Quantity("EUR kg-1", "penalty of carbon above the budget", above=0)]
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of each window."""
-        return self._promise("carbon", amount=self.amount, price=self.price)
+        """Return the obligation of each window."""
+        return self._obligation("carbon", amount=self.amount, price=self.price)
 
 
 class WaterBudget(AnnualBudget):
-    """Water that may be drawn in a year."""
+    """Yearly water budget."""
 
     kind: ClassVar[str] = "water_budget"
 
-    amount: Annotated[float, Quantity("m3", "water of a year", at_least=0)]
-    price: Annotated[float, Quantity("EUR m-3", "what a m3 beyond the budget weighs", above=0)]
+    amount: Annotated[float, Quantity("m3", "water per year", at_least=0)]
+    price: Annotated[float, Quantity("EUR m-3", "penalty of water above the budget", above=0)]
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of each window."""
-        return self._promise("water", amount=self.amount, price=self.price)
+        """Return the obligation of each window."""
+        return self._obligation("water", amount=self.amount, price=self.price)

@@ -1,7 +1,7 @@
-"""Reserve products: what a MW of capacity asks of who holds it, for how long, and at what price.
+"""Reserve products: what a MW of reserve capacity requires, for how long, and at what price.
 
-Up and down are the grid's: up lowers net import, down raises it. Capacity is sold by blocks of the
-market's own day, which has 23, 24 or 25 hours, in steps of a bid, before a gate closes.
+Directions are the grid's: up lowers net import, down raises it. Capacity is sold in blocks of the
+market's day, which has 23, 24 or 25 hours, in bid steps, before gate closure.
 """
 
 from datetime import date
@@ -18,89 +18,86 @@ from twin.physics.numerics import BoolArray
 from twin.units import Declaration, ParameterDescription, Quantity
 
 RESERVE_SERIES: Final = ("reserve_price", "reserve_held")
-"""What a record or an outlook may say of each product, on ``time`` and ``product``."""
+"""Optional variables of a history or outlook, on ``time`` and ``product``."""
 
 HOURS_PER_DAY: Final = 24.0
-"""Hours of a wall clock's day. [h]"""
+"""Hours of a day by the clock. [h]"""
 
 BID_TOLERANCE: Final = 1e-6
-"""Share of a bid's step that is no difference. [1]"""
+"""Rounding tolerance, as a share of a bid step. [1]"""
 
 
 class ReserveProduct(Declaration):
-    """A product of reserve capacity, as the market sells it from a date on.
+    """A reserve capacity product, as the market sells it from a date on.
 
-    What a MW sold asks for: ``power_share`` MW in the product's direction, ``opposite_share`` MW
-    in the other, and energy for full activation over ``duration``, however it was used before.
-    Terms that change by a date are two tables, one valid until it and one from it on.
+    A MW sold requires ``power_share`` MW in the product's direction, ``opposite_share`` MW in the
+    other, and energy for full activation over ``duration``, whatever was used before. Terms that
+    change at a date are two tables, one valid until it and one from it on.
     """
 
     name: str
     direction: Annotated[
         Literal["symmetric", "up", "down"],
-        ParameterDescription("of the capacity sold; up is less import"),
+        ParameterDescription("direction of the capacity sold; up is less import"),
     ]
-    full_activation: Annotated[
-        float, Quantity("min", "time in which all of it must be given", above=0)
-    ]
+    full_activation: Annotated[float, Quantity("min", "time until full delivery", above=0)]
     needs_controller: Annotated[
-        bool, ParameterDescription("only who has a `local_controller` may hold it")
+        bool, ParameterDescription("only machines with a `local_controller` may provide it")
     ] = True
     duration: Annotated[
-        float, Quantity("h", "full activation that energy must be kept for", above=0, at_most=24)
+        float,
+        Quantity("h", "duration of full activation for which energy is kept", above=0, at_most=24),
     ]
     recovery: Annotated[
-        float, Quantity("h", "in which energy must be back after use", at_least=0, at_most=24)
+        float, Quantity("h", "time to restore the energy after use", at_least=0, at_most=24)
     ] = 2.0
     power_share: Annotated[
-        float, Quantity("1", "power kept for each MW sold", at_least=1, at_most=2)
+        float, Quantity("1", "power kept per MW sold", at_least=1, at_most=2)
     ] = 1.0
     opposite_share: Annotated[
-        float, Quantity("1", "power kept the other way for each MW sold", at_least=0, at_most=1)
+        float, Quantity("1", "power kept in the other direction per MW sold", at_least=0, at_most=1)
     ] = 0.0
-    block: Annotated[float, Quantity("h", "length of what is sold at once", above=0, at_most=24)]
+    block: Annotated[float, Quantity("h", "length of a block", above=0, at_most=24)]
     time_zone: Annotated[
-        str, ParameterDescription("IANA zone of its day, which blocks and gate go by")
+        str, ParameterDescription("IANA zone of the market's day, for blocks and gate")
     ] = "Europe/Brussels"
     gate: Annotated[
-        float, Quantity("h", "from the gate's closure to the day of delivery", at_least=0)
+        float, Quantity("h", "time from gate closure to the day of delivery", at_least=0)
     ]
-    least_bid: Annotated[float, Quantity("MW", "least that is sold", above=0)] = 1.0
-    bid_step: Annotated[float, Quantity("MW", "step in which it is sold", above=0)] = 1.0
+    least_bid: Annotated[float, Quantity("MW", "smallest bid", above=0)] = 1.0
+    bid_step: Annotated[float, Quantity("MW", "bid step", above=0)] = 1.0
     price: Annotated[
-        float, Quantity("EUR MW-1 h-1", "paid for capacity, if no series tells", at_least=0)
+        float, Quantity("EUR MW-1 h-1", "price of capacity, unless a series gives it", at_least=0)
     ] = 0.0
     shortfall_price: Annotated[
-        float, Quantity("EUR MW-1 h-1", "penalty for capacity sold and not held", above=0)
+        float, Quantity("EUR MW-1 h-1", "penalty for sold capacity that is not available", above=0)
     ]
     activation_up: Annotated[
         float,
-        Quantity("1", "energy expected upwards, share of the capacity", at_least=0, at_most=1),
+        Quantity("1", "expected upward energy, share of the capacity", at_least=0, at_most=1),
     ] = 0.0
     activation_down: Annotated[
         float,
-        Quantity("1", "energy expected downwards, share of the capacity", at_least=0, at_most=1),
+        Quantity("1", "expected downward energy, share of the capacity", at_least=0, at_most=1),
     ] = 0.0
     activation_up_price: (
-        Annotated[float, Quantity("EUR MWh-1", "received for energy upwards")] | None
+        Annotated[float, Quantity("EUR MWh-1", "price received for upward energy")] | None
     ) = None
     activation_down_price: (
-        Annotated[float, Quantity("EUR MWh-1", "paid for energy downwards")] | None
+        Annotated[float, Quantity("EUR MWh-1", "price paid for downward energy")] | None
     ) = None
-    valid_from: Annotated[date, ParameterDescription("first day of delivery by these terms")]
-    valid_to: Annotated[
-        date | None, ParameterDescription("first day on which they hold no more")
-    ] = None
-    source: Annotated[str, ParameterDescription("who says so, and what is assumed")]
+    valid_from: Annotated[date, ParameterDescription("first day of delivery under these terms")]
+    valid_to: Annotated[date | None, ParameterDescription("first day after validity")] = None
+    source: Annotated[str, ParameterDescription("source, and what is assumed")]
 
     @model_validator(mode="after")
-    def _has_sense(self) -> Self:
+    def _check_terms(self) -> Self:
         if self.time_zone not in available_timezones():
             message = "time_zone must be an IANA name such as Europe/Brussels"
             raise ValueError(message)
         whole = HOURS_PER_DAY / self.block
         if abs(whole - round(whole)) > BID_TOLERANCE:
-            message = "block must go into 24 h without a rest"
+            message = "block must divide 24 h without a remainder"
             raise ValueError(message)
         bids = self.least_bid / self.bid_step
         if abs(bids - round(bids)) > BID_TOLERANCE:
@@ -110,56 +107,45 @@ class ReserveProduct(Declaration):
             message = "valid_to must be after valid_from"
             raise ValueError(message)
         if self.direction == "symmetric" and self.opposite_share > 0.0:
-            message = "a symmetric product has no opposite_share: its power_share holds both ways"
+            message = (
+                "remove opposite_share: power_share of a symmetric product covers both directions"
+            )
             raise ValueError(message)
         return self
 
     @property
     def is_upward(self) -> bool:
-        """Whether net import is lowered."""
+        """Whether the product lowers net import."""
         return self.direction != "down"
 
     @property
     def is_downward(self) -> bool:
-        """Whether net import is raised."""
+        """Whether the product raises net import."""
         return self.direction != "up"
 
     @property
     def power_up(self) -> float:
-        """Power kept upwards for each MW sold. [1]"""
+        """Upward power kept per MW sold. [1]"""
         return self.power_share if self.is_upward else self.opposite_share
 
     @property
     def power_down(self) -> float:
-        """Power kept downwards for each MW sold. [1]"""
+        """Downward power kept per MW sold. [1]"""
         return self.power_share if self.is_downward else self.opposite_share
 
     def sellable_capacity(self, capacity: FloatArray) -> FloatArray:
-        """Return the most that can be sold of some capacity: whole steps, or nothing. [MW]"""
+        """Return the largest sellable part of a capacity: whole bid steps, or nothing. [MW]"""
         whole = self.bid_step * np.floor(np.asarray(capacity) / self.bid_step + BID_TOLERANCE)
         return np.where(whole >= self.least_bid * (1.0 - BID_TOLERANCE), whole, 0.0)
 
 
 def block_edges(product: ReserveProduct, first: np.datetime64, last: np.datetime64) -> np.ndarray:
-    """Return the edges of a product's blocks that lie around a span of time.
+    """Return the edges of a product's blocks around the span from ``first`` to ``last``.
+    [datetime64, UTC]
 
-    Parameters
-    ----------
-    product
-        The product.
-    first, last
-        The moments, UTC. [datetime64]
-
-    Returns
-    -------
-    numpy.ndarray
-        Edges, rising, UTC. [datetime64]
-
-    Notes
-    -----
-    Blocks longer than an hour follow the wall clock, so that on the day on which clocks change one
-    of them is an hour shorter or longer. Blocks of an hour or less follow one another: 23 or 25
-    hours are as many.
+    Blocks longer than an hour follow the wall clock, so on the day of a clock change one of them is
+    an hour shorter or longer. Shorter blocks follow one another: such a day has 23 or 25 hours of
+    them.
     """
     zone = product.time_zone
     walls = pd.DatetimeIndex([first, last], tz="UTC").tz_convert(zone).tz_localize(None)
@@ -185,20 +171,9 @@ def block_edges(product: ReserveProduct, first: np.datetime64, last: np.datetime
 
 
 def starts_block(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
-    """Return at which instants one block goes over into the next.
+    """Return at which instants [datetime64, UTC] a block begins, on ``(instant,)``.
 
-    Parameters
-    ----------
-    product
-        The product.
-    instants
-        Edges of intervals. [datetime64, UTC]
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(instant,)``; an edge of a block inside an interval is none: what is held there must
-        serve both blocks.
+    A block edge inside an interval does not count: capacity in that interval serves both blocks.
     """
     return np.isin(instants, block_edges(product, instants[0], instants[-1]))
 
@@ -206,33 +181,22 @@ def starts_block(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
 def is_gate_open(
     product: ReserveProduct, instants: np.ndarray, *, now: np.datetime64 | None = None
 ) -> BoolArray:
-    """Return in which intervals capacity can still be sold.
+    """Return in which intervals capacity can still be sold, on ``(time,)``.
 
-    Parameters
-    ----------
-    product
-        The product.
-    instants
-        Edges of intervals. [datetime64, UTC]
-    now
-        The moment; by default the first edge. [datetime64, UTC]
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(time,)``: whether the gate is open for all blocks that an interval touches, and the
-        product is valid on their days.
+    ``instants`` are interval edges and ``now`` is the moment, by default the first edge
+    [datetime64, UTC]. The gate must be open, and the product valid, for all blocks that an interval
+    touches.
     """
     all_edges = block_edges(product, instants[0], instants[-1])
     days = _days(product, all_edges[:-1])
     gates = np.array([_gate(product, day) for day in days])
-    free = (gates > (instants[0] if now is None else now)) & np.array(
-        [_is_valid(product, day) for day in days]
+    is_sellable = (gates > (instants[0] if now is None else now)) & np.array(
+        [_is_valid_on(product, day) for day in days]
     )
     first = np.searchsorted(all_edges, instants[:-1], side="right") - 1
     last = np.searchsorted(all_edges, instants[1:], side="left") - 1
-    shut = np.concatenate([[0], np.cumsum(~free)])
-    return np.asarray(shut[last + 1] - shut[first] == 0)
+    closed = np.concatenate([[0], np.cumsum(~is_sellable)])
+    return np.asarray(closed[last + 1] - closed[first] == 0)
 
 
 def is_recovering(
@@ -242,23 +206,10 @@ def is_recovering(
     *,
     last_use_end: np.datetime64 | None = None,
 ) -> BoolArray:
-    """Return in which intervals a product is used, or still recovers from its last use.
+    """Return in which intervals a product is used or still recovers, on ``(time,)``.
 
-    Parameters
-    ----------
-    product
-        The product.
-    used
-        Intervals in which it is used, ``(time,)``.
-    edges
-        Edges of the intervals, ``(instant,)``. [datetime64]
-    last_use_end
-        When its last use before them ended, if there was one.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(time,)``; what is sold and not held then costs no penalty.
+    ``used`` marks intervals of use on ``(time,)``; ``edges`` are interval edges on ``(instant,)``
+    [datetime64]. Sold capacity that is not available during recovery has no penalty.
     """
     never = edges[0] - np.timedelta64(10_000, "D") if last_use_end is None else last_use_end
     last = np.maximum.accumulate(np.where(used, edges[1:], never))
@@ -266,9 +217,9 @@ def is_recovering(
 
 
 def is_valid(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
-    """Return in which intervals a product exists, by the market days of their first moments."""
+    """Return in which intervals a product is valid, by the market day of their starts."""
     days = _days(product, instants[:-1])
-    return np.array([_is_valid(product, day) for day in days])
+    return np.array([_is_valid_on(product, day) for day in days])
 
 
 def _days(product: ReserveProduct, moments: np.ndarray) -> list[date]:
@@ -283,6 +234,6 @@ def _gate(product: ReserveProduct, day: date) -> np.datetime64:
     return time_axes.to_utc(midnight) - np.timedelta64(round(product.gate * 3600), "s")
 
 
-def _is_valid(product: ReserveProduct, day: date) -> bool:
+def _is_valid_on(product: ReserveProduct, day: date) -> bool:
     until = product.valid_to
     return product.valid_from <= day and (until is None or day < until)

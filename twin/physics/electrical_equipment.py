@@ -1,7 +1,4 @@
-"""Losses of the electrical chain, from the grid's transformer to the chip's converter.
-
-How long electrical machines bear an overload.
-"""
+"""Losses of the electrical chain from grid transformer to chip converter, and overload times."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,14 +14,14 @@ UPS_ECO_MODE: Final[EfficiencyPoints] = ((0.25, 0.984), (0.50, 0.990), (0.75, 0.
 """Eco mode of a UPS of the megawatt class; Eaton 9395XR data sheet (secondary source)."""
 
 PSU_TITANIUM: Final[EfficiencyPoints] = ((0.10, 0.90), (0.20, 0.94), (0.50, 0.96), (1.0, 0.91))
-"""80 PLUS Titanium, 230 V redundant: the least efficiency that the label asks for."""
+"""80 PLUS Titanium, 230 V redundant: minimum efficiency of the label."""
 
-_TINY: Final = 1e-12  # a polynomial that falls without end is refused where it is declared
+_MIN_QUADRATIC: Final = 1e-12  # UpsBank refuses polynomials that always fall
 
 PSU_RUBY: Final[EfficiencyPoints] = (
     (0.05, 0.90), (0.10, 0.91), (0.20, 0.95), (0.50, 0.965), (1.0, 0.92),
 )  # fmt: skip
-"""80 PLUS Ruby, 230 V redundant: the least efficiency that the label asks for."""
+"""80 PLUS Ruby, 230 V redundant: minimum efficiency of the label."""
 
 
 def transformer_loss(
@@ -100,17 +97,19 @@ def ups_loss(
     -----
     :math:`P_r (a + b x + c x^2)` with :math:`x = P / P_r`, from 0 to 1.1. The default coefficients
     are our fit to the published efficiencies of an Eaton 9395XR, 97.0, 97.3, 97.0 and 96.4 % at 25,
-    50, 75 and 100 % load; from 0 load to 25 % they are an extrapolation. More load never loses
-    less: below the least value of a polynomial that falls at first, 1.2 % of load here, it stays.
+    50, 75 and 100 % load; below 25 % they extrapolate. The loss never falls with load: below the
+    minimum of the polynomial, here at 1.2 % of load, it is constant.
     """
     falls = np.maximum(-np.asarray(linear), 0.0)
-    lowest = np.where(falls > 0.0, falls / np.maximum(2.0 * np.asarray(quadratic), _TINY), 0.0)
+    lowest = np.where(
+        falls > 0.0, falls / np.maximum(2.0 * np.asarray(quadratic), _MIN_QUADRATIC), 0.0
+    )
     share = np.maximum(load / rating, lowest)
     return rating * (constant + share * (linear + share * quadratic))
 
 
 def loss_from_efficiency(load_share: Numeric, points: EfficiencyPoints) -> Numeric:
-    r"""Return the loss of a converter of which only points of the efficiency are published.
+    r"""Return the loss of a converter from published points of its efficiency.
 
     Parameters
     ----------
@@ -126,10 +125,9 @@ def loss_from_efficiency(load_share: Numeric, points: EfficiencyPoints) -> Numer
 
     Notes
     -----
-    At each point :math:`l = x (1/\eta - 1)`; between the points the loss runs straight, which is
-    never below a convex loss curve through them. Below the first and above the last point the
-    nearest line goes on, so that an idle converter keeps a finite loss and no efficiency of zero
-    load is ever asked for.
+    At each point :math:`l = x (1/\eta - 1)`; the loss is linear between points, which is never
+    below a convex curve through them. The end lines are extrapolated, so that the loss of an idle
+    converter is finite.
     """
     share, efficiency = np.array(points, dtype=np.float64).T
     loss = share * (1.0 / efficiency - 1.0)
@@ -151,12 +149,12 @@ def efficiency_from_loss(load_share: Numeric, loss: Numeric) -> Numeric:
     Numeric
         Efficiency. [1]
     """
-    whole = np.asarray(load_share + loss, dtype=np.float64)
-    return load_share / np.where(whole > 0.0, whole, np.inf)
+    input_share = np.asarray(load_share + loss, dtype=np.float64)
+    return load_share / np.where(input_share > 0.0, input_share, np.inf)
 
 
 def conversion_power(output: Numeric, efficiency: Numeric, *, offset: Numeric = 0.0) -> Numeric:
-    r"""Return the power that a converter with a constant offset draws.
+    r"""Return the input power of a converter with a constant offset.
 
     Parameters
     ----------
@@ -216,12 +214,12 @@ _TOP_OIL_RISE: Final = 52.0  # K at rating
 _HOT_SPOT_RISE: Final = 26.0  # K over top oil at rating: hot-spot factor 1.3 times gradient 20 K
 _OIL_EXPONENT: Final = 0.8
 _WINDING_EXPONENT: Final = 1.3
-_OIL_LAG: Final = 0.5 * 150.0  # min: factor k11 times the time constant of the oil
+_OIL_TIME_CONSTANT: Final = 0.5 * 150.0  # min: factor k11 times the time constant of the oil
 _TOP_OIL_LIMIT: Final = 115.0  # degC
 _HOT_SPOT_LIMIT: Final = 140.0  # degC
-_MOST_LOAD: Final = 1.5  # of the rated current
+_MAX_LOAD: Final = 1.5  # of the rated current
 
-# Usual data sheets of double-conversion UPS: load share up to which, and minutes. (assumption)
+# Usual data sheets of double-conversion UPS: maximum load share, and minutes. (assumption)
 _UPS_LOADS: Final = np.array([1.0, 1.1, 1.25, 1.5])
 _UPS_MINUTES: Final = np.array([np.inf, 10.0, 1.0, 1.0 / 6.0, 0.0])
 
@@ -229,13 +227,12 @@ _UPS_MINUTES: Final = np.array([np.inf, 10.0, 1.0, 1.0 / 6.0, 0.0])
 def transformer_overload_time(
     load: Numeric, initial_load: Numeric, *, air_temperature: Numeric, loss_ratio: float
 ) -> FloatArray:
-    r"""Return how long an oil-immersed transformer bears a load.
+    """Return the time for which an oil-immersed transformer tolerates a load.
 
     Parameters
     ----------
     load, initial_load
-        Apparent power over the rating, from now on and in the long time before, whichever way it
-        flows. [1]
+        Apparent power over the rating from now on, and in the long time before. [1]
     air_temperature
         Outdoor air. [degC]
     loss_ratio
@@ -248,9 +245,9 @@ def transformer_overload_time(
 
     Notes
     -----
-    Top oil stands :math:`52 [(1 + R K^2) / (1 + R)]^{0.8}` K above the air in the end and goes
-    there with 75 min; the hot spot stands :math:`26 K^{1.3}` K above it, here at once, which is on
-    the safe side. Limits are 115 degC, 140 degC and 1.5 times the rated current.
+    The final top-oil rise over air is :math:`52 [(1 + R K^2) / (1 + R)]^{0.8}` K, reached with a
+    time constant of 75 min. The hot spot is :math:`26 K^{1.3}` K above it, assumed immediate, which
+    is conservative. Limits are 115 degC, 140 degC and 1.5 times the rated current.
 
     References
     ----------
@@ -269,22 +266,22 @@ def transformer_overload_time(
         return np.asarray(_TOP_OIL_RISE * losses**_OIL_EXPONENT)
 
     spot = _HOT_SPOT_RISE * load**_WINDING_EXPONENT
-    room = np.minimum(_TOP_OIL_LIMIT, _HOT_SPOT_LIMIT - spot) - air_temperature
-    begun, ended = oil(initial_load), oil(load)
-    span = np.where(ended > begun, ended - begun, 1.0)
-    share = np.clip((room - begun) / span, 0.0, None)
-    is_reached = (share < 1.0) & (ended > room)
-    time = -_OIL_LAG * np.log1p(-np.where(is_reached, share, 0.0))
-    return np.where(load > _MOST_LOAD, 0.0, np.where(is_reached, time, np.inf))
+    max_oil_rise = np.minimum(_TOP_OIL_LIMIT, _HOT_SPOT_LIMIT - spot) - air_temperature
+    initial, final = oil(initial_load), oil(load)
+    span = np.where(final > initial, final - initial, 1.0)
+    share = np.clip((max_oil_rise - initial) / span, 0.0, None)
+    is_reached = (share < 1.0) & (final > max_oil_rise)
+    time = -_OIL_TIME_CONSTANT * np.log1p(-np.where(is_reached, share, 0.0))
+    return np.where(load > _MAX_LOAD, 0.0, np.where(is_reached, time, np.inf))
 
 
 def ups_overload_time(load: Numeric) -> FloatArray:
-    """Return how long a UPS bears a load before it goes over to bypass.
+    """Return the time for which a UPS tolerates a load before it transfers to bypass.
 
     Parameters
     ----------
     load
-        Output over the rating of what is left of it. [1]
+        Output over the rating of the remaining blocks. [1]
 
     Returns
     -------

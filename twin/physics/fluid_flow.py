@@ -1,6 +1,6 @@
-"""Pumps and fans: electric power from flow, head and speed.
+"""Pumps and fans: electric power from flow, head and speed, and properties of cooling liquids.
 
-Liquids of the cooling loops: water and water with 25 % propylene glycol by mass (PG25).
+Liquids are water, and water with 25 % propylene glycol by mass (PG25).
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,12 @@ class Liquid:
 
     Attributes
     ----------
-    name
-        Name of the liquid.
     density
         Coefficients of the density, constant term first. [kg m-3]
     heat_capacity
         Coefficients of the specific heat capacity, constant term first. [kJ kg-1 K-1]
     freezing_point
-        Where ice begins to form. [degC]
+        Temperature at which ice begins to form. [degC]
     """
 
     name: str
@@ -33,7 +31,7 @@ class Liquid:
     freezing_point: float
 
 
-# Both are our fits from 5 to 70 degC to CoolProp 8.0: pure water (IAPWS-95), and "INCOMP::MPG" at
+# Both are fits from 5 to 70 degC to CoolProp 8.0: pure water (IAPWS-95), and "INCOMP::MPG" at
 # 25 % (Melinder, Thermophysical Properties of Liquid Secondary Refrigerants, IIR, 2010); greatest
 # error of the fits 0.03 % in density, 0.09 % in heat capacity.
 WATER: Final = Liquid(
@@ -57,8 +55,6 @@ def density(temperature: Numeric, liquid: Liquid = WATER) -> Numeric:
     ----------
     temperature
         Temperature, 5 to 70 degC. [degC]
-    liquid
-        The liquid.
 
     Returns
     -------
@@ -75,8 +71,6 @@ def heat_capacity(temperature: Numeric, liquid: Liquid = WATER) -> Numeric:
     ----------
     temperature
         Temperature, 5 to 70 degC. [degC]
-    liquid
-        The liquid.
 
     Returns
     -------
@@ -93,8 +87,6 @@ def capacity_rate(flow: Numeric, liquid: Liquid = WATER, *, temperature: Numeric
     ----------
     flow
         Mass flow. [kg s-1]
-    liquid
-        The liquid.
     temperature
         Mean temperature of the liquid. [degC]
 
@@ -115,37 +107,13 @@ def capacity_rate(flow: Numeric, liquid: Liquid = WATER, *, temperature: Numeric
     return flow * heat_capacity(temperature, liquid) / KW_PER_MW
 
 
-def flow_for(
-    heat: Numeric, temperature_rise: Numeric, *, liquid: Liquid = WATER, temperature: Numeric = 30.0
-) -> Numeric:
-    """Return the mass flow that carries a heat at a temperature rise.
-
-    Parameters
-    ----------
-    heat
-        Heat carried. [MW]
-    temperature_rise
-        Temperature rise of the liquid. [K]
-    liquid
-        The liquid.
-    temperature
-        Mean temperature of the liquid. [degC]
-
-    Returns
-    -------
-    Numeric
-        Mass flow. [kg s-1]
-    """
-    return heat / (temperature_rise * capacity_rate(1.0, liquid, temperature=temperature))
-
-
 def _polynomial(coefficients: tuple[float, float, float], temperature: Numeric) -> Numeric:
     constant, linear, quadratic = coefficients
     return constant + temperature * (linear + temperature * quadratic)
 
 
 KW_PER_MW: Final = 1000.0
-"""Kilowatts in a megawatt. [kW MW-1]"""
+"""Kilowatts per megawatt. [kW MW-1]"""
 
 FAN_POWER_EXPONENT: Final = 2.62
 """Power over speed of a tower's fan: 4.2 % of the power at 29.8 % of the flow (EnergyPlus). [1]"""
@@ -154,7 +122,7 @@ FAN_POWER_EXPONENT: Final = 2.62
 def hydraulic_power(
     flow: Numeric, pressure_rise: Numeric, *, density: Numeric, efficiency: Numeric
 ) -> Numeric:
-    r"""Return the electric power that lifts a flow by a pressure.
+    r"""Return the electric power that raises the pressure of a flow.
 
     Parameters
     ----------
@@ -174,7 +142,7 @@ def hydraulic_power(
 
     Notes
     -----
-    :math:`P = \dot m\, \Delta p / (\rho\, \eta)`, for fluids whose density hardly changes.
+    :math:`P = \dot m\, \Delta p / (\rho\, \eta)`, for nearly incompressible fluids.
 
     Examples
     --------
@@ -187,14 +155,14 @@ def hydraulic_power(
 def pump_speed(
     flow_share: Numeric, *, static_head_share: Numeric = 0.0, shut_off_head: Numeric = 1.25
 ) -> Numeric:
-    r"""Return the speed at which a pump meets its network.
+    r"""Return the speed at which the head of a pump equals that of its network.
 
     Parameters
     ----------
     flow_share
         Flow over rated flow. [1]
     static_head_share
-        Share of the rated head that the network asks for at no flow. [1]
+        Static head of the network over rated head. [1]
     shut_off_head
         Head of the pump at rated speed and no flow, over its rated head. [1]
 
@@ -205,8 +173,8 @@ def pump_speed(
 
     Notes
     -----
-    The network asks :math:`s + (1 - s) v^2`, the pump gives :math:`a n^2 - (a - 1) v^2`; they are
-    equal at :math:`n = \sqrt{[s + (a - s) v^2] / a}`. Without static head :math:`n = v` and the
+    The network needs :math:`s + (1 - s) v^2`, the pump delivers :math:`a n^2 - (a - 1) v^2`; they
+    are equal at :math:`n = \sqrt{[s + (a - s) v^2] / a}`. Without static head :math:`n = v` and the
     affinity laws hold. The shut-off head of 1.25 is an assumption (radial pumps: 1.1 to 1.4).
     """
     head = static_head_share + (shut_off_head - static_head_share) * np.square(flow_share)
@@ -234,7 +202,7 @@ def pump_power(
     rated_power
         Electric power at rated flow. [MW]
     static_head_share
-        Share of the rated head that the network asks for at no flow. [1]
+        Static head of the network over rated head. [1]
     minimum_speed_share
         Lowest speed of the drive over rated speed; below it a valve takes the surplus head. [1]
     minimum_flow_share

@@ -1,10 +1,6 @@
-"""Heat exchangers by effectiveness and number of transfer units.
+"""Heat exchangers by effectiveness and transfer units, cold plates, and part-load approach.
 
-Cold plates: from the heat of one chip to its case temperature.
-
-These functions speak of a single chip, so heat is in W and flow in l/min.
-
-How far a heat exchanger with two variable flows stays above its cold inlet.
+Functions of cold plates describe a single chip: heat in W and flow in l/min.
 """
 
 from typing import Final
@@ -17,10 +13,10 @@ from twin.physics.numerics import FloatArray, Numeric, interpolate_extrapolate
 FILM_COEFFICIENT_EXPONENT: Final = 0.8
 """Film coefficient over flow in turbulent ducts and plate channels (Dittus and Boelter). [1]"""
 
-_MOST_UNITS: Final = 1e12
-"""Transfer units that stand for endlessly many. [1]"""
+_MAX_TRANSFER_UNITS: Final = 1e12
+"""Upper bound of transfer units, practically infinite. [1]"""
 
-_LEAST_SHARE: Final = 1e-6  # of a rated flow, so that no film resistance becomes infinite
+_MIN_FLOW_SHARE: Final = 1e-6  # of a rated flow; keeps film resistances finite
 
 
 def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) -> Numeric:
@@ -36,7 +32,7 @@ def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) 
     Returns
     -------
     Numeric
-        Heat exchanged over the most that could be. [1]
+        Heat exchanged over the theoretical maximum. [1]
 
     Notes
     -----
@@ -48,7 +44,7 @@ def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) 
     ----------
     .. [1] W. M. Kays and A. L. London, *Compact Heat Exchangers*, 3rd ed. McGraw-Hill, 1984.
     """
-    units = np.minimum(transfer_units, _MOST_UNITS)
+    units = np.minimum(transfer_units, _MAX_TRANSFER_UNITS)
     gain = units * _mean_decay(units * (1.0 - capacity_ratio))
     return np.minimum(gain / (1.0 + capacity_ratio * gain), 1.0)
 
@@ -66,7 +62,7 @@ def crossflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) ->
     Returns
     -------
     Numeric
-        Heat exchanged over the most that could be. [1]
+        Heat exchanged over the theoretical maximum. [1]
 
     Notes
     -----
@@ -83,7 +79,7 @@ def crossflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) ->
     >>> round(float(crossflow_effectiveness(2.0, 0.5)), 3)
     0.739
     """
-    units = np.clip(transfer_units, 0.0, _MOST_UNITS)
+    units = np.clip(transfer_units, 0.0, _MAX_TRANSFER_UNITS)
     return -np.expm1(-units * _mean_decay(capacity_ratio * units**0.78))
 
 
@@ -95,7 +91,7 @@ def conductance(
     hot_resistance_share: Numeric = 0.5,
     exponent: float = FILM_COEFFICIENT_EXPONENT,
 ) -> Numeric:
-    r"""Return the conductance of a heat exchanger away from its rated flows.
+    r"""Return the conductance of a heat exchanger at other than rated flows.
 
     Parameters
     ----------
@@ -118,8 +114,8 @@ def conductance(
     :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected.
     Valid while both sides stay turbulent, from about a quarter of the rated flow on.
     """
-    hot = np.maximum(hot_flow_share, _LEAST_SHARE) ** -exponent
-    cold = np.maximum(cold_flow_share, _LEAST_SHARE) ** -exponent
+    hot = np.maximum(hot_flow_share, _MIN_FLOW_SHARE) ** -exponent
+    cold = np.maximum(cold_flow_share, _MIN_FLOW_SHARE) ** -exponent
     resistance = hot_resistance_share * hot + (1.0 - hot_resistance_share) * cold
     return rated_conductance / resistance
 
@@ -132,7 +128,7 @@ def conductance_from_temperatures(
     cold_inlet: Numeric,
     cold_outlet: Numeric,
 ) -> Numeric:
-    r"""Return the conductance that a counterflow heat exchanger shows at one measured point.
+    r"""Return the conductance of a counterflow heat exchanger from one measured point.
 
     Parameters
     ----------
@@ -149,7 +145,7 @@ def conductance_from_temperatures(
     Notes
     -----
     :math:`UA = Q / \Delta T_{lm}` with the logarithmic mean of the differences at the two ends,
-    here without its 0/0 where they are equal.
+    computed without 0/0 for equal differences.
     """
     warm_end, cold_end = hot_inlet - cold_outlet, hot_outlet - cold_inlet
     mean = warm_end * _mean_decay(np.log(warm_end / cold_end))
@@ -163,7 +159,7 @@ def heat_exchanged(
     hot_capacity_rate: Numeric,
     cold_capacity_rate: Numeric,
 ) -> Numeric:
-    r"""Return the heat that a counterflow heat exchanger passes on.
+    r"""Return the heat transferred by a counterflow heat exchanger.
 
     Parameters
     ----------
@@ -177,21 +173,21 @@ def heat_exchanged(
     Returns
     -------
     Numeric
-        Heat, negative where the hot side enters colder. [MW]
+        Heat, negative if the hot side enters colder. [MW]
 
     Notes
     -----
-    :math:`Q = \varepsilon\, C_{min} (T_{h,in} - T_{c,in})`; nothing where a stream stands still.
+    :math:`Q = \varepsilon\, C_{min} (T_{h,in} - T_{c,in})`; zero without flow.
     """
-    least = np.minimum(hot_capacity_rate, cold_capacity_rate)
-    flowing = np.where(least > 0.0, least, 1.0)
-    ratio = least / np.maximum(np.maximum(hot_capacity_rate, cold_capacity_rate), flowing)
-    return counterflow_effectiveness(conductance / flowing, ratio) * least * inlet_difference
+    smaller = np.minimum(hot_capacity_rate, cold_capacity_rate)
+    flowing = np.where(smaller > 0.0, smaller, 1.0)
+    ratio = smaller / np.maximum(np.maximum(hot_capacity_rate, cold_capacity_rate), flowing)
+    return counterflow_effectiveness(conductance / flowing, ratio) * smaller * inlet_difference
 
 
 def _mean_decay(x: Numeric) -> Numeric:
     """Return (1 - exp(-x)) / x, which is 1 at x = 0."""
-    is_small = np.abs(x) < _LEAST_SHARE
+    is_small = np.abs(x) < _MIN_FLOW_SHARE
     safe = np.where(is_small, 1.0, x)
     return np.where(is_small, 1.0 - 0.5 * np.asarray(x), -np.expm1(-safe) / safe)[()]
 
@@ -201,9 +197,8 @@ def _mean_decay(x: Numeric) -> Numeric:
 _FLOW: Final = np.array([0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4])
 _RESISTANCE: Final = np.array([0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197])
 
-_LEAST_FLOW: Final = 0.05  # l/min; below it the plate boils and the table says nothing
-_PRESSURE_EXPONENT: Final = 1.85
-_WATTS_PER_FLOW: Final = 60.0  # kJ m-3 K-1 times l/min over W K-1
+_MIN_PLATE_FLOW: Final = 0.05  # l/min; below it the coolant boils
+_FLOW_UNIT_FACTOR: Final = 60.0  # kJ m-3 K-1 times l/min over W K-1
 
 
 def cold_plate_resistance(flow: Numeric) -> Numeric:
@@ -221,10 +216,10 @@ def cold_plate_resistance(flow: Numeric) -> Numeric:
 
     Notes
     -----
-    The published table, straight in the logarithms of flow and resistance; its end pieces go on to
-    either side, below 0.05 l/min constant. Valid from 0.4 to 2.4 l/min.
+    Linear interpolation of the published table in logarithms, extrapolated at both ends and
+    constant below 0.05 l/min. Valid from 0.4 to 2.4 l/min.
     """
-    position = np.log(np.maximum(flow, _LEAST_FLOW))
+    position = np.log(np.maximum(flow, _MIN_PLATE_FLOW))
     return np.exp(interpolate_extrapolate(position, np.log(_FLOW), np.log(_RESISTANCE)))
 
 
@@ -262,7 +257,7 @@ def cold_plate_case_temperature(
 def cold_plate_outlet_temperature(
     heat: Numeric, inlet_temperature: Numeric, *, flow: Numeric, liquid: Liquid = PG25
 ) -> Numeric:
-    r"""Return the temperature of the coolant behind a cold plate.
+    r"""Return the outlet temperature of the coolant of a cold plate.
 
     Parameters
     ----------
@@ -272,8 +267,6 @@ def cold_plate_outlet_temperature(
         Temperature of the coolant at the plate's inlet. [degC]
     flow
         Flow through the plate. [l min-1]
-    liquid
-        The coolant.
 
     Returns
     -------
@@ -285,25 +278,9 @@ def cold_plate_outlet_temperature(
     :math:`T_{out} = T_{in} + Q / (\rho V c_p)` with the properties at the inlet.
     """
     volumetric = density(inlet_temperature, liquid) * heat_capacity(inlet_temperature, liquid)
-    return inlet_temperature + _WATTS_PER_FLOW * heat / (np.maximum(flow, _LEAST_FLOW) * volumetric)
-
-
-def cold_plate_pressure_drop(flow: Numeric, rated_flow: Numeric, *, rated_drop: Numeric) -> Numeric:
-    """Return the pressure drop of a plate, rising with the flow to the power of 1.85.
-
-    Parameters
-    ----------
-    flow, rated_flow
-        Flow and rated flow through the plate. [l min-1]
-    rated_drop
-        Pressure drop at rated flow. [kPa]
-
-    Returns
-    -------
-    Numeric
-        Pressure drop. [kPa]
-    """
-    return rated_drop * (flow / rated_flow) ** _PRESSURE_EXPONENT
+    return inlet_temperature + _FLOW_UNIT_FACTOR * heat / (
+        np.maximum(flow, _MIN_PLATE_FLOW) * volumetric
+    )
 
 
 def part_load_approach(
@@ -316,7 +293,7 @@ def part_load_approach(
     fouling: float = 1.0,
     flow_shares: tuple[FloatArray, FloatArray] | None = None,
 ) -> FloatArray:
-    r"""Return the hot outlet's temperature above the cold inlet's, away from the rating.
+    r"""Return hot outlet less cold inlet temperature of a heat exchanger at part load.
 
     Parameters
     ----------
@@ -329,12 +306,12 @@ def part_load_approach(
     ranges
         Temperature change of the hot and of the cold stream at rating. [K]
     minimum_flow
-        Share of the rated flows below which neither falls. [1]
+        Minimum of both flows over rated flow. [1]
     fouling
-        Conductance left, beside that of the clean exchanger. [1]
+        Conductance over that of the clean exchanger. [1]
     flow_shares
-        Flow of the hot and of the cold stream over the rated one, where they do not both follow
-        the heat. [1]
+        Flows of the hot and cold stream over rated flow; by default both are proportional to the
+        heat. [1]
 
     Returns
     -------
@@ -343,10 +320,10 @@ def part_load_approach(
 
     Notes
     -----
-    Counterflow. Both flows follow the heat, so their capacity rates are :math:`v C_h` and
-    :math:`v C_c` with :math:`v = \max(Q / Q_r, v_{min})`, and the conductance is
-    :math:`UA_r f v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`. With
-    ``flow_shares`` each stream has its own :math:`v`.
+    Counterflow. Both flows are proportional to the heat, so their capacity rates are :math:`v C_h`
+    and :math:`v C_c` with :math:`v = \max(Q / Q_r, v_{min})`, and the conductance is :math:`UA_r f
+    v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`. With ``flow_shares``
+    each stream has its own :math:`v`.
     """
     heat = np.asarray(heat, dtype=np.float64)
     if flow_shares is None:

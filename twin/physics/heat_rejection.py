@@ -1,6 +1,5 @@
-"""Wet cooling towers: leaving water temperature, evaporation and make-up water.
-
-Dry coolers, plain and with adiabatic pre-cooling pads.
+"""Cooling towers (outlet temperature, evaporation, make-up water), and dry coolers with wetted
+pads.
 """
 
 from typing import Final
@@ -19,7 +18,7 @@ from twin.physics.psychrometrics import (
     saturation_humidity_ratio,
 )
 
-# YorkCalc: powers of (liquid to gas ratio, range, wet bulb), the last one running fastest.
+# YorkCalc: powers of (liquid to gas ratio, range, wet bulb), the last index fastest.
 # EnergyPlus Engineering Reference, "Variable Speed Cooling Towers"; Modelica Buildings library.
 _YORK_CALC: Final = np.array(
     [
@@ -33,18 +32,18 @@ _YORK_CALC: Final = np.array(
 ).reshape(3, 3, 3)
 
 # The part of the correlation's range (-34.4 to 26.7 degC, 1.1 to 22.2 K, ratio to 8, approach
-# 1.1 to 40 K) in which it is monotone, so that no controller can gain from a bend of a polynomial.
+# 1.1 to 40 K) in which it is monotone, so that no controller can exploit a bend of the polynomial.
 WET_BULB_LIMITS_C: Final = (-10.0, 26.7)
-"""Least and greatest wet bulb at which YorkCalc is used. [degC]"""
+"""Range of wet bulbs in which YorkCalc is used. [degC]"""
 
 COOLING_RANGE_LIMITS_K: Final = (1.1, 18.0)
-"""Least and greatest cooling range. [K]"""
+"""Range of cooling ranges. [K]"""
 
 LIQUID_GAS_RATIO_LIMITS: Final = (0.25, 3.0)
-"""Least and greatest water over air, each over its rated flow. [1]"""
+"""Range of water over air flow, each relative to rated flow. [1]"""
 
 MIN_APPROACH_K: Final = 1.1
-"""Least approach; above the greatest of the fit, 40 K, more is on the safe side. [K]"""
+"""Minimum approach; the maximum of the fit, 40 K, is not enforced, which is conservative. [K]"""
 
 
 def yorkcalc_approach(
@@ -55,7 +54,7 @@ def yorkcalc_approach(
     Parameters
     ----------
     wet_bulb_temperature
-        Wet bulb of the air that enters. [degC]
+        Wet bulb of entering air. [degC]
     cooling_range
         Entering less leaving water temperature. [K]
     liquid_gas_ratio
@@ -70,7 +69,7 @@ def yorkcalc_approach(
     -----
     :math:`A = \sum_{j,i,m=0}^{2} c_{jim} (L/G)^j R^i T_{wb}^m`. Published as valid from -34.4 to
     26.7 degC, ranges of 1.1 to 22.2 K, approaches of 1.1 to 40 K, water flows of 0.75 to 1.25 of
-    the rated one and ratios up to 8. Nothing is clipped here; :func:`tower_outlet` does it.
+    the rated one and ratios up to 8. :func:`tower_outlet` clips the arguments.
 
     References
     ----------
@@ -82,8 +81,8 @@ def yorkcalc_approach(
     >>> round(float(yorkcalc_approach(20.0, 6.0, liquid_gas_ratio=1.0)), 2)
     5.38
     """
-    # one argument after the other, each on its own axes: the air is one number an interval, while
-    # trials of heat and fan speed stand on axes of their own
+    # one argument after the other on its own axes: the air has one value per interval, candidates
+    # of heat and fan speed have further axes
     of_range = [
         [_quadratic(wet_bulb_temperature, *terms) for terms in rows] for rows in _YORK_CALC.tolist()
     ]
@@ -104,20 +103,20 @@ def tower_outlet(
     approach_factor: Numeric = 1.0,
     pressure: Numeric = STANDARD_PRESSURE_KPA,
 ) -> FloatArray:
-    r"""Return the temperature of the water that leaves a tower in a closed loop.
+    r"""Return the outlet temperature of a tower in a closed loop.
 
     Parameters
     ----------
     cooling_range
         Entering less leaving water temperature. [K]
     wet_bulb_temperature
-        Wet bulb of the air that enters. [degC]
+        Wet bulb of entering air. [degC]
     liquid_gas_ratio
         Water flow over air flow, each over its rated one. [1]
     water_per_air
-        Rated mass flow of the water over that of the air. [1]
+        Rated mass flow of water over that of air. [1]
     approach_factor
-        Approach beside that of the clean tower. [1]
+        Approach over that of the clean tower. [1]
     pressure
         Air pressure. [kPa]
 
@@ -128,14 +127,13 @@ def tower_outlet(
 
     Notes
     -----
-    :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`, held to
-    the part of its range in which more heat, less air and a warmer wet bulb never cool the water.
-    Below a range of 1.1 K the approach goes to zero with it. Above a ratio of 3 the air that is
-    missing is accounted for by its enthalpy: the wet bulb is raised to that of air which has
-    already taken up :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; else
-    slow fans would carry away more than their air can hold.
+    :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`,
+    clipped to the range in which it is monotone. Below a range of 1.1 K the approach goes to zero
+    with it. Above a ratio of 3 the wet bulb is raised to that of air which has already absorbed
+    :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; otherwise slow fans
+    would remove more heat than their air can absorb.
     """
-    bulb = _warmed(
+    bulb = _warmed_wet_bulb(
         wet_bulb_temperature,
         heat_capacity(30.0) * cooling_range * water_per_air,
         np.maximum(np.asarray(liquid_gas_ratio) - LIQUID_GAS_RATIO_LIMITS[1], 0.0),
@@ -151,10 +149,10 @@ def tower_outlet(
     return outlet
 
 
-def _warmed(
+def _warmed_wet_bulb(
     wet_bulb_temperature: Numeric, heat: Numeric, surplus: FloatArray, *, pressure: Numeric
 ) -> Numeric:
-    """Return the wet bulb of air that took up a heat [kJ kg-1] so often. [degC]"""
+    """Return the wet bulb of air that absorbed ``surplus`` times a heat [kJ kg-1]. [degC]"""
     if not (surplus > 0.0).any():
         return wet_bulb_temperature
     saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
@@ -171,16 +169,16 @@ def tower_evaporation(
     air_flow: Numeric,
     pressure: Numeric = STANDARD_PRESSURE_KPA,
 ) -> Numeric:
-    r"""Return the water that a tower evaporates.
+    r"""Return the water evaporated by a tower.
 
     Parameters
     ----------
     heat
         Heat rejected. [MW]
     air_temperature
-        Dry-bulb temperature of the air that enters. [degC]
+        Dry-bulb temperature of entering air. [degC]
     relative_humidity
-        Relative humidity of the air that enters. [1]
+        Relative humidity of entering air. [1]
     air_flow
         Mass flow of dry air through the tower. [kg s-1]
     pressure
@@ -193,9 +191,9 @@ def tower_evaporation(
 
     Notes
     -----
-    The air leaves saturated with the enthalpy :math:`h_1 + Q / \dot m_a`; evaporated is
-    :math:`\dot m_a (W_2 - W_1)`. In hot dry air this is more than :math:`Q / h_{fg}`, because the
-    air itself is cooled too; in cold air it is less, because the air is warmed. The enthalpy of the
+    The air leaves saturated with the enthalpy :math:`h_1 + Q / \dot m_a`; the evaporation is
+    :math:`\dot m_a (W_2 - W_1)`. In hot dry air it exceeds :math:`Q / h_{fg}`, because the air is
+    cooled too; in cold air it is less, because the air is warmed. The enthalpy of the
     make-up water is neglected, as in EnergyPlus (about 3 %).
     """
     moving = np.maximum(air_flow, 1e-9)
@@ -230,56 +228,10 @@ def make_up_water(evaporation: Numeric, cycles_of_concentration: Numeric) -> Num
 
 
 COIL_CONDUCTANCE_EXPONENT: Final = 0.6
-"""Conductance of a finned coil over its air flow; 0.5 to 0.7 in coils, assumed. [1]"""
+"""Exponent of a finned coil's conductance over air flow; assumed, usually 0.5 to 0.7. [1]"""
 
-_LEAST_SPEED: Final = 0.02  # draught through a coil whose fans stand still; assumed
-_LEAST_GAIN: Final = 1e-300  # MW K-1, so that none is divided by
-
-
-def dry_cooler_heat(
-    inlet_difference: Numeric,
-    fan_speed_share: Numeric,
-    *,
-    capacity_rate: Numeric,
-    rated_air_capacity_rate: Numeric,
-    rated_conductance: Numeric,
-    exponent: float = COIL_CONDUCTANCE_EXPONENT,
-) -> Numeric:
-    r"""Return the heat that a dry cooler rejects.
-
-    Parameters
-    ----------
-    inlet_difference
-        Temperature of the entering water less that of the entering air. [K]
-    fan_speed_share
-        Fan speed over rated speed; fans at rest leave a draught of 0.02 (assumed). [1]
-    capacity_rate
-        Capacity rate of the water. [MW K-1]
-    rated_air_capacity_rate
-        Capacity rate of the air at rated fan speed. [MW K-1]
-    rated_conductance
-        Conductance UA at rated fan speed. [MW K-1]
-    exponent
-        Exponent of the conductance over the fan speed. [1]
-
-    Returns
-    -------
-    Numeric
-        Heat rejected, 0 where the air is warmer than the water. [MW]
-
-    Notes
-    -----
-    :math:`Q = \varepsilon\, C_{min} (T_w - T_a)`, crossflow with both streams unmixed,
-    :math:`UA = UA_r n^k`, air flow proportional to the speed.
-    """
-    gain = _gain(
-        fan_speed_share,
-        capacity_rate,
-        rated_air_capacity_rate=rated_air_capacity_rate,
-        rated_conductance=rated_conductance,
-        exponent=exponent,
-    )
-    return gain * np.maximum(inlet_difference, 0.0)
+_MIN_SPEED: Final = 0.02  # natural draught of a coil with stopped fans; assumed
+_MIN_GAIN: Final = 1e-300  # MW K-1; avoids division by zero
 
 
 def dry_cooler_outlet(
@@ -292,22 +244,22 @@ def dry_cooler_outlet(
     rated_conductance: Numeric,
     exponent: float = COIL_CONDUCTANCE_EXPONENT,
 ) -> Numeric:
-    r"""Return the temperature of the water that leaves a dry cooler in a closed loop.
+    r"""Return the outlet temperature of a dry cooler in a closed loop.
 
     Parameters
     ----------
     heat
         Heat rejected. [MW]
     air_temperature
-        Temperature of the entering air, behind the pads if there are any. [degC]
+        Temperature of entering air, after the pads if there are any. [degC]
     fan_speed_share
         Speed of the fans, share of full speed. [1]
     capacity_rate, rated_air_capacity_rate
-        Of the water, and of the air at full speed. [MW K-1]
+        Capacity rates of the water, and of the air at full speed. [MW K-1]
     rated_conductance
         Conductance at full speed. [MW K-1]
     exponent
-        Of the conductance over the air flow. [1]
+        Exponent of the conductance over air flow. [1]
 
     Returns
     -------
@@ -316,8 +268,9 @@ def dry_cooler_outlet(
 
     Notes
     -----
-    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`; water that hardly flows leaves as
-    cold as the air, and without air or surface no water is warm enough to give the heat away.
+    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`; water with
+    negligible flow leaves at air temperature; without air flow or conductance the temperature is
+    practically infinite.
     """
     gain = _gain(
         fan_speed_share,
@@ -328,33 +281,33 @@ def dry_cooler_outlet(
     )
     is_flowing = np.asarray(capacity_rate) > 0.0
     flowing = np.where(is_flowing, capacity_rate, np.inf)
-    resistance = np.where(is_flowing, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
+    resistance = np.where(is_flowing, 1.0 / np.maximum(gain, _MIN_GAIN), 0.0)
     return air_temperature + heat * (resistance - 1.0 / flowing)
 
 
 def precooled_air_temperature(
     air_temperature: Numeric, wet_bulb_temperature: Numeric, *, pad_effectiveness: Numeric
 ) -> Numeric:
-    r"""Return the temperature of air behind a wetted pad.
+    r"""Return the temperature of air after a wetted pad.
 
     Parameters
     ----------
     air_temperature
-        Dry-bulb temperature of the air that enters. [degC]
+        Dry-bulb temperature of entering air. [degC]
     wet_bulb_temperature
         Its wet bulb. [degC]
     pad_effectiveness
-        Cooling over the most that could be, 0 for a dry pad. [1]
+        Cooling over wet-bulb depression, 0 for a dry pad. [1]
 
     Returns
     -------
     Numeric
-        Temperature behind the pad. [degC]
+        Temperature after the pad. [degC]
 
     Notes
     -----
-    :math:`T_2 = T_1 - \varepsilon (T_1 - T_{wb})`. Only for air above freezing: below, pads are
-    drained, which is the caller's matter.
+    :math:`T_2 = T_1 - \varepsilon (T_1 - T_{wb})`. Valid above freezing; below it the
+    caller must drain the pads.
     """
     return air_temperature - pad_effectiveness * (air_temperature - wet_bulb_temperature)
 
@@ -367,16 +320,16 @@ def pad_evaporation(
     air_flow: Numeric,
     pressure: Numeric = STANDARD_PRESSURE_KPA,
 ) -> Numeric:
-    r"""Return the water that a wetted pad evaporates.
+    r"""Return the water evaporated by a wetted pad.
 
     Parameters
     ----------
     leaving_temperature
-        Temperature of the air behind the pad. [degC]
+        Temperature of the air after the pad. [degC]
     wet_bulb_temperature
-        Wet bulb of the air, before and behind. [degC]
+        Wet bulb of the air, before and after the pad. [degC]
     humidity_ratio
-        Water per dry air that enters. [kg/kg]
+        Water per dry air, entering. [kg/kg]
     air_flow
         Mass flow of dry air. [kg s-1]
     pressure
@@ -389,7 +342,7 @@ def pad_evaporation(
 
     Notes
     -----
-    :math:`\dot m_a (W_2 - W_1)`, both on the line of constant wet bulb.
+    :math:`\dot m_a (W_2 - W_1)`, both at constant wet bulb.
     """
     leaving = humidity_ratio_from_wet_bulb(
         leaving_temperature, wet_bulb_temperature, pressure=pressure
@@ -405,12 +358,12 @@ def _gain(
     rated_conductance: Numeric,
     exponent: float,
 ) -> Numeric:
-    """Return the heat rejected per kelvin between the entering water and the entering air."""
-    speed = np.maximum(fan_speed_share, _LEAST_SPEED)
+    """Return the rejected heat per kelvin between entering water and entering air. [MW K-1]"""
+    speed = np.maximum(fan_speed_share, _MIN_SPEED)
     air = rated_air_capacity_rate * speed
-    least = np.minimum(air, capacity_rate)
-    units = rated_conductance * speed**exponent / np.where(least > 0.0, least, 1.0)
-    gain: FloatArray = least * crossflow_effectiveness(
-        units, least / np.maximum(air, capacity_rate)
+    smaller = np.minimum(air, capacity_rate)
+    units = rated_conductance * speed**exponent / np.where(smaller > 0.0, smaller, 1.0)
+    gain: FloatArray = smaller * crossflow_effectiveness(
+        units, smaller / np.maximum(air, capacity_rate)
     )
     return gain

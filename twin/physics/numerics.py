@@ -1,7 +1,4 @@
-"""The last place up to which a bound is kept, for many at once.
-
-What the physics takes and gives: a float or an array of floats; and curves given by points.
-"""
+"""Types and vectorised numerical helpers: clipping, interpolation and root finding."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +12,7 @@ type Numeric = float | FloatArray
 
 
 def clip(value: Numeric, low: Numeric, high: Numeric) -> FloatArray:
-    """Return a value held between two others, as `numpy.clip` does in three times the time.
+    """Return a value limited to a range; three times as fast as `numpy.clip`.
 
     Parameters
     ----------
@@ -25,25 +22,25 @@ def clip(value: Numeric, low: Numeric, high: Numeric) -> FloatArray:
     Returns
     -------
     numpy.ndarray
-        The value held. [unit of ``value``]
+        The limited value. [unit of ``value``]
     """
     return np.asarray(np.minimum(np.maximum(value, low), high))
 
 
 def take_per_column(table: FloatArray, row: NDArray[np.int64]) -> FloatArray:
-    """Return from each column of a table what stands in a row of its own.
+    """Return the entry of each column of a table in a given row.
 
     Parameters
     ----------
     table
-        Rows on the first axis. [any unit]
+        Table with rows on the first axis. [any unit]
     row
-        On the other axes. [1]
+        Row index of each column, on the other axes. [1]
 
     Returns
     -------
     numpy.ndarray
-        On the axes of ``row``, as `numpy.take_along_axis` does in four times the time. [unit of
+        Entries on the axes of ``row``; four times as fast as `numpy.take_along_axis`. [unit of
         ``table``]
     """
     flat = table.reshape(len(table), -1)
@@ -51,12 +48,12 @@ def take_per_column(table: FloatArray, row: NDArray[np.int64]) -> FloatArray:
 
 
 def interpolate_extrapolate(position: Numeric, knots: FloatArray, values: FloatArray) -> Numeric:
-    """Return the value on straight pieces between points, the end pieces going on.
+    """Return the linear interpolation between points, extrapolated at both ends.
 
     Parameters
     ----------
     position
-        Where the value is asked. [any unit]
+        Position of the value. [any unit]
     knots
         Positions of the points, rising. [unit of ``position``]
     values
@@ -73,9 +70,9 @@ def interpolate_extrapolate(position: Numeric, knots: FloatArray, values: FloatA
     return value
 
 
-_MOST_TRIALS: Final = 200
-_FLOATS: Final = 4.0  # neighbouring floats that a way has at least, so that a trial can halve it
-_CHECKED: Final = 4  # trials after which the way must have shrunk as halving would shrink it
+_MAX_TRIALS: Final = 200
+_MIN_SPACINGS: Final = 4.0  # floats in the bracket, so that it can be halved
+_CHECK_INTERVAL: Final = 4  # trials between checks that the bracket shrinks like bisection
 
 
 def last_feasible(
@@ -85,89 +82,87 @@ def last_feasible(
     *,
     tolerance: float,
 ) -> FloatArray:
-    """Return the last place on the way from good to bad at which an excess is none.
+    """Return the last position without excess between a feasible and an infeasible end.
 
     Parameters
     ----------
     excess
-        Place -> excess, that never falls on the way; none where it is not above 0. [any unit]
+        Position -> excess, which must not fall towards the infeasible end; feasible up to 0. [any
+        unit]
     feasible_end, infeasible_end
-        The ends of the way. [any unit]
+        The ends of the bracket. [any unit]
     tolerance
-        How near to the true last place, or as near as floats of that size lie. [unit of the places]
+        Maximum error, at least the spacing of floats. [unit of the positions]
 
     Returns
     -------
     numpy.ndarray
-        A place that was tried and has no excess; ``feasible_end`` where there is none. [unit of the
-        places]
+        A feasible position; ``feasible_end`` if there is no other. [unit of the positions]
 
     Notes
     -----
-    The secant between the two ends, of which the one that stays twice on end is given less weight
-    [1]_: six to ten trials where halving takes 24. Each trial keeps half the tolerance from either
-    end, so that the ends meet; where the way shrinks more slowly than by halving, as beside a step,
-    every fourth halves it.
+    A secant method between the ends, in which an end retained twice has less weight [1]_: six to
+    ten trials where bisection takes 24. Each trial keeps half the tolerance from both ends. Where
+    the bracket shrinks more slowly than by bisection, every fourth trial halves it.
 
     References
     ----------
     .. [1] N. Anderson, A. Bjorck, "A new high order method of Regula Falsi type for computing a
        root of an equation," BIT, vol. 13, pp. 253-264, 1973.
     """
-    at_good, at_bad = excess(feasible_end), excess(infeasible_end)
-    feasible_end, infeasible_end, at_good, at_bad = np.broadcast_arrays(
-        feasible_end, infeasible_end, at_good, at_bad
+    excess_feasible, excess_infeasible = excess(feasible_end), excess(infeasible_end)
+    feasible_end, infeasible_end, excess_feasible, excess_infeasible = np.broadcast_arrays(
+        feasible_end, infeasible_end, excess_feasible, excess_infeasible
     )
-    feasible_end = np.where(at_bad <= 0.0, infeasible_end, feasible_end)
+    feasible_end = np.where(excess_infeasible <= 0.0, infeasible_end, feasible_end)
     near = np.maximum(
-        tolerance, _FLOATS * np.spacing(np.maximum(np.abs(feasible_end), np.abs(infeasible_end)))
+        tolerance,
+        _MIN_SPACINGS * np.spacing(np.maximum(np.abs(feasible_end), np.abs(infeasible_end))),
     )
-    is_open = (at_good < 0.0) & (at_bad > 0.0)
-    was_good, width = np.full(feasible_end.shape, -1), np.full(feasible_end.shape, np.inf)
-    for turn in range(_MOST_TRIALS):
-        is_open = is_open & (np.abs(infeasible_end - feasible_end) > near)
-        if not is_open.any():
+    is_active = (excess_feasible < 0.0) & (excess_infeasible > 0.0)
+    was_feasible, width = np.full(feasible_end.shape, -1), np.full(feasible_end.shape, np.inf)
+    for turn in range(_MAX_TRIALS):
+        is_active = is_active & (np.abs(infeasible_end - feasible_end) > near)
+        if not is_active.any():
             break
-        trial = _secant(feasible_end, infeasible_end, at_good, at_bad, near)
-        if turn % _CHECKED == 0:
+        trial = _secant(feasible_end, infeasible_end, excess_feasible, excess_infeasible, near)
+        if turn % _CHECK_INTERVAL == 0:
             before, width = width, np.abs(infeasible_end - feasible_end)
             trial = np.where(
-                width > before / 2**_CHECKED, 0.5 * (feasible_end + infeasible_end), trial
+                width > before / 2**_CHECK_INTERVAL, 0.5 * (feasible_end + infeasible_end), trial
             )
-        trial = np.where(is_open, trial, feasible_end)
+        trial = np.where(is_active, trial, feasible_end)
         found = excess(trial)
-        is_good = found <= 0.0
-        weight = _weight(found, np.where(is_good, at_good, at_bad))
-        weight = np.where(is_good == was_good, weight, 1.0)
-        feasible_end = np.where(is_open & is_good, trial, feasible_end)
-        infeasible_end = np.where(is_open & ~is_good, trial, infeasible_end)
-        at_good = np.where(is_good, found, at_good * weight)
-        at_bad = np.where(is_good, at_bad * weight, found)
-        was_good = is_good
+        is_feasible = found <= 0.0
+        weight = _weight(found, np.where(is_feasible, excess_feasible, excess_infeasible))
+        weight = np.where(is_feasible == was_feasible, weight, 1.0)
+        feasible_end = np.where(is_active & is_feasible, trial, feasible_end)
+        infeasible_end = np.where(is_active & ~is_feasible, trial, infeasible_end)
+        excess_feasible = np.where(is_feasible, found, excess_feasible * weight)
+        excess_infeasible = np.where(is_feasible, excess_infeasible * weight, found)
+        was_feasible = is_feasible
     return feasible_end
 
 
 def _secant(
-    good: FloatArray, bad: FloatArray, at_good: FloatArray, at_bad: FloatArray, near: FloatArray
+    feasible: FloatArray,
+    infeasible: FloatArray,
+    excess_feasible: FloatArray,
+    excess_infeasible: FloatArray,
+    near: FloatArray,
 ) -> FloatArray:
-    """Return where the secant has no excess, half of what is near at least from either end."""
-    way = bad - good
-    least = np.minimum(0.5 * near / np.maximum(np.abs(way), near), 0.5)
-    rise = at_bad - at_good
-    share = -at_good / np.where(rise > 0.0, rise, 1.0)
-    return np.asarray(good + way * clip(share, least, 1.0 - least))
+    """Return the zero of the secant, at least half the tolerance away from both ends."""
+    width = infeasible - feasible
+    min_share = np.minimum(0.5 * near / np.maximum(np.abs(width), near), 0.5)
+    rise = excess_infeasible - excess_feasible
+    share = -excess_feasible / np.where(rise > 0.0, rise, 1.0)
+    return np.asarray(feasible + width * clip(share, min_share, 1.0 - min_share))
 
 
 def _weight(found: FloatArray, moved: FloatArray) -> FloatArray:
-    """Return the weight of the end that stays once more, by how much of the other's value is left.
-
-    Parameters
-    ----------
-    found, moved
-        Value at the trial, and at the end of like sign that it takes the place of.
-    """
-    gone = 1.0 - found / np.where(moved == 0.0, 1.0, moved)
-    return np.where(gone > 0.0, gone, 0.5)
+    """Return the weight of an end retained again, by the reduction of the other excess."""
+    reduction = 1.0 - found / np.where(moved == 0.0, 1.0, moved)
+    return np.where(reduction > 0.0, reduction, 0.5)
 
 
 type IntArray = NDArray[np.int64]

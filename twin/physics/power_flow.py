@@ -1,13 +1,11 @@
-"""AC load flow of a medium-voltage network, over many intervals at once.
+"""AC load flow of a medium-voltage network on bare arrays, over many intervals at once.
 
-The equations are solved by power-grid-model [1]_; this file turns bare arrays in the units of the
-house into its tables and back.
+power-grid-model [1]_ solves the equations; this module converts arrays in canonical units to its
+tables and back.
 
 References
 ----------
 .. [1] Y. Xiang et al., "PowerGridModel/power-grid-model," Zenodo. doi:10.5281/zenodo.8054429
-
-A network of nodes, lines and transformers on bare arrays.
 """
 
 from dataclasses import dataclass
@@ -24,40 +22,40 @@ if TYPE_CHECKING:
     from power_grid_model.data_types import BatchDataset
 
 W_PER_MW: Final = 1e6
-"""W in a MW, VA in a MVA, var in a Mvar."""
+"""W per MW, VA per MVA, var per Mvar."""
 
 V_PER_KV: Final = 1e3
-"""V in a kV."""
+"""V per kV."""
 
 F_PER_UF: Final = 1e-6
-"""F in a uF."""
+"""F per uF."""
 
 VOLTAGE_TOLERANCE: Final = 1e-9
-"""Greatest change of any voltage in the last iteration, share of its nominal value. [1]"""
+"""Maximum change of any voltage in the last iteration, share of nominal. [1]"""
 
 INTERVALS_PER_BATCH: Final = 4380
-"""Intervals solved at once, which bounds the memory."""
+"""Intervals solved at once; limits the memory."""
 
 type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | BoolArray | float]
-"""Attribute of power-grid-model -> its values; one number stands for all."""
+"""Attribute of power-grid-model -> its values, or one value for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadFlowArrays:
-    """Voltages and flows, a row an interval.
+    """Voltages and flows, one row per interval.
 
     Attributes
     ----------
     is_solved
-        Whether there are voltages that carry the loads, ``(time,)``; where not, the rest is NaN.
+        Whether a solution exists, ``(time,)``; otherwise all other values are NaN.
     voltage
         Share of nominal, 0 at a node without supply, ``(time, node)``. [1]
     loading
-        Share of the rating of the more loaded end, ``(time, branch)``. [1]
+        Load of the more loaded end over its rating, ``(time, branch)``. [1]
     loss
-        Of each branch, ``(time, branch)``. [MW]
+        Loss of each branch, ``(time, branch)``. [MW]
     active, reactive
-        Taken from the grid at the connection, ``(time,)``. [MW, Mvar]
+        Power imported at the connection, ``(time,)``. [MW, Mvar]
     """
 
     is_solved: BoolArray
@@ -77,9 +75,9 @@ class LineArrays:
     ends
         Nodes at both ends, ``(line, 2)``.
     resistance, reactance
-        In series. [ohm]
+        Series impedance. [ohm]
     capacitance
-        Of the whole line. [uF]
+        Capacitance of the whole line. [uF]
     current
         Rated current. [A]
     """
@@ -104,11 +102,11 @@ class TransformerArrays:
     rating
         Rated apparent power. [MVA]
     short_circuit_voltage
-        Share of the rated voltage that drives the rated current through a short circuit. [1]
+        Short-circuit voltage at rated current over rated voltage. [1]
     load_loss, no_load_loss
-        At rated current, and at rated voltage. [MW]
+        Losses at rated current, and at rated voltage. [MW]
     no_load_current
-        Share of the rated current. [1]
+        No-load current over rated current. [1]
     """
 
     ends: IntArray
@@ -128,18 +126,12 @@ class NetworkArrays:
     ----------
     voltage
         Nominal voltages of the nodes. [kV]
-    source_node
-        Node of the connection.
     source_voltage
         Voltage of the grid behind its impedance, share of nominal. [1]
     short_circuit_power
-        Of the grid at the connection. [MVA]
+        Short-circuit power at the connection. [MVA]
     source_ratio
         Resistance over reactance of the grid. [1]
-    lines, transformers
-        The branches.
-    load_nodes
-        Node of each load.
     """
 
     voltage: FloatArray
@@ -163,28 +155,26 @@ def solve_load_flow(
 
     Parameters
     ----------
-    wiring
-        The network.
     active, reactive
-        Power drawn by each load, below zero where it gives, ``(time, load)``. [MW, Mvar]
+        Power drawn by each load, negative for generation, ``(time, load)``. [MW, Mvar]
     in_service
-        Branches that are closed, ``(time, branch)``; all, if not given. [1]
+        Closed branches, ``(time, branch)``; by default all. [1]
 
     Returns
     -------
     LoadFlowArrays
-        One row an interval; see there what is beyond the network's reach. [1, MW, Mvar]
+        One row per interval. [1, MW, Mvar]
 
     Raises
     ------
     ValueError
-        If a load is not finite: to the solver that is one that did not change.
+        If a load is not finite; the solver would take it as unchanged.
 
     Notes
     -----
-    Balanced, positive sequence, loads of constant power: Newton and Raphson solve
-    :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. A loading
-    is the greater of both ends': the current of a line, the apparent power of a transformer.
+    Balanced positive sequence, loads of constant power. The Newton-Raphson method solves
+    :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. The
+    loading is that of the more loaded end: current of a line, apparent power of a transformer.
     """
     for interval, load in np.argwhere(~np.isfinite(active + reactive)).tolist():
         message = f"load {load} is not finite in interval {interval}: give its MW and Mvar, or 0"
@@ -197,7 +187,7 @@ def solve_load_flow(
         _solve(
             model,
             wiring,
-            _Update(
+            _IntervalData(
                 active=active[span],
                 reactive=reactive[span],
                 closed=None if changing is None else changing[span],
@@ -216,19 +206,19 @@ def solve_load_flow(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Update:
-    """What changes from interval to interval."""
+class _IntervalData:
+    """Loads and switch states that change from interval to interval."""
 
     active: FloatArray
     reactive: FloatArray
     closed: BoolArray | None
 
 
-def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _Update) -> LoadFlowArrays:
+def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _IntervalData) -> LoadFlowArrays:
     import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
 
     kind = pgm.ComponentType
-    answer = model.calculate_power_flow(
+    solution = model.calculate_power_flow(
         update_data=_update_data(wiring, update),
         error_tolerance=VOLTAGE_TOLERANCE,
         continue_on_batch_error=True,
@@ -242,14 +232,14 @@ def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _Update) -> L
     is_solved = np.ones(len(update.active), dtype=np.bool_)
     if model.batch_error is not None:
         is_solved[model.batch_error.failed_scenarios] = False
-    source = answer[kind.source]
-    parts = [answer[name] for name in (kind.line, kind.transformer) if name in answer]
+    source = solution[kind.source]
+    parts = [solution[name] for name in (kind.line, kind.transformer) if name in solution]
     branches = {
         field: np.concatenate([part[field] for part in parts], axis=1)
         for field in ("loading", "p_from", "p_to")
     }
     values = {
-        "voltage": answer[kind.node]["u_pu"],
+        "voltage": solution[kind.node]["u_pu"],
         "loading": branches["loading"],
         "loss": (branches["p_from"] + branches["p_to"]) / W_PER_MW,
         "active": source["p"][:, 0] / W_PER_MW,
@@ -260,7 +250,7 @@ def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _Update) -> L
     return LoadFlowArrays(is_solved=is_solved, **values)
 
 
-def _update_data(wiring: NetworkArrays, update: _Update) -> "BatchDataset":
+def _update_data(wiring: NetworkArrays, update: _IntervalData) -> "BatchDataset":
     import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
 
     count, lines = len(update.active), len(wiring.lines.current)
@@ -291,7 +281,7 @@ def _update_data(wiring: NetworkArrays, update: _Update) -> "BatchDataset":
 
 @dataclass(frozen=True, kw_only=True)
 class _Ids:
-    """Numbers of the parts of a network, counted through; those of the nodes begin at 0."""
+    """Consecutive ids of the components of a network; those of the nodes begin at 0."""
 
     lines: NDArray[np.int32]
     transformers: NDArray[np.int32]
@@ -300,7 +290,7 @@ class _Ids:
 
     @classmethod
     def of(cls, wiring: NetworkArrays) -> Self:
-        """Return the numbers of a network's parts."""
+        """Return the ids of a network's components."""
         sizes = (
             len(wiring.voltage),
             len(wiring.lines.ends),
@@ -316,7 +306,7 @@ class _Ids:
 
 
 def _model(wiring: NetworkArrays, closed: BoolArray | None) -> "PowerGridModel":
-    """Return the network in the solver's tables; states that never change belong to them."""
+    """Return the solver's model of the network with constant switch states."""
     import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
 
     ids, kind = _Ids.of(wiring), pgm.ComponentType

@@ -1,11 +1,7 @@
-"""Humid air: wet bulb, dew point, enthalpy.
+"""Humid air and water vapour: wet bulb, enthalpy, saturation, and the standard atmosphere.
 
 The equations are those of ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed.,
-ch. 1, 2017, in the units of the house (degC, kPa, kJ/kg).
-
-Water vapour in equilibrium with ice or water.
-
-The standard atmosphere.
+ch. 1, 2017, in degC, kPa and kJ/kg.
 """
 
 from typing import Final
@@ -23,8 +19,8 @@ _WET_WICK: Final = (2501.0, 2.326, 4.186)
 _ICED_WICK: Final = (2830.0, 0.24, 2.1)
 
 _SATURATED_RANGE: Final = (-60.0, 75.0)  # degC
-_TOLERANCE: Final = 1e-7  # K, Newton's last step
-_MOST_STEPS: Final = 60
+_TOLERANCE_K: Final = 1e-7  # last step of Newton's method
+_MAX_ITERATIONS: Final = 60
 
 STANDARD_PRESSURE_KPA: Final = 101.325
 """Air pressure at sea level in the standard atmosphere. [kPa]"""
@@ -43,7 +39,7 @@ def humidity_ratio(
     air_temperature
         Dry-bulb temperature. [degC]
     relative_humidity
-        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
+        Relative humidity, clipped to 0 to 1. [1]
     pressure
         Air pressure. [kPa]
 
@@ -56,14 +52,14 @@ def humidity_ratio(
     -----
     :math:`W = 0.621945\, p_w / (p - p_w)` with :math:`p_w = \varphi\, p_s(T)`.
     """
-    vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
+    vapour = _clip_to_unit(relative_humidity) * saturation_pressure(air_temperature)
     return humidity_ratio_from_vapour_pressure(vapour, pressure)
 
 
 def relative_humidity(
     air_temperature: Numeric, humidity_ratio: Numeric, *, pressure: Numeric = STANDARD_PRESSURE_KPA
 ) -> Numeric:
-    r"""Return the relative humidity of air whose humidity ratio is known.
+    r"""Return the relative humidity of air from its humidity ratio.
 
     Parameters
     ----------
@@ -86,7 +82,7 @@ def relative_humidity(
     """
     saturated = saturation_humidity_ratio(air_temperature, pressure=pressure)
     share = humidity_ratio / saturated * (MOLAR_MASS_RATIO + saturated)
-    return _share(share / (MOLAR_MASS_RATIO + humidity_ratio))
+    return _clip_to_unit(share / (MOLAR_MASS_RATIO + humidity_ratio))
 
 
 def saturation_humidity_ratio(
@@ -115,7 +111,7 @@ def humidity_ratio_from_wet_bulb(
     *,
     pressure: Numeric = STANDARD_PRESSURE_KPA,
 ) -> Numeric:
-    """Return the humidity ratio of air whose wet bulb is known.
+    """Return the humidity ratio of air from its wet bulb.
 
     Parameters
     ----------
@@ -157,7 +153,7 @@ def wet_bulb_temperature(
     air_temperature
         Dry-bulb temperature. [degC]
     relative_humidity
-        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
+        Relative humidity, clipped to 0 to 1. [1]
     pressure
         Air pressure. [kPa]
 
@@ -168,10 +164,9 @@ def wet_bulb_temperature(
 
     Notes
     -----
-    Solves equation (33), over ice (35), of the ASHRAE chapter by Newton's method; both rise with
-    the wet bulb and are convex, so that the method always converges. Just below 0 degC a wick may
-    be wet or iced; it is taken as wet wherever that is possible. Valid from -40 to 60 degC
-    and from 50 kPa on; NaN stays NaN.
+    Solves equation (33), over ice (35), of the ASHRAE chapter by Newton's method, which
+    converges because both are rising and convex. Just below 0 degC a wick may be wet or iced; it is
+    assumed wet where possible. Valid from -40 to 60 degC and above 50 kPa; NaN stays NaN.
 
     Examples
     --------
@@ -180,7 +175,7 @@ def wet_bulb_temperature(
     """
     dry, share, total = np.broadcast_arrays(
         np.asarray(air_temperature, dtype=np.float64),
-        np.asarray(_share(relative_humidity), dtype=np.float64),
+        np.asarray(_clip_to_unit(relative_humidity), dtype=np.float64),
         np.asarray(pressure, dtype=np.float64),
     )
     moisture = np.asarray(humidity_ratio(dry, share, pressure=total))
@@ -188,39 +183,16 @@ def wet_bulb_temperature(
     is_iced = np.asarray((moisture < at_zero) | (dry <= TRIPLE_POINT_C))
     latent, slope, wick = _wick(is_iced)
     wet: FloatArray = dry
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         saturated, steepness = saturation_humidity_slope(wet, is_iced, total)
         excess = (latent - slope * wet) * saturated - _DRY_AIR * (dry - wet)
         excess -= moisture * (latent + _VAPOUR * dry - wick * wet)
         gradient = (latent - slope * wet) * steepness - slope * saturated
         step = excess / (gradient + _DRY_AIR + moisture * wick)
         wet = np.minimum(wet - step, dry)
-        if not np.any(np.abs(step) > _TOLERANCE):
+        if not np.any(np.abs(step) > _TOLERANCE_K):
             break
     return wet
-
-
-def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) -> Numeric:
-    """Return the temperature at which the vapour of the air condenses (or freezes out).
-
-    Parameters
-    ----------
-    air_temperature
-        Dry-bulb temperature. [degC]
-    relative_humidity
-        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
-
-    Returns
-    -------
-    Numeric
-        Dew point, -100 degC for dry air. [degC]
-
-    Notes
-    -----
-    The temperature at which the vapour's pressure is the saturation pressure; from -100 degC on.
-    """
-    vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
-    return np.minimum(saturation_temperature(vapour), air_temperature)
 
 
 def moist_air_enthalpy(air_temperature: Numeric, humidity_ratio: Numeric) -> Numeric:
@@ -248,7 +220,7 @@ def moist_air_enthalpy(air_temperature: Numeric, humidity_ratio: Numeric) -> Num
 def saturated_air_temperature(
     enthalpy: Numeric, *, pressure: Numeric = STANDARD_PRESSURE_KPA
 ) -> Numeric:
-    """Return the temperature of saturated air that has the given enthalpy.
+    """Return the temperature of saturated air with a given enthalpy.
 
     Parameters
     ----------
@@ -260,22 +232,22 @@ def saturated_air_temperature(
     Returns
     -------
     Numeric
-        Temperature of the air, held to -60 to 75 degC. [degC]
+        Temperature of the air, clipped to -60 to 75 degC. [degC]
     """
     celsius: FloatArray = np.clip(np.asarray(enthalpy) / _DRY_AIR, *_SATURATED_RANGE)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         moisture, steepness = saturation_humidity_slope(
             celsius, np.asarray(celsius <= TRIPLE_POINT_C), pressure
         )
         gradient = _DRY_AIR + moisture * _VAPOUR + steepness * (_EVAPORATION + _VAPOUR * celsius)
         step = (moist_air_enthalpy(celsius, moisture) - enthalpy) / gradient
         before, celsius = celsius, np.clip(celsius - step, *_SATURATED_RANGE)
-        if not np.any(np.abs(celsius - before) > _TOLERANCE):
+        if not np.any(np.abs(celsius - before) > _TOLERANCE_K):
             break
     return celsius
 
 
-def _share(relative_humidity: Numeric) -> Numeric:
+def _clip_to_unit(relative_humidity: Numeric) -> Numeric:
     return np.clip(relative_humidity, 0.0, 1.0)
 
 
@@ -285,13 +257,11 @@ def _wick(is_iced: BoolArray) -> list[FloatArray]:
 
 
 TRIPLE_POINT_C: Final = 0.01
-"""Ice below, water above. [degC]"""
+"""Triple point of water; ice below, liquid above. [degC]"""
 
 MOLAR_MASS_RATIO: Final = 0.621945
 """Molar mass of water over that of dry air. [1]"""
 
-MIN_TEMPERATURE_C: Final = -100.0
-"""Lower end of the equations. [degC]"""
 
 # Coefficients of ln(p/Pa) over T/K: 1/T, 1, T, T2, T3, T4, ln T. Equations (5) and (6) of [1].
 _OVER_ICE: Final = (-5674.5359, 6.3925247, -9.677843e-3, 6.2215701e-7, 2.0747825e-9, -9.484024e-13,
@@ -299,11 +269,9 @@ _OVER_ICE: Final = (-5674.5359, 6.3925247, -9.677843e-3, 6.2215701e-7, 2.0747825
 _OVER_WATER: Final = (-5800.2206, 1.3914993, -4.8640239e-2, 4.1764768e-5, -1.4452093e-8, 0.0,
                       6.5459673)  # fmt: skip
 
-_MAGNUS: Final = (0.61094, 17.625, 243.04)  # kPa, 1, K; a start for Newton's method only
-
 
 def saturation_pressure(temperature: Numeric) -> Numeric:
-    r"""Return the pressure of water vapour over ice (below 0.01 degC) or over water.
+    r"""Return the saturation pressure of vapour over ice (below 0.01 degC) or water.
 
     Parameters
     ----------
@@ -329,38 +297,6 @@ def saturation_pressure(temperature: Numeric) -> Numeric:
     return np.exp(logarithm)
 
 
-def saturation_temperature(vapour_pressure: Numeric) -> Numeric:
-    """Return the temperature at which vapour of the given pressure is saturated.
-
-    Parameters
-    ----------
-    vapour_pressure
-        Partial pressure of the vapour. [kPa]
-
-    Returns
-    -------
-    Numeric
-        Saturation temperature, at least -100 degC. [degC]
-
-    Notes
-    -----
-    Inverts :func:`saturation_pressure` by Newton's method on the logarithm of the pressure, started
-    from Magnus' formula. Valid from -100 to 200 degC.
-    """
-    vapour = np.maximum(vapour_pressure, saturation_pressure(MIN_TEMPERATURE_C))
-    is_iced = np.asarray(vapour <= saturation_pressure(TRIPLE_POINT_C))
-    target = np.log(vapour)
-    magnus = target - np.log(_MAGNUS[0])
-    celsius: FloatArray = _MAGNUS[2] * magnus / (_MAGNUS[1] - magnus)
-    for _ in range(_MOST_STEPS):
-        logarithm, steepness = log_saturation_pressure(celsius, is_iced)
-        step = (logarithm - target) / steepness
-        celsius = celsius - step
-        if not np.any(np.abs(step) > _TOLERANCE):
-            break
-    return celsius
-
-
 def log_saturation_pressure(
     celsius: FloatArray, is_iced: BoolArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -371,12 +307,12 @@ def log_saturation_pressure(
     celsius
         Temperature. [degC]
     is_iced
-        Whether the vapour stands over ice rather than over water.
+        Whether the vapour is over ice instead of water.
 
     Returns
     -------
     tuple of FloatArray
-        The logarithm of the pressure in kPa [1] and its derivative [K-1].
+        Logarithm of the pressure in kPa [1], and its derivative [K-1].
     """
     t = celsius + ZERO_CELSIUS_K
     c = [np.where(is_iced, i, w) for i, w in zip(_OVER_ICE, _OVER_WATER, strict=True)]
@@ -395,7 +331,7 @@ def saturation_humidity_slope(
     celsius
         Temperature. [degC]
     is_iced
-        Whether the vapour stands over ice rather than over water.
+        Whether the vapour is over ice instead of water.
     pressure
         Air pressure. [kPa]
 
@@ -411,7 +347,7 @@ def saturation_humidity_slope(
 
 
 def humidity_ratio_from_vapour_pressure(vapour_pressure: Numeric, pressure: Numeric) -> Numeric:
-    """Return the humidity ratio of air whose vapour has some pressure.
+    """Return the humidity ratio of air from its vapour pressure.
 
     Parameters
     ----------

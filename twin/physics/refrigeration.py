@@ -1,8 +1,5 @@
-"""Chillers after the reformulated EIR model: three curves of temperatures and part load.
-
-How far the curves of a chiller are believed: down to some part load, and never beyond Carnot.
-
-Heat pumps between two streams of water that change their temperatures.
+"""Chillers by the reformulated EIR model with its limits of validity, and heat pumps (Lorenz
+cycle).
 """
 
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from twin.units import ZERO_CELSIUS_K
 
 @dataclass(frozen=True, kw_only=True)
 class ChillerCurves:
-    """A chiller's measured behaviour, relative to its reference point.
+    """Performance curves of a chiller, relative to its reference point.
 
     Attributes
     ----------
@@ -32,9 +29,9 @@ class ChillerCurves:
         Bicubic of x, the leaving condenser water [degC], and y, the part-load ratio, for the power:
         1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
     chilled_range, condenser_range
-        Leaving temperatures that the biquadratics were fitted to. [degC]
+        Leaving temperatures that the biquadratics were fitted. [degC]
     part_load_range
-        Part-load ratios that the bicubic was fitted to; below the first the chiller cycles. [1]
+        Part-load ratios of the bicubic's fit; below the first the chiller cycles. [1]
     """
 
     rated_cooling: float
@@ -49,8 +46,8 @@ class ChillerCurves:
 
 # Both sets: EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD"
 # and "... 1403kW/7.09COP/VSD" (centrifugal, variable speed). The power of the second rises with
-# load and with condenser temperature all over its range; each larger VSD set of that file, but for
-# one that ends at 30.6 degC, breaks this somewhere. Larger machines are scaled from it (assumed).
+# load and with condenser temperature in its whole range; the larger VSD sets of that file, except
+# one that ends at 30.6 degC, do not. Larger machines are scaled from it (assumed).
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
@@ -82,7 +79,7 @@ CARRIER_19XR_1403: Final = ChillerCurves(
 def available_cooling_share(
     chilled_temperature: Numeric, condenser_temperature: Numeric, *, curves: ChillerCurves
 ) -> Numeric:
-    """Return the cooling that a chiller can give, relative to its rated cooling.
+    """Return the available cooling of a chiller over its rated cooling.
 
     Parameters
     ----------
@@ -90,8 +87,6 @@ def available_cooling_share(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -100,15 +95,17 @@ def available_cooling_share(
 
     Notes
     -----
-    Biquadratic in both temperatures, which are held at the ends of the ranges of the fit.
+    Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
-    return _biquadratic(curves.capacity, *_held(chilled_temperature, condenser_temperature, curves))
+    return _biquadratic(
+        curves.capacity, *_clip_temperatures(chilled_temperature, condenser_temperature, curves)
+    )
 
 
 def energy_input_ratio(
     chilled_temperature: Numeric, condenser_temperature: Numeric, *, curves: ChillerCurves
 ) -> Numeric:
-    """Return the electric power over the cooling at full load.
+    """Return electric power over cooling at full load.
 
     Parameters
     ----------
@@ -116,8 +113,6 @@ def energy_input_ratio(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -126,10 +121,10 @@ def energy_input_ratio(
 
     Notes
     -----
-    Biquadratic in both temperatures, which are held at the ends of the ranges of the fit.
+    Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
-    held = _held(chilled_temperature, condenser_temperature, curves)
-    return _biquadratic(curves.energy_input, *held) / curves.rated_cop
+    clipped = _clip_temperatures(chilled_temperature, condenser_temperature, curves)
+    return _biquadratic(curves.energy_input, *clipped) / curves.rated_cop
 
 
 def chiller_power(
@@ -152,8 +147,6 @@ def chiller_power(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -163,12 +156,11 @@ def chiller_power(
     Notes
     -----
     :math:`P = Q_r\, f_Q(T_e, T_c)\, f_E(T_e, T_c)\, f_P(T_c, y) / COP_r` with the part-load ratio
-    :math:`y = Q / [Q_r f_Q]`. Below the least part-load ratio the chiller cycles, so the power is
-    proportional to the load; above the greatest one it has no sense and the caller must keep off
-    (:func:`available_cooling_share`). Temperatures are held at the ends of the ranges of the fit:
-    warmer chilled and colder condenser water than that bring no further gain, which is safe, but
-    warmer condenser water no further cost, so keep below the end of ``condenser_range``. The
-    part-load curve is used to the same ends, a few kelvin past its own condenser range.
+    :math:`y = Q / [Q_r f_Q]`. Below the minimum part-load ratio the chiller cycles, so power is
+    proportional to load; above the maximum it is invalid, and the caller must check the load
+    (:func:`available_cooling_share`). Temperatures are clipped to the ranges of the fit. This is
+    conservative except for condenser water above ``condenser_range``, which the caller must avoid.
+    The part-load curve is used in the same range, a few kelvin beyond its own.
 
     References
     ----------
@@ -176,16 +168,16 @@ def chiller_power(
        reformulated regression-based electric chiller model," *ASHRAE Transactions*, vol. 108,
        no. 2, pp. 1118-1127, 2002.
     """
-    chilled, condenser = _held(chilled_temperature, condenser_temperature, curves)
+    chilled, condenser = _clip_temperatures(chilled_temperature, condenser_temperature, curves)
     available = rated_cooling * _biquadratic(curves.capacity, chilled, condenser)
     full_power = available * _biquadratic(curves.energy_input, chilled, condenser)
     ratio = load / available
-    least, _ = curves.part_load_range
-    running = _bicubic(curves.part_load, condenser, np.maximum(ratio, least))
-    return full_power / curves.rated_cop * running * np.minimum(ratio / least, 1.0)
+    minimum, _ = curves.part_load_range
+    running = _bicubic(curves.part_load, condenser, np.maximum(ratio, minimum))
+    return full_power / curves.rated_cop * running * np.minimum(ratio / minimum, 1.0)
 
 
-def _held(
+def _clip_temperatures(
     chilled_temperature: Numeric, condenser_temperature: Numeric, curves: ChillerCurves
 ) -> tuple[Numeric, Numeric]:
     chilled = clip(chilled_temperature, *curves.chilled_range)
@@ -197,7 +189,7 @@ def _biquadratic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
 
 
 def _bicubic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
-    # by powers of y, whose axes are more than those of x: a trial of every number of units
+    # by powers of y, which has more axes than x: one for each number of units
     constant = c[0] + x * (c[1] + x * (c[2] + x * c[6]))
     linear = c[3] + x * (c[5] + x * c[8])
     square = c[4] + x * c[9]
@@ -205,36 +197,36 @@ def _bicubic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
 
 
 MAX_CARNOT_FRACTION: Final = 0.78
-"""Most of Carnot's COP, between the water that leaves on both sides, that a unit reaches. [1]
+"""Maximum share of Carnot's COP between the leaving water of both sides. [1]
 
-The best machine sold takes 0.45 kW a ton at the standard rating, 6.7 against 34.5 degC: COP 7.8 of
-10.1 (Trane CenTraVac, CTV-PRC007Q, 2018). EnergyPlus' sets that make sense mostly stay below 0.7.
+The best machine on the market needs 0.45 kW per ton at the standard rating, 6.7 against 34.5 degC:
+COP 7.8 of 10.1 (Trane CenTraVac, CTV-PRC007Q, 2018). Valid EnergyPlus sets are mostly below 0.7.
 """
 
 BICUBIC_TERMS: Final = 10
-"""Coefficients of a bicubic. [1]"""
+"""Number of coefficients of a bicubic. [1]"""
 
-_TEMPERATURES: Final = 25  # chilled, and condensers', at which the curves are looked at
-_PART_LOADS: Final = 65  # at which they are, from the least one to full load
-_ROUNDING: Final = 1e-9  # share of power
+_SAMPLED_TEMPERATURES: Final = 25  # of chilled and of condenser water
+_SAMPLED_PART_LOADS: Final = 65  # from the minimum to full load
+_POWER_TOLERANCE: Final = 1e-9  # share of power
 
 
 def carnot_power_bound(
     load: FloatArray, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
 ) -> FloatArray:
-    r"""Return the power below which no chiller carries a load.
+    r"""Return the minimum power of any chiller for a load.
 
     Parameters
     ----------
     load
         Cooling delivered. [MW]
     supply_temperature, condenser_temperature
-        Water that leaves the evaporators and the condensers. [degC]
+        Water leaving the evaporators and the condensers. [degC]
 
     Returns
     -------
     numpy.ndarray
-        Power; 0 where the condensers are the colder. [MW]
+        Power; 0 if the condensers are colder. [MW]
 
     Notes
     -----
@@ -247,14 +239,14 @@ def carnot_power_bound(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidPartLoads:
-    """From which part load the curves of a chiller make sense.
+    """Minimum part-load ratios at which the curves of a chiller are valid.
 
     Attributes
     ----------
     chilled, condenser
         Leaving temperatures, equally spaced over the ranges of the fit. [degC]
     ratio
-        Least sound part-load ratio there, ``(chilled, condenser)``. [1]
+        Minimum valid part-load ratio there, ``(chilled, condenser)``. [1]
     """
 
     chilled: FloatArray
@@ -264,39 +256,38 @@ class ValidPartLoads:
     def minimum(
         self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
     ) -> FloatArray:
-        """Return the least sound part-load ratio, between the points on straight lines. [1]"""
-        row, below = _place(self.chilled, supply_temperature)
-        column, left = _place(self.condenser, condenser_temperature)
+        """Return the minimum valid part-load ratio, interpolated linearly. [1]"""
+        row, row_weight = _grid_position(self.chilled, supply_temperature)
+        column, column_weight = _grid_position(self.condenser, condenser_temperature)
         cold, warm = (
-            (1.0 - below) * self.ratio[row, at] + below * self.ratio[row + 1, at]
+            (1.0 - row_weight) * self.ratio[row, at] + row_weight * self.ratio[row + 1, at]
             for at in (column, column + 1)
         )
-        return np.asarray((1.0 - left) * cold + left * warm)
+        return np.asarray((1.0 - column_weight) * cold + column_weight * warm)
 
 
 def check_chiller_curves(curves: ChillerCurves) -> None:
-    """Refuse curves by which a chiller gives no cooling, or needs no power for it.
+    """Raise a ValueError for curves without cooling, or without power for it.
 
     Parameters
     ----------
     curves
-        The chiller's curves, whose ranges are in order.
+        The chiller's curves, with rising ranges.
 
     Raises
     ------
     ValueError
-        With the temperatures at which it is so.
+        With the temperatures of the error.
 
     Notes
     -----
-    At full load: at little load many a published set gives less than nothing somewhere, and
-    :func:`valid_part_loads` keeps off.
+    Checked at full load; :func:`valid_part_loads` excludes invalid part loads of published sets.
     """
     if len(curves.part_load) != BICUBIC_TERMS:
         message = f"eir_part_load_curve must have {BICUBIC_TERMS} coefficients"
         raise ValueError(message)
-    chilled = np.linspace(*curves.chilled_range, _TEMPERATURES)[:, None]
-    condenser = np.linspace(*curves.condenser_range, _TEMPERATURES)
+    chilled = np.linspace(*curves.chilled_range, _SAMPLED_TEMPERATURES)[:, None]
+    condenser = np.linspace(*curves.condenser_range, _SAMPLED_TEMPERATURES)
     capacity = available_cooling_share(chilled, condenser, curves=curves)
     _check_above_zero("capacity_curve", capacity, chilled, condenser)
     full = energy_input_ratio(chilled, condenser, curves=curves)
@@ -314,34 +305,29 @@ def _check_above_zero(
     if not (values > 0.0).all():
         at = np.unravel_index(int(np.argmin(values)), values.shape)
         message = (
-            f"{name} gives {values[at]:.3g} at chilled water of {chilled[at]:.4g} and condenser "
-            f"water of {condenser[at]:.4g} degC; it must be above 0 over the ranges of the fit"
+            f"correct {name}: it is {values[at]:.3g} at chilled water of {chilled[at]:.4g} and "
+            f"condenser water of {condenser[at]:.4g} degC; it must be above 0 in the fitted range"
         )
         raise ValueError(message)
 
 
 def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
-    """Return from which part load the curves of a chiller make sense.
-
-    Parameters
-    ----------
-    curves
-        The chiller's curves.
+    """Return the minimum part-load ratios at which the curves of a chiller are valid.
 
     Returns
     -------
     ValidPartLoads
-        At some temperatures; at least the first part load of the fit. [1]
+        Ratios on a grid of temperatures, at least the first part load of the fit. [1]
 
     Notes
     -----
-    At less than it a unit would draw less for its cooling than with colder condensers, and in some
-    fits less than Carnot's machine: nobody measured little load and much lift. What the curves of
-    temperatures alone do so, at full load, is left to them.
+    Below it a unit would need less power per cooling than with colder condensers, in some fits less
+    than Carnot's machine, because low loads with high lift were not measured. The same effect of
+    the temperature curves at full load is not excluded.
     """
-    chilled = np.linspace(*curves.chilled_range, _TEMPERATURES)
-    condenser = np.linspace(*curves.condenser_range, _TEMPERATURES)
-    ratio = np.linspace(curves.part_load_range[0], 1.0, _PART_LOADS)[:, None, None]
+    chilled = np.linspace(*curves.chilled_range, _SAMPLED_TEMPERATURES)
+    condenser = np.linspace(*curves.condenser_range, _SAMPLED_TEMPERATURES)
+    ratio = np.linspace(curves.part_load_range[0], 1.0, _SAMPLED_PART_LOADS)[:, None, None]
     supply = chilled[:, None]
     load = ratio * available_cooling_share(supply, condenser, curves=curves)
     power = chiller_power(
@@ -349,25 +335,27 @@ def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
     )
     input_ratio = np.asarray(power / load)
     fall = 1.0 - input_ratio / np.maximum.accumulate(input_ratio, axis=2)
-    is_odd = fall > fall[-1] + _ROUNDING
-    sound = np.where(is_odd[:-1], ratio[1:], ratio[0]).max(axis=0)
-    sound[:, :-1] = np.maximum(sound[:, :-1], sound[:, 1:])  # so that it is safe between points
-    return ValidPartLoads(chilled=chilled, condenser=condenser, ratio=sound)
+    is_invalid = fall > fall[-1] + _POWER_TOLERANCE
+    valid = np.where(is_invalid[:-1], ratio[1:], ratio[0]).max(axis=0)
+    valid[:, :-1] = np.maximum(valid[:, :-1], valid[:, 1:])  # conservative between points
+    return ValidPartLoads(chilled=chilled, condenser=condenser, ratio=valid)
 
 
-def _place(grid: FloatArray, value: FloatArray | float) -> tuple[NDArray[np.intp], FloatArray]:
-    """Return the point of an even grid below a value, which is held to it, and the way on. [1]"""
+def _grid_position(
+    grid: FloatArray, value: FloatArray | float
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Return the grid point below a clipped value, and the relative distance from it. [1]"""
     steps = np.clip((value - grid[0]) / (grid[1] - grid[0]), 0.0, len(grid) - 1.0)
     point = np.minimum(steps.astype(np.intp), len(grid) - 2)
     return point, steps - point
 
 
 EQUAL_TEMPERATURE_K: Final = 1e-6
-"""Difference of temperatures that is none. [K]"""
+"""Temperatures closer than this are equal. [K]"""
 
 
 def thermodynamic_mean_temperature(one: Numeric, other: Numeric) -> Numeric:
-    """Return the thermodynamic mean of a stream's temperature between its two ends.
+    """Return the thermodynamic mean temperature of a stream.
 
     Parameters
     ----------
@@ -380,20 +368,21 @@ def thermodynamic_mean_temperature(one: Numeric, other: Numeric) -> Numeric:
         The logarithmic mean of the absolute temperatures. [degC]
     """
     warm, cold = one + ZERO_CELSIUS_K, other + ZERO_CELSIUS_K
-    is_one = np.abs(warm - cold) < EQUAL_TEMPERATURE_K
-    apart = np.where(is_one, EQUAL_TEMPERATURE_K, warm - cold)
-    mean: Numeric = np.where(is_one, one, apart / np.log1p(apart / cold) - ZERO_CELSIUS_K)[()]
+    is_equal = np.abs(warm - cold) < EQUAL_TEMPERATURE_K
+    difference = np.where(is_equal, EQUAL_TEMPERATURE_K, warm - cold)
+    mean: Numeric = np.where(
+        is_equal, one, difference / np.log1p(difference / cold) - ZERO_CELSIUS_K
+    )[()]
     return mean
 
 
 def lorenz_cop(source_temperature: Numeric, sink_temperature: Numeric) -> Numeric:
-    r"""Return the coefficient of performance of a heat pump without any loss.
+    r"""Return the coefficient of performance of a heat pump without losses.
 
     Parameters
     ----------
     source_temperature, sink_temperature
-        Thermodynamic means of the stream that is cooled and of the one that is warmed, by
-        :func:`thermodynamic_mean_temperature`. [degC]
+        Mean temperatures of source and sink by :func:`thermodynamic_mean_temperature`. [degC]
 
     Returns
     -------
@@ -403,7 +392,7 @@ def lorenz_cop(source_temperature: Numeric, sink_temperature: Numeric) -> Numeri
     Notes
     -----
     :math:`\bar T_s / (\bar T_s - \bar T_q)` of the Lorenz cycle, which follows both streams where
-    Carnot's has two fixed temperatures [1]_. Where nothing is lifted it is endless.
+    Carnot's has two fixed temperatures [1]_. Without lift it is infinite.
 
     References
     ----------

@@ -1,8 +1,8 @@
-r"""Heat stores one behind another, the last cooled by a plant: one implicit step of any length.
+"""Heat stores in a chain, the last one cooled by a plant: one implicit step of any length.
 
-A chain is what stands between a chip, or the air of a hall, and the plant of its circuit. Stores
-exchange heat with their neighbours only, so that a step costs one elimination; it is second-order,
-L-stable, and keeps energy exactly.
+A chain lies between a chip, or the air of a hall, and the plant of its circuit. Each store
+exchanges heat only with its neighbours, so that a step needs one elimination. The method is
+second-order, L-stable and conserves energy exactly.
 """
 
 import math
@@ -14,28 +14,28 @@ import numpy as np
 from twin.physics.numerics import FloatArray, clip
 
 RECOVERY_TIME_LAGS: Final = 4.0
-"""Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
+"""Recovery time of a temperature controller, in valve time constants: critically damped. [1]"""
 
 _DIAGONAL: Final = 1.0 - 1.0 / math.sqrt(2.0)  # of the two-stage method of Alexander
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThermalChain:
-    r"""Heat stores in a row and the plant behind them; all arrays on axes that fit each other.
+    r"""A chain of heat stores and the plant behind them; all arrays broadcast.
 
     Attributes
     ----------
     capacity
-        Heat that warms each store by a kelvin. [MWh K-1]
+        Heat capacity of each store. [MWh K-1]
     conductance
-        Heat between each store and the next, for each kelvin; one fewer than stores. [MW K-1]
+        Conductance between each store and the next. [MW K-1]
     heat
-        Heat that enters each store from outside. [MW]
+        External heat into each store. [MW]
     target
-        Temperature that the plant holds in the last store. [degC]
+        Set point of the last store. [degC]
     chiller_capacity, dry_base, capacity_slope
-        The most that the plant takes: the greater of a constant [MW] and a line, at the target
-        [MW], and more for each kelvin [MW K-1].
+        Maximum cooling of the plant: the greater of a constant [MW] and a line with a value at the
+        set point [MW] and a slope [MW K-1].
     valve_time_constant
         Time constant of the plant's valve. [h]
 
@@ -48,9 +48,9 @@ class ThermalChain:
         \tau \dot y = q + K_n (T_n - T_s) / (4 \tau) - y, \qquad
         0 \le y \le \max(Q_f,\, Q_0 + r (T_n - T_s))
 
-    where :math:`q` is the heat that enters the last store: the valve follows what comes, and what
-    the temperature asks for, as in :func:`twin.simulation.integration.integrate_loop`. A bound that
-    holds :math:`y` also holds the valve, which does not wind up.
+    where :math:`q` is the heat into the last store: the valve follows it and the temperature error,
+    as in :func:`twin.simulation.integration.integrate_loop`. A bound of :math:`y` also limits the
+    valve, so that it does not wind up.
     """
 
     capacity: tuple[FloatArray, ...]
@@ -65,16 +65,8 @@ class ThermalChain:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainState:
-    """Where a chain is.
-
-    Attributes
-    ----------
-    temperature
-        Of each store. [degC]
-    output
-        What the plant takes now. [MW]
-    mean_output
-        What it took on average over the last step. [MW]
+    """State of a chain: temperatures of the stores [degC], current output and mean output of the
+    last step of the plant [MW].
     """
 
     temperature: tuple[FloatArray, ...]
@@ -83,22 +75,20 @@ class ChainState:
 
 
 def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainState:
-    """Return where a chain is after a step of any length.
+    """Return the state of a chain after a step of any length.
 
     Parameters
     ----------
     chain
         The chain, constant over the step.
-    state
-        Where it is.
     step
         Length of the step. [h]
 
     Returns
     -------
-    Course
-        Temperatures then [degC] and the plant's output [MW]; the change of all heat kept is the
-        heat that entered less ``taken``, to rounding.
+    ChainState
+        Temperatures [degC] and output [MW]; the change of stored heat is the heat that entered less
+        ``mean_output``, to rounding.
 
     Notes
     -----
@@ -110,42 +100,42 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
        Numer. Anal., vol. 14, no. 6, pp. 1006-1021, 1977. doi:10.1137/0714068
     """
     width = _DIAGONAL * step
-    before = _held(chain, state.output, state.temperature[-1])
+    before = _limit_output(chain, state.output, state.temperature[-1])
     first, output = _stage(chain, state.temperature, before, width=width)
     share = (1.0 - _DIAGONAL) / _DIAGONAL
-    begun = [t + share * (s - t) for t, s in zip(state.temperature, first, strict=True)]
-    ahead = _held(chain, before + share * (output - before), begun[-1])
-    second, last = _stage(chain, tuple(begun), ahead, width=width)
-    taken = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
-    return ChainState(temperature=second, output=last, mean_output=taken)
+    predicted = [t + share * (s - t) for t, s in zip(state.temperature, first, strict=True)]
+    ahead = _limit_output(chain, before + share * (output - before), predicted[-1])
+    second, last = _stage(chain, tuple(predicted), ahead, width=width)
+    mean_output = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
+    return ChainState(temperature=second, output=last, mean_output=mean_output)
 
 
-def _held(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
-    """Return an output within its bounds, which may just have changed."""
-    most = np.maximum(
+def _limit_output(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
+    """Return an output within its bounds, which may have changed."""
+    max_output = np.maximum(
         chain.chiller_capacity, chain.dry_base + chain.capacity_slope * (water - chain.target)
     )
-    return clip(output, 0.0, most)
+    return clip(output, 0.0, max_output)
 
 
 def _stage(
-    chain: ThermalChain, begun: tuple[FloatArray, ...], output: FloatArray, *, width: float
+    chain: ThermalChain, initial: tuple[FloatArray, ...], output: FloatArray, *, width: float
 ) -> tuple[tuple[FloatArray, ...], FloatArray]:
     """Solve one implicit stage: eliminate down the chain, find the plant, substitute back."""
     constants, slopes = [], []
-    into: FloatArray | float = 0.0  # heat from the store before, at no temperature of this one
-    back: FloatArray | float = 0.0  # and what of it each kelvin of this one keeps away
-    for place, conductance in enumerate(chain.conductance):
-        kept = chain.capacity[place] / width
-        whole = kept + conductance + back
-        constants.append((kept * begun[place] + chain.heat[place] + into) / whole)
-        slopes.append(conductance / whole)
+    into: FloatArray | float = 0.0  # heat from the previous store at 0 degC of this one
+    back: FloatArray | float = 0.0  # its reduction per kelvin of this one
+    for index, conductance in enumerate(chain.conductance):
+        inertia = chain.capacity[index] / width
+        diagonal = inertia + conductance + back
+        constants.append((inertia * initial[index] + chain.heat[index] + into) / diagonal)
+        slopes.append(conductance / diagonal)
         into, back = conductance * constants[-1], conductance * (1.0 - slopes[-1])
-    kept = chain.capacity[-1] / width
-    water, taken = _plant(
+    inertia = chain.capacity[-1] / width
+    water, cooling = _plant(
         chain,
-        kept=kept,
-        known=kept * begun[-1] + chain.heat[-1] + into,
+        inertia=inertia,
+        known=inertia * initial[-1] + chain.heat[-1] + into,
         back=back,
         output=output,
         width=width,
@@ -154,27 +144,27 @@ def _stage(
     temperatures = [water]
     for constant, slope in zip(reversed(constants), reversed(slopes), strict=True):
         temperatures.append(constant + slope * temperatures[-1])
-    return tuple(reversed(temperatures)), taken
+    return tuple(reversed(temperatures)), cooling
 
 
 def _plant(
     chain: ThermalChain,
     *,
-    kept: FloatArray,
+    inertia: FloatArray,
     known: FloatArray,
     back: FloatArray | float,
     output: FloatArray,
     width: float,
     entered: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return temperature and output where the last store and its plant agree.
+    """Return temperature and output at which the last store and its plant agree.
 
-    The store: (kept + back) T + y = known. The plant: y is the least of the valve's line and the
-    ceiling's, and not below 0. With any of these lines for y the left side rises with T, so the
-    least of them meets the right side at the greatest of their temperatures, and the greater of
-    the two that make the ceiling at the least of theirs.
+    The store obeys (inertia + back) T + y = known. The plant's y is the smaller of the valve's line
+    and the maximum cooling, and not below 0. With each line for y the left side rises with T. The
+    minimum of lines therefore meets the right side at the greatest of their temperatures, and the
+    maximum of the two lines of maximum cooling at the smallest of theirs.
     """
-    stiffness = kept + back
+    stiffness = inertia + back
     pace = width / chain.valve_time_constant
     pull = chain.capacity[-1] / (RECOVERY_TIME_LAGS * chain.valve_time_constant)
     valve_slope = pace * (pull - back) / (1.0 + pace)

@@ -1,11 +1,10 @@
-"""What a grid sees of a UPS-fed load while its voltage is disturbed: a dynamic load model.
+"""Dynamic model of a UPS-fed load, as seen by the grid while its voltage is disturbed.
 
-A UPS holds its load in any case; what the grid loses is the power that its rectifier takes. That
-leaves when the voltage stays outside a tolerance for too long, or is disturbed too often, and
-returns after a delay, on a ramp; or, locked out, not before somebody lets it.
+A UPS always supplies its load; the grid sees the input power of its rectifier. The rectifier
+disconnects if the voltage is outside a tolerance for too long, or disturbed too often. It returns
+after a delay on a ramp or, if locked out, only by hand.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -16,22 +15,20 @@ from numpy.typing import NDArray
 from twin.physics.numerics import FloatArray
 
 type VoltageTolerances = tuple[tuple[float, float], ...]
-"""(voltage as a share of nominal, how long beyond it is borne [s])."""
+"""(voltage as a share of nominal, tolerated time beyond it [s])."""
 
 ITIC_UNDERVOLTAGE: Final[VoltageTolerances] = ((0.70, 0.02), (0.80, 0.5), (0.90, 10.0))
-"""Below these voltages equipment must hold so long; [1]_ of :func:`simulate_voltage_ride_through`.
-"""
+"""Tolerated times below these voltages; [1]_ of :func:`simulate_voltage_ride_through`."""
 
 ITIC_OVERVOLTAGE: Final[VoltageTolerances] = ((1.10, 0.5), (1.20, 0.003))
-"""Above these voltages equipment must hold so long; [1]_ of :func:`simulate_voltage_ride_through`.
-"""
+"""Tolerated times above these voltages; [1]_ of :func:`simulate_voltage_ride_through`."""
 
 TIME_TOLERANCE_S: Final = 1e-9
-"""Times differ by more than this. [s]"""
+"""Tolerance of comparisons of times. [s]"""
 
 
 class UpsMode(IntEnum):
-    """What a UPS does."""
+    """Mode of a UPS."""
 
     MAINS = 0
     BATTERY = 1
@@ -41,25 +38,26 @@ class UpsMode(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class UpsRideThroughSettings:
-    """Settings of a UPS against disturbances of its input.
+    """Settings of a UPS for disturbances of its input.
 
     Attributes
     ----------
     undervoltage, overvoltage
         Tolerances below and above nominal voltage.
     normal_band
-        Voltages between which the input counts as undisturbed. [1]
+        Voltages of an undisturbed input. [1]
     max_disturbances
-        So many within ``counting_window`` lock the input out; 0 never does. [1]
+        Disturbances within ``counting_window`` that lock the input out; 0 disables the lock-out.
+        [1]
     counting_window
-        Time in which disturbances are counted. [s]
+        Time window of the count. [s]
     return_delay
-        How long the input must be undisturbed before the load returns. [s]
+        Undisturbed time before the load returns. [s]
     walk_in
-        Time in which the load returns, on a straight ramp. [s]
+        Duration of the linear ramp of the returning load. [s]
     current_limit
-        Greatest input current, share of that at nominal voltage and this load; what it leaves
-        uncovered while the voltage is low the battery gives. [1]
+        Maximum input current over that at nominal voltage and this load; the battery supplies the
+        rest at low voltage. [1]
     """
 
     undervoltage: VoltageTolerances = ITIC_UNDERVOLTAGE
@@ -74,20 +72,18 @@ class UpsRideThroughSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class VoltageRideThrough:
-    """How a load came through a disturbance.
+    """Response of a load to a disturbance.
 
     Attributes
     ----------
     grid_power_share
-        Power taken from the grid, share of the load, a value a sample. [1]
-    mode
-        :class:`UpsMode` a sample.
+        Grid power as a share of the load, per sample. [1]
     transfers
-        How often it went over to the battery. [1]
+        Number of transfers to battery. [1]
     locked_after
         Time from the start to the lock-out, or None. [s]
     battery_time
-        What the battery gave, as time at full load. [s]
+        Battery energy, as time at full load. [s]
     """
 
     grid_power_share: FloatArray
@@ -100,36 +96,35 @@ class VoltageRideThrough:
 def simulate_voltage_ride_through(
     voltage: FloatArray, step: float, settings: UpsRideThroughSettings | None = None
 ) -> VoltageRideThrough:
-    r"""Return what the grid sees of a load behind a UPS over a course of the voltage.
+    r"""Return the response of a UPS-fed load to a voltage profile.
 
     Parameters
     ----------
     voltage
         Voltage at the input, share of nominal, equal steps. [1]
     step
-        Time between samples; a tolerance is kept to within one step. [s]
+        Time between samples; tolerances are exact to one step. [s]
     settings
         Settings of the UPS; by default those of :class:`UpsRideThroughSettings`.
 
     Returns
     -------
     VoltageRideThrough
-        Share of the load at the grid [1], and what happened when. [s]
+        Grid power share [1] and times of events [s].
 
     Notes
     -----
-    For each tolerance :math:`(u_i, t_i)` a clock runs while the voltage lies beyond :math:`u_i`;
-    the load leaves when it passes :math:`t_i`. Each stretch outside the band counts as one
-    disturbance at its begin; the :math:`n`-th within the window locks the input out at once, and it
-    stays so, since it takes somebody to close it again. Otherwise, after the delay inside the band,
-    the load returns as :math:`t / t_{walk}`; a new disturbance on the way sends it back to the
-    battery. On mains the share is :math:`\min(1, i_{max} u)`.
+    For each tolerance :math:`(u_i, t_i)` a timer runs while the voltage is beyond :math:`u_i`; the
+    load disconnects when it exceeds :math:`t_i`. Each period outside the band counts as one
+    disturbance at its start; the :math:`n`-th within the window locks the input out until it is
+    closed by hand. Otherwise, after the delay within the band, the load returns as :math:`t /
+    t_{walk}`; a new disturbance returns it to battery. On mains the share is :math:`\min(1, i_{max}
+    u)`.
 
-    The tolerances follow the curve of the equipment's makers [1]_. Three disturbances within a
-    minute and a return by hand were found behind the loss of 1,500 MW of data centres [2]_ (both
-    read from secondary sources). Delay, walk-in and current limit are usual data sheet values and
-    assumptions: ask the maker. Loads that do not stand behind a UPS, such as contactors of pumps,
-    are other settings of the same model.
+    The tolerances follow the ITI curve [1]_. Three disturbances within a minute and a return by
+    hand caused the loss of 1,500 MW of data centres [2]_ (both from secondary sources). Delay,
+    walk-in and current limit are usual data sheet values, to be confirmed by the manufacturer.
+    Loads without a UPS, such as contactors of pumps, need other settings of the same model.
 
     References
     ----------
@@ -137,46 +132,22 @@ def simulate_voltage_ride_through(
     .. [2] NERC, "Incident review: considering simultaneous voltage-sensitive load reductions,"
        Jan. 2025.
     """
-    unit = _Input(settings or UpsRideThroughSettings(), step)
-    course = np.asarray(voltage, dtype=np.float64).tolist()
-    shares, modes = zip(*(unit.follow(u) for u in course), strict=True) if course else ((), ())
+    ups_input = _UpsInput(settings or UpsRideThroughSettings(), step)
+    samples = np.asarray(voltage, dtype=np.float64).tolist()
+    steps = [ups_input.step_to(u) for u in samples]
+    shares, modes = zip(*steps, strict=True) if steps else ((), ())
     share = np.array(shares, dtype=np.float64)
     return VoltageRideThrough(
         grid_power_share=share,
         mode=np.array(modes, dtype=np.int8),
-        transfers=unit.transfers,
-        locked_after=unit.locked_after,
+        transfers=ups_input.transfers,
+        locked_after=ups_input.locked_after,
         battery_time=float(np.sum(1.0 - share) * step),
     )
 
 
-def ride_through_of(
-    voltage: FloatArray, step: float, blocks: Sequence[tuple[float, UpsRideThroughSettings]]
-) -> FloatArray:
-    """Return what the grid sees of several loads with settings of their own.
-
-    Parameters
-    ----------
-    voltage
-        Voltage at all inputs, share of nominal, equal steps. [1]
-    step
-        Time between samples. [s]
-    blocks
-        (load, settings of its UPS). [MW]
-
-    Returns
-    -------
-    numpy.ndarray
-        Power taken from the grid, a value a sample. [MW]
-    """
-    taken = np.zeros(len(voltage))
-    for load, settings in blocks:
-        taken += load * simulate_voltage_ride_through(voltage, step, settings).grid_power_share
-    return taken
-
-
-class _Input:
-    """The input of a UPS: its clocks, its counter, and where it stands."""
+class _UpsInput:
+    """The input of a UPS with its timers, counter and mode."""
 
     def __init__(self, settings: UpsRideThroughSettings, step: float) -> None:
         self.settings, self.step = settings, step
@@ -184,33 +155,33 @@ class _Input:
         self.clocks = [0.0] * (len(settings.undervoltage) + len(settings.overvoltage))
         self.starts: list[float] = []
         self.now = 0.0
-        self.calm = np.inf
+        self.undisturbed_time = np.inf
         self.transfers = 0
         self.locked_after: float | None = None
 
-    def follow(self, voltage: float) -> tuple[float, UpsMode]:
-        """Return share and mode in the step that begins now with this voltage."""
+    def step_to(self, voltage: float) -> tuple[float, UpsMode]:
+        """Return share and mode in the step that begins with this voltage."""
         low, high = self.settings.normal_band
-        is_calm = low <= voltage <= high
-        if not is_calm and self.calm > 0.0:
+        is_undisturbed = low <= voltage <= high
+        if not is_undisturbed and self.undisturbed_time > 0.0:
             self._count()
-        self.calm = self.calm + self.step if is_calm else 0.0
-        is_beyond = self._is_beyond(voltage)
-        bears_none = self.mode is UpsMode.RETURN and not is_calm
-        if bears_none or (self.mode is UpsMode.MAINS and is_beyond):
+        self.undisturbed_time = self.undisturbed_time + self.step if is_undisturbed else 0.0
+        exceeds = self._exceeds_tolerance(voltage)
+        is_interrupted = self.mode is UpsMode.RETURN and not is_undisturbed
+        if is_interrupted or (self.mode is UpsMode.MAINS and exceeds):
             self._transfer(UpsMode.BATTERY)
         share = self._share(voltage)
         self.now += self.step
         return share, self.mode
 
-    def _is_beyond(self, voltage: float) -> bool:
+    def _exceeds_tolerance(self, voltage: float) -> bool:
         """Advance the clock of each tolerance; return whether one has run out."""
         rules = self.settings
         outside = [voltage < u for u, _ in rules.undervoltage] + [
             voltage > u for u, _ in rules.overvoltage
         ]
         times = [t for _, t in (*rules.undervoltage, *rules.overvoltage)]
-        is_out = any(
+        has_expired = any(
             clock + TIME_TOLERANCE_S >= time and is_outside
             for clock, time, is_outside in zip(self.clocks, times, outside, strict=True)
         )
@@ -218,16 +189,16 @@ class _Input:
             clock + self.step if is_outside else 0.0
             for clock, is_outside in zip(self.clocks, outside, strict=True)
         ]
-        return is_out
+        return has_expired
 
     def _count(self) -> None:
-        """Count a disturbance that begins, and lock the input out after too many."""
+        """Count a disturbance, and lock the input out after too many."""
         since = self.now - self.settings.counting_window
         self.starts = [start for start in self.starts if start > since - TIME_TOLERANCE_S] + [
             self.now
         ]
-        most = self.settings.max_disturbances
-        if most and len(self.starts) >= most and self.mode is not UpsMode.LOCKED:
+        limit = self.settings.max_disturbances
+        if limit and len(self.starts) >= limit and self.mode is not UpsMode.LOCKED:
             self.locked_after = self.now
             self._transfer(UpsMode.LOCKED)
 
@@ -236,15 +207,14 @@ class _Input:
         self.mode = mode
 
     def _share(self, voltage: float) -> float:
-        """Return the share of the load in this step, and let a calm input return."""
+        """Return the share of the load in this step, and let an undisturbed input return."""
         rules = self.settings
-        back = (
-            self.calm - self.step - rules.return_delay
-        )  # of the begin of this step, since the delay
-        if self.mode is UpsMode.BATTERY and back > -TIME_TOLERANCE_S:
+        # time since the end of the delay, at the start of this step
+        return_time = self.undisturbed_time - self.step - rules.return_delay
+        if self.mode is UpsMode.BATTERY and return_time > -TIME_TOLERANCE_S:
             self.mode = UpsMode.RETURN
         if self.mode is UpsMode.RETURN:
-            if back + TIME_TOLERANCE_S < rules.walk_in:
-                return max(back, 0.0) / rules.walk_in
+            if return_time + TIME_TOLERANCE_S < rules.walk_in:
+                return max(return_time, 0.0) / rules.walk_in
             self.mode = UpsMode.MAINS
         return min(1.0, rules.current_limit * voltage) if self.mode is UpsMode.MAINS else 0.0

@@ -1,4 +1,4 @@
-"""Figures for people to look at; the one home of matplotlib."""
+"""Figures; the only subpackage that imports matplotlib."""
 
 from twin.plots.comparisons import (
     plot_calibration,

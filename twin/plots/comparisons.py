@@ -1,13 +1,4 @@
-"""The figure of what less carbon costs.
-
-The figure of a fleet: prices, what moved, and what each site did alone and with the others.
-
-The figure of what better set points save: months side by side, and the days behind them.
-
-The figure of a calibration: what each parameter has become, with its error.
-
-The figure of errors: every point of every case beside what is allowed.
-"""
+"""Figures of comparisons: policies, fleets, Pareto fronts, set points, calibrations, validation."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -21,7 +12,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from twin.physics import FloatArray
-from twin.plots.style import (
+from twin.plots.time_series import (
     BLACK,
     BLUE,
     COLOUR_CYCLE,
@@ -44,19 +35,14 @@ from twin.time_axes import interval_edges
 
 
 def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) -> Figure:
-    """Draw cost, carbon and peak of several policies as bars.
+    """Draw cost, carbon and peak of several policies as bars, with values and differences.
 
     Parameters
     ----------
     table
-        Policy -> ``cost_eur``, ``carbon_kg``, ``peak_mw``, as a backtest reports them.
+        Policy -> ``cost_eur``, ``carbon_kg``, ``peak_mw``, as a back-test reports them.
     beside
-        Policy whose figures the differences refer to.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        One group of bars a quantity, each labelled with its value and its difference.
+        Policy that the differences refer to.
     """
     cost, carbon = ("cost_eur", "cost, thousand EUR", 1e3), ("carbon_kg", "carbon, t", 1e3)
     shown = (cost, carbon, ("peak_mw", "peak of import, MW", 1.0))
@@ -74,15 +60,15 @@ def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) ->
         axes.bar_label(bars, labels=words, padding=4, fontsize=9)
         axes.set_xlabel(label)
         axes.axvline(0.0, color=BLACK, linewidth=0.8)
-        axes.margins(x=0.35)  # room for the labels
+        axes.margins(x=0.35)  # space for the labels
         axes.set_xlim(left=min(0.0, 1.5 * min(values)))
         axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
 
 def _difference(value: float, reference: float) -> str:
-    is_told = reference and value != reference
-    return f" ({100.0 * (value - reference) / abs(reference):+.1f} %)" if is_told else ""
+    is_different = reference and value != reference
+    return f" ({100.0 * (value - reference) / abs(reference):+.1f} %)" if is_different else ""
 
 
 _HEIGHTS: Final = (1.7, 1.5)  # in, of the panels of all and of each site's
@@ -96,22 +82,12 @@ def plot_fleet(
     *,
     title: str,
 ) -> Figure:
-    """Draw what sites of a fleet did.
+    """Draw prices, moved work, and the work of each site of a fleet, in UTC.
 
-    Parameters
-    ----------
-    alone, shared
-        Site -> its run by itself, and with the others, over the same intervals: with
-        ``work_power`` on ``time`` and ``kind``, and ``electricity_price``.
-    sent
-        Site -> work that left it less what came to it, ``(time,)``. [MW]
-    title
-        Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Prices, what moved, and a panel for each site; 1200 pixels wide, times in UTC.
+    - ``alone``, ``shared``: Site -> its run on its own, and with the others, over the same
+      intervals: with ``work_power`` on ``time`` and ``kind``, and ``electricity_price``.
+    - ``sent``: Site -> work sent less work received, ``(time,)``. [MW]
+    - ``title``: Title of the figure.
     """
     both, each = _HEIGHTS
     heights = (both, both, *(each for _ in alone))
@@ -143,30 +119,21 @@ def plot_fleet(
 
 
 _FRONT_HEIGHT: Final = 5.5  # in
-_KG: Final = 1000.0  # kg in a tonne
-_NEAR: Final = 6.0  # pt from a point to a label beside it
-_FRONT_ROW: Final = 14.0  # pt from a label to the next one off
-_DOT: Final = 5.0  # pixels around a point that no label covers
+_KG_PER_TONNE: Final = 1000.0
+_LABEL_DISTANCE_PT: Final = 6.0
+_LABEL_ROW_PT: Final = 14.0
+_POINT_RADIUS_PX: Final = 5.0
 
 
 def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
-    """Draw money against carbon, each plan with the price of carbon that leads to it.
+    """Draw cost over carbon, each plan with its carbon price.
 
-    Parameters
-    ----------
-    front
-        ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
-    title
-        Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        One panel, 1200 pixels wide.
+    - ``front``: ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
+    - ``title``: Title of the figure.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _FRONT_HEIGHT), dpi=100, layout="constrained")
     panel = figure.subplots()
-    carbon = front["carbon"].to_numpy() / _KG
+    carbon = front["carbon"].to_numpy() / _KG_PER_TONNE
     cost = front["cost"].to_numpy()
     panel.plot(carbon, cost, marker="o", color=COLOUR_CYCLE[0], linewidth=1.5)
     panel.margins(x=0.15, y=0.15)
@@ -183,24 +150,26 @@ def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
 
 
 def _label(panel: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Write beside each point what it is, where no other label and no point is.
+    """Label each point without overlaps.
 
-    The curve falls and bends upwards, so there is room above it to the right and below it to the
-    left. What finds none beside its point goes farther off, with a line to it.
+    The curve falls and is convex, so there is space above it to the right and below it to the left.
+    A label without space near its point moves away, with a line to it.
     """
     whole = panel.get_window_extent()
     dots = panel.transData.transform(list(points.values()))
-    taken = [Bbox([dot - _DOT, dot + _DOT]) for dot in dots]
+    taken = [Bbox([dot - _POINT_RADIUS_PX, dot + _POINT_RADIUS_PX]) for dot in dots]
     for text, point in points.items():
         for away, side in product(range(len(points)), (1.0, -1.0)):
-            label = _write(panel, text, point=point, offset=side * (_NEAR + _FRONT_ROW * away))
+            label = _write(
+                panel, text, point=point, offset=side * (_LABEL_DISTANCE_PT + _LABEL_ROW_PT * away)
+            )
             box = label.get_window_extent()
             is_inside = all(whole.contains(*corner) for corner in box.corners())
             if is_inside and not box.count_overlaps(taken):
                 break
             label.remove()
-        else:  # more points than there is room for
-            away, label = 0, _write(panel, text, point=point, offset=_NEAR)
+        else:  # no space for the label
+            away, label = 0, _write(panel, text, point=point, offset=_LABEL_DISTANCE_PT)
         taken.append(label.get_window_extent())
         if away:
             line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
@@ -208,12 +177,12 @@ def _label(panel: Axes, points: dict[str, tuple[float, float]]) -> None:
 
 
 def _write(panel: Axes, text: str, *, point: tuple[float, float], offset: float) -> Annotation:
-    """Write a label so far above a point to its right, or below 0 to its left. [pt]"""
+    """Write a label above a point to its right, or at a negative offset below to its left. [pt]"""
     is_above = offset > 0.0
     return panel.annotate(
         text,
         point,
-        xytext=(_NEAR if is_above else -_NEAR, offset),
+        xytext=(_LABEL_DISTANCE_PT if is_above else -_LABEL_DISTANCE_PT, offset),
         textcoords="offset points",
         horizontalalignment="left" if is_above else "right",
         verticalalignment="bottom" if is_above else "top",
@@ -225,42 +194,31 @@ _BARS: Final = 0.8  # of the distance of two months
 
 
 def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, title: str) -> Figure:
-    """Draw the cooling energy of each month by way, and the set points behind it.
+    """Draw the cooling energy of each month by control strategy, and the set points.
 
-    Parameters
-    ----------
-    profiles
-        Way -> course, as :func:`twin.reporting.setpoint_savings.compare_control_strategies` gives
-        them.
-    grid
-        Their ``time`` and ``duration``.
-    title
-        Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Three panels, 1200 pixels wide.
+    - ``profiles``: See :func:`twin.reporting.setpoint_savings.compare_control_strategies`.
+    - ``grid``: Their ``time`` and ``duration``.
+    - ``title``: Title of the figure.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _SAVINGS_HEIGHT), dpi=100, layout="constrained")
     bars, supply, flow = figure.subplots(3, 1, height_ratios=(2.0, 1.0, 1.0))
     width = _BARS / len(CONTROL_STRATEGIES)
-    for i, way in enumerate(CONTROL_STRATEGIES):
-        power = xr.DataArray(profiles[way].cooling_power, coords={"time": grid["time"]})
+    for i, strategy in enumerate(CONTROL_STRATEGIES):
+        power = xr.DataArray(profiles[strategy].cooling_power, coords={"time": grid["time"]})
         energy = (power * grid["duration"]).resample(time="MS").sum()
         shift = (i - 0.5 * (len(CONTROL_STRATEGIES) - 1)) * width
         places = np.arange(energy.size) + shift
-        bars.bar(places, energy.to_numpy(), width=width, color=COLOUR_CYCLE[i], label=way)
+        bars.bar(places, energy.to_numpy(), width=width, color=COLOUR_CYCLE[i], label=strategy)
     bars.set_xticks(np.arange(energy.size), energy["time"].dt.strftime("%Y-%m").to_numpy())
     bars.set_ylabel("cooling energy [MWh]")
     bars.legend(
         ncols=len(CONTROL_STRATEGIES), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False
     )
     bars.set_title(title, loc="left", pad=28, fontsize=12, fontweight="bold")
-    for way in (CONTROL_STRATEGIES[0], CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED):
-        colour = COLOUR_CYCLE[CONTROL_STRATEGIES.index(way)]
-        _daily(supply, profiles[way].supply_temperature, grid, label=way, colour=colour)
-        _daily(flow, profiles[way].flow, grid, label=way, colour=colour)
+    for strategy in (CONTROL_STRATEGIES[0], CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED):
+        colour = COLOUR_CYCLE[CONTROL_STRATEGIES.index(strategy)]
+        _daily(supply, profiles[strategy].supply_temperature, grid, label=strategy, colour=colour)
+        _daily(flow, profiles[strategy].flow, grid, label=strategy, colour=colour)
     supply.set_ylabel("warm supply water\n[degC]")
     supply.sharex(flow)
     flow.set_ylabel("flow, share of rated\n[1]")
@@ -274,13 +232,13 @@ def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, ti
 
 
 def _daily(axes: Axes, values: FloatArray, grid: xr.Dataset, *, label: str, colour: str) -> None:
-    """Draw the means of days."""
+    """Draw daily means."""
     days = xr.DataArray(values, coords={"time": grid["time"]}).resample(time="1D").mean()
     axes.plot(days["time"].to_numpy(), days.to_numpy(), color=colour, label=label, linewidth=1.1)
 
 
 GRADE_COLOURS: Final = {"identified": BLUE, "weak": ORANGE, "unknown": GREY}
-"""By grade."""
+"""Colour of each grade."""
 
 BAR_SIGMAS: Final = 1.96
 """Standard errors of the bars: 95 %. [1]"""
@@ -289,19 +247,12 @@ _CALIBRATION_ROW: Final = 0.3  # height of a parameter [in]
 
 
 def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
-    """Draw what each parameter has become beside what the site file says.
+    """Draw estimated parameters relative to the site file, with 95 % bars.
 
-    Parameters
-    ----------
-    report
-        What :meth:`twin.calibration.identification.CalibrationResult.report` returns.
-    title
-        Title of the figure.
+    Parameters in per cent, sensor offsets in kelvin.
 
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Parameters in per cent, sensors in kelvin, with 95 % bars, 1200 pixels wide.
+    - ``report``: From :meth:`twin.calibration.identification.CalibrationResult.report`.
+    - ``title``: Title of the figure.
     """
     is_offset = report["unit"].to_numpy() == "K"
     parts = [part for part in (~is_offset, is_offset) if part.any()]
@@ -366,7 +317,7 @@ _SPREAD: Final = 0.5  # of a row, over which its points are spread
 
 
 def plot_validation_errors(error_shares: Mapping[str, FloatArray], *, title: str) -> Figure:
-    """Draw errors as shares of what is allowed, one row a case.
+    """Draw errors as shares of their tolerance on a logarithmic scale, one row a case.
 
     Parameters
     ----------
@@ -374,11 +325,6 @@ def plot_validation_errors(error_shares: Mapping[str, FloatArray], *, title: str
         Title of a case -> errors of its points over its tolerance; above 1 a case fails. [1]
     title
         Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Points on a logarithmic scale, 1200 pixels wide.
     """
     figure = Figure(
         figsize=(FIGURE_WIDTH_IN, 1.3 + _ERRORS_ROW * len(error_shares)),

@@ -1,41 +1,42 @@
-"""Figures of a run, and of policies side by side.
-
-The figure of a failure: temperatures on their way to their limits, and what is left to cool.
-"""
+"""Figures over time: a run, and the temperatures after a failure; and the style of all figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from twin.equipment import ITHall
 from twin.physics import FloatArray
-from twin.plots.style import (
-    BLACK,
-    BLUE,
-    COLOUR_CYCLE,
-    FIGURE_WIDTH_IN,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    SKY,
-    YELLOW,
-    LineStyle,
-    draw_series,
-    format_date_axis,
-    style_panel,
-)
 from twin.simulation.limits import operating_limits
 from twin.site import Site
 from twin.time_axes import interval_edges
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, LIGHT_GREY = "#7A7A7A", "#D9D9D9"
+
+COLOUR_CYCLE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
+"""Okabe and Ito's colours, which colour-blind readers distinguish."""
+
+FIGURE_WIDTH_IN: Final = 12.0  # 1200 pixels at 100 per inch
+
+LEGEND_ANCHOR: Final = (1.07, 1.04)  # position of a panel's legend, in its widths and heights
+
+
+class LineStyle(TypedDict, total=False):
+    """Style and label of a line."""
+
+    color: str
+    linestyle: str | tuple[int, tuple[int, int]]
+    linewidth: float
+    label: str
+
 
 WORK_KIND_COLOURS: Final = (GREEN, YELLOW, PURPLE)
 """Colours of the kinds of movable work."""
@@ -45,17 +46,17 @@ LIMIT_STYLE: Final[LineStyle] = {"color": BLACK, "linestyle": ":", "linewidth": 
 
 
 def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
-    """Draw what a site did: prices, power, temperatures, stores and work over time.
+    """Draw a run: prices, power, temperatures, storage and work over time.
 
     Parameters
     ----------
     run
-        Means on ``time`` (with ``duration``) and stocks on ``instant``. Drawn is what is there:
+        Means on ``time`` (with ``duration``) and states on ``instant``. All of these are optional:
         ``electricity_price``, ``carbon_intensity``; ``facility_power``, ``grid_import_power``,
         ``grid_export_power``, ``hall_power``, ``service_racks``, ``work_power``,
         ``cooling_plant_draw``, ``renewable_used_power``; the limited temperatures and
         ``air_temperature``; ``battery_level``, ``tank_level``; ``work_backlog``, ``work_late``.
-        Import, temperatures and levels named after ``plan_`` are drawn dashed.
+        Import, temperatures and levels with the prefix ``plan_`` are dashed.
     site
         The site, for its limits, windows and local time.
     title
@@ -63,8 +64,8 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.ReportItem
-        Panels under one another on one axis of local time, 1200 pixels wide.
+    matplotlib.figure.Figure
+        Panels below each other on one axis of local time, 1200 pixels wide.
     """
     panels = [panel for panel in _RUNS_PANELS if any(name in run for name in panel.needs)]
     heights = [panel.height for panel in panels]
@@ -94,7 +95,7 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
 
 
 def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw who uses the power, stacked, and what comes over the fence beside plan and limit."""
+    """Draw the consumers of power, stacked, and the net import with plan and limit."""
     base = np.zeros(run.sizes["time"])
     for label, values, color in _users(run, site):
         bottom, base = base, base + values
@@ -117,10 +118,10 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
-    """Return label, power and colour of all users, from the service up to losses. [MW]"""
+    """Return label, power and colour of all consumers, from the service up to losses. [MW]"""
     users: list[tuple[str, FloatArray, str]] = []
 
-    def rest_of(power: FloatArray) -> FloatArray:
+    def remaining(power: FloatArray) -> FloatArray:
         return np.maximum(power - sum(values for _, values, _ in users), 0.0)
 
     if "service_racks" in run:
@@ -134,12 +135,12 @@ def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
             for kind, color in zip(kinds.items(), WORK_KIND_COLOURS * 3, strict=False)
         ]
     if "hall_power" in run:
-        rest = rest_of(run["hall_power"].sum("hall").to_numpy())
+        rest = remaining(run["hall_power"].sum("hall").to_numpy())
         users.append(("racks, idle draw" if users else "racks", rest, LIGHT_GREY))
     if "cooling_plant_draw" in run:
         users.append(("cooling plants", run["cooling_plant_draw"].sum("circuit").to_numpy(), BLUE))
     if users and "facility_power" in run:
-        users.append(("fans, pumps, losses", rest_of(run["facility_power"].to_numpy()), GREY))
+        users.append(("fans, pumps, losses", remaining(run["facility_power"].to_numpy()), GREY))
     return users
 
 
@@ -154,16 +155,20 @@ def _by_kind(array: xr.DataArray) -> dict[str, FloatArray]:
 
 
 def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw how far every limited temperature stands from its limit, and the outdoor air."""
-    alike: dict[tuple[str, str, float], list[str]] = {}
+    """Draw the distance of every limited temperature from its limit, and the outdoor air."""
+    owners_by_limit: dict[tuple[str, str, float], list[str]] = {}
     for limit in operating_limits(site):
         if limit.margin_kind == "temperature" and limit.variable in run:
-            alike.setdefault((limit.variable, limit.dimension, limit.upper), []).append(limit.owner)
+            owners_by_limit.setdefault((limit.variable, limit.dimension, limit.upper), []).append(
+                limit.owner
+            )
     for ((variable, dim, high), owners), color in zip(
-        alike.items(), COLOUR_CYCLE * 9, strict=False
+        owners_by_limit.items(), COLOUR_CYCLE * 9, strict=False
     ):
-        word = variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
-        label = f"{word}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
+        label_text = (
+            variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
+        )
+        label = f"{label_text}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
         hottest = run[variable].sel({dim: owners}).max(dim) - high
         draw_series(axes, hottest, color=color, label=label)
         if f"plan_{variable}" in run:
@@ -176,7 +181,7 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
+    """Draw the levels of all stores as shares of the full store, and their minimum."""
     for store, color in zip(site.stores, COLOUR_CYCLE * 9, strict=False):
         kind = site.equipment[store.owner].kind
         drawn = LineStyle(label=f"{store.owner} (full: {store.max_level:.3g} MWh)")
@@ -195,7 +200,7 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
-    """Draw the work that waits, stacked by kind, and what of it is late."""
+    """Draw the waiting work, stacked by kind, and the late work."""
     if "work_backlog" in run:
         waiting = _by_kind(run["work_backlog"])
         axes.stackplot(
@@ -207,11 +212,11 @@ def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     axes.set_ylabel("work waiting\n[MWh]")
 
 
-def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
-    """Draw means thinly on a scale of their own at the right."""
+def _draw_beside(axes: Axes, array: xr.DataArray, label_text: str, unit: str) -> None:
+    """Draw means as a thin line with its own scale at the right."""
     right = axes.twinx()
     draw_series(right, array, color=GREY, linewidth=0.9)
-    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{word} (right)")
+    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{label_text} (right)")
     right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
     right.tick_params(colors=GREY, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)
@@ -219,7 +224,7 @@ def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Panel:
-    """A panel: its height [in], the variables of which one must be there, how it is drawn."""
+    """A panel: height [in], variables of which one must be present, drawing function."""
 
     height: float
     needs: tuple[str, ...]
@@ -245,7 +250,7 @@ TRAJECTORY_LABELS: Final = {
     "cooling_plant_output": "taken by {}",
     "tank_discharge": "given by {}",
 }
-"""What is drawn, as people call it."""
+"""Label of each variable in the figure."""
 
 _FAILURES_PANELS: Final = (
     ("technology_supply_temperature", "facility_supply_temperature", "rack_inlet_temperature"),
@@ -255,40 +260,31 @@ _FAILURES_PANELS: Final = (
 _HEAT_WORDS: Final = ("taken by", "given by")
 
 MIN_SHOWN_CHANGE: Final = 0.05
-"""What moves less is left out, unless nothing moves. [K; MW]"""
+"""Smallest change of a drawn line, unless none changes more. [K; MW]"""
 
 
 def plot_contingency(
-    path: xr.Dataset, limits: Mapping[tuple[str, str], float], *, title: str
+    trajectory: xr.Dataset, limits: Mapping[tuple[str, str], float], *, title: str
 ) -> Figure:
-    """Draw the way of a site after a failure.
+    """Draw the trajectory of a site after a failure: coolant, water and air; chips; heat.
 
-    Parameters
-    ----------
-    path
-        As :func:`twin.contingency.ride_through_time.contingency_trajectory` gives it.
-    limits
-        Name and owner -> temperature that must not be reached. [degC]
-    title
-        Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Up to three panels, 1200 pixels wide: coolant, water and air; chips; heat.
+    - ``path``: See :func:`twin.contingency.ride_through_time.contingency_trajectory`.
+    - ``limits``: Variable and machine -> temperature limit. [degC]
     """
-    groups = [row for row in (_rows(path, names, limits) for names in _FAILURES_PANELS) if row]
+    groups = [
+        row for row in (_rows(trajectory, names, limits) for names in _FAILURES_PANELS) if row
+    ]
     moving = [[line for line in rows if np.ptp(line[1]) >= MIN_SHOWN_CHANGE] for rows in groups]
     groups = [rows for rows in moving if rows] or groups
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _HEIGHT), dpi=100, layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    reached = float(path.attrs["time_to_limit"])
+    reached = float(trajectory.attrs["time_to_limit"])
     for axes, rows in zip(panels, groups, strict=True):
-        for place, (label, values, ceiling) in enumerate(rows):
+        for place, (label, values, limit) in enumerate(rows):
             colour = COLOUR_CYCLE[place % len(COLOUR_CYCLE)]
-            axes.plot(_minutes(path), values, color=colour, label=label, linewidth=1.4)
-            if ceiling is not None:
-                axes.axhline(ceiling, color=colour, linewidth=1.0, linestyle=":")
+            axes.plot(_minutes(trajectory), values, color=colour, label=label, linewidth=1.4)
+            if limit is not None:
+                axes.axhline(limit, color=colour, linewidth=1.0, linestyle=":")
         is_heat = rows[0][0].startswith(_HEAT_WORDS)
         axes.set_ylabel("heat [MW]" if is_heat else "temperature [degC]\n(dotted: limit)")
         if is_heat:
@@ -298,7 +294,7 @@ def plot_contingency(
         _finish(axes)
     if np.isfinite(reached):
         panels[0].annotate(
-            f"{reached:.1f} min: {path.attrs['limit']}",
+            f"{reached:.1f} min: {trajectory.attrs['limit']}",
             (reached, 0.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, 6),
@@ -310,23 +306,23 @@ def plot_contingency(
     return figure
 
 
-def _minutes(path: xr.Dataset) -> np.ndarray:
-    instant = path["instant"].to_numpy()
+def _minutes(trajectory: xr.Dataset) -> np.ndarray:
+    instant = trajectory["instant"].to_numpy()
     return np.asarray((instant - instant[0]) / np.timedelta64(1, "m"))
 
 
 def _rows(
-    path: xr.Dataset, names: Sequence[str], ceilings: Mapping[tuple[str, str], float]
+    trajectory: xr.Dataset, names: Sequence[str], limits: Mapping[tuple[str, str], float]
 ) -> list[tuple[str, np.ndarray, float | None]]:
-    """Return label, values and ceiling of each line; what lies on another is drawn once."""
+    """Return label, values and limit of each line; identical lines are drawn once."""
     found: dict[bytes, tuple[str, np.ndarray, float | None]] = {}
     for name in names:
-        if name not in path:
+        if name not in trajectory:
             continue
-        dim = next(str(dim) for dim in path[name].dims if dim != "instant")
-        for owner in path[dim].to_numpy().tolist():
-            values = path[name].sel({dim: owner}).to_numpy()
-            row = TRAJECTORY_LABELS[name].format(owner), values, ceilings.get((name, owner))
+        dim = next(str(dim) for dim in trajectory[name].dims if dim != "instant")
+        for owner in trajectory[dim].to_numpy().tolist():
+            values = trajectory[name].sel({dim: owner}).to_numpy()
+            row = TRAJECTORY_LABELS[name].format(owner), values, limits.get((name, owner))
             found.setdefault(values.tobytes(), row)
     return list(found.values())
 
@@ -336,3 +332,39 @@ def _finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+
+
+def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> None:
+    """Draw means as stairs and states as lines."""
+    style = LineStyle(linewidth=1.3) | style
+    if "instant" in array.dims:
+        axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
+    else:
+        axes.stairs(array.to_numpy(), interval_edges(array), baseline=None, **style)
+
+
+def format_date_axis(axes: Axes, edges: np.ndarray, time_zone: str) -> None:
+    """Label the lowest panel with local days and hours."""
+    locator = AutoDateLocator(tz=time_zone)  # type: ignore[no-untyped-call]  # matplotlib's gap
+    form = ConciseDateFormatter(locator, tz=time_zone, show_offset=False)  # type: ignore[no-untyped-call]  # the same
+    form.formats[2], form.zero_formats[2:4] = "%a %d", ["%a %d %b"] * 2
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(form)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(f"{'local time, ' if time_zone != 'UTC' else ''}{time_zone}", fontsize=9)
+
+
+def style_panel(axes: Axes, *, is_stacked: bool) -> None:
+    """Add the grid and a legend at the right, in the order of a stack."""
+    axes.grid(color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    axes.yaxis.label.set_fontsize(9)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=LEGEND_ANCHOR,
+        fontsize=8.5,
+        frameon=False,
+        reverse=is_stacked,
+    )

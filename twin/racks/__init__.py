@@ -1,1 +1,1 @@
-"""The site at every scale: long runs in spans, and racks, units and chips behind a run."""
+"""Views of a run: every rack, coolant unit and chip, simulated on demand."""

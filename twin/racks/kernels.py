@@ -1,11 +1,7 @@
-"""Every rack and every coolant distribution unit of a site, one step after another.
+"""Kernels that step every rack, coolant unit and chip through time.
 
-A kernel: loops over bare arrays, compiled where numba is installed. Powers are in MW, temperatures
-in degC, heat capacities in MWh/K, capacity rates in MW/K.
-
-Kernels: plain loops over numbers that numba compiles where it is installed.
-
-Every accelerator of a site, one step after another: a kernel, compiled where numba is.
+A kernel is a plain loop over arrays that numba compiles where it is installed. Powers are in MW,
+temperatures in degC, heat capacities in MWh/K, capacity rates in MW/K.
 """
 
 from collections.abc import Callable
@@ -17,28 +13,24 @@ import numpy as np
 from twin.physics.numerics import Float32Array, FloatArray, IntArray
 
 FASTMATH_FLAGS: Final = frozenset({"arcp", "contract", "nsz", "reassoc"})
-"""What machine code may do for speed: sum in another order, multiply by the reciprocal. NaN and
-infinity stay what they are."""
+"""Permitted optimisations: another order of sums, multiplication by reciprocals.
+
+NaN and infinity stay exact.
+"""
 
 
 @cache
 def compile_kernel[**Arguments](
     kernel: Callable[Arguments, None], *parts: Callable[..., object]
 ) -> Callable[Arguments, None]:
-    """Return a kernel as machine code.
+    """Return a kernel as machine code, compiled at its first call and cached beside its file.
 
-    Parameters
-    ----------
-    kernel
-        A function of numbers, arrays and named tuples of them that writes into its arguments.
-    parts
-        Functions of the same file that it calls; the kept machine code is as old as that file.
+    Without numba it returns the function itself: the same numbers, some hundred times slower.
 
-    Returns
-    -------
-    Callable
-        The same function, compiled at its first call and kept beside its file for later processes;
-        without numba the function as it is: the same numbers, some hundred times slower.
+    - ``kernel``: A function of numbers, arrays and named tuples of them that writes into its
+      arguments.
+    - ``parts``: Functions of the same file that it calls; the cache depends on the age of that
+      file.
     """
     try:
         import numba.extending  # noqa: PLC0415  (heavy, and only in the planner's environment)
@@ -52,7 +44,7 @@ def compile_kernel[**Arguments](
 
 
 def has_numba() -> bool:
-    """Return whether kernels run as machine code here."""
+    """Return whether kernels are compiled in this environment."""
     return compile_kernel(_nothing) is not _nothing
 
 
@@ -61,18 +53,14 @@ def _nothing() -> None:
 
 
 MIN_BALANCE_HEAT_MW: Final = 1e-3
-"""Heat below which an error is not taken relative to it. [MW]"""
+"""Heat below which a balance error is not relative to it. [MW]"""
 
 
 class RackPlacement(NamedTuple):
-    """Where racks stand: those of one unit are neighbours.
+    """Positions of racks; those of one coolant unit are neighbours.
 
-    Attributes
-    ----------
-    first_rack
-        First rack of each unit, and the number of racks, ``(unit + 1,)``.
-    hall
-        Hall of each rack, ``(rack,)``.
+    - ``first_rack``: First rack of each unit, and the number of racks, ``(unit + 1,)``.
+    - ``hall``: Hall of each rack, ``(rack,)``.
     """
 
     first_rack: IntArray
@@ -80,20 +68,16 @@ class RackPlacement(NamedTuple):
 
 
 class HallTable(NamedTuple):
-    """What the racks of a hall do, tabulated over their power.
+    """Behaviour of a hall's racks, tabulated over their power.
 
-    Attributes
-    ----------
-    idle_power, power_span
-        Power of a rack that waits; what full work adds, ``(hall,)``. [MW]
-    liquid_share
-        Share of the power that leaves by liquid, ``(hall,)``. [1]
-    knots_per_mw
-        Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
-    chip_temperature_rise
-        Hottest chip above the coolant at the knots and the declared flow, ``(hall, knot)``. [K]
-    resistance
-        Of the plates over that at the declared flow, at the unit's knots, ``(hall, knot)``. [1]
+    - ``idle_power``, ``power_span``: Idle power of a rack, and what full work adds, ``(hall,)``.
+      [MW]
+    - ``liquid_share``: Share of the power that liquid cools, ``(hall,)``. [1]
+    - ``knots_per_mw``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
+    - ``chip_temperature_rise``: Hottest chip above the coolant at the knots and the declared flow,
+      ``(hall, knot)``. [K]
+    - ``resistance``: Of the plates over that at the declared flow, at the unit's knots, ``(hall,
+      knot)``. [1]
     """
 
     idle_power: FloatArray
@@ -105,20 +89,15 @@ class HallTable(NamedTuple):
 
 
 class CduTable(NamedTuple):
-    """What one unit does, tabulated over the heat that its racks bring.
+    """Behaviour of one coolant unit, tabulated over the heat of its racks.
 
-    Attributes
-    ----------
-    knots_per_mw
-        Knots in a MW, the first at zero. [MW-1]
-    pump_power
-        Pump power at the knots. [MW]
-    capacity_rate
-        Capacity rate of the coolant at the knots. [MW K-1]
-    heat_per_kelvin
-        Heat passed on for each kelvin between the two inlets, at the knots. [MW K-1]
-    rack_capacity, cdu_capacity
-        Heat that warms the coolant in one rack, and in the unit with its headers. [MWh K-1]
+    - ``knots_per_mw``: Knots per MW, the first at zero. [MW-1]
+    - ``pump_power``: Pump power at the knots. [MW]
+    - ``capacity_rate``: Capacity rate of the coolant at the knots. [MW K-1]
+    - ``heat_per_kelvin``: Transferred heat per kelvin between the two inlets, at the knots.
+      [MW K-1]
+    - ``rack_capacity``, ``cdu_capacity``: Heat capacity of the coolant in one rack, and in the unit
+      with its headers. [MWh K-1]
     """
 
     knots_per_mw: float
@@ -130,7 +109,7 @@ class CduTable(NamedTuple):
 
 
 class RackTable(NamedTuple):
-    """Who stands where, and what they do."""
+    """Positions and behaviour of racks."""
 
     places: RackPlacement
     halls: HallTable
@@ -138,20 +117,14 @@ class RackTable(NamedTuple):
 
 
 class RackInputs(NamedTuple):
-    """What comes from outside, step by step.
+    """Inputs of each step.
 
-    Attributes
-    ----------
-    work_share
-        Mean work of a hall's racks, 0 waiting to 1 full, ``(time, hall)``. [1]
-    deviation
-        How much busier each rack is, mean zero over a hall, -1 to 1, ``(spell, rack)``. [1]
-    work_interval
-        Row of ``deviation`` that holds at each step, ``(time,)``.
-    facility_water
-        Facility water into the units, ``(time,)``. [degC]
-    step
-        Length of a step. [h]
+    - ``work_share``: Mean work of a hall's racks, 0 idle to 1 full, ``(time, hall)``. [1]
+    - ``deviation``: Deviation of each rack's work, mean zero over a hall, -1 to 1, ``(interval,
+      rack)``. [1]
+    - ``work_interval``: Row of ``deviation`` at each step, ``(time,)``.
+    - ``facility_water``: Facility water into the units, ``(time,)``. [degC]
+    - ``step``: Length of a step. [h]
     """
 
     work_share: FloatArray
@@ -162,26 +135,23 @@ class RackInputs(NamedTuple):
 
 
 class CoolantState(NamedTuple):
-    """The state: temperatures of the coolant behind each rack and each unit. [degC]"""
+    """Temperatures of the coolant behind each rack and each unit. [degC]"""
 
     racks: FloatArray
     cdus: FloatArray
 
 
 class RackOutputs(NamedTuple):
-    """What a kernel writes, step by step.
+    """Outputs of each step.
 
-    Attributes
-    ----------
-    rack_power, rack_return, chip
-        Power of racks [MW], coolant behind them and their hottest chips [degC], ``(time, rack)``.
-    cdu_heat, cdu_pump_power, cdu_transferred_heat, cdu_stored_heat
-        Heat from the racks, pump power, heat given to the facility water, and heat kept in the
-        coolant of the unit and its racks, ``(time, unit)``. [MW]
-    cdu_supply_temperature
-        Coolant to the racks, ``(time, unit)``. [degC]
-    balance_error
-        Greatest error of the heat balance of a unit with its racks, relative, ``(time,)``. [1]
+    - ``rack_power``, ``rack_return``, ``chip``: Power of racks [MW], coolant behind them and their
+      hottest chips [degC], ``(time, rack)``.
+    - ``cdu_heat``, ``cdu_pump_power``, ``cdu_transferred_heat``, ``cdu_stored_heat``: Heat of the
+      racks, pump power, heat into the facility water, and heat stored in the coolant of the unit
+      and its racks, ``(time, unit)``. [MW]
+    - ``cdu_supply_temperature``: Coolant to the racks, ``(time, unit)``. [degC]
+    - ``balance_error``: Largest relative error of a unit's heat balance, with its racks,
+      ``(time,)``. [1]
     """
 
     rack_power: Float32Array
@@ -195,11 +165,11 @@ class RackOutputs(NamedTuple):
     balance_error: FloatArray
 
 
-class _Bench(NamedTuple):
-    """What a step leaves for the next loop.
+class _StepBuffer(NamedTuple):
+    """Values of a step for the next loop.
 
-    Heat of each rack [MW]; and of each unit the share of a rack's own past and present that stays
-    [h K MWh-1] and what the coolant brings back to it [MW].
+    Heat of each rack [MW]; and of each unit the share of a rack's past and present that stays
+    [h K MWh-1] and what the coolant returns to it [MW].
     """
 
     heats: FloatArray
@@ -210,30 +180,18 @@ class _Bench(NamedTuple):
 def rack_kernel(
     table: RackTable, drive: RackInputs, state_and_outputs: tuple[CoolantState, RackOutputs]
 ) -> None:
-    r"""Follow the power and the coolant of all racks and units through time.
+    r"""Simulate power and coolant of all racks and units through time.
 
-    Parameters
-    ----------
-    table
-        Who stands where, and tables of what they do.
-    drive
-        Work and facility water of each step.
-    state_and_outputs
-        Coolant before the first step, which holds that after the last one on return [degC], and
-        arrays to be filled [MW, degC].
+    - ``table``: Positions, and tables of behaviour.
+    - ``drive``: Work and facility water of each step.
+    - ``state_and_outputs``: Coolant before the first step, overwritten by that after the last
+      [degC], and arrays to fill [MW, degC].
 
-    Returns
-    -------
-    None
-        ``state_and_outputs`` [MW, degC] is written.
-
-    Notes
-    -----
-    A rack of a hall with mean work :math:`u` works :math:`u_r = u + \min(u, 1-u)\, d_r`, which is
+    A rack of a hall with mean work :math:`u` works :math:`u_r = u + \min(u, 1-u)\, d_r`. This is
     never below 0 or above 1 and keeps the hall's sum, since the deviations :math:`d_r` sum to 0.
 
-    The :math:`n` racks of a unit share its flow alike. With :math:`Q = \sum q_r` and :math:`p` from
-    the pump,
+    The :math:`n` racks of a unit share its flow equally. With :math:`Q = \sum q_r` and :math:`p`
+    from the pump,
 
     .. math::
 
@@ -241,45 +199,45 @@ def rack_kernel(
         K_u \dot S &= C\,(\bar T - S) + p - X, \qquad X = G\,(\bar T + p/C - W)
 
     The flow, hence :math:`C` and :math:`G`, follows the heat without delay. One implicit step is
-    solved in closed form; all its coefficients are positive, so it is stable and monotone at any
-    length, and what comes in equals what goes out and is kept.
+    solved in closed form. All its coefficients are positive, so it is stable and monotone at any
+    length, and it conserves energy.
     """
     racks, units = len(table.places.hall), len(table.places.first_rack) - 1
-    bench = _Bench(np.empty(racks), np.empty(units), np.empty(units))
+    buffer = _StepBuffer(np.empty(racks), np.empty(units), np.empty(units))
     for step in range(len(drive.facility_water)):
-        _work(table, drive, step, bench, state_and_outputs[1])
-        _exchange(table, drive, step, bench, state_and_outputs)
-        _warm(table, drive, step, bench, state_and_outputs)
+        _work(table, drive, step, buffer, state_and_outputs[1])
+        _exchange(table, drive, step, buffer, state_and_outputs)
+        _warm(table, drive, step, buffer, state_and_outputs)
 
 
 def _work(
-    table: RackTable, drive: RackInputs, step: int, bench: _Bench, found: RackOutputs
+    table: RackTable, drive: RackInputs, step: int, buffer: _StepBuffer, found: RackOutputs
 ) -> None:
-    """Enter power and heat of all racks, and their chips above the coolant at declared flow."""
+    """Compute power and heat of all racks, and their chips above the coolant at declared flow."""
     halls, hall = table.halls, table.places.hall
     deviation = drive.deviation[drive.work_interval[step]]
     last_piece = halls.chip_temperature_rise.shape[1] - 2
     for r in range(len(hall)):
         h = hall[r]
         work = drive.work_share[step, h]
-        room = max(min(work, 1.0 - work), 0.0)
-        power = halls.idle_power[h] + halls.power_span[h] * (work + room * deviation[r])
+        headroom = max(min(work, 1.0 - work), 0.0)
+        power = halls.idle_power[h] + halls.power_span[h] * (work + headroom * deviation[r])
         place = power * halls.knots_per_mw[h]
         k = min(int(place), last_piece)
         low = halls.chip_temperature_rise[h, k]
         found.chip[step, r] = low + (place - k) * (halls.chip_temperature_rise[h, k + 1] - low)
         found.rack_power[step, r] = power
-        bench.heats[r] = halls.liquid_share[h] * power
+        buffer.heats[r] = halls.liquid_share[h] * power
 
 
 def _exchange(
     table: RackTable,
     drive: RackInputs,
     step: int,
-    bench: _Bench,
+    buffer: _StepBuffer,
     track: tuple[CoolantState, RackOutputs],
 ) -> None:
-    """Step the coolant of all units, and enter what they take, pass on and keep themselves."""
+    """Step the coolant of all units, and compute the heat that they take, transfer and store."""
     unit, first = table.cdu, table.places.first_rack
     state, found = track
     lag, slow = unit.rack_capacity / drive.step, unit.cdu_capacity / drive.step
@@ -287,7 +245,7 @@ def _exchange(
     for c in range(len(first) - 1):
         heat, warmth = 0.0, 0.0
         for r in range(first[c], first[c + 1]):
-            heat += bench.heats[r]
+            heat += buffer.heats[r]
             warmth += state.racks[r]
         count = first[c + 1] - first[c]
         pump, rate, passing = _flow(unit, heat)
@@ -303,34 +261,34 @@ def _exchange(
         found.cdu_stored_heat[step, c] = slow * (supply - state.cdus[c])
         found.cdu_supply_temperature[step, c] = supply
         state.cdus[c] = supply
-        bench.blend[c], bench.brought[c] = blend, each * supply
+        buffer.blend[c], buffer.brought[c] = blend, each * supply
 
 
 def _warm(
     table: RackTable,
     drive: RackInputs,
     step: int,
-    bench: _Bench,
+    buffer: _StepBuffer,
     track: tuple[CoolantState, RackOutputs],
 ) -> None:
-    """Step the coolant of all racks, and enter what it keeps and how hot their chips are."""
+    """Step the coolant of all racks, and compute its stored heat and the chip temperatures."""
     first, lag = table.places.first_rack, table.cdu.rack_capacity / drive.step
     hall, resistance = table.places.hall, table.halls.resistance
     state, found = track
     worst = 0.0
     for c in range(len(first) - 1):
-        kept, supply = 0.0, state.cdus[c]
+        stored, supply = 0.0, state.cdus[c]
         k, w = _place(table.cdu, found.cdu_heat[step, c])
         for r in range(first[c], first[c + 1]):
-            held = lag * state.racks[r] + bench.heats[r] + bench.brought[c]
-            back = bench.blend[c] * held
-            kept += back - state.racks[r]
+            heat_in = lag * state.racks[r] + buffer.heats[r] + buffer.brought[c]
+            back = buffer.blend[c] * heat_in
+            stored += back - state.racks[r]
             state.racks[r] = back
             found.rack_return[step, r] = back
             low = resistance[hall[r], k]
             plate = low + w * (resistance[hall[r], k + 1] - low)
             found.chip[step, r] = supply + plate * found.chip[step, r]
-        found.cdu_stored_heat[step, c] += lag * kept
+        found.cdu_stored_heat[step, c] += lag * stored
         taken = found.cdu_heat[step, c] + found.cdu_pump_power[step, c]
         lost = taken - found.cdu_transferred_heat[step, c] - found.cdu_stored_heat[step, c]
         worst = max(worst, abs(lost) / max(taken, MIN_BALANCE_HEAT_MW))
@@ -348,33 +306,26 @@ def _flow(unit: CduTable, heat: float) -> tuple[float, float, float]:
 
 
 def _place(unit: CduTable, heat: float) -> tuple[int, float]:
-    """Return the piece of the unit's tables where a heat lies, and how far into it. [1]"""
+    """Return the segment of the unit's tables for a heat, and the position in it. [1]"""
     place = heat * unit.knots_per_mw
     k = min(int(place), len(unit.capacity_rate) - 2)
     return k, place - k
 
 
 RACK_KERNEL_PARTS: Final = (_work, _exchange, _warm, _flow, _place)
-"""What :func:`rack_kernel` calls, to be compiled with it."""
+"""Functions that :func:`rack_kernel` calls, to be compiled with it."""
 
 _MEGAWATTS: Final = 1e-6  # in a W
 
 
 class ChipTable(NamedTuple):
-    """What the chips of a rack do over its power.
+    """Behaviour of the chips of a rack over its power.
 
-    Attributes
-    ----------
-    hall, unit
-        Hall and coolant unit of each rack, ``(rack,)``.
-    knots
-        Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
-    power
-        Mean power of a chip at the knots, ``(hall, knot)``. [W]
-    factor
-        Power of a chip over the mean of its rack, mean 1 over a rack, ``(rack, chip)``. [1]
-    decay
-        Share of a distance from the steady state that is left after a step. [1]
+    - ``hall``, ``unit``: Hall and coolant unit of each rack, ``(rack,)``.
+    - ``knots``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
+    - ``power``: Mean power of a chip at the knots, ``(hall, knot)``. [W]
+    - ``factor``: Power of a chip over the mean of its rack, ``(rack, chip)``. [1]
+    - ``decay``: Share of the distance from the steady state that remains after a step. [1]
     """
 
     hall: IntArray
@@ -386,16 +337,11 @@ class ChipTable(NamedTuple):
 
 
 class ChipInputs(NamedTuple):
-    """What comes from the racks.
+    """Inputs from the racks.
 
-    Attributes
-    ----------
-    rack_power
-        Power of each rack, ``(time, rack)``. [MW]
-    chip
-        Case temperature at which a chip of mean power comes to rest, ``(time, rack)``. [degC]
-    supply
-        Coolant to the racks of each unit, ``(time, unit)``. [degC]
+    - ``rack_power``: Power of each rack, ``(time, rack)``. [MW]
+    - ``chip``: Steady case temperature of a chip with mean power, ``(time, rack)``. [degC]
+    - ``supply``: Coolant to the racks of each unit, ``(time, unit)``. [degC]
     """
 
     rack_power: Float32Array
@@ -404,15 +350,11 @@ class ChipInputs(NamedTuple):
 
 
 class ChipOutputs(NamedTuple):
-    """What the kernel writes.
+    """Outputs of the kernel.
 
-    Attributes
-    ----------
-    state
-        Case temperatures before the first step, ``(rack, chip)``; those after the last on return.
-        [degC]
-    power, temperature
-        To be filled, ``(time, rack, chip)``. [MW, degC]
+    - ``state``: Case temperatures before the first step, overwritten by those after the last,
+      ``(rack, chip)``. [degC]
+    - ``power``, ``temperature``: Arrays to fill, ``(time, rack, chip)``. [MW, degC]
     """
 
     state: Float32Array
@@ -421,31 +363,14 @@ class ChipOutputs(NamedTuple):
 
 
 def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None:
-    r"""Follow power and case temperature of all chips through time.
+    r"""Simulate power and case temperature of all chips through time; fills ``track`` [MW, degC].
 
-    Parameters
-    ----------
-    table
-        What the chips do.
-    drive
-        Power of the racks [MW], their chips and coolant [degC], step by step.
-    track
-        Where they stand [degC], and arrays to be filled [MW, degC].
-
-    Returns
-    -------
-    None
-        ``track`` [MW, degC] is written.
-
-    Notes
-    -----
-    With the resistance :math:`R` of its rack's plates and power :math:`q` a chip goes to
-    :math:`T_\infty = S + R q` as
-    :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`: exact at any step while power and
-    coolant stand still over it.
+    With the resistance :math:`R` of its rack's plates and power :math:`q` a chip approaches
+    :math:`T_\infty = S + R q` as :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`. This is
+    exact at any step with constant power and coolant.
     """
     state, powers, temperatures = track
-    last_piece, kept = table.power.shape[1] - 2, np.float32(table.decay)
+    last_piece, decay = table.power.shape[1] - 2, np.float32(table.decay)
     for t in range(drive.rack_power.shape[0]):
         for r in range(drive.rack_power.shape[1]):
             h = table.hall[r]
@@ -453,12 +378,12 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
             k = min(int(place), last_piece)
             low = table.power[h, k]
             mean = low + (place - k) * (table.power[h, k + 1] - low)
-            coolant = np.float32(drive.supply[t, table.unit[r]])  # as precise as what is kept
+            coolant = np.float32(drive.supply[t, table.unit[r]])  # in the precision of the state
             rise = drive.chip[t, r] - coolant
             power = np.float32(_MEGAWATTS * mean)
             for c in range(table.factor.shape[1]):
                 end = coolant + rise * table.factor[r, c]
-                now = end + (state[r, c] - end) * kept
+                now = end + (state[r, c] - end) * decay
                 state[r, c] = now
                 powers[t, r, c] = power * table.factor[r, c]
                 temperatures[t, r, c] = now

@@ -1,7 +1,6 @@
-"""Where the racks of a site stand, and tables of what they and their coolant units do.
+"""Positions of the racks of a site, and tables of their behaviour and of their coolant units.
 
-The tables are laid from the equipment's own physics, so that a view of the racks knows no second
-copy of it.
+The tables are computed from the physics of the equipment, so the views need no second model.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.equipment import CduBank, CoolingPlant, ITHall
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.racks.kernels import CduTable, HallTable, RackPlacement, RackTable
 from twin.relations import Convert, SetPoints
@@ -20,36 +19,27 @@ from twin.site import Site
 from twin.weather import Weather
 
 TABLE_POINTS: Final = 1025
-"""Points of a table: a quantity that bends is met to a millionth of its range between them."""
+"""Points of a table; interpolation errors are at most a millionth of the range."""
 
 RACK_RESIDENCE_S: Final = 15.0
-"""Time that coolant at rated flow spends in a rack, its manifolds and hoses; assumed. [s]"""
+"""Time of coolant at rated flow in a rack, its manifolds and hoses; an assumption. [s]"""
 
 CDU_RESIDENCE_S: Final = 30.0
-"""Time that coolant at rated flow spends in a unit and its headers; assumed. [s]"""
+"""Time of coolant at rated flow in a unit and its headers; an assumption. [s]"""
 
-_HOUR: Final = 3600.0  # s
-_WATTS: Final = 1e6  # in a MW
-_HEADROOM: Final = 1.05  # of the most that racks can bring to a unit
-_LEAST_HEAT: Final = 1e-9  # of the rated heat, where heat per kelvin would be 0/0
+_SECONDS_PER_HOUR: Final = 3600.0
+_WATTS_PER_MW: Final = 1e6
+_HEADROOM: Final = 1.05  # of the largest heat that racks can bring to a unit
+_MIN_HEAT_SHARE: Final = 1e-9  # of the rated heat; at zero, heat per kelvin would be 0/0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RackLayout:
     """The racks, coolant units and chips of a site.
 
-    Attributes
-    ----------
-    site
-        The site.
-    cdu
-        Its bank of coolant units.
-    halls
-        Its halls.
-    places, hall_table, cdu_table
-        Who stands where, and what they do.
-    chip_power
-        Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
+    - ``cdu``: The bank of coolant units.
+    - ``places``, ``hall_table``, ``cdu_table``: Positions, and tables of behaviour.
+    - ``chip_power``: Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
     """
 
     site: Site
@@ -64,65 +54,70 @@ class RackLayout:
     def from_site(cls, site: Site) -> Self:
         """Return the layout of a site.
 
-        Racks stand hall after hall; each unit serves neighbours, in numbers as equal as can be.
+        Racks are numbered hall after hall. Each unit serves neighbours, in numbers as equal as
+        possible.
 
-        Raises
-        ------
-        StateError
-            If the site has not exactly one bank of coolant units, or less racks than units, or if
-            air cools the chips of a hall.
+        Raises ``StateError`` if the site has not exactly one bank of coolant units, or fewer racks
+        than units, or if air cools the chips of a hall.
         """
         halls, banks = site.machines_of(ITHall), site.machines_of(CduBank)
         if len(banks) != 1 or banks[0].count > site.racks:
-            remedy = "racks are viewed behind one bank of coolant units, each with a rack or more"
-            shown = ", ".join(bank.name for bank in banks)
-            raise StateError(
-                site.name, [ValidationIssue(location="equipment, cdu", found=shown, remedy=remedy)]
+            issue = ValidationIssue(
+                location="equipment, cdu",
+                found=", ".join(bank.name for bank in banks),
+                expected="one bank of coolant units, each with at least one rack",
+                remedy="view the level site or hall",
+                code=IssueCode.UNSUPPORTED,
             )
-        airy = [hall.name for hall in halls if hall.is_air_cooled]
-        if airy:
-            remedy = "racks are viewed where coolant cools their chips"
-            raise StateError(
-                site.name, [ValidationIssue(location="hall", found=", ".join(airy), remedy=remedy)]
+            raise StateError(site.name, [issue])
+        air_cooled = [hall.name for hall in halls if hall.is_air_cooled]
+        if air_cooled:
+            issue = ValidationIssue(
+                location="hall",
+                found=", ".join(air_cooled),
+                expected="halls with liquid-cooled chips",
+                remedy="view the level site or hall",
+                code=IssueCode.UNSUPPORTED,
             )
+            raise StateError(site.name, [issue])
         cdu = banks[0]
         first = np.arange(cdu.count + 1) * site.racks // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
         places = RackPlacement(first_rack=first.astype(np.int64), hall=hall.astype(np.int64))
-        most = _HEADROOM * _most_heat(halls, places)
+        max_heat = _HEADROOM * _max_heat(halls, places)
         return cls(
             site=site,
             cdu=cdu,
             halls=halls,
             places=places,
-            hall_table=_hall_table(halls, cdu, most),
-            cdu_table=_unit_table(cdu, most, site.racks),
+            hall_table=_hall_table(halls, cdu, max_heat),
+            cdu_table=_unit_table(cdu, max_heat, site.racks),
             chip_power=np.stack([_chip_power(h) for h in halls]),
         )
 
     @property
     def facility_plant(self) -> CoolingPlant:
-        """The plant whose water goes to the units."""
+        """The plant that supplies the units with water."""
         return next(
             plant for plant in self.site.machines_of(CoolingPlant) if plant.serves == "warm"
         )
 
     def rack_table(self, set_points: SetPoints | None = None) -> RackTable:
-        """Return what racks and units do, for their kernel.
+        """Return the tables of racks and units for their kernel.
 
-        Parameters
-        ----------
-        set_points
-            Set points of the water, each a single number; by default the declared ones.
+        ``set_points`` has a single number for each set point of the water; by default the declared
+        ones.
         """
         if set_points is None:
             return RackTable(self.places, self.hall_table, self.cdu_table)
-        most = (TABLE_POINTS - 1) / self.cdu_table.knots_per_mw
-        resistance = _resistances(self.halls, self.cdu, most, set_points)
+        max_heat = (TABLE_POINTS - 1) / self.cdu_table.knots_per_mw
+        resistance = _resistances(self.halls, self.cdu, max_heat, set_points)
         return RackTable(
             self.places,
             self.hall_table._replace(resistance=resistance),
-            _unit_table(self.cdu, most, self.rack_count, steered=(self.facility_plant, set_points)),
+            _unit_table(
+                self.cdu, max_heat, self.rack_count, controlled=(self.facility_plant, set_points)
+            ),
         )
 
     @property
@@ -137,7 +132,7 @@ class RackLayout:
 
     @cached_property
     def rack_labels(self) -> NDArray[np.str_]:
-        """Names of the racks, ``hall/rack`` as in the archive of telemetry."""
+        """Names of the racks, ``hall/rack`` as in the telemetry archive."""
         return np.array([f"{h.name}/r{r + 1:04d}" for h in self.halls for r in range(h.racks)])
 
     @cached_property
@@ -158,10 +153,12 @@ def _knots(hall: ITHall) -> FloatArray:
 def _chip_power(hall: ITHall) -> FloatArray:
     """Return the power of one chip over the power of its rack, at the knots. [W]"""
     board = hall.board_power(_knots(hall) * hall.racks) / hall.racks
-    return np.asarray(np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * _WATTS)
+    return np.asarray(
+        np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * _WATTS_PER_MW
+    )
 
 
-def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, most: float) -> HallTable:
+def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float) -> HallTable:
     cold = np.zeros(TABLE_POINTS)
     return HallTable(
         idle_power=np.array([h.rack_idle_power for h in halls]),
@@ -171,46 +168,50 @@ def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, most: float) -> HallTab
         chip_temperature_rise=np.stack(
             [np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]
         ),
-        resistance=_resistances(halls, cdu, most),
+        resistance=_resistances(halls, cdu, max_heat),
     )
 
 
 def _resistances(
-    halls: tuple[ITHall, ...], cdu: CduBank, most: float, points: SetPoints | None = None
+    halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float, points: SetPoints | None = None
 ) -> FloatArray:
     """Return the resistance of all halls' plates at the knots of a unit, ``(hall, knot)``. [1]"""
-    flow = cdu.cold_plate_flow(np.linspace(0.0, most, TABLE_POINTS) * cdu.count, points)
+    flow = cdu.cold_plate_flow(np.linspace(0.0, max_heat, TABLE_POINTS) * cdu.count, points)
     return np.stack([_resistance(h, flow) for h in halls])
 
 
 def _resistance(hall: ITHall, flow: FloatArray) -> FloatArray:
-    """Return the resistance of a hall's plates at shares of their flow beside that at all. [1]"""
+    """Return the resistance of a hall's plates at flow shares, over that at full flow. [1]"""
     full = hall.chip_temperature(hall.rack_power, 0.0)
     return np.asarray(hall.chip_temperature(hall.rack_power, 0.0, flow_share=flow) / full)
 
 
-def _most_heat(halls: tuple[ITHall, ...], places: RackPlacement) -> float:
-    """Return the most heat that the racks of one unit bring. [MW]"""
-    most = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall]
-    return float(np.add.reduceat(most, places.first_rack[:-1]).max())
+def _max_heat(halls: tuple[ITHall, ...], places: RackPlacement) -> float:
+    """Return the largest heat of the racks of one unit. [MW]"""
+    max_heat = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall]
+    return float(np.add.reduceat(max_heat, places.first_rack[:-1]).max())
 
 
 def _unit_table(
-    cdu: CduBank, most: float, racks: int, *, steered: tuple[CoolingPlant, SetPoints] | None = None
+    cdu: CduBank,
+    max_heat: float,
+    racks: int,
+    *,
+    controlled: tuple[CoolingPlant, SetPoints] | None = None,
 ) -> CduTable:
-    """Tabulate one unit of a bank from the physics of the bank, as its plant's water is steered."""
+    """Tabulate one unit of a bank from its physics, with the set points of its plant's water."""
     points = through = None
-    heat = np.linspace(0.0, most, TABLE_POINTS)
-    heat[0] = _LEAST_HEAT * cdu.rated_heat
+    heat = np.linspace(0.0, max_heat, TABLE_POINTS)
+    heat[0] = _MIN_HEAT_SHARE * cdu.rated_heat
     bank = heat * cdu.count
     convert = next(r for r in cdu.relations() if isinstance(r, Convert))
-    if steered is not None:
-        plant, points = steered
+    if controlled is not None:
+        plant, points = controlled
         through = plant.consumer_flow(
             bank, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
         )
     physics = convert.with_set_points(points).physics
-    pump = physics(bank, _calm(TABLE_POINTS)).inputs["critical"] / cdu.count
+    pump = physics(bank, _indoor_air(TABLE_POINTS)).inputs["critical"] / cdu.count
     carried = heat + pump
     rated_rate = cdu.rated_heat / cdu.technology_range
     rate = cdu.coolant_flow(carried * cdu.count, points) * rated_rate
@@ -218,17 +219,17 @@ def _unit_table(
         bank, np.zeros(TABLE_POINTS), set_points=points, facility_flow=through
     )
     return CduTable(
-        knots_per_mw=(TABLE_POINTS - 1) / most,
+        knots_per_mw=(TABLE_POINTS - 1) / max_heat,
         pump_power=pump,
         capacity_rate=rate,
         heat_per_kelvin=1.0 / (approach / carried + 1.0 / rate),
-        rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE_S / _HOUR,
-        cdu_capacity=rated_rate * CDU_RESIDENCE_S / _HOUR,
+        rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE_S / _SECONDS_PER_HOUR,
+        cdu_capacity=rated_rate * CDU_RESIDENCE_S / _SECONDS_PER_HOUR,
     )
 
 
-def _calm(count: int) -> Weather:
-    """Return some air for machines that stand indoors."""
+def _indoor_air(count: int) -> Weather:
+    """Return some weather for indoor machines, whose physics ignores it."""
     still = np.zeros(count)
     return Weather(
         air_temperature=still,

@@ -1,8 +1,6 @@
-"""Every rack and coolant unit of a window of a run.
+"""Simulation of every rack, coolant unit and chip in a window of a run.
 
-How the work of a hall is spread over its racks where nobody has measured it.
-
-Every accelerator of a window of a run.
+The distribution of a hall's work over its racks is not measured, so it is drawn at random.
 """
 
 import math
@@ -15,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin import time_axes, variables
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.numerics import Float32Array
 from twin.racks.kernels import (
@@ -37,30 +35,25 @@ from twin.simulation.setpoints import SET_POINT_VARIABLES, collect_set_points, r
 from twin.simulation.simulate import ARRIVING_TEMPERATURE
 
 COOLANT_WARM_UP: Final = np.timedelta64(1, "h")
-"""Time after which coolant has forgotten where it began, to a billionth of a kelvin."""
+"""Time after which the initial coolant matters by a billionth of a kelvin."""
 
-_PIECE: Final = 300
-"""Steps of a warm-up that are followed at once, to keep them small. [1]"""
+_WARM_UP_CHUNK_STEPS: Final = 300
+"""Steps of a warm-up that are simulated at once, to limit memory. [1]"""
 
-_ALIKE: Final = 0.01  # K: of the same coolant in a run and behind it
+_COOLANT_TOLERANCE_K: Final = 0.01  # between the run and its site's physics
 
-_ENDLESS: Final = 1e9  # h: one implicit step of this length is the steady state
+_STEADY_STEP_H: Final = 1e9  # one implicit step of this length is the steady state
 _RACK_VARIABLES: Final = 3
 _UNIT_VARIABLES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewWindow:
-    """A piece of the finer axis behind a run.
+    """A part of the finer time axis of a run.
 
-    Attributes
-    ----------
-    start
-        Its first edge. [datetime64, us]
-    count
-        Number of steps.
-    step
-        Their length. [timedelta64]
+    - ``start``: First edge. [datetime64, us]
+    - ``count``: Number of steps.
+    - ``step``: Their length. [timedelta64]
     """
 
     start: np.datetime64
@@ -69,19 +62,24 @@ class ViewWindow:
 
     @classmethod
     def from_run(cls, result: xr.Dataset, time: slice, step: np.timedelta64) -> Self:
-        """Return the window of a run that a slice of moments asks for, as wide as whole steps.
+        """Return the window of a run for a slice of times, extended to whole steps.
 
-        Raises
-        ------
-        StateError
-            If the window lies outside the run, or a step is not a part of every interval.
+        Raises ``StateError`` if the window lies outside the run, or a step does not divide every
+        interval.
         """
         edges = time_axes.interval_edges(result)
         start, stop, issues = window_bounds(edges, time)
         zero = np.timedelta64(0, "us")
         if step <= zero or (np.diff(edges) % step != zero).any():
-            remedy = "choose a step that divides every interval of the run"
-            issues.append(ValidationIssue(location="step", found=str(step), remedy=remedy))
+            issues.append(
+                ValidationIssue(
+                    location="step",
+                    found=str(step),
+                    expected="a step that divides every interval of the run",
+                    remedy="choose another step",
+                    code=IssueCode.OUT_OF_RANGE,
+                )
+            )
         if issues:
             raise StateError("view", issues)
         start = edges[0] + (start - edges[0]) // step * step
@@ -107,7 +105,7 @@ class ViewWindow:
         return self.start + self.count * self.step
 
     def preceding(self, edge: np.datetime64, time: np.timedelta64) -> "ViewWindow":
-        """Return the steps of some time before it, as far as there are any after an edge."""
+        """Return the steps of some time before the window, as far as they lie after an edge."""
         back = int(min(-(-time // self.step), (self.start - edge) // self.step))
         return self.select(-back, back)
 
@@ -115,17 +113,19 @@ class ViewWindow:
 def window_bounds(
     edges: np.ndarray, time: slice
 ) -> tuple[np.datetime64, np.datetime64, list[ValidationIssue]]:
-    """Return where a slice of moments begins and ends, and the fault of one outside the edges."""
+    """Return the ends of a slice of times, and an issue if it lies outside the edges."""
     start = edges[0] if time.start is None else time_axes.to_utc(str(time.start))
     stop = edges[-1] if time.stop is None else time_axes.to_utc(str(time.stop))
     if edges[0] <= start < stop <= edges[-1]:
         return start, stop, []
-    remedy = f"choose a window inside {edges[0]} to {edges[-1]}"
-    return (
-        start,
-        stop,
-        [ValidationIssue(location="time", found=f"{start} to {stop}", remedy=remedy)],
+    issue = ValidationIssue(
+        location="time",
+        found=f"{start} to {stop}",
+        expected=f"within {edges[0]} to {edges[-1]}",
+        remedy="choose a window inside the run",
+        code=IssueCode.OUT_OF_RANGE,
     )
+    return start, stop, [issue]
 
 
 def simulate_racks(
@@ -136,39 +136,25 @@ def simulate_racks(
     seed: int,
     state: CoolantState | None = None,
 ) -> tuple[RackOutputs, CoolantState]:
-    """Follow all racks and units through a window.
+    """Simulate all racks and units in a window; return their outputs and the final coolant.
 
-    Parameters
-    ----------
-    layout
-        The racks of the site.
-    result
-        The run behind them, as :func:`twin.simulate` gives.
-    window
-        Where to look.
-    seed
-        Of the spread of work over the racks.
-    state
-        Coolant at the window's start; if not given it is found by a warm-up before. [degC]
-
-    Returns
-    -------
-    tuple
-        What they did, and the coolant at the window's end.
+    - ``result``: The run, see :func:`twin.simulate`.
+    - ``seed``: Seed of the distribution of work over the racks.
+    - ``state``: Initial coolant; by default from a warm-up before the window. [degC]
     """
     if state is None:
         lead = window.preceding(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
-        state = _racks_rest(layout, result, lead if lead.count else window, seed=seed)
-        for first in range(0, lead.count, _PIECE):
-            piece = lead.select(first, min(_PIECE, lead.count - first))
+        state = _steady_coolant(layout, result, lead if lead.count else window, seed=seed)
+        for first in range(0, lead.count, _WARM_UP_CHUNK_STEPS):
+            piece = lead.select(first, min(_WARM_UP_CHUNK_STEPS, lead.count - first))
             _, state = simulate_racks(layout, result, piece, seed=seed, state=state)
     coolant = CoolantState(racks=state.racks.copy(), cdus=state.cdus.copy())
-    found = _room(layout, window.count)
+    found = _empty_outputs(layout, window.count)
     first = 0
-    for piece, points in _steady(layout, result, window):
+    for piece, points in _constant_set_point_pieces(layout, result, window):
         rows = slice(first, first + piece.count)
         part = RackOutputs._make(values[rows] for values in found)
-        drive = _drive(layout, result, piece, seed=seed)
+        drive = _rack_inputs(layout, result, piece, seed=seed)
         compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
             layout.rack_table(points), drive, (coolant, part)
         )
@@ -177,7 +163,7 @@ def simulate_racks(
 
 
 def rack_dataset(layout: RackLayout, window: ViewWindow, found: RackOutputs) -> xr.Dataset:
-    """Return what racks and units did with labels, units and meanings."""
+    """Return outputs of racks and units with labels and units."""
     whole = time_axes.interval_axes(window.edges)
     labels = layout.cdu_labels
     names = [hall.name for hall in layout.halls]
@@ -202,11 +188,11 @@ def rack_dataset(layout: RackLayout, window: ViewWindow, found: RackOutputs) -> 
 
 
 def rack_values_per_step(layout: RackLayout) -> int:
-    """Return how many numbers of four bytes a step has. [1]"""
+    """Return the number of 4-byte values per step. [1]"""
     return _RACK_VARIABLES * layout.rack_count + 2 * _UNIT_VARIABLES * layout.cdu_count
 
 
-def _room(layout: RackLayout, count: int) -> RackOutputs:
+def _empty_outputs(layout: RackLayout, count: int) -> RackOutputs:
     racks, units = (count, layout.rack_count), (count, layout.cdu_count)
     return RackOutputs(
         rack_power=np.empty(racks, np.float32),
@@ -221,54 +207,54 @@ def _room(layout: RackLayout, count: int) -> RackOutputs:
     )
 
 
-def _racks_rest(
+def _steady_coolant(
     layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int
 ) -> CoolantState:
-    """Return the coolant as it would stand after the window's first step had lasted for ever."""
+    """Return the steady coolant of the window's first step."""
     first = window.select(0, 1)
     state = CoolantState(racks=np.zeros(layout.rack_count), cdus=np.zeros(layout.cdu_count))
-    drive = _drive(layout, result, first, seed=seed)._replace(step=_ENDLESS)
-    ((_, points),) = _steady(layout, result, first)
+    drive = _rack_inputs(layout, result, first, seed=seed)._replace(step=_STEADY_STEP_H)
+    ((_, points),) = _constant_set_point_pieces(layout, result, first)
     compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
-        layout.rack_table(points), drive, (state, _room(layout, 1))
+        layout.rack_table(points), drive, (state, _empty_outputs(layout, 1))
     )
     return state
 
 
-def _steady(
+def _constant_set_point_pieces(
     layout: RackLayout, result: xr.Dataset, window: ViewWindow
 ) -> Iterator[tuple[ViewWindow, SetPoints | None]]:
-    """Yield the pieces of a window in which set points of the water stay as they are."""
+    """Yield the pieces of a window with constant set points of the water."""
     edges, fine = time_axes.interval_edges(result), window.edges
     interval = np.searchsorted(edges, fine[:-1], side="right") - 1
     low, high = int(interval[0]), int(interval[-1]) + 1
     part = result.isel(time=slice(low, high), instant=slice(low, high + 1))
-    points = _points(layout, part)
-    _refuse_untold(layout, part, points)
-    told: list[FloatArray] = []
+    points = _run_set_points(layout, part)
+    _check_coolant(layout, part, points)
+    ranges: list[FloatArray] = []
     if points is not None:
-        told = [*points.temperature_range.values(), *points.technology_range.values()]
-    if points is None or not told:
+        ranges = [*points.temperature_range.values(), *points.technology_range.values()]
+    if points is None or not ranges:
         yield window, None
         return
-    moves = np.any([np.diff(values[interval - low]) != 0.0 for values in told], axis=0)
+    moves = np.any([np.diff(values[interval - low]) != 0.0 for values in ranges], axis=0)
     starts = [0, *(np.flatnonzero(moves) + 1).tolist()]
     for begin, end in zip(starts, [*starts[1:], window.count], strict=True):
         at = int(interval[begin]) - low
-        yield window.select(begin, end - begin), _moment(points, at)
+        yield window.select(begin, end - begin), _set_points_at(points, at)
 
 
-def _points(layout: RackLayout, result: xr.Dataset) -> SetPoints | None:
-    """Return the set points that a run was told, if they stand beside it."""
+def _run_set_points(layout: RackLayout, result: xr.Dataset) -> SetPoints | None:
+    """Return the set points that a run contains."""
     dispatch: dict[tuple[str, str], FloatArray] = {}
-    for word, (_, dim) in SET_POINT_VARIABLES.items():
-        if word in result:  # machines that were told none have a gap beside those of the run
-            dispatch |= read_set_points(layout.site, result[[word]].dropna(dim, how="all"))
+    for variable, (_, dim) in SET_POINT_VARIABLES.items():
+        if variable in result:  # machines without a commanded set point have NaN
+            dispatch |= read_set_points(layout.site, result[[variable]].dropna(dim, how="all"))
     return collect_set_points(layout.site, dispatch)
 
 
-def _moment(points: SetPoints, at: int) -> SetPoints:
-    """Return the ranges that hold in one interval."""
+def _set_points_at(points: SetPoints, at: int) -> SetPoints:
+    """Return the ranges of one interval."""
     wide, warm = (
         {name: values[at] for name, values in table.items()}
         for table in (points.temperature_range, points.technology_range)
@@ -276,10 +262,10 @@ def _moment(points: SetPoints, at: int) -> SetPoints:
     return replace(points, temperature_range=wide, technology_range=warm)
 
 
-def _refuse_untold(layout: RackLayout, result: xr.Dataset, points: SetPoints | None) -> None:
-    """Refuse a run whose coolant the site does not give at the set points that are told."""
-    cdu, word = layout.cdu, "technology_supply_temperature"
-    if word not in result or "cdu_output" not in result:
+def _check_coolant(layout: RackLayout, result: xr.Dataset, points: SetPoints | None) -> None:
+    """Check that the site's physics gives the coolant of the run at its set points."""
+    cdu, variable = layout.cdu, "technology_supply_temperature"
+    if variable not in result or "cdu_output" not in result:
         return
     heat = result["cdu_output"].sel(cdu=cdu.name).to_numpy()
     through = layout.facility_plant.consumer_flow(
@@ -289,31 +275,36 @@ def _refuse_untold(layout: RackLayout, result: xr.Dataset, points: SetPoints | N
     wanted = cdu.technology_supply_temperature(
         heat, water, set_points=points, facility_flow=through
     )
-    off = np.abs(result[word].sel(cdu=cdu.name).to_numpy() - wanted).max()
-    if off > _ALIKE:
-        remedy = (
-            "view the run with the site it was made of, and assign to it the set points that it "
-            "was told, facility_range_set_point and technology_range_set_point"
-        )
+    off = np.abs(result[variable].sel(cdu=cdu.name).to_numpy() - wanted).max()
+    if off > _COOLANT_TOLERANCE_K:
         issue = ValidationIssue(
-            location=f"{word} of {cdu.name}", found=f"{off:.3g} K off", remedy=remedy
+            location=f"{variable} of {cdu.name}",
+            found=f"{off:.3g} K off",
+            expected="the coolant temperature that the site gives at the set points of the run",
+            remedy=(
+                "view the run with its own site, and add its facility_range_set_point and "
+                "technology_range_set_point"
+            ),
+            code=IssueCode.INCONSISTENT,
         )
         raise StateError("view", [issue])
 
 
-def _drive(layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int) -> RackInputs:
-    """Return work and facility water of each step: means held, temperatures straight between."""
+def _rack_inputs(
+    layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int
+) -> RackInputs:
+    """Return work and facility water of each step: constant means, interpolated temperatures."""
     edges, fine = time_axes.interval_edges(result), window.edges
     interval = np.searchsorted(edges, fine[:-1], side="right") - 1
     low, high = int(interval[0]), int(interval[-1]) + 1
     part = result.isel(time=slice(low, high), instant=slice(low, high + 1))
     edges = (edges[low : high + 1] - fine[0]) / time_axes.HOUR
-    spells = (fine[:-1] - np.datetime64(0, "us")) // WORK_INTERVAL
-    first = int(spells[0])
+    intervals = (fine[:-1] - np.datetime64(0, "us")) // WORK_INTERVAL
+    first = int(intervals[0])
     return RackInputs(
         work_share=_shares(layout, part)[interval - low],
-        deviation=work_deviations(layout.places, first, int(spells[-1]) - first + 1, seed=seed),
-        work_interval=spells - first,
+        deviation=work_deviations(layout.places, first, int(intervals[-1]) - first + 1, seed=seed),
+        work_interval=intervals - first,
         facility_water=np.interp(
             (fine[1:] - fine[0]) / time_axes.HOUR, edges, _water(layout, part)
         ),
@@ -324,59 +315,50 @@ def _drive(layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: 
 def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
     """Return the mean work of the racks of each hall, ``(time, hall)``. [1]"""
     power = result["hall_power"].sel(hall=[hall.name for hall in layout.halls]).to_numpy()
-    if not np.isfinite(power).all():  # a kernel would look up no place in its tables
-        remedy = "view a run whose halls all have a power"
-        raise StateError(
-            "view", [ValidationIssue(location="hall_power", found="nan", remedy=remedy)]
+    if not np.isfinite(power).all():  # a kernel would index its tables by NaN
+        issue = ValidationIssue(
+            location="hall_power",
+            found="nan",
+            expected="a power of every hall",
+            remedy="view a run without gaps",
+            code=IssueCode.NOT_FINITE,
         )
+        raise StateError("view", [issue])
     idle = np.array([hall.idle_power for hall in layout.halls])
     full = np.array([hall.full_power for hall in layout.halls])
     return np.asarray((power - idle) / (full - idle))
 
 
 def _water(layout: RackLayout, result: xr.Dataset) -> FloatArray:
-    """Return the warm facility water at the run's edges, as it arrives at the halls. [degC]"""
+    """Return the warm facility water at the run's edges, on arrival at the halls. [degC]"""
     name = ARRIVING_TEMPERATURE if ARRIVING_TEMPERATURE in result else "facility_supply_temperature"
     supply = result[name].sel(circuit=layout.facility_plant.name)
     return np.asarray(supply.to_numpy(), dtype=np.float64)
 
 
 WORK_INTERVAL: Final = np.timedelta64(15, "m")
-"""Time for which the work of a rack beside its hall's does not change."""
+"""Time for which the deviation of a rack's work is constant."""
 
 MIN_JOB_INTERVALS, MAX_JOB_INTERVALS = 8, 96
-"""Bounds of the time that a job keeps a rack equally busy: 2 h and 24 h; assumed. [spells]"""
+"""Bounds of the time that a job keeps a rack equally busy: 2 h and 24 h; an assumption. [1]"""
 
 MAX_WORK_DEVIATION: Final = 0.8
-"""Greatest deviation of a rack's work, beside what its bounds allow; assumed. [1]"""
+"""Largest deviation of a rack's work within its bounds; an assumption. [1]"""
 
-_LENGTH, _PHASE, _WORK = np.uint64(1), np.uint64(2), np.uint64(3)  # what is drawn
+_LENGTH, _PHASE, _WORK = np.uint64(1), np.uint64(2), np.uint64(3)  # random variables
 
 
 def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: int) -> Float32Array:
-    """Return how much busier each rack is than its hall, spell by spell.
+    """Return the deviation of each rack's work from its hall's, ``(interval, rack)``. [1]
 
-    Parameters
-    ----------
-    placement
-        Where the racks stand.
-    first
-        The first spell, counted from 1970. [1]
-    count
-        Number of spells. [1]
-    seed
-        Another seed gives another course of the same kind.
+    Values are from -1 to 1 with mean zero over every hall.
 
-    Returns
-    -------
-    numpy.ndarray
-        ``(spell, rack)``, -1 to 1, mean zero over every hall. [1]
+    - ``first``: First interval, counted from 1970. [1]
+    - ``count``: Number of intervals. [1]
+    - ``seed``: Seed of the random jobs.
 
-    Notes
-    -----
-    Each rack has jobs of one length, each evenly drawn from -1 to 1, beginning at its own time.
-    What a rack does in a spell follows from seed, rack and spell alone, so any window of a year
-    can be looked at without what was before.
+    Each rack has jobs of one length, uniformly drawn from -1 to 1, with its own phase. The value
+    depends only on seed, rack and interval, so any window of a year can be viewed on its own.
     """
     rack = np.arange(len(placement.hall), dtype=np.uint64)
     root = np.uint64(seed)
@@ -384,8 +366,8 @@ def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: i
         _draw(root, _LENGTH, rack) * (MAX_JOB_INTERVALS - MIN_JOB_INTERVALS + 1)
     ).astype(np.int64)
     phase = (_draw(root, _PHASE, rack) * length).astype(np.int64)
-    spells = first + np.arange(count, dtype=np.int64)[:, None]
-    job = ((spells + phase) // length).astype(np.uint64)
+    intervals = first + np.arange(count, dtype=np.int64)[:, None]
+    job = ((intervals + phase) // length).astype(np.uint64)
     work = 2.0 * _draw(root, _WORK, rack, job) - 1.0
     for hall in range(int(placement.hall[-1]) + 1):
         mine = placement.hall == hall
@@ -394,7 +376,7 @@ def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: i
 
 
 def _draw(*keys: np.uint64 | NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return numbers from 0 to 1 that follow from their keys (the finaliser of splitmix64)."""
+    """Return numbers from 0 to 1 that depend only on their keys (the finaliser of splitmix64)."""
     state = np.zeros(1, dtype=np.uint64)
     for key in keys:
         state = (state ^ key) + np.uint64(0x9E3779B97F4A7C15)
@@ -405,13 +387,13 @@ def _draw(*keys: np.uint64 | NDArray[np.uint64]) -> NDArray[np.float64]:
 
 
 PLATE_TIME_CONSTANT_S: Final = 2.0
-"""Time constant of a chip on its cold plate; assumed, first order. [s]"""
+"""Time constant of a chip on its cold plate, first order; an assumption. [s]"""
 
 CHIP_POWER_STD: Final = 0.02
-"""Standard deviation of the power of the chips of a rack beside their mean; assumed. [1]"""
+"""Standard deviation of chip power within a rack, over its mean; an assumption. [1]"""
 
 _WARM_UP: Final = np.timedelta64(1, "m")  # thirty time constants
-_SECONDS: Final = 3600.0  # in an hour
+_SECONDS_PER_HOUR: Final = 3600.0
 
 type ChipArrays = tuple[Float32Array, Float32Array]
 """Powers [MW] and case temperatures [degC] of chips, ``(time, rack, chip)``."""
@@ -421,26 +403,21 @@ type RackAndChipState = tuple[CoolantState, Float32Array]
 
 
 def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
-    """Return what the chips of a site do.
+    """Return the table of the chips of a site, for steps of some hours [h].
 
-    Parameters
-    ----------
-    layout
-        The racks of the site.
-    hours
-        Length of a step. [h]
-    seed
-        Of the differences among chips, which do not change with time.
+    ``seed`` selects the constant differences among chips.
 
-    Raises
-    ------
-    StateError
-        If the racks of its halls have different numbers of chips.
+    Raises ``StateError`` if the racks of its halls have different numbers of chips.
     """
     counts = {hall.chips_per_rack for hall in layout.halls}
     if len(counts) != 1:
-        remedy = "chips are viewed where all racks have equally many"
-        issue = ValidationIssue(location="chips_per_rack", found=str(sorted(counts)), remedy=remedy)
+        issue = ValidationIssue(
+            location="chips_per_rack",
+            found=str(sorted(counts)),
+            expected="one number for all halls",
+            remedy="view the level rack",
+            code=IssueCode.UNSUPPORTED,
+        )
         raise StateError(layout.site.name, [issue])
     draw = np.random.default_rng(seed).standard_normal((layout.rack_count, counts.pop()))
     factor = 1.0 + CHIP_POWER_STD * (draw - draw.mean(axis=1, keepdims=True))
@@ -450,7 +427,7 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
         knots=layout.hall_table.knots_per_mw,
         power=layout.chip_power,
         factor=factor.astype(np.float32),
-        decay=math.exp(-hours * _SECONDS / PLATE_TIME_CONSTANT_S),
+        decay=math.exp(-hours * _SECONDS_PER_HOUR / PLATE_TIME_CONSTANT_S),
     )
 
 
@@ -463,44 +440,29 @@ def simulate_chips(
     seed: int,
     state: RackAndChipState | None = None,
 ) -> tuple[ChipArrays, RackAndChipState]:
-    """Follow all chips through a window.
+    """Simulate all chips in a window; return their outputs and the final state.
 
-    Parameters
-    ----------
-    layout
-        The racks of the site.
-    result
-        The run behind them, as :func:`twin.simulate` gives.
-    window
-        Where to look.
-    table
-        What the chips do in a step of the window, as :func:`chip_table` gives.
-    seed
-        Of the spread of work over racks.
-    state
-        Coolant and chips at the window's start; if not given they are found by a warm-up. [degC]
-
-    Returns
-    -------
-    tuple
-        What they did, and how they stand at the window's end.
+    - ``result``: The run, see :func:`twin.simulate`.
+    - ``table``: See :func:`chip_table`.
+    - ``seed``: Seed of the distribution of work over racks.
+    - ``state``: Initial coolant and chips; by default from a warm-up before the window. [degC]
     """
     lead = window.preceding(time_axes.interval_edges(result)[0], _WARM_UP)
     if state is not None:
         coolant, chips = state
     elif lead.count:
         found, coolant = simulate_racks(layout, result, lead, seed=seed)
-        chips = _chips_rest(table, found)
-        _step(table, found, chips)
+        chips = _steady_chips(table, found)
+        _simulate_step(table, found, chips)
     found, after = simulate_racks(
         layout, result, window, seed=seed, state=coolant if state or lead.count else None
     )
-    chips = chips.copy() if state or lead.count else _chips_rest(table, found)
-    return _step(table, found, chips), (after, chips)
+    chips = chips.copy() if state or lead.count else _steady_chips(table, found)
+    return _simulate_step(table, found, chips), (after, chips)
 
 
 def chip_dataset(layout: RackLayout, window: ViewWindow, chips: ChipArrays) -> xr.Dataset:
-    """Return what chips did with labels, units and meanings."""
+    """Return outputs of chips with labels and units."""
     power, temperature = chips
     dims = ("time", "rack", "chip")
     coords = {"rack": layout.rack_labels, "chip": np.arange(power.shape[-1])}
@@ -514,12 +476,12 @@ def chip_dataset(layout: RackLayout, window: ViewWindow, chips: ChipArrays) -> x
 
 
 def chip_values_per_step(layout: RackLayout) -> int:
-    """Return how many numbers of four bytes a step has. [1]"""
+    """Return the number of 4-byte values per step. [1]"""
     return 2 * sum(hall.racks * hall.chips_per_rack for hall in layout.halls)
 
 
-def _step(table: ChipTable, found: RackOutputs, chips: Float32Array) -> ChipArrays:
-    """Let the chips follow their racks; ``chips`` are then where they end. [degC]"""
+def _simulate_step(table: ChipTable, found: RackOutputs, chips: Float32Array) -> ChipArrays:
+    """Simulate the chips of some racks; ``chips`` becomes their final temperatures. [degC]"""
     shape = (len(found.rack_power), *chips.shape)
     track = ChipOutputs(chips, np.empty(shape, np.float32), np.empty(shape, np.float32))
     compile_kernel(chip_kernel)(
@@ -528,13 +490,13 @@ def _step(table: ChipTable, found: RackOutputs, chips: Float32Array) -> ChipArra
     return track.power, track.temperature
 
 
-def _chips_rest(table: ChipTable, found: RackOutputs) -> Float32Array:
-    """Return the chips as they would stand after the first step had lasted for ever. [degC]"""
+def _steady_chips(table: ChipTable, found: RackOutputs) -> Float32Array:
+    """Return the steady chip temperatures of the first step. [degC]"""
     chips = np.zeros(table.factor.shape, np.float32)
     first = found._replace(
         rack_power=found.rack_power[:1],
         chip=found.chip[:1],
         cdu_supply_temperature=found.cdu_supply_temperature[:1],
     )
-    _step(table._replace(decay=0.0), first, chips)
+    _simulate_step(table._replace(decay=0.0), first, chips)
     return chips

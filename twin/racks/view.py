@@ -1,4 +1,4 @@
-"""Look at a run at the scale of the site, its halls, its racks or its chips."""
+"""View a run at the scale of the site, its halls, racks or chips."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, get_args
@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.racks import rack_series
 from twin.racks.kernels import ChipTable, CoolantState
 from twin.racks.layout import RackLayout
@@ -20,14 +20,14 @@ type ViewLevel = Literal["site", "hall", "rack", "chip"]
 VIEW_LEVELS: Final = get_args(ViewLevel.__value__)
 
 DEFAULT_STEPS: Final = {"rack": np.timedelta64(1, "m"), "chip": np.timedelta64(1, "s")}
-"""Step of a level where none is asked for."""
+"""Default step of a level."""
 
 BLOCK_BYTES: Final = 64e6
-"""About how much of a view is worked out at once. [bytes]"""
+"""Approximate size of a part of a view that is computed at once. [bytes]"""
 
-_HOLDS: Final = {"rack": "rack_power", "chip": "chip_power"}
-_ROUND: Final = 60  # steps of a block are a multiple of it
-_NUMBER: Final = 4  # bytes of a float32
+_LEVEL_VARIABLES: Final = {"rack": "rack_power", "chip": "chip_power"}
+_BLOCK_STEP_MULTIPLE: Final = 60
+_VALUE_BYTES: Final = 4  # float32
 
 
 def view(
@@ -39,16 +39,15 @@ def view(
     step: np.timedelta64 | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Return a run at some scale, worked out when it is asked for.
+    """Return a run at some scale, computed on demand.
 
     Parameters
     ----------
     site
         The site.
     result
-        A run of it, as :func:`twin.simulate` gives, or a stored view; with the set points of the
-        water beside it, if it was told any, as :func:`twin.simulation.simulate.simulate_in_chunks`
-        gives them.
+        A run from :func:`twin.simulate`, or a stored view. A run with commanded set points of the
+        water must contain them, as those of :func:`twin.simulate_in_chunks` do.
     level
         Scale: ``site`` and ``hall`` are the run itself; ``rack`` adds every rack and coolant unit,
         ``chip`` every accelerator.
@@ -57,28 +56,27 @@ def view(
     step
         Length of the steps of racks (1 min) or chips (1 s).
     seed
-        Of how work spreads over racks and chips, which a run does not know.
+        Seed of the distribution of work over racks and chips, which a run does not contain.
 
     Returns
     -------
     xarray.Dataset
-        All tagged. Views larger than :data:`BLOCK_BYTES` are dask arrays, worked out block by
-        block.
+        Tagged variables. Views larger than :data:`BLOCK_BYTES` are dask arrays, computed by block.
 
     Raises
     ------
     StateError
         If the run has no such part, the site no such level, or a large view no dask; or if the
-        site's coolant is another than that of the run, as without its set points.
+        coolant of the run differs from the site's, for example without its set points.
 
     Notes
     -----
-    The racks of a hall sum to its power. Each window is found by a warm-up before it, so that all
-    windows of a run agree to a billionth of a kelvin.
+    The racks of a hall sum to its power. Each window starts with a warm-up, so that all windows of
+    a run agree to a billionth of a kelvin.
     """
     _check(level)
     time = slice(None) if time is None else time
-    if level in ("site", "hall") or _HOLDS[level] in result:
+    if level in ("site", "hall") or _LEVEL_VARIABLES[level] in result:
         part = _cut(result, time)
         return part[[n for n in part if "hall" in part[n].dims]] if level == "hall" else part
     layout = RackLayout.from_site(site)
@@ -86,7 +84,7 @@ def view(
     count = _steps(layout, level)
     pieces = _pieces(window, count)
     if len(pieces) == 1:
-        return _Follower(layout, level, seed=seed).follow(result, window)
+        return _WindowSimulator(layout, level, seed=seed).simulate(result, window)
     return _lazy(layout, result, pieces, level=level, seed=seed)
 
 
@@ -100,46 +98,38 @@ def view_blocks(
     seed: int = 0,
     skip_until: np.datetime64 | None = None,
 ) -> Iterator[xr.Dataset]:
-    """View a run, or consecutive runs, block after block.
+    """View a run, or consecutive runs, block by block.
 
-    Parameters
-    ----------
-    site, level, step, seed
-        As for :func:`view`; the level is ``rack`` or ``chip``.
-    time
-        Part to look at, of a single run; all by default.
-    results
-        Runs that follow one another, as :func:`twin.simulation.simulate.simulate_in_chunks` yields.
-    skip_until
-        Blocks that end by this instant are left out; the others do not change by it.
+    - ``site``, ``level``, ``step``, ``seed``: As for :func:`view`; the level is ``rack`` or
+      ``chip``.
+    - ``time``: Part to view, of a single run; all by default.
+    - ``results``: Consecutive runs, as from :func:`twin.simulate_in_chunks`.
+    - ``skip_until``: Blocks that end by this instant are skipped; the others do not change by it.
 
-    Yields
-    ------
-    xarray.Dataset
-        What :func:`view` would give of the block; blocks have :func:`block_steps` steps, except
-        for the last of each run.
+    Yields: :func:`view` of a block with :func:`block_steps` steps; the last of each run may be
+    shorter.
     """
     _check(level)
     layout = RackLayout.from_site(site)
-    follower = _Follower(layout, level, seed=seed)
+    simulator = _WindowSimulator(layout, level, seed=seed)
     for result in results:
         whole = ViewWindow.from_run(
             result, time or slice(None), DEFAULT_STEPS[level] if step is None else step
         )
         for window in _pieces(whole, _steps(layout, level)):
             if skip_until is not None and window.end <= skip_until:
-                follower.skip(result, window)
+                simulator.skip(result, window)
             else:
-                yield follower.follow(result, window)
+                yield simulator.simulate(result, window)
 
 
 def block_steps(site: Site, level: ViewLevel) -> int:
-    """Return how many steps a block of a view has."""
+    """Return the number of steps of a block."""
     return _steps(RackLayout.from_site(site), level)
 
 
-class _Follower:
-    """Follows racks or chips from window to window, from where the last one ended."""
+class _WindowSimulator:
+    """Simulates racks or chips window by window, each from the final state of the last."""
 
     def __init__(self, layout: RackLayout, level: ViewLevel, *, seed: int) -> None:
         self.layout, self.level, self.seed = layout, level, seed
@@ -147,8 +137,8 @@ class _Follower:
         self.chips: rack_series.RackAndChipState | None = None
         self.table: ChipTable | None = None  # for all windows, whose steps are equal
 
-    def follow(self, result: xr.Dataset, window: ViewWindow) -> xr.Dataset:
-        """Return what they did in a window."""
+    def simulate(self, result: xr.Dataset, window: ViewWindow) -> xr.Dataset:
+        """Return the view of a window."""
         if self.level == "chip":
             if self.table is None:
                 self.table = rack_series.chip_table(
@@ -169,27 +159,30 @@ class _Follower:
         return rack_series.rack_dataset(self.layout, window, found)
 
     def skip(self, result: xr.Dataset, window: ViewWindow) -> None:
-        """Stand at the end of a window without having followed more than the end of it."""
+        """Move to the end of a window by simulating only its last step after a warm-up."""
         self.coolant = self.chips = None
-        self.follow(result, window.select(window.count - 1, 1))
+        self.simulate(result, window.select(window.count - 1, 1))
 
 
 def _lazy(
     layout: RackLayout, result: xr.Dataset, pieces: list[ViewWindow], *, level: ViewLevel, seed: int
 ) -> xr.Dataset:
-    """Return the pieces as dask arrays, each worked out when asked for."""
+    """Return the pieces as dask arrays, computed on demand."""
     try:
         import dask.array  # noqa: PLC0415  (heavy, and only in the planner's environment)
         from dask.delayed import delayed  # noqa: PLC0415
     except ImportError:
-        remedy = "choose less of the run by time, go through blocks(), or install dask"
-        value = f"{sum(piece.count for piece in pieces)} steps"
-        raise StateError(
-            "view", [ValidationIssue(location="time", found=value, remedy=remedy)]
-        ) from None
+        issue = ValidationIssue(
+            location="time",
+            found=f"{sum(piece.count for piece in pieces)} steps",
+            expected="a view of one block, or dask",
+            remedy="choose a shorter time, call view_blocks(), or install dask",
+            code=IssueCode.MISSING_LIBRARY,
+        )
+        raise StateError("view", [issue]) from None
 
     def work(piece: ViewWindow) -> xr.Dataset:
-        return _Follower(layout, level, seed=seed).follow(result, piece)
+        return _WindowSimulator(layout, level, seed=seed).simulate(result, piece)
 
     sample = work(pieces[0].select(0, 1))
     found = [delayed(work)(piece) for piece in pieces]
@@ -216,17 +209,20 @@ def _pieces(window: ViewWindow, count: int) -> list[ViewWindow]:
 
 
 def _steps(layout: RackLayout, level: ViewLevel) -> int:
-    """Return how many steps of a level make a block."""
+    """Return the number of steps of a level's block."""
     width = (
         rack_series.rack_values_per_step(layout)
         if level == "rack"
         else rack_series.chip_values_per_step(layout)
     )
-    return max(int(BLOCK_BYTES / (width * _NUMBER)) // _ROUND, 1) * _ROUND
+    return (
+        max(int(BLOCK_BYTES / (width * _VALUE_BYTES)) // _BLOCK_STEP_MULTIPLE, 1)
+        * _BLOCK_STEP_MULTIPLE
+    )
 
 
 def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
-    """Return the intervals of a dataset that touch a part, and their edges."""
+    """Return the intervals of a dataset that touch a slice of times, with their edges."""
     edges = time_axes.interval_edges(result)
     start, stop, issues = rack_series.window_bounds(edges, time)
     if issues:
@@ -239,7 +235,11 @@ def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
 
 def _check(level: str) -> None:
     if level not in VIEW_LEVELS:
-        remedy = f"choose one of {', '.join(VIEW_LEVELS)}"
-        raise StateError(
-            "view", [ValidationIssue(location="level", found=str(level), remedy=remedy)]
+        issue = ValidationIssue(
+            location="level",
+            found=str(level),
+            expected=f"one of {', '.join(VIEW_LEVELS)}",
+            remedy="choose another level",
+            code=IssueCode.UNKNOWN_NAME,
         )
+        raise StateError("view", [issue])

@@ -1,1 +1,1 @@
-"""Reporting."""
+"""Reports: efficiency indicators, EU figures, national limits and savings of set points."""

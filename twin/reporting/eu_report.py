@@ -1,7 +1,7 @@
-"""The yearly figures that the European Union asks of data centres, from what a site did.
+"""The yearly figures that the European Union requires of data centres, from a run of a site.
 
-After the annexes of Delegated Regulation (EU) 2024/1364, by secondary sources: check them, and what
-came after them, before you file. Figures that no run can know are left to whoever files.
+They follow the annexes of Delegated Regulation (EU) 2024/1364 by secondary sources: check them, and
+later changes, before you file. Figures that no run contains are left to the operator.
 """
 
 from collections.abc import Iterator, Set
@@ -13,7 +13,7 @@ import xarray as xr
 
 from twin import variables
 from twin.equipment import Battery, HeatReuse, ITHall, Renewable
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.markets.tariffs import year_bounds
 from twin.reporting.indicators import (
     COOLING_POWER_VARIABLES,
@@ -40,25 +40,17 @@ SUMMED_VARIABLES: Final = (
     *(*INDICATOR_VARIABLES, *COOLING_POWER_VARIABLES, "genset_output", "heat_reuse_power"),
     *("renewable_used_power", "matched_power", "carbon_intensity"),
 )
-"""Words that figures sum, as far as a run has them; none is ever below 0."""
+"""Variables that figures sum, as far as a run has them; none may be negative."""
 
 AVERAGED_VARIABLES: Final = ("air_temperature", "rack_inlet_temperature")
-"""Words that figures take means of, as far as a run has them."""
+"""Variables that figures average, as far as a run has them."""
 
 NEGATIVE_TOLERANCE: Final = 1e-9
-"""So far below 0 may arithmetic leave a rate, in its own unit."""
+"""Rounding error of a rate below 0, in its own unit."""
 
 
 def year_length(run: xr.Dataset, time_zone: str) -> float:
-    """Return the length of the calendar year in which the middle of a run lies. [h]
-
-    Parameters
-    ----------
-    run
-        With ``time``.
-    time_zone
-        IANA zone of the site.
-    """
+    """Return the length of the local calendar year at the middle of a run. [h]"""
     begin, end = year_bounds(run["time"].to_numpy()[run.sizes["time"] // 2], time_zone)
     return float((end - begin) / HOUR)
 
@@ -66,111 +58,108 @@ def year_length(run: xr.Dataset, time_zone: str) -> float:
 def report_items(
     site: Site, run: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None
 ) -> tuple[ReportItem, ...]:
-    """Return the figures of a report on what a site did.
+    """Return the figures of a report on a run.
 
     Parameters
     ----------
     site
         The site.
     run
-        What it did, as :func:`twin.reporting.indicators.indicators` wants it; where it also holds
-        the air temperature, cooling degree days are counted. What is not known must not be among
-        its intervals: see :func:`missing_values`.
+        As for :func:`twin.indicators`; with the air temperature it also gives cooling degree days.
+        Intervals with missing values must be removed, see :func:`missing_values`.
     carbon_intensity
         Carbon intensity of the grid on the same ``time``. [kg MWh-1]
 
     Returns
     -------
     tuple of ReportItem
-        In the order of the annexes: what is installed, what was used, indicators.
+        In the order of the annexes: installed capacity, consumption, indicators.
 
     Raises
     ------
     UnitError
-        If a word or its unit is missing.
+        If a variable or its unit is missing.
     ProblemError
-        If a value that figures use is no finite number, a rate is below 0, or the IT drew more than
-        the site.
+        If a value is not finite, a rate is negative, or the IT drew more than the site.
     """
     whole = run if carbon_intensity is None else run.assign(carbon_intensity=carbon_intensity)
     variables.check_variables(
         whole, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(whole)))
     )
-    remedy = "no figure can be told over it; leave the interval out, or tell it"
     issues = [
-        ValidationIssue(location=_first(whole, name, is_lost), found="no number", remedy=remedy)
-        for name, is_lost in missing_values(whole).items()
-        if is_lost.any()
+        ValidationIssue(
+            location=_first(whole, name, is_missing),
+            found="no number",
+            expected="a finite number",
+            remedy="remove the interval, or add the value",
+            code=IssueCode.NOT_FINITE,
+        )
+        for name, is_missing in missing_values(whole).items()
+        if is_missing.any()
     ]
-    if issues := [*issues, *negative_rate_issues(whole), *_more_than_all(whole)]:
+    if issues := [*issues, *negative_rate_issues(whole), *_it_share_issues(whole)]:
         raise ProblemError("run", issues)
     found = indicators(run, carbon_intensity=carbon_intensity)
-    gone = missing_variables(site, run)
+    missing = missing_variables(site, run)
     return (
         *_installed(site),
-        *_used(site, run, gone),
-        *_renewable(site, run, gone),
-        *_indicators(found, gone),
+        *_used(site, run, missing),
+        *_renewable(site, run, missing),
+        *_indicators(found, missing),
         *carbon_items(
-            site, whole, is_own_known=not {"renewable_used_power", "genset_output"} & gone
+            site, whole, is_own_known=not {"renewable_used_power", "genset_output"} & missing
         ),
     )
 
 
 def report_variables(run: xr.Dataset) -> tuple[str, ...]:
-    """Return the words of a run that figures use."""
+    """Return the variables of a run that figures use."""
     return tuple(name for name in (*SUMMED_VARIABLES, *AVERAGED_VARIABLES) if name in run)
 
 
 def missing_values(run: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return where a run does not tell the words that figures use.
-
-    Parameters
-    ----------
-    run
-        Any words on ``time`` and on owners.
-
-    Returns
-    -------
-    dict
-        Word -> whether it is no finite number, of any owner, in each interval.
-    """
+    """Return in which intervals a variable is not finite, for any owner."""
     known = {name: xr.DataArray(np.isfinite(run[name])) for name in report_variables(run)}
     return {name: _anywhere(~is_known) for name, is_known in known.items()}
 
 
 def negative_rate_issues(run: xr.Dataset) -> list[ValidationIssue]:
-    """Return the fault of each rate that is below 0, with the first time at which it is."""
-    remedy = "a power, water or carbon is never below 0; look at the sign, or write 0"
+    """Return an issue for each negative rate, at its first time."""
     return [
         ValidationIssue(
             location=_first(run, name, is_below),
             found=(
                 f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least"
             ),
-            remedy=remedy,
+            expected="0 or more",
+            remedy="correct the sign, or write 0",
+            code=IssueCode.OUT_OF_RANGE,
         )
         for name in SUMMED_VARIABLES
         if name in run and (is_below := _anywhere(run[name] < -NEGATIVE_TOLERANCE)).any()
     ]
 
 
-def _more_than_all(run: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield the fault of an IT that drew more than the site around it: no PUE is below 1."""
+def _it_share_issues(run: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield an issue if the IT drew more than the whole site: no PUE is below 1."""
     inner, whole = _sum(run, "it_power"), _sum(run, "facility_power")
     if inner > whole * (1.0 + NEGATIVE_TOLERANCE):
-        value = f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site"
-        remedy = "a part draws no more than the whole; look at both meters and their units"
-        yield ValidationIssue(location="it_power", found=value, remedy=remedy)
+        yield ValidationIssue(
+            location="it_power",
+            found=f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site",
+            expected="at most the energy of the whole site",
+            remedy="check both meters and their units",
+            code=IssueCode.INCONSISTENT,
+        )
 
 
 def _anywhere(holds: xr.DataArray) -> np.ndarray:
-    """Return whether something holds for any owner, in each interval."""
+    """Return whether a condition holds for any owner, in each interval."""
     return holds.any([dim for dim in holds.dims if dim != "time"]).to_numpy()
 
 
 def _first(run: xr.Dataset, name: str, holds: np.ndarray) -> str:
-    """Return where a word first is as it should not be, for a fault."""
+    """Return the location of the first time at which a condition holds."""
     return f"{name}, {format_minute(run['time'].to_numpy()[int(np.argmax(holds))])}"
 
 
@@ -184,28 +173,31 @@ def _installed(site: Site) -> Iterator[ReportItem]:
     yield ReportItem("C_BtG", meaning, "kWh", KW_PER_MW * sum(batteries, 0.0), "site file")
 
 
-def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+def _used(site: Site, run: xr.Dataset, missing: Set[str]) -> Iterator[ReportItem]:
     energy = "energy of the whole site, own generation included"
     yield ReportItem("E_DC", energy, "kWh", KW_PER_MW * _sum(run, "facility_power"), "run")
     inner = KW_PER_MW * _sum(run, "it_power")
     yield ReportItem("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
     backup = "energy of backup generators"
     yield metered_item(
-        "E_DC-BG", backup, KW_PER_MW * _sum(run, "genset_output"), missing={"genset_output"} & gone
+        "E_DC-BG",
+        backup,
+        KW_PER_MW * _sum(run, "genset_output"),
+        missing={"genset_output"} & missing,
     )
     cooling = KW_PER_MW * sum(_sum(run, name) for name in COOLING_POWER_VARIABLES)
     plants = "energy of cooling plants, CDU pumps and hall fans"
-    yield metered_item("cooling", plants, cooling, missing={*COOLING_POWER_VARIABLES} & gone)
+    yield metered_item("cooling", plants, cooling, missing={*COOLING_POWER_VARIABLES} & missing)
     yield ReportItem("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
     yield unknown_item("W_IN-POT", "of it potable", "m3", to="the water contract")
     reused = _sum(run, "heat_reuse_power")
     yield metered_item(
-        "E_REUSE", "heat reused", KW_PER_MW * reused, missing={"heat_reuse_power"} & gone
+        "E_REUSE", "heat reused", KW_PER_MW * reused, missing={"heat_reuse_power"} & missing
     )
     if reused > 0.0:
         warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
         if warmth is None:
-            yield unknown_item("T_WH", meaning, "degC", to="whoever meters the heat")
+            yield unknown_item("T_WH", meaning, "degC", to="the operator of the heat meter")
         else:
             yield ReportItem("T_WH", meaning, "degC", warmth, "site file, by heat")
     if "rack_inlet_temperature" in run:
@@ -216,12 +208,12 @@ def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
         yield ReportItem("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
 
 
-def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+def _renewable(site: Site, run: xr.Dataset, missing: Set[str]) -> Iterator[ReportItem]:
     own, meaning = used_renewable_power(run), "renewable energy made on site and used there"
     energy = KW_PER_MW * float(own @ run["duration"])
-    figure = metered_item("E_RES-OOS", meaning, energy, missing={"renewable_used_power"} & gone)
+    figure = metered_item("E_RES-OOS", meaning, energy, missing={"renewable_used_power"} & missing)
     bought = [source.name for source in site.machines_of(Renewable) if source.price > 0.0]
-    if bought and figure.value:  # no site file tells where they stand
+    if bought and figure.value:  # site files do not contain their location
         paid = f"with {', '.join(bought)}, paid by contract: E_RES-PPA if not on site"
         figure = replace(figure, basis=f"{figure.basis}; {paid}")
     yield figure
@@ -233,7 +225,7 @@ def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportIt
     )
 
 
-def _indicators(found: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+def _indicators(found: xr.Dataset, missing: Set[str]) -> Iterator[ReportItem]:
     over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
     own = "run; without further purchase agreements and guarantees of origin"
     words = {
@@ -246,7 +238,7 @@ def _indicators(found: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
     for name, (key, meaning, basis) in words.items():
         if name in found:
             value, unit = float(found[name]), str(found[name].attrs["units"])
-            if over.get(name) in gone:
+            if over.get(name) in missing:
                 yield unknown_item(key, meaning, unit, to=METER_OPERATOR)
             elif np.isfinite(value):
                 yield ReportItem(key, meaning, unit, value, basis)
@@ -257,14 +249,14 @@ def _indicators(found: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
 
 
 def _sum(run: xr.Dataset, name: str) -> float:
-    """Return what a rate sums to over the run and all its owners; 0 where there is none."""
+    """Return the sum of a rate over the run and all its owners; 0 if it is absent."""
     return float((run[name] * run["duration"]).sum(skipna=False)) if name in run else 0.0
 
 
 def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
-    """Return the mean temperature at which heat was handed over, weighted by heat. [degC]
+    """Return the mean supply temperature of the reused heat, weighted by heat. [degC]
 
-    None where others than the site's machines, as meters of its customers, hand it over.
+    It is None if other machines than the site's, such as customers' meters, hand it over.
     """
     pumps = {pump.name: pump for pump in site.machines_of(HeatReuse)}
     names = run["heat_reuse_power"]["heat_reuse"].to_numpy().tolist()

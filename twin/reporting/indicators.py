@@ -1,19 +1,15 @@
-r"""Effectiveness of a site over a run: the key performance indicators of EN 50600-4.
+r"""Efficiency and carbon of a site over a run: the key performance indicators of EN 50600-4.
 
-Cooling degree days of a run, by Eurostat.
-
-One figure of a report: known from a run, or left to whoever meters it.
-
-Carbon of a run in its two accounts, and how much of its energy was free of carbon.
-
-With the import :math:`E_t`, the mix's intensity :math:`c_t`, what contracts match :math:`M_t` and
-own sun and wind :math:`R_t`, all in the same interval,
+Also cooling degree days by Eurostat, and the items of reports. Carbon has two accounts. With the
+import :math:`E_t`, the mix's intensity :math:`c_t`, energy matched by contracts :math:`M_t` and own
+sun and wind :math:`R_t`, all in the same interval,
 
 .. math::
     C_{location} = \sum E_t c_t, \quad C_{market} = \sum \max(E_t - M_t, 0) c_{residual}, \quad
     S = \frac{\sum (\min(E_t, M_t) + R_t)}{\sum (E_t + R_t + G_t)}
 
-with what generators gave, :math:`G_t`. :math:`R_t` is what was used as it came, as in REF.
+with the energy of generators :math:`G_t`. :math:`R_t` is used directly, as in REF; :math:`S` is the
+carbon-free share.
 
 References
 ----------
@@ -42,7 +38,7 @@ INDICATOR_VARIABLES = (
     "facility_power",
     "water_use",
 )
-"""What a run must hold."""
+"""Variables that a run must have."""
 
 COOLING_POWER_VARIABLES: Final[dict[str, type[Equipment]]] = {
     "cooling_plant_compressor_power": CoolingPlant,
@@ -51,7 +47,7 @@ COOLING_POWER_VARIABLES: Final[dict[str, type[Equipment]]] = {
     "cdu_pump_power": CduBank,
     "hall_air_fan_power": CrahBank,
 }
-"""What cooling draws, in words of a run -> kind of machine that draws it."""
+"""Variable of cooling power -> kind of machine."""
 
 REPORTING_KINDS: Final[dict[str, type[Equipment]]] = {
     **COOLING_POWER_VARIABLES,
@@ -59,7 +55,7 @@ REPORTING_KINDS: Final[dict[str, type[Equipment]]] = {
     "heat_reuse_power": HeatReuse,
     "renewable_used_power": Renewable,
 }
-"""Word that figures sum -> kind of machine of which a run tells it."""
+"""Variable that figures sum -> kind of machine."""
 
 
 def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None) -> xr.Dataset:
@@ -68,18 +64,17 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     Parameters
     ----------
     result
-        A run on ``time`` with ``duration``, as :func:`twin.simulation.simulate.simulate` gives it:
-        ``facility_power``, ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW],
-        ``water_use`` [m3 h-1] and, where there are any, ``renewable_used_power`` and
-        ``heat_reuse_power`` [MW].
+        A run on ``time`` with ``duration``, as from :func:`twin.simulate`: ``facility_power``,
+        ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW], ``water_use`` [m3 h-1] and,
+        where present, ``renewable_used_power`` and ``heat_reuse_power`` [MW].
     carbon_intensity
         Carbon intensity of the grid on the same ``time``; without it there is no CUE. [kg MWh-1]
 
     Returns
     -------
     xarray.Dataset
-        Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN
-        where the IT drew nothing, or where a word that it takes is NaN anywhere.
+        Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN if the
+        IT drew nothing, or a needed variable is NaN anywhere.
 
     Raises
     ------
@@ -96,10 +91,10 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
         ERF = \frac{E_{reuse}}{E_{DC}}, \quad REF = \frac{E_{ren}}{E_{DC}}
 
     :math:`V` is the water drawn on site. CUE counts all import at the grid's average intensity and
-    gives no credit for export. :math:`E_{ren}` is what sun, wind and contracts gave, less what was
-    exported meanwhile, at most :math:`E_{DC}`; the renewable share of the grid does not count.
-    :math:`E_{reuse}` is the heat handed over; the electricity that lifts it counts in
-    :math:`E_{DC}`. What batteries lose counts neither in PUE nor in :math:`E_{DC}`. The standards
+    gives no credit for export. :math:`E_{ren}` is the energy of sun, wind and contracts, less the
+    simultaneous export, at most :math:`E_{DC}`; the renewable share of the grid does not count.
+    :math:`E_{reuse}` is the reused heat; the electricity of its heat pumps counts in
+    :math:`E_{DC}`. Losses of batteries count neither in PUE nor in :math:`E_{DC}`. The standards
     ask for whole years; over shorter runs these are interim values.
 
     References
@@ -127,9 +122,9 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
 
 
 def missing_variables(site: Site, result: xr.Dataset) -> frozenset[str]:
-    """Return the words of which the site has machines and the run tells nothing.
+    """Return the variables that a run lacks although the site has their machines.
 
-    What such a machine did is not known, and not 0.
+    Such values are unknown, and not 0.
     """
     return frozenset(
         word
@@ -139,7 +134,7 @@ def missing_variables(site: Site, result: xr.Dataset) -> frozenset[str]:
 
 
 def _reused(result: xr.Dataset) -> xr.DataArray:
-    """Return the heat handed over. [MW]"""
+    """Return the reused heat. [MW]"""
     if "heat_reuse_power" not in result:
         return xr.zeros_like(result["facility_power"])
     variables.check_variables(result, "heat_reuse_power")
@@ -152,12 +147,12 @@ def used_renewable_power(result: xr.Dataset) -> xr.DataArray:
         return xr.zeros_like(result["facility_power"])
     variables.check_variables(result, "renewable_used_power")
     gained = result["renewable_used_power"].sum("renewable", skipna=False)
-    kept = (gained - result["grid_export_power"]).clip(min=0.0)
-    return xr.DataArray(np.minimum(kept, result["facility_power"]))
+    used = (gained - result["grid_export_power"]).clip(min=0.0)
+    return xr.DataArray(np.minimum(used, result["facility_power"]))
 
 
 def _total(rate: xr.DataArray) -> float:
-    """Return what a rate per hour sums to; NaN where any of it is not known."""
+    """Return the sum of an hourly rate; NaN if any of it is unknown."""
     return float((rate * rate["duration"]).sum(skipna=False))
 
 
@@ -166,23 +161,19 @@ def _share(part: float, whole: float) -> float:
 
 
 HOT_DAY_MEAN_C: Final = 24.0
-"""Mean of a day from which on it has cooling degrees: all above :data:`COOLING_BASE_C`. [degC]"""
+"""Daily mean from which a day has cooling degrees above :data:`COOLING_BASE_C`. [degC]"""
 
 COOLING_BASE_C: Final = 21.0
 """Temperature from which cooling degrees are counted. [degC]"""
 
 
 def cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
-    """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC. [K d]
+    """Return the cooling degree days: above 21 degC on days with a mean of 24 degC or more. [K d]
 
-    Days are those of the calendar where the site stands; one that is told in part counts in part.
+    Days are local calendar days; an incomplete day counts by its share.
 
-    Parameters
-    ----------
-    run
-        With ``air_temperature`` [degC] on ``time`` with ``duration``. [h]
-    time_zone
-        IANA zone of the site.
+    - ``run``: With ``air_temperature`` [degC] on ``time`` with ``duration`` [h].
+    - ``time_zone``: IANA zone of the site.
     """
     local = pd.DatetimeIndex(run["time"].to_numpy()).tz_localize("UTC").tz_convert(time_zone)
     days, day = np.unique(local.tz_localize(None).normalize(), return_inverse=True)
@@ -191,34 +182,28 @@ def cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
         for one in days
     ]
     length = run["duration"].to_numpy()
-    told = np.bincount(day, weights=length)
-    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / told
+    covered = np.bincount(day, weights=length)
+    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / covered
     whole = np.diff(np.array(edges), axis=1)[:, 0] / HOUR
     return float(
-        np.where(mean >= HOT_DAY_MEAN_C, (mean - COOLING_BASE_C) * told / whole, 0.0).sum()
+        np.where(mean >= HOT_DAY_MEAN_C, (mean - COOLING_BASE_C) * covered / whole, 0.0).sum()
     )
 
 
 UNDEFINED_BASIS: Final = "unknown: nothing was drawn that it is over"
 
-METER_OPERATOR: Final = "whoever meters it"
-"""Who knows what a machine of the site did, where no file tells it."""
+METER_OPERATOR: Final = "the operator of its meter"
+"""Source of a machine's value that no file contains."""
 
 
 @dataclass(frozen=True)
 class ReportItem:
     """One figure of a report.
 
-    Attributes
-    ----------
-    key
-        Its sign in the regulation, or our word where it has none.
-    meaning, unit
-        What it is.
-    value
-        Its value; None where whoever files has to know it, or nothing was drawn that it is over.
-    basis
-        Where the value comes from, or who knows it.
+    - ``key``: Its symbol in the regulation, or our name where it has none.
+    - ``meaning``, ``unit``: What it measures.
+    - ``value``: Its value; None if the operator must provide it, or its denominator is zero.
+    - ``basis``: Source of the value, or who knows it.
     """
 
     key: str
@@ -234,7 +219,7 @@ def unknown_item(key: str, meaning: str, unit: str, *, to: str) -> ReportItem:
 
 
 def metered_item(key: str, meaning: str, energy: float, *, missing: Set[str]) -> ReportItem:
-    """Return a figure of machines: what none of them tells is not known, and not 0. [kWh]"""
+    """Return an energy figure of machines [kWh]; without a measurement it is unknown, and not 0."""
     if missing:
         return unknown_item(key, meaning, "kWh", to=METER_OPERATOR)
     return ReportItem(key, meaning, "kWh", energy, "run")
@@ -243,30 +228,21 @@ def metered_item(key: str, meaning: str, energy: float, *, missing: Set[str]) ->
 def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> Iterator[ReportItem]:
     """Yield the carbon accounts of a run.
 
-    Parameters
-    ----------
-    site
-        The site; its contracts tell what is matched.
-    run
-        ``grid_import_power``, ``grid_export_power``, ``facility_power`` [MW] on ``time`` with
-        ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
-        ``carbon_intensity`` [kg MWh-1].
-    is_own_known
-        Whether it tells what own sun, wind and generators gave.
+    They are location-based with the mix's carbon intensity; market-based with a contract that
+    matches hours; and the carbon-free share of own sun, wind and matched hours. The carbon-free
+    share of the grid's mix does not count, as nobody else could claim it then.
 
-    Yields
-    ------
-    ReportItem
-        By location where the mix's carbon is known; by the market where a contract matches hours;
-        and the share that is free of carbon: of own sun and wind and of matched hours. The share
-        that the grid's mix has of it counts nothing, as nobody else could claim it then.
+    - ``run``: ``grid_import_power``, ``grid_export_power``, ``facility_power`` [MW] on ``time``
+      with ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
+      ``carbon_intensity`` [kg MWh-1].
+    - ``is_own_known``: Whether it contains the power of own sun, wind and generators.
     """
     hours, bought = run["duration"], run["grid_import_power"]
     if "carbon_intensity" in run:
         carbon = float((bought * run["carbon_intensity"]) @ hours)
         yield ReportItem("carbon", "carbon of the import", "kg", carbon, "run; location-based")
-    contracts = site.machines_of(HourlyMatching)  # one at most
-    is_told = "matched_power" in run or all(one.band_power > 0.0 for one in contracts)
+    contracts = site.machines_of(HourlyMatching)  # at most one
+    is_matching_known = "matched_power" in run or all(one.band_power > 0.0 for one in contracts)
     matched = xr.zeros_like(bought)
     for contract in contracts:
         matched = matched + contract.matched_power(run)
@@ -275,12 +251,14 @@ def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> I
     for contract in contracts:
         above = float((bought - matched).clip(min=0.0) @ hours)
         carbon, basis = above * contract.residual_intensity, f"run and {names}; market-based"
-        lost = unknown_item(key, meaning, "kg", to=f"{names}: no file tells matched_power")
-        yield ReportItem(key, meaning, "kg", carbon, basis) if is_told else lost
+        unknown = unknown_item(key, meaning, "kg", to=f"{names}: no file has matched_power")
+        yield ReportItem(key, meaning, "kg", carbon, basis) if is_matching_known else unknown
     key, meaning = "carbon-free", "share of the energy free of carbon, hour by hour"
-    if not (is_own_known and is_told):
+    if not (is_own_known and is_matching_known):
         who = (
-            f"{names}: no file tells matched_power" if is_own_known else "whoever meters own power"
+            f"{names}: no file has matched_power"
+            if is_own_known
+            else "the operator of the meters of own power"
         )
         yield unknown_item(key, meaning, "1", to=who)
         return

@@ -1,7 +1,7 @@
-"""The limits that a law sets the figures of data centres, and whether a site keeps them.
+"""Legal limits of data centre indicators, and whether a site meets them.
 
-Advice for whoever files, not a judgement: laws ask for whole years and know exceptions. Every limit
-is dated and names its source; the code knows none.
+This is advice, not a judgement: laws ask for whole years and have exceptions. Every limit is dated
+and names its source; the code contains none.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from twin.units import Declaration, ParameterDescription
 
 
 class NationalLimit(DatedRule):
-    """A limit of a figure, and the sites which it is for."""
+    """A limit of an indicator, and the sites that it applies to."""
 
     paragraph: Annotated[str, ParameterDescription("where the law says so")]
     figure: Literal["PUE", "ERF", "REF"]
@@ -49,17 +49,11 @@ class NationalLimit(DatedRule):
 
     @property
     def limit(self) -> float:
-        """Return what the figure must not exceed, or reach. [1]"""
+        """The value that the indicator must not exceed, or must reach. [1]"""
         return float(self.at_least or self.at_most or 0.0)
 
     def applies_from(self, opened: date) -> date | None:
-        """Return the first day on which a site must keep it, None if it is for others.
-
-        Parameters
-        ----------
-        opened
-            First day of the site's operation.
-        """
+        """Return the first day on which a site opened on some day must meet it; None if never."""
         is_old_enough = self.opened_before is None or opened < self.opened_before
         is_new_enough = self.opened_from is None or opened >= self.opened_from
         if not (is_old_enough and is_new_enough):
@@ -70,7 +64,7 @@ class NationalLimit(DatedRule):
 
 
 class NationalLimits(Declaration):
-    """The duties of one country."""
+    """The limits of one country."""
 
     time_zones: Annotated[tuple[str, ...], ParameterDescription("of the sites that lie there")]
     note: Annotated[str, ParameterDescription("what else the law says")]
@@ -79,20 +73,14 @@ class NationalLimits(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitAssessment:
-    """A duty beside what a site did.
+    """A limit, and the indicator of a site.
 
-    Attributes
-    ----------
-    national_limit
-        The limit.
-    indicator_value
-        The figure as the law counts it; NaN where it is not known, or the IT drew nothing. [1]
-    applies_from
-        First day on which the site must keep it.
-    applies
-        Whether that day is past as the run ends.
-    is_met
-        Whether the figure lies within its limit; None where that is not known from a run.
+    - ``national_limit``: The limit.
+    - ``indicator_value``: The indicator as the law counts it; NaN if unknown, or if the IT drew
+      nothing. [1]
+    - ``applies_from``: First day on which the site must meet it.
+    - ``applies``: Whether that day has passed at the end of the run.
+    - ``is_met``: Whether the indicator meets its limit; None if a run cannot show it.
     """
 
     national_limit: NationalLimit
@@ -103,67 +91,50 @@ class LimitAssessment:
 
 
 def assess_limits(
-    site: Site, run: xr.Dataset, duties: Iterable[NationalLimit], *, opened: date
+    site: Site, run: xr.Dataset, limits: Iterable[NationalLimit], *, opened: date
 ) -> tuple[LimitAssessment, ...]:
-    """Return the duties of a site beside what it did, those first that bind first.
+    """Return the limits that apply, or will apply, to a site, in the order of their first day.
 
-    Parameters
-    ----------
-    site
-        The site.
-    run
-        What it did, as :func:`twin.reporting.eu_report.report_items` takes it.
-    duties
-        Those of its country.
-    opened
-        First day of its operation.
-
-    Returns
-    -------
-    tuple of LimitAssessment
-        Those that bind, or will bind, a site of that age after the run began.
+    - ``run``: As for :func:`twin.reporting.eu_report.report_items`.
+    - ``limits``: Limits of its country.
+    - ``opened``: First day of its operation.
     """
     begin, end = (_day(interval_edges(run)[at], site.time_zone) for at in (0, -1))
-    told = legal_indicators(site, run)
+    values = legal_indicators(site, run)
     found = []
-    for duty in duties:
-        first = duty.applies_from(opened)
-        if first is None or (duty.valid_to is not None and duty.valid_to <= begin):
+    for limit in limits:
+        first = limit.applies_from(opened)
+        if first is None or (limit.valid_to is not None and limit.valid_to <= begin):
             continue
         found.append(
             LimitAssessment(
-                national_limit=duty,
-                indicator_value=told[duty.figure],
+                national_limit=limit,
+                indicator_value=values[limit.figure],
                 applies_from=first,
                 applies=first < end,
-                is_met=_is_kept(duty, told[duty.figure]),
+                is_met=_is_met(limit, values[limit.figure]),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.applies_from, one.national_limit.paragraph)))
 
 
 def legal_indicators(site: Site, run: xr.Dataset) -> dict[str, float]:
-    """Return the figures as the law counts them: what only lifts waste heat is no effort. [1]
+    """Return the indicators as the law counts them, without the electricity of heat reuse. [1]
 
-    Parameters
-    ----------
-    site
-        The site.
-    run
-        What it did; where others than its own machines hand heat over, all of its power counts.
+    If others than its own machines hand heat over, all of their power is deducted.
     """
-    told = indicators(run)
-    spared = float((_lifting(site, run) * run["duration"]).sum())
+    values = indicators(run)
+    spared = float((_heat_pump_power(site, run) * run["duration"]).sum())
     it = float((run["it_power"] * run["duration"]).sum())
-    pue = float(told["pue"]) - (spared / it if it > 0.0 else 0.0)
-    gone = missing_variables(site, run)
-    erf = np.nan if "heat_reuse_power" in gone else float(told["erf"])
-    ref = np.nan if "renewable_used_power" in gone else float(told["ref"])
+    pue = float(values["pue"]) - (spared / it if it > 0.0 else 0.0)
+    missing = missing_variables(site, run)
+    erf = np.nan if "heat_reuse_power" in missing else float(values["erf"])
+    ref = np.nan if "renewable_used_power" in missing else float(values["ref"])
     return {"PUE": pue, "ERF": erf, "REF": ref}
 
 
-def _lifting(site: Site, run: xr.Dataset) -> xr.DataArray:
-    """Return the electricity of what lifts waste heat: as told, or as the machines draw it. [MW]"""
+def _heat_pump_power(site: Site, run: xr.Dataset) -> xr.DataArray:
+    """Return the electricity that lifts waste heat, measured or by physics. [MW]"""
     none = xr.zeros_like(run["facility_power"])
     if "heat_reuse_draw" in run:
         variables.check_variables(run, "heat_reuse_draw")
@@ -179,16 +150,16 @@ def _lifting(site: Site, run: xr.Dataset) -> xr.DataArray:
     )
 
 
-def _is_kept(duty: NationalLimit, value: float) -> bool | None:
-    """Return whether a figure keeps a duty; what no run knows of, as guarantees, adds to REF."""
+def _is_met(limit: NationalLimit, value: float) -> bool | None:
+    """Return whether an indicator meets a limit; guarantees of origin may still raise REF."""
     if np.isnan(value):
         return None
-    if duty.at_most is not None:
-        return value <= duty.at_most
-    is_reached = value >= duty.limit
-    return None if duty.figure == "REF" and not is_reached else is_reached
+    if limit.at_most is not None:
+        return value <= limit.at_most
+    is_reached = value >= limit.limit
+    return None if limit.figure == "REF" and not is_reached else is_reached
 
 
 def _day(moment: np.datetime64, time_zone: str) -> date:
-    """Return the day of the calendar, where the site stands, on which a moment lies."""
+    """Return the local calendar day of a time."""
     return pd.Timestamp(moment).tz_localize("UTC").tz_convert(time_zone).date()

@@ -1,4 +1,4 @@
-"""What better set points of the water save: a site run with fixed flow, and with chosen ones."""
+"""Savings of better water set points: a site with fixed flow, and with optimised set points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,26 +34,21 @@ CONTROL_STRATEGIES: Final = (
     CHOSEN_FLOW_AND_TEMPERATURE,
     RATE_LIMITED,
 )
-"""Ways to run the water, the dullest first."""
+"""Control strategies of the water, the simplest first."""
 
-_LEAST: Final = 1e-3  # of the rated heat
-_COOLING: Final = ("cooling_plant_draw", "cdu_pump_power", "hall_air_fan_power")
+_MIN_SHARE: Final = 1e-3  # of heat or range, so that ratios stay finite
+_COOLING_POWER_VARIABLES: Final = ("cooling_plant_draw", "cdu_pump_power", "hall_air_fan_power")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoolingProfile:
-    """How a site cooled, on ``time``.
+    """Cooling of a site, on ``time``.
 
-    Attributes
-    ----------
-    cooling_power
-        Electric power of plants, CDU pumps and fans of the halls. [MW]
-    water_use
-        Water drawn. [m3 h-1]
-    chip_temperature
-        The hottest chip, spread included. [degC]
-    supply_temperature, flow
-        Of the warm circuit, or the only one: supply water [degC], flow over the rated one [1].
+    - ``cooling_power``: Electric power of plants, CDU pumps and fans of the halls. [MW]
+    - ``water_use``: Water drawn. [m3 h-1]
+    - ``chip_temperature``: The hottest chip, including the spread. [degC]
+    - ``supply_temperature``, ``flow``: Of the warm circuit, or the only one: supply water [degC],
+      flow over the rated one [1].
     """
 
     cooling_power: FloatArray
@@ -66,26 +61,14 @@ class CoolingProfile:
 def compare_control_strategies(
     site: Site, halls: Mapping[str, FloatArray], weather: Weather, *, durations: FloatArray
 ) -> dict[str, CoolingProfile]:
-    """Return how a site cools in each of the :data:`CONTROL_STRATEGIES`.
+    """Return the cooling profile of a site for each of the :data:`CONTROL_STRATEGIES`.
 
-    Parameters
-    ----------
-    site
-        The site.
-    halls
-        Power of each hall, ``(time,)``. [MW]
-    weather
-        Outdoor air on ``time``.
-    durations
-        Lengths of the intervals. [h]
+    With fixed flow the pumps of all circuits run at rating. At the declared range the flow follows
+    the load. With ramps the flow is ready for the declared load swing, and supply temperatures
+    change slowly. All strategies but the first keep enough flow for the failure of a pump.
 
-    Returns
-    -------
-    dict
-        Way -> course. With fixed flow the pumps of all circuits stand at rating; at the declared
-        range the flow follows the load; with ramps the flow is held for the swing that the rules
-        know, and supply temperatures move slowly. All ways but the first leave enough flow when a
-        pump trips.
+    - ``halls``: Power of each hall, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
     """
     dispatch: dict[VariableKey, FloatArray] = {
         ("hall_power", name): power for name, power in halls.items()
@@ -102,15 +85,17 @@ def compare_control_strategies(
         RATE_LIMITED: _ramped(site, heat, weather, durations),
     }
     return {
-        way: _course(site, _run(site, dispatch | set_point_dispatch(chosen), weather, durations))
-        for way, chosen in points.items()
+        strategy: _profile(
+            site, _run(site, dispatch | set_point_dispatch(chosen), weather, durations)
+        )
+        for strategy, chosen in points.items()
     }
 
 
 def _run(
     site: Site, dispatch: Mapping[VariableKey, FloatArray], weather: Weather, hours: FloatArray
 ) -> dict[VariableKey, FloatArray]:
-    """Run a site from its first set points on, so that nothing has to settle."""
+    """Simulate a site with its first set points as the initial state."""
     states = state_values(initial_state(site))
     for (name, plant), values in dispatch.items():
         if name == "facility_supply_set_point":
@@ -121,7 +106,7 @@ def _run(
 
 
 def _heat(site: Site, flows: Mapping[VariableKey, FloatArray]) -> HeatLoadRange:
-    """Return the heat of all machines whose set points are sought."""
+    """Return the heat load of all machines with set points."""
     found = {
         plant.name: flows["cooling_load", plant.name] for plant in site.machines_of(CoolingPlant)
     }
@@ -131,10 +116,10 @@ def _heat(site: Site, flows: Mapping[VariableKey, FloatArray]) -> HeatLoadRange:
 
 
 def _fixed(site: Site, heat: HeatLoadRange) -> SetPoints:
-    """Return the ranges at which pumps stand at rating."""
+    """Return the ranges at which pumps run at rating."""
     spans = {
         plant.name: plant.temperature_range
-        * np.maximum(heat.expected[plant.name] / plant.rated_cooling, _LEAST)
+        * np.maximum(heat.expected[plant.name] / plant.rated_cooling, _MIN_SHARE)
         for plant in site.machines_of(CoolingPlant)
     }
     return SetPoints(temperature_range=spans)
@@ -150,35 +135,39 @@ def _declared(site: Site, count: int) -> SetPoints:
 
 
 def _ramped(site: Site, heat: HeatLoadRange, weather: Weather, hours: FloatArray) -> SetPoints:
-    """Return set points that a plant can follow: ready for a swing, and slow."""
+    """Return set points that a plant can follow: ready for a load swing, and slow."""
     limits = {
         **{plant.name: plant.rated_cooling for plant in site.machines_of(CoolingPlant)},
         **{cdu.name: cdu.rated_heat_total for cdu in site.machines_of(CduBank)},
         **{air.name: air.rated_heat for air in site.machines_of(CrahBank)},
     }
     swing = site.set_points.swing
-    most = {
+    max_heat = {
         name: np.maximum(load, np.minimum(load + swing * limits[name], limits[name]))
         for name, load in heat.expected.items()
     }
-    ready = HeatLoadRange(expected=most, minimum=heat.minimum, maximum=most)
+    ready = HeatLoadRange(expected=max_heat, minimum=heat.minimum, maximum=max_heat)
     points = rate_limited(site, cheapest_set_points(site, ready, weather), hours, current_supply={})
-    shares = {name: heat.expected[name] / np.maximum(most[name], _LEAST) for name in most}
+    shares = {
+        name: heat.expected[name] / np.maximum(max_heat[name], _MIN_SHARE) for name in max_heat
+    }
     spans = {name: span * shares[name] for name, span in points.temperature_range.items()}
     return SetPoints(
         supply_temperature=points.supply_temperature,
-        temperature_range={name: np.maximum(span, _LEAST) for name, span in spans.items()},
+        temperature_range={name: np.maximum(span, _MIN_SHARE) for name, span in spans.items()},
         technology_range=points.technology_range,
     )
 
 
-def _course(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProfile:
+def _profile(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProfile:
     plants = site.machines_of(CoolingPlant)
     warm = next((plant for plant in plants if plant.serves == "warm"), plants[0])
     chips = [flows["chip_temperature", hall.name] for hall in site.machines_of(ITHall)]
     water_rate = flows["cooling_plant_flow", warm.name]
     return CoolingProfile(
-        cooling_power=np.sum([v for (name, _), v in flows.items() if name in _COOLING], axis=0),
+        cooling_power=np.sum(
+            [v for (name, _), v in flows.items() if name in _COOLING_POWER_VARIABLES], axis=0
+        ),
         water_use=flows["water_use", ""],
         chip_temperature=np.max(chips, axis=0) + site.set_points.chip_spread,
         supply_temperature=flows["facility_supply_temperature", warm.name],

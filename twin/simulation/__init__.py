@@ -1,1 +1,1 @@
-"""Simulation."""
+"""Simulation of a site: quasi-steady machines, storage and water as states."""

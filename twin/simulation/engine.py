@@ -1,8 +1,8 @@
-"""Run a site: from the power of its halls and the orders to its stores to every flow behind them.
+"""Simulate a site on bare arrays: from hall power and dispatch to the flows of every machine.
 
-Machines are quasi-steady; the water of the loops, tanks and batteries are states. All machines of
-all intervals are computed at once; only the states walk through time, by an implicit step that is
-stable at any length.
+Machines are quasi-steady. Loop water, tanks and batteries are states. All machines of all
+intervals are computed at once. Only the states are integrated through time, by an implicit step
+that is stable at any length.
 """
 
 from collections.abc import Mapping
@@ -25,26 +25,22 @@ from twin.site import Site
 from twin.weather import Weather
 
 VariableKey = tuple[str, str]
-"""A name of the vocabulary and the id of its machine; the id is empty for the site as a whole."""
+"""Variable name and machine name; the machine name is empty for the whole site."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationArrays:
-    """What a site did over some intervals.
+    """Results of a simulation.
 
-    Attributes
-    ----------
-    flows
-        (name, machine) -> means over the intervals.
-    states
-        (name, machine) -> values at the edges, one more than intervals.
+    - ``flows``: (variable, machine) -> means over the intervals.
+    - ``states``: (variable, machine) -> values at the interval edges, one more than intervals.
     """
 
     flows: Mapping[VariableKey, FloatArray]
     states: Mapping[VariableKey, FloatArray]
 
     def select(self, span: slice) -> "SimulationArrays":
-        """Return what was done in some intervals on end, with the edges around them."""
+        """Return the results of consecutive intervals, with the edges around them."""
         edges = slice(span.start, span.stop + 1)
         return SimulationArrays(
             flows={key: values[span] for key, values in self.flows.items()},
@@ -61,50 +57,36 @@ def simulate_arrays(
     durations: FloatArray,
     capacities: Mapping[str, CoolingCapacity] | None = None,
 ) -> SimulationArrays:
-    """Run a site on bare arrays; ``twin.simulation.simulate.simulate`` is the same with labels and
-    checks.
+    """Simulate a site on bare arrays, without labels and checks.
 
-    Parameters
-    ----------
-    site
-        The site.
-    initial_states
-        Levels, supply temperatures and plant outputs at the first edge.
-    dispatch
-        ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
-        ``heat_reuse_power`` by machine, on ``time`` [MW]; ``genset_power``, zero if left out; set
-        points of the water and chillers that run by the words of :mod:`twin.simulation.setpoints`,
-        where they are not the declared ones.
-    weather
-        Outdoor air on ``time``.
-    durations
-        Lengths of the intervals. [h]
-    capacities
-        Cooling plant -> what it can give at most in this weather; worked out if not given.
+    :func:`twin.simulation.simulate.simulate` adds both.
 
-    Returns
-    -------
-    SimulationArrays
-        All flows and stocks.
+    - ``initial_states``: Levels, supply temperatures and plant outputs at the first edge.
+    - ``dispatch``: ``hall_power``, ``<store>_charge``, ``<store>_discharge``,
+      ``renewable_used_power`` and ``heat_reuse_power`` by machine, on ``time`` [MW].
+      ``genset_power`` is zero if absent. Set points and unit counts that differ from the declared
+      ones have the names of :mod:`twin.simulation.setpoints`.
+    - ``durations``: Lengths of the intervals. [h]
+    - ``capacities``: Cooling plant -> its capacity in this weather; computed if not given.
     """
     if capacities is None:
         capacities = {
             plant.name: CoolingCapacity.from_plant(plant, weather)
             for plant in site.machines_of(CoolingPlant)
         }
-    walk = _Walk(
-        site, initial_states, dispatch, weather=weather, hours=durations, ceilings=capacities
+    simulation = _SimulationRun(
+        site, initial_states, dispatch, weather=weather, hours=durations, capacities=capacities
     )
-    walk.halls()
+    simulation.add_halls()
     for convert in site.conversions:
-        walk.convert(convert)
-    walk.fence()
-    walk.temperatures()
-    return SimulationArrays(flows=walk.flows, states=walk.edges)
+        simulation.convert(convert)
+    simulation.balance_grid()
+    simulation.temperatures()
+    return SimulationArrays(flows=simulation.flows, states=simulation.states)
 
 
-class _Walk:
-    """The working papers of one run: demand by carrier, and what has been found so far."""
+class _SimulationRun:
+    """One simulation: the demand on each carrier and the results so far."""
 
     def __init__(
         self,
@@ -114,30 +96,31 @@ class _Walk:
         *,
         weather: Weather,
         hours: FloatArray,
-        ceilings: Mapping[str, CoolingCapacity],
+        capacities: Mapping[str, CoolingCapacity],
     ) -> None:
-        self.site, self.stocks, self.orders, self.ceilings = site, states, dispatch, ceilings
+        self.site, self.initial_states = site, states
+        self.dispatch, self.capacities = dispatch, capacities
         self.weather, self.hours = weather, hours
         self.points = collect_set_points(site, dispatch)
         self.flows: dict[VariableKey, FloatArray] = {}
-        self.edges: dict[VariableKey, FloatArray] = {}
+        self.states: dict[VariableKey, FloatArray] = {}
         self.demand = {carrier: np.zeros(len(hours)) for carrier in CARRIER_ENERGY_SIGN}
         self.heat = np.zeros(len(hours))
         self.fuel = np.zeros(len(hours))
         self.kinds = {name: machine.kind for name, machine in site.equipment.items()}
         self.error = 0.0
 
-    def halls(self) -> None:
-        """Enter the power of the halls and the heat it becomes."""
+    def add_halls(self) -> None:
+        """Add the power of the halls and the heat that it becomes."""
         for work in self.site.flexible_loads:
-            power = self.orders["hall_power", work.owner]
+            power = self.dispatch["hall_power", work.owner]
             self.flows["hall_power", work.owner] = power
             self.demand[work.carrier] += power
             for carrier, share in work.heat.items():
                 self.demand[carrier] += share * power
 
     def convert(self, convert: Convert) -> None:
-        """Deliver what has been asked of one carrier, drawing others."""
+        """Supply the demand on one carrier and add the demand on its inputs."""
         for store in self.site.stores:
             if store.carrier == convert.output:
                 self._store(store)
@@ -146,12 +129,12 @@ class _Walk:
                 self._renewable(exchange)
         machine = self.site.equipment[convert.owner]
         if isinstance(machine, HeatReuse):
-            self._sell(machine)
+            self._reuse_heat(machine)
         if convert.output == "medium_voltage":
             self._generate()
-        output = asked = self.demand[convert.output]
+        output = load = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
-            output = self._circulate(machine, asked)
+            output = self._cool(machine, load)
         flows = convert.with_set_points(self.points).physics(output, self.weather)
         for carrier, draw in flows.inputs.items():
             self.demand[carrier] += draw
@@ -165,19 +148,17 @@ class _Walk:
 
     def _store(self, store: Store) -> None:
         kind = self.kinds[store.owner]
-        charge = self.orders[f"{kind}_charge", store.owner]
-        discharge = self.orders[f"{kind}_discharge", store.owner]
-        level = self.stocks[f"{kind}_level", store.owner]
-        if (
-            CARRIER_ENERGY_SIGN[store.carrier] < 0.0
-        ):  # a tank spares its plant work; it freezes no water
+        charge = self.dispatch[f"{kind}_charge", store.owner]
+        discharge = self.dispatch[f"{kind}_discharge", store.owner]
+        level = self.initial_states[f"{kind}_level", store.owner]
+        if CARRIER_ENERGY_SIGN[store.carrier] < 0.0:  # a tank replaces cooling, at most all of it
             discharge = np.minimum(discharge, np.maximum(self.demand[store.carrier], 0.0))
         charge, discharge, levels = integrate_storage(
             store, level, charge, discharge=discharge, durations=self.hours
         )
         self.flows[f"{kind}_charge", store.owner] = charge
         self.flows[f"{kind}_discharge", store.owner] = discharge
-        self.edges[f"{kind}_level", store.owner] = levels
+        self.states[f"{kind}_level", store.owner] = levels
         self.demand[store.carrier] += charge - discharge
         loss = storage_losses(
             store, charge, discharge=discharge, levels=levels, durations=self.hours
@@ -185,57 +166,59 @@ class _Walk:
         self.heat += CARRIER_ENERGY_SIGN[store.carrier] * loss
 
     def _renewable(self, exchange: Exchange) -> None:
-        used = self.orders["renewable_used_power", exchange.owner]
+        used = self.dispatch["renewable_used_power", exchange.owner]
         self.flows["renewable_used_power", exchange.owner] = used
         self.demand[exchange.carrier] -= used
 
-    def _sell(self, pump: HeatReuse) -> None:
-        """Let a network take heat: what is ordered, it needs, and the warm circuit has."""
-        ordered = self.orders["heat_reuse_power", pump.name]
-        most = pump.max_output_from_source(
+    def _reuse_heat(self, pump: HeatReuse) -> None:
+        """Sell heat: at most the order, the pump's capacity and the heat of the warm circuit."""
+        ordered = self.dispatch["heat_reuse_power", pump.name]
+        max_heat = pump.max_output_from_source(
             np.maximum(self.demand["warm"], 0.0), self.weather.air_temperature
         )
-        sold = np.minimum(np.minimum(ordered, pump.max_output(self.weather)), most)
+        sold = np.minimum(np.minimum(ordered, pump.max_output(self.weather)), max_heat)
         self.flows["heat_reuse_power", pump.name] = sold
         self.demand["heat"] += sold
 
     def _generate(self) -> None:
-        """Let gensets carry what is ordered of the bus, and no more than it draws."""
+        """Let gensets supply their dispatched power, at most what the bus draws."""
         for genset in self.site.machines_of(Genset):
-            ordered = self.orders.get(("genset_power", genset.name))
-            asked = np.zeros(len(self.hours)) if ordered is None else ordered
-            flows = genset.supply(asked, self.demand["medium_voltage"])
+            ordered = self.dispatch.get(("genset_power", genset.name))
+            load = np.zeros(len(self.hours)) if ordered is None else ordered
+            flows = genset.supply(load, self.demand["medium_voltage"])
             self.flows |= {(name, genset.name): v for name, v in flows.details.items()}
             self.demand["medium_voltage"] -= flows.details["genset_output"]
             self.fuel += flows.inputs["fuel"]
             self.heat += flows.heat
 
-    def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
-        """Let a plant follow its load, the water of its loop keeping the difference."""
-        begin = self.stocks["facility_supply_temperature", plant.name]
+    def _cool(self, plant: CoolingPlant, load: FloatArray) -> FloatArray:
+        """Return the output of a plant that follows its load; loop water stores the difference."""
+        begin = self.initial_states["facility_supply_temperature", plant.name]
         arriving = "facility_arriving_temperature", plant.name
-        pipes = None
+        transport = None
         if plant.loop.supply_share:
-            rate = plant.capacity_rate(asked, self.weather, self.points)
-            pipes = LoopTransport(capacity_rate=rate, temperature=self.stocks.get(arriving, begin))
-        walked = integrate_loop(
+            rate = plant.capacity_rate(load, self.weather, self.points)
+            transport = LoopTransport(
+                capacity_rate=rate, temperature=self.initial_states.get(arriving, begin)
+            )
+        trajectory = integrate_loop(
             plant,
-            asked,
-            self.ceilings[plant.name],
+            load,
+            self.capacities[plant.name],
             durations=self.hours,
-            start=(begin, self.stocks["cooling_plant_output", plant.name]),
+            start=(begin, self.initial_states["cooling_plant_output", plant.name]),
             target=self.points.supply_temperature.get(plant.name) if self.points else None,
-            transport=pipes,
+            transport=transport,
         )
-        self.edges["facility_supply_temperature", plant.name] = walked.supply
+        self.states["facility_supply_temperature", plant.name] = trajectory.supply
         if any(other.loop.supply_share for other in self.site.machines_of(CoolingPlant)):
-            self.edges[arriving] = walked.hall_supply
-        self.edges["cooling_plant_output", plant.name] = walked.valve_output
-        self.flows["cooling_load", plant.name] = asked
-        return walked.output
+            self.states[arriving] = trajectory.hall_supply
+        self.states["cooling_plant_output", plant.name] = trajectory.valve_output
+        self.flows["cooling_load", plant.name] = load
+        return trajectory.output
 
-    def fence(self) -> None:
-        """Close the books at the fence: import, export, and the sums of the site."""
+    def balance_grid(self) -> None:
+        """Compute import, export and the totals of the site."""
         net = self.demand["grid"]
         self.flows["grid_import_power", ""] = np.maximum(net, 0.0)
         self.flows["grid_export_power", ""] = np.maximum(-net, 0.0)
@@ -247,31 +230,31 @@ class _Walk:
         sets = sum(v for (name, _), v in self.flows.items() if name == "genset_output")
         self.flows["facility_power", ""] = net + own + sets + out - into
         gained = net + own + self.fuel
-        self.flows["closure", ""] = np.maximum(self.error, self._open_energy(gained))
+        self.flows["closure", ""] = np.maximum(self.error, self._energy_balance_error(gained))
 
-    def _open_energy(self, gained: FloatArray) -> FloatArray:
-        """Return the relative error of the energy balance of the whole site."""
-        kept = np.zeros_like(gained)
+    def _energy_balance_error(self, supplied: FloatArray) -> FloatArray:
+        """Return the relative error of the energy balance of the whole site. [1]"""
+        stored = np.zeros_like(supplied)
         for store in self.site.stores:
             kind = self.kinds[store.owner]
-            change = np.diff(self.edges[f"{kind}_level", store.owner])
-            kept += CARRIER_ENERGY_SIGN[store.carrier] * change / self.hours
+            change = np.diff(self.states[f"{kind}_level", store.owner])
+            stored += CARRIER_ENERGY_SIGN[store.carrier] * change / self.hours
         for plant in self.site.machines_of(CoolingPlant):
-            supply = self.edges["facility_supply_temperature", plant.name]
-            arriving = self.edges.get(("facility_arriving_temperature", plant.name), supply)
+            supply = self.states["facility_supply_temperature", plant.name]
+            arriving = self.states.get(("facility_arriving_temperature", plant.name), supply)
             share = plant.loop.supply_share
-            edges = (1.0 - share) * supply + share * arriving
-            kept += plant.loop.heat_capacity * np.diff(edges) / self.hours
-        gone = self.heat + self.demand["heat"]
-        return np.abs(gained - kept - gone) / np.maximum(np.abs(gained), 1e-3)
+            temperature = (1.0 - share) * supply + share * arriving
+            stored += plant.loop.heat_capacity * np.diff(temperature) / self.hours
+        removed = self.heat + self.demand["heat"]
+        return np.abs(supplied - stored - removed) / np.maximum(np.abs(supplied), 1e-3)
 
     def temperatures(self) -> None:
-        """Follow the coolant from the circuits to the racks and the chips."""
+        """Compute the coolant temperatures from the circuits to the racks and chips."""
         plants = {plant.serves: plant for plant in self.site.machines_of(CoolingPlant)}
         supply = {
-            serves: self.edges.get(
+            serves: self.states.get(
                 ("facility_arriving_temperature", plant.name),
-                self.edges["facility_supply_temperature", plant.name],
+                self.states["facility_supply_temperature", plant.name],
             )[1:]
             for serves, plant in plants.items()
         }
@@ -301,7 +284,7 @@ class _Walk:
     def _chips(
         self, cold: FloatArray, *, flow_share: FloatArray | float, is_air_cooled: bool
     ) -> None:
-        """Enter the temperature of the chips that a coolant or the halls' air cools."""
+        """Record the temperature of the chips that a coolant or the hall air cools."""
         for hall in self.site.machines_of(ITHall):
             if hall.is_air_cooled is is_air_cooled:
                 busy = np.full(len(self.hours), hall.rack_power)

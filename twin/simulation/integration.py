@@ -1,4 +1,4 @@
-"""Walk the states of a site through time: stores, and the water of a loop."""
+"""Integrate the states of a site through time: storage levels and loop water."""
 
 import math
 from dataclasses import dataclass
@@ -15,28 +15,26 @@ from twin.relations import Store
 from twin.weather import Weather
 
 CAPACITY_LINE_SHARES = (0.5, 1.0)
-"""Heats through which the line of what a plant gives is laid, over its rated cooling. [1]"""
+"""Heats that define the linear capacity of coolers, as shares of rated cooling. [1]"""
 
 STORAGE_TAPER_TIME_H = 0.2
-"""Time constant with which a store's controller lets power fade near an end of its window. [h]"""
+"""Time constant with which a storage controller tapers power near an end of its window. [h]"""
 
 
 MIN_TEMPERATURE_RISE_K = 1e-3
-"""Least warming of what coolers deliver between those heats, so that the line is finite. [K]"""
+"""Minimum temperature rise between those heats; it keeps the slope of the line finite. [K]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoolingCapacity:
-    """What a plant can give at most: what its chillers can, or its coolers alone if that is more.
+    """Capacity of a plant: that of its chillers, or of its coolers alone if that is more.
 
-    Attributes
-    ----------
-    chiller
-        What chillers give, at any temperature of the supply water, ``(time,)``; 0 without. [MW]
-    dry_base
-        What coolers alone give at the set point, ``(time,)``; negative in air that is warmer. [MW]
-    slope
-        What each kelvin above it adds, ``(time,)``. [MW K-1]
+    - ``chiller``: Capacity of the chillers at any supply temperature, ``(time,)``; 0 without
+      chillers. [MW]
+    - ``dry_base``: Capacity of the coolers alone at the set point, ``(time,)``; negative in warmer
+      air. [MW]
+    - ``slope``: Additional capacity of the coolers per kelvin above the set point, ``(time,)``.
+      [MW K-1]
     """
 
     chiller: FloatArray
@@ -45,29 +43,26 @@ class CoolingCapacity:
 
     @classmethod
     def from_plant(cls, plant: CoolingPlant, weather: Weather) -> Self:
-        """Return the ceiling of a plant in some weather.
+        """Return the capacity of a plant in some weather.
 
-        The line of coolers goes through the heats that matter, wherever the set point lies: in air
-        hotter than that they still give what they do at the temperature that the water then has.
-        For dry coolers it is exact; towers are within half a kelvin of it above a third of the
-        rating.
+        The line of the coolers passes through fixed heats, wherever the set point lies. In air that
+        is warmer than the set point they still cool at the temperature that the water then reaches.
+        The line is exact for dry coolers. Towers deviate less than half a kelvin above a third of
+        the rating.
         """
         target, none = plant.supply_temperature, np.zeros(len(weather))
         flat = plant.capacity(weather, target) if plant.chillers else none
         if plant.chillers and plant.economiser_approach is None:
             return cls(chiller=flat, dry_base=none, slope=none)
         low, high = (share * plant.rated_cooling for share in CAPACITY_LINE_SHARES)
-        cool, warm = (_free(plant, heat, weather) for heat in (low, high))
+        cool, warm = (_unassisted_supply_temperature(plant, heat, weather) for heat in (low, high))
         rise = (high - low) / np.maximum(warm - cool, MIN_TEMPERATURE_RISE_K)
         return cls(chiller=flat, dry_base=low + rise * (target - cool), slope=rise)
 
     def plannable(self, plant: CoolingPlant) -> FloatArray:
-        """Return the most that plans may ask for, as :meth:`CoolingPlant.limit`, by the line. [MW]
+        """Return the capacity that plans may use, on the line of :meth:`from_plant`. [MW]
 
-        Parameters
-        ----------
-        plant
-            The plant whose ceiling it is.
+        It corresponds to :meth:`CoolingPlant.limit`.
         """
         warmer = plant.supply_limit - plant.supply_margin - plant.supply_temperature
         most = (
@@ -76,14 +71,16 @@ class CoolingCapacity:
         return np.minimum(most, plant.rated_cooling)
 
     def select(self, span: slice | NDArray[np.int64]) -> "CoolingCapacity":
-        """Return the ceiling of some of the intervals."""
+        """Return the capacity of some of the intervals."""
         return CoolingCapacity(
             chiller=self.chiller[span], dry_base=self.dry_base[span], slope=self.slope[span]
         )
 
 
-def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
-    """Return the water of a circuit at which coolers, at full and alone, take its heat. [degC]"""
+def _unassisted_supply_temperature(
+    plant: CoolingPlant, heat: float, weather: Weather
+) -> FloatArray:
+    """Return the supply temperature at which coolers alone, at full speed, reject a heat. [degC]"""
     full, bank, load = np.ones(len(weather)), plant.chillers, heat + plant.pump_power
     rate, lift = plant.rated_cooling / plant.temperature_range, np.zeros(len(weather))
     if bank is not None:
@@ -99,41 +96,33 @@ def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
 def integrate_storage(
     store: Store, level: float, charge: FloatArray, *, discharge: FloatArray, durations: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return what a store really takes and gives, and its levels.
+    """Return the charge and discharge that a store achieves, and its levels.
 
-    Parameters
-    ----------
-    store
-        The store.
-    level
-        Level at the first edge. [MWh]
-    charge, discharge
-        What is asked, ``(time,)``. [MW]
-    durations
-        Lengths of the intervals. [h]
+    The controller of the store stops at rated power and at both ends of the window. The verifier
+    refuses a plan that needs more.
 
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Charge, discharge ``(time,)`` [MW] and levels ``(instant,)`` [MWh].
+    - ``level``: Level at the first edge. [MWh]
+    - ``charge``, ``discharge``: Commanded power, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
 
-    Notes
-    -----
-    The store's own controller stops at rated power and at both ends of its window; a plan that
-    counts on more is refused by the verdict, since it would not be obeyed.
+    Returns: Charge and discharge, ``(time,)`` [MW]; levels, ``(instant,)`` [MWh].
     """
     put, got = np.empty(len(durations)), np.empty(len(durations))
     levels = np.empty(len(durations) + 1)
     levels[0] = level
     for i, h in enumerate(durations.tolist()):
-        kept = level * (1.0 - store.standing_loss) ** h
-        fading = max(h, STORAGE_TAPER_TIME_H)
-        room = max(store.max_level - kept, 0.0) / (store.charge_efficiency * fading)
-        stock = (kept - store.min_level) * store.discharge_efficiency / fading
-        put[i] = min(float(charge[i]), store.charge_limit, room)
-        got[i] = min(float(discharge[i]), store.discharge_limit, max(stock, 0.0))
+        standing_level = level * (1.0 - store.standing_loss) ** h
+        taper_time = max(h, STORAGE_TAPER_TIME_H)
+        charge_headroom = max(store.max_level - standing_level, 0.0) / (
+            store.charge_efficiency * taper_time
+        )
+        discharge_headroom = (
+            (standing_level - store.min_level) * store.discharge_efficiency / taper_time
+        )
+        put[i] = min(float(charge[i]), store.charge_limit, charge_headroom)
+        got[i] = min(float(discharge[i]), store.discharge_limit, max(discharge_headroom, 0.0))
         gain = store.charge_efficiency * put[i] - got[i] / store.discharge_efficiency
-        level = kept + h * gain
+        level = standing_level + h * gain
         levels[i + 1] = level
     return put, got, levels
 
@@ -146,39 +135,21 @@ def storage_losses(
     levels: FloatArray,
     durations: FloatArray,
 ) -> FloatArray:
-    """Return what a store leaves in its surroundings: in charging, discharging and standing.
+    """Return the losses of a store in charging, discharging and standing, ``(time,)``. [MW]
 
-    Parameters
-    ----------
-    store
-        The store.
-    charge, discharge
-        What it takes and gives, ``(time,)``. [MW]
-    levels
-        Its levels, ``(instant,)``. [MWh]
-    durations
-        Lengths of the intervals. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        Loss of what it stores, ``(time,)``. [MW]
+    Charge and discharge are on ``time`` [MW], levels on ``instant`` [MWh], durations in hours [h].
     """
     standing = levels[:-1] * (1.0 - (1.0 - store.standing_loss) ** durations) / durations
-    turned = (1.0 - store.charge_efficiency) * charge
-    return np.asarray(turned + (1.0 / store.discharge_efficiency - 1.0) * discharge + standing)
+    charging = (1.0 - store.charge_efficiency) * charge
+    return np.asarray(charging + (1.0 / store.discharge_efficiency - 1.0) * discharge + standing)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopTransport:
-    """The water on its way from a plant to the halls.
+    """The water between a plant and the halls.
 
-    Attributes
-    ----------
-    capacity_rate
-        Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
-    temperature
-        Water that arrives at the halls, at the first edge. [degC]
+    - ``capacity_rate``: Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
+    - ``temperature``: Temperature of the water that arrives at the halls, at the first edge. [degC]
     """
 
     capacity_rate: FloatArray
@@ -186,18 +157,12 @@ class LoopTransport:
 
 
 class LoopTrajectory(NamedTuple):
-    """Where a loop has gone.
+    """Output and temperatures of a loop over time.
 
-    Attributes
-    ----------
-    output
-        What the plant took in the mean, ``(time,)``. [MW]
-    supply
-        Temperatures of the water that leaves it, ``(instant,)``. [degC]
-    hall_supply
-        Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
-    valve_output
-        What its valve let it take, ``(instant,)``. [MW]
+    - ``output``: Mean cooling of the plant, ``(time,)``. [MW]
+    - ``supply``: Temperatures of the water that leaves the plant, ``(instant,)``. [degC]
+    - ``hall_supply``: Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
+    - ``valve_output``: Cooling that the valve position allows, ``(instant,)``. [MW]
     """
 
     output: FloatArray
@@ -216,39 +181,30 @@ def integrate_loop(
     target: FloatArray | None = None,
     transport: LoopTransport | None = None,
 ) -> LoopTrajectory:
-    """Return the output of a plant that holds its loop at the set point, and the temperatures.
+    """Integrate the output of a plant that controls its supply temperature, and the temperatures.
 
-    Parameters
-    ----------
-    plant, load
-        The plant with its loop; heat that enters it, ``(time,)`` [MW].
-    capacity
-        What the plant can give at most, on ``time``.
-    durations, start
-        Lengths of the intervals [h]; supply temperature [degC] and output [MW] at the first edge.
-    target
-        Set point of the supply water, ``(time,)``; by default the declared one. [degC]
-    transport
-        The water on its way to the halls, where the loop declares how much of it there is.
+    The controller requests the load plus the heat that returns the water to its set point. The
+    plant delivers at most its capacity at the temperature reached. The step is solved for that
+    temperature, so it is stable at any length. A valve with a lag is a first-order filter. In a
+    short step the plant delivers the filter's mean. In a longer step the valve catches up.
 
-    Returns
-    -------
-    LoopTrajectory
-        Output and temperatures.
-
-    Notes
-    -----
-    The controller asks for the load plus what brings the water back, and gets at most the capacity
-    at the temperature reached, for which the step is solved: it is stable at any length. A valve
-    with a lag follows as a first-order filter: in a short step the plant takes its mean, in a
-    longer one it has caught up and brought back what it was late with.
+    - ``load``: Heat that enters the loop, ``(time,)``. [MW]
+    - ``capacity``: Capacity of the plant, on ``time``.
+    - ``durations``, ``start``: Lengths of the intervals [h]; supply temperature [degC] and output
+      [MW] at the first edge.
+    - ``target``: Set point of the supply water, ``(time,)``; by default the declared one. [degC]
+    - ``transport``: The water between plant and halls, where the loop declares its amount.
     """
-    declared, count, water = plant.supply_temperature, len(durations), _Water(plant, transport)
+    declared, count, water = plant.supply_temperature, len(durations), _LoopWater(plant, transport)
     targets = np.full(count, declared) if target is None else target
     lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
     transport = transport or LoopTransport(capacity_rate=np.zeros(count), temperature=temperature)
     outputs, (supply, arriving, valve) = np.empty(count), np.empty((3, count + 1))
-    supply[0], arriving[0], valve[0] = temperature, (there := transport.temperature), output
+    supply[0], arriving[0], valve[0] = (
+        temperature,
+        (arriving_temperature := transport.temperature),
+        output,
+    )
     columns = (
         durations,
         load,
@@ -260,31 +216,33 @@ def integrate_loop(
     )
     rows = zip(*(one.tolist() for one in columns), strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
-        pull = water.pull(h * rate)
-        away = water.far if h < RECOVERY_TIME_LAGS * lag else water.near * pull
-        excess = water.near * (temperature - aim) + away * (there - aim)
+        coupling = water.coupling(h * rate)
+        away = water.far if h < RECOVERY_TIME_LAGS * lag else water.near * coupling
+        excess = water.near * (temperature - aim) + away * (arriving_temperature - aim)
         ahead = q + excess / max(h, RECOVERY_TIME_LAGS * lag) - output
-        mean, end = _followed(h, lag)
-        slope = h / water.near / (1.0 + pull)
-        free = (temperature + pull * there) / (1.0 + pull) + slope * q
-        most = max(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
-        outputs[i] = max(min(output + mean * ahead, most), 0.0)
-        output = max(min(output + end * ahead, most), 0.0)
+        mean, end = _valve_response(h, lag)
+        slope = h / water.near / (1.0 + coupling)
+        free = (temperature + coupling * arriving_temperature) / (1.0 + coupling) + slope * q
+        max_output = max(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
+        outputs[i] = max(min(output + mean * ahead, max_output), 0.0)
+        output = max(min(output + end * ahead, max_output), 0.0)
         temperature = free - slope * outputs[i]
-        there = water.arrives(temperature, there, h * rate)
-        supply[i + 1], arriving[i + 1], valve[i + 1] = temperature, there, output
+        arriving_temperature = water.arriving_temperature(
+            temperature, arriving_temperature, h * rate
+        )
+        supply[i + 1], arriving[i + 1], valve[i + 1] = temperature, arriving_temperature, output
     return LoopTrajectory(outputs, supply, arriving, valve)
 
 
-def _followed(hours: float, lag: float) -> tuple[float, float]:
-    """Return how far a valve follows what is wanted: in the mean of a step, and at its end. [1]"""
+def _valve_response(hours: float, lag: float) -> tuple[float, float]:
+    """Return how far a valve follows its command: mean over a step, and at its end. [1]"""
     if not lag:
         return 1.0, 1.0
     end = -math.expm1(-hours / lag)
     return (1.0 - end * lag / hours if hours < RECOVERY_TIME_LAGS * lag else end), end
 
 
-class _Water:
+class _LoopWater:
     r"""The water of a loop, near its plant and on its way to the halls.
 
     Of the loop's heat capacity :math:`K` the share :math:`s` is on its way with the flow's
@@ -292,20 +250,20 @@ class _Water:
 
     .. math:: (1-s) K \dot T_s = C (T_a - T_s) + Q - y, \qquad s K \dot T_a = C (T_s - T_a)
 
-    Both are stepped implicitly; what is carried is :math:`h C` [MWh K-1].
+    Both equations are stepped implicitly; the carried heat capacity is :math:`h C` [MWh K-1].
     """
 
-    def __init__(self, plant: CoolingPlant, pipes: LoopTransport | None) -> None:
+    def __init__(self, plant: CoolingPlant, transport: LoopTransport | None) -> None:
         whole = plant.loop.heat_capacity
-        self.far = 0.0 if pipes is None else plant.loop.supply_share * whole
+        self.far = 0.0 if transport is None else plant.loop.supply_share * whole
         self.near = whole - self.far
 
-    def pull(self, carried: float) -> float:
-        """Return how strongly the far water holds the near one back in a step. [1]"""
+    def coupling(self, carried: float) -> float:
+        """Return the coupling of the far water to the near water in a step. [1]"""
         return carried / self.near * self.far / (self.far + carried) if self.far else 0.0
 
-    def arrives(self, supply: float, before: float, carried: float) -> float:
-        """Return the temperature at the halls behind a step. [degC]"""
+    def arriving_temperature(self, supply: float, before: float, carried: float) -> float:
+        """Return the temperature at the halls after a step. [degC]"""
         if not self.far:
             return supply
         return (self.far * before + carried * supply) / (self.far + carried)

@@ -1,12 +1,7 @@
-"""The limits of a site, and what of a run lies beyond them: one judge for plans and for plants.
+"""The hard limits of a site, and the violations of a simulated or measured run.
 
-By how much a run lies beyond the limits of its site, in the units that people read.
-
-Where the water of a circuit would freeze inside its dry coolers, were all of it to pass them.
-
-What of a schedule lies beyond a limit: from when on, how often, how far.
-
-How units of a bank run: their starts and stops, and the least times that are not kept.
+The same limits apply to plans and to plants. The module also reports freezing in dry coolers and
+breaches of the minimum times of switchable units.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +22,7 @@ from twin.equipment import (
     UpsBank,
 )
 from twin.equipment.heat_rejection import DryCooler
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray
 from twin.relations import SwitchableUnits
@@ -39,38 +34,32 @@ from twin.variables import machine_values, net_import
 from twin.weather import Weather
 
 LIMIT_TOLERANCE = 1e-3
-"""A power, level or loading beyond its limit by less than this share of it is no violation. [1]"""
+"""Excess of a power, level or loading that is no violation, as a share of its limit. [1]"""
 
 MIN_LIMIT_SPAN_MW = 1e-3
-"""A limit of zero is judged as if it were this far from it: what is less is rounding. [MW]"""
+"""Span that a limit of zero is given for its tolerance. [MW]"""
 
 TEMPERATURE_TOLERANCE_K = 0.05
-"""A temperature beyond its limit by less than this is no violation. [K]"""
+"""Excess of a temperature that is no violation. [K]"""
 
 
 RAMP_LIMIT_NAME: Final = "ramp of grid_import_power"
-"""What the ramp of the connection is called among limits."""
+"""Name of the ramp limit of the grid connection."""
 
 SET_POINT_TRANSITION_MIN: Final = 10.0
-"""Time in which a plant goes over to new set points; plans and verdicts count on it. [min]"""
+"""Time in which a plant moves to new set points; plans and the verifier assume it. [min]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingLimit:
     """One hard limit.
 
-    Attributes
-    ----------
-    variable
-        Word of the vocabulary that is limited.
-    owner
-        Label of the machine, or "" for the site as a whole.
-    dimension
-        Axis of the owner, or "".
-    lower, upper
-        The limit, in the variable's unit.
-    margin_kind
-        What a plan keeps free: ``power``, ``temperature`` or ``level`` of the site's margins.
+    - ``variable``: Name of the limited variable.
+    - ``owner``: Name of the machine, or "" for the whole site.
+    - ``dimension``: Axis of the owner, or "".
+    - ``lower``, ``upper``: The limit, in the variable's unit.
+    - ``margin_kind``: Margin of the site that a plan keeps: ``power``, ``temperature`` or
+      ``level``.
     """
 
     variable: str
@@ -82,11 +71,11 @@ class OperatingLimit:
 
     @property
     def name(self) -> str:
-        """Name for people: the variable and its machine."""
+        """The variable and its machine, as text."""
         return f"{self.variable} of {self.owner}" if self.owner else self.variable
 
     def values(self, result: xr.Dataset) -> FloatArray:
-        """Return the limited values of a run, stocks at the ends of the intervals."""
+        """Return the limited values of a run; states at the ends of the intervals."""
         array = result.variables[self.variable]
         values = (
             machine_values(result, self.variable, self.owner)
@@ -96,19 +85,10 @@ class OperatingLimit:
         return np.asarray(values[1:] if "instant" in array.dims else values)
 
     def excess_ratio(self, result: xr.Dataset, *, safety_margin: float = 0.0) -> FloatArray:
-        """Return by how much each interval lies beyond the limit, in tolerances; 1 is a violation.
+        """Return the excess of each interval in tolerances, ``(time,)``; above 1 violates. [1]
 
-        Parameters
-        ----------
-        result
-            A run of the twin or of a plant.
-        safety_margin
-            Distance to keep from the limit: K for temperatures, else a share of the limit.
-
-        Returns
-        -------
-        numpy.ndarray
-            Excess over the tolerance, ``(time,)``; at most 1 where the limit is kept. [1]
+        - ``safety_margin``: Distance to keep from the limit: K for temperatures, otherwise a share
+          of the limit.
         """
         values = self.values(result)
         span = max(abs(bound) for bound in (self.lower, self.upper) if np.isfinite(bound))
@@ -116,14 +96,14 @@ class OperatingLimit:
         tolerance = (
             TEMPERATURE_TOLERANCE_K if is_kelvin else LIMIT_TOLERANCE * max(span, MIN_LIMIT_SPAN_MW)
         )
-        held = safety_margin if is_kelvin else safety_margin * span
-        over = values - (self.upper - held)
-        under = (self.lower + held) - values
+        margin = safety_margin if is_kelvin else safety_margin * span
+        over = values - (self.upper - margin)
+        under = (self.lower + margin) - values
         return np.asarray(np.maximum(over, under) / tolerance)
 
 
 def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
-    """Return every hard limit of a site but the ramp; see :func:`count_violations`."""
+    """Return every hard limit of a site except the ramp; see :func:`count_violations`."""
     grid = site.grid
     found = [
         OperatingLimit(variable="grid_import_power", upper=grid.import_limit, margin_kind="power"),
@@ -135,18 +115,20 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
         *site.machines_of(UpsBank),
     ):
         kind = machine.kind
-        one = _of(f"{kind}_loading", machine.name, kind, 1.0, "power")
-        found.append(replace(one, lower=-1.0))  # what a site exports runs backwards
+        one = _upper_limit(f"{kind}_loading", machine.name, kind, 1.0, "power")
+        found.append(replace(one, lower=-1.0))  # export flows backwards
     for plant in site.machines_of(CoolingPlant):
         variable, high = "facility_supply_temperature", plant.supply_limit
-        found.append(_of(variable, plant.name, "circuit", high, "temperature"))
+        found.append(_upper_limit(variable, plant.name, "circuit", high, "temperature"))
     for hall in site.machines_of(ITHall):
         high = hall.chip_temperature_limit
-        found.append(_of("chip_temperature", hall.name, "hall", high, "temperature"))
-        found.append(_of("hall_power", hall.name, "hall", hall.full_power, "power"))
+        found.append(_upper_limit("chip_temperature", hall.name, "hall", high, "temperature"))
+        found.append(_upper_limit("hall_power", hall.name, "hall", hall.full_power, "power"))
         for air in site.machines_of(CrahBank):
             high = hall.inlet_temperature_limit
-            found.append(_of("rack_inlet_temperature", air.name, "hall_air", high, "temperature"))
+            found.append(
+                _upper_limit("rack_inlet_temperature", air.name, "hall_air", high, "temperature")
+            )
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         found.append(
@@ -162,7 +144,7 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _of(
+def _upper_limit(
     variable: str,
     owner: str,
     dim: str,
@@ -184,30 +166,33 @@ def count_violations(
     site
         The site with its limits.
     record
-        What a plant did, in minutes.
+        Minutes of a plant.
     called_reserve_power
-        Import that reserves spared because the grid called them, below 0 what they took more:
-        operators exempt it from the ramp limit, ``(time,)``. [MW]
+        Import that called reserves saved, ``(time,)``; negative where they added import. The ramp
+        limit exempts it. [MW]
 
     Returns
     -------
     xarray.DataArray
-        Number of violated minutes, ``(limit,)``; what is no number violates. [1]
-        ``first(limit)`` is when the first begins, NaT where none does.
+        Number of violated minutes, ``(limit,)``; a value that is no number violates. [1]
+        ``first(limit)`` is the time of the first violation, NaT without one.
 
     Raises
     ------
     StateError
-        If an interval is no minute: means of longer ones hide peaks, and their steps are no ramps.
+        If an interval is not a minute: longer means hide peaks, and their steps are no ramps.
     """
-    check_argument_types("violations", site=(site, Site), record=(record, xr.Dataset))
+    check_argument_types("count_violations", site=(site, Site), record=(record, xr.Dataset))
     steps = np.diff(time_axes.interval_edges(record))
     if (steps != time_axes.MINUTE).any():
         first = int(np.argmax(steps != time_axes.MINUTE))
         place = f"record, {units.format_minute(record['time'].to_numpy()[first])}"
-        remedy = "violations are counted by the minute; give a record of minutes, as plants keep"
         issue = ValidationIssue(
-            location=place, found=f"{steps[first] / time_axes.MINUTE:g} min", remedy=remedy
+            location=place,
+            found=f"{steps[first] / time_axes.MINUTE:g} min",
+            expected="intervals of one minute",
+            remedy="give the record of the plant by the minute",
+            code=IssueCode.WRONG_AXES,
         )
         raise StateError(site.name, [issue])
     found = {limit.name: ~(limit.excess_ratio(record) <= 1.0) for limit in operating_limits(site)}
@@ -225,20 +210,13 @@ def count_violations(
 
 @dataclass(frozen=True, kw_only=True)
 class LimitExceedance:
-    """One limit that a run does not keep.
+    """One limit that a run exceeds.
 
-    Attributes
-    ----------
-    limit
-        What is limited, and of which machine.
-    unit
-        Unit of the two numbers that follow.
-    bound, reached
-        The limit, and the value farthest beyond it.
-    count, interval_count
-        Intervals beyond it, and all intervals. [1]
-    first
-        Start of the first of them. [datetime64, UTC]
+    - ``limit``: Name of the limit: variable and machine.
+    - ``unit``: Unit of ``bound`` and ``reached``.
+    - ``bound``, ``reached``: The limit, and the value farthest beyond it.
+    - ``count``, ``interval_count``: Intervals beyond the limit, and all intervals. [1]
+    - ``first``: Start of the first of them. [datetime64, UTC]
     """
 
     limit: str
@@ -253,45 +231,24 @@ class LimitExceedance:
 def limit_excess(site: Site, run: xr.Dataset) -> xr.DataArray:
     """Return how far each interval of a run lies beyond each limit of its site.
 
-    Parameters
-    ----------
-    site
-        The site with its limits.
-    run
-        What it did, as :func:`twin.simulation.simulate.simulate` gives it; limits of what it does
-        not hold are left out. Coolant is held against the dew point of the halls, too.
+    Limits of variables that the run lacks are omitted. Coolant is also compared with the dew point
+    of the halls.
 
-    Returns
-    -------
-    xarray.DataArray
-        ``(time, limit)``, each in the limit's own unit: above 0 over its upper bound, below 0 under
-        its lower, and 0 where it is kept within the tolerance of :meth:`Limit.beyond`.
+    Returns: ``(time, limit)``, in the unit of each limit: positive above the upper bound, negative
+    below the lower, 0 within the tolerance of :meth:`OperatingLimit.excess_ratio`.
     """
-    held = [limit for limit in _every(site) if limit.variable in run]
-    rows = [_signed(limit, run) for limit in held]
+    limits = [limit for limit in _all_limits(site) if limit.variable in run]
+    rows = [_signed_excess(limit, run) for limit in limits]
     return xr.DataArray(
         np.stack(rows, axis=-1) if rows else np.zeros((run.sizes["time"], 0)),
-        coords={"time": run["time"], "limit": [limit.name for limit in held]},
+        coords={"time": run["time"], "limit": [limit.name for limit in limits]},
         dims=("time", "limit"),
     )
 
 
 def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedance]:
-    """Yield the limits that are not kept.
-
-    Parameters
-    ----------
-    site
-        The site with its limits.
-    distance
-        As :func:`beyond` gives it.
-
-    Yields
-    ------
-    LimitExceedance
-        One for each limit and side.
-    """
-    by_name = {limit.name: limit for limit in _every(site)}
+    """Yield the limits that are exceeded, one for each limit and side; see :func:`limit_excess`."""
+    by_name = {limit.name: limit for limit in _all_limits(site)}
     for name in distance["limit"].to_numpy().tolist():
         limit, values = by_name[name], distance.sel(limit=name).to_numpy()
         for bound, over in ((limit.upper, values), (limit.lower, -values)):
@@ -308,19 +265,19 @@ def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedan
                 )
 
 
-def _every(site: Site) -> tuple[OperatingLimit, ...]:
-    """Return the hard limits of a site, and the coldest coolant on which no halls' air condenses.
+def _all_limits(site: Site) -> tuple[OperatingLimit, ...]:
+    """Return the hard limits of a site, and the coldest coolant without condensation in the halls.
 
-    Plans cannot change coolant at declared set points, so that it is no limit of theirs.
+    Plans cannot change coolant at declared set points, so this is no limit of plans.
     """
     rules = site.set_points
-    least = rules.hall_dew_point + rules.dew_point_distance
+    min_coolant_temperature = rules.hall_dew_point + rules.dew_point_distance
     coolant = [
         OperatingLimit(
             variable="technology_supply_temperature",
             owner=cdu.name,
             dimension="cdu",
-            lower=least,
+            lower=min_coolant_temperature,
             margin_kind="temperature",
         )
         for cdu in site.machines_of(CduBank)
@@ -328,8 +285,8 @@ def _every(site: Site) -> tuple[OperatingLimit, ...]:
     return (*operating_limits(site), *coolant)
 
 
-def _signed(limit: OperatingLimit, run: xr.Dataset) -> np.ndarray:
-    """Return how far values lie above a limit, or below it with the other sign; else 0."""
+def _signed_excess(limit: OperatingLimit, run: xr.Dataset) -> np.ndarray:
+    """Return the excess above a limit, negative below it, 0 within the tolerance."""
     values = limit.values(run)
     far = np.where(
         values > limit.upper, values - limit.upper, np.minimum(values - limit.lower, 0.0)
@@ -338,23 +295,18 @@ def _signed(limit: OperatingLimit, run: xr.Dataset) -> np.ndarray:
 
 
 FREEZE_VARIABLES = ("cooling_plant_rejected_heat", "cooling_plant_flow")
-"""Words of a run that tell how much water takes how much heat to the coolers."""
+"""Variables of a run that give the heat and the water flow at the coolers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeRisk:
-    """A circuit whose water leaves its coolers colder than it stays liquid.
+    """A circuit whose water would leave its coolers below the freezing point.
 
-    Attributes
-    ----------
-    plant
-        Whose circuit.
-    reached, freezing_point
-        The coldest water that leaves, and where its liquid begins to freeze. [degC]
-    count, interval_count
-        Intervals in which it is colder, and all intervals. [1]
-    first
-        Start of the first of them. [datetime64, UTC]
+    - ``plant``: Name of the cooling plant.
+    - ``reached``, ``freezing_point``: Coldest water that leaves the coolers, and its freezing
+      point. [degC]
+    - ``count``, ``interval_count``: Intervals below the freezing point, and all intervals. [1]
+    - ``first``: Start of the first of them. [datetime64, UTC]
     """
 
     plant: str
@@ -366,39 +318,31 @@ class FreezeRisk:
 
 
 def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeRisk, ...]:
-    """Return the circuits of which a run asks what only a bypass, dampers or more glycol give.
+    """Return the circuits that need a bypass, dampers or more glycol in a run.
 
-    Parameters
-    ----------
-    site
-        The site.
-    run
-        What it did: :data:`WORDS` on ``time``.
-    weather
-        Outdoor air on the same ``time``.
+    Circuits with chillers or towers are not considered: other water passes their coolers.
 
-    Returns
-    -------
-    tuple of FreezeRisk
-        One a circuit; none of circuits with chillers or towers, whose water is another.
+    - ``run``: A run with :data:`FREEZE_VARIABLES` on ``time``.
+    - ``weather``: Outdoor air on the same ``time``.
 
-    Notes
-    -----
     Fans turn no slower than ``minimum_speed``, so in frost a light load is cooled below the set
-    point. A plant holds it by turning water past the coolers or by stopping some; the twin takes
-    that as done, and this says where it must be.
+    point. A plant keeps the set point by a bypass or by stopping some coolers. The simulation
+    assumes that it does; this function reports where it must.
     """
     found = []
     for plant in site.machines_of(CoolingPlant):
         if plant.chillers is not None or not isinstance(plant.rejection, DryCooler):
             continue
-        leaving, least = _coldest(plant, run, weather), plant.loop.liquid.freezing_point
-        if (is_frozen := leaving < least).any():
+        leaving, freezing_point = (
+            _coldest_outlet(plant, run, weather),
+            plant.loop.liquid.freezing_point,
+        )
+        if (is_frozen := leaving < freezing_point).any():
             found.append(
                 FreezeRisk(
                     plant=plant.name,
                     reached=float(leaving.min()),
-                    freezing_point=least,
+                    freezing_point=freezing_point,
                     count=int(is_frozen.sum()),
                     interval_count=len(is_frozen),
                     first=run["time"].to_numpy()[int(np.argmax(is_frozen))],
@@ -407,8 +351,8 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
     return tuple(found)
 
 
-def _coldest(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> FloatArray:
-    """Return the temperature at which water leaves coolers whose fans turn slowest. [degC]"""
+def _coldest_outlet(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> FloatArray:
+    """Return the temperature at which water leaves coolers with the slowest fans. [degC]"""
     heat, flow = (run[name].sel(circuit=plant.name).to_numpy() for name in FREEZE_VARIABLES)
     per_flow = fluid_flow.capacity_rate(
         1.0, plant.loop.liquid, temperature=plant.supply_temperature
@@ -421,18 +365,12 @@ def _coldest(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> FloatArr
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """One limit that a schedule would break.
+    """One limit that a schedule would violate.
 
-    Attributes
-    ----------
-    limit
-        What is broken, in words.
-    time
-        First interval that breaks it.
-    count
-        Number of intervals that do.
-    excess
-        Greatest distance beyond the limit, as a share of what is borne. [1]
+    - ``limit``: The limit, as text.
+    - ``time``: First interval of the violation.
+    - ``count``: Number of intervals.
+    - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
     """
 
     limit: str
@@ -441,26 +379,17 @@ class Violation:
     excess: float
 
     def __str__(self) -> str:
-        """Return the breach as a line of text."""
+        """Return the violation as a line of text."""
         what = f"{self.count} interval{'s' * (self.count != 1)} from {format_minute(self.time)}"
-        return f"{self.limit}: {what}, worst {self.excess:.3g} where 1 is borne"
+        return f"{self.limit}: {what}, worst {self.excess:.3g} where 1 is allowed"
 
 
 def find_violation(
     name: str, excess: FloatArray, time: np.ndarray, *, allowed: float = 1.0
 ) -> list[Violation]:
-    """Return the breach of one limit, if there is any.
+    """Return the violation of one limit, or an empty list.
 
-    Parameters
-    ----------
-    name
-        What is broken, in words.
-    excess
-        Distance beyond the limit, ``(time,)``; what is no number breaks it. [1]
-    time
-        Starts of the intervals. [datetime64, UTC]
-    allowed
-        Distance up to which nothing is broken. [1]
+    ``excess`` is on ``time``; a value that is no number violates. [1]
     """
     if not (bad := ~(excess <= allowed)).any():
         return []
@@ -469,20 +398,17 @@ def find_violation(
 
 
 MIN_TIME_TOLERANCE_H: Final = 1e-6
-"""Time by which a least time may be missed for rounding. [h]"""
+"""Rounding tolerance of minimum times. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagingCounts:
-    """Starts and stops of units, each counted for itself.
+    """Starts and stops of units.
 
-    Attributes
-    ----------
-    starts, stops
-        Units that started and that stopped. [1]
-    min_up_violations, min_down_violations, restart_violations
-        Stops before ``minimum_up``, starts before ``minimum_down``, and starts before ``restart``
-        since the last start. [1]
+    - ``starts``, ``stops``: Units that started, and units that stopped. [1]
+    - ``min_up_violations``, ``min_down_violations``, ``restart_violations``: Stops before
+      ``minimum_up``, starts before ``minimum_down``, and starts before the minimum restart time
+      since the last start. [1]
     """
 
     starts: int = 0
@@ -493,27 +419,14 @@ class StagingCounts:
 
     @classmethod
     def count(cls, units: SwitchableUnits, units_on: FloatArray, durations: FloatArray) -> Self:
-        """Count what the units of a bank did.
+        """Count starts, stops and missed minimum times of a bank.
 
-        Parameters
-        ----------
-        units
-            The units with their least times.
-        units_on
-            How many ran in each interval, ``(time,)``. [1]
-        durations
-            Lengths of the intervals. [h]
+        Before the first interval no unit ran, and any may start. ``units_on`` is the number of
+        running units on ``time`` [1]; durations are in hours [h].
 
-        Returns
-        -------
-        StagingCounts
-            Before the first interval none ran, and any might have started.
-
-        Notes
-        -----
         Equal units take turns: the one that has run longest stops first, the one that has rested
-        longest starts first. So the least times are broken by as few as can be, and by none where
-        a plan keeps them (:mod:`optimizer.model.components.unit_commitment`).
+        longest starts first. So the count of missed minimum times is the smallest possible, and it
+        is zero where a plan keeps them (:mod:`optimizer.model.components.unit_commitment`).
         """
         change = np.diff(np.round(units_on), prepend=0.0).astype(int)
         moments = np.cumsum(durations) - durations
@@ -539,14 +452,9 @@ class StagingCounts:
 
 
 def staging_by_bank(site: Site, record: xr.Dataset) -> list[tuple[SwitchableUnits, StagingCounts]]:
-    """Return how the units of a site ran that have to be committed, a bank each.
+    """Return the staging of each bank with unit commitment, from a run or a plant record.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        A run of the twin or of a plant, with ``cooling_plant_units_on(time, circuit)``.
+    The record needs ``cooling_plant_units_on(time, circuit)``.
     """
     hours = record["duration"].to_numpy()
     return [
@@ -556,14 +464,10 @@ def staging_by_bank(site: Site, record: xr.Dataset) -> list[tuple[SwitchableUnit
 
 
 def unit_commitment_steps(durations: FloatArray, until: float) -> int:
-    """Return the number of first intervals in which plans keep whole units and least times. [1]
+    """Return the number of first intervals in which plans keep whole units and minimum times. [1]
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals, ``(time,)``: those are equal, but the first may be cut short. [h]
-    until
-        How far ahead they end at the latest; the first counts in any case. [h]
+    - ``durations``: Lengths of the intervals, ``(time,)``: equal, but the first may be shorter. [h]
+    - ``until``: Latest end of these intervals; the first always counts. [h]
     """
     like = durations[1] if len(durations) > 1 and durations[0] < durations[1] else durations[0]
     is_like = np.append(True, durations[1:] == like)
@@ -573,22 +477,13 @@ def unit_commitment_steps(durations: FloatArray, until: float) -> int:
 def breaks_minimum_times(
     units: SwitchableUnits, units_on: FloatArray, durations: FloatArray
 ) -> BoolArray:
-    """Return in which intervals units are told to start or stop before a least time is over.
+    """Return in which intervals units would start or stop before a minimum time ends, ``(time,)``.
 
-    Parameters
-    ----------
-    units
-        The units with their least times.
-    units_on
-        How many shall run in each interval, no more than there are, ``(time,)``. [1]
-    durations
-        Lengths of the intervals. [h]
+    Units that run in the first interval may have run for long, and units that rest may have rested
+    for long. Units take turns, as in :class:`StagingCounts`.
 
-    Returns
-    -------
-    numpy.ndarray
-        ``(time,)``. What runs in the first interval may have run for long, and what rests rested:
-        that is not known here. Units take turns, as in :class:`StagingCounts`.
+    - ``units_on``: Commanded number of running units, at most all, ``(time,)``. [1]
+    - ``durations``: Lengths of the intervals. [h]
     """
     count = np.round(units_on).astype(int)
     change, begins = np.diff(count, prepend=count[0]), np.cumsum(durations) - durations
@@ -604,10 +499,10 @@ def breaks_minimum_times(
     return np.isin(begins, np.concatenate(found))
 
 
-def _too_soon(later: FloatArray, earlier: FloatArray, least: float) -> BoolArray:
-    """Return which moments follow too soon on those of the same units, turn for turn."""
-    return np.asarray(later - earlier[: len(later)] < least - MIN_TIME_TOLERANCE_H)
+def _too_soon(later: FloatArray, earlier: FloatArray, min_time: float) -> BoolArray:
+    """Return which events follow too soon after those of the same units, in turn."""
+    return np.asarray(later - earlier[: len(later)] < min_time - MIN_TIME_TOLERANCE_H)
 
 
 type Finding = tuple[str, FloatArray]
-"""What is wrong, in words, and by how much each interval is beyond it; above 1 it is broken."""
+"""Description of a limit, and the excess of each interval; above 1 is a violation. [1]"""

@@ -1,8 +1,7 @@
-"""AC load flow of a site's medium-voltage network behind a run of the twin.
+"""AC load flow of a site's medium-voltage network for a simulated run.
 
-A declared network as the arrays of the physics: every bundle as one unit, and the rest of it.
-
-So the loss of one of several equal units in parallel is the opening of one branch of the physics.
+A bundle of equal units in parallel becomes two branches of the physics: one unit, and the others.
+So the outage of one unit is the opening of one branch.
 """
 
 import math
@@ -23,7 +22,7 @@ from twin.equipment.network import (
     TransformerBranch,
     radial_network,
 )
-from twin.errors import NetworkError, ValidationIssue
+from twin.errors import IssueCode, NetworkError, ValidationIssue
 from twin.physics import FloatArray, power_flow
 from twin.physics.numerics import BoolArray, IntArray
 from twin.physics.power_flow import LineArrays, LoadFlowArrays, NetworkArrays, TransformerArrays
@@ -35,32 +34,25 @@ DEFAULT_POWER_FACTORS: Final[Mapping[str, float]] = {
     "cooling_plant": 0.95,
     "heat_reuse": 0.95,
 }
-"""By kind; others run at 1. UPS rectifiers draw current in phase (data sheets: above 0.99); 0.95 of
-the drives of pumps, fans and compressors is an assumption. [1]"""
+"""Power factor by kind; others have 1. [1]
+
+UPS rectifiers draw current in phase (data sheets: above 0.99). 0.95 for the drives of pumps, fans
+and compressors is an assumption.
+"""
 
 
 def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
     """Return voltages, loadings and losses of the network of a site over a run.
 
-    Parameters
-    ----------
-    site
-        The site; without a declared network it gets that of :func:`.network.radial`.
-    result
-        A run, as :func:`twin.simulation.simulate.simulate` gives it.
+    A site without a declared network gets a radial one
+    (:func:`twin.equipment.network.radial_network`).
 
-    Returns
-    -------
-    xarray.Dataset
-        On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time, branch)``
-        [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and
-        ``connection_reactive_power`` [Mvar]; without cables' losses the connection would be the
-        run's net import.
+    Returns: On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time,
+    branch)`` [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and
+    ``connection_reactive_power`` [Mvar]. Without cable losses the connection power would be the
+    run's net import.
 
-    Raises
-    ------
-    NetworkError
-        If a machine stands nowhere, or no voltages carry the loads.
+    Raises ``NetworkError`` if a machine has no feed, or no voltages carry the loads.
     """
     study = LoadFlowStudy.of(site, result)
     return _labelled(study, study.solve(), result)
@@ -68,20 +60,13 @@ def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class BundledNetwork:
-    """The wiring of a network, and which of its branches belong to which bundle.
+    """The wiring of a network, and the bundle of each of its branches.
 
-    Attributes
-    ----------
-    wiring
-        Branches of the physics, each one unit of a bundle or the rest of its units.
-    nodes, branches
-        Names in the order of the arrays.
-    loads
-        (machine, share) of each load.
-    bundles
-        Bundle of each branch of the physics.
-    is_outage_unit
-        Whether a branch of the physics is the one unit.
+    - ``wiring``: Branches of the physics, each one unit of a bundle or its other units.
+    - ``nodes``, ``branches``: Names in the order of the arrays.
+    - ``loads``: (machine, share) of each load.
+    - ``bundles``: Bundle of each branch of the physics.
+    - ``is_outage_unit``: Whether a branch of the physics is the one unit.
     """
 
     wiring: NetworkArrays
@@ -103,16 +88,11 @@ class BundledNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadFlowStudy:
-    """A network and what its loads draw over a run.
+    """A network and the loads of a run.
 
-    Attributes
-    ----------
-    site, time
-        Name of the site, and starts of the intervals.
-    network, units
-        The network as declared, and as arrays.
-    active, reactive
-        Draw of each load, ``(time, load)``. [MW, Mvar]
+    - ``site``, ``time``: Name of the site, and starts of the intervals.
+    - ``network``, ``units``: The network as declared, and as arrays.
+    - ``active``, ``reactive``: Draw of each load, ``(time, load)``. [MW, Mvar]
     """
 
     site: str
@@ -131,13 +111,16 @@ class LoadFlowStudy:
             {name: bank.count for name, bank in banks.items()},
             {name: float(np.abs(draw).max(initial=0.0)) for name, draw in draws.items()},
         )
-        lost = sorted(draws.keys() - network.feeds.keys())
-        if lost:
-            remedy = f"say where it stands: [network.feeds.{lost[0]}]"
-            place = f"machine {lost[0]}"
-            raise NetworkError(
-                site.name, [ValidationIssue(location=place, found="", remedy=remedy)]
+        unfed = sorted(draws.keys() - network.feeds.keys())
+        if unfed:
+            issue = ValidationIssue(
+                location=f"machine {unfed[0]}",
+                found="",
+                expected="a node of the network",
+                remedy=f"add [network.feeds.{unfed[0]}] to the site file",
+                code=IssueCode.MISSING,
             )
+            raise NetworkError(site.name, [issue])
         units = bundle_network(network, banks)
         tangents = {name: _tangent(site, network, name) for name in draws}
         zero = np.zeros(result.sizes["time"])
@@ -156,40 +139,31 @@ class LoadFlowStudy:
         )
 
     def solve(self) -> LoadFlowArrays:
-        """Return the flows of the bundles as the network normally stands.
+        """Return the flows of the bundles in the normal state of the network.
 
-        Raises
-        ------
-        NetworkError
-            If in some interval no voltages carry the loads.
+        Raises ``NetworkError`` if no voltages carry the loads in some interval.
         """
         rows = np.arange(len(self.time))
         states = np.tile(self.units.in_service(self.network), (len(rows), 1))
         solved = self.solve_in(states, rows)
         if not solved.is_solved.all():
-            first = str(self.time[~solved.is_solved][0])
-            remedy = f"no voltages carry the loads at {first}; strengthen it, or draw less"
-            raise NetworkError(
-                self.site, [ValidationIssue(location="network", found="", remedy=remedy)]
+            issue = ValidationIssue(
+                location=f"network, {self.time[~solved.is_solved][0]}",
+                found="no solution of the load flow",
+                expected="voltages that carry the loads",
+                remedy="strengthen the network or reduce the loads",
+                code=IssueCode.INFEASIBLE,
             )
+            raise NetworkError(self.site, [issue])
         return solved
 
     def solve_in(self, states: BoolArray, rows: IntArray) -> LoadFlowArrays:
-        """Return the flows of the bundles with some branches open.
+        """Return the flows of the bundles with some branches open, on ``(row, ...)``.
 
-        A bundle's loading is that of its most loaded unit, its loss that of all.
+        The loading of a bundle is that of its most loaded unit, its loss that of all.
 
-        Parameters
-        ----------
-        states
-            Whether each branch of the physics is closed, ``(row, branch)``.
-        rows
-            Interval of each row.
-
-        Returns
-        -------
-        LoadFlowArrays
-            On ``(row, ...)``.
+        - ``states``: Whether each branch of the physics is closed, ``(row, branch)``.
+        - ``rows``: Interval of each row.
         """
         found = power_flow.solve_load_flow(
             self.units.wiring, self.active[rows], self.reactive[rows], in_service=states
@@ -203,25 +177,15 @@ class LoadFlowStudy:
 
 
 def network_draws(site: Site, result: xr.Dataset) -> Mapping[str, FloatArray]:
-    """Return what each machine draws from the medium-voltage network over a run.
+    """Return the draw of each machine from the medium-voltage network, ``(time,)``. [MW]
 
-    Parameters
-    ----------
-    site
-        The site.
-    result
-        A run.
-
-    Returns
-    -------
-    Mapping
-        Machine -> draw, below zero where it gives, ``(time,)``. [MW]
+    It is negative where the machine supplies power.
     """
     return {name: _draw(site, result, name) for name in network_machines(site)}
 
 
 def _draw(site: Site, result: xr.Dataset, owner: str) -> FloatArray:
-    """Return what a machine draws, by what the run says of its kind. [MW]"""
+    """Return the draw of a machine, from the variables of its kind. [MW]"""
     machine = site.equipment[owner]
     kind = machine.kind
     dim = EQUIPMENT_DIMENSIONS.get(kind, kind)
@@ -264,20 +228,7 @@ def _labelled(study: LoadFlowStudy, solved: LoadFlowArrays, result: xr.Dataset) 
 def bundle_network(
     network: MediumVoltageNetwork, banks: Mapping[str, TransformerBank]
 ) -> BundledNetwork:
-    """Return a network as arrays.
-
-    Parameters
-    ----------
-    network
-        The declared network.
-    banks
-        Machine -> transformer bank, of which the network's units are.
-
-    Returns
-    -------
-    Units
-        Its wiring, with the names that belong to it.
-    """
+    """Return a network as arrays; ``banks`` maps machines to their transformer banks."""
     nodes = {name: number for number, name in enumerate(network.nodes)}
     cables, transformers = _parts(network.cables), _parts(network.transformers)
     feeds = [
@@ -312,8 +263,8 @@ def bundle_network(
 def _parts(bundles: Mapping[str, NetworkBranch]) -> list[tuple[str, int, bool]]:
     """Return the branches of the physics: bundle, number of units, whether it is the one unit."""
     one = [(name, 1, True) for name in bundles]
-    rest = [(name, b.count - 1, False) for name, b in bundles.items() if b.count > 1]
-    return one + rest
+    others = [(name, b.count - 1, False) for name, b in bundles.items() if b.count > 1]
+    return one + others
 
 
 def _lines(nodes: Mapping[str, int], parts: Sequence[tuple[CableBundle, int]]) -> LineArrays:

@@ -1,7 +1,6 @@
-"""Simulate a site: :func:`twin.simulation.engine.simulate_arrays` with labels, units and checks at
-its doors.
+"""Simulate a site with labels, units and checks; see :func:`.engine.simulate_arrays`.
 
-Long runs in spans, so that a year at one minute needs the memory of days.
+Long runs are simulated in chunks, so that a year by the minute needs the memory of days.
 """
 
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import xarray as xr
 
 from twin import time_axes, variables
 from twin.equipment import CoolingPlant, Genset, HeatReuse, ITHall, Renewable
-from twin.errors import SiteError, StateError, ValidationIssue
+from twin.errors import IssueCode, SiteError, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.simulation import setpoints
 from twin.simulation import state as states
@@ -34,44 +33,43 @@ EQUIPMENT_DIMENSIONS: Final = {
 
 
 UNIT_ERROR_RATIO: Final = 10.0
-"""Power of a hall or of sun and wind, over the full one, that is a slip of the unit. [1]"""
+"""Power over full power from which a wrong unit is assumed. [1]"""
 
 ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
-"""Stock of loops that declare how much water is on its way; left out, it is that of the supply."""
+"""State of loops that declare their water on its way; by default the supply temperature."""
 
 
 def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
-    """Run a site through an operation and return everything it did.
+    """Simulate a site through an operation and return all flows and states.
 
     Parameters
     ----------
     site
         The site.
     state
-        Its state at the first edge, as :func:`twin.simulation.state.initial_state` gives.
+        Its state at the first edge, see :func:`twin.initial_state`.
     operation
         On ``time`` (with ``duration``) and ``instant``: ``air_temperature``,
-        ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
-        them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
-        ``renewable_used_power``, ``heat_reuse_power`` and ``genset_power``; left out, they are
-        zero. Set points of the water and chillers that run as
-        :func:`twin.simulation.setpoints.read_set_points` wants them; left out, the declared ones
-        hold, and plants stage their chillers themselves.
+        ``relative_humidity``, ``air_pressure`` and ``hall_power(time, hall)``. Optional and zero by
+        default: ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
+        ``renewable_used_power``, ``heat_reuse_power`` and ``genset_power``. Set points and chiller
+        counts (:func:`twin.simulation.setpoints.read_set_points`) are as declared by default, and
+        plants then stage their chillers themselves.
 
     Returns
     -------
     xarray.Dataset
-        Flows on ``time`` and stocks on ``instant``, all tagged; ``closure`` is the greatest
-        relative error of any energy balance.
+        Flows on ``time`` and states on ``instant``, tagged; ``closure`` is the greatest relative
+        error of any energy balance.
 
     Raises
     ------
     ProblemError
-        If anything is of another kind.
+        If an argument has the wrong type.
     SiteError
-        If something is asked for that no machine delivers, so that heat has no path.
+        If no machine delivers a needed carrier, so that heat has no path.
     StateError
-        If the state or the operation does not fit the site, or is not finite or possible.
+        If state or operation do not fit the site, or are not finite or not possible.
     UnitError
         If a variable or a unit is missing.
     """
@@ -92,73 +90,60 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
 
 
 def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
-    """Return the calm state in which an operation finds a site that has been at work before.
+    """Return the initial state of a site whose plants already carry the load of the first interval.
 
-    Parameters
-    ----------
-    site, operation
-        As for :func:`simulate`.
-
-    Returns
-    -------
-    xarray.Dataset
-        As :func:`twin.simulation.state.initial_state`, but plants already carry the load of the
-        first interval: valves with a lag would open from nothing, and the water get hot meanwhile.
+    Otherwise valves with a lag would open from zero, and the water would heat up meanwhile.
     """
-    calm = states.initial_state(site, operation["time"].to_numpy()[0])
-    first = simulate(site, calm, operation.isel(time=[0], instant=[0, 1]))
+    initial = states.initial_state(site, operation["time"].to_numpy()[0])
+    first = simulate(site, initial, operation.isel(time=[0], instant=[0, 1]))
     for plant in site.machines_of(CoolingPlant):
         carried = first["cooling_load"].sel(circuit=plant.name).item()
-        calm["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
-    return calm
+        initial["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
+    return initial
 
 
 def check_operation(site: Site, operation: xr.Dataset) -> None:
-    """Refuse what no physics can answer: heat without a path, air that is none, time with holes.
+    """Check what the physics needs: paths for heat, possible air and time without gaps.
 
-    Parameters
-    ----------
-    site, operation
-        As for :func:`simulate`.
-
-    Raises
-    ------
-    SiteError, StateError, UnitError
-        As :func:`simulate` does.
+    Raises ``SiteError``, ``StateError``, ``UnitError`` as :func:`simulate` does.
     """
-    lost = [*unsupplied_carriers(site)]
-    if lost:
-        raise SiteError(site.name, lost)
+    unsupplied = [*unsupplied_carriers(site)]
+    if unsupplied:
+        raise SiteError(site.name, unsupplied)
     variables.check_variables(operation, *PLAUSIBLE_AIR)
     issues = [
         *implausible_air_issues(operation),
         *time_axes.time_axis_issues(operation),
-        *_beyond(site, operation),
+        *_unit_error_issues(site, operation),
     ]
     if issues:
         raise StateError(site.name, issues)
 
 
-def _beyond(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield machines that would draw or give what they cannot: a slip of the unit, most likely."""
+def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield machines with impossible power, most likely because of a wrong unit."""
     used = [name for name in ("renewable_used_power",) if name in operation]
     variables.check_variables(operation, "hall_power", *used)
     halls = [("hall_power", "hall", h.name, h.full_power) for h in site.machines_of(ITHall)]
     sources = [
         ("renewable_used_power", "renewable", r.name, r.power) for r in site.machines_of(Renewable)
     ]
-    for name, dim, owner, most in (*halls, *sources):
+    for name, dim, owner, full_power in (*halls, *sources):
         if name not in operation or owner not in operation.coords.get(dim, ()):
-            continue  # told by what reads the orders
+            continue  # dispatch_arrays reports it
         power = machine_values(operation, name, owner)
-        if np.isfinite(power).all() and (power > UNIT_ERROR_RATIO * most).any():
-            remedy = f"it is {most:g} MW at most; is the unit right?"
-            place = f"operation, {name}, {owner}"
-            yield ValidationIssue(location=place, found=f"{power.max():g} MW", remedy=remedy)
+        if np.isfinite(power).all() and (power > UNIT_ERROR_RATIO * full_power).any():
+            yield ValidationIssue(
+                location=f"operation, {name}, {owner}",
+                found=f"{power.max():g} MW",
+                expected=f"at most {full_power:g} MW",
+                remedy="check the unit of the power",
+                code=IssueCode.OUT_OF_RANGE,
+            )
 
 
 def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
-    """Return a state as the bare numbers that :func:`run` wants."""
+    """Return a state as the numbers that :func:`.engine.simulate_arrays` needs."""
     states: dict[VariableKey, float] = {}
     for name in (
         "battery_level",
@@ -177,15 +162,7 @@ def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
 
 
 def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
-    """Return orders by which stores and sources rest and no heat is sold, as :func:`run` wants.
-
-    Parameters
-    ----------
-    site
-        The site.
-    count
-        Number of intervals. [1]
-    """
+    """Return the dispatch without storage, own generation and sold heat, for some intervals."""
     nothing = np.zeros(count)
     dispatch: dict[VariableKey, FloatArray] = {}
     for store in site.stores:
@@ -200,14 +177,10 @@ def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
 
 
 def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, FloatArray]:
-    """Return an operation as the bare arrays that :func:`run` wants, checked.
+    """Return an operation as checked arrays for :func:`.engine.simulate_arrays`.
 
-    Raises
-    ------
-    StateError
-        If it names a machine that the site has not, or is no power.
-    UnitError
-        If a unit is missing.
+    Raises ``StateError`` if it names an unknown machine, or a power is negative or not finite.
+    Raises ``UnitError`` if a unit is missing.
     """
     variables.check_variables(operation, "hall_power")
     count = operation.sizes["time"]
@@ -228,9 +201,14 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
         values = np.zeros(count)
         if name in operation:
             if dim not in operation.coords or owner not in operation[dim].to_numpy():
-                remedy = f"the operation has no {dim} of this name"
                 issues.append(
-                    ValidationIssue(location=f"operation, {name}", found=owner, remedy=remedy)
+                    ValidationIssue(
+                        location=f"operation, {name}",
+                        found=owner,
+                        expected=f"a value for each {dim} of the site",
+                        remedy=f"add this {dim}",
+                        code=IssueCode.MISSING,
+                    )
                 )
                 continue
             values = machine_values(operation, name, owner)
@@ -243,7 +221,7 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
 
 
 def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr.Dataset:
-    """Return a run with labels, units and meanings; NaN where a machine has no such thing."""
+    """Return a result with labels and units; NaN where a machine lacks a variable."""
     tables = {"time": result.flows, "instant": result.states}
     dims = {
         name: EQUIPMENT_DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()
@@ -251,11 +229,11 @@ def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr
     labels: dict[str, list[str]] = {}
     for owner in dict.fromkeys(owner for table in tables.values() for _, owner in table if owner):
         labels.setdefault(dims[owner], []).append(owner)
-    found: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
+    columns: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
     for axis, table in tables.items():
         none = np.full(grid.sizes[axis], np.nan)
         for name, owner in table:
-            if name in found:
+            if name in columns:
                 continue
             dim: tuple[str, ...] = ()
             values = table[name, owner]
@@ -263,52 +241,46 @@ def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr
                 dim = (dims[owner],)
                 owners = labels[dims[owner]]
                 values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
-            found[name] = (axis, *dim), values, variables.variable_attributes(name)
-    return xr.Dataset(found, coords={**grid.variables, **labels}, attrs=grid.attrs)
+            columns[name] = (axis, *dim), values, variables.variable_attributes(name)
+    return xr.Dataset(columns, coords={**grid.variables, **labels}, attrs=grid.attrs)
 
 
 def simulate_in_chunks(
     site: Site, state: xr.Dataset, operation: xr.Dataset, *, chunk_size: int
 ) -> Iterator[xr.Dataset]:
-    """Simulate a site span after span, each from where the one before ended.
+    """Simulate a site chunk by chunk, each from the final state of the one before.
 
     Parameters
     ----------
     site, state, operation
-        As for :func:`twin.simulate`; put together the spans are what it gives.
+        As for :func:`twin.simulate`; the chunks together are its result.
     chunk_size
-        Intervals of a span, the last one may have less. [1]
+        Intervals of a chunk; the last one may have fewer. [1]
 
     Yields
     ------
     xarray.Dataset
-        What the site did in a span, and the set points of the water that it was told.
+        Result of a chunk, with the commanded set points of the water.
 
     Raises
     ------
     SiteError, StateError, UnitError
-        As :func:`twin.simulate` does, before the first span.
+        As :func:`twin.simulate` does, before the first chunk.
     """
     states.check_state(site, state)
     check_operation(site, operation)
     grid = operation[["time", "duration", "instant"]]
-    told = {word: operation[word] for word in SET_POINT_VARIABLES if word in operation}
+    set_points = {word: operation[word] for word in SET_POINT_VARIABLES if word in operation}
     for part, result in simulate_arrays_in_chunks(site, state, operation, span=chunk_size):
         whole = slice(part.start, part.stop + 1)
-        done = result_dataset(site, result, grid.isel(time=part, instant=whole))
-        yield done.assign({word: values.isel(time=part) for word, values in told.items()})
+        labelled = result_dataset(site, result, grid.isel(time=part, instant=whole))
+        yield labelled.assign({word: values.isel(time=part) for word, values in set_points.items()})
 
 
 def simulate_arrays_in_chunks(
     site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
 ) -> Iterator[tuple[slice, SimulationArrays]]:
-    """Yield which intervals a span has and what the site did in them, without labels.
-
-    Parameters
-    ----------
-    site, state, operation, span
-        As for :func:`simulate_in_chunks`.
-    """
+    """Yield the intervals and the bare result of each chunk; see :func:`simulate_in_chunks`."""
     states, dispatch = state_values(state), dispatch_arrays(site, operation)
     weather = Weather.from_dataset(operation)
     hours = operation["duration"].to_numpy()
@@ -328,11 +300,11 @@ def simulate_arrays_in_chunks(
 
 
 def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacity]:
-    """Return what each plant can give, worked out once for each stretch of unchanged air."""
+    """Return the capacity of each plant, computed once for each stretch of constant air."""
     rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
     is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
-    seen, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-    distinct = weather.select(seen)
+    first_rows, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
+    distinct = weather.select(first_rows)
     return {
         plant.name: CoolingCapacity.from_plant(plant, distinct).select(stretch)
         for plant in site.machines_of(CoolingPlant)

@@ -1,4 +1,4 @@
-"""The state of a site at one instant: levels, temperatures, the last exchange, the running peak."""
+"""The state of a site at one instant: levels, temperatures, last exchange and billing peak."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -8,7 +8,7 @@ import xarray as xr
 
 from twin import variables
 from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.validation import axis_issues, check_argument_types, value_issues
@@ -24,17 +24,17 @@ STATE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "grid_import_power": (),
     "grid_export_power": (),
 }
-"""Variable of every state -> its axes."""
+"""Variable of a state -> its axes."""
 
 STATE_VARIABLES: Final = tuple(STATE_AXES)
 """Variables of every state."""
 
 
 LEVEL_TOLERANCE = 0.1
-"""Share of its capacity by which a store's level may be measured wrong. [1]"""
+"""Measurement error of a storage level, as a share of its capacity. [1]"""
 
 MIN_LIQUID_TEMPERATURE_C, MAX_LIQUID_TEMPERATURE_C = -30.0, 110.0
-"""Between these the liquid of a circuit is one. [degC]"""
+"""Range in which the water or glycol of a circuit is liquid. [degC]"""
 
 
 def initial_state(
@@ -46,18 +46,18 @@ def initial_state(
     mean_weekly_import: float = 0.0,
     grid_import_power: float | None = None,
 ) -> xr.Dataset:
-    """Return a calm state: stores part full, water at its set points.
+    """Return a steady initial state: stores part full, water at its set points.
 
     Parameters
     ----------
     site
         The site.
     instant
-        When.
+        Time of the state.
     level
         Level of every store as a share of its window. [1]
     peak_power
-        Greatest import of the billing period so far. [MW]
+        Largest import of the billing period so far. [MW]
     mean_weekly_import
         Mean import of about the last week. [MW]
     grid_import_power
@@ -71,9 +71,9 @@ def initial_state(
     Raises
     ------
     ProblemError
-        If it is no site.
+        If the argument is not a site.
     """
-    check_argument_types("rest", site=(site, Site))
+    check_argument_types("initial_state", site=(site, Site))
     windows = {store.owner: (store.min_level, store.max_level) for store in site.stores}
     labels = _labels(site)
     supply = [float(plant.supply_temperature) for plant in site.machines_of(CoolingPlant)]
@@ -100,7 +100,7 @@ def initial_state(
 
 
 def _labels(site: Site) -> dict[str, list[str]]:
-    """Return the labels of a state's axes."""
+    """Return the machine names of each axis of a state."""
     return {
         "battery": [machine.name for machine in site.machines_of(Battery)],
         "tank": [machine.name for machine in site.machines_of(ChilledWaterTank)],
@@ -109,39 +109,49 @@ def _labels(site: Site) -> dict[str, list[str]]:
 
 
 def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
-    """Return the state if it is whole, finite and belongs to the site.
+    """Return the state if it is complete, finite and belongs to the site.
 
-    Raises
-    ------
-    UnitError
-        If a variable or its unit is missing.
-    StateError
-        If the axes or labels are not the site's, or a value is no number or not finite.
+    Raises ``UnitError`` if a variable or its unit is missing. Raises ``StateError`` if axes or
+    labels differ from the site, or a value is not a finite number.
     """
     variables.check_variables(state, *STATE_VARIABLES)
     issues = list(axis_issues(state, STATE_AXES, "state"))
     if "instant" not in state.coords or state["instant"].ndim:
-        remedy = "needs the coordinate instant: the moment of which it tells"
-        issues.append(ValidationIssue(location="state, instant", found="", remedy=remedy))
+        issues.append(
+            ValidationIssue(
+                location="state, instant",
+                found="",
+                expected="a scalar coordinate",
+                remedy="add the time of the state as coordinate instant",
+                code=IssueCode.MISSING,
+            )
+        )
     if issues:
         raise StateError(site.name, issues)
-    for dim, wants in _labels(site).items():
-        has = state[dim].to_numpy().tolist()
-        if has != wants:
-            remedy = f"the site has {wants}"
-            issues.append(ValidationIssue(location=f"state, {dim}", found=str(has), remedy=remedy))
+    for dim, expected in _labels(site).items():
+        found = state[dim].to_numpy().tolist()
+        if found != expected:
+            issues.append(
+                ValidationIssue(
+                    location=f"state, {dim}",
+                    found=str(found),
+                    expected=str(expected),
+                    remedy="write the machines of the site in its order",
+                    code=IssueCode.WRONG_AXES,
+                )
+            )
     for name in STATE_VARIABLES:
-        wrong = ~np.isfinite(state[name].to_numpy())
-        issues += value_issues(state[name], wrong, "must be finite", source="state")
+        is_wrong = ~np.isfinite(state[name].to_numpy())
+        issues += value_issues(state[name], is_wrong, "must be finite", source="state")
     if not issues:
-        issues = [*_impossible(site, state)]
+        issues = [*_impossible_value_issues(site, state)]
     if issues:
         raise StateError(site.name, issues)
     return state
 
 
-def _impossible(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
+def _impossible_value_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield levels beyond capacity and sensor error, and temperatures of ice or steam."""
     for kind, machines in (
         ("battery", site.machines_of(Battery)),
         ("tank", site.machines_of(ChilledWaterTank)),
@@ -150,16 +160,24 @@ def _impossible(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
         for machine in machines:
             level = levels[machine.name]
             if not -LEVEL_TOLERANCE <= level / machine.capacity <= 1.0 + LEVEL_TOLERANCE:
-                remedy = f"it holds from 0 to {machine.capacity:.4g} MWh"
-                place = f"state, {kind}_level, {machine.name}"
-                yield ValidationIssue(location=place, found=f"{level:g} MWh", remedy=remedy)
+                yield ValidationIssue(
+                    location=f"state, {kind}_level, {machine.name}",
+                    found=f"{level:g} MWh",
+                    expected=f"from 0 to {machine.capacity:.4g} MWh",
+                    remedy="correct the level or its unit",
+                    code=IssueCode.OUT_OF_RANGE,
+                )
     supply = values_by_machine(state, "facility_supply_temperature")
     for plant in site.machines_of(CoolingPlant):
         water = supply[plant.name]
         if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
-            place = f"state, facility_supply_temperature, {plant.name}"
-            remedy = (
-                f"water is liquid from {MIN_LIQUID_TEMPERATURE_C:g} to "
-                f"{MAX_LIQUID_TEMPERATURE_C:g} degC, glycol included"
+            yield ValidationIssue(
+                location=f"state, facility_supply_temperature, {plant.name}",
+                found=f"{water:g} degC",
+                expected=(
+                    f"liquid water or glycol, from {MIN_LIQUID_TEMPERATURE_C:g} to "
+                    f"{MAX_LIQUID_TEMPERATURE_C:g} degC"
+                ),
+                remedy="correct the temperature or its unit",
+                code=IssueCode.OUT_OF_RANGE,
             )
-            yield ValidationIssue(location=place, found=f"{water:g} degC", remedy=remedy)

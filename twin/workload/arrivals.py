@@ -1,8 +1,6 @@
-"""What to expect of jobs that have not arrived yet, from those of the past two weeks.
+"""Jobs to expect: as a steady stream of past arrivals, or as the arrivals of a past day.
 
-One course that arrivals may take: the jobs that came at the same hour of a past day, again.
-
-Sums of very many ramps at few instants: what jobs can have done, must have done, may occupy.
+Sums over very many jobs at few instants are computed as sums of ramps.
 """
 
 from dataclasses import dataclass, replace
@@ -18,23 +16,17 @@ from twin.validation import check_argument_types
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 
 LENGTH_CLASSES: Final = 12
-"""Classes of length in which the arrivals of a kind are kept; their work is equal. [1]"""
+"""Length classes of a kind's arrivals; the classes have equal work. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrivalRates:
-    """A steady stream of jobs, in classes of length.
+    """A steady stream of jobs, in length classes.
 
-    Attributes
-    ----------
-    kind_index
-        Place of the class's kind among the kinds of the site.
-    length
-        Mean length, weighted by racks. [h]
-    slack
-        Wait allowed, as a multiple of the length. [1]
-    rate
-        Racks asked for by the jobs that arrive in an hour. [h-1]
+    - ``kind_index``: Index of the class's kind among the kinds of the site.
+    - ``length``: Mean length, weighted by racks. [h]
+    - ``slack``: Allowed wait, as a multiple of the length. [1]
+    - ``rate``: Racks requested by the jobs that arrive in an hour. [h-1]
     """
 
     kind_index: IntArray
@@ -44,12 +36,12 @@ class ArrivalRates:
 
     @property
     def row_kinds(self) -> IntArray:
-        """Place of each row's kind among the kinds of the site; here a row is a class."""
+        """Kind index of each row; a row is a length class."""
         return self.kind_index
 
     @property
     def requested(self) -> FloatArray:
-        """Racks asked for in an hour [h-1], and what they run [1]; ``(2, class)``."""
+        """Racks requested in an hour [h-1], and their rack-hours [1]; ``(2, class)``."""
         return np.array([self.rate, self.rate * self.length])
 
     def scaled(self, share: float) -> Self:
@@ -57,73 +49,34 @@ class ArrivalRates:
         return replace(self, rate=share * self.rate)
 
     def max_work(self, time_from_now: FloatArray) -> FloatArray:
-        """Return the work that jobs yet to arrive can have done by some hours from now.
+        """Return the rack-hours that future jobs can have done by some hours from now, ``(class,
+        hours)``. [h]
 
-        Parameters
-        ----------
-        time_from_now
-            Hours from now. [h]
-
-        Returns
-        -------
-        numpy.ndarray
-            Rack-hours ``(class, hours)``. [h]
-
-        Notes
-        -----
-        A job of length :math:`l` that came :math:`a` hours ago has done :math:`min(a, l)`; the
-        sum over all that came in :math:`t` hours is :math:`t^2/2`, and from :math:`t = l` on
-        :math:`l t - l^2/2`.
+        A job of length :math:`l` that came :math:`a` hours ago has done :math:`min(a, l)`. The sum
+        over all that came in :math:`t` hours is :math:`t^2/2`, and from :math:`t = l` on :math:`l t
+        - l^2/2`.
         """
-        return self.rate[:, None] * _stayed(time_from_now, self.length)
+        return self.rate[:, None] * _presence_hours(time_from_now, self.length)
 
     def min_work(self, time_from_now: FloatArray) -> FloatArray:
-        """Return the work that jobs yet to arrive must have done by some hours from now.
+        """Return the rack-hours that future jobs must have done by some hours from now. [h]
 
-        Parameters
-        ----------
-        time_from_now
-            Hours from now. [h]
-
-        Returns
-        -------
-        numpy.ndarray
-            Rack-hours ``(class, hours)``: what could be done, later by the slack. [h]
+        They are those of :meth:`max_work`, later by the slack, ``(class, hours)``.
         """
         wait = (self.length * self.slack)[:, None]
-        return self.rate[:, None] * _stayed(time_from_now - wait, self.length)
+        return self.rate[:, None] * _presence_hours(time_from_now - wait, self.length)
 
     def racks_in_use(self, edges: FloatArray) -> FloatArray:
-        """Return the racks that jobs yet to arrive can use.
-
-        Parameters
-        ----------
-        edges
-            Edges of intervals, from now. [h]
-
-        Returns
-        -------
-        numpy.ndarray
-            Mean racks ``(class, intervals)``, while jobs stay as :func:`occupancy_time` says. [1]
-        """
+        """Return the mean racks that future jobs can use, ``(class, intervals)``. [1]"""
         life = occupancy_time(self.length, self.length * self.slack)
-        return self.rate[:, None] * np.diff(_stayed(edges, life), axis=1) / np.diff(edges)
+        return self.rate[:, None] * np.diff(_presence_hours(edges, life), axis=1) / np.diff(edges)
 
 
 def occupancy_time(remaining: FloatArray, wait: FloatArray) -> FloatArray:
-    """Return how long a job may use racks: until its deadline and, should it be late, its rest.
+    """Return how long a job may use racks: until its deadline, and its remaining length if late.
+    [h]
 
-    Parameters
-    ----------
-    remaining
-        Hours to run. [h]
-    wait
-        Hours it may wait; a job that is late already may wait none. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        Hours from now. [h]
+    ``remaining`` are hours to run, ``wait`` hours that it may wait; late jobs may not wait. [h]
     """
     return 2.0 * remaining + np.maximum(wait, 0.0)
 
@@ -131,7 +84,7 @@ def occupancy_time(remaining: FloatArray, wait: FloatArray) -> FloatArray:
 def expected_arrivals(
     past: Jobs, kinds: tuple[WorkKind, ...], instant: np.datetime64
 ) -> ArrivalRates:
-    """Return the stream of jobs to expect, from those that arrived in the past.
+    """Return the expected stream of jobs, from past arrivals.
 
     Parameters
     ----------
@@ -145,9 +98,9 @@ def expected_arrivals(
     Returns
     -------
     ArrivalRates
-        Work of each kind at the mean rate of the past; no class where nothing arrived.
+        Work of each kind at the mean past rate; no class where nothing arrived.
     """
-    check_argument_types("expect", past=(past, Jobs), instant=(instant, np.datetime64))
+    check_argument_types("expected_arrivals", past=(past, Jobs), instant=(instant, np.datetime64))
     past = past.arriving_between(instant - ARRIVAL_HISTORY, instant)
     if not len(past):
         return ArrivalRates(
@@ -176,8 +129,8 @@ def expected_arrivals(
 _FLOATS: Final = ("length", "slack", "rate")
 
 
-def _stayed(hours: FloatArray, life: FloatArray) -> FloatArray:
-    """Return the hours spent by jobs that arrive one an hour and stay for a life. [h]"""
+def _presence_hours(hours: FloatArray, life: FloatArray) -> FloatArray:
+    """Return the job-hours present if one job an hour arrives and stays for a life. [h]"""
     span = np.maximum(np.atleast_1d(hours), 0.0)
     life = life[:, None]
     return np.where(span < life, 0.5 * span**2, life * (span - 0.5 * life))
@@ -185,22 +138,14 @@ def _stayed(hours: FloatArray, life: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True)
 class ArrivalScenario:
-    """Jobs yet to arrive, each at its hour; they stand where a steady stream is expected else.
+    """Future jobs, each at its hour, instead of a steady stream.
 
-    Attributes
-    ----------
-    kind_index
-        Place of the job's kind among the kinds of the site.
-    start
-        When it arrives, from now. [h]
-    length
-        Hours that it runs uncapped. [h]
-    wait
-        Hours that it may wait. [h]
-    racks
-        Racks that it uses while it runs. [1]
-    kind_count
-        Number of kinds of the site. [1]
+    - ``kind_index``: Index of the job's kind among the kinds of the site.
+    - ``start``: Arrival, from now. [h]
+    - ``length``: Hours that it runs uncapped. [h]
+    - ``wait``: Hours that it may wait. [h]
+    - ``racks``: Racks that it uses while it runs. [1]
+    - ``kind_count``: Number of kinds of the site. [1]
     """
 
     kind_index: IntArray
@@ -220,20 +165,9 @@ class ArrivalScenario:
         lag: np.timedelta64,
         span: np.timedelta64,
     ) -> Self:
-        """Return the jobs that came from a lag ago on, as if they came from now on.
+        """Return the jobs that arrived from ``lag`` ago on, as if they arrived from now on.
 
-        Parameters
-        ----------
-        past
-            Jobs that arrived before the instant.
-        kinds
-            The kinds of the site.
-        instant
-            Now.
-        lag
-            How long ago, not less than the span.
-        span
-            How far ahead is looked.
+        ``lag`` must be at least ``span``, the length of the horizon.
         """
         jobs = past.arriving_between(instant - lag, min(instant, instant - lag + span))
         slack = np.array([kind.slack for kind in kinds])
@@ -252,12 +186,12 @@ class ArrivalScenario:
 
     @property
     def row_kinds(self) -> IntArray:
-        """Place of each row's kind among the kinds of the site; here there is one row a kind."""
+        """Kind index of each row; there is one row a kind."""
         return np.arange(self.kind_count)
 
     @property
     def requested(self) -> FloatArray:
-        """Racks asked for [1], and the rack-hours that they run [h]; ``(2, kind)``."""
+        """Racks requested [1], and their rack-hours [h]; ``(2, kind)``."""
         parts = self.racks, self.racks * self.length
         return np.array(
             [np.bincount(self.kind_index, part, minlength=self.kind_count) for part in parts]
@@ -296,31 +230,18 @@ def sum_of_ramps(
     row: IntArray,
     count: int,
 ) -> FloatArray:
-    r"""Return the sums of ramps that rise from a begin on for a length, and then stay.
+    r"""Return the sums of ramps that rise from a begin for a length and then stay constant.
 
-    Parameters
-    ----------
-    hours
-        Where the sums are asked, never falling. [h]
-    begin, length
-        Of each ramp. [h]
-    slope
-        Rise of each in an hour. [any unit per hour]
-    row
-        Row of each.
-    count
-        Number of rows. [1]
+    :math:`\sum_j s_j \min(\max(t - b_j, 0), l_j)`, on ``(row, hours)`` [the slope's unit times h]
 
-    Returns
-    -------
-    numpy.ndarray
-        :math:`\sum_j s_j \min(\max(t - b_j, 0), l_j)`, ``(row, hours)``. [the slope's unit times h]
+    - ``hours``: Times of the sums, not falling. [h]
+    - ``begin``, ``length``: Of each ramp. [h]
+    - ``slope``: Of each ramp. [any unit per hour]
+    - ``row``, ``count``: Row of each ramp, and number of rows. [1]
 
-    Notes
-    -----
-    Each is a rise at its begin less one at its end, and rises that have begun sum to
-    :math:`t \sum s - \sum s b`: of 10,000 jobs over a week in a hundredth of the time of a table
-    of jobs by instants.
+    A ramp is a rise at its begin less one at its end, and rises that have begun sum to
+    :math:`t \sum s - \sum s b`. For 10,000 jobs over a week this takes a hundredth of the time of a
+    table of jobs by instants.
     """
     ends = begin + length
     edges = np.concatenate([begin, ends])
@@ -337,19 +258,10 @@ def sum_of_ramps(
 
 
 def mean_presence(spent: FloatArray, edges: FloatArray) -> FloatArray:
-    """Return how much there is on the mean between edges of what is there for a time.
+    """Return the mean amount present between edges, never negative, ``(row, interval)``.
 
-    Parameters
-    ----------
-    spent
-        :func:`ramps` at the edges: each begins when it comes, and rises by how much it is for as
-        long as it stays.
-    edges
-        Edges of the intervals, rising. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        Never below 0, ``(row, interval)``. [the slope's unit]
+    - ``spent``: :func:`sum_of_ramps` at the edges: a ramp rises by an amount for as long as it is
+      present.
+    - ``edges``: Edges of the intervals, rising. [h]
     """
     return np.maximum(np.diff(spent, axis=1) / np.diff(edges), 0.0)  # they round below 0

@@ -1,4 +1,4 @@
-"""Jobs: what arrives, how much of the racks it wants, how long it runs, and when it is due."""
+"""Jobs: their arrival, racks, length and deadline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twin.declarations import WorkKind
-from twin.errors import ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
@@ -19,31 +19,24 @@ from twin.units import format_minute
 type TimeArray = NDArray[np.datetime64]
 
 MAX_JOB_RACK_SHARE: Final = 0.1
-"""Widest job, as a share of all racks; wider ones of a file are made narrower and longer. [1]"""
+"""Widest job, as a share of all racks; wider jobs of a file become narrower and longer. [1]"""
 
 ARRIVAL_HISTORY: Final = np.timedelta64(14, "D")
-"""How far back arrivals are remembered, to expect those to come."""
+"""Time over which past arrivals are used to expect future ones."""
 
 _DAY: Final = np.timedelta64(1, "D")
-_TINY: Final = 1e-9
+_MIN_LENGTH_H: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """Jobs side by side, one array a property, in order of arrival.
+    """Jobs, one array per property, in order of arrival.
 
-    Attributes
-    ----------
-    number
-        Number of the job in its file; the name by which orders call it.
-    kind_index
-        Place of its kind among the kinds of the site.
-    arrival, deadline
-        From when on it may run, and when it should be done. [datetime64, UTC]
-    length
-        Hours that it runs uncapped. [h]
-    racks
-        Racks that it uses while it runs; it runs on all of them or not at all. [1]
+    - ``number``: Number of the job in its file, by which orders refer to it.
+    - ``kind_index``: Index of its kind among the kinds of the site.
+    - ``arrival``, ``deadline``: Earliest start, and when it should be done. [datetime64, UTC]
+    - ``length``: Hours that it runs uncapped. [h]
+    - ``racks``: Racks that it uses while it runs; it runs on all of them or not at all. [1]
     """
 
     number: IntArray
@@ -76,19 +69,15 @@ class Jobs:
 class Workload:
     """The work of one run.
 
-    Attributes
-    ----------
-    jobs
-        All jobs to be done: first the backlog of the start, then the arrivals.
-    arrivals
-        All jobs as they arrived, from two weeks before the start on, whole.
+    - ``jobs``: All jobs to do: first the backlog of the start, then the arrivals.
+    - ``arrivals``: All jobs as they arrived, from two weeks before the start on, uncut.
     """
 
     jobs: Jobs
     arrivals: Jobs
 
     def past(self, instant: np.datetime64) -> Jobs:
-        """Return the arrivals of the two weeks before an instant: all that is known of them."""
+        """Return the arrivals of the two weeks before an instant."""
         return self.arrivals.arriving_between(instant - ARRIVAL_HISTORY, instant)
 
 
@@ -106,36 +95,36 @@ def workload_from_jobs(
     Parameters
     ----------
     frame
-        One job a row: ``arrival`` [datetime64, UTC], ``length`` [h] and ``size`` [1]; perhaps
-        ``attrs["hours"]``, the hours of which it tells, if it has holes.
+        One job a row: ``arrival`` [datetime64, UTC], ``length`` [h] and ``size`` [1]; optionally
+        ``attrs["hours"]``, the hours that it covers, if it has gaps.
     site
         The site.
     start, end
         First and last instant of the run.
     load_scale
-        Mean racks busy over all days of the file, as a share of the site's racks. [1]
+        Mean busy racks over all days of the file, as a share of the site's racks. [1]
     is_closed
         Whether every job is due by the end, so that all policies do the same work.
 
     Returns
     -------
     Workload
-        Jobs to do, and what arrived before.
+        Jobs to do, and earlier arrivals.
 
     Raises
     ------
     ProblemError
-        If a column is missing, a value makes no sense, or nothing is left to do.
+        If a column is missing, a value is not allowed, or nothing is left to do.
 
     Notes
     -----
-    A job that wants more than a tenth of the racks is made narrower and longer, its work kept.
-    The longest kind whose ``longer_than`` it reaches is its kind. Jobs are seen at the
-    quarter-hour after they arrive, where the plan is made, and their windows count from there.
+    A job with more than a tenth of the racks becomes narrower and longer with the same work. Its
+    kind is the longest one whose ``longer_than`` it reaches. Jobs are visible from the quarter-hour
+    after their arrival, when the plan is made, and their windows count from there.
 
-    The backlog of the start are the jobs that would still run had each begun on arrival; they have
-    their rest to do and keep their deadlines. At the end a job due later is cut: its deadline
-    becomes the end and its length shrinks as its window does, so its slack stays what it was.
+    The backlog of the start are the jobs that would still run had each begun on arrival. They have
+    their remaining length to do and keep their deadlines. At the end a job due later is cut: its
+    deadline becomes the end and its length shrinks like its window, so its slack stays the same.
     """
     _check_frame(frame)
     racks = site.racks
@@ -144,36 +133,43 @@ def workload_from_jobs(
     run = _cut_begin(jobs, start, end)
     run = _cut_end(run, start, end) if is_closed else run
     if not len(run):
-        remedy = "no job of the file falls into the run; choose another start or another file"
-        value = f"{format_minute(start)} to {format_minute(end)}"
-        raise ProblemError("jobs", [ValidationIssue(location="run", found=value, remedy=remedy)])
+        issue = ValidationIssue(
+            location="run",
+            found=f"{format_minute(start)} to {format_minute(end)}",
+            expected="a job of the file in the run",
+            remedy="choose another start or another file",
+            code=IssueCode.MISSING,
+        )
+        raise ProblemError("jobs", [issue])
     check_jobs(run, racks=racks)
     return Workload(jobs=run, arrivals=arrivals)
 
 
 def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
-    """Return the jobs if each can be done inside its window on the racks there are.
+    """Return the jobs if each can be done inside its window on the available racks.
 
-    Raises
-    ------
-    ProblemError
-        If a job has no length, needs too many racks, or is longer than its window.
+    Raises ``ProblemError`` if a job has no length, needs too many racks, or is longer than its
+    window.
     """
     window = (jobs.deadline - jobs.arrival) / HOUR
     issues = []
-    for name, values, is_good, remedy in (
-        ("length", jobs.length, jobs.length > 0, "must be above 0 h"),
-        ("racks", jobs.racks, (jobs.racks > 0) & (jobs.racks <= racks), f"the site has {racks}"),
+    for name, values, is_good, expected in (
+        ("length", jobs.length, jobs.length > 0, "above 0 h"),
         (
-            "length",
-            jobs.length,
-            jobs.length <= window + 1e-6,
-            "is longer than its window; allow a later deadline or a shorter job",
+            "racks",
+            jobs.racks,
+            (jobs.racks > 0) & (jobs.racks <= racks),
+            f"above 0 and at most {racks}",
         ),
+        ("length", jobs.length, jobs.length <= window + 1e-6, "at most its window"),
     ):
         issues += [
             ValidationIssue(
-                location=f"job {jobs.number[row]}, {name}", found=f"{values[row]:g}", remedy=remedy
+                location=f"job {jobs.number[row]}, {name}",
+                found=f"{values[row]:g}",
+                expected=expected,
+                remedy="correct the job or its deadline",
+                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~is_good)
         ]
@@ -183,19 +179,9 @@ def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
 
 
 def kind_by_length(length: FloatArray, kinds: Sequence[WorkKind]) -> IntArray:
-    """Return the place of the kind that jobs of some lengths belong to.
+    """Return the index of the kind of jobs with some lengths [h].
 
-    Parameters
-    ----------
-    length
-        Hours that the jobs run uncapped. [h]
-    kinds
-        The kinds of the site, in its order.
-
-    Returns
-    -------
-    numpy.ndarray
-        The kind with the greatest ``longer_than`` reached; the shortest kind if none is.
+    It is the kind with the greatest ``longer_than`` reached; the shortest kind if none is.
     """
     rising = sorted(range(len(kinds)), key=lambda k: kinds[k].longer_than)
     bounds = [kinds[k].longer_than for k in rising]
@@ -204,7 +190,7 @@ def kind_by_length(length: FloatArray, kinds: Sequence[WorkKind]) -> IntArray:
 
 
 def covered_hours(arrival: TimeArray) -> float:
-    """Return the hours of the days from the first of some arrivals to the last. [h]"""
+    """Return the hours of the days from the first to the last of some arrivals. [h]"""
     first, last = arrival.min().astype("datetime64[D]"), arrival.max().astype("datetime64[D]")
     return float((last + _DAY - first) / HOUR)
 
@@ -233,7 +219,7 @@ def _scaled(
 
 
 def _cut_begin(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
-    """Return the jobs of a run, those begun before its start with the rest of their length."""
+    """Return the jobs of a run, those begun before its start with their remaining length."""
     stop = jobs.arrival + _span(jobs.length)
     jobs = jobs.select((stop > start) & (jobs.arrival < end))
     begun = np.maximum((start - jobs.arrival) / HOUR, 0.0)
@@ -241,7 +227,7 @@ def _cut_begin(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
 
 
 def _cut_end(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
-    """Return the jobs with deadlines no later than the end, cut with their windows."""
+    """Return the jobs with deadlines at the end at the latest, cut with their windows."""
     begin = np.maximum(jobs.arrival, start)
     share = np.minimum((end - begin) / (jobs.deadline - begin), 1.0)
     jobs = _with_length(jobs, jobs.length * share)
@@ -249,7 +235,7 @@ def _cut_end(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
 
 
 def _with_length(jobs: Jobs, length: FloatArray) -> Jobs:
-    return Jobs(**{**vars(jobs), "length": length}).select(length > _TINY)
+    return Jobs(**{**vars(jobs), "length": length}).select(length > _MIN_LENGTH_H)
 
 
 def _span(hours: FloatArray) -> NDArray[np.timedelta64]:
@@ -264,19 +250,34 @@ def _next_quarter(moments: TimeArray) -> TimeArray:
 def _check_frame(frame: pd.DataFrame) -> None:
     missing = [name for name in ("arrival", "length", "size") if name not in frame]
     issues = [
-        ValidationIssue(location=name, found="", remedy="the column is missing") for name in missing
+        ValidationIssue(
+            location=name,
+            found="",
+            expected="a column of this name",
+            remedy="add the column",
+            code=IssueCode.MISSING,
+        )
+        for name in missing
     ]
     if not missing and frame.empty:
         issues.append(
             ValidationIssue(
-                location="rows", found="0", remedy="the file has no job; give one that has"
+                location="rows",
+                found="0",
+                expected="at least one job",
+                remedy="give a file with jobs",
+                code=IssueCode.MISSING,
             )
         )
     for name in {"length", "size"} - set(missing):
         values = frame[name].to_numpy(float)
         issues += [
             ValidationIssue(
-                location=f"job {row}, {name}", found=f"{values[row]:g}", remedy="must be above 0"
+                location=f"job {row}, {name}",
+                found=f"{values[row]:g}",
+                expected="a finite number above 0",
+                remedy="correct the value",
+                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~((values > 0) & np.isfinite(values)))
         ]

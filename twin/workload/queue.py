@@ -1,8 +1,6 @@
-"""The queue of jobs: which run, what they get done, what a pause costs, who is late.
+"""The queue of jobs: running jobs, their progress, pauses and lateness, and the power of the halls.
 
-Keep a limit of power: lower the caps of running jobs, then drop the laxest.
-
-From racks at work to the power of the halls they stand in.
+To keep a power limit, the caps of running jobs are lowered, then the jobs with most laxity stop.
 """
 
 from collections.abc import Mapping
@@ -22,8 +20,8 @@ from twin.site import Site
 from twin.time_axes import HOUR
 from twin.workload.jobs import Jobs
 
-_DONE: Final = 1e-9
-"""Rest of a job that counts as nothing. [h]"""
+_MIN_REMAINING_H: Final = 1e-9
+"""Remaining length of a job that counts as zero. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class RackPool:
     racks
         Number of racks. [1]
     rack_power, rack_idle_power
-        Draw of one rack at full work, and waiting. [MW]
+        Draw of one rack at full work, and idle. [MW]
     """
 
     kinds: tuple[WorkKind, ...]
@@ -57,23 +55,11 @@ class RackPool:
         )
 
     def power_above_idle(self, caps: FloatArray | float) -> FloatArray:
-        """Return the draw above idle of a rack that works under a cap. [MW]
-
-        Parameters
-        ----------
-        caps
-            Power of the rack as a share of the uncapped rack. [1]
-        """
+        """Return the draw above idle of a rack under a cap, a share of uncapped power. [MW]"""
         return np.asarray(self.rack_power * np.asarray(caps) - self.rack_idle_power)
 
     def total_power[T: (FloatArray, xr.DataArray)](self, busy_racks: T) -> T:
-        """Return the draw of all racks while some work uncapped and the others wait. [MW]
-
-        Parameters
-        ----------
-        busy_racks
-            Racks that work. [1]
-        """
+        """Return the draw of all racks while some work uncapped and the others are idle. [MW]"""
         return self.racks * self.rack_idle_power + busy_racks * float(self.power_above_idle(1.0))
 
 
@@ -81,21 +67,11 @@ class RackPool:
 class JobQueue:
     """The jobs that have arrived and are not done, at one instant.
 
-    Attributes
-    ----------
-    instant
-        Now. [datetime64, UTC]
-    pool
-        The racks they run on.
-    jobs
-        The jobs.
-    completed_hours
-        Hours of their length that are done. [h]
-    run_hours
-        Hours since their last start; 0 for a job that waits. [h]
-    caps
-        Power of the racks of each running job, as a share of the uncapped rack; 0 for a job that
-        waits. [1]
+    - ``instant``: Now. [datetime64, UTC]
+    - ``completed_hours``: Hours of their length that are done. [h]
+    - ``run_hours``: Hours since their last start; 0 for a waiting job. [h]
+    - ``caps``: Power of the racks of each running job, as a share of the uncapped rack; 0 for a
+      waiting job. [1]
     """
 
     instant: np.datetime64
@@ -136,7 +112,7 @@ class JobQueue:
         )
 
     def with_jobs(self, new: Jobs) -> Self:
-        """Return the queue with more jobs, nothing of them done yet."""
+        """Return the queue with additional jobs that have not begun."""
         nothing = np.zeros(len(new))
         return replace(
             self,
@@ -147,33 +123,23 @@ class JobQueue:
         )
 
     def kind_values(self, name: str) -> FloatArray:
-        """Return a property of its kind for each job, such as ``pause_loss``."""
+        """Return a property of each job's kind, such as ``pause_loss``."""
         values = np.array([float(getattr(kind, name)) for kind in self.pool.kinds])
         return np.asarray(values[self.jobs.kind_index])
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueProgress:
-    """What the jobs did over one interval; arrays by kind, means over the interval.
+    """Progress of the jobs over one interval; arrays by kind, means over the interval.
 
-    Attributes
-    ----------
-    work_racks
-        Racks that worked. [1]
-    work_power
-        Draw of these racks above idle. [MW]
-    work_done
-        Work done, as energy of uncapped racks; lost work not taken off. [MWh]
-    work_lost
-        Work lost by pauses, which has to be done again. [MWh]
-    lateness
-        Hours by which jobs were past their deadlines, done or not, summed. [h]
-    overdue_energy
-        The same, each job weighted by the uncapped power of its racks. [MWh]
-    pauses
-        Number of running jobs that were paused. [1]
-    finished
-        Numbers of the jobs that were completed.
+    - ``work_racks``: Racks that worked. [1]
+    - ``work_power``: Draw of these racks above idle. [MW]
+    - ``work_done``: Work done, as energy of uncapped racks, before losses. [MWh]
+    - ``work_lost``: Work lost by pauses, which must be repeated. [MWh]
+    - ``lateness``: Hours after their deadlines, summed over jobs, done or not. [h]
+    - ``overdue_energy``: The same, each job weighted by the uncapped power of its racks. [MWh]
+    - ``pauses``: Number of running jobs that were paused. [1]
+    - ``finished``: Numbers of the completed jobs.
     """
 
     work_racks: FloatArray
@@ -188,12 +154,12 @@ class QueueProgress:
 
 def open_queue(pool: RackPool, jobs: Jobs, instant: np.datetime64) -> JobQueue:
     """Return the queue of the jobs that have arrived by an instant, none of them running."""
-    here = jobs.select(jobs.arrival <= instant)
-    nothing = np.zeros(len(here))
+    arrived = jobs.select(jobs.arrival <= instant)
+    nothing = np.zeros(len(arrived))
     return JobQueue(
         instant=np.datetime64(instant, "us"),
         pool=pool,
-        jobs=here,
+        jobs=arrived,
         completed_hours=nothing,
         run_hours=nothing,
         caps=nothing,
@@ -205,30 +171,16 @@ def advance_queue(
 ) -> tuple[JobQueue, QueueProgress]:
     """Run some jobs of a queue for an interval.
 
-    Parameters
-    ----------
-    queue
-        The queue at the start of the interval.
-    caps
-        Number of each job that is to run -> power of its racks as a share of the uncapped rack;
-        all others wait. Numbers of jobs that are no longer here are void.
-    hours
-        Length of the interval. [h]
-    arrivals
-        All jobs of the run; those that arrive in the interval join at its end.
+    A job that is completed inside the interval frees its racks at once. A pause returns a running
+    job to its last checkpoint, at most to the one that it was started from.
 
-    Returns
-    -------
-    tuple of JobQueue and QueueProgress
-        The queue at the end of the interval, and what was done in it.
-
-    Notes
-    -----
-    A job that is completed inside the interval frees its racks there and then. A pause throws a
-    running job back to its last checkpoint, at most to the one that it was started from.
+    - ``caps``: Number of each job to run -> power of its racks as a share of the uncapped rack; all
+      others wait. Numbers of unknown jobs are ignored.
+    - ``hours``: Length of the interval. [h]
+    - ``arrivals``: All jobs of the run; those that arrive in the interval join at its end.
     """
     pool, jobs = queue.pool, queue.jobs
-    cap, on = _orders(queue, caps)
+    cap, on = _job_caps(queue, caps)
     rate = progress_rates(queue, cap)
     paused, since = queue.is_running & ~on, np.minimum(queue.run_hours, queue.completed_hours)
     lost = np.where(paused, np.minimum(queue.kind_values("pause_loss"), since), 0.0)
@@ -236,13 +188,13 @@ def advance_queue(
         ran = np.where(on, np.minimum(hours, queue.remaining_hours / rate), 0.0)
     gained = rate * ran
     done = queue.completed_hours + gained - lost
-    finished = jobs.length - done <= _DONE
+    finished = jobs.length - done <= _MIN_REMAINING_H
 
     def total(values: FloatArray) -> FloatArray:
         weights = jobs.racks * values
         return np.bincount(jobs.kind_index, weights=weights, minlength=len(pool.kinds))
 
-    late = _late(queue, np.where(finished, ran, hours))
+    late = _overdue_hours(queue, np.where(finished, ran, hours))
     progress = QueueProgress(
         work_racks=total(ran) / hours,
         work_power=total(pool.power_above_idle(cap) * ran) / hours,
@@ -253,22 +205,14 @@ def advance_queue(
         pauses=int(paused.sum()),
         finished=jobs.number[finished],
     )
-    left = replace(
+    remaining = replace(
         queue, completed_hours=done, run_hours=np.where(on, queue.run_hours + ran, 0.0), caps=cap
     )
-    return _join(left, ~finished, hours, arrivals), progress
+    return _join(remaining, ~finished, hours, arrivals), progress
 
 
 def progress_rates(queue: JobQueue, caps: FloatArray) -> FloatArray:
-    """Return how fast jobs do their work, as a share of uncapped; 0 for those that wait. [1]
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    """
+    """Return the pace of jobs under caps, as a share of uncapped; 0 for waiting jobs. [1]"""
     rate = np.zeros(len(queue.jobs))
     for k, kind in enumerate(queue.pool.kinds):
         mine = (caps > 0.0) & (queue.jobs.kind_index == k)
@@ -276,61 +220,43 @@ def progress_rates(queue: JobQueue, caps: FloatArray) -> FloatArray:
     return rate
 
 
-def _orders(queue: JobQueue, caps: Mapping[int, float]) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _job_caps(queue: JobQueue, caps: Mapping[int, float]) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return each job's cap, and whether it is to run."""
     cap = np.array([caps.get(number, np.nan) for number in queue.jobs.number.tolist()])
     on = ~np.isnan(cap)
-    least = np.array([kind.throughput.power_points[0] for kind in queue.pool.kinds])
-    return np.where(on, np.clip(cap, least[queue.jobs.kind_index], 1.0), 0.0), on
+    min_caps = np.array([kind.throughput.power_points[0] for kind in queue.pool.kinds])
+    return np.where(on, np.clip(cap, min_caps[queue.jobs.kind_index], 1.0), 0.0), on
 
 
-def _late(queue: JobQueue, end: FloatArray) -> FloatArray:
-    """Return the hours after its deadline that each job spent before its own end."""
+def _overdue_hours(queue: JobQueue, end: FloatArray) -> FloatArray:
+    """Return the hours after its deadline that each job spent before its end. [h]"""
     due = np.maximum((queue.jobs.deadline - queue.instant) / HOUR, 0.0)
     return np.maximum(end - due, 0.0)
 
 
 def _join(
-    queue: JobQueue, kept: NDArray[np.bool_], hours: float, arrivals: Jobs | None
+    queue: JobQueue, is_unfinished: NDArray[np.bool_], hours: float, arrivals: Jobs | None
 ) -> JobQueue:
-    """Return the queue after an interval: without what is finished, with what has arrived."""
+    """Return the queue after an interval: without finished jobs, with arrivals."""
     instant = queue.instant + np.timedelta64(round(hours * 3.6e9), "us")
     if arrivals is None:
         new = queue.jobs.select(slice(0, 0))
     else:
         new = arrivals.arriving_between(queue.instant, instant)
-    return replace(queue.select(kept).with_jobs(new), instant=instant)
+    return replace(queue.select(is_unfinished).with_jobs(new), instant=instant)
 
 
 def running_power(queue: JobQueue, caps: FloatArray) -> float:
-    """Return the power above idle of all jobs that run. [MW]
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    """
+    """Return the power above idle of all running jobs; caps are 0 for waiting jobs. [MW]"""
     on = caps > 0
     return float(queue.jobs.racks[on] @ queue.pool.power_above_idle(caps[on]))
 
 
 def sustained_power(queue: JobQueue, caps: FloatArray, hours: float) -> float:
-    """Return the power above idle that is sure to be drawn all through an interval. [MW]
+    """Return the power above idle that is certain through an interval of some hours. [MW]
 
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    hours
-        Length of the interval. [h]
-
-    Notes
-    -----
-    A job that is completed inside it draws nothing after that, and none takes its place there.
+    A job that is completed inside the interval draws nothing afterwards, and none replaces it
+    there.
     """
     lasts = queue.remaining_hours >= progress_rates(queue, caps) * hours
     return running_power(queue, np.where(lasts, caps, 0.0))
@@ -339,63 +265,41 @@ def sustained_power(queue: JobQueue, caps: FloatArray, hours: float) -> float:
 def caps_below_limit(
     queue: JobQueue, caps: FloatArray, limit: float, *, fixed: NDArray[np.bool_]
 ) -> FloatArray:
-    """Return caps that keep a limit of power, some jobs being kept as they are.
+    """Return caps that keep a power limit. [1]
 
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    limit
-        Greatest power above idle of all jobs. [MW]
-    fixed
-        Which jobs are not touched.
+    Caps fall as far as each kind tolerates, or to the present cap of a job if that is lower. Then
+    jobs stop in order of falling laxity.
 
-    Returns
-    -------
-    numpy.ndarray
-        Caps, lowered as far as each kind tolerates, or to the cap that a job runs at already if
-        that is lower; then the laxest jobs are dropped. [1]
+    - ``caps``: Cap of each job, 0 for waiting jobs. [1]
+    - ``limit``: Largest power above idle of all jobs. [MW]
+    - ``fixed``: Which jobs do not change.
     """
     caps = caps.copy()
     tolerated = np.minimum(
         queue.kind_values("min_power_share"), np.where(queue.is_running, queue.caps, 1.0)
     )
-    least = np.where(fixed, caps, np.minimum(tolerated, caps))
+    min_caps = np.where(fixed, caps, np.minimum(tolerated, caps))
     laxest = np.argsort(-queue.laxity, kind="stable")
     for job in [None, *laxest[(caps > 0)[laxest] & ~fixed[laxest]].tolist()]:
         if job is not None:
-            caps[job] = least[job] = 0.0
-        full, low = running_power(queue, caps), running_power(queue, least)
+            caps[job] = min_caps[job] = 0.0
+        full, low = running_power(queue, caps), running_power(queue, min_caps)
         if full <= limit:
             break
         if low <= limit:
-            return np.asarray(least + (limit - low) / (full - low) * (caps - least))
+            return np.asarray(min_caps + (limit - low) / (full - low) * (caps - min_caps))
     return caps
 
 
 def hall_powers(
     site: Site, *, work_power: float, service_racks: float, idle_racks: int = 0
 ) -> dict[str, float]:
-    """Return what each hall draws when jobs and service are spread evenly over all racks.
+    """Return the power of each hall if jobs and service are spread evenly over all racks. [MW]
 
-    Parameters
-    ----------
-    site
-        The site.
-    work_power
-        Power above idle of the jobs that run. [MW]
-    service_racks
-        Racks busy with the service. [1]
-    idle_racks
-        Racks on which none of this runs: then the others carry it, and what comes back is what the
-        hall would draw if all its racks were as busy as these. [1]
-
-    Returns
-    -------
-    dict
-        Hall -> power of its racks. [MW]
+    - ``work_power``: Power above idle of the running jobs. [MW]
+    - ``service_racks``: Racks busy with the service. [1]
+    - ``idle_racks``: Racks without any of this. The result is then the draw of a hall whose racks
+      are all as busy as the others. [1]
     """
     pool = RackPool.from_site(site)
     share = pool.racks / max(pool.racks - idle_racks, 1)
@@ -405,19 +309,9 @@ def hall_powers(
 
 
 def split_over_halls(site: Site, power: xr.DataArray) -> xr.DataArray:
-    """Return the power of all racks as that of each hall, by its racks.
+    """Return the power of all racks as ``hall_power``, by the racks of each hall. [MW]
 
-    Parameters
-    ----------
-    site
-        The site.
-    power
-        Of all racks; more than they draw at full work is cut. [MW]
-
-    Returns
-    -------
-    xarray.DataArray
-        ``hall_power``, with the axis ``hall`` beside those of the power. [MW]
+    More than the racks draw at full work is cut.
     """
     pool, halls = RackPool.from_site(site), site.machines_of(ITHall)
     shares = xr.DataArray(

@@ -1,4 +1,4 @@
-"""Fit a curve of throughput over power to measurements of jobs under power limits."""
+"""Fit a curve of throughput over power to measured jobs under power limits."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,40 +8,34 @@ import pandas as pd
 from scipy.optimize import linprog
 
 from twin.declarations import Throughput
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.physics import FloatArray
 
 MEASUREMENT_COLUMNS: Final = ("power_limit", "time_per_epoch", "average_power")
-"""What a file of measurements must hold: the limit, the time of the work, the power drawn."""
+"""Required columns of a file of measurements: limit, time of the work, mean power."""
 
 CURVE_KNOTS: Final = np.arange(0.30, 1.0, 0.05)
-"""Powers at which a curve may bend; those below the data are left out. [1]"""
+"""Powers at which a curve may bend; those below the data are not used. [1]"""
 
 MIN_SLOPE_CHANGE: Final = 0.02
-"""Change of slope below which no point is laid, so that rounded points stay concave. [1]"""
+"""Change of slope below which a knot is dropped, so that rounded points stay concave. [1]"""
 
 MIN_POINT_DISTANCE: Final = 0.01
-"""Least distance of the first two points, for the same reason. [1]"""
+"""Smallest distance of the first two points, for the same reason. [1]"""
 
 CURVE_DIGITS: Final = 4
-"""Digits of the points of a curve; the measurements hardly have three."""
+"""Digits of the points of a curve; measurements hardly have three."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputFit:
-    """A curve, and how far the measurements lie from it.
+    """A throughput curve, and the distance of the measurements from it.
 
-    Attributes
-    ----------
-    throughput
-        The curve: concave, through the uncapped point.
-    error
-        Mean distance of the jobs' throughput from the curve. [1]
-    root_mean_square
-        The same, root of the mean square. [1]
-    medians
-        By ``power_limit`` in the file's unit: medians of ``work``, ``power`` and ``energy`` per
-        work, all beside the uncapped job [1], and the number of ``jobs``.
+    - ``throughput``: The curve: concave, through the uncapped point.
+    - ``error``: Mean distance of the jobs' throughput from the curve. [1]
+    - ``root_mean_square``: Root of the mean square distance. [1]
+    - ``medians``: By ``power_limit`` in the file's unit: medians of ``work``, ``power`` and
+      ``energy`` per work, all relative to the uncapped job [1], and the number of ``jobs``.
     """
 
     throughput: Throughput
@@ -51,34 +45,21 @@ class ThroughputFit:
 
 
 def fit_throughput(measured: pd.DataFrame, *, board_share: float = 1.0) -> ThroughputFit:
-    r"""Return the concave curve of throughput over power that lies nearest to measured jobs.
+    r"""Return the concave curve of throughput over power that is nearest to measured jobs.
 
-    Parameters
-    ----------
-    measured
-        One row a run: ``power_limit``, ``time_per_epoch`` and ``average_power``, each in any unit,
-        and columns that tell one job from another, such as network and batch size.
-    board_share
-        Share of the uncapped rack's power that the measured boards draw; the rest of the rack is
-        taken to draw the same under any limit. [1]
+    - ``measured``: One row a run: ``power_limit``, ``time_per_epoch`` and ``average_power``, each
+      in any unit, and columns that identify the job, such as network and batch size.
+    - ``board_share``: Share of the uncapped rack's power that the measured boards draw; the
+      remaining power is assumed to be the same under any limit. [1]
 
-    Returns
-    -------
-    Fit
-        The curve in shares of the uncapped job, its error, and the medians by limit.
+    Raises ``SeriesError`` if a column is missing, a number is not positive, or the limits lowered
+    no power.
 
-    Raises
-    ------
-    SeriesError
-        If a column is missing, a number is no power or time, or the limits lowered no power.
-
-    Notes
-    -----
-    A job counts beside its own run at the greatest limit: :math:`w = t_u / t` and
-    :math:`p = P / P_u`. The curve is :math:`w(p) = 1 - \sum_j b_j \max(k_j - p, 0)` with
-    :math:`b_j \ge 0`, concave by construction, and has the least sum of distances from all pairs
-    (a median curve, which single odd jobs do not bend), found as a linear program. For a rack whose
-    boards draw the share s, power is then :math:`1 - s (1 - p)`.
+    A job is compared with its own run at the greatest limit: :math:`w = t_u / t` and :math:`p = P /
+    P_u`. The curve is :math:`w(p) = 1 - \sum_j b_j \max(k_j - p, 0)` with :math:`b_j \ge 0`,
+    concave by construction. A linear program minimises the sum of distances from all pairs: a
+    median curve, which single odd jobs do not bend. For a rack whose boards draw the share s, power
+    is then :math:`1 - s (1 - p)`.
 
     References
     ----------
@@ -90,7 +71,7 @@ def fit_throughput(measured: pd.DataFrame, *, board_share: float = 1.0) -> Throu
     power, work = shares["power"].to_numpy(), shares["work"].to_numpy()
     knots = np.append(CURVE_KNOTS[power.min() + MIN_POINT_DISTANCE < CURVE_KNOTS], 1.0)
     hinges = np.maximum(knots - power[:, None], 0.0)
-    bends = _least_distances(hinges, 1.0 - work)
+    bends = _fit_hinge_weights(hinges, 1.0 - work)
     distance = work - 1.0 + hinges @ bends
     groups = shares.groupby("power_limit")
     medians = groups[["work", "power", "energy"]].median().assign(jobs=groups.size())
@@ -103,22 +84,10 @@ def fit_throughput(measured: pd.DataFrame, *, board_share: float = 1.0) -> Throu
 
 
 def relative_to_uncapped(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return each run beside the run of the same job at the greatest limit of the file.
+    """Return each run relative to the run of the same job at the greatest limit of the file.
 
-    Parameters
-    ----------
-    measured
-        As for :func:`fit_throughput`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``power_limit`` as in the file; ``work``, ``power`` and ``energy`` per work. [1]
-
-    Raises
-    ------
-    SeriesError
-        As for :func:`fit_throughput`.
+    Columns: ``power_limit`` as in the file; ``work``, ``power`` and ``energy`` per work [1]. It
+    raises errors as :func:`fit_throughput` does.
     """
     _check(measured)
     job = [str(name) for name in measured.columns if name not in MEASUREMENT_COLUMNS]
@@ -132,36 +101,59 @@ def relative_to_uncapped(measured: pd.DataFrame) -> pd.DataFrame:
         {"power_limit": pairs["power_limit"], "work": work, "power": power, "energy": power / work}
     )
     if is_uncapped.all() or not shares["power"].min() < 1.0 - MIN_POINT_DISTANCE:
-        remedy = "no job drew less power under a limit than at the greatest one"
-        raise SeriesError(
-            "measurements", [ValidationIssue(location="power_limit", found="", remedy=remedy)]
+        issue = ValidationIssue(
+            location="power_limit",
+            found="no lower power under a limit",
+            expected="jobs that draw less under a limit than at the greatest one",
+            remedy="add measurements under lower limits",
+            code=IssueCode.INCONSISTENT,
         )
+        raise SeriesError("measurements", [issue])
     return shares
 
 
 def _check(measured: pd.DataFrame) -> None:
     missing = [name for name in MEASUREMENT_COLUMNS if name not in measured]
     issues = [
-        ValidationIssue(location=name, found="", remedy="the column is missing") for name in missing
+        ValidationIssue(
+            location=name,
+            found="",
+            expected="a column of this name",
+            remedy="add the column",
+            code=IssueCode.MISSING,
+        )
+        for name in missing
     ]
     for name in set(MEASUREMENT_COLUMNS) - set(missing):
         values = pd.to_numeric(measured[name], errors="coerce").to_numpy(dtype=float)
         wrong = ~(np.isfinite(values) & (values > 0.0))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            shown = repr(measured[name].iloc[row])
-            remedy = "must be a number above 0"
             issues.append(
-                ValidationIssue(location=f"{name}, row {row + 1}", found=shown, remedy=remedy)
+                ValidationIssue(
+                    location=f"{name}, row {row + 1}",
+                    found=repr(measured[name].iloc[row]),
+                    expected="a number above 0",
+                    remedy="correct the value",
+                    code=IssueCode.OUT_OF_RANGE,
+                )
             )
     if not missing and measured.empty:
-        issues.append(ValidationIssue(location="rows", found="", remedy="there are none"))
+        issues.append(
+            ValidationIssue(
+                location="rows",
+                found="0",
+                expected="at least one measurement",
+                remedy="give a file with measurements",
+                code=IssueCode.MISSING,
+            )
+        )
     if issues:
         raise SeriesError("measurements", issues)
 
 
-def _least_distances(hinges: FloatArray, lost: FloatArray) -> FloatArray:
-    """Return the weights, none below 0, whose sum of hinges lies nearest to what is lost."""
+def _fit_hinge_weights(hinges: FloatArray, lost: FloatArray) -> FloatArray:
+    """Return the non-negative hinge weights nearest to the lost throughput."""
     runs, bends = hinges.shape
     unit = np.eye(runs)
     cost = np.concatenate([np.zeros(bends), np.ones(2 * runs)])
@@ -172,9 +164,9 @@ def _least_distances(hinges: FloatArray, lost: FloatArray) -> FloatArray:
 def _curve(
     knots: FloatArray, bends: FloatArray, *, lowest: float, board_share: float
 ) -> Throughput:
-    """Return the curve with a point at each bend, from the lowest power or from no work on."""
-    kept = knots[(bends > MIN_SLOPE_CHANGE) & (knots < 1.0)]
-    points = np.concatenate([[lowest], kept, [1.0]])
+    """Return the curve with a point at each bend, from the lowest power or from zero work on."""
+    bend_knots = knots[(bends > MIN_SLOPE_CHANGE) & (knots < 1.0)]
+    points = np.concatenate([[lowest], bend_knots, [1.0]])
     work = 1.0 - np.maximum(knots - points[:, None], 0.0) @ bends
     if work[0] < 0.0:
         slope = (work[1] - work[0]) / (points[1] - points[0])

@@ -1,4 +1,26 @@
-"""A conversion as convex segments: bounded columns, and one row that keeps them from waste."""
+"""Conversion of carriers by convex segments of its output.
+
+==================  =========  ====  ==============================================================
+Name                Unit       Axes  Meaning
+==================  =========  ====  ==============================================================
+**Variables**
+segment             MW         t, k  output within a segment; 0 <= segment <= width
+**Parameters**
+low                 MW         t     output with empty segments
+width               MW         t, k  length of a segment
+<carrier>_offset    MW, m3/h   t     draw of an input with empty segments
+<carrier>_slope     1, m3/MWh  t, k  draw of an input per output
+slope_above_secant  1          t, k  slope of the primary input less its secant slope
+**Constraints**
+secant_cut          1          t     sum_k slope_above_secant * segment <= 0 (the draw is not above
+                                     the secant)
+**Supply and demand**
+output              MW         t     low + sum_k segment
+<carrier>           MW, m3/h   t     -(offset + sum_k slope * segment)
+==================  =========  ====  ==============================================================
+
+Axes: t interval, k segment. There is no cost.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +36,7 @@ from twin.relations import Convert
 
 @dataclass(frozen=True, kw_only=True)
 class ConverterSignature:
-    """What of a conversion decides which rows and columns there are.
-
-    Attributes
-    ----------
-    output, draws
-        Carriers delivered and drawn.
-    segment_count
-        Number of segments.
-    """
+    """Everything about a conversion that decides its rows and columns."""
 
     output: str
     draws: tuple[str, ...]
@@ -30,16 +44,16 @@ class ConverterSignature:
 
 
 def signature(convert: Convert, data: ModelData) -> ConverterSignature:
-    """Return the shape of a conversion."""
-    pieces = data.curves[convert.owner].width.shape[1]
-    return ConverterSignature(output=convert.output, draws=convert.inputs, segment_count=pieces)
+    """Return the signature of a conversion."""
+    count = data.curves[convert.owner].width.shape[1]
+    return ConverterSignature(output=convert.output, draws=convert.inputs, segment_count=count)
 
 
 def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a conversion: its segments."""
+    """Return the parameter values of a conversion: its segments."""
     curve = data.curves[convert.owner]
     steepness = curve.slope[convert.primary_input] - curve.secant(convert.primary_input)[:, None]
-    found = {"low": curve.low, "width": curve.width, "steepness": steepness}
+    found = {"low": curve.low, "width": curve.width, "slope_above_secant": steepness}
     for carrier in convert.inputs:
         found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (
             curve.offset[carrier],
@@ -48,44 +62,34 @@ def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
     return found
 
 
-def build(block: pyo.Block, shape: ConverterSignature, assembler: ModelAssembler) -> None:
-    """Write a conversion into its block and post what it gives and draws.
-
-    Parameters
-    ----------
-    block
-        Empty block of the machine.
-    shape
-        Its shape.
-    assembler
-        Where flows are posted.
-    """
+def build(block: pyo.Block, signature: ConverterSignature, assembler: ModelAssembler) -> None:
+    """Write a conversion into its empty block and post its output and draws."""
     time = block.model().time
-    block.pieces = pyo.RangeSet(0, shape.segment_count - 1)
-    block.low, block.width = add_param(time), add_param(time, block.pieces)
-    add_var(block, "segment", time, block.pieces, high=block.width)
-    assembler.add_supply(shape.output, lambda t: converter_output(block, t))
-    for carrier in shape.draws:
+    block.segments = pyo.RangeSet(0, signature.segment_count - 1)
+    block.low, block.width = add_param(time), add_param(time, block.segments)
+    add_var(block, "segment", time, block.segments, high=block.width)
+    assembler.add_supply(signature.output, lambda t: converter_output(block, t))
+    for carrier in signature.draws:
         assembler.add_demand(carrier, _draw(block, carrier))
-    block.steepness = add_param(time, block.pieces)
-    if shape.segment_count > 1:
-        block.lid = pyo.Constraint(time, rule=_secant_cut)
+    block.slope_above_secant = add_param(time, block.segments)
+    if signature.segment_count > 1:
+        block.secant_cut = pyo.Constraint(time, rule=_secant_cut)
 
 
 def converter_output(block: pyo.Block, t: Any) -> Any:
-    """Return what a conversion delivers in an interval. [MW]"""
-    return block.low[t] + sum(block.segment[t, k] for k in block.pieces)
+    """Return the output of a conversion in an interval. [MW]"""
+    return block.low[t] + sum(block.segment[t, k] for k in block.segments)
 
 
 def _secant_cut(block: pyo.Block, t: int) -> Any:
-    """Keep the lead draw below the secant over the whole curve."""
-    return sum(block.steepness[t, k] * block.segment[t, k] for k in block.pieces) <= 0.0
+    """Limit the primary draw to the secant over the whole curve."""
+    return sum(block.slope_above_secant[t, k] * block.segment[t, k] for k in block.segments) <= 0.0
 
 
 def _draw(block: pyo.Block, carrier: str) -> IntervalExpression:
-    """Return the draw of one carrier over the segments."""
+    """Return the draw of one input."""
     time = block.model().time
-    offset, slope = add_param(time), add_param(time, block.pieces)
+    offset, slope = add_param(time), add_param(time, block.segments)
     block.add_component(f"{carrier}_offset", offset)
     block.add_component(f"{carrier}_slope", slope)
-    return lambda t: offset[t] + sum(slope[t, k] * block.segment[t, k] for k in block.pieces)
+    return lambda t: offset[t] + sum(slope[t, k] * block.segment[t, k] for k in block.segments)

@@ -1,21 +1,47 @@
-r"""A charge on the greatest import: of each billing period, beyond a contract, beyond band load.
+r"""Demand charge: the price of the greatest import of billing periods, above a contract or a band.
 
-There are always two periods at the least, so that a horizon which comes to cross the end of one
-keeps the rows and columns it had; one that the horizon does not reach costs nothing and binds
-nothing. Some charges take the root of the sum of the squares in place of the greatest.
+======================  ======  ====  ==============================================================
+Name                    Unit    Axes  Meaning
+======================  ======  ====  ==============================================================
+**Variables**
+peak_excess             MW      p     greatest import of a period above its free import; >= 0
+excess                  MW      t     import above the limit; 0 <= excess <= excess_high
+square                  MW      t     e^2 / r, see below; >= 0
+root                    MW      p     r of a period; >= 0
+square_before           MW      p     e^2 / r of the time before the horizon; >= 0
+**Parameters**
+in_period, root_member  1       t, p  1 if the interval counts in the period (as peak, as root)
+free_import             MW      t     import that raises no peak
+price                   EUR/MW  p     price of the period
+slope, tangent_offset   1       k     2 a and a^2 of a tangent
+half_price              EUR/MW  p     half of the price of a root
+square_cost             EUR/MW  t     half of the price, times the quarter-hours of the interval
+before                  MW      p     excess before the horizon
+paid                    EUR           cost before the horizon
+**Constraints**
+below_<name>            MW      t     import_power - sum_p in_period * peak_excess - excess <=
+                                      free_import
+tangent_cut             MW      t, k  slope * excess - sum_p tangent_offset * root_member * root <=
+                                      square
+past_tangent_cut        MW      p, k  slope * before - tangent_offset * root <= square_before
+**Cost**
+<account>               EUR           sum_p price * peak_excess + sum_t square_cost * square + sum_p
+                                      half_price * (root + square_before) - paid
+======================  ======  ====  ==============================================================
 
-The root of the sum of squares of what exceeds a limit, from below, by tangents.
+Axes: t interval, p billing period, k tangent. There are always at least two periods, so that the
+signature does not change when the horizon crosses the end of one. A period outside the horizon has
+no price.
 
-With what exceeds, :math:`e`, in :math:`n` quarter-hours, and any :math:`r > 0`,
+Some charges replace the greatest import by the root of the sum of squares. With the excess
+:math:`e` in :math:`n` quarter-hours and any :math:`r > 0`,
 
 .. math:: \sqrt{\textstyle\sum n e^2} \le \frac{r}{2} + \frac{1}{2} \sum n \frac{e^2}{r},
    \qquad \frac{e^2}{r} \ge 2 a e - a^2 r
 
-for every :math:`a`, and the least over :math:`r` is the root itself. With tangents at a few
-:math:`a` in place of the squares it is never above the root, and 0.94 of it at the least while all
-:math:`e / r` lie between the least and the greatest of them. Smaller ones count less: of a week in
-which all quarter-hours exceed by a fiftieth of the greatest, 0.88 is left. All of it is linear, and
-which interval counts in which root is a number.
+for every :math:`a`; the minimum over :math:`r` is the root. Tangents at a few :math:`a` give a
+lower bound: at least 0.94 of the root while all :math:`e / r` lie between the smallest and the
+largest :math:`a`. If all quarter-hours of a week exceed by 1/50 of the greatest, it is 0.88.
 """
 
 from collections.abc import Mapping
@@ -34,20 +60,10 @@ from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
 
 @dataclass(frozen=True, kw_only=True)
 class DemandChargeSignature:
-    """What of a charge decides which rows and columns there are.
+    """Everything about a demand charge that decides its rows and columns.
 
-    Attributes
-    ----------
-    owner
-        Whose import it is about.
-    name
-        What is charged: ``peak``, ``excess`` or ``band``.
-    account
-        Account that pays.
-    peaks
-        Number of peaks.
-    has_root_sum_square
-        Whether some may be roots of sums of squares.
+    ``name`` is ``peak``, ``excess`` or ``band``; ``peaks`` is the number of billing periods, some
+    of which may use the root of the sum of squares.
     """
 
     owner: str
@@ -58,7 +74,7 @@ class DemandChargeSignature:
 
 
 def signature(peak: DemandCharge, data: ModelData) -> DemandChargeSignature:
-    """Return the shape of a charge."""
+    """Return the signature of a demand charge."""
     count = len(_terms(peak, data).price)
     return DemandChargeSignature(
         owner=peak.owner,
@@ -70,160 +86,138 @@ def signature(peak: DemandCharge, data: ModelData) -> DemandChargeSignature:
 
 
 def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a charge: what raises nothing in each interval, and prices.
+    """Return the parameter values of a demand charge: free import of each interval, and prices.
 
-    The plant will not follow a plan to the megawatt, so a margin is kept. A period that has just
-    begun has no peak yet, but it will have one: its mean import at the least. As far as the mean of
-    about the last week tells, that much is not the plan's to save; where the plan sees the end of
-    the period it need not guess. What counts in no peak may be all that the connection gives.
+    The plant does not follow a plan exactly, so a margin is kept. A new period has no peak yet, but
+    will reach at least its mean import, estimated by that of the last week; this part cannot be
+    saved. Where the plan contains the end of the period, no estimate is needed. An interval outside
+    all periods may use the whole connection.
     """
     terms, problem = _terms(peak, data), data.problem
-    so_far, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
+    running_peak, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
     counted, free = ~terms.is_root_sum_square, terms.free_power.copy()
     if terms.mean_import_index != NO_PEAK:
         free[terms.mean_import_index] = max(free[terms.mean_import_index], usual)
     if terms.running_peak_index != NO_PEAK and counted[terms.running_peak_index]:
-        free[terms.running_peak_index] = max(free[terms.running_peak_index], so_far)
-    kept = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
+        free[terms.running_peak_index] = max(free[terms.running_peak_index], running_peak)
+    limits = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
     found = {
-        "member": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
-        "peak": kept[terms.peak_index],
+        "in_period": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
+        "free_import": limits[terms.peak_index],
         "price": terms.price * counted,
     }
     if peak.may_be_root_sum_square:
-        found |= root_sum_square_parameters(terms, data.hours, so_far=so_far)
+        found |= root_sum_square_parameters(terms, data.hours, running_peak=running_peak)
     return found
 
 
-def build(block: pyo.Block, shape: DemandChargeSignature, assembler: ModelAssembler) -> None:
-    """Price what the greatest import of each peak will exceed its free part by.
-
-    Parameters
-    ----------
-    block
-        Empty block of the charge; the exchange it is about stands beside it.
-    shape
-        Its shape.
-    assembler
-        Where the price is paid.
-    """
+def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAssembler) -> None:
+    """Write a demand charge into its empty block, beside that of its exchange."""
     time = block.model().time
-    flow = block.parent_block().component(shape.owner).import_power
-    block.peaks = pyo.RangeSet(0, shape.peaks - 1)
-    block.member, block.peak = add_param(time, block.peaks), add_param(time)
+    flow = block.parent_block().component(signature.owner).import_power
+    block.peaks = pyo.RangeSet(0, signature.peaks - 1)
+    block.in_period, block.free_import = add_param(time, block.peaks), add_param(time)
     block.price = add_param(block.peaks)
     add_var(block, "peak_excess", block.peaks)
 
     def beyond(b: pyo.Block, t: Any) -> Any:
-        return flow[t] - sum(b.member[t, p] * b.peak_excess[p] for p in b.peaks)
+        return flow[t] - sum(b.in_period[t, p] * b.peak_excess[p] for p in b.peaks)
 
-    if shape.has_root_sum_square:
-        build_root_sum_square(block, shape.account, assembler)
-        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) - b.over[t] <= b.peak[t])
+    if signature.has_root_sum_square:
+        build_root_sum_square(block, signature.account, assembler)
+        below = pyo.Constraint(
+            time, rule=lambda b, t: beyond(b, t) - b.excess[t] <= b.free_import[t]
+        )
     else:
-        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.peak[t])
-    block.add_component(f"below_{shape.name}", below)
+        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.free_import[t])
+    block.add_component(f"below_{signature.name}", below)
     assembler.add_fixed_cost(
-        shape.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
+        signature.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
     )
 
 
 def _terms(peak: DemandCharge, data: ModelData) -> DemandChargeTerms:
-    """Return the peaks in which the intervals of a horizon count."""
+    """Return the billing periods of the intervals of a horizon."""
     if peak.terms is None:
-        message = f"{peak.owner}: ask the site for the charges on its peaks"
+        message = f"{peak.owner}: a demand charge without terms; use Site.demand_charges"
         raise SolverError(message)
     return peak.terms(data.problem.outlook["instant"].to_numpy())
 
 
 TANGENT_POINTS: Final = 0.5 ** np.arange(6)
-"""Shares of the root at which squares have tangents; all of a week's quarter-hours are 1/26. [1]"""
+"""Shares of the root at which squares have tangents; each quarter-hour of a constant week has
+1/26. [1]
+"""
 
 QUARTER_HOURS_PER_HOUR: Final = 4.0
-"""Quarter-hours of an hour. [1]"""
+"""Quarter-hours of an hour. [h-1]"""
 
 
 def root_sum_square_parameters(
-    terms: DemandChargeTerms, hours: FloatArray, *, so_far: float
+    terms: DemandChargeTerms, hours: FloatArray, *, running_peak: float
 ) -> Mapping[str, FloatArray]:
-    """Return the numbers of the roots.
-
-    Parameters
-    ----------
-    terms
-        The peaks of a charge, some of them roots.
-    hours
-        Lengths of the intervals. [h]
-    so_far
-        Running peak of the state. [MW]
+    """Return the parameter values of the roots, from lengths of intervals [h] and running peak
+    [MW].
     """
     peaks = np.arange(len(terms.price))
     member = (terms.peak_index[:, None] == peaks) & terms.is_root_sum_square
     price = np.where(terms.is_root_sum_square, terms.price, 0.0)
     before = np.where(
-        peaks == terms.running_peak_index, np.maximum(so_far - terms.free_power, 0.0), 0.0
+        peaks == terms.running_peak_index, np.maximum(running_peak - terms.free_power, 0.0), 0.0
     )
-    before = np.where(
-        terms.is_root_sum_square, before, 0.0
-    )  # one quarter-hour at the least reached it
+    # at least one quarter-hour reached the running peak
+    before = np.where(terms.is_root_sum_square, before, 0.0)
     return {
-        "over_high": np.where(member.any(axis=1), np.inf, 0.0),
+        "excess_high": np.where(member.any(axis=1), np.inf, 0.0),
         "root_member": member.astype(float),
         "slope": 2.0 * TANGENT_POINTS,
-        "steep": TANGENT_POINTS**2,
-        "half": 0.5 * price,
-        "half_of": 0.5 * QUARTER_HOURS_PER_HOUR * hours * (member @ price),
+        "tangent_offset": TANGENT_POINTS**2,
+        "half_price": 0.5 * price,
+        "square_cost": 0.5 * QUARTER_HOURS_PER_HOUR * hours * (member @ price),
         "before": before,
         "paid": np.array(float(price @ before)),
     }
 
 
 def build_root_sum_square(block: pyo.Block, account: str, assembler: ModelAssembler) -> None:
-    """Write the roots beside the peaks of a charge, and pay for them.
-
-    Parameters
-    ----------
-    block
-        Block of the charge, with the set ``peaks``; gets the column ``over``, what exceeds. [MW]
-    account
-        Account that pays.
-    assembler
-        Where the price is paid, less what was paid for before the plan.
-    """
+    """Write the roots beside the peaks of a charge; the cost before the horizon is subtracted."""
     time = block.model().time
     block.tangents = pyo.RangeSet(0, len(TANGENT_POINTS) - 1)
-    block.over_high, block.half_of = add_param(time), add_param(time)
+    block.excess_high, block.square_cost = add_param(time), add_param(time)
     block.root_member = add_param(time, block.peaks)
-    block.slope, block.steep = add_param(block.tangents), add_param(block.tangents)
-    block.half, block.before, block.paid = (
+    block.slope, block.tangent_offset = add_param(block.tangents), add_param(block.tangents)
+    block.half_price, block.before, block.paid = (
         add_param(block.peaks),
         add_param(block.peaks),
         add_param(),
     )
-    add_var(block, "over", time, high=block.over_high)
+    add_var(block, "excess", time, high=block.excess_high)
     add_var(block, "square", time)
     add_var(block, "root", block.peaks)
     add_var(block, "square_before", block.peaks)
-    block.touches = pyo.Constraint(
+    block.tangent_cut = pyo.Constraint(
         time,
         block.tangents,
         rule=lambda b, t, k: (
-            b.slope[k] * b.over[t]
-            - sum(b.steep[k] * b.root_member[t, p] * b.root[p] for p in b.peaks)
+            b.slope[k] * b.excess[t]
+            - sum(b.tangent_offset[k] * b.root_member[t, p] * b.root[p] for p in b.peaks)
             - b.square[t]
             <= 0.0
         ),
     )
-    block.touched = pyo.Constraint(
+    block.past_tangent_cut = pyo.Constraint(
         block.peaks,
         block.tangents,
         rule=lambda b, p, k: (
-            -1.0 * b.steep[k] * b.root[p] - b.square_before[p] <= -1.0 * b.slope[k] * b.before[p]
+            -1.0 * b.tangent_offset[k] * b.root[p] - b.square_before[p]
+            <= -1.0 * b.slope[k] * b.before[p]
         ),
     )
-    assembler.add_cost(account, lambda t: block.half_of[t] * block.square[t])
+    assembler.add_cost(account, lambda t: block.square_cost[t] * block.square[t])
     assembler.add_fixed_cost(
         account,
-        lambda: sum(block.half[p] * (block.root[p] + block.square_before[p]) for p in block.peaks),
+        lambda: sum(
+            block.half_price[p] * (block.root[p] + block.square_before[p]) for p in block.peaks
+        ),
     )
     assembler.add_fixed_cost(account, lambda: -1.0 * block.paid)

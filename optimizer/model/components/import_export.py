@@ -1,4 +1,37 @@
-"""An exchange across the fence as import and export."""
+"""Exchange of a carrier as import and export, with ramp limit, and water supply.
+
+========================  ======  ===========  =====================================================
+Name                      Unit    Axes         Meaning
+========================  ======  ===========  =====================================================
+**Variables**
+import_power              MW      t            import; min_import <= import_power <= import_limit
+export_power              MW      t            export; 0 <= export_power <= export_limit
+ramp_excess               MW      t in ramped  change above the ramp limit; >= 0
+water_use                 m3/h    t            water from the mains; >= 0
+**Parameters**
+min_import, import_limit  MW      t            bounds of the import, less the margin
+export_limit              MW                   bound of the export, less the margin
+import_fee, export_fee    EUR/MW  t            fees, times the length of the interval
+price                     EUR/MW  t            price of the carrier, times the length of the
+                                               interval
+carbon                    kg/MW   t            carbon intensity, times the length of the interval
+ramp_limit, last          MW      t; -         largest change between intervals; net import before
+                                               the horizon
+hours                     h       t            length of the interval
+**Constraints** (net = import_power - export_power)
+ramp_up, ramp_down        MW      t > 0        +-(net[t] - net[t-1]) <= ramp_limit + ramp_excess
+first_up, first_down      MW      t = 0        +-(net[0] - last) <= ramp_limit + ramp_excess
+**Supply and cost**
+carrier                   MW      t            import_power - export_power
+electricity               EUR     t            price * (import_power - export_power)
+<account>                 EUR     t            import_fee * import_power + export_fee * export_power
+carbon                    kg      t            carbon * import_power
+ramp                      EUR                  RAMP_PENALTY_EUR_PER_MW * sum_t ramp_excess
+water                     m3      t            hours * water_use
+========================  ======  ===========  =====================================================
+
+Axes: t interval. The water supply is a block of its own.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +51,13 @@ from twin.variables import net_import
 
 @dataclass(frozen=True, kw_only=True)
 class WaterSupplySignature:
-    """What of the mains decides which rows and columns there are: nothing."""
+    """Signature of the water supply; it has no variants."""
 
 
 def build_water_supply(
     block: pyo.Block, _: WaterSupplySignature, assembler: ModelAssembler
 ) -> None:
-    """Let water come from outside, and count it."""
+    """Write the water supply and its account."""
     block.hours = add_param(block.model().time)
     add_var(block, "water_use", block.model().time)
     assembler.add_supply("water", lambda t: block.water_use[t])
@@ -32,21 +65,21 @@ def build_water_supply(
 
 
 MIN_IMPORT_MARGIN_SHARE: Final = 0.1
-"""Share of the margin of power that is kept of an import where nothing may be exported. [1]"""
+"""Share of the power margin that is kept as import where export is not allowed. [1]"""
 
 
 def min_import(exchange: Exchange, problem: Problem) -> float:
-    """Return the least import that is planned where nothing may be given to the grid. [MW]
+    """Return the least planned import where export is not allowed. [MW]
 
-    The lines of a model lie a hair above the curves of the machines: at no import at all, sun and
-    batteries would give more than the site draws.
+    Segments lie slightly above the curves of the machines. Without a minimum, renewables and
+    batteries would give more power than the site draws.
     """
     is_one_way = exchange.carrier == "grid" and exchange.export_limit <= 0.0
     return is_one_way * MIN_IMPORT_MARGIN_SHARE * problem.margins.power * exchange.import_limit
 
 
 def ramp_parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the ramp of an exchange and its last net import; none where no ramp is kept."""
+    """Return the ramp limit and the last net import; empty where no ramp can bind."""
     if not ramp_limited_intervals(exchange, data.problem):
         return {}
     state = data.problem.state
@@ -55,17 +88,7 @@ def ramp_parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatAr
 
 
 def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: ModelAssembler) -> None:
-    """Hold the change of net import from one interval to the next within the ramp.
-
-    Parameters
-    ----------
-    block
-        Block of an exchange, with ``import_power`` and ``export_power``.
-    steps
-        Intervals in which it is held; without any nothing is written.
-    assembler
-        Where a breach is paid, at :data:`optimizer.model.objective.RAMP_PENALTY_EUR_PER_MW`.
-    """
+    """Add the soft ramp limit of an exchange, in the given intervals."""
     if not steps:
         return
     block.ramped = pyo.Set(initialize=steps)
@@ -76,18 +99,18 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: Model
     def net(t: int) -> Any:
         return block.import_power[t] - block.export_power[t]
 
-    def most(t: int) -> Any:
+    def limit(t: int) -> Any:
         return block.ramp_limit[t] + block.ramp_excess[t]
 
     later = block.ramped_later
     if len(later):
-        block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= most(t))
-        block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= most(t))
+        block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= limit(t))
+        block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= limit(t))
     if steps[0] == 0:
         block.ramped_first = pyo.Set(initialize=[0])
         first, last = block.ramped_first, block.last
-        block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= most(t))
-        block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= most(t))
+        block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= limit(t))
+        block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= limit(t))
     assembler.add_fixed_cost(
         "ramp", lambda: RAMP_PENALTY_EUR_PER_MW * sum(block.ramp_excess[t] for t in block.ramped)
     )
@@ -95,19 +118,7 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: Model
 
 @dataclass(frozen=True, kw_only=True)
 class ImportExportSignature:
-    """What of an exchange decides which rows and columns there are.
-
-    Attributes
-    ----------
-    carrier
-        Carrier traded.
-    account
-        Account that pays the fees.
-    has_price, has_carbon
-        Whether the outlook has a price and a carbon intensity for it.
-    ramp_intervals
-        Intervals whose change of net import is bounded.
-    """
+    """Everything about an exchange that decides its rows and columns; ``account`` pays the fees."""
 
     carrier: str
     account: str
@@ -117,7 +128,7 @@ class ImportExportSignature:
 
 
 def signature(exchange: Exchange, data: ModelData) -> ImportExportSignature:
-    """Return the shape of an exchange."""
+    """Return the signature of an exchange."""
     return ImportExportSignature(
         carrier=exchange.carrier,
         account=exchange.account,
@@ -128,14 +139,16 @@ def signature(exchange: Exchange, data: ModelData) -> ImportExportSignature:
 
 
 def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of an exchange; one that the weather bounds keeps no margin of power."""
+    """Return the parameter values of an exchange; one that depends on weather has no power
+    margin.
+    """
     problem, hours = data.problem, data.hours
-    keep = 1.0 if exchange.availability_variable else 1.0 - problem.margins.power
-    most = keep * problem.available_import(exchange)
+    share = 1.0 if exchange.availability_variable else 1.0 - problem.margins.power
+    import_limit = share * problem.available_import(exchange)
     found = {
-        "import_limit": most,
-        "import_least": np.minimum(min_import(exchange, problem), most),
-        "export_limit": np.array(keep * exchange.export_limit),
+        "import_limit": import_limit,
+        "min_import": np.minimum(min_import(exchange, problem), import_limit),
+        "export_limit": np.array(share * exchange.export_limit),
         "import_fee": hours * _import_fee(exchange, data),
         "export_fee": hours * exchange.export_fee,
     }
@@ -146,47 +159,37 @@ def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
     return found | dict(ramp_parameters(exchange, data))
 
 
-def build(block: pyo.Block, shape: ImportExportSignature, assembler: ModelAssembler) -> None:
-    """Write an exchange into its block and post energy, fees and carbon.
-
-    Parameters
-    ----------
-    block
-        Empty block of the machine or contract.
-    shape
-        Its shape.
-    assembler
-        Where flows and payments are posted.
-    """
+def build(block: pyo.Block, signature: ImportExportSignature, assembler: ModelAssembler) -> None:
+    """Write an exchange into its empty block and post flows, fees and carbon."""
     time = block.model().time
-    block.import_least, block.import_limit = add_param(time), add_param(time)
+    block.min_import, block.import_limit = add_param(time), add_param(time)
     block.export_limit = add_param()
     block.import_fee, block.export_fee = add_param(time), add_param(time)
-    add_var(block, "import_power", time, low=block.import_least, high=block.import_limit)
+    add_var(block, "import_power", time, low=block.min_import, high=block.import_limit)
     add_var(block, "export_power", time, high=block.export_limit)
-    assembler.add_supply(shape.carrier, lambda t: block.import_power[t])
-    assembler.add_demand(shape.carrier, lambda t: block.export_power[t])
-    if shape.has_price:
+    assembler.add_supply(signature.carrier, lambda t: block.import_power[t])
+    assembler.add_demand(signature.carrier, lambda t: block.export_power[t])
+    if signature.has_price:
         block.price = add_param(time)
         assembler.add_cost(
             "electricity",
             lambda t: block.price[t] * (block.import_power[t] - block.export_power[t]),
         )
     assembler.add_cost(
-        shape.account,
+        signature.account,
         lambda t: (
             block.import_fee[t] * block.import_power[t]
             + block.export_fee[t] * block.export_power[t]
         ),
     )
-    if shape.has_carbon:
+    if signature.has_carbon:
         block.carbon = add_param(time)
         assembler.add_cost("carbon", lambda t: block.carbon[t] * block.import_power[t])
-    add_ramp_limit(block, shape.ramp_intervals, assembler=assembler)
+    add_ramp_limit(block, signature.ramp_intervals, assembler=assembler)
 
 
 def _import_fee(exchange: Exchange, data: ModelData) -> FloatArray | float:
-    """Return the fee of what is taken in, at the connection with the tariffs'. [EUR MWh-1]"""
+    """Return the fee on imports, for the grid that of the tariffs. [EUR MWh-1]"""
     if exchange.carrier != "grid":
         return exchange.import_fee
     return data.problem.site.mean_import_fees(data.problem.outlook["instant"].to_numpy())

@@ -1,13 +1,53 @@
-"""Work that leaves a site for others, and work that comes in.
+"""Migration of work: work sent, in transit and received, and the balance of routes over sites.
 
-What is sent stops at once to be work that may be done here, and counts as done when it is promised
-to be: what is under way is neither. What comes in is a cohort of its own, which must be done within
-the window of its lane. Where deadlines would be missed, the guest is late and that is paid here;
-when the horizon begins none is.
+========================  ============  ==========  ================================================
+Name                      Unit          Axes        Meaning
+========================  ============  ==========  ================================================
+**Variables**
+net                       MWh           b, p        sent less received work of the fleet; low <= net
+                                                    <= high
+sent                      MWh           b, c, p     work sent; 0 <= sent <= sent_high
+received                  MWh           b, g        work received; 0 <= received <= received_high
+work_overdue              MWh           i, g        incoming work overdue; 0 <= work_overdue <=
+                                                    late_high (0 at the start)
+**Parameters**
+done, share_in_transit    1             t, b, p     share of sent work completed in, and in transit
+                                                    after, an interval
+racks_in_transit          1/MWh         t, b, p     racks in transit per sent work
+share_arrived, due        1             t, b, g     share of received work that has arrived, and is
+                                                    due
+present, width            1/MWh         t, b, g; g  racks that incoming work, and overdue work, can
+                                                    use
+speed, route_of_cohort    1             p; g, p     work of the fleet per MWh of the site
+send_cost, host_cost      EUR/MWh       p; g        cost of transfer
+value, undelivered_value  EUR/MWh, EUR  g           cost of work left undone; the part that the
+                                                    block work counts for bounds
+**Constraints** (work_credited, overdue_own, racks: block ``work``)
+progress                  MWh           t, c        change of (work_credited - overdue_own) == hours
+                                                    * sum_u work * racks + sum_bp done * sent
+credited_work_limit       MWh           t, c        (work_credited - overdue_own)[t+1] + sum_bp
+                                                    share_in_transit * sent <= max_work[t+1]
+remaining_racks           1             t, c        sum_u racks + sum_bp racks_in_transit * sent <=
+                                                    racks_limit
+arrival_limit             MWh           t, g        work_credited[t+1] <= sum_b share_arrived *
+                                                    received
+incoming_deadline         MWh           t, g        work_credited[t+1] + work_overdue[t+1] >= sum_b
+                                                    due * received
+incoming_racks            1             t, g        sum_u racks <= sum_b present * received + width
+                                                    * work_overdue[t]
+net_balance               MWh           b, p        sum_c speed * sent - sum_g route_of_cohort *
+                                                    received == net
+migration_balance         MWh           b, p        sum over sites of net == 0 (block of the fleet)
+**Cost**
+transfer                  EUR                       sum_bcp send_cost * sent + sum_bg host_cost *
+                                                    received
+lateness                  MWh h         t           hours * sum_g work_overdue[t+1]
+terminal                  EUR                       sum_bg value * received - sum_g
+                                                    undelivered_value
+========================  ============  ==========  ================================================
 
-The numbers of work that moves: when what a lane takes up has left, is here, and is due.
-
-What couples the sites of a fleet: what some send by a lane, others take in.
+Axes: t interval, i instant, b block of time, c outgoing cohort, g incoming cohort, p route. Sent
+work counts as done at its deadline on the route; work in transit is neither pending nor done.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,16 +73,9 @@ from twin.workload.queue import RackPool
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationSignature:
-    """What of the lanes decides which rows and columns there are.
+    """Everything about the routes of a site that decides its rows and columns.
 
-    Attributes
-    ----------
-    migration_routes
-        Number of lanes.
-    starts
-        First interval of every block.
-    outgoing, incoming
-        Cohorts that may leave, and cohorts that come in.
+    ``starts`` are the first intervals of the blocks of time.
     """
 
     migration_routes: int
@@ -52,7 +85,7 @@ class MigrationSignature:
 
 
 def signature(migration: Migration, data: ModelData) -> MigrationSignature:
-    """Return the shape of the lanes of a site."""
+    """Return the signature of the routes of a site."""
     outlook = data.problem.outlook
     return MigrationSignature(
         migration_routes=len(migration.migration_routes),
@@ -63,7 +96,7 @@ def signature(migration: Migration, data: ModelData) -> MigrationSignature:
 
 
 def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of the lanes: when what is sent is under way, here and due."""
+    """Return the parameter values of the routes: when sent work is in transit, arrived and due."""
     own = signature(migration, data)
     bounds = {"low": migration.low, "high": migration.high}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
@@ -75,168 +108,169 @@ def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray
     return found
 
 
-def build(block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler) -> None:
-    """Write the lanes beside the work of a site.
-
-    Parameters
-    ----------
-    block
-        Empty block; the block ``work`` stands beside it, its moved cohorts without progress.
-    shape
-        Shape of the lanes.
-    assembler
-        Where transfers, late guests and guests left undone are paid.
-    """
-    block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
+def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
+    """Write the routes into their empty block, beside the block ``work`` of the site."""
+    block.blocks = pyo.Set(initialize=signature.starts)
+    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
     block.low, block.high = (
         add_param(block.blocks, block.lanes),
         add_param(block.blocks, block.lanes),
     )
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
-    if shape.outgoing:
-        _declare_outgoing(block, shape, assembler)
+    if signature.outgoing:
+        _declare_outgoing(block, signature, assembler)
         _constrain_outgoing(block, block.parent_block().work)
-    if shape.incoming:
-        _declare_incoming(block, shape, assembler)
+    if signature.incoming:
+        _declare_incoming(block, signature, assembler)
         _constrain_incoming(block, block.parent_block().work)
-    _add_net_balance(block, shape)
+    _add_net_balance(block, signature)
 
 
 def _declare_outgoing(
-    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
 ) -> None:
-    """Declare what leaves, and pay for its transfer."""
+    """Declare sent work, and post its transfer cost."""
     time, blocks, migration_routes = block.model().time, block.blocks, block.lanes
-    block.moved = pyo.Set(initialize=shape.outgoing)
-    block.sent_high = add_param(blocks, block.moved, migration_routes)
-    block.done, block.under_way = (
+    block.outgoing = pyo.Set(initialize=signature.outgoing)
+    block.sent_high = add_param(blocks, block.outgoing, migration_routes)
+    block.done, block.share_in_transit = (
         add_param(time, blocks, migration_routes),
         add_param(time, blocks, migration_routes),
     )
-    block.away, block.send_cost, block.speed = (
+    block.racks_in_transit, block.send_cost, block.speed = (
         add_param(time, blocks, migration_routes),
         add_param(migration_routes),
         add_param(migration_routes),
     )
-    add_var(block, "sent", blocks, block.moved, migration_routes, high=block.sent_high)
+    add_var(block, "sent", blocks, block.outgoing, migration_routes, high=block.sent_high)
     assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
             block.send_cost[p] * block.sent[k, c, p]
             for k in block.blocks
-            for c in block.moved
+            for c in block.outgoing
             for p in block.lanes
         ),
     )
 
 
 def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
-    """Write what may still be done here of what is not sent."""
-    time, moved = block.model().time, block.moved
+    """Limit the local progress to work that is not sent."""
+    time, outgoing = block.model().time, block.outgoing
     block.progress = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
-            own.met[t + 1, c] - own.late[t + 1, c] - own.met[t, c] + own.late[t, c]
+            own.work_credited[t + 1, c]
+            - own.work_overdue[t + 1, c]
+            - own.work_credited[t, c]
+            + own.work_overdue[t, c]
             == own.hours[t] * sum(own.work[c, u] * own.racks[t, c, u] for u in own.caps)
             + sum(b.done[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
         ),
     )
-    block.has_left = pyo.Constraint(
+    block.credited_work_limit = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
-            own.met[t + 1, c]
-            - own.late[t + 1, c]
-            + sum(b.under_way[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
-            <= own.most[t + 1, c]
+            own.work_credited[t + 1, c]
+            - own.work_overdue[t + 1, c]
+            + sum(b.share_in_transit[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
+            <= own.max_work[t + 1, c]
         ),
     )
-    block.stays = pyo.Constraint(
+    block.remaining_racks = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
             sum(own.racks[t, c, u] for u in own.caps)
-            + sum(b.away[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
+            + sum(b.racks_in_transit[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
             <= own.racks_limit[t, c]
         ),
     )
 
 
 def _declare_incoming(
-    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
 ) -> None:
-    """Declare what comes in, and pay for its transfer, lateness and what stays undone of it."""
+    """Declare received work, and post its transfer cost, lateness and undone part."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
-    block.guests = incoming = pyo.Set(initialize=shape.incoming)
-    block.here, block.due = add_param(time, blocks, incoming), add_param(time, blocks, incoming)
+    block.incoming = incoming = pyo.Set(initialize=signature.incoming)
+    block.share_arrived, block.due = (
+        add_param(time, blocks, incoming),
+        add_param(time, blocks, incoming),
+    )
     block.present, block.width = add_param(time, blocks, incoming), add_param(incoming)
-    block.hours, block.value, block.never = (
+    block.hours, block.value, block.undelivered_value = (
         add_param(time),
         add_param(incoming),
         add_param(incoming),
     )
     block.host_cost, block.received_high = add_param(incoming), add_param(blocks, incoming)
-    block.hosts, block.late_high = add_param(incoming, block.lanes), add_param(instant)
+    block.route_of_cohort, block.late_high = add_param(incoming, block.lanes), add_param(instant)
     add_var(block, "received", blocks, incoming, high=block.received_high)
-    add_var(block, "late", instant, incoming, high=block.late_high)
+    add_var(block, "work_overdue", instant, incoming, high=block.late_high)
     assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
-            block.host_cost[g] * block.received[k, g] for k in block.blocks for g in block.guests
+            block.host_cost[g] * block.received[k, g] for k in block.blocks for g in block.incoming
         ),
     )
     assembler.add_cost(
         "lateness",
-        lambda t: block.hours[t] * sum(block.late[t + 1, g] for g in block.guests),
+        lambda t: block.hours[t] * sum(block.work_overdue[t + 1, g] for g in block.incoming),
     )
     assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
-            block.value[g] * block.received[k, g] for k in block.blocks for g in block.guests
+            block.value[g] * block.received[k, g] for k in block.blocks for g in block.incoming
         ),
     )
-    assembler.add_fixed_cost("terminal", lambda: -1.0 * sum(block.never[g] for g in block.guests))
+    assembler.add_fixed_cost(
+        "terminal", lambda: -1.0 * sum(block.undelivered_value[g] for g in block.incoming)
+    )
 
 
 def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
-    """Write when guests can be worked on, and by when they must be done."""
-    time, incoming = block.model().time, block.guests
-    block.is_here = pyo.Constraint(
+    """Limit incoming work to its arrival, deadline and racks."""
+    time, incoming = block.model().time, block.incoming
+    block.arrival_limit = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
-            own.met[t + 1, g] <= sum(b.here[t, k, g] * b.received[k, g] for k in b.blocks)
+            own.work_credited[t + 1, g]
+            <= sum(b.share_arrived[t, k, g] * b.received[k, g] for k in b.blocks)
         ),
     )
-    block.is_due = pyo.Constraint(
+    block.incoming_deadline = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
-            own.met[t + 1, g] + b.late[t + 1, g]
+            own.work_credited[t + 1, g] + b.work_overdue[t + 1, g]
             >= sum(b.due[t, k, g] * b.received[k, g] for k in b.blocks)
         ),
     )
-    block.has_jobs = pyo.Constraint(
+    block.incoming_racks = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
             sum(own.racks[t, g, u] for u in own.caps)
             <= sum(b.present[t, k, g] * b.received[k, g] for k in b.blocks)
-            + b.width[g] * b.late[t, g]
+            + b.width[g] * b.work_overdue[t, g]
         ),
     )
 
 
-def _add_net_balance(block: pyo.Block, shape: MigrationSignature) -> None:
-    """Write what is sent less what is taken in, in work of the fleet."""
+def _add_net_balance(block: pyo.Block, signature: MigrationSignature) -> None:
+    """Add the balance of sent and received work, in work of the fleet."""
     flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
-    if shape.outgoing:
-        flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.moved))
-    if shape.incoming:
-        flows.append(lambda b, k, p: -sum(b.hosts[g, p] * b.received[k, g] for g in b.guests))
-    block.settles = pyo.Constraint(
+    if signature.outgoing:
+        flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.outgoing))
+    if signature.incoming:
+        flows.append(
+            lambda b, k, p: -sum(b.route_of_cohort[g, p] * b.received[k, g] for g in b.incoming)
+        )
+    block.net_balance = pyo.Constraint(
         block.blocks,
         block.lanes,
         rule=lambda b, k, p: add_terms([flow(b, k, p) for flow in flows]) == 0.0,
@@ -244,15 +278,7 @@ def _add_net_balance(block: pyo.Block, shape: MigrationSignature) -> None:
 
 
 class TransitProfile:
-    """When what enters a lane in each block of time has come how far.
-
-    Parameters
-    ----------
-    moves
-        The lanes.
-    inputs
-        The problem.
-    """
+    """Progress of the work that enters a route in each block of time."""
 
     def __init__(self, migration: Migration, data: ModelData) -> None:
         self._edges = np.concatenate([[0.0], np.cumsum(data.hours)])
@@ -275,101 +301,90 @@ class TransitProfile:
 
 
 def outgoing_parameters(
-    migration: Migration, data: ModelData, moved: tuple[int, ...]
+    migration: Migration, data: ModelData, outgoing: tuple[int, ...]
 ) -> dict[str, FloatArray]:
-    """Return the numbers of what leaves; nothing where a site is only to take in.
+    """Return the parameter values of outgoing work; sending is closed for a site that only
+    receives.
 
-    What it sent and took in at once would be its own work, which waits and is due by the lane.
-
-    Parameters
-    ----------
-    migration
-        The lanes.
-    data
-        The problem.
-    moved
-        Cohorts that may leave.
+    Work sent and received at once would be the site's own work with the deadline of the route.
     """
     time, migration_routes = TransitProfile(migration, data), migration.migration_routes
-    kinds = data.problem.outlook["kind"].to_numpy()[list(moved)]
+    kinds = data.problem.outlook["kind"].to_numpy()[list(outgoing)]
     rack = RackPool.from_site(data.problem.site).rack_power
-    gone = np.stack(
-        [time.share(0.0) - time.share(completion_delay(lane)) for lane in migration_routes], axis=2
+    in_transit = np.stack(
+        [time.share(0.0) - time.share(completion_delay(route)) for route in migration_routes],
+        axis=2,
     )
     done = np.stack(
-        [np.diff(time.share(completion_delay(lane)), axis=0) for lane in migration_routes], axis=2
+        [np.diff(time.share(completion_delay(route)), axis=0) for route in migration_routes], axis=2
     )
-    lengths = np.array([lane.job_length for lane in migration_routes])
-    fits = np.stack(
-        [time.ends_within_horizon(completion_delay(lane)) for lane in migration_routes], axis=1
+    lengths = np.array([route.job_length for route in migration_routes])
+    ends_in_time = np.stack(
+        [time.ends_within_horizon(completion_delay(route)) for route in migration_routes], axis=1
     )
-    takes = np.array(
-        [[kind == lane.kind and lane.can_send for lane in migration_routes] for kind in kinds]
+    may_send = np.array(
+        [[kind == route.kind and route.can_send for route in migration_routes] for kind in kinds]
     )
     return {
         "done": done,
-        "under_way": gone[1:],
-        "away": _interval_mean(gone) / (rack * lengths),
-        "sent_high": np.where((fits & (migration.high > 0.0))[:, None, :] & takes, np.inf, 0.0),
-        "send_cost": np.array([lane.send_cost for lane in migration_routes]),
-        "speed": np.array([lane.work_ratio for lane in migration_routes]),
+        "share_in_transit": in_transit[1:],
+        "racks_in_transit": _interval_mean(in_transit) / (rack * lengths),
+        "sent_high": np.where(
+            (ends_in_time & (migration.high > 0.0))[:, None, :] & may_send, np.inf, 0.0
+        ),
+        "send_cost": np.array([route.send_cost for route in migration_routes]),
+        "speed": np.array([route.work_ratio for route in migration_routes]),
     }
 
 
 def incoming_parameters(
     migration: Migration, data: ModelData, incoming: tuple[int, ...]
 ) -> dict[str, FloatArray]:
-    """Return the numbers of what comes in; nothing where a site is only to send.
-
-    Parameters
-    ----------
-    migration
-        The lanes.
-    data
-        The problem.
-    incoming
-        Cohorts that come in, one for each lane that may bring work.
+    """Return the parameter values of incoming work; receiving is closed for a site that only
+    sends.
     """
     time, problem = TransitProfile(migration, data), data.problem
-    hosted = [lane for lane in migration.migration_routes if lane.can_host]
-    is_open = migration.low[:, [lane.can_host for lane in migration.migration_routes]] < 0.0
-    most = np.stack([_max_incoming(lane, time, data) for lane in hosted], axis=1)
+    hosted = [route for route in migration.migration_routes if route.can_host]
+    is_open = migration.low[:, [route.can_host for route in migration.migration_routes]] < 0.0
+    most = np.stack([_max_incoming(route, time, data) for route in hosted], axis=1)
     value = workload.parameters(problem.site.flexible_loads, data)["value"][list(incoming)]
-    here = np.stack([time.share(lane.transfer_time) for lane in hosted], axis=2)
-    due = np.stack([time.share(completion_delay(lane)) for lane in hosted], axis=2)
+    arrived = np.stack([time.share(route.transfer_time) for route in hosted], axis=2)
+    due = np.stack([time.share(completion_delay(route)) for route in hosted], axis=2)
     rack = RackPool.from_site(problem.site).rack_power
-    width = 1.0 / (rack * np.array([lane.job_length for lane in hosted]))
+    width = 1.0 / (rack * np.array([route.job_length for route in hosted]))
     return {
-        "here": here[1:],
+        "share_arrived": arrived[1:],
         "due": due[1:],
-        "present": _interval_mean(here - due) * width,
+        "present": _interval_mean(arrived - due) * width,
         "width": width,
         "hours": data.hours,
         "value": value,
-        "never": value * problem.series("work_most")[-1, list(incoming)],
-        "host_cost": np.array([lane.host_cost for lane in hosted]),
+        "undelivered_value": value * problem.series("work_most")[-1, list(incoming)],
+        "host_cost": np.array([route.host_cost for route in hosted]),
         "received_high": np.where(is_open, most, 0.0),
-        "hosts": np.array(
+        "route_of_cohort": np.array(
             [
-                [lane.work_ratio * (lane is one) for one in migration.migration_routes]
-                for lane in hosted
+                [route.work_ratio * (route is one) for one in migration.migration_routes]
+                for route in hosted
             ]
         ),
     }
 
 
 def completion_delay(migration_route: MigrationRoute) -> float:
-    """Return the time from entering a lane to being done. [h]"""
+    """Return the time from entering a route to the deadline. [h]"""
     return migration_route.transfer_time + migration_route.window
 
 
 def _max_incoming(
     migration_route: MigrationRoute, time: TransitProfile, data: ModelData
 ) -> FloatArray:
-    """Return the most that may come in each block: what all racks do until it is due. [MWh]"""
+    """Return a bound of the work received in each block: what all racks do until it is due.
+    [MWh]
+    """
     pool = RackPool.from_site(data.problem.site)
-    could = pool.racks * pool.rack_power * (time.length + migration_route.window)
-    return np.where(time.ends_within_horizon(completion_delay(migration_route)), could, 0.0)
+    capacity = pool.racks * pool.rack_power * (time.length + migration_route.window)
+    return np.where(time.ends_within_horizon(completion_delay(migration_route)), capacity, 0.0)
 
 
 def _interval_mean(at_edges: FloatArray) -> FloatArray:
@@ -378,16 +393,9 @@ def _interval_mean(at_edges: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationBalanceSignature:
-    """What of a fleet decides which rows and columns there are.
+    """Everything about the routes of a fleet that decides its rows.
 
-    Attributes
-    ----------
-    sites
-        Names of the sites; each has the block ``moves``, with the same blocks of time and lanes.
-    migration_routes
-        Number of lanes.
-    starts
-        First interval of every block of time.
+    The block ``migration`` of each site has the same blocks of time and routes.
     """
 
     sites: tuple[str, ...]
@@ -397,26 +405,16 @@ class MigrationBalanceSignature:
 
 def build_migration_balance(
     block: pyo.Block,
-    shape: MigrationBalanceSignature,
+    signature: MigrationBalanceSignature,
     _: ModelAssembler,
     *,
-    sites: object,  # noqa: ARG001  (it pays nothing)
+    sites: object,  # noqa: ARG001  (there is no cost)
 ) -> None:
-    """Let every lane carry in each block as much as is sent.
-
-    Parameters
-    ----------
-    block
-        Empty block.
-    shape
-        Shape of the fleet.
-    sites
-        Ledgers of the sites; what is moved is paid there.
-    """
-    block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
-    migration = [block.model().component(name).moves for name in shape.sites]
-    block.carries = pyo.Constraint(
+    """Balance sent and received work of every route and block of time."""
+    block.blocks = pyo.Set(initialize=signature.starts)
+    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
+    migration = [block.model().component(name).migration for name in signature.sites]
+    block.migration_balance = pyo.Constraint(
         block.blocks,
         block.lanes,
         rule=lambda _, k, p: add_terms([one.net[k, p] for one in migration]) == 0.0,

@@ -1,12 +1,30 @@
-"""A reserve product: capacity sold already, capacity offered by blocks, and what falls short.
+"""Reserve product: capacity sold before, capacity offered by blocks, and shortfall.
 
-What is offered is constant over a block. Where blocks begin is a matter of numbers, as is whether a
-gate is still open: the change from one interval to the next is a column, bounded by zero within a
-block. So one shape serves all days, those of 23 and 25 hours too.
+========================  ======  =====  ==========================================================
+Name                      Unit    Axes   Meaning
+========================  ======  =====  ==========================================================
+**Variables**
+offered                   MW      t      capacity offered; 0 <= offered <= limit
+shortfall                 MW      t      sold capacity that is not provided; 0 <= shortfall <=
+                                         required
+change                    MW      t > 0  change of the offer; block_fall <= change <= block_rise
+**Parameters**
+required                  MW      t      sold capacity that must be provided
+activated                 MW      t      sold capacity that is activated
+limit                     MW      t      largest offer; 0 where the gate is closed
+pay                       EUR/MW  t      price of capacity, times the length of the interval
+penalty                   EUR/MW  t      penalty on shortfall, times the length of the interval
+block_rise, block_fall    MW      t > 0  bounds of the change; 0 within a block
+**Constraints**
+covered_up, covered_down  MW      t      sum of provided capacity + shortfall - offered == required
+constant_within_block     MW      t > 0  offered[t] - offered[t-1] == change[t]
+**Cost**
+reserves                  EUR     t      -pay * (offered - shortfall + required + activated)
+reserve_shortfall         EUR     t      penalty * shortfall
+========================  ======  =====  ==========================================================
 
-Who may hold which reserves, over how many intervals, and the parts of their rows.
-
-What the expected activation of reserves costs and earns whoever holds them.
+Axes: t interval. The start of blocks and the gates are numbers, so that all days, also those of 23
+and 25 hours, share one signature.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +52,9 @@ from twin.relations import Store
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveProductSignature:
-    """What of a product decides which rows and columns there are.
+    """Everything about a reserve product that decides its rows and columns.
 
-    Attributes
-    ----------
-    product
-        Its name.
-    goes_up, goes_down
-        Whether it lowers net import, and whether it raises it.
+    Activation of an upward product lowers net import, that of a downward product raises it.
     """
 
     product: str
@@ -50,20 +63,22 @@ class ReserveProductSignature:
 
 
 def signature(product: ReserveProduct, _: ModelData) -> ReserveProductSignature:
-    """Return the shape of a product."""
+    """Return the signature of a product."""
     return ReserveProductSignature(
         product=product.name, goes_up=product.is_upward, goes_down=product.is_downward
     )
 
 
 def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a product: what is sold, may be sold, is paid, and where it changes."""
+    """Return the parameter values of a product: sold capacity, limits of offers, prices and
+    blocks.
+    """
     problem, hours = data.problem, data.hours
     instants = problem.outlook["instant"].to_numpy()
     limit = max_capacity(problem.site, product)
     found = {
-        "held": required_capacity(problem.outlook, product),
-        "called": sold_capacity(problem.outlook, product)
+        "required": required_capacity(problem.outlook, product),
+        "activated": sold_capacity(problem.outlook, product)
         - required_capacity(problem.outlook, product),
         "limit": np.where(is_gate_open(product, instants), limit, 0.0),
         "pay": hours * reserve_price(problem.outlook, product),
@@ -71,69 +86,53 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
     }
     if len(hours) > 1:
         jump = np.where(starts_block(product, instants)[1:-1], limit, 0.0)
-        found |= {"rise": jump, "fall": -jump}
+        found |= {"block_rise": jump, "block_fall": -jump}
     return found
 
 
-def build(block: pyo.Block, shape: ReserveProductSignature, assembler: ModelAssembler) -> None:
-    """Write a product into its block, once all have offered.
-
-    Parameters
-    ----------
-    block
-        Empty block of the product.
-    shape
-        Its shape.
-    assembler
-        Who holds it, and where it is paid.
-    """
+def build(block: pyo.Block, signature: ReserveProductSignature, assembler: ModelAssembler) -> None:
+    """Write a product into its empty block, after all providers have posted their offers."""
     time = block.model().time
-    block.held, block.called, block.limit = add_param(time), add_param(time), add_param(time)
+    block.required, block.activated, block.limit = add_param(time), add_param(time), add_param(time)
     block.pay, block.penalty = add_param(time), add_param(time)
     add_var(block, "offered", time, high=block.limit)
-    add_var(block, "shortfall", time, high=block.held)
+    add_var(block, "shortfall", time, high=block.required)
     for name, upwards in (("covered_up", True), ("covered_down", False)):
-        if shape.goes_up if upwards else shape.goes_down:
-            rule = _covered(assembler, shape.product, upwards)
+        if signature.goes_up if upwards else signature.goes_down:
+            rule = _covered(assembler, signature.product, upwards)
             block.add_component(name, pyo.Constraint(time, rule=rule))
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
-        block.rise, block.fall = add_param(block.later), add_param(block.later)
-        add_var(block, "change", block.later, low=block.fall, high=block.rise)
-        block.constant = pyo.Constraint(
+        block.block_rise, block.block_fall = add_param(block.later), add_param(block.later)
+        add_var(block, "change", block.later, low=block.block_fall, high=block.block_rise)
+        block.constant_within_block = pyo.Constraint(
             block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
-    assembler.add_cost(  # what is called is paid on
-        "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.called[t])
+    assembler.add_cost(  # activated capacity is still paid
+        "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.activated[t])
     )
     assembler.add_cost("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
 
 
 def total_capacity(block: pyo.Block, t: Any) -> Any:
     """Return the capacity of a product in an interval. [MW]"""
-    return block.offered[t] - block.shortfall[t] + block.held[t]
+    return block.offered[t] - block.shortfall[t] + block.required[t]
 
 
 def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
     def rule(block: pyo.Block, t: Any) -> Any:
         shares = [block.shortfall[t], *assembler.reserve_terms(product, t, upwards=upwards)]
-        return add_terms(shares) - block.offered[t] == block.held[t]
+        return add_terms(shares) - block.offered[t] == block.required[t]
 
     return rule
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveEligibility:
-    """The products that somebody may hold.
+    """The products that a provider may hold.
 
-    Attributes
-    ----------
-    products
-        Their names.
-    window
-        Over how many intervals an activation can last. [1]
-    ending_count
-        At how many moments of an interval one may end. [1]
+    ``window`` is the number of intervals that an activation can overlap, ``ending_count`` the
+    number of moments of an interval at which it can end. [1]
     """
 
     products: tuple[str, ...] = ()
@@ -142,12 +141,12 @@ class ReserveEligibility:
 
 
 def store_eligibility(store: Store, data: ModelData) -> ReserveEligibility:
-    """Return the products that a store may hold."""
+    """Return the products that a store may provide."""
     return eligibility(data, lambda product: store in eligible_stores(data.problem.site, product))
 
 
 def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> ReserveEligibility:
-    """Return the products that somebody may hold, by a rule that tells which."""
+    """Return the products that a provider may hold by a rule."""
     products = [p for p in data.problem.site.reserves.values() if may(p)]
     until = activation_endings(data, [p.name for p in products])
     window = max(
@@ -158,49 +157,52 @@ def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> Reser
 
 
 def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
-    """Return when full activations may end, as
-    :func:`twin.feasibility.reserve_activation.activation_ends` does.
+    """Return when full activations may end, see
+    :func:`twin.feasibility.reserve_activation.activation_ends`.
     """
     products = data.problem.site.reserves
     return activation_ends(data.hours, [products[name].duration for name in names])
 
 
 def add_named_param(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:
-    """Declare a parameter under a name that follows from a product's, and return it."""
+    """Declare a parameter under a computed name, and return it."""
     block.add_component(name, add_param(*sets))
     return block.component(name)
 
 
 def component_pair(block: pyo.Block, first: str, second: str) -> tuple[Any, Any]:
-    """Return two parts of a block by their names."""
+    """Return two components of a block by name."""
     return block.component(first), block.component(second)
 
 
 def activation_cost(store: Store, product: ReserveProduct, data: ModelData) -> FloatArray:
-    """Return what the expected activation costs a store for each MW in an hour. [EUR MW-1 h-1]
+    """Return the expected activation cost of a store per capacity. [EUR MW-1 h-1]
 
-    What is given is bought back, and what is taken saves buying, at the mean price of the horizon
-    and with the losses.
+    Delivered energy is bought back, and received energy saves purchases, at the mean price of the
+    horizon and with the losses of the store.
     """
-    later, whole = mean_energy_price(data), store.charge_efficiency * store.discharge_efficiency
+    later, efficiency = (
+        mean_energy_price(data),
+        store.charge_efficiency * store.discharge_efficiency,
+    )
     received, paid = product.activation_up_price, product.activation_down_price
     income, expense = (settlement_price(data, price) for price in (received, paid))
-    up = product.activation_up * product.is_upward * (later / whole + store.wear_cost - income)
+    up = product.activation_up * product.is_upward * (later / efficiency + store.wear_cost - income)
     down = product.activation_down * product.is_downward
-    return np.asarray(up + down * (expense - whole * (later - store.wear_cost)))
+    return np.asarray(up + down * (expense - efficiency * (later - store.wear_cost)))
 
 
 def settlement_price(data: ModelData, own: float | None) -> FloatArray:
-    """Return at what price energy of an activation is settled, ``(time,)``. [EUR MWh-1]
+    """Return the settlement price of activated energy, ``(time,)``. [EUR MWh-1]
 
-    That of its product, or what the meter shows. Network fees are the meter's in any case.
+    This is the product's own price or the electricity price, each with the network fees.
     """
     price = data.problem.series("electricity_price")
     return _fees(data) + (price if own is None else own)
 
 
 def mean_energy_price(data: ModelData) -> float:
-    """Return the price of energy with its fees on the mean of the horizon. [EUR MWh-1]"""
+    """Return the mean price of energy over the horizon, fees included. [EUR MWh-1]"""
     return float(data.hours @ settlement_price(data, None) / data.hours.sum())
 
 

@@ -1,7 +1,30 @@
-"""Scenarios bound to one another: what is decided now is the same in all, and the tail is priced.
+"""Coupling of scenarios: equal first-stage decisions, and CVaR of the cost.
 
-The tail is the mean of the worst cases: conditional value at risk, in the linear form of
-Rockafellar and Uryasev, *Optimization of conditional value-at-risk*, J. Risk 2 (2000).
+====================  ===============  ==============  ============================================
+Name                  Unit             Axes            Meaning
+====================  ===============  ==============  ============================================
+**Variables**
+threshold             EUR                              value at risk; unbounded
+excess                EUR              s               cost of a scenario above the threshold; >= 0
+paid                  unit of account  s, a            total of an account in a scenario; unbounded
+**Parameters**
+price                 EUR per unit     a               weight of an account
+share                 1                s               probability / (1 - level)
+**Constraints**
+<store>_<scenario>    MWh              t in now        level of the first scenario == level of
+                                                       another one
+work_<scenario>       1                t in now, c, u  racks of the first scenario == racks of
+                                                       another one
+<scenario>_<account>  unit of account  s, a            paid == total of the account (0 without such
+                                                       costs)
+beyond                EUR              s               sum_a price * paid - threshold <= excess
+**Cost**
+<account>             EUR                              threshold + sum_s share * excess
+====================  ===============  ==============  ============================================
+
+Axes: s scenario, a account, t interval, c cohort, u cap. CVaR has the linear form of Rockafellar
+and Uryasev, *Optimization of conditional value-at-risk*, J. Risk 2 (2000). Storage is equal in its
+levels, not its flows, which are ambiguous at negative prices.
 """
 
 from collections.abc import Mapping
@@ -15,18 +38,10 @@ from optimizer.model.assembler import ModelAssembler, add_param, add_var
 
 @dataclass(frozen=True, kw_only=True)
 class NonanticipativitySignature:
-    """What is decided before it is known which scenario comes.
+    """First-stage decisions, which are equal in all scenarios, by their blocks.
 
-    Attributes
-    ----------
-    scenarios
-        Their blocks.
-    steps
-        Intervals that are decided now.
-    stores
-        Stores whose levels are the same in all scenarios until then.
-    cohorts
-        Positions of the cohorts whose racks are: those of jobs that have arrived.
+    In the first ``steps`` intervals ``stores`` have equal levels, and ``cohorts`` equal racks: the
+    positions of jobs that have arrived.
     """
 
     scenarios: tuple[str, ...]
@@ -37,16 +52,9 @@ class NonanticipativitySignature:
 
 @dataclass(frozen=True, kw_only=True)
 class CvarSignature:
-    """What is paid in the worst scenarios.
+    """CVaR over scenarios, paid by ``account``, of the weighted sum of ``accounts``.
 
-    Attributes
-    ----------
-    scenarios
-        Their blocks.
-    account
-        Account that pays the tail.
-    accounts
-        Accounts whose weighted sum counts; a scenario that lacks one pays nothing into it.
+    Accounts that a scenario lacks count as zero.
     """
 
     scenarios: tuple[str, ...]
@@ -56,34 +64,21 @@ class CvarSignature:
 
 def build_nonanticipativity(
     block: pyo.Block,
-    shape: NonanticipativitySignature,
+    signature: NonanticipativitySignature,
     _: ModelAssembler,
     *,
     sites: Mapping[str, ModelAssembler],
 ) -> None:
-    """Write the rows that make scenarios equal now.
-
-    Stores are bound by their levels and not by their flows, which at negative prices a linear model
-    lets run in circles.
-
-    Parameters
-    ----------
-    block
-        Empty block.
-    shape
-        What is decided now.
-    sites
-        The scenarios, by block.
-    """
+    """Add the rows that make first-stage decisions equal."""
     model = block.model()
-    first, *others = (model.component(name) for name in shape.scenarios if name in sites)
-    block.now = pyo.RangeSet(0, shape.steps - 1)
-    block.cohorts = pyo.Set(initialize=shape.cohorts)
+    first, *others = (model.component(name) for name in signature.scenarios if name in sites)
+    block.now = pyo.RangeSet(0, signature.steps - 1)
+    block.cohorts = pyo.Set(initialize=signature.cohorts)
     for other in others:
-        for store in shape.stores:
+        for store in signature.stores:
             rows = pyo.Constraint(block.now, rule=_equal_levels(first, other, store))
             block.add_component(f"{store}_{other.local_name}", rows)
-        if shape.cohorts:
+        if signature.cohorts:
             axes = (block.now, block.cohorts, first.work.caps)
             rows = pyo.Constraint(*axes, rule=_equal_racks(first, other))
             block.add_component(f"work_{other.local_name}", rows)
@@ -101,36 +96,24 @@ def _equal_racks(first: pyo.Block, other: pyo.Block) -> Any:
 
 def build_cvar(
     block: pyo.Block,
-    shape: CvarSignature,
+    signature: CvarSignature,
     assembler: ModelAssembler,
     *,
     sites: Mapping[str, ModelAssembler],
 ) -> None:
-    """Write what scenarios pay beyond a threshold, and post the mean of the worst.
-
-    Parameters
-    ----------
-    block
-        Empty block.
-    shape
-        What counts.
-    assembler
-        Where the tail is paid.
-    sites
-        The ledgers of the scenarios, by block.
-    """
+    """Add the cost of each scenario above a threshold, and post the CVaR."""
     model = block.model()
-    block.scenarios = pyo.RangeSet(0, len(shape.scenarios) - 1)
-    block.accounts = pyo.RangeSet(0, len(shape.accounts) - 1)
+    block.scenarios = pyo.RangeSet(0, len(signature.scenarios) - 1)
+    block.accounts = pyo.RangeSet(0, len(signature.accounts) - 1)
     block.price, block.share = add_param(block.accounts), add_param(block.scenarios)
     add_var(block, "threshold", low=float("-inf"))
     add_var(block, "excess", block.scenarios)
     add_var(block, "paid", block.scenarios, block.accounts, low=float("-inf"))
-    for s, scenario in enumerate(shape.scenarios):
+    for s, scenario in enumerate(signature.scenarios):
         own = sites[scenario]
-        for a, account in enumerate(shape.accounts):
-            whole = own.account_total(account, model.time) if account in own.accounts else None
-            rows = pyo.Constraint(rule=_pays(block.paid[s, a], whole))
+        for a, account in enumerate(signature.accounts):
+            total = own.account_total(account, model.time) if account in own.accounts else None
+            rows = pyo.Constraint(rule=_account_row(block.paid[s, a], total))
             block.add_component(f"{scenario}_{account}", rows)
     block.beyond = pyo.Constraint(
         block.scenarios,
@@ -139,13 +122,13 @@ def build_cvar(
         ),
     )
     assembler.add_fixed_cost(
-        shape.account,
+        signature.account,
         lambda: block.threshold + sum(block.share[s] * block.excess[s] for s in block.scenarios),
     )
 
 
-def _pays(paid: Any, whole: Any) -> Any:
-    """Return the row by which a column is what an account pays."""
-    if whole is None:
+def _account_row(paid: Any, total: Any) -> Any:
+    """Return the row that makes a column equal to the total of an account."""
+    if total is None:
         return lambda _: paid == 0.0
-    return lambda _: paid - whole() == 0.0
+    return lambda _: paid - total() == 0.0

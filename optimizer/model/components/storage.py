@@ -1,4 +1,36 @@
-"""A store as levels at the edges, charge and discharge between them."""
+"""Storage of a carrier: levels at instants, charge and discharge between them.
+
+===================================  =======  ====  ================================================
+Name                                 Unit     Axes  Meaning
+===================================  =======  ====  ================================================
+**Variables**
+charge, discharge                    MW       t     power in and out; 0 <= charge <= charge_max
+level                                MWh      i     content; low <= level <= high, level[0] is the
+                                                    state
+**Parameters**
+charge_max, discharge_max            MW       t     largest power in an interval, 0 where it is not
+                                                    allowed
+charge_limit, discharge_limit        MW             rated power
+charge_fraction, discharge_fraction  1/MW           1 / rated power
+retention                            1        t     share of the level that remains after an
+                                                    interval
+charge_gain, discharge_loss          h        t     level gained per charge, and lost per discharge
+low, high                            MWh      i     bounds of the level
+wear                                 EUR/MW   t     cost of wear per discharge
+terminal_value                       EUR/MWh        terminal value of the last level
+**Constraints**
+soc_balance                          MWh      t     level[t+1] == retention * level[t] + charge_gain
+                                                    * charge - discharge_loss * discharge
+charge_discharge_limit               1        t     charge_fraction * charge + discharge_fraction *
+                                                    discharge <= 1
+**Supply and cost**
+carrier                              MW       t     discharge - charge
+wear                                 EUR      t     wear * discharge
+terminal                             EUR            -terminal_value * level[end]
+===================================  =======  ====  ================================================
+
+Axes: t interval, i instant. :mod:`storage_limits` and :mod:`storage_reserve` add rows to the block.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +53,10 @@ from twin.relations import Store
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSignature:
-    """What of a store decides which rows and columns there are.
+    """Everything about a store that decides its rows and columns.
 
-    Attributes
-    ----------
-    carrier
-        The carrier it keeps.
-    reserves
-        Reserves that it may hold.
-    starts_outside_window
-        Whether it starts outside its window.
-    needs_taper_limit
-        Whether its power, fading near an end of its window, would outrun the connection's ramp.
+    ``needs_taper_limit`` is true if the taper near an end of its window would exceed the ramp of
+    the connection.
     """
 
     carrier: str
@@ -42,7 +66,7 @@ class StorageSignature:
 
 
 def signature(store: Store, data: ModelData) -> StorageSignature:
-    """Return the shape of a store."""
+    """Return the signature of a store."""
     return StorageSignature(
         carrier=store.carrier,
         reserves=store_eligibility(store, data),
@@ -52,7 +76,9 @@ def signature(store: Store, data: ModelData) -> StorageSignature:
 
 
 def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a store; what it holds at the end is worth what it then saves."""
+    """Return the parameter values of a store; its last level is worth the cost that it saves
+    later.
+    """
     hours, start = data.hours, data.problem.initial_level(store)
     low, high = storage_limits.level_bounds(store, data.problem)
     wear = data.problem.weights["money"] * store.wear_cost
@@ -60,17 +86,17 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     scalars = {
         "charge_limit": store.charge_limit,
         "discharge_limit": store.discharge_limit,
-        "charge_share": 1.0 / store.charge_limit,
-        "discharge_share": 1.0 / store.discharge_limit,
-        "worth": max(worth, 0.0) * store.discharge_efficiency,
+        "charge_fraction": 1.0 / store.charge_limit,
+        "discharge_fraction": 1.0 / store.discharge_limit,
+        "terminal_value": max(worth, 0.0) * store.discharge_efficiency,
     }
     may_charge, may_discharge = storage_limits.may_charge_discharge(store, data.problem)
     found = {name: np.array(value) for name, value in scalars.items()} | {
-        "charge_most": store.charge_limit * may_charge,
-        "discharge_most": store.discharge_limit * may_discharge,
-        "kept": (1.0 - store.standing_loss) ** hours,
-        "gained": hours * store.charge_efficiency,
-        "taken": hours / store.discharge_efficiency,
+        "charge_max": store.charge_limit * may_charge,
+        "discharge_max": store.discharge_limit * may_discharge,
+        "retention": (1.0 - store.standing_loss) ** hours,
+        "charge_gain": hours * store.charge_efficiency,
+        "discharge_loss": hours / store.discharge_efficiency,
         "wear": store.wear_cost * hours,
         "low": np.append(start, low),
         "high": np.append(start, high),
@@ -80,46 +106,44 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     return found | dict(fading) | dict(back) | dict(storage_reserve_parameters(store, data))
 
 
-def build(block: pyo.Block, shape: StorageSignature, assembler: ModelAssembler) -> None:
-    """Write a store into its block.
-
-    Parameters
-    ----------
-    block
-        Empty block of the machine.
-    shape
-        Its shape.
-    assembler
-        Where flows, wear and the worth of the end level are posted.
-    """
+def build(block: pyo.Block, signature: StorageSignature, assembler: ModelAssembler) -> None:
+    """Write a store into its empty block and post flows, wear and terminal value."""
     time, instant = block.model().time, block.model().instant
     end = instant.last()
     block.charge_limit, block.discharge_limit = add_param(), add_param()
-    block.charge_share, block.discharge_share = add_param(), add_param()
-    block.kept, block.gained, block.taken = add_param(time), add_param(time), add_param(time)
-    block.wear, block.worth = add_param(time), add_param()
+    block.charge_fraction, block.discharge_fraction = add_param(), add_param()
+    block.retention, block.charge_gain, block.discharge_loss = (
+        add_param(time),
+        add_param(time),
+        add_param(time),
+    )
+    block.wear, block.terminal_value = add_param(time), add_param()
     block.low, block.high = add_param(instant), add_param(instant)
-    block.charge_most, block.discharge_most = add_param(time), add_param(time)
-    add_var(block, "charge", time, high=block.charge_most)
-    add_var(block, "discharge", time, high=block.discharge_most)
+    block.charge_max, block.discharge_max = add_param(time), add_param(time)
+    add_var(block, "charge", time, high=block.charge_max)
+    add_var(block, "discharge", time, high=block.discharge_max)
     add_var(block, "level", instant, low=block.low, high=block.high)
-    block.keeps = pyo.Constraint(
+    block.soc_balance = pyo.Constraint(
         time,
         rule=lambda b, t: (
             b.level[t + 1]
-            == b.kept[t] * b.level[t] + b.gained[t] * b.charge[t] - b.taken[t] * b.discharge[t]
+            == b.retention[t] * b.level[t]
+            + b.charge_gain[t] * b.charge[t]
+            - b.discharge_loss[t] * b.discharge[t]
         ),
     )
-    block.one_way = pyo.Constraint(
+    block.charge_discharge_limit = pyo.Constraint(
         time,
-        rule=lambda b, t: b.charge_share * b.charge[t] + b.discharge_share * b.discharge[t] <= 1.0,
+        rule=lambda b, t: (
+            b.charge_fraction * b.charge[t] + b.discharge_fraction * b.discharge[t] <= 1.0
+        ),
     )
-    assembler.add_supply(shape.carrier, lambda t: block.discharge[t])
-    assembler.add_demand(shape.carrier, lambda t: block.charge[t])
+    assembler.add_supply(signature.carrier, lambda t: block.discharge[t])
+    assembler.add_demand(signature.carrier, lambda t: block.charge[t])
     assembler.add_cost("wear", lambda t: block.wear[t] * block.discharge[t])
-    assembler.add_fixed_cost("terminal", lambda: -1.0 * block.worth * block.level[end])
-    if shape.needs_taper_limit:
+    assembler.add_fixed_cost("terminal", lambda: -1.0 * block.terminal_value * block.level[end])
+    if signature.needs_taper_limit:
         storage_limits.add_taper_limit(block)
-    if shape.starts_outside_window:
+    if signature.starts_outside_window:
         storage_limits.add_soft_soc_return(block, assembler)
-    build_storage_reserve(block, shape.reserves, assembler)
+    build_storage_reserve(block, signature.reserves, assembler)

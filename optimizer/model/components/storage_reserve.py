@@ -1,11 +1,54 @@
-"""Reserves in the hands of who holds them: power kept free, energy kept behind, work kept ready.
+"""Reserves provided by storage: free power, and energy at the start and the end of activations.
 
-What an activation takes that ends with an interval is the sum of what was held in the intervals
-before it, over as many as it can touch; so the power of the past stands in front of that of the
-window, and is none. Energy is counted on the careful side: discharge that is stopped spares more
-than what is charged stores, so both ways count with the loss of discharging.
+=========================  ======  =======  ========================================================
+Name                       Unit    Axes     Meaning
+=========================  ======  =======  ========================================================
+**Variables**
+capacity_<product>         MW      m        capacity provided; 0 <= capacity <= <product>_most (0 in
+                                            the past)
+missing_reserve_energy     MWh     t        missing energy of storage that returns to its window; >=
+                                            0
+**Parameters**
+<product>_power_<d>        1                activated power per capacity
+<product>_behind_<d>       h                energy per capacity at the start of an activation
+<product>_spent_<d>        h       t, e, w  energy per capacity, for activations that end at e
+<product>_cost             EUR/MW  t        expected cost of activation
+reserve_low, reserve_high  MWh     i        levels between which energy counts
+ends_low, ends_high        MWh     t, e     the same at the endings
+before, after              1       t, e     weights of the two instants around an ending
+lag_up, lag_down           h                energy per power that has not yet followed the set point
+taper_up, taper_down       h       t        energy per power that the taper needs
+**Constraints**
+power_up                   MW      t        discharge - charge + sum power_up * capacity <=
+                                            discharge_limit
+power_down                 MW      t        charge - discharge + sum power_down * capacity <=
+                                            charge_limit
+energy_up                  MWh     t > 0    sum behind_up * capacity + lag_up * charge[t-1] -
+                                            level[t] - missing_reserve_energy[t-1] <=
+                                            -reserve_low[t]
+energy_down                MWh     t > 0    sum behind_down * capacity + level[t] + lag_down *
+                                            discharge[t-1] - missing_reserve_energy[t-1] <=
+                                            reserve_high[t]
+first_energy_<d>           MWh     t = 0    the same without lag and missing energy
+energy_at_end_up           MWh     t, e     sum_w spent_up * capacity - (before * level[t] + after *
+                                            level[t+1]) + lag_up * charge + taper_up * discharge -
+                                            missing_reserve_energy <= -ends_low
+energy_at_end_down         MWh     t, e     sum_w spent_down * capacity + before * level[t] + after
+                                            * level[t+1] + lag_down * discharge + taper_down *
+                                            charge - missing_reserve_energy <= ends_high
+**Offer and cost**
+<product>                  MW      t        capacity, in both directions
+activation                 EUR     t        cost * capacity
+return                     EUR     t        UNBACKED_PENALTY_RATIO * soc_violation_cost *
+                                            missing_reserve_energy
+=========================  ======  =======  ========================================================
 
-Energy behind the reserves of a store, for uses that begin with an interval or end in one.
+Axes: t interval, i instant, m interval with past ones in front, e ending of activations, w interval
+of an activation; <d> is ``up`` or ``down``; sums without index run over the products.
+
+An activation that ends with an interval uses the capacity of all intervals that it overlaps. Energy
+is estimated conservatively: both directions count the discharge loss, because stopped discharge
+saves more energy than charge stores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,35 +80,36 @@ from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import HOUR
 
 TAPER_TIME_H: Final = STORAGE_TAPER_TIME_H
-"""Time constant with which a store's controller lets power fade near an end of its window: what
-is sold must be given in full until its time is over. [h]"""
+"""Time constant with which the controller of a store tapers its power near an end of its window.
+Reserves must be delivered in full until their end. [h]
+"""
 
 REPLAN_INTERVAL_H: Final = 1.0
-"""Time to the next plan. [h]"""
+"""Time until the next plan. [h]"""
 
 SETPOINT_LAG_H: Final = 0.5 * SET_POINT_TRANSITION_MIN / 60.0
-"""Time by which what flows into a store lags behind its set point. [h]"""
+"""Mean delay between the set point of a store and its power. [h]"""
 
 
 def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of what a store may hold; none if it may hold nothing."""
-    held, hours, problem = store_eligibility(store, data), data.hours, data.problem
-    if not held.products:
+    """Return the parameter values of reserves that a store may provide; empty if there are none."""
+    eligibility, hours, problem = store_eligibility(store, data), data.hours, data.problem
+    if not eligibility.products:
         return {}
-    window = _reserve_levels(store, held, data)
-    until = activation_endings(data, held.products)
-    loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
-    products = [problem.site.reserves[name] for name in held.products]
-    found = dict(window) | dict(_ending_levels(store, held, data, window))
+    window = _reserve_levels(store, eligibility, data)
+    until = activation_endings(data, eligibility.products)
+    loss, none = 1.0 / store.discharge_efficiency, np.zeros(eligibility.window - 1)
+    products = [problem.site.reserves[name] for name in eligibility.products]
+    found = dict(window) | dict(_ending_levels(store, eligibility, data, window))
     for direction, lagged in (("up", store.charge_efficiency), ("down", loss)):
         mine = [p for p in products if (p.is_upward if direction == "up" else p.is_downward)]
         found[f"lag_{direction}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
-        found[f"fades_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
+        found[f"taper_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
     may = np.all(storage_limits.may_charge_discharge(store, problem), axis=0)
     most = may * (store.charge_limit + store.discharge_limit)
-    for name in held.products:
+    for name in eligibility.products:
         product = problem.site.reserves[name]
-        spent = loss * activation_overlap(hours, product.duration, held.window, until=until)
+        spent = loss * activation_overlap(hours, product.duration, eligibility.window, until=until)
         spent[..., -1] += loss * TAPER_TIME_H * np.isfinite(until)
         behind = loss * (product.duration + TAPER_TIME_H)
         found |= {
@@ -84,11 +128,11 @@ def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, Fl
 def _reserve_levels(
     store: Store, eligibility: ReserveEligibility, data: ModelData
 ) -> Mapping[str, FloatArray]:
-    """Return the levels between which energy counts: less the margin where more can be sold.
+    """Return the levels between which energy counts as reserve, less the margin while gates are
+    open.
 
-    What is sold already may use half of the margin by the next plan, and all of it until then: it
-    was kept for it. No promise is broken to win a margin back. A store that starts outside may stay
-    there, and holds nothing.
+    Sold reserves may use half of the margin from the next plan on, and all of it before. No
+    shortfall is planned to restore a margin. A store that starts outside its window may stay there.
     """
     problem, instants = data.problem, data.problem.outlook["instant"].to_numpy()
     products = [problem.site.reserves[name] for name in eligibility.products]
@@ -116,10 +160,10 @@ def _reserve_levels(
 def _ending_levels(
     store: Store, eligibility: ReserveEligibility, data: ModelData, window: Mapping[str, FloatArray]
 ) -> Mapping[str, FloatArray]:
-    """Return where the levels at the endings lie between those at the edges, and their bounds.
+    """Return the weights of the levels around the endings, and their bounds.
 
-    Where an interval has fewer endings than others, the rows left over bind nothing, wherever the
-    store stands: one that is drained, or out of service, may lie below its window.
+    Intervals with fewer endings than others have rows with bounds that never bind, whatever the
+    level: a store that is drained, or out of service, may lie below its window.
     """
     start, (least, most) = (
         data.problem.initial_level(store),
@@ -159,33 +203,26 @@ def _in_use(products: Sequence[ReserveProduct], data: ModelData) -> FloatArray:
 def build_storage_reserve(
     block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
 ) -> None:
-    """Let a store hold reserves.
-
-    Parameters
-    ----------
-    block
-        Block of the store, its flows and levels written.
-    eligibility
-        What it may hold; if nothing, nothing is written.
-    assembler
-        Where capacity is offered, and its use is paid.
-    """
+    """Add columns, rows and costs of the reserves that a store may provide."""
     if not eligibility.products:
         return
     time, instant, past = block.model().time, block.model().instant, eligibility.window - 1
-    block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
+    block.intervals_with_past, block.window = (
+        pyo.RangeSet(0, past + len(time) - 1),
+        pyo.RangeSet(0, past),
+    )
     block.endings = pyo.RangeSet(0, eligibility.ending_count - 1)
     block.reserve_low, block.reserve_high = add_param(instant), add_param(instant)
     for word in ("before", "after", "ends_low", "ends_high"):
         add_named_param(block, word, time, block.endings)
     block.lag_up, block.lag_down = add_param(), add_param()
-    block.fades_up, block.fades_down = add_param(time), add_param(time)
+    block.taper_up, block.taper_down = add_param(time), add_param(time)
     for name in eligibility.products:
         add_var(
             block,
             reserve_column(name),
-            block.moments,
-            high=add_named_param(block, f"{name}_most", block.moments),
+            block.intervals_with_past,
+            high=add_named_param(block, f"{name}_most", block.intervals_with_past),
         )
         for direction in ("up", "down"):
             add_named_param(block, f"{name}_power_{direction}")
@@ -193,7 +230,7 @@ def build_storage_reserve(
             add_named_param(block, f"{name}_spent_{direction}", time, block.endings, block.window)
         _add_offer(block, name, past, assembler=assembler)
     _add_power_limits(block, eligibility)
-    if block.component("astray") is not None:
+    if block.component("soc_violation") is not None:
         _add_missing_energy(block, assembler)
     add_energy_at_activation_start(block, eligibility)
     add_energy_at_activation_end(block, eligibility)
@@ -202,14 +239,14 @@ def build_storage_reserve(
 def _add_power_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
     time, past = block.model().time, eligibility.window - 1
 
-    def kept(direction: str) -> Callable[[Any], list[Any]]:
+    def provided(direction: str) -> Callable[[Any], list[Any]]:
         pairs = [
             component_pair(block, reserve_column(name), f"{name}_power_{direction}")
             for name in eligibility.products
         ]
         return lambda t: [power * capacity[t + past] for capacity, power in pairs]
 
-    up, down = kept("up"), kept("down")
+    up, down = provided("up"), provided("down")
     block.power_up = pyo.Constraint(
         time,
         rule=lambda b, t: add_terms([b.discharge[t] - b.charge[t], *up(t)]) <= b.discharge_limit,
@@ -221,15 +258,18 @@ def _add_power_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None
 
 
 def _add_missing_energy(block: pyo.Block, assembler: ModelAssembler) -> None:
-    """Let a store on its way back be late here too, at a price at which it holds nothing then."""
-    add_var(block, "unbacked", block.model().time)
+    """Let a returning store lack energy at a penalty above that of a shortfall."""
+    add_var(block, "missing_reserve_energy", block.model().time)
     assembler.add_cost(
-        "return", lambda t: UNBACKED_PENALTY_RATIO * block.astray_cost[t] * block.unbacked[t]
+        "return",
+        lambda t: (
+            UNBACKED_PENALTY_RATIO * block.soc_violation_cost[t] * block.missing_reserve_energy[t]
+        ),
     )
 
 
 def _add_offer(block: pyo.Block, name: str, past: int, *, assembler: ModelAssembler) -> None:
-    """Offer what is held, and pay for its use."""
+    """Offer the provided capacity, and post its expected activation cost."""
     time = block.model().time
     capacity, cost = (
         block.component(reserve_column(name)),
@@ -242,7 +282,7 @@ def _add_offer(block: pyo.Block, name: str, past: int, *, assembler: ModelAssemb
 def add_energy_at_activation_start(block: pyo.Block, eligibility: ReserveEligibility) -> None:
     """Keep energy for a full activation that begins with an interval.
 
-    A plant goes over to a new set point slowly: what was charged until an edge is not all there.
+    Power follows a set point with a lag, so part of the last charge is not yet stored.
     """
     time, past = block.model().time, eligibility.window - 1
 
@@ -253,7 +293,7 @@ def add_energy_at_activation_start(block: pyo.Block, eligibility: ReserveEligibi
         ]
         return lambda t: add_terms([energy * capacity[t + past] for capacity, energy in pairs])
 
-    up, down, late = first("up"), first("down"), _late(block)
+    up, down, missing = first("up"), first("down"), _missing_energy(block)
     block.at_once = pyo.Set(initialize=[0])
     block.first_energy_up = pyo.Constraint(
         block.at_once, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
@@ -266,23 +306,23 @@ def add_energy_at_activation_start(block: pyo.Block, eligibility: ReserveEligibi
         block.energy_up = pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                add_terms([up(t), b.lag_up * b.charge[t - 1] - b.level[t], *late(t - 1)])
+                add_terms([up(t), b.lag_up * b.charge[t - 1] - b.level[t], *missing(t - 1)])
                 <= -1.0 * b.reserve_low[t]
             ),
         )
         block.energy_down = pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                add_terms([down(t), b.level[t] + b.lag_down * b.discharge[t - 1], *late(t - 1)])
+                add_terms([down(t), b.level[t] + b.lag_down * b.discharge[t - 1], *missing(t - 1)])
                 <= b.reserve_high[t]
             ),
         )
 
 
 def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibility) -> None:
-    """Keep energy for full activations of all products that end together, anywhere they may.
+    """Keep energy for full activations of all products that end together, at every ending.
 
-    Levels are straight between the edges of the plan and the endings, so nothing lies beyond.
+    Levels are linear between instants and endings, so no other moment can be worse.
     """
     time, moments = block.model().time, block.endings
 
@@ -298,32 +338,32 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
             ]
         )
 
-    up, down, late = spent("up"), spent("down"), _late(block)
+    up, down, missing = spent("up"), spent("down"), _missing_energy(block)
 
     def level(t: int, i: int) -> Any:
         return block.before[t, i] * block.level[t] + block.after[t, i] * block.level[t + 1]
 
-    block.lasts_up = pyo.Constraint(
+    block.energy_at_end_up = pyo.Constraint(
         time,
         moments,
         rule=lambda b, t, i: (
-            add_terms([up(t, i) - level(t, i), b.lag_up * b.charge[t], *late(t)])
-            + b.fades_up[t] * b.discharge[t]
+            add_terms([up(t, i) - level(t, i), b.lag_up * b.charge[t], *missing(t)])
+            + b.taper_up[t] * b.discharge[t]
             <= -1.0 * b.ends_low[t, i]
         ),
     )
-    block.lasts_down = pyo.Constraint(
+    block.energy_at_end_down = pyo.Constraint(
         time,
         moments,
         rule=lambda b, t, i: (
-            add_terms([down(t, i) + level(t, i), b.lag_down * b.discharge[t], *late(t)])
-            + b.fades_down[t] * b.charge[t]
+            add_terms([down(t, i) + level(t, i), b.lag_down * b.discharge[t], *missing(t)])
+            + b.taper_down[t] * b.charge[t]
             <= b.ends_high[t, i]
         ),
     )
 
 
-def _late(block: pyo.Block) -> Callable[[Any], list[Any]]:
-    """Return the energy that a store on its way back may lack behind what it holds, if any."""
-    unbacked = block.component("unbacked")
-    return lambda t: [] if unbacked is None else [-1.0 * unbacked[t]]
+def _missing_energy(block: pyo.Block) -> Callable[[Any], list[Any]]:
+    """Return the term of missing energy of a returning store; empty for others."""
+    energy = block.component("missing_reserve_energy")
+    return lambda t: [] if energy is None else [-1.0 * energy[t]]

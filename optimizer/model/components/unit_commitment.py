@@ -1,9 +1,44 @@
-"""Units that are switched on and off: how many of a bank run, started and stopped when.
+"""Unit commitment of banks of equal units: how many units run, start and stop.
 
-Equal units are one whole number, not one each. Whole numbers and least times hold in the near part
-of the horizon, whose intervals are equal but for a shorter first one; beyond it the number may be
-any, and the plan only prepares. Changes are allowed in the first interval of each hour only, by the
-bounds of starts and stops.
+=================================  ====  =========  ================================================
+Name                               Unit  Axes       Meaning
+=================================  ====  =========  ================================================
+**Variables**
+on                                 1     t          units on, integer for t in near; 0 <= on <=
+                                                    count
+start, stop                        1     m          units started and stopped; bounds allow both in
+                                                    the first interval of an hour
+excess_units, missing_units        1     t          units on beyond those required, and missing; >=
+                                                    0
+**Parameters**
+count, initial_on                  1                units of the bank; units on before the horizon
+unit_min_output, unit_max_output   MW    t          smallest and largest output of a unit
+free_output                        MW    t          output by economizer, which needs no unit
+required_at_min_output             1     t          units required with empty segments
+required_per_output                1/MW  t, k       units required per output in a segment
+spare_draw, short_draw             MW    t          additional draw with one unit more, and one less
+start_cost, stop_cost              EUR   t          cost of one start and one stop
+up_holds, down_holds, again_holds  1     t, w       1 where a change in the window still binds
+**Constraints**
+initial_units                      1     t = 0      on[0] - start[0] + stop[0] == initial_on
+unit_balance                       1     t > 0      on[t] - on[t-1] == start[t] - stop[t]
+max_output                         MW    t          output - unit_max_output * on <= free_output
+min_output                         MW    t          unit_min_output * on <= output
+required_units                     1     t          on - excess_units + missing_units ==
+                                                    required_at_min_output + sum_k
+                                                    required_per_output * segment
+spare_limit                        1     t          excess_units <= on
+min_up_time                        1     t in near  sum_w up_holds * start <= on
+min_down_time                      1     t in near  sum_w down_holds * stop + on <= count
+min_restart_time                   1     t in near  sum_w again_holds * start <= count
+**Demand and cost**
+primary input                      MW    t          spare_draw * excess_units + short_draw *
+                                                    missing_units
+starts                             EUR   t          start_cost * start + stop_cost * stop
+=================================  ====  =========  ================================================
+
+Axes: t interval, m interval with past ones in front, k segment, w interval of a window. ``near`` is
+the integer part of the horizon; its intervals are equal, apart from a shorter first one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,22 +58,14 @@ from twin.simulation.limits import unit_commitment_steps
 from twin.weather import Weather
 
 INTEGER_HORIZON_H: Final = 24.0
-"""How far ahead units are whole. [h]"""
+"""Length of the part of the horizon in which units are integer. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitCommitmentSignature:
-    """What of a bank decides which rows and columns there are.
+    """Everything about a bank of units that decides its rows and columns.
 
-    Attributes
-    ----------
-    lead
-        Carrier that a unit too many draws.
-    integer_intervals
-        Intervals in which units are whole.
-    min_up_intervals, min_down_intervals, min_restart_intervals
-        Most intervals that a unit stays on and off, and between two of its starts; 1 for no such
-        rule.
+    ``lead`` is the carrier that an excess unit draws. A minimum of one interval is no minimum.
     """
 
     lead: str
@@ -49,12 +76,12 @@ class UnitCommitmentSignature:
 
     @property
     def past(self) -> int:
-        """Intervals before the first of which starts and stops count."""
+        """Intervals before the horizon whose starts and stops count."""
         return max(self.min_up_intervals, self.min_down_intervals, self.min_restart_intervals) - 1
 
 
 def signature(convert: Convert, data: ModelData) -> UnitCommitmentSignature:
-    """Return the shape of the units of a conversion."""
+    """Return the signature of the units of a conversion."""
     units, hours = _units(convert), data.hours
 
     def steps(time: float) -> int:
@@ -70,26 +97,26 @@ def signature(convert: Convert, data: ModelData) -> UnitCommitmentSignature:
 
 
 def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of the units: what they give, cost, and how many ran until now."""
+    """Return the parameter values of the units: outputs, costs and units on before the horizon."""
     units, own = _units(convert), signature(convert, data)
     running = units.characteristics(Weather.from_dataset(data.problem.outlook))
     past = data.problem.past_units.get(convert.owner)
     known = _past(past, own.past + 1)
-    begun, ended, staying = _changed(own, known, units.count)
+    begun, ended, staying = _past_changes(own, known, units.count)
     instants = data.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
     changes = units.count * np.where(
         is_new | (np.arange(len(instants)) >= own.integer_intervals), 1.0, 0.0
     )
-    changes[0] = units.count  # now, whatever the minute: what the load calls for must be on
+    changes[0] = units.count  # at any minute of the hour: the units that the load needs must be on
     cost = np.ones(len(instants))
-    cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
+    cost[0] = 0.0 if past is None else 1.0  # unknown past: the first change is free
     return {
         "count": np.array(float(units.count)),
-        "before": np.array(known[-1]),
-        "free": running.economiser_output,
-        "least": running.min_output,
-        "most": running.max_output,
+        "initial_on": np.array(known[-1]),
+        "free_output": running.economiser_output,
+        "unit_min_output": running.min_output,
+        "unit_max_output": running.max_output,
         **_required_units(data.curves[convert.owner], running),
         "spare_draw": running.power_one_unit_more,
         "short_draw": running.power_one_unit_less,
@@ -99,14 +126,14 @@ def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
         "stop_high": np.concatenate([ended, changes]),
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
-        **dict(_times(units, own, data.hours, staying)),
+        **dict(_binding_changes(units, own, data.hours, staying)),
     }
 
 
-def _times(
+def _binding_changes(
     units: SwitchableUnits, own: UnitCommitmentSignature, hours: FloatArray, staying: FloatArray
 ) -> Iterator[tuple[str, FloatArray]]:
-    """Yield which changes still bind, for each least time that is kept."""
+    """Yield for each minimum time which changes still bind."""
     for name, window, least in (
         ("up", own.min_up_intervals, units.minimum_up),
         ("down", own.min_down_intervals, units.minimum_down),
@@ -131,7 +158,8 @@ def _is_binding(
 ) -> FloatArray:
     """Return whether a change in an interval of a window still binds, ``(near, window)``. [1]
 
-    The window ends with the interval that is bound; those before the first are as long as that.
+    The window ends with the constrained interval. Intervals before the horizon are as long as the
+    first one.
     """
     begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.integer_intervals]
     begins = np.concatenate([-hours[0] * np.arange(window - 1, 0, -1), begins])
@@ -142,64 +170,61 @@ def _is_binding(
 
 
 def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict[str, FloatArray]:
-    """Return how many units the load calls for: at the least load, and for more of each segment.
+    """Return the units called for at the lowest output, and per output of each segment.
 
-    What is free calls for none: a segment that begins in it calls for fewer than those after it.
+    Output by economizer needs no units, so a segment that begins within it calls for fewer units.
     """
     ends = np.cumsum(np.column_stack([curve.low, curve.width]), axis=1)
     called = (
         np.maximum(ends - running.economiser_output[:, None], 0.0) / running.optimal_output[:, None]
     )
     rate = np.diff(called, axis=1) / np.maximum(curve.width, MIN_OUTPUT_RANGE_MW)
-    return {"called_least": called[:, 0], "called": rate}
+    return {"required_at_min_output": called[:, 0], "required_per_output": rate}
 
 
-def build(block: pyo.Block, shape: UnitCommitmentSignature, assembler: ModelAssembler) -> None:
-    """Write the units beside the segments of their conversion.
-
-    Parameters
-    ----------
-    block
-        Block of the machine, its segments written.
-    shape
-        Shape of the units.
-    assembler
-        Where starts and units too many are posted.
-    """
-    model, past = block.model(), shape.past
+def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: ModelAssembler) -> None:
+    """Write the units beside the segments of their conversion."""
+    model, past = block.model(), signature.past
     time = model.time
-    block.moments = pyo.RangeSet(0, past + len(time) - 1)
-    _declare(block, shape)
+    block.intervals_with_past = pyo.RangeSet(0, past + len(time) - 1)
+    _declare(block, signature)
     block.first = pyo.Set(initialize=[0])
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
-        block.changes = pyo.Constraint(
+        block.unit_balance = pyo.Constraint(
             block.later,
             rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
         )
-    block.begins = pyo.Constraint(
+    block.initial_units = pyo.Constraint(
         block.first,
-        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.before,
+        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.initial_on,
     )
-    block.carries = pyo.Constraint(
-        time, rule=lambda b, t: converter_output(b, t) - b.most[t] * b.on[t] <= b.free[t]
-    )
-    block.needs = pyo.Constraint(
-        time, rule=lambda b, t: b.least[t] * b.on[t] <= converter_output(b, t)
-    )
-    block.calls = pyo.Constraint(
+    block.max_output = pyo.Constraint(
         time,
         rule=lambda b, t: (
-            b.on[t] - b.spare[t] + b.short[t]
-            == b.called_least[t] + sum(b.called[t, k] * b.segment[t, k] for k in b.pieces)
+            converter_output(b, t) - b.unit_max_output[t] * b.on[t] <= b.free_output[t]
         ),
     )
-    # where to draw more pays, units too many and too few would grow together without end
-    block.among = pyo.Constraint(time, rule=lambda b, t: b.spare[t] <= b.on[t])
-    _add_min_times(block, shape)
+    block.min_output = pyo.Constraint(
+        time, rule=lambda b, t: b.unit_min_output[t] * b.on[t] <= converter_output(b, t)
+    )
+    block.required_units = pyo.Constraint(
+        time,
+        rule=lambda b, t: (
+            b.on[t] - b.excess_units[t] + b.missing_units[t]
+            == b.required_at_min_output[t]
+            + sum(b.required_per_output[t, k] * b.segment[t, k] for k in b.segments)
+        ),
+    )
+    # at negative prices, spare and short units would otherwise grow together without bound
+    block.spare_limit = pyo.Constraint(time, rule=lambda b, t: b.excess_units[t] <= b.on[t])
+    _add_min_times(block, signature)
     assembler.add_demand(
-        shape.lead,
-        lambda t: block.spare_draw[t] * block.spare[t] + block.short_draw[t] * block.short[t],
+        signature.lead,
+        lambda t: (
+            block.spare_draw[t] * block.excess_units[t]
+            + block.short_draw[t] * block.missing_units[t]
+        ),
     )
     assembler.add_cost(
         "starts",
@@ -209,46 +234,56 @@ def build(block: pyo.Block, shape: UnitCommitmentSignature, assembler: ModelAsse
     )
 
 
-def _declare(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
-    time, moments = block.model().time, block.moments
-    block.count, block.before = add_param(), add_param()
-    for name in ("free", "least", "most", "called_least", "spare_draw", "short_draw"):
+def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
+    time, moments = block.model().time, block.intervals_with_past
+    block.count, block.initial_on = add_param(), add_param()
+    for name in (
+        "free_output",
+        "unit_min_output",
+        "unit_max_output",
+        "required_at_min_output",
+        "spare_draw",
+        "short_draw",
+    ):
         block.add_component(name, add_param(time))
-    block.called = add_param(time, block.pieces)
+    block.required_per_output = add_param(time, block.segments)
     block.start_cost, block.stop_cost = add_param(time), add_param(time)
     for name in ("start_low", "start_high", "stop_low", "stop_high"):
         block.add_component(name, add_param(moments))
-    add_var(block, "on", time, high=block.count, integers=shape.integer_intervals)
+    add_var(block, "on", time, high=block.count, integers=signature.integer_intervals)
     add_var(block, "start", moments, low=block.start_low, high=block.start_high)
     add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
-    add_var(block, "spare", time)
-    add_var(block, "short", time)
+    add_var(block, "excess_units", time)
+    add_var(block, "missing_units", time)
 
 
-def _add_min_times(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
-    """Keep least times on, off and between starts in the near part."""
-    block.near = pyo.RangeSet(0, shape.integer_intervals - 1)
+def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
+    """Add the minimum times on, off and between starts in the integer part."""
+    block.near = pyo.RangeSet(0, signature.integer_intervals - 1)
     for name, length in (
-        ("up", shape.min_up_intervals),
-        ("down", shape.min_down_intervals),
-        ("again", shape.min_restart_intervals),
+        ("up", signature.min_up_intervals),
+        ("down", signature.min_down_intervals),
+        ("again", signature.min_restart_intervals),
     ):
         window = pyo.RangeSet(0, length - 1)
         block.add_component(f"{name}_window", window)
         if length > 1:
             block.add_component(f"{name}_holds", add_param(block.near, window))
-    past = shape.past
-    begin_up, begin_down = past - shape.min_up_intervals + 1, past - shape.min_down_intervals + 1
-    begin_again = past - shape.min_restart_intervals + 1
-    if shape.min_up_intervals > 1:
-        block.stays_on = pyo.Constraint(
+    past = signature.past
+    begin_up, begin_down = (
+        past - signature.min_up_intervals + 1,
+        past - signature.min_down_intervals + 1,
+    )
+    begin_again = past - signature.min_restart_intervals + 1
+    if signature.min_up_intervals > 1:
+        block.min_up_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
             ),
         )
-    if shape.min_down_intervals > 1:
-        block.stays_off = pyo.Constraint(
+    if signature.min_down_intervals > 1:
+        block.min_down_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.down_holds[t, k] * b.stop[t + k + begin_down] for k in b.down_window)
@@ -256,8 +291,8 @@ def _add_min_times(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
                 <= b.count
             ),
         )
-    if shape.min_restart_intervals > 1:
-        block.rests = pyo.Constraint(
+    if signature.min_restart_intervals > 1:
+        block.min_restart_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.again_holds[t, k] * b.start[t + k + begin_again] for k in b.again_window)
@@ -273,14 +308,15 @@ def _units(convert: Convert) -> SwitchableUnits:
     return convert.units
 
 
-def _changed(
+def _past_changes(
     own: UnitCommitmentSignature, known: FloatArray, count: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the starts and stops before the first interval that may still bind, ``(past,)``.
+    """Return the starts and stops before the horizon that may still bind, ``(past,)``.
 
-    What broke a least time, as after a trip, binds no more: at most as many units have to stay off
-    as are off, to wait for another start as there are, and to stay on as are on. The last is the
-    share of the starts that is returned beside: a unit that tripped waits for its next start.
+    A violated minimum time, as after a trip, does not bind. At most the units that are off must
+    stay off, all units of the bank wait for another start, and the units that are on must stay on.
+    The third array is the share of the starts that must stay on: a tripped unit only waits to
+    restart.
     """
     change = np.diff(known)
     begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
@@ -291,7 +327,7 @@ def _changed(
 
 
 def _latest(events: FloatArray, steps: int, most: float) -> FloatArray:
-    """Return what is left of past events if of those in a window the latest alone may bind."""
+    """Return the past events that bind, if only the latest of a window may."""
     left = events.copy()
     if steps > 1:
         window = left[1 - steps :]
@@ -300,6 +336,6 @@ def _latest(events: FloatArray, steps: int, most: float) -> FloatArray:
 
 
 def _past(given: FloatArray | None, length: int) -> FloatArray:
-    """Return units on in the last intervals; further back it was as at the first that is known."""
+    """Return the units on in the last intervals; before the first known one, the same number."""
     known = np.zeros(1) if given is None else np.asarray(given, dtype=float)
     return np.concatenate([np.full(length, known[0]), known])[-length:]

@@ -1,18 +1,73 @@
-"""Work that may move: racks by cohort, cap and interval; work done by the instants.
+"""Movable work: racks by cohort and cap, preemption losses, and reserves provided by work.
 
-Racks run at a few caps, each an exact point of the throughput curve, so that power and work always
-belong together and no price can make the model burn power without working. What is *met* is the
-work done, and the work late, which is owed: it lies between what must and what can be done by then,
-as a bound of a column; what has been done is met less late.
+=================================  ===============  =======  =======================================
+Name                               Unit             Axes     Meaning
+=================================  ===============  =======  =======================================
+**Variables**
+racks                              1                t, c, u  racks of a cohort at a cap; 0 <= racks
+                                                             <= racks_high
+used_power                         MW               t        power of work above idle; 0 <=
+                                                             used_power <= max_work_power
+work_credited                      MWh              i, c     work done plus work overdue; min_work
+                                                             <= work_credited <= max_work
+work_overdue                       MWh              i, c     work overdue; 0 <= work_overdue <=
+                                                             min_work
+paused_racks                       1                t, g     racks paused before their jobs ended;
+                                                             >= 0
+capacity_<product>                 MW               m, c     reserve capacity; 0 <= capacity <=
+                                                             <product>_most
+**Parameters**
+work, power                        MW               c, u     work rate and power above idle of a
+                                                             rack
+hours                              h                t        length of the interval
+min_work, max_work                 MWh              i, c     work due, and work that has arrived
+racks_limit, free_racks            1                t, c; t  racks that the jobs can use; racks
+                                                             without inference
+value                              EUR/MWh          c        cost of work left undone
+running                            1                g        racks that run before the horizon
+continuing_share                   1                t, c     share of racks whose jobs continue
+                                                             after the interval
+pause_cost                         EUR              g        cost of pausing a rack
+work_per_power, preemption_energy  MWh/MWh, MWh/MW  c        work per energy; work lost per power
+                                                             when paused
+<product>_spent_up                 h                t, w     energy per capacity, for activations
+                                                             that end with t
+<carrier>_share, <carrier>_always  1, MW            -; t     draw per power above idle; draw of idle
+                                                             racks and inference
+**Constraints**
+progress                           MWh              t, c     work_credited[t+1] - work_overdue[t+1]
+                                                             - work_credited[t] + work_overdue[t] ==
+                                                             hours * sum_u work * racks
+power_balance                      MW               t        used_power == sum_cu power * racks
+cohort_racks                       1                t, c     sum_u racks <= racks_limit
+site_racks                         1                t        sum_cu racks <= free_racks
+pauses_<g>                         1                t > 0    sum_cu continuing_share[t-1] *
+                                                             racks[t-1] - sum_cu racks[t] <=
+                                                             paused_racks[t]
+pauses_first_<g>                   1                t = 0    running - sum_cu racks[0] <=
+                                                             paused_racks[0]
+stoppable_power                    MW               t, c     sum power_up * capacity <= sum_u power
+                                                             * racks
+deferral_limit                     MWh              t, c     sum_w spent_up * work_per_power *
+                                                             capacity + sum preemption_energy *
+                                                             capacity <= work_credited[t+1] -
+                                                             min_work[t+1]
+**Demand, offer and cost**
+<carrier>                          MW               t        always + share * used_power
+<product>                          MW               t        sum_c capacity (upward)
+lateness                           MWh h            t        hours * sum_c work_overdue[t+1]
+terminal                           EUR                       sum_c value * (max_work - work_credited
+                                                             + work_overdue)[end] + sum_tg
+                                                             pause_cost * paused_racks
+activation                         EUR              t        sum_c cost * capacity
+=================================  ===============  =======  =======================================
 
-What pauses lose: work since the last checkpoint, done once more after the horizon.
+Axes: t interval, i instant, c cohort, u cap, g kind of work with pause loss, m interval with past
+ones in front, w interval of an activation; sums without index run over the products.
 
-Racks that a kind of work runs fewer than in the interval before were paused, less those whose jobs
-have ended meanwhile: of racks of a cohort that have :math:`r` hours to run on average, :math:`h/r`
-in :math:`h` hours. Which of a kind's jobs give way is for the dispatch. What is lost costs what
-work left undone costs, so no price can make a plan pause for its own sake.
-
-Reserves in the hands of work: what runs and can stop, and what a stop puts off.
+Each cap is an exact point of the throughput curve, so that power and work always belong together.
+Of racks of a cohort with :math:`r` hours to run on average, the share :math:`h/r` ends in :math:`h`
+hours; fewer racks than that are pauses. A pause costs as much as the same work left undone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,30 +96,20 @@ from twin.relations import FlexibleLoad
 from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
-CREDITED_WORK_COLUMN: Final = "work.met"
-"""Name of the work met in a model of one site."""
+CREDITED_WORK_COLUMN: Final = "work.work_credited"
+"""Name of the column of credited work in a model of one site."""
 
 type CohortGroups = tuple[tuple[int, ...], ...]
-"""For each kind of work that loses by a pause the numbers of its cohorts."""
+"""For each kind of work with pause loss, the numbers of its cohorts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSignature:
-    """What of the work decides which rows and columns there are.
+    """Everything about the work of a site that decides its rows and columns.
 
-    Attributes
-    ----------
-    cohorts
-        Number of cohorts.
-    carriers
-        What racks draw: electricity, and the cooling that carries it away.
-    reserves
-        Reserves that work may hold.
-    outgoing
-        Cohorts that may leave the site; their progress is written by
-        :mod:`optimizer.model.components.migration`.
-    preemptible
-        Cohorts of the kinds that lose by a pause.
+    ``carriers`` are electricity and cooling. ``outgoing`` cohorts may leave the site;
+    :mod:`optimizer.model.components.migration` writes their progress. ``preemptible`` are the
+    cohorts of kinds with pause loss.
     """
 
     cohorts: int
@@ -75,7 +120,7 @@ class WorkloadSignature:
 
 
 def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignature:
-    """Return the shape of the work of all halls, which share it."""
+    """Return the signature of the work of all halls, which share it."""
     return WorkloadSignature(
         cohorts=data.problem.outlook.sizes["cohort"],
         carriers=tuple(carrier_shares(works)),
@@ -86,7 +131,7 @@ def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignatu
 
 
 def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of the work: its envelope, caps, and what racks draw at each."""
+    """Return the parameter values of the work: its bounds, caps, and the draw of racks."""
     problem, pool = data.problem, RackPool.from_site(data.problem.site)
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
     power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds]).reshape(
@@ -97,9 +142,9 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
     )
     work = pool.rack_power * done
     limit = problem.series("work_racks_limit")
-    is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
+    is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind without tolerance has one cap
     always = pool.total_power(problem.service_racks)
-    value = _worth(works, data) * (power / work).min(axis=1)
+    value = _terminal_value(works, data) * (power / work).min(axis=1)
     found = {
         "work": work,
         "power": power,
@@ -107,107 +152,104 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
         "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
-        "racks_left": problem.site.racks - problem.service_racks,
-        "used_most": problem.max_work_power,
-        "least": problem.series("work_least"),
-        "most": problem.series("work_most"),
+        "free_racks": problem.site.racks - problem.service_racks,
+        "max_work_power": problem.max_work_power,
+        "min_work": problem.series("work_least"),
+        "max_work": problem.series("work_most"),
     }
     for carrier, share in carrier_shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
     return found | dict(load_reserve_parameters(data)) | dict(preemption_parameters(data, value))
 
 
-def build(block: pyo.Block, shape: WorkloadSignature, assembler: ModelAssembler) -> None:
-    """Write the work into one block.
-
-    Parameters
-    ----------
-    block
-        Empty block.
-    shape
-        Its shape.
-    assembler
-        Where power, heat, lateness and undone work are posted.
-    """
+def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssembler) -> None:
+    """Write the work into its empty block and post draws, lateness and undone work."""
     model = block.model()
-    block.cohorts = pyo.RangeSet(0, shape.cohorts - 1)
+    block.cohorts = pyo.RangeSet(0, signature.cohorts - 1)
     block.caps = pyo.RangeSet(0, CAP_LEVEL_COUNT - 1)
     _declare(block)
-    _bind(block, shape)
-    for carrier in shape.carriers:
+    _constrain(block, signature)
+    for carrier in signature.carriers:
         _post(block, carrier, assembler)
     assembler.add_cost(
         "lateness",
-        lambda t: block.hours[t] * sum(block.late[t + 1, c] for c in block.cohorts),
+        lambda t: block.hours[t] * sum(block.work_overdue[t + 1, c] for c in block.cohorts),
     )
     end = model.instant.last()
     assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
-            block.value[c] * (block.most[end, c] - block.met[end, c] + block.late[end, c])
+            block.value[c]
+            * (block.max_work[end, c] - block.work_credited[end, c] + block.work_overdue[end, c])
             for c in block.cohorts
         ),
     )
-    build_load_reserve(block, shape.reserves, assembler)
-    build_preemption(block, shape.preemptible, assembler)
+    build_load_reserve(block, signature.reserves, assembler)
+    build_preemption(block, signature.preemptible, assembler)
 
 
 def _declare(block: pyo.Block) -> None:
-    """Declare racks, what they draw, work met and work late."""
+    """Declare parameters, racks, power and credited work."""
     time, instant = block.model().time, block.model().instant
     block.work, block.value = add_param(block.cohorts, block.caps), add_param(block.cohorts)
     block.power = add_param(block.cohorts, block.caps)
-    block.hours, block.racks_left, block.used_most = (
+    block.hours, block.free_racks, block.max_work_power = (
         add_param(time),
         add_param(time),
         add_param(time),
     )
     block.racks_limit = add_param(time, block.cohorts)
     block.racks_high = add_param(time, block.cohorts, block.caps)
-    block.least, block.most = add_param(instant, block.cohorts), add_param(instant, block.cohorts)
+    block.min_work, block.max_work = (
+        add_param(instant, block.cohorts),
+        add_param(instant, block.cohorts),
+    )
     add_var(block, "racks", time, block.cohorts, block.caps, high=block.racks_high)
-    add_var(block, "used_power", time, high=block.used_most)
-    add_var(block, "met", instant, block.cohorts, low=block.least, high=block.most)
-    add_var(block, "late", instant, block.cohorts, high=block.least)
+    add_var(block, "used_power", time, high=block.max_work_power)
+    add_var(block, "work_credited", instant, block.cohorts, low=block.min_work, high=block.max_work)
+    add_var(block, "work_overdue", instant, block.cohorts, high=block.min_work)
 
 
-def _bind(block: pyo.Block, shape: WorkloadSignature) -> None:
-    """Write the rows that bind them."""
-    model, at_home = block.model(), block.cohorts
-    if shape.outgoing:
-        others = [c for c in range(shape.cohorts) if c not in shape.outgoing]
-        block.at_home = at_home = pyo.Set(initialize=others)
-    if len(at_home):
+def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
+    """Add the rows of progress, power and racks."""
+    model, local = block.model(), block.cohorts
+    if signature.outgoing:
+        others = [c for c in range(signature.cohorts) if c not in signature.outgoing]
+        block.local = local = pyo.Set(initialize=others)
+    if len(local):
         block.progress = pyo.Constraint(
             model.time,
-            at_home,
+            local,
             rule=lambda b, t, c: (
-                b.met[t + 1, c] - b.late[t + 1, c] - b.met[t, c] + b.late[t, c]
+                b.work_credited[t + 1, c]
+                - b.work_overdue[t + 1, c]
+                - b.work_credited[t, c]
+                + b.work_overdue[t, c]
                 == b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
             ),
         )
-    block.uses = pyo.Constraint(
+    block.power_balance = pyo.Constraint(
         model.time,
         rule=lambda b, t: (
             b.used_power[t]
             == sum(b.power[c, u] * b.racks[t, c, u] for c in b.cohorts for u in b.caps)
         ),
     )
-    block.within_jobs = pyo.Constraint(
+    block.cohort_racks = pyo.Constraint(
         model.time,
         block.cohorts,
         rule=lambda b, t, c: sum(b.racks[t, c, u] for u in b.caps) <= b.racks_limit[t, c],
     )
-    block.within_site = pyo.Constraint(
+    block.site_racks = pyo.Constraint(
         model.time,
         rule=lambda b, t: (
-            sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.racks_left[t]
+            sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.free_racks[t]
         ),
     )
 
 
 def _post(block: pyo.Block, carrier: str, assembler: ModelAssembler) -> None:
-    """Post what all racks draw of a carrier."""
+    """Post the draw of a carrier by all racks."""
     always, share = add_param(block.model().time), add_param()
     block.add_component(f"{carrier}_always", always)
     block.add_component(f"{carrier}_share", share)
@@ -215,13 +257,7 @@ def _post(block: pyo.Block, carrier: str, assembler: ModelAssembler) -> None:
 
 
 def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
-    """Return what a MW of the halls' racks draws of each carrier, halls weighted by racks. [1]
-
-    Parameters
-    ----------
-    works
-        The halls.
-    """
+    """Return the draw of each carrier per power of racks, halls weighted by racks. [1]"""
     racks = sum(work.racks for work in works)
     found: dict[str, float] = {}
     for work in works:
@@ -230,7 +266,7 @@ def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
     return found
 
 
-def _worth(works: Sequence[FlexibleLoad], data: ModelData) -> float:
+def _terminal_value(works: Sequence[FlexibleLoad], data: ModelData) -> float:
     """Return the cost of a MWh of the racks after the horizon, cooling included. [EUR MWh-1]"""
     return sum(
         data.terminal_value.get(c, 0.0) * share for c, share in carrier_shares(works).items()
@@ -238,7 +274,7 @@ def _worth(works: Sequence[FlexibleLoad], data: ModelData) -> float:
 
 
 def cohorts_by_kind(data: ModelData) -> CohortGroups:
-    """Return the cohorts of the kinds that lose by a pause, where the outlook tells of it."""
+    """Return the cohorts of each kind with pause loss, if the outlook describes pauses."""
     outlook = data.problem.outlook
     if PREEMPTION_VARIABLES[0] not in outlook:
         return ()
@@ -249,14 +285,9 @@ def cohorts_by_kind(data: ModelData) -> CohortGroups:
 
 
 def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, FloatArray]:
-    """Return the numbers of pauses; none if nothing is lost by one.
+    """Return the parameter values of preemption; empty if no kind has pause loss.
 
-    Parameters
-    ----------
-    data
-        The numbers of the model.
-    value
-        Cost of work left undone, by cohort. [EUR MWh-1]
+    ``value`` is the cost of work left undone, by cohort. [EUR MWh-1]
     """
     problem, groups = data.problem, cohorts_by_kind(data)
     if not groups:
@@ -268,41 +299,36 @@ def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, Fl
     ended = data.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
-        "staying": 1.0 - np.minimum(ended, 1.0),
+        "continuing_share": 1.0 - np.minimum(ended, 1.0),
         "pause_cost": value * RackPool.from_site(problem.site).rack_power * loss,
     }
 
 
 def build_preemption(block: pyo.Block, groups: CohortGroups, assembler: ModelAssembler) -> None:
-    """Write pauses beside the racks of the work, and pay for what they lose.
-
-    Parameters
-    ----------
-    block
-        Block of the work, its racks declared.
-    groups
-        Cohorts of the kinds that lose by a pause; if none, nothing is written.
-    assembler
-        Where the work that is lost is paid.
-    """
+    """Add pauses and the cost of the work that they lose."""
     if not groups:
         return
     time = block.model().time
-    block.tied = pyo.RangeSet(0, len(groups) - 1)
-    block.running, block.pause_cost = add_param(block.tied), add_param(block.tied)
-    block.staying = add_param(time, block.cohorts)
+    block.preemptible_kinds = pyo.RangeSet(0, len(groups) - 1)
+    block.running, block.pause_cost = (
+        add_param(block.preemptible_kinds),
+        add_param(block.preemptible_kinds),
+    )
+    block.continuing_share = add_param(time, block.cohorts)
     block.later = pyo.Set(initialize=[t for t in time if t > time.first()])
-    add_var(block, "paused_racks", time, block.tied)
+    add_var(block, "paused_racks", time, block.preemptible_kinds)
     for number, some in enumerate(groups):
-        _pause(block, number, some)
+        _add_pause_rows(block, number, some)
     assembler.add_cost(
         "terminal",
-        lambda t: sum(block.pause_cost[k] * block.paused_racks[t, k] for k in block.tied),
+        lambda t: sum(
+            block.pause_cost[k] * block.paused_racks[t, k] for k in block.preemptible_kinds
+        ),
     )
 
 
-def _pause(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
-    """Write the rows of one kind: racks that stop before their jobs have ended are paused."""
+def _add_pause_rows(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
+    """Add the rows of one kind: racks that stop before their jobs end are paused."""
     cohorts, first = pyo.Set(initialize=some), block.model().time.first()
     block.add_component(f"cohorts_{number}", cohorts)
     block.add_component(
@@ -322,7 +348,11 @@ def _pause(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
         pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                sum(b.staying[t - 1, c] * b.racks[t - 1, c, u] for c in cohorts for u in b.caps)
+                sum(
+                    b.continuing_share[t - 1, c] * b.racks[t - 1, c, u]
+                    for c in cohorts
+                    for u in b.caps
+                )
                 - sum(b.racks[t, c, u] for c in cohorts for u in b.caps)
                 - b.paused_racks[t, number]
                 <= 0.0
@@ -332,43 +362,43 @@ def _pause(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
 
 
 def work_eligibility(data: ModelData) -> ReserveEligibility:
-    """Return the products that work may hold."""
+    """Return the products that work may provide."""
     return eligibility(data, lambda product: bool(eligible_work(data.problem.site, product)))
 
 
 def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of what work may hold; none if it may hold nothing.
+    """Return the parameter values of reserves provided by work; empty if there are none.
 
-    Work that has not arrived holds nothing: there is nothing yet that could stop; nor does work
-    that may move or has come from elsewhere, which others count on. What is put off is bought
-    later, at the mean price of the horizon, and what the pause loses once more.
+    Work that has not arrived provides nothing, because nothing could stop; neither does migrating
+    work, which other sites count on. Deferred work is bought later, at the mean price of the
+    horizon, together with the work that the pause loses.
     """
-    held, hours, problem = work_eligibility(data), data.hours, data.problem
-    if not held.products:
+    eligible, hours, problem = work_eligibility(data), data.hours, data.problem
+    if not eligible.products:
         return {}
     pool, outlook = RackPool.from_site(problem.site), problem.outlook
     kinds = [problem.site.work[str(name)] for name in outlook["kind"].to_numpy()]
-    is_here = np.array(
+    may_stop = np.array(
         [not str(c).endswith(EXPECTED_COHORT_SUFFIX) for c in outlook["cohort"].to_numpy()]
     )
-    is_here[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
+    may_stop[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
     power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(cap_levels(kind)) for kind in kinds])
     full = problem.series("work_racks_limit") * power[:, CAP_LEVEL_COUNT - 1]
-    none = np.zeros((held.window - 1, len(kinds)))
+    none = np.zeros((eligible.window - 1, len(kinds)))
     later = mean_energy_price(data)
     loss = np.array([kind.pause_loss for kind in kinds])
     rate = (work / power).max(axis=1)
-    found = {"rate": rate, "lost": rate * loss}
-    for name in held.products:
+    found = {"work_per_power": rate, "preemption_energy": rate * loss}
+    for name in eligible.products:
         product = problem.site.reserves[name]
-        may = is_here & np.array([kind in eligible_work(problem.site, product) for kind in kinds])
+        may = may_stop & np.array([kind in eligible_work(problem.site, product) for kind in kinds])
         income = settlement_price(data, product.activation_up_price)
         net = (1.0 + loss / product.duration) * later - income[:, None]
         found |= {
             f"{name}_most": np.concatenate([none, full * may]),
             f"{name}_power_up": np.array(product.power_up),
-            f"{name}_spent_up": activation_overlap(hours, product.duration, held.window),
+            f"{name}_spent_up": activation_overlap(hours, product.duration, eligible.window),
             f"{name}_cost": hours[:, None] * product.activation_up * net,
         }
     return found
@@ -377,78 +407,79 @@ def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
 def build_load_reserve(
     block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
 ) -> None:
-    """Let work hold reserves.
-
-    Parameters
-    ----------
-    block
-        Block of the work, its racks and what they have done written.
-    eligibility
-        What it may hold; if nothing, nothing is written.
-    assembler
-        Where capacity is offered, and its use is paid.
-    """
+    """Add columns, rows and costs of the reserves that work may provide."""
     if not eligibility.products:
         return
     time, past = block.model().time, eligibility.window - 1
-    block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
-    block.rate, block.lost = add_param(block.cohorts), add_param(block.cohorts)
+    block.intervals_with_past, block.window = (
+        pyo.RangeSet(0, past + len(time) - 1),
+        pyo.RangeSet(0, past),
+    )
+    block.work_per_power, block.preemption_energy = (
+        add_param(block.cohorts),
+        add_param(block.cohorts),
+    )
     for name in eligibility.products:
-        most = add_named_param(block, f"{name}_most", block.moments, block.cohorts)
-        add_var(block, reserve_column(name), block.moments, block.cohorts, high=most)
+        most = add_named_param(block, f"{name}_most", block.intervals_with_past, block.cohorts)
+        add_var(block, reserve_column(name), block.intervals_with_past, block.cohorts, high=most)
         add_named_param(block, f"{name}_power_up")
         add_named_param(block, f"{name}_spent_up", time, block.window)
         add_named_param(block, f"{name}_cost", time, block.cohorts)
-        assembler.add_reserve(name, up=_sum(block, block.component(reserve_column(name)), past))
-        assembler.add_cost("activation", _paid(block, name, past))
+        assembler.add_reserve(
+            name, up=_total_offer(block, block.component(reserve_column(name)), past)
+        )
+        assembler.add_cost("activation", _activation_cost(block, name, past))
     _add_limits(block, eligibility)
 
 
 def _add_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
-    """Keep what is held below what runs, and what it puts off within what is ahead of its time."""
+    """Limit capacity to running work, and its deferral to work ahead of its deadline."""
     time, past, products = block.model().time, eligibility.window - 1, eligibility.products
 
-    def kept(t: Any, c: Any) -> list[Any]:
+    def provided(t: Any, c: Any) -> list[Any]:
         parts = [
             (block.component(f"{p}_power_up"), block.component(reserve_column(p))) for p in products
         ]
         return [power * capacity[t + past, c] for power, capacity in parts]
 
     def lost(t: Any, c: Any) -> list[Any]:
-        return [block.lost[c] * block.component(reserve_column(p))[t + past, c] for p in products]
+        return [
+            block.preemption_energy[c] * block.component(reserve_column(p))[t + past, c]
+            for p in products
+        ]
 
     spent = [_spent(block, product) for product in products]
-    block.stops = pyo.Constraint(
+    block.stoppable_power = pyo.Constraint(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
-            add_terms(kept(t, c)) - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps) <= 0.0
+            add_terms(provided(t, c)) - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps) <= 0.0
         ),
     )
-    block.puts_off = pyo.Constraint(
+    block.deferral_limit = pyo.Constraint(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
-            add_terms([*(part(t, c) for part in spent), *lost(t, c)]) - b.met[t + 1, c]
-            <= -1.0 * b.least[t + 1, c]
+            add_terms([*(part(t, c) for part in spent), *lost(t, c)]) - b.work_credited[t + 1, c]
+            <= -1.0 * b.min_work[t + 1, c]
         ),
     )
 
 
 def _spent(block: pyo.Block, product: str) -> Callable[[Any, Any], Any]:
-    """Return the work that an activation of a product puts off that ends with an interval."""
+    """Return the work that activations of a product defer which end with an interval."""
     capacity, share = (
         block.component(reserve_column(product)),
         block.component(f"{product}_spent_up"),
     )
-    rate, window = block.rate, block.window
+    rate, window = block.work_per_power, block.window
     return lambda t, c: sum(share[t, k] * rate[c] * capacity[t + k, c] for k in window)
 
 
-def _sum(block: pyo.Block, capacity: Any, past: int) -> Callable[[Any], Any]:
+def _total_offer(block: pyo.Block, capacity: Any, past: int) -> Callable[[Any], Any]:
     return lambda t: sum(capacity[t + past, c] for c in block.cohorts)
 
 
-def _paid(block: pyo.Block, name: str, past: int) -> Callable[[Any], Any]:
+def _activation_cost(block: pyo.Block, name: str, past: int) -> Callable[[Any], Any]:
     capacity, cost = block.component(reserve_column(name)), block.component(f"{name}_cost")
     return lambda t: sum(cost[t, c] * capacity[t + past, c] for c in block.cohorts)

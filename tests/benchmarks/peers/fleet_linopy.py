@@ -16,13 +16,15 @@ from timed import asked, told
 
 RAMP_PRICE = 1e5
 AXES = {
-    "peak": {"member": ["time", "period"], "peak": ["time"], "price": ["period"]},
-    "convert": {"low": ["time"], "width": ["time", "piece"], "steepness": ["time", "piece"]},
+    "peak": {"in_period": ["time", "period"], "free_import": ["time"], "price": ["period"]},
+    "convert": {
+        "low": ["time"], "width": ["time", "piece"], "slope_above_secant": ["time", "piece"],
+    },
     "work": {
         "work": ["cohort", "cap"], "power": ["cohort", "cap"], "value": ["cohort"],
-        "hours": ["time"], "racks_left": ["time"], "racks_limit": ["time", "cohort"],
-        "racks_high": ["time", "cohort", "cap"], "least": ["instant", "cohort"],
-        "most": ["instant", "cohort"],
+        "hours": ["time"], "free_racks": ["time"], "racks_limit": ["time", "cohort"],
+        "racks_high": ["time", "cohort", "cap"], "min_work": ["instant", "cohort"],
+        "max_work": ["instant", "cohort"],
     },
 }  # fmt: skip
 """Form -> axes of its arrays, where they are more than their length tells."""
@@ -73,7 +75,7 @@ class Site:
             yield part.assign_coords(instant=self.time.to_numpy()).rename(instant="time")
 
     def convert(self, name, shape):
-        """Segments, what they give and draw, and the lid over them."""
+        """Segments, what they give and draw, and the secant cut over them."""
         own = self.all_of("convert", name)
         segment = self.columns(f"{name}.segment", own["width"])
         self.flows[shape["output"]].append(segment.sum("piece"))
@@ -83,7 +85,9 @@ class Site:
             self.flows[carrier].append((-slope * segment).sum("piece"))
             self.fixed[carrier] -= self.given(f"{name}.{carrier}_offset")
         if shape["pieces"] > 1:
-            self.rows(f"{name}.lid", (own["steepness"] * segment).sum("piece") <= 0.0)
+            self.rows(
+                f"{name}.secant_cut", (own["slope_above_secant"] * segment).sum("piece") <= 0.0
+            )
 
     def store(self, name, shape):
         """Levels at the edges, charge and discharge between them."""
@@ -92,13 +96,15 @@ class Site:
         low, high = self.given(f"{name}.low"), self.given(f"{name}.high")
         level = self.columns(f"{name}.level", high, low)
         end, begin = self.edges(level)
-        kept, gained, taken = (self.given(f"{name}.{w}") for w in ("kept", "gained", "taken"))
-        self.rows(f"{name}.keeps", end - kept * begin - gained * into + taken * out == 0.0)
-        share, other = (self.given(f"{name}.{way}_share") for way in ("charge", "discharge"))
-        self.rows(f"{name}.one_way", share * into + other * out <= 1.0)
+        kept, gained, taken = (
+            self.given(f"{name}.{w}") for w in ("retention", "charge_gain", "discharge_loss")
+        )
+        self.rows(f"{name}.soc_balance", end - kept * begin - gained * into + taken * out == 0.0)
+        share, other = (self.given(f"{name}.{way}_fraction") for way in ("charge", "discharge"))
+        self.rows(f"{name}.charge_discharge_limit", share * into + other * out <= 1.0)
         self.flows[shape["carrier"]] += [1.0 * out, -1.0 * into]
         self.costs.append((self.price["wear"] * self.given(f"{name}.wear") * out).sum())
-        worth = self.price["terminal"] * self.given(f"{name}.worth")
+        worth = self.price["terminal"] * self.given(f"{name}.terminal_value")
         self.costs.append(-worth * level.isel(instant=self.steps, drop=True))
 
     def exchange(self, name, shape):
@@ -137,8 +143,8 @@ class Site:
         own = self.all_of("peak", name)
         over = self.columns(f"{name}.peak_excess", xr.full_like(own["price"], np.inf))
         bought = self.model.variables[f"{shape['owner']}.import_power"]
-        beyond = bought - (own["member"] * over).sum("period")
-        self.rows(f"{name}.below_peak", beyond <= own["peak"])
+        beyond = bought - (own["in_period"] * over).sum("period")
+        self.rows(f"{name}.below_peak", beyond <= own["free_import"])
         self.costs.append((self.price[shape["account"]] * own["price"] * over).sum())
 
     def work(self, name, shape):
@@ -146,20 +152,20 @@ class Site:
         own = self.all_of("work", name)
         racks = self.columns("racks", own["racks_high"])
         used = self.columns("used_power")
-        met = self.columns("met", own["most"], own["least"])
-        late = self.columns("late", own["least"])
+        met = self.columns("met", own["max_work"], own["min_work"])
+        late = self.columns("late", own["min_work"])
         done = (own["hours"] * own["work"] * racks).sum("cap")
         (end, begin), (end_late, begin_late) = self.edges(met), self.edges(late)
         self.rows("progress", end - end_late - begin + begin_late - done == 0.0)
         self.rows("uses", used - (own["power"] * racks).sum(["cohort", "cap"]) == 0.0)
         self.rows("within_jobs", racks.sum("cap") <= own["racks_limit"])
-        self.rows("within_site", racks.sum(["cohort", "cap"]) <= own["racks_left"])
+        self.rows("within_site", racks.sum(["cohort", "cap"]) <= own["free_racks"])
         for carrier in shape["carriers"]:
             self.flows[carrier].append(-self.given(f"{name}.{carrier}_share") * used)
             self.fixed[carrier] -= self.given(f"{name}.{carrier}_always")
         value = self.price["terminal"] * own["value"]
         last = {"instant": self.steps}
-        self.constant += float((value * own["most"].isel(last)).sum())
+        self.constant += float((value * own["max_work"].isel(last)).sum())
         self.costs.append((self.price["lateness"] * own["hours"] * end_late).sum())
         self.costs.append((-value * met.isel(last, drop=True)).sum())
         self.costs.append((value * late.isel(last, drop=True)).sum())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from optimizer.backtesting.runner import run_backtest_policy
-from optimizer.policies.carbonscaler import allocate_steps
 from optimizer.policies.policy import carbonscaler_policy
+from optimizer.policies.price_rules import allocate_steps
 from tests import small_days
 
 

@@ -108,7 +108,7 @@ def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
     page, folder = tmp_path / "table.md", tmp_path / "run"
     done = run("--markdown", page, "--out", folder, prices=tmp_path / "prices.csv")
     assert done.exit_code == 0, done.stderr
-    assert "no carbon intensity, and none was given" in done.stdout
+    assert "no carbon intensity in the file of prices" in done.stdout
     assert "carbon" not in page.read_text()
     told = CliRunner().invoke(
         app, ["report", "small", str(folder / "immediate_0.nc"), "--json", "-"]
@@ -135,8 +135,8 @@ def test_the_command_has_the_bounds_of_the_work(run, share, bound):
     [
         ("--markdown", "folder", "is a folder; name a file"),
         ("--json", "folder", "is a folder; name a file"),
-        ("--export-mps", "file", "no folder can be made there (File exists)"),
-        ("--markdown", "below", "no folder can be made there (File exists)"),
+        ("--export-mps", "file", "none can be created there (File exists)"),
+        ("--markdown", "below", "none can be created there (File exists)"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_the_work(run, tmp_path, option, made, words):
@@ -229,7 +229,7 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
     first = json.loads((folder / "results.json").read_text())
     result = run("--out", folder, "--json", "-", policies="threshold_capped")
     assert result.exit_code == 0, result.stderr
-    assert "the summary there keeps immediate of before" in result.stderr
+    assert "the summary there keeps earlier runs of immediate" in result.stderr
     assert list(json.loads(result.stdout)["policies"]) == ["threshold_capped"]
     told = json.loads((folder / "results.json").read_text())
     assert list(told["policies"]) == ["immediate", "threshold_capped"]
@@ -288,7 +288,9 @@ def test_a_moment_outside_the_run_is_refused(folder, at, words):
 
 
 def test_a_moment_and_the_last_are_not_both_told(folder):
-    refused(explained(folder, "--at", "2026-06-16T00:00", "--last"), "--at", "not both")
+    refused(
+        explained(folder, "--at", "2026-06-16T00:00", "--last"), "--at", "either a time or --last"
+    )
 
 
 def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):

@@ -36,7 +36,7 @@ def test_a_report_a_proposal_and_a_picture(file, tmp_path):
     toml, png, told = (tmp_path / name for name in ("p.toml", "p.png", "p.json"))
     result = calibrate("--telemetry", file, "--out", toml, "--picture", png, "--json", told)
     assert result.exit_code == 0, result.stderr
-    assert "stand for one another" in " ".join(result.stdout.split())
+    assert "have similar effects" in " ".join(result.stdout.split())
     content = json.loads(told.read_text())
     assert content["parameters"]["ups_1.loss_factor"]["site_file"] == 1.0
     assert png.read_bytes().startswith(b"\x89PNG")
@@ -115,7 +115,7 @@ def test_what_has_worn_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "too few to tell"), (5, "too few to tell"), (6, "nothing has changed beyond doubt")],
+    [(0, "too few calibrations"), (5, "too few calibrations"), (6, "no significant change")],
 )
 def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
     """Sensitivity: without any, as where --state was forgotten, nothing had changed."""
@@ -123,7 +123,7 @@ def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
     result = calibrate("--state", tmp_path, "--drift")
     assert result.exit_code == 0
-    assert f"{count} calibrations kept" in " ".join(result.stdout.split())
+    assert f"{count} calibrations stored" in " ".join(result.stdout.split())
     assert words in result.stdout
 
 

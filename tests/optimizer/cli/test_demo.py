@@ -133,7 +133,7 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     process.run(["-c", "raise SystemExit('no memory')"])
     found = DemoRun(
         broker="mqtt://here",
-        other_policies=simulated_day._compared(process, tmp_path / "others.json"),
+        other_policies=simulated_day._read_comparison(process, tmp_path / "others.json"),
     )
     assert process.log_tail == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)

@@ -42,13 +42,13 @@ def test_curve_of_one_network(fit):
 def test_rows_that_are_not_there(fit):
     result = fit("--only", "batch=1")
     assert result.exit_code == 1
-    assert "--only has 1 fault\n  batch: the file has network" in result.stderr
+    assert "batch: a column of the file: network" in result.stderr
 
 
 def test_a_value_that_no_row_has_is_told_with_those_there_are(fit):
     result = fit("--only", "network=on")
     assert result.exit_code == 1
-    assert "network = on: no row taken so far has it; there are one" in result.stderr
+    assert "network = on: a value of the selected rows: one" in result.stderr
 
 
 def test_a_file_that_is_none(tmp_path):

@@ -53,8 +53,8 @@ def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
     told = str(refused.value)
     for words in (
         "speed",
-        "a bare number has no unit",
-        "kin: no such parameter of fleet route",
+        "write the unit",
+        "kin: a parameter of fleet route",
     ):
         assert words in told
     path.write_text("", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
     assert result.exit_code == 0, result.output
     shown = " ".join(result.output.split())
     assert "small, other, shared: 96 of 96 quarter-hours" in shown
-    assert "no limit of a plant was broken" in shown
+    assert "no limit of a plant was violated" in shown
     assert json.loads(told.read_text()) == json.loads((out / "fleet.json").read_text())
     found = json.loads(told.read_text())
     works = [site["alone"]["work_done"] for site in found["sites"].values()]
@@ -116,15 +116,18 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["rhine"], "a fleet has two sites at least"),
-        (["rhine", "rhine"], "every site once"),
-        (["rhine", "baltica", "--move", "poetry", "--prices", "none.csv"], "no site does it"),
-        (["rhine", "baltica", "--prices", "iberia=x.csv"], "SITE=FILE for rhine, baltica"),
-        (["rhine", "baltica", "--jobs", "rhine=x.csv", "--jobs", "rhine=y.csv"], "each once"),
-        (["rhine", "baltica", "--weather", "rhine="], "--weather = rhine: give one FILE"),
+        (["rhine"], "a fleet has at least two sites"),
+        (["rhine", "rhine"], "each site occurs once"),
+        (
+            ["rhine", "baltica", "--move", "poetry", "--prices", "none.csv"],
+            "a kind of work of the sites",
+        ),
+        (["rhine", "baltica", "--prices", "iberia=x.csv"], "choose among rhine, baltica"),
+        (["rhine", "baltica", "--jobs", "rhine=x.csv", "--jobs", "rhine=y.csv"], "each site once"),
+        (["rhine", "baltica", "--weather", "rhine="], "--weather = rhine: one FILE"),
         (["rhine", "atlantis"], "atlantis"),
-        (["rhine", "baltica", "--load-scale", "iberia=0.5"], "SITE=NUMBER for rhine, baltica"),
-        (["rhine", "baltica", "--load-scale", "rhine=much"], "--load-scale = rhine=much: mean"),
+        (["rhine", "baltica", "--load-scale", "iberia=0.5"], "choose among rhine, baltica"),
+        (["rhine", "baltica", "--load-scale", "rhine=much"], "--load-scale = rhine=much: a number"),
         (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: mean share"),
     ],
 )
@@ -183,7 +186,10 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
             f"{carbon}{sites.series_file('prices')}",
         )
     )
-    words = "carbon counts at small, and not at rhine, where none is known: work goes there for it"
+    words = (
+        "carbon counts at small, and not at rhine, where none is known: "
+        "work moves there for that reason"
+    )
     assert (words in " ".join(result.output.split())) is is_told
 
 

@@ -40,7 +40,7 @@ def test_the_folder_of_another_site_is_refused(folder, words):
     order, *options = words
     code, said = give(order, "rhine", *options, "--state", str(folder))
     assert code == 1
-    assert f"{folder} = rhine: this is the state of small" in said
+    assert f"{folder} = rhine: small, whose state this is" in said
     assert held(folder).author == "eva"
 
 
@@ -72,7 +72,7 @@ def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monk
         deaf.listen()
         code, said = give("hold", "small", *REASON, "--state", str(folder))
     assert code == 1
-    assert "nobody knows whether it holds now" in said
+    assert "whether it holds now is unknown" in said
     assert "systemctl stop gigatwin@small" in said
     assert held(folder).author == "ana"
 
@@ -128,7 +128,7 @@ def test_an_order_where_no_service_ever_ran_is_no_success(tmp_path, words):
     order, *options = words
     code, said = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert f"{tmp_path}: no service has ever run on this state; name the folder" in said
+    assert f"{tmp_path}: a state folder in which a service has run; name the folder" in said
     assert list(tmp_path.iterdir()) == []
 
 

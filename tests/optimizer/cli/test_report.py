@@ -59,11 +59,9 @@ def test_files_of_another_site_are_refused_with_both_names(days):
     first, second, _ = days
     done = cli("report", "iberia", first, second)
     assert done.exit_code == 1
-    assert "report has 2 faults" in done.stderr
+    assert "report has 2 issues" in done.stderr
     for path in (first, second):
-        assert f"{path} = a run of small: give runs of iberia only, or report on small" in (
-            done.stderr
-        )
+        assert f"{path} = a run of small: runs of iberia only" in done.stderr
 
 
 @pytest.mark.slow
@@ -73,7 +71,7 @@ def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path)
         assert run.attrs["title"] == "small from 2026-06-16"
         del run.attrs["site"]
         run.to_netcdf(path, engine="h5netcdf")
-    note = f"{path} does not tell its site, and is taken as of small"
+    note = f"{path} does not name its site, and is taken as of small"
     for file, notes in ((path, [note]), (told, [])):
         found = json.loads(cli("report", "small", file, "--json", "-").stdout)
         assert [line for line in found["notes"] if "its site" in line] == notes
@@ -88,7 +86,7 @@ def test_a_course_of_a_back_test_tells_its_site(tmp_path):
         run_backtest_policy(here, "immediate", seed=0, on_progress=lambda *_: None),
     )
     done = cli("report", "rhine", tmp_path / "immediate_0.nc")
-    assert "immediate_0.nc = a run of small: give runs of rhine only" in done.stderr
+    assert "immediate_0.nc = a run of small: runs of rhine only" in done.stderr
     with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as course:
         assert course.attrs["title"] == "small, immediate, plant 0"
 
@@ -129,5 +127,5 @@ def test_limits_of_law_are_told_by_the_day_of_opening(days, tmp_path):
 def test_opening_that_is_no_day_before_the_end_is_refused(days, day):
     done = cli("report", "small", next(iter(days)), "--opened", day)
     assert done.exit_code == 1
-    assert f"--opened = {day}: write the first day of operation as 2026-09-01" in done.stderr
+    assert f"--opened = {day}: a day" in done.stderr
     assert "no later than the last day of the run, 2026-06-" in done.stderr

@@ -81,7 +81,7 @@ def test_a_path_that_cannot_be_written_is_told_in_a_line(tmp_path):
     asked = ["sites", "list", "--json", str(tmp_path / "file" / "r.json")]
     told = CliRunner().invoke(app, asked)
     assert told.exit_code == 1
-    assert "no folder can be made there" in told.output
+    assert "but none can be created there" in told.output
     assert "Traceback" not in told.output
 
 

@@ -57,13 +57,13 @@ REFUSED = [
     (("--level", "rack", "--out", "r", "--level-step", "1e-9s"), "divides --step"),
     (
         ("--from", "2026-06-16T10:00"),
-        "--from = 2026-06-16T10:00: is of racks or chips: add --level",
+        "--from = 2026-06-16T10:00: no value",
     ),
-    (("--to", "2026-06-16T10:00"), "--to = 2026-06-16T10:00: is of racks or chips"),
-    (("--level-step", "1s"), "--level-step = 1s: is of racks or chips"),
-    (("--seed", "0"), "--seed = 0: is of racks or chips"),
-    (("--level", "rack", "--out", "r", "--level-step", "7min"), "divides every interval"),
-    (("--level", "rack", "--out", "r", "--from", "2026-07-01"), "choose a window inside"),
+    (("--to", "2026-06-16T10:00"), "--to = 2026-06-16T10:00: no value"),
+    (("--level-step", "1s"), "--level-step = 1s: no value"),
+    (("--seed", "0"), "--seed = 0: no value"),
+    (("--level", "rack", "--out", "r", "--level-step", "7min"), "[out-of-range]"),
+    (("--level", "rack", "--out", "r", "--from", "2026-07-01"), "time = "),
 ]
 
 

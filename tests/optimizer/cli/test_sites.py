@@ -26,7 +26,7 @@ def test_list(run):
     assert found == {name: home for home in catalogue.SITE_DIRS for name in sites.site_names(home)}
     assert found["rhine"] == "decision"
     assert found["frontier"] == "validation"
-    declared, held_to = result.stderr.split("Existing plants that validate")
+    declared, held_to = result.stderr.split("Existing plants of gigatwin validate")
     assert "Declared sites" in declared
     assert all(name in declared and name not in held_to for name in sites.site_names())
     assert "frontier" in held_to
@@ -47,8 +47,8 @@ def test_check_of_a_broken_file(run, tmp_path):
     assert result.exit_code == 1
     faults = json.loads(result.stdout)["faults"]
     assert [fault["place"] for fault in faults] == ["elevation", "elevatoin"]
-    assert faults[1]["remedy"] == "no such parameter of site; did you mean elevation?"
-    assert "broken.toml has 2 faults" in result.stderr
+    assert faults[1]["remedy"] == "remove the key; did you mean elevation?"
+    assert "broken.toml has 2 issues" in result.stderr
 
 
 def test_describe(run):
@@ -130,7 +130,7 @@ def test_an_error_is_one_block_without_a_trace(run):
     result = run("describe", "rine")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("SiteError: rine has 1 fault\n")
+    assert result.stderr.startswith("SiteError: rine has 1 issue\n")
     assert "Traceback" not in result.stderr
 
 
@@ -138,7 +138,7 @@ def test_reference(run, tmp_path):
     result = run("reference", "--out", tmp_path / "pages", "--json", "-")
     assert result.exit_code == 0
     assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.reference_pages())
-    assert len(json.loads(result.stdout)["files"]) == 2
+    assert len(json.loads(result.stdout)["files"]) == 3
 
 
 def test_an_unknown_command(run):

@@ -19,9 +19,9 @@ ROW = {
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({}, "2.5 MWh above, weighed as 1,250 EUR"),
-        ({"is_hard": True}, "2.5 MWh above, which must not be, weighed as 1,250 EUR"),
-        ({"below": 1.0, "paid_eur": -20.0}, "2.5 MWh above and 1.0 MWh below, weighed as -20 EUR"),
+        ({}, "2.5 MWh above, penalty 1,250 EUR"),
+        ({"is_hard": True}, "2.5 MWh above, which is not allowed, penalty 1,250 EUR"),
+        ({"below": 1.0, "paid_eur": -20.0}, "2.5 MWh above and 1.0 MWh below, penalty -20 EUR"),
     ],
 )
 def test_a_target_that_is_not_kept_is_one_line(changed, told):

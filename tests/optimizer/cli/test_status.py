@@ -50,7 +50,7 @@ def test_power_that_nobody_measures_is_not_called_measured():
 
 def test_what_a_partner_asks_is_told():
     said = told(FakeBoard())
-    assert "asked by tso-1" in said
+    assert "request of tso-1" in said
     assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in said
 
 
@@ -67,7 +67,7 @@ def test_a_hold_that_is_over_is_not_called_one():
     board.changes = {"decision": held, "ended": ENDED}
     said = told(board)
     assert "HOLD ENDED" in said
-    assert "that by ana is over since 2026-07-01T12:30:00Z: released by eva; planning" in said
+    assert "that by ana ended at 2026-07-01T12:30:00Z: released by eva; planning" in said
     assert "HOLD by ana: work" not in said
 
 

@@ -102,8 +102,8 @@ def test_an_import_that_no_connection_carries_is_told(site, meter):
     meter.write_text(meter.read_text().replace(",3.0", ",3000", 2).replace(",3.0", ",4.8", 1))
     (note,) = json.loads(called(site, "--meter", meter, "--json", "-").stdout)["notes"]
     assert note == (
-        "3 quarter-hours beyond the 4.7 MW of grid_1, up to 3,000.000 MW, at 2026-12-31T17:00Z; "
-        "look at the unit of the import"
+        "3 quarter-hours above the 4.7 MW of grid_1, up to 3,000.000 MW, at 2026-12-31T17:00Z; "
+        "check the unit of the import"
     )
 
 
@@ -115,9 +115,9 @@ def test_people_see_the_lines_and_the_hours(site, meter):
 
 
 def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
-    assert "declares no tariff" in called("small", "--meter", meter).output
-    assert "name one of them" in called(site).output
-    assert "name one of them" in called(site, "--meter", meter, "--run", tmp_path).output
+    assert "a site with a tariff" in called("small", "--meter", meter).output
+    assert "one of them" in called(site).output
+    assert "one of them" in called(site, "--meter", meter, "--run", tmp_path).output
     assert "the policy threshold_capped first" in (
         called(site, "--run", tmp_path, "--policy", "threshold_capped").output.replace("\n", " ")
     )

@@ -55,4 +55,4 @@ def test_explain_tells_how_long_failures_are_endured(tmp_path):
 def test_explain_names_what_binds_at_a_price_that_is_not_believed(tmp_path):
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "doubtful": ["deadlines of the work"]})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
-    assert "- also binds: deadlines of the work (solvers tell any price for it" in result.stdout
+    assert "- also binds: deadlines of the work (its dual is not unique" in result.stdout

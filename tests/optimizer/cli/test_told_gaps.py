@@ -55,10 +55,10 @@ def test_a_plan_by_rule_shows_no_empty_tables(tmp_path):
     held = {"source": "hold", "degraded": "held by lea: valve work"}
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "accounts": {}, **held})
     words = said(tmp_path)
-    assert "made by a rule, which weighs no money" in words
+    assert "made by a rule, which optimises no costs" in words
     assert "held by lea: valve work" in words
     assert "What binds" not in words
-    assert "nothing of size moved" not in words
+    assert "no large change" not in words
 
 
 def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):

@@ -36,7 +36,7 @@ def test_it_writes_all_that_is_asked_for(tmp_path):
     first = told["cases"][0]
     assert (first["number"], first["unit"], len(first["found"])) == (3, "K", 5)
     assert first["worst"] <= first["tolerance"]
-    assert files["page.md"].read_text().startswith("# Is the twin true?")
+    assert files["page.md"].read_text().startswith("# Validation of the twin")
     assert files["errors.png"].read_bytes().startswith(b"\x89PNG")
     assert "2 of 2 cases pass" in result.stderr
 

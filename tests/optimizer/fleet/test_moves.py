@@ -22,7 +22,7 @@ def whole(*members):
 
 
 def sent(found, name):
-    return found.values[f"{name}.moves.sent"].sum(axis=(1, 2))
+    return found.values[f"{name}.migration.sent"].sum(axis=(1, 2))
 
 
 def test_work_goes_where_power_is_cheap():
@@ -30,7 +30,7 @@ def test_work_goes_where_power_is_cheap():
     found = whole(member("north", 50), member("south", 10))
     assert found.objective == pytest.approx(80.0)
     assert sent(found, "north") == pytest.approx([4.0, 0, 0, 0, 0, 0])
-    assert found.values["south.moves.received"].sum() == pytest.approx(4.0)
+    assert found.values["south.migration.received"].sum() == pytest.approx(4.0)
     done = found.values["south.work.racks"].sum(axis=(0, 2))
     assert done == pytest.approx([4.0, 4.0])
 
@@ -128,7 +128,10 @@ def test_late_guests_are_paid_for():
     north = replace(north, migration=north.migration.with_fixed_net(net))
     south = replace(south, migration=south.migration.with_fixed_net(-net))
     found = whole(north, south)
-    late = found.values["south.moves.late"][:, 0] + found.values["south.work.late"][:, 0]
+    late = (
+        found.values["south.migration.work_overdue"][:, 0]
+        + found.values["south.work.work_overdue"][:, 0]
+    )
     assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
     assert found.objective == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
 
@@ -142,7 +145,7 @@ def test_speed_tells_what_a_megawatt_hour_does():
     """Proves: south's racks do twice the work of a MWh, so 4 MWh of north are 2 there."""
     fast = lane(work_ratio=2.0)
     found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
-    assert found.values["south.moves.received"].sum() == pytest.approx(2.0)
+    assert found.values["south.migration.received"].sum() == pytest.approx(2.0)
     assert found.objective == pytest.approx(20.0)
 
 
@@ -156,7 +159,7 @@ def test_blocks_are_as_long_as_is_asked():
 def test_a_site_alone_has_the_model_it_had():
     shape = signature_of(build_model_data(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
     assert dict(shape.sites[0].components)["work"].outgoing == ()
-    assert "moves" not in dict(shape.sites[0].components)
+    assert "migration" not in dict(shape.sites[0].components)
 
 
 def test_a_site_that_takes_in_sends_nothing_of_its_own_beside_it():
@@ -166,6 +169,6 @@ def test_a_site_that_takes_in_sends_nothing_of_its_own_beside_it():
     north, south = member("north", 50), member("south", 10)
     moves = north.migration.with_fixed_net(net), south.migration.with_fixed_net(-net)
     found = whole(replace(north, migration=moves[0]), replace(south, migration=moves[1]))
-    assert found.values["north.moves.sent"].sum() == pytest.approx(4.0)
-    assert not found.values["south.moves.sent"].any()
-    assert not found.values["north.moves.received"].any()
+    assert found.values["north.migration.sent"].sum() == pytest.approx(4.0)
+    assert not found.values["south.migration.sent"].any()
+    assert not found.values["north.migration.received"].any()

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.realtime.orders import DispatchOrders
-from optimizer.realtime.tank_priority import SUPPLY_TOLERANCE_K, apply_tank_priority
+from optimizer.realtime.orders import SUPPLY_TOLERANCE_K, DispatchOrders, apply_tank_priority
 
 SITE = sites.load_site("small")
 CHILLED = "chilled_plant"

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.realtime.intra_interval import MeteringIntervalControl
-from optimizer.realtime.orders import DispatchOrders
-from optimizer.realtime.tank_priority import SUPPLY_TOLERANCE_K
+from optimizer.realtime.orders import SUPPLY_TOLERANCE_K, DispatchOrders
 from tests import small_days
 
 PEAK = 4.0

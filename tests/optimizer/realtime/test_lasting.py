@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.realtime.job_priority import start_limits
+from optimizer.realtime.dispatch import start_limits
 from tests import small_days
 from twin import time_axes
 

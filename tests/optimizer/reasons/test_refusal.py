@@ -10,7 +10,7 @@ from optimizer.compiler.arrays import AccountCosts, ModelArrays
 from optimizer.diagnostics.infeasibility import ElasticModel
 from optimizer.planner import planner
 from optimizer.planner.planner import solve_problem
-from optimizer.solver.dense_programs import DenseProgram
+from optimizer.solver.highs import DenseProgram
 from tests import small_days
 from tests.math.hand import (
     battery,

@@ -108,12 +108,15 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("time_utc,ffr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n", "ffr.*declares.*fcr"),
+        (
+            "time_utc,ffr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n",
+            "ffr.*a reserve of the site.*fcr",
+        ),
         (
             "time_utc,fcr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,2\n",
-            "reserves.csv, reserve_held, fcr, 2026-07-01T01:00.*within a block",
+            "reserves.csv, reserve_held, fcr, 2026-07-01T01:00.*one value in the block",
         ),
-        ("time_utc,fcr_mw\n2020-07-01T00:00Z,1\n2020-07-01T01:00Z,1\n", "no such product before"),
+        ("time_utc,fcr_mw\n2020-07-01T00:00Z,1\n2020-07-01T01:00Z,1\n", "no capacity before"),
     ],
 )
 def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):

@@ -23,8 +23,8 @@ UNHEARD = "the scheduler has reported no queue yet; expected on dc/v1/small/jobs
 @cache
 def outcomes():
     """Return a decision without a HOLD, and one under it, of the same quarter-hour."""
-    free = moments.pilot().run(moments.facts())
-    return free, moments.pilot().run(moments.facts(hold="HOLD by ana: work"))
+    free = moments.pilot().decide(moments.facts())
+    return free, moments.pilot().decide(moments.facts(hold="HOLD by ana: work"))
 
 
 class Pilot:
@@ -57,19 +57,19 @@ class Bench:
         link.window, link.jobs = LiveState(site), MagicMock(spec=SchedulerJobs)
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
-        link.jobs.past_jobs.return_value, link.racks_apart.return_value = facts.past_jobs, ()
-        link.water_refusal.return_value, link.net_import.return_value = "", np.nan
-        link.show_broker.return_value = {"is_connected": True}
-        link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
-        link.silent.return_value, link.apart = "", RackNameMismatch(site)
-        link.jobs.trouble.return_value = link.jobs.rejected_orders.return_value = ""
+        link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
+        link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
+        link.broker_status.return_value = {"is_connected": True}
+        link.error = link.archive_error = link.ingest_error = link.clock_skew.return_value = ""
+        link.silent_points.return_value, link.rack_names = "", RackNameMismatch(site)
+        link.jobs.error.return_value = link.jobs.rejected_orders.return_value = ""
         link.jobs.missing_queue = ""
         link.drift_monitor = SimpleNamespace(
             update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
         )
-        link.show_telemetry.return_value = {}
+        link.telemetry_status.return_value = {}
         clock = MagicMock()
-        clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""
+        clock.now.return_value, clock.is_simulated, clock.error = self.now, False, ""
         self.folder, self.link = folder, link
         self.service = SiteService(
             site,

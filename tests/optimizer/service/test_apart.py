@@ -88,11 +88,15 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     now, period = moments.start(), link.window.period
-    until(lambda: "hall_1-r0O03" in str(link.apart.words()) and link.window.counters["batch good"])
-    assert link.racks_apart(now) == ()
-    assert link.racks_apart(now + period) == ()
+    until(
+        lambda: (
+            "hall_1-r0O03" in str(link.rack_names.describe()) and link.window.counters["batch good"]
+        )
+    )
+    assert link.excluded_racks(now) == ()
+    assert link.excluded_racks(now + period) == ()
     later = now + 2 * period
-    until(lambda: link.racks_apart(later) == APART)
+    until(lambda: link.excluded_racks(later) == APART)
     more = outcome.problem.service - usual.problem.service
     assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
     assert outcome.choice.source == usual.choice.source
@@ -133,7 +137,7 @@ def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link
     for sample in points():
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     site = moments.site()
-    until(lambda: len(link.apart._plant) == site.racks)
+    until(lambda: len(link.rack_names._plant) == site.racks)
     link.__exit__()
     with PlantLink(site, link_settings(), tmp_path) as again:
         assert len(again.rack_names._plant) == site.racks

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.fallback.ladder import ScheduleSource, plan_by_rule
-from optimizer.fallback.load_shedding import NOTHING_TO_SHED
+from optimizer.fallback.ladder import NOTHING_TO_SHED, ScheduleSource, plan_by_rule
 from optimizer.planner.planner import decide
 from tests.optimizer.service.ladder import (
     RUNNING,
@@ -53,7 +52,7 @@ def test_without_an_optimum_the_last_plan_is_kept_on(solver):
     choice = chosen(next_question(), solver, optimum())
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.reason in {"the solver's process died", "the peak is too low"}
-    assert choice.decision.explanation.degraded == "the plan of 2026-06-16T00:00Z is kept on"
+    assert choice.decision.explanation.degraded == "the plan of 2026-06-16T00:00Z stays in force"
     assert is_safe(next_question(), choice)
 
 
@@ -172,7 +171,7 @@ def test_what_is_no_schedule_at_all_ends_no_service(spoil):
 def test_the_answer_to_another_question_is_a_lie():
     choice = chosen(next_question(), lambda *_: optimum())
     assert choice.source is ScheduleSource.RULE
-    assert "must begin at the state's" in choice.reason
+    assert "the moment of the state" in choice.reason
 
 
 def test_without_a_plan_before_a_rule_plans():
@@ -291,8 +290,8 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
     told = "\n".join(map(str, choice.verdict.violations))
     assert "facility_supply_temperature of warm_plant: " in told
     words = choice.reason.splitlines()[-1]
-    assert words.startswith("all work that may wait rests, caps are lowered: ")
-    assert "facility_supply_temperature of warm_plant is broken by " in words
+    assert words.startswith("all movable work is stopped and caps are lowered: ")
+    assert "facility_supply_temperature of warm_plant is violated by " in words
 
 
 @pytest.mark.slow

@@ -148,5 +148,5 @@ def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch):
     for name in ("GIGATWIN_STATE", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", fails)
-    with pytest.raises(ServiceError, match="no home; name the state folder with --state"):
+    with pytest.raises(ServiceError, match="name the state folder with --state"):
         state_folder("small")

@@ -62,7 +62,7 @@ def other_jobs(jobs, now, *, how):
     changed = {f.name: getattr(jobs, f.name).copy() for f in fields(Jobs)}
     changed["length"][later] = spoilt(jobs.length[later], how)
     changed["racks"][later] = spoilt(jobs.racks[later], how)
-    changed["kind"][later] = 1 - jobs.kind_index[later]
+    changed["kind_index"][later] = 1 - jobs.kind_index[later]
     changed["deadline"][later] += np.timedelta64(99, "h")
     return Jobs(**changed)
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.planner import decide
-from optimizer.realtime.job_priority import must_run
+from optimizer.realtime.dispatch import must_run
 from optimizer.service.decision_engine import DecisionEngine, LoadShedError
 from tests import moments, small_days
 from twin import time_axes, variables
@@ -145,7 +145,7 @@ def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
 def test_after_a_hold_planning_goes_on():
     pilot, outcome = begun()
     held = pilot.decide(next_facts(outcome, hold="pumps"))
-    pilot.decide = moments.pilot().decide
+    pilot.solve_problem = moments.pilot().solve_problem
     outcome = pilot.decide(next_facts(held))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
 
@@ -180,7 +180,7 @@ def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
 
 def test_a_solver_that_fails_later_leaves_the_plan_before():
     pilot, outcome = begun()
-    pilot.decide = fails
+    pilot.solve_problem = fails
     for _ in range(2):
         outcome = pilot.decide(next_facts(outcome))
         assert outcome.choice.source is ScheduleSource.SHIFTED
@@ -189,7 +189,7 @@ def test_a_solver_that_fails_later_leaves_the_plan_before():
 
 def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
     pilot, outcome = begun()
-    pilot.decide = fails
+    pilot.solve_problem = fails
     outcome = pilot.decide(next_facts(outcome, 3))
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.time == moments.start() + 3 * QUARTER_HOUR
@@ -198,7 +198,7 @@ def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
 def test_a_clock_that_was_set_back_is_a_new_beginning():
     pilot, outcome = begun()
     pilot.decide(next_facts(outcome))
-    pilot.decide = fails
+    pilot.solve_problem = fails
     outcome = pilot.decide(moments.facts())
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.estimate.state.equals(small_days.setting().begin)
@@ -332,7 +332,7 @@ def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hou
     assert breach.limit == "grid_import_power beyond what is left of the connection"
     if solver is None:
         (beyond,) = outcome.choice.decision.explanation.soft_constraints
-        assert beyond.target == "what others leave of the connection (grid_1)"
+        assert beyond.target == "external import limit of the connection (grid_1)"
 
 
 def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():

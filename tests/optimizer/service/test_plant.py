@@ -11,7 +11,7 @@ from optimizer.backtesting.case import synthetic_case
 from optimizer.demo.simulated_plant import build_scene, settle_run, write_run
 from telemetry.simulator.cluster import SimulatedScheduler
 from telemetry.simulator.plant import SimulatedFacility
-from telemetry.simulator.scenario import SimulationResult
+from telemetry.simulator.site import SimulationResult
 from twin.workload.queue import hall_powers
 
 STEPS = 6

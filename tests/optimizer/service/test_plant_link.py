@@ -78,7 +78,7 @@ def link(tmp_path):
 
 def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     """Proves: nobody is sent to the broker for want of room on the disk."""
-    link._ingester._error = FULL
+    link._ingester._append_error = FULL
     fine = SimpleNamespace(error="", alarm_text="", audit_error="")
     partners = SimpleNamespace(error=lambda _: "", audit_error="")
     series = SimpleNamespace(alarm_text=lambda _: "")
@@ -182,15 +182,20 @@ def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
     link = link_to(tmp_path, is_simulated=False)
     outcome = moments.pilot().decide(moments.facts())
-    sequence, before = link.order(outcome), link._actuator.last
-    assert before.jobs
+    sequence, before = link.order(outcome), link._actuator.last_commands
+    assert before.job_caps
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
-    assert (link._actuator._sequence, link._actuator.last.halls) == (sequence, before.halls)
+    assert (link._actuator._sequence, link._actuator.last_commands.hall_caps) == (
+        sequence,
+        before.hall_caps,
+    )
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
     link.follow(outcome, replace(outcome.orders, jobs=eased), now)
-    after = link._actuator.last
-    assert link.caps == eased != before.jobs
+    after = link._actuator.last_commands
+    assert link.caps == eased != before.job_caps
     assert link._actuator._sequence > sequence
-    assert sum(before.halls.values()) - sum(after.halls.values()) == pytest.approx(0.05, rel=0.2)
+    assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
+        0.05, rel=0.2
+    )
     assert after.requests == before.requests

@@ -70,7 +70,7 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
     unnamed = SMALL.model_copy(update={"name": "small#1"})
     found = told(folder, unnamed, series_files=missing, is_simulated=False)
     assert "rename its file" in found["site"].error
-    assert "gone.csv: no such file" in found["series"].error
+    assert "gone.csv = no such file" in found["series"].error
     assert "name another folder with --state" in found["state"].error
     assert "gridco.json" in found["partners"].error
     late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)

@@ -131,7 +131,7 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
     """Proves: a week ahead is foreseen from files that ended long ago, also if they are gone since.
 
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
-    or give longer ones`), beside an alarm that said `plans go on by forecasts`.
+    or give longer ones`), beside an alarm that said `plans continue with forecasts`.
     """
     series.current(time_axes.to_utc("2026-06-30"))
     if is_gone:
@@ -177,10 +177,10 @@ def test_whoever_stopped_fetching_is_told(copies, moment, short):
 def test_an_alarm_names_file_end_and_age(copies):
     words, _ = told(copies, "2026-07-04T00:00Z")
     assert words == (
-        "synthetic_prices.csv tells prices until 2026-07-01T00:00Z, 3 days ago; published until "
-        "2026-07-04T22:00Z: the file is 2 days old, plans go on by forecasts; "
-        "synthetic_weather.json tells weather until 2026-07-01T00:00Z, 3 days ago; wanted for "
-        "24 h: the file is 2 days old, plans go on by forecasts"
+        "synthetic_prices.csv has prices until 2026-07-01T00:00Z, 3 days ago; published until "
+        "2026-07-04T22:00Z: the file is 2 days old, plans continue with forecasts; "
+        "synthetic_weather.json has weather until 2026-07-01T00:00Z, 3 days ago; required for "
+        "24 h: the file is 2 days old, plans continue with forecasts"
     )
 
 

@@ -101,7 +101,7 @@ def test_what_files_of_markets_lack_is_told(prices, tmp_path):
     world = read_run_inputs(MARKET, files, start="2026-06-16", days=1)
     assert "position.csv: not read: short_eur_kwh" in world.notes
     assert world.gaps == ("position.csv: 2026-06-16T03:00Z/2026-06-16T04:00Z",)
-    with pytest.raises(SeriesError, match=r'position.csv: the site has no .*"day_ahead": declare'):
+    with pytest.raises(SeriesError, match=r'position.csv: the site has a .*"day_ahead"; declare'):
         read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
@@ -109,7 +109,7 @@ def test_without_carbon_none_is_counted_and_that_is_said(prices):
     files = small_days.files(prices=prices(carbon=False))
     world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
-    assert any("no carbon intensity, and none was given" in note for note in world.notes)
+    assert any("no carbon intensity in the file of prices" in note for note in world.notes)
 
 
 def test_what_readers_note_of_prices_and_carbon_is_told(prices, tmp_path):

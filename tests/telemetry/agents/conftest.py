@@ -7,7 +7,7 @@ import sites
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.models import DecisionNotice, SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
-from telemetry.simulator.scenario import SimulationScenario
+from telemetry.simulator.site import SimulationScenario
 from twin import time_axes, variables
 from twin.simulation import state
 from twin.workload.jobs import Jobs, Workload
@@ -82,7 +82,7 @@ class Script:
             self._answer(decode(topic, payload))
         return _done()
 
-    def take(self, limit=1000, timeout=0.1):
+    def poll(self, limit=1000, timeout=0.1):
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
         return taken
 

@@ -245,14 +245,14 @@ def test_at_native_rate_every_rack_speaks_every_second(scene):
 
 def test_what_cannot_be_read_is_counted_and_survived(scene):
     script = Script(all_run)
-    whole = script.take
+    whole = script.poll
 
-    def take(limit=1000, timeout=0.1):
+    def poll(limit=1000, timeout=0.1):
         """Return each message behind a spoilt copy of itself."""
         messages = whole(limit, timeout)
         return [m for message in messages for m in (message._replace(payload=b"{"), message)]
 
-    script.take = take
+    script.poll = poll
     outcome = SimulatedSite(scene, script).run()
     assert outcome.counts["unreadable"] == 2 * STEPS
     assert outcome.counts["undecided"] == 0

@@ -89,7 +89,7 @@ def agent_of(broker, folder, meter=lambda _: 100.0):
         connect,
         agent="rhine",
         issuers={"tso-1": public_jwk_set(key("tso-1"))},
-        least=60.0,
+        min_target=60.0,
         targets=LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0),
         meter=meter,
         key=key("rhine"),

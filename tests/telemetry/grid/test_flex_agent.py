@@ -236,7 +236,7 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
 def test_a_broker_that_does_not_let_us_hear_targets_is_told(agent, monkeypatch):
     """Proves: a SUBACK of 0x80, as of NATS, is no silence of the partners."""
     assert agent.error == ""
-    monkeypatch.setattr(agent._client._session._subscriptions, "_denied", {TOPIC: 1})
+    monkeypatch.setattr(agent._client._loop._subscriptions, "_denied", {TOPIC: 1})
     assert "load targets are not heard" in agent.error
     assert f"does not let us hear {TOPIC}" in agent.error
 

@@ -38,8 +38,8 @@ def test_lines_without_a_checksum_are_read_as_before(tmp_path):
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
     assert list(kept(tmp_path).load()) == ITEMS
     assert [one["reason"] for one in loss_log.read_losses(tmp_path)] == [
-        "line 3 of kept.jsonl is not what was written",
-        "line 4 of kept.jsonl is not what was written",
+        "line 3 of kept.jsonl is corrupt",
+        "line 4 of kept.jsonl is corrupt",
     ]
 
 
@@ -50,7 +50,7 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
     with Service(tmp_path) as service:
         until(lambda: len(loss_log.read_losses(path.parent)) == 1)
-        topics = [topic for topic, _ in service.ingester._desk.kept.read()]
+        topics = [topic for topic, _ in service.ingester._router.kept.load()]
         assert topics == [ITEMS[1][0]]
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
@@ -66,9 +66,9 @@ def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(unit="%"), value(0, 50.0))
         until(lambda: len(service.wire.acknowledged) == 2)
-        assert service.ingester._archiver.commit(include_open=True)  # writes the file
+        assert service.ingester._committer.commit(include_open=True)  # writes the file
         service.wire.send(metadata(unit="1"), value(60, 0.5))
         service.wire.send_raw((ITEMS[0][0], b"spoilt"))
         until(lambda: len(service.wire.acknowledged) == 5)
     with Service(tmp_path) as again:
-        assert again.ingester._desk.kept.news([encode(metadata(unit="1"))]) == []
+        assert again.ingester._router.kept.changed_only([encode(metadata(unit="1"))]) == []

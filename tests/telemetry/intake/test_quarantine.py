@@ -24,7 +24,7 @@ def small(monkeypatch):
 
 def numbers(folder, stem):
     """Return what is left, oldest first."""
-    files = [*dead_letter._older(folder, stem), folder / f"{stem}.jsonl"]
+    files = [*dead_letter._rotated(folder, stem), folder / f"{stem}.jsonl"]
     lines = [line for path in files for line in path.read_text().splitlines()]
     return [int(json.loads(line)["reason"]) for line in lines]
 

@@ -83,7 +83,7 @@ def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_
     assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
     assert apart.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
     words = "; ".join(apart.describe())
-    assert "the plant names and the site file does not know: hall_1-r0O03" in words
+    assert "the plant names and the site file does not have: hall_1-r0O03" in words
     assert "send batches and that the plant does not name: hall_1-r0003" in words
 
 
@@ -96,7 +96,7 @@ def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken
     assert not apart.has_no_declared_racks
     assert asked_until(apart, LATER) == ()
     assert apart.has_no_declared_racks
-    assert "send batches and the site file does not know: hall_1-A01" in "; ".join(apart.describe())
+    assert "send batches and the site file does not have: hall_1-A01" in "; ".join(apart.describe())
     apart.observe(batches()[0])
     assert not apart.has_no_declared_racks
 
@@ -127,7 +127,7 @@ def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
     apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
     assert asked_until(apart, LATER) == ()
     assert apart.describe() == [
-        "racks that send batches and the site file does not know: hall_9-r0001"
+        "racks that send batches and the site file does not have: hall_9-r0001"
     ]
 
 

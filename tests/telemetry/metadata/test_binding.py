@@ -109,7 +109,7 @@ def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
     told = metadata_of("battery_available", state_text=states)
     assert binder.register(told) is None
     assert binder.counters == {"unknown states": 1}
-    assert "NotAvailable and Available are wanted" in binder.unknown[told.point]
+    assert "NotAvailable and Available are expected" in binder.unknown[told.point]
 
 
 @pytest.mark.parametrize(

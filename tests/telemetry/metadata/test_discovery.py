@@ -113,7 +113,7 @@ def test_a_name_that_no_site_file_can_have_is_told():
         discovery.observe(batch_of(SMALL, hall, "r0001"))
     draft = discovery.draft()
     assert "[equipment.hall_1]\nkind" in draft
-    assert "[equipment.hall-2]\n# letters, digits and _ make a name" in draft
+    assert "[equipment.hall-2]\n# a name has letters, digits and _ only" in draft
 
 
 def test_plant_and_file_that_agree_have_no_differences():
@@ -132,8 +132,8 @@ def test_differences_are_sensor_words():
             point = replace(point, object_id="ups_7", object_name="ups_7")
         heard.append(point)
     told = compare_topology(SMALL, heard, batches_of(SMALL))
-    assert "hall_1: by the site file it serves hall_1-r0001, the plant does not say so" in told
-    assert "hall_1: the plant says it serves hall_9-r0001, the site file does not" in told
+    assert "hall_1: by the site file it serves hall_1-r0001, the plant does not announce it" in told
+    assert "hall_1: the plant announces that it serves hall_9-r0001, the site file does not" in told
     assert "tank_1 (Tank): the plant has announced no point of it" in told
     assert "ups_7 (UPS): the site file has no such machine" in told or any(
         line.startswith("ups_7") for line in told
@@ -147,7 +147,7 @@ def test_racks_that_differ_are_named():
     ]
     assert mismatched_racks(SMALL, points, batches_of(SMALL)) == {"hall_1-r0003", "hall_1-r0099"}
     told = compare_topology(SMALL, points, batches_of(SMALL))
-    assert "racks that the plant names and the site file does not know: hall_1-r0099" in told
+    assert "racks that the plant names and the site file does not have: hall_1-r0099" in told
     assert "racks that send batches and that the plant does not name: hall_1-r0003" in told
 
 
@@ -192,12 +192,16 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     ("words", "site", "expected"),
     [
         ((), "#", "a name in a topic is not empty"),
-        (("--json", "-"), "small", "name a file for it with --out"),  # two things in one stream
+        (
+            ("--json", "-"),
+            "small",
+            "name a file for the draft with --out",
+        ),  # two things in one stream
         ((), "+", "a name in a topic is not empty"),
         ((), "a/b", "a name in a topic is not empty"),
         (("--against", "nowhere"), "small", "nowhere"),
-        (("--out", "/nodir/x.toml"), "small", "/nodir is none"),
-        (("--out", "/"), "small", "name a new file"),
+        (("--out", "/nodir/x.toml"), "small", "which /nodir is not"),
+        (("--out", "/"), "small", "a new file"),
     ],
 )
 def test_what_cannot_come_to_good_is_said_before_anybody_listens(words, site, expected):
@@ -242,7 +246,7 @@ class Bus:
     def connect(self):
         pass
 
-    def take(self, limit, timeout):
+    def poll(self, limit, timeout):
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
         return taken
 

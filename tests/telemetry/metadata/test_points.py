@@ -10,9 +10,8 @@ from jsonschema import Draft202012Validator
 import sites
 from telemetry.messages import encode
 from telemetry.messages.models import PointValue
-from telemetry.points.catalogue import INTEGRATION_NAME, POINT_MEANINGS
+from telemetry.points.catalogue import INTEGRATION_NAME, POINT_MEANINGS, UNIT_CONVERSIONS
 from telemetry.points.site_points import ServicePaths, announced_metadata, list_points
-from telemetry.points.units import UNIT_CONVERSIONS
 from tests.strict_site import PLANT, strict
 from tests.telemetry.contract import read_contract, resolved
 from tests.telemetry.small_points import NOON, metadata_of, site

@@ -152,7 +152,7 @@ def test_time_is_counted_from_when_all_listen(looks, over):
 
 def is_read(running, moment):
     """Whether the last reading is read of both journals; counts hold what a broker sent twice."""
-    newest = running._archiver._intake.newest
+    newest = running._archiver._router.newest
     end = int(moment.astype("datetime64[s]").astype(int))
     return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
 
@@ -268,4 +268,4 @@ def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
     words = [sys.executable, "-m", "telemetry.ingest.ingester"]
     done = subprocess.run(words, input=task.to_line(), capture_output=True, text=True, check=True)
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
-    assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "delivery state not readable"

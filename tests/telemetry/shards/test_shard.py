@@ -143,7 +143,7 @@ def test_a_shard_tells_once_what_of_its_journal_is_lost(tmp_path):
         JournalPosition(end.segment + 1, 100)
     )  # of what came after
     (told,) = shard.damage.new_losses()
-    assert "was not archived yet is lost" in told
+    assert "messages that were not archived are lost" in told
     assert shard.error == told
     assert shard.damage.new_losses() == []
     assert shard.error == told

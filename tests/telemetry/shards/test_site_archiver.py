@@ -235,10 +235,10 @@ def test_an_archive_that_falls_behind_reads_again(tmp_path):
         )
     archive = Archive(tmp_path / "archive", "rhine")
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
-    archive._most_bytes = 1000
+    archive._max_bytes = 1000
     archiver._read("a")
     assert archive.is_behind
-    archive._most_bytes = 10**9
+    archive._max_bytes = 10**9
     archiver.stop()
     archiver.run()
     check(tmp_path, 150)
@@ -250,7 +250,7 @@ def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
     archiver.stop()
     with monkeypatch.context() as patch:
-        patch.setattr(type(archive._keeper._store), "write", full)
+        patch.setattr(type(archive._writer._store), "write", full)
         archiver.run()
     assert archiver.has_unarchived
     assert "no room" in archive.error

@@ -7,6 +7,7 @@ import pytest
 
 from telemetry.messages import decode, encode
 from telemetry.series.dcgm import NO_ANSWER_YET, DcgmRackReader, parse_exporter_text, to_rack_batch
+from tests.refusals import refused as expect_refused
 from tests.waiting import DEADLINE, until
 from twin.errors import SeriesError, ValidationIssue
 
@@ -59,7 +60,7 @@ def hear(tmp_path):
             told.update(texts)
             found.append([chip.values[0] for chip in rack.read(LONG)])
         rack.close()
-        return found, rack.troubles
+        return found, rack.errors
 
     return read
 
@@ -80,7 +81,7 @@ def test_places_hold_when_host_and_gateway_start_anew_and_number_them_anew(hear)
     renumbered = list(enumerate(n for n in range(8) if n != 2))
     found, troubles = hear({A: text(*renumbered)})
     assert found == [watts(0, 1, None, 3, 4, 5, 6, 7)]
-    assert troubles == {A: "1 of 8 accelerators are not there"}
+    assert troubles == {A: "1 of 8 accelerators are missing"}
 
 
 def test_a_new_card_takes_the_place_of_the_one_it_replaces(hear):
@@ -134,7 +135,7 @@ def test_a_host_that_hangs_is_not_waited_for(tmp_path):
             found = [c.values[0] for c in rack.read(0.2)]
         except SeriesError:  # the other one was slow too
             return False
-        return found == watts(0, 1, None, None) and rack.troubles == {B: NO_ANSWER_YET}
+        return found == watts(0, 1, None, None) and rack.errors == {B: NO_ANSWER_YET}
 
     for _ in range(2):
         until(is_heard_alone)
@@ -142,14 +143,14 @@ def test_a_host_that_hangs_is_not_waited_for(tmp_path):
     release.set()
     while rack.read(LONG)[2].values[0] != 100.0:
         pass
-    assert rack.troubles == {}
+    assert rack.errors == {}
     rack.close()
 
 
 def test_nothing_of_any_host_is_an_error_that_names_all(hear):
-    with pytest.raises(SeriesError, match="start it"):
+    with expect_refused("start it"):
         hear({}, exporters=(A, B))
-    with pytest.raises(SeriesError, match="let the exporter tell DCGM_FI_DEV_GPU_UTIL"):
+    with expect_refused(r"gpu 0: DCGM_FI_DEV_GPU_UTIL;"):
         hear({A: text(*EIGHT).replace("GPU_UTIL", "GPU_UTIL_OF_ANOTHER_NAME")})
 
 

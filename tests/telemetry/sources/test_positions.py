@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_positions
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 HEAD = "time_utc,position_mw,short_eur_mwh,long_eur_mwh\n"
 
@@ -41,21 +41,24 @@ def test_a_position_alone_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (HEAD + rows("10,90,20", ",80,20", "9,80,20"), "say what was bought"),
+        (HEAD + rows("10,90,20", ",80,20", "9,80,20"), r"position_mw = .*\[time-gap\]"),
         (HEAD + rows("10,90,20", "9,30,45"), "30 below 45 EUR/MWh"),
-        (HEAD + rows("10,90,20", "99999,90,20"), "must lie between"),
-        ("time_utc,position_mw,short_eur_mwh\n" + rows("10,90", "9,80"), "wanted is position_mw"),
-        ("time_utc,load_mw\n" + rows("10", "9"), "wanted is position_mw"),
+        (HEAD + rows("10,90,20", "99999,90,20"), r"\[out-of-range\]"),
+        (
+            "time_utc,position_mw,short_eur_mwh\n" + rows("10,90", "9,80"),
+            r"columns = .*\[missing\]",
+        ),
+        ("time_utc,load_mw\n" + rows("10", "9"), r"columns = .*\[missing\]"),
     ],
 )
 def test_a_file_without_sense_is_refused(tmp_path, text, told):
-    with pytest.raises(SeriesError, match=told):
+    with expect_refused(told):
         read_positions(file(tmp_path, text))
 
 
 def test_an_hour_that_is_missing_is_refused(tmp_path):
     text = "time_utc,position_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n2026-07-01T03:00Z,1\n"
-    with pytest.raises(SeriesError, match="say what was bought"):
+    with expect_refused(r"position_mw = .*\[time-gap\]"):
         read_positions(file(tmp_path, text))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_reserves
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 HEAD = "time_utc,fcr_mw,fcr_eur_mw_h,mfrr_mw\n"
 
@@ -36,14 +36,14 @@ def test_a_block_is_longer_where_clocks_change_and_a_missing_one_is_refused(tmp_
     lines = [f"2026-10-{one}:00,{i}\n" for i, one in enumerate(times)]
     found = read_reserves(file(tmp_path, head + "".join(lines)), zone="Europe/Berlin")
     assert found["reserve_held"].values.ravel().tolist() == sorted([*range(5)] * 4 + [1])
-    with pytest.raises(SeriesError, match="say what is sold"):
+    with expect_refused(r"fcr_mw = .*\[time-gap\]"):
         read_reserves(file(tmp_path, head + "".join(lines[:2] + lines[3:])), zone="Europe/Berlin")
 
 
 def test_a_missing_hour_is_a_hole_and_not_a_longer_hour(tmp_path):
     hours = (0, 1, 3, 4, 5)
     sold = "".join(f"2026-10-25T{hour:02d}:00Z,{hour}\n" for hour in hours)
-    with pytest.raises(SeriesError, match=r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: say what is sold"):
+    with expect_refused(r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: .*\[time-gap\]"):
         read_reserves(file(tmp_path, "time,fcr_mw\n" + sold))
     prices = read_reserves(file(tmp_path, "time,fcr_eur_mw_h\n" + sold))["reserve_price"]
     assert prices.attrs["gaps"] == ["2026-10-25T02:00Z/2026-10-25T03:00Z"]
@@ -66,20 +66,23 @@ def test_prices_alone_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (HEAD + rows("2,18,1", ",18,1", "2,18,1"), "fcr_mw.*say what is sold"),
-        (HEAD + rows("2,18,1", "-2,18,1"), "must lie between 0 and"),
-        (HEAD + rows("2,18,1", "2,99999,1"), "must lie between"),
-        ("time_utc,fcr_mw\n2026-07-01T00:00Z,1\n9026-07-01T00:00Z,1\n", "168 h at most; correct"),
-        ("time_utc,position_mwh\n" + rows("1", "2"), "wanted is a column <product>_mw"),
+        (HEAD + rows("2,18,1", ",18,1", "2,18,1"), r"fcr_mw = .*\[time-gap\]"),
+        (HEAD + rows("2,18,1", "-2,18,1"), r"reserve_held = -2 MW: .*\[out-of-range\]"),
+        (HEAD + rows("2,18,1", "2,99999,1"), r"reserve_price = 99999 .*\[out-of-range\]"),
+        (
+            "time_utc,fcr_mw\n2026-07-01T00:00Z,1\n9026-07-01T00:00Z,1\n",
+            r"at most 168 h;.*\[out-of-range\]",
+        ),
+        ("time_utc,position_mwh\n" + rows("1", "2"), r"columns = .*<product>_mw.*\[missing\]"),
     ],
 )
 def test_a_file_without_sense_is_refused(tmp_path, text, told):
-    with pytest.raises(SeriesError, match=told):
+    with expect_refused(told):
         read_reserves(file(tmp_path, text))
 
 
 def test_a_block_that_cannot_be_is_told_once(tmp_path):
     """A row stands for four hours, and each of them has the fault."""
-    with pytest.raises(SeriesError, match="has 1 fault") as caught:
+    with expect_refused("has 1 issue") as caught:
         read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
     assert len(caught.value.issues) == 1

@@ -25,42 +25,42 @@ def acks(*, keeps_newest=True):
 def test_all_but_the_newest_are_acknowledged_once_and_in_their_order(sizes):
     box, sent, handed_in = acks(), [], 0
     for size in sizes:
-        box.note()
+        box.on_message()
         box.add((1, handed_in + number) for number in range(size))
         handed_in += size
-        sent += box.take(1)
+        sent += box.take_due(1)
     assert sent == list(range(handed_in - 1))
-    assert [number for number in range(handed_in) if box.is_kept(number)] == [handed_in - 1]
+    assert [number for number in range(handed_in) if box.is_held_back(number)] == [handed_in - 1]
 
 
 def test_a_session_that_ends_with_its_connection_keeps_nothing():
     box = acks(keeps_newest=False)
     box.add([(1, 1), (1, 2)])
-    assert box.take(1) == [1, 2]
+    assert box.take_due(1) == [1, 2]
 
 
 def test_nothing_is_kept_for_long_from_a_broker_that_sends_one_at_a_time(monkeypatch):
     box = acks()
     box.add([(1, 1)])
-    assert box.take(1) == []
+    assert box.take_due(1) == []
     monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
-    assert box.take(1) == [1]
+    assert box.take_due(1) == [1]
     for number in (2, 3):
-        box.note()
+        box.on_message()
         box.add([(1, number)])
-        assert box.take(1) == [number]
+        assert box.take_due(1) == [number]
     box.add([(1, 4), (1, 5)])  # two at once: it does not
-    assert box.take(1) == [4]
+    assert box.take_due(1) == [4]
 
 
 def test_another_that_comes_meanwhile_shows_that_the_broker_sends_more(monkeypatch):
     box = acks()
     box.add([(1, 1)])
-    assert box.take(1) == []
-    box.note()
+    assert box.take_due(1) == []
+    box.on_message()
     monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
-    assert box.take(1) == []
-    assert box.is_kept(1)
+    assert box.take_due(1) == []
+    assert box.is_held_back(1)
 
 
 def test_what_an_earlier_connection_brought_comes_too_late():

@@ -14,7 +14,7 @@ class Broker:
 
     def connect(self, wanted, *, is_known):
         self.asked = []
-        wanted.renew(is_known)
+        wanted.on_connect(is_known)
         questions = {}
 
         def subscribe(filters):
@@ -24,7 +24,7 @@ class Broker:
 
         wanted.send(subscribe)
         for number, answers in questions.items():
-            wanted.answer(number, answers)
+            wanted.on_suback(number, answers)
         return sorted(self.asked)
 
 

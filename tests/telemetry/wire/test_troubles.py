@@ -12,13 +12,13 @@ def test_two_clients_of_one_name_are_told_what_can_be_done():
         errors.connection_refused("bad identifier"),
     ):
         assert "another client id" not in trouble.remedy
-    assert errors.client_id_conflict("gigatwin-small").remedy.startswith("end the other one")
+    assert errors.client_id_conflict("gigatwin-small").remedy.startswith("stop the other one")
 
 
 def test_a_name_server_that_is_away_blames_no_name():
     """Proves: whoever has named the broker right is not asked to correct it while DNS is down."""
     for number, reason in [
         (socket.EAI_AGAIN, "no name server answers"),
-        (socket.EAI_NONAME, "there is no such host"),
+        (socket.EAI_NONAME, "the host does not exist"),
     ]:
         assert errors.network_error(socket.gaierror(number, "...")).reason == reason

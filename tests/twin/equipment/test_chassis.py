@@ -33,4 +33,4 @@ def test_a_cabinet_by_hand(frontier):
 )
 def test_declared_powers_are_those_of_the_chassis(frontier, key, value, fault):
     with pytest.raises(SiteError, match=fault):
-        frontier.replace(HALL, **{key: value})
+        frontier.with_parameters(HALL, **{key: value})

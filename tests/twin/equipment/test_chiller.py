@@ -118,13 +118,16 @@ def test_wear_raises_the_power(chillers: ChillerBank) -> None:
     ("changes", "words"),
     [
         ({"eir_part_load_curve": (1.0, 0.0)}, "must have 10 coefficients"),
-        ({"capacity_curve": (0.0,) * 6}, "capacity_curve gives 0 at chilled water of 7.22 and"),
+        (
+            {"capacity_curve": (0.0,) * 6},
+            "correct capacity_curve: it is 0 at chilled water of 7.22 and",
+        ),
         # 1 - 22.63 x 0.05 = -0.1315; at 36.94: -0.847
         (
             {"eir_temperature_curve": (1.0, 0.0, 0.0, -0.05, 0.0, 0.0), "rated_cop": 1.5},
-            "eir_temperature_curve gives -0.565 at chilled water of 7.22 and condenser water of 36",
+            "eir_temperature_curve: it is -0.565 at chilled water of 7.22 and condenser water",
         ),
-        ({"eir_part_load_curve": (0.0,) * 10}, "eir_part_load_curve gives 0 at .*above 0 over"),
+        ({"eir_part_load_curve": (0.0,) * 10}, "eir_part_load_curve: it is 0 at .*above 0 in"),
         ({"condenser_low": 40.0}, "must be below"),
         ({"condenser_minimum": 38.0}, "must be below condenser_high"),
     ],

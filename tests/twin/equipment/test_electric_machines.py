@@ -38,39 +38,39 @@ def test_transformers_lose_by_core_and_by_the_square_of_the_load(calm):
     # 179.55 MW are 189 MVA: rated. 3 x (40 + 200) kW; half of it: 3 x (40 + 50) kW
     found = flows(TransformerBank.model_validate(TRANSFORMER), [179.55, 89.775, 0.0], calm)
     assert found.heat == pytest.approx([0.72, 0.27, 0.12])
-    assert found.draws["grid"] == pytest.approx([180.27, 90.045, 0.12])
+    assert found.inputs["grid"] == pytest.approx([180.27, 90.045, 0.12])
     assert found.details["transformer_loading"] == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_transformers_lose_alike_both_ways(calm):
     found = flows(TransformerBank.model_validate(TRANSFORMER), [-89.775], calm)
     assert found.heat == pytest.approx([0.27])
-    assert found.draws["grid"] == pytest.approx([-89.505])
+    assert found.inputs["grid"] == pytest.approx([-89.505])
 
 
 def test_transformers_promise_their_rated_power(calm):
     (convert,) = TransformerBank.model_validate(TRANSFORMER).relations()
-    assert convert.limit(calm) == pytest.approx([179.55] * 3)
+    assert convert.max_output(calm) == pytest.approx([179.55] * 3)
 
 
 def test_a_ups_gives_its_loss_to_the_chilled_water(calm):
     # at rating 100 (0.006 - 0.001 + 0.03) = 3.5 MW; at half 100 (0.006 - 0.0005 + 0.0075); at no
     # load what the polynomial gives at its least, at 1/60: 0.6 - 0.1 / 60 + 3 / 3600
     found = flows(UpsBank.model_validate(UPS), [100.0, 50.0, 0.0], calm)
-    assert found.draws["chilled"] == pytest.approx([3.5, 1.3, 0.599167], abs=1e-6)
-    assert found.draws["medium_voltage"] == pytest.approx([103.5, 51.3, 0.599167], abs=1e-6)
+    assert found.inputs["chilled"] == pytest.approx([3.5, 1.3, 0.599167], abs=1e-6)
+    assert found.inputs["medium_voltage"] == pytest.approx([103.5, 51.3, 0.599167], abs=1e-6)
     assert (found.heat == 0.0).all()
 
 
 def test_a_worn_ups_loses_more(calm):
     found = flows(UpsBank.model_validate(UPS | {"loss_factor": 1.1}), [100.0], calm)
-    assert found.draws["chilled"] == pytest.approx([3.85])
+    assert found.inputs["chilled"] == pytest.approx([3.85])
 
 
 def test_busways_warm_the_halls_with_the_square_of_the_current(calm):
     found = flows(Busway.model_validate(BUSWAY), [100.0, 50.0, 0.0], calm)
-    assert found.draws["air"] == pytest.approx([1.5, 0.375, 0.0])
-    assert found.draws["critical"] == pytest.approx([101.5, 50.375, 0.0])
+    assert found.inputs["air"] == pytest.approx([1.5, 0.375, 0.0])
+    assert found.inputs["critical"] == pytest.approx([101.5, 50.375, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_wet_bulb_outside_the_correlation_is_told(tower: CoolingTower, outdoor
 
 
 def test_parameters_carry_units(dry_cooler: DryCooler) -> None:
-    with pytest.raises(ValidationError, match="bare number has no unit"):
+    with pytest.raises(ValidationError, match="write the unit"):
         DryCooler.model_validate(dry_cooler.model_dump())
 
 

@@ -63,8 +63,8 @@ def test_a_worse_machine_draws_more():
 
 def test_the_network_takes_more_in_the_cold_up_to_its_contract(outside):
     # 0.2 of 1 MW for hot water; heating from 20 degC down to -10 degC
-    assert pump().limit(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
-    assert pump(rated_heat="0.5 MW").limit(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
+    assert pump().max_output(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
+    assert pump(rated_heat="0.5 MW").max_output(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
 
 
 def test_no_more_heat_is_taken_than_there_is():
@@ -81,7 +81,7 @@ def test_energy_closes(outside):
     convert, exchange = pump().relations()
     output = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
     flows = convert.physics(output, outside)
-    assert flows.draws["medium_voltage"] - flows.draws["warm"] == pytest.approx(output)
+    assert flows.inputs["medium_voltage"] - flows.inputs["warm"] == pytest.approx(output)
     assert flows.heat == pytest.approx(0.0)
     assert exchange == Exchange(
         owner="pump",
@@ -99,12 +99,12 @@ def test_energy_closes(outside):
         ({"source_outlet_temperature": "50 degC"}, "source_outlet_temperature"),
         ({"return_temperature": "85 degC"}, "return_temperature"),
         ({"design_temperature": "25 degC"}, "design_temperature"),
-        ({"supply_temperature": "48 degC", "return_temperature": "30 degC"}, "must be warmer"),
+        ({"supply_temperature": "48 degC", "return_temperature": "30 degC"}, "raise supply_temp"),
         ({"source_inlet_temperature": "12 degC", "source_outlet_temperature": "6 degC",
           "supply_temperature": "125 degC", "return_temperature": "95 degC",
           "lorenz_efficiency": 0.2}, "COP above 1"),
         ({"lorenz_efficiency": 1.0}, "lorenz_efficiency"),
-        ({"lorenz_efficiency": 0.8}, "would be 1.01 of that of the Lorenz cycle: lower lorenz"),
+        ({"lorenz_efficiency": 0.8}, "would be 1.01 of the Lorenz COP: lower lorenz"),
         ({"rated_heat": 1.0}, "rated_heat"),
     ],
 )  # fmt: skip

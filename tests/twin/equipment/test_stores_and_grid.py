@@ -26,7 +26,7 @@ GRID = {"name": "grid", "import_limit": "200 MW", "ramp": "4 MW/min", "peak_pric
 def test_a_battery_trades_between_its_reserve_and_its_ceiling():
     battery = Battery.model_validate(BATTERY | {"reserve": 0.2, "ceiling": 0.9})
     (store,) = battery.relations()
-    assert (store.low, store.high) == pytest.approx((2.0, 9.0))
+    assert (store.min_level, store.max_level) == pytest.approx((2.0, 9.0))
     assert (store.charge_limit, store.discharge_limit) == (5.0, 5.0)
     assert (store.charge_efficiency, store.discharge_efficiency) == (0.96, 0.95)
     assert store.carrier == "medium_voltage"
@@ -36,7 +36,7 @@ def test_old_cells_keep_and_give_less():
     # 0.8 x 10 MWh are left; of cells for 0.5 of their capacity an hour 4 MW, below the converters'
     battery = Battery.model_validate(BATTERY | {"health": 0.8, "c_rate": 0.5, "reserve": 0.25})
     (store,) = battery.relations()
-    assert (store.low, store.high) == pytest.approx((2.0, 8.0))
+    assert (store.min_level, store.max_level) == pytest.approx((2.0, 8.0))
     assert (store.charge_limit, store.discharge_limit) == pytest.approx((4.0, 4.0))
 
 
@@ -46,7 +46,7 @@ def test_wear_is_the_price_of_new_cells_over_what_they_give():
         BATTERY | {"cell_price": "120 EUR/kWh", "cycle_life": 6000, "wear_price": "0 EUR/MWh"}
     )
     (store,) = battery.relations()
-    assert store.wear_price == pytest.approx(20.0 / 0.95)
+    assert store.wear_cost == pytest.approx(20.0 / 0.95)
     with pytest.raises(ValidationError, match="not both"):
         Battery.model_validate(BATTERY | {"cell_price": "1 EUR/kWh", "wear_price": "1 EUR/MWh"})
 
@@ -70,7 +70,7 @@ def test_a_tank_keeps_what_its_water_carries():
     tank = ChilledWaterTank.model_validate(TANK)
     assert tank.capacity == pytest.approx(8.364, abs=0.02)
     (store,) = tank.relations()
-    assert (store.low, store.high) == (0.0, tank.capacity)
+    assert (store.min_level, store.max_level) == (0.0, tank.capacity)
     assert store.carrier == "chilled"
     assert store.charge_efficiency == store.discharge_efficiency == 1.0
 

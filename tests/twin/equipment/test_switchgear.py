@@ -31,9 +31,9 @@ def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
     weather = outdoors([20.0] * 4, 15.0)
     found = convert.physics(np.array([95.0, 47.5, 0.0, -95.0]), weather)
     assert found.heat == pytest.approx([0.07, 0.0325, 0.02, 0.07])
-    assert found.draws["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
+    assert found.inputs["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
     assert found.details["switchgear_loading"] == pytest.approx([1.0, 0.5, 0.0, 1.0])
-    assert convert.limit(weather) == pytest.approx([95.0] * 4)
+    assert convert.max_output(weather) == pytest.approx([95.0] * 4)
 
 
 def test_a_site_with_switchgear_draws_its_loss_too():
@@ -72,4 +72,4 @@ def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
 
 def test_transformers_that_deliver_to_no_switchgear_are_told():
     site = sites.load_site("small").with_parameters("transformer_1", delivers="busbar")
-    assert any("medium_voltage, which no machine delivers" in str(f) for f in site_issues(site))
+    assert any("a machine that delivers medium_voltage" in str(f) for f in site_issues(site))

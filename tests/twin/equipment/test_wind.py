@@ -111,7 +111,7 @@ def test_a_year_of_minutes_is_taken_in_pieces():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"turbine": "V126/9999"}, "no power curve of such a turbine"),
+        ({"turbine": "V126/9999"}, "unknown turbine"),
         ({"turbine": "V126/3450", "hub_height": "50 m"}, "above the rotor's radius, 63 m"),
         ({"rated": "2 m/s"}, "cut_in must be below rated"),
         ({"cut_out": "12 m/s"}, "rated below cut_out"),

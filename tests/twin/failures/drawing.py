@@ -31,7 +31,7 @@ def drawn(seed):
 
 
 def _limits(site):
-    return np.array([plant.supply_limit for plant in site.of(CoolingPlant)])
+    return np.array([plant.supply_limit for plant in site.machines_of(CoolingPlant)])
 
 
 def _failure(site, seed):
@@ -48,7 +48,7 @@ def _failure(site, seed):
 def _tight(site, rng):
     """Return a site with fewer chillers and coolers, so that one of them matters."""
     equipment = dict(site.equipment)
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         change = {"rejection": _fewer(plant.rejection, rng)}
         if plant.chillers is not None:
             change["chillers"] = _fewer(plant.chillers, rng)

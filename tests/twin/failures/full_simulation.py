@@ -25,7 +25,7 @@ class Full:
         self.site, self.trip, self.plan = site, trip, site.contingency
         self.part, self.serves = trip.part, serves
         self.result = simulate(site, start, operation).isel(time=0)
-        self.plant = next(p for p in site.of(CoolingPlant) if p.serves == serves)
+        self.plant = next(p for p in site.machines_of(CoolingPlant) if p.serves == serves)
         self.target = self.plant.supply_temperature
         if setpoints.SUPPLY_SET_POINT in operation:
             points = operation[setpoints.SUPPLY_SET_POINT].isel(time=0)
@@ -85,7 +85,7 @@ class Full:
         self.tank = 0.0, 0.0, 0.0
         loop = self.plant.loop.heat_capacity
         if self.serves == "chilled":
-            air = site.of(CrahBank)[0]
+            air = site.machines_of(CrahBank)[0]
             fans = self.of("hall_air_fan_power", hall_air=air.name)
             heat = self.of("hall_air_output", hall_air=air.name) + fans
             self.lay_tank()
@@ -97,7 +97,7 @@ class Full:
             self.own = max(heat / air.rated_heat, air.minimum_flow)
             self.state = [self.begun + heat / self.exchanger(0.0, 1.0), self.begun]
             return
-        cdu, halls = site.of(CduBank)[0], site.of(ITHall)
+        cdu, halls = site.machines_of(CduBank)[0], site.machines_of(ITHall)
         into, pump = (self.of(f"cdu_{n}", cdu=cdu.name) for n in ("output", "pump_power"))
         self.group = min(plan.cdu_group, cdu.count)
         share = (
@@ -118,7 +118,7 @@ class Full:
         if self.part is FailedPart.HEAT_PUMP:
             unsold = self.of("heat_reuse_source_heat", heat_reuse=self.trip.owner)
         if self.trip.is_total_supply_loss:
-            pumps = site.of(HeatReuse)
+            pumps = site.machines_of(HeatReuse)
             unsold = sum(self.of("heat_reuse_source_heat", heat_reuse=p.name) for p in pumps)
         self.capacity = [self.plates * plan.plate_lag / HOUR, coolant, loop]
         beside = self.load - share * (into + pump) + unsold
@@ -130,7 +130,7 @@ class Full:
 
     def lay_tank(self):
         self.charge = self.lost = 0.0
-        for tank in self.site.of(ChilledWaterTank):
+        for tank in self.site.machines_of(ChilledWaterTank):
             store = next(s for s in self.site.stores if s.owner == tank.name)
             self.charge += self.of("tank_charge", tank=tank.name)
             given = self.of("tank_discharge", tank=tank.name)
@@ -138,7 +138,7 @@ class Full:
                 self.lost = given
                 continue
             level = float(self.result["tank_level"].sel(tank=tank.name)[0])
-            kept = max(level - store.low, 0.0) * store.discharge_efficiency
+            kept = max(level - store.min_level, 0.0) * store.discharge_efficiency
             more = store.discharge_limit, given, kept
             self.tank = tuple(a + b for a, b in zip(self.tank, more, strict=True))
 
@@ -175,10 +175,10 @@ class Full:
         name = self.plant.name
         last = len(self.state) - 1
         found = [(last, self.plant.supply_limit, f"supply limit of {name}")]
-        halls = self.site.of(ITHall)
+        halls = self.site.machines_of(ITHall)
         if self.serves == "chilled":
             high = min(hall.inlet_temperature_limit for hall in halls)
-            return [*found, (0, high, f"inlet limit of {self.site.of(CrahBank)[0].name}")]
+            return [*found, (0, high, f"inlet limit of {self.site.machines_of(CrahBank)[0].name}")]
         for place, hall in enumerate(halls):
             high = hall.chip_temperature_limit - self.plan.throttle_margin
             found.append((3 + place, high, f"throttling in {hall.name}"))

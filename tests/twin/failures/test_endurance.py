@@ -97,12 +97,12 @@ def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
 
 def two_tanks(site, one, other):
     """Return a site with its tank twice, and the state in which they keep some shares."""
-    (tank,) = site.of(ChilledWaterTank)
+    (tank,) = site.machines_of(ChilledWaterTank)
     second = tank.model_copy(update={"name": "tank_2"})
     site = site.with_equipment({**site.equipment, "tank_2": second})
     shares = np.array([one, other])
     levels = [
-        store.low + share * (store.high - store.low)
+        store.min_level + share * (store.max_level - store.min_level)
         for store, share in zip(site.stores[-2:], shares, strict=True)
     ]
     start = state.initial_state(site)
@@ -222,5 +222,5 @@ def test_a_result_of_another_operation_is_refused():
     operation = steady(RHINE, count=4)
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     result = simulate(RHINE, start, operation)
-    with pytest.raises(StateError, match="give the result of this very operation"):
+    with pytest.raises(StateError, match=r"result = .*\[wrong-axes\]"):
         time_to_limit(RHINE, start, operation.isel(time=[0], instant=[0, 1]), result=result)

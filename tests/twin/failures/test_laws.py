@@ -45,7 +45,7 @@ def test_a_fuller_tank_never_gives_less_time(seed):
         operation[name] = operation[name].copy(data=0.0 * operation[name])
     store = next(s for s in site.stores if s.owner in start["tank"].to_numpy())
     found = []
-    for level in np.linspace(store.low, store.high, 4):
+    for level in np.linspace(store.min_level, store.max_level, 4):
         start["tank_level"] = start["tank_level"].copy(data=[level])
         found.append(times(site, start, operation))
     for less, more in itertools.pairwise(found):

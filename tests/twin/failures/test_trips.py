@@ -46,10 +46,10 @@ def test_a_unit_is_found_as_people_call_it(said, name):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("pump_1", "say which: warm_plant/pump_1 or chilled_plant/pump_1"),
+        ("pump_1", "write warm_plant/pump_1 or chilled_plant/pump_1"),
         ("chillr_3", "did you mean chilled_plant/chiller_3 or"),
-        ("chiller_10", "there are transformer_1/unit_1, ups_1/block_1, cdu_1/001"),
-        ("", "there are transformer_1/unit_1"),
+        ("chiller_10", "one of transformer_1/unit_1, ups_1/block_1, cdu_1/001"),
+        ("", "one of transformer_1/unit_1"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(said, words):

@@ -13,7 +13,7 @@ QUARTER = 0.25
 def followed(trust, readings, *, course=None, slope=1.0):
     """Return the filters after readings a quarter-hour apart of a stock that the model follows."""
     course = np.zeros(len(readings)) if course is None else course
-    bank = KalmanFilterBank.start_at(readings[0], trust.sensor, trust)
+    bank = KalmanFilterBank.start_at(readings[0], trust.measurement_std, trust)
     for now, before, seen in zip(course[1:], course, readings[1:], strict=False):
         value = slope * bank.mean + now - slope * before
         bank = bank.predicted(
@@ -26,7 +26,7 @@ def followed(trust, readings, *, course=None, slope=1.0):
 
 def deviation(bank):
     """Return the standard deviation of the mixture of all filters."""
-    variance = bank.squares / (bank.count - 1.0)
+    variance = bank.noise_scale / (bank.noise_shape - 1.0)
     off = bank.means[..., 0] - bank.mean
     return np.sqrt(np.sum(bank.weight * (variance * bank.covariances[..., 0, 0] + off**2)))
 
@@ -64,8 +64,10 @@ def test_what_is_held_stands_halfway_between_model_and_sensor():
     gain = (0.01 + 0.0225) / (0.01 + 0.0225 + 0.01)
     assert read.mean == pytest.approx(20.0 + 0.1 * gain, abs=2e-3)
     steady = followed(HELD, np.full(500, 20.0), course=np.full(500, 20.0), slope=0.0)
-    carried = steady.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
-    assert 0.5 < (carried.read(20.001, HELD).mean - 20.0) / 0.001 < 0.65
+    carried = steady.predicted(
+        20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER
+    )
+    assert 0.5 < (carried.updated(20.001, HELD).mean - 20.0) / 0.001 < 0.65
 
 
 @pytest.mark.parametrize("true", [0.003, 0.03])
@@ -111,7 +113,7 @@ def test_a_sensor_that_drifts_is_found_out_and_the_model_believed():
     readings = drift + rng.normal(0.0, 0.003, len(drift))
     bank = followed(STORE, readings)
     assert bank.drift_probability > 0.9
-    assert bank.drift == pytest.approx(drift[-1], abs=0.1)
+    assert bank.drift_offset == pytest.approx(drift[-1], abs=0.1)
     assert bank.bounds[0] < 0.0 < bank.bounds[1]
     assert followed(STORE, readings[:300]).drift_probability < 0.1
 
@@ -139,7 +141,7 @@ def test_a_model_that_settles_beside_the_truth_is_put_right():
     readings = 20.3 + np.random.default_rng(7).normal(0.0, 0.05, 300)
     bank = followed(HELD, readings, course=np.full(300, 20.0), slope=0.0)
     assert bank.mean == pytest.approx(20.3, abs=2.0 * bank.spread)
-    gone = bank.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    gone = bank.predicted(20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER)
     assert gone.mean == pytest.approx(20.3, abs=0.1)
 
 

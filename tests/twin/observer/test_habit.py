@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twin.estimation.stuck_detector import MIN_READINGS, StuckDetector
+from twin.estimation.measurement import MIN_READINGS, StuckDetector
 
 START = np.datetime64("2026-07-01T00:00", "us")
 QUARTER = np.timedelta64(15, "m")
@@ -11,7 +11,7 @@ QUARTER = np.timedelta64(15, "m")
 def shown(readings, *, is_moving=False, habit=None):
     habit = habit or StuckDetector()
     for step, reading in enumerate(readings):
-        habit = habit.then(reading, START + step * QUARTER, is_moving=is_moving)
+        habit = habit.updated(reading, START + step * QUARTER, is_moving=is_moving)
     return habit
 
 
@@ -45,7 +45,7 @@ def test_what_is_stuck_is_no_habit_and_ends_with_another_reading():
     assert stuck.is_stuck
     freed = shown([0.6], habit=stuck)
     assert not freed.is_stuck
-    assert freed.again == habit.again
+    assert freed.repeated_pairs == habit.repeated_pairs
 
 
 def test_a_missing_reading_teaches_nothing():

@@ -30,7 +30,11 @@ def followed(memory, changes, readings):
     trust, now = NOISE_PRIORS["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
     for change, seen in zip(changes, readings, strict=True):
         carried = memory and memory.predicted(
-            max(memory.filter_bank.mean + change, 0.0), 1.0, excitation=0.0, trust=trust, hours=0.25
+            max(memory.filter_bank.mean + change, 0.0),
+            1.0,
+            excitation=0.0,
+            noise_prior=trust,
+            elapsed=0.25,
         )
         memory = update_stock(carried, seen, now=now, noise_prior=trust, max_value=2.0)
     return memory
@@ -48,7 +52,7 @@ def test_a_display_that_ends_at_an_empty_tank_is_not_stuck():
     habit = followed(None, changes, 1.0 + np.cumsum(changes) + noise)
     empty = followed(habit, [-0.2] * 5 + [0.0] * 200, [0.8, 0.6, 0.4, 0.2] + [0.0] * 201)
     assert not empty.stuck_detector.is_stuck
-    assert empty.unseen == 0.0
+    assert empty.unseen_time == 0.0
     assert abs(empty.filter_bank.mean) < 0.02
     charged = followed(empty, [0.1] * 8, [0.0] * 8)
     assert charged.stuck_detector.is_stuck

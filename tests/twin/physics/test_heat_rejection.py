@@ -90,18 +90,9 @@ def test_make_up_by_hand():
 
 def test_dry_cooler_by_hand():
     # Cr = 1 / 1.2, N = 2.5: eps = 1 - exp{[exp(-0.8333 x 2.0436) - 1] / (0.8333 x 0.8174)} = 0.699
-    heat = heat_rejection.dry_cooler_heat(20.0, 1.0, **COIL)
-    assert heat == pytest.approx(0.6990 * 20.0, rel=1e-3)
-    assert heat_rejection.dry_cooler_heat(-5.0, 1.0, **COIL) == 0
-
-
-@given(st.floats(0.1, 30), st.floats(-20, 40), speeds)
-@settings(deadline=None)
-def test_dry_cooler_outlet_and_heat_are_one_law(heat, air, speed):
-    leaving = heat_rejection.dry_cooler_outlet(heat, air, fan_speed_share=speed, **COIL)
-    entering = leaving + heat / COIL["capacity_rate"]
-    assert heat_rejection.dry_cooler_heat(entering - air, speed, **COIL) == pytest.approx(heat)
-    assert leaving >= air
+    heat = 0.6990 * 20.0
+    leaving = heat_rejection.dry_cooler_outlet(heat, 10.0, fan_speed_share=1.0, **COIL)
+    assert leaving + heat / COIL["capacity_rate"] == pytest.approx(30.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("missing", ["rated_conductance", "rated_air_capacity_rate"])
@@ -110,12 +101,6 @@ def test_no_water_is_warm_enough_without_air_or_surface(missing):
     coil = {**COIL, missing: 0.0}
     assert heat_rejection.dry_cooler_outlet(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
     assert heat_rejection.dry_cooler_outlet(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
-
-
-@given(speeds, st.floats(0, 0.5))
-def test_faster_fans_never_reject_less(speed, more):
-    slow = heat_rejection.dry_cooler_heat(15.0, speed, **COIL)
-    assert heat_rejection.dry_cooler_heat(15.0, speed + more, **COIL) >= slow - 1e-9
 
 
 def test_wetted_pad_by_hand():

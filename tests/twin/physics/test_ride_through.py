@@ -7,7 +7,6 @@ from twin.physics.voltage_ride_through import (
     ITIC_UNDERVOLTAGE,
     UpsMode,
     UpsRideThroughSettings,
-    ride_through_of,
     simulate_voltage_ride_through,
 )
 
@@ -152,13 +151,3 @@ def test_a_more_tolerant_ups_never_takes_less():
         voltage, STEP, UpsRideThroughSettings(undervoltage=tolerant, **rules)
     )
     assert calm.battery_time <= strict.battery_time
-
-
-def test_blocks_add_up():
-    # a dip to 0.75 for 0.7 s: the first block leaves after 0.5 s, the second bears it
-    patient = UpsRideThroughSettings(undervoltage=((0.70, 0.02), (0.80, 1.0)))
-    blocks = [(60.0, UpsRideThroughSettings()), (40.0, patient)]
-    taken = ride_through_of(course((1.0, 1.0), (0.75, 0.7), (1.0, 1.0)), STEP, blocks)
-    at = [taken[round(t / STEP)] for t in (0.5, 1.4, 1.6, 2.0)]
-    # on mains the rectifiers hold 1.25 x 0.75 of their loads
-    assert at == pytest.approx([100.0, 93.75, 37.5, 40.0])

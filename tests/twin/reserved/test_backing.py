@@ -34,7 +34,7 @@ def worst(held, *, level, net, hours, fading=0.0, **changes):
     series = (np.asarray(values, float) for values in (held, level, net, hours))
     held, level, net, hours = series
     held_by_name = {"fcr": held}
-    settings = {"level": level, "net": net, "hours": hours, "fading": fading}
+    settings = {"level": level, "net": net, "durations": hours, "taper_time": fading}
     return extreme_levels(STORE, {"fcr": one}, held_by_name, **settings)
 
 
@@ -136,7 +136,7 @@ def test_a_plan_by_hand_is_found_sound():
     """What the model thinks is behind a MW is what the twin finds: hold with 0.45 MWh, no less."""
     plan = solved(held_by(hand.battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     schedule = build_schedule(plan)
-    problem = plan.inputs.problem
+    problem = plan.data.problem
     held = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held == pytest.approx([0.0] * 4 + [1.0] * 4)
     told = [*hand_judged(problem, schedule)]
@@ -166,7 +166,7 @@ def test_a_transformer_bears_what_runs_backwards(rating, broken):
         transformer_loading=(("time", "transformer"), loading)
     )
     judged = reserve_deliverability.check_reserves(
-        site, plan.inputs.problem.state, schedule, replay=replay
+        site, plan.data.problem.state, schedule, replay=replay
     )
     assert [name for name, beyond in judged if not (beyond <= 1.0).all()] == broken
 
@@ -216,7 +216,7 @@ NIGHT = slice("2026-06-17T00:00", "2026-06-17T01:00")
         ("reserve_capacity", lambda v: v * 0.0, {}, "does not say so"),
         ("battery_reserve", lambda v: v * 0.0, {}, "fcr is promised and held by nobody"),
         ("battery_reserve", lambda v: v + 1.0, {}, "power of battery_1 behind its reserves"),
-        ("battery_reserve", lambda v: v * np.nan, {}, "must be finite and not negative"),
+        ("battery_reserve", lambda v: v * np.nan, {}, "finite values of 0 or more"),
     ],
 )
 def test_what_is_promised_without_backing_is_refused(decided, word, change, where, told):

@@ -197,11 +197,11 @@ def test_everything_is_tagged(site, day, level):
 
 
 REFUSED = [
-    ({"level": "row"}, "choose one of site, hall, rack, chip"),
-    ({"level": "rack", "time": slice("2026-06-30", None)}, "choose a window inside"),
-    ({"level": "rack", "time": slice("2026-07-01T10", "2026-07-01T09")}, "choose a window"),
-    ({"level": "rack", "step": np.timedelta64(7, "m")}, "divides every interval"),
-    ({"level": "chip", "step": np.timedelta64(0, "s")}, "divides every interval"),
+    ({"level": "row"}, "one of site, hall, rack, chip"),
+    ({"level": "rack", "time": slice("2026-06-30", None)}, "out-of-range"),
+    ({"level": "rack", "time": slice("2026-07-01T10", "2026-07-01T09")}, "out-of-range"),
+    ({"level": "rack", "step": np.timedelta64(7, "m")}, "out-of-range"),
+    ({"level": "chip", "step": np.timedelta64(0, "s")}, "out-of-range"),
 ]
 
 
@@ -221,27 +221,27 @@ def test_a_run_without_numbers_is_refused(site, day):
 def test_a_site_whose_chips_stand_in_air_is_refused(site, day):
     airy = {"chip_flow": 0.0, "air_resistance": 0.02, "liquid_share": 0.0}
     halls = {hall.name: hall.model_copy(update=airy) for hall in site.machines_of(ITHall)}
-    with pytest.raises(StateError, match="coolant cools"):
+    with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | halls), day, level="rack")
 
 
 def test_a_site_with_less_racks_than_units_is_refused(site, day):
     bank = site.machines_of(CduBank)[0].model_copy(update={"count": 99})
-    with pytest.raises(StateError, match="with a rack or more"):
+    with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | {"cdu_1": bank}), day, level="rack")
 
 
 def test_chips_of_unlike_racks_are_refused(site, day):
     other = site.machines_of(ITHall)[1].model_copy(update={"chips_per_rack": 8})
     unlike = site.with_equipment(dict(site.equipment) | {other.name: other})
-    with pytest.raises(StateError, match="equally many"):
+    with pytest.raises(StateError, match="unsupported"):
         view.view(unlike, day, level="chip", time=HOUR)
 
 
 def test_a_large_view_without_dask_says_what_to_do(site, day, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
-    with pytest.raises(StateError, match=r"go through blocks\(\), or install dask"):
+    with pytest.raises(StateError, match="install dask"):
         view.view(site, day, level="rack")
 
 

@@ -19,18 +19,18 @@ from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
-        ({"valid_to": "2026-01-01"}, "valid_to is the first day"),
-        ({"source": " "}, "name the source"),
+        ({"valid_to": "2026-01-01"}, "valid_to must be later"),
+        ({"source": " "}, "source is empty"),
         ({"status": "law"}, "in_force"),
         (
             {"energy": [{"name": "a", "price": "1 EUR/MWh", "periods": ["P1"]}]},
-            "no period is called P1; there are: none",
+            "no period is named P1; use one of: none",
         ),
-        ({"periods": [{"name": "P1", "months": [1]}]}, "the last period takes"),
+        ({"periods": [{"name": "P1", "months": [1]}]}, "the last period must cover"),
         ({"periods": [{"name": "P1", "months": [13]}, {"name": "P2"}]}, "from 1 to 12"),
-        ({"periods": [{"name": "P1", "hours": ["22-6"]}, {"name": "P2"}]}, "no span of a day"),
-        ({"atypical": GERMAN["atypical"]}, "discounts on the table utilisation"),
-        ({**GERMAN, "peaks": [{"name": "p", "price": "1 EUR/MW"}]}, "months or of years"),
+        ({"periods": [{"name": "P1", "hours": ["22-6"]}, {"name": "P2"}]}, "not a span of hours"),
+        ({"atypical": GERMAN["atypical"]}, "need the table utilisation"),
+        ({**GERMAN, "peaks": [{"name": "p", "price": "1 EUR/MW"}]}, "all monthly or all yearly"),
         ({**GERMAN, "band_load": GERMAN["band_load"] | {"classes": []}}, "is empty"),
         ({**GERMAN, "atypical": GERMAN["atypical"] | {"windows": []}}, "is empty"),
         ({"peaks": [{"name": "a", "price": "1 EUR/MW", "windows": [{"hours": []}]}]}, "is empty"),
@@ -42,12 +42,12 @@ from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
                     for power in (20, 30)
                 ],
             },
-            "a period has one contracted power; P1 has several",
+            "P1 has several contracted powers",
         ),
-        ({"energy": [{"name": "a", "price": 3.0}]}, "a bare number has no unit"),
+        ({"energy": [{"name": "a", "price": 3.0}]}, "write the unit"),
         (
             {"utilisation": GERMAN["utilisation"] | {"plan_for": "atypical"}},
-            "plans are made for atypical, of which there is no table",
+            "plan_for is atypical, but there is no such table",
         ),
         (
             {
@@ -56,7 +56,7 @@ from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
                     {"name": "b", "price": "1 EUR/MW", "windows": [{"hours": ["6-9"]}]},
                 ]
             },
-            "all peaks of a tariff count in the same windows",
+            "all peaks of a tariff must have the same windows",
         ),
     ],
 )
@@ -85,7 +85,7 @@ def test_spans_of_a_day(span, between):
 
 @pytest.mark.parametrize("span", ["14-9", "9-9", "9-25", "9:75-11", "9", "a-b", "-1-5"])
 def test_spans_that_are_none(span):
-    with pytest.raises(ValueError, match="no span of a day"):
+    with pytest.raises(ValueError, match="not a span of hours"):
         span_minutes(span)
 
 

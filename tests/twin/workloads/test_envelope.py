@@ -134,7 +134,7 @@ def test_expectations_do_not_look_ahead(pool, start):
     """Jobs after now change nothing."""
     jobs = random_jobs(start, 2)
     now = start - np.timedelta64(5, "D")
-    seen = jobs.take(jobs.arrival <= now)
+    seen = jobs.select(jobs.arrival <= now)
     whole, part = expected_arrivals(jobs, pool.kinds, now), expected_arrivals(seen, pool.kinds, now)
     assert whole.rate.tolist() == part.rate.tolist()
     assert whole.length.tolist() == part.length.tolist()
@@ -146,7 +146,7 @@ def test_any_run_stays_inside_the_envelope(pool, start, seed):
     rng = np.random.default_rng(seed)
     jobs = random_jobs(start, seed, 60)
     late = jobs.arrival + (jobs.length * 3.6e9 * 1.01).astype("timedelta64[us]") < start
-    queue = open_queue(pool, jobs.take(~late), start)
+    queue = open_queue(pool, jobs.select(~late), start)
     grid = time_axes.regular_axes(start, 24)
     room = work_flexibility(queue, grid, keeps_slack=False)
     least, most = (room[n].sum("cohort").to_numpy() for n in ("work_least", "work_most"))

@@ -83,13 +83,13 @@ def test_jobs_count_beside_themselves():
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda runs: runs.drop(columns="average_power"), "average_power: the column is missing"),
+        (lambda runs: runs.drop(columns="average_power"), r"average_power: .*\[missing\]"),
         (lambda runs: runs.assign(time_per_epoch=[0.0, 1, 1]), "time_per_epoch, row 1"),
         (lambda runs: runs.assign(average_power=[1, "x", 1]), "average_power, row 2 = 'x'"),
-        (lambda runs: runs.assign(average_power=np.nan), "must be a number above 0"),
-        (lambda runs: runs.iloc[:0], "there are none"),
-        (lambda runs: runs.assign(power_limit=250), "no job drew less power"),
-        (lambda runs: runs.assign(average_power=200.0), "no job drew less power"),
+        (lambda runs: runs.assign(average_power=np.nan), "a number above 0"),
+        (lambda runs: runs.iloc[:0], "rows = 0"),
+        (lambda runs: runs.assign(power_limit=250), "power_limit = .*inconsistent"),
+        (lambda runs: runs.assign(average_power=200.0), "power_limit = .*inconsistent"),
     ],
 )
 def test_measurements_that_are_none_are_refused(spoil, words):

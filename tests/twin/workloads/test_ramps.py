@@ -14,7 +14,7 @@ def drawn(seed, count=50):
     begin = np.where(rng.random(count) < 0.3, rng.integers(0, 12, count), 12.0 * rng.random(count))
     length = np.where(rng.random(count) < 0.3, rng.integers(0, 6, count), 9.0 * rng.random(count))
     slope, place = 100.0 * rng.random(count), rng.integers(0, 3, count)
-    return {"begin": begin, "length": length, "slope": slope, "place": place, "count": 3}
+    return {"begin": begin, "length": length, "slope": slope, "row": place, "count": 3}
 
 
 HOURS = np.array([0.0, 0.25, 1.0, 2.0, 5.0, 6.5, 12.0, 30.0])
@@ -24,7 +24,7 @@ HOURS = np.array([0.0, 0.25, 1.0, 2.0, 5.0, 6.5, 12.0, 30.0])
 def test_sums_are_those_of_a_table_of_all_ramps(seed):
     of = drawn(seed)
     each = of["slope"][:, None] * np.clip(HOURS - of["begin"][:, None], 0.0, of["length"][:, None])
-    table = np.stack([each[of["place"] == row].sum(axis=0) for row in range(3)])
+    table = np.stack([each[of["row"] == row].sum(axis=0) for row in range(3)])
     assert sum_of_ramps(HOURS, **of) == pytest.approx(table, abs=1e-9)
 
 
@@ -40,7 +40,7 @@ def test_presence_is_the_mean_of_what_is_there(seed):
 
 def test_by_hand():
     """2 racks from 1 h on for 1.5 h: a rack-hour by 1.5 h, 3 at last; half of the third hour."""
-    one = {"begin": [1.0], "length": [1.5], "slope": [2.0], "place": [0], "count": 1}
+    one = {"begin": [1.0], "length": [1.5], "slope": [2.0], "row": [0], "count": 1}
     one = {name: np.asarray(value) for name, value in one.items()} | {"count": 1}
     assert sum_of_ramps(np.array([1.0, 1.5, 9.0]), **one).tolist() == [[0.0, 1.0, 3.0]]
     edges = np.array([0.0, 1.0, 2.0, 3.0])

@@ -35,8 +35,8 @@ def test_a_job_of_yesterday_comes_again():
     """One of 22 h ago comes in 2 h, runs 3 h on 4 racks and may wait 3 h: until 5 h from now."""
     found = again(jobs([22.0]))
     hours = np.array([0.0, 2.0, 3.0, 5.0, 6.0, 9.0])
-    np.testing.assert_allclose(found.most(hours), [[0.0, 0.0, 4.0, 12.0, 12.0, 12.0]])
-    np.testing.assert_allclose(found.least(hours), [[0.0, 0.0, 0.0, 0.0, 4.0, 12.0]])
+    np.testing.assert_allclose(found.max_work(hours), [[0.0, 0.0, 4.0, 12.0, 12.0, 12.0]])
+    np.testing.assert_allclose(found.min_work(hours), [[0.0, 0.0, 0.0, 0.0, 4.0, 12.0]])
 
 
 def test_racks_are_there_while_the_job_may_run():
@@ -55,10 +55,10 @@ def test_only_the_span_after_the_lag_comes_again():
 def test_nothing_after_now_is_looked_at():
     known = jobs([20.0])
     later = jobs([-1.0])
-    assert again(known.then(later), span=2 * DAY).start == pytest.approx([4.0])
+    assert again(known.followed_by(later), span=2 * DAY).start == pytest.approx([4.0])
 
 
 def test_without_jobs_nothing_comes():
     found = again(jobs([]))
-    assert found.most(np.array([0.0, 1.0])).tolist() == [[0.0, 0.0]]
+    assert found.max_work(np.array([0.0, 1.0])).tolist() == [[0.0, 0.0]]
     assert found.racks_in_use(np.array([0.0, 1.0])).tolist() == [[0.0]]

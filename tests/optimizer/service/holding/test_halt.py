@@ -44,9 +44,9 @@ class Partners:
 
     def __init__(self, path):
         self.told, self.audit = [], AuditLog(path)
-        self.record = self.audit.add
+        self.record_event = self.audit.add
 
-    def status(self, state, *, reason, now):
+    def publish_status(self, state, *, reason, now):
         self.told.append((state, reason))
 
 

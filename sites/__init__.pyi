@@ -1,0 +1,21 @@
+from .catalogue import series_file, site_names
+from .loading import load_routes, load_site, load_tariffs, national_limits
+from .plausibility import design_loads, implausible_values, rated_outputs
+from .reference import reference_pages
+from .schema import declared_values
+from .validation.report import validation_results
+
+__all__ = [
+    "declared_values",
+    "design_loads",
+    "implausible_values",
+    "load_routes",
+    "load_site",
+    "load_tariffs",
+    "national_limits",
+    "rated_outputs",
+    "reference_pages",
+    "series_file",
+    "site_names",
+    "validation_results",
+]
