@@ -136,7 +136,8 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
         other_policies=simulated_day._read_comparison(process, tmp_path / "others.json"),
     )
     assert process.log_tail == "no memory"
-    summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
+    keys = ("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "energy_equal_work_mwh", "pue")
+    summary = dict.fromkeys(keys, 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     told = _result(
         DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
