@@ -5,7 +5,15 @@ from optimizer.backtesting.results import BacktestResults, PolicySummary
 
 def summary(objective=0.0, violations=0, **others):
     """Return the summary of a policy whose other numbers are 1."""
-    names = ("cost_eur", "carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3", "peak_mw")
+    names = (
+        "cost_eur",
+        "carbon_kg",
+        "energy_mwh",
+        "energy_equal_work_mwh",
+        "it_energy_mwh",
+        "water_m3",
+        "peak_mw",
+    )
     names += ("lateness_h", "pue", "work_done", "work_left")
     values = dict.fromkeys(names, 1.0) | others
     return PolicySummary(objective=objective, violations=violations, **values)

@@ -1,7 +1,4 @@
-"""Let a policy play with a plant: quarter-hour after quarter-hour, with a guard within each.
-
-The jobs of a quarter-hour, whose caps a guard may change within it.
-"""
+"""Closed loop of a policy and a simulated plant, by quarter-hour, with control within each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -25,7 +22,7 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, QueueProgress, advance_queue, hall_powers
 
 CONTROL_INTERVAL_MIN: Final = 1
-"""Minutes between two looks of a guard, as of the service. [min]"""
+"""Time between two control actions, as in the service. [min]"""
 
 
 def run_policy(
@@ -35,18 +32,9 @@ def run_policy(
     *,
     decisions: Sequence[Decision],
 ) -> Iterator[tuple[JobQueue, QueueProgress]]:
-    """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
+    """Yield the queue after each quarter-hour of a policy on a plant, and the progress within it.
 
-    Parameters
-    ----------
-    case
-        Site, world and work.
-    policy
-        What decides.
-    plant
-        What follows.
-    decisions
-        Every decision so far: the policy adds to them.
+    The policy appends to ``decisions``.
     """
     queue, caller = case.queue(), ReserveCaller(case.site, plant)
     for _ in range(case.actual.sizes["time"]):
@@ -62,16 +50,9 @@ def observe(
     reserve_caller: ReserveCaller,
     decisions: Sequence[Decision],
 ) -> Observation:
-    """Return what a policy sees at the start of a quarter-hour.
+    """Return the observation of a policy at the start of a quarter-hour.
 
-    Parameters
-    ----------
-    plant, queue
-        Where, and the jobs that are here.
-    reserve_caller
-        Calls what is held for orders.
-    decisions
-        Every decision so far.
+    ``reserve_caller`` calls reserves by order; ``decisions`` are all so far.
     """
     plan = decisions[-1].schedule if decisions else None
     is_called = reserve_caller.call_due(plant.now, plan)
@@ -91,14 +72,9 @@ def run_interval(
     observation: Observation,
     decisions: Sequence[Decision],
 ) -> tuple[JobQueue, QueueProgress]:
-    """Let a plant live a quarter-hour; return the queue after it, and what was done in it.
+    """Advance a plant by a quarter-hour; return the queue after it, and the progress within it.
 
-    Parameters
-    ----------
-    case, policy, plant, decisions
-        As for :func:`run_policy`.
-    observation
-        What the policy sees at its start.
+    ``observation`` is that at its start; the rest is as for :func:`run_policy`.
     """
     orders = policy.orders(observation)
     work = RunningJobs(observation.queue, case.workload.jobs, orders.jobs)
@@ -125,7 +101,7 @@ def run_interval(
 def _controller_orders(
     plant: SimulatedFacility, interval_control: MeteringIntervalControl, minutes: int
 ) -> DispatchOrders | None:
-    """Return what a guard makes of orders after some minutes; None if they stand."""
+    """Return the orders of the controller within a quarter-hour; None if orders stay."""
     mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
     cooler = interval_control.check_water(plant.supply_temperatures())
     return interval_control.check_meter(minutes=minutes, mean=mean, latest=latest) or cooler
@@ -134,24 +110,11 @@ def _controller_orders(
 def plant_setpoints(
     site: Site, orders: DispatchOrders, *, service_racks: float, work_power: float
 ) -> dict[VariableKey, float]:
-    """Return orders as set points of the plant.
+    """Return orders as set points of the plant, (name, machine) -> value.
 
-    Parameters
-    ----------
-    site
-        The site.
-    orders
-        What a policy wants.
-    service_racks
-        Racks busy with the service. [1]
-    work_power
-        Power above idle of the jobs that run. [MW]
-
-    Returns
-    -------
-    dict
-        (name, machine) -> set point. [MW; degC, K and 1 of
-        :data:`twin.simulation.setpoints.COMMAND_VARIABLES`]
+    ``service_racks`` are busy with the service [1]; ``work_power`` is the power above idle of
+    running jobs [MW]. Units are MW, or degC, K and 1 of
+    :data:`twin.simulation.setpoints.COMMAND_VARIABLES`.
     """
     halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
     points: dict[VariableKey, float] = {
@@ -159,17 +122,17 @@ def plant_setpoints(
     }
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        for way in ("charge", "discharge"):
-            told = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
-            points[f"{kind}_{way}", store.owner] = told
+        for direction in ("charge", "discharge"):
+            power = getattr(orders, f"{kind}_{direction}").get(store.owner, 0.0)
+            points[f"{kind}_{direction}", store.owner] = power
     for exchange in site.exchanges:
         if exchange.availability_variable:
             cap = orders.renewable_cap.get(exchange.owner, np.inf)
             points["renewable_used_power", exchange.owner] = cap
     for pump in site.machines_of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    for word in setpoints.COMMAND_VARIABLES:
-        points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
+    for variable in setpoints.COMMAND_VARIABLES:
+        points |= {(variable, owner): value for owner, value in getattr(orders, variable).items()}
     return points
 
 
@@ -177,16 +140,10 @@ _MINUTES: Final = float(HOUR / MINUTE)
 
 
 class RunningJobs:
-    """Jobs that run as they are ordered, from minute to minute of a quarter-hour.
+    """Jobs that run under caps which may change within a quarter-hour.
 
-    Parameters
-    ----------
-    queue
-        The jobs at its start.
-    arrivals
-        All jobs of the run; those that arrive join.
-    jobs
-        Number of each job that is to run -> its cap. [1]
+    ``queue`` are the jobs at its start, ``arrivals`` all jobs of the run, and ``jobs`` the caps by
+    job number. [1]
     """
 
     def __init__(self, queue: JobQueue, arrivals: Jobs, jobs: Mapping[int, float]) -> None:
@@ -202,11 +159,11 @@ class RunningJobs:
 
     @property
     def result(self) -> tuple[JobQueue, QueueProgress]:
-        """The queue at the end of the quarter-hour, and what was done in it."""
+        """The queue at the end of the quarter-hour, and the progress within it."""
         return self._end, self._joined(self._remaining, METERING_PERIOD_MIN)
 
     def set_caps(self, jobs: Mapping[int, float], minutes: int) -> None:
-        """Let other caps be in force from a minute on; the same change nothing. [1; min]"""
+        """Change the caps from a minute on. [1; min]"""
         if jobs == self._jobs:
             return
         queue, part = self._until(minutes)
@@ -219,7 +176,7 @@ class RunningJobs:
         return advance_queue(self._queue, self._jobs, hours=hours, arrivals=self._arrivals)
 
     def _joined(self, part: QueueProgress, minutes: int) -> QueueProgress:
-        """Return what was done until a minute, the last part of it included."""
+        """Return the progress until a minute, the last part included."""
         if self._before is None:
             return part
         share = self._since / minutes

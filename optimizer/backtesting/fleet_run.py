@@ -1,7 +1,4 @@
-"""A fleet in closed loop: sites settle every hour which waiting jobs move, beside each alone.
-
-A site of a fleet that runs: its plant, its policy, its jobs, and those on their way to it.
-"""
+"""A fleet in closed loop: sites agree every hour which waiting jobs move."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,9 +8,14 @@ import numpy as np
 
 from optimizer.backtesting.case import BacktestCase
 from optimizer.backtesting.closed_loop import observe, run_interval
-from optimizer.backtesting.policy_run import IntervalProgress, PolicyRun, settle_policy_run
 from optimizer.backtesting.reserve_calls import ReserveCaller, build_plant
-from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.backtesting.results import DEFAULT_PLANNER
+from optimizer.backtesting.runner import (
+    IntervalProgress,
+    PolicyRun,
+    run_backtest_policy,
+    settle_policy_run,
+)
 from optimizer.fleet.planner import decide_rolling
 from optimizer.fleet.problem import build_fleet_problems, check_fleet
 from optimizer.fleet.transfers import JobTransfer, select_transfers
@@ -29,28 +31,21 @@ from twin.workload.queue import JobQueue
 
 
 class FleetSiteRun:
-    """A site of a fleet that runs.
-
-    Parameters
-    ----------
-    setting
-        Site, world and work.
-    seed
-        Seed of its plant.
+    """Run of one site of a fleet: its plant, its policy, its jobs, and the jobs in transit to it.
 
     Attributes
     ----------
     name
-        Of the site.
+        Name of the site.
     policy
-        What decides; its plans may be made for it.
+        Planner of the site; the fleet may plan for it.
     queue
-        The jobs that are here.
+        Jobs at the site.
     """
 
     def __init__(self, case: BacktestCase, *, seed: int) -> None:
         self.name, self.queue = case.site.name, case.queue()
-        self._setting, self._seed = case, seed
+        self._case, self._seed = case, seed
         self._plant = build_plant(case, seed=seed)
         self._caller = ReserveCaller(case.site, self._plant)
         self._decisions: list[Decision] = []
@@ -66,38 +61,32 @@ class FleetSiteRun:
         self._steps: list[IntervalProgress] = []
 
     def observe(self) -> Observation:
-        """Return what may be seen now."""
+        """Return the observation now."""
         self._receive()
         return observe(
             self._plant, self.queue, reserve_caller=self._caller, decisions=self._decisions
         )
 
     def with_incoming(self, observation: Observation) -> Observation:
-        """Return the same, with the jobs that are on their way: a plan counts on them."""
+        """Return the observation with the jobs in transit, which a plan includes."""
         return replace(observation, queue=self._all_jobs)
 
     def send(self, transfer: JobTransfer) -> None:
-        """Let jobs go."""
+        """Remove the jobs of a transfer."""
         self.queue = self.queue.select(~np.isin(self.queue.jobs.number, transfer.numbers))
 
     def expect(self, transfer: JobTransfer) -> None:
-        """Expect jobs, by numbers that are no other job's here."""
+        """Add the jobs of a transfer to those in transit, under new numbers."""
         count = len(transfer.jobs)
         numbers = np.arange(self._next, self._next + count)
         self._incoming = self._incoming.followed_by(replace(transfer.jobs, number=numbers))
         self._next += count
 
     def run_interval(self, observation: Observation) -> None:
-        """Live a quarter-hour.
-
-        Parameters
-        ----------
-        observation
-            What was seen at its start; the jobs are those that are here now.
-        """
+        """Run a quarter-hour with the observation of its start, and the jobs that are here now."""
         self._receive()
         self.queue, progress = run_interval(
-            self._setting,
+            self._case,
             self.policy,
             self._plant,
             observation=replace(observation, queue=self.queue),
@@ -106,9 +95,9 @@ class FleetSiteRun:
         self._steps.append((self._all_jobs.backlog, progress))
 
     def result(self, name: str) -> PolicyRun:
-        """Return what became of it, by the name of what decided."""
+        """Return the settled run under the name of what decided."""
         return settle_policy_run(
-            self._setting,
+            self._case,
             self._plant,
             self._all_jobs,
             name=name,
@@ -118,37 +107,37 @@ class FleetSiteRun:
         )
 
     def _receive(self) -> None:
-        """Take in the jobs whose way ends by now."""
+        """Add jobs whose transfer has ended to the queue."""
         is_here = self._incoming.arrival <= self.queue.instant
         self.queue = self.queue.with_jobs(self._incoming.select(is_here))
         self._incoming = self._incoming.select(~is_here)
 
     @property
     def _all_jobs(self) -> JobQueue:
-        """The jobs that are here, and those on their way here."""
+        """Jobs at the site and in transit to it."""
         return self.queue.with_jobs(self._incoming)
 
 
-INDEPENDENT_POLICY: Final = "optimal"
+INDEPENDENT_POLICY: Final = DEFAULT_PLANNER
 SHARED_RUN: Final = "shared"
-"""Names of the policies: each site by itself, and with the others."""
+"""Names of the runs: each site alone, and with the others."""
 
 type FleetProgressCallback = Callable[[str, str, int, int], None]
-"""Told of progress: policy, site or sites, quarter-hours done, quarter-hours in all."""
+"""Receives the policy, the site or sites, the quarter-hours done and those in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetRunResult:
-    """What sharing was worth in a run.
+    """Result of a fleet run, compared with each site alone on the same plants.
 
     Attributes
     ----------
     independent, shared
-        Site -> its trial by itself, and with the others; on the same plants.
+        Site -> its run alone, and with the others.
     transfers
-        What moved, in order.
+        Transfers in order of time.
     failed_plans
-        Moments at which the sites found no common plan -> why: each decided alone, nothing moved.
+        Times without a common plan -> reason; each site decided alone then, and nothing moved.
     """
 
     independent: Mapping[str, PolicyRun]
@@ -158,13 +147,13 @@ class FleetRunResult:
 
     @property
     def move_cost(self) -> float:
-        """What moving cost. [EUR]"""
+        """Cost of the transfers. [EUR]"""
         return sum(parcel.cost for parcel in self.transfers)
 
     @property
     def saved(self) -> float:
-        """What all sites paid less than alone, moving counted, as objectives weigh it. [EUR]"""
-        alone, shared = (_objective(trials) for trials in (self.independent, self.shared))
+        """Objective of all sites alone minus that with transfers and their cost. [EUR]"""
+        alone, shared = (_objective(runs) for runs in (self.independent, self.shared))
         return alone - shared - self.move_cost
 
     def sent(self, site: str) -> float:
@@ -207,18 +196,7 @@ def run_fleet(
 ) -> FleetRunResult:
     """Run sites alone, then with one another, on the same plants.
 
-    Parameters
-    ----------
-    cases
-        Their worlds and work, over the same days.
-    routes
-        Name -> which work may move from where to where.
-    seed
-        Seed of the plants. [1]
-    cluster
-        Address of a Dask scheduler whose workers ask the sites.
-    on_progress
-        Told of progress.
+    ``cluster`` is the address of a Dask scheduler whose workers solve the sites.
 
     Raises
     ------
@@ -227,39 +205,37 @@ def run_fleet(
 
     Notes
     -----
-    Nothing is foreseen: every hour all plan together from what is known then, the jobs to be sent
-    in that hour leave at once, and each site steers by its part. Jobs keep their deadlines
-    wherever they go, so that who promised too much is late and pays.
+    Nothing is foreseen: every hour the sites plan together from what is known then, jobs to be sent
+    in that hour leave at once, and each site follows its part. Jobs keep their deadlines wherever
+    they go, so a transfer that is too late costs money.
     """
-    check_fleet([setting.site for setting in cases], routes)
+    check_fleet([case.site for case in cases], routes)
     _check_days(cases)
-    alone = {
-        setting.site.name: _alone(setting, seed=seed, on_progress=on_progress) for setting in cases
-    }
-    site_runs = [FleetSiteRun(setting, seed=seed) for setting in cases]
+    alone = {case.site.name: _alone(case, seed=seed, on_progress=on_progress) for case in cases}
+    site_runs = [FleetSiteRun(case, seed=seed) for case in cases]
     count, names = cases[0].actual.sizes["time"], ", ".join(alone)
     transfers: list[JobTransfer] = []
     undecided: dict[str, str] = {}
     for number in range(count):
-        views = [seat.observe() for seat in site_runs]
+        views = [site_run.observe() for site_run in site_runs]
         if site_runs[0].policy.is_due(views[0].now):
             try:
                 transfers += _plan_transfers(site_runs, views, routes, cluster=cluster)
-            except (NoScheduleError, SolverError) as error:  # each decides alone now
+            except (NoScheduleError, SolverError) as error:  # each site decides alone
                 undecided[format_minute(views[0].now)] = str(error)
         for site_run, view in zip(site_runs, views, strict=True):
             site_run.run_interval(view)
         on_progress(SHARED_RUN, names, number + 1, count)
     return FleetRunResult(
         independent=alone,
-        shared={seat.name: seat.result(SHARED_RUN) for seat in site_runs},
+        shared={site_run.name: site_run.result(SHARED_RUN) for site_run in site_runs},
         transfers=tuple(transfers),
         failed_plans=undecided,
     )
 
 
 def _alone(case: BacktestCase, *, seed: int, on_progress: FleetProgressCallback) -> PolicyRun:
-    """Return what a site does by itself."""
+    """Run a site alone."""
     name = case.site.name
     return run_backtest_policy(
         case,
@@ -275,12 +251,13 @@ def _check_days(cases: Sequence[BacktestCase]) -> None:
     days = f"{format_minute(first.inputs.start)} to {format_minute(first.inputs.end)}"
     faults = [
         ValidationIssue(
-            location=f"{one.site.name}, days",
-            found=f"{format_minute(one.inputs.start)} to {format_minute(one.inputs.end)}",
-            remedy=f"must be those of {first.site.name}, {days}",
+            location=f"{other.site.name}, days",
+            found=f"{format_minute(other.inputs.start)} to {format_minute(other.inputs.end)}",
+            expected=f"the days of {first.site.name}, {days}",
+            remedy="run all sites over the same days",
         )
-        for one in others
-        if (one.inputs.start, one.inputs.end) != (first.inputs.start, first.inputs.end)
+        for other in others
+        if (other.inputs.start, other.inputs.end) != (first.inputs.start, first.inputs.end)
     ]
     if faults:
         raise ProblemError("fleet", faults)
@@ -293,19 +270,23 @@ def _plan_transfers(
     *,
     cluster: str | None,
 ) -> list[JobTransfer]:
-    """Plan for all, and let go what leaves now."""
+    """Plan for all sites, and start the transfers of now."""
     both = list(zip(site_runs, views, strict=True))
-    grids = [seat.policy.horizon(view) for seat, view in both]
+    grids = [site_run.policy.horizon(view) for site_run, view in both]
     grid = max(grids, key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems(
-        [seat.policy.build_problem(seat.with_incoming(view), grid) for seat, view in both], routes
+        [
+            site_run.policy.build_problem(site_run.with_incoming(view), grid)
+            for site_run, view in both
+        ],
+        routes,
     )
-    last = {seat.name: seat.policy.last for seat in site_runs if seat.policy.last}
+    last = {site_run.name: site_run.policy.last for site_run in site_runs if site_run.policy.last}
     found = decide_rolling(problems, previous=last, cluster=cluster)
-    by_name = {seat.name: seat for seat in site_runs}
+    by_name = {site_run.name: site_run for site_run in site_runs}
     for name, decision in found.decisions.items():
         by_name[name].policy.accept(decision, views[0].now)
-    queues, hours = [seat.queue for seat in site_runs], float(REPLAN_INTERVAL / HOUR)
+    queues, hours = [site_run.queue for site_run in site_runs], float(REPLAN_INTERVAL / HOUR)
     transfers = list(select_transfers(problems, found.net_sent, queues, hours=hours))
     for transfer in transfers:
         by_name[transfer.origin].send(transfer)
@@ -313,12 +294,12 @@ def _plan_transfers(
     return transfers
 
 
-def _objective(trials: Mapping[str, PolicyRun]) -> float:
-    return sum(trial.settlement.objective for trial in trials.values())
+def _objective(runs: Mapping[str, PolicyRun]) -> float:
+    return sum(run.settlement.objective for run in runs.values())
 
 
 def _transfer_row(transfer: JobTransfer) -> dict[str, object]:
-    """Return a parcel as plain values."""
+    """Return a transfer as JSON values."""
     return {
         "lane": transfer.route,
         "origin": transfer.origin,

@@ -1,10 +1,8 @@
-"""The grid of a back-test calls what waits for an order: by a load target, as a partner does.
+"""Reserves of a back-test: a plant that the grid calls, what it holds, and what is settled.
 
-Batteries with a controller answer it by themselves, see
-:mod:`telemetry.simulator.reserve_activation`. Work, and all else that waits for an order, is
-planned anew against what the plan until then had promised.
-
-Reserves of a back-test: a plant that answers the grid, what it holds, and what is settled.
+Load targets call the reserves that wait for an order, as a partner does. Batteries with a
+controller respond by themselves, see :mod:`telemetry.simulator.reserve_activation`. Work, and all
+else that waits for an order, is planned again relative to the previous plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,19 +29,14 @@ from twin.variables import net_import
 
 
 def contracts_by_product(site: Site) -> Mapping[str, LoadTargetContract]:
-    """Return products that are called by orders -> the contract by which."""
+    """Return products that are called by orders -> their contract."""
     return {name: one for one in site.machines_of(LoadTargetContract) for name in one.activates}
 
 
 class ReserveCaller:
-    """Calls what a site holds for orders.
+    """Call the reserves that a site holds for orders; the plant stores the orders for the bill.
 
-    Parameters
-    ----------
-    site
-        The site; what no contract of it activates is not called.
-    plant
-        Hears when the grid calls, and keeps the orders for the bill.
+    Products that no contract of the site activates are not called.
     """
 
     def __init__(self, site: Site, plant: SimulatedFacility) -> None:
@@ -57,14 +50,9 @@ class ReserveCaller:
             }
 
     def call_due(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
-        """Call what is due, and return whether anything begins now.
+        """Call what is due at ``now``, and return whether a call begins.
 
-        Parameters
-        ----------
-        now
-            Start of a quarter-hour. [datetime64, UTC]
-        plan
-            The schedule in force; None where nothing is planned, and so nothing held.
+        ``plan`` is the schedule in force; None where nothing is planned, and so nothing held.
         """
         count, called = len(self._orders), 0.0
         first = round((now - self._start) / QUARTER_HOUR)
@@ -79,23 +67,26 @@ class ReserveCaller:
         return len(self._orders) > count
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
-        """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
+        """Return the calls over a horizon as variables of an outlook; empty without contracts."""
         if not self._by:
             return xr.Dataset()
         edges, grid = interval_edges(axes), self._site.grid
-        most, never = np.full(len(edges) - 1, grid.import_limit), np.zeros(len(edges) - 1, bool)
-        targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
+        max_import, never = (
+            np.full(len(edges) - 1, grid.import_limit),
+            np.zeros(len(edges) - 1, bool),
+        )
+        targets = {one.name: (max_import.copy(), one.price(never)) for one in self._by.values()}
         called = {name: never.copy() for name in self._site.reserves}
         for order in self._orders:
-            asked = np.maximum(self._requested_import(order, edges), -grid.export_limit)
-            called[order.product] |= np.isfinite(asked)
+            requested = np.maximum(self._requested_import(order, edges), -grid.export_limit)
+            called[order.product] |= np.isfinite(requested)
             power, _ = targets[self._by[order.product].name]
-            np.minimum(power, asked, out=power)
+            np.minimum(power, requested, out=power)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         return request_outlook(axes, targets=targets, activated=calls)
 
     def _requested_import(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
-        """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
+        """Return the lowest import that an order requires by interval, else infinity. [MW]"""
         found = np.full(len(edges) - 1, np.inf)
         for number, baseline in enumerate(order.baseline, order.first):
             start = self._start + number * QUARTER_HOUR
@@ -104,7 +95,7 @@ class ReserveCaller:
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
-        """Return in which intervals a product is called or recovers from a call."""
+        """Return the intervals in which a product is called or recovers from a call."""
         ends = [
             self._start + (order.first + len(order.baseline)) * QUARTER_HOUR
             for order in self._orders
@@ -115,26 +106,21 @@ class ReserveCaller:
 
 
 def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:
-    """Return a call of all that a plan holds of a product; times from a quarter-hour before on."""
+    """Return a call of a product's whole capacity; ``times`` begin a quarter-hour before."""
     steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
-    held, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
-    power = float(held[1:].min())
+    capacity, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
+    power = float(capacity[1:].min())
     return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)
 
 
 RESERVE_VARIABLES = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excused")
-"""What of a schedule is settled."""
+"""Variables of a schedule that are settled."""
 
 
 def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
-    """Return the plant of a back-test; of a site with reserves one that the grid calls.
+    """Return the plant of a back-test; for a site with reserves one that the grid calls.
 
-    Parameters
-    ----------
-    case
-        Site and world.
-    seed
-        Seed of the plant and of the calls, which come as often as the products expect.
+    ``seed`` sets the plant and the calls, which come as often as the products expect.
     """
     site = case.site
     if not site.reserves:
@@ -148,16 +134,9 @@ def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
 def hold_reserves(
     plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], now: np.datetime64
 ) -> None:
-    """Let a plant hold what the plan in force promises for a quarter-hour; a rule promises none.
+    """Let a plant hold the reserves of the plan in force at ``now``; a rule holds none.
 
-    Parameters
-    ----------
-    plant
-        From :func:`build_plant`.
-    decisions
-        All so far.
-    now
-        Start of the quarter-hour. [datetime64, UTC]
+    ``now`` is the start of a quarter-hour. [datetime64, UTC]
     """
     if not isinstance(plant, ReserveFacility) or not decisions:
         return
@@ -172,9 +151,7 @@ def hold_reserves(
 
 
 def count_violations(plant: SimulatedFacility, site: Site) -> xr.DataArray:
-    """Return the violations of a run, as :func:`twin.count_violations` does, calls of the grid
-    exempt.
-    """
+    """Return the violations of a run by :func:`twin.count_violations`, calls exempt."""
     called = plant.called_power() if isinstance(plant, ReserveFacility) else 0.0
     return limits_count_violations(site, plant.record(), called_reserve_power=called)
 
@@ -182,18 +159,9 @@ def count_violations(plant: SimulatedFacility, site: Site) -> xr.DataArray:
 def reserve_record(
     plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], case: BacktestCase
 ) -> xr.Dataset | None:
-    """Return what was held and called in each quarter-hour of a run; None if nothing could be.
+    """Return what was held and called in each quarter-hour of a run; None without reserves.
 
-    A rule holds nothing: what a file says was sold is missing from it throughout.
-
-    Parameters
-    ----------
-    plant
-        The plant after its run.
-    decisions
-        Every decision; none of a rule.
-    case
-        Site and world.
+    A rule holds nothing, so everything that was sold is missing throughout.
     """
     if not isinstance(plant, ReserveFacility):
         return None
@@ -208,24 +176,22 @@ def reserve_record(
         for moment, which in zip(time, current, strict=True)
     ]
     grid = time_axes.regular_axes(case.inputs.start, len(time))
-    held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
-    bare = held[[*RESERVE_VARIABLES]].drop_vars(
-        [n for n in held.coords if n not in {"time", "product"}]
+    planned = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
+    variables_only = planned[[*RESERVE_VARIABLES]].drop_vars(
+        [n for n in planned.coords if n not in {"time", "product"}]
     )
-    found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
+    found = grid.merge(variables_only.assign_coords(time=time)).merge(called, compat="override")
     paid = found["reserve_capacity"] + found["reserve_excused"]
     return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
 
 
 def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:
     """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
-    world, grid = case.inputs, time_axes.regular_axes(case.inputs.start, count)
-    known = reserve_outlook(case.site, world.series, world.start, axes=grid, foresight=True)
+    inputs, grid = case.inputs, time_axes.regular_axes(case.inputs.start, count)
+    known = reserve_outlook(case.site, inputs.series, inputs.start, axes=grid, foresight=True)
     if "reserve_held" not in known:
         return None
-    short = known["reserve_held"]
-    none = xr.zeros_like(short)
-    words = {"reserve_capacity": none, "reserve_shortfall": short, "reserve_price": none}
-    return variables.tag_dataset(
-        grid.merge({name: one.drop_attrs() for name, one in words.items()})
-    )
+    shortfall = known["reserve_held"]
+    nothing = xr.zeros_like(shortfall)
+    sold = {"reserve_capacity": nothing, "reserve_shortfall": shortfall, "reserve_price": nothing}
+    return variables.tag_dataset(grid.merge({name: one.drop_attrs() for name, one in sold.items()}))

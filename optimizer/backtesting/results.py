@@ -1,4 +1,7 @@
-"""The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
+"""Results of a back-test: summaries by policy, captures over the rules, and their JSON object.
+
+Capture is (J_rule - J_planner) / (J_rule - J_perfect) with the objectives J of one back-test.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -8,29 +11,48 @@ import numpy as np
 
 from optimizer.backtesting.settlement import Settlement, WorkBalance
 
-REFERENCE_RULE: Final = "threshold"
-CAPTURE_POLICIES: Final = (REFERENCE_RULE, "optimal", "perfect")
-"""What capture compares: the rule, who plans, and the bound of what plans can save."""
+DEFAULT_PLANNER: Final = "deterministic"
+PLANNER_ALIAS: Final = "optimal"
+"""Name that stands for the default planner; results store the name of the planner."""
+
+REFERENCE_RULE: Final = "threshold_capped"
+RULES: Final = (REFERENCE_RULE, "threshold")
+"""Rules over which capture is computed; the first is the harder one and gives the headline."""
+
+PERFECT_FORESIGHT: Final = "perfect"
+CAPTURE_POLICIES: Final = (REFERENCE_RULE, DEFAULT_PLANNER, PERFECT_FORESIGHT)
+"""Policies of the headline capture: rule, planner, planner with perfect foresight."""
+
+MIN_CAPTURE_DAYS: Final = 5
+"""Shortest run with a capture: in shorter ones perfect foresight is not a bound. [d]"""
 
 LATENESS_TOLERANCE_H: Final = 0.05
-"""More than this is later. [h]"""
+"""Lateness beyond that of a rule which is not reported. [h]"""
+
+
+def resolve_policy(name: str) -> str:
+    """Return the stored name of a policy; ``optimal`` is an alias of the default planner."""
+    head, plus, series = name.partition("+")
+    return (DEFAULT_PLANNER if head == PLANNER_ALIAS else head) + plus + series
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySummary:
-    """One policy in numbers; the names are those of the JSON object, with their units in them.
+    """Figures of one policy; the names are keys of the JSON object and state the units.
 
-    ``work_done`` [MWh] counts the work left over at the end, ``work_left``, which is paid for at
-    the mean price; so it is the same for all policies. ``starts`` counts those of units that have
-    to be committed; the last three, see :class:`~twin.simulation.limits.StagingCounts`, are least
-    times that were not kept. These are no ``violations``: no quantity lies beyond a limit, and none
-    is counted by the minute.
+    ``work_done`` [MWh] includes the work left at the end, ``work_left``, which the bill values at
+    the mean price; so it is equal for all policies. ``energy_equal_work_mwh`` is the metered
+    energy and the energy that the work left will take; it is None where an earlier version did not
+    store it. ``starts`` counts starts of committed units. The last three figures count minimum
+    times that were not kept, see :class:`~twin.simulation.limits.StagingCounts`; these are no
+    ``violations``, because no quantity lies beyond a limit.
     """
 
     objective: float
     cost_eur: float
     carbon_kg: float
     energy_mwh: float
+    energy_equal_work_mwh: float | None
     it_energy_mwh: float
     water_m3: float
     peak_mw: float
@@ -52,6 +74,7 @@ class PolicySummary:
             cost_eur=bill.cost,
             carbon_kg=bill.carbon_kg,
             energy_mwh=bill.energy_mwh,
+            energy_equal_work_mwh=bill.energy_mwh + bill.work_left_energy_mwh,
             it_energy_mwh=bill.it_energy_mwh,
             water_m3=bill.water_m3,
             peak_mw=bill.peak_mw,
@@ -70,35 +93,41 @@ class PolicySummary:
     def averaged(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
         """Return the summary over seeds: violations summed, the rest averaged."""
         means = {
-            field.name: float(np.mean([getattr(s, field.name) for s in summaries]))
+            field.name: float(np.mean([getattr(summary, field.name) for summary in summaries]))
             for field in fields(cls)
-            if field.name != "violations"
+            if field.name not in {"violations", "energy_equal_work_mwh"}
         }
-        return cls(**means, violations=sum(s.violations for s in summaries))
+        energies = [summary.energy_equal_work_mwh for summary in summaries]
+        known = [energy for energy in energies if energy is not None]
+        return cls(
+            **means,
+            violations=sum(summary.violations for summary in summaries),
+            energy_equal_work_mwh=float(np.mean(known)) if len(known) == len(energies) else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestResults:
-    """A whole back-test.
+    """Results of a whole back-test.
 
     Attributes
     ----------
     site, start, days, seeds
         What was run.
     cpu_s
-        Processor time of everything, in all processes. [s]
+        Processor time of all processes. [s]
     gaps, notes
-        What was filled in the series, what was modelled.
+        Gaps filled in the series; what was modelled.
     policies
-        Name -> summary over the seeds.
+        Policy -> summary over the seeds.
     by_seed
-        Name -> one summary a seed.
+        Policy -> one summary per seed.
     accounts
-        Name -> account -> money over the seeds; they add up to the cost. [EUR]
+        Policy -> account -> money over the seeds; the accounts sum to the cost. [EUR]
     weighed
-        Name -> what weighs beside the cost -> its weight; with the cost it is the objective. [EUR]
+        Policy -> term beside the cost -> its weight; with the cost they sum to the objective. [EUR]
     broken
-        Name -> limits that were broken, on which plant, for how many minutes, and since when.
+        Policy -> violated limits with the plant, the minutes and the first time.
     """
 
     site: str
@@ -116,44 +145,48 @@ class BacktestResults:
 
     @property
     def capture(self) -> float | None:
-        """Share of what perfect foresight saves over the threshold rule that optimal saves too.
+        """The capture over the harder rule, :data:`REFERENCE_RULE`; see :attr:`captures`."""
+        return self.captures[REFERENCE_RULE]
 
-        None without one of the three, and where perfect foresight saves nothing: a rule that
-        breaks a limit may be cheaper than any plan that keeps it.
+    @property
+    def captures(self) -> dict[str, float | None]:
+        """Rule -> share of the saving of perfect foresight over it that the planner saves.
+
+        It is None for runs below :data:`MIN_CAPTURE_DAYS`, without one of the three policies, and
+        where perfect foresight saves nothing: a rule that violates a limit may be cheaper than any
+        plan that keeps it.
         """
-        if not set(CAPTURE_POLICIES) <= set(self.policies):
+        return {rule: self._capture(rule) for rule in RULES}
+
+    def _capture(self, rule: str) -> float | None:
+        names = (rule, DEFAULT_PLANNER, PERFECT_FORESIGHT)
+        if self.days < MIN_CAPTURE_DAYS or not set(names) <= set(self.policies):
             return None
-        rule, ours, bound = (self.policies[name].objective for name in CAPTURE_POLICIES)
-        return (rule - ours) / (rule - bound) if rule > bound else None
+        simple, planned, bound = (self.policies[name].objective for name in names)
+        return (simple - planned) / (simple - bound) if simple > bound else None
 
     @property
     def later(self) -> list[str]:
-        """Say in words which of those that are compared are later than the rule, as none may be."""
-        hours = {
-            name: self.policies[name].lateness_h
-            for name in CAPTURE_POLICIES
-            if name in self.policies
-        }
+        """Sentences on planners that are later than a rule with which they are compared."""
+        hours = {name: summary.lateness_h for name, summary in self.policies.items()}
         return [
-            f"{name} is late by {late:.1f} h, {REFERENCE_RULE} by {hours[REFERENCE_RULE]:.1f} h"
-            for name, late in hours.items()
-            if REFERENCE_RULE in hours and late > hours[REFERENCE_RULE] + LATENESS_TOLERANCE_H
+            f"{name} is late by {hours[name]:.1f} h, {rule} by {hours[rule]:.1f} h"
+            for rule in RULES
+            for name in (DEFAULT_PLANNER, PERFECT_FORESIGHT)
+            if {rule, name} <= set(hours) and hours[name] > hours[rule] + LATENESS_TOLERANCE_H
         ]
 
     def merged_with(self, earlier: "BacktestResults") -> "BacktestResults":
-        """Return these results with what other policies of the same back-test had before.
+        """Return these results and, of policies that were not run now, the earlier ones.
 
-        Parameters
-        ----------
-        earlier
-            What was there; of a policy that was run again, what it had is left out.
+        Both are results of the same back-test.
         """
-        kept = earlier.policies.keys() - self.policies.keys()
-        if not kept:
+        other = earlier.policies.keys() - self.policies.keys()
+        if not other:
             return self
 
         def joined[T](before: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T]:
-            return {name: one for name, one in before.items() if name in kept} | dict(now)
+            return {name: one for name, one in before.items() if name in other} | dict(now)
 
         return replace(
             self,
@@ -176,6 +209,7 @@ class BacktestResults:
             "seeds": self.seeds,
             "cpu_s": round(self.cpu_s, 2),
             "capture": self.capture,
+            "captures": self.captures,
             "later": self.later,
             "gaps": list(self.gaps),
             "notes": list(self.notes),
@@ -188,6 +222,6 @@ class BacktestResults:
 
 
 def mean_accounts(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the money of every account, averaged over seeds; one that a seed lacks is 0. [EUR]"""
+    """Return the money of every account, averaged over seeds; an absent account is 0. [EUR]"""
     names = dict.fromkeys(name for money in seeds for name in money)
     return {name: float(np.mean([money.get(name, 0.0) for money in seeds])) for name in names}

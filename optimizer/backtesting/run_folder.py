@@ -1,13 +1,11 @@
-"""What a back-test leaves on disk, and how it is read again: every file whole or not there.
+"""Results folder of a back-test: identity, results, trajectories, pictures and decisions.
 
-A folder holds ``run.json``, which says what was run, ``results.json`` and, for each policy and
-seed, the course in quarter-hours (``optimal_0.nc``), its picture (``optimal_0.png``), and every
-decision with its reasons (``optimal_0.decisions.json``). More policies of the same back-test may
-join; another back-test may not.
-
-JSON of a back-test's folder: read as what it must be, or refused in words.
-
-What makes a back-test: everything that decides its results, but the policies.
+A folder holds ``run.json`` with the identity of the back-test, and ``results.json``. For each
+policy and seed it holds the trajectory in quarter-hours (``deterministic_0.nc``), its picture
+(``deterministic_0.png``), and every decision of a planner (``deterministic_0.decisions.json``).
+Every file is written whole or not at all. Further policies of the same back-test may be added;
+results of another back-test may not. The identity holds everything that decides the results, except
+the policies.
 """
 
 import json
@@ -21,46 +19,54 @@ import pandas as pd
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
-from optimizer.backtesting.policy_run import PolicyRun
-from optimizer.backtesting.results import BacktestResults
+from optimizer.backtesting.results import PLANNER_ALIAS, BacktestResults, resolve_policy
+from optimizer.backtesting.runner import PolicyRun
 from optimizer.inputs.series_files import RunInputs
 from optimizer.reporting.decision_record import DecisionRecord, backtest_decision_record
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.files import write_json_atomic
 from twin import plots, time_axes, units
-from twin.errors import GigatwinError, ProblemError, StateError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
 from twin.site import Site
 from twin.units import format_minute
 
 RESULTS_FILE: Final = "results.json"
 
 IDENTITY_FILE: Final = "run.json"
-"""File that tells which back-test a folder holds."""
+"""File that identifies the back-test of a folder."""
 
 REQUIRED_VARIABLES: Final = ("grid_import_power", "facility_power", "electricity_price")
-"""Words that every course has."""
+"""Variables of every trajectory."""
 
 EXPLAINED_VARIABLES: Final = (*REQUIRED_VARIABLES, "carbon_intensity")
-"""Words of the interval asked for that an explanation shows, where they are known."""
+"""Variables that an explanation shows of an interval, where they are known."""
+
+IDENTITY_VERSION: Final = 4
+"""Version of the identity. [1]
+
+Version 1 had no version, seeds and digests; 2 had earlier class names in the digest of the site;
+3 had earlier names of policies.
+"""
 
 
 class IdentityHeader(TypedDict):
-    """What an identity of any age tells."""
+    """Part of an identity that every version has."""
 
     site: str
 
 
 class BacktestIdentity(IdentityHeader):
-    """What makes a back-test.
+    """Identity of a back-test.
 
     Attributes
     ----------
     version
         :data:`IDENTITY_VERSION`.
     start, days, load_scale, seeds
-        What was asked for.
+        The request.
     digests
-        Of the declared site, of the jobs, and of each series by its word.
+        Of the declared site, of the jobs, and of each series by its variable; empty in a converted
+        folder.
     """
 
     version: int
@@ -72,65 +78,76 @@ class BacktestIdentity(IdentityHeader):
 
 
 def open_run_folder(folder: Path, identity: BacktestIdentity) -> None:
-    """Make the folder of a back-test, or find that of the same one, perhaps of other policies.
-
-    Parameters
-    ----------
-    folder
-        Where results shall go.
-    identity
-        What makes the back-test.
+    """Create the folder of a back-test, or check that an existing one holds the same back-test.
 
     Raises
     ------
     ProblemError
-        If the folder holds another back-test, one that does not tell what it is, or is a file.
+        If the folder holds another back-test or an unidentified one, or is a file.
     StateError
-        If what the folder says of itself, or its results, are damaged.
+        If the identity or the results in the folder are damaged.
     """
     if folder.exists() and not folder.is_dir():
-        raise _folder_conflict(folder, "is a file")
+        raise _folder_conflict(folder, "is a file", IssueCode.FILE_ERROR)
     path = folder / IDENTITY_FILE
     if path.exists():
-        _check(folder, identity)
+        _check_identity(folder, identity)
         read_results(folder)
     elif (folder / RESULTS_FILE).exists():
         raise _folder_conflict(
-            folder, f"has {RESULTS_FILE}, and no {IDENTITY_FILE} that tells of what"
+            folder, f"has {RESULTS_FILE} without {IDENTITY_FILE}", IssueCode.MISSING
         )
     else:
         write_json_atomic(path, identity)
 
 
-def _check(folder: Path, identity: BacktestIdentity) -> None:
-    """Refuse a folder of another back-test, in words that say what differs."""
+def identity_version(folder: Path) -> int | None:
+    """Return the version of a folder's identity, 1 if it states none; None without an identity.
+
+    Raises
+    ------
+    StateError
+        If the identity is damaged.
+    """
     path = folder / IDENTITY_FILE
+    if not path.exists():
+        return None
     content = read_json_file(path)
-    name = validated(content, IdentityHeader, path)["site"]
-    version = content.get("version") if isinstance(content, dict) else None
+    validated(content, IdentityHeader, path)
+    version = cast("Mapping[str, object]", content).get("version", 1)
+    return version if isinstance(version, int) else 1
+
+
+def _check_identity(folder: Path, identity: BacktestIdentity) -> None:
+    """Refuse a folder of another back-test with the differences."""
+    version = identity_version(folder)
     if version != IDENTITY_VERSION:
-        by = "an earlier gigatwin, which did not tell its series, site file and seeds"
-        if version is not None:
-            by = (
-                f"another gigatwin, in version {version} of {IDENTITY_FILE}; "
-                f"this one has {IDENTITY_VERSION}"
-            )
-        raise _folder_conflict(folder, f"holds {name}, written by {by}")
-    found = validated(content, BacktestIdentity, path)
-    if others := list(describe_differences(found, identity)):
-        held = f"holds another back-test of {name} from {found['start']}"
-        raise _folder_conflict(folder, f"{held} ({'; '.join(others)})")
+        found = f"has version {version} of {IDENTITY_FILE}; this gigatwin has {IDENTITY_VERSION}"
+        raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
+    path = folder / IDENTITY_FILE
+    stored = validated(read_json_file(path), BacktestIdentity, path)
+    if not stored["digests"]:
+        found = "was converted from an earlier version, which cannot prove its site and series"
+        raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
+    if differences := list(describe_differences(stored, identity)):
+        head = f"holds another back-test of {stored['site']} from {stored['start']}"
+        found = f"{head} ({'; '.join(differences)})"
+        raise _folder_conflict(folder, found, IssueCode.INCONSISTENT)
 
 
-def _folder_conflict(folder: Path, what: str) -> ProblemError:
-    remedy = "name a new folder, or remove this one"
-    return ProblemError(
-        "run", [ValidationIssue(location="--out", found=f"{folder} {what}", remedy=remedy)]
+def _folder_conflict(folder: Path, found: str, code: IssueCode) -> ProblemError:
+    issue = ValidationIssue(
+        code=code,
+        location="--out",
+        found=f"{folder} {found}",
+        expected="a new folder, or one of the same back-test",
+        remedy="name a new folder, or remove this one",
     )
+    return ProblemError("run", [issue])
 
 
 def check_run_site(folder: Path, site: Site) -> None:
-    """Refuse to explain one site by the run of another.
+    """Refuse the folder of another site's back-test.
 
     Raises
     ------
@@ -140,162 +157,186 @@ def check_run_site(folder: Path, site: Site) -> None:
     path = folder / IDENTITY_FILE
     if not path.exists():
         return
-    found = validated(read_json_file(path), IdentityHeader, path)
-    if found["site"] != site.name:
-        remedy = f"the run is of {found['site']}"
-        raise StateError(
-            "run", [ValidationIssue(location=str(folder), found=site.name, remedy=remedy)]
+    name = validated(read_json_file(path), IdentityHeader, path)["site"]
+    if name != site.name:
+        issue = ValidationIssue(
+            location=str(folder),
+            found=f"a run of {name}",
+            expected=f"a run of {site.name}",
+            remedy=f"name the site {name}, or another folder",
         )
+        raise StateError("run", [issue])
 
 
 def write_policy_run(folder: Path, site: Site, policy_run: PolicyRun) -> None:
-    """Write a trial: its course, its picture, its decisions.
-
-    Parameters
-    ----------
-    folder
-        The folder of the back-test; made if it is not there.
-    site
-        The site.
-    policy_run
-        What was run.
-    """
+    """Write the trajectory, the picture and the decisions of a run; the folder is made."""
     stem = f"{policy_run.policy}_{policy_run.seed}"
-    title = f"{site.name}, {policy_run.policy}, plant {policy_run.seed}"
-    write_netcdf(folder / f"{stem}.nc", policy_run.trajectory, site=site.name, title=title)
-    figure = plots.plot_run(policy_run.trajectory, site, title=f"{site.name}, {policy_run.policy}")
+    write_trajectory(
+        folder, site, policy_run.trajectory, policy=policy_run.policy, seed=policy_run.seed
+    )
+    if policy_run.decisions:
+        records = [backtest_decision_record(decision) for decision in policy_run.decisions]
+        write_json_atomic(folder / f"{stem}.decisions.json", records)
+
+
+def write_trajectory(
+    folder: Path, site: Site, trajectory: xr.Dataset, *, policy: str, seed: int
+) -> None:
+    """Write the trajectory of a policy on the plant of a seed, and its picture."""
+    stem = f"{policy}_{seed}"
+    title = f"{site.name}, {policy}, plant {seed}"
+    write_netcdf(folder / f"{stem}.nc", trajectory, site=site.name, title=title)
+    figure = plots.plot_run(trajectory, site, title=f"{site.name}, {policy}")
     draft = folder / f".{stem}.png"
     figure.savefig(draft, format="png")
     draft.replace(folder / f"{stem}.png")
-    if policy_run.decisions:
-        told = [backtest_decision_record(decision) for decision in policy_run.decisions]
-        write_json_atomic(folder / f"{stem}.decisions.json", told)
 
 
 def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
-    """Write the summary of a back-test, beside that of other policies that the folder has.
+    """Write results beside those of other policies in the folder; return all of them.
 
-    Parameters
-    ----------
-    folder
-        The folder, which holds nothing but this back-test: see :func:`open_folder`.
-    results
-        What was run now; it takes the place of what the same policies had.
-
-    Returns
-    -------
-    BacktestResults
-        All that the folder has now.
+    The folder holds only this back-test, see :func:`open_run_folder`. New results replace earlier
+    ones of the same policies.
     """
     earlier = read_results(folder)
-    whole = results if earlier is None else results.merged_with(earlier)
-    write_json_atomic(folder / RESULTS_FILE, whole.as_json())
-    return whole
+    merged = results if earlier is None else results.merged_with(earlier)
+    write_json_atomic(folder / RESULTS_FILE, merged.as_json())
+    return merged
 
 
 def read_results(folder: Path) -> BacktestResults | None:
-    """Return the summary that a folder has, or None.
+    """Return the results of a folder, or None if it has none.
+
+    Raises
+    ------
+    StateError
+        If they are damaged, or of another version.
+    """
+    _check_version(folder)
+    path = folder / RESULTS_FILE
+    return validated(read_json_file(path), BacktestResults, path) if path.exists() else None
+
+
+def _check_version(folder: Path) -> None:
+    """Refuse a folder of another version, in which names of policies may mean others."""
+    version = identity_version(folder)
+    if version in (None, IDENTITY_VERSION):
+        return
+    issue = ValidationIssue(
+        code=IssueCode.WRONG_VERSION,
+        location=str(folder / IDENTITY_FILE),
+        found=f"version {version}",
+        expected=f"version {IDENTITY_VERSION}",
+        remedy="convert an earlier folder with gigatwin explain SITE --run DIR",
+    )
+    raise StateError("run", [issue])
+
+
+def read_backtest_decision(
+    folder: Path, at: str | None = None, *, policy: str = PLANNER_ALIAS, seed: int = 0
+) -> DecisionRecord:
+    """Return the decision of a planner in force at a time, or the last one if ``at`` is None.
+
+    Raises
+    ------
+    StateError
+        If the folder holds no decisions, none in force then, or damaged ones.
+    """
+    _check_version(folder)
+    policy = resolve_policy(policy)
+    path = folder / f"{policy}_{seed}.decisions.json"
+    if not path.exists():
+        remedy = f"run gigatwin backtest with --out and the policy {policy} first"
+        if (folder / f"{policy}_{seed}.nc").exists():
+            remedy = f"name a planner, such as {PLANNER_ALIAS}: {policy} is a rule without plans"
+        raise _missing_file(path, remedy)
+    decisions, starts = _decisions(path)
+    if at is None:
+        return decisions[-1]
+    moment = time_axes.to_utc(at)
+    trajectory = read_trajectory(folder, policy=policy, seed=seed)
+    end = time_axes.to_utc(str(trajectory["instant"].to_numpy()[-1]))
+    if not starts[0] <= moment < end:
+        issue = ValidationIssue(
+            code=IssueCode.OUT_OF_RANGE,
+            location="--at",
+            found=at,
+            expected=f"from {units.format_minute(starts[0])} to {units.format_minute(end)}",
+            remedy="name a time within the run",
+        )
+        raise StateError("run", [issue])
+    return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
+
+
+def _missing_file(path: Path, remedy: str) -> StateError:
+    issue = ValidationIssue(
+        code=IssueCode.MISSING,
+        location=str(path),
+        found="",
+        expected="a file of a back-test",
+        remedy=remedy,
+    )
+    return StateError("run", [issue])
+
+
+def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
+    """Return the decisions of a file, at least one, and their starts."""
+    content = read_json_file(path)
+    validated(content, list[DecisionRecord], path)
+    decisions = cast("list[DecisionRecord]", content)  # as read: later versions may add keys
+    if not decisions:
+        raise damaged_file(path, "no decision")
+    try:
+        return decisions, [time_axes.to_utc(decision["start"]) for decision in decisions]
+    except GigatwinError as error:
+        raise damaged_file(path, "a decision whose start is no time") from error
+
+
+def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0) -> xr.Dataset:
+    """Return the trajectory of a policy.
+
+    Raises
+    ------
+    StateError
+        If it is missing or damaged, or the folder is of another version.
+    """
+    _check_version(folder)
+    policy = resolve_policy(policy)
+    path = folder / f"{policy}_{seed}.nc"
+    if not path.exists():
+        raise _missing_file(path, f"run gigatwin backtest with --out and the policy {policy} first")
+    return read_trajectory_file(path)
+
+
+def read_trajectory_file(path: Path) -> xr.Dataset:
+    """Return the trajectory of a file.
 
     Raises
     ------
     StateError
         If it is damaged.
     """
-    path = folder / RESULTS_FILE
-    return validated(read_json_file(path), BacktestResults, path) if path.exists() else None
-
-
-def read_backtest_decision(
-    folder: Path, at: str | None = None, *, policy: str = "optimal", seed: int = 0
-) -> DecisionRecord:
-    """Return the decision that was in force at a moment.
-
-    Parameters
-    ----------
-    folder
-        What ``gigatwin backtest --out`` wrote.
-    at
-        The moment; the last decision if None.
-    policy
-        A policy that plans.
-    seed
-        Seed of the plant.
-
-    Returns
-    -------
-    DecisionRecord
-        Its accounts, binding limits, changes and what was degraded.
-
-    Raises
-    ------
-    StateError
-        If the folder holds no decisions, none that was in force then, or damaged ones.
-    """
-    path = folder / f"{policy}_{seed}.decisions.json"
-    if not path.exists():
-        remedy = f"run gigatwin backtest with --out and the policy {policy} first"
-        if (folder / f"{policy}_{seed}.nc").exists():
-            remedy = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
-        raise StateError("run", [ValidationIssue(location=str(path), found="", remedy=remedy)])
-    decisions, starts = _decisions(path)
-    if at is None:
-        return decisions[-1]
-    moment = time_axes.to_utc(at)
-    course = read_trajectory(folder, policy=policy, seed=seed)
-    last = time_axes.to_utc(str(course["instant"].to_numpy()[-1]))
-    if not starts[0] <= moment < last:
-        remedy = (
-            f"the run goes from {units.format_minute(starts[0])} to {units.format_minute(last)}"
-        )
-        raise StateError("run", [ValidationIssue(location="--at", found=at, remedy=remedy)])
-    return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
-
-
-def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
-    """Return the decisions of a file with their starts; there is one at least."""
-    content = read_json_file(path)
-    validated(content, list[DecisionRecord], path)
-    decisions = cast("list[DecisionRecord]", content)  # as read: a later gigatwin may tell more
-    if not decisions:
-        raise damaged_file(path, "no decision")
-    try:
-        return decisions, [time_axes.to_utc(decision["start"]) for decision in decisions]
-    except GigatwinError as error:
-        raise damaged_file(path, "a decision whose start is no moment") from error
-
-
-def read_trajectory(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.Dataset:
-    """Return the course of a policy that a back-test wrote.
-
-    Raises
-    ------
-    StateError
-        If the folder holds none of it, or a damaged one.
-    """
-    path = folder / f"{policy}_{seed}.nc"
-    if not path.exists():
-        remedy = f"run gigatwin backtest with --out and the policy {policy} first"
-        raise StateError("run", [ValidationIssue(location=str(path), found="", remedy=remedy)])
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
-            course = opened.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
+            trajectory = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # raised by the HDF5 library
         raise damaged_file(path, "cut short, or no NetCDF") from error
-    if lost := [
-        name for name in ("time", "instant", *REQUIRED_VARIABLES) if name not in course.variables
+    if absent := [
+        name
+        for name in ("time", "instant", *REQUIRED_VARIABLES)
+        if name not in trajectory.variables
     ]:
-        raise damaged_file(path, f"not what a back-test writes (without {', '.join(lost)})")
-    return course
+        raise damaged_file(path, f"not a file of a back-test (without {', '.join(absent)})")
+    return trajectory
 
 
 DAMAGED_FILE_REMEDY: Final = (
-    "run gigatwin backtest again into a new folder, or bring the file back whole"
+    "run gigatwin backtest again into a new folder, or restore the file from a copy"
 )
-"""What to do about a file that is damaged."""
 
 
 def read_json_file(path: Path) -> object:
-    """Return what a file of JSON holds.
+    """Return the JSON value of a file.
 
     Raises
     ------
@@ -304,22 +345,13 @@ def read_json_file(path: Path) -> object:
     """
     try:
         content: object = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # bytes that are no text are a ValueError too
+    except (ValueError, RecursionError) as error:  # undecodable bytes are a ValueError too
         raise damaged_file(path, f"cut short, or no JSON ({error})") from error
     return content
 
 
 def validated[T](content: object, shape: type[T], path: Path) -> T:
-    """Return what a file holds as the thing it must be.
-
-    Parameters
-    ----------
-    content
-        What was read.
-    shape
-        The thing, whose fields have types; what the file holds beside them is left out.
-    path
-        The file, for the error.
+    """Return the content of a file as a typed value; keys without a field are dropped.
 
     Raises
     ------
@@ -331,24 +363,24 @@ def validated[T](content: object, shape: type[T], path: Path) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise damaged_file(
-            path, f"not what a back-test writes ({place}: {first['msg']})"
-        ) from error
+        raise damaged_file(path, f"not a file of a back-test ({place}: {first['msg']})") from error
 
 
-def damaged_file(path: Path, what: str) -> StateError:
-    """Return the error of a file that a back-test did not leave so."""
-    return StateError(
-        "run", [ValidationIssue(location=str(path), found=what, remedy=DAMAGED_FILE_REMEDY)]
+def damaged_file(path: Path, found: str) -> StateError:
+    """Return the error of a damaged file."""
+    issue = ValidationIssue(
+        code=IssueCode.CORRUPT,
+        location=str(path),
+        found=found,
+        expected="a whole file of a back-test",
+        remedy=DAMAGED_FILE_REMEDY,
     )
+    return StateError("run", [issue])
 
-
-IDENTITY_VERSION: Final = 3
-"""Version of the identity: 1 had no version, seeds and digests; 2 older names in the site. [1]"""
 
 SITE_DIGEST: Final = "declared site"
 JOBS_DIGEST: Final = "jobs"
-"""What is digested beside the words of the record."""
+"""Keys of the digests beside the variables of the series."""
 
 DIGEST_BYTES: Final = 16
 """Length of a digest. [B]"""
@@ -359,25 +391,13 @@ REQUESTED_VALUES: Final = {
     "load_scale": "load scale {:g}",
     "seeds": "seeds {}",
 }
-"""What is asked for on the command line -> its words."""
+"""Key of a requested value -> its format in an error."""
 
 
 def build_identity(
     site: Site, inputs: RunInputs, *, load_scale: float, seeds: int
 ) -> BacktestIdentity:
-    """Return what makes a back-test.
-
-    Parameters
-    ----------
-    site
-        The site as it is declared now, whatever its file was before.
-    inputs
-        What the files of the series hold; their names do not matter.
-    load_scale
-        Mean movable work. [1]
-    seeds
-        Number of plants. [1]
-    """
+    """Return the identity of a back-test; names of files do not matter, only their content."""
     series = {**inputs.series.coords, **inputs.series.data_vars}
     return BacktestIdentity(
         version=IDENTITY_VERSION,
@@ -395,31 +415,23 @@ def build_identity(
 
 
 def describe_differences(found: BacktestIdentity, wanted: BacktestIdentity) -> Iterator[str]:
-    """Yield in words what one back-test has other than another; nothing if they are the same.
-
-    Parameters
-    ----------
-    found
-        That of a folder.
-    wanted
-        That which is asked for.
-    """
+    """Yield sentences on the differences of a stored identity from the wanted one."""
     if found["site"] != wanted["site"]:
         yield f"site {found['site']}, not {wanted['site']}"
         return
-    there: Mapping[str, object] = found
-    here: Mapping[str, object] = wanted
+    stored: Mapping[str, object] = found
+    requested: Mapping[str, object] = wanted
     for key, form in REQUESTED_VALUES.items():
-        if there[key] != here[key]:
-            yield f"{form.format(there[key])}, not {here[key]}"
+        if stored[key] != requested[key]:
+            yield f"{form.format(stored[key])}, not {requested[key]}"
     names = sorted(found["digests"].keys() | wanted["digests"].keys())
-    other = [
+    changed = [
         name.replace("_", " ")
         for name in names
         if found["digests"].get(name) != wanted["digests"].get(name)
     ]
-    if other:
-        yield f"another content of {', '.join(other)}"
+    if changed:
+        yield f"another content of {', '.join(changed)}"
 
 
 def _digest_jobs(jobs: pd.DataFrame) -> str:
@@ -427,7 +439,7 @@ def _digest_jobs(jobs: pd.DataFrame) -> str:
 
 
 def _digest(many: list[xr.DataArray]) -> str:
-    """Return a short word for some values with their axes."""
+    """Return a digest of arrays with their names and axes."""
     found = blake2b(digest_size=DIGEST_BYTES)
     for values in many:
         array = np.ascontiguousarray(values.to_numpy())

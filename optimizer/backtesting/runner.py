@@ -1,18 +1,32 @@
-"""Back-test: run policies in closed loop on a plant that is not what they believe it to be."""
+"""Back-test: policies in closed loop on a simulated plant that differs from their model.
+
+Each run has a trajectory in quarter-hours, a bill, a work balance and violations.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import xarray as xr
 
-from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.case import BacktestCase, PlannedSchedule
 from optimizer.backtesting.closed_loop import run_policy
-from optimizer.backtesting.policy_run import IntervalProgress, PolicyRun, settle_policy_run
-from optimizer.backtesting.reserve_calls import build_plant
-from optimizer.backtesting.results import BacktestResults, PolicySummary, mean_accounts
-from optimizer.backtesting.settlement import Settlement
+from optimizer.backtesting.reserve_calls import build_plant, count_violations, reserve_record
+from optimizer.backtesting.results import (
+    DEFAULT_PLANNER,
+    PERFECT_FORESIGHT,
+    PLANNER_ALIAS,
+    REFERENCE_RULE,
+    RULES,
+    BacktestResults,
+    PolicySummary,
+    mean_accounts,
+    resolve_policy,
+)
+from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import (
     FORESIGHT_POLICIES,
@@ -27,29 +41,207 @@ from optimizer.policies.policy import (
     threshold_capped_policy,
     threshold_policy,
 )
-from twin.errors import ProblemError, ValidationIssue
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
+from twin import time_axes, variables
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.text import closest_match_hint
 from twin.units import format_minute
 from twin.validation import check_argument_types
+from twin.workload.queue import JobQueue, QueueProgress
 
-DEFAULT_POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
-"""The usual policies, in the order in which they are run and shown."""
 
-KNOWN_POLICIES: Final = (*DEFAULT_POLICIES, "uncapped", "scaling", "cvar", *FORESIGHT_POLICIES)
-"""All policies: ``uncapped`` is ``threshold`` without caps; ``scaling`` is a published rule that
-follows the carbon of the grid; ``cvar`` is ``optimal`` with scenarios, hedged against the dearest
-of them; those of :data:`optimizer.policies.mpc.FORESIGHT_POLICIES` are ``optimal`` told a part of
-what
-comes."""
+@dataclass(frozen=True, kw_only=True)
+class PolicyRun:
+    """One policy on one plant.
+
+    Attributes
+    ----------
+    policy, seed
+        Name of the policy, and seed of the plant.
+    trajectory
+        Means of the plant, values of the plans and the queue, in quarter-hours.
+    settlement, work, violations
+        Bill, work balance, and violated minutes by limit.
+    decisions
+        Every decision of a planner; empty for a rule.
+    """
+
+    policy: str
+    seed: int
+    trajectory: xr.Dataset
+    settlement: Settlement
+    work: WorkBalance
+    violations: xr.DataArray
+    decisions: tuple[Decision, ...]
+
+    @property
+    def summary(self) -> PolicySummary:
+        """Figures of the run."""
+        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
+
+    @property
+    def violated_limits(self) -> list[dict[str, object]]:
+        """Violated limits: ``limit, plant, minutes, first``."""
+        return [
+            {
+                "limit": str(one["limit"].item()),
+                "plant": self.seed,
+                "minutes": int(one),
+                "first": format_minute(one["first"].to_numpy()),
+            }
+            for one in self.violations[self.violations.to_numpy() > 0]
+        ]
+
+
+type IntervalProgress = tuple[float, QueueProgress]
+"""Backlog after a quarter-hour [MWh], and the progress within it.
+
+A run has too many quarter-hours to store the queue of each."""
+
+
+def settle_policy_run(
+    case: BacktestCase,
+    plant: SimulatedFacility,
+    queue: JobQueue,
+    *,
+    name: str,
+    seed: int,
+    steps: Sequence[IntervalProgress],
+    decisions: Sequence[Decision],
+) -> PolicyRun:
+    """Return the settled run of a policy from its plant and ``queue`` at the end."""
+    record, work = plant.record(), work_balance(queue, steps)
+    trajectory = build_trajectory(case, record, steps=steps, decisions=decisions)
+    reserves = reserve_record(plant, decisions, case)
+    return PolicyRun(
+        policy=name,
+        seed=seed,
+        trajectory=trajectory
+        if reserves is None
+        else trajectory.merge(reserves, compat="override"),
+        settlement=settle(
+            case.site,
+            record,
+            case.inputs.series,
+            work=work,
+            peak_power=float(case.initial_state["peak_power"]),
+            reserves=reserves,
+        ),
+        work=work,
+        violations=count_violations(plant, case.site),
+        decisions=tuple(decisions),
+    )
+
+
+COMPARED_VARIABLES = ("grid_import_power", "grid_export_power", "facility_power")
+"""Variables of a schedule that a trajectory compares with the plant."""
+
+
+def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalance:
+    """Return the work done and left in a run; ``last`` is the queue at its end."""
+    left = {
+        kind.name: float(
+            last.jobs.racks[last.jobs.kind_index == k]
+            @ last.remaining_hours[last.jobs.kind_index == k]
+        )
+        * last.pool.rack_power
+        for k, kind in enumerate(last.pool.kinds)
+    }
+    return WorkBalance(
+        done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
+        left=left,
+        lateness=sum(p.lateness for _, p in steps),
+        late_energy=sum(p.overdue_energy for _, p in steps),
+    )
+
+
+def build_trajectory(
+    case: BacktestCase,
+    record: xr.Dataset,
+    *,
+    steps: Sequence[IntervalProgress],
+    decisions: Sequence[PlannedSchedule],
+) -> xr.Dataset:
+    """Return a run in quarter-hours, with true prices and the values of the plans.
+
+    Means are on ``time`` and stocks on ``instant``; ``plan_<name>`` holds the value of the plan in
+    force. The carbon intensity is absent where it is unknown, because zeros would look measured.
+    """
+    unknown = ["terminal_price", *([] if case.inputs.has_carbon else ["carbon_intensity"])]
+    grid = time_axes.regular_axes(case.inputs.start, len(steps))
+    flows = record[[name for name in record.data_vars if "time" in record[name].dims]]
+    stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
+    means = (
+        flows.drop_vars(["duration", "instant"], errors="ignore")
+        .coarsen(time=QUARTER_MINUTES)
+        .mean()
+    )
+    edges = stocks.drop_vars(["time", "duration"], errors="ignore")
+    trajectory = (
+        grid.merge(edges.isel(instant=slice(None, None, QUARTER_MINUTES)))
+        .merge(means.assign_coords(time=grid["time"]))
+        .merge(case.actual.drop_vars(unknown), compat="override")
+    )
+    backlog, progress = zip(*steps, strict=True)
+    first = backlog[0] + float(progress[0].work_done.sum())
+    trajectory["work_power"] = ("time", "kind"), np.stack([p.work_power for p in progress])
+    trajectory["work_backlog"] = "instant", np.array([first, *backlog])
+    trajectory = trajectory.assign_coords(kind=list(case.site.work))
+    for name in ("work_power", "work_backlog"):
+        trajectory[name] = variables.tag_variable(trajectory[name], name)
+    return trajectory.assign(_planned_values(decisions, trajectory["time"].to_numpy()))
+
+
+def _planned_values(
+    decisions: Sequence[PlannedSchedule], time: np.ndarray
+) -> Mapping[str, xr.DataArray]:
+    """Return the values of the plan in force at each time, under ``plan_<name>``."""
+    if not decisions:
+        return {}
+    starts = [decision.start for decision in decisions]
+    current = np.searchsorted(starts, time, side="right") - 1
+    found: dict[str, list[float]] = {name: [] for name in COMPARED_VARIABLES}
+    for moment, which in zip(time, current, strict=True):
+        step = decisions[which].schedule[[*COMPARED_VARIABLES]].sel(time=moment)
+        for name in COMPARED_VARIABLES:
+            found[name].append(float(step[name]))
+    return {
+        f"plan_{name}": variables.tag_variable(xr.DataArray(values, dims="time"), name)
+        for name, values in found.items()
+    }
+
+
+DEFAULT_POLICIES: Final = (
+    "immediate",
+    "threshold",
+    REFERENCE_RULE,
+    PLANNER_ALIAS,
+    PERFECT_FORESIGHT,
+)
+"""Policies that are run by default, in order."""
+
+KNOWN_POLICIES: Final = (
+    "immediate",
+    *RULES,
+    "carbonscaler",
+    DEFAULT_PLANNER,
+    "hedged",
+    *FORESIGHT_POLICIES,
+    PERFECT_FORESIGHT,
+)
+"""All policies: ``threshold`` runs work in the cheapest known hours, ``threshold_capped`` also caps
+it, and ``carbonscaler`` is a published rule that follows the carbon intensity of the grid.
+``hedged`` plans for several scenarios, and those of
+:data:`optimizer.policies.mpc.FORESIGHT_POLICIES` with perfect foresight of one series."""
 
 MIN_SEEDS: Final = 1
 """Plants that a back-test needs. [1]"""
 
 type ProgressCallback = Callable[[str, int, int, int], None]
-"""Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
+"""Receives the policy, the seed, the quarter-hours done and those in all."""
 
 type RunSummary = tuple[PolicySummary, Settlement, list[dict[str, object]]]
-"""What is kept of a trial until all are done: its summary, its bill, the limits it broke."""
+"""Summary, bill and violated limits of a run; its trajectory is released."""
 
 
 def backtest(
@@ -66,62 +258,66 @@ def backtest(
     Parameters
     ----------
     case
-        Site, world and work.
+        Site, series and work.
     policies
-        Names of :data:`KNOWN`; one that is named twice is run once.
+        Names of :data:`KNOWN_POLICIES`, or ``optimal``; a repeated name is run once.
     seeds
-        Number of plants, each with its own hidden nature; one at least. [1]
+        Number of plants, each with its own hidden parameters; at least one. [1]
     on_progress
-        Told of progress.
+        Receives the progress.
     on_run
-        Given every trial as soon as it is done.
+        Receives every run when it is done.
     export_folder
-        Folder for the linear model of every decision; none are written without.
+        Folder for the linear model of every decision; None writes none.
 
     Returns
     -------
     BacktestResults
-        Summaries by policy.
+        Summaries by policy, under the stored names.
 
     Raises
     ------
     ProblemError
-        If a policy is not known, none is named, or there is no plant; before anything is run.
+        If a policy is unknown, none is named, or ``seeds`` is below 1; before anything is run.
     """
     check_argument_types("back-test", setting=(case, BacktestCase))
     names = validate_policies(policies)
     if seeds < MIN_SEEDS:
-        remedy = f"plants to be run: {MIN_SEEDS} at least"
-        raise ProblemError(
-            "back-test", [ValidationIssue(location="seeds", found=str(seeds), remedy=remedy)]
+        fault = ValidationIssue(
+            code=IssueCode.OUT_OF_RANGE,
+            location="seeds",
+            found=str(seeds),
+            expected=f"at least {MIN_SEEDS} plant",
+            remedy="name the number of plants to run",
         )
+        raise ProblemError("back-test", [fault])
     began = time.process_time()
     ran: dict[str, list[RunSummary]] = {name: [] for name in names}
     for seed in range(seeds):
         for name in names:
-            trial = run_backtest_policy(
+            run = run_backtest_policy(
                 case, name, seed=seed, on_progress=on_progress, export_folder=export_folder
             )
-            on_run(trial)
-            ran[name].append((trial.summary, trial.settlement, trial.violated_limits))
+            on_run(run)
+            ran[name].append((run.summary, run.settlement, run.violated_limits))
     return _summarise(case, ran, seeds=seeds, cpu_s=time.process_time() - began)
 
 
 def _summarise(
     case: BacktestCase, ran: Mapping[str, Sequence[RunSummary]], *, seeds: int, cpu_s: float
 ) -> BacktestResults:
-    """Return the results of a setting, from what was kept of its trials by policy."""
-    world = case.inputs
+    """Return the results of a back-test from the summaries of its runs by policy."""
+    inputs = case.inputs
     summaries = {name: [summary for summary, _, _ in many] for name, many in ran.items()}
     bills = {name: [bill for _, bill, _ in many] for name, many in ran.items()}
     return BacktestResults(
         site=case.site.name,
-        start=format_minute(world.start),
-        days=round((world.end - world.start) / np.timedelta64(1, "D")),
+        start=format_minute(inputs.start),
+        days=round((inputs.end - inputs.start) / np.timedelta64(1, "D")),
         seeds=seeds,
         cpu_s=cpu_s,
-        gaps=world.gaps,
-        notes=world.notes,
+        gaps=inputs.gaps,
+        notes=inputs.notes,
         policies={name: PolicySummary.averaged(many) for name, many in summaries.items()},
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},
@@ -131,36 +327,41 @@ def _summarise(
 
 
 def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple[str, ...]:
-    """Return the policies that are named, each once.
+    """Return the stored names of the named policies, each once.
 
-    Parameters
-    ----------
-    names
-        Names of :data:`KNOWN`.
-    place
-        Where they stand, for the error.
+    ``place`` is the location in an error.
 
     Raises
     ------
     ProblemError
-        If one is not known, or none is named.
+        If a policy is unknown, or none is named.
     """
-    wanted = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-    remedy = f"choose among {', '.join(KNOWN_POLICIES)}"
+    given = (names,) if isinstance(names, str) else tuple(names)
+    found = dict.fromkeys(resolve_policy(str(name)) for name in given)
+    choices = (PLANNER_ALIAS, *KNOWN_POLICIES)
     faults = [
         ValidationIssue(
+            code=IssueCode.UNKNOWN_NAME,
             location=place,
             found=str(name),
-            remedy=remedy + closest_match_hint(str(name).lower(), KNOWN_POLICIES),
+            expected=f"one of {', '.join(choices)}",
+            remedy="choose a known policy" + closest_match_hint(str(name).lower(), choices),
         )
-        for name in wanted
-        if name not in KNOWN_POLICIES
+        for name in dict.fromkeys(given)
+        if resolve_policy(str(name)) not in KNOWN_POLICIES
     ]
-    if not wanted:
-        faults = [ValidationIssue(location=place, found="none", remedy=remedy)]
+    if not found:
+        fault = ValidationIssue(
+            code=IssueCode.MISSING,
+            location=place,
+            found="none",
+            expected=f"some of {', '.join(choices)}",
+            remedy="name at least one policy",
+        )
+        faults = [fault]
     if faults:
         raise ProblemError("back-test", faults)
-    return wanted
+    return tuple(found)
 
 
 def run_backtest_policy(
@@ -171,26 +372,11 @@ def run_backtest_policy(
     on_progress: ProgressCallback,
     export_folder: Path | None = None,
 ) -> PolicyRun:
-    """Run one policy on one plant from start to end.
+    """Run one policy on the plant of a seed from start to end, and settle the run.
 
-    Parameters
-    ----------
-    case
-        Site, world and work.
-    name
-        The policy.
-    seed
-        Seed of the plant.
-    on_progress
-        Told of progress.
-    export_folder
-        Folder for the linear model of every decision, in a folder for policy and plant.
-
-    Returns
-    -------
-    PolicyRun
-        The settled run.
+    The linear models of its decisions go to a folder for policy and plant in ``export_folder``.
     """
+    name = resolve_policy(name)
     decisions: list[Decision] = []
     models = export_folder and export_folder / f"{name}_{seed}"
     policy = build_policy(
@@ -214,29 +400,29 @@ def build_policy(
     *,
     export: Path | None = None,
 ) -> Policy:
-    """Return a policy by its name; one that plans writes its models where it is told to.
+    """Return a policy by its name; a planner writes its models to the folder ``export``.
 
     Raises
     ------
     ProblemError
         If no policy has this name.
     """
-    validate_policies([name], place="policy")
+    (name,) = validate_policies([name], place="policy")
     site, record = case.site, case.inputs.series
     match name:
         case "immediate":
             return immediate_policy(site, record)
-        case "threshold":
+        case "threshold_capped":
             return threshold_capped_policy(site, record)
-        case "uncapped":
+        case "threshold":
             return threshold_policy(site, record)
-        case "scaling":
+        case "carbonscaler":
             return carbonscaler_policy(site, record)
-        case "optimal":
+        case "deterministic":
             return MpcPolicy(
                 site, record, workload=case.workload, on_decision=on_decision, export=export
             )
-        case "cvar":
+        case "hedged":
             return StochasticMpcPolicy(
                 site, record, workload=case.workload, on_decision=on_decision, export=export
             )
@@ -259,5 +445,5 @@ def build_policy(
                 on_decision=on_decision,
                 export=export,
             )
-        case _:  # whoever makes a policy known has to make it here
+        case _:  # every name of KNOWN_POLICIES needs a case above
             raise NotImplementedError(name)

@@ -1,15 +1,13 @@
-"""Settle what a plant really did: money by account, carbon, water, work and lateness.
+"""Settlement of a run: money by account, carbon, water, work and lateness.
 
-The same bill is written for every policy, from the plant's own record and the true prices. Stores
-that end fuller or emptier than they began, and work left over, are valued at the mean price and
-carbon intensity of the run, so that no policy gains by emptying the ones or putting off the other.
-Work left over is taken to run at the cap that its kind tolerates.
+Every policy gets the same bill, from the plant's record and the true prices. Stores that end fuller
+or emptier than they began, and work left at the end, are valued at the mean price and carbon
+intensity of the run, so that no policy gains by emptying stores or deferring work. Work left is
+assumed to run at the cap that its kind tolerates.
 
-What the connection cost a run: energy at the exchange, network fees, peaks and excess power.
-
-Settle promises about sums of flows: what a run really took, against what was promised.
-
-Settle reserves: capacity held, capacity sold and not held, and energy that was called.
+Network accounts are energy, fees, peaks and excess power at the connection. Contracts settle sums
+of flows against their targets. Reserves settle capacity held, capacity sold and not held, and
+energy that was called.
 """
 
 from collections import defaultdict
@@ -41,14 +39,14 @@ MINUTES_PER_HOUR: Final = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorkBalance:
-    """What became of the work of a run.
+    """Work of a run.
 
     Attributes
     ----------
     done
         Work done. [MWh of uncapped rack energy]
     left
-        Kind -> work arrived and left over at the end. [MWh of uncapped rack energy]
+        Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
     lateness
         Hours by which jobs ended after their deadlines, summed. [h]
     late_energy
@@ -63,7 +61,7 @@ class WorkBalance:
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """One policy's run, settled.
+    """Bill of one run.
 
     Attributes
     ----------
@@ -72,9 +70,11 @@ class Settlement:
     carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
         Sums of the run, in the units of their names.
     weighted
-        What carbon, lateness and the excess over budgets weigh in the objective. [EUR]
+        Weights of carbon, lateness and the excess over budgets in the objective. [EUR]
+    work_left_energy_mwh
+        Electricity that the work left at the end will take. [MWh]
     staging
-        Starts and broken least times of units that have to be committed.
+        Starts, and violated minimum times, of committed units.
     """
 
     accounts: dict[str, float]
@@ -85,6 +85,7 @@ class Settlement:
     peak_mw: float
     pue: float
     weighted: dict[str, float]
+    work_left_energy_mwh: float = 0.0
     staging: StagingCounts = field(default_factory=StagingCounts)
 
     @property
@@ -94,7 +95,7 @@ class Settlement:
 
     @property
     def objective(self) -> float:
-        """Money spent and what the rest weighs. [EUR]"""
+        """Money spent and the weights of carbon, budgets and lateness. [EUR]"""
         return self.cost + sum(self.weighted.values())
 
 
@@ -107,49 +108,44 @@ def settle(
     peak_power: float,
     reserves: xr.Dataset | None = None,
 ) -> Settlement:
-    """Write the bill of a run.
+    """Return the bill of a run.
 
     Parameters
     ----------
-    site
-        The site with its contracts and weights.
     record
-        What the plant did, in minutes.
+        Record of the plant, in minutes.
     series
         True ``electricity_price`` and ``carbon_intensity`` on quarter-hours that cover the record.
     work
-        What became of the jobs.
+        Work balance of the jobs.
     peak_power
-        Greatest import of the first month before the run. [MW]
+        Largest import of the first month before the run. [MW]
     reserves
-        Products' quarter-hours for :mod:`optimizer.backtesting.settlement`; None if none.
-
-    Returns
-    -------
-    Settlement
-        The settled run.
+        Quarter-hours of the products, see :func:`reserve_accounts`; None without reserves.
     """
     meter = _Meter.of(record, series)
     sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
     energy, it_energy, water = (float(total) / MINUTES_PER_HOUR for total in sums)
-    owed, kept = (
+    left, stored = (
         energy_of_work_left(site, work, overhead=energy / it_energy),
         _stored_energy_change(site, record),
     )
     carbon = float(meter.imported @ meter.intensity)
-    promised = contract_accounts(site, record, series, net=meter.net)
-    counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
-    counted += (owed - kept) * meter.mean_carbon(counted)
-    weighted = _objective_terms(site, work, carbon=counted, budgets=promised.pop("budgets", 0.0))
+    contract_costs = contract_accounts(site, record, series, net=meter.net)
+    counted = contract_costs.pop("carbon", carbon)  # by the market, where contracts match hours
+    counted += (left - stored) * meter.mean_carbon(counted)
+    weighted = _objective_terms(
+        site, work, carbon=counted, budgets=contract_costs.pop("budgets", 0.0)
+    )
     return Settlement(
         accounts={
             "electricity": float((meter.imported - meter.exported) @ meter.price),
             **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
             "water": water * site.weights.water,
             **_machines(site, record),
-            **promised,
-            "stocks": -kept * meter.mean_cost(site),
-            "backlog": owed * meter.mean_cost(site),
+            **contract_costs,
+            "stocks": -stored * meter.mean_cost(site),
+            "backlog": left * meter.mean_cost(site),
             **reserve_accounts(site, reserves, meter.price),
         },
         carbon_kg=carbon,
@@ -159,6 +155,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
+        work_left_energy_mwh=left,
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
 
@@ -166,7 +163,7 @@ def settle(
 def _objective_terms(
     site: Site, work: WorkBalance, *, carbon: float, budgets: float
 ) -> dict[str, float]:
-    """Return what carbon [kg], the penalty of budgets and lateness weigh: nobody pays it. [EUR]"""
+    """Return the weights of carbon [kg], penalty of budgets, and lateness. [EUR]"""
     return {
         "carbon": carbon * site.weights.carbon,
         "budgets": budgets,
@@ -176,7 +173,7 @@ def _objective_terms(
 
 @dataclass(frozen=True, kw_only=True)
 class _Meter:
-    """What the meter of the connection showed, quarter-hour by quarter-hour.
+    """Quarter-hours of the meter of the connection.
 
     Attributes
     ----------
@@ -197,7 +194,7 @@ class _Meter:
 
     @classmethod
     def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
-        """Read the meter over a record in minutes."""
+        """Return the meter over a record in minutes."""
         starts = record["time"].to_numpy()[::METERING_PERIOD_MIN]
         truth = series.sel(time=starts)
         hours = truth["duration"].to_numpy()
@@ -213,15 +210,12 @@ class _Meter:
         )
 
     def mean_carbon(self, counted: float) -> float:
-        """Return the mean intensity of the run, as its import counts. [kg MWh-1]
+        """Return the mean intensity for the ``counted`` carbon of the import. [kg; kg MWh-1]
 
-        Parameters
-        ----------
-        counted
-            Carbon of the import, by the grid's intensity or by the market. [kg]
+        Carbon is counted by the grid's intensity or by the market.
         """
         own = float(self.imported @ self.intensity)
-        if counted and not own:  # contracts count where nobody tells of the grid
+        if counted and not own:  # contracts count where the grid is unknown
             return counted / float(self.imported.sum())
         return float(self.intensity.mean()) * (counted / own if own else 1.0)
 
@@ -231,16 +225,9 @@ class _Meter:
 
 
 def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> float:
-    """Return the electricity that the work left over will take. [MWh]
+    """Return the electricity that the work left will take. [MWh]
 
-    Parameters
-    ----------
-    site
-        The site.
-    work
-        What became of the jobs.
-    overhead
-        Energy of the site for each of its racks. [1]
+    ``overhead`` is the energy of the site per energy of its racks. [1]
     """
     pool = RackPool.from_site(site)
     total = 0.0
@@ -252,7 +239,7 @@ def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> fl
 
 
 def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
-    """Return what the machines cost beside energy and water, by account. [EUR]"""
+    """Return the cost of machines beside energy and water, by account. [EUR]"""
     return {
         "wear": _wear(site, record),
         "renewables": _renewables(site, record),
@@ -262,7 +249,7 @@ def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
 
 
 def _starts(site: Site, record: xr.Dataset) -> dict[str, float]:
-    """Return what starts and stops cost, where units have to be committed. [EUR]"""
+    """Return the cost of starts and stops of committed units. [EUR]"""
     banks = staging_by_bank(site, record)
     paid = (units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks)
     return {"starts": sum(paid)} if banks else {}
@@ -272,8 +259,8 @@ def _wear(site: Site, record: xr.Dataset) -> float:
     total = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        given = record[f"{kind}_discharge"].sel({kind: store.owner})
-        total += store.wear_cost * float(given.sum()) / MINUTES_PER_HOUR
+        discharged = record[f"{kind}_discharge"].sel({kind: store.owner})
+        total += store.wear_cost * float(discharged.sum()) / MINUTES_PER_HOUR
     return total
 
 
@@ -286,7 +273,7 @@ def _renewables(site: Site, record: xr.Dataset) -> float:
 
 
 def _heat(site: Site, record: xr.Dataset) -> float:
-    """Return what heat costs: below zero, since it is paid for. [EUR]"""
+    """Return the cost of heat, negative because heat is sold. [EUR]"""
     total = 0.0
     for pump in site.machines_of(HeatReuse):
         sold = record["heat_reuse_power"].sel(heat_reuse=pump.name)
@@ -295,7 +282,7 @@ def _heat(site: Site, record: xr.Dataset) -> float:
 
 
 def _stored_energy_change(site: Site, record: xr.Dataset) -> float:
-    """Return the electricity that the change of all stores over the run stands for. [MWh]"""
+    """Return the electricity equivalent of the change of all stores over the run. [MWh]"""
     total = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -305,7 +292,7 @@ def _stored_energy_change(site: Site, record: xr.Dataset) -> float:
 
 
 def _electricity_per_unit(site: Site, store: Store, record: xr.Dataset) -> float:
-    """Return the electricity that a unit of a store stands for: of cooling, the run's mean draw."""
+    """Return the electricity per unit of a store; of cooling, the mean draw of the run. [1]"""
     if store.carrier == "medium_voltage":
         return store.discharge_efficiency
     plant = next(p for p in site.machines_of(CoolingPlant) if p.serves == store.carrier)
@@ -324,29 +311,31 @@ def network_accounts(
 
     Parameters
     ----------
-    site
-        The site.
     starts
         Starts of the run's quarter-hours, UTC. [datetime64]
     net
         Mean import less export in each. [MW]
     peak_power
-        Greatest import of the first billing period before the run, of what counts in it. [MW]
+        Largest import of the first billing period before the run, of what counts in it. [MW]
 
     Returns
     -------
     dict
         ``network`` and ``peak``, and ``excess`` where powers are contracted. Standing charges and
-        contracted powers themselves are paid whatever is done: ``gigatwin tariff`` tells them.
+        contracted powers do not depend on decisions: ``gigatwin tariff`` computes them.
 
     Notes
     -----
-    Of the first billing period's peak only what exceeds that before is paid, and of any what
-    exceeds the peak that comes anyway. A period of which the run saw a part pays its whole peak:
-    the run made it. The prices are those that the tariff declares to plan for, without rounding.
+    Only the part of the first billing period's peak above the earlier one is paid, and of any
+    period only the part above the peak that is expected anyway. A period of which the run covers a
+    part pays its whole peak, because the run caused it. The prices are those of the tariff for
+    planning, without rounding.
     """
-    taken, fed = np.maximum(net, 0.0) * INTERVAL_HOURS, np.maximum(-net, 0.0) * INTERVAL_HOURS
-    fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
+    imported, exported = (
+        np.maximum(net, 0.0) * INTERVAL_HOURS,
+        np.maximum(-net, 0.0) * INTERVAL_HOURS,
+    )
+    fees = imported @ site.import_fees(starts) + exported.sum() * site.grid.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
     if site.billing_rules.classes:
         found["excess"] = _excess(site.billing_rules, starts, net)
@@ -354,7 +343,7 @@ def network_accounts(
 
 
 def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) -> float:
-    """Return what the peaks of all billing periods cost. [EUR]"""
+    """Return the cost of the peaks of all billing periods. [EUR]"""
     billing = site.billing_rules
     first = np.unique(billing.period_numbers(starts), return_index=True)[1]
     counted = np.where(billing.counts_in_peak(starts), np.maximum(net, 0.0), 0.0)
@@ -366,12 +355,14 @@ def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) 
 
 
 def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:
-    """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
+    """Return the cost of power beyond the contracted one, by month and class. [EUR]"""
     total = 0.0
-    for tariff, here in valid_tariffs(
+    for tariff, is_valid in valid_tariffs(
         billing.tariffs, starts, billing.time_zone, extends_last=True
     ):
-        metered = MeteredImport(tariff, starts[here], net[here], time_zone=billing.time_zone)
+        metered = MeteredImport(
+            tariff, starts[is_valid], net[is_valid], time_zone=billing.time_zone
+        )
         total += sum(price * power for _, power, price in excess_charges(metered))
     return total
 
@@ -379,37 +370,35 @@ def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> flo
 def contract_accounts(
     site: Site, record: xr.Dataset, series: xr.Dataset, *, net: FloatArray
 ) -> dict[str, float]:
-    """Return what deviations from promises cost.
+    """Return the cost of deviations from contracts.
 
     Parameters
     ----------
-    site
-        The site with its contracts.
     record
-        What the plant did, in minutes.
+        Record of the plant, in minutes.
     series
-        Prices, carbon and what was promised, on quarter-hours that cover the record.
+        Prices, carbon and obligations, on quarter-hours that cover the record.
     net
         Mean import less export in the quarter-hours of the meter, ``(time,)``. [MW]
 
     Returns
     -------
     dict
-        Account -> money; only of promises that there are. ``carbon`` is that of hours which no
+        Account -> money, for existing obligations only. ``carbon`` is that of hours which no
         contract covers, in kg. [EUR; kg]
 
     Notes
     -----
-    The contracts settle as they plan: by the same terms, at true prices. Energy costs its
-    day-ahead price elsewhere in the bill, so a position pays here by how much its imbalance is
-    worse. A budget of a year is settled on the share that the run makes of the year.
+    Contracts settle by the terms with which they are planned, at true prices. Energy costs its
+    day-ahead price in another account, so a position pays here only the difference of its
+    imbalance. A budget of a year is settled on the run's share of the year.
     """
     truth = series.sel(time=record["time"].to_numpy()[::METERING_PERIOD_MIN])
-    if "position_held" not in truth:  # a record, which does not say so
-        held = position_outlook(
+    if "position_held" not in truth:  # absent from a record
+        position = position_outlook(
             site, series, truth["time"].to_numpy()[0], axes=truth, foresight=True
         )
-        truth = truth.assign(held.data_vars)
+        truth = truth.assign(position.data_vars)
     water = (
         record["water_use"].to_numpy().reshape(-1, METERING_PERIOD_MIN).sum(axis=1)
         / MINUTES_PER_HOUR
@@ -421,9 +410,9 @@ def contract_accounts(
 
 
 def _deviation_cost(
-    promise: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
+    obligation: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
 ) -> float:
-    terms = promise.terms(truth)
+    terms = obligation.terms(truth)
     hours = truth["duration"].to_numpy()
     flows: Mapping[str, FloatArray] = {
         "net_import": hours * net,
@@ -431,28 +420,28 @@ def _deviation_cost(
         "carbon": hours * np.maximum(net, 0.0) * truth["carbon_intensity"].to_numpy(),
         "water": water,
     }
-    flow, count = flows[promise.quantity], len(terms.target)
+    flow, count = flows[obligation.quantity], len(terms.target)
     window = np.minimum(terms.window_index, count - 1).astype(int)
     sums = np.bincount(window, weights=flow, minlength=count)
-    off = np.where(terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0)
-    up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[promise.quantity])
-    above, below = np.maximum(off, 0.0), np.maximum(-off, 0.0)
+    deviation = np.where(
+        terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0
+    )
+    up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[obligation.quantity])
+    above, below = np.maximum(deviation, 0.0), np.maximum(-deviation, 0.0)
     return float(up_price @ above + terms.price_below @ below)
 
 
 POWER_TOLERANCE_MW: Final = 1e-6
-"""Power that is none. [MW]"""
+"""Power that counts as none. [MW]"""
 
 
 def reserve_accounts(
     site: Site, reserves: xr.Dataset | None, electricity_price: FloatArray
 ) -> dict[str, float]:
-    """Return what reserves cost; below zero where they earn.
+    """Return the cost of reserves; negative where they earn.
 
     Parameters
     ----------
-    site
-        The site with its products.
     reserves
         In equal intervals on ``time`` and ``product``: ``reserve_capacity``, ``reserve_shortfall``
         and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, if
@@ -467,11 +456,10 @@ def reserve_accounts(
 
     Notes
     -----
-    Capacity is paid as held or called. What is missing costs the penalty, unless it was used within
-    the time that the product leaves for recovery; so does what was called and not given. Energy
-    that a product pays for is taken out of the balance at the price of the hour, as if it had not
-    been metered, and paid at its own; energy that it does not pay for is settled by the meter, and
-    so are the network fees on either.
+    Capacity is paid as held or called. A shortfall costs the penalty, unless the capacity was used
+    within the recovery time of the product; so does a call that was not delivered. Energy that a
+    product pays for leaves the balance at the price of the hour, as if it had not been metered, and
+    is paid at its own price. Other energy, and the network fees on both, are settled by the meter.
     """
     if reserves is None:
         return {}
@@ -480,9 +468,10 @@ def reserve_accounts(
     for name in map(str, reserves["product"].to_numpy()):
         part, product = reserves.sel(product=name), site.reserves[name]
         capacity, short, price = (
-            part[f"reserve_{word}"].to_numpy() for word in ("capacity", "shortfall", "price")
+            part[f"reserve_{quantity}"].to_numpy()
+            for quantity in ("capacity", "shortfall", "price")
         )
-        up, down = (_reserve_variable(part, word) for word in ("used_up", "used_down"))
+        up, down = (_reserve_variable(part, quantity) for quantity in ("used_up", "used_down"))
         found["reserves"] -= float(hours @ (price * capacity))
         late = ~is_recovering(
             product,

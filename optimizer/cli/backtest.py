@@ -12,15 +12,26 @@ from rich.table import Table
 
 import sites
 from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
-from optimizer.backtesting.policy_run import PolicyRun
-from optimizer.backtesting.results import CAPTURE_POLICIES, BacktestResults, PolicySummary
+from optimizer.backtesting.results import (
+    DEFAULT_PLANNER,
+    MIN_CAPTURE_DAYS,
+    PERFECT_FORESIGHT,
+    BacktestResults,
+    PolicySummary,
+)
 from optimizer.backtesting.run_folder import (
     build_identity,
     open_run_folder,
     write_policy_run,
     write_results,
 )
-from optimizer.backtesting.runner import DEFAULT_POLICIES, MIN_SEEDS, backtest, validate_policies
+from optimizer.backtesting.runner import (
+    DEFAULT_POLICIES,
+    MIN_SEEDS,
+    PolicyRun,
+    backtest,
+    validate_policies,
+)
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile, output_option
 from optimizer.cli.output import (
@@ -48,6 +59,7 @@ SUMMARY_COLUMNS: Final = (
     ("cost_eur", "cost [EUR]", "{:,.0f}"),
     ("carbon_kg", "carbon [t]", "{:,.0f}"),
     ("energy_mwh", "energy [MWh]", "{:,.0f}"),
+    ("energy_equal_work_mwh", "energy, equal work [MWh]", "{:,.0f}"),
     ("water_m3", "water [m3]", "{:,.0f}"),
     ("peak_mw", "peak [MW]", "{:.1f}"),
     ("lateness_h", "late [h]", "{:.1f}"),
@@ -114,7 +126,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     load_scale: LoadScaleOption = 0.6,
     zone: ZoneOption = None,
     policies: Annotated[
-        str, typer.Option(help="Also cvar, scaling, optimal+prices.")
+        str, typer.Option(help="Also hedged, carbonscaler, optimal+prices.")
     ] = DEFAULT_POLICY_OPTION,
     seeds: Annotated[int, typer.Option(min=MIN_SEEDS, help="Simulated plants.")] = 1,
     export_mps: Annotated[
@@ -168,15 +180,19 @@ def _show(screen: Console, results: BacktestResults) -> None:
 
 
 def _show_capture(screen: Console, results: BacktestResults) -> None:
-    if results.capture is not None:
-        screen.print(
-            f"capture {results.capture:.1%}: what optimal saves over threshold, "
-            "as a share of what perfect foresight saves"
-        )
-    elif set(CAPTURE_POLICIES) <= set(results.policies):
-        screen.print("no capture: perfect foresight saves nothing over threshold", style="yellow")
-    for words in results.later:
-        screen.print(f"not comparable: {words}", style="yellow", markup=False)
+    for rule, capture in results.captures.items():
+        if capture is not None:
+            screen.print(
+                f"capture {capture:.1%} over {rule}: the saving of {DEFAULT_PLANNER}, "
+                "as a share of the saving of perfect foresight"
+            )
+        elif {rule, DEFAULT_PLANNER, PERFECT_FORESIGHT} <= set(results.policies):
+            reason = f"perfect foresight saves nothing over {rule}"
+            if results.days < MIN_CAPTURE_DAYS:
+                reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"
+            screen.print(f"no capture over {rule}: {reason}", style="yellow")
+    for sentence in results.later:
+        screen.print(f"not comparable: {sentence}", style="yellow", markup=False)
 
 
 def _print_earlier(screen: Console, results: BacktestResults, whole: BacktestResults) -> None:
@@ -272,5 +288,8 @@ def _row(summary: PolicySummary, columns: Sequence[tuple[str, str, str]]) -> lis
     cells = []
     for key, _, form in columns:
         value = getattr(summary, key)
-        cells.append(form.format(value / 1000.0 if key == "carbon_kg" else value))
+        if value is None:
+            cells.append("unknown")
+        else:
+            cells.append(form.format(value / 1000.0 if key == "carbon_kg" else value))
     return cells

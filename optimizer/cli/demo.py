@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import sites
+from optimizer.backtesting.results import DEFAULT_PLANNER
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo import DemoConfig, DemoRun, run_demo
@@ -32,6 +33,7 @@ SUMMARY_ROWS: Final = {
     "carbon_kg": "carbon, kg",
     "peak_mw": "peak, MW",
     "energy_mwh": "energy, MWh",
+    "energy_equal_work_mwh": "energy, equal work, MWh",
     "pue": "PUE",
     "lateness_h": "lateness, h",
     "violations": "violations",
@@ -147,7 +149,7 @@ class _Progress:
 
 def _result(config: DemoConfig, day: DemoRun, start_time: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
-    policies = {"optimal": day.plant_result["summary"], **day.other_policies}
+    policies = {DEFAULT_PLANNER: day.plant_result["summary"], **day.other_policies}
     traffic = day.traffic
     return {
         "site": config.site.name,

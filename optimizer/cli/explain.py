@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 
 import sites
+from optimizer.backtesting.folder_conversion import convert_run_folder
+from optimizer.backtesting.results import PLANNER_ALIAS
 from optimizer.backtesting.run_folder import (
     EXPLAINED_VARIABLES,
     check_run_site,
@@ -30,7 +32,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     run: Annotated[Path | None, typer.Option(help="Folder of a back-test.")] = None,
     at: Annotated[str | None, typer.Option(help="Time, UTC, whose quarter-hour is shown.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (default).")] = False,
-    policy: Annotated[str, typer.Option(help="Policy of a back-test.")] = "optimal",
+    policy: Annotated[str, typer.Option(help="Policy of a back-test.")] = PLANNER_ALIAS,
     seed: Annotated[int, typer.Option(min=0, help="Plant of a back-test.")] = 0,
     state: StateOption = None,
     json_file: JsonFile = None,
@@ -44,6 +46,8 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     if run is not None:
         loaded = sites.load_site(site)
         check_run_site(run, loaded)
+        for line in convert_run_folder(run, loaded):
+            screen.print(line, markup=False)
         record = read_backtest_decision(run, at, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {record['start']}")
         _show_step(screen, run, policy=policy, seed=seed, at=at or record["start"])

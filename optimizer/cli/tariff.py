@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import sites
+from optimizer.backtesting.folder_conversion import convert_run_folder
+from optimizer.backtesting.results import PLANNER_ALIAS
 from optimizer.backtesting.run_folder import check_run_site, read_trajectory
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile
@@ -41,12 +43,12 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
         str | None, typer.Option(help="Other tariffs: germany, spain, nordic, or path of a file.")
     ] = None,
     zone: ZoneOption = None,
-    policy: Annotated[str, typer.Option(help="Policy of the back-test.")] = "optimal",
+    policy: Annotated[str, typer.Option(help="Policy of the back-test.")] = PLANNER_ALIAS,
     seed: Annotated[int, typer.Option(min=0, help="Plant of the back-test.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Print the bill line by line, every option of the network charge, and the hours of use."""
-    loaded = sites.load_site(site)
+    loaded, screen = sites.load_site(site), console(json_file)
     if rules is not None:
         loaded = loaded.with_tariffs(sites.load_tariffs(rules))
     if not loaded.tariffs:
@@ -57,11 +59,13 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
         starts, power = read_meter(meter, zone=zone or loaded.time_zone)
     elif run is not None and meter is None:
         check_run_site(run, loaded)
+        for line in convert_run_folder(run, loaded):
+            screen.print(line, markup=False)
         starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
         expected, remedy = "one of them", "name the file of a meter, or the folder of a back-test"
         raise _tariff_error("--meter, --run", expected=expected, remedy=remedy)
-    screen, notes = console(json_file), _beyond(loaded, starts, power)
+    notes = _beyond(loaded, starts, power)
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)

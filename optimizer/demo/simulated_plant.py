@@ -11,9 +11,8 @@ import xarray as xr
 
 import sites
 from optimizer.backtesting.case import BacktestCase, synthetic_case
-from optimizer.backtesting.policy_run import build_trajectory, work_balance
-from optimizer.backtesting.results import PolicySummary
-from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.backtesting.results import REFERENCE_RULE, PolicySummary
+from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, work_balance
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.availability import DERATABLE
@@ -27,7 +26,7 @@ from twin.units import format_minute
 RESULT_FILE: Final = "result.json"
 TRAJECTORY_FILE: Final = "plant.nc"
 
-COMPARED_POLICIES: Final = ("threshold", "immediate")
+COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
 """Policies that also run on the plant of a demo."""
 
 

@@ -217,7 +217,7 @@ FORESIGHT_VARIABLES: Final = {
 }
 """Kind of foresight -> variables of the outlook that take their true values."""
 
-FORESIGHT_POLICIES: Final = {f"optimal+{name}": name for name in FORESIGHT_VARIABLES}
+FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
 """Policy name -> kind of foresight."""
 
 

@@ -294,7 +294,7 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
 def metered_import(trajectory: xr.Dataset) -> tuple[InstantArray, FloatArray]:
     """Return starts, UTC [datetime64], and import less export [MW] of a back-test's quarter-hours.
 
-    `trajectory` is that of :func:`optimizer.backtesting.policy_run.build_trajectory`.
+    `trajectory` is that of :func:`optimizer.backtesting.runner.build_trajectory`.
     """
     net = net_import(trajectory)
     return trajectory["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)

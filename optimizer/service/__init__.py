@@ -1,1 +1,1 @@
-"""The running service of a site, and what runs it on trial: demo and back-test."""
+"""The running service of a site: telemetry in, decisions, orders and schedules out."""

@@ -1,7 +1,4 @@
-"""Look round for what is wrong, and raise or clear its alarm.
-
-Alarms: what is wrong now, since when, how grave, and what to do about it.
-"""
+"""Alarms: definitions, those in force, and the monitor that raises and clears them."""
 
 import re
 from collections.abc import Mapping
@@ -25,21 +22,21 @@ from twin.units import format_second
 logger = structlog.get_logger(__name__)
 
 _NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
-"""An age, an amount or a time; no number in a name, as that of chiller_2."""
+"""Matches an age, an amount or a time, but no digits in a name such as chiller_2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """One thing that is wrong.
+    """An alarm in force.
 
     Attributes
     ----------
     cause
-        Word under which the operators' guide has it.
+        Key of :data:`ALARM_DEFINITIONS`, or ``wear``.
     time
-        Since when, UTC.
+        When it was raised, UTC.
     severity
-        How soon somebody has to come.
+        How soon a person must act.
     text, remedy
         What is wrong, and what to do about it.
     """
@@ -52,26 +49,14 @@ class Alarm:
 
 
 class AlarmList:
-    """All that is wrong now, by a word for each cause; may be used from any thread."""
+    """Alarms in force by cause; usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._found: dict[str, Alarm] = {}
 
     def update(self, cause: str, text: str, *, severity: Severity, remedy: str, time: str) -> None:
-        """Raise the alarm of a cause, or clear it if there is no text.
-
-        Parameters
-        ----------
-        cause
-            Word by which it is known.
-        text
-            What is wrong; empty clears.
-        severity, remedy
-            How grave, and what to do.
-        time
-            Now, UTC.
-        """
+        """Raise or update the alarm of a cause; an empty text clears it."""
         with self._lock:
             before = self._found.get(cause)
             if not text:
@@ -82,13 +67,13 @@ class AlarmList:
             self._found[cause] = Alarm(
                 cause=cause, time=since, severity=severity, text=text, remedy=remedy
             )
-        known = _distinct_problems(before.text) if before else set()
-        is_new = not _distinct_problems(text) <= known  # many troubles have one cause
+        reported = _distinct_problems(before.text) if before else set()
+        is_new = not _distinct_problems(text) <= reported  # one cause may have many problems
         if before is None or before.severity is not severity or is_new:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, remedy=remedy)
 
     def as_snapshot(self) -> list[Mapping[str, object]]:
-        """Return all alarms, the gravest first."""
+        """Return all alarms, the most severe first."""
         order = list(Severity)
         with self._lock:
             found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
@@ -96,49 +81,43 @@ class AlarmList:
 
 
 def _distinct_problems(text: str) -> set[str]:
-    """Return what a text tells, without the numbers that change from look to look."""
-    return {_NUMBER.sub("", trouble) for trouble in text.split("; ")}
+    """Return the problems in a text without their numbers, which change from check to check."""
+    return {_NUMBER.sub("", problem) for problem in text.split("; ")}
 
 
 ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {
-    "broker": (Severity.HIGH, "see the text; it tries again by itself"),
-    "feed": (Severity.MEDIUM, "ask the partner; see its status"),
-    "series": (Severity.MEDIUM, "see to whoever writes the files"),
+    "broker": (Severity.HIGH, "check broker and network; the service reconnects by itself"),
+    "feed": (Severity.MEDIUM, "ask the partner; the feed shows its status"),
+    "series": (Severity.MEDIUM, "check the source of the files"),
     "archive": (
         Severity.HIGH,
-        "see the text; what cannot be kept is not acknowledged, and comes again",
+        "repair what the text names; unstored data is not acknowledged, and is sent again",
     ),
-    "record": (Severity.HIGH, "make room on the disk"),
-    "hold": (Severity.HIGH, "make room, or set the clock"),
-    "decision": (Severity.HIGH, "see what is missing in the text"),
-    "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
+    "record": (Severity.HIGH, "free space on the disk"),
+    "hold": (Severity.HIGH, "free space on the disk, or set the clock"),
+    "decision": (Severity.HIGH, "restore what the text names as missing"),
+    "fallback": (Severity.MEDIUM, "see the reason; the next quarter-hour is planned again"),
     "connection": (
         Severity.MEDIUM,
-        "tell the operator of the grid; explain says by how much; the site can do no more",
+        "inform the grid operator; gigatwin explain states the excess; the site can do no more",
     ),
-    "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
+    "telemetry": (Severity.MEDIUM, "check the sensors and clocks named"),
     "jobs": (
         Severity.HIGH,
-        "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+        "check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
     ),
-    "orders": (Severity.MEDIUM, "see to the agents of scheduler and nodes"),
-    "racks": (Severity.MEDIUM, "make plant, cluster and file agree"),
+    "orders": (Severity.MEDIUM, "check the agents of scheduler and nodes"),
+    "racks": (Severity.MEDIUM, "align the rack names of plant, cluster and site file"),
     "machines": (
         Severity.MEDIUM,
-        "see to the machines named; plans count on them again when they say so",
+        "check the machines named; plans use them again when they report availability",
     ),
 }
-"""Cause of an alarm -> how grave it is, and what to do about it; wear tells both itself."""
+"""Cause of an alarm -> severity and remedy; the drift monitor supplies those of ``wear``."""
 
 
 class AlarmMonitor:
-    """Looks at everything that can be wrong.
-
-    Parameters
-    ----------
-    link, partners, series, overrides
-        What is looked at.
-    """
+    """Check connections, series, HOLD, telemetry, jobs and machines, and update the alarms."""
 
     def __init__(
         self,
@@ -150,19 +129,13 @@ class AlarmMonitor:
     ) -> None:
         self.alarms = AlarmList()
         self._link, self._partners = plant_link, partner_link
-        self._series, self._overrides = series, hold_register
+        self._series, self._hold_register = series, hold_register
 
     def update(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
         """Raise and clear alarms.
 
-        Parameters
-        ----------
-        now
-            The service's time.
-        last
-            The last decision.
-        missing
-            Why there is none for this quarter-hour; empty if there is.
+        ``last`` is the last decision; ``missing`` states why this quarter-hour has none, or is
+        empty.
         """
         link = self._link
         link.drift_monitor.update(now)
@@ -173,7 +146,7 @@ class AlarmMonitor:
             "series": self._series.alarm_text(now),
             "archive": link.archive_error,
             "record": self._partners.audit_error,
-            "hold": self._overrides.alarm_text,
+            "hold": self._hold_register.alarm_text,
             "decision": missing,
             "fallback": _fallback(last),
             "connection": "; ".join(map(str, last.choice.verdict.unavoidable_violations))
@@ -202,10 +175,10 @@ def _fallback(last: DecisionResult | None) -> str:
 
 
 def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
-    """Return which racks are not acted on, and how names differ; empty if none does."""
+    """Return which racks are excluded and how their names differ; empty if none is."""
     head = describe_excluded(plant_link.excluded_racks(now))
     if not head and plant_link.rack_names.has_no_declared_racks:
-        head = "nothing that is said of racks is understood"
+        head = "no rack name matches the site file"
     return f"{head}: {'; '.join(plant_link.rack_names.describe())}" if head else ""
 
 

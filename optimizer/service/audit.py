@@ -1,4 +1,4 @@
-"""The audit record: one line a decision, chained by hashes so that any edited byte shows."""
+"""The audit record: one JSON line per decision, chained by hashes so that any edit is detected."""
 
 import hashlib
 import json
@@ -14,27 +14,27 @@ from typing import Final
 import structlog
 
 from telemetry.files import disk_error, sync_folder, write_all
-from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 GENESIS_HASH: Final = "0" * 64
 """Hash before the first line."""
 
 TAIL_CHUNK_BYTES: Final = 256 * 1024
-"""How much of a record is read first to find its end; a line has some kilobytes. [B]"""
+"""Size of the first read that searches the end of a record; a line has some kilobytes. [B]"""
 
 _LINE_PREFIX: Final = '{"hash":"'
 
 AUDIT_FILE: Final = "audit.jsonl"
-"""Name of the record in the state folder of a service."""
+"""Name of the record in the state folder."""
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """One line of the record: its own words, and the hash that binds it to all before.
+    """One line of the record: its content, and the hash that chains it to all lines before.
 
-    ``damage`` says where a line is not as it was written; what it tells is not to be believed.
+    ``damage`` names the place of a line that was edited; its content is not reliable.
     """
 
     content: Mapping[str, object]
@@ -43,19 +43,16 @@ class AuditEntry:
 
 
 class AuditLog:
-    """The audit record of a service; may be used from any thread.
+    """The audit record of a service; usable from any thread.
 
-    Parameters
-    ----------
-    path
-        The file; one JSON object a line. A line that a crash cut off is set aside; so is a record
-        whose last line is not ours, and a new one begins.
+    Opening it moves a line that a crash cut off to a ``.torn`` file. A record whose last line does
+    not match its hash is renamed, and a new one begins.
 
     Attributes
     ----------
     trouble
-        Why entries wait to be written, or nothing. A disk that is full stops nobody; it is tried
-        again with every entry, and by :meth:`again`.
+        Why entries wait to be written, or empty. A full disk does not stop the service; each
+        further entry, and :meth:`retry`, try again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,26 +63,20 @@ class AuditLog:
         self._repair_tail()
 
     def add(self, content: Mapping[str, object]) -> None:
-        """Write an entry; it is on disk when this returns, or ``trouble`` says why not.
-
-        Parameters
-        ----------
-        content
-            What ``json`` can write.
-        """
+        """Write an entry of JSON values; it is on disk at return, or ``trouble`` states why not."""
         body = json.dumps(content, allow_nan=False, separators=(",", ":"))
         with self._lock:
             self._pending.append(body)
             self._write()
 
     def retry(self) -> None:
-        """Write what waits, if anything does."""
+        """Write the waiting entries, if there are any."""
         with self._lock:
             if self._pending:
                 self._write()
 
     def _write(self) -> None:
-        """Write what waits, oldest first, as far as the disk takes it."""
+        """Write the waiting entries, oldest first, until one fails."""
         try:
             while self._pending:
                 chained = _hash(self._last, self._pending[0])
@@ -116,7 +107,7 @@ class AuditLog:
             raise disk_error(self._path, error) from error
 
     def _repair_tail(self) -> None:
-        """Go to the end of the record; a last line without an end is set aside."""
+        """Find the last hash of the record; move an incomplete last line to another file."""
         if not self._path.exists():
             return
         rest = _read_tail(self._path)
@@ -132,13 +123,13 @@ class AuditLog:
             if last == _line(chained, _body(last)):
                 self._last = chained
             else:
-                aside = self._path.with_suffix(f".{time.time_ns()}.broken")
-                self._path.replace(aside)
-                logger.error("broken record set aside", file=self._path.name, aside=aside.name)
+                damaged = self._path.with_suffix(f".{time.time_ns()}.broken")
+                self._path.replace(damaged)
+                logger.error("broken record set aside", file=self._path.name, aside=damaged.name)
 
 
 def _read_tail(path: Path) -> bytes:
-    """Return the last whole line of a record and what follows it, and no more than it must.
+    """Return the last whole line of a record and what follows it, without reading the whole file.
 
     A record of years is larger than the memory of many machines.
     """
@@ -151,12 +142,7 @@ def _read_tail(path: Path) -> bytes:
 
 
 def read_audit(path: Path) -> Iterator[AuditEntry]:
-    """Yield the entries of a record, oldest first; a last line still being written is left out.
-
-    Parameters
-    ----------
-    path
-        The file.
+    """Yield the entries of a record, oldest first, without a last line that is still being written.
 
     Raises
     ------
@@ -165,20 +151,21 @@ def read_audit(path: Path) -> Iterator[AuditEntry]:
     """
     for entry in read_entries(path):
         if entry.damage:
-            remedy = "this line or one before it was edited after it had been written"
-            raise ServiceError(
-                "audit", [ValidationIssue(location=entry.damage, found="", remedy=remedy)]
+            issue = ValidationIssue(
+                code=IssueCode.CORRUPT,
+                location=entry.damage,
+                found="",
+                expected="a line that matches its hash; this or an earlier line was edited",
+                remedy="compare the record with a backup",
             )
+            raise ServiceError("audit", [issue])
         yield entry
 
 
 def read_entries(path: Path) -> Iterator[AuditEntry]:
-    """Yield the entries of a record, oldest first; a last line still being written is left out.
+    """Yield the entries of a record, oldest first, without a last line that is still being written.
 
-    Parameters
-    ----------
-    path
-        The file. After a line that was edited the chain goes on from its hash.
+    After an edited line the chain continues from the hash in that line.
     """
     last = GENESIS_HASH
     with path.open("rb") as file:
@@ -198,7 +185,7 @@ def read_entries(path: Path) -> Iterator[AuditEntry]:
 
 
 def _parse_damaged(body: str) -> Mapping[str, object]:
-    """Return what can be read of a line that was edited: it may be all that there is."""
+    """Return the readable content of an edited line, or an empty mapping."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -211,7 +198,7 @@ def _line(chained: str, body: str) -> str:
 
 
 def _body(line: str) -> str:
-    """Return what stands between the hash and the end of a line."""
+    """Return the text between the hash and the end of a line."""
     return line[len(_line(GENESIS_HASH, "")) - len("}\n") : -len("}\n")]
 
 

@@ -1,7 +1,4 @@
-"""Which decision of a service was in force at a moment, as its audit record tells.
-
-What the audit record says of a quarter-hour.
-"""
+"""Entries of the audit record, and the decision in force at a time according to the record."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,43 +13,38 @@ from optimizer.service.status_view import decision_status
 from telemetry.messages.feed_documents import Acknowledgement
 from telemetry.points.topology import describe_excluded as told_apart
 from twin import time_axes
-from twin.errors import ProblemError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ServiceError, ValidationIssue
 from twin.text import one_line
 from twin.units import format_second
 from twin.variables import net_import
 
 MAX_TEXT_LENGTH: Final = 300
-"""Letters of a text of a partner that are recorded. [1]"""
+"""Characters of a partner's text that are recorded. [1]"""
 
 MAX_LIST_LENGTH: Final = 20
-"""Entries of a list of a partner that are recorded. [1]"""
+"""Items of a partner's list that are recorded. [1]"""
 
 
 def decision_entry(
     result: DecisionResult, *, revision: int, is_shadow: bool
 ) -> Mapping[str, object]:
-    """Return the entry of a decision.
-
-    Parameters
-    ----------
-    result
-        What was decided.
-    revision
-        Of its document.
-    is_shadow
-        Whether nothing was ordered.
-    """
-    told = decision_status(result, revision) or {}
-    covered = result.choice.verdict.coverage
-    degraded = str(told.get("degraded", ""))
-    wrong = (result.choice.reason, degraded, told_apart(result.excluded_racks), *result.unavailable)
+    """Return the entry of a decision; ``is_shadow`` states that nothing was ordered."""
+    status = decision_status(result, revision) or {}
+    coverage = result.choice.verdict.coverage
+    degraded = str(status.get("degraded", ""))
+    reasons = (
+        result.choice.reason,
+        degraded,
+        told_apart(result.excluded_racks),
+        *result.unavailable,
+    )
     return {
         "event": "decision",
         "start": format_second(result.time),
         "is_shadow": is_shadow,
-        **told,
-        "degraded": "; ".join(filter(None, wrong)),
-        "failures": covered.limiting_rows() if covered else [],
+        **status,
+        "degraded": "; ".join(filter(None, reasons)),
+        "failures": coverage.limiting_rows() if coverage else [],
         "said": list(result.estimate.messages),
         "grid_power_mw": [
             round(value, 3) for value in net_import(result.choice.schedule).to_numpy().tolist()
@@ -62,13 +54,13 @@ def decision_entry(
 
 
 def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
-    """Return the entry of a partner's answer to a document; our own word is the last."""
+    """Return the entry of a partner's acknowledgement; our own key ``event`` takes precedence."""
     return {**truncated(answer), "event": "acknowledgement"}
 
 
-def truncated(told: Mapping[str, object]) -> Mapping[str, object]:
-    """Return what a partner said, with long texts and lists cut to what the record has room for."""
-    return {name: _cut(value) for name, value in told.items()}
+def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a partner's message with long texts and lists cut."""
+    return {name: _cut(value) for name, value in message.items()}
 
 
 def _cut(value: object) -> object:
@@ -86,37 +78,36 @@ def _cut(value: object) -> object:
 
 
 def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
-    """Return the entry of a quarter-hour that has no plan, and why."""
-    told = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
-    return {"event": NO_PLAN_EVENT, **told, "degraded": reason}
+    """Return the entry of a quarter-hour without a plan."""
+    fields = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
+    return {"event": NO_PLAN_EVENT, **fields, "degraded": reason}
 
 
 NO_PLAN_EVENT: Final = "no_plan"
-"""Event of the record that stands for such a quarter-hour."""
+"""Event of a quarter-hour without a plan."""
 
 
 def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord:
-    """Return the decision of a service that was in force at a moment, or that there was no plan.
+    """Return the decision of a service in force at a time, or the entry of a missing plan.
 
     Parameters
     ----------
     folder
         State folder of the service.
     at
-        The moment; the last decision if None.
+        The time; the last decision if None.
 
     Returns
     -------
     DecisionRecord
-        Its accounts, binding limits, changes and what was degraded; as ``record``, which lines of
-        the record are not as they were written, if any: one takes away no other.
+        The decision; its key ``record`` names lines of the record that were edited, if any.
 
     Raises
     ------
     ServiceError
-        If there was no decision then.
+        If the record has no decision at that time.
     ProblemError
-        If the moment is none.
+        If ``at`` is no time.
     """
     path = folder / AUDIT_FILE
     found: DecisionRecord | None = None
@@ -130,34 +121,38 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
         if start is None:
             continue
         if until is not None and (start > until or (last is not None and start < last)):
-            continue  # a clock that was ahead and set back leaves later ones before earlier ones
+            continue  # after a clock was set back, later entries stand before earlier ones
         found, last, own = (
             cast("DecisionRecord", {**EMPTY_DECISION, **entry.content}),
             start,
             entry.damage,
         )
     if found is None:
-        remedy = "no decision stands there; see gigatwin status, or name the folder with --state"
-        raise ServiceError(
-            "audit", [ValidationIssue(location=str(path), found=at or "", remedy=remedy)]
+        issue = ValidationIssue(
+            code=IssueCode.MISSING,
+            location=str(path),
+            found=at or "",
+            expected="a decision at that time",
+            remedy="see gigatwin status, or name the folder with --state",
         )
+        raise ServiceError("audit", [issue])
     if faults:
         found["record"] = _describe_damage(faults, own)
     return found
 
 
 def _describe_damage(faults: list[str], own: str) -> list[str]:
-    """Return in words which lines of a record are not as they were written."""
-    whose = f"that of this decision ({own}) among them" if own else "not that of this decision"
-    many = f"lines do not fit the hashes: {len(faults)}, from {faults[0]} on, {whose}"
-    return [f"{many}; compare with a backup, and see to the disk and to who may write there"]
+    """Describe which lines of a record were edited."""
+    scope = f"that of this decision ({own}) among them" if own else "not that of this decision"
+    text = f"lines that do not match their hashes: {len(faults)}, from {faults[0]} on, {scope}"
+    return [f"{text}; compare with a backup, and check the disk and who may write to it"]
 
 
 def _start(content: Mapping[str, object]) -> np.datetime64 | None:
-    """Return of which quarter-hour an entry is; None where it is no whole one of a quarter-hour."""
+    """Return the quarter-hour of an entry; None for another or incomplete entry."""
     start = content.get("start")
-    is_told = isinstance(start, str) and isinstance(content.get("degraded"), str)
-    if content.get("event") not in {"decision", NO_PLAN_EVENT} or not is_told:
+    is_complete = isinstance(start, str) and isinstance(content.get("degraded"), str)
+    if content.get("event") not in {"decision", NO_PLAN_EVENT} or not is_complete:
         return None
     try:
         return time_axes.to_utc(str(start))

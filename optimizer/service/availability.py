@@ -1,8 +1,8 @@
-"""Machines that are out of service, or drained: no plan counts on what they could do.
+"""Machines out of service, and stores drained below their reserve: plans must not count on them.
 
-What is produced, stored and sold to a town can be planned without, down to the share of a machine
-that is left. On the rest of a plant everything rests, and what a part of it out of service leaves
-depends on which: that is told to people, and the temperatures tell the twin.
+Batteries, tanks, renewables and heat reuse are derated to the share in service. For other machines
+plans do not change, because the effect depends on which unit is out; a message informs people, and
+temperatures inform the twin.
 """
 
 import math
@@ -32,94 +32,84 @@ DERATABLE: Final[Mapping[type, tuple[str, ...]]] = {
     WindFarm: ("power",),
     HeatReuse: ("rated_heat",),
 }
-"""Machine that plans can do without -> its ratings. [MW]"""
+"""Type of machine that plans can do without -> its ratings. [MW]"""
 
 ZERO_RATING_MW: Final = 1e-6
-"""Rating of a machine out of service: nobody minds a watt, and it divides nothing by 0. [MW]"""
+"""Rating of a machine out of service: negligible, and safe to divide by. [MW]"""
 
 FULL_AVAILABILITY: Final = 1.0 - 1e-6
-"""Share of a machine in service from which on all of it is. [1]"""
+"""Share in service from which a machine counts as whole. [1]"""
 
 
 def available_site(
     site: Site, observed: xr.Dataset, state: xr.Dataset
 ) -> tuple[Site, tuple[str, ...]]:
-    """Return a site as plans may count on it, and in words what they do without.
+    """Return the site that plans may count on, and messages about what they do without.
 
     Parameters
     ----------
     site, observed
-        See :func:`in_service`.
+        See :func:`derate_unavailable`.
     state
-        Where its stores stand.
+        State of the site with its store levels.
 
-    Returns
-    -------
-    tuple of Site and tuple of str
-        A battery that was drained below its reserve, as by riding through the loss of the
-        connection, is charged again, and gives nothing before it is back
-        (`optimizer.model.components.storage_limits`).
+    Notes
+    -----
+    A battery below its reserve, for example after a loss of the connection, is only charged until
+    its level is back (`optimizer.model.components.storage_limits`).
     """
-    site, words = derate_unavailable(site, observed)
+    site, messages = derate_unavailable(site, observed)
     levels, drained = values_by_machine(state, "battery_level"), []
     for battery in site.machines_of(Battery):
         level = max(levels[battery.name], 0.0)
-        kept = battery.reserve * battery.usable_capacity
-        if level < kept - LEVEL_NOISE_SHARE * battery.usable_capacity:
+        reserve = battery.reserve * battery.usable_capacity
+        if level < reserve - LEVEL_NOISE_SHARE * battery.usable_capacity:
             drained.append(
-                f"{battery.name} holds {level:.3g} MWh, less than the {kept:.3g} MWh that it keeps "
-                "in reserve: plans only charge it until it is back"
+                f"{battery.name} holds {level:.3g} MWh, less than its reserve of "
+                f"{reserve:.3g} MWh: plans only charge it until that is restored"
             )
-    return site, (*words, *drained)
+    return site, (*messages, *drained)
 
 
 def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
-    """Return a site without what is out of service, and in words what is.
+    """Return the site without machines out of service, and messages that name them.
 
-    Parameters
-    ----------
-    site
-        The site.
-    observed
-        Newest good readings, ``<kind>_available`` among them: 1, of banks the share of their units;
-        a machine that says nothing is taken to be in service.
-
-    Returns
-    -------
-    tuple of Site and tuple of str
-        The same site if nothing is out of service that plans could do without.
+    ``observed`` holds the newest good readings, among them ``<kind>_available``: 1, or for banks
+    the share of their units [1]. A machine without a reading counts as in service.
     """
-    words = []
+    messages = []
     for name, machine in site.equipment.items():
         share = _share(observed, machine, name)
         if share >= FULL_AVAILABILITY:
             continue
-        left = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
+        status = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
         ratings = DERATABLE.get(type(machine))
         if ratings is None:
-            words.append(f"{left}, and plans still count on all of it{_hold_advice(machine)}")
+            messages.append(f"{status}, and plans still count on all of it{_hold_advice(machine)}")
             continue
-        words.append(f"{left}: plans count on no more")
-        left_of = {word: max(share * getattr(machine, word), ZERO_RATING_MW) for word in ratings}
-        site = site.with_parameters(name, **left_of)
-    return site, tuple(words)
+        messages.append(f"{status}: plans count on no more")
+        ratings_left = {
+            rating: max(share * getattr(machine, rating), ZERO_RATING_MW) for rating in ratings
+        }
+        site = site.with_parameters(name, **ratings_left)
+    return site, tuple(messages)
 
 
 def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
     """Return the share of a machine that is in service. [1]"""
-    word = "renewable" if isinstance(machine, Renewable) else machine.kind
-    told = observed.get(f"{word}_available")
-    if told is None:
+    kind = "renewable" if isinstance(machine, Renewable) else machine.kind
+    reading = observed.get(f"{kind}_available")
+    if reading is None:
         return 1.0
-    if told.dims:  # what a site has but one of stands alone
-        is_it = told[told.dims[0]] == name
-        told = told.where(is_it).max()
-    share = float(told)
+    if reading.dims:  # without dimensions if the site has only one
+        is_it = reading[reading.dims[0]] == name
+        reading = reading.where(is_it).max()
+    share = float(reading)
     return 1.0 if math.isnan(share) else share
 
 
 def _hold_advice(machine: Equipment) -> str:
-    """Return what else to say of a machine that plans cannot do without."""
+    """Return advice for a machine that plans cannot do without."""
     return ": hold the service if it does not come back" * isinstance(machine, CoolingPlant)
 
 
@@ -128,15 +118,15 @@ REQUEST_VARIABLES: Final = {
     "facility_range_set_point": "facility_range_request",
     "technology_range_set_point": "technology_range_request",
 }
-"""Word of a plan -> word of the request."""
+"""Set point of a plan -> variable of the request."""
 
 APPLIED_VARIABLES: Final = {
     word: request.replace("_request", "_applied") for word, request in REQUEST_VARIABLES.items()
 }
-"""Word of a plan -> word of what the plant says that it aims at."""
+"""Set point of a plan -> variable of the set point that the plant applies."""
 
 
 def with_declared_setpoints(site: Site) -> Site:
-    """Return a site that keeps to its declared set points."""
+    """Return the site with plans limited to its declared set points."""
     rules = site.set_points.model_copy(update={"choice": "declared"})
     return site.model_copy(update={"set_points": rules})

@@ -1,4 +1,4 @@
-"""The service's clock: the world's, or that of a simulated plant, in lockstep with it."""
+"""Clocks of the service: real time, or the time of a simulated plant in lockstep with it."""
 
 import queue
 import time
@@ -14,38 +14,38 @@ from telemetry.messages.models import PointValue, QueueSnapshot, RackBatch, Samp
 from twin.time_axes import QUARTER_HOUR
 
 STOP_POLL_S: Final = 0.2
-"""Longest wait between two looks at whether to stop, and at a clock that may have jumped. [s]"""
+"""Longest wait between two checks of the stop event and of a clock that may have jumped. [s]"""
 
 NOT_STARTED: Final = np.datetime64("2000-01-01", "us")
 """Time of a simulated clock before its first tick."""
 
 LOST_SAMPLE_TIMEOUT_S: Final = 0.5
-"""Silence after which what was sent before a tick and is not here is taken to be lost. [s]"""
+"""Silence after which samples sent before a tick count as lost. [s]"""
 
 METADATA_SETTLE_S: Final = 0.3
-"""Silence after the first tick in which metadata is taken to be complete. [s]"""
+"""Silence after the first tick after which metadata counts as complete. [s]"""
 
 MAX_TICK_WAIT_S: Final = 30.0
-"""Longest wait for what was sent before a tick, however much else is said. [s]"""
+"""Longest wait for samples sent before a tick. [s]"""
 
 MIN_REDECISION_INTERVAL: Final = np.timedelta64(1, "m")
-"""Shortest time from a decision to one more in the same quarter-hour, whoever asks how often."""
+"""Shortest time between two decisions in the same quarter-hour."""
 
 PLANT_SILENCE_ALARM_S: Final = 180.0
-"""Silence of a simulated plant from which on it is told. [s]"""
+"""Silence of a simulated plant after which an error is reported. [s]"""
 
 MAX_COUNTED_MOMENTS: Final = 1000
-"""Most moments whose samples are counted. [1]"""
+"""Number of times whose samples are counted. [1]"""
 
 logger = structlog.get_logger(__name__)
 
 
 class ServiceClock(Protocol):
-    """What tells the service the time, and when to decide."""
+    """Clock that gives the service the time and the moments to decide."""
 
     @property
     def is_simulated(self) -> bool:
-        """Whether a simulated plant keeps it."""
+        """Whether a simulated plant sets the time."""
         ...
 
     def now(self) -> np.datetime64:
@@ -54,28 +54,28 @@ class ServiceClock(Protocol):
 
     @property
     def error(self) -> str:
-        """Why the time does not go on; empty if it does."""
+        """Why the time does not advance; empty if it does."""
         ...
 
     def on_sample(self, sample: Sample) -> None:
-        """Take note of a sample from the wire."""
+        """Receive a sample from the wire."""
         ...
 
     def request_redecision(self) -> None:
-        """Have the quarter-hour that runs decided once more: somebody asks for something else."""
+        """Request another decision for the current quarter-hour, because its inputs changed."""
         ...
 
     def intervals(self, stop: Event) -> Iterator[np.datetime64]:
-        """Yield the start of every quarter-hour to be decided, until it is to stop."""
+        """Yield the start of every quarter-hour to be decided, until ``stop`` is set."""
         ...
 
 
 class RealClock:
-    """The clock of the world.
+    """Real time.
 
-    The quarter-hour that runs at the start is decided at once; the next ones when they begin. A
-    clock that is set back a little decides nothing twice; one that is set ahead, or back by more
-    than a quarter-hour, was wrong before: it goes on from there.
+    The current quarter-hour is decided at the start, the next ones when they begin. After a small
+    step back of the clock nothing is decided twice. After a step ahead, or back by more than a
+    quarter-hour, decisions continue from the new time.
     """
 
     is_simulated = False
@@ -83,7 +83,7 @@ class RealClock:
     _is_redecision_requested = False
 
     def request_redecision(self) -> None:
-        """Have the quarter-hour that runs decided once more."""
+        """Request another decision for the current quarter-hour."""
         self._is_redecision_requested = True
 
     def now(self) -> np.datetime64:
@@ -91,17 +91,17 @@ class RealClock:
         return np.datetime64(round(time.time() * 1e6), "us")
 
     def on_sample(self, sample: Sample) -> None:
-        """Take no notice: samples do not move this clock."""
+        """Do nothing: samples do not move this clock."""
 
     def intervals(self, stop: Event) -> Iterator[np.datetime64]:
-        """Yield the start of every quarter-hour as it begins, until it is to stop."""
+        """Yield the start of every quarter-hour as it begins, until ``stop`` is set."""
         last = decided = np.datetime64("1970-01-01", "us")
         while not stop.is_set():
             begun = np.datetime64(pd.Timestamp(self.now()).floor("15min"), "us")
             is_back = begun < last - QUARTER_HOUR
             if is_back:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
-            # it is not waited for by a clock that was set back meanwhile
+            # a clock that was set back meanwhile does not delay it
             is_asked = (
                 self._is_redecision_requested
                 and not decided <= self.now() < decided + MIN_REDECISION_INTERVAL
@@ -114,7 +114,7 @@ class RealClock:
 
 
 class SimulatedClock:
-    """The clock of a simulated plant: each of its ticks is decided, and it waits for that."""
+    """Clock of a simulated plant, which waits for the decision of each of its ticks."""
 
     is_simulated = True
 
@@ -130,24 +130,24 @@ class SimulatedClock:
         self._done = NOT_STARTED
 
     def now(self) -> np.datetime64:
-        """Return the time of the last tick whose telemetry is here, UTC."""
+        """Return the time of the last tick whose telemetry has arrived, UTC."""
         return self._now
 
     @property
     def error(self) -> str:
-        """Why the time does not go on: the plant that keeps it has fallen silent; else empty."""
+        """Why the time does not advance: the plant sends nothing; empty if it does."""
         silence = time.monotonic() - self._last_message_at
         if not self._has_started or self._has_ended or silence <= PLANT_SILENCE_ALARM_S:
             return ""
         return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
 
     def request_redecision(self) -> None:
-        """Do nothing: the plant waits in the next tick, which is decided with what is known."""
+        """Do nothing: the plant waits in the next tick, whose decision uses the newest inputs."""
 
     def on_sample(self, sample: Sample) -> None:
-        """Count rack batches and points, and take note of the queue and of ticks."""
+        """Count rack batches and points; record the times of the queue and of ticks."""
         self._last_message_at = time.monotonic()
-        if not isinstance(sample, SimulationTick):  # a plant that waits repeats it
+        if not isinstance(sample, SimulationTick):  # a waiting plant repeats its tick
             self._last_sample_at = time.monotonic()
         match sample:
             case RackBatch():
@@ -162,10 +162,10 @@ class SimulatedClock:
                 self._ticks.put(sample)
 
     def intervals(self, stop: Event) -> Iterator[np.datetime64]:
-        """Yield the time of every tick once its telemetry is here; of several, the newest.
+        """Yield the time of every tick once its telemetry has arrived; of several, the newest.
 
-        A plant that waits says its tick again, for a service that was started anew. One that was
-        itself started anew begins with step 0, whatever its time.
+        A waiting plant repeats its tick, for a service that restarted. A plant that restarted
+        begins with step 0, whatever its time.
         """
         while not stop.is_set():
             try:
@@ -174,8 +174,8 @@ class SimulatedClock:
                     tick = self._ticks.get()
             except queue.Empty:
                 continue
-            is_anew = tick.step == 0 and tick.time < self._done
-            if tick.time <= self._done and not is_anew:
+            is_restart = tick.step == 0 and tick.time < self._done
+            if tick.time <= self._done and not is_restart:
                 continue
             if tick.is_last:
                 self._now = tick.time
@@ -185,10 +185,10 @@ class SimulatedClock:
             yield tick.time
 
     def _wait_for_samples(self, tick: SimulationTick, stop: Event) -> None:
-        """Wait for what was sent before a tick: a broker may deliver topics out of order.
+        """Wait for samples sent before a tick, because a broker may deliver topics out of order.
 
-        Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
-        everything must have come to rest, for values mean nothing before their metadata.
+        Points have QoS 0 and may be lost, so silence ends the wait. Before the first decision all
+        metadata must have arrived, because values cannot be bound without it.
         """
         until = time.monotonic() + MAX_TICK_WAIT_S
         while not stop.wait(0.005) and time.monotonic() < until:
@@ -201,22 +201,22 @@ class SimulatedClock:
             ):
                 break
         self._is_first = False
-        for heard in (self._batches, self._points):
-            for moment in list(heard):
+        for counted in (self._batches, self._points):
+            for moment in list(counted):
                 if moment <= tick.time:
-                    del heard[moment]
+                    del counted[moment]
 
 
 def _count_sample(
     samples_by_time: dict[np.datetime64, set[str]], time: np.datetime64, name: str
 ) -> None:
-    """Take note of a sample, unless somebody makes up moments without end."""
+    """Count a sample, up to a number of distinct times, which a faulty sender could exceed."""
     if time in samples_by_time or len(samples_by_time) < MAX_COUNTED_MOMENTS:
         samples_by_time.setdefault(time, set()).add(name)
 
 
 def _count_within(samples_by_time: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
-    """Return how many samples are stamped in the interval of a tick, repeated ones counted once."""
+    """Return how many distinct samples are stamped within the interval of a tick."""
     begin = tick.time - tick.interval
     return sum(
         len(names) for moment, names in list(samples_by_time.items()) if begin < moment <= tick.time

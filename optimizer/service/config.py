@@ -1,4 +1,4 @@
-"""What a service is told when it starts."""
+"""Settings of a service."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -7,31 +7,31 @@ from optimizer.inputs.series_files import SeriesFiles
 from telemetry.mqtt.connection import TlsFiles
 
 DEFAULT_PAGE_PORT: Final = 8440
-"""Port of the page unless its user says otherwise."""
+"""Default port of the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceConfig:
-    """What a service is told when it starts.
+    """Settings of a service.
 
     Attributes
     ----------
     broker
-        URL of the plant's broker, which is the partners' too.
+        URL of the broker of plant and partners.
     series_files
         Prices, carbon and weather.
     is_shadow
-        Plan and show everything, order and publish nothing.
+        Plan and show everything; order and publish nothing.
     is_simulated
         The clock is that of a simulated plant.
     is_synthetic
-        The series were made by us; said everywhere.
+        The series are synthetic; every output states it.
     page_port
         Port of the page on loopback; 0 takes a free one, None serves no page.
     page_hosts
-        Names under which a proxy shows the page, beside those of loopback.
+        Further host names under which a proxy serves the page.
     tls
-        Certificates, if the broker wants them.
+        Certificates, if the broker requires them.
     protocol
         Version of MQTT.
     """

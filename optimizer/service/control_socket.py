@@ -1,7 +1,7 @@
-"""The socket in the state folder by which commands reach the service on the same machine.
+"""Socket in the state folder through which commands reach the service on the same machine.
 
-One JSON object a line each way: ``{"command": "hold", ...}`` is answered by ``{"ok": true, ...}``
-or ``{"ok": false, "error": "..."}``. Whoever may enter the folder may command; nobody else can.
+Each side sends one JSON object a line: ``{"command": "hold", ...}`` gets ``{"ok": true, ...}`` or
+``{"ok": false, "error": "..."}``. The permissions of the folder decide who may send commands.
 """
 
 import json
@@ -17,19 +17,19 @@ from typing import Final, Self
 
 import structlog
 
-from twin.errors import GigatwinError, ServiceError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
-"""Most bytes of a command. [1]"""
+"""Largest command. [B]"""
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """Longest wait for an answer. [s]"""
 
 CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
-"""How it looks where a service that runs hangs up on a command; the last is half an answer."""
+"""Errors when a running service closes the connection; the last is an incomplete answer."""
 
 MAX_SOCKET_PATH_BYTES: Final = 100
-"""Most bytes of a socket's path that every system takes. [1]"""
+"""Longest path of a socket that every system accepts. [B]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -37,23 +37,18 @@ type CommandHandler = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 
 class ServiceUnresponsiveError(ServiceError):
-    """A service that runs and does not answer."""
+    """A running service does not answer."""
 
 
 class ControlServer:
-    """Answers commands on a socket of the file system.
+    """Answer commands on a Unix socket; a socket left by a killed service is replaced.
 
-    Parameters
-    ----------
-    path
-        The socket; what a killed service left there is replaced.
-    answer
-        Carries out a command; a ``GigatwinError`` becomes the answer's ``error``.
+    A ``GigatwinError`` of the handler becomes the ``error`` of the answer.
 
     Raises
     ------
     ServiceError
-        If the socket cannot be made: nobody could stop a service without.
+        If the socket cannot be created, because nobody could stop such a service.
     """
 
     def __init__(self, path: Path, answer: CommandHandler) -> None:
@@ -61,26 +56,30 @@ class ControlServer:
         try:
             self._server = _Server(path, answer)
         except OSError as error:
-            remedy = f"{error.strerror}; see that the service's user may write in the folder"
-            raise ServiceError(
-                "socket", [ValidationIssue(location=str(path), found="", remedy=remedy)]
-            ) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(path),
+                found=str(error.strerror),
+                expected="a folder where the service's user may create a socket",
+                remedy="allow the service's user to write to the folder",
+            )
+            raise ServiceError("socket", [issue]) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Start to answer."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Answer no more."""
+        """Stop answering and remove the socket."""
         self._server.shutdown()
         self._server.server_close()
         self._path.unlink(missing_ok=True)
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    """The listening socket; only its owner may connect."""
+    """Listening socket; only its owner may connect."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -101,14 +100,14 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     def process_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Answer on a thread of its own; where no more can be made, on this one."""
+        """Answer on a new thread, or on this one if no thread can be started."""
         try:
             super().process_request(request, client_address)
-        except RuntimeError:  # a HOLD must not fail for want of threads
+        except RuntimeError:  # a HOLD must not fail for lack of threads
             self.process_request_thread(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say that a client went away or a command failed."""
+        """Log a command that failed or whose client disconnected."""
         logger.warning("command unanswered", because=str(sys.exception()))
 
 
@@ -119,7 +118,7 @@ class _Handler(socketserver.StreamRequestHandler):
     server: "_Server"
 
     def handle(self) -> None:
-        """Read a line, carry it out, answer."""
+        """Read a line, execute the command, and answer."""
         try:
             line = self.rfile.readline(MAX_COMMAND_BYTES + 1)
             if not line:
@@ -129,8 +128,8 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = _refusal(str(error))
         except (OSError, ValueError, RecursionError) as error:
             answer = _refusal(f"no command: {error}")
-        except Exception as error:  # a fault of ours is no reason to leave a person waiting
-            logger.exception("a fault of our own")
+        except Exception as error:  # a person must get an answer even to our own error
+            logger.exception("internal error")
             answer = _refusal(f"{type(error).__name__}: {error}")
         self.wfile.write(answer.encode() + b"\n")
 
@@ -138,8 +137,8 @@ class _Handler(socketserver.StreamRequestHandler):
         if len(line) > MAX_COMMAND_BYTES:
             message = f"longer than {MAX_COMMAND_BYTES} bytes"
             raise ValueError(message)
-        told = json.loads(line)
-        return {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+        command = json.loads(line)
+        return {"ok": True, **self.server.answer(command if isinstance(command, dict) else {})}
 
 
 def _refusal(error: str) -> str:
@@ -148,7 +147,7 @@ def _refusal(error: str) -> str:
 
 @contextmanager
 def _short_path(path: Path) -> Iterator[str]:
-    """Yield the path of a socket, through /proc if it is too long for the system's limit."""
+    """Yield a path of the socket, through /proc if it is longer than the system allows."""
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         yield str(path)
         return
@@ -160,17 +159,12 @@ def _short_path(path: Path) -> Iterator[str]:
 
 
 def is_service_running(folder: Path) -> bool:
-    """Return whether a service answers on a state folder.
-
-    Parameters
-    ----------
-    folder
-        State folder of the service.
+    """Return whether a service listens on a state folder.
 
     Raises
     ------
     ServiceError
-        If it cannot be told: somebody else's folder may hold a service that runs.
+        If the folder is not accessible: it may hold a running service of another user.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         try:
@@ -179,35 +173,26 @@ def is_service_running(folder: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError as error:
-            remedy = f"not to be entered ({error.strerror}); give the command as the service's user"
-            fault = ValidationIssue(location=str(folder), found="", remedy=remedy)
-            raise ServiceError("service", [fault]) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(folder),
+                found=str(error.strerror),
+                expected="a folder that this user may open",
+                remedy="run the command as the service's user",
+            )
+            raise ServiceError("service", [issue]) from error
     return True
 
 
 def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
-    """Give a running service a command and return its answer.
-
-    Parameters
-    ----------
-    folder
-        State folder of the service.
-    name
-        ``status``, ``hold``, ``release``.
-    **arguments
-        What the command needs.
-
-    Returns
-    -------
-    dict
-        The answer.
+    """Send ``status``, ``hold`` or ``release`` to a running service and return its answer.
 
     Raises
     ------
     ServiceUnresponsiveError
-        If it does not answer; it may still do as it was told.
+        If it does not answer; it may still execute the command.
     ServiceError
-        If no service runs there, or it refuses.
+        If no service runs on the folder, or it refuses.
     """
     path = folder / "control.sock"
     try:
@@ -218,16 +203,30 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
-        remedy = "it does not answer; see its log"
-        raise ServiceUnresponsiveError(
-            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        ) from error
+        issue = ValidationIssue(
+            code=IssueCode.UNREACHABLE,
+            location=str(folder),
+            found="",
+            expected=f"an answer of the service within {ANSWER_TIMEOUT_S:g} s; it does not answer",
+            remedy="see its log",
+        )
+        raise ServiceUnresponsiveError("service", [issue]) from error
     except OSError as error:
-        remedy = "no service runs on this state; start it with gigatwin run"
-        raise ServiceError(
-            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        ) from error
+        issue = ValidationIssue(
+            code=IssueCode.NOT_RUNNING,
+            location=str(folder),
+            found="",
+            expected="a running service; no service runs on this state",
+            remedy="start it with gigatwin run",
+        )
+        raise ServiceError("service", [issue]) from error
     if not answer.pop("ok"):
-        fault = ValidationIssue(location=name, found="", remedy=str(answer["error"]))
-        raise ServiceError("service", [fault])
+        issue = ValidationIssue(
+            code=IssueCode.REFUSED,
+            location=name,
+            found="refused",
+            expected=str(answer["error"]),
+            remedy="correct the command",
+        )
+        raise ServiceError("service", [issue])
     return dict(answer)

@@ -1,7 +1,8 @@
-"""The service: telemetry in, a decision every quarter-hour, orders and schedules out, HOLD always.
+"""The service: telemetry in, a decision every quarter-hour, orders and schedules out.
 
-Threads: the ingester hears, the main one decides, one keeps house (answers of partners, heartbeats,
-alarms), and page and control socket each have their own. What they share is here, under one lock.
+Threads: the ingester receives, the main thread decides, and one runs periodic tasks (answers of
+partners, heartbeats, alarms). The page and the control socket have their own. Shared state is here,
+under one lock.
 """
 
 import threading
@@ -24,14 +25,14 @@ from optimizer.service.decision_engine import (
     DecisionInputs,
     DecisionResult,
     LoadShedError,
+    read_estimate,
+    store_estimate,
 )
-from optimizer.service.estimate_store import read_estimate, store_estimate
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.readiness import ReadinessGate
 from optimizer.service.solver_process import SolverProcess
 from optimizer.service.status_view import (
     StatusView,
@@ -39,7 +40,7 @@ from optimizer.service.status_view import (
     decision_status,
     hold_status,
 )
-from optimizer.service.watchdog import Watchdog, notify_systemd, run_periodic
+from optimizer.service.watchdog import ReadinessGate, Watchdog, notify_systemd, run_periodic
 from twin.errors import GigatwinError
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
@@ -49,25 +50,7 @@ logger = structlog.get_logger(__name__)
 
 
 class SiteService:
-    """A running service of one site.
-
-    Parameters
-    ----------
-    site
-        The site.
-    settings
-        What it was told.
-    clock
-        Tells it when to decide.
-    link
-        Connection to the plant.
-    partners
-        Connection to the partners.
-    overrides
-        The HOLD.
-    folder
-        State folder.
-    """
+    """Running service of one site."""
 
     def __init__(
         self,
@@ -110,64 +93,59 @@ class SiteService:
         plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
-        """Decide every quarter-hour until it is to stop.
-
-        Parameters
-        ----------
-        stop
-            Set by whoever wants the end.
-        """
+        """Decide every quarter-hour until ``stop`` is set."""
         self._series.preload()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
-            notify_systemd("READY=1")  # the journal is taken up, and from here the heart beats
-            house = threading.Thread(target=self._run_background, args=(stop, worker), daemon=True)
-            pilot = DecisionEngine(
+            notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
+            background = threading.Thread(
+                target=self._run_background, args=(stop, worker), daemon=True
+            )
+            engine = DecisionEngine(
                 site=self.site,
                 solve_problem=worker.decide,
                 caps=self._link.caps,
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
             )
-            house.start()
+            background.start()
             for now in self._clock.intervals(stop):
-                self._wait_for_telemetry(pilot, stop)
-                is_over = (
-                    self._clock.now() - now >= QUARTER_HOUR
-                )  # the next one has begun meanwhile
+                self._wait_for_telemetry(engine, stop)
+                is_over = self._clock.now() - now >= QUARTER_HOUR  # the next one has begun
                 if not (stop.is_set() or is_over):
-                    self._decide_interval(pilot, now)
-            house.join()
+                    self._decide_interval(engine, now)
+            background.join()
         logger.info("stopped", site=self.site.name)
 
     def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
-        """Before the first decision, wait until everything that must be known has been heard.
+        """Wait before the first decision until all required inputs have arrived.
 
-        It was remembered before that; but a HOLD does not wait, and a plant that waits is silent.
+        With a stored estimate there is no wait under HOLD, nor for a simulated plant, which is
+        silent while it waits.
         """
         is_first = not (
             self._has_decided or self._clock.is_simulated or self._hold_controller.description
         )
         if engine.last_estimate is None or is_first:
-            for words in self._readiness.wait_for_inputs(stop):
-                self._missing_plan_reason = words
+            for message in self._readiness.wait_for_inputs(stop):
+                self._missing_plan_reason = message
 
     def _decide_interval(self, engine: DecisionEngine, now: np.datetime64) -> None:
-        """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
+        """Decide one quarter-hour; any failure is reported, and the last orders stay in force."""
         begun = self._watchdog.decision_started = time.monotonic()
         sequence = -1
         try:
-            facts = self._gather_inputs(now)
-            result = engine.decide(facts)
+            inputs = self._gather_inputs(now)
+            result = engine.decide(inputs)
             with self._lock:
                 if self._is_stopping:
                     return
-                result, sequence = self._apply_result(engine, facts, result)
+                result, sequence = self._apply_result(engine, inputs, result)
             store_estimate(self._estimate_path, result.estimate)
             self._readiness.note_decision(has_inputs=not result.estimate.is_unusable)
         except Exception as error:
             self._readiness.note_decision(has_inputs=False)
             if not isinstance(error, GigatwinError):
-                logger.exception("a fault of our own")
+                logger.exception("internal error")
             sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
         if self._clock.is_simulated and not self._is_stopping:
             self._link.acknowledge_tick(now, sequence)
@@ -177,12 +155,12 @@ class SiteService:
     def _apply_result(
         self, engine: DecisionEngine, inputs: DecisionInputs, result: DecisionResult
     ) -> tuple[DecisionResult, int]:
-        """Tell and order what was decided, as a HOLD that came or went meanwhile leaves it."""
+        """Publish and order a decision; decide again if a HOLD began meanwhile."""
         now, sequence = result.time, -1
         if (
-            held := self._hold_controller.description
+            hold := self._hold_controller.description
         ) and result.choice.source is not ScheduleSource.HOLD:
-            result = engine.decide(replace(inputs, hold_reason=held))
+            result = engine.decide(replace(inputs, hold_reason=hold))
         if not self.settings.is_shadow:
             self._partners.compare_metered(
                 now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
@@ -190,9 +168,7 @@ class SiteService:
         plan = self._partners.build_document(result, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, result, now=self._clock.now())
-            is_held = (
-                result.choice.source is ScheduleSource.HOLD
-            )  # what was ordered last is renewed
+            is_held = result.choice.source is ScheduleSource.HOLD  # renews the last orders
             sequence = self._link.freeze(now, result) if is_held else self._link.order(result)
             self._intra_interval.start_interval(
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
@@ -200,9 +176,9 @@ class SiteService:
         self._partners.record_decision(result)
         self._status_view.update(result, inputs.observed, plan)
         self._last_result, self._missing_plan_reason = result, ""
-        if inputs.hold_reason and not held:
+        if inputs.hold_reason and not hold:
             self._hold_controller.publish_ended()
-        elif not held:
+        elif not hold:
             self._hold_controller.clear_ended()
         return result, sequence
 
@@ -220,10 +196,7 @@ class SiteService:
         )
 
     def _continue_without_plan(self, error: Exception, now: np.datetime64) -> int:
-        """Do what can be done without a plan: say so, and leave the plant to its own controls.
-
-        Work goes on as it was ordered last, unless it is better that it rests.
-        """
+        """Report a quarter-hour without a plan; renew the last caps or lower them."""
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, time=format_second(now), because=text)
@@ -236,19 +209,19 @@ class SiteService:
                 if self.settings.is_shadow:
                     return -1
                 self._hold_controller.publish_no_plan(f"no schedule: {text}")
-                rests = error.outcome if isinstance(error, LoadShedError) else None
-                return self._link.freeze(now, rests)
+                shed = error.outcome if isinstance(error, LoadShedError) else None
+                return self._link.freeze(now, shed)
             finally:
                 self._partners.record_no_plan(now, text)
 
     def _log_decision(self, now: np.datetime64, seconds: float) -> None:
-        """Write the one line of a decision."""
+        """Log the decision in one line."""
         if self._last_result and self._last_result.time == now:
-            facts = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
-            logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
+            fields = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
+            logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
     def _run_background(self, stop: threading.Event, worker: SolverProcess) -> None:
-        """Keep house; at the end withdraw at once, whatever is being decided."""
+        """Run periodic tasks; at the end withdraw requests at once, even during a decision."""
         self._run_periodic_tasks(stop)
         try:
             self._withdraw_requests()
@@ -256,13 +229,13 @@ class SiteService:
             worker.abort()
 
     def _run_periodic_tasks(self, stop: threading.Event) -> None:
-        turns = (
+        tasks = (
             self._poll_partners,
             self._readiness.redecide_when_ready,
             self._watchdog.update,
             self._run_intra_interval,
         )
-        run_periodic(stop, *turns, self._hold_controller.update, self._update_alarms)
+        run_periodic(stop, *tasks, self._hold_controller.update, self._update_alarms)
 
     def _poll_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
@@ -274,12 +247,12 @@ class SiteService:
         )
 
     def _send_heartbeat(self) -> None:
-        """Tell the plant that we live, unless it is nothing to us."""
+        """Send a heartbeat to the plant, except in shadow mode."""
         if not self.settings.is_shadow:
             self._link.send_heartbeat(self._clock.now())
 
     def _run_intra_interval(self) -> None:
-        """Move stores, or cap work, as meter and water ask; a simulated quarter-hour is over."""
+        """Adjust stores or caps by meter and water temperature; not for a simulated plant."""
         now = self._clock.now()
         if self._clock.is_simulated or not self._intra_interval.is_due(now):
             return
@@ -290,16 +263,16 @@ class SiteService:
                 self._link.adjust(self._last_result, orders, now)
 
     def _withdraw_requests(self) -> None:
-        """Withdraw requests before the end, and order no more: the plant's own controls rule."""
+        """Withdraw requests at the end; the plant's own controls take over."""
         with self._lock:
             self._is_stopping = True
             if not self.settings.is_shadow:
                 self._link.withdraw(self._clock.now())
 
-    # --- what page, metrics and commands see
+    # --- interface of page, metrics and commands
 
     def readiness_problems(self) -> list[str]:
-        """Return what is missing, in words; nothing when ready."""
+        """Return what is missing; empty when ready."""
         missing = self._missing_now or self._missing_plan_reason
         return [t for t in (self._link.error, missing, self._link.ingest_error) if t]
 
@@ -309,7 +282,7 @@ class SiteService:
         return self._watchdog.error or (self._missing_plan_reason if self._has_decided else "")
 
     def snapshot(self) -> Mapping[str, object]:
-        """Return what happens now, as :mod:`optimizer.service.status` tells."""
+        """Return the present state under the keys of :mod:`optimizer.service.status`."""
         now = self._clock.now()
         with self._lock:
             return {

@@ -1,13 +1,15 @@
-"""One quarter-hour of the service's mind: estimate, ask, choose, steer. No clock, no network.
+"""Decision of one quarter-hour: estimate the state, choose a schedule, derive orders.
 
-What is known when a quarter-hour begins, and what is made of it.
+The engine uses no clock and no network. The last estimate is stored in a
+file, from which the engine continues after a restart.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Final, cast
 
 import numpy as np
 import xarray as xr
@@ -32,10 +34,15 @@ from optimizer.service.availability import (
     available_site,
     with_declared_setpoints,
 )
+from optimizer.service.state_folder import read_state_file
 from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
-from twin.errors import NoScheduleError
-from twin.estimation.observer import StateEstimate, estimate_state
+from telemetry.files import json_with_checksum, write_atomic
+from twin.errors import GigatwinError, NoScheduleError
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.measurement import StockFilter, restore_filter, serialise_filter
+from twin.estimation.observer import StateEstimate, estimate_state, state_scales
 from twin.physics import FloatArray
+from twin.simulation import state as states
 from twin.simulation.setpoints import SUPPLY_SET_POINT
 from twin.site import Site
 from twin.time_axes import HOUR, QUARTER_HOUR
@@ -44,35 +51,35 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_power, sustained_power
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
-"""What a plan by rule orders of batteries; under HOLD the plant keeps the ramp by itself."""
+"""Battery flows that a plan by rule orders; under HOLD the plant keeps the ramp limit itself."""
 
 INTERVAL_HOURS: Final = float(QUARTER_HOUR / HOUR)
 POWER_TOLERANCE_MW: Final = 1e-6
-"""Power of jobs above the plan that is no difference. [MW]"""
+"""Power of jobs above the plan that counts as equal. [MW]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionInputs:
-    """What is known when a quarter-hour begins.
+    """Inputs of a decision at the start of a quarter-hour.
 
     Attributes
     ----------
     observed
         Newest good readings under the names of the state, and ``hall_power(hall)``.
     queue
-        The jobs now.
+        Jobs now.
     past_jobs
         Arrivals of the last two weeks.
     series
         Prices, carbon and weather.
     hold_reason
-        Why a person holds the service; empty if nobody does.
+        Reason of a person's HOLD; empty without one.
     accepts_setpoints
-        Whether the plant takes set points of its water; if not, plans keep to the declared ones.
+        Whether the plant accepts water set points; otherwise plans use the declared ones.
     requests
-        Horizon -> what others ask of the connection over it, in words of an outlook.
+        Horizon -> load targets and limits of partners over it, as variables of an outlook.
     excluded_racks
-        Racks that are not acted on, as plant and cluster do not name them alike.
+        Racks that receive no orders, because plant and cluster name them differently.
     """
 
     observed: xr.Dataset
@@ -87,28 +94,28 @@ class DecisionInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionResult:
-    """What was made of it.
+    """Result of a decision.
 
     Attributes
     ----------
     time
         Start of the quarter-hour.
     estimate
-        The state, and how far it is believed.
+        Estimated state.
     problem
-        The question.
+        The planning problem.
     choice
-        The schedule, its label and its reasons.
+        Schedule, source and reason.
     queue
-        The jobs.
+        Jobs now.
     orders
-        What to do now.
+        Orders for the quarter-hour.
     seconds
-        How long it took, of the wall clock. [s]
+        Duration of the decision, by the wall clock. [s]
     excluded_racks
-        Racks that are not acted on, ``{hall}-{rack}``.
+        Racks that receive no orders, ``{hall}-{rack}``.
     unavailable
-        Machines out of service or drained, in words.
+        Messages on machines out of service or drained.
     """
 
     time: np.datetime64
@@ -124,20 +131,18 @@ class DecisionResult:
 
 @dataclass
 class DecisionEngine:
-    """Decides quarter-hour after quarter-hour.
+    """Decide quarter-hour after quarter-hour.
 
     Attributes
     ----------
-    site
-        The site.
     solve_problem
-        Asks the solver; where the site weighs scenarios it is given ``known`` too.
+        Calls the solver; with ``known`` where the site weighs scenarios.
     caps
-        Number of each job that runs -> its cap, as last ordered. [1]
+        Number of each running job -> its cap, as last ordered. [1]
     last_estimate
-        The last estimate of the state, before a restart too.
+        Last estimate of the state, also from before a restart.
     is_shadow
-        Whether nothing is ordered: what the plant does is not what was decided.
+        Whether nothing is ordered, so that the plant does not follow the decisions.
     """
 
     site: Site
@@ -147,39 +152,34 @@ class DecisionEngine:
     is_shadow: bool = False
 
     def __post_init__(self) -> None:
-        """Begin without a past."""
+        """Create the controller; there is no decision yet."""
         self._controller = RealtimeController(self.site)
         self._last: DecisionResult | None = None
         self._decision: Decision | None = None
 
     def decide(self, inputs: DecisionInputs) -> DecisionResult:
-        """Return what to do in the quarter-hour that begins now.
-
-        Parameters
-        ----------
-        inputs
-            What is known.
+        """Return the decision for the quarter-hour that begins now.
 
         Raises
         ------
         StateError
-            If something that must be known has never been measured.
-        RestError
-            If not even a plan by rule keeps every limit, and work at rest is nearer to that.
+            If a required quantity has never been measured.
+        LoadShedError
+            If not even a plan by rule keeps every limit, and shed load reduces the violation.
         NoScheduleError
-            If none keeps every limit, and rest relieves nothing.
+            If no plan keeps every limit, and shed load does not help.
         ProblemError, SeriesError
-            If the question has no sense.
+            If inputs are invalid.
         """
         begun = time.perf_counter()
         queue = replace(inputs.queue, caps=self._caps_of(inputs.queue))
-        believed = self._estimate(inputs)
-        problem, absent = self._build_problem(inputs, believed.state)
+        estimate = self._estimate(inputs)
+        problem, absent = self._build_problem(inputs, estimate.state)
         last = self._decision
         if not inputs.accepts_setpoints and last is not None and SUPPLY_SET_POINT in last.schedule:
             last = None
-        lost = f"telemetry: {'; '.join(believed.messages)}" if believed.is_unusable else ""
-        hold = inputs.hold_reason or lost
+        unusable = f"telemetry: {'; '.join(estimate.messages)}" if estimate.is_unusable else ""
+        hold = inputs.hold_reason or unusable
         caps = queue.caps
         if hold:
             power = running_power(queue, caps)
@@ -192,7 +192,7 @@ class DecisionEngine:
             )
         result = DecisionResult(
             time=queue.instant,
-            estimate=believed,
+            estimate=estimate,
             problem=problem,
             choice=choice,
             queue=queue,
@@ -203,7 +203,7 @@ class DecisionEngine:
         )
         if choice.verdict.violations:
             raise LoadShedError(result)
-        self._last, self.last_estimate = result, believed
+        self._last, self.last_estimate = result, estimate
         if not self.is_shadow:
             self.caps = result.orders.jobs
         self._decision = choice.decision or self._decision
@@ -211,7 +211,7 @@ class DecisionEngine:
 
     @property
     def interval_control(self) -> MeteringIntervalControl | None:
-        """What watches the quarter-hour that runs; none unless batteries follow a plan in it."""
+        """Controller within the quarter-hour; None unless batteries follow a plan."""
         last = self._last
         if last is None or last.choice.source not in {
             ScheduleSource.OPTIMUM,
@@ -223,7 +223,7 @@ class DecisionEngine:
     def _build_problem(
         self, inputs: DecisionInputs, state: xr.Dataset
     ) -> tuple[Problem, tuple[str, ...]]:
-        """Return the question, of a site without what is out of service, and what that is."""
+        """Return the problem of the site without machines out of service, and messages on these."""
         site, absent = available_site(self.site, inputs.observed, state)
         if not inputs.accepts_setpoints:
             site = with_declared_setpoints(site)
@@ -241,9 +241,9 @@ class DecisionEngine:
         ) if inputs.excluded_racks else problem, absent
 
     def _estimate(self, inputs: DecisionInputs) -> StateEstimate:
-        """Return the state now; what was measured once is not believed twice.
+        """Return the state now; the same readings update the estimate only once.
 
-        An estimate that nothing could be planned on is made anew: more may have been heard since.
+        An unusable estimate is computed again, because further readings may have arrived.
         """
         last = self._last
         if last and last.time == inputs.queue.instant and not last.estimate.is_unusable:
@@ -256,56 +256,61 @@ class DecisionEngine:
         )
 
     def _decide_function(self, inputs: DecisionInputs) -> DecideFunction:
-        """Return what asks the solver; where the site weighs scenarios, with what is known."""
+        """Return the solver call, with scenario inputs where the site weighs scenarios."""
         if self.site.scenarios.count < MIN_SCENARIOS:
             return self.solve_problem
         known = ScenarioInputs(record=inputs.series, queue=inputs.queue, past=inputs.past_jobs)
         return partial(self.solve_problem, known=known)
 
     def _caps_of(self, queue: JobQueue) -> FloatArray:
-        """Return the caps of the jobs that run, as last ordered, in the order of the queue. [1]"""
+        """Return the last ordered caps of running jobs, in the order of the queue. [1]"""
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.is_running, known, 0.0)
 
     def _orders(
         self, choice: ScheduleChoice, problem: Problem, *, queue: JobQueue, caps: FloatArray
     ) -> DispatchOrders:
-        """Return what to do: by the plan, or, without one, what the rule has planned for."""
+        """Return orders by the plan, or, without an optimised plan, by the rule's schedule."""
         if choice.source in {ScheduleSource.OPTIMUM, ScheduleSource.SHIFTED}:
             return self._controller.orders(choice.schedule, problem.state, queue)
-        soon = choice.schedule.isel(time=slice(2), instant=slice(3))
-        room, first = compute_headroom(problem.site, problem.state, soon), soon.isel(time=[0])
-        room = self._controller.within_rise(room, queue)
+        near = choice.schedule.isel(time=slice(2), instant=slice(3))
+        headroom, first = compute_headroom(problem.site, problem.state, near), near.isel(time=[0])
+        headroom = self._controller.within_rise(headroom, queue)
         must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, INTERVAL_HOURS)
-        caps = limit_caps(queue, caps, headroom=room, must=must)
+        caps = limit_caps(queue, caps, headroom=headroom, must=must)
         caps = caps_below_limit(
             queue, caps, _planned_power(first, queue.pool), fixed=np.zeros_like(must)
         )
         jobs, step = caps_by_job(queue, caps), first.isel(time=0)
         if choice.source is ScheduleSource.HOLD:
             return DispatchOrders(jobs=jobs)
-        left = room.import_power(sustained_power(queue, caps, INTERVAL_HOURS)) + room.export_limit
+        export_room = (
+            headroom.import_power(sustained_power(queue, caps, INTERVAL_HOURS))
+            + headroom.export_limit
+        )
         batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
-        most = curtail_export(step, batteries.get("battery_discharge", {}), left)
-        return DispatchOrders(jobs=jobs, renewable_cap=most, **batteries)
+        caps_by_renewable = curtail_export(
+            step, batteries.get("battery_discharge", {}), export_room
+        )
+        return DispatchOrders(jobs=jobs, renewable_cap=caps_by_renewable, **batteries)
 
     def _last_operation(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
-        """Return what was done in the last quarter-hour, as measured, else as ordered."""
+        """Return the flows of the last quarter-hour, as measured, else as ordered."""
         now = np.datetime64(str(observed["instant"].to_numpy()), "us")
         if now - last.time != QUARTER_HOUR:
             return None
         step = last.choice.schedule.isel(time=[0], instant=[0, 1])
         for name in ("hall_power", *COPIED_FLOWS):
             if name in step:
-                told = getattr(last.orders, name, {}) if not self.is_shadow else {}
+                ordered = getattr(last.orders, name, {}) if not self.is_shadow else {}
                 step[name] = _measured_or_ordered(
-                    step[name], observed.get(APPLIED_VARIABLES.get(name, name)), told
+                    step[name], observed.get(APPLIED_VARIABLES.get(name, name)), ordered
                 )
         return step
 
 
 def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
-    """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
+    """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
     caps, must = caps.copy(), must_run(queue, INTERVAL_HOURS)
     free = queue.pool.racks - problem.service_racks[0] - queue.jobs.racks[caps > 0].sum()
     for job in np.argsort(queue.laxity, kind="stable").tolist():
@@ -323,9 +328,9 @@ def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
 
 
 def _measured_or_ordered(
-    planned: xr.DataArray, observed: xr.DataArray | None, told: Mapping[str, float]
+    planned: xr.DataArray, observed: xr.DataArray | None, ordered: Mapping[str, float]
 ) -> xr.DataArray:
-    """Return a flow of one interval: as measured, else as ordered, else as planned."""
+    """Return a flow of one interval as measured, else as ordered, else as planned."""
     dim = str(planned.dims[1])
     values = []
     for place, label in enumerate(planned[dim].to_numpy().tolist()):
@@ -333,20 +338,88 @@ def _measured_or_ordered(
         if observed is not None and dim in observed.dims and label in observed[dim].to_numpy():
             value = float(observed.sel({dim: label}))
         if np.isnan(value):
-            value = told.get(label, float(planned[0, place]))
+            value = ordered.get(label, float(planned[0, place]))
         values.append(max(value, 0.0))
     return planned.copy(data=[values])
 
 
 class LoadShedError(NoScheduleError):
-    """No schedule is safe; work rests.
-
-    Parameters
-    ----------
-    outcome
-        What is ordered all the same: caps of jobs and halls.
-    """
+    """No schedule is safe, so load is shed; ``outcome`` holds the caps that are ordered."""
 
     def __init__(self, result: DecisionResult) -> None:
         super().__init__(result.choice.reason)
         self.outcome = result
+
+
+OPTIONAL_VARIABLES: Final = frozenset({"usual_power"})
+"""Variables that files of older versions lack; they default to 0."""
+
+
+def store_estimate(path: Path, estimate: StateEstimate) -> None:
+    """Write an estimate, whole or not at all."""
+    state = estimate.state
+    content = {
+        "instant": str(state["instant"].to_numpy()),
+        "state": {name: state[name].to_numpy().tolist() for name in states.STATE_VARIABLES},
+        "spread": [[*key, value] for key, value in estimate.standard_error.items()],
+        "silence": estimate.meter_silence,
+        "learned": [[*key, serialise_filter(known)] for key, known in estimate.filters.items()],
+    }
+    write_atomic(path, json_with_checksum(content))
+
+
+def read_estimate(path: Path, site: Site) -> StateEstimate | None:
+    """Return the estimate of a file; None if there is none that fits the site."""
+    match read_state_file(path):
+        case {
+            "instant": str(instant),
+            "state": dict(values),
+            "spread": list(rows),
+            "silence": float(silence),
+            **rest,
+        }:
+            learned = rest.get("learned", [])
+        case _:
+            return None
+    try:
+        state = states.initial_state(site, np.datetime64(instant, "us"))
+        for name in states.STATE_VARIABLES:
+            stored = values.get(name, 0.0) if name in OPTIONAL_VARIABLES else values[name]
+            state[name].values = np.array(stored, dtype=float).reshape(state[name].shape)
+        spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
+        states.check_state(site, state)
+    except (GigatwinError, KeyError, TypeError, ValueError):
+        return None
+    if set(spread) != set(_stocks(site)):
+        return None
+    return StateEstimate(
+        state=state,
+        standard_error=spread,
+        messages=(),
+        is_unusable=False,
+        meter_silence=silence,
+        filters=_read_priors(learned, site),
+    )
+
+
+def _read_priors(rows: object, site: Site) -> dict[tuple[str, str], StockFilter]:
+    """Return the filter of each stock; none if they are of another version or site."""
+    sizes = state_scales(site)
+    found = {}
+    try:
+        for name, owner, content in cast("list[tuple[str, str, object]]", rows):
+            trust = NOISE_PRIORS[name].scaled(sizes[name, owner])
+            found[name, owner] = restore_filter(content, trust)
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return found
+
+
+def _stocks(site: Site) -> list[tuple[str, str]]:
+    state = states.initial_state(site)
+    return [
+        (name, str(label))
+        for name in states.STATE_VARIABLES
+        if state[name].dims
+        for label in state[name][state[name].dims[0]].to_numpy()
+    ]

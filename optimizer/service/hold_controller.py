@@ -1,4 +1,4 @@
-"""Carry out a person's HOLD: at once, and whatever else fails."""
+"""Execution of a person's HOLD and release: at once, and whatever else fails."""
 
 import time
 from collections.abc import Mapping
@@ -19,30 +19,21 @@ from twin.errors import GigatwinError
 from twin.units import format_second
 
 MAX_STATUS_LENGTH: Final = 1000
-"""Letters of a reason that a status has room for. [1]"""
+"""Longest reason in a status. [characters]"""
 
 BROKER_TIMEOUT_S: Final = 0.5
-"""Longest wait for the broker before whoever holds is told that it has not taken it. [s]"""
+"""Longest wait for the broker's acknowledgement of a HOLD. [s]"""
 
-RESUME_NOTICE: Final = "planning goes on with the next quarter-hour"
-"""What comes after a HOLD."""
+RESUME_NOTICE: Final = "planning resumes with the next quarter-hour"
+"""Text on what follows a HOLD."""
 
 logger = structlog.get_logger(__name__)
 
 
 class HoldController:
-    """Stops and goes on as a person says.
+    """Stop and resume optimisation by HOLD and release.
 
-    Parameters
-    ----------
-    overrides
-        What persons ordered.
-    clock, link, partners, guarding
-        What is stopped, and who is told.
-    lock
-        Held while the plant is given orders.
-    is_shadow
-        Whether nothing leaves the service.
+    ``lock`` is held while orders are sent; in shadow mode nothing is sent.
     """
 
     def __init__(
@@ -56,7 +47,7 @@ class HoldController:
         lock: RLock,
         is_shadow: bool,
     ) -> None:
-        self._overrides, self._clock, self._link = hold_register, clock, plant_link
+        self._hold_register, self._clock, self._link = hold_register, clock, plant_link
         self._partners, self._intra_interval = partner_link, intra_interval
         self._lock, self._is_shadow = lock, is_shadow
         self._previous_hold = self.in_force
@@ -64,84 +55,62 @@ class HoldController:
 
     @property
     def in_force(self) -> Hold | None:
-        """The HOLD in force, if there is one."""
-        return self._overrides.in_force(time.time())
+        """The HOLD in force, or None."""
+        return self._hold_register.in_force(time.time())
 
     @property
     def description(self) -> str:
-        """The HOLD in force in words; empty if there is none."""
-        held = self.in_force
-        return _describe(held) if held else ""
+        """Description of the HOLD in force; empty if there is none."""
+        hold = self.in_force
+        return _describe(hold) if hold else ""
 
     @property
     def last_ended(self) -> Mapping[str, object] | None:
-        """The HOLD that is over while no decision has followed it; see ``Board``."""
+        """The ended HOLD until the next decision, as ``ended`` of the snapshot."""
         return self._last_ended
 
     def clear_ended(self) -> None:
-        """Take note that a decision without a HOLD is in force again."""
+        """Note that a decision without a HOLD is in force again."""
         self._last_ended = None
 
     def publish_no_plan(self, reason: str) -> None:
-        """Tell partners what there is instead of a plan; what is held stays so beside it.
-
-        Parameters
-        ----------
-        reason
-            Why there is none; folders of this machine are left out.
-        """
-        held, reason = self.description, redact_paths(reason)
-        told = f"{held}; {reason}" if held else reason
-        state: FeedStateName = "hold" if held else "degraded"
-        self._partners.publish_status(state, reason=told[:MAX_STATUS_LENGTH], now=self._clock.now())
+        """Publish to partners why there is no plan, and the HOLD, if any; paths are removed."""
+        hold, reason = self.description, redact_paths(reason)
+        text = f"{hold}; {reason}" if hold else reason
+        state: FeedStateName = "hold" if hold else "degraded"
+        self._partners.publish_status(state, reason=text[:MAX_STATUS_LENGTH], now=self._clock.now())
 
     def publish_ended(self) -> None:
-        """Tell partners again that a HOLD is over: a decision under it came after its end."""
+        """Publish again that a HOLD has ended, because a decision under it came later."""
         if self._last_ended and not self._is_shadow:
             self.publish_no_plan(f"{self._last_ended['how']}; {RESUME_NOTICE}")
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> str:
-        """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
+        """Stop optimising at once: withdraw requests, freeze caps, and publish the HOLD.
 
-        Parameters
-        ----------
-        author, reason
-            Who, and why.
-        hours
-            How long; None for no end. [h]
-
-        Returns
-        -------
-        str
-            What else a person must know: who holds besides, that a restart will not know of it, or
-            that the plant hears nothing now.
+        Return what else a person must know: other HOLDs in force, that it is not on disk, or that
+        orders do not reach the plant. ``hours`` is None for no end. [h]
 
         Raises
         ------
         ServiceError
-            If a word is missing or the length is none.
+            If author, reason or hours are invalid.
         """
-        held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-        whole = self._place(held, hours)
-        beside = f"in force now: {_describe(whole)}" if whole != held else ""
-        kept = self._overrides.trouble
-        lost = f"{kept}; a restart before there is room forgets it" if kept else ""
-        return "; ".join(filter(None, [beside, lost, self._undelivered()]))
+        placed = self._hold_register.set_hold(
+            author=author, reason=reason, hours=hours, now=time.time()
+        )
+        combined = self._place(placed, hours)
+        others = f"in force now: {_describe(combined)}" if combined != placed else ""
+        error = self._hold_register.trouble
+        lost = f"{error}; a restart before that is fixed loses it" if error else ""
+        return "; ".join(filter(None, [others, lost, self._undelivered()]))
 
     def release(self, *, author: str) -> bool:
-        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.
+        """Resume optimisation from the next quarter-hour; return whether there was a HOLD.
 
-        Parameters
-        ----------
-        author
-            Who says so.
-
-        Returns
-        -------
-        bool
-            Whether there was a HOLD; without one nothing is done, and nobody is told.
+        The ramp limit stays in force. Without a HOLD nothing is done.
         """
-        if self._overrides.release() is None:
+        if self._hold_register.release() is None:
             logger.info("not released: there is no HOLD", author=author)
             return False
         logger.warning("released", author=author)
@@ -149,72 +118,71 @@ class HoldController:
         return True
 
     def update(self) -> None:
-        """Go on if the HOLD has run out; hold again if it had by a clock that was wrong."""
-        held, now = self._previous_hold, self.in_force
-        for one in self._overrides.take_expired():
-            logger.warning("HOLD has run out", author=one.author, reason=one.reason)
-            if now or not held:  # another stands, or it ran out while no service ran
-                self._note_end("", f"the HOLD of {one.author} has run out")
-        if held and not now:
-            self._end(author="", how="the HOLD has run out")
-        elif self._overrides.take_reinstated() and now:
+        """Resume if the HOLD has expired; hold again if it expired by a wrong clock."""
+        previous, now = self._previous_hold, self.in_force
+        for one in self._hold_register.take_expired():
+            logger.warning("HOLD expired", author=one.author, reason=one.reason)
+            if now or not previous:  # another is in force, or it expired while no service ran
+                self._note_end("", f"the HOLD of {one.author} has expired")
+        if previous and not now:
+            self._end(author="", how="the HOLD has expired")
+        elif self._hold_register.take_reinstated() and now:
             self._place(now, (now.until - now.since) / 3600.0 if now.until else None)
         else:
             self._previous_hold = now
 
-    def _place(self, held: Hold, hours: float | None) -> Hold:
-        """Carry out a HOLD for some hours; return what is in force with those of others."""
-        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
+    def _place(self, hold: Hold, hours: float | None) -> Hold:
+        """Execute a HOLD; return the combined HOLD in force."""
+        logger.warning("HOLD", author=hold.author, reason=hold.reason, hours=hours)
         with self._lock:
-            whole = self._previous_hold = self.in_force or held
+            combined = self._previous_hold = self.in_force or hold
             self._last_ended = None
             now = self._clock.now()
             self._intra_interval.stop()
             if not self._is_shadow:
                 self._freeze(now)
-                self._partners.publish_status("hold", reason=_describe(whole), now=now)
-            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-            self._partners.record_event(told | {"time": format_second(now)})
-        return whole
+                self._partners.publish_status("hold", reason=_describe(combined), now=now)
+            event = {"event": "hold", "author": hold.author, "reason": hold.reason, "hours": hours}
+            self._partners.record_event(event | {"time": format_second(now)})
+        return combined
 
     def _end(self, *, author: str, how: str) -> None:
-        """Say that a HOLD is over; where another is in force by now, to the record only."""
+        """Publish the end of a HOLD; only record it if another one is in force."""
         with self._lock:
             now = self._clock.now()
             if not self.in_force:
-                held, self._previous_hold = self._previous_hold, None
-                of = {"author": held.author, "reason": held.reason} if held else {}
+                ended, self._previous_hold = self._previous_hold, None
+                of = {"author": ended.author, "reason": ended.reason} if ended else {}
                 self._last_ended = {**of, "how": how, "time": format_second(now)}
                 self.publish_ended()
             self._note_end(author, how)
 
     def _note_end(self, author: str, how: str) -> None:
         now = format_second(self._clock.now())
-        told = {"event": "release", "author": author, "reason": how, "time": now}
-        self._partners.record_event(told)
+        event = {"event": "release", "author": author, "reason": how, "time": now}
+        self._partners.record_event(event)
 
     def _undelivered(self) -> str:
-        """Return that the plant hears nothing from here; empty if it does, or shall not."""
+        """Return that orders do not reach the plant; empty if they do, or in shadow mode."""
         if self._is_shadow:
             return ""
         error = self._link.error
         if not error and not self._link.is_accepted(BROKER_TIMEOUT_S):
-            # it may hang, or be slow
-            error = f"the broker has taken nothing for {BROKER_TIMEOUT_S:g} s"
+            error = f"the broker has acknowledged nothing for {BROKER_TIMEOUT_S:g} s"
         if not error:
             return ""
         return (
-            f"the plant hears nothing now: {error}; what it was not told it is told "
-            "when that is mended, and until then its own watch of our heartbeat decides"
+            f"commands do not reach the plant now: {error}; they are sent when that is fixed, "
+            "and until then the plant's own heartbeat timeout decides"
         )
 
     def _freeze(self, now: np.datetime64) -> None:
-        """Withdraw requests and freeze caps; partners are told even where that fails."""
+        """Withdraw requests and freeze caps; log a failure, so that partners are informed."""
         try:
             self._link.freeze(now)
         except (GigatwinError, OSError):
-            logger.exception("HOLD is in force, and the plant was not told")
+            logger.exception("HOLD in force, commands not sent")
 
 
-def _describe(held: Hold) -> str:
-    return f"HOLD by {held.author}: {held.reason}"[:MAX_STATUS_LENGTH]
+def _describe(hold: Hold) -> str:
+    return f"HOLD by {hold.author}: {hold.reason}"[:MAX_STATUS_LENGTH]

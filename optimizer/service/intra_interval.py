@@ -1,7 +1,7 @@
-"""The service between two decisions: moves batteries before a peak is made, tanks as water warms.
+"""Control between two decisions: batteries limit the peak, tanks give way as water warms.
 
-Work is capped where batteries do not suffice to keep the connection's limit. Nothing is planned
-here: which jobs run, set points and everything else stay as they were decided.
+Work is capped where batteries do not suffice for the limit of the connection. Jobs, set points and
+all else stay as decided.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from twin.time_axes import METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR
 from twin.variables import net_import
 
 CONTROL_INTERVAL_MIN: Final = 1.0
-"""Time between two looks. [min]"""
+"""Time between two control actions. [min]"""
 
 METER_INTERVAL: Final = np.timedelta64(5, "s")
 """Time between two readings of the meter. [s]"""
 
 MAX_READING_AGE_S: Final = 90.0
-"""Age of a reading from which on it says nothing of now. [s]"""
+"""Age from which a reading is not used. [s]"""
 
 SUPPLY_TEMPERATURE: Final = "facility_supply_temperature"
 
@@ -31,18 +31,20 @@ logger = structlog.get_logger(__name__)
 
 
 class IntraIntervalController:
-    """Counts what the meter shows of the quarter-hour that runs.
+    """Integrate the meter over the current quarter-hour and adjust stores and caps.
 
     Notes
     -----
-    Of minutes in which nothing was heard, what was heard before them is believed. Of the water
-    only the change since the first look of a quarter-hour is believed: how warm it was then the
-    estimate knows better than a sensor, which may be wrong for days.
+    Gaps in the readings are filled with the last reading. Of the water only the change since the
+    first reading of a quarter-hour is used: the estimate of its level is better than a sensor,
+    which may have an offset for days.
     """
 
     def __init__(self) -> None:
-        self._guard: MeteringIntervalControl | None = None
-        self._interval_start = self._counted = self._looked = np.datetime64("NaT", "us")
+        self._interval_control: MeteringIntervalControl | None = None
+        self._interval_start = self._integrated_to = self._controlled_at = np.datetime64(
+            "NaT", "us"
+        )
         self._energy, self._net = 0.0, np.nan
         self._estimated_water: Mapping[str, float] = {}
         self._first_reading: dict[str, float] = {}
@@ -53,80 +55,63 @@ class IntraIntervalController:
         interval_control: MeteringIntervalControl | None,
         water: Mapping[str, float] | None = None,
     ) -> None:
-        """Begin with a quarter-hour; one that is decided anew keeps what the meter has counted.
+        """Begin a quarter-hour; a repeated decision keeps the integrated energy.
 
-        Parameters
-        ----------
-        time
-            Its start.
-        interval_control
-            What watches it; None if nothing shall, as under HOLD.
-        water
-            Circuit -> supply water at its start, as estimated. [degC]
+        ``interval_control`` is None where nothing is adjusted, as under HOLD. ``water`` is the
+        estimated supply temperature at its start by circuit. [degC]
         """
-        self._guard, self._estimated_water = interval_control, water or {}
+        self._interval_control, self._estimated_water = interval_control, water or {}
         if time != self._interval_start:
-            self._interval_start = self._counted = self._looked = time
+            self._interval_start = self._integrated_to = self._controlled_at = time
             self._energy, self._first_reading = 0.0, {}
 
     def stop(self) -> None:
-        """Watch no more of this quarter-hour: a person holds the service, or it has no plan."""
-        self._guard = None
+        """Adjust nothing more in this quarter-hour, because of a HOLD or a missing plan."""
+        self._interval_control = None
 
     def describe(self, now: np.datetime64) -> str:
-        """Return what the meter has changed of this quarter-hour's plan; empty if nothing."""
-        guard = self._guard
-        if guard is None or guard.reduction <= guard.initial_shed or not self._is_running(now):
+        """Describe what was adjusted in this quarter-hour; empty if nothing."""
+        control = self._interval_control
+        if (
+            control is None
+            or control.reduction <= control.initial_shed
+            or not self._is_running(now)
+        ):
             return ""
-        stores, work = guard.reduction - guard.work_shed, guard.work_shed
-        done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
+        stores, work = control.reduction - control.work_shed, control.work_shed
+        done = [f"batteries reduce it by {stores:.1f} MW"] if stores > 0.0 else []
         if work > 0.0:
             done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
         return f"the meter shows {self._net:.1f} MW from the grid: {' and '.join(done)}"
 
     def is_due(self, now: np.datetime64) -> bool:
-        """Return whether it is time to read the meter.
-
-        Parameters
-        ----------
-        now
-            The service's time.
-        """
-        is_late = bool(now - self._counted >= METER_INTERVAL)
-        return self._guard is not None and self._is_running(now) and is_late
+        """Return whether the meter is to be read at ``now``."""
+        is_late = bool(now - self._integrated_to >= METER_INTERVAL)
+        return self._interval_control is not None and self._is_running(now) and is_late
 
     def update(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
-        """Count what the meter shows, and return other orders if they are called for.
+        """Integrate the meter, and return other orders if they are needed, at most once a minute.
 
-        Parameters
-        ----------
-        now
-            The service's time.
-        observed
-            Newest readings: ``grid_import_power``, ``grid_export_power`` [MW] and the age of the
-            first [s], ``facility_supply_temperature`` [degC] and its age [s].
-
-        Returns
-        -------
-        DispatchOrders or None
-            As :class:`optimizer.realtime.intra_interval.MeteringIntervalControl` gives them, at
-            most once a minute.
+        ``observed`` holds the newest readings: ``grid_import_power``, ``grid_export_power`` [MW]
+        and the age of the first [s], ``facility_supply_temperature`` [degC] and its age [s].
         """
-        if self._guard is None or not self._is_running(now):
+        if self._interval_control is None or not self._is_running(now):
             return None
-        is_heard = self._integrate_meter(now, observed)
+        is_recent = self._integrate_meter(now, observed)
         minutes = float((now - self._interval_start) / MINUTE)
-        if (now - self._looked) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
+        if (
+            now - self._controlled_at
+        ) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
             return None
-        self._looked = now
-        cooler = self._prioritise_cooling(observed, self._guard)
-        return (self._limit_peak(minutes, self._guard) if is_heard else None) or cooler
+        self._controlled_at = now
+        cooler = self._prioritise_cooling(observed, self._interval_control)
+        return (self._limit_peak(minutes, self._interval_control) if is_recent else None) or cooler
 
     def _is_running(self, now: np.datetime64) -> bool:
         return bool(self._interval_start <= now < self._interval_start + QUARTER_HOUR)
 
     def _integrate_meter(self, now: np.datetime64, observed: xr.Dataset) -> bool:
-        """Add what the meter shows; return whether it is heard."""
+        """Add a reading of the meter; return whether it is recent."""
         net = float(net_import(observed))
         if (
             not np.isfinite(net)
@@ -134,8 +119,8 @@ class IntraIntervalController:
         ):
             return False
         before = self._net if np.isfinite(self._net) else net
-        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
-        self._counted, self._net = now, net
+        self._energy += before * max(float((now - self._integrated_to) / MINUTE), 0.0)
+        self._integrated_to, self._net = now, net
         return True
 
     def _limit_peak(
@@ -146,7 +131,7 @@ class IntraIntervalController:
         )
         if orders is not None:
             logger.info(
-                "guarded the limit" if interval_control.work_shed else "guarded the peak",
+                "import limit kept" if interval_control.work_shed else "peak limited",
                 import_mw=round(self._net, 3),
                 peak_mw=round(interval_control.peak, 3),
                 less_mw=round(interval_control.reduction, 3),
@@ -172,7 +157,7 @@ class IntraIntervalController:
         orders = interval_control.check_water(water)
         if orders is not None:
             logger.info(
-                "cooled machines first",
+                "cooling prioritised",
                 water_degc=_rounded(water),
                 charge_mw=_rounded(orders.tank_charge),
                 discharge_mw=_rounded(orders.tank_discharge),

@@ -1,4 +1,4 @@
-"""The jobs as the scheduler tells them: those that can run here, those that arrived, and faults."""
+"""Jobs as the scheduler reports them: the queue, past arrivals, and errors."""
 
 from dataclasses import replace
 from typing import Final
@@ -9,67 +9,62 @@ from optimizer.service.clock import NOT_STARTED
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.models import JobColumns
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue
 
 MAX_JOBS_LISTED: Final = 3
-"""Jobs that are named of those that are passed over. [1]"""
+"""Excluded jobs that are named in an alarm. [1]"""
 
 
 class SchedulerJobs:
-    """What is known of the jobs of a site.
-
-    Parameters
-    ----------
-    site
-        The site.
-    window
-        What was heard.
-    """
+    """Jobs of a site from the live state of its scheduler."""
 
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
         self._arrivals: Jobs | None = None
 
     def queue(self, now: np.datetime64) -> JobQueue:
-        """Return the jobs as the cluster told them last, as if it were now.
-
-        One that is wider than the site can never run: plans would make room for it in vain.
+        """Return the last reported queue as of ``now``, without jobs wider than the site.
 
         Raises
         ------
         StateError
-            If nobody has told them yet: a plan without the jobs that run would end them.
+            If no queue was reported yet: a plan without the running jobs would end them.
         """
         snapshot = self._window.scheduler.queue
         if snapshot is not None:
-            told = snapshot.queue(self._site)
-            return replace(told.select(self._fits(told.jobs)), instant=now)
+            reported = snapshot.queue(self._site)
+            return replace(reported.select(self._fits(reported.jobs)), instant=now)
         if self.missing_queue:
-            source = f"state of {self._site.name}"
-            raise StateError(
-                source, [ValidationIssue(location="jobs", found="", remedy=self.missing_queue)]
+            issue = ValidationIssue(
+                code=IssueCode.MISSING,
+                location="jobs",
+                found="",
+                expected=self.missing_queue,
+                remedy="start the scheduler's agent",
             )
+            source = f"state of {self._site.name}"
+            raise StateError(source, [issue])
         return open_queue(RackPool.from_site(self._site), _nothing(), now)
 
     @property
     def missing_queue(self) -> str:
-        """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
+        """Where a missing queue is expected; empty if none is missing or no work is movable."""
         if self._window.scheduler.queue is not None or not self._site.work:
             return ""
         topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
-        told = f"the scheduler has told no queue yet; expected on {topic}"
-        return "; ".join(filter(None, (told, self._window.scheduler.reject_reason)))
+        message = f"the scheduler has reported no queue yet; expected on {topic}"
+        return "; ".join(filter(None, (message, self._window.scheduler.reject_reason)))
 
     def past_arrivals(self, now: np.datetime64) -> Jobs:
-        """Return the arrivals of the last two weeks: those of before, and those seen since."""
+        """Return the arrivals of the last two weeks, from the history and from queues since."""
         kinds = tuple(self._site.work)
         history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
         found = [self._arrivals] if self._arrivals else []
-        found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
+        found += [report.jobs.jobs(kinds) for report in (history, snapshot) if report is not None]
         if not found:
             return _nothing()
         joined = found[0]
@@ -80,32 +75,34 @@ class SchedulerJobs:
         return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
 
     def error(self, now: np.datetime64) -> str:
-        """Return why what the scheduler said tells no longer what runs; empty if it does.
+        """Return why reports of the scheduler are outdated; empty if they are not.
 
-        A simulated clock that has not begun tells no age.
+        Before a simulated clock starts, ages are unknown.
         """
         return "" if now == NOT_STARTED else self._window.scheduler.error(now)
 
     def rejected_orders(self) -> str:
-        """Return what scheduler and nodes did not take, and jobs that are passed over."""
+        """Return which orders scheduler and nodes rejected, and which jobs are excluded."""
         found = []
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
-            found.append(f"the scheduler did not take the orders for jobs: {status.reason}")
+            found.append(f"the scheduler rejected the orders for jobs: {status.reason}")
         for hall, one in sorted(self._window.cap_status.items()):
             if not one.is_applied:
                 cap = f"{one.order.power_cap:.4g} MW"
-                found.append(f"{hall} did not take the cap of {cap}: {one.reason}")
+                found.append(f"{hall} rejected the cap of {cap}: {one.reason}")
         if snapshot is not None:
             jobs = snapshot.jobs
-            wide = np.flatnonzero(~self._fits(jobs))  # asked ten times a second, of thousands
+            wide = np.flatnonzero(
+                ~self._fits(jobs)
+            )  # called ten times a second with thousands of jobs
             named = [
                 f"job {jobs.number[at]} of {jobs.racks[at]:.4g}" for at in wide[:MAX_JOBS_LISTED]
             ]
             more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
             if named:
                 listed = ", ".join([*named, *more])
-                found.append(f"the site has {self._site.racks} racks, and passed over are {listed}")
+                found.append(f"jobs wider than the {self._site.racks} racks of the site: {listed}")
         return "; ".join(found)
 
     def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:

@@ -1,4 +1,4 @@
-"""Load targets of grid partners: from the wire into the question, and back how it stands."""
+"""Load targets of grid partners: from the wire into the problem, and reports of compliance."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,22 +26,10 @@ from twin.variables import net_import
 
 
 class LoadTargetReceiver:
-    """What partners ask of the connection of a site, by its contracts with them.
+    """Receive load targets for the connection of a site under its contracts.
 
-    Parameters
-    ----------
-    site
-        The site; without a contract for load targets nobody is listened to.
-    settings
-        Broker and how to reach it.
-    partners
-        Whose keys are known.
-    key
-        Key of the site.
-    meter
-        Tells net import as it is measured.
-    path
-        File that keeps the targets.
+    Without such a contract nothing is received. ``meter`` returns the measured net import, ``path``
+    is the file that stores the targets.
     """
 
     def __init__(
@@ -64,7 +52,7 @@ class LoadTargetReceiver:
             self._connect,
             agent=site.name,
             issuers=issuers,
-            min_target=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
+            min_target=max((c.least for c in self._contracts), default=0.0),  # for every issuer
             targets=self._targets,
             meter=meter,
             key=key,
@@ -74,24 +62,24 @@ class LoadTargetReceiver:
 
     @property
     def is_firm(self) -> bool:
-        """Whether nobody may curtail the connection."""
+        """Whether no contract allows curtailment of the connection."""
         return all(contract.effect != "curtailment" for contract in self._contracts)
 
     @property
     def error(self) -> str:
-        """What keeps targets from being taken; empty if nothing does."""
+        """Why targets cannot be received; empty if they can."""
         unknown = ", ".join(self._issuers_without_keys)
-        words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
-        return "; ".join(text for text in (words, self._agent.error) if text)
+        missing = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
+        return "; ".join(text for text in (missing, self._agent.error) if text)
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Messages with targets: ``taken``, ``refused``, and ``passed`` over, being for others."""
+        """Messages with targets: ``taken``, ``refused``, and ``passed`` of other sites."""
         return dict.fromkeys(("taken", "refused", "passed"), 0) | self._agent.counters
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Listen to the partners, if there are any who may set targets."""
+        """Receive targets, if any partner may send them."""
         if not self._is_active:
             yield
             return
@@ -102,14 +90,14 @@ class LoadTargetReceiver:
             self._agent.stop()
 
     def poll(self, now: np.datetime64) -> list[Mapping[str, object]]:
-        """Take what has come, and return it for the record.
+        """Process received messages, and return their entries for the record.
 
-        Before a simulated clock begins it waits: by that clock all of it would be of the future.
+        Before a simulated clock starts, messages wait, because all would lie in the future.
         """
         return self._agent.poll(now) if self._is_active and now != NOT_STARTED else []
 
     def report_compliance(self, result: DecisionResult, now: np.datetime64) -> None:
-        """Tell the partners how it stands after a decision."""
+        """Report the planned load to the partners after a decision."""
         if not self._is_active:
             return
         schedule = result.choice.schedule
@@ -117,22 +105,14 @@ class LoadTargetReceiver:
         self._agent.publish_state(PlannedLoad(starts=starts, planned=planned), now)
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
-        """Return what is asked over a horizon, in words of an outlook.
+        """Return the targets over the horizon ``axes`` as variables of an outlook.
 
-        Parameters
-        ----------
-        axes
-            The horizon.
-
-        Returns
-        -------
-        xarray.Dataset
-            ``grid_import_target`` and its price on ``time`` and ``contract``, and what curtailments
-            leave of the connection as ``grid_import_limit``; the whole connection where nothing is
-            asked. ``reserve_called`` on ``time`` and ``product`` where targets may call any.
-            Nothing if the site has no contract for targets.
+        ``grid_import_target`` and its price are on (time, contract), and equal the whole connection
+        where nothing is requested. ``grid_import_limit`` is what curtailments leave.
+        ``reserve_called`` is on (time, product) where targets may activate a product. Without a
+        contract nothing is returned.
         """
-        edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
+        edges, max_import = axes["instant"].to_numpy(), self._site.grid.import_limit
         limits: list[FloatArray] = []
         targets: dict[str, tuple[FloatArray, FloatArray]] = {}
         called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
@@ -141,10 +121,13 @@ class LoadTargetReceiver:
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
             if contract.effect == "curtailment":
-                limits.append(np.clip(power, contract.least, most))
+                limits.append(np.clip(power, contract.least, max_import))
             else:
-                least = contract.least or -self._site.grid.export_limit  # below zero is export
-                targets[contract.name] = np.clip(power, least, most), contract.price(is_best)
+                min_import = contract.least or -self._site.grid.export_limit  # below 0: export
+                targets[contract.name] = (
+                    np.clip(power, min_import, max_import),
+                    contract.price(is_best),
+                )
         may_call = any(contract.activates for contract in self._contracts)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         found = request_outlook(axes, targets=targets, activated=calls if may_call else {})
@@ -154,8 +137,8 @@ class LoadTargetReceiver:
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
-        """Return in which intervals a product is called, or recovers from a call."""
-        if called[0]:  # until its first change, unless it is lifted before
+        """Return the intervals in which a product is activated, or recovers from an activation."""
+        if called[0]:  # until its first change, unless it ends before
             self._ended[product] = edges[1:][np.append(~called[1:], True)][0]
         elif product in self._ended:
             self._ended[product] = min(self._ended[product], edges[0])

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, made from one picture of the daemon when they are asked for.
+"""Metrics for Prometheus, computed from one snapshot of the service per scrape.
 
-Names end in their units, in base units (watts, joules, seconds), as Prometheus' custom has it.
-Nothing is kept between two scrapes and nothing is registered globally.
+Names end in their base units (watts, joules, seconds), by the convention of Prometheus. Nothing is
+stored between scrapes or registered globally.
 """
 
 import time
@@ -30,24 +30,24 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
 
 WATTS_PER_MEGAWATT: Final = 1e6
-"""Of a megawatt. [W]"""
+"""Watts in a megawatt. [W]"""
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
-"""Of a megawatt-hour. [J]"""
+"""Joules in a megawatt-hour. [J]"""
 
 type LabelledValues = Iterable[tuple[str, float | None]]
-"""Values by the label of the family; None is left out."""
+"""Label and value of each sample; None is left out."""
 
 
 def metrics_text(operator_interface: OperatorInterface) -> bytes:
-    """Return all metrics of a board in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SnapshotCollector(operator_interface))
     return generate_latest(registry)
 
 
 class _SnapshotCollector(Collector):
-    """One scrape."""
+    """Collector of one scrape."""
 
     def __init__(self, operator_interface: OperatorInterface) -> None:
         self._service = operator_interface
@@ -86,8 +86,8 @@ def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
         ((name, name == source) for name in ScheduleSource),
         label="source",
     )
-    taken = timestamp_at(decision, "time")
-    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
+    decided = timestamp_at(decision, "time")
+    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", decided)
     yield gauge("decision_seconds", "Time the last decision took.", number_at(decision, "seconds"))
     yield gauge("schedule_revision", "Revision published last.", number_at(decision, "revision"))
     yield gauge("decision_cost_euros", "Cost of the last plan.", number_at(decision, "cost_eur"))
@@ -125,32 +125,32 @@ def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    heard = snapshot.get("telemetry")
+    received = snapshot.get("telemetry")
     connected = value_at(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
-    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(heard, "age_s"))
+    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(received, "age_s"))
     for name, key, text in (
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
     ):
-        told = value_at(heard, key)
-        yield gauge(name, text, len(told) if isinstance(told, Sequence) else 0)
+        listed = value_at(received, key)
+        yield gauge(name, text, len(listed) if isinstance(listed, Sequence) else 0)
     for name in ("messages", "points", "batches"):
         yield counter(
-            name, f"{name.capitalize()} taken in since the start.", number_at(heard, name)
+            name, f"{name.capitalize()} taken in since the start.", number_at(received, name)
         )
-    quarantined = value_at(heard, "quarantined")
+    quarantined = value_at(received, "quarantined")
     reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
     yield counter_family("quarantined", "Inputs refused since the start.", reasons, label="reason")
 
 
 def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    told, short = value_at(snapshot, "series", "until"), value_at(snapshot, "series", "short")
-    names = [str(name) for name in told] if isinstance(told, Mapping) else []
+    ends, short = value_at(snapshot, "series", "until"), value_at(snapshot, "series", "short")
+    names = [str(name) for name in ends] if isinstance(ends, Mapping) else []
     yield gauge_family(
         "series_end_timestamp_seconds",
         "End of what the files tell.",
-        ((name, timestamp_at(told, name)) for name in names),
+        ((name, timestamp_at(ends, name)) for name in names),
         label="series",
     )
     yield gauge_family(
@@ -218,7 +218,7 @@ def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _failures(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    """Yield the time to the first limit after each failure; where none is reached, no sample."""
+    """Yield the time to the first limit after each failure; no sample if none is reached."""
     for name, key, text in (
         ("time_to_limit_seconds", "minutes", "Time from a failure now to the first limit."),
         ("plan_time_to_limit_seconds", "worst_minutes", "The least of these in the plan."),
@@ -254,7 +254,7 @@ def _alarms(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
-    """Return a gauge of one value; without a sample where there is none."""
+    """Return a gauge of one value; without a sample if it is None."""
     metric = GaugeMetricFamily(f"gigatwin_{name}", text)
     if value is not None:
         metric.add_metric([], value)
@@ -262,7 +262,7 @@ def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
 
 
 def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
-    """Return a counter of one value; without a sample where there is none."""
+    """Return a counter of one value; without a sample if it is None."""
     metric = CounterMetricFamily(f"gigatwin_{name}", text)
     if value is not None:
         metric.add_metric([], value)
@@ -295,7 +295,7 @@ def numbers_by_name(values: object) -> Iterator[tuple[str, float | None]]:
 
 
 def timestamp_at(snapshot: object, *path: str) -> float | None:
-    """Return a time written in ISO 8601 as seconds since 1970. [s]"""
+    """Return an ISO 8601 time as seconds since 1970. [s]"""
     text = value_at(snapshot, *path)
     try:
         return datetime.fromisoformat(str(text)).timestamp()

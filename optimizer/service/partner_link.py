@@ -1,4 +1,4 @@
-"""The service's side of its partners: schedules out, answers in, and the record of it all."""
+"""Connection of the service to its partners: schedules out, acknowledgements and targets in."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -51,24 +51,16 @@ FEED_STATES: Final[Mapping[ScheduleSource, FeedStateName]] = {
 """Source of a schedule -> state of the feed."""
 
 MAX_REASON_LENGTH: Final = 500
-"""Letters of a reason that are told to partners. [1]"""
+"""Longest reason that is published to partners. [characters]"""
 
 logger = structlog.get_logger(__name__)
 
 
 class PartnerLink:
-    """Schedules, states and the audit record of a service.
+    """Schedules, feed status and the audit record of a service.
 
-    Parameters
-    ----------
-    site
-        The site.
-    settings
-        Broker and how to reach it.
-    folder
-        State folder: keys, feed, record and audit lie in it.
-    meter
-        Tells net import as it is measured.
+    ``folder`` is the state folder with keys, feed and records; ``meter`` returns the measured net
+    import.
     """
 
     def __init__(
@@ -100,18 +92,12 @@ class PartnerLink:
 
     @property
     def revision(self) -> int:
-        """Newest revision that was published; 0 if there is none."""
+        """Newest published revision; 0 if there is none."""
         return self._feed.revision
 
     @contextmanager
     def open(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
-        """Connect to all partners, unless the service only shows what it would do.
-
-        Parameters
-        ----------
-        now
-            Tells the service's time.
-        """
+        """Connect to all partners, except in shadow mode; ``now`` returns the service's time."""
         if self._settings.is_shadow:
             yield
             return
@@ -134,14 +120,9 @@ class PartnerLink:
         )
 
     def build_document(self, result: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
-        """Return the document of a decision, which is shown in shadow mode too.
+        """Return the document of a decision, which is also shown in shadow mode.
 
-        Parameters
-        ----------
-        result
-            What was decided.
-        now
-            The service's time, which is later than the start of the quarter-hour.
+        ``now`` is the service's time, later than the start of the quarter-hour.
         """
         return build_document(
             self._site,
@@ -154,23 +135,15 @@ class PartnerLink:
         )
 
     def compare_metered(self, start: np.datetime64, net_import: float) -> None:
-        """Compare a quarter-hour that is over with what was promised of it.
-
-        Parameters
-        ----------
-        start
-            Its start.
-        net_import
-            Mean of the connection's meter over it; NaN if it was not heard. [MW]
-        """
+        """Compare the metered mean of a past quarter-hour with its plans; NaN if unknown. [MW]"""
         with self._lock:
             self._record.errors.add_metered(to_milliseconds("record", start), net_import)
 
     def publish(self, plan: ScheduleDraft, result: DecisionResult, *, now: np.datetime64) -> int:
         """Send a document to every partner, and return its revision.
 
-        Only what was sent counts for the errors of plans, and for baselines only what a partner has
-        accepted of it.
+        Errors of plans count only documents that were sent; baselines only those that a partner
+        accepted.
         """
         with self._lock:
             fixed = {
@@ -188,20 +161,15 @@ class PartnerLink:
         return revision
 
     def _nominate(self, partner: str, now: np.datetime64 | None = None) -> None:
-        """Take what a partner has put into force into its baseline.
+        """Take the document in force at a partner into its baseline.
 
-        Parameters
-        ----------
-        partner
-            Its name.
-        now
-            When that was heard; None after a start, where it counts from when it was made.
+        ``now`` is the time of its acknowledgement; None after a start, when its creation time
+        counts.
         """
         try:
             document = self._feed.in_force(partner)
         except GigatwinError as error:
-            words = "the document in force cannot be read"
-            logger.warning(words, partner=partner, because=str(error))
+            logger.warning("document in force unreadable", partner=partner, because=str(error))
             return
         with self._lock:
             baseline = self._record.of(partner)
@@ -211,14 +179,14 @@ class PartnerLink:
                 self._store_record()
 
     def _store_record(self) -> None:
-        """Keep what was promised for the next start; a document that was sent stays sent."""
+        """Store baselines and plan errors for the next start."""
         try:
             write_atomic(self._record_path, json_with_checksum(self._record.as_json()))
         except JournalError:
-            logger.exception("what was promised is not on disk")
+            logger.exception("plan record not on disk")
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
-        """Return what partners ask of the connection; see :meth:`LoadTargets.promised`."""
+        """Return load targets of partners; see :meth:`LoadTargetReceiver.requested_outlook`."""
         return self._targets.requested_outlook(axes)
 
     def _flexibility(self, result: DecisionResult) -> xr.Dataset:
@@ -232,13 +200,13 @@ class PartnerLink:
         )
 
     def _label(self, result: DecisionResult) -> ScheduleLabel:
-        choice, said = result.choice, result.estimate.messages
+        choice, messages = result.choice, result.estimate.messages
         gaps = str(result.problem.outlook.attrs.get("degraded", ""))
-        doubts = "; ".join([*said, *([gaps] if gaps else [])])
+        warnings = "; ".join([*messages, *([gaps] if gaps else [])])
         return ScheduleLabel(
             source=choice.source.value,
-            degraded_reason=choice.reason or doubts,
-            quality="estimated" if said else "good",
+            degraded_reason=choice.reason or warnings,
+            quality="estimated" if messages else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
             is_firm=self._targets.is_firm,
@@ -252,13 +220,13 @@ class PartnerLink:
         )
 
     def record_no_plan(self, now: np.datetime64, reason: str) -> None:
-        """Write into the audit record that a quarter-hour has no plan, and why."""
+        """Record that a quarter-hour has no plan, and why."""
         self.record_event(
             audit_events.no_plan_entry(now, reason, is_shadow=self._settings.is_shadow)
         )
 
     def record_event(self, content: Mapping[str, object]) -> None:
-        """Write something into the audit record, or as soon as the disk takes it."""
+        """Write an event into the audit record, at once or when the disk has space."""
         self._audit.add(content)
 
     @property
@@ -267,29 +235,29 @@ class PartnerLink:
         return self._audit.trouble
 
     def publish_status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
-        """Tell every partner how the feed is."""
+        """Publish the status of the feed to every partner."""
         self._feed.status(state, reason=reason, now=now)
 
     def poll(self, now: np.datetime64) -> bool:
-        """Take the answers and the load targets that have come; return whether targets changed."""
+        """Process acknowledgements and load targets; return whether targets changed."""
         self._audit.retry()
         for answer in self._feed.poll():
             self.record_event(audit_events.answer_entry(answer))
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
-        for told in targets:
-            is_order = told["event"] == "load_target"  # it is followed, so it is recorded whole
-            self.record_event(told if is_order else audit_events.truncated(told))
-        return any(told["event"] == "load_target" for told in targets)
+        for entry in targets:
+            is_order = entry["event"] == "load_target"  # orders are recorded completely
+            self.record_event(entry if is_order else audit_events.truncated(entry))
+        return any(entry["event"] == "load_target" for entry in targets)
 
     def error(self, now: np.datetime64) -> str:
-        """Return what is wrong with answers and load targets of partners; empty if nothing is."""
+        """Return errors of acknowledgements and load targets; empty if there are none."""
         found = [self._feed.partner_status(partner.name, now).message for partner in self._partners]
         return "; ".join(filter(None, (*found, self._targets.error)))
 
     def partner_status(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return how it stands with every partner, and what came of them, as the page wants it."""
+        """Return ``feed``, ``answers`` and ``load_targets`` of the snapshot."""
         return {
             "feed": [self._show(partner.name, now) for partner in self._partners],
             "answers": dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
@@ -297,18 +265,21 @@ class PartnerLink:
         }
 
     def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
-        memory, found = self._feed.partner_history(partner), self._feed.partner_status(partner, now)
-        newest = memory.sent[-1] if memory.sent else None
+        history, status = (
+            self._feed.partner_history(partner),
+            self._feed.partner_status(partner, now),
+        )
+        newest = history.sent[-1] if history.sent else None
         return {
             "partner": partner,
-            "acknowledged": memory.in_force.revision if memory.in_force else None,
+            "acknowledged": history.in_force.revision if history.in_force else None,
             "revision": newest.revision if newest else 0,
-            "state": found.state,
+            "state": status.state,
             "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
-            "text": found.message,
+            "text": status.message,
         }
 
 
 def _before(result: DecisionResult) -> float:
-    """Return net import as a decision found it. [MW]"""
+    """Return the net import at the time of a decision. [MW]"""
     return float(net_import(result.estimate.state))

@@ -1,4 +1,4 @@
-"""What the feed has to remember from one document to the next: nominations, and how plans erred."""
+"""Baselines of partners and errors of earlier plans, stored from one document to the next."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,16 +11,16 @@ from twin.physics import FloatArray
 from twin.time_axes import HOUR
 
 GATE_LEAD_MIN: Final = 45
-"""How long before its start the baseline of an interval is fixed. [min]"""
+"""Time before the start of an interval at which its baseline is fixed. [min]"""
 
 LEAD_TIME_EDGES_H: Final = (1.0, 3.0, 6.0, 12.0)
-"""Edges between the classes of lead time in which errors are kept apart. [h]"""
+"""Edges between the lead-time classes of errors. [h]"""
 
 MIN_ERRORS: Final = 20
-"""Errors of a class below which the band is the site's margin. [1]"""
+"""Errors of a class below which the site's margin is used as band. [1]"""
 
 MAX_ERRORS: Final = 672
-"""Errors kept of a class, a week of quarter-hours. [1]"""
+"""Stored errors of a class, a week of quarter-hours. [1]"""
 
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 24 * 60 * _MINUTE_MS
@@ -31,20 +31,19 @@ _HOUR_MS: Final = int(HOUR / np.timedelta64(1, "ms"))
 class Baseline:
     """Net import that counts as undisturbed towards one partner.
 
-    It is what the document in force scheduled when an interval's gate closed: the last one that the
-    partner has accepted, if it was still valid then. If none was, it is what the next document that
-    the partner accepts tells of it.
+    It is what the document in force scheduled when an interval's gate closed, if that document was
+    accepted and still valid. Otherwise it is what the next accepted document schedules.
 
     Attributes
     ----------
     revision
-        Of the document in force; 0 if there is none.
+        Revision of the document in force; 0 if there is none.
     until
-        When its validity ends. [ms, UTC]
+        End of its validity. [ms, UTC]
     nominated
         Start of an interval [ms] -> net import of the document in force. [MW]
     fixed
-        The same of the intervals whose gate is closed; nothing changes it any more.
+        The same of intervals whose gate is closed; it does not change any more.
     """
 
     revision: int = 0
@@ -53,7 +52,7 @@ class Baseline:
     fixed: dict[int, float] = field(default_factory=dict)
 
     def fixed_at(self, now: int) -> dict[int, float]:
-        """Return the baselines that are fixed at a moment [ms, UTC], by start of interval. [MW]"""
+        """Return the fixed baselines at ``now`` [ms, UTC], by start of interval. [MW]"""
         closed = {
             start: power
             for start, power in self.nominated.items()
@@ -62,21 +61,13 @@ class Baseline:
         return closed | self.fixed
 
     def nominate(self, document: ScheduleDocument, *, at: int) -> None:
-        """Take a document into force.
-
-        Parameters
-        ----------
-        document
-            What the partner has accepted.
-        at
-            When it did. [ms, UTC]
-        """
+        """Put a document into force that the partner accepted ``at`` a time. [ms, UTC]"""
         rows = document["intervals"] if at < document["valid_until"] else []
-        shut = {
+        closed = {
             row["start"]: row["baseline_mw"] for row in rows if _is_gate_closed(row["start"], at)
         }
-        known = shut | self.fixed_at(at)
-        self.fixed = {start: power for start, power in known.items() if start > at - _DAY_MS}
+        fixed = closed | self.fixed_at(at)
+        self.fixed = {start: power for start, power in fixed.items() if start > at - _DAY_MS}
         self.nominated = {
             row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed
         }
@@ -94,14 +85,14 @@ def gate_closure(start: int) -> int:
 
 @dataclass
 class PlanErrors:
-    """How far plans were off, by how long before they were made.
+    """Errors of plans by lead time.
 
     Attributes
     ----------
     errors
-        For each class of lead time, actual minus promised net import, newest last. [MW]
+        For each lead-time class, metered minus planned net import, newest last. [MW]
     planned
-        Start of an interval [ms] -> class of lead time -> net import promised last. [MW]
+        Start of an interval [ms] -> lead-time class -> last planned net import. [MW]
     """
 
     errors: list[list[float]] = field(
@@ -110,62 +101,39 @@ class PlanErrors:
     planned: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def add_plan(self, plan: ScheduleDraft) -> None:
-        """Note what a document promises, to be compared when its intervals are over."""
+        """Store the planned values of a document until its intervals are metered."""
         for row in plan["intervals"]:
-            place = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
-            self.planned.setdefault(row["start"], {})[place] = row["scheduled_mw"]
+            lead_class = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
+            self.planned.setdefault(row["start"], {})[lead_class] = row["scheduled_mw"]
 
     def add_metered(self, start: int, actual: float) -> None:
-        """Compare an interval that is over with all that was promised of it.
-
-        Parameters
-        ----------
-        start
-            Its start. [ms, UTC]
-        actual
-            Net import, mean over it. [MW]
-        """
+        """Compare the metered mean of an interval with all plans for it. [ms, UTC; MW]"""
         self.add_errors(actual, self.planned.get(start, {}))
-        self.planned = {key: kept for key, kept in self.planned.items() if key > start}
+        self.planned = {key: values for key, values in self.planned.items() if key > start}
 
-    def add_errors(self, actual: float, promised: Mapping[int, float]) -> None:
-        """Add the errors of one interval.
-
-        Parameters
-        ----------
-        actual
-            Net import, mean over it. [MW]
-        promised
-            Class of lead time -> net import promised. [MW]
-        """
+    def add_errors(self, actual: float, planned: Mapping[int, float]) -> None:
+        """Add metered mean minus planned value of one interval by lead-time class. [MW]"""
         if np.isfinite(actual):
-            for place, power in promised.items():
-                self.errors[place] = [*self.errors[place], actual - power][-MAX_ERRORS:]
+            for lead_class, power in planned.items():
+                self.errors[lead_class] = [*self.errors[lead_class], actual - power][-MAX_ERRORS:]
 
     def band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
-        """Return how far below and above a plan the outcome lies, one time in ten each.
+        """Return the 10 % error quantiles below and above a plan by ``lead`` [h]. [MW]
 
-        Parameters
-        ----------
-        lead
-            Time from the plan to the interval. [h]
-        margin
-            Distance taken while there are fewer than 20 errors of a class. [MW]
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            Not above 0, and not below 0: the band holds the plan. [MW]
+        They are at most 0 and at least 0, so the band contains the plan. ``margin`` [MW] is used
+        while a class has fewer than :data:`MIN_ERRORS` errors.
         """
         low, high = [], []
-        for kept in self.errors:
+        for values in self.errors:
             below, above = (
-                np.quantile(kept, BAND_QUANTILES) if len(kept) >= MIN_ERRORS else (-margin, margin)
+                np.quantile(values, BAND_QUANTILES)
+                if len(values) >= MIN_ERRORS
+                else (-margin, margin)
             )
             low.append(min(float(below), 0.0))
             high.append(max(float(above), 0.0))
-        places = [_class_of(hours) for hours in lead.tolist()]
-        return np.array(low)[places], np.array(high)[places]
+        classes = [_class_of(hours) for hours in lead.tolist()]
+        return np.array(low)[classes], np.array(high)[classes]
 
 
 def _class_of(lead: float) -> int:
@@ -175,15 +143,7 @@ def _class_of(lead: float) -> int:
 
 @dataclass
 class PlanRecord:
-    """Both, kept as JSON.
-
-    Attributes
-    ----------
-    errors
-        How plans erred.
-    baselines
-        Partner -> its baseline.
-    """
+    """Plan errors, and the baseline of each partner."""
 
     errors: PlanErrors = field(default_factory=PlanErrors)
     baselines: dict[str, Baseline] = field(default_factory=dict)
@@ -193,7 +153,7 @@ class PlanRecord:
         return self.baselines.setdefault(partner, Baseline())
 
     def as_json(self) -> dict[str, object]:
-        """Return what JSON keeps of it."""
+        """Return the record as JSON values."""
         return {
             "baselines": {name: asdict(one) for name, one in self.baselines.items()},
             "errors": self.errors.errors,
@@ -202,9 +162,9 @@ class PlanRecord:
 
     @classmethod
     def of_json(cls, stored: Mapping[str, object]) -> Self:
-        """Return the record that JSON kept; a part that is missing or of another form begins anew.
+        """Return the record from JSON values; a missing or invalid part is empty.
 
-        Baselines that begin anew are those of the documents in force.
+        Empty baselines are refilled from the documents in force.
         """
         return cls(_errors(stored), _baselines(stored))
 
@@ -212,21 +172,21 @@ class PlanRecord:
 def _errors(stored: Mapping[str, object]) -> PlanErrors:
     try:
         errors = [[float(e) for e in row] for row in cast("list[list[float]]", stored["errors"])]
-        promised = {
-            int(start): {int(place): float(power) for place, power in row.items()}
+        planned = {
+            int(start): {int(lead_class): float(power) for lead_class, power in row.items()}
             for start, row in cast("dict[str, dict[str, float]]", stored["promised"]).items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         return PlanErrors()
     if len(errors) != len(LEAD_TIME_EDGES_H) + 1:
         errors = PlanErrors().errors
-    return PlanErrors(errors, promised)
+    return PlanErrors(errors, planned)
 
 
-def _baselines(kept: Mapping[str, object]) -> dict[str, Baseline]:
+def _baselines(stored: Mapping[str, object]) -> dict[str, Baseline]:
     try:
-        stored = cast("dict[str, dict[str, object]]", kept["baselines"])
-        return {name: _baseline(one) for name, one in stored.items()}
+        rows = cast("dict[str, dict[str, object]]", stored["baselines"])
+        return {name: _baseline(one) for name, one in rows.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 

@@ -1,4 +1,4 @@
-"""The service's side of the plant: what is heard of it, and what is asked of it."""
+"""Connection of the service to the plant: telemetry in, commands out."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -39,29 +39,22 @@ from twin.text import format_duration
 from twin.variables import net_import
 
 ACCEPTED_COUNTERS: Final = (QualityFlag.GOOD, "batch good", "duplicate")
-"""Counters of what was taken, or was there already."""
+"""Counters of accepted and of repeated messages."""
 
 SILENCE_CHECK_INTERVAL_S: Final = 5.0
-"""Time between two looks at what is silent. [s]"""
+"""Time between two checks for silent points. [s]"""
 
 IGNORED_COUNTERS: Final = ("unknown point", "other site")
-"""Counters of what is nobody's fault: sound, perhaps archived, and no business of the plan."""
+"""Counters of valid messages that plans do not use."""
 
 HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
-"""By these a plant's gateway says that it lives, whether or not a sensor speaks."""
+"""Variables that a plant's gateway sends whether or not a sensor sends anything."""
 
 
 class PlantLink:
     """Connection to the plant of a site.
 
-    Parameters
-    ----------
-    site
-        The site.
-    settings
-        Broker and how to reach it.
-    folder
-        State folder: journal, archive and quarantine lie in it.
+    ``folder`` is the state folder with journal, archive and quarantine.
     """
 
     def __init__(self, site: Site, config: ServiceConfig, folder: Path) -> None:
@@ -92,78 +85,75 @@ class PlantLink:
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
         self.rack_names = RackNameMismatch(site)
-        self._ingester.add_listener(
-            self.rack_names.observe, from_before=True
-        )  # a name is said once a day
+        # names are sent once a day, so those of before the start count
+        self._ingester.add_listener(self.rack_names.observe, from_before=True)
         self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
-        self._looked, self._silent = -np.inf, ""
+        self._checked_at, self._silent = -np.inf, ""
 
     def __enter__(self) -> Self:
-        """Take up what the journal still holds, then listen."""
+        """Replay the journal, then connect."""
         self._ingester.recover()
         self._client.start()
         self._ingester.start()
         if self._is_simulated:
             self._ingester.add_listener(self._actuator.on_sample)
-            self.acknowledge_tick(NOT_STARTED, -1)  # a plant that waits says again where it is
+            self.acknowledge_tick(NOT_STARTED, -1)  # a waiting plant repeats its tick
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more; everything acknowledged is on disk."""
+        """Disconnect; everything acknowledged is on disk."""
         self._ingester.stop()
         self._client.stop()
         self.drift_monitor.stop()
         self._journal.close()
 
     def subscribe(self, listener: Callable[[Sample], None]) -> None:
-        """Have a function called with every sample, on the thread that hears them."""
+        """Call a function with every sample, on the thread of the ingester."""
         self._ingester.add_listener(listener)
 
-    # --- what is heard
+    # --- telemetry
 
     def observed(self, now: np.datetime64) -> xr.Dataset:
-        """Return the newest good readings; see :meth:`telemetry.live.state.LiveState.observed`."""
+        """Return the newest good readings; see :meth:`telemetry.live.state.LiveState.present`."""
         return self.window.present(now)
 
     def meter(self, now: np.datetime64) -> float:
-        """Return what the connection's meter shows at a moment; NaN if it is not heard. [MW]"""
+        """Return the metered net import now; NaN if it is unknown. [MW]"""
         return float(net_import(self.observed(now)))
 
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
-        """Return the mean that the connection's meter showed; NaN if it was not heard. [MW]"""
+        """Return the metered mean net import; NaN if it is unknown. [MW]"""
         past = self.window.recent(start, end)
         return float(net_import(past).mean())
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
-        """Return the racks that are not acted on; see
-        :class:`telemetry.points.topology.RackNameMismatch`.
-        """
+        """Return racks without orders, see :class:`telemetry.points.topology.RackNameMismatch`."""
         return self.rack_names.mismatched_racks(now, self.window.period)
 
     def setpoint_refusal(self, now: np.datetime64) -> str:
-        """Return why the set points of the water cannot be asked for; empty if they can."""
+        """Return why water set points cannot be requested; empty if they can."""
         return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
     def clock_skew(self, now: np.datetime64) -> str:
-        """Return how many points are refused or not used for their stamps; empty if none is."""
-        kept = "" if now == NOT_STARTED else self.window.describe_future_values(now)
-        told = (self.window.clock_skew.describe(now, self.window.period), kept)
-        return "; ".join(filter(None, told))
+        """Return how many points are refused because of their timestamps; empty if none is."""
+        future = "" if now == NOT_STARTED else self.window.describe_future_values(now)
+        messages = (self.window.clock_skew.describe(now, self.window.period), future)
+        return "; ".join(filter(None, messages))
 
     def silent_points(self, now: np.datetime64) -> str:
-        """Return what was heard once and is silent by now; empty if nothing is.
+        """Return which points have stopped sending; empty if none has.
 
-        It is looked at now and then, so that it is told before the next decision finds it. The
-        clock of a simulated plant leaps from decision to decision, each of which tells it.
+        It is checked periodically, so that it is reported before the next decision. For a simulated
+        plant, whose clock jumps from decision to decision, each decision reports it.
         """
         moment = time.monotonic()
         if (
             now != NOT_STARTED
             and not self._is_simulated
-            and moment - self._looked >= SILENCE_CHECK_INTERVAL_S
+            and moment - self._checked_at >= SILENCE_CHECK_INTERVAL_S
         ):
-            self._looked = moment
+            self._checked_at = moment
             longest = checks.STALE_PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.present(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -171,21 +161,21 @@ class PlantLink:
             self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
         return self._silent
 
-    # --- what is asked
+    # --- commands
 
     @property
     def caps(self) -> Mapping[int, float]:
-        """Number of each job -> its cap, as ordered last, before a restart too. [1]"""
+        """Number of each job -> its cap, as last ordered, also before a restart. [1]"""
         return self._actuator.last_commands.job_caps
 
     def order(self, result: DecisionResult) -> int:
-        """Order what was decided, and return the sequence of the job orders."""
+        """Publish the orders of a decision, and return the sequence of the job orders."""
         return self._actuator.apply(plant_commands(self._site, result), result.time)
 
     def adjust(self, result: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
-        """Ask for other powers of stores and, if jobs have other caps, for these and their halls'.
+        """Request other store powers; if caps of jobs change, publish these and caps of halls.
 
-        All else stays as it was decided.
+        Everything else stays as decided.
         """
         if orders.jobs == self.caps:
             self._actuator.update_requests(storage_requests(self._site, orders), now)
@@ -193,7 +183,7 @@ class PlantLink:
             self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
 
     def freeze(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
-        """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""
+        """Renew the last caps, or lower ones of a plan under HOLD; withdraw all requests."""
         return self._actuator.renew_last_caps(
             now, plant_commands(self._site, result) if result else None
         )
@@ -203,45 +193,47 @@ class PlantLink:
         self._actuator.withdraw_requests(now)
 
     def is_accepted(self, timeout: float) -> bool:
-        """Return whether the broker has taken what the plant is told, within some time. [s]"""
+        """Return whether the broker acknowledges all commands within ``timeout``. [s]"""
         return self._actuator.wait_acknowledged(timeout)
 
     def acknowledge_tick(self, now: np.datetime64, sequence: int) -> None:
-        """Let a simulated plant go on."""
+        """Let a simulated plant continue."""
         self._actuator.publish_decision(now, sequence)
 
     def send_heartbeat(self, now: np.datetime64) -> None:
-        """Write our heartbeat and echo that of the plant."""
-        heard = float(self.window.present(now)["plant_heartbeat"])
-        self._actuator.publish_heartbeat(heard if np.isfinite(heard) else None, now)
+        """Publish our heartbeat and the echo of the plant's."""
+        echo = float(self.window.present(now)["plant_heartbeat"])
+        self._actuator.publish_heartbeat(echo if np.isfinite(echo) else None, now)
 
-    # --- how it is
+    # --- status
 
     @property
     def url(self) -> str:
-        """Where the broker is, without the password."""
+        """URL of the broker, without the password."""
         return self._client.url
 
     @property
     def error(self) -> str:
-        """What is wrong with the connection; empty if nothing is."""
+        """Error of the connection; empty if there is none."""
         return self._client.error
 
     @property
     def ingest_error(self) -> str:
-        """Why what the plant says is not taken in; empty if it is, whatever single sources say."""
+        """Why telemetry is not processed; empty if it is, whatever single sources send."""
         return self._ingester.failure
 
     @property
     def archive_error(self) -> str:
-        """What is wrong with keeping what is heard, or with the archive; empty if nothing is."""
-        aside = [f"{path} is spoilt and was set aside" for path in self._archive.corrupt_copies]
-        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *aside])
-        lost += " (this is told until the next start)" if lost else ""
+        """Errors of journal and archive; empty if there are none."""
+        damaged = [
+            f"{path} is damaged and was moved aside" for path in self._archive.corrupt_copies
+        ]
+        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *damaged])
+        lost += " (reported until the next start)" if lost else ""
         return "; ".join(filter(None, [self._ingester.error, self._archive.error, lost]))
 
     def broker_status(self) -> Mapping[str, object]:
-        """Return how the connection is, as the page wants it."""
+        """Return ``broker`` of the snapshot."""
         return {
             "url": self.url,
             "is_connected": self._client.is_connected,
@@ -249,7 +241,7 @@ class PlantLink:
         }
 
     def telemetry_status(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return how telemetry comes in, as the page wants it."""
+        """Return ``telemetry`` of the snapshot."""
         counters, window = self._ingester.counters, self.window.counters
         observed = self.window.present(now)
         lost = {
@@ -276,23 +268,25 @@ class PlantLink:
 
 
 def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
-    """Return what was heard once, and for so long no more, whose it is, and its age.
+    """Return descriptions of variables whose newest reading is older than ``longest``.
 
-    Of several machines the one that has been silent longest is told, and how many there are.
+    Of several machines the one that has been silent longest is named, with the number of others.
     """
-    most = longest / np.timedelta64(1, "s")
-    told = []
+    limit_s = longest / np.timedelta64(1, "s")
+    found = []
     for name in _names(observed):
         age = observed[f"{name}_age"]
-        is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > most)
+        is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > limit_s)
         if count := int(is_old.sum()):
             old = age.where(is_old, 0.0)
-            told.append(f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}")
-    return told
+            found.append(
+                f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}"
+            )
+    return found
 
 
 def _oldest_machine(old: xr.DataArray, count: int) -> str:
-    """Return in words which machine has the oldest reading; nothing for what is the site's."""
+    """Return which machine has the oldest reading; empty for a variable of the site."""
     if not old.dims:
         return ""
     more = f" and {count - 1} more" if count > 1 else ""
@@ -304,13 +298,7 @@ def _names(observed: xr.Dataset) -> list[str]:
 
 
 def newest_reading_age(observed: xr.Dataset) -> float | None:
-    """Return the age of the newest reading of any sensor; None before the first. [s]
-
-    Parameters
-    ----------
-    observed
-        What is known; see :meth:`telemetry.live.state.LiveState.observed`.
-    """
+    """Return the age of the newest reading of any sensor; None before the first. [s]"""
     sensors = (name for name in _names(observed) if name not in HEARTBEAT_VARIABLES)
     age = min((float(observed[f"{name}_age"].min()) for name in sensors), default=np.inf)
     return round(max(age, 0.0), 1) if np.isfinite(age) else None

@@ -1,7 +1,4 @@
-"""The water of a plant over the wire: what is asked, whether it may be, and what was made of it.
-
-A decision as what is ordered of a plant.
-"""
+"""Commands to a plant: caps of jobs and halls, requests to machines, water set points."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -22,95 +19,63 @@ from twin.workload.queue import hall_powers, running_power
 
 
 def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
-    """Return the set points of the water that a plan has chosen, as requests; none if declared.
+    """Return the planned water set points as requests; none where the site uses declared ones.
 
-    Parameters
-    ----------
-    site
-        The site.
-    orders
-        What was decided.
-
-    Returns
-    -------
-    dict
-        (word, circuit or unit of CDUs) -> supply temperature [degC] or temperature range [K].
+    The keys are (variable, circuit or unit of CDUs); values are supply temperatures [degC] or
+    temperature differences [K].
     """
     found: dict[VariableKey, float] = {}
-    for word, request in REQUEST_VARIABLES.items():
-        for owner, value in getattr(orders, word).items():
+    for variable, request in REQUEST_VARIABLES.items():
+        for owner, value in getattr(orders, variable).items():
             found |= {(request, label): value for label in _objects(site, owner)}
     return found
 
 
 def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.Dataset) -> str:
-    """Return why the set points of the water cannot be chosen, or "" if they can.
+    """Return why water set points cannot be requested; empty if they can, or are declared.
 
-    Parameters
-    ----------
-    site
-        The site.
-    points
-        (word, object) of the points that are ours to write.
-    observed
-        Newest good readings; ``facility_enabled(circuit)`` among them.
-
-    Returns
-    -------
-    str
-        What the plant lacks, in words; "" also where the site keeps to the declared ones.
+    ``points`` are (variable, object) of the points that we may write; ``observed`` holds the newest
+    good readings, among them ``facility_enabled(circuit)``.
     """
     choice = site.set_points.choice
     if choice == "declared":
         return ""
-    words = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
-    owners = [(w, m.name) for w in words for m in site.machines_of(_kind(w))]
-    for word, owner in owners:
-        lacking = [
+    names = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
+    owners = [(name, m.name) for name in names for m in site.machines_of(_kind(name))]
+    for variable, owner in owners:
+        unwritable = [
             label
             for label in _objects(site, owner)
-            if (REQUEST_VARIABLES[word], label) not in points
+            if (REQUEST_VARIABLES[variable], label) not in points
         ]
-        if lacking:
-            return f"no point takes a {REQUEST_VARIABLES[word]} of {lacking[0]}"
+        if unwritable:
+            return f"no point takes a {REQUEST_VARIABLES[variable]} of {unwritable[0]}"
     for plant in site.machines_of(CoolingPlant):
         if _value(observed, "facility_enabled", plant.name) != 1.0:
-            return f"{plant.name} does not say that it follows requests"
+            return f"{plant.name} does not report that it follows requests"
     return ""
 
 
 def setpoint_status(
     site: Site, observed: xr.Dataset, requested: Mapping[VariableKey, float]
 ) -> list[dict[str, object]]:
-    """Return what is asked of each circuit and bank, and what the plant aims at.
+    """Return the requested and the applied set point of each circuit and bank.
 
-    Parameters
-    ----------
-    site
-        The site.
-    observed
-        Newest good readings.
-    requested
-        What was asked last, by word and object.
-
-    Returns
-    -------
-    list of dict
-        ``machine``, ``what``, ``unit``, ``requested`` and ``applied``; None where there is no
-        value.
+    Each has ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where a value is
+    unknown.
     """
     found: list[dict[str, object]] = []
-    for word in setpoints.SET_POINT_VARIABLES:
-        is_supply = word == setpoints.SUPPLY_SET_POINT
-        for machine in site.machines_of(_kind(word)):
-            wanted = requested.get((REQUEST_VARIABLES[word], _objects(site, machine.name)[0]))
-            applied = _value(observed, APPLIED_VARIABLES[word], machine.name)
+    for variable in setpoints.SET_POINT_VARIABLES:
+        is_supply = variable == setpoints.SUPPLY_SET_POINT
+        for machine in site.machines_of(_kind(variable)):
+            target = requested.get((REQUEST_VARIABLES[variable], _objects(site, machine.name)[0]))
+            applied = _value(observed, APPLIED_VARIABLES[variable], machine.name)
             found.append(
                 {
                     "machine": machine.name,
                     "what": "supply temperature" if is_supply else "differential temperature",
                     "unit": "degC" if is_supply else "K",
-                    "asked": wanted,
+                    "asked": target,
                     "applied": applied if np.isfinite(applied) else None,
                 }
             )
@@ -137,59 +102,49 @@ def _value(observed: xr.Dataset, name: str, owner: str) -> float:
 
 
 HALL_CAP_MARGIN: Final = 0.03
-"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
+"""Share by which the cap of a hall exceeds its expected power, because racks differ. [1]"""
 
 
 def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
-    """Return a decision as what is ordered of a plant.
+    """Return the commands of a decision.
 
-    Parameters
-    ----------
-    site
-        The site.
-    result
-        What was decided.
-
-    Returns
-    -------
-    PlantCommands
-        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
-        but those that nobody acts on; requests to stores (to charge is positive), to renewables, to
-        heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the
-        set points of the water where the plan has chosen them.
+    They hold caps of jobs, and caps of halls a little above their expected power, without excluded
+    racks. Requests go to stores (charging is positive), renewables, heat pumps and coolant
+    temperatures; to chillers where the plan commits them, and for water set points where the plan
+    chose them.
     """
     orders, queue = result.orders, result.queue
     caps = caps_in_queue_order(queue, orders.jobs)
     halls = site.machines_of(ITHall)
-    apart = result.excluded_racks
+    excluded_racks = result.excluded_racks
     without = {
         hall.name: tuple(
-            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in apart
+            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in excluded_racks
         )
         for hall in halls
     }
-    racks = float(result.problem.outlook["service_racks"][0]) - len(apart)
+    racks = float(result.problem.outlook["service_racks"][0]) - len(excluded_racks)
     powers = hall_powers(
         site,
         work_power=running_power(queue, caps),
         service_racks=max(racks, 0.0),
-        idle_racks=len(apart),
+        idle_racks=len(excluded_racks),
     )
-    rooms = {}
+    hall_caps = {}
     for hall in halls:
-        left = (hall.racks - len(without[hall.name])) / hall.racks
-        rooms[hall.name] = min(
-            powers[hall.name] * left * (1.0 + HALL_CAP_MARGIN), hall.full_power * left
+        share = (hall.racks - len(without[hall.name])) / hall.racks
+        hall_caps[hall.name] = min(
+            powers[hall.name] * share * (1.0 + HALL_CAP_MARGIN), hall.full_power * share
         )
-    told = {name: names for name, names in without.items() if names}
+    excluded = {name: names for name, names in without.items() if names}
     requests = _requests(site, result, orders)
     return PlantCommands(
-        job_caps=orders.jobs, hall_caps=rooms, excluded_racks=told, requests=requests
+        job_caps=orders.jobs, hall_caps=hall_caps, excluded_racks=excluded, requests=requests
     )
 
 
 def storage_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
-    """Return what orders ask of batteries and tanks; to charge is positive. [MW]"""
+    """Return requests to batteries and tanks; charging is positive. [MW]"""
     found: dict[VariableKey, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind

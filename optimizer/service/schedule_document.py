@@ -1,7 +1,4 @@
-"""From a schedule that may leave to the document that grid partners get; pure.
-
-Who the site and its partners are in the market, as an operator lays it beside the keys.
-"""
+"""The schedule document for grid partners, and the market parties of site and partners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +29,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
 from twin import time_axes
-from twin.errors import MessageError, SecurityError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, MessageError, SecurityError, ServiceError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
@@ -40,10 +37,10 @@ from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
 from twin.variables import net_import
 
 DOCUMENT_VALIDITY: Final = np.timedelta64(60, "m")
-"""How long a document may be relied on if nothing newer comes: four cycles."""
+"""Validity of a document if no newer one follows: four decision cycles."""
 
 DOCUMENT_DECIMALS: Final = 3
-"""Digits of powers and energies behind the point. [1]"""
+"""Decimals of powers and energies. [1]"""
 
 DOCUMENT_TYPE: Final = CodedText(code="A14", text="Resource provider resource schedule")
 PROCESS_TYPE: Final = CodedText(code="A18", text="Intraday total")
@@ -66,22 +63,22 @@ FLEXIBILITY_METHOD: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleLabel:
-    """What is to be said of a schedule.
+    """Metadata of a schedule.
 
     Attributes
     ----------
     source
-        Where it comes from.
+        Source of the schedule.
     degraded_reason
-        Why it is not a fresh optimum on good data; empty if it is.
+        Why it is not a new optimum on good data; empty if it is.
     quality
-        How well the state of the plant was known.
+        Quality of the estimated plant state.
     is_firm
         Whether the connection is firm.
     is_synthetic, is_simulated
-        Whether prices, weather or plant are made up; whether the times are.
+        Whether prices, weather or plant are synthetic; whether the times are simulated.
     valid_for
-        How long it may be relied on.
+        Validity of the document.
     """
 
     source: ScheduleSource = "optimum"
@@ -95,14 +92,14 @@ class ScheduleLabel:
 
 @dataclass(frozen=True)
 class RampStart:
-    """How a plant begins with a schedule.
+    """State of the plant at the start of a schedule.
 
     Attributes
     ----------
     time
-        When the document is made, and the plant begins to turn to it.
+        Creation time of the document, when the plant begins to follow it.
     net_import
-        What it takes from the grid then, less what it gives. [MW]
+        Net import at that time. [MW]
     """
 
     time: np.datetime64
@@ -111,13 +108,7 @@ class RampStart:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentSender:
-    """Who sends, where it is metered, and in which zone.
-
-    Attributes
-    ----------
-    party, connection_point, bidding_zone
-        With their Energy Identification Codes.
-    """
+    """Sender, metering point and bidding zone, with their Energy Identification Codes."""
 
     party: MarketParty
     connection_point: EicArea
@@ -125,7 +116,7 @@ class DocumentSender:
 
     @classmethod
     def demonstration(cls, site: Site) -> Self:
-        """Return codes for a site that has none: well formed, and marked as demonstration."""
+        """Return well-formed demonstration codes for a site without codes."""
         return cls.of(
             site,
             party=(market_zones.demonstration_eic(site.name), f"{site.title} (demonstration)"),
@@ -137,12 +128,12 @@ class DocumentSender:
 
     @classmethod
     def of(cls, site: Site, *, party: tuple[str, str], connection_point: tuple[str, str]) -> Self:
-        """Return a sender by codes and names of its party and its metering point."""
+        """Return a sender from (code, name) of its party and its metering point."""
         code, name = party
-        point, place = connection_point
+        point, point_name = connection_point
         return cls(
             party=MarketParty(eic=code, name=name, role=RESOURCE_PROVIDER_ROLE),
-            connection_point=EicArea(eic=point, name=place),
+            connection_point=EicArea(eic=point, name=point_name),
             bidding_zone=EicArea(eic=market_zones.eic_of_zone(site.zone), name=site.zone),
         )
 
@@ -161,29 +152,20 @@ def build_document(
 
     Parameters
     ----------
-    site
-        The site.
     schedule
-        What is promised at the connection, from the first interval of the document on.
+        Schedule from the first interval of the document on.
     flexibility
-        From :func:`optimizer.planner.flexibility.estimate_flexibility`; while on hold it is not
-        offered.
+        From :func:`optimizer.planner.flexibility.estimate_flexibility`; under HOLD none is offered.
     ramp_start
-        How the plant begins with it.
+        State of the plant at its start.
     errors
-        How far earlier plans were off.
-    label
-        What is to be said of the schedule.
-    sender
-        Who sends.
+        Errors of earlier plans.
 
-    Returns
-    -------
-    ScheduleDraft
-        For :meth:`telemetry.feed.publisher.SchedulePublisher.publish`: the quarter-hours until the
-        same local wall time on the next day. Hours are split; beyond the end of the schedule its
-        last value goes on. The baseline is the schedule; what is fixed towards a partner is put
-        there as it is sent.
+    Notes
+    -----
+    The document covers the quarter-hours until the same local wall time on the next day. Hours are
+    split; beyond the end of the schedule its last value continues. The baseline is the schedule;
+    values fixed towards a partner replace it when the document is sent.
     """
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = time_axes.regular_axes(first, intervals_until_same_time_tomorrow(first, site.time_zone))
@@ -220,36 +202,36 @@ def intervals_until_same_time_tomorrow(first: np.datetime64, time_zone: str) -> 
 
 
 def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> FloatArray:
-    """Return means over quarter-hours; beyond the end of the schedule its last value goes on."""
+    """Return means over quarter-hours; beyond the end of the schedule its last value continues."""
     edges = time_axes.interval_edges(schedule)
-    place = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
-    return values.to_numpy().astype(float)[np.clip(place, 0, len(edges) - 2)]
+    interval = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
+    return values.to_numpy().astype(float)[np.clip(interval, 0, len(edges) - 2)]
 
 
 def _expected(
     site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, turn: RampStart
 ) -> dict[str, FloatArray]:
-    """Return net import as it is ordered and as it is metered, with its band. [MW]"""
+    """Return net import as ordered and as metered, with its band. [MW]"""
     planned = net_import(schedule)
     setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
     since = float((turn.time - starts[0]) / MINUTE)
     net = metered_means(setpoints, before=turn.net_import, since=since)
     margin = site.margins.power * site.grid.import_limit
     low, high = errors.band((starts - turn.time) / HOUR, margin=margin)
-    least = np.minimum(-site.grid.export_limit, net)
-    most = np.maximum(site.grid.import_limit, net)
+    lowest = np.minimum(-site.grid.export_limit, net)
+    highest = np.maximum(site.grid.import_limit, net)
     return {
         "setpoint": setpoints,
         "net": net,
-        "p10": np.maximum(net + low, least),
-        "p90": np.minimum(net + high, most),
+        "p10": np.maximum(net + low, lowest),
+        "p90": np.minimum(net + high, highest),
     }
 
 
 def _offered_flexibility(
     flexible: xr.Dataset, schedule: xr.Dataset, grid: xr.Dataset
 ) -> dict[str, FloatArray]:
-    """Return what is offered in each quarter-hour; beyond the end of the plan nothing."""
+    """Return the flexibility in each quarter-hour; none beyond the end of the plan."""
     is_planned = grid["time"].to_numpy() < time_axes.interval_edges(schedule)[-1]
     return {
         str(name): np.where(is_planned, _quarterly(flexible[name], schedule, grid), 0.0)
@@ -259,7 +241,10 @@ def _offered_flexibility(
 
 def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[ScheduleInterval]:
     rounded = {name: np.round(row, DOCUMENT_DECIMALS) + 0.0 for name, row in values.items()}
-    for name in ("reserve_up_power", "reserve_down_power"):  # never more than there is
+    for name in (
+        "reserve_up_power",
+        "reserve_down_power",
+    ):  # rounded down: never more than available
         rounded[name] = np.floor(values[name] * 10**DOCUMENT_DECIMALS) / 10**DOCUMENT_DECIMALS
     columns = {name: row.tolist() for name, row in rounded.items()}
     return [
@@ -324,27 +309,21 @@ SENDER_FILE: Final = "site.json"
 RESOURCE_PROVIDER_ROLE: Final = CodedText(code="A27", text="Resource provider")
 
 _CODE_TYPES: Final[Mapping[str, tuple[str, str]]] = {
-    "party": ("X", "EIC of whoever operates the site, of type X"),
+    "party": ("X", "EIC of the operator of the site, of type X"),
     "connection_point": ("Z", "EIC of the metering point, of type Z"),
 }
-"""Part of the file -> type of its code, and what it is."""
+"""Key of the file -> type of its code, and description."""
 
 
 def read_sender(path: Path, site: Site) -> DocumentSender:
-    """Return who a site is in the market.
+    """Return the market codes of a site; demonstration codes if the file does not exist.
 
-    Parameters
-    ----------
-    path
-        Holds ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``; if
-        it does not exist, codes of a demonstration stand in.
-    site
-        The site.
+    The file has ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``.
 
     Raises
     ------
     ServiceError
-        If the file is none of this.
+        If the file is invalid.
     """
     if not path.exists():
         return DocumentSender.demonstration(site)
@@ -357,22 +336,28 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
         match content.get(name):
             case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
                 found[name] = (code, title)
-            case told:
-                remedy = f'give "code" ({what}; see its last letter) and "name"'
-                value = "" if told is None else repr(told)[:80]
-                faults.append(
-                    ValidationIssue(location=f"{path}, {name}", found=value, remedy=remedy)
+            case entry:
+                issue = ValidationIssue(
+                    code=IssueCode.MISSING if entry is None else IssueCode.INVALID_FORMAT,
+                    location=f"{path}, {name}",
+                    found="" if entry is None else repr(entry)[:80],
+                    expected=f"an object with a code ({what}; see its last letter) and a name",
+                    remedy='give "code" and "name"',
                 )
+                faults.append(issue)
     if faults:
-        source = "site"
-        raise ServiceError(source, faults)
+        raise ServiceError("site", faults)
     return DocumentSender.of(site, **found)
 
 
 def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
-    """Return that a file which a person wrote is no JSON, and where it goes wrong."""
+    """Return the issue of a file that is no JSON."""
     return ValidationIssue(
-        location=str(path), found="", remedy=f"{error.reason}; give an object of JSON"
+        code=IssueCode.INVALID_FORMAT,
+        location=str(path),
+        found=error.reason,
+        expected="a JSON object",
+        remedy="give a JSON object",
     )
 
 
@@ -381,24 +366,27 @@ def _is_eic_of_type(code: str, kind: str) -> bool:
 
 
 def read_partners(folder: Path) -> list[Partner]:
-    """Return the partners whose public keys lie in a folder, ``<name>.json`` each.
+    """Return the partners whose public keys are in a folder, ``<name>.json`` each.
 
-    Parameters
-    ----------
-    folder
-        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as
-        ``code``, ``name`` and ``role``; without one, codes of a demonstration stand in.
+    A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as ``code``,
+    ``name`` and ``role``; without one, demonstration codes are used.
 
     Raises
     ------
     ServiceError
-        If a file is none of this.
+        If a file is invalid.
     """
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
         if not is_valid_name(path.stem):
-            remedy = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
-            faults.append(ValidationIssue(location=str(path), found="", remedy=remedy))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_FORMAT,
+                location=str(path),
+                found=path.stem,
+                expected=f"the name of the partner, {NAME_RULE}",
+                remedy="rename the file after its partner",
+            )
+            faults.append(issue)
         try:
             content = read_key_file(path)
         except SecurityError as error:
@@ -408,16 +396,28 @@ def read_partners(folder: Path) -> list[Partner]:
         try:
             keys_by_thumbprint(partner.keys)
         except (SecurityError, MessageError) as error:
-            faults.append(ValidationIssue(location=str(path), found="", remedy=str(error)))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_KEY,
+                location=str(path),
+                found=str(error),
+                expected='a JWK set of public keys, {"keys": [...]}',
+                remedy="give the partner's public keys",
+            )
+            faults.append(issue)
         party = content.get("party")
         try:
             if isinstance(party, dict):
                 partner = replace(partner, party=market_party(**party))
         except (MessageError, TypeError) as error:
-            remedy = f'{error}; give "code" (an EIC), "name" and "role"'
-            faults.append(ValidationIssue(location=f"{path}, party", found="", remedy=remedy))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_FORMAT,
+                location=f"{path}, party",
+                found=str(error),
+                expected="an object with code (an EIC), name and role",
+                remedy='give "code", "name" and "role"',
+            )
+            faults.append(issue)
         found.append(partner)
     if faults:
-        source = "partners"
-        raise ServiceError(source, faults)
+        raise ServiceError("partners", faults)
     return found

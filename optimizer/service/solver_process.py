@@ -1,7 +1,7 @@
-"""The solver's own process: asked with a deadline, killed when it passes, and there again at once.
+"""The solver in its own process: called with a time limit, killed when it passes, and restarted.
 
-It is spawned, for HiGHS hangs after a fork; and it is alone, for whatever a solver does, it must
-cost one deadline and never the service.
+The process is spawned, because HiGHS hangs after a fork. A failing solver costs one time limit and
+never stops the service.
 """
 
 import multiprocessing
@@ -22,10 +22,10 @@ from telemetry.logging import run_with_logging
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
 SOLVER_TIMEOUT_S: Final = 60.0
-"""Longest wait for a decision, of the wall clock: a small part of a quarter-hour. [s]"""
+"""Longest wait for a decision by the wall clock, a small part of a quarter-hour. [s]"""
 
 EXIT_TIMEOUT_S: Final = 2.0
-"""Longest wait for the process to end by itself. [s]"""
+"""Longest wait for the process to exit. [s]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -36,13 +36,9 @@ type SolveFunction = Callable[[Problem, Decision | None, ScenarioInputs | None],
 class SolverProcess:
     """A process that decides.
 
-    Parameters
-    ----------
-    deadline
-        Longest wait for an answer. [s]
-    solve
-        What decides, a function that the other process can import; by default
-        :func:`optimizer.stochastic.planner.create_solver`, which only the other process loads.
+    ``deadline`` is the longest wait for an answer [s]. ``solve`` is a function that the other
+    process can import, by default :func:`optimizer.stochastic.planner.create_solver`, which only it
+    loads.
     """
 
     def __init__(
@@ -56,7 +52,7 @@ class SolverProcess:
         self._start()
 
     def __enter__(self) -> Self:
-        """Return the running worker."""
+        """Return the running process."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,32 +67,26 @@ class SolverProcess:
     ) -> Decision:
         """Return the best schedule of a problem, found in the other process.
 
-        Parameters
-        ----------
-        problem
-            The question.
-        previous
-            The decision in force until now, to tell what changed.
-        scenario_inputs
-            What courses are drawn from; None to decide for the forecast alone.
+        ``previous`` is the decision in force until now; ``scenario_inputs`` None plans for the
+        forecast alone.
 
         Raises
         ------
         NoScheduleError
             If no plan keeps every limit.
         SolverError
-            If the solver fails, hangs or dies, or the service ends.
+            If the solver fails, hangs or exits, or the service ends.
         """
         with self._lock:
             self._check_running()
             if not self._process.is_alive():
-                self._restart("it died between two questions")
+                self._restart("it exited between two calls")
             late = threading.Event()
             try:
                 answer = self._request(late, problem, previous, scenario_inputs)
             except (EOFError, OSError) as error:
-                self._restart("it hung" if late.is_set() else "it died")
-                message = "the solver's process died"
+                self._restart("it hung" if late.is_set() else "it exited")
+                message = "the solver's process exited"
                 if late.is_set():
                     message = f"the solver gave no answer within {self.deadline:g} s"
                 raise SolverError(message) from error
@@ -111,26 +101,26 @@ class SolverProcess:
         raise SolverError(message)
 
     def _request(self, late: threading.Event, *question: object) -> object:
-        """Return the answer; at the deadline the process is killed, whatever it is at."""
+        """Return the answer; at the time limit the process is killed."""
 
         def give_up() -> None:
             late.set()
             self._process.kill()
 
-        guard = threading.Timer(self.deadline, give_up)
-        guard.daemon = True
-        guard.start()
+        timer = threading.Timer(self.deadline, give_up)
+        timer.daemon = True
+        timer.start()
         try:
             self._pipe.send(question)
             answer: object = self._pipe.recv()
             return answer
         finally:
-            guard.cancel()
+            timer.cancel()
 
     def abort(self) -> None:
-        """Answer no more: whoever waits for an answer has an error at once; for any thread.
+        """Decide nothing more: a waiting caller gets an error at once; usable from any thread.
 
-        A process that is asked nothing ends by itself, as in :meth:`stop`.
+        An idle process exits by itself, as in :meth:`stop`.
         """
         with self._changing:
             self._is_aborted = True
@@ -138,33 +128,32 @@ class SolverProcess:
                 self._process.kill()
 
     def stop(self, timeout: float = EXIT_TIMEOUT_S) -> None:
-        """End the process: by itself, so that its libraries can tidy up, or else by force.
-
-        Parameters
-        ----------
-        timeout
-            Longest wait for it. [s]
-        """
+        """End the process; kill it if it does not exit within ``timeout``. [s]"""
         self._pipe.close()
         self._process.join(timeout)
         self._process.kill()
         self._process.join()
 
     def _start(self) -> None:
-        self._pipe, theirs = self._context.Pipe()
+        self._pipe, child_end = self._context.Pipe()
         self._process = self._context.Process(
-            target=run_with_logging, args=(_serve, theirs, self._solve), name="solver", daemon=True
+            target=run_with_logging,
+            args=(_serve, child_end, self._solve),
+            name="solver",
+            daemon=True,
         )
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it is for the service
+        mask = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # only the service handles it
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
+        child_end.close()
 
     def _check_running(self) -> None:
         if self._is_aborted:
-            message = "the service ends: no more is decided"
+            message = "the service ends: nothing more is decided"
             raise SolverError(message)
 
     def _restart(self, why: str) -> None:
@@ -177,7 +166,7 @@ class SolverProcess:
 
 
 def _serve(pipe: Connection, solve: SolveFunction | None) -> None:
-    """Answer questions until the other end is closed."""
+    """Answer calls until the other end is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer = solve or _load_solver()
     while True:
@@ -192,14 +181,14 @@ def _serve(pipe: Connection, solve: SolveFunction | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """End at once when the service is gone, even if a solver hangs."""
+    """Exit at once when the service has exited, even if a solver hangs."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
 
 def _load_solver() -> SolveFunction:
-    """Load the solver, which the service itself has no need of."""
+    """Load the solver, which the service itself does not need."""
     solver: Callable[[], SolveFunction] = import_without_gc(
         "optimizer.stochastic.planner"
     ).create_solver
@@ -212,10 +201,10 @@ def _solve_or_describe_error(
     previous: Decision | None,
     scenario_inputs: ScenarioInputs | None,
 ) -> Decision | tuple[str, str]:
-    """Return the decision, or the kind and the words of what went wrong."""
+    """Return the decision, or the class name and the text of an error."""
     try:
         return solve(problem, previous, scenario_inputs)
     except GigatwinError as error:
         return type(error).__name__, str(error)
-    except Exception as error:  # whatever it is, the service must hear of it
+    except Exception as error:  # the service must get every error
         return SolverError.__name__, f"{type(error).__name__}: {error}"

@@ -1,8 +1,6 @@
-"""What a start would meet, looked at without one: files, state, partners, page, broker, plant.
+"""Start of a service, and the checks before a start: files, state, partners, page, broker, plant.
 
-Nothing is written, ordered or published, so it may be asked beside a service that runs.
-
-Put a service together, run it until somebody ends it, and leave nothing half done.
+The checks write, order and publish nothing, so they may run beside a running service.
 """
 
 import os
@@ -34,7 +32,7 @@ from optimizer.service.web import PageServer
 from telemetry.files import write_atomic
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
-from twin.errors import GigatwinError, JournalError, ServiceError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError, ValidationIssue
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
 
@@ -42,37 +40,28 @@ logger = structlog.get_logger(__name__)
 
 
 def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
-    """Run the service of a site until SIGTERM, Ctrl-C, or the end of its terminal.
-
-    Parameters
-    ----------
-    site
-        The site.
-    config
-        What it is told.
-    path
-        State folder.
+    """Run the service of a site on the state folder ``path`` until SIGTERM, SIGINT or SIGHUP.
 
     Raises
     ------
     ServiceError
-        If another service uses the folder, it is another site's, or it cannot be used; or if the
-        site has a name that brokers or partners would refuse.
-    PageError
-        If the page's port is taken.
+        If the folder is in use, of another site, or not usable; or if the name of the site is not
+        allowed in topics.
+    StatusPageError
+        If the page's port is in use.
     """
     check_site_name(site)
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(stop_on_signals())
-        link, overrides = PlantLink(site, config, folder), HoldRegister(folder / HOLD_FILE)
+        link, register = PlantLink(site, config, folder), HoldRegister(folder / HOLD_FILE)
         service = SiteService(
             site,
             config,
             clock=SimulatedClock() if config.is_simulated else RealClock(),
             plant_link=link,
             partner_link=PartnerLink(site, config, folder, meter=link.meter),
-            hold_register=overrides,
+            hold_register=register,
             folder=folder,
         )
         if config.page_port is not None:
@@ -87,23 +76,23 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
             write_page_url(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _handle_commands(service)))
-        overrides.reload()  # until now a HOLD went to the file, as where no service runs
+        register.reload()  # until now commands wrote a HOLD to the file
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify_systemd("STOPPING=1")
 
 
 def write_page_url(path: Path, url: str) -> None:
-    """Write down where the page is, as a convenience: a disk that is full stops no start."""
+    """Write the URL of the page into a file; a failure is only logged."""
     try:
         write_atomic(path, url)
     except (OSError, JournalError) as error:
-        logger.warning("where the page is stands in no file", url=url, because=str(error))
+        logger.warning("page URL not written", url=url, because=str(error))
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM, Ctrl-C and a lost terminal set; a second one ends at once."""
+    """Yield an event that SIGTERM, SIGINT and SIGHUP set; a second signal interrupts at once."""
     stop = threading.Event()
 
     def end(*_: object) -> None:
@@ -112,7 +101,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
 
     ends = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who says nohup lets it go on
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
         ends.append(signal.SIGHUP)
     before = {number: signal.signal(number, end) for number in ends}
     try:
@@ -125,57 +114,66 @@ def stop_on_signals() -> Iterator[threading.Event]:
 def _handle_commands(
     service: SiteService,
 ) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
-    """Return what carries out the commands of the socket."""
+    """Return the handler of commands of the control socket."""
 
-    def answer(told: Mapping[str, object]) -> Mapping[str, object]:
-        match told:
+    def answer(command: Mapping[str, object]) -> Mapping[str, object]:
+        match command:
             case {"command": "status"}:
                 return {"snapshot": service.snapshot(), "missing": service.readiness_problems()}
             case {"command": "hold", "author": str(author), "reason": str(reason)}:
-                hours = _parse_hours(told.get("hours"))
+                hours = _parse_hours(command.get("hours"))
                 return {"said": service.hold(author=author, reason=reason, hours=hours)}
             case {"command": "release", "author": str(author)}:
                 return {"was_held": service.release(author=author)}
-        remedy = "there are status, hold (author, reason, hours) and release (author)"
-        fault = ValidationIssue(location="command", found=repr(told)[:80], remedy=remedy)
-        raise ServiceError("socket", [fault])
+        issue = ValidationIssue(
+            code=IssueCode.UNKNOWN_NAME,
+            location="command",
+            found=repr(command)[:80],
+            expected="status, hold (author, reason, hours) or release (author)",
+            remedy="send one of these commands",
+        )
+        raise ServiceError("socket", [issue])
 
     return answer
 
 
-def _parse_hours(told: object) -> float | None:
-    """Return the length of a HOLD; None for one without an end."""
-    match told:
+def _parse_hours(value: object) -> float | None:
+    """Return the length of a HOLD; None for one without an end. [h]"""
+    match value:
         case None:
             return None
         case bool():
             pass
         case int() | float():
-            return float(told)
-    fault = ValidationIssue(
-        location="hours", found=repr(told)[:80], remedy="give a number of hours, or none"
+            return float(value)
+    issue = ValidationIssue(
+        code=IssueCode.WRONG_TYPE,
+        location="hours",
+        found=repr(value)[:80],
+        expected="a number of hours",
+        remedy="give a number of hours, or none",
     )
-    raise ServiceError("socket", [fault])
+    raise ServiceError("socket", [issue])
 
 
 DISCOVERY_TIME_S: Final = 5.0
-"""How long a plant is listened to; brokers keep what names its points, so it comes at once. [s]"""
+"""Time for which a plant is observed; its metadata is retained, so it arrives at once. [s]"""
 
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightCheck:
-    """What was looked at.
+    """A check before a start.
 
     Attributes
     ----------
     name
         Its name.
     result
-        What was found, in words.
+        What was found.
     error
-        What keeps a service from its work, with its remedy; empty if nothing does.
+        What prevents a start, with its remedy; empty if nothing does.
     """
 
     name: str
@@ -186,20 +184,11 @@ class PreflightCheck:
 def run_preflight_checks(
     site: Site, config: ServiceConfig, path: Path, *, now: np.datetime64
 ) -> Iterator[PreflightCheck]:
-    """Yield what a start of a service would meet, each as soon as it is known.
+    """Yield the checks before a start of a service, each as soon as it is done.
 
-    Parameters
-    ----------
-    site
-        The site.
-    config
-        What the service would be told.
-    path
-        Its state folder.
-    now
-        The time, UTC.
+    ``path`` is the state folder, ``now`` the time in UTC.
     """
-    every: dict[str, Callable[[], str]] = {
+    checks: dict[str, Callable[[], str]] = {
         "site": lambda: _site(site),
         "series": lambda: _series(site, config, now),
         "state": lambda: _state(site, path),
@@ -207,26 +196,30 @@ def run_preflight_checks(
         "page": lambda: _page(config, path),
         "broker and plant": lambda: _plant(site, config),
     }
-    for what, look in every.items():
+    for name, check in checks.items():
         try:
-            yield PreflightCheck(name=what, result=look())
+            yield PreflightCheck(name=name, result=check())
         except (GigatwinError, OSError) as error:
-            yield PreflightCheck(name=what, error=str(error))
+            yield PreflightCheck(name=name, error=str(error))
 
 
 def check_site_name(site: Site) -> None:
-    """Refuse a site whose name cannot stand in topics.
+    """Refuse a site whose name is not allowed in topics.
 
     Raises
     ------
     ServiceError
-        If brokers or partners would refuse it.
+        If brokers or partners would refuse the name.
     """
-    if not is_valid_name(site.name):  # in shadow nobody else would tell
-        remedy = f"rename its file: a site that is served has a name of {NAME_RULE}"
-        raise ServiceError(
-            "site", [ValidationIssue(location="name", found=ascii(site.name), remedy=remedy)]
+    if not is_valid_name(site.name):  # in shadow mode nothing else reports it
+        issue = ValidationIssue(
+            code=IssueCode.INVALID_FORMAT,
+            location="name",
+            found=ascii(site.name),
+            expected=f"for a site with a service, {NAME_RULE}",
+            remedy="rename its file",
         )
+        raise ServiceError("site", [issue])
 
 
 def _site(site: Site) -> str:
@@ -236,28 +229,34 @@ def _site(site: Site) -> str:
 
 def _series(site: Site, config: ServiceConfig, now: np.datetime64) -> str:
     if config.is_simulated:
-        return "read as the simulated plant tells the time"
+        return "read at the times of the simulated plant"
     series = LiveSeries(site, config.series_files)
     series.current(now)
     if error := series.alarm_text(now):
-        remedy = "fetch it anew, or see why it was not: gigatwin fetch, or whoever writes the file"
-        raise ServiceError(
-            "series", [ValidationIssue(location="files", found=error, remedy=remedy)]
+        issue = ValidationIssue(
+            code=IssueCode.EXPIRED,
+            location="files",
+            found=error,
+            expected="series that reach far enough",
+            remedy="fetch it again with gigatwin fetch, or check what writes the file",
         )
+        raise ServiceError("series", [issue])
     return ", ".join(f"{name} until {end}" for name, end in series.known_until.items())
 
 
 def _state(site: Site, path: Path) -> str:
     home = next(one for one in (path, *path.parents) if one.exists())
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        remedy = (
-            "it must be a folder where the service's user may write; or name another with --state"
+        issue = ValidationIssue(
+            code=IssueCode.FILE_ERROR,
+            location=str(home),
+            found="not writable",
+            expected="a folder where the service's user may write",
+            remedy="allow it, or name another folder with --state",
         )
-        raise ServiceError(
-            "state", [ValidationIssue(location=str(home), found="not writable", remedy=remedy)]
-        )
+        raise ServiceError("state", [issue])
     if not (path / LAYOUT_FILE).exists():
-        return f"{path}: none yet, the first start makes it"
+        return f"{path}: none yet, the first start creates it"
     check_layout(path)
     check_owner(path, site.name)
     return f"{path}{', a service runs on it' if is_service_running(path) else ''}"
@@ -284,15 +283,20 @@ def _page(config: ServiceConfig, path: Path) -> str:
     except (OSError, OverflowError) as error:
         if is_service_running(path):
             return f"port {port} is taken, as by the service that runs"
-        remedy = "end what listens there, or give another port with --page"
         why = getattr(error, "strerror", None) or error
-        fault = ValidationIssue(location="page", found=f"port {port}: {why}", remedy=remedy)
-        raise ServiceError("page", [fault]) from error
+        issue = ValidationIssue(
+            code=IssueCode.IN_USE,
+            location="page",
+            found=f"port {port}: {why}",
+            expected="a free port",
+            remedy="end what listens there, or give another port with --page",
+        )
+        raise ServiceError("page", [issue]) from error
     return f"port {port} is free" if port else "a free port is taken"
 
 
 def _plant(site: Site, config: ServiceConfig) -> str:
-    """Return what is heard of the plant, and where it and the site file do not agree."""
+    """Return what the plant sends, and how it differs from the site file."""
     discovery = SiteDiscovery(site.name)
     url, protocol = config.broker, config.protocol
     count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=config.tls, protocol=protocol)
@@ -302,17 +306,18 @@ def _plant(site: Site, config: ServiceConfig) -> str:
         seen = f"{count} messages in {DISCOVERY_TIME_S:g} s" + (
             f", points of {others}" if others else ""
         )
-        remedy = (
-            f"let the plant's gateway say its metadata, with tag paths that begin with {site.name}"
+        issue = ValidationIssue(
+            code=IssueCode.MISSING,
+            location=site.name,
+            found=seen,
+            expected=f"metadata with tag paths that begin with {site.name}",
+            remedy="let the plant's gateway publish its metadata",
         )
-        raise ServiceError(
-            "plant", [ValidationIssue(location=site.name, found=seen, remedy=remedy)]
-        )
+        raise ServiceError("plant", [issue])
     differences = compare_topology(site, points, discovery.batches)
-    heard = (
-        f"{len(points)} points and {len(discovery.batches)} racks heard in {DISCOVERY_TIME_S:g} s"
-    )
+    counts = f"{len(points)} points and {len(discovery.batches)} racks"
+    observed = f"{counts} received in {DISCOVERY_TIME_S:g} s"
     if not differences:
-        return f"{heard}, as the site file has them"
+        return f"{observed}, as the site file has them"
     first = "; ".join(differences[:MAX_NAMES_LISTED])
-    return f"{heard}; {len(differences)} differences from the site file: {first}"
+    return f"{observed}; {len(differences)} differences from the site file: {first}"

@@ -1,4 +1,4 @@
-"""The state folder of a service: what survives a restart, and who may use it."""
+"""The state folder of a service: what survives a restart, locked for one process."""
 
 import fcntl
 import os
@@ -9,41 +9,35 @@ from typing import IO, Final, Self
 import structlog
 
 from telemetry.files import read_json_with_checksum, write_json_atomic
-from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 LAYOUT_VERSION: Final = 1
-"""Version of the folder's layout; a folder of a later one is refused. [1]"""
+"""Version of the folder's layout; a later one is refused. [1]"""
 
 LAYOUT_FILE: Final = "schema.json"
-"""What says the layout of a folder, and whose state it is."""
+"""File with the version of the layout and the name of the site."""
 
 FOLDER_PATTERN: Final = re.compile(r"""(?<![\w/.])/(?:[^\s/:;,'"](?:[^\n/:;,'"]*[^\s/:;,'"])?/)+""")
-"""Folders before the name of a file; topics, units and addresses do not begin with a slash."""
+"""Matches folders before a file name; topics, units and addresses do not begin with a slash."""
 
 
 logger = structlog.get_logger(__name__)
 
 
 def redact_paths(text: str) -> str:
-    """Return a text for others, in which files of this machine have their names only."""
+    """Return a text in which files are named without their folders."""
     return FOLDER_PATTERN.sub("", text)
 
 
 class StateFolder:
-    """The folder of one service, locked while it is open.
+    """The folder of one service, locked while it is open; it is created if missing.
 
-    Parameters
-    ----------
-    path
-        The folder; made if it is not there.
-    site
-        Name of the site whose state it is, which the folder keeps; empty if it may be any.
+    An empty ``site`` accepts the folder of any site.
 
     Raises
     ------
     ServiceError
-        If another service uses it, if it is another site's, if it was written by a later gigatwin,
-        or cannot be written.
+        If the folder is in use, of another site, of a later layout, or not writable.
     """
 
     def __init__(self, path: Path, *, site: str = "") -> None:
@@ -58,17 +52,21 @@ class StateFolder:
                 self._lock.close()
                 raise
         except (OSError, JournalError) as error:
-            remedy = f"{getattr(error, 'strerror', None) or error}; name another with --state"
-            raise ServiceError(
-                "state", [ValidationIssue(location=str(path), found="", remedy=remedy)]
-            ) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(path),
+                found=str(getattr(error, "strerror", None) or error),
+                expected="a folder that this user may write",
+                remedy="name another with --state",
+            )
+            raise ServiceError("state", [issue]) from error
 
     def __enter__(self) -> Self:
         """Return the open folder."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the folder free."""
+        """Release the lock."""
         self._lock.close()
 
     def _take(self) -> None:
@@ -77,11 +75,14 @@ class StateFolder:
         except BlockingIOError as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
-            remedy = "another service runs on this state; stop it, or name another with --state"
-            fault = ValidationIssue(
-                location=str(self.path), found=f"process {holder}", remedy=remedy
+            issue = ValidationIssue(
+                code=IssueCode.IN_USE,
+                location=str(self.path),
+                found=f"process {holder}",
+                expected="no other service; another service runs on this state",
+                remedy="stop it, or name another folder with --state",
             )
-            raise ServiceError("state", [fault]) from error
+            raise ServiceError("state", [issue]) from error
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -101,76 +102,67 @@ class StateFolder:
 
 
 def check_layout(folder: Path) -> None:
-    """Refuse a folder on which no service of ours would start.
-
-    Parameters
-    ----------
-    folder
-        State folder of a service, which has its file of the layout.
+    """Refuse a folder whose layout file is damaged or of a later version.
 
     Raises
     ------
     ServiceError
-        If that file is damaged, or was written by a later gigatwin.
+        If the folder is refused.
     """
     path = folder / LAYOUT_FILE
     version = read_state_file(path).get("version")
     if version == LAYOUT_VERSION:
         return
     if isinstance(version, int) and version > LAYOUT_VERSION:
-        remedy = (
-            f"this gigatwin knows version {LAYOUT_VERSION}; use the one that wrote it, or an empty"
+        issue = ValidationIssue(
+            code=IssueCode.WRONG_VERSION,
+            location=str(path),
+            found=str(version),
+            expected=f"at most version {LAYOUT_VERSION}, which this gigatwin reads",
+            remedy="use the gigatwin that wrote it, or an empty folder",
         )
-        fault = ValidationIssue(location=str(path), found=str(version), remedy=f"{remedy} folder")
-        raise ServiceError("state", [fault])
-    size = f"{path.stat().st_size} B"
-    remedy = (
-        f'it is damaged; write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole'
+        raise ServiceError("state", [issue])
+    issue = ValidationIssue(
+        code=IssueCode.CORRUPT,
+        location=str(path),
+        found=f"{path.stat().st_size} B",
+        expected=f"version {LAYOUT_VERSION}; the file is damaged",
+        remedy=f'write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole',
     )
-    raise ServiceError("state", [ValidationIssue(location=str(path), found=size, remedy=remedy)])
+    raise ServiceError("state", [issue])
 
 
 def check_owner(folder: Path, site: str) -> None:
-    """Refuse a folder that keeps the state of another site; any will do without a name.
+    """Refuse the folder of another site; an empty name accepts any.
 
     Raises
     ------
     ServiceError
-        If it is another's.
+        If it is of another site.
     """
     before = owner_of(folder)
     if site and before and before != site:
-        remedy = f"this is its state, not that of {site}; name another folder with --state"
-        raise ServiceError(
-            "state",
-            [ValidationIssue(location=str(folder / LAYOUT_FILE), found=before, remedy=remedy)],
+        issue = ValidationIssue(
+            location=str(folder / LAYOUT_FILE),
+            found=before,
+            expected=f"the state of {site}",
+            remedy="name another folder with --state",
         )
+        raise ServiceError("state", [issue])
 
 
 def owner_of(folder: Path) -> str:
-    """Return the name of the site whose state a folder keeps; empty if it names none.
-
-    Parameters
-    ----------
-    folder
-        State folder of a service.
-    """
+    """Return the name of the site of a state folder; empty if it names none."""
     site = read_state_file(folder / LAYOUT_FILE).get("site")
     return site if isinstance(site, str) else ""
 
 
 def read_state_file(path: Path) -> dict[str, object]:
-    """Return the object that a file holds; an empty one if it is missing or broken.
-
-    Parameters
-    ----------
-    path
-        The file; what it kept is lost where its checksum, if it has one, differs.
-    """
+    """Return the object in a file; an empty one if it is missing or damaged."""
     try:
         return read_json_with_checksum(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        logger.warning("what a file kept is lost", file=path.name, because=str(error))
+        logger.warning("state file unreadable", file=path.name, because=str(error))
         return {}

@@ -4,7 +4,7 @@ The picture is ready for JSON; times are ISO 8601 in UTC, series are lists besid
 null stands for what is not known:
 
 - `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
-  told it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
+  sent it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.diagnostics.binding.BindingLimit.as_json` gives it, `softened`, as
@@ -55,30 +55,30 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 type StatusSnapshot = Mapping[str, object]
-"""The picture, as above."""
+"""Snapshot with the keys above."""
 
 FALLBACK_LABELS: Final = {"rule": "FALLBACK: safe rule", "shifted": "FALLBACK: earlier plan"}
-"""How a decision that is no fresh optimum is called on the page, by its source."""
+"""Source of a decision that is no new optimum -> its label on the page."""
 
 
 class OperatorInterface(Protocol):
-    """The daemon as its page sees it; every method may be called from any thread."""
+    """The service as its page uses it; every method may be called from any thread."""
 
     def snapshot(self) -> StatusSnapshot:
-        """Return the picture of now, cheaply."""
+        """Return the present snapshot; cheap."""
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> str:
-        """Stop the optimiser, for some hours or until it is released; return what else to know."""
+        """Stop the optimiser, for some hours or until released; return further notes."""
 
     def release(self, *, author: str) -> bool:
-        """Let the optimiser go on; return whether a HOLD was in force."""
+        """Resume optimisation; return whether a HOLD was in force."""
 
     def readiness_problems(self) -> list[str]:
-        """Return what is missing, in words; nothing when ready."""
+        """Return what is missing; empty when ready."""
 
 
 def state_label(snapshot: StatusSnapshot) -> str:
-    """Return the state of the daemon in one plain word, the gravest first."""
+    """Return the state of the service as one label, the most severe first."""
     source = value_at(snapshot, "decision", "source")
     missing, ended = snapshot.get("missing"), snapshot.get("ended")
     if snapshot.get("hold") is not None or (source == "hold" and not (missing or ended)):
@@ -97,7 +97,7 @@ def state_label(snapshot: StatusSnapshot) -> str:
 
 
 def value_at(snapshot: object, *path: str) -> object:
-    """Return what stands at a path of names, or None."""
+    """Return the value at a path of keys, or None."""
     for name in path:
         if not isinstance(snapshot, Mapping):
             return None
@@ -106,7 +106,7 @@ def value_at(snapshot: object, *path: str) -> object:
 
 
 def number_at(snapshot: object, *path: str) -> float | None:
-    """Return the finite number at a path of names, or None."""
+    """Return the finite number at a path of keys, or None."""
     value = value_at(snapshot, *path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -114,7 +114,7 @@ def number_at(snapshot: object, *path: str) -> float | None:
 
 
 def rows_at(snapshot: object, *path: str) -> list[Mapping[str, object]]:
-    """Return the mappings in the list at a path of names; nothing where there is no list."""
+    """Return the mappings in the list at a path of keys; none if there is no list."""
     value = value_at(snapshot, *path)
     if not isinstance(value, Sequence):
         return []
@@ -127,7 +127,7 @@ def first_at(snapshot: StatusSnapshot, *path: str) -> float | None:
 
 
 def last_at(snapshot: StatusSnapshot, *path: str) -> float | None:
-    """Return the last value of a series; None if it is no number, as of a meter that is silent."""
+    """Return the last value of a series; None if it is no number, as of a silent meter."""
     return _at(-1, value_at(snapshot, *path))
 
 
@@ -138,7 +138,7 @@ def _at(place: int, values: object) -> float | None:
 
 
 class Severity(StrEnum):
-    """How soon somebody has to come, after ISA-18.2."""
+    """How soon a person must act, after ISA-18.2."""
 
     HIGH = "high"
     MEDIUM = "medium"

@@ -1,4 +1,4 @@
-"""The picture of a site that page, metrics and status show: past, plan, limits, jobs."""
+"""Parts of the snapshot for page, metrics and ``status``: past, plan, limits, jobs, decision."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,16 @@ DISPLAYED_INTERVALS: Final = 96
 """Quarter-hours of past and plan that are shown. [1]"""
 
 DISPLAYED_DECIMALS: Final = 4
-"""Digits after the point that are shown. [1]"""
+"""Decimals that are shown. [1]"""
 
 type Row = Mapping[str, float | None]
 
 
 class StatusView:
-    """What happened in the last day, and what is planned for the next.
+    """The last day as measured, and the plan of the next.
 
-    Parameters
-    ----------
-    site
-        The site.
-    is_averaged
-        Whether the meter tells means of whole quarter-hours, as a simulated plant's, which speaks
-        once in each. Else it tells the moment, when the set point has been reached.
+    ``is_averaged`` states that the meter reports means of whole quarter-hours, as a simulated plant
+    does; otherwise it reports instantaneous values.
     """
 
     def __init__(self, site: Site, *, is_averaged: bool = False) -> None:
@@ -59,22 +54,14 @@ class StatusView:
     def update(
         self, result: DecisionResult, observed: xr.Dataset, plan: ScheduleDraft | None = None
     ) -> None:
-        """Take in a quarter-hour: what was measured when it began, and what is planned.
-
-        Parameters
-        ----------
-        result
-            What was decided.
-        observed
-            What was measured; see :class:`optimizer.service.decision_engine.DecisionInputs`.
-        plan
-            What partners are told, with its band; None if nothing was drawn up.
-        """
+        """Add a quarter-hour: readings at its start, decision, and document of partners."""
         state, queue = result.estimate.state, result.queue
         outlook = result.problem.outlook.isel(time=0)
         pool = RackPool.from_site(self._site)
-        busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
-        seen = observed.get("renewable_used_power")
+        work_power = (
+            float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
+        )
+        renewable = observed.get("renewable_used_power")
         row = {
             "grid_power": float(net_import(observed)),
             "planned_power": self._planned_import(result.time),
@@ -85,8 +72,8 @@ class StatusView:
                 for kind, capacity in self._capacity.items()
                 if capacity
             },
-            "work_power": busy,
-            "renewable_power": None if seen is None else float(seen.sum(skipna=False)),
+            "work_power": work_power,
+            "renewable_power": None if renewable is None else float(renewable.sum(skipna=False)),
             "backlog": queue.backlog,
         }
         reached = result.choice.replay
@@ -99,7 +86,7 @@ class StatusView:
         self._last, self._document = result, plan
 
     def _planned_import(self, now: np.datetime64) -> float | None:
-        """Return what the plan before had promised of the meter, after the interval just over."""
+        """Return what the last plan expects of the meter; None without such a plan."""
         if self._last is None or self._last.time != now - QUARTER_HOUR:
             return None
         if self._is_averaged and self._document is not None:
@@ -108,14 +95,18 @@ class StatusView:
         return float(net_import(first))
 
     def as_snapshot(self) -> dict[str, object]:
-        """Return ``past``, ``plan``, ``limits``, ``jobs`` and more as the page wants them."""
+        """Return ``past``, ``plan``, ``limits``, ``jobs`` and others of the snapshot."""
         site = self._site
         shown: dict[str, object] = {
             "past": self._show_past(),
             "last_known": self._last_metered,
             "limits": {
                 "grid_import_power": site.grid.import_limit,
-                **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
+                **{
+                    f"{kind}_capacity": capacity
+                    for kind, capacity in self._capacity.items()
+                    if capacity
+                },
                 "temperatures": self._temperatures(),
             },
         }
@@ -151,12 +142,12 @@ class StatusView:
     def _plan(self, result: DecisionResult) -> dict[str, object]:
         schedule, replay = result.choice.schedule, result.choice.replay
         pool = RackPool.from_site(self._site)
-        busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
+        work_power = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
         columns: dict[str, xr.DataArray] = {
             "grid_power": net_import(schedule),
             "electricity_price": schedule["electricity_price"],
             "carbon_intensity": schedule["carbon_intensity"],
-            "work_power": busy,
+            "work_power": work_power,
         }
         if "renewable_used_power" in schedule:
             columns["renewable_power"] = schedule["renewable_used_power"].sum("renewable")
@@ -168,7 +159,7 @@ class StatusView:
             for limit in self._temperature_limits
         }
         shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
-        if self._document is not None:  # what partners read: means, with the turn in them
+        if self._document is not None:  # as in the document: means that include the ramp
             rows = self._document["intervals"][:DISPLAYED_INTERVALS]
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
@@ -185,14 +176,14 @@ class StatusView:
         runs = np.array([n in result.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
         late = queue.jobs.deadline < queue.instant
         kinds = []
-        for place, kind in enumerate(queue.pool.kinds):
-            mine = queue.jobs.kind_index == place
+        for index, kind in enumerate(queue.pool.kinds):
+            is_kind = queue.jobs.kind_index == index
             kinds.append(
                 {
                     "kind": kind.name,
-                    "running": int((mine & runs).sum()),
-                    "waiting": int((mine & ~runs).sum()),
-                    "racks": float(queue.jobs.racks[mine & runs].sum()),
+                    "running": int((is_kind & runs).sum()),
+                    "waiting": int((is_kind & ~runs).sum()),
+                    "racks": float(queue.jobs.racks[is_kind & runs].sum()),
                 }
             )
         return {
@@ -205,20 +196,20 @@ class StatusView:
 
 
 def _last_known(result: DecisionResult) -> Row:
-    """Return what the meter said last, and how old that was at a decision."""
+    """Return the last reading of the meter and its age at a decision."""
     known = result.estimate
     row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.meter_silence}
     return _finite_row(row)
 
 
 def _temperature_label(limit: limits.OperatingLimit) -> str:
-    """Return what people call a limited temperature: "facility supply, warm_plant"."""
-    words = limit.variable.removesuffix("_temperature").replace("_", " ")
-    return f"{words}, {limit.owner}" if limit.owner else words
+    """Return the label of a limited temperature, such as "facility supply, warm_plant"."""
+    label = limit.variable.removesuffix("_temperature").replace("_", " ")
+    return f"{label}, {limit.owner}" if limit.owner else label
 
 
 def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset) -> float:
-    """Return a temperature as measured, or where no sensor shows it as the twin has it. [degC]"""
+    """Return a temperature as measured, or as simulated where no sensor shows it. [degC]"""
     if limit.variable in observed:
         seen = observed[limit.variable]
         value = float(seen.sel({limit.dimension: limit.owner}) if limit.dimension else seen)
@@ -228,14 +219,14 @@ def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.
 
 
 def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str, object] | None:
-    """Return the last decision with its reasons, as the page wants it."""
+    """Return ``decision`` of the snapshot."""
     if result is None:
         return None
     choice = result.choice
-    told: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
+    explanation: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
     if choice.decision is not None:
-        told = choice.decision.explanation.as_json()
-    accounts = told["accounts"]
+        explanation = choice.decision.explanation.as_json()
+    accounts = explanation["accounts"]
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
     return {
         "time": format_second(result.time),
@@ -244,17 +235,20 @@ def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str
         "revision": revision,
         "cost_eur": round(money, DISPLAYED_DECIMALS),
         "accounts": accounts,
-        "binding": told["binding"],
-        "changes": told["changes"],
-        **{name: told.get(name, []) for name in ("softened", "doubtful", "reserves", "units")},
-        "degraded": told.get("degraded", ""),
-        **{name: told[name] for name in ("hedge",) if name in told},
+        "binding": explanation["binding"],
+        "changes": explanation["changes"],
+        **{
+            name: explanation.get(name, [])
+            for name in ("softened", "doubtful", "reserves", "units")
+        },
+        "degraded": explanation.get("degraded", ""),
+        **{name: explanation[name] for name in ("hedge",) if name in explanation},
         "seconds": round(result.seconds, DISPLAYED_DECIMALS),
     }
 
 
 def failure_status(result: DecisionResult) -> Mapping[str, object] | None:
-    """Return how long the site bears each single failure, as the page wants it."""
+    """Return ``failures`` of the snapshot: the ride-through time of each single failure."""
     covered = result.choice.verdict.coverage
     if covered is None:
         return None
@@ -272,7 +266,7 @@ def failure_status(result: DecisionResult) -> Mapping[str, object] | None:
 
 
 def decision_log_fields(result: DecisionResult) -> dict[str, object]:
-    """Return a decision in the few words that a log has room for."""
+    """Return the log fields of a decision."""
     first = result.choice.schedule.isel(time=0)
     return {
         "time": format_second(result.time),
@@ -284,7 +278,7 @@ def decision_log_fields(result: DecisionResult) -> dict[str, object]:
 
 
 def hold_status(hold: Hold | None) -> Mapping[str, object] | None:
-    """Return the HOLD in force, as the page wants it."""
+    """Return ``hold`` of the snapshot."""
     if hold is None:
         return None
     until = None if hold.until is None else format_second(np.datetime64(round(hold.until), "s"))

@@ -1,67 +1,66 @@
-"""The heart of the service: tells plant and systemd that it lives, unless a decision is stuck.
-
-What is done between two decisions, all in turn: what fails keeps nothing else from its turn.
-
-Tell systemd how the service is.
-"""
+"""Supervision of decisions: heartbeats, the loop of periodic tasks, and the required inputs."""
 
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from threading import Event
 from typing import Final
 
 import numpy as np
 import structlog
 
+from optimizer.service.clock import ServiceClock
+from optimizer.service.plant_link import PlantLink
+from telemetry.live.state import LiveState
+from telemetry.points.site_points import SitePoint, list_points
+from twin.errors import NoScheduleError, StateError, ValidationIssue
+from twin.estimation.observer import NEVER_MEASURED, estimate_state
+from twin.site import Site
+
 HEARTBEAT_INTERVAL_S: Final = 10.0
-"""Time between two of our heartbeats, as the plant's contract wants it. [s]"""
+"""Time between two heartbeats, by the plant's contract. [s]"""
 
 DECISION_OVERDUE_S: Final = 90.0
-"""Length of a decision from which on it is told to be stuck; a solver is killed before. [s]"""
+"""Duration of a decision from which it is reported as stuck; solvers are killed earlier. [s]"""
 
 WATCHDOG_LIMIT_S: Final = 300.0
-"""Length of a decision after which systemd starts us anew. [s]"""
+"""Duration of a decision after which systemd restarts the service. [s]"""
 
 
 class Watchdog:
-    """Beats whenever it is time.
-
-    Parameters
-    ----------
-    beat
-        Tells the plant.
+    """Send heartbeats while no decision is stuck.
 
     Attributes
     ----------
-    busy
-        Since when a decision is being made, of the monotonic clock; infinite if none is. [s]
+    decision_started
+        Start of the current decision by the monotonic clock; infinite if there is none. [s]
     """
 
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
-        self._beaten = 0.0
+        self._last_beat = 0.0
         self.decision_started = np.inf
 
     @property
     def error(self) -> str:
-        """Why the quarter-hour that runs has no decision: its making is stuck; empty if not."""
-        taken = time.monotonic() - self.decision_started
-        if taken <= DECISION_OVERDUE_S:
+        """Why the current quarter-hour has no decision: it is stuck; empty if it is not."""
+        duration = time.monotonic() - self.decision_started
+        if duration <= DECISION_OVERDUE_S:
             return ""
         return (
-            f"the decision is stuck: none has come for {taken / 60.0:.1f} min; the plant hears no "
-            "heartbeat, and systemd starts the service anew after "
-            f"{WATCHDOG_LIMIT_S / 60.0:.0f} min"
+            f"the decision is stuck for {duration / 60.0:.1f} min; the plant gets no heartbeat, "
+            f"and systemd restarts the service after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
     def update(self) -> None:
-        """Beat if it is time; while a decision is stuck the plant is left to its own watch."""
+        """Send a heartbeat if it is due; none to the plant while a decision is stuck."""
         moment = time.monotonic()
-        if moment - self._beaten < HEARTBEAT_INTERVAL_S:
+        if moment - self._last_beat < HEARTBEAT_INTERVAL_S:
             return
-        self._beaten = moment
+        self._last_beat = moment
         if moment - self.decision_started < WATCHDOG_LIMIT_S:
             notify_systemd("WATCHDOG=1")
         if not self.error:
@@ -69,42 +68,27 @@ class Watchdog:
 
 
 POLL_INTERVAL_S: Final = 0.1
-"""Time between two looks at everything. [s]"""
+"""Time between two rounds of the periodic tasks. [s]"""
 
 logger = structlog.get_logger(__name__)
 
 
 def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
-    """Do all turns again and again, until it is to stop.
-
-    Parameters
-    ----------
-    stop
-        Set by whoever wants the end.
-    tasks
-        What is to be done, each by itself.
-    """
+    """Run all tasks repeatedly until ``stop`` is set; a failing task affects no other."""
     while not stop.wait(POLL_INTERVAL_S):
-        for turn in tasks:
+        for task in tasks:
             try:
-                turn()
+                task()
             except Exception:
-                logger.exception("housekeeping", turn=turn.__qualname__)
+                logger.exception("periodic task failed", turn=task.__qualname__)
 
 
 NOTIFY_SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
-"""Where systemd names its socket; a name that begins with @ is abstract."""
+"""Environment variable with systemd's socket; a name that begins with @ is abstract."""
 
 
 def notify_systemd(state: str) -> None:
-    """Send a word to systemd; without it nothing happens.
-
-    Parameters
-    ----------
-    state
-        ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, or ``STATUS=`` and a line for people; several
-        stand on a line each.
-    """
+    """Send a state such as ``READY=1`` or ``WATCHDOG=1`` to systemd; without systemd do nothing."""
     path = os.environ.get(NOTIFY_SOCKET_VARIABLE)
     if not path:
         return
@@ -113,4 +97,96 @@ def notify_systemd(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto(state.encode(), address)
     except OSError as error:
-        logger.warning("systemd does not hear", socket=path, because=str(error))
+        logger.warning("systemd not notified", socket=path, because=str(error))
+
+
+FIRST_TELEMETRY_TIMEOUT_S: Final = 120.0
+"""Longest wait for the first telemetry; a plant sends everything within 100 s. [s]"""
+
+
+class ReadinessGate:
+    """Check that readings for the estimate are recent and that the jobs are known.
+
+    Attributes
+    ----------
+    lacks_inputs
+        Whether the last decision was made without them.
+    """
+
+    def __init__(self, site: Site, plant_link: PlantLink, *, clock: ServiceClock) -> None:
+        self._site, self._link, self._clock = site, plant_link, clock
+        self._point_locator = MissingPointLocator(site, plant_link.window)
+        self.lacks_inputs = False
+
+    def missing_inputs(self) -> str:
+        """Return which required input is missing now; empty if none is."""
+        try:
+            estimate_state(self._site, self._link.observed(self._clock.now()))
+        except StateError as error:
+            return str(self._point_locator.locate(error))
+        return self._link.jobs.missing_queue
+
+    def explain_error(self, error: Exception) -> Exception:
+        """Return the error of a missing plan, with the topics or inputs to check."""
+        if isinstance(error, StateError):
+            return self._point_locator.locate(error)
+        if isinstance(error, NoScheduleError) and self.lacks_inputs:
+            return NoScheduleError(f"{error}\na possible cause: {self.missing_inputs()}")
+        return error
+
+    def wait_for_inputs(self, stop: Event) -> Iterator[str]:
+        """Yield what is missing, until nothing is, the timeout is over, or ``stop`` is set."""
+        until = time.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
+        while (message := self.missing_inputs()) and time.monotonic() < until:
+            yield message
+            if stop.wait(POLL_INTERVAL_S):
+                return
+
+    def note_decision(self, *, has_inputs: bool) -> None:
+        """Store whether a decision had all required inputs."""
+        self.lacks_inputs = not has_inputs and bool(self.missing_inputs())
+
+    def redecide_when_ready(self) -> None:
+        """Request a new decision once the inputs that the last one lacked have arrived."""
+        if self.lacks_inputs and not self.missing_inputs():
+            self.lacks_inputs = False
+            self._clock.request_redecision()
+
+
+class MissingPointLocator:
+    """Find the topics on which missing quantities are expected."""
+
+    def __init__(self, site: Site, window: LiveState) -> None:
+        self._site, self._window = site, window
+
+    def locate(self, error: StateError) -> StateError:
+        """Return an error of ``estimate_state`` with topics as remedies.
+
+        Each remedy names topic, process area and object id, or the clock error of the point.
+        """
+        return StateError(error.source, [self._fault(fault) for fault in error.issues])
+
+    @cached_property
+    def _points(self) -> Mapping[str, SitePoint]:
+        """Location of an issue -> the point that measures it."""
+        found: dict[str, SitePoint] = {}
+        for point in list_points(self._site):
+            of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"
+            for name in (point.meaning.variable, point.meaning.reverse_variable):
+                found[f"{name}{of}"] = point
+        return found
+
+    def _fault(self, fault: ValidationIssue) -> ValidationIssue:
+        point = self._points.get(fault.location)
+        if point is None or not fault.remedy.startswith(NEVER_MEASURED):
+            return fault
+        clock_error = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
+        if clock_error:
+            return replace(
+                fault, remedy=f"set the clocks: its timestamps are refused, {clock_error}"
+            )
+        metadata = point.metadata
+        kind = f"{metadata.object_type}/{metadata.point_type}/{self._site.name}"
+        area = f"process area {', '.join(metadata.process_area)}, " if metadata.process_area else ""
+        remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {metadata.object_id}"
+        return replace(fault, remedy=f"{NEVER_MEASURED}; {remedy}")

@@ -1,8 +1,6 @@
-"""What wears: a calibration a week, in a process of its own, and what those tell together.
+"""A calibration each week in its own process, and the wear that the calibrations show together.
 
-Nothing here waits: the process is started, and looked after later. Decisions go on beside it.
-
-Calibrations of a site that are kept: one a week, to tell what wears.
+Nothing waits for the process: it is started and checked later, beside the decisions.
 """
 
 import json
@@ -32,31 +30,25 @@ from twin.errors import GigatwinError
 from twin.site import Site
 
 DUE_CHECK_INTERVAL: Final = np.timedelta64(1, "D")
-"""Time between two looks whether a calibration is due."""
+"""Time between two checks whether a calibration is due."""
 
 START_DELAY: Final = np.timedelta64(1, "h")
-"""Wait after a start: there is enough to do."""
+"""Delay after a start of the service."""
 
 MAX_DURATION: Final = np.timedelta64(1, "h")
-"""Longest time that a calibration may take."""
+"""Longest duration of a calibration."""
 
 NICENESS: Final = 19
-"""Priority of the process: decisions go first. [1]"""
+"""Niceness of the process: decisions have priority. [1]"""
 
 logger = structlog.get_logger(__name__)
 
 
 class DriftMonitor:
-    """Calibrates a site once a week, and tells what has worn.
+    """Calibrate a site once a week, and report which machines have worn.
 
-    Parameters
-    ----------
-    site
-        The site.
-    folder
-        State folder: archive and calibrations lie in it.
-    is_asleep
-        Whether nothing is calibrated: simulated weeks pass in minutes.
+    ``folder`` is the state folder with archive and calibrations. ``is_disabled`` is set for a
+    simulated plant, whose weeks pass in minutes.
     """
 
     def __init__(self, site: Site, folder: Path, *, is_disabled: bool = False) -> None:
@@ -69,18 +61,14 @@ class DriftMonitor:
         self._changes: tuple[ParameterDrift, ...] = ()
 
     def update(self, now: np.datetime64) -> None:
-        """Begin a calibration if one is due, or see to the one that runs; never waits.
-
-        Parameters
-        ----------
-        now
-            The service's time.
-        """
+        """Start a calibration if one is due, or check the running one; never wait."""
         if self._process is not None:
-            self._see_to(self._process, now)
+            self._check_process(self._process, now)
         if self._process is not None or self._is_disabled:
             return
-        if self._next is None or self._next > now + DUE_CHECK_INTERVAL:  # a clock may be set back
+        if (
+            self._next is None or self._next > now + DUE_CHECK_INTERVAL
+        ):  # a clock may have been set back
             self._next = now + START_DELAY
         if now < self._next:
             return
@@ -94,30 +82,30 @@ class DriftMonitor:
             )
             self._started_at = now
             self._process.start()
-            logger.info("calibration begun", site=self._site.name)
+            logger.info("calibration started", site=self._site.name)
 
     def alarm(self) -> tuple[str, Severity, str]:
-        """Return what has worn, how grave that is, and what to do about it."""
+        """Return which machines have worn, the severity, and the remedy."""
         lost = [change for change in self.changes() if change.loss > 0.0]
         severity = Severity.MEDIUM if any(change.is_severe for change in lost) else Severity.LOW
-        remedy = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
+        remedy = "plan maintenance; see `gigatwin calibrate SITE --drift`"
         return "; ".join(change.text for change in lost), severity, remedy
 
     def changes(self) -> tuple[ParameterDrift, ...]:
-        """Return what has changed, read anew when there is another calibration."""
+        """Return the changes of parameters, read again when there is another calibration."""
         found = file_stamp(self._path)
         if found not in (self._stamp, NO_FILE_STAMP):
             self._stamp, self._changes = found, parameter_drifts(read_calibrations(self._path))
         return self._changes
 
     def stop(self) -> None:
-        """End a calibration that runs: the next start begins it again."""
+        """End a running calibration; the next start repeats it."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
             self._process = None
 
-    def _see_to(self, process: BaseProcess, now: np.datetime64) -> None:
+    def _check_process(self, process: BaseProcess, now: np.datetime64) -> None:
         if process.is_alive():
             if not self._started_at <= now <= self._started_at + MAX_DURATION:
                 logger.warning("calibration ended", reason="it took too long")
@@ -130,64 +118,43 @@ class DriftMonitor:
 
 
 def calibrate_last_week(site: Site, folder: Path, now: np.datetime64) -> None:
-    """Calibrate a site by the last week of its archive, and keep what was found.
-
-    Parameters
-    ----------
-    site
-        The site.
-    folder
-        State folder.
-    now
-        End of the week.
-    """
-    with suppress(OSError):  # a unit may forbid it
+    """Calibrate a site on the last week of its archive before ``now``, and store the result."""
+    with suppress(OSError):  # a systemd unit may forbid it
         os.nice(NICENESS)
     try:
         history = telemetry.open(site, start=now - CALIBRATION_INTERVAL, end=now, root=folder)
-        told = calibrate(site, history)
+        calibration = calibrate(site, history)
     except GigatwinError as error:
         logger.warning("no calibration", site=site.name, reason=str(error))
         return
-    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.from_calibration(told))
+    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.from_calibration(calibration))
     logger.info(
-        "calibrated", site=site.name, unknown=len(told.unidentified), said=list(told.data_quality)
+        "calibrated",
+        site=site.name,
+        unknown=len(calibration.unidentified),
+        said=list(calibration.data_quality),
     )
 
 
 CALIBRATIONS_FILE: Final = "calibrations.json"
-"""File of the state folder that holds them."""
+"""File of the calibrations in the state folder."""
 
 MAX_CALIBRATIONS: Final = 520
-"""Most that are kept: ten years of weeks. [1]"""
+"""Stored calibrations: ten years of weeks. [1]"""
 
 CALIBRATION_INTERVAL: Final = np.timedelta64(7, "D")
-"""Time after which the next is due: histories that do not overlap."""
+"""Time between calibrations, so that histories do not overlap."""
 
 
 def read_calibrations(path: Path) -> list[CalibrationSummary]:
-    """Return the calibrations of a file, in order of time; those that cannot be read are left out.
-
-    Parameters
-    ----------
-    path
-        The file; it need not be there.
-    """
+    """Return the readable calibrations of a file by time; none if it is missing."""
     rows = read_state_file(path).get("calibrations")
     found = [_week(row) for row in rows] if isinstance(rows, list) else []
     return sorted((week for week in found if week is not None), key=lambda week: week.start)
 
 
 def store_calibration(path: Path, week: CalibrationSummary) -> None:
-    """Add a calibration to a file, whole or not at all; one of the same history is replaced.
-
-    Parameters
-    ----------
-    path
-        The file.
-    week
-        What the calibration has found.
-    """
+    """Add a calibration to a file, whole or not at all; one of the same history is replaced."""
     others = [other for other in read_calibrations(path) if other.start != week.start]
     weeks = sorted([*others, week], key=lambda week: week.start)[-MAX_CALIBRATIONS:]
     content = [

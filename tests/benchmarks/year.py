@@ -1,7 +1,7 @@
 """Back-tests of a year, whole or in pieces of it, and the table for docs/results.md.
 
-What stands in the folder, a file for each policy and piece, is not run again: a run of hours may be
-stopped and gone on with, and another policy compared with what is there. Run it as
+A stored file of a policy and piece is not run again. So a run of hours may be interrupted and
+continued, and another policy may be compared with the stored ones. Run it as
 
     ./dev python -m tests.benchmarks.year SITE YEAR FOLDER --prices F --weather F --jobs F
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import sites
 from optimizer.backtesting.case import BacktestCase
-from optimizer.backtesting.results import CAPTURE_POLICIES, PolicySummary
+from optimizer.backtesting.results import CAPTURE_POLICIES, PolicySummary, resolve_policy
 from optimizer.backtesting.runner import backtest
 from optimizer.cli.output import console
 from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
@@ -24,7 +24,7 @@ from telemetry.files import write_atomic, write_json_atomic
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""
 
-RULE, _, BOUND = CAPTURE_POLICIES
+RULE, PLANNER, BOUND = CAPTURE_POLICIES
 
 LOAD_SCALE: Final = 0.6
 """Mean share of the racks that jobs use, as in the back-test of a week. [1]"""
@@ -36,6 +36,7 @@ type Piece = dict[str, PolicySummary]
 def main() -> None:
     """Run the pieces and write their table, whole again after each of them."""
     told = _arguments()
+    told.policy = resolve_policy(told.policy)
     policies = (told.rule, told.policy, BOUND)
     found: dict[str, Piece] = {}
     seconds = dict.fromkeys(policies, 0.0)
@@ -63,6 +64,9 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
         setting = BacktestCase.of(site, world, load_scale=LOAD_SCALE)
         write_json_atomic(path, backtest(setting, policies=[policy]).as_json())
     kept: dict[str, Any] = json.loads(path.read_text())
+    if "captures" not in kept:
+        message = f"{path} has earlier names of policies: name another folder"
+        raise SystemExit(message)
     return kept
 
 
@@ -87,7 +91,8 @@ def table(
     rule, ours, bound = policies
     head = (
         f"| from | {rule} [EUR] | {ours} [EUR] | {bound} [EUR] | capture | cost of {ours} [EUR] "
-        f"| carbon [t] | water [m3] | late [h] | late, {rule} [h] | peak [MW] | violations |"
+        f"| carbon [t] | energy, equal work [MWh] | the same, {rule} [MWh] | water [m3] | late [h] "
+        f"| late, {rule} [h] | peak [MW] | violations |"
     )
     ruler = "|---" + "|---:" * (head.count("|") - 2) + "|"
     rows = [_row(first, piece, policies) for first, piece in found.items()]
@@ -102,7 +107,10 @@ def _sum(many: list[PolicySummary]) -> PolicySummary:
     total = PolicySummary.averaged(many)
     sums = {
         name: getattr(total, name) * len(many)
-        for name in ("objective", "cost_eur", "carbon_kg", "water_m3", "lateness_h")
+        for name in (
+            *("objective", "cost_eur", "carbon_kg", "energy_equal_work_mwh"),
+            *("water_m3", "lateness_h"),
+        )
     }
     return PolicySummary(**(vars(total) | sums | {"peak_mw": max(one.peak_mw for one in many)}))
 
@@ -110,7 +118,8 @@ def _sum(many: list[PolicySummary]) -> PolicySummary:
 def _row(name: str, piece: Piece, policies: tuple[str, str, str]) -> str:
     rule, ours = piece[policies[0]], piece[policies[1]]
     money = " | ".join(f"{piece[policy].objective:,.0f}" for policy in policies)
-    rest = f"{ours.cost_eur:,.0f} | {ours.carbon_kg / 1e3:,.0f} | {ours.water_m3:,.0f}"
+    energy = f"{ours.energy_equal_work_mwh:,.0f} | {rule.energy_equal_work_mwh:,.0f}"
+    rest = f"{ours.cost_eur:,.0f} | {ours.carbon_kg / 1e3:,.0f} | {energy} | {ours.water_m3:,.0f}"
     late = f"{ours.lateness_h:.1f} | {rule.lateness_h:.1f}"
     end = f"{late} | {ours.peak_mw:.1f} | {ours.violations:d}"
     return f"| {name} | {money} | {_capture(piece, policies):.0%} | {rest} | {end} |"
@@ -129,8 +138,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--of", choices=("weeks", "months", "quarters", "year"), default="months")
     parser.add_argument("--months", type=int, nargs="+", default=range(1, 13), metavar="MONTH")
-    parser.add_argument("--policy", default="optimal", help="what is compared with the two others")
-    parser.add_argument("--rule", default=RULE, help="over which they save")
+    parser.add_argument(
+        "--policy", default=PLANNER, help="planner that is compared with the two others"
+    )
+    parser.add_argument("--rule", default=RULE, help="rule over which they save")
     for name in ("prices", "weather", "jobs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()

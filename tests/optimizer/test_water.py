@@ -134,7 +134,7 @@ def test_a_closed_loop_breaks_nothing(choice):
     usual = small_days.setting(6)
     site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
     trial = run_backtest_policy(
-        replace(usual, site=site), "optimal", seed=0, on_progress=lambda *_: None
+        replace(usual, site=site), "deterministic", seed=0, on_progress=lambda *_: None
     )
     assert int(trial.violations.sum()) == 0
     assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

@@ -148,7 +148,7 @@ def _broken(
     decisions: list[Decision],
 ) -> pd.Series:
     """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
-    policy = ordering(build_policy(here, "optimal", decisions.append))
+    policy = ordering(build_policy(here, "deterministic", decisions.append))
     plant = build_plant(here, seed=seed)
     for _ in run_policy(here, policy, plant, decisions=decisions):
         pass

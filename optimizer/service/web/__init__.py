@@ -1,6 +1,5 @@
-"""The live page of the daemon: what it does and why, for a person at three in the morning."""
+"""The live page of the service: what it does and why."""
 
-from optimizer.service.web.app import create_app
-from optimizer.service.web.server import PageServer
+from optimizer.service.web.app import PageServer, create_app
 
 __all__ = ["PageServer", "create_app"]

@@ -1,24 +1,28 @@
-"""The endpoints: page, state, health, metrics, and the two orders HOLD and release.
+"""Endpoints of the page: HTML, state, health, metrics, and the orders HOLD and release.
 
-Who may speak to the page: no website in the operator's browser may read it or press HOLD.
+No other website in the operator's browser may read the page or press HOLD. A foreign page can send
+requests to loopback, and can point a host name of its own there (DNS rebinding). So every request
+must name a permitted host. A POST must also come from the page itself (Origin) and carry its token.
+The bodies of POSTs are validated strictly.
 
-A foreign page can send requests to loopback, and can point a name of its own there (DNS
-rebinding). So every request must name a permitted host, and a POST must in addition come from the
-page itself (Origin) and bring the token that only the page holds.
-
-What a person may order from the page: the bodies of its POSTs, read strictly.
+The server runs on its own thread, and is bound before it starts.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import html
 import json
 import math
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from threading import Event, Thread
+from types import TracebackType
+from typing import Annotated, Final, Self
 
+import uvicorn
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -37,21 +41,22 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from optimizer.service.hold import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.status import OperatorInterface, number_at, state_label, value_at
-from twin.errors import GigatwinError
+from twin.errors import GigatwinError, StatusPageError
 from twin.text import one_line
 
 STATIC_FOLDER: Final = Path(__file__).with_name("static")
 """Folder of the page's own files; the page loads nothing else."""
 
 RELOAD_SCRIPT: Final = Path(__file__).with_name("watch.js").read_text(encoding="utf-8")
-"""Script within the page that loads it again where its files did not come."""
+"""Inline script that reloads the page if its files did not load."""
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine that a browser may use."""
+"""Host names of this machine that a browser may use."""
 
 
 def create_app(
@@ -59,14 +64,8 @@ def create_app(
 ) -> Starlette:
     """Return the page as an ASGI application.
 
-    Parameters
-    ----------
-    operator_interface
-        The daemon, as the page sees it.
-    token
-        What a POST must bring; the page gets it within its HTML.
-    hosts
-        Names under which the page may be opened; one without a port stands for the server's.
+    ``token`` is required of a POST, and is part of the page's HTML. ``hosts`` are the permitted
+    host names; one without a port stands for the server's port.
     """
     views = _Views(operator_interface, token)
     return Starlette(
@@ -90,7 +89,7 @@ def create_app(
 
 
 class _Views:
-    """The endpoints that look at the board; those that are no coroutines run on worker threads."""
+    """Endpoints that read the service; those that are no coroutines run on worker threads."""
 
     def __init__(self, operator_interface: OperatorInterface, token: str) -> None:
         self._service = operator_interface
@@ -141,12 +140,12 @@ class _Views:
     async def release(self, request: Request) -> Response:
         order = await read_request(request, ReleaseRequest)
         was_held = await run_in_threadpool(self._service.release, **order.model_dump())
-        said = "" if was_held else "there was no HOLD; nothing is changed"
+        said = "" if was_held else "there was no HOLD; nothing has changed"
         return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
 
 
 async def _live(_: Request) -> Response:
-    """Answer without the board and without a worker thread: the process lives."""
+    """Answer without the service and without a worker thread: the process is alive."""
     return PlainTextResponse("alive\n")
 
 
@@ -160,7 +159,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 def _json(content: object) -> bytes:
-    """Return content as JSON; what is not a finite number becomes null, never a broken page."""
+    """Return content as JSON; numbers that are not finite become null."""
     try:
         text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     except ValueError:
@@ -179,7 +178,7 @@ def _finite(content: object) -> object:
 
 
 DEFAULT_HTTP_PORTS: Final = ("80", "443")
-"""Ports that a browser leaves out of the Host header."""
+"""Ports that a browser omits in the Host header."""
 
 TOKEN_HEADER: Final = "X-Gigatwin-Token"
 
@@ -198,18 +197,10 @@ SECURITY_HEADERS: Final = {
 
 
 class AccessMiddleware:
-    """ASGI middleware that refuses foreign requests and marks every answer.
+    """ASGI middleware that refuses foreign requests and adds security headers to every answer.
 
-    Parameters
-    ----------
-    app
-        What answers the requests that pass.
-    token
-        What a POST must bring in `X-Gigatwin-Token`.
-    hosts
-        Permitted names; one without a port stands for the port of the server.
-    script
-        The one script that may stand within a page.
+    ``script`` is the one inline script that a page may contain; see :func:`create_app` for the
+    rest.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, hosts: Sequence[str], script: str) -> None:
@@ -222,7 +213,7 @@ class AccessMiddleware:
         self._hosts = tuple(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on."""
+        """Refuse one request, or pass it on."""
         if scope["type"] != "http":
             return
 
@@ -242,7 +233,7 @@ class AccessMiddleware:
         host = headers.get("Host", "").lower()
         if len(headers.getlist("Host")) != 1 or host not in self._permitted(scope):
             return (
-                "this name is not one of the page's: open it by localhost and its port, "
+                "this host name is not permitted: open the page by localhost and its port, "
                 "or add the name to the hosts of the page"
             )
         if scope["method"] in {"GET", "HEAD"}:
@@ -254,7 +245,7 @@ class AccessMiddleware:
         return None
 
     def _permitted(self, scope: Scope) -> set[str]:
-        """Return the Host headers that are ours, ports included."""
+        """Return the permitted Host headers, ports included."""
         port = str((scope.get("server") or ("", ""))[1])
         permitted = set()
         for host in self._hosts:
@@ -267,10 +258,10 @@ class AccessMiddleware:
 
 
 MAX_BODY_BYTES: Final = 4096
-"""Largest body of an order. [bytes]"""
+"""Largest body of an order. [B]"""
 
 
-# Letters that cannot be seen would forge lines of a log; no HOLD is refused for what was pasted.
+# Invisible characters could forge log lines: they are removed, and no HOLD is refused for them.
 type Author = Annotated[
     str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=80)
 ]
@@ -280,7 +271,7 @@ type Reason = Annotated[
 
 
 class RequestError(ValueError):
-    """An order that is not one; `status` is the answer in HTTP."""
+    """An invalid order; ``status`` is the HTTP status of the answer."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
@@ -292,7 +283,7 @@ class _OperatorRequest(BaseModel):
 
 
 class HoldRequest(_OperatorRequest):
-    """Stop the optimiser; `hours` null: until a person releases it. [h]"""
+    """Stop the optimiser; ``hours`` null means until released. [h]"""
 
     author: Author
     reason: Reason
@@ -300,7 +291,7 @@ class HoldRequest(_OperatorRequest):
 
 
 class ReleaseRequest(_OperatorRequest):
-    """Let the optimiser go on."""
+    """Resume optimisation."""
 
     author: Author
 
@@ -311,7 +302,7 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
     Raises
     ------
     RequestError
-        If the body is not JSON, too large, or not such an order.
+        If the body is not JSON, too large, or no such order.
     """
     media, _, _ = request.headers.get("Content-Type", "").partition(";")
     if media.strip().lower() != "application/json":
@@ -335,7 +326,7 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
 def _reject_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        msg = "a name stands twice"
+        msg = "a key occurs twice"
         raise ValueError(msg)
     return content
 
@@ -350,3 +341,137 @@ def _describe_errors(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'order'}: {fault['msg']}" for fault in faults
     )
+
+
+SERVER_TIMEOUT_S: Final = 10.0
+"""Longest wait for the server to start, or to end. [s]"""
+
+MAX_REQUESTS: Final = 64
+"""Connections served at once; further ones get status 503. [1]"""
+
+MAX_CONNECTIONS: Final = 2 * MAX_REQUESTS
+"""Open and waiting connections; further ones are closed to save file descriptors. [1]"""
+
+FIRST_REQUEST_TIMEOUT_S: Final = 5.0
+"""Longest wait for the first request of a connection, which otherwise blocks others. [s]"""
+
+
+class PageServer:
+    """Serve the page over HTTP.
+
+    ``port`` 0 takes a free one; ``hosts`` are further permitted host names beside those of
+    loopback.
+    """
+
+    def __init__(
+        self,
+        operator_interface: OperatorInterface,
+        *,
+        port: int,
+        token: str,
+        address: str = "127.0.0.1",
+        hosts: Sequence[str] = (),
+    ) -> None:
+        config = uvicorn.Config(
+            create_app(operator_interface, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
+            access_log=False,
+            backlog=MAX_CONNECTIONS,
+            http=_TimedProtocol,
+            lifespan="off",
+            limit_concurrency=MAX_REQUESTS,
+            log_config=None,
+            loop="asyncio",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="none",
+        )
+        self._address = address
+        self._port = port
+        self._server = _Server(config)
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Bind the port and serve until :meth:`stop`.
+
+        Raises
+        ------
+        StatusPageError
+            If the port is not available.
+        """
+        listener = _bind(self._address, self._port)
+        self._port = listener.getsockname()[1]
+        self._thread = Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
+        self._thread.start()
+        if not self._server.is_up.wait(SERVER_TIMEOUT_S):
+            msg = f"the page at {self.url} does not start: look into the log"
+            raise StatusPageError(msg)
+
+    @property
+    def url(self) -> str:
+        """Address to open in a browser."""
+        name = f"[{self._address}]" if ":" in self._address else self._address
+        return f"http://{name}:{self._port}/"
+
+    def stop(self) -> None:
+        """End the server and its thread; a repeated call does nothing."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(SERVER_TIMEOUT_S)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Server(uvicorn.Server):
+    """Server that signals when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+class _TimedProtocol(H11Protocol):
+    """HTTP on one connection, which is closed if no request follows, or there are too many."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.close()
+        self.loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._end_if_silent)
+
+    def _end_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = getattr(error, "strerror", None) or str(error)
+        msg = (
+            f"the page cannot listen on {address}, port {port} ({why.lower()}): "
+            "end what uses it, or choose another port; port 0 takes a free one"
+        )
+        raise StatusPageError(msg) from error
+    return listener

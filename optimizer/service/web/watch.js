@@ -1,30 +1,30 @@
-/* Load the page again if its program did not come: nobody would ask the service, for good.
+/* Reload the page if its scripts did not load; otherwise it would never poll the service.
 
-   The service may end while a browser loads the page, and Chromium 156 now and then gives up all
-   that a page still loads, by itself and without a word. So this stands within the page. */
+   The service may end while a browser loads the page, and Chromium 156 sometimes cancels pending
+   loads without an error. So this script is inline. */
 
-const AGAIN = 3000; /* ms between two tries */
+const RETRY_MS = 3000;
 
 async function reload() {
   try {
-    const answer = await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(AGAIN) });
+    const answer = await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(RETRY_MS) });
     if (answer.ok) {
       location.reload();
       return;
     }
   } catch {
-    /* It does not answer yet. */
+    /* no answer yet */
   }
-  const why = "This page came without its program, and the service does not answer. It is tried again. "
-    + "The plant's local control goes on by itself. On the machine of the service, try: gigatwin status, "
+  const why = "The scripts of this page did not load, and the service does not answer. The page tries again. "
+    + "The plant's local control continues. On the machine of the service, try: gigatwin status, "
     + "and to stop it: gigatwin hold.";
   document.getElementById("why").textContent = why;
   document.getElementById("word").textContent = "NO ANSWER";
   document.getElementById("word").dataset.level = "bad";
-  setTimeout(reload, AGAIN);
+  setTimeout(reload, RETRY_MS);
 }
 
-/* Modules that come at all have run by then. */
+/* Loaded modules have run by then. */
 window.addEventListener("load", () => {
-  if (!document.documentElement.dataset.running) setTimeout(reload, AGAIN);
+  if (!document.documentElement.dataset.running) setTimeout(reload, RETRY_MS);
 });

@@ -136,7 +136,7 @@ def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["threshold", "optimal"])
+@pytest.mark.parametrize("policy", ["threshold_capped", "deterministic"])
 def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
     trial = run_backtest_policy(heated.setting(2), policy, seed=0, on_progress=lambda *_: None)
     heat = trial.trajectory["heat_reuse_power"].sel(heat_reuse="pump")

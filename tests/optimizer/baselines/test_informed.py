@@ -45,7 +45,7 @@ def asked(setting, name, view):
 
 @pytest.mark.parametrize("name", FORESIGHT_POLICIES)
 def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name):
-    blind, informed = asked(setting, "optimal", view), asked(setting, name, view)
+    blind, informed = asked(setting, "deterministic", view), asked(setting, name, view)
     told = FORESIGHT_VARIABLES[FORESIGHT_POLICIES[name]]
     for word in WORDS:
         expected = truth if word in told else blind
@@ -56,8 +56,8 @@ def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name)
 
 
 def test_jobs_to_come_are_known_one_by_one(setting, view, grid):
-    informed = asked(setting, "optimal+jobs", view)
+    informed = asked(setting, "deterministic+jobs", view)
     room = work_flexibility(view.queue, grid, future=setting.workload.jobs)
     for word in room.data_vars:
         np.testing.assert_array_equal(informed[word], room[word], err_msg=word)
-    assert not informed["work_most"].equals(asked(setting, "optimal", view)["work_most"])
+    assert not informed["work_most"].equals(asked(setting, "deterministic", view)["work_most"])

@@ -38,7 +38,7 @@ def test_a_day_brings_less_carbon_for_a_mwh_than_at_once_and_nothing_is_late():
     here = small_days.setting(24)
     ours, at_once = (
         run_backtest_policy(here, name, seed=0, on_progress=lambda *_: None).summary
-        for name in ("scaling", "immediate")
+        for name in ("carbonscaler", "immediate")
     )
     assert ours.lateness_h <= at_once.lateness_h + 1e-9
     assert ours.violations == 0

@@ -118,7 +118,7 @@ def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are(run):
-    refused(run(policies="optimal,greedy"), "--policies = greedy", "threshold")
+    refused(run(policies="optimal,greedy"), "--policies = greedy", "threshold_capped")
     refused(run(policies="Threshold"), "--policies = Threshold", "did you mean threshold?")
 
 
@@ -227,12 +227,12 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
     """Proves: a folder is one back-test. Sensitivity: the first policy's numbers were lost."""
     folder = shutil.copytree(rule_day[1], tmp_path / "run")
     first = json.loads((folder / "results.json").read_text())
-    result = run("--out", folder, "--json", "-", policies="threshold")
+    result = run("--out", folder, "--json", "-", policies="threshold_capped")
     assert result.exit_code == 0, result.stderr
     assert "the summary there keeps earlier runs of immediate" in result.stderr
-    assert list(json.loads(result.stdout)["policies"]) == ["threshold"]
+    assert list(json.loads(result.stdout)["policies"]) == ["threshold_capped"]
     told = json.loads((folder / "results.json").read_text())
-    assert list(told["policies"]) == ["immediate", "threshold"]
+    assert list(told["policies"]) == ["immediate", "threshold_capped"]
     assert told["policies"]["immediate"] == first["policies"]["immediate"]
     before = (folder / "results.json").read_bytes()
     lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
@@ -248,7 +248,7 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
 def folder(tmp_path_factory):
     """Return what a back-test of two hours left."""
     here = small_days.setting(2)
-    trial = run_policy(here, "optimal", seed=0, on_progress=lambda *_: None)
+    trial = run_policy(here, "deterministic", seed=0, on_progress=lambda *_: None)
     folder = tmp_path_factory.mktemp("run")
     write_policy_run(folder, here.site, trial)
     return folder
@@ -279,7 +279,7 @@ def test_a_moment_is_explained_by_the_decision_in_force_with_what_happened(folde
 @pytest.mark.parametrize(
     ("at", "words"),
     [
-        ("2026-06-16T02:00", "the run goes from 2026-06-16T00:00Z to 2026-06-16T02:00Z"),
+        ("2026-06-16T02:00", "from 2026-06-16T00:00Z to 2026-06-16T02:00Z"),
         ("noon", "moment = 'noon'"),
     ],
 )
@@ -294,26 +294,26 @@ def test_a_moment_and_the_last_are_not_both_told(folder):
 
 
 def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):
-    refused(explained(tmp_path), "optimal_0.decisions.json", "gigatwin backtest")
+    refused(explained(tmp_path), "deterministic_0.decisions.json", "gigatwin backtest")
 
 
 def test_a_rule_that_was_run_has_no_reasons_and_that_is_said(tmp_path):
     """Proves: who asks why a rule decided so is sent to a policy that plans."""
-    (tmp_path / "threshold_0.nc").touch()
-    refused(explained(tmp_path, "--policy", "threshold"), "threshold is a rule, and plans nothing")
+    (tmp_path / "threshold_capped_0.nc").touch()
+    refused(explained(tmp_path, "--policy", "threshold_capped"), "is a rule without plans")
 
 
 def test_another_plant_than_was_run_is_refused(folder):
-    refused(explained(folder, "--seed", "3"), "optimal_3.decisions.json")
+    refused(explained(folder, "--seed", "3"), "deterministic_3.decisions.json")
 
 
 @pytest.mark.slow
 def test_a_day_of_all_policies_by_the_command(run, tmp_path):
     words = ("--out", tmp_path, "--json", tmp_path / "told.json")
-    result = run(*words, policies="immediate,threshold,optimal,perfect")
+    result = run(*words, policies="immediate,threshold_capped,optimal,perfect")
     assert result.exit_code == 0, result.stderr
     told = json.loads((tmp_path / "told.json").read_text())
-    assert list(told["policies"]) == ["immediate", "threshold", "optimal", "perfect"]
+    assert list(told["policies"]) == ["immediate", "threshold_capped", "deterministic", "perfect"]
     assert "capture" in result.stdout
     assert explained(tmp_path).exit_code == 0
 
@@ -328,7 +328,7 @@ def test_the_table_keeps_its_units(rule_day):
 def test_work_left_over_that_earns_is_told(backlog, is_told):
     """In a day of the mean at -60 EUR/MWh, to do nothing is best."""
     page = io.StringIO()
-    told = replace(results(optimal=1.0), accounts={"optimal": {"backlog": backlog}})
+    told = replace(results(deterministic=1.0), accounts={"deterministic": {"backlog": backlog}})
     _show(Console(width=240, file=page), told)
     assert ("the mean price of the run is below 0" in page.getvalue()) == is_told
 
@@ -336,20 +336,27 @@ def test_work_left_over_that_earns_is_told(backlog, is_told):
 @pytest.mark.parametrize(
     ("perfect", "late", "words"),
     [
-        (105.0, 0.0, ("no capture: perfect foresight saves nothing over threshold",)),
+        (105.0, 0.0, ("no capture over threshold_capped: perfect foresight saves nothing",)),
         (
             60.0,
             9.5,
-            ("capture 75.0%", "comparable: optimal is late by 9.5 h, threshold by 0.0 h"),
+            ("capture 75.0% over", "deterministic is late by 9.5 h, threshold_capped by 0.0 h"),
         ),
     ],
 )
 def test_what_the_comparison_cannot_say_is_told(perfect, late, words):
     """Proves: a share of nothing is not printed, nor a saving that lateness pays for in part."""
     page = io.StringIO()
-    told = results(threshold=100.0, optimal=70.0, perfect=perfect)
-    hours = {"threshold": 0.0, "optimal": late, "perfect": 0.0}
+    told = results(threshold_capped=100.0, deterministic=70.0, perfect=perfect)
+    hours = {"threshold_capped": 0.0, "deterministic": late, "perfect": 0.0}
     of = {name: replace(one, lateness_h=hours[name]) for name, one in told.policies.items()}
     _show(Console(width=240, file=page), replace(told, policies=of))
     for word in words:
         assert word in page.getvalue()
+
+
+def test_a_run_below_five_days_has_no_capture():
+    page = io.StringIO()
+    found = replace(results(threshold_capped=100.0, deterministic=70.0, perfect=60.0), days=4)
+    _show(Console(width=240, file=page), found)
+    assert "no capture over threshold_capped: it needs a run of 5 days" in page.getvalue()

@@ -11,7 +11,7 @@ from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.cli import app
 from tests import small_days
 
-DECISIONS, COURSE, IDENTITY = "optimal_0.decisions.json", "optimal_0.nc", "run.json"
+DECISIONS, COURSE, IDENTITY = "deterministic_0.decisions.json", "deterministic_0.nc", "run.json"
 OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
 """What run.json told before it told what decides the results."""
 
@@ -22,7 +22,9 @@ def written(tmp_path_factory):
     here = small_days.setting(1)
     folder = tmp_path_factory.mktemp("written")
     write_policy_run(
-        folder, here.site, run_backtest_policy(here, "optimal", seed=0, on_progress=lambda *_: None)
+        folder,
+        here.site,
+        run_backtest_policy(here, "deterministic", seed=0, on_progress=lambda *_: None),
     )
     (folder / IDENTITY).write_text(json.dumps(OLD))
     return folder
@@ -56,8 +58,8 @@ def test_a_folder_of_old_times_is_explained(folder):
     ("text", "words"),
     [
         ("", "cut short, or no JSON"),
-        ("{}", "not what a back-test writes (the whole: Input should be a valid list)"),
-        ("[{}]", "not what a back-test writes (0.start: Field required)"),
+        ("{}", "not a file of a back-test (the whole: Input should be a valid list)"),
+        ("[{}]", "not a file of a back-test (0.start: Field required)"),
         ("[]", "no decision"),
         ("[" * 100_000, "cut short, or no JSON"),
     ],
@@ -85,7 +87,7 @@ def test_a_decision_that_makes_no_sense_is_refused(folder, key, value):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"[]", "not what a back-test writes"),
+        (b"[]", "not a file of a back-test"),
         (b"{}", "site: Field required"),
         (b'{"site": 3}', "site: Input should be a valid string"),
         (b'{"site": "sm', "cut short, or no JSON"),

@@ -65,7 +65,7 @@ def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
     counts = [told[n] for n in ("schedules_published", "partner_received", "acknowledged")]
     assert counts == [STEPS] * 3
     assert (told["site"], told["simulated_hours"], told["violations"]) == ("small", HOURS, 0)
-    assert set(told["policies"]) == {"optimal", "threshold", "immediate"}
+    assert set(told["policies"]) == {"deterministic", "threshold_capped", "immediate"}
     assert told["first_schedule_s"] > 0
     assert "synthetic" in shown
     assert "first schedule acknowledged after" in shown
@@ -136,10 +136,11 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
         other_policies=simulated_day._read_comparison(process, tmp_path / "others.json"),
     )
     assert process.log_tail == "no memory"
-    summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
+    keys = ("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "energy_equal_work_mwh", "pue")
+    summary = dict.fromkeys(keys, 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     told = _result(
         DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
     )
-    assert list(told["policies"]) == ["optimal"]
-    assert [column.header for column in _table(told["policies"]).columns] == ["", "optimal"]
+    assert list(told["policies"]) == ["deterministic"]
+    assert [column.header for column in _table(told["policies"]).columns] == ["", "deterministic"]

@@ -110,7 +110,7 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
         energy = float((course["facility_power"] * course["duration"]).sum())
         assert energy == pytest.approx(site["shared"]["energy_mwh"], rel=1e-6)
     assert (out / "fleet.png").stat().st_size > 10_000
-    assert (out / "other" / "optimal_0.decisions.json").exists()
+    assert (out / "other" / "deterministic_0.decisions.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
     order, *options = words
     code, said = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert "schema.json = 0 B: it is damaged; write" in said
+    assert "schema.json = 0 B: version 1; the file is damaged; write" in said
     assert not (tmp_path / "hold.json").exists()
 
 

@@ -118,6 +118,6 @@ def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
     assert "a site with a tariff" in called("small", "--meter", meter).output
     assert "one of them" in called(site).output
     assert "one of them" in called(site, "--meter", meter, "--run", tmp_path).output
-    assert "the policy threshold first" in (
-        called(site, "--run", tmp_path, "--policy", "threshold").output.replace("\n", " ")
+    assert "the policy threshold_capped first" in (
+        called(site, "--run", tmp_path, "--policy", "threshold_capped").output.replace("\n", " ")
     )

@@ -5,7 +5,7 @@ import pytest
 from optimizer.backtesting.runner import run_backtest_policy
 from tests import small_days
 
-PLANNERS = ("optimal", "cvar")
+PLANNERS = ("deterministic", "hedged")
 
 
 @pytest.mark.slow
@@ -15,10 +15,10 @@ def test_the_policy_hedges_every_hour_and_does_the_same_work():
         name: run_backtest_policy(setting, name, seed=0, on_progress=lambda *_: None)
         for name in PLANNERS
     }
-    hedges = [decision.explanation.hedge for decision in trials["cvar"].decisions]
+    hedges = [decision.explanation.hedge for decision in trials["hedged"].decisions]
     assert len(hedges) == 3
     assert all(told.scenarios > 1 for told in hedges)
-    assert not any(decision.explanation.hedge for decision in trials["optimal"].decisions)
+    assert not any(decision.explanation.hedge for decision in trials["deterministic"].decisions)
     done = [trial.summary.work_done for trial in trials.values()]
     assert min(done) > 0.999 * max(done)
     assert all(trial.summary.violations == 0 for trial in trials.values())

@@ -17,7 +17,7 @@ from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
 from tests import moments, small_days
 
-UNHEARD = "the scheduler has told no queue yet; expected on dc/v1/small/jobs/queue"
+UNHEARD = "the scheduler has reported no queue yet; expected on dc/v1/small/jobs/queue"
 
 
 @cache

@@ -127,7 +127,7 @@ def test_racks_of_which_none_is_known_raise_the_alarm():
     )
     link = SimpleNamespace(rack_names=apart, excluded_racks=lambda _: ())
     text = rack_name_alarm(link, moments.start())
-    assert text == "nothing that is said of racks is understood: racks that nobody knows: A01"
+    assert text == "no rack name matches the site file: racks that nobody knows: A01"
     apart.has_no_declared_racks = False
     assert rack_name_alarm(link, moments.start()) == ""
 

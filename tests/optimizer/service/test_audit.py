@@ -201,7 +201,9 @@ def test_one_edited_line_takes_no_other_decision_away(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"T01:00:00Z", b"T01:00:10Z"))
     told = read_service_decision(tmp_path)
     assert told["start"] == "2026-07-01T03:00:00Z"
-    assert "lines do not fit the hashes: 1, from audit.jsonl, line 2 on" in told["record"][0]
+    assert (
+        "lines that do not match their hashes: 1, from audit.jsonl, line 2 on" in told["record"][0]
+    )
     assert "not that of this decision" in told["record"][0]
     spoilt = read_service_decision(tmp_path, "2026-07-01T01:05Z")
     assert "that of this decision (audit.jsonl, line 2) among them" in spoilt["record"][0]

@@ -67,7 +67,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
     bench.link.jobs.missing_queue = UNHEARD
     bench.decide(error=error)
     if isinstance(error, NoScheduleError):
-        assert bench.service.readiness_problems() == [f"refused\nit may come of this: {UNHEARD}"]
+        assert bench.service.readiness_problems() == [f"refused\na possible cause: {UNHEARD}"]
     again = bench.service._clock.again
     bench.keep_house()
     again.assert_not_called()
@@ -80,7 +80,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
 def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
     bench.decide(error=error)
-    assert "it may come of this" not in "".join(bench.service.readiness_problems())
+    assert "a possible cause" not in "".join(bench.service.readiness_problems())
     bench.keep_house()
     bench.service._clock.again.assert_not_called()
 

@@ -39,7 +39,7 @@ def test_packed_models_are_packed(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["optimal", "perfect"])
+@pytest.mark.parametrize("policy", ["deterministic", "perfect"])
 def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
     trial = run_backtest_policy(
         small_days.setting(2), policy, seed=0, on_progress=lambda *_: None, export_folder=tmp_path

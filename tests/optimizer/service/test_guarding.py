@@ -92,7 +92,7 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
 def test_of_silent_minutes_what_was_heard_before_is_believed(guarding):
     seen = []
     looks(guarding, [3.0] * 6)
-    guarding._guard.check_meter = lambda **told: seen.append(told)
+    guarding._interval_control.check_meter = lambda **told: seen.append(told)
     guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
 
@@ -157,7 +157,7 @@ def test_what_was_not_planned_is_said_in_words(guarding):
     soon = BEGIN + 2 * MINUTE
     assert guarding.describe(soon) == ""
     looks(guarding, [2.4] * 7)
-    said = "the meter shows 2.4 MW from the grid: batteries spare it 0."
+    said = "the meter shows 2.4 MW from the grid: batteries reduce it by 0."
     assert guarding.describe(soon).startswith(said)
     assert guarding.describe(BEGIN + QUARTER_HOUR) == ""
     guarding.stop()

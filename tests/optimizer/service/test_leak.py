@@ -94,9 +94,11 @@ def decided(policy, now, future):
 
     made = {
         "immediate": lambda: immediate_policy(here.site, record),
-        "threshold": lambda: threshold_capped_policy(here.site, record),
-        "optimal": lambda: MpcPolicy(here.site, record, workload=workload, on_decision=listen),
-        "cvar": lambda: StochasticMpcPolicy(
+        "threshold_capped": lambda: threshold_capped_policy(here.site, record),
+        "deterministic": lambda: MpcPolicy(
+            here.site, record, workload=workload, on_decision=listen
+        ),
+        "hedged": lambda: StochasticMpcPolicy(
             here.site, record, workload=workload, count=3, on_decision=listen
         ),
         "perfect": lambda: MpcPolicy(
@@ -108,7 +110,9 @@ def decided(policy, now, future):
     return made.orders(Observation(state=calm, queue=queue)), schedules
 
 
-@pytest.mark.parametrize("policy", ["optimal", pytest.param("cvar", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "policy", ["deterministic", pytest.param("hedged", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("now", [BEFORE, AFTER], ids=["before noon", "after publication"])
 def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
@@ -120,7 +124,7 @@ def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
 
 
 @pytest.mark.parametrize("how", SPOILERS)
-@pytest.mark.parametrize("policy", ["immediate", "threshold"])
+@pytest.mark.parametrize("policy", ["immediate", "threshold_capped"])
 def test_rules_do_not_look_ahead_either(policy, how):
     orders, _ = decided(policy, BEFORE, known_future())
     other_orders, _ = decided(policy, BEFORE, other_future(BEFORE, how))
@@ -139,13 +143,13 @@ def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
 
 def test_what_is_published_does_matter():
     """The last hour of the published prices is seen: the test above can fail."""
-    _, (schedule,) = decided("optimal", BEFORE, known_future())
+    _, (schedule,) = decided("deterministic", BEFORE, known_future())
     record, workload = known_future()
     changed = record.copy(deep=True)
     _, end = KNOWN_UNTIL[BEFORE]
     last_hour = slice(end - time_axes.HOUR, end - time_axes.QUARTER_HOUR)
     changed["electricity_price"].loc[{"time": last_hour}] = -300.0
-    _, (other,) = decided("optimal", BEFORE, (changed, workload))
+    _, (other,) = decided("deterministic", BEFORE, (changed, workload))
     assert not other.identical(schedule)
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from optimizer.service.estimate_store import read_estimate, store_estimate
+from optimizer.service.decision_engine import read_estimate, store_estimate
 from tests import moments
 from twin.estimation.observer import estimate_state
 

@@ -28,4 +28,4 @@ def test_a_systemd_that_is_gone_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv(NOTIFY_SOCKET_VARIABLE, str(tmp_path / "gone"))
     with capture_logs() as logs:
         notify_systemd("WATCHDOG=1")
-    assert logs[0]["event"] == "systemd does not hear"
+    assert logs[0]["event"] == "systemd not notified"

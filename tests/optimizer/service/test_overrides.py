@@ -101,7 +101,7 @@ def test_a_broken_file_holds(path, content):
     path.write_bytes(content)
     hold = HoldRegister(path).in_force(NOW)
     assert hold.author == "gigatwin"
-    assert hold.reason == "hold.json is broken: it may have held"
+    assert hold.reason == "hold.json is damaged: it may hold a HOLD"
     assert HoldRegister(path).release() == hold
     assert HoldRegister(path).in_force(NOW) is None
 
@@ -198,7 +198,7 @@ def test_hostile_texts_become_one_plain_line(path, text, kept):
 def test_a_text_that_says_nothing_or_too_much_is_refused(path, text):
     overrides = HoldRegister(path)
     for words in ({**WHO, "author": text}, {**WHO, "reason": text}):
-        with pytest.raises(ServiceError, match="needs 1 to 500 characters"):
+        with pytest.raises(ServiceError, match="1 to 500 characters"):
             overrides.set_hold(**words, now=NOW)
     assert overrides.in_force(NOW) is None
 
@@ -228,7 +228,7 @@ def test_an_order_that_no_start_will_find_is_no_success(tmp_path):
     path.mkdir()
     overrides = HoldRegister(path)
     overrides.set_hold(**WHO, now=NOW)
-    with pytest.raises(ServiceError, match=r"hold\.json.*make room"):
+    with pytest.raises(ServiceError, match=r"hold\.json.*free space"):
         overrides.require_stored()
     path.rmdir()
     assert overrides.in_force(NOW) is not None  # tried again

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from optimizer.service.status import state_label
 from optimizer.service.web import PageServer, create_app
-from optimizer.service.web.server import MAX_CONNECTIONS, MAX_REQUESTS
+from optimizer.service.web.app import MAX_CONNECTIONS, MAX_REQUESTS
 from tests.boards import ENDED, FakeBoard, decision
 from tests.waiting import DEADLINE
 from twin.errors import GigatwinError, StatusPageError
@@ -122,7 +122,7 @@ def test_a_release_says_whether_there_was_a_hold(client):
     post(client)
     answers = [post(client, "/release", {"author": "day shift"}).json() for _ in range(2)]
     assert [answer["was_held"] for answer in answers] == [True, False]
-    assert [answer["said"] for answer in answers] == ["", "there was no HOLD; nothing is changed"]
+    assert [answer["said"] for answer in answers] == ["", "there was no HOLD; nothing has changed"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_server_serves_until_it_is_stopped(board):
 
 def test_connections_that_say_nothing_make_room_for_others(board, monkeypatch):
     """Proves: as many as are served at once, and the page answers. Sensitivity: 503 without end."""
-    monkeypatch.setattr("optimizer.service.web.server.FIRST_REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MAX_REQUESTS)]
@@ -297,7 +297,7 @@ def test_however_many_connect_files_are_left_for_the_rest_of_the_service(board, 
     """Sensitivity: a thousand connections took all files that a process may open by default: for
     seconds nothing could be decided, ordered or written down, and asyncio wrote 17 MB of log.
     """
-    monkeypatch.setattr("optimizer.service.web.server.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
+    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         for _ in range(MAX_CONNECTIONS):

@@ -421,7 +421,7 @@ def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
         page.route(path, lambda asked: asked.abort())
     page.goto(server.url)
     wait_for_word(page, "NO ANSWER")
-    assert "came without its program" in page.text_content("#why")
+    assert "scripts of this page did not load" in page.text_content("#why")
     assert "gigatwin hold" in page.text_content("#why")
     assert page.is_disabled("#hold")  # it would do nothing
     assert faults(page) == {}

@@ -118,7 +118,7 @@ def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
     for words in ("is damaged: of segment", ""):
         link = link_to(tmp_path, is_simulated=True)
         assert words in link.archive_error
-        assert ("told until the next start" in link.archive_error) == bool(words)
+        assert ("reported until the next start" in link.archive_error) == bool(words)
         link._journal.close()
 
 

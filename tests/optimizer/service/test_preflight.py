@@ -51,7 +51,7 @@ def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
     found = told(folder, is_simulated=False, broker=NOBODY)
     assert found["site"].found.startswith("small: ")
     assert found["series"].found.startswith("prices until 2026-")
-    assert found["state"].found == f"{folder}: none yet, the first start makes it"
+    assert found["state"].found == f"{folder}: none yet, the first start creates it"
     assert found["partners"].found.startswith(f"none in {folder}/keys/partners")
     assert found["page"].found == "a free port is taken"
     assert "nothing listens there" in found["broker and plant"].fault
@@ -74,7 +74,7 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
     assert "name another folder with --state" in found["state"].error
     assert "gridco.json" in found["partners"].error
     late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
-    assert "fetch it anew" in late["series"].error
+    assert "fetch it again" in late["series"].error
 
 
 def test_partners_are_named(tmp_path):
@@ -96,7 +96,7 @@ def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
     """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        assert "must be a folder" in told(path)["state"].error
+        assert "not writable" in told(path)["state"].error
     assert "port 70000" in told(tmp_path, page_port=70_000)["page"].error
 
 
@@ -137,5 +137,5 @@ def test_the_command_takes_what_run_takes_and_fails_with_the_first_fault(tmp_pat
     told = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
     assert told.exit_code == 1
     assert "nothing listens there" in told.output
-    assert "read as the simulated plant tells the time" in told.output
+    assert "read at the times of the simulated plant" in told.output
     assert not (tmp_path / "state").exists()

@@ -18,7 +18,7 @@ from twin.errors import ServiceError
 def test_a_name_that_brokers_or_partners_refuse_is_served_to_nobody(tmp_path, name):
     """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
     site = sites.load_site("small").model_copy(update={"name": name})
-    with pytest.raises(ServiceError, match=r"name = .*: rename its file"):
+    with pytest.raises(ServiceError, match=r"name = .*rename its file"):
         startup.run_service(site, None, tmp_path / "state")
     assert not (tmp_path / "state").exists()
 

@@ -82,7 +82,7 @@ def test_temperatures_alone_need_no_points_for_flows():
 
 @pytest.mark.parametrize("enabled", [0.0, np.nan])
 def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
-    assert "warm_plant does not say" in setpoint_refusal(site(), points(), observed(enabled))
+    assert "warm_plant does not report" in setpoint_refusal(site(), points(), observed(enabled))
 
 
 def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():

@@ -1,9 +1,9 @@
-// The cards in words and tables.
+// Cards with texts and tables.
 
 import { element, empty, pairs, table } from "/static/dom.js";
-import { age, amount, count, dayClock, euros, moment, plural, racks, told, words } from "/static/text.js";
+import { age, amount, count, dayClock, euros, moment, plural, racks, localised, words } from "/static/text.js";
 
-const MOST_ALARMS = 12;
+const MAX_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
 const SOURCE = { optimum: "verified optimum", shifted: "earlier verified plan, shifted", rule: "safe rule", hold: "HOLD" };
 const ACCOUNT = { terminal: "work left less stores kept" };
@@ -16,12 +16,12 @@ export function showCards(state) {
 }
 
 function alarms({ alarms: standing = [] }) {
-  if (!standing.length) return [empty("No alarm stands.")];
+  if (!standing.length) return [empty("No alarms.")];
   const order = Object.keys(SEVERITY);
   const sorted = standing.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
-  const rows = sorted.slice(0, MOST_ALARMS).map(({ severity, cause, time, text, remedy }) => {
+  const rows = sorted.slice(0, MAX_ALARMS).map(({ severity, cause, time, text, remedy }) => {
     const [tone, name] = SEVERITY[severity] ?? ["", severity];
-    const words = ` ${told(cause)} since ${moment(time)}: ${told(text)}`;
+    const words = ` ${localised(cause)} since ${moment(time)}: ${localised(text)}`;
     return element("li", {}, element("span", { class: tone }, name), words,
       remedy ? element("span", { class: "quiet" }, ` → ${remedy}`) : null);
   });
@@ -30,19 +30,19 @@ function alarms({ alarms: standing = [] }) {
 }
 
 function jobs({ jobs: now, mode }) {
-  if (!now) return [empty("No queue heard yet.")];
-  const isShadow = mode === "shadow"; // then nobody is ordered to run what is planned
+  if (!now) return [empty("No queue received yet.")];
+  const isShadow = mode === "shadow"; // then nothing is ordered
   const [run, wait] = isShadow ? ["would run", "would wait"] : ["running", "waiting"];
   const late = now.late ? element("span", { class: "bad" }, `${count(now.late)} late`) : "none late";
   return [
     element("p", {}, `${count(now.running)} ${run}, ${count(now.waiting)} ${wait}, `, late,
-      `; work that waits: ${amount(now.backlog_mwh, "MWh", 0)}`),
+      `; waiting work: ${amount(now.backlog_mwh, "MWh", 0)}`),
     now.kinds?.length ? table(now.kinds, [
       ["Kind", false, (row) => words(row.kind)],
       [isShadow ? "Would run" : "Running", true, (row) => count(row.running)],
       [isShadow ? "Would wait" : "Waiting", true, (row) => count(row.waiting)],
       ["Racks", true, (row) => racks(row.racks)],
-    ]) : empty("No job is here."),
+    ]) : empty("No jobs."),
   ];
 }
 
@@ -53,13 +53,13 @@ function decision({ decision: last }) {
     pairs([
       ["For", moment(last.time)],
       ["Source", element("span", { class: last.source === "optimum" ? "good" : "warn" }, SOURCE[last.source] ?? last.source)],
-      ...(last.reason ? [["Reason", told(last.reason)]] : []),
+      ...(last.reason ? [["Reason", localised(last.reason)]] : []),
       ["Revision", `${last.revision ?? "–"}, decided in ${amount(last.seconds, "s", 2)}`],
     ]),
     accounts.length ? table(accounts, [
       ["Account", false, ([name]) => ACCOUNT[name] ?? words(name)],
       ["Cost over the plan", true, ([, value]) => euros(value)],
-    ], { foot: ["Sum", euros(last.cost_eur)] }) : empty("No accounts: this decision was not priced."),
+    ], { foot: ["Sum", euros(last.cost_eur)] }) : empty("No accounts: this decision has no prices."),
   ];
 }
 
@@ -68,27 +68,27 @@ function limits({ decision: last, asked = [], time: now }) {
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
   const isPriced = Object.keys(last.accounts ?? {}).length > 0;
-  const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (solvers tell any price for it; gigatwin front finds what it is worth)`] : [];
+  const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (its price is ambiguous; gigatwin front computes its value)`] : [];
   const besides = [...doubtful, ...(last.reserves ?? []), ...(last.units ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
   const list = (title, texts) => element("div", {}, element("h3", {}, title),
-    element("ul", {}, ...texts.map((text) => element("li", {}, told(text)))));
+    element("ul", {}, ...texts.map((text) => element("li", {}, localised(text)))));
   return [
-    ...(asked.length ? [list("Asked by partners", asked.map((row) => `${row.partner}: ${row.words}`))] : []),
+    ...(asked.length ? [list("Requested by partners", asked.map((row) => `${row.partner}: ${row.words}`))] : []),
     binding.length ? table(binding, [
-      ["What holds the plan back", false, (row) => row.limit],
+      ["Binding limit", false, (row) => row.limit],
       ["From – to", false, (row) => `${dayClock(row.from, now)} – ${dayClock(row.to, now)}`],
-      ["One more is worth", true, (row) => amount(row.price_eur, row.unit ? `EUR/${row.unit}` : "EUR", 2)],
-    ]) : empty(isPriced ? "No limit holds the plan back." : "Not told: this decision was not priced."),
+      ["Value of one more unit", true, (row) => amount(row.price_eur, row.unit ? `EUR/${row.unit}` : "EUR", 2)],
+    ]) : empty(isPriced ? "No limit binds." : "Unknown: this decision has no prices."),
     ...(changes.length ? [list("Changes since the last plan", changes)] : isPriced ? [empty("Nothing changed since the last plan.")] : []),
-    ...(besides.length ? [list("Besides", besides)] : []),
+    ...(besides.length ? [list("Further notes", besides)] : []),
   ];
 }
 
 function failures({ failures: found, time: today }) {
-  if (!found) return [empty("Not judged yet: it comes with the first plan.")];
+  if (!found) return [empty("Not computed yet: it comes with the first plan.")];
   const rows = found.rows ?? [];
-  const endless = rows.filter((row) => row.worst_minutes == null).length;
-  const told = rows.filter((row) => row.worst_minutes != null);
+  const unlimited = rows.filter((row) => row.worst_minutes == null).length;
+  const limited = rows.filter((row) => row.worst_minutes != null);
   const minutes = (value) => (value == null ? "none" : amount(value, "min", 1));
   const now = rows.filter((row) => row.minutes != null).toSorted((a, b) => a.minutes - b.minutes)[0];
   const ahead = (row) => (row.worst_minutes == null ? "none" : element("div", {}, minutes(row.worst_minutes),
@@ -96,13 +96,13 @@ function failures({ failures: found, time: today }) {
   return [
     element("p", {}, now ? `First limit now: ${minutes(now.minutes)} after ${now.failure} fails (${now.limit}).` : "No single failure leads to a limit now."),
     ...(found.exposed ?? []).map((text) => element("p", { class: "bad" }, `Not covered: ${text}.`)),
-    told.length ? table(told, [
+    limited.length ? table(limited, [
       ["If this fails", false, (row) => element("div", {}, element("span", row.must && row.worst_minutes < found.least_minutes ? { class: "bad" } : {}, row.failure),
         element("div", { class: "quiet" }, row.worst_limit))],
       ["Now", true, (row) => minutes(row.minutes)],
-      ["Least in the plan", true, ahead],
+      ["Minimum in the plan", true, ahead],
     ]) : "",
-    element("p", { class: "quiet" }, `${plural(endless, "other single failure")} without any limit in 12 h. Minutes at the load and in the weather of the plan.`),
+    element("p", { class: "quiet" }, `${plural(unlimited, "other single failure")} without any limit in 12 h. Minutes at the load and in the weather of the plan.`),
   ];
 }
 
@@ -111,7 +111,7 @@ function feed({ feed: partners = [], mode, time: now }) {
   const state = (row) => element("div", {},
     element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
     row.state === "acknowledged" || row.acknowledged == null ? null : `, has ${row.acknowledged}`,
-    row.text ? element("div", { class: "quiet" }, told(row.text)) : null);
+    row.text ? element("div", { class: "quiet" }, localised(row.text)) : null);
   return [table(partners, [
     ["Partner", false, (row) => row.partner],
     ["State", false, state],
@@ -119,26 +119,26 @@ function feed({ feed: partners = [], mode, time: now }) {
   ])];
 }
 
-// The first of many texts, and how many more there are.
-function few(texts, most = 5) {
-  const more = texts.length > most ? [`and ${count(texts.length - most)} more`] : [];
-  return [...texts.slice(0, most), ...more].join("; ") || "nothing";
+// The first texts, and the number of others.
+function few(texts, maximum = 5) {
+  const more = texts.length > maximum ? [`and ${count(texts.length - maximum)} more`] : [];
+  return [...texts.slice(0, maximum), ...more].join("; ") || "nothing";
 }
 
-function telemetry({ telemetry: heard = {}, broker = {} }) {
-  const refused = typeof heard.quarantined === "object" ? Object.entries(heard.quarantined ?? {}) : [["any reason", heard.quarantined]];
+function telemetry({ telemetry: received = {}, broker = {} }) {
+  const refused = typeof received.quarantined === "object" ? Object.entries(received.quarantined ?? {}) : [["any reason", received.quarantined]];
   const counts = (found) => found.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ") || "none";
-  const [stale, strange] = [heard.stale ?? [], heard.unknown ?? []];
+  const [stale, unknown] = [received.stale ?? [], received.unknown ?? []];
   return [pairs([
     ["Broker", element("span", { class: broker.is_connected ? "good" : "bad" },
       broker.is_connected ? "connected" : `not connected: ${broker.trouble || "no reason known"}`)],
     ["Address", broker.url ?? "–"],
-    ["Newest sample", `${age(heard.age_s)} old`.replace("never heard old", "never heard")],
-    ["Taken in", `${count(heard.messages)} messages: ${count(heard.points)} points, ${count(heard.batches)} rack batches`],
+    ["Newest sample", `${age(received.age_s)} old`.replace("never received old", "never received")],
+    ["Received", `${count(received.messages)} messages: ${count(received.points)} points, ${count(received.batches)} rack batches`],
     ["Refused", counts(refused)],
-    ["Passed over", counts(Object.entries(heard.passed ?? {}))],
+    ["Ignored", counts(Object.entries(received.passed ?? {}))],
     ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
-    ["Not understood", few(strange)],
-    ["Archive", heard.archive || "–"],
+    ["Unknown points", few(unknown)],
+    ["Archive", received.archive || "–"],
   ])];
 }

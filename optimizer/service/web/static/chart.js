@@ -1,7 +1,7 @@
 // One chart over time as SVG: lines, a band, a now-line, and a cursor for mouse, finger and keyboard.
 //
 // A line is { name, tone, points: [[ms, value or null]], isStep, style, digits, limit }: `isStep`
-// holds a value until the next point (means of intervals); a null is a gap, never a bridge; `limit`
+// holds a value until the next point (means of intervals); a null is a gap; `limit`
 // is drawn dashed in the line's own tone.
 
 import { amount, clock, day, hourOf, moment, zoneName } from "/static/text.js";
@@ -107,7 +107,7 @@ export class Chart {
       const y = this.y(value).toFixed(1);
       text += `${isOpen ? "L" : "M"}${x} ${y}`;
       if (isStep) text += `H${this.x(Math.min(points[i + 1]?.[0] ?? time + this.step, time + this.step)).toFixed(1)}`;
-      else if (!isOpen && points[i + 1]?.[1] == null) text += "h2"; // one point alone would not be seen
+      else if (!isOpen && points[i + 1]?.[1] == null) text += "h2"; // a single point would be invisible
       isOpen = true;
     });
     const ceiling = limit === null ? [] : [line(EDGE.left, this.y(limit), this.width - EDGE.right, this.y(limit), `line dashed thin ${limitTone}`)];
@@ -128,23 +128,23 @@ export class Chart {
     return [line(x, EDGE.top - 6, x, this.height - EDGE.bottom, "nowline"), this.above(x, "now", 24)];
   }
 
-  // A text over the plot that stays inside; `reach` is half its width.
+  // A text above the plot, kept inside it; `reach` is half its width.
   above(x, text, reach) {
     const anchor = x < reach + 4 ? "start" : x > this.width - reach - 4 ? "end" : "middle";
     const at = { start: 4, middle: x, end: this.width - 4 }[anchor];
     return shape("text", { class: "nowtext", x: at, y: 12, "text-anchor": anchor }, text);
   }
 
-  // Put the cursor and its values; only this changes while a hand moves.
+  // Draw the cursor and its values; only this changes while the pointer moves.
   mark() {
     if (!this.svg) return;
-    this.svg.querySelector(".hand")?.remove();
+    this.svg.querySelector(".pointer")?.remove();
     const isAway = cursor !== null && cursor >= this.from && cursor <= this.to;
     const time = isAway ? cursor : this.now;
     const when = moment(time);
     if (isAway) {
       const x = this.x(time);
-      this.svg.append(shape("g", { class: "hand" },
+      this.svg.append(shape("g", { class: "pointer" },
         line(x, EDGE.top, x, this.height - EDGE.bottom, "cursor"), this.above(x, when, 120)));
     }
     this.svg.classList.toggle("away", isAway); // hides the word "now"
@@ -162,8 +162,8 @@ export class Chart {
       limit === null ? null : ` ${isOver ? "OVER the limit of" : "of at most"} ${amount(limit, "", digits)}`);
   }
 
-  // The value that holds at a time. Before now the last one heard may be one interval old, and a
-  // decision about the next takes its time.
+  // The value at a time. Without a cursor the last value may be one interval old, and the next
+  // decision takes time.
   valueAt({ points }, time) {
     const slack = cursor === null ? 1.5 : 0;
     const at = points.findLast(([start]) => start <= time);

@@ -1,4 +1,4 @@
-// Which charts the page has, and which columns of the state they show.
+// Charts of the page, and the columns of the state that they show.
 
 import { Chart } from "/static/chart.js";
 import { words } from "/static/text.js";
@@ -14,9 +14,9 @@ const price = new Chart(section("price"), { title: "Price of electricity", unit:
 const carbon = new Chart(section("carbon"), { title: "Carbon of electricity", unit: "g/kWh", fromZero: true,
   missing: "No carbon intensity yet: it comes with the first plan." });
 const temperature = new Chart(section("temperature"), { title: "Temperatures against their limits", unit: "°C", height: 260,
-  missing: "No temperature heard yet." });
+  missing: "No temperature received yet." });
 const stores = new Chart(section("stores"), { title: "Battery and cold tank", unit: "MWh", height: 260, fromZero: true,
-  missing: "No level heard yet, or this site has no store." });
+  missing: "No level received yet, or this site has no store." });
 const work = new Chart(section("work"), { title: "Work and own generation", unit: "MW", fromZero: true, missing: soon });
 
 export function showCharts(state) {
@@ -29,7 +29,7 @@ export function showCharts(state) {
     return (part.time ?? []).map((time, i) => [Date.parse(time), values?.[i] ?? null])
       .filter(([time]) => time >= now - DAY && time < now + DAY);
   }
-  // Powers of the past are of the quarter-hour that ended then.
+  // Past powers are means of the quarter-hour that ended at their time.
   const over = (name) => column(past, past[name]).map(([time, value]) => [time - step, value]);
   const whole = (name) => [...column(past, past[name]).filter(([time]) => time < now), ...column(plan, plan[name])];
   const draw = (chart, lines, band = null) => chart.show({ lines, band, now, step });

@@ -1,4 +1,4 @@
-// Elements from data. Text goes in as text, so nothing that a person or a partner wrote is run.
+// Elements from data. Text is inserted as text, so nothing from a person or a partner is executed.
 
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -17,7 +17,7 @@ function fill(node, attributes, children) {
 }
 
 // columns: [title, is number, cell of a row]; a cell is text or an element.
-export function table(rows, columns, { caption = null, foot = null } = {}) {
+export function table(rows, columns, { foot = null } = {}) {
   const cell = (tag, isNumber, content) => element(tag, isNumber ? { class: "number" } : {}, content);
   const head = columns.map(([title, isNumber]) => {
     const node = cell("th", isNumber, title);
@@ -26,7 +26,6 @@ export function table(rows, columns, { caption = null, foot = null } = {}) {
   });
   const body = rows.map((row) => element("tr", {}, ...columns.map(([, isNumber, get]) => cell("td", isNumber, get(row)))));
   return element("table", {},
-    caption && element("caption", {}, caption),
     element("thead", {}, element("tr", {}, ...head)),
     element("tbody", {}, ...body),
     foot && element("tfoot", {}, element("tr", {}, ...foot.map((text, i) => cell("td", columns[i][1], text)))));

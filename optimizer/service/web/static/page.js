@@ -1,48 +1,48 @@
-// Ask the service every two seconds, say what it does, and bring it the orders of a person.
+// Poll the service every two seconds, show its state, and send it the orders of a person.
 
 import { showCards } from "/static/cards.js";
 import { showCharts } from "/static/charts.js";
-import { age, amount, clock, moment, told, useZone, wallClock } from "/static/text.js";
+import { age, amount, clock, moment, localised, useZone, wallClock } from "/static/text.js";
 
-const EVERY = 2000; // ms between two questions
-const PATIENCE = 5000; // ms until no answer is no answer
+const POLL_MS = 2000;
+const TIMEOUT_MS = 5000;
 const LEVELS = { RUNNING: "good", SHADOW: "good", HOLD: "hold", "FALLBACK:": "hold", STARTING: "wait" };
 
 const part = (name) => document.getElementById(name);
 let tag = "";
-let heard = null; // Date of the last answer, by the clock of this computer
+let answeredAt = null; // Date by the clock of this computer
 let lastWord = "";
-let isHalf = false; // whether the last answer could not be shown whole
+let isPartial = false; // whether a part of the last answer could not be shown
 let next = 0;
 
-async function ask() {
+async function poll() {
   clearTimeout(next);
   let state = null;
   try {
-    const answer = await fetch("/state.json", { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch("/state.json", { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (answer.status === 200) {
       state = await answer.json();
       tag = answer.headers.get("ETag") ?? "";
     } else if (answer.status !== 304) {
       throw new Error(`it answers with error ${answer.status}`);
     }
-    heard = new Date();
+    answeredAt = new Date();
     if (state) show(state);
-    else if (!isHalf) part("silence").hidden = true;
+    else if (!isPartial) part("silence").hidden = true;
   } catch (error) {
-    tag = ""; // the next answer is shown whole
+    tag = ""; // request a whole answer next
     silence(error);
   }
-  next = setTimeout(ask, EVERY);
+  next = setTimeout(poll, POLL_MS);
 }
 
 function silence(error) {
-  const since = heard ? `since ${wallClock(heard)} by this computer's clock; all below is as old as that` : "yet";
+  const since = answeredAt ? `since ${wallClock(answeredAt)} by this computer's clock; all below is as old as that` : "yet";
   const why = error.message.startsWith("it answers") ? ` (${error.message})` : "";
   say("silence", `No answer from the service ${since}${why}. The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.`);
   part("silence").hidden = false;
   setWord("NO ANSWER", "bad");
-  say("why", lastWord ? `Last heard: ${lastWord}.` : "Nothing was heard from it since this page was opened.");
+  say("why", lastWord ? `Last state: ${lastWord}.` : "It has not answered since this page was opened.");
 }
 
 function show(state) {
@@ -58,12 +58,12 @@ function show(state) {
   held = state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
   const faults = [() => say("why", why(state)), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
-  isHalf = faults.length > 0;
-  part("silence").hidden = !isHalf;
-  if (isHalf) say("silence", `The service answers, but this page cannot show all that it says (${faults.join("; ")}). For the rest try: gigatwin status.`);
+  isPartial = faults.length > 0;
+  part("silence").hidden = !isPartial;
+  if (isPartial) say("silence", `The service answers, but this page cannot show all of its answer (${faults.join("; ")}). For the rest try: gigatwin status.`);
 }
 
-// A fault of ours in one part is no silence of the service, and hides no other part.
+// An error of the page in one part must not hide the other parts.
 function faultOf(draw) {
   try {
     draw();
@@ -78,7 +78,7 @@ function setWord(word, level) {
   part("word").dataset.level = level;
 }
 
-// Change a text only when it is another one: a screen reader then says changes only.
+// Change a text only if it differs, so that screen readers announce changes only.
 function say(name, text) {
   if (part(name).textContent !== text) part(name).textContent = text;
 }
@@ -86,15 +86,15 @@ function say(name, text) {
 // What the service does now and why, in one or two sentences.
 function why(state) {
   const { hold, ended, missing, awaited, decision, guarded, broker, mode } = state;
-  const ordered = (text) => (mode === "shadow" ? [] : [text]); // it orders nothing there
+  const ordered = (text) => (mode === "shadow" ? [] : [text]); // shadow mode orders nothing
   const said = [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
       ...ordered("Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be."));
-    if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: the plant hears nothing from here. What it was not told it is told when it is back; until then its own watch of our heartbeat decides.`);
+    if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: commands do not reach the plant. They are sent when the connection is back; until then the plant's own heartbeat timeout decides.`);
   } else if (decision?.source === "hold" && !missing && !ended) {
-    said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
+    said.push(`The service itself holds: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it resumes when the cause is gone.");
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${closed(broker.trouble || `${broker.url}: no reason known`)}`, "It keeps trying; local control decides meanwhile.");
   } else if (missing) {
@@ -115,9 +115,9 @@ function why(state) {
   return said.join(" ");
 }
 
-// A text from elsewhere as the end of a sentence.
+// A text as the end of a sentence.
 function closed(text) {
-  return `${told(text).trim().replace(/\.$/, "")}.`;
+  return `${localised(text).trim().replace(/\.$/, "")}.`;
 }
 
 function draws({ past, plan, last_known: known }) {
@@ -125,23 +125,23 @@ function draws({ past, plan, last_known: known }) {
   const row = past?.grid_power?.findLastIndex((value) => value !== null) ?? -1;
   if (row < 0) return "";
   const power = past.grid_power[row];
-  const planned = past.planned_power?.[row]; // null before a first plan, which is no 0 MW
+  const planned = past.planned_power?.[row]; // null before a first plan
   const off = power - planned;
   const apart = amount(Math.abs(off));
   const beside = planned == null ? "" : apart === amount(0) ? ", as planned" : `, ${apart} ${off > 0 ? "above" : "below"} its plan`;
   const ahead = plan?.grid_power?.[0];
-  const took = `Took ${amount(power, "MW")} from the grid at ${clock(past.time[row])}`; // read with the plan, and not since
+  const took = `Took ${amount(power, "MW")} from the grid at ${clock(past.time[row])}`; // read with the plan
   return `${took}${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
 }
 
 const ORDERS = {
   hold: { title: "HOLD", button: "HOLD now",
-    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are told." },
+    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are informed." },
   release: { title: "Release", button: "Release now",
     text: "The optimiser plans again, and power returns at the ramp limit." },
 };
 let order = "hold";
-let held = null; // the HOLD in force, as it was heard last
+let held = null; // the HOLD in force in the last answer
 
 function open(name) {
   order = name;
@@ -170,11 +170,11 @@ async function confirm(event) {
   part("confirm").disabled = true;
   try {
     const answer = await send(`/${order}`, body);
-    ask();
+    poll();
     if (answer.was_held === false) return fault("author", `Not released: ${answer.said}.`);
     part("order").close();
   } catch (error) {
-    const none = error instanceof TypeError; // as browsers call what nobody answers
+    const none = error instanceof TypeError; // thrown by fetch without an answer
     fault("author", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order}.` : error.message}`);
   } finally {
     part("confirm").disabled = false;
@@ -187,11 +187,11 @@ function fault(field, text) {
   part(field).focus();
 }
 
-// The token is read anew, so an order also reaches a service that was restarted under this page.
+// Read the token again, so that an order also reaches a restarted service.
 async function send(path, body) {
-  const page = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  const page = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
   const token = new DOMParser().parseFromString(await page.text(), "text/html").querySelector("meta[name=token]")?.content ?? "";
-  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS),
     headers: { "Content-Type": "application/json", "X-Gigatwin-Token": token } });
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(said.error ?? `error ${answer.status}`);
@@ -203,5 +203,5 @@ part("release").addEventListener("click", () => open("release"));
 part("cancel").addEventListener("click", () => part("order").close());
 part("order").querySelector("form").addEventListener("submit", confirm);
 document.documentElement.dataset.running = "yes"; // for watch.js
-part("hold").disabled = false; // it does nothing without this program
-ask();
+part("hold").disabled = false; // disabled until this script runs
+poll();

@@ -8,17 +8,17 @@ export function useZone(name) {
     new Intl.DateTimeFormat(locale, { timeZone: name });
     zone = name;
   } catch {
-    zone = "UTC"; // a zone that this browser does not know: UTC is always true
+    zone = "UTC"; // the browser does not know this zone
   }
 }
 
-// Formats are dear to make and cheap to use.
-const made = new Map();
+// Formatters are expensive to create and cheap to use.
+const formatters = new Map();
 
 function formatter(Kind, options) {
   const key = Kind.name + JSON.stringify(options);
-  if (!made.has(key)) made.set(key, new Kind(locale, options));
-  return made.get(key);
+  if (!formatters.has(key)) formatters.set(key, new Kind(locale, options));
+  return formatters.get(key);
 }
 
 function format(date, options, timeZone = zone) {
@@ -39,7 +39,7 @@ export function day(time) {
   return format(new Date(time), { weekday: "short", day: "numeric", month: "short" });
 }
 
-// "14:30", and of another day than that of now "Thu 2 Jul, 14:30".
+// "14:30", or on another day than now "Thu 2 Jul, 14:30".
 export function dayClock(time, now) {
   return day(time) === day(now) ? clock(time) : `${day(time)}, ${clock(time)}`;
 }
@@ -57,8 +57,8 @@ export function moment(time) {
   return `${day(date)}, ${clock(date)} ${zoneName(date)} (${utc} UTC)`;
 }
 
-// A text of the service, its UTC stamps in the words of this page.
-export function told(text) {
+// A text of the service with its UTC times in the zone of the site.
+export function localised(text) {
   return String(text).replace(/\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z/g, (stamp) => `${day(stamp)}, ${clock(stamp)}`);
 }
 
@@ -69,7 +69,7 @@ export function wallClock(date) {
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
-// A dash stands where there is no number.
+// A dash replaces a missing number.
 export function amount(value, unit = "", digits = 1) {
   if (!isNumber(value)) return "–";
   const shape = { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" }; // no −0
@@ -82,7 +82,7 @@ export const count = (value) => amount(value, "", 0);
 export const racks = (value) => amount(value, "", value < 10 && value % 1 ? 2 : 0); // jobs may take a few nodes
 
 export function age(seconds) {
-  if (!isNumber(seconds)) return "never heard";
+  if (!isNumber(seconds)) return "never received";
   if (seconds < 120) return amount(seconds, "s", 0);
   if (seconds < 7200) return amount(seconds / 60, "min", 0);
   return amount(seconds / 3600, "h", 1);

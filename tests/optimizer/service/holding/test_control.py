@@ -187,7 +187,7 @@ def test_long_paths_can_be_used(tmp_path, length):
 def test_a_folder_that_takes_no_socket_is_named(tmp_path):
     """Proves: a read-only state folder is one plain line with the place and what to see to."""
     (tmp_path / "file").touch()
-    with pytest.raises(ServiceError, match=r"file/control\.sock: .*user may write in the folder"):
+    with pytest.raises(ServiceError, match=r"file/control\.sock = .*user may create a socket"):
         ControlServer(tmp_path / "file" / "control.sock", answer)
 
 

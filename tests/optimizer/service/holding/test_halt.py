@@ -109,7 +109,9 @@ def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_p
     stand = Stand(tmp_path)
     stand.link.is_taken = lambda _: False
     said = stand.halt.hold(author="ana", reason="a smell", hours=None)
-    assert "the plant hears nothing now: the broker has taken nothing for 0.5 s" in said
+    assert (
+        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
+    )
     assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
         author="ana", reason="a smell", hours=None
     )
@@ -118,7 +120,7 @@ def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_p
 def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
     stand.link.trouble = "no connection to the broker"
     said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert "the plant hears nothing now: no connection to the broker" in said
+    assert "commands do not reach the plant now: no connection to the broker" in said
 
 
 def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monkeypatch):
@@ -128,7 +130,7 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
-    assert said.endswith("a restart before there is room forgets it")
+    assert said.endswith("a restart before that is fixed loses it")
     assert stand.link.frozen == [NOW]
 
 
@@ -166,7 +168,7 @@ def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
     stand.halt.look()
     assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
     last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
-    assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
+    assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
 
 
 def later(monkeypatch, hours):
@@ -193,8 +195,8 @@ def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypat
     stand.halt.look()
     assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
     assert told(tmp_path)[2:] == [
-        ("release", "", "the HOLD of bo has run out"),
-        ("release", "", "the HOLD has run out"),
+        ("release", "", "the HOLD of bo has expired"),
+        ("release", "", "the HOLD has expired"),
     ]
 
 
@@ -206,7 +208,7 @@ def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypa
     stand = Stand(tmp_path)
     stand.halt.update()
     stand.halt.update()
-    assert told(tmp_path) == [("release", "", "the HOLD of dora has run out")]
+    assert told(tmp_path) == [("release", "", "the HOLD of dora has expired")]
     assert stand.partners.told == []
 
 
@@ -226,7 +228,7 @@ def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path,
     assert stand.link.frozen == [NOW]
     assert stand.partners.told == [("hold", "HOLD by dora: r")]
     assert told(tmp_path) == [
-        ("release", "", "the HOLD of dora has run out"),
+        ("release", "", "the HOLD of dora has expired"),
         ("hold", "dora", "r"),
     ]
 
@@ -239,12 +241,12 @@ def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
         stand.halt.look()
         stand.halt.look()
     assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
-        ("HOLD has run out", "ana", "work")
+        ("HOLD expired", "ana", "work")
     ]
 
 
 @pytest.mark.parametrize(
-    ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has run out")]
+    ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has expired")]
 )
 def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
     hold(stand)

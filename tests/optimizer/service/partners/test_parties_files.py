@@ -14,7 +14,7 @@ from twin.errors import ServiceError
 def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
     """Sensitivity: a comma too many was told as a set without keys."""
     (tmp_path / "tso-1.json").write_text(text)
-    with pytest.raises(ServiceError, match=r"tso-1\.json: .*; give an object of JSON"):
+    with pytest.raises(ServiceError, match=r"tso-1\.json = .*give a JSON object"):
         read_partners(tmp_path)
 
 
@@ -22,7 +22,7 @@ def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
 def test_a_partner_whose_name_no_document_takes_is_told_with_its_file(tmp_path, name):
     """Sensitivity: the service ended at its first status: `'status' = None: $.partner: ...`."""
     (tmp_path / f"{name}.json").write_text(json.dumps({"keys": [key("tso-1").public]}))
-    with pytest.raises(ServiceError, match="rename the file: it is named after its partner"):
+    with pytest.raises(ServiceError, match="rename the file after its partner"):
         read_partners(tmp_path)
 
 
@@ -33,5 +33,5 @@ def test_a_partner_whose_file_is_sound_is_read(tmp_path):
 
 def test_a_site_that_is_no_json_is_told_with_its_file(tmp_path):
     (tmp_path / "site.json").write_text('{"party": {}')
-    with pytest.raises(ServiceError, match=r"site\.json: .*line 1.*; give an object of JSON"):
+    with pytest.raises(ServiceError, match=r"site\.json = .*line 1.*give a JSON object"):
         read_sender(tmp_path / "site.json", sites.load_site("small"))

@@ -11,16 +11,18 @@ from optimizer.backtesting.run_folder import (
     build_identity,
     check_run_site,
     open_run_folder,
+    read_backtest_decision,
     read_results,
+    read_trajectory,
     write_results,
 )
 from optimizer.inputs.series_files import read_run_inputs
 from tests import small_days
 from tests.summaries import results
-from twin.errors import ProblemError, StateError
+from twin.errors import IssueCode, ProblemError, StateError
 
 OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
-"""What run.json told in the beginning."""
+"""Identity of version 1."""
 
 
 def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
@@ -45,79 +47,95 @@ def with_jobs():
 
 def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_path):
     open_run_folder(tmp_path / "run", identity())
-    write_results(tmp_path / "run", results(threshold=100.0))
+    write_results(tmp_path / "run", results(threshold_capped=100.0))
     files = small_days.files(prices=shutil.copy(sites.series_file("prices"), tmp_path / "mine.csv"))
     again = read_run_inputs(sites.load_site("small"), files, start=small_days.START, days=1)
     open_run_folder(tmp_path / "run", identity(world=again))
-    assert list(read_results(tmp_path / "run").policies) == ["threshold"]
+    assert list(read_results(tmp_path / "run").policies) == ["threshold_capped"]
+
+
+def issue(error):
+    (one,) = error.value.issues
+    return one
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "difference"),
     [
-        ({"seeds": 2}, r"\(seeds 1, not 2\)"),
-        ({"load_scale": 0.5}, r"\(load scale 0\.6, not 0\.5\)"),
-        ({"site": sites.load_site("rhine")}, r"\(site small, not rhine\)"),
-        ({"world": small_days.world(2)}, r"\(days 1, not 2\)"),
-        ({"world": with_series("electricity_price", 0.01)}, "of electricity price\\)"),
-        ({"world": with_series("air_temperature", 0.1)}, "of air temperature\\)"),
-        ({"world": with_jobs()}, r"\(another content of jobs\)"),
+        ({"seeds": 2}, "(seeds 1, not 2)"),
+        ({"load_scale": 0.5}, "(load scale 0.6, not 0.5)"),
+        ({"site": sites.load_site("rhine")}, "(site small, not rhine)"),
+        ({"world": small_days.world(2)}, "(days 1, not 2)"),
+        ({"world": with_series("electricity_price", 0.01)}, "of electricity price)"),
+        ({"world": with_series("air_temperature", 0.1)}, "of air temperature)"),
+        ({"world": with_jobs()}, "(another content of jobs)"),
         (
             {"site": sites.load_site("small").with_parameters("tank_1", volume="900 m3")},
-            r"\(another content of declared site\)",
+            "(another content of declared site)",
         ),
     ],
 )
-def test_another_run_is_refused_with_what_differs(tmp_path, words, told):
-    """Proves: whatever decides the results is looked at. Sensitivity: names and days were."""
+def test_another_run_is_refused_with_the_difference(tmp_path, words, difference):
+    """Proves: everything that decides the results is compared. Sensitivity: names and days were."""
     open_run_folder(tmp_path, identity())
-    write_results(tmp_path, results(threshold=100.0))
+    write_results(tmp_path, results(threshold_capped=100.0))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ProblemError, match=rf"--out = .* of small from 2026.*{told}: name a new"):
+    with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path, identity(**words))
+    found = issue(refused)
+    assert (found.code, found.location) == (IssueCode.INCONSISTENT, "--out")
+    assert difference in found.found
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     open_run_folder(tmp_path, identity())
 
 
 def test_policies_join_what_the_folder_has(tmp_path):
     open_run_folder(tmp_path, identity())
-    write_results(tmp_path, results(threshold=100.0, perfect=60.0))
+    write_results(tmp_path, results(threshold_capped=100.0, perfect=60.0))
     open_run_folder(tmp_path, identity())
-    whole = write_results(tmp_path, results(optimal=70.0))
+    whole = write_results(tmp_path, results(deterministic=70.0))
     assert whole.capture == pytest.approx(0.75)
-    told = json.loads((tmp_path / "results.json").read_text())
-    assert list(told["policies"]) == ["threshold", "perfect", "optimal"]
-    assert told["capture"] == pytest.approx(0.75)
-    assert read_results(tmp_path) == replace(whole, cpu_s=told["cpu_s"])
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert list(stored["policies"]) == ["threshold_capped", "perfect", "deterministic"]
+    assert stored["capture"] == pytest.approx(0.75)
+    assert read_results(tmp_path) == replace(whole, cpu_s=stored["cpu_s"])
 
 
-def test_a_folder_of_old_times_takes_no_more_runs(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(OLD))
-    with pytest.raises(ProblemError, match=r"holds small, written by an earlier gigatwin.*: name"):
+@pytest.mark.parametrize("earlier", [OLD, OLD | {"version": 2}, OLD | {"version": 5}])
+def test_a_folder_of_another_version_takes_no_run(tmp_path, earlier):
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path, identity())
+    assert issue(refused).code is IssueCode.WRONG_VERSION
     check_run_site(tmp_path, sites.load_site("small"))
-    assert json.loads((tmp_path / "run.json").read_text()) == OLD
+    assert json.loads((tmp_path / "run.json").read_text()) == earlier
 
 
-def test_a_folder_of_later_times_takes_no_more_runs(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(identity() | {"version": 4}))
-    with pytest.raises(ProblemError, match="by another gigatwin, in version 4"):
-        open_run_folder(tmp_path, identity())
+def test_readers_refuse_a_folder_of_another_version(tmp_path):
+    """Proves: `threshold` of an earlier folder is never read as the rule of that name today."""
+    (tmp_path / "run.json").write_text(json.dumps(OLD | {"version": 3}))
+    for read in (read_results, read_trajectory, read_backtest_decision):
+        with pytest.raises(StateError) as refused:
+            read(tmp_path)
+        assert issue(refused).code is IssueCode.WRONG_VERSION
 
 
-def test_results_of_nobody_knows_what_are_kept(tmp_path):
+def test_results_without_an_identity_are_kept(tmp_path):
     (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(ProblemError, match=r"has results\.json, and no run\.json that tells"):
+    with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path, identity())
+    assert issue(refused).code is IssueCode.MISSING
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 3, "site": "small"}'])
+@pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 4, "site": "small"}'])
 def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(StateError, match=r"run\.json = .*: run gigatwin backtest again"):
+    with pytest.raises(StateError) as refused:
         open_run_folder(tmp_path, identity())
+    found = issue(refused)
+    assert (found.code, found.location) == (IssueCode.CORRUPT, str(tmp_path / "run.json"))
     assert (tmp_path / "run.json").read_text() == text
 
 
@@ -125,19 +143,23 @@ def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
 def test_a_folder_whose_results_are_damaged_takes_no_run(tmp_path, text):
     open_run_folder(tmp_path, identity())
     (tmp_path / "results.json").write_text(text)
-    with pytest.raises(StateError, match=r"results\.json = .*: run gigatwin backtest again"):
+    with pytest.raises(StateError) as refused:
         open_run_folder(tmp_path, identity())
+    found = issue(refused)
+    assert (found.code, found.location) == (IssueCode.CORRUPT, str(tmp_path / "results.json"))
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ProblemError, match="is a file"):
+    with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path / "notes.txt", identity())
+    assert issue(refused).code is IssueCode.FILE_ERROR
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_one_site_is_not_explained_by_the_run_of_another(tmp_path):
     open_run_folder(tmp_path, identity())
     check_run_site(tmp_path, sites.load_site("small"))
-    with pytest.raises(StateError, match="the run is of small"):
+    with pytest.raises(StateError) as refused:
         check_run_site(tmp_path, sites.load_site("rhine"))
+    assert issue(refused).found == "a run of small"

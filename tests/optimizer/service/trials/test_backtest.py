@@ -1,4 +1,4 @@
-"""The closed loop: four policies, one plant, the same work; what is left on disk of it."""
+"""The closed loop: five policies, one plant, the same work; what is left on disk of it."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,6 @@ from optimizer.backtesting.run_folder import (
     write_results,
 )
 from optimizer.backtesting.runner import (
-    DEFAULT_POLICIES,
     backtest,
     build_policy,
     run_backtest_policy,
@@ -29,6 +28,7 @@ from tests.strict_site import strict
 from twin.errors import StateError
 
 HOURS = 3
+POLICIES = ("immediate", "threshold", "threshold_capped", "deterministic", "perfect")
 RAMP = "ramp of grid_import_power"
 
 
@@ -46,7 +46,7 @@ def trials():
 
 @pytest.fixture(scope="module")
 def optimal(trials):
-    return next(trial for trial in trials[1] if trial.policy == "optimal")
+    return next(trial for trial in trials[1] if trial.policy == "deterministic")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def folder(trials, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     results, kept, _ = trials
     for trial in kept:
-        if trial.policy in {"optimal", "immediate"}:
+        if trial.policy in {"deterministic", "immediate"}:
             write_policy_run(folder, small_days.setting(HOURS).site, trial)
     write_results(folder, results)
     return folder
@@ -63,13 +63,13 @@ def folder(trials, tmp_path_factory):
 
 def test_all_policies_do_the_same_work(trials):
     done = [summary.work_done for summary in trials[0].policies.values()]
-    assert len(done) == 4
+    assert len(done) == 5
     assert min(done) > 0.999 * max(done)
 
 
 def test_no_policy_breaks_a_limit_of_the_plant(trials):
     assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
-        DEFAULT_POLICIES, 0
+        POLICIES, 0
     )
 
 
@@ -86,13 +86,13 @@ def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
 
 def test_every_step_of_every_policy_is_told(trials):
     steps = 4 * HOURS
-    assert trials[2] == [(name, 0, i + 1, steps) for name in DEFAULT_POLICIES for i in range(steps)]
+    assert trials[2] == [(name, 0, i + 1, steps) for name in POLICIES for i in range(steps)]
 
 
 def test_the_json_is_that_of_the_command(trials):
     told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
     assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
-    assert list(told["policies"]) == list(DEFAULT_POLICIES)
+    assert list(told["policies"]) == list(POLICIES)
     assert told["start"] == "2026-06-16T00:00Z"
 
 
@@ -128,16 +128,16 @@ def test_backlog_falls_by_the_work_and_rises_by_arrivals(trials):
 
 def test_only_plans_have_decisions(trials):
     counts = {trial.policy: len(trial.decisions) for trial in trials[1]}
-    assert counts["immediate"] == counts["threshold"] == 0
-    assert counts["optimal"] == HOURS  # one an hour
+    assert counts["immediate"] == counts["threshold_capped"] == 0
+    assert counts["deterministic"] == HOURS  # one an hour
     assert counts["perfect"] >= 1
 
 
 def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
-    first = next(t for t in trials[1] if t.policy == "threshold")
+    first = next(t for t in trials[1] if t.policy == "threshold_capped")
     here = small_days.setting(HOURS)
     again, other = (
-        run_backtest_policy(here, "threshold", seed=seed, on_progress=lambda *_: None)
+        run_backtest_policy(here, "threshold_capped", seed=seed, on_progress=lambda *_: None)
         for seed in (0, 1)
     )
     assert again.settlement == first.settlement
@@ -170,14 +170,14 @@ def test_set_points_by_hand():
 def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
+        "deterministic_0.decisions.json",
+        "deterministic_0.nc",
+        "deterministic_0.png",
         "immediate_0.nc",
         "immediate_0.png",
-        "optimal_0.decisions.json",
-        "optimal_0.nc",
-        "optimal_0.png",
         "results.json",
     ]
-    assert (folder / "optimal_0.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "deterministic_0.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_decision_in_force_is_found(folder):
@@ -193,12 +193,12 @@ def test_the_course_is_read_as_it_was(folder, optimal):
 
 @pytest.mark.parametrize("at", ["2026-06-15T23:59", "2026-06-16T03:00"])
 def test_a_moment_outside_the_run_is_refused(folder, at):
-    with pytest.raises(StateError, match=r"--at = 2026.*goes from 2026-06-16T00:00"):
+    with pytest.raises(StateError, match=r"--at = 2026.*: from 2026-06-16T00:00"):
         read_backtest_decision(folder, at)
 
 
 def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
-    with pytest.raises(StateError, match=r"optimal_0\.decisions\.json.*backtest"):
+    with pytest.raises(StateError, match=r"deterministic_0\.decisions\.json.*backtest"):
         read_backtest_decision(tmp_path)
 
 
@@ -222,9 +222,9 @@ def test_a_day_of_all_policies():
     assert min(done) > 0.999 * max(done)
     assert sum(summary.violations for summary in found.values()) == 0
     objective = {name: summary.objective for name, summary in found.items()}
-    assert objective["optimal"] < objective["threshold"] < objective["immediate"]
-    assert objective["perfect"] < objective["threshold"]
-    assert found["optimal"].lateness_h <= found["threshold"].lateness_h + 1e-9
+    assert objective["deterministic"] < objective["threshold_capped"] < objective["immediate"]
+    assert objective["perfect"] < objective["threshold_capped"]
+    assert found["deterministic"].lateness_h <= found["threshold_capped"].lateness_h + 1e-9
 
 
 def warm(setting):
@@ -244,7 +244,7 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     alike. Sensitivity: by itself the plant runs two from the first hour on.
     """
     setting = warm(small_days.setting(HOURS))
-    names, word = ("threshold", "optimal"), "cooling_plant_units_on"
+    names, word = ("threshold_capped", "deterministic"), "cooling_plant_units_on"
     trials = {
         name: run_backtest_policy(setting, name, seed=0, on_progress=lambda *_: None)
         for name in names
@@ -253,12 +253,12 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
         name: trials[name].trajectory[word].sel(circuit="chilled_plant").to_numpy()
         for name in names
     }
-    plans = [decision.schedule[word] for decision in trials["optimal"].decisions]
+    plans = [decision.schedule[word] for decision in trials["deterministic"].decisions]
     told = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
     assert told.min() >= 1.0
-    np.testing.assert_array_equal(ran["optimal"], told)
-    assert ran["threshold"].max() == 2.0
+    np.testing.assert_array_equal(ran["deterministic"], told)
+    assert ran["threshold_capped"].max() == 2.0
     for trial in trials.values():
         assert trial.settlement.accounts["starts"] == 20.0 * trial.settlement.staging.starts > 0.0
-    assert trials["optimal"].summary.starts == told.max()
-    assert trials["optimal"].summary.short_runs == 0.0
+    assert trials["deterministic"].summary.starts == told.max()
+    assert trials["deterministic"].summary.short_runs == 0.0

@@ -148,7 +148,9 @@ def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
         return dict.fromkeys(products, signal)
 
     monkeypatch.setattr(reserve_calls, "reserve_calls", called)
-    trial = runner.run_backtest_policy(setting, "optimal", seed=1, on_progress=lambda *_: None)
+    trial = runner.run_backtest_policy(
+        setting, "deterministic", seed=1, on_progress=lambda *_: None
+    )
     course = trial.trajectory.sel(product="mfrr")
     hour = slice("2026-06-17T02:15", "2026-06-17T03:00")
     used = course["reserve_used_up"]

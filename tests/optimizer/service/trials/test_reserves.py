@@ -233,7 +233,9 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
 
     monkeypatch.setattr(reserve_calls, "reserve_calls", called)
     monkeypatch.setattr(runner, "build_plant", plant_of)
-    trial = runner.run_backtest_policy(setting, "optimal", seed=seed, on_progress=lambda *_: None)
+    trial = runner.run_backtest_policy(
+        setting, "deterministic", seed=seed, on_progress=lambda *_: None
+    )
     plant = seen[0]
     assert isinstance(plant, ReserveFacility)
     used = plant.activation()

@@ -27,15 +27,29 @@ from twin.simulation.limits import StagingCounts
     ],
 )
 def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfect, capture):
-    found = results(threshold=threshold, optimal=optimal, perfect=perfect).capture
-    assert found == (None if capture is None else pytest.approx(capture))
+    names = {"deterministic": optimal, "perfect": perfect}
+    expected = None if capture is None else pytest.approx(capture)
+    found = results(threshold_capped=threshold, **names)
+    assert (found.capture, found.captures) == (
+        expected,
+        {"threshold_capped": expected, "threshold": None},
+    )
+    other = results(threshold=threshold, **names)
+    assert (other.capture, other.captures["threshold"]) == (None, expected)
+    assert replace(found, days=4).captures == {"threshold_capped": None, "threshold": None}
 
 
 def test_more_policies_join_and_the_capture_is_that_of_all():
     """Proves: what was run first stays. Sensitivity: its numbers were lost, and the capture."""
-    first = replace(results(threshold=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
-    both = replace(results(optimal=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).merged_with(first)
-    assert list(both.policies) == list(both.by_seed) == ["threshold", "optimal", "perfect"]
+    first = replace(results(threshold_capped=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
+    both = replace(results(deterministic=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).merged_with(
+        first
+    )
+    assert (
+        list(both.policies)
+        == list(both.by_seed)
+        == ["threshold_capped", "deterministic", "perfect"]
+    )
     assert (both.notes, both.gaps, both.cpu_s) == (("a", "b"), first.gaps, 5.0)
     assert both.capture == pytest.approx(30.0 / 50.0)
     for told in (both.accounts, both.weighed, both.broken):
@@ -45,21 +59,21 @@ def test_more_policies_join_and_the_capture_is_that_of_all():
 
 def test_who_is_later_than_the_rule_is_told():
     """Proves: a saving that is bought with lateness is told. Sensitivity: a column had it."""
-    found = results(threshold=100.0, optimal=70.0, perfect=60.0, immediate=200.0)
+    found = results(threshold_capped=100.0, deterministic=70.0, perfect=60.0, immediate=200.0)
     assert found.later == []
-    late = {"optimal": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
+    late = {"deterministic": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
     found = replace(found, policies=found.policies | late)
     assert found.later == found.as_json()["later"]
-    assert found.later == ["optimal is late by 16.0 h, threshold by 1.0 h"]
+    assert found.later == ["deterministic is late by 16.0 h, threshold_capped by 1.0 h"]
 
 
 def test_what_is_run_again_takes_the_place_of_what_was():
-    again = results(optimal=70.0)
-    assert again.merged_with(results(optimal=80.0)) is again
+    again = results(deterministic=70.0)
+    assert again.merged_with(results(deterministic=80.0)) is again
 
 
 def test_there_is_no_capture_without_its_three_policies():
-    assert results(threshold=100.0, optimal=70.0).capture is None
+    assert results(threshold_capped=100.0, deterministic=70.0).capture is None
 
 
 def test_violations_are_summed_over_seeds_and_the_rest_averaged():
@@ -82,17 +96,38 @@ def test_broken_least_times_are_told_apart_from_violations():
     assert PolicySummary.averaged([one, summary()]).starts == 2.5
 
 
+def test_energy_for_equal_work_includes_the_work_left():
+    """50 MWh metered and 8 MWh for the work left are 58 MWh; unknown in one seed, it is unknown."""
+    numbers = dict.fromkeys(("carbon_kg", "it_energy_mwh", "water_m3"), 0.0)
+    bill = Settlement(
+        accounts={},
+        **numbers,
+        energy_mwh=50.0,
+        peak_mw=1.0,
+        pue=1.1,
+        weighted={},
+        work_left_energy_mwh=8.0,
+    )
+    one = PolicySummary.of(bill, WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0), 0)
+    assert one.energy_equal_work_mwh == 58.0
+    unknown = replace(one, energy_equal_work_mwh=None)
+    assert PolicySummary.averaged([one, one]).energy_equal_work_mwh == 58.0
+    assert PolicySummary.averaged([one, unknown]).energy_equal_work_mwh is None
+
+
 def test_the_json_has_the_keys_of_the_command():
-    told = results(immediate=4.0, threshold=3.0, optimal=2.0, perfect=1.0).as_json()
+    told = results(immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0).as_json()
     told = json.loads(json.dumps(told, allow_nan=False))
-    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
-    assert set(told["policies"]) == {"optimal", "immediate", "threshold", "perfect"}
+    assert {"site", "start", "days", "cpu_s", "capture", "captures", "gaps", "policies"} <= set(
+        told
+    )
+    assert set(told["policies"]) == {"deterministic", "immediate", "threshold_capped", "perfect"}
     wanted = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
-    wanted += " violations pue work_done"
-    assert set(wanted.split()) <= set(told["policies"]["optimal"])
-    assert told["by_seed"]["optimal"] == [asdict(summary(2.0))]
-    assert told["accounts"]["optimal"] == {"electricity": 1.0}
-    assert told["weighed"]["optimal"] == {"carbon": 2.0}
+    wanted += " violations pue work_done energy_equal_work_mwh"
+    assert set(wanted.split()) <= set(told["policies"]["deterministic"])
+    assert told["by_seed"]["deterministic"] == [asdict(summary(2.0))]
+    assert told["accounts"]["deterministic"] == {"electricity": 1.0}
+    assert told["weighed"]["deterministic"] == {"carbon": 2.0}
 
 
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
@@ -116,7 +151,7 @@ def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
-WHOSE = {"site": "small", "title": "small, optimal, plant 0"}
+WHOSE = {"site": "small", "title": "small, deterministic, plant 0"}
 
 
 def course(values):
@@ -126,7 +161,7 @@ def course(values):
 
 
 def test_a_course_is_written_and_read_again(tmp_path):
-    path = tmp_path / "run" / "optimal_0.nc"
+    path = tmp_path / "run" / "deterministic_0.nc"
     original = course([1.0, 2.0])
     write_netcdf(path, original, **WHOSE)
     with xr.open_dataset(path, engine="h5netcdf") as read:
@@ -138,7 +173,7 @@ def test_a_course_is_written_and_read_again(tmp_path):
 
 
 def test_a_course_that_breaks_off_leaves_the_old_one_whole(tmp_path, monkeypatch):
-    path = tmp_path / "optimal_0.nc"
+    path = tmp_path / "deterministic_0.nc"
     write_netcdf(path, course([1.0, 2.0]), **WHOSE)
 
     def full_disk(_, path, **__):

@@ -166,7 +166,7 @@ def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(lev
     assert levels.max() > 0.32
     assert outcome.orders.battery_discharge["battery_1"] == 0.0
     (told,) = outcome.absent
-    assert told.startswith(f"battery_1 holds {level:g} MWh, less than the 0.32 MWh that it keeps")
+    assert told.startswith(f"battery_1 holds {level:g} MWh, less than its reserve of 0.32 MWh")
 
 
 @pytest.mark.parametrize("level", [0.32, 0.3357])

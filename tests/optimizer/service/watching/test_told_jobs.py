@@ -55,12 +55,12 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         jobs.queue(moments.start())
-    window.scheduler.refused = "one was refused, stamped 20 s ahead of the clock"
+    window.scheduler.reject_reason = "one was refused, stamped 20 s ahead of the clock"
     with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
     window.add(told(known))
-    assert jobs.queue(known.instant).running.sum() == 3
+    assert jobs.queue(known.instant).is_running.sum() == 3
     assert jobs.missing_queue == ""
 
 
@@ -92,7 +92,7 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.is_running.tolist() == known.is_running[1:].tolist()
     np.testing.assert_array_equal(queue.completed_hours, known.completed_hours[1:])
-    wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
+    wide = f"wider than the 28 racks of the site: job {numbers[0]} of 28.5"
     assert wide in jobs.rejected_orders()
     fresh = SchedulerJobs(SITE, window)
     window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.scheduler.queue.jobs))
@@ -108,9 +108,7 @@ def test_of_many_wide_jobs_three_are_named(window, jobs):
 
 def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
-    assert (
-        jobs.rejected_orders() == "the scheduler did not take the orders for jobs: node 3 is down"
-    )
+    assert jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
     window.add(JobStatus(site="small", sequence=8, is_applied=True))
     assert jobs.rejected_orders() == ""
     now = moments.start()
@@ -123,7 +121,7 @@ def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
         power_cap=0.2,
     )
     window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
-    wanted = "hall_1 did not take the cap of 0.2 MW: it draws 0.3 MW when it waits"
+    wanted = "hall_1 rejected the cap of 0.2 MW: it draws 0.3 MW when it waits"
     assert jobs.rejected_orders() == wanted
     window.add(CapStatus(order=replace(cap, sequence=2), is_applied=True))
     assert jobs.rejected_orders() == ""

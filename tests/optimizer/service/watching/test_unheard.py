@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.service.readiness import MissingPointLocator
+from optimizer.service.watchdog import MissingPointLocator
 from telemetry.live.state import LiveState
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
@@ -54,7 +54,9 @@ def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
 def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
     """Proves: the stamp and how far off it is are named, until one is taken."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
-    assert told(window)[LEVEL] == f"its stamps are refused: {words} the clock here; set the clocks"
+    assert (
+        told(window)[LEVEL] == f"set the clocks: its timestamps are refused, {words} the clock here"
+    )
     assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
     assert LEVEL not in told(window)
 
