@@ -42,8 +42,6 @@ def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
 def make_weather(rng: np.random.Generator) -> pd.DataFrame:
     """Return hourly weather of a June in Frankfurt, with the names of Open-Meteo.
 
-    Notes
-    -----
     A clear sky transmits 0.70 of extraterrestrial irradiance; cloud cover :math:`c` reduces it to
     :math:`1 - 0.75 c^{3.4}`. Relative humidity follows from a random dew point by Magnus' formula.
     """

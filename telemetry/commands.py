@@ -58,16 +58,10 @@ _logger = structlog.get_logger(__name__)
 class PlantCommands:
     """Commands of one decision.
 
-    Attributes
-    ----------
-    job_caps
-        Number of each job that runs -> its cap. [1]
-    hall_caps
-        Hall -> largest power. [MW]
-    excluded_racks
-        Hall -> racks that the cap of the hall does not apply to.
-    requests
-        (variable, object) -> set point, in the unit of the variable.
+    - `job_caps`: Number of each job that runs -> its cap. [1]
+    - `hall_caps`: Hall -> largest power. [MW]
+    - `excluded_racks`: Hall -> racks that the cap of the hall does not apply to.
+    - `requests`: (variable, object) -> set point, in the unit of the variable.
     """
 
     job_caps: Mapping[int, float] = field(default_factory=dict)

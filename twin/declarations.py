@@ -155,12 +155,9 @@ class FleetRoute(Declaration):
     A route names the sites that work may leave and the sites that may accept it, because law limits
     transfers. Work may have several routes.
 
-    Attributes
-    ----------
-    kind
-        Kind of work, as named by the sites.
-    origins, hosts
-        Sites that work may leave, and that may accept it; by default all with this kind.
+    - `kind`: kind of work, as named by the sites.
+    - `origins`, `hosts`: sites that work may leave, and that may accept it; by default all with
+      this kind.
     """
 
     kind: str

@@ -41,14 +41,9 @@ BIDIRECTIONAL_CARRIERS: Final = ("medium_voltage", "busbar")
 class ConversionFlows:
     """Inputs and heat of a conversion at an output.
 
-    Attributes
-    ----------
-    inputs
-        Carrier -> amount drawn, on the axes of the output. [MW; m3 h-1 for water]
-    heat
-        Heat to the surroundings of the site. [MW]
-    details
-        Variable name ``<kind>_<role>`` -> its values, for reports.
+    - `inputs`: Carrier -> amount drawn, on the axes of the output. [MW; m3 h-1 for water]
+    - `heat`: heat to the surroundings of the site. [MW]
+    - `details`: Variable name ``<kind>_<role>`` -> its values, for reports.
     """
 
     inputs: Mapping[str, FloatArray]
@@ -60,19 +55,13 @@ class ConversionFlows:
 class SetPoints:
     """Set points of the water of a site, on ``time``; missing ones are as declared.
 
-    Attributes
-    ----------
-    supply_temperature
-        Cooling plant -> temperature of its supply water. [degC]
-    temperature_range
-        Cooling plant -> return less supply temperature, controlled by the flow. [K]
-    technology_range
-        CDU bank -> temperature rise of the coolant, controlled by its pumps. [K]
-    minimum_flow
-        Cooling plant or CDU bank -> minimum share of its rated flow. [1]
-    units_on
-        Cooling plant -> running chillers, more if these cannot carry the load; by default the
-        plant decides. [1]
+    - `supply_temperature`: Cooling plant -> temperature of its supply water. [degC]
+    - `temperature_range`: Cooling plant -> return less supply temperature, controlled by the flow.
+      [K]
+    - `technology_range`: CDU bank -> temperature rise of the coolant, controlled by its pumps. [K]
+    - `minimum_flow`: Cooling plant or CDU bank -> minimum share of its rated flow. [1]
+    - `units_on`: Cooling plant -> running chillers, more if these cannot carry the load; by default
+      the plant decides. [1]
     """
 
     supply_temperature: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -86,14 +75,10 @@ class SetPoints:
 class UnitCharacteristics:
     """Outputs and powers of the units of a bank in given weather, each on ``time``.
 
-    Attributes
-    ----------
-    economiser_output
-        Output without any unit. [MW]
-    min_output, optimal_output, max_output
-        Minimum, best and maximum output of a unit. [MW]
-    power_one_unit_more, power_one_unit_less
-        Extra primary input with a unit more, or a unit less, than the output needs. [MW]
+    - `economiser_output`: output without any unit. [MW]
+    - `min_output`, `optimal_output`, `max_output`: minimum, best and maximum output of a unit. [MW]
+    - `power_one_unit_more`, `power_one_unit_less`: extra primary input with a unit more, or a unit
+      less, than the output needs. [MW]
     """
 
     economiser_output: FloatArray
@@ -108,16 +93,10 @@ class UnitCharacteristics:
 class SwitchableUnits:
     """Equal units of a machine with restricted starts and stops.
 
-    Attributes
-    ----------
-    minimum_up, minimum_down
-        Minimum time on and off. [h]
-    minimum_restart_time
-        Minimum time between two starts of the same unit. [h]
-    start_cost, stop_cost
-        Cost of a start and of a stop. [EUR]
-    characteristics
-        Weather -> outputs and powers of the units.
+    - `minimum_up`, `minimum_down`: minimum time on and off. [h]
+    - `minimum_restart_time`: minimum time between two starts of the same unit. [h]
+    - `start_cost`, `stop_cost`: cost of a start and of a stop. [EUR]
+    - `characteristics`: Weather -> outputs and powers of the units.
     """
 
     count: int
@@ -133,22 +112,14 @@ class SwitchableUnits:
 class Convert:
     """Delivery of one carrier by drawing others.
 
-    Attributes
-    ----------
-    owner
-        Id of the machine in the site file.
-    primary_input
-        The most expensive input; its curve is linearised in convex segments.
-    heat_source
-        Carrier whose heat is used, up to its demand; or "".
-    max_output
-        Weather -> maximum output. [MW]
-    physics
-        (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time`` as last axis.
-    physics_at
-        Set points -> the physics at them; None without set points.
-    units
-        Units for unit commitment; None if any number may run at any time.
+    - `owner`: id of the machine in the site file.
+    - `primary_input`: the most expensive input; its curve is linearised in convex segments.
+    - `heat_source`: carrier whose heat is used, up to its demand; or "".
+    - `max_output`: Weather -> maximum output. [MW]
+    - `physics`: (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time`` as last
+      axis.
+    - `physics_at`: Set points -> the physics at them; None without set points.
+    - `units`: units for unit commitment; None if any number may run at any time.
     """
 
     owner: str
@@ -174,20 +145,12 @@ class Convert:
 class Store:
     """Storage of a carrier.
 
-    Attributes
-    ----------
-    owner, carrier
-        Id of the machine, carrier stored.
-    min_level, max_level
-        Minimum and maximum level. [MWh]
-    charge_limit, discharge_limit
-        Maximum charge and discharge, at the carrier. [MW]
-    charge_efficiency, discharge_efficiency
-        Efficiencies of charge and discharge. [1]
-    standing_loss
-        Share of the level lost per hour. [1]
-    wear_cost
-        Wear cost per MWh discharged. [EUR MWh-1]
+    - `owner`, `carrier`: id of the machine, carrier stored.
+    - `min_level`, `max_level`: minimum and maximum level. [MWh]
+    - `charge_limit`, `discharge_limit`: maximum charge and discharge, at the carrier. [MW]
+    - `charge_efficiency`, `discharge_efficiency`: efficiencies of charge and discharge. [1]
+    - `standing_loss`: share of the level lost per hour. [1]
+    - `wear_cost`: wear cost per MWh discharged. [EUR MWh-1]
     """
 
     owner: str
@@ -210,25 +173,15 @@ class Store:
 class Exchange:
     """Trade of a carrier across the site boundary.
 
-    Attributes
-    ----------
-    owner, carrier
-        Id of the machine or contract, carrier traded.
-    import_limit, export_limit
-        Maximum import and export. [MW]
-    availability_variable
-        Outlook variable that limits the import further (sun, wind), or "".
-    price_variable
-        Outlook variable of the price, or "".
-    import_fee, export_fee
-        Added to the price of import, deducted from the revenue of export; negative if a contract
-        pays a fixed price for export. [EUR MWh-1]
-    account
-        Account of the optimiser that pays the fees.
-    carbon_variable
-        Outlook variable of the carbon intensity, or "".
-    ramp_limit
-        Maximum change of net import; 0 means no limit. [MW/min]
+    - `owner`, `carrier`: id of the machine or contract, carrier traded.
+    - `import_limit`, `export_limit`: maximum import and export. [MW]
+    - `availability_variable`: outlook variable that limits the import further (sun, wind), or "".
+    - `price_variable`: outlook variable of the price, or "".
+    - `import_fee`, `export_fee`: added to the price of import, deducted from the revenue of export;
+      negative if a contract pays a fixed price for export. [EUR MWh-1]
+    - `account`: account of the optimiser that pays the fees.
+    - `carbon_variable`: outlook variable of the carbon intensity, or "".
+    - `ramp_limit`: maximum change of net import; 0 means no limit. [MW/min]
     """
 
     owner: str
@@ -248,16 +201,11 @@ class Exchange:
 class FlexibleLoad:
     """Use of a carrier for work that may move in time; all power becomes heat.
 
-    Attributes
-    ----------
-    owner, carrier
-        Id of the hall, carrier used.
-    racks
-        Number of racks. [1]
-    idle_power, full_power
-        Power of one idle rack, and of one uncapped rack at full load. [MW]
-    heat
-        Cooling carrier -> share of the power that it removes; shares sum to 1.
+    - `owner`, `carrier`: id of the hall, carrier used.
+    - `racks`: number of racks. [1]
+    - `idle_power`, `full_power`: power of one idle rack, and of one uncapped rack at full load.
+      [MW]
+    - `heat`: Cooling carrier -> share of the power that it removes; shares sum to 1.
     """
 
     owner: str
@@ -276,14 +224,10 @@ type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
 class ObligationTerms:
     """Terms of an obligation in one outlook, on ``(window,)``; a window may be one interval.
 
-    Attributes
-    ----------
-    target
-        Contracted sum; infinite without obligation. [MWh; kg; m3]
-    price_above, price_below
-        Cost of a unit above and below, in the unit of the account; negative if it earns money.
-    window_index
-        Window of each interval, on ``(time,)``. [1]
+    - `target`: contracted sum; infinite without obligation. [MWh; kg; m3]
+    - `price_above`, `price_below`: cost of a unit above and below, in the unit of the account;
+      negative if it earns money.
+    - `window_index`: window of each interval, on ``(time,)``. [1]
     """
 
     target: FloatArray
@@ -301,12 +245,9 @@ class ObligationTerms:
 class IntradayTrades:
     """Energy that may still be traded to meet an obligation, on ``(time,)``.
 
-    Attributes
-    ----------
-    limit
-        Maximum of either. [MW]
-    buy_price, sell_price
-        Cost of a MWh bought and of a MWh sold; negative if it earns money. [EUR MWh-1]
+    - `limit`: maximum of either. [MW]
+    - `buy_price`, `sell_price`: cost of a MWh bought and of a MWh sold; negative if it earns money.
+      [EUR MWh-1]
     """
 
     limit: FloatArray
@@ -318,16 +259,10 @@ class IntradayTrades:
 class Obligation:
     """Contract for the sum of a flow over windows, with a cost of deviation.
 
-    Attributes
-    ----------
-    account
-        Account of the optimiser that pays.
-    required_variables
-        Outlook variables without which there is no obligation.
-    min_windows
-        Minimum number of windows; 0 if each interval is one.
-    trades
-        Outlook -> possible trades; None without any.
+    - `account`: account of the optimiser that pays.
+    - `required_variables`: outlook variables without which there is no obligation.
+    - `min_windows`: minimum number of windows; 0 if each interval is one.
+    - `trades`: Outlook -> possible trades; None without any.
     """
 
     owner: str
@@ -343,21 +278,14 @@ class Obligation:
 class DemandChargeTerms:
     """The billed peaks to which the intervals of a plan belong.
 
-    Attributes
-    ----------
-    peak_index
-        Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
-    free_power
-        Peak -> uncharged power, on ``(slot,)``. [MW]
-    price
-        Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
-    is_root_sum_square
-        Peak -> whether it is the root of the sum of squares of all excesses instead of the
-        greatest, on ``(slot,)``.
-    running_peak_index
-        The peak to which the running peak of the state belongs, already paid; or :data:`NO_PEAK`.
-    mean_import_index
-        The peak in which the mean import is also free; or :data:`NO_PEAK`.
+    - `peak_index`: Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
+    - `free_power`: Peak -> uncharged power, on ``(slot,)``. [MW]
+    - `price`: Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
+    - `is_root_sum_square`: Peak -> whether it is the root of the sum of squares of all excesses
+      instead of the greatest, on ``(slot,)``.
+    - `running_peak_index`: the peak to which the running peak of the state belongs, already paid;
+      or :data:`NO_PEAK`.
+    - `mean_import_index`: the peak in which the mean import is also free; or :data:`NO_PEAK`.
     """
 
     peak_index: NDArray[np.int64]
@@ -372,20 +300,12 @@ class DemandChargeTerms:
 class DemandCharge:
     """Charge on the greatest value of a flow in each billing period.
 
-    Attributes
-    ----------
-    quantity
-        Variable whose greatest value is charged.
-    price
-        Cost per MW of peak and billing period, without a tariff. [EUR MW-1]
-    name
-        ``peak``, ``excess`` above a contract, or ``band`` for the band-load rebate.
-    account
-        Account of the optimiser that pays.
-    may_be_root_sum_square
-        Whether any of its peaks may be the root of a sum of squares.
-    terms
-        Edges of the intervals -> the terms; set by the site.
+    - `quantity`: variable whose greatest value is charged.
+    - `price`: cost per MW of peak and billing period, without a tariff. [EUR MW-1]
+    - `name`: ``peak``, ``excess`` above a contract, or ``band`` for the band-load rebate.
+    - `account`: account of the optimiser that pays.
+    - `may_be_root_sum_square`: whether any of its peaks may be the root of a sum of squares.
+    - `terms`: Edges of the intervals -> the terms; set by the site.
     """
 
     owner: str

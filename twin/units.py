@@ -124,15 +124,11 @@ class Quantity:
     Pydantic uses it to read a text with a unit. A bare number is an error if the quantity has a
     unit, unless the validation context is ``{"canonical": True}`` (for values already converted).
 
-    Attributes
-    ----------
-    unit
-        Canonical unit; ``"1"`` for a share or a factor.
-    meaning
-        What the parameter is, in a sentence fragment.
-    above, at_least, below, at_most
-        Bounds in the canonical unit. Prices and temperature differences have, by default, the bound
-        of their unit in :data:`twin.units.MAX_BY_UNIT`, with either sign.
+    - `unit`: canonical unit; ``"1"`` for a share or a factor.
+    - `meaning`: what the parameter is, in a sentence fragment.
+    - `above`, `at_least`, `below`, `at_most`: bounds in the canonical unit. Prices and temperature
+      differences have, by default, the bound of their unit in :data:`twin.units.MAX_BY_UNIT`, with
+      either sign.
     """
 
     unit: str

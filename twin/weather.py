@@ -72,14 +72,9 @@ def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
 class Weather:
     """Outdoor air on an axis of intervals.
 
-    Attributes
-    ----------
-    air_temperature, wet_bulb_temperature
-        Dry and wet bulb. [degC]
-    humidity_ratio
-        Water per dry air. [kg/kg]
-    air_pressure
-        Station pressure. [kPa]
+    - `air_temperature`, `wet_bulb_temperature`: dry and wet bulb. [degC]
+    - `humidity_ratio`: water per dry air. [kg/kg]
+    - `air_pressure`: station pressure. [kPa]
     """
 
     air_temperature: FloatArray

@@ -33,14 +33,8 @@ from twin.workload.queue import JobQueue
 class FleetSiteRun:
     """Run of one site of a fleet: its plant, its policy, its jobs, and the jobs in transit to it.
 
-    Attributes
-    ----------
-    name
-        Name of the site.
-    policy
-        Planner of the site; the fleet may plan for it.
-    queue
-        Jobs at the site.
+    - `policy`: planner of the site; the fleet may plan for it.
+    - `queue`: jobs at the site.
     """
 
     def __init__(self, case: BacktestCase, *, seed: int) -> None:
@@ -130,14 +124,10 @@ type FleetProgressCallback = Callable[[str, str, int, int], None]
 class FleetRunResult:
     """Result of a fleet run, compared with each site alone on the same plants.
 
-    Attributes
-    ----------
-    independent, shared
-        Site -> its run alone, and with the others.
-    transfers
-        Transfers in order of time.
-    failed_plans
-        Times without a common plan -> reason; each site decided alone then, and nothing moved.
+    - `independent`, `shared`: Site -> its run alone, and with the others.
+    - `transfers`: transfers in order of time.
+    - `failed_plans`: Times without a common plan -> reason; each site decided alone then, and
+      nothing moved.
     """
 
     independent: Mapping[str, PolicyRun]
@@ -196,18 +186,11 @@ def run_fleet(
 ) -> FleetRunResult:
     """Run sites alone, then with one another, on the same plants.
 
-    ``cluster`` is the address of a Dask scheduler whose workers solve the sites.
-
-    Raises
-    ------
-    ProblemError
-        If sites, routes and days do not fit together; before anything is run.
-
-    Notes
-    -----
-    Nothing is foreseen: every hour the sites plan together from what is known then, jobs to be sent
-    in that hour leave at once, and each site follows its part. Jobs keep their deadlines wherever
-    they go, so a transfer that is too late costs money.
+    ``cluster`` is the address of a Dask scheduler whose workers solve the sites. Raises
+    ProblemError if sites, routes and days do not fit together; before anything is run. Nothing is
+    foreseen: every hour the sites plan together from what is known then, jobs to be sent in that
+    hour leave at once, and each site follows its part. Jobs keep their deadlines wherever they go,
+    so a transfer that is too late costs money.
     """
     check_fleet([case.site for case in cases], routes)
     _check_days(cases)

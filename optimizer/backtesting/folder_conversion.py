@@ -58,12 +58,8 @@ def present_name(policy: str) -> str:
 def convert_run_folder(folder: Path, site: Site) -> list[str]:
     """Convert a results folder of an earlier version; return sentences that announce it.
 
-    A folder of the present version stays as it is, and the list is empty.
-
-    Raises
-    ------
-    StateError
-        If a file of the folder is damaged, or the folder is not writable.
+    A folder of the present version stays as it is, and the list is empty. Raises StateError if a
+    file of the folder is damaged, or the folder is not writable.
     """
     staging = folder / STAGING_FOLDER
     version = _earlier_version(folder)
@@ -135,12 +131,8 @@ def _converted_results(path: Path) -> BacktestResults | None:
 def convert_results(content: object, path: Path) -> BacktestResults:
     """Return the results in an object of an earlier version under present names.
 
-    The energy for equal work stays unknown where the object lacks it.
-
-    Raises
-    ------
-    StateError
-        If the object is no result of a back-test.
+    The energy for equal work stays unknown where the object lacks it. Raises StateError if the
+    object is no result of a back-test.
     """
     present = validated(content, dict[str, object], path)
     for key in _BY_POLICY:

@@ -110,24 +110,15 @@ class PolicySummary:
 class BacktestResults:
     """Results of a whole back-test.
 
-    Attributes
-    ----------
-    site, start, days, seeds
-        What was run.
-    cpu_s
-        Processor time of all processes. [s]
-    gaps, notes
-        Gaps filled in the series; what was modelled.
-    policies
-        Policy -> summary over the seeds.
-    by_seed
-        Policy -> one summary per seed.
-    accounts
-        Policy -> account -> money over the seeds; the accounts sum to the cost. [EUR]
-    weighed
-        Policy -> term beside the cost -> its weight; with the cost they sum to the objective. [EUR]
-    broken
-        Policy -> violated limits with the plant, the minutes and the first time.
+    - `site`, `start`, `days`, `seeds`: what was run.
+    - `cpu_s`: processor time of all processes. [s]
+    - `gaps`, `notes`: gaps filled in the series; what was modelled.
+    - `policies`: Policy -> summary over the seeds.
+    - `by_seed`: Policy -> one summary per seed.
+    - `accounts`: Policy -> account -> money over the seeds; the accounts sum to the cost. [EUR]
+    - `weighed`: Policy -> term beside the cost -> its weight; with the cost they sum to the
+      objective. [EUR]
+    - `broken`: Policy -> violated limits with the plant, the minutes and the first time.
     """
 
     site: str

@@ -58,15 +58,9 @@ class IdentityHeader(TypedDict):
 class BacktestIdentity(IdentityHeader):
     """Identity of a back-test.
 
-    Attributes
-    ----------
-    version
-        :data:`IDENTITY_VERSION`.
-    start, days, load_scale, seeds
-        The request.
-    digests
-        Of the declared site, of the jobs, and of each series by its variable; empty in a converted
-        folder.
+    - `version`: :data:`IDENTITY_VERSION`.
+    - `digests`: of the declared site, of the jobs, and of each series by its variable; empty in a
+      converted folder.
     """
 
     version: int
@@ -80,12 +74,8 @@ class BacktestIdentity(IdentityHeader):
 def open_run_folder(folder: Path, identity: BacktestIdentity) -> None:
     """Create the folder of a back-test, or check that an existing one holds the same back-test.
 
-    Raises
-    ------
-    ProblemError
-        If the folder holds another back-test or an unidentified one, or is a file.
-    StateError
-        If the identity or the results in the folder are damaged.
+    Raises ProblemError if the folder holds another back-test or an unidentified one, or is a file.
+    Raises StateError if the identity or the results in the folder are damaged.
     """
     if folder.exists() and not folder.is_dir():
         raise _folder_conflict(folder, "is a file", IssueCode.FILE_ERROR)
@@ -104,10 +94,7 @@ def open_run_folder(folder: Path, identity: BacktestIdentity) -> None:
 def identity_version(folder: Path) -> int | None:
     """Return the version of a folder's identity, 1 if it states none; None without an identity.
 
-    Raises
-    ------
-    StateError
-        If the identity is damaged.
+    Raises StateError if the identity is damaged.
     """
     path = folder / IDENTITY_FILE
     if not path.exists():
@@ -149,10 +136,8 @@ def _folder_conflict(folder: Path, found: str, code: IssueCode) -> ProblemError:
 def check_run_site(folder: Path, site: Site) -> None:
     """Refuse the folder of another site's back-test.
 
-    Raises
-    ------
-    StateError
-        If the folder holds another site's run, or its :data:`IDENTITY_FILE` is damaged.
+    Raises StateError if the folder holds another site's run, or its :data:`IDENTITY_FILE` is
+    damaged.
     """
     path = folder / IDENTITY_FILE
     if not path.exists():
@@ -207,10 +192,7 @@ def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
 def read_results(folder: Path) -> BacktestResults | None:
     """Return the results of a folder, or None if it has none.
 
-    Raises
-    ------
-    StateError
-        If they are damaged, or of another version.
+    Raises StateError if they are damaged, or of another version.
     """
     _check_version(folder)
     path = folder / RESULTS_FILE
@@ -237,10 +219,7 @@ def read_backtest_decision(
 ) -> DecisionRecord:
     """Return the decision of a planner in force at a time, or the last one if ``at`` is None.
 
-    Raises
-    ------
-    StateError
-        If the folder holds no decisions, none in force then, or damaged ones.
+    Raises StateError if the folder holds no decisions, none in force then, or damaged ones.
     """
     _check_version(folder)
     policy = resolve_policy(policy)
@@ -295,10 +274,7 @@ def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
 def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0) -> xr.Dataset:
     """Return the trajectory of a policy.
 
-    Raises
-    ------
-    StateError
-        If it is missing or damaged, or the folder is of another version.
+    Raises StateError if it is missing or damaged, or the folder is of another version.
     """
     _check_version(folder)
     policy = resolve_policy(policy)
@@ -311,10 +287,7 @@ def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0)
 def read_trajectory_file(path: Path) -> xr.Dataset:
     """Return the trajectory of a file.
 
-    Raises
-    ------
-    StateError
-        If it is damaged.
+    Raises StateError if it is damaged.
     """
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
@@ -338,10 +311,7 @@ DAMAGED_FILE_REMEDY: Final = (
 def read_json_file(path: Path) -> object:
     """Return the JSON value of a file.
 
-    Raises
-    ------
-    StateError
-        If it is cut short, or no JSON.
+    Raises StateError if it is cut short, or no JSON.
     """
     try:
         content: object = json.loads(path.read_text(encoding="utf-8"))
@@ -353,10 +323,7 @@ def read_json_file(path: Path) -> object:
 def validated[T](content: object, shape: type[T], path: Path) -> T:
     """Return the content of a file as a typed value; keys without a field are dropped.
 
-    Raises
-    ------
-    StateError
-        If a field is missing, or of another type.
+    Raises StateError if a field is missing, or of another type.
     """
     try:
         return TypeAdapter(shape).validate_python(content)

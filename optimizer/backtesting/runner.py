@@ -54,16 +54,9 @@ from twin.workload.queue import JobQueue, QueueProgress
 class PolicyRun:
     """One policy on one plant.
 
-    Attributes
-    ----------
-    policy, seed
-        Name of the policy, and seed of the plant.
-    trajectory
-        Means of the plant, values of the plans and the queue, in quarter-hours.
-    settlement, work, violations
-        Bill, work balance, and violated minutes by limit.
-    decisions
-        Every decision of a planner; empty for a rule.
+    - `trajectory`: means of the plant, values of the plans and the queue, in quarter-hours.
+    - `settlement`, `work`, `violations`: bill, work balance, and violated minutes by limit.
+    - `decisions`: every decision of a planner; empty for a rule.
     """
 
     policy: str
@@ -329,12 +322,8 @@ def _summarise(
 def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple[str, ...]:
     """Return the stored names of the named policies, each once.
 
-    ``place`` is the location in an error.
-
-    Raises
-    ------
-    ProblemError
-        If a policy is unknown, or none is named.
+    ``place`` is the location in an error. Raises ProblemError if a policy is unknown, or none is
+    named.
     """
     given = (names,) if isinstance(names, str) else tuple(names)
     found = dict.fromkeys(resolve_policy(str(name)) for name in given)
@@ -402,10 +391,7 @@ def build_policy(
 ) -> Policy:
     """Return a policy by its name; a planner writes its models to the folder ``export``.
 
-    Raises
-    ------
-    ProblemError
-        If no policy has this name.
+    Raises ProblemError if no policy has this name.
     """
     (name,) = validate_policies([name], place="policy")
     site, record = case.site, case.inputs.series

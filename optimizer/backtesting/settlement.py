@@ -41,16 +41,10 @@ MINUTES_PER_HOUR: Final = 60.0
 class WorkBalance:
     """Work of a run.
 
-    Attributes
-    ----------
-    done
-        Work done. [MWh of uncapped rack energy]
-    left
-        Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
-    lateness
-        Hours by which jobs ended after their deadlines, summed. [h]
-    late_energy
-        The same, each job weighted by the uncapped power of its racks. [MWh]
+    - `done`: work done. [MWh of uncapped rack energy]
+    - `left`: Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
+    - `lateness`: hours by which jobs ended after their deadlines, summed. [h]
+    - `late_energy`: the same, each job weighted by the uncapped power of its racks. [MWh]
     """
 
     done: float
@@ -63,18 +57,12 @@ class WorkBalance:
 class Settlement:
     """Bill of one run.
 
-    Attributes
-    ----------
-    accounts
-        Account -> money. [EUR]
-    carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
-        Sums of the run, in the units of their names.
-    weighted
-        Weights of carbon, lateness and the excess over budgets in the objective. [EUR]
-    work_left_energy_mwh
-        Electricity that the work left at the end will take. [MWh]
-    staging
-        Starts, and violated minimum times, of committed units.
+    - `accounts`: Account -> money. [EUR]
+    - `carbon_kg`, `energy_mwh`, `it_energy_mwh`, `water_m3`, `peak_mw`, `pue`: sums of the run, in
+      the units of their names.
+    - `weighted`: weights of carbon, lateness and the excess over budgets in the objective. [EUR]
+    - `work_left_energy_mwh`: electricity that the work left at the end will take. [MWh]
+    - `staging`: starts, and violated minimum times, of committed units.
     """
 
     accounts: dict[str, float]
@@ -110,18 +98,12 @@ def settle(
 ) -> Settlement:
     """Return the bill of a run.
 
-    Parameters
-    ----------
-    record
-        Record of the plant, in minutes.
-    series
-        True ``electricity_price`` and ``carbon_intensity`` on quarter-hours that cover the record.
-    work
-        Work balance of the jobs.
-    peak_power
-        Largest import of the first month before the run. [MW]
-    reserves
-        Quarter-hours of the products, see :func:`reserve_accounts`; None without reserves.
+    - `record`: record of the plant, in minutes.
+    - `series`: true ``electricity_price`` and ``carbon_intensity`` on quarter-hours that cover the
+      record.
+    - `peak_power`: largest import of the first month before the run. [MW]
+    - `reserves`: quarter-hours of the products, see :func:`reserve_accounts`; None without
+      reserves.
     """
     meter = _Meter.of(record, series)
     sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
@@ -175,14 +157,10 @@ def _objective_terms(
 class _Meter:
     """Quarter-hours of the meter of the connection.
 
-    Attributes
-    ----------
-    starts, net
-        Starts of its quarter-hours [datetime64] and mean import less export, ``(time,)``. [MW]
-    imported, exported
-        Energy imported and exported, ``(time,)``. [MWh]
-    price, intensity
-        True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
+    - `starts`, `net`: starts of its quarter-hours [datetime64] and mean import less export,
+      ``(time,)``. [MW]
+    - `imported`, `exported`: energy imported and exported, ``(time,)``. [MWh]
+    - `price`, `intensity`: true price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
     """
 
     starts: InstantArray
@@ -309,14 +287,10 @@ def network_accounts(
 ) -> dict[str, float]:
     """Return what decisions add to the bill of the network. [EUR]
 
-    Parameters
-    ----------
-    starts
-        Starts of the run's quarter-hours, UTC. [datetime64]
-    net
-        Mean import less export in each. [MW]
-    peak_power
-        Largest import of the first billing period before the run, of what counts in it. [MW]
+    - `starts`: starts of the run's quarter-hours, UTC. [datetime64]
+    - `net`: mean import less export in each. [MW]
+    - `peak_power`: largest import of the first billing period before the run, of what counts in it.
+      [MW]
 
     Returns
     -------
@@ -372,14 +346,9 @@ def contract_accounts(
 ) -> dict[str, float]:
     """Return the cost of deviations from contracts.
 
-    Parameters
-    ----------
-    record
-        Record of the plant, in minutes.
-    series
-        Prices, carbon and obligations, on quarter-hours that cover the record.
-    net
-        Mean import less export in the quarter-hours of the meter, ``(time,)``. [MW]
+    - `record`: record of the plant, in minutes.
+    - `series`: prices, carbon and obligations, on quarter-hours that cover the record.
+    - `net`: mean import less export in the quarter-hours of the meter, ``(time,)``. [MW]
 
     Returns
     -------
@@ -440,14 +409,10 @@ def reserve_accounts(
 ) -> dict[str, float]:
     """Return the cost of reserves; negative where they earn.
 
-    Parameters
-    ----------
-    reserves
-        In equal intervals on ``time`` and ``product``: ``reserve_capacity``, ``reserve_shortfall``
-        and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, if
-        any was called.
-    electricity_price
-        True price in the same intervals, ``(time,)``. [EUR MWh-1]
+    - `reserves`: in equal intervals on ``time`` and ``product``: ``reserve_capacity``,
+      ``reserve_shortfall`` and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and
+      ``reserve_missed``, if any was called.
+    - `electricity_price`: true price in the same intervals, ``(time,)``. [EUR MWh-1]
 
     Returns
     -------

@@ -78,10 +78,7 @@ class CompiledModel:
     def arrays(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
         """Return the model with parameter values, each on the axes of its parameter.
 
-        Raises
-        ------
-        SolverError
-            If a parameter is missing, unknown, of another shape, or NaN.
+        Raises SolverError if a parameter is missing, unknown, of another shape, or NaN.
         """
         inputs = self._vector(numbers)
         bound = self.bound.evaluate(inputs)

@@ -53,21 +53,13 @@ _CHOICES: Final = tuple(
 class ConvexSegments:
     """One conversion as segments that are filled from the left.
 
-    Attributes
-    ----------
-    low
-        Output with all segments empty, ``(time,)``. [MW]
-    width
-        Lengths of the segments, ``(time, segment)``. [MW]
-    offset
-        Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
-    slope
-        Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
-    mean_slope
-        Carrier -> mean draw per output over the forward sampled range, ``(time,)``.
-        [1; m3 MWh-1 for water]
-    error
-        Carrier -> largest distance of segments above the curve, ``(time,)``. [MW; m3 h-1]
+    - `low`: output with all segments empty, ``(time,)``. [MW]
+    - `width`: lengths of the segments, ``(time, segment)``. [MW]
+    - `offset`: Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
+    - `slope`: Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
+    - `mean_slope`: Carrier -> mean draw per output over the forward sampled range, ``(time,)``. [1;
+      m3 MWh-1 for water]
+    - `error`: Carrier -> largest distance of segments above the curve, ``(time,)``. [MW; m3 h-1]
     """
 
     low: FloatArray

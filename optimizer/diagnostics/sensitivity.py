@@ -74,10 +74,7 @@ class RelaxableBound:
 class SensitivityModel:
     """The model of a plan, whose limits can be relaxed one at a time.
 
-    Raises
-    ------
-    SolverError
-        If the plan is not found again.
+    Raises SolverError if the plan is not found again.
     """
 
     def __init__(self, solution: Solution) -> None:

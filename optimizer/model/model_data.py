@@ -27,16 +27,11 @@ CAP_LEVEL_COUNT: Final = 3
 class ModelData:
     """All numbers of one model.
 
-    Attributes
-    ----------
-    curves
-        Owner of a conversion -> its segments.
-    terminal_value
-        Carrier -> expected, weighted cost of one more MWh of it after the horizon. [EUR MWh-1]
-    setpoints
-        Set points of the water; None if the site uses the declared ones.
-    block
-        Block of the problem in a model of several problems; by default the name of its site.
+    - `curves`: Owner of a conversion -> its segments.
+    - `terminal_value`: Carrier -> expected, weighted cost of one more MWh of it after the horizon.
+      [EUR MWh-1]
+    - `setpoints`: set points of the water; None if the site uses the declared ones.
+    - `block`: block of the problem in a model of several problems; by default the name of its site.
     """
 
     problem: Problem

@@ -92,19 +92,11 @@ VIOLATION_ACCOUNTS: Final = ("lateness", "ramp", "targets", "reserve_shortfall")
 class RiskPreference:
     """Risk measure over scenarios: (1 - w) mean + w CVaR of cost + v CVaR of violations.
 
-    Attributes
-    ----------
-    level
-        Share of scenarios outside the tail, at least 0 and below 1. [1]
-    weight
-        Weight w of the tail of the cost, from 0 (mean alone) to 1 (tail alone). [1]
-    violations
-        Weight v of the tail of :data:`VIOLATION_ACCOUNTS`, 0 or more. [1]
+    Raises ProblemError if one of them is out of its bounds.
 
-    Raises
-    ------
-    ProblemError
-        If one of them is out of its bounds.
+    - `level`: share of scenarios outside the tail, at least 0 and below 1. [1]
+    - `weight`: weight w of the tail of the cost, from 0 (mean alone) to 1 (tail alone). [1]
+    - `violations`: weight v of the tail of :data:`VIOLATION_ACCOUNTS`, 0 or more. [1]
     """
 
     level: float = 0.9

@@ -55,16 +55,10 @@ def estimate_flexibility(
 ) -> xr.Dataset:
     """Return the flexibility that a verified plan leaves.
 
-    Parameters
-    ----------
-    schedule
-        The plan, with the racks of its cohorts of work, if any.
-    replay
-        Battery powers and levels simulated by the twin.
-    outlook
-        ``work_least`` from the plan's first instant on.
-    before
-        Net import before the plan; None if it equals that of the first interval. [MW]
+    - `schedule`: the plan, with the racks of its cohorts of work, if any.
+    - `replay`: battery powers and levels simulated by the twin.
+    - `outlook`: ``work_least`` from the plan's first instant on.
+    - `before`: net import before the plan; None if it equals that of the first interval. [MW]
 
     Returns
     -------

@@ -56,10 +56,10 @@ def pareto_front(
 ) -> xr.Dataset:
     """Plan again at each price of carbon, each from the plan before.
 
-    Parameters
-    ----------
-    carbon_prices
-        Prices of carbon, rising. [EUR kg-1]
+    Raises ProblemError if the problem is invalid, or there is no price. Raises NoScheduleError if
+    no plan satisfies every limit.
+
+    - `carbon_prices`: prices of carbon, rising. [EUR kg-1]
 
     Returns
     -------
@@ -68,13 +68,6 @@ def pareto_front(
         [kg], both with imports after the horizon at the terminal price and the mean carbon
         intensity; ``beyond_budgets`` [EUR], penalty of the excess over budgets; ``energy`` imported
         [MWh], ``water`` [m3], ``peak`` [MW], ``lateness`` [MWh h], and ``is_safe``, the verdict.
-
-    Raises
-    ------
-    ProblemError
-        If the problem is invalid, or there is no price.
-    NoScheduleError
-        If no plan satisfies every limit.
 
     Notes
     -----

@@ -69,14 +69,8 @@ def solve_problem(
     """Return the cheapest plan of a problem.
 
     A warm start is used if its model had the same signature. ``export`` is a file for the linear
-    model; ``first`` are first-stage decisions of a stochastic plan.
-
-    Raises
-    ------
-    NoScheduleError
-        If no plan satisfies every limit.
-    SolverError
-        If the solver fails.
+    model; ``first`` are first-stage decisions of a stochastic plan. Raises NoScheduleError if no
+    plan satisfies every limit. Raises SolverError if the solver fails.
     """
     problem = with_past_units(problem, warm_start)
     return _solve(problem, warm_start, export=export, first=first or {})

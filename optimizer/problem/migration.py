@@ -27,20 +27,12 @@ INCOMING_SUFFIX: Final = "guest"
 class MigrationRoute:
     """A route at one site.
 
-    Attributes
-    ----------
-    can_send, can_host
-        Whether the site may send work, and whether it may receive work.
-    transfer_time
-        From the sending site to the receiving one. [h]
-    window
-        Time from arrival to deadline. [h]
-    job_length
-        Length of the jobs without cap; limits the racks that work at once. [h]
-    send_cost, host_cost
-        Cost of data per MWh of sent and of received work. [EUR MWh-1]
-    work_ratio
-        Work of the fleet per MWh of the site's racks. [1]
+    - `can_send`, `can_host`: whether the site may send work, and whether it may receive work.
+    - `transfer_time`: from the sending site to the receiving one. [h]
+    - `window`: time from arrival to deadline. [h]
+    - `job_length`: length of the jobs without cap; limits the racks that work at once. [h]
+    - `send_cost`, `host_cost`: cost of data per MWh of sent and of received work. [EUR MWh-1]
+    - `work_ratio`: work of the fleet per MWh of the site's racks. [1]
     """
 
     name: str

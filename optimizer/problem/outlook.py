@@ -272,12 +272,8 @@ def build_outlook(
 ) -> xr.Dataset:
     """Return the outlook of a record over a horizon: forecast, day-ahead position and reserves.
 
-    With ``foresight`` the whole record is known.
-
-    Raises
-    ------
-    SeriesError
-        If the record does not cover the horizon.
+    With ``foresight`` the whole record is known. Raises SeriesError if the record does not cover
+    the horizon.
     """
     combined = outlook(site, record, now, axes=axes, has_perfect_foresight=foresight)
     for part in (position_outlook, reserve_outlook):

@@ -194,25 +194,13 @@ def build_problem(
 ) -> Problem:
     """Return the problem of a moment, from information that is known then.
 
-    Parameters
-    ----------
-    record
-        Series of the site; unpublished values are not used.
-    state
-        The state; its ``instant`` is now.
-    past
-        Arrivals of the two weeks before, the basis of expected arrivals.
-    requests
-        Requests of others.
-    grid
-        The horizon; by default :func:`optimizer.problem.outlook.build_horizon`.
+    Raises ProblemError if the input is invalid. Raises SeriesError if the record does not cover the
+    horizon.
 
-    Raises
-    ------
-    ProblemError
-        If the input is invalid.
-    SeriesError
-        If the record does not cover the horizon.
+    - `record`: series of the site; unpublished values are not used.
+    - `state`: the state; its ``instant`` is now.
+    - `past`: arrivals of the two weeks before, the basis of expected arrivals.
+    - `grid`: the horizon; by default :func:`optimizer.problem.outlook.build_horizon`.
     """
     if grid is None:
         grid = build_horizon(site, record, queue.instant, requests=requests)

@@ -150,8 +150,6 @@ class MeteringIntervalControl:
         - `minutes`: minutes that have passed. [min]
         - `mean`, `latest`: mean net import in them, and net import now. [MW]
 
-        Notes
-        -----
         With a peak :math:`P`, a mean :math:`m` over :math:`n` minutes and a metering interval
         :math:`N`, the remaining minutes may import :math:`(N P - n m)/(N - n)`. An import that has
         risen evenly rises by :math:`2 (l - m)/n` per minute. No mean helps above the connection's

@@ -29,16 +29,10 @@ _NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
 class Alarm:
     """An alarm in force.
 
-    Attributes
-    ----------
-    cause
-        Key of :data:`ALARM_DEFINITIONS`, or ``wear``.
-    time
-        When it was raised, UTC.
-    severity
-        How soon a person must act.
-    text, remedy
-        What is wrong, and what to do about it.
+    - `cause`: key of :data:`ALARM_DEFINITIONS`, or ``wear``.
+    - `time`: when it was raised, UTC.
+    - `severity`: how soon a person must act.
+    - `text`, `remedy`: what is wrong, and what to do about it.
     """
 
     cause: str

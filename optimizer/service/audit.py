@@ -48,11 +48,8 @@ class AuditLog:
     Opening it moves a line that a crash cut off to a ``.torn`` file. A record whose last line does
     not match its hash is renamed, and a new one begins.
 
-    Attributes
-    ----------
-    trouble
-        Why entries wait to be written, or empty. A full disk does not stop the service; each
-        further entry, and :meth:`retry`, try again.
+    - `trouble`: why entries wait to be written, or empty. A full disk does not stop the service;
+      each further entry, and :meth:`retry`, try again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,10 +141,7 @@ def _read_tail(path: Path) -> bytes:
 def read_audit(path: Path) -> Iterator[AuditEntry]:
     """Yield the entries of a record, oldest first, without a last line that is still being written.
 
-    Raises
-    ------
-    ServiceError
-        At the first line that was edited, or does not follow the one before.
+    Raises ServiceError at the first line that was edited, or does not follow the one before.
     """
     for entry in read_entries(path):
         if entry.damage:

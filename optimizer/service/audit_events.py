@@ -90,24 +90,15 @@ NO_PLAN_EVENT: Final = "no_plan"
 def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord:
     """Return the decision of a service in force at a time, or the entry of a missing plan.
 
-    Parameters
-    ----------
-    folder
-        State folder of the service.
-    at
-        The time; the last decision if None.
+    Raises ServiceError if the record has no decision at that time. Raises ProblemError if ``at`` is
+    no time.
+
+    - `folder`: state folder of the service.
 
     Returns
     -------
     DecisionRecord
         The decision; its key ``record`` names lines of the record that were edited, if any.
-
-    Raises
-    ------
-    ServiceError
-        If the record has no decision at that time.
-    ProblemError
-        If ``at`` is no time.
     """
     path = folder / AUDIT_FILE
     found: DecisionRecord | None = None

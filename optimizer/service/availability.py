@@ -46,15 +46,9 @@ def available_site(
 ) -> tuple[Site, tuple[str, ...]]:
     """Return the site that plans may count on, and messages about what they do without.
 
-    Parameters
-    ----------
-    site, observed
-        See :func:`derate_unavailable`.
-    state
-        State of the site with its store levels.
+    - `site`, `observed`: see :func:`derate_unavailable`.
+    - `state`: state of the site with its store levels.
 
-    Notes
-    -----
     A battery below its reserve, for example after a loss of the connection, is only charged until
     its level is back (`optimizer.model.components.storage_limits`).
     """

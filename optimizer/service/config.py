@@ -14,26 +14,15 @@ DEFAULT_PAGE_PORT: Final = 8440
 class ServiceConfig:
     """Settings of a service.
 
-    Attributes
-    ----------
-    broker
-        URL of the broker of plant and partners.
-    series_files
-        Prices, carbon and weather.
-    is_shadow
-        Plan and show everything; order and publish nothing.
-    is_simulated
-        The clock is that of a simulated plant.
-    is_synthetic
-        The series are synthetic; every output states it.
-    page_port
-        Port of the page on loopback; 0 takes a free one, None serves no page.
-    page_hosts
-        Further host names under which a proxy serves the page.
-    tls
-        Certificates, if the broker requires them.
-    protocol
-        Version of MQTT.
+    - `broker`: URL of the broker of plant and partners.
+    - `series_files`: prices, carbon and weather.
+    - `is_shadow`: plan and show everything; order and publish nothing.
+    - `is_simulated`: the clock is that of a simulated plant.
+    - `is_synthetic`: the series are synthetic; every output states it.
+    - `page_port`: port of the page on loopback; 0 takes a free one, None serves no page.
+    - `page_hosts`: further host names under which a proxy serves the page.
+    - `tls`: certificates, if the broker requires them.
+    - `protocol`: version of MQTT.
     """
 
     broker: str

@@ -43,12 +43,8 @@ class ServiceUnresponsiveError(ServiceError):
 class ControlServer:
     """Answer commands on a Unix socket; a socket left by a killed service is replaced.
 
-    A ``GigatwinError`` of the handler becomes the ``error`` of the answer.
-
-    Raises
-    ------
-    ServiceError
-        If the socket cannot be created, because nobody could stop such a service.
+    A ``GigatwinError`` of the handler becomes the ``error`` of the answer. Raises ServiceError if
+    the socket cannot be created, because nobody could stop such a service.
     """
 
     def __init__(self, path: Path, answer: CommandHandler) -> None:
@@ -161,10 +157,8 @@ def _short_path(path: Path) -> Iterator[str]:
 def is_service_running(folder: Path) -> bool:
     """Return whether a service listens on a state folder.
 
-    Raises
-    ------
-    ServiceError
-        If the folder is not accessible: it may hold a running service of another user.
+    Raises ServiceError if the folder is not accessible: it may hold a running service of another
+    user.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         try:
@@ -187,12 +181,8 @@ def is_service_running(folder: Path) -> bool:
 def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
     """Send ``status``, ``hold`` or ``release`` to a running service and return its answer.
 
-    Raises
-    ------
-    ServiceUnresponsiveError
-        If it does not answer; it may still execute the command.
-    ServiceError
-        If no service runs on the folder, or it refuses.
+    Raises ServiceUnresponsiveError if it does not answer; it may still execute the command. Raises
+    ServiceError if no service runs on the folder, or it refuses.
     """
     path = folder / "control.sock"
     try:

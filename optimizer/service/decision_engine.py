@@ -62,24 +62,17 @@ POWER_TOLERANCE_MW: Final = 1e-6
 class DecisionInputs:
     """Inputs of a decision at the start of a quarter-hour.
 
-    Attributes
-    ----------
-    observed
-        Newest good readings under the names of the state, and ``hall_power(hall)``.
-    queue
-        Jobs now.
-    past_jobs
-        Arrivals of the last two weeks.
-    series
-        Prices, carbon and weather.
-    hold_reason
-        Reason of a person's HOLD; empty without one.
-    accepts_setpoints
-        Whether the plant accepts water set points; otherwise plans use the declared ones.
-    requests
-        Horizon -> load targets and limits of partners over it, as variables of an outlook.
-    excluded_racks
-        Racks that receive no orders, because plant and cluster name them differently.
+    - `observed`: newest good readings under the names of the state, and ``hall_power(hall)``.
+    - `queue`: jobs now.
+    - `past_jobs`: arrivals of the last two weeks.
+    - `series`: prices, carbon and weather.
+    - `hold_reason`: reason of a person's HOLD; empty without one.
+    - `accepts_setpoints`: whether the plant accepts water set points; otherwise plans use the
+      declared ones.
+    - `requests`: Horizon -> load targets and limits of partners over it, as variables of an
+      outlook.
+    - `excluded_racks`: racks that receive no orders, because plant and cluster name them
+      differently.
     """
 
     observed: xr.Dataset
@@ -96,26 +89,12 @@ class DecisionInputs:
 class DecisionResult:
     """Result of a decision.
 
-    Attributes
-    ----------
-    time
-        Start of the quarter-hour.
-    estimate
-        Estimated state.
-    problem
-        The planning problem.
-    choice
-        Schedule, source and reason.
-    queue
-        Jobs now.
-    orders
-        Orders for the quarter-hour.
-    seconds
-        Duration of the decision, by the wall clock. [s]
-    excluded_racks
-        Racks that receive no orders, ``{hall}-{rack}``.
-    unavailable
-        Messages on machines out of service or drained.
+    - `time`: start of the quarter-hour.
+    - `choice`: schedule, source and reason.
+    - `queue`: jobs now.
+    - `seconds`: duration of the decision, by the wall clock. [s]
+    - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
+    - `unavailable`: messages on machines out of service or drained.
     """
 
     time: np.datetime64
@@ -133,16 +112,10 @@ class DecisionResult:
 class DecisionEngine:
     """Decide quarter-hour after quarter-hour.
 
-    Attributes
-    ----------
-    solve_problem
-        Calls the solver; with ``known`` where the site weighs scenarios.
-    caps
-        Number of each running job -> its cap, as last ordered. [1]
-    last_estimate
-        Last estimate of the state, also from before a restart.
-    is_shadow
-        Whether nothing is ordered, so that the plant does not follow the decisions.
+    - `solve_problem`: calls the solver; with ``known`` where the site weighs scenarios.
+    - `caps`: Number of each running job -> its cap, as last ordered. [1]
+    - `last_estimate`: last estimate of the state, also from before a restart.
+    - `is_shadow`: whether nothing is ordered, so that the plant does not follow the decisions.
     """
 
     site: Site

@@ -33,14 +33,10 @@ logger = structlog.get_logger(__name__)
 class Hold:
     """A person's order to stop optimising.
 
-    Attributes
-    ----------
-    author, reason
-        Who, and why.
-    since, until
-        Seconds since 1970, by the wall clock; ``until`` is None without an end. [s]
-    is_expiry_reported
-        Whether its expiry was reported; the next start does not report it again.
+    - `author`, `reason`: who, and why.
+    - `since`, `until`: seconds since 1970, by the wall clock; ``until`` is None without an end. [s]
+    - `is_expiry_reported`: whether its expiry was reported; the next start does not report it
+      again.
     """
 
     author: str
@@ -84,17 +80,11 @@ class Hold:
 class TimedHold:
     """A HOLD, and its end by the time that passes in this process.
 
-    Attributes
-    ----------
-    hold
-        The HOLD.
-    elapsed_end
-        Time of the monotonic clock at which its hours have passed; None until it is first checked.
-        [s]
-    is_counted_from_start
-        Whether its hours were counted from its beginning.
-    ended_at
-        Time of the monotonic clock at which both clocks were past its end; None before. [s]
+    - `elapsed_end`: time of the monotonic clock at which its hours have passed; None until it is
+      first checked. [s]
+    - `is_counted_from_start`: whether its hours were counted from its beginning.
+    - `ended_at`: time of the monotonic clock at which both clocks were past its end; None before.
+      [s]
     """
 
     hold: Hold
@@ -143,13 +133,9 @@ class HoldRegister:
 
     ``passed`` returns the time of a monotonic clock. [s]
 
-    Attributes
-    ----------
-    trouble
-        Why the file does not match what is in force, or empty. The HOLD is in force all the same;
-        each later check tries to write again.
-    clock_conflict
-        Why a HOLD is in force although one clock is past its end.
+    - `trouble`: why the file does not match what is in force, or empty. The HOLD is in force all
+      the same; each later check tries to write again.
+    - `clock_conflict`: why a HOLD is in force although one clock is past its end.
     """
 
     def __init__(self, path: Path, *, passed: Callable[[], float] = time.monotonic) -> None:
@@ -200,12 +186,8 @@ class HoldRegister:
 
         It replaces an earlier one of the same person, and stands beside those of others. ``hours``
         is None for no end [h]; ``now`` is the wall clock [s since 1970]. Unprintable characters are
-        removed.
-
-        Raises
-        ------
-        ServiceError
-            If author or reason is empty or too long, or the length is out of range.
+        removed. Raises ServiceError if author or reason is empty or too long, or the length is out
+        of range.
         """
         author, reason = one_line(author), one_line(reason)
         faults = [
@@ -253,10 +235,7 @@ class HoldRegister:
     def require_stored(self) -> None:
         """Raise an error if the HOLDs in force are not on disk.
 
-        Raises
-        ------
-        ServiceError
-            If the file could not be written.
+        Raises ServiceError if the file could not be written.
         """
         if self.trouble:
             issue = ValidationIssue(
@@ -346,10 +325,7 @@ HOLD_FILE: Final = "hold.json"
 def place_offline(folder: Path, *, author: str, reason: str, hours: float | None) -> None:
     """Store a HOLD for the next start; see :meth:`HoldRegister.set_hold`.
 
-    Raises
-    ------
-    ServiceError
-        If an argument is invalid, or the file cannot be written.
+    Raises ServiceError if an argument is invalid, or the file cannot be written.
     """
     register = HoldRegister(folder / HOLD_FILE)
     hold = register.set_hold(author=author, reason=reason, hours=hours, now=time.time())
@@ -367,10 +343,7 @@ def read_offline(folder: Path) -> Hold | None:
 def release_offline(folder: Path, *, author: str) -> bool:
     """Release all stored HOLDs; return whether one was in force.
 
-    Raises
-    ------
-    ServiceError
-        If the file cannot be written.
+    Raises ServiceError if the file cannot be written.
     """
     register = HoldRegister(folder / HOLD_FILE)
     was_held = register.in_force(time.time()) is not None

@@ -89,12 +89,8 @@ class HoldController:
         """Stop optimising at once: withdraw requests, freeze caps, and publish the HOLD.
 
         Return what else a person must know: other HOLDs in force, that it is not on disk, or that
-        orders do not reach the plant. ``hours`` is None for no end. [h]
-
-        Raises
-        ------
-        ServiceError
-            If author, reason or hours are invalid.
+        orders do not reach the plant. ``hours`` is None for no end. [h] Raises ServiceError if
+        author, reason or hours are invalid.
         """
         placed = self._hold_register.set_hold(
             author=author, reason=reason, hours=hours, now=time.time()

@@ -33,8 +33,6 @@ logger = structlog.get_logger(__name__)
 class IntraIntervalController:
     """Integrate the meter over the current quarter-hour and adjust stores and caps.
 
-    Notes
-    -----
     Gaps in the readings are filled with the last reading. Of the water only the change since the
     first reading of a quarter-hour is used: the estimate of its level is better than a sensor,
     which may have an offset for days.

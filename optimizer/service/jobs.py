@@ -29,10 +29,8 @@ class SchedulerJobs:
     def queue(self, now: np.datetime64) -> JobQueue:
         """Return the last reported queue as of ``now``, without jobs wider than the site.
 
-        Raises
-        ------
-        StateError
-            If no queue was reported yet: a plan without the running jobs would end them.
+        Raises StateError if no queue was reported yet: a plan without the running jobs would end
+        them.
         """
         snapshot = self._window.scheduler.queue
         if snapshot is not None:

@@ -34,16 +34,10 @@ class Baseline:
     It is what the document in force scheduled when an interval's gate closed, if that document was
     accepted and still valid. Otherwise it is what the next accepted document schedules.
 
-    Attributes
-    ----------
-    revision
-        Revision of the document in force; 0 if there is none.
-    until
-        End of its validity. [ms, UTC]
-    nominated
-        Start of an interval [ms] -> net import of the document in force. [MW]
-    fixed
-        The same of intervals whose gate is closed; it does not change any more.
+    - `revision`: revision of the document in force; 0 if there is none.
+    - `until`: end of its validity. [ms, UTC]
+    - `nominated`: Start of an interval [ms] -> net import of the document in force. [MW]
+    - `fixed`: the same of intervals whose gate is closed; it does not change any more.
     """
 
     revision: int = 0
@@ -87,12 +81,8 @@ def gate_closure(start: int) -> int:
 class PlanErrors:
     """Errors of plans by lead time.
 
-    Attributes
-    ----------
-    errors
-        For each lead-time class, metered minus planned net import, newest last. [MW]
-    planned
-        Start of an interval [ms] -> lead-time class -> last planned net import. [MW]
+    - `errors`: for each lead-time class, metered minus planned net import, newest last. [MW]
+    - `planned`: Start of an interval [ms] -> lead-time class -> last planned net import. [MW]
     """
 
     errors: list[list[float]] = field(

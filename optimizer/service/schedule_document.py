@@ -65,20 +65,9 @@ FLEXIBILITY_METHOD: Final = (
 class ScheduleLabel:
     """Metadata of a schedule.
 
-    Attributes
-    ----------
-    source
-        Source of the schedule.
-    degraded_reason
-        Why it is not a new optimum on good data; empty if it is.
-    quality
-        Quality of the estimated plant state.
-    is_firm
-        Whether the connection is firm.
-    is_synthetic, is_simulated
-        Whether prices, weather or plant are synthetic; whether the times are simulated.
-    valid_for
-        Validity of the document.
+    - `degraded_reason`: why it is not a new optimum on good data; empty if it is.
+    - `is_synthetic`, `is_simulated`: whether prices, weather or plant are synthetic; whether the
+      times are simulated.
     """
 
     source: ScheduleSource = "optimum"
@@ -94,12 +83,8 @@ class ScheduleLabel:
 class RampStart:
     """State of the plant at the start of a schedule.
 
-    Attributes
-    ----------
-    time
-        Creation time of the document, when the plant begins to follow it.
-    net_import
-        Net import at that time. [MW]
+    - `time`: creation time of the document, when the plant begins to follow it.
+    - `net_import`: net import at that time. [MW]
     """
 
     time: np.datetime64
@@ -150,19 +135,11 @@ def build_document(
 ) -> ScheduleDraft:
     """Return the document of a schedule, without number and receiver.
 
-    Parameters
-    ----------
-    schedule
-        Schedule from the first interval of the document on.
-    flexibility
-        From :func:`optimizer.planner.flexibility.estimate_flexibility`; under HOLD none is offered.
-    ramp_start
-        State of the plant at its start.
-    errors
-        Errors of earlier plans.
+    - `schedule`: schedule from the first interval of the document on.
+    - `flexibility`: from :func:`optimizer.planner.flexibility.estimate_flexibility`; under HOLD
+      none is offered.
+    - `ramp_start`: state of the plant at its start.
 
-    Notes
-    -----
     The document covers the quarter-hours until the same local wall time on the next day. Hours are
     split; beyond the end of the schedule its last value continues. The baseline is the schedule;
     values fixed towards a partner replace it when the document is sent.
@@ -319,11 +296,7 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
     """Return the market codes of a site; demonstration codes if the file does not exist.
 
     The file has ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``.
-
-    Raises
-    ------
-    ServiceError
-        If the file is invalid.
+    Raises ServiceError if the file is invalid.
     """
     if not path.exists():
         return DocumentSender.demonstration(site)
@@ -369,12 +342,8 @@ def read_partners(folder: Path) -> list[Partner]:
     """Return the partners whose public keys are in a folder, ``<name>.json`` each.
 
     A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as ``code``,
-    ``name`` and ``role``; without one, demonstration codes are used.
-
-    Raises
-    ------
-    ServiceError
-        If a file is invalid.
+    ``name`` and ``role``; without one, demonstration codes are used. Raises ServiceError if a file
+    is invalid.
     """
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):

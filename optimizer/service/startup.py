@@ -42,13 +42,8 @@ logger = structlog.get_logger(__name__)
 def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
     """Run the service of a site on the state folder ``path`` until SIGTERM, SIGINT or SIGHUP.
 
-    Raises
-    ------
-    ServiceError
-        If the folder is in use, of another site, or not usable; or if the name of the site is not
-        allowed in topics.
-    StatusPageError
-        If the page's port is in use.
+    Raises ServiceError if the folder is in use, of another site, or not usable; or if the name of
+    the site is not allowed in topics. Raises StatusPageError if the page's port is in use.
     """
     check_site_name(site)
     with ExitStack() as stack:
@@ -166,14 +161,7 @@ LOOPBACK_ADDRESS: Final = "127.0.0.1"
 class PreflightCheck:
     """A check before a start.
 
-    Attributes
-    ----------
-    name
-        Its name.
-    result
-        What was found.
-    error
-        What prevents a start, with its remedy; empty if nothing does.
+    - `error`: what prevents a start, with its remedy; empty if nothing does.
     """
 
     name: str
@@ -206,10 +194,7 @@ def run_preflight_checks(
 def check_site_name(site: Site) -> None:
     """Refuse a site whose name is not allowed in topics.
 
-    Raises
-    ------
-    ServiceError
-        If brokers or partners would refuse the name.
+    Raises ServiceError if brokers or partners would refuse the name.
     """
     if not is_valid_name(site.name):  # in shadow mode nothing else reports it
         issue = ValidationIssue(

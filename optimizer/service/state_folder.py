@@ -32,12 +32,8 @@ def redact_paths(text: str) -> str:
 class StateFolder:
     """The folder of one service, locked while it is open; it is created if missing.
 
-    An empty ``site`` accepts the folder of any site.
-
-    Raises
-    ------
-    ServiceError
-        If the folder is in use, of another site, of a later layout, or not writable.
+    An empty ``site`` accepts the folder of any site. Raises ServiceError if the folder is in use,
+    of another site, of a later layout, or not writable.
     """
 
     def __init__(self, path: Path, *, site: str = "") -> None:
@@ -104,10 +100,7 @@ class StateFolder:
 def check_layout(folder: Path) -> None:
     """Refuse a folder whose layout file is damaged or of a later version.
 
-    Raises
-    ------
-    ServiceError
-        If the folder is refused.
+    Raises ServiceError if the folder is refused.
     """
     path = folder / LAYOUT_FILE
     version = read_state_file(path).get("version")
@@ -135,10 +128,7 @@ def check_layout(folder: Path) -> None:
 def check_owner(folder: Path, site: str) -> None:
     """Refuse the folder of another site; an empty name accepts any.
 
-    Raises
-    ------
-    ServiceError
-        If it is of another site.
+    Raises ServiceError if it is of another site.
     """
     before = owner_of(folder)
     if site and before and before != site:

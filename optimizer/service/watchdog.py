@@ -33,10 +33,8 @@ WATCHDOG_LIMIT_S: Final = 300.0
 class Watchdog:
     """Send heartbeats while no decision is stuck.
 
-    Attributes
-    ----------
-    decision_started
-        Start of the current decision by the monotonic clock; infinite if there is none. [s]
+    - `decision_started`: start of the current decision by the monotonic clock; infinite if there is
+      none. [s]
     """
 
     def __init__(self, beat: Callable[[], None]) -> None:
@@ -107,10 +105,7 @@ FIRST_TELEMETRY_TIMEOUT_S: Final = 120.0
 class ReadinessGate:
     """Check that readings for the estimate are recent and that the jobs are known.
 
-    Attributes
-    ----------
-    lacks_inputs
-        Whether the last decision was made without them.
+    - `lacks_inputs`: whether the last decision was made without them.
     """
 
     def __init__(self, site: Site, plant_link: PlantLink, *, clock: ServiceClock) -> None:

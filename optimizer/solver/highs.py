@@ -199,10 +199,7 @@ class LpSolver:
     def run(self) -> LpSolution | None:
         """Solve the model from the present basis; return None if it is infeasible.
 
-        Raises
-        ------
-        SolverError
-            If the solver ends in any other way, or returns invalid numbers.
+        Raises SolverError if the solver ends in any other way, or returns invalid numbers.
         """
         self._presolve(self._is_cold)
         if not self._is_cold:
@@ -434,10 +431,7 @@ class DenseSolution:
 def solve_lp(cost: FloatArray, rows: DenseProgram) -> DenseSolution:
     """Return the solution with the lowest cost.
 
-    Raises
-    ------
-    SolverError
-        If there is none.
+    Raises SolverError if there is none.
     """
     return _run_dense(_pass_dense(cost, rows))
 
@@ -446,12 +440,8 @@ def solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> Dense
     """Return the feasible values nearest to a point.
 
     ``weight`` multiplies the squared distance of each column. If the QP solver violates rows or
-    cycles, the weighted sum of distances is minimised by simplex.
-
-    Raises
-    ------
-    SolverError
-        If there are no feasible values.
+    cycles, the weighted sum of distances is minimised by simplex. Raises SolverError if there are
+    no feasible values.
     """
     try:
         return _solve_qp(point, weight, rows)

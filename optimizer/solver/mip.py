@@ -55,12 +55,8 @@ def solve_mip(
     """Return integer values near the best ones; None if the model is infeasible.
 
     ``begin`` holds the values of all columns of a feasible plan. At the time limit [s] the best
-    known values are returned.
-
-    Raises
-    ------
-    SolverError
-        If nothing was found in time, or the solver ends in any other way.
+    known values are returned. Raises SolverError if nothing was found in time, or the solver ends
+    in any other way.
     """
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(highs, MIP_OPTIONS)

@@ -47,12 +47,8 @@ def round_bids(
     """Return a plan near the best one that offers whole bids only.
 
     The bids remain in the solver as bounds. ``lp_solution`` is the best plan with any capacity; a
-    site without products gets it back.
-
-    Raises
-    ------
-    SolverError
-        If there is no such plan; but less capacity is always feasible.
+    site without products gets it back. Raises SolverError if there is no such plan; but less
+    capacity is always feasible.
     """
     problem = data.problem
     if not problem.site.reserves:

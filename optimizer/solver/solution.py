@@ -96,21 +96,15 @@ class FixedSegments:
 class Solution:
     """Values of one solved problem, by the names of the model.
 
-    Attributes
-    ----------
-    values
-        ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge (time,)``,
-        ``work.racks (time, cohort, cap)``, ``work.work_overdue (instant, cohort)``.
-    duals
-        ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
-        objective with the bound of the row or variable. [EUR per its unit]
-    accounts
-        Account -> weighted cost in each interval, ``(time,)``; their sum is the objective. [EUR]
-    relaxed_objective
-        Objective of the relaxation: a lower bound of all plans, except those that sell fewer
-        reserves. [EUR]
-    seconds
-        CPU time by stage. [s]
+    - `values`: ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge
+      (time,)``, ``work.racks (time, cohort, cap)``, ``work.work_overdue (instant, cohort)``.
+    - `duals`: ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
+      objective with the bound of the row or variable. [EUR per its unit]
+    - `accounts`: Account -> weighted cost in each interval, ``(time,)``; their sum is the
+      objective. [EUR]
+    - `relaxed_objective`: objective of the relaxation: a lower bound of all plans, except those
+      that sell fewer reserves. [EUR]
+    - `seconds`: CPU time by stage. [s]
     """
 
     data: ModelData

@@ -58,14 +58,8 @@ def decide_with_scenarios(
     """Return a decision whose first stage is optimal over scenarios.
 
     With fewer than two scenarios the forecast alone is used. So it is, marked as degraded, if no
-    first stage is feasible for all scenarios, or its plan is not safe.
-
-    Raises
-    ------
-    NoScheduleError
-        If the plan for the forecast is infeasible too.
-    SolverError
-        If the solver fails there too.
+    first stage is feasible for all scenarios, or its plan is not safe. Raises NoScheduleError if
+    the plan for the forecast is infeasible too. Raises SolverError if the solver fails there too.
     """
     last = previous.warm_start if previous else None
     problem = with_past_units(problem, last)

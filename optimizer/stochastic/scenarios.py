@@ -40,10 +40,7 @@ class ScenarioProblem:
 def check_scenarios(scenarios: Sequence[ScenarioProblem]) -> None:
     """Check that scenarios share site, state and intervals, and that probabilities are valid.
 
-    Raises
-    ------
-    ProblemError
-        If they do not, or there are too few.
+    Raises ProblemError if they do not, or there are too few.
     """
     issues = list(_find_probability_issues(scenarios))
     for case in scenarios[1:]:

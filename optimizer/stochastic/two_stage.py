@@ -88,16 +88,9 @@ def solve_two_stage(
     stage. [h]
 
     The programme is linear: units are fractional and waste is allowed. The plan with this first
-    stage decides both exactly. ``given`` is a fixed first stage of another solution.
-
-    Raises
-    ------
-    NoScheduleError
-        If no first stage is feasible for all scenarios.
-    ProblemError
-        If the scenarios do not match.
-    SolverError
-        If the solver fails.
+    stage decides both exactly. ``given`` is a fixed first stage of another solution. Raises
+    NoScheduleError if no first stage is feasible for all scenarios. Raises ProblemError if the
+    scenarios do not match. Raises SolverError if the solver fails.
     """
     check_scenarios(scenarios)
     preference = risk or RiskPreference()

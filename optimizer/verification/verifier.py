@@ -61,24 +61,16 @@ ORDER_TOLERANCE_SHARE: Final = 0.05
 class ScheduleVerdict:
     """Result of the verification of a schedule.
 
-    Attributes
-    ----------
-    violations
-        Violated limits; empty if the schedule is safe.
-    replay
-        Simulated operation; None if it could not be simulated.
-    power_error
-        Largest difference of planned and simulated net import. [MW]
-    uncovered_failures
-        Single failures that must be survived, are not, and would be with less work.
-    coverage
-        Ride-through time of each single failure; None if it could not be simulated.
-    extra_units
-        Banks that run more units than planned. The replay contains their cost; they are no reason
-        for rejection.
-    unavoidable_violations
-        Violations of the ramp, or of external import limits, that no plan avoids. Avoidable ones
-        are in ``violations``.
+    - `violations`: violated limits; empty if the schedule is safe.
+    - `replay`: simulated operation; None if it could not be simulated.
+    - `power_error`: largest difference of planned and simulated net import. [MW]
+    - `uncovered_failures`: single failures that must be survived, are not, and would be with less
+      work.
+    - `coverage`: ride-through time of each single failure; None if it could not be simulated.
+    - `extra_units`: banks that run more units than planned. The replay contains their cost; they
+      are no reason for rejection.
+    - `unavoidable_violations`: violations of the ramp, or of external import limits, that no plan
+      avoids. Avoidable ones are in ``violations``.
     """
 
     violations: tuple[Violation, ...]
@@ -103,26 +95,18 @@ class ScheduleVerdict:
 def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdict:
     """Simulate a schedule on the twin and check it.
 
-    Parameters
-    ----------
-    site
-        The site as estimated by the service.
-    state
-        Its state at the first instant.
-    schedule
-        The operation with weather, import and export, ``service_racks`` and
-        ``renewable_available_power``.
+    Raises ProblemError if the site or the state has the wrong type.
+
+    - `site`: the site as estimated by the service.
+    - `state`: its state at the first instant.
+    - `schedule`: the operation with weather, import and export, ``service_racks`` and
+      ``renewable_available_power``.
 
     Returns
     -------
     ScheduleVerdict
         Check of the first :data:`VERIFIED_PERIOD_H` hours, replay of all. An invalid schedule gives
         a verdict with a violation, not an error.
-
-    Raises
-    ------
-    ProblemError
-        If the site or the state has the wrong type.
     """
     check_argument_types("verify", site=(site, Site), state=(state, xr.Dataset))
     try:

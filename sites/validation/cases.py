@@ -14,18 +14,10 @@ from twin.physics import FloatArray
 class ValidationCase:
     """Published or independently computed numbers, and their computation by the twin.
 
-    Attributes
-    ----------
-    number
-        Number of the case in the founding requirements; 0 for later cases.
-    tolerance
-        Maximum accepted error: a share of the expected value, or in ``unit``.
-    is_relative
-        Whether the tolerance is a share.
-    source
-        Source of the published values.
-    compute
-        Returns the twin's values. [``unit``]
+    - `number`: number of the case in the founding requirements; 0 for later cases.
+    - `tolerance`: maximum accepted error: a share of the expected value, or in ``unit``.
+    - `is_relative`: whether the tolerance is a share.
+    - `compute`: returns the twin's values. [``unit``]
     """
 
     number: int

@@ -52,27 +52,16 @@ _logger = structlog.get_logger(__name__)
 class Archive:
     """The archive of one site; all threads may use it, and a commit blocks none of them.
 
-    Parameters
-    ----------
-    folder
-        Folder of the archive; created if missing.
-    site_name
-        Name of the site; batches of others are rejected.
-    max_bytes
-        Memory of readings above which it falls behind, and at half of which it commits; see
-        :attr:`is_behind`. [B]
-    retention
-        Level -> retention, where it differs from
-        :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
-
-    Attributes
-    ----------
-    last_messages_path
-        File for messages that the archive has no place for.
-    counters
-        Counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met another of
-        their label and second); ``known`` (archived already), ``too_late`` (rejected),
-        ``commits``, ``compacted`` (hours).
+    - `folder`: folder of the archive; created if missing.
+    - `site_name`: name of the site; batches of others are rejected.
+    - `max_bytes`: memory of readings above which it falls behind, and at half of which it commits;
+      see :attr:`is_behind`. [B]
+    - `retention`: Level -> retention, where it differs from
+      :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
+    - `last_messages_path`: file for messages that the archive has no place for.
+    - `counters`: counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met
+      another of their label and second); ``known`` (archived already), ``too_late`` (rejected),
+      ``commits``, ``compacted`` (hours).
     """
 
     def __init__(

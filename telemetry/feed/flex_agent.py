@@ -63,12 +63,9 @@ def is_within_target(planned: float, limit: float) -> bool:
 class PlannedLoad:
     """Planned net import of a feed.
 
-    Attributes
-    ----------
-    starts
-        Starts of the plan's intervals, UTC, ascending; the plan was made in the first of them.
-    planned
-        Net import planned in each interval. [MW]
+    - `starts`: starts of the plan's intervals, UTC, ascending; the plan was made in the first of
+      them.
+    - `planned`: net import planned in each interval. [MW]
     """
 
     starts: TimeArray
@@ -89,22 +86,9 @@ class FlexAgent:
 
     One thread polls; any thread may publish states.
 
-    Parameters
-    ----------
-    connect
-        Creates the connection, not yet started.
-    agent
-        Name of the agent in topics.
-    issuers
-        Name -> JWK set of a party that may set targets.
-    min_target
-        Smallest target that is met for every issuer. [MW]
-    targets
-        Store of the targets.
-    meter
-        Reads the measured net import.
-    key
-        Key of the site.
+    - `connect`: creates the connection, not yet started.
+    - `issuers`: Name -> JWK set of a party that may set targets.
+    - `min_target`: smallest target that is met for every issuer. [MW]
     """
 
     def __init__(
@@ -314,16 +298,9 @@ class RampTracker:
     ) -> PowerStateEvent:
         """Return the event since the last update.
 
-        Parameters
-        ----------
-        measured
-            Measured net import; without a finite value there is no event. [MW]
-        planned
-            Planned net import; without a finite value no ramp lasts. [MW]
-        limit
-            Tightest target in force, infinite if there is none. [MW]
-        now
-            The time.
+        - `measured`: measured net import; without a finite value there is no event. [MW]
+        - `planned`: planned net import; without a finite value no ramp lasts. [MW]
+        - `limit`: tightest target in force, infinite if there is none. [MW]
         """
         if limit != self._limit:
             self._direction = "down" if limit < self._limit else "up"

@@ -128,16 +128,11 @@ class _Set(msgspec.Struct, forbid_unknown_fields=True):
 class LoadTarget:
     """One target of a message.
 
-    Attributes
-    ----------
-    start, end
-        Time in force, UTC; None for an immediate start, and for an end by replacement.
-    feeds
-        Feeds concerned; empty for all.
-    power
-        Largest net import; None lifts an earlier target. [MW]
-    is_best_effort
-        Whether work may only be slowed down, not interrupted.
+    - `start`, `end`: time in force, UTC; None for an immediate start, and for an end by
+      replacement.
+    - `feeds`: feeds concerned; empty for all.
+    - `power`: largest net import; None lifts an earlier target. [MW]
+    - `is_best_effort`: whether work may only be slowed down, not interrupted.
     """
 
     start: np.datetime64 | None
@@ -151,18 +146,8 @@ class LoadTarget:
 class LoadTargetMessage:
     """A message that sets load targets.
 
-    Attributes
-    ----------
-    correlation
-        Id that its confirmation repeats.
-    time
-        Time of its creation by the sender's clock, UTC.
-    trace
-        Its trace context.
-    signed
-        The signed text, as received.
-    targets
-        The targets.
+    - `correlation`: id that its confirmation repeats.
+    - `time`: time of its creation by the sender's clock, UTC.
     """
 
     correlation: str
@@ -214,22 +199,13 @@ class FeedTarget:
 class PowerFeedState:
     """State of one feed.
 
-    Attributes
-    ----------
-    min_target, max_power
-        Smallest target that is met for every issuer, and power of the connection. [MW]
-    targets
-        Targets in force and future ones.
-    load
-        Planned load, or the measured one if no plan is current. [MW]
-    is_in_flight
-        Whether the load still moves after a change of its target.
-    event
-        Event that is reported.
-    since
-        Start of the tightest target in force; None if there is none.
-    is_compliant
-        Whether the planned load meets the target; False without a plan.
+    - `min_target`, `max_power`: smallest target that is met for every issuer, and power of the
+      connection. [MW]
+    - `targets`: targets in force and future ones.
+    - `load`: planned load, or the measured one if no plan is current. [MW]
+    - `is_in_flight`: whether the load still moves after a change of its target.
+    - `since`: start of the tightest target in force; None if there is none.
+    - `is_compliant`: whether the planned load meets the target; False without a plan.
     """
 
     min_target: float

@@ -70,15 +70,11 @@ class _StoredTargets(TypedDict):
 class ReplayGuard:
     """Accepted messages of one issuer.
 
-    Attributes
-    ----------
-    latest
-        Creation time of the message accepted last. [ms since 1970]
-    seen
-        Digests of accepted texts: header and payload, without the signature. Several signatures
-        match one text (ES256 accepts ``(r, n - s)`` where it accepts ``(r, s)``).
-    unconfirmed
-        Correlation id and trace context of accepted messages that are not yet confirmed.
+    - `latest`: creation time of the message accepted last. [ms since 1970]
+    - `seen`: digests of accepted texts: header and payload, without the signature. Several
+      signatures match one text (ES256 accepts ``(r, n - s)`` where it accepts ``(r, s)``).
+    - `unconfirmed`: correlation id and trace context of accepted messages that are not yet
+      confirmed.
     """
 
     latest: int = 0

@@ -110,18 +110,8 @@ class PartnerStatus:
 class SchedulePublisher:
     """Publisher of schedules to partners, for any thread; the caller gives all times.
 
-    Parameters
-    ----------
-    connect
-        Creates the connection of a partner.
-    site
-        Name of the site in topics.
-    partners
-        Receivers of schedules.
-    key
-        Key of the site.
-    folder
-        Folder of revisions and documents; only one publisher may use it at a time.
+    - `site`: name of the site in topics.
+    - `folder`: folder of revisions and documents; only one publisher may use it at a time.
     """
 
     def __init__(

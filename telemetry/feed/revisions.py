@@ -45,18 +45,11 @@ _logger = structlog.get_logger(__name__)
 class SentDocument:
     """A document that was sent, or may have been.
 
-    Attributes
-    ----------
-    mrid, revision
-        Identity of the document.
-    at
-        Time of its creation. [ms, UTC]
-    answer
-        ``A01``, ``A02`` or "" while there is none.
-    until
-        End of its validity; 0 if an older version did not store it. [ms, UTC]
-    reasons
-        The partner's reasons for its answer, shortened.
+    - `mrid`, `revision`: identity of the document.
+    - `at`: time of its creation. [ms, UTC]
+    - `answer`: ``A01``, ``A02`` or "" while there is none.
+    - `until`: end of its validity; 0 if an older version did not store it. [ms, UTC]
+    - `reasons`: the partner's reasons for its answer, shortened.
     """
 
     mrid: str

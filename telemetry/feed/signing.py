@@ -54,10 +54,7 @@ type PublicKey = ECKey | RSAKey
 class SigningKey:
     """A private key; its id ``kid`` is the thumbprint of RFC 7638.
 
-    Attributes
-    ----------
-    other_public_keys
-        Other valid public keys as JWKs: earlier ones, or the next one.
+    - `other_public_keys`: other valid public keys as JWKs: earlier ones, or the next one.
     """
 
     _key: ECKey

@@ -116,14 +116,8 @@ AckReason = Literal["A01", "A51", "A53", "A57", "A94"]
 class SubscriberDecision:
     """Decision about one message.
 
-    Attributes
-    ----------
-    schedule
-        The document, if it is accepted.
-    answer
-        Signed acknowledgement to send, or None if the sender is unknown.
-    reason
-        Why, for the log.
+    - `schedule`: the document, if it is accepted.
+    - `answer`: signed acknowledgement to send, or None if the sender is unknown.
     """
 
     schedule: ScheduleDocument | None = None

@@ -47,18 +47,12 @@ type TopicLabels = dict[bytes, str]
 class DecodedChunk:
     """Content of some records of a journal.
 
-    Attributes
-    ----------
-    end
-        Offset in the segment after the last complete record. [B]
-    count
-        Records that were read.
-    batches
-        Valid rack batches, by their number of chips.
-    other_records
-        All other records, in order; also batches stamped later than they can have been made.
-    data, segment, start
-        The bytes that were read, and their position.
+    - `end`: offset in the segment after the last complete record. [B]
+    - `count`: records that were read.
+    - `batches`: valid rack batches, by their number of chips.
+    - `other_records`: all other records, in order; also batches stamped later than they can have
+      been made.
+    - `data`, `segment`, `start`: the bytes that were read, and their position.
     """
 
     end: int
@@ -90,14 +84,9 @@ class JournalChunkDecoder:
     def decode(self, data: bytes, segment: int, *, start: int, stop: int) -> DecodedChunk:
         """Decode complete records, as far as their checksums are right.
 
-        Parameters
-        ----------
-        data
-            A part of a segment.
-        segment, start
-            Number of the segment, and offset of the data in it. [B]
-        stop
-            Offset in the segment after which no record may end. [B]
+        - `data`: a part of a segment.
+        - `segment`, `start`: number of the segment, and offset of the data in it. [B]
+        - `stop`: offset in the segment after which no record may end. [B]
         """
         found = DecodedChunk(end=start, data=data, segment=segment, start=start)
         rows: dict[int, _Columns] = {}

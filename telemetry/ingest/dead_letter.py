@@ -66,12 +66,9 @@ class DeadLetterStore:
     Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload`` in base64, of
     undecodable messages the first kilobyte. An error of the disk does not stop the caller.
 
-    Parameters
-    ----------
-    folder
-        Folder of the files; None to store nothing.
-    lost
-        Folder of the archive whose loss log records displaced valid messages; None to log only.
+    - `folder`: folder of the files; None to store nothing.
+    - `lost`: folder of the archive whose loss log records displaced valid messages; None to log
+      only.
     """
 
     def __init__(self, folder: Path | None, lost: Path | None = None) -> None:
@@ -409,12 +406,8 @@ class SimTimeWatermark:
 class RejectHandler:
     """Store of messages that are not archived, with both guards.
 
-    Parameters
-    ----------
-    quarantine
-        Folder of the messages; None to store none.
-    lost
-        Folder of the archive whose loss log records them; None to log only.
+    - `quarantine`: folder of the messages; None to store none.
+    - `lost`: folder of the archive whose loss log records them; None to log only.
     """
 
     def __init__(self, quarantine: Path | None, lost: Path | None) -> None:

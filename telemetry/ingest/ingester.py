@@ -61,12 +61,8 @@ class MessageSource(Protocol):
 class Ingester:
     """Ingester of a part of a site's messages; it neither starts nor stops its client.
 
-    Attributes
-    ----------
-    oversized
-        Messages that were too large.
-    damage
-        Damage of the journal found since the start.
+    - `oversized`: messages that were too large.
+    - `damage`: damage of the journal found since the start.
     """
 
     def __init__(self, client: MessageSource, journal: Journal) -> None:
@@ -230,19 +226,11 @@ STATUS_PERIODS_S: Final = (0.25, 2.0)
 class IngesterConfig:
     """Configuration of an ingester process.
 
-    Attributes
-    ----------
-    url, client_id, protocol
-        Broker and connection.
-    topics
-        Topic filter -> quality of service.
-    folder
-        Folder of the journal.
-    archived_position
-        Position up to which the archive has read that journal, as far as known; the journal
-        continues after it.
-    ca, certificate, key
-        Files, for ``mqtts://``.
+    - `url`, `client_id`, `protocol`: broker and connection.
+    - `topics`: Topic filter -> quality of service.
+    - `archived_position`: position up to which the archive has read that journal, as far as known;
+      the journal continues after it.
+    - `ca`, `certificate`, `key`: files, for ``mqtts://``.
     """
 
     url: str

@@ -82,25 +82,12 @@ _logger = structlog.get_logger(__name__)
 class JournalArchiver:
     """Archiver of the journals of one site.
 
-    Parameters
-    ----------
-    archive
-        Archive of the site.
-    journals
-        Name of an ingester -> folder of its journal.
-    quarantine
-        Folder for undecodable messages; None to count them only.
-    is_simulated
-        Whether times are those of a simulated plant.
-
-    Attributes
-    ----------
-    counters
-        ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks`` (of a
-        simulation, in real time), which are not archived, ``quarantined`` and ``refused`` (too
-        old, or too many chips); ``torn``, unreadable ends of journals that were skipped.
-    has_unarchived
-        Whether :meth:`run` has not ended, or could not commit all data.
+    - `journals`: Name of an ingester -> folder of its journal.
+    - `quarantine`: folder for undecodable messages; None to count them only.
+    - `counters`: ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks``
+      (of a simulation, in real time), which are not archived, ``quarantined`` and ``refused`` (too
+      old, or too many chips); ``torn``, unreadable ends of journals that were skipped.
+    - `has_unarchived`: whether :meth:`run` has not ended, or could not commit all data.
     """
 
     def __init__(
@@ -284,25 +271,10 @@ UNKNOWN_POINT_LIMITS: Final = unbound_point_limits(None)
 class RecordRouter:
     """Router of the records of a site's journals to its archive.
 
-    Parameters
-    ----------
-    archive
-        Archive of the site.
-    quarantine
-        Folder for messages that are not archived; None to count them only.
-    counters
-        Counters to increment; see :class:`JournalArchiver`.
-    is_simulated
-        Whether times are those of a simulated plant.
-
-    Attributes
-    ----------
-    newest
-        Journal -> newest second of its readings. [s since 1970]
-    coverage
-        Share of the expected values that arrived.
-    rejects
-        Store of messages that are not archived.
+    - `quarantine`: folder for messages that are not archived; None to count them only.
+    - `counters`: counters to increment; see :class:`JournalArchiver`.
+    - `newest`: Journal -> newest second of its readings. [s since 1970]
+    - `coverage`: share of the expected values that arrived.
     """
 
     def __init__(

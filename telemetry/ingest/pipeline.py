@@ -48,25 +48,14 @@ _logger = structlog.get_logger(__name__)
 class IngestPipeline:
     """Ingestion of a site; it neither starts nor stops its client.
 
-    Parameters
-    ----------
-    client
-        Source of messages, connected or not.
-    journal
-        Journal that makes messages durable.
-    window
-        Live state; receives every sample.
-    archive
-        Archive of the readings, which also decides what the journal may delete; None for none.
-    quarantine
-        Folder for undecodable messages; None to count them only.
-    is_simulated
-        Whether times are those of a simulated plant, unrelated to this clock.
-
-    Attributes
-    ----------
-    damage
-        Damage of the journal found since the start.
+    - `client`: source of messages, connected or not.
+    - `journal`: journal that makes messages durable.
+    - `window`: live state; receives every sample.
+    - `archive`: archive of the readings, which also decides what the journal may delete; None for
+      none.
+    - `quarantine`: folder for undecodable messages; None to count them only.
+    - `is_simulated`: whether times are those of a simulated plant, unrelated to this clock.
+    - `damage`: damage of the journal found since the start.
     """
 
     def __init__(
@@ -322,16 +311,11 @@ FINAL_CATCH_UP_RECORDS: Final = 1000
 class CommitThread:
     """Thread that commits what is due.
 
-    Parameters
-    ----------
-    archive, journal, last_messages
-        Archive to write, journal to trim, and messages to save before trimming.
-    add
-        Adds the sample of a record to the archive only.
-    append_lock
-        Lock for appending to the journal and adding the same records to the archive.
-    before_commit
-        Functions that record losses before the journal is trimmed.
+    - `archive`, `journal`, `last_messages`: archive to write, journal to trim, and messages to save
+      before trimming.
+    - `add`: adds the sample of a record to the archive only.
+    - `append_lock`: lock for appending to the journal and adding the same records to the archive.
+    - `before_commit`: functions that record losses before the journal is trimmed.
     """
 
     def __init__(

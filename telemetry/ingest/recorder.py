@@ -43,28 +43,15 @@ _logger = structlog.get_logger(__name__)
 class RecorderSupervisor:
     """Supervisor of the recording of a site, as a context manager.
 
-    Parameters
-    ----------
-    site
-        Name of the site.
-    task
-        Connection to the broker; topics, client id and folder are set for each ingester.
-    folder
-        State folder with ``journals/<name>``, ``archive`` and ``quarantine``. Journals of former
-        ingesters are archived too.
-    halls, types
-        Halls whose racks, and object types whose points, have an ingester of their own.
-    is_simulated
-        Whether times are those of a simulated plant.
+    Raises BrokerError if the URL or the certificates cannot be used. Raises MessageError if an
+    object type does not exist. Raises ArchiveError if the archive is that of another site, or the
+    disk fails.
 
-    Raises
-    ------
-    BrokerError
-        If the URL or the certificates cannot be used.
-    MessageError
-        If an object type does not exist.
-    ArchiveError
-        If the archive is that of another site, or the disk fails.
+    - `task`: connection to the broker; topics, client id and folder are set for each ingester.
+    - `folder`: state folder with ``journals/<name>``, ``archive`` and ``quarantine``. Journals of
+      former ingesters are archived too.
+    - `halls`, `types`: halls whose racks, and object types whose points, have an ingester of their
+      own.
     """
 
     def __init__(
@@ -240,24 +227,14 @@ WATCH_PERIOD_S: Final = 0.25
 class IngesterProcess:
     """One ingester process, and its last status.
 
-    Attributes
-    ----------
-    config
-        Configuration of the ingester.
-    quarantine
-        Store of messages that were too large.
-    loss_folder
-        Folder of the archive whose loss log records losses; None to log only.
-    process
-        The process; None before the first start.
-    status
-        Last status that it wrote.
-    earlier_counters
-        Counters of earlier processes.
-    died, began
-        Time of its death, 0 while it lives, and of its last start; monotonic clock. [s]
-    pause
-        Wait before it is started again. [s]
+    - `quarantine`: store of messages that were too large.
+    - `loss_folder`: folder of the archive whose loss log records losses; None to log only.
+    - `process`: the process; None before the first start.
+    - `status`: last status that it wrote.
+    - `earlier_counters`: counters of earlier processes.
+    - `died`, `began`: time of its death, 0 while it lives, and of its last start; monotonic clock.
+      [s]
+    - `pause`: wait before it is started again. [s]
     """
 
     config: IngesterConfig
@@ -359,15 +336,10 @@ def partition_filters(
 ) -> dict[str, TopicFilters]:
     """Return the topic filters of each ingester of a site, by its name.
 
-    Parameters
-    ----------
-    site
-        Name of the site.
-    halls
-        Halls whose racks have an ingester of their own; if any, other halls are not recorded.
-    types
-        Object types of DSX BMS, such as ``Rack``, whose points have one. If any, the plant's
-        ingester receives those of all other types in the contract.
+    - `halls`: halls whose racks have an ingester of their own; if any, other halls are not
+      recorded.
+    - `types`: object types of DSX BMS, such as ``Rack``, whose points have one. If any, the plant's
+      ingester receives those of all other types in the contract.
     """
     for one in types:
         if one not in RULES_BY_OBJECT:

@@ -58,28 +58,14 @@ _logger = structlog.get_logger(__name__)
 class SampleRouter:
     """Router of the samples of a site.
 
-    Parameters
-    ----------
-    window
-        Live state; receives every accepted sample.
-    archive
-        Receives durable samples; None for none.
-    quarantine
-        Folder for undecodable messages; None to count them only.
-
-    Attributes
-    ----------
-    counts
-        ``quarantined``, ``future`` and ``ticks`` (of a simulation, in real time), which are not
-        archived, ``refused`` (by the archive) and ``failed`` (in the live state or a listener).
-    coverage
-        Share of the expected values that arrived.
-    last_messages
-        Last messages of topics that are published once.
-    listeners
-        Functions called with each new sample.
-    rejects
-        Store of messages that are not archived.
+    - `window`: live state; receives every accepted sample.
+    - `archive`: receives durable samples; None for none.
+    - `quarantine`: folder for undecodable messages; None to count them only.
+    - `counts`: ``quarantined``, ``future`` and ``ticks`` (of a simulation, in real time), which are
+      not archived, ``refused`` (by the archive) and ``failed`` (in the live state or a listener).
+    - `coverage`: share of the expected values that arrived.
+    - `last_messages`: last messages of topics that are published once.
+    - `listeners`: functions called with each new sample.
     """
 
     def __init__(self, window: LiveState, archive: Archive | None, quarantine: Path | None) -> None:
@@ -153,16 +139,9 @@ class SampleRouter:
     ) -> None:
         """Give a durable sample to the archive; if that is behind, it reads it later.
 
-        Parameters
-        ----------
-        sample
-            The sample.
-        position
-            End of its record in the journal, or later.
-        flag
-            Its quality flag, if known.
-        received
-            When it arrived, UTC; None in simulated time.
+        - `position`: end of its record in the journal, or later.
+        - `flag`: its quality flag, if known.
+        - `received`: when it arrived, UTC; None in simulated time.
         """
         if self._archive is not None and not self._archive.is_behind:
             self._put(sample, position, flag=flag, received=received)

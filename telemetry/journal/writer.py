@@ -43,21 +43,13 @@ _logger = structlog.get_logger(__name__)
 class Journal:
     """Durable messages in the order of their receipt.
 
-    Parameters
-    ----------
-    folder
-        Folder of the segments; created if missing.
-    segment_bytes
-        Size at which a segment is closed and the next begun; an append is never split. [B]
-    clock
-        Time of receipt. [ns since 1970]
-    timeout
-        How long to wait for another writer that is about to end. [s]
+    Raises JournalError if another process writes it, or a later version of gigatwin wrote it.
 
-    Raises
-    ------
-    JournalError
-        If another process writes it, or a later version of gigatwin wrote it.
+    - `folder`: folder of the segments; created if missing.
+    - `segment_bytes`: size at which a segment is closed and the next begun; an append is never
+      split. [B]
+    - `clock`: time of receipt. [ns since 1970]
+    - `timeout`: how long to wait for another writer that is about to end. [s]
     """
 
     def __init__(

@@ -136,24 +136,14 @@ class RollingMeans:
 class LiveState:
     """What is known of one site.
 
-    Parameters
-    ----------
-    depth
-        Time span that :meth:`recent` covers.
-    limits
-        Thresholds that the site sets itself; see :func:`telemetry.points.limits.read_site_limits`.
-
-    Attributes
-    ----------
-    binder
-        Maps points to variables; ``binder.accept(point)`` accepts changed metadata.
-    clock_skew
-        Points whose stamps are refused.
-    scheduler
-        Newest job queue and job history.
-    cap_status, job_status, tick
-        What the plant did with the last cap of each hall and with the last job orders; the last
-        tick of simulated time, or None.
+    - `depth`: time span that :meth:`recent` covers.
+    - `limits`: thresholds that the site sets itself; see
+      :func:`telemetry.points.limits.read_site_limits`.
+    - `binder`: maps points to variables; ``binder.accept(point)`` accepts changed metadata.
+    - `clock_skew`: points whose stamps are refused.
+    - `scheduler`: newest job queue and job history.
+    - `cap_status`, `job_status`, `tick`: what the plant did with the last cap of each hall and with
+      the last job orders; the last tick of simulated time, or None.
     """
 
     def __init__(

@@ -34,14 +34,9 @@ KNOWN_FIELDS: Final = (
 class MetadataRule:
     """Fields that the metadata of a point must have and may have.
 
-    Attributes
-    ----------
-    required, optional
-        Fields besides the two types.
-    alternatives
-        Groups of fields, of which exactly one must be present.
-    unit
-        The only unit allowed, or "" for any.
+    - `required`, `optional`: fields besides the two types.
+    - `alternatives`: groups of fields, of which exactly one must be present.
+    - `unit`: the only unit allowed, or "" for any.
     """
 
     required: frozenset[str] = frozenset()

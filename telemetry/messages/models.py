@@ -50,18 +50,11 @@ CHIP_VARIABLES: Final = ("power", "temperature", "utilisation", "memory", "clock
 class PointValue:
     """One reading of a point of the plant, or one request to it, in the point's own unit.
 
-    Attributes
-    ----------
-    point
-        ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
-    time
-        Time of the reading. [datetime64, UTC]
-    value
-        The reading, or None if the sender has none.
-    quality
-        1 is good; no other value is trusted.
-    sender
-        ``PUB``, or the integration that wrote it.
+    - `point`: ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
+    - `time`: time of the reading. [datetime64, UTC]
+    - `value`: the reading, or None if the sender has none.
+    - `quality`: 1 is good; no other value is trusted.
+    - `sender`: ``PUB``, or the integration that wrote it.
     """
 
     point: str
@@ -75,32 +68,18 @@ class PointValue:
 class PointMetadata:
     """Type, object and unit of a point.
 
-    Attributes
-    ----------
-    point
-        ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
-    object_type, point_type
-        Names from the contract.
-    object_id, object_name
-        The object that the point belongs to, by its id in the site file.
-    is_associated
-        Whether ``associateId`` names the object: the point is a part of it.
-    unit
-        Engineering unit, or "".
-    state_text
-        Pairs of a value and its meaning, for points without unit.
-    process_area
-        Words that distinguish points of one type and object.
-    serves
-        Ids of the objects downstream, on the path of power or of liquid.
-    integration
-        The integration that writes the value, or "" for the plant itself.
-    is_setpoint
-        Whether the value is a target and not a reading.
-    rack, rack_name
-        Location of a rack, the same for plant and cluster; "" if it is no rack.
-    phase, scope
-        Electrical phase; topics that a heartbeat covers. Both mostly "".
+    - `point`: ``{objectType}/{pointType}/{tagPath}``, the end of its topics.
+    - `object_type`, `point_type`: names from the contract.
+    - `object_id`, `object_name`: the object that the point belongs to, by its id in the site file.
+    - `is_associated`: whether ``associateId`` names the object: the point is a part of it.
+    - `unit`: engineering unit, or "".
+    - `state_text`: pairs of a value and its meaning, for points without unit.
+    - `process_area`: words that distinguish points of one type and object.
+    - `serves`: ids of the objects downstream, on the path of power or of liquid.
+    - `integration`: the integration that writes the value, or "" for the plant itself.
+    - `is_setpoint`: whether the value is a target and not a reading.
+    - `rack`, `rack_name`: location of a rack, the same for plant and cluster; "" if it is no rack.
+    - `phase`, `scope`: electrical phase; topics that a heartbeat covers. Both mostly "".
     """
 
     point: str
@@ -125,19 +104,12 @@ class PointMetadata:
 class RackBatch:
     """Readings of the accelerators of one rack over one interval.
 
-    Attributes
-    ----------
-    site, hall, rack
-        Location; ``rack`` is the name in the hall.
-    boot, sequence
-        Start of the sender, and its count since then. With the topic they identify the sample.
-    time
-        End of the interval. [datetime64, UTC]
-    interval
-        Length of the interval.
-    values
-        One row for each of :data:`CHIP_VARIABLES`, one column for each chip; all NaN for a chip
-        that is absent. [float32]
+    - `site`, `hall`, `rack`: location; ``rack`` is the name in the hall.
+    - `boot`, `sequence`: start of the sender, and its count since then. With the topic they
+      identify the sample.
+    - `time`: end of the interval. [datetime64, UTC]
+    - `values`: one row for each of :data:`CHIP_VARIABLES`, one column for each chip; all NaN for a
+      chip that is absent. [float32]
     """
 
     site: str
@@ -154,16 +126,10 @@ class RackBatch:
 class CapOrder:
     """Power limit of a hall until it expires; after that its local default applies.
 
-    Attributes
-    ----------
-    sequence
-        Rises with each order of a sender.
-    issued, expires
-        Times of validity. [datetime64, UTC]
-    power_cap
-        Largest power at the inlets of the hall's racks. [MW]
-    excluded_racks
-        Racks of the hall that the order neither caps nor counts.
+    - `sequence`: rises with each order of a sender.
+    - `issued`, `expires`: times of validity. [datetime64, UTC]
+    - `power_cap`: largest power at the inlets of the hall's racks. [MW]
+    - `excluded_racks`: racks of the hall that the order neither caps nor counts.
     """
 
     site: str
@@ -188,18 +154,10 @@ class CapStatus:
 class SimulationTick:
     """Simulated time: all telemetry of the interval that ends at ``time`` has been sent.
 
-    Attributes
-    ----------
-    time
-        End of the interval. [datetime64, UTC]
-    interval
-        Length of the interval.
-    step, steps
-        Number of the interval, 0 at the start, and of all intervals.
-    batches, points
-        Messages that were sent since the last tick.
-    is_last
-        Whether the run ends with this tick.
+    - `time`: end of the interval. [datetime64, UTC]
+    - `step`, `steps`: number of the interval, 0 at the start, and of all intervals.
+    - `batches`, `points`: messages that were sent since the last tick.
+    - `is_last`: whether the run ends with this tick.
     """
 
     site: str
@@ -249,14 +207,9 @@ def epoch_microseconds(time: np.datetime64) -> int:
 class JobOrders:
     """Jobs that run until the orders expire; all other jobs wait.
 
-    Attributes
-    ----------
-    sequence
-        Rises with each order of a sender.
-    issued, expires
-        Times of validity. [datetime64, UTC]
-    caps
-        Number of a job -> power of its racks as a share of the uncapped rack. [1]
+    - `sequence`: rises with each order of a sender.
+    - `issued`, `expires`: times of validity. [datetime64, UTC]
+    - `caps`: Number of a job -> power of its racks as a share of the uncapped rack. [1]
     """
 
     site: str
@@ -327,12 +280,7 @@ class JobHistory:
 class QueueSnapshot:
     """All jobs that have arrived and are not done.
 
-    Attributes
-    ----------
-    done, ran
-        Hours of their length that are done, and hours since their last start. [h]
-    running
-        Whether they run.
+    - `done`, `ran`: hours of their length that are done, and hours since their last start. [h]
     """
 
     site: str

@@ -61,24 +61,16 @@ OVERFLOW_REPORT_S: Final = 600.0
 class Client:
     """A client of one broker.
 
-    Parameters
-    ----------
-    url
-        ``mqtt://`` or ``mqtts://``, with user and password if needed.
-    client_id
-        Name at the broker; of two clients with one id the broker disconnects the earlier.
-    will
-        Message that the broker publishes when the connection is lost.
-    clean_session
-        Whether the broker discards the session after a disconnect. If not, it stores messages of
-        QoS 1 for a client of the same id, which may be another process.
-    protocol
-        MQTT 3.1.1, which every broker supports, or 5, with a wider window and a session that ends
-        after a day.
-    tls
-        Certificates, for ``mqtts://``.
-    depth
-        Messages that each queue holds.
+    - `url`: ``mqtt://`` or ``mqtts://``, with user and password if needed.
+    - `client_id`: name at the broker; of two clients with one id the broker disconnects the
+      earlier.
+    - `will`: message that the broker publishes when the connection is lost.
+    - `clean_session`: whether the broker discards the session after a disconnect. If not, it stores
+      messages of QoS 1 for a client of the same id, which may be another process.
+    - `protocol`: MQTT 3.1.1, which every broker supports, or 5, with a wider window and a session
+      that ends after a day.
+    - `tls`: certificates, for ``mqtts://``.
+    - `depth`: messages that each queue holds.
     """
 
     def __init__(
@@ -158,17 +150,10 @@ class Client:
     ) -> PublishToken:
         """Send a message, without ever blocking.
 
-        Parameters
-        ----------
-        topic, payload
-            The message.
-        qos
-            0: now or never. 1: until the broker acknowledges it.
-        retain
-            Whether the broker stores it for later subscribers.
-        conflate
-            Whether it replaces an earlier conflated message on this topic that still waits. The
-            token of that one completes as rejected.
+        - `qos`: 0: now or never. 1: until the broker acknowledges it.
+        - `retain`: whether the broker stores it for later subscribers.
+        - `conflate`: whether it replaces an earlier conflated message on this topic that still
+          waits. The token of that one completes as rejected.
 
         Returns
         -------
@@ -281,10 +266,7 @@ _logger = structlog.get_logger(__name__)
 class AcknowledgingHandler:
     """Handler of a client's messages that acknowledges each one once it is handled.
 
-    Attributes
-    ----------
-    error
-        Why the first waiting message cannot be stored; empty if none waits.
+    - `error`: why the first waiting message cannot be stored; empty if none waits.
     """
 
     def __init__(self) -> None:

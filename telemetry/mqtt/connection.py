@@ -71,12 +71,8 @@ class ConnectionListener(Protocol):
 class TlsFiles:
     """Files for TLS.
 
-    Attributes
-    ----------
-    ca
-        Certificates of the authorities to trust; those of the system if None.
-    certificate, key
-        Our own certificate and its key, for brokers that require one.
+    - `ca`: certificates of the authorities to trust; those of the system if None.
+    - `certificate`, `key`: our own certificate and its key, for brokers that require one.
     """
 
     ca: Path | None = None
@@ -307,12 +303,8 @@ type PublishPacket = tuple[bytes, bytes, int, int]
 class ReadAheadPahoClient(paho.Client):
     """paho client that reads ahead and acknowledges in groups.
 
-    Attributes
-    ----------
-    is_buffer_empty
-        Whether all bytes that were read ahead are processed.
-    last_received
-        When the broker last sent any bytes, on the monotonic clock. [s]
+    - `is_buffer_empty`: whether all bytes that were read ahead are processed.
+    - `last_received`: when the broker last sent any bytes, on the monotonic clock. [s]
     """
 
     def __init__(self, options: ConnectOptions) -> None:

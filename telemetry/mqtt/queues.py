@@ -22,18 +22,11 @@ MAX_INBOX_BYTES: Final = 256 * 1024 * 1024
 class ReceivedMessage(NamedTuple):
     """A received message.
 
-    Attributes
-    ----------
-    topic, payload, qos
-        As on the wire.
-    retain
-        Whether the broker had stored it before the subscription.
-    connection_epoch
-        Number of its connection, from 1; only on that one can it be acknowledged.
-    packet_id
-        Packet id on that connection, 0 at QoS 0.
-    dup
-        Whether the broker marks it as sent before.
+    - `topic`, `payload`, `qos`: as on the wire.
+    - `retain`: whether the broker had stored it before the subscription.
+    - `connection_epoch`: number of its connection, from 1; only on that one can it be acknowledged.
+    - `packet_id`: packet id on that connection, 0 at QoS 0.
+    - `dup`: whether the broker marks it as sent before.
     """
 
     topic: str
@@ -101,16 +94,9 @@ def wait_all(tokens: Iterable[PublishToken], timeout: float) -> bool:
 class OutgoingMessage(NamedTuple):
     """A message to send.
 
-    Attributes
-    ----------
-    topic, payload, qos, retain
-        As on the wire.
-    token
-        Token of the broker's answer.
-    connection_epoch
-        Number of the connection when it was published.
-    conflate
-        Whether only the last such message of its topic is sent.
+    - `topic`, `payload`, `qos`, `retain`: as on the wire.
+    - `connection_epoch`: number of the connection when it was published.
+    - `conflate`: whether only the last such message of its topic is sent.
     """
 
     topic: str

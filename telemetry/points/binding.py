@@ -36,24 +36,16 @@ _logger = structlog.get_logger(__name__)
 class PointBinding:
     """Meaning of a point, and the conversion of its values.
 
-    Attributes
-    ----------
-    point
-        ``{objectType}/{pointType}/{tagPath}``.
-    meaning
-        Its row in the catalogue.
-    machine, label
-        Id of the machine in the site file, and of the unit or rack; "" for the site itself.
-    factor, offset
-        Canonical value = factor * value + offset.
-    states
-        Value -> canonical value, for points with states; else None.
-    sender
-        The only sender whose values are accepted.
-    band
-        Plausible values, in the canonical unit.
-    is_spare
-        Whether another point measures the same; a spare is only compared while the other reports.
+    - `point`: ``{objectType}/{pointType}/{tagPath}``.
+    - `meaning`: its row in the catalogue.
+    - `machine`, `label`: id of the machine in the site file, and of the unit or rack; "" for the
+      site itself.
+    - `factor`, `offset`: canonical value = factor * value + offset.
+    - `states`: Value -> canonical value, for points with states; else None.
+    - `sender`: the only sender whose values are accepted.
+    - `band`: plausible values, in the canonical unit.
+    - `is_spare`: whether another point measures the same; a spare is only compared while the other
+      reports.
     """
 
     point: str
@@ -88,18 +80,12 @@ class PointBinding:
 class PointBinder:
     """Bindings of the points of one site.
 
-    Attributes
-    ----------
-    counters
-        Reason -> number of rejected metadata.
-    unknown
-        Point -> why it is unknown; at most :data:`MAX_UNKNOWN_POINTS`.
-    integration_points
-        (variable, object) -> point, for those that this service writes. If the metadata of one
-        changed its meaning and still names this service, it has no binding: only its withdrawal may
-        be written.
-    redundant
-        (variable, object) that several points measure.
+    - `counters`: Reason -> number of rejected metadata.
+    - `unknown`: Point -> why it is unknown; at most :data:`MAX_UNKNOWN_POINTS`.
+    - `integration_points`: (variable, object) -> point, for those that this service writes. If the
+      metadata of one changed its meaning and still names this service, it has no binding: only its
+      withdrawal may be written.
+    - `redundant`: (variable, object) that several points measure.
     """
 
     def __init__(self, site: Site, limits: SiteLimits | None = None) -> None:

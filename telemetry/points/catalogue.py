@@ -48,24 +48,13 @@ COOLING_PATH_KINDS: Final = ("cdu", "cooling_plant", "hall_air", "tank")
 class PointMeaning:
     """Meaning of one kind of point.
 
-    Attributes
-    ----------
-    variable
-        Name of the variable.
-    reverse_variable
-        Variable of the opposite direction, for negative values; or "".
-    kinds
-        Kinds of equipment that have it; empty for the site itself.
-    owner
-        Object id, for a point of the site itself.
-    object_type, point_type, process_area, is_setpoint, integration
-        As in its metadata.
-    unit, states
-        Unit in which the simulated facility sends it, or its states.
-    default
-        Canonical value of an unknown state; NaN if there is none.
-    share_of
-        Parameter of the machine of which a value in per cent is a share, or "".
+    - `reverse_variable`: variable of the opposite direction, for negative values; or "".
+    - `kinds`: kinds of equipment that have it; empty for the site itself.
+    - `owner`: object id, for a point of the site itself.
+    - `object_type`, `point_type`, `process_area`, `is_setpoint`, `integration`: as in its metadata.
+    - `unit`, `states`: unit in which the simulated facility sends it, or its states.
+    - `default`: canonical value of an unknown state; NaN if there is none.
+    - `share_of`: parameter of the machine of which a value in per cent is a share, or "".
     """
 
     variable: str

@@ -29,22 +29,16 @@ type SiteLimits = Mapping[str, Mapping[str, float]]
 class PlausibleRange:
     """Plausible values of a variable, in its canonical unit.
 
-    Attributes
-    ----------
-    low, high
-        Smallest and largest value.
-    rate
-        Largest change between two readings. [per second]
-    stuck_period
-        How long a sensor may repeat exactly one number; None if the value may stay constant.
-    min_change, flat_period
-        Smallest change of a working sensor within this time; 0 if the value may stay constant.
-    max_spread
-        Largest difference of sensors of one quantity; None for a twentieth of the range.
-    share_of
-        Parameter of the machine of which all these are shares, or "".
-    unit
-        Canonical unit of the variable, or "" if unused.
+    - `low`, `high`: smallest and largest value.
+    - `rate`: largest change between two readings. [per second]
+    - `stuck_period`: how long a sensor may repeat exactly one number; None if the value may stay
+      constant.
+    - `min_change`, `flat_period`: smallest change of a working sensor within this time; 0 if the
+      value may stay constant.
+    - `max_spread`: largest difference of sensors of one quantity; None for a twentieth of the
+      range.
+    - `share_of`: parameter of the machine of which all these are shares, or "".
+    - `unit`: canonical unit of the variable, or "" if unused.
     """
 
     low: float

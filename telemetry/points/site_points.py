@@ -32,16 +32,10 @@ _UNIT_DIGITS: Final = 3
 class SitePoint:
     """One point of a site.
 
-    Attributes
-    ----------
-    metadata
-        As announced.
-    meaning
-        Its row in the catalogue.
-    machine
-        Id of the machine in the site file, or "" for the site itself.
-    label
-        Id of the object: the machine, one unit of a bank, one rack, or "".
+    - `metadata`: as announced.
+    - `meaning`: its row in the catalogue.
+    - `machine`: id of the machine in the site file, or "" for the site itself.
+    - `label`: id of the object: the machine, one unit of a bank, one rack, or "".
     """
 
     metadata: PointMetadata
@@ -220,18 +214,11 @@ _SINGLE: Final = ("", "grid")
 class VariableLayout:
     """Axis, labels and slots of one variable.
 
-    Attributes
-    ----------
-    variable
-        Its name.
-    dim
-        Its axis, or "" for a scalar.
-    labels
-        Machines or racks.
-    first, counts
-        First slot, and number of slots of each label: a bank has one for each unit.
-    sign
-        0 for a plain value; 1 and -1 for the two directions of one meter.
+    - `dim`: its axis, or "" for a scalar.
+    - `labels`: machines or racks.
+    - `first`, `counts`: first slot, and number of slots of each label: a bank has one for each
+      unit.
+    - `sign`: 0 for a plain value; 1 and -1 for the two directions of one meter.
     """
 
     variable: str
@@ -263,16 +250,9 @@ class VariableLayout:
 class SiteVariables:
     """The latest value of each variable and object of a site.
 
-    Attributes
-    ----------
-    slots
-        (variable, object) -> slot. Those of racks are last.
-    machine_slot_count
-        Number of slots before those of racks.
-    layouts
-        Variables of the site and their slots.
-    value, time
-        By slot: canonical value, and its time. [us since 1970]
+    - `slots`: (variable, object) -> slot. Those of racks are last.
+    - `machine_slot_count`: number of slots before those of racks.
+    - `value`, `time`: by slot: canonical value, and its time. [us since 1970]
     """
 
     def __init__(self, site: Site) -> None:

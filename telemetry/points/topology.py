@@ -29,14 +29,7 @@ MAX_NAMES_LISTED: Final = 5
 class AnnouncedTopology:
     """Objects that points announce.
 
-    Attributes
-    ----------
-    serves
-        Object -> objects downstream.
-    types
-        Object -> its type.
-    racks
-        Locations of racks.
+    - `serves`: Object -> objects downstream.
     """
 
     serves: dict[str, set[str]] = field(default_factory=dict)

@@ -56,16 +56,9 @@ _LABEL: Final = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
 class DcgmChip:
     """One accelerator.
 
-    Attributes
-    ----------
-    host, number
-        Its host, and its number there, which may change when the host restarts.
-    values
-        In the order of a rack batch; all NaN if one is missing.
-    uuid
-        Its identity, or "".
-    missing_metrics
-        Missing metrics.
+    - `host`, `number`: its host, and its number there, which may change when the host restarts.
+    - `values`: in the order of a rack batch; all NaN if one is missing.
+    - `uuid`: its identity, or "".
     """
 
     host: str
@@ -233,22 +226,12 @@ _logger = structlog.get_logger(__name__)
 class DcgmRackReader:
     """Reads all hosts of a rack at once; a silent host affects only its own positions.
 
-    Parameters
-    ----------
-    exporters
-        URLs, in the order of their positions.
-    path
-        File of the UUID at each position.
-    each
-        Accelerators of each host. By default as many as the host ever reported, and for a host
-        without reports as many as the largest other.
-    fetch
-        Returns the text of an exporter.
-
-    Attributes
-    ----------
-    errors
-        URL -> text of the last error.
+    - `exporters`: URLs, in the order of their positions.
+    - `path`: file of the UUID at each position.
+    - `each`: accelerators of each host. By default as many as the host ever reported, and for a
+      host without reports as many as the largest other.
+    - `fetch`: returns the text of an exporter.
+    - `errors`: URL -> text of the last error.
     """
 
     def __init__(

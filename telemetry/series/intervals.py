@@ -36,18 +36,11 @@ MAX_FILLED_GAP_H: Final = 3.0
 class SeriesRows:
     """The rows of a file, in any order.
 
-    Attributes
-    ----------
-    source
-        Name of the file.
-    lines
-        Line of each row in it.
-    stamps
-        Start of each row's interval; a row at NaT is dropped. [datetime64, UTC]
-    values
-        Values by name, in canonical units; NaN where the file is blank.
-    notes
-        Decisions of the reader that a user should know.
+    - `source`: name of the file.
+    - `lines`: line of each row in it.
+    - `stamps`: start of each row's interval; a row at NaT is dropped. [datetime64, UTC]
+    - `values`: values by name, in canonical units; NaN where the file is blank.
+    - `notes`: decisions of the reader that a user should know.
     """
 
     source: str
@@ -60,17 +53,14 @@ class SeriesRows:
 def to_intervals(rows: SeriesRows) -> xr.Dataset:
     """Return rows as series on intervals without holes.
 
+    Raises SeriesError if a time repeats, a value is outside its limits, or a column has no values.
+
     Returns
     -------
     xarray.Dataset
         One variable per name on ``time`` (interval starts, with ``duration``), and ``instant``.
         ``attrs["gaps"]`` lists filled gaps as ``from/to``, ``attrs["long_gaps"]`` those that stay
         NaN; each variable has both lists, too.
-
-    Raises
-    ------
-    SeriesError
-        If a time repeats, a value is outside its limits, or a column has no values.
     """
     has_time = ~np.isnat(rows.stamps)
     order = np.flatnonzero(has_time)[np.argsort(rows.stamps[has_time], kind="stable")]
@@ -273,13 +263,10 @@ def complete_edges(source: str, stamps: np.ndarray) -> np.ndarray:
     """Return the N+1 edges of all N intervals, including those of missing rows. [datetime64, UTC]
 
     ``stamps`` are rising and distinct interval starts [datetime64, UTC]. Fewer than two rows, rows
-    more than one hour apart, a hole of years or a time outside 2000 to 2099 raises SeriesError.
-
-    Notes
-    -----
-    The resolution is found piece by piece: three or more equal steps of at most one hour form a
-    piece. Any other step is a hole, divided at the finer resolution of the pieces around it. So a
-    file may change from hours to quarter-hours in the middle.
+    more than one hour apart, a hole of years or a time outside 2000 to 2099 raises SeriesError. The
+    resolution is found piece by piece: three or more equal steps of at most one hour form a piece.
+    Any other step is a hole, divided at the finer resolution of the pieces around it. So a file may
+    change from hours to quarter-hours in the middle.
     """
     _refuse_times(source, stamps)
     steps = np.diff(stamps).astype(np.int64)
@@ -488,15 +475,11 @@ def local_to_utc(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
     """Return naive local times of an IANA zone as UTC [datetime64], and notes on dropped rows.
 
     The times are in the order of the file, rising or falling. An hour that the spring change skips
-    becomes NaT.
-
-    Notes
-    -----
-    The repeated hour in autumn is summer time until the rows step back, and winter time after that,
-    whichever rows are missing. If no row steps back, as in a file of 24 rows a day, the hour is
-    summer time and the winter hour is a gap. In a file that begins within the hour it is winter
-    time, which joins what follows. A row in the hour that spring skips (in a file of 24 rows a copy
-    of its neighbour) is dropped.
+    becomes NaT. The repeated hour in autumn is summer time until the rows step back, and winter
+    time after that, whichever rows are missing. If no row steps back, as in a file of 24 rows a
+    day, the hour is summer time and the winter hour is a gap. In a file that begins within the hour
+    it is winter time, which joins what follows. A row in the hour that spring skips (in a file of
+    24 rows a copy of its neighbour) is dropped.
     """
     is_falling = len(naive) > 1 and np.median(np.diff(naive).astype(np.int64)) < 0
     ordered = naive[::-1] if is_falling else naive

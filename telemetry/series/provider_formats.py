@@ -190,8 +190,6 @@ class ElectricityMapsResponse(BaseModel):
 def intensity_table(source: str, response: ElectricityMapsResponse) -> TextTable:
     """Return intensities by time, blank for null; of two at one time the later entry counts.
 
-    Notes
-    -----
     A forecast names no kind; it is of the kind of the joined history. Without a history it is
     life-cycle intensity, the default of the service.
     """
@@ -348,8 +346,6 @@ _MAX_INTERVALS: Final = 100_000
 def entsoe_prices(source: str, text: str) -> TextTable:
     """Return the prices of a response as a table, blank where a point is missing.
 
-    Notes
-    -----
     If there are series of the coupled auction, those of others are left out, as in DE-LU and AT.
     """
     root = _root(source, text)

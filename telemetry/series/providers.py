@@ -73,22 +73,12 @@ _ITALIAN_ZONES: Final = {
 class SeriesQuery:
     """A request for the series of a site.
 
-    Attributes
-    ----------
-    url
-        Address of the service, without a path.
-    zone
-        Bidding zone.
-    latitude, longitude
-        Location of the site. [deg]
-    now
-        The time, UTC.
-    days
-        Length of the past that is requested. [d]
-    token
-        Token of the service, or "".
-    before
-        File of an earlier response, if any.
+    - `url`: address of the service, without a path.
+    - `latitude`, `longitude`: location of the site. [deg]
+    - `now`: the time, UTC.
+    - `days`: length of the past that is requested. [d]
+    - `token`: token of the service, or "".
+    - `before`: file of an earlier response, if any.
     """
 
     url: str
@@ -115,14 +105,9 @@ class SeriesQuery:
 class DataService:
     """A data service.
 
-    Attributes
-    ----------
-    url
-        Its default address.
-    request
-        Returns the text of its response to a query.
-    token
-        Environment variable of its token, or "" if it needs none.
+    - `url`: its default address.
+    - `request`: returns the text of its response to a query.
+    - `token`: environment variable of its token, or "" if it needs none.
     """
 
     url: str
@@ -404,14 +389,9 @@ MAX_RESPONSE_LEAD: Final = np.timedelta64(20, "D")
 class FetchResult:
     """The file after a fetch.
 
-    Attributes
-    ----------
-    begin, end
-        Starts of its first and its last complete interval, UTC.
-    intervals
-        Complete intervals. [1]
-    kept_existing_file
-        Whether the existing file remained, as it covers more than the response.
+    - `begin`, `end`: starts of its first and its last complete interval, UTC.
+    - `intervals`: complete intervals. [1]
+    - `kept_existing_file`: whether the existing file remained, as it covers more than the response.
     """
 
     begin: np.datetime64
@@ -423,13 +403,8 @@ class FetchResult:
 def fetch_series(series: str, service: str, query: SeriesQuery, *, out: Path) -> FetchResult:
     """Fetch ``prices``, ``weather`` or ``carbon`` and replace a file unless that covers more.
 
-    Raises
-    ------
-    SeriesError
-        If the service is unknown, does not answer, or its response cannot be parsed; the file
-        remains.
-    JournalError
-        If the file cannot be written.
+    Raises SeriesError if the service is unknown, does not answer, or its response cannot be parsed;
+    the file remains. Raises JournalError if the file cannot be written.
     """
     text = find_service(series, service).request(query)
     with tempfile.TemporaryDirectory(prefix="gigatwin-") as folder:

@@ -66,16 +66,10 @@ def series_error(
 class TextTable:
     """The columns of one file.
 
-    Attributes
-    ----------
-    source
-        Name of the file, as issues show it.
-    columns
-        Texts of each column by header.
-    lines
-        Line where each row begins in the file; the header is line 1.
-    decimal
-        The decimal sign, "." or ",".
+    - `source`: name of the file, as issues show it.
+    - `columns`: texts of each column by header.
+    - `lines`: line where each row begins in the file; the header is line 1.
+    - `decimal`: the decimal sign, "." or ",".
     """
 
     source: str
@@ -236,8 +230,6 @@ def _open_quote(source: str, line: int, text: str) -> SeriesError:
 def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
     """Return a column as finite numbers, NaN where a cell is blank; issues call it ``name``.
 
-    Notes
-    -----
     If any cell of a column has a decimal comma, dots separate thousands in all of its cells: 1.002
     beside 998,5 is 1002. A cell whose dots do not separate groups of three digits, as 3.5 or
     1,002.5, is then refused, because either reading would be a guess. In a column without a decimal

@@ -46,22 +46,13 @@ _EPW_LEADING_COLUMNS: Final = 6
 class WeatherRows:
     """Weather rows in canonical units, and their location.
 
-    Attributes
-    ----------
-    source
-        Name of the file.
-    lines
-        Line of each row in it.
-    stamps
-        Start of each row's interval, for actual weather. [datetime64, UTC]
-    hours
-        First hour of each row in a year of 365 days, in UTC, for typical weather. [h]
-    values
-        Values by name; NaN where the file is blank.
-    latitude, longitude
-        North and east. [deg]
-    elevation
-        Above the sea. [m]
+    - `source`: name of the file.
+    - `lines`: line of each row in it.
+    - `stamps`: start of each row's interval, for actual weather. [datetime64, UTC]
+    - `hours`: first hour of each row in a year of 365 days, in UTC, for typical weather. [h]
+    - `values`: values by name; NaN where the file is blank.
+    - `latitude`, `longitude`: north and east. [deg]
+    - `elevation`: above the sea. [m]
     """
 
     source: str
@@ -256,8 +247,6 @@ _TO_CANONICAL: Final[dict[str, dict[str, tuple[float, float]]]] = {
 def read_open_meteo(source: str, response: OpenMeteoResponse) -> WeatherRows:
     """Return the actual weather of an Open-Meteo response, in UTC.
 
-    Notes
-    -----
     Naive times are shifted by ``utc_offset_seconds``, which is fixed over the file; ``timezone`` is
     only a name. Radiation is the mean of the hour *before* its time, so it moves one hour back, to
     its own interval. All other values belong to the moment.

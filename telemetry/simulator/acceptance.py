@@ -49,14 +49,9 @@ BOUND_COVERAGE: Final = (0.92, 0.98)
 class PredictionScore:
     """Errors of a site's prediction of a facility.
 
-    Attributes
-    ----------
-    cv_rmse
-        Root mean square error of the facility power over its mean. [1]
-    nmbe
-        Mean error of the facility power over its mean. [1]
-    temperature_rmse
-        Root mean square error of the supply temperatures. [K]
+    - `cv_rmse`: root mean square error of the facility power over its mean. [1]
+    - `nmbe`: mean error of the facility power over its mean. [1]
+    - `temperature_rmse`: root mean square error of the supply temperatures. [K]
     """
 
     cv_rmse: float
@@ -68,18 +63,11 @@ class PredictionScore:
 class AcceptanceResult:
     """Result of one seed.
 
-    Attributes
-    ----------
-    score, uncalibrated_score
-        Errors of the calibrated site in the second week, and of the site as declared.
-    worst_identified_error
-        Largest relative error of a parameter that counts as identified. [1]
-    worst_parameter
-        Its name.
-    identified_count
-        Parameters that count as identified. [1]
-    inside, samples
-        Hourly samples whose bounds contain the true value, and all of them. [1]
+    - `score`, `uncalibrated_score`: errors of the calibrated site in the second week, and of the
+      site as declared.
+    - `worst_identified_error`: largest relative error of a parameter that counts as identified. [1]
+    - `identified_count`: parameters that count as identified. [1]
+    - `inside`, `samples`: hourly samples whose bounds contain the true value, and all of them. [1]
     """
 
     seed: int
@@ -162,16 +150,8 @@ STUCK_HOURS: Final = (4, 24)
 class ObserverTrial:
     """Estimates of the observer and true values.
 
-    Attributes
-    ----------
-    truth, value, low, high
-        True value, estimate and 95 % bounds, on (stock, time), in the unit of the stock.
-    stocks
-        Variable and machine of each stock.
-    diagnostics
-        Messages at each time.
-    time
-        Times of the estimates.
+    - `truth`, `value`, `low`, `high`: true value, estimate and 95 % bounds, on (stock, time), in
+      the unit of the stock.
     """
 
     truth: FloatArray
@@ -232,18 +212,11 @@ def _sensors(site: Site) -> Iterator[tuple[str, str, float]]:
 class CalibrationTrial:
     """Operation of a worn facility, and its telemetry.
 
-    Attributes
-    ----------
-    site
-        The site as declared.
-    hidden
-        The facility as it is.
-    readings
-        Telemetry in minutes.
-    record
-        True operation in minutes, with the weather.
-    declared
-        Declared power of the racks, on (time, hall). [MW]
+    - `site`: the site as declared.
+    - `hidden`: the facility as it is.
+    - `readings`: telemetry in minutes.
+    - `record`: true operation in minutes, with the weather.
+    - `declared`: declared power of the racks, on (time, hall). [MW]
     """
 
     site: Site

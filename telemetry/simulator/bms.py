@@ -77,16 +77,10 @@ class _Columns:
 class SimulatedBms:
     """The building-management system.
 
-    Parameters
-    ----------
-    requests
-        Checks and stores requests.
-    rng
-        Source of sensor errors.
-    noise
-        Standard errors of the sensors.
-    repeat
-        Readings within which every point is published again, changed or not. [1]
+    - `requests`: checks and stores requests.
+    - `rng`: source of sensor errors.
+    - `noise`: standard errors of the sensors.
+    - `repeat`: readings within which every point is published again, changed or not. [1]
     """
 
     def __init__(

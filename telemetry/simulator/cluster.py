@@ -62,14 +62,8 @@ UTILISATION_AND_MEMORY: Final = {"work": (0.97, 0.82), "service": (0.71, 0.90), 
 class RackLoad:
     """State of each rack, hall by hall.
 
-    Attributes
-    ----------
-    power
-        Power of the rack. [MW]
-    cap
-        Its cap, 0 for an idle rack. [1]
-    is_service
-        Whether it serves inference.
+    - `power`: power of the rack. [MW]
+    - `cap`: its cap, 0 for an idle rack. [1]
     """
 
     power: FloatArray
@@ -80,14 +74,9 @@ class RackLoad:
 class SimulatedRackAgents:
     """All node agents of a site.
 
-    Parameters
-    ----------
-    site
-        The site as it really is.
-    boot
-        Start of the agents: the boot epoch of their batches. [s since 1970]
-    rng
-        Source of the spread among chips.
+    - `site`: the site as it really is.
+    - `boot`: start of the agents: the boot epoch of their batches. [s since 1970]
+    - `rng`: source of the spread among chips.
     """
 
     def __init__(self, site: Site, *, boot: int, rng: np.random.Generator) -> None:
@@ -200,8 +189,6 @@ class RunningJob:
 class JobPlacement:
     """Assign racks to jobs: a job keeps its racks until it stops.
 
-    Notes
-    -----
     Free racks are assigned alternately from all halls, so that the halls carry equal shares, as the
     facility model assumes. Widths are rounded to whole racks, at least one.
     """
@@ -233,7 +220,7 @@ class JobPlacement:
     def rack_load(self, hall_power: Mapping[str, float]) -> RackLoad:
         """Return the state of the racks for the true power of each hall; other halls are idle. [MW]
 
-        Notes ----- The racks of a hall share its power in proportion to their caps. While the power
+        The racks of a hall share its power in proportion to their caps. While the power
         of a hall still falls after jobs have ended, all its racks share what working racks cannot
         draw.
         """
@@ -276,25 +263,12 @@ _CAP_TOLERANCE: Final = 1e-9  # rounding of a cap or of racks [1]
 class SimulatedScheduler:
     """The scheduler.
 
-    Parameters
-    ----------
-    site
-        The site, for its racks and kinds of work.
-    workload
-        All jobs of the run and those before; a job is published when it arrives.
-    start
-        First time. [datetime64, UTC]
-
-    Attributes
-    ----------
-    queue
-        The jobs that have arrived.
-    steps
-        Backlog after each interval, and its progress. [MWh]
-    sequence
-        Of the newest job orders, applied or not.
-    running_jobs
-        Jobs that ran in the last interval, with their effective caps.
+    - `site`: the site, for its racks and kinds of work.
+    - `workload`: all jobs of the run and those before; a job is published when it arrives.
+    - `start`: first time. [datetime64, UTC]
+    - `steps`: backlog after each interval, and its progress. [MWh]
+    - `sequence`: of the newest job orders, applied or not.
+    - `running_jobs`: jobs that ran in the last interval, with their effective caps.
     """
 
     def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
@@ -343,7 +317,7 @@ class SimulatedScheduler:
     def advance(self, hours: float, service_racks: float) -> tuple[QueueProgress, list[JobStatus]]:
         """Run the jobs for an interval [h]; return the progress and the changes of orders.
 
-        Notes ----- Without valid orders running jobs continue at their caps and no job starts. Jobs
+        Without valid orders running jobs continue at their caps and no job starts. Jobs
         never use more racks than there are, and no hall exceeds its cap.
         """
         queue, changes = self.queue, []

@@ -21,16 +21,10 @@ from twin.site import Site
 class FacilityNoise:
     """Load fluctuations and measurement errors.
 
-    Attributes
-    ----------
-    load
-        Relative standard deviation of the power of working racks. [1]
-    load_time_constant
-        Time constant of these fluctuations. [min]
-    power, level
-        Standard errors of power meters and of levels, shares. [1]
-    temperature
-        Standard error of temperatures. [K]
+    - `load`: relative standard deviation of the power of working racks. [1]
+    - `load_time_constant`: time constant of these fluctuations. [min]
+    - `power`, `level`: standard errors of power meters and of levels, shares. [1]
+    - `temperature`: standard error of temperatures. [K]
     """
 
     load: float = 0.004
@@ -161,14 +155,8 @@ LEVEL_VARIABLES: Final = ("battery_level", "tank_level")
 class SensorFault:
     """A sensor that fails for a while.
 
-    Attributes
-    ----------
-    variable, machine
-        The sensor.
-    begin, end
-        First minute, and the first minute after the fault.
-    drift
-        Drift; 0 for a stuck sensor. [unit of the variable h-1]
+    - `begin`, `end`: first minute, and the first minute after the fault.
+    - `drift`: drift; 0 for a stuck sensor. [unit of the variable h-1]
     """
 
     variable: str
@@ -182,20 +170,11 @@ class SensorFault:
 class SensorModel:
     """Errors of the sensors of a facility.
 
-    Attributes
-    ----------
-    power
-        Relative standard error of power and humidity. [1]
-    level
-        Standard error of levels, a share of the largest. [1]
-    temperature
-        Standard error of temperatures. [K]
-    missing_share
-        Share of lost readings. [1]
-    offsets
-        (variable, machine) -> offset of a sensor. [unit of the variable]
-    faults
-        Failing sensors.
+    - `power`: relative standard error of power and humidity. [1]
+    - `level`: standard error of levels, a share of the largest. [1]
+    - `temperature`: standard error of temperatures. [K]
+    - `missing_share`: share of lost readings. [1]
+    - `offsets`: (variable, machine) -> offset of a sensor. [unit of the variable]
     """
 
     power: float = 0.01

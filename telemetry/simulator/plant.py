@@ -61,14 +61,8 @@ def interpolate_to_minutes(series: xr.Dataset, start: np.datetime64, count: int)
 class PrecomputedRun:
     """The coming minutes of a facility, valid until a new order.
 
-    Attributes
-    ----------
-    first_minute, end_minute
-        The first minute, and the one after the last.
-    trajectories
-        Set points in these minutes.
-    run
-        The simulated operation.
+    - `first_minute`, `end_minute`: the first minute, and the one after the last.
+    - `trajectories`: set points in these minutes.
     """
 
     first_minute: int
@@ -367,14 +361,9 @@ IMPORT_CHANGE_FACTORS: Final = {
 class SetPointMove:
     """A simultaneous move of all set points.
 
-    Attributes
-    ----------
-    start, goal
-        (name, machine) -> set point at the start and at the end. [MW]
-    duration
-        Duration of the move. [min]
-    elapsed
-        Time since its start. [min]
+    - `start`, `goal`: (name, machine) -> set point at the start and at the end. [MW]
+    - `duration`: duration of the move. [min]
+    - `elapsed`: time since its start. [min]
     """
 
     start: Mapping[VariableKey, float]
@@ -399,14 +388,9 @@ def move_duration(
 class ConnectionMeter:
     """Meter of the grid connection: means of quarter-hours, and the largest one.
 
-    Attributes
-    ----------
-    net
-        Mean import less export of the last quarter-hour. [MW]
-    peak
-        Largest mean import of the billing period so far, among counted quarter-hours. [MW]
-    mean_weekly_import
-        Mean import of about the last week. [MW]
+    - `net`: mean import less export of the last quarter-hour. [MW]
+    - `peak`: largest mean import of the billing period so far, among counted quarter-hours. [MW]
+    - `mean_weekly_import`: mean import of about the last week. [MW]
     """
 
     def __init__(self, state: xr.Dataset, billing: BillingRules) -> None:

@@ -55,16 +55,10 @@ _SECOND: Final = np.timedelta64(1, "s")
 class ReplaySecond:
     """Messages of one second.
 
-    Attributes
-    ----------
-    time
-        The second, UTC.
-    messages
-        Topic, payload, and whether the broker retains it.
-    batches, points
-        Numbers of rack batches and values of points among them.
-    tick
-        The tick after them, if any.
+    - `time`: the second, UTC.
+    - `messages`: topic, payload, and whether the broker retains it.
+    - `batches`, `points`: numbers of rack batches and values of points among them.
+    - `tick`: the tick after them, if any.
     """
 
     time: np.datetime64
@@ -121,12 +115,8 @@ def read_messages(
 class _Meanings:
     """Metadata of points over time.
 
-    Parameters
-    ----------
-    known
-        Point -> current metadata.
-    turns
-        Point -> changes.
+    - `known`: Point -> current metadata.
+    - `turns`: Point -> changes.
     """
 
     def __init__(

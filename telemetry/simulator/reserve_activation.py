@@ -33,16 +33,9 @@ def reserve_calls(
 ) -> dict[str, FloatArray]:
     """Return how the grid calls each product: full activations at random times.
 
-    Parameters
-    ----------
-    products
-        Products by name.
-    minutes
-        Length of the series. [min]
-    seed
-        Seed of the times and directions.
-    share
-        Mean share of time of a call in each direction; by default the declared energy. [1]
+    - `minutes`: length of the series. [min]
+    - `seed`: seed of the times and directions.
+    - `share`: mean share of time of a call in each direction; by default the declared energy. [1]
 
     Returns
     -------
@@ -74,18 +67,10 @@ def reserve_calls(
 class ReserveOrder:
     """An order to activate a product.
 
-    Attributes
-    ----------
-    product
-        The product.
-    first
-        Number of the first quarter-hour.
-    baseline
-        Planned net import in each quarter-hour of the call. [MW]
-    before
-        The same in the quarter-hour before. [MW]
-    power
-        Ordered reduction of net import. [MW]
+    - `first`: number of the first quarter-hour.
+    - `baseline`: planned net import in each quarter-hour of the call. [MW]
+    - `before`: the same in the quarter-hour before. [MW]
+    - `power`: ordered reduction of net import. [MW]
     """
 
     product: str

@@ -38,15 +38,10 @@ RANGE_RATE_K_PER_MIN: Final = 0.2
 class WaterSetPoints:
     """Set points of the water of a facility.
 
-    Attributes
-    ----------
-    supply
-        Circuit -> set point of its supply water. [degC]
-    ranges
-        (variable, circuit or bank of CDUs) -> temperature range that its flow follows; others are
-        as declared. [K]
-    is_local_control
-        Whether operators control the water locally and requests have no effect.
+    - `supply`: Circuit -> set point of its supply water. [degC]
+    - `ranges`: (variable, circuit or bank of CDUs) -> temperature range that its flow follows;
+      others are as declared. [K]
+    - `is_local_control`: whether operators control the water locally and requests have no effect.
     """
 
     supply: Mapping[str, float]
@@ -63,28 +58,16 @@ class WaterSetPoints:
 class SetPointRequests:
     """The requests of one integration and their effect.
 
-    Parameters
-    ----------
-    site
-        The site, for the ranges of its machines.
-    period
-        Time within which a running integration sends a message.
-    absent
-        Machines out of service, which ignore requests.
+    Without a request or heartbeat for three periods, and after a request without a value, defaults
+    hold: stores and heat pumps stop, sun and wind are unlimited, water returns to its declared set
+    points, and the facility stages its chillers itself. Its controllers limit the ramp of powers.
 
-    Attributes
-    ----------
-    refused
-        Number of refused requests. [1]
-    is_local
-        Whether operators control the water locally and requests for it have no effect.
-    supply, ranges
-        Current set points of the water, see :class:`WaterSetPoints`.
-
-    Notes ----- Without a request or heartbeat for three periods, and after a request without a
-    value, defaults hold: stores and heat pumps stop, sun and wind are unlimited, water returns to
-    its declared set points, and the facility stages its chillers itself. Its controllers limit the
-    ramp of powers.
+    - `site`: the site, for the ranges of its machines.
+    - `period`: time within which a running integration sends a message.
+    - `absent`: machines out of service, which ignore requests.
+    - `refused`: number of refused requests. [1]
+    - `is_local`: whether operators control the water locally and requests for it have no effect.
+    - `supply`, `ranges`: current set points of the water, see :class:`WaterSetPoints`.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:

@@ -52,23 +52,14 @@ from twin.workload.queue import JobQueue, QueueProgress, hall_powers
 class SimulationScenario:
     """A site and everything that will happen to it.
 
-    Attributes
-    ----------
-    site
-        The site as the service assumes it.
-    boundary_conditions
-        Weather and available power in minutes, as
-        :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
-    initial_state
-        True state at the start.
-    workload
-        All jobs; each is published when it arrives.
-    service_racks
-        Racks busy with the inference service, for each quarter-hour. [1]
-    seed
-        Seed of the hidden parameters and of all noise.
-    out_of_service
-        Stores, sources and heat pumps that report to be out of service.
+    - `site`: the site as the service assumes it.
+    - `boundary_conditions`: weather and available power in minutes, as
+      :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
+    - `initial_state`: true state at the start.
+    - `workload`: all jobs; each is published when it arrives.
+    - `service_racks`: racks busy with the inference service, for each quarter-hour. [1]
+    - `seed`: seed of the hidden parameters and of all noise.
+    - `out_of_service`: stores, sources and heat pumps that report to be out of service.
     """
 
     site: Site
@@ -84,20 +75,13 @@ class SimulationScenario:
 class SimulationProgress:
     """Progress of a run.
 
-    Attributes
-    ----------
-    time
-        Time up to which the facility has run. [datetime64, UTC]
-    done, steps
-        Quarter-hours done, and in all. [1]
-    is_decided
-        Whether the service had decided the last one.
-    net_power
-        Import less export, mean of the last quarter-hour. [MW]
-    running, waiting
-        Jobs that ran in it, and those that wait now. [1]
-    undecided, refused
-        Quarter-hours without a decision so far; refused orders and requests. [1]
+    - `time`: time up to which the facility has run. [datetime64, UTC]
+    - `done`, `steps`: quarter-hours done, and in all. [1]
+    - `is_decided`: whether the service had decided the last one.
+    - `net_power`: import less export, mean of the last quarter-hour. [MW]
+    - `running`, `waiting`: jobs that ran in it, and those that wait now. [1]
+    - `undecided`, `refused`: quarter-hours without a decision so far; refused orders and requests.
+      [1]
     """
 
     time: np.datetime64
@@ -115,16 +99,10 @@ class SimulationProgress:
 class SimulationResult:
     """True operation of a run.
 
-    Attributes
-    ----------
-    record
-        Operation of the facility, in minutes.
-    queue
-        The queue at the end.
-    steps
-        Backlog after each quarter-hour, and its progress. [MWh]
-    counts
-        Messages by kind, ``refused`` orders, and ``undecided`` quarter-hours.
+    - `record`: operation of the facility, in minutes.
+    - `queue`: the queue at the end.
+    - `steps`: backlog after each quarter-hour, and its progress. [MWh]
+    - `counts`: messages by kind, ``refused`` orders, and ``undecided`` quarter-hours.
     """
 
     record: xr.Dataset
@@ -164,22 +142,13 @@ _logger = structlog.get_logger(__name__)
 class SimulatedSite:
     """A facility, its racks and its scheduler behind one client.
 
-    Parameters
-    ----------
-    scene
-        The scenario.
-    client
-        A started client.
-    speed
-        Simulated seconds per wall second; None for the pace of the service.
-    deadline
-        Longest wait for a decision; then the local defaults hold. [s]
-    listen
-        Called after each quarter-hour.
+    Up to a speed of :data:`MAX_NATIVE_SPEED` every rack reports every second and points every ten
+    seconds; above it both report once a quarter-hour. Values are means over the interval that ends
+    with the message, levels and temperatures those at its end.
 
-    Notes ----- Up to a speed of :data:`MAX_NATIVE_SPEED` every rack reports every second and points
-    every ten seconds; above it both report once a quarter-hour. Values are means over the interval
-    that ends with the message, levels and temperatures those at its end.
+    - `speed`: simulated seconds per wall second; None for the pace of the service.
+    - `deadline`: longest wait for a decision; then the local defaults hold. [s]
+    - `listen`: called after each quarter-hour.
     """
 
     def __init__(
@@ -454,19 +423,8 @@ topic only. [s]
 class SimulatorConnection:
     """The client of a simulated site.
 
-    Parameters
-    ----------
-    client
-        A started client.
-    site
-        Name of the site.
-    receive
-        Called with every decoded message.
-
-    Attributes
-    ----------
-    counts
-        Messages sent and received, and those that could not be decoded.
+    - `receive`: called with every decoded message.
+    - `counts`: messages sent and received, and those that could not be decoded.
     """
 
     def __init__(self, client: Client, site: str, receive: Callable[[Sample], None]) -> None:

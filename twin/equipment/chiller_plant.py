@@ -143,12 +143,9 @@ class ChillerBank(Declaration):
         Temperatures are those of the leaving water [degC]; that of the condenser is on the axes of
         the load. ``units_on`` is a whole number of units on the last axes of the load; by default
         the number with minimum power runs. More units run if these cannot carry the load; none run
-        without load.
-
-        Notes
-        -----
-        A unit follows its curves down to the part load below which warmer condenser water saves no
-        power, cycles below it, and obeys Carnot's bound (:mod:`twin.physics.refrigeration`).
+        without load. A unit follows its curves down to the part load below which warmer condenser
+        water saves no power, cycles below it, and obeys Carnot's bound
+        (:mod:`twin.physics.refrigeration`).
         """
         temperature = np.maximum(condenser_temperature, self.condenser_minimum)
         load, temperature = np.broadcast_arrays(load, temperature)
@@ -297,12 +294,8 @@ def economiser_temperature_difference(
 
     ``heat`` is that of the chilled water [MW]; ``approach`` is the smallest difference of the
     streams [K]; ``chilled_rate`` and ``water_rate`` are the capacity rates of chilled and condenser
-    water [MW K-1].
-
-    Notes
-    -----
-    :math:`a + Q\,(1 / C_{min} - 1 / C)`, counterflow. The approach lies at the cold end, or at the
-    warm end if the capacity rate of the condenser water is the smaller one.
+    water [MW K-1]. :math:`a + Q\,(1 / C_{min} - 1 / C)`, counterflow. The approach lies at the cold
+    end, or at the warm end if the capacity rate of the condenser water is the smaller one.
     """
     smaller_rate = np.minimum(chilled_rate, water_rate)
     return np.asarray(approach + heat * (1.0 / smaller_rate - 1.0 / chilled_rate))
@@ -347,16 +340,12 @@ class ChillerPlant:
         """Return the operating point with the minimum power of fans and compressors.
 
         ``load`` is the heat of the chilled water, pump heat included [MW], the weather is on its
-        last axis; ``capacity_rate`` is that of the chilled water [MW K-1].
-
-        Notes
-        -----
-        Candidates are equally spaced fan speeds, the speed at which the economiser just carries the
-        whole load, and those at which the condensers just reach their minimum and maximum
-        temperature: the kinks of the sum, which is flat between them. No bypass is tried above the
-        minimum condenser temperature, because warmer water saves nothing. If the number of chillers
-        is given, fans speed up before another chiller starts, and the economiser leaves each
-        running chiller its minimum load.
+        last axis; ``capacity_rate`` is that of the chilled water [MW K-1]. Candidates are equally
+        spaced fan speeds, the speed at which the economiser just carries the whole load, and those
+        at which the condensers just reach their minimum and maximum temperature: the kinks of the
+        sum, which is flat between them. No bypass is tried above the minimum condenser temperature,
+        because warmer water saves nothing. If the number of chillers is given, fans speed up before
+        another chiller starts, and the economiser leaves each running chiller its minimum load.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump

@@ -153,13 +153,9 @@ class CoolingPlant(Equipment):
 
         ``load`` is the heat from the circuit, ``time`` last [MW]. ``set_points`` fit the axes of
         the load; by default the plant uses the declared ones, and the number of chillers with
-        minimum power.
-
-        Notes
-        -----
-        The work of pumps and compressors heats the water and is rejected with the load; that of
-        fans heats outdoor air. Above the capacity the machines run at full load and the water
-        warms, which the simulation in time computes.
+        minimum power. The work of pumps and compressors heats the water and is rejected with the
+        load; that of fans heats outdoor air. Above the capacity the machines run at full load and
+        the water warms, which the simulation in time computes.
         """
         load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
         set_points = set_points or SetPoints()

@@ -11,14 +11,9 @@ from twin.units import Declaration
 class Equipment(Declaration):
     """A machine, plant or contract of a site.
 
-    Attributes
-    ----------
-    kind
-        Name of the kind in site files.
-    is_machine
-        Whether it is physical, with points of its own; a contract is not.
-    name
-        Id in the site file.
+    - `kind`: name of the kind in site files.
+    - `is_machine`: whether it is physical, with points of its own; a contract is not.
+    - `name`: id in the site file.
     """
 
     kind: ClassVar[str] = ""

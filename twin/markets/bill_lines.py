@@ -35,19 +35,10 @@ MONTHS_PER_YEAR_DECIMAL = Decimal(12)
 class MeteredImport:
     """Metered quarter-hours of import under one tariff.
 
-    Parameters
-    ----------
-    starts
-        UTC starts of quarter-hours, rising and without gaps. [datetime64]
-    power
-        Mean import less export in each. [MW]
-    time_zone
-        IANA zone of the site.
+    Raises SeriesError if quarter-hours are absent or missing, or a power is not finite.
 
-    Raises
-    ------
-    SeriesError
-        If quarter-hours are absent or missing, or a power is not finite.
+    - `starts`: UTC starts of quarter-hours, rising and without gaps. [datetime64]
+    - `power`: mean import less export in each. [MW]
     """
 
     def __init__(

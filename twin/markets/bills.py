@@ -58,20 +58,12 @@ class NetworkChargeOption:
 class NetworkBill:
     """The charges of a tariff for a span of time.
 
-    Attributes
-    ----------
-    start, end
-        The span. [datetime64, UTC]
-    lines
-        All charges, the network's first.
-    charge_options
-        All options of the network charge, eligible or not.
-    charge_option
-        Name of the cheapest eligible option; empty if the tariff has no options.
-    energy, peak
-        Imported energy [MWh] and greatest import [MW].
-    utilisation_hours
-        Utilisation hours of the year, projected if only a part is billed. [h]
+    - `start`, `end`: the span. [datetime64, UTC]
+    - `lines`: all charges, the network's first.
+    - `charge_options`: all options of the network charge, eligible or not.
+    - `charge_option`: name of the cheapest eligible option; empty if the tariff has no options.
+    - `energy`, `peak`: imported energy [MWh] and greatest import [MW].
+    - `utilisation_hours`: utilisation hours of the year, projected if only a part is billed. [h]
     """
 
     tariff: str

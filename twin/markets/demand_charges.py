@@ -45,29 +45,21 @@ NEGLIGIBLE_ENERGY_MWH: Final = 1e-6
 class ConstantLoadStatus:
     """Progress of a year towards the band-load rebate.
 
-    Attributes
-    ----------
-    energy, peak
-        Energy imported so far [MWh] and greatest import of the year [MW].
-    utilisation_hours
-        Utilisation hours so far: energy over peak. [h]
-    unmetered_hours
-        Part of the year before the first quarter-hour; its import is assumed equal to the mean. [h]
-    remaining_hours
-        Remaining part of the year. [h]
-    expected_utilisation_hours
-        Utilisation hours of the whole year if the remaining import equals the mean. [h]
-    required_mean_import
-        Hours of a class -> mean remaining import that reaches the class at the peak so far and the
-        minimum energy of the rule. [MW] If it exceeds the peak, the class cannot be reached.
-    max_peak
-        Hours of a class -> greatest peak at which the expected energy reaches the class. [MW]
-    charge
-        Expected published network charge of the year. [EUR]
-    rebate_value
-        Hours of a class -> amount by which its rebate lowers the charge. [EUR]
-    expected_class_hours
-        Hours of the expected class; 0 if none is expected. [h]
+    - `energy`, `peak`: energy imported so far [MWh] and greatest import of the year [MW].
+    - `utilisation_hours`: utilisation hours so far: energy over peak. [h]
+    - `unmetered_hours`: part of the year before the first quarter-hour; its import is assumed equal
+      to the mean. [h]
+    - `remaining_hours`: remaining part of the year. [h]
+    - `expected_utilisation_hours`: utilisation hours of the whole year if the remaining import
+      equals the mean. [h]
+    - `required_mean_import`: Hours of a class -> mean remaining import that reaches the class at
+      the peak so far and the minimum energy of the rule. [MW] If it exceeds the peak, the class
+      cannot be reached.
+    - `max_peak`: Hours of a class -> greatest peak at which the expected energy reaches the class.
+      [MW]
+    - `charge`: expected published network charge of the year. [EUR]
+    - `rebate_value`: Hours of a class -> amount by which its rebate lowers the charge. [EUR]
+    - `expected_class_hours`: hours of the expected class; 0 if none is expected. [h]
     """
 
     energy: float
@@ -190,12 +182,8 @@ def planned_rebate_class(tariff: Tariff) -> ConstantLoadClass | None:
 class RebatePeakLimit:
     """The peak up to which the band-load class is kept.
 
-    Attributes
-    ----------
-    max_import
-        Greatest import at which the expected energy of the year keeps its class. [MW]
-    price
-        Loss of the class, spread over a small share of that peak. [EUR MW-1]
+    - `max_import`: greatest import at which the expected energy of the year keeps its class. [MW]
+    - `price`: loss of the class, spread over a small share of that peak. [EUR MW-1]
     """
 
     max_import: float
@@ -228,13 +216,8 @@ def _prices(prices: UtilisationPrices) -> tuple[float, float]:
 class BillingRules:
     """The billing rules of one grid connection.
 
-    Parameters
-    ----------
-    time_zone
-        IANA zone of the site.
-    tariffs
-        Name -> dated tariff; the last one is extended until another follows. Without
-        tariffs, every quarter-hour counts in the peak of its calendar month.
+    - `tariffs`: Name -> dated tariff; the last one is extended until another follows. Without
+      tariffs, every quarter-hour counts in the peak of its calendar month.
     """
 
     def __init__(self, time_zone: str, tariffs: Mapping[str, Tariff]) -> None:

@@ -333,12 +333,7 @@ type InstantArray = NDArray[np.datetime64]
 class TariffCalendar:
     """Month, minute of the day and working-day flag of moments, by the site's clock.
 
-    Parameters
-    ----------
-    moments
-        Starts of intervals, UTC. [datetime64]
-    time_zone
-        IANA zone of the site.
+    - `moments`: starts of intervals, UTC. [datetime64]
     """
 
     def __init__(

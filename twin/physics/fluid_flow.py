@@ -15,14 +15,10 @@ from twin.physics.numerics import Numeric
 class Liquid:
     """Density and heat capacity of a liquid as polynomials of its temperature in degC.
 
-    Attributes
-    ----------
-    density
-        Coefficients of the density, constant term first. [kg m-3]
-    heat_capacity
-        Coefficients of the specific heat capacity, constant term first. [kJ kg-1 K-1]
-    freezing_point
-        Temperature at which ice begins to form. [degC]
+    - `density`: coefficients of the density, constant term first. [kg m-3]
+    - `heat_capacity`: coefficients of the specific heat capacity, constant term first. [kJ kg-1
+      K-1]
+    - `freezing_point`: temperature at which ice begins to form. [degC]
     """
 
     name: str

@@ -18,18 +18,12 @@ _SMOOTHING_ROUNDING: Final = 1e-9  # of the hysteresis, so that whole steps coun
 class SmoothingModel:
     """Power smoothing between the work of racks and the busway: firmware and a store.
 
-    Attributes
-    ----------
-    idle_power, full_power
-        Power of idle racks, and at full load. [MW]
-    power_floor
-        Minimum power while work runs and during the hysteresis after it. [MW]
-    ramp_up, ramp_down
-        Maximum rise and fall of the power; infinite without smoothing. [MW s-1]
-    hysteresis
-        Time for which the floor stays after work has stopped. [s]
-    storage_energy
-        Energy capacity of the power shelves' store. [MJ]
+    - `idle_power`, `full_power`: power of idle racks, and at full load. [MW]
+    - `power_floor`: minimum power while work runs and during the hysteresis after it. [MW]
+    - `ramp_up`, `ramp_down`: maximum rise and fall of the power; infinite without smoothing. [MW
+      s-1]
+    - `hysteresis`: time for which the floor stays after work has stopped. [s]
+    - `storage_energy`: energy capacity of the power shelves' store. [MJ]
     """
 
     idle_power: float
@@ -50,18 +44,11 @@ class SmoothingModel:
 class SmoothedLoad:
     """A smoothed load profile, as means over steps unless noted.
 
-    Attributes
-    ----------
-    accelerator_power
-        Power of the accelerators, with floor and ramps. [MW]
-    busway_power
-        Power drawn from the busway by accelerators and store. [MW]
-    level
-        Energy in the store at the edges of the steps. [MJ]
-    excess_energy
-        Energy drawn above the load, without work. [MJ]
-    deferred_energy
-        Energy of the load delayed by ramps. [MJ]
+    - `accelerator_power`: power of the accelerators, with floor and ramps. [MW]
+    - `busway_power`: power drawn from the busway by accelerators and store. [MW]
+    - `level`: energy in the store at the edges of the steps. [MJ]
+    - `excess_energy`: energy drawn above the load, without work. [MJ]
+    - `deferred_energy`: energy of the load delayed by ramps. [MJ]
     """
 
     accelerator_power: FloatArray

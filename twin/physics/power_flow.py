@@ -44,18 +44,11 @@ type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | B
 class LoadFlowArrays:
     """Voltages and flows, one row per interval.
 
-    Attributes
-    ----------
-    is_solved
-        Whether a solution exists, ``(time,)``; otherwise all other values are NaN.
-    voltage
-        Share of nominal, 0 at a node without supply, ``(time, node)``. [1]
-    loading
-        Load of the more loaded end over its rating, ``(time, branch)``. [1]
-    loss
-        Loss of each branch, ``(time, branch)``. [MW]
-    active, reactive
-        Power imported at the connection, ``(time,)``. [MW, Mvar]
+    - `is_solved`: whether a solution exists, ``(time,)``; otherwise all other values are NaN.
+    - `voltage`: share of nominal, 0 at a node without supply, ``(time, node)``. [1]
+    - `loading`: load of the more loaded end over its rating, ``(time, branch)``. [1]
+    - `loss`: loss of each branch, ``(time, branch)``. [MW]
+    - `active`, `reactive`: power imported at the connection, ``(time,)``. [MW, Mvar]
     """
 
     is_solved: BoolArray
@@ -70,16 +63,10 @@ class LoadFlowArrays:
 class LineArrays:
     """Lines and cables, each a pi section.
 
-    Attributes
-    ----------
-    ends
-        Nodes at both ends, ``(line, 2)``.
-    resistance, reactance
-        Series impedance. [ohm]
-    capacitance
-        Capacitance of the whole line. [uF]
-    current
-        Rated current. [A]
+    - `ends`: nodes at both ends, ``(line, 2)``.
+    - `resistance`, `reactance`: series impedance. [ohm]
+    - `capacitance`: capacitance of the whole line. [uF]
+    - `current`: rated current. [A]
     """
 
     ends: IntArray
@@ -93,20 +80,12 @@ class LineArrays:
 class TransformerArrays:
     """Two-winding transformers, each a pi section.
 
-    Attributes
-    ----------
-    ends
-        Nodes of the high and of the low side, ``(transformer, 2)``.
-    voltages
-        Rated voltages without load of both sides, ``(transformer, 2)``. [kV]
-    rating
-        Rated apparent power. [MVA]
-    short_circuit_voltage
-        Short-circuit voltage at rated current over rated voltage. [1]
-    load_loss, no_load_loss
-        Losses at rated current, and at rated voltage. [MW]
-    no_load_current
-        No-load current over rated current. [1]
+    - `ends`: nodes of the high and of the low side, ``(transformer, 2)``.
+    - `voltages`: rated voltages without load of both sides, ``(transformer, 2)``. [kV]
+    - `rating`: rated apparent power. [MVA]
+    - `short_circuit_voltage`: short-circuit voltage at rated current over rated voltage. [1]
+    - `load_loss`, `no_load_loss`: losses at rated current, and at rated voltage. [MW]
+    - `no_load_current`: no-load current over rated current. [1]
     """
 
     ends: IntArray
@@ -122,16 +101,10 @@ class TransformerArrays:
 class NetworkArrays:
     """A network on bare arrays; branches are the lines, then the transformers.
 
-    Attributes
-    ----------
-    voltage
-        Nominal voltages of the nodes. [kV]
-    source_voltage
-        Voltage of the grid behind its impedance, share of nominal. [1]
-    short_circuit_power
-        Short-circuit power at the connection. [MVA]
-    source_ratio
-        Resistance over reactance of the grid. [1]
+    - `voltage`: nominal voltages of the nodes. [kV]
+    - `source_voltage`: voltage of the grid behind its impedance, share of nominal. [1]
+    - `short_circuit_power`: short-circuit power at the connection. [MVA]
+    - `source_ratio`: resistance over reactance of the grid. [1]
     """
 
     voltage: FloatArray

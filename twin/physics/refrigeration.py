@@ -16,22 +16,17 @@ from twin.units import ZERO_CELSIUS_K
 class ChillerCurves:
     """Performance curves of a chiller, relative to its reference point.
 
-    Attributes
-    ----------
-    rated_cooling
-        Cooling at the reference temperatures. [MW]
-    rated_cop
-        Cooling over electric power at the reference temperatures and full load. [1]
-    capacity, energy_input
-        Biquadratics of x, the leaving chilled, and y, the leaving condenser water [degC] for the
-        cooling available and the energy input ratio: 1, x, x2, y, y2, xy.
-    part_load
-        Bicubic of x, the leaving condenser water [degC], and y, the part-load ratio, for the power:
-        1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
-    chilled_range, condenser_range
-        Leaving temperatures that the biquadratics were fitted. [degC]
-    part_load_range
-        Part-load ratios of the bicubic's fit; below the first the chiller cycles. [1]
+    - `rated_cooling`: cooling at the reference temperatures. [MW]
+    - `rated_cop`: cooling over electric power at the reference temperatures and full load. [1]
+    - `capacity`, `energy_input`: biquadratics of x, the leaving chilled, and y, the leaving
+      condenser water [degC] for the cooling available and the energy input ratio: 1, x, x2, y, y2,
+      xy.
+    - `part_load`: bicubic of x, the leaving condenser water [degC], and y, the part-load ratio, for
+      the power: 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
+    - `chilled_range`, `condenser_range`: leaving temperatures that the biquadratics were fitted.
+      [degC]
+    - `part_load_range`: part-load ratios of the bicubic's fit; below the first the chiller cycles.
+      [1]
     """
 
     rated_cooling: float
@@ -241,12 +236,9 @@ def carnot_power_bound(
 class ValidPartLoads:
     """Minimum part-load ratios at which the curves of a chiller are valid.
 
-    Attributes
-    ----------
-    chilled, condenser
-        Leaving temperatures, equally spaced over the ranges of the fit. [degC]
-    ratio
-        Minimum valid part-load ratio there, ``(chilled, condenser)``. [1]
+    - `chilled`, `condenser`: leaving temperatures, equally spaced over the ranges of the fit.
+      [degC]
+    - `ratio`: minimum valid part-load ratio there, ``(chilled, condenser)``. [1]
     """
 
     chilled: FloatArray

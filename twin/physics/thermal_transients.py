@@ -23,21 +23,13 @@ _DIAGONAL: Final = 1.0 - 1.0 / math.sqrt(2.0)  # of the two-stage method of Alex
 class ThermalChain:
     r"""A chain of heat stores and the plant behind them; all arrays broadcast.
 
-    Attributes
-    ----------
-    capacity
-        Heat capacity of each store. [MWh K-1]
-    conductance
-        Conductance between each store and the next. [MW K-1]
-    heat
-        External heat into each store. [MW]
-    target
-        Set point of the last store. [degC]
-    chiller_capacity, dry_base, capacity_slope
-        Maximum cooling of the plant: the greater of a constant [MW] and a line with a value at the
-        set point [MW] and a slope [MW K-1].
-    valve_time_constant
-        Time constant of the plant's valve. [h]
+    - `capacity`: heat capacity of each store. [MWh K-1]
+    - `conductance`: conductance between each store and the next. [MW K-1]
+    - `heat`: external heat into each store. [MW]
+    - `target`: set point of the last store. [degC]
+    - `chiller_capacity`, `dry_base`, `capacity_slope`: maximum cooling of the plant: the greater of
+      a constant [MW] and a line with a value at the set point [MW] and a slope [MW K-1].
+    - `valve_time_constant`: time constant of the plant's valve. [h]
 
     Notes
     -----

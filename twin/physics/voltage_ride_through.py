@@ -40,24 +40,15 @@ class UpsMode(IntEnum):
 class UpsRideThroughSettings:
     """Settings of a UPS for disturbances of its input.
 
-    Attributes
-    ----------
-    undervoltage, overvoltage
-        Tolerances below and above nominal voltage.
-    normal_band
-        Voltages of an undisturbed input. [1]
-    max_disturbances
-        Disturbances within ``counting_window`` that lock the input out; 0 disables the lock-out.
-        [1]
-    counting_window
-        Time window of the count. [s]
-    return_delay
-        Undisturbed time before the load returns. [s]
-    walk_in
-        Duration of the linear ramp of the returning load. [s]
-    current_limit
-        Maximum input current over that at nominal voltage and this load; the battery supplies the
-        rest at low voltage. [1]
+    - `undervoltage`, `overvoltage`: tolerances below and above nominal voltage.
+    - `normal_band`: voltages of an undisturbed input. [1]
+    - `max_disturbances`: disturbances within ``counting_window`` that lock the input out; 0
+      disables the lock-out. [1]
+    - `counting_window`: time window of the count. [s]
+    - `return_delay`: undisturbed time before the load returns. [s]
+    - `walk_in`: duration of the linear ramp of the returning load. [s]
+    - `current_limit`: maximum input current over that at nominal voltage and this load; the battery
+      supplies the rest at low voltage. [1]
     """
 
     undervoltage: VoltageTolerances = ITIC_UNDERVOLTAGE
@@ -74,16 +65,10 @@ class UpsRideThroughSettings:
 class VoltageRideThrough:
     """Response of a load to a disturbance.
 
-    Attributes
-    ----------
-    grid_power_share
-        Grid power as a share of the load, per sample. [1]
-    transfers
-        Number of transfers to battery. [1]
-    locked_after
-        Time from the start to the lock-out, or None. [s]
-    battery_time
-        Battery energy, as time at full load. [s]
+    - `grid_power_share`: grid power as a share of the load, per sample. [1]
+    - `transfers`: number of transfers to battery. [1]
+    - `locked_after`: time from the start to the lock-out, or None. [s]
+    - `battery_time`: battery energy, as time at full load. [s]
     """
 
     grid_power_share: FloatArray

@@ -299,10 +299,7 @@ class ReleaseRequest(_OperatorRequest):
 async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> T:
     """Return the order in the body of a request.
 
-    Raises
-    ------
-    RequestError
-        If the body is not JSON, too large, or no such order.
+    Raises RequestError if the body is not JSON, too large, or no such order.
     """
     media, _, _ = request.headers.get("Content-Type", "").partition(";")
     if media.strip().lower() != "application/json":
@@ -394,10 +391,7 @@ class PageServer:
     def start(self) -> None:
         """Bind the port and serve until :meth:`stop`.
 
-        Raises
-        ------
-        StatusPageError
-            If the port is not available.
+        Raises StatusPageError if the port is not available.
         """
         listener = _bind(self._address, self._port)
         self._port = listener.getsockname()[1]
