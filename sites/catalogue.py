@@ -77,7 +77,6 @@ def series_file(name: str) -> Path:
     files = {path.stem.removeprefix("synthetic_"): path for path in DATA_DIR.glob("synthetic_*")}
     if name in files:
         return files[name]
-    remedy = f"name a supplied series{closest_match_hint(name, files)}"
     raise SiteError(
         "sites/data",
         [
@@ -86,7 +85,7 @@ def series_file(name: str) -> Path:
                 location="series",
                 found=f'"{name}"',
                 expected=f"one of {', '.join(sorted(files))}",
-                remedy=remedy,
+                remedy=f"name a supplied series{closest_match_hint(name, files)}",
             )
         ],
     )
@@ -180,15 +179,13 @@ def _standard_entry(
     known = standard_machines(family)
     if isinstance(name, str) and name in known:
         return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
-    listed = f"one of {', '.join(sorted(known))}" if known else "no standard"
-    remedy = f"name a standard {family}{closest_match_hint(str(name), known)}"
     return {}, [
         ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location=f"[{location}] standard",
             found=f'"{name}"',
-            expected=listed,
-            remedy=remedy,
+            expected=f"one of {', '.join(sorted(known))}" if known else "no standard",
+            remedy=f"name a standard {family}{closest_match_hint(str(name), known)}",
         )
     ]
 

@@ -55,14 +55,13 @@ def time_zone_issues(values: Mapping[str, object], key: str = "time_zone") -> li
     zones, name = _zones(), values.get(key)
     if not isinstance(name, str) or name in zones:
         return []
-    remedy = f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}"
     return [
         ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location=key,
             found=toml_text(name),
             expected="an IANA time zone",
-            remedy=remedy,
+            remedy=f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}",
         )
     ]
 
@@ -76,11 +75,10 @@ def _zones() -> frozenset[str]:
 def _connection(site: Site) -> Iterator[ValidationIssue]:
     grids = [grid.name for grid in site.machines_of(GridConnection)]
     if len(grids) != 1:
-        named = ", ".join(grids)
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
             location="[equipment]",
-            found=named,
+            found=", ".join(grids),
             expected="exactly one grid",
             remedy="declare one machine of kind grid",
         )
@@ -93,14 +91,12 @@ def _suppliers(site: Site) -> Iterator[ValidationIssue]:
     supplied = Counter(convert.output for convert in converts)
     for carrier, count in supplied.items():
         if count > 1:
-            owners = ", ".join(convert.owner for convert in converts if convert.output == carrier)
-            remedy = "merge them into one machine with their total rating"
             yield ValidationIssue(
                 code=IssueCode.DUPLICATE,
                 location="[equipment]",
-                found=owners,
+                found=", ".join(convert.owner for convert in converts if convert.output == carrier),
                 expected=f"one machine that delivers {carrier}",
-                remedy=remedy,
+                remedy="merge them into one machine with their total rating",
             )
     try:
         _ = site.conversions
@@ -122,14 +118,12 @@ def _halls(site: Site) -> Iterator[ValidationIssue]:
         for key in ("rack_power", "rack_idle_power"):
             first, other = getattr(halls[0], key), getattr(hall, key)
             if first != other:
-                location = key_location(f"equipment.{hall.name}", key)
-                remedy = "give all halls equal racks"
                 yield ValidationIssue(
                     code=IssueCode.INCONSISTENT,
-                    location=location,
+                    location=key_location(f"equipment.{hall.name}", key),
                     found=f"{other:g} MW",
                     expected=f"{first:g} MW, as in {halls[0].name}",
-                    remedy=remedy,
+                    remedy="give all halls equal racks",
                 )
 
 
@@ -138,47 +132,41 @@ def _floors(site: Site) -> Iterator[ValidationIssue]:
     for hall in site.machines_of(ITHall):
         for kind in site.work.values():
             if hall.smoothing.floor > kind.min_power_share:
-                location = key_location(f"equipment.{hall.name}.smoothing", "floor")
-                remedy = f"lower the floor or the tolerance of {kind.name}"
                 yield ValidationIssue(
                     code=IssueCode.INCONSISTENT,
-                    location=location,
+                    location=key_location(f"equipment.{hall.name}.smoothing", "floor"),
                     found=f"{hall.smoothing.floor:g}",
                     expected=f"at most {kind.min_power_share:.3g}, the deepest cap of {kind.name}",
-                    remedy=remedy,
+                    remedy=f"lower the floor or the tolerance of {kind.name}",
                 )
 
 
 def _work(site: Site) -> Iterator[ValidationIssue]:
     if site.service.racks > site.racks:
-        remedy = "lower the racks of the service"
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
             location="[service] racks",
             found=f"{site.service.racks:g}",
             expected=f"at most {site.racks}, the racks of the halls",
-            remedy=remedy,
+            remedy="lower the racks of the service",
         )
     bounds = [kind.longer_than for kind in site.work.values()]
     if not bounds or min(bounds) > 0:
-        remedy = "remove longer_than from one kind of work"
         yield ValidationIssue(
             code=IssueCode.MISSING,
             location="[work]",
             found="",
             expected="one kind of work for the shortest jobs",
-            remedy=remedy,
+            remedy="remove longer_than from one kind of work",
         )
     for bound, count in Counter(bounds).items():
         if count > 1:
-            remedy = "change longer_than of all but one"
-            value = f"{count} kinds with longer_than of {bound:g} h"
             yield ValidationIssue(
                 code=IssueCode.DUPLICATE,
                 location="[work]",
-                found=value,
+                found=f"{count} kinds with longer_than of {bound:g} h",
                 expected="different values of longer_than",
-                remedy=remedy,
+                remedy="change longer_than of all but one",
             )
 
 
@@ -191,10 +179,9 @@ def _oversized_halls(site: Site) -> Iterator[ValidationIssue]:
                 f"correct racks, rack_power or import_limit: racks of {1e3 * hall.rack_power:g} kW "
                 f"draw {hall.full_power:.4g} MW together"
             )
-            location = key_location(f"equipment.{hall.name}", "racks")
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
-                location=location,
+                location=key_location(f"equipment.{hall.name}", "racks"),
                 found=f"{hall.racks}",
                 expected=f"at most {MAX_HALL_TO_CONNECTION:g} times the connection of {limit:g} MW",
                 remedy=remedy,
@@ -210,24 +197,21 @@ def _sizes(site: Site) -> Iterator[ValidationIssue]:
     for convert in site.conversions:
         load, limit = full[convert.output], ratings[convert.owner]
         if load > limit:
-            remedy = "raise its rating: all racks at full load need this power"
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
                 location=f"[equipment.{convert.owner}]",
                 found=f"{limit:.4g} MW",
                 expected=f"at least {load:.4g} MW of {convert.output}",
-                remedy=remedy,
+                remedy="raise its rating: all racks at full load need this power",
             )
     idle = design_loads(site, busy_share=site.service.racks / site.racks)["grid"]
     if idle > site.grid.import_limit:
-        location = key_location(f"equipment.{site.grid.name}", "import_limit")
-        remedy = "raise it: the inference service and idle racks need this power"
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
-            location=location,
+            location=key_location(f"equipment.{site.grid.name}", "import_limit"),
             found=f"{site.grid.import_limit:g} MW",
             expected=f"at least {idle:.4g} MW",
-            remedy=remedy,
+            remedy="raise it: the inference service and idle racks need this power",
         )
 
 
@@ -238,14 +222,13 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
     for plant in site.machines_of(CoolingPlant):
         supply[plant.serves] = plant.supply_temperature
         if plant.supply_temperature + margin > plant.supply_limit:
-            location = key_location(f"equipment.{plant.name}", "supply_limit")
             remedy = (
                 f"raise it, or lower supply_temperature of {plant.supply_temperature:g} degC "
                 "or margins.temperature"
             )
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
-                location=location,
+                location=key_location(f"equipment.{plant.name}", "supply_limit"),
                 found=f"{plant.supply_limit:g} degC",
                 expected=f"at least {margin:g} K above supply_temperature",
                 remedy=remedy,
@@ -285,14 +268,12 @@ def _heat_pump_sources(site: Site) -> Iterator[ValidationIssue]:
     back = max((plant.supply_temperature + plant.temperature_range for plant in warm), default=0.0)
     for pump in site.machines_of(HeatReuse):
         if pump.source_inlet_temperature > back:
-            location = key_location(f"equipment.{pump.name}", "source_inlet_temperature")
-            remedy = "lower it"
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
-                location=location,
+                location=key_location(f"equipment.{pump.name}", "source_inlet_temperature"),
                 found=f"{pump.source_inlet_temperature:g} degC",
                 expected=f"at most {back:g} degC, the return of the warm circuit",
-                remedy=remedy,
+                remedy="lower it",
             )
 
 
@@ -302,13 +283,12 @@ def _temperature_issues(
     limit = float(getattr(hall, key))
     margin = site.margins.temperature
     if reached + margin > limit:
-        remedy = "lower supply_temperature of the plant, or raise the limit"
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
             location=key_location(f"equipment.{hall.name}", key),
             found=f"{limit:g} degC",
             expected=f"at least {reached:.1f} degC and the margin of {margin:g} K",
-            remedy=remedy,
+            remedy="lower supply_temperature of the plant, or raise the limit",
         )
 
 
@@ -318,46 +298,39 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
         return
     for kind in (DayAheadPosition, HourlyMatching):
         for other in site.machines_of(kind)[1:]:
-            remedy = "remove this contract"
             yield ValidationIssue(
                 code=IssueCode.DUPLICATE,
                 location=key_location(f"equipment.{other.name}", "kind"),
                 found="",
                 expected=f"at most one {kind.kind}",
-                remedy=remedy,
+                remedy="remove this contract",
             )
     is_matched = bool(site.machines_of(HourlyMatching))
     if is_matched != (site.grid.carbon == "matched"):
-        location = key_location(f"equipment.{site.grid.name}", "carbon")
-        remedy = "change carbon, or add or remove the hourly_matching"
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
-            location=location,
+            location=key_location(f"equipment.{site.grid.name}", "carbon"),
             found=f'"{site.grid.carbon}"',
             expected='carbon = "matched" exactly if there is an hourly_matching',
-            remedy=remedy,
+            remedy="change carbon, or add or remove the hourly_matching",
         )
     issuers: set[str] = set()
     for contract in site.machines_of(LoadTargetContract):
         if contract.least > site.grid.import_limit:
-            location = key_location(f"equipment.{contract.name}", "least")
-            remedy = "lower it"
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
-                location=location,
+                location=key_location(f"equipment.{contract.name}", "least"),
                 found=f"{contract.least:g} MW",
                 expected=f"at most {site.grid.import_limit:g} MW, the import limit",
-                remedy=remedy,
+                remedy="lower it",
             )
         if contract.issuer in issuers:
-            location = key_location(f"equipment.{contract.name}", "partner")
-            remedy = "change the partner"
             yield ValidationIssue(
                 code=IssueCode.DUPLICATE,
-                location=location,
+                location=key_location(f"equipment.{contract.name}", "partner"),
                 found=f'"{contract.issuer}"',
                 expected="a different partner in each contract",
-                remedy=remedy,
+                remedy="change the partner",
             )
         issuers.add(contract.issuer)
         yield from _activation_issues(site, contract)
@@ -378,23 +351,21 @@ def _activation_issues(site: Site, contract: LoadTargetContract) -> Iterator[Val
                 remedy="name a product of the site",
             )
         elif product.needs_controller or not product.is_upward:
-            remedy = "remove it: a target only lowers import"
             yield ValidationIssue(
                 code=IssueCode.UNSUPPORTED,
                 location=location,
                 found=f'"{name}"',
                 expected="an upward product that needs no controller",
-                remedy=remedy,
+                remedy="remove it: a target only lowers import",
             )
     if contract.activates and contract.effect == "curtailment":
-        remedy = "change the effect, or remove activates"
         location = key_location(f"equipment.{contract.name}", "effect")
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
             location=location,
             found='"curtailment"',
             expected='"priced" or "hard", because it activates products',
-            remedy=remedy,
+            remedy="change the effect, or remove activates",
         )
 
 
@@ -404,14 +375,12 @@ def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
     for grid in site.machines_of(GridConnection):
         for key in ("import_fee", "peak_price"):
             if site.tariffs and getattr(grid, key):
-                location = key_location(f"equipment.{grid.name}", key)
-                remedy = "remove it: the tariff contains the network charges"
                 yield ValidationIssue(
                     code=IssueCode.INCONSISTENT,
-                    location=location,
+                    location=key_location(f"equipment.{grid.name}", key),
                     found=str(declared_values(grid)[key]),
                     expected="no such fee beside a tariff",
-                    remedy=remedy,
+                    remedy="remove it: the tariff contains the network charges",
                 )
 
 
@@ -420,37 +389,31 @@ def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssu
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     for before, after in pairwise(in_order):
         if (before.valid_to or date.max) > after.valid_from:
-            location = key_location(f"tariffs.{before.name}", "valid_to")
-            remedy = "end this tariff before the next one begins"
             yield ValidationIssue(
                 code=IssueCode.TIME_ORDER,
-                location=location,
+                location=key_location(f"tariffs.{before.name}", "valid_to"),
                 found=str(before.valid_to or ""),
                 expected=f"at most {after.valid_from}, the start of {after.name}",
-                remedy=remedy,
+                remedy="end this tariff before the next one begins",
             )
         elif (before.valid_to or date.max) > after.valid_from.replace(day=1) and (
             _charges_months(before) and _charges_months(after)
         ):
-            location = key_location(f"tariffs.{after.name}", "valid_from")
-            remedy = "begin on the first of a month"
             yield ValidationIssue(
                 code=IssueCode.TIME_ORDER,
-                location=location,
+                location=key_location(f"tariffs.{after.name}", "valid_from"),
                 found=str(after.valid_from),
                 expected=f"the first of a month, because {before.name} also charges its peak",
-                remedy=remedy,
+                remedy="begin on the first of a month",
             )
     for before, after in pairwise(tariff for tariff in in_order if tariff.peak_span):
         if before.peak_span != after.peak_span:
-            remedy = "use one period of peaks in all tariffs"
-            value = f"peaks of a {after.peak_span}"
             yield ValidationIssue(
                 code=IssueCode.INCONSISTENT,
                 location=f"[tariffs.{after.name}]",
-                found=value,
+                found=f"peaks of a {after.peak_span}",
                 expected=f"peaks of a {before.peak_span}, as in {before.name}",
-                remedy=remedy,
+                remedy="use one period of peaks in all tariffs",
             )
 
 
@@ -523,14 +486,12 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
             )
         start = genset.start_time + genset.transfer_time
         if site.contingency.power_gap < start:
-            remedy = "raise it"
-            gap = f"{site.contingency.power_gap:g} s"
             yield ValidationIssue(
                 code=IssueCode.INCONSISTENT,
                 location=key_location("contingency", "power_gap"),
-                found=gap,
+                found=f"{site.contingency.power_gap:g} s",
                 expected=f"at least {start:g} s, the start of {genset.name}",
-                remedy=remedy,
+                remedy="raise it",
             )
     sets = site.machines_of(Genset)
     limit = sum(genset.firm_power for genset in sets)
@@ -539,10 +500,9 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
             f"declare more gensets: they give {limit:.4g} MW, less than the inference service and "
             "idle racks need"
         )
-        location = key_location(f"equipment.{sets[-1].name}", "count")
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
-            location=location,
+            location=key_location(f"equipment.{sets[-1].name}", "count"),
             found=f"{sets[-1].count}",
             expected=f"at least {idle:.4g} MW without spares",
             remedy=remedy,

@@ -66,7 +66,6 @@ def build_site(table: TomlTable, name: str, *, source: str) -> Site:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
     except FloatingPointError as error:
-        remedy = f"correct the number that is far too small or far too large ({error})"
         raise SiteError(
             source,
             [
@@ -75,7 +74,7 @@ def build_site(table: TomlTable, name: str, *, source: str) -> Site:
                     location="numbers",
                     found="",
                     expected="numbers without overflow",
-                    remedy=remedy,
+                    remedy=f"correct the number that is far too small or far too large ({error})",
                 )
             ],
         ) from error
@@ -128,16 +127,13 @@ def _machines(
         kind = str(entry.get("kind", ""))
         if kind not in EQUIPMENT_KINDS:
             hint = closest_match_hint(kind, EQUIPMENT_KINDS)
-            remedy = f"write a known kind{hint}"
-            expected = f"one of {', '.join(sorted(EQUIPMENT_KINDS))}"
-            value = toml_text(kind) if kind else ""
             issues.append(
                 ValidationIssue(
                     code=IssueCode.UNKNOWN_NAME,
                     location=key_location(location, "kind"),
-                    found=value,
-                    expected=expected,
-                    remedy=remedy,
+                    found=toml_text(kind) if kind else "",
+                    expected=f"one of {', '.join(sorted(EQUIPMENT_KINDS))}",
+                    remedy=f"write a known kind{hint}",
                 )
             )
             continue
@@ -174,39 +170,36 @@ def named_tables(
     """Return the inner tables of a group, and append issues for entries that are not tables."""
     inner = table.get(group, {})
     if not isinstance(inner, dict):
-        remedy = f"write one table [{group}.<name>] for each"
         issues.append(
             ValidationIssue(
                 code=IssueCode.WRONG_TYPE,
                 location=group,
                 found=toml_text(inner),
                 expected="a table of tables",
-                remedy=remedy,
+                remedy=f"write one table [{group}.<name>] for each",
             )
         )
         return {}
     found = {}
     for name, entry in inner.items():
         if not isinstance(entry, dict):
-            remedy = f"write a table [{group}.{name}]"
             issues.append(
                 ValidationIssue(
                     code=IssueCode.WRONG_TYPE,
                     location=key_location(group, name),
                     found=toml_text(entry),
                     expected="a table",
-                    remedy=remedy,
+                    remedy=f"write a table [{group}.{name}]",
                 )
             )
         elif not name.isidentifier():
-            remedy = "rename the table"
             issues.append(
                 ValidationIssue(
                     code=IssueCode.INVALID_FORMAT,
                     location=key_location(group, name),
                     found="",
                     expected="letters, digits and _ only, with a letter first",
-                    remedy=remedy,
+                    remedy="rename the table",
                 )
             )
         else:
@@ -221,14 +214,13 @@ def with_name(
     table: TomlTable = values if isinstance(values, dict) else {}
     if "name" in table:
         owner = "table" if location else "file"
-        remedy = f"remove the key: the name of the {owner} is {name}"
         issues.append(
             ValidationIssue(
                 code=IssueCode.UNKNOWN_KEY,
                 location=key_location(location, "name"),
                 found=toml_text(table["name"]),
                 expected="no key name",
-                remedy=remedy,
+                remedy=f"remove the key: the name of the {owner} is {name}",
             )
         )
     return table | {"name": name}
@@ -245,12 +237,11 @@ def out_of_range_issues(
         found = (issue for inner in value for issue in out_of_range_issues(inner, location, key))
         yield from islice(found, 1)  # a list is one key
     elif _is_out_of_range(value):
-        expected = f"a number between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
             location=key_location(location, key),
             found=toml_text(value),
-            expected=expected,
+            expected=f"a number between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}",
             remedy="correct the number",
         )
 
@@ -304,28 +295,26 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     ]
     entries, routes = table.get("routes", {}), {}
     if not isinstance(entries, dict) or not entries:
-        remedy = "write one table [routes.<name>] for each route"
         issues.append(
             ValidationIssue(
                 code=IssueCode.MISSING,
                 location="routes",
                 found=toml_text(entries),
                 expected="at least one route",
-                remedy=remedy,
+                remedy="write one table [routes.<name>] for each route",
             )
         )
         entries = {}
     for name, entry in entries.items():
         location = f"routes.{name}"
         if not isinstance(entry, dict):
-            remedy = f"write a table [{location}]"
             issues.append(
                 ValidationIssue(
                     code=IssueCode.WRONG_TYPE,
                     location=location,
                     found=toml_text(entry),
                     expected="a table",
-                    remedy=remedy,
+                    remedy=f"write a table [{location}]",
                 )
             )
             continue
@@ -426,7 +415,6 @@ def _find_tariff_file(name: str | Path) -> Path:
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
     hint = closest_match_hint(str(name), known)
-    remedy = f"give a path ending in .toml, or the name of an example{hint}"
     raise SiteError(
         str(name),
         [
@@ -435,7 +423,7 @@ def _find_tariff_file(name: str | Path) -> Path:
                 location="tariffs",
                 found=f'"{name}"',
                 expected=f"one of {', '.join(known)}",
-                remedy=remedy,
+                remedy=f"give a path ending in .toml, or the name of an example{hint}",
             )
         ],
     )

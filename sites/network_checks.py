@@ -29,23 +29,21 @@ def _feeds(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
     fed, feeds = network_machines(site), network.feeds
     for name in fed:
         if name not in feeds:
-            remedy = f"add this table with the nodes of {name}"
             yield ValidationIssue(
                 code=IssueCode.MISSING,
                 location=f"[network.feeds.{name}]",
                 found="",
                 expected="the nodes of each machine on medium voltage",
-                remedy=remedy,
+                remedy=f"add this table with the nodes of {name}",
             )
     for name in feeds:
         if name not in fed:
-            remedy = "name a machine on medium voltage, or remove the table"
             yield ValidationIssue(
                 code=IssueCode.UNKNOWN_NAME,
                 location=f"[network.feeds.{name}]",
                 found="",
                 expected=f"one of {', '.join(fed)}",
-                remedy=remedy,
+                remedy="name a machine on medium voltage, or remove the table",
             )
 
 
@@ -55,25 +53,21 @@ def _banks(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
     for name, units in network.transformers.items():
         used[units.machine] += units.count
         if units.machine not in banks:
-            location = key_location(f"network.transformers.{name}", "machine")
-            remedy = "name a transformer of the site"
             yield ValidationIssue(
                 code=IssueCode.UNKNOWN_NAME,
-                location=location,
+                location=key_location(f"network.transformers.{name}", "machine"),
                 found=f'"{units.machine}"',
                 expected=f"one of {', '.join(banks)}",
-                remedy=remedy,
+                remedy="name a transformer of the site",
             )
     for name, count in banks.items():
         if used[name] != count:
-            location = key_location(f"equipment.{name}", "count")
-            remedy = "give both the same count"
             yield ValidationIssue(
                 code=IssueCode.INCONSISTENT,
-                location=location,
+                location=key_location(f"equipment.{name}", "count"),
                 found=f"{count}",
                 expected=f"{used[name]}, as in the network",
-                remedy=remedy,
+                remedy="give both the same count",
             )
 
 
@@ -83,13 +77,12 @@ def _cables(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
         location, value = key_location(f"network.cables.{name}", "ends"), toml_text(cable.ends)
         one, other = cable.ends
         if one == other:
-            remedy = "change one end"
             yield ValidationIssue(
                 code=IssueCode.INCONSISTENT,
                 location=location,
                 found=value,
                 expected="two different nodes",
-                remedy=remedy,
+                remedy="change one end",
             )
         elif not _is_level(network, cable.ends):
             remedy = (
@@ -110,13 +103,12 @@ def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     for name, units in network.transformers.items():
         table = f"network.transformers.{name}"
         if units.high == units.low:
-            remedy = "name another node"
             yield ValidationIssue(
                 code=IssueCode.INCONSISTENT,
                 location=key_location(table, "low"),
                 found=f'"{units.low}"',
                 expected="another node than that of the high side",
-                remedy=remedy,
+                remedy="name another node",
             )
             continue
         for key, rated in (("high", units.high_voltage), ("low", units.low_voltage)):

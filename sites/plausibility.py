@@ -72,13 +72,12 @@ def implausible_values(site: Site) -> Iterator[ValidationIssue]:
     Each has location, value with unit, and the suspected cause.
     """
     if not is_valid_name(site.name):
-        remedy = "rename the file: no service can run under this name"
         yield ValidationIssue(
             code=IssueCode.INVALID_FORMAT,
             location="name",
             found=site.name,
             expected=f"a name of {NAME_RULE}",
-            remedy=remedy,
+            remedy="rename the file: no service can run under this name",
         )
     loads, idle = design_loads(site, busy_share=1.0), design_loads(site, busy_share=0.0)
     yield from _of_stores(site, loads)
@@ -100,14 +99,12 @@ def _of_stores(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationIss
             <= (hours := kept / store.discharge_limit)
             <= STORAGE_DURATION_LIMITS_H[1]
         ):
-            value = f"{kept:g} MWh at {store.discharge_limit:g} MW"
-            remedy = f"check units and decimal point: it would be empty in {_time(hours)}"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=location,
-                found=value,
+                found=f"{kept:g} MWh at {store.discharge_limit:g} MW",
                 expected="0.1 to 100 h of discharge",
-                remedy=remedy,
+                remedy=f"check units and decimal point: it would be empty in {_time(hours)}",
             )
         power = max(store.charge_limit, store.discharge_limit)
         if power > MAX_STORE_POWER_RATIO * loads[store.carrier]:
@@ -129,38 +126,33 @@ def _of_machines(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationI
     for convert in site.conversions:
         load, rating = loads[convert.output], ratings[convert.owner]
         if load > negligible and rating > MAX_RATING_RATIO * load:
-            remedy = f"check count and units: the load with all racks is {load:.3g} MW"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=f"equipment.{convert.owner}",
                 found=f"{rating:.4g} MW",
                 expected=f"at most {MAX_RATING_RATIO:g} times the load",
-                remedy=remedy,
+                remedy=f"check count and units: the load with all racks is {load:.3g} MW",
             )
     for work in site.flexible_loads:
         if not RACK_POWER_LIMITS_MW[0] <= work.full_power <= RACK_POWER_LIMITS_MW[1]:
-            remedy = "check the chips per rack and their power"
-            value = f"{1e3 * work.full_power:.4g} kW a rack"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=f"equipment.{work.owner}",
-                found=value,
+                found=f"{1e3 * work.full_power:.4g} kW a rack",
                 expected="0.002 to 2 MW per rack",
-                remedy=remedy,
+                remedy="check the chips per rack and their power",
             )
     for exchange in site.exchanges:
         if (
             exchange.availability_variable
             and exchange.import_limit > MAX_RENEWABLE_RATIO * site.grid.import_limit
         ):
-            remedy = f"check the unit: the connection has {site.grid.import_limit:g} MW"
-            value = f"{exchange.import_limit:g} MW"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=f"equipment.{exchange.owner}",
-                found=value,
+                found=f"{exchange.import_limit:g} MW",
                 expected=f"at most {MAX_RENEWABLE_RATIO:g} times the connection",
-                remedy=remedy,
+                remedy=f"check the unit: the connection has {site.grid.import_limit:g} MW",
             )
 
 
@@ -173,10 +165,9 @@ def _of_caps(site: Site) -> Iterator[ValidationIssue]:
                 remedy = (
                     f"lower the tolerance of {kind.name}, or racks would draw more than planned"
                 )
-                location = f"equipment.{hall.name}, chip_power_least"
                 yield ValidationIssue(
                     code=IssueCode.IMPLAUSIBLE,
-                    location=location,
+                    location=f"equipment.{hall.name}, chip_power_least",
                     found=f"{lowest_cap:.2f} of a rack's full load",
                     expected=f"at most {kind.min_power_share:.2f}, the deepest cap of {kind.name}",
                     remedy=remedy,
@@ -186,35 +177,32 @@ def _of_caps(site: Site) -> Iterator[ValidationIssue]:
 def _of_connection(site: Site, full: float, idle: float) -> Iterator[ValidationIssue]:
     location = f"equipment.{site.grid.name}"
     if site.grid.import_limit > MAX_CONNECTION_RATIO * full:
-        remedy = f"check the unit: the load with all racks is {full:.3g} MW"
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location=location,
             found=f"import of {site.grid.import_limit:g} MW",
             expected=f"at most {MAX_CONNECTION_RATIO:g} times the load",
-            remedy=remedy,
+            remedy=f"check the unit: the load with all racks is {full:.3g} MW",
         )
     elif site.network is not None:
         voltage = site.network.nodes[site.network.source].voltage
         current = site.grid.import_limit / (math.sqrt(3.0) * voltage)
         if current > MAX_CURRENT_KA:
-            remedy = f"check the unit: at {voltage:g} kV the current is {1e3 * current:,.0f} A"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=location,
                 found=f"import of {site.grid.import_limit:g} MW",
                 expected=f"at most {MAX_CURRENT_KA:g} kA",
-                remedy=remedy,
+                remedy=f"check the unit: at {voltage:g} kV the current is {1e3 * current:,.0f} A",
             )
     if (full - idle) / 60.0 > MAX_RAMP_TIME_H * site.grid.ramp:
         hours = (full - idle) / 60.0 / site.grid.ramp
-        remedy = f"check the unit: the ramp to full racks takes {_time(hours)}"
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location=location,
             found=f"ramp of {site.grid.ramp:g} MW/min",
             expected=f"at most {MAX_RAMP_TIME_H:g} h from idle to full racks",
-            remedy=remedy,
+            remedy=f"check the unit: the ramp to full racks takes {_time(hours)}",
         )
 
 
@@ -237,7 +225,6 @@ def _of_place(site: Site) -> Iterator[ValidationIssue]:
     offset = noon.utcoffset()
     away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
     if abs(away) > MAX_SOLAR_TIME_OFFSET_H and abs(abs(away) - 24.0) > MAX_SOLAR_TIME_OFFSET_H:
-        value = f"{site.latitude:g} N {site.longitude:g} E"
         remedy = (
             f"exchange the two if they are swapped: solar time is {abs(away):.0f} h off "
             f"{site.time_zone}"
@@ -245,7 +232,7 @@ def _of_place(site: Site) -> Iterator[ValidationIssue]:
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location="latitude, longitude",
-            found=value,
+            found=f"{site.latitude:g} N {site.longitude:g} E",
             expected=f"a longitude within {MAX_SOLAR_TIME_OFFSET_H:g} h of the time zone",
             remedy=remedy,
         )
@@ -266,14 +253,12 @@ def _of_plant(plant: CoolingPlant) -> Iterator[ValidationIssue]:
             )
     warming = cooling / plant.loop.heat_capacity / 60.0
     if not WARMING_LIMITS_K_MIN[0] <= warming <= WARMING_LIMITS_K_MIN[1]:
-        remedy = f"check the unit: uncooled it would warm by {warming:.2g} K/min at rating"
-        value = f"{plant.loop.volume:g} m3"
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location=f"{location}, loop.volume",
-            found=value,
+            found=f"{plant.loop.volume:g} m3",
             expected="0.1 to 100 K/min of warming without cooling",
-            remedy=remedy,
+            remedy=f"check the unit: uncooled it would warm by {warming:.2g} K/min at rating",
         )
 
 
@@ -290,23 +275,21 @@ def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[ValidationIssue]:
                     f"lower it: the tank stores only {span / tank.temperature_span:.2g} of "
                     f"{tank.capacity:.3g} MWh"
                 )
-                location = f"equipment.{tank.name}, temperature_span"
                 yield ValidationIssue(
                     code=IssueCode.IMPLAUSIBLE,
-                    location=location,
+                    location=f"equipment.{tank.name}, temperature_span",
                     found=f"{tank.temperature_span:g} K",
                     expected=f"about {span:g} K, the range of {plant.name}",
                     remedy=remedy,
                 )
     for name, word, own in counted:
         if not 1.0 / MAX_DELTA_T_RATIO <= span / own <= MAX_DELTA_T_RATIO:
-            remedy = "give both the same range"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=f"equipment.{name}, {word}",
                 found=f"{own:g} K",
                 expected=f"about {span:g} K, the range of {plant.name}",
-                remedy=remedy,
+                remedy="give both the same range",
             )
 
 
@@ -320,14 +303,12 @@ def _of_coolant(site: Site) -> Iterator[ValidationIssue]:
             and plant.supply_temperature < minimum
             and any(site.machines_of(CduBank))
         ):
-            remedy = "raise it, or lower set_points.hall_dew_point"
-            location = f"equipment.{plant.name}, supply_temperature"
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
-                location=location,
+                location=f"equipment.{plant.name}, supply_temperature",
                 found=f"{plant.supply_temperature:g} degC",
                 expected=f"at least {minimum:g} degC, so that no water condenses in the halls",
-                remedy=remedy,
+                remedy="raise it, or lower set_points.hall_dew_point",
             )
 
 
@@ -395,14 +376,12 @@ def _draws(convert: Convert, load: FloatArray, weather: Weather) -> Mapping[str,
         cause = "that is far too small"
         if rated[0] >= load[0]:
             cause = "one of its numbers is far too small or far too large"
-        remedy = f"correct it: {cause} ({error})"
-        location = f"[equipment.{convert.owner}]"
         issue = ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
-            location=location,
+            location=f"[equipment.{convert.owner}]",
             found=f"{rated[0]:.4g} MW",
             expected=f"numbers without overflow at {load[0]:.4g} MW",
-            remedy=remedy,
+            remedy=f"correct it: {cause} ({error})",
         )
         raise SiteError(convert.owner, [issue]) from error
 

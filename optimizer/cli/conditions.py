@@ -168,9 +168,8 @@ def hall_power_on(
         total, notes = _read_load(site, grid, load, zone=zone)
         rows = total[:, None] * shares
     else:
-        expected = "one of --load and --utilisation"
         remedy = "give either --load FILE or --utilisation SHARE"
-        raise option_error("load", "", expected=expected, remedy=remedy)
+        raise option_error("load", "", expected="one of --load and --utilisation", remedy=remedy)
     coords = {"hall": [hall.name for hall in halls]}
     power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
     return power, notes

@@ -139,9 +139,8 @@ def _prepare_folder(path: Path, location: str) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         expected = f"a folder, but none can be created there ({error.strerror})"
-        remedy = "name another"
         raise option_error(
-            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
+            location, str(path), expected=expected, remedy="name another", code=IssueCode.FILE_ERROR
         ) from error
     return path
 

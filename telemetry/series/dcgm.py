@@ -204,11 +204,10 @@ def _chip(key: tuple[str, int], metrics: dict[str, float], uuid: str) -> DcgmChi
 
 
 def _missing_metrics_issue(chip: DcgmChip) -> ValidationIssue:
-    missing = ", ".join(chip.missing_metrics)
     return ValidationIssue(
         location=f"{chip.host} gpu {chip.number}",
         found="",
-        expected=missing,
+        expected=", ".join(chip.missing_metrics),
         remedy="add these metrics to the counters of the exporter",
         code=IssueCode.MISSING,
     )

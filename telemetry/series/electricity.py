@@ -109,11 +109,10 @@ def price_column(table: TextTable) -> tuple[str, float]:
         found, remedy, code = bare[0], "name the unit in the header", IssueCode.WRONG_UNIT
     else:
         raise table.column_error("add a column of prices", expected=PRICE_HEADERS)
-    expected = f"one column such as {PRICE_HEADERS}"
     raise series_error(
         *(table.source, f"{table.source}, price"),
         found=found,
-        expected=expected,
+        expected=f"one column such as {PRICE_HEADERS}",
         remedy=remedy,
         code=code,
     )

@@ -242,10 +242,9 @@ def _empty(name: str) -> ValidationIssue:
 def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
     """Return the issue of a history that is too short or too long, with both its ends."""
     first, last = times.min(), times.max()
-    span = f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}"
     return ValidationIssue(
         location="history",
-        found=span,
+        found=f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}",
         expected=f"from {MIN_QUARTERS / 4:g} to {MAX_QUARTERS / 4:g} h",
         remedy="choose another time, or correct the time stamps",
         code=IssueCode.OUT_OF_RANGE,

@@ -379,10 +379,9 @@ class ForecastSpan:
         stop = int(-((first - wanted[-1]) // QUARTER_HOUR)) + QUARTERS_PER_DAY
         if start < 0 or stop > record.sizes["time"]:
             last = record["instant"].to_numpy()[-1] - AXIS_EXTENSION
-            place = f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}"
             covered = f"{format_minute(first)} to {format_minute(last)}"
             issue = ValidationIssue(
-                location=place,
+                location=f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}",
                 found="",
                 expected=f"a horizon within the series, {covered}",
                 remedy="choose another time or give longer series",
@@ -406,9 +405,8 @@ class ForecastSpan:
         ahead = extrapolate(series[:end], self.local[:end], rule=rule, ahead=self.local[end:])
         whole = np.concatenate([series[self.start : end], ahead[max(self.start - end, 0) :]])
         if not np.isfinite(whole).all():
-            place = f"{name} from {self.stamp(max(end, self.start))}"
             issue = ValidationIssue(
-                location=place,
+                location=f"{name} from {self.stamp(max(end, self.start))}",
                 found="",
                 expected="values on the days before",
                 remedy="give longer series",

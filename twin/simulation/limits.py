@@ -186,9 +186,8 @@ def count_violations(
     steps = np.diff(time_axes.interval_edges(record))
     if (steps != time_axes.MINUTE).any():
         first = int(np.argmax(steps != time_axes.MINUTE))
-        place = f"record, {units.format_minute(record['time'].to_numpy()[first])}"
         issue = ValidationIssue(
-            location=place,
+            location=f"record, {units.format_minute(record['time'].to_numpy()[first])}",
             found=f"{steps[first] / time_axes.MINUTE:g} min",
             expected="intervals of one minute",
             remedy="give the record of the plant by the minute",
