@@ -458,7 +458,6 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
 
 
 SECONDS_PER_HOUR: Final = 3600.0
-"""Seconds per hour."""
 
 
 def backup_issues(site: Site) -> Iterator[ValidationIssue]:

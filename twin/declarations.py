@@ -186,7 +186,6 @@ SLOPE_TOLERANCE: Final = 1e-9
 """Rise of a slope that counts as rounding. [1]"""
 
 HOURS_PER_DAY: Final = 24
-"""Hours of a day. [1]"""
 
 
 class Throughput(Declaration):

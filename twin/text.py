@@ -22,7 +22,6 @@ def one_line(text: str, max_length: int | None = None) -> str:
 
 
 SECONDS_PER_DAY: Final = 86_400.0
-"""Seconds of a day. [s]"""
 
 _UNITS: Final = (("s", 1.0, 99.5), ("min", 60.0, 99.5), ("h", 3600.0, 47.5))
 

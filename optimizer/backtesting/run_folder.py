@@ -350,7 +350,6 @@ JOBS_DIGEST: Final = "jobs"
 """Keys of the digests beside the variables of the series."""
 
 DIGEST_BYTES: Final = 16
-"""Length of a digest. [B]"""
 
 REQUESTED_VALUES: Final = {
     "start": "start {}",

@@ -34,7 +34,6 @@ from twin.variables import net_import
 from twin.workload.queue import RackPool
 
 MINUTES_PER_HOUR: Final = 60.0
-"""Minutes in an hour. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)

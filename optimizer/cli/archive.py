@@ -26,7 +26,6 @@ MAX_LOSSES_LISTED: Final = 20
 """Losses in the table; JSON lists all."""
 
 LOSS_COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
-"""Columns of the table of losses."""
 
 _MEGABYTE: Final = 1e6
 

@@ -55,7 +55,6 @@ DEFAULT_HISTORY: Final = np.timedelta64(7, "D")
 NUMBER_COLUMNS: Final = ("value", "site file", "error", "change")
 
 INTERVALS_PER_DAY: Final = 96
-"""Quarter-hours of a day. [1]"""
 
 ACCEPTANCE_COLUMNS: Final = (
     "CV-RMSE",

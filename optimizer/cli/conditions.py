@@ -29,7 +29,6 @@ RELATIVE_TOLERANCE: Final = 1e-9
 """Relative difference below which numbers count as equal, after rounding of means. [1]"""
 
 SECONDS_PER_HOUR: Final = 3600
-"""Seconds of an hour."""
 
 
 WeatherFileOption = Annotated[

@@ -17,7 +17,6 @@ from telemetry.mqtt.connection import TlsFiles
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 FIGURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
-"""Suffixes of figure files."""
 
 SiteName = Annotated[str, typer.Argument(help="Name of the site, or path of its file.")]
 

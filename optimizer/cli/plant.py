@@ -31,7 +31,6 @@ INTERVALS_PER_LOG_LINE: Final = 4
 """Quarter-hours between two lines of progress. [1]"""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""Timeout of the connection to the broker. [s]"""
 
 _logger = structlog.get_logger(__name__)
 

@@ -63,7 +63,6 @@ PUBLISHED_SAVINGS: Final = {"flow": 0.204, "flow and temperature": 0.301, "with 
 PUBLISHED_SAVINGS_TEXT: Final = {
     strategy: f"{saving:.1%}" for strategy, saving in PUBLISHED_SAVINGS.items()
 }
-"""Published savings as texts."""
 
 DEFAULT_PERIOD: Final = "2023-01-01", 364
 """Default first day and number of days; whole weeks."""

@@ -58,7 +58,6 @@ from twin.weather import Weather
 app = typer.Typer(add_completion=False, help="Simulate a site at a given load and weather.")
 
 MILLISECONDS_PER_HOUR: Final = 3_600_000
-"""Milliseconds of an hour. [1]"""
 
 CarbonFileOption = Annotated[
     Path | None,

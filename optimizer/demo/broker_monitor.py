@@ -20,7 +20,6 @@ SETTLE_TIME_S: Final = 0.5
 """Time without a message after which all retained ones count as received. [s]"""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""Timeout of the connection to the broker. [s]"""
 
 
 def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:

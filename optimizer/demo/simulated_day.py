@@ -32,7 +32,6 @@ POLL_INTERVAL_S: Final = 0.1
 """Longest wait for a message between two checks. [s]"""
 
 OTHER_POLICIES_FILE: Final = "others.json"
-"""File with the summaries of other policies."""
 
 EXIT_TIMEOUT_S: Final = 60.0
 """Timeout of a process that should end by itself. [s]"""

@@ -32,7 +32,6 @@ COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "work_credited": "MWh"
 """Units of columns that are not powers."""
 
 BALANCE_PREFIX: Final = "balance."
-"""Prefix of balances."""
 
 MAX_OUTPUT_SUFFIX: Final = ".max_output"
 """Suffix of rows that limit output to that of the running units."""
@@ -41,7 +40,6 @@ SEGMENT_COLUMN: Final = "segment"
 """Column of the output of a machine by segment."""
 
 LEVEL_COLUMN: Final = "level"
-"""Column of the level of a store."""
 
 SERVICE_SHARE: Final = 0.9
 """Share of the demand of inference below which less inference surely resolves a shortage. [1]"""

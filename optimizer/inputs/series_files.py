@@ -59,7 +59,6 @@ DISTANT_WEATHER_KM: Final = 100.0
 """Distance from the site from which the origin of weather is noted. [km]"""
 
 EARTH_RADIUS_KM: Final = 6371.0
-"""Mean radius of the Earth. [km]"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,6 @@ DEMAND_CHARGE_NAMES: Final = ("peak", "excess", "band")
 """Names of demand charges in blocks and rows."""
 
 DEMAND_CHARGE_ROWS: Final = frozenset(f"below_{name}" for name in DEMAND_CHARGE_NAMES)
-"""Rows of demand charges."""
 
 RAMP_ROWS: Final = frozenset({"ramp_up", "ramp_down"})
 """Rows that exist only where a ramp can bind, and not in the first interval."""

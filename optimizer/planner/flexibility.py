@@ -318,7 +318,6 @@ def _past_minimum_run(
 
 
 OFFER_DURATION_H: Final = 1.0
-"""Duration of an offer. [h]"""
 
 OFFER_TOLERANCE: Final = 1e-3
 """Power that is not offered [MW], and difference of times that is ignored. [h]"""

@@ -29,7 +29,6 @@ from twin.site import Site
 from twin.variables import machine_values, net_import
 
 MIN_SHAVED_POWER_MW: Final = 0.1
-"""Smallest power that is shaved. [MW]"""
 
 RESERVE_LOOKAHEAD_H: Final = 2.0
 """Time within which a new plan can recover energy that was spent. [h]"""

@@ -7,7 +7,6 @@ from optimizer.inputs.series_files import SeriesFiles
 from telemetry.mqtt.connection import TlsFiles
 
 DEFAULT_PAGE_PORT: Final = 8440
-"""Default port of the page."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ import structlog
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
-"""Largest command. [B]"""
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """Longest wait for an answer. [s]"""

@@ -30,10 +30,8 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
 
 WATTS_PER_MEGAWATT: Final = 1e6
-"""Watts in a megawatt. [W]"""
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
-"""Joules in a megawatt-hour. [J]"""
 
 type LabelledValues = Iterable[tuple[str, float | None]]
 """Label and value of each sample; None is left out."""
@@ -162,51 +160,32 @@ def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    for name, text, value, factor in (
-        (
-            "grid_power_watts",
-            "Power taken now.",
-            last_at(snapshot, "past", "grid_power"),
-            WATTS_PER_MEGAWATT,
-        ),
-        (
-            "plan_grid_power_watts",
-            "Power planned.",
-            first_at(snapshot, "plan", "grid_power"),
-            WATTS_PER_MEGAWATT,
-        ),
+    watts = (
+        ("grid_power_watts", "Power taken now.", last_at(snapshot, "past", "grid_power")),
+        ("plan_grid_power_watts", "Power planned.", first_at(snapshot, "plan", "grid_power")),
         (
             "grid_import_limit_watts",
             "Limit of the connection.",
             number_at(snapshot, "limits", "grid_import_power"),
-            WATTS_PER_MEGAWATT,
         ),
-        (
-            "work_power_watts",
-            "Power of work.",
-            last_at(snapshot, "past", "work_power"),
-            WATTS_PER_MEGAWATT,
-        ),
+        ("work_power_watts", "Power of work.", last_at(snapshot, "past", "work_power")),
         (
             "renewable_power_watts",
             "Own generation in use.",
             last_at(snapshot, "past", "renewable_power"),
-            WATTS_PER_MEGAWATT,
         ),
+    )
+    joules = (
         (
             "battery_energy_joules",
             "Energy in the batteries.",
             last_at(snapshot, "past", "battery_level"),
-            JOULES_PER_MEGAWATT_HOUR,
         ),
-        (
-            "tank_energy_joules",
-            "Cold in the tanks.",
-            last_at(snapshot, "past", "tank_level"),
-            JOULES_PER_MEGAWATT_HOUR,
-        ),
-    ):
-        yield gauge(name, text, None if value is None else value * factor)
+        ("tank_energy_joules", "Cold in the tanks.", last_at(snapshot, "past", "tank_level")),
+    )
+    for factor, rows in ((WATTS_PER_MEGAWATT, watts), (JOULES_PER_MEGAWATT_HOUR, joules)):
+        for name, text, value in rows:
+            yield gauge(name, text, None if value is None else value * factor)
     places = [(str(row.get("name")), row) for row in rows_at(snapshot, "limits", "temperatures")]
     for name, key in (("temperature_celsius", "value"), ("temperature_limit_celsius", "limit")):
         yield gauge_family(

@@ -23,7 +23,6 @@ DISPLAYED_INTERVALS: Final = 96
 """Quarter-hours of past and plan that are shown. [1]"""
 
 DISPLAYED_DECIMALS: Final = 4
-"""Decimals that are shown. [1]"""
 
 type Row = Mapping[str, float | None]
 

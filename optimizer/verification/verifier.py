@@ -39,7 +39,6 @@ MAX_SIMULTANEOUS_POWER_MW: Final = 0.1
 """Power that may flow in both directions at once through a store or the connection. [MW]"""
 
 CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power")
-"""Variables of the connection."""
 
 DEPENDENT_VARIABLES: Final = {
     "renewable_used_power": "renewable_available_power",

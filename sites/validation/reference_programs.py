@@ -27,19 +27,15 @@ ENERGYPLUS_HOURS: Final = Path(__file__).with_name("energyplus.csv")
 """Hours of the EnergyPlus run: weather, load and results."""
 
 RATED_COOLING_MW: Final = 0.8686
-"""Rated cooling of the chiller. [MW]"""
 
 CHILLED_WATER_SET_POINT_C: Final = 8.89
-"""Set point of the chilled water. [degC]"""
 
 TOWER_SET_POINT_C: Final = 26.0
 """Set point of the water leaving the tower. [degC]"""
 
 CHILLED_WATER_FLOW_M3_S: Final = 0.01754
-"""Flow of chilled water. [m3 s-1]"""
 
 CONDENSER_WATER_FLOW_M3_S: Final = 0.035
-"""Flow of condenser water. [m3 s-1]"""
 
 TOWER_AIR_FLOW_M3_S: Final = 21.0
 """Air flow of the tower at full speed. [m3 s-1]"""

@@ -40,7 +40,6 @@ MAX_LISTED_POINTS: Final = 12
 """Maximum listed points of a case; longer cases list the worst ones. [1]"""
 
 SIGNIFICANT_DIGITS: Final = 6
-"""Significant digits of values. [1]"""
 
 NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
 """Share of the tolerance below which an error is shown as a bound. [1]"""

@@ -158,7 +158,6 @@ SECOND_LEVELS: Final = (COMPACTED_HOURS, SPARSE_SECONDS, OPEN_MINUTES)
 """Levels of single seconds; later ones have priority."""
 
 LEVELS_BY_NAME: Final = {level.name: level for level in (*SECOND_LEVELS, *ROLLUPS.values())}
-"""All levels, by name."""
 
 ROLLUP_STATISTICS: Final = {"min": "f", "mean": "f", "max": "f", "count": "uint16"}
 """Statistics of roll-ups; ``f`` stands for the type of the values."""

@@ -45,7 +45,6 @@ from telemetry.files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode, JournalError
 
 MAX_OLD_HEADS_TRIED: Final = 5
-"""Older head files that are tried. [1]"""
 
 DISK_PROBE_BYTES: Final = 1 << 20
 """Size of a probe file, above that of an empty commit. [B]"""

@@ -22,7 +22,6 @@ VIEW_LAYOUT_VERSION: Final = 1
 """Version of the layout; readers reject others."""
 
 COMPRESSION_THREADS: Final = 2
-"""Threads that compress. [1]"""
 
 COLUMNS_PER_CHUNK: Final = 256
 

@@ -38,7 +38,6 @@ MAX_REPORT_BYTES: Final = 65_536
 """Longest payload of either message. [B]"""
 
 MAX_SEQUENCE: Final = 2**53
-"""Greatest sequence. [1]"""
 
 MAX_TOPIC_BYTES: Final = 1024
 """Longest topic of a report, so that the topic of the answer fits too. [B]"""

@@ -16,7 +16,6 @@ ARCHIVED_FILE: Final = "archived"
 """File with the position up to which a journal is archived."""
 
 READ_BYTES: Final = 16 * 1024 * 1024
-"""Bytes read at once. [B]"""
 
 
 class JournalFollower:

@@ -35,7 +35,6 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Size at which a segment is closed. [B]"""
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
-"""Nanoseconds in a second. [ns]"""
 
 _logger = structlog.get_logger(__name__)
 

@@ -139,7 +139,7 @@ class LiveState:
     - `depth`: time span that :meth:`recent` covers.
     - `limits`: thresholds that the site sets itself; see
       :func:`telemetry.points.limits.read_site_limits`.
-    - `binder`: maps points to variables; ``binder.accept(point)`` accepts changed metadata.
+    - `binder`: maps points to variables.
     - `clock_skew`: points whose stamps are refused.
     - `scheduler`: newest job queue and job history.
     - `cap_status`, `job_status`, `tick`: what the plant did with the last cap of each hall and with

@@ -12,7 +12,6 @@ from telemetry.messages.models import PLANT_SENDER
 from twin.errors import IssueCode, MessageError
 
 PHASE_NAMES: Final = frozenset({"A", "B", "C", "1", "2", "3"})
-"""Names of electrical phases."""
 
 _UNIT, _STATES = frozenset({"engUnit"}), frozenset({"stateText"})
 _OBJECT, _ASSOCIATE = frozenset({"objectName", "objectId"}), frozenset({"associateId"})
@@ -130,7 +129,6 @@ METER_POINTS: Final = {
     "PhaseCurrent": _with(_OF_METER, "engUnit", "phase"),
     "GenericPoint": _generic(_OF_METER),
 }
-"""Points of power meters."""
 
 _TEMPERATURE: Final = _with(_OF_MACHINE, "engUnit", allows={"isSetpoint"}, unit="C")
 _FLUID: Final = _with(_OF_MACHINE, allows={"isSetpoint"}, is_either=True)

@@ -290,7 +290,6 @@ MAX_PACKET_BYTES: Final = 1024 * 1024
 """Largest packet that a broker on MQTT 5 may send. [B]"""
 
 READ_BYTES: Final = 65536
-"""Bytes read from the socket at once. [B]"""
 
 _PUBACK: Final = struct.Struct("!BBH")
 

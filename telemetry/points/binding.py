@@ -27,7 +27,6 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 MAX_UNKNOWN_POINTS: Final = 10_000
-"""Unknown points that are stored. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -112,11 +111,6 @@ class PointBinder:
         stores = (self._changed, self._known, self._unmatched)
         return next((store[point] for store in stores if point in store), None)
 
-    @property
-    def changed_points(self) -> tuple[str, ...]:
-        """Points that are refused because their metadata changed its meaning."""
-        return tuple(self._changed)
-
     def register(self, metadata: PointMetadata) -> PointBinding | None:
         """Bind a point by its metadata; None if it is of another site, unknown or refused."""
         point = metadata.point
@@ -134,16 +128,6 @@ class PointBinder:
             return None
         self._enter(metadata, found)
         return found
-
-    def accept(self, point: str) -> PointBinding | None:
-        """Bind a point by its changed metadata, after a person has accepted them."""
-        metadata = self._changed.pop(point, None)
-        if metadata is None:
-            return self.get(point)
-        del self._known[point]
-        self._points = {key: other for key, other in self._points.items() if other != point}
-        self._revoke_write(point)
-        return self.register(metadata)
 
     def promote_spare(self, spare: PointBinding) -> None:
         """Read a spare in place of a silent point, such as one whose path a gateway changed."""

@@ -22,7 +22,6 @@ BMS_OBJECT_ID: Final = "BMS"
 """Object id of the building-management system itself."""
 
 WEATHER_OBJECT_ID: Final = "weather"
-"""Object id of the weather station."""
 
 METER_OBJECT: Final = "PowerMeter"
 RACK_OBJECT: Final = "Rack"

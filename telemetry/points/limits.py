@@ -175,7 +175,6 @@ MAX_THRESHOLD: Final = 1e12
 """Limit of a threshold, in any unit."""
 
 THRESHOLD_KEYS: Final = ("low", "high", "rate", "stuck", "flat", "flat_for", "apart")
-"""Keys of thresholds."""
 
 
 def apply_site_limits(found: PlausibleRange, limits: SiteLimits, *names: str) -> PlausibleRange:

@@ -106,7 +106,6 @@ class _Redundancy:
 ONE_SECOND: Final = np.timedelta64(1, "s")
 
 MICROSECONDS_PER_SECOND: Final = 1e6
-"""Microseconds in a second. [us]"""
 
 TIMESTAMP_FLAGS: Final = (QualityFlag.FUTURE, QualityFlag.LATE)
 """Flags of readings that are not used because of their stamp."""
@@ -213,7 +212,6 @@ MAX_MISSED_HEARTBEATS: Final = 3
 """Missing heartbeats from which a sender counts as silent. [1]"""
 
 MAX_POINTS_LISTED: Final = 5
-"""Points that a summary lists. [1]"""
 
 HEARTBEAT_TOPIC_PART: Final = "/HeartbeatTimestampBms/"
 """Part of the names of the plant's heartbeat points."""

@@ -33,7 +33,6 @@ PERIOD_DAYS: Final = 7
 """Length of the calibration, of the prediction, and of the observation. [d]"""
 
 MINUTES_PER_DAY: Final = 1440
-"""Minutes of a day. [min]"""
 
 FAULT_SEED_OFFSET: Final = 1000
 """Offset from the seed of a facility to that of its failing sensors. [1]"""

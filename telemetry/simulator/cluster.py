@@ -40,7 +40,6 @@ from twin.workload.queue import (
 )
 
 WATTS_PER_MW: Final = 1e6
-"""W in a MW."""
 
 CHIP_RELATIVE_SPREAD: Final = np.array([0.02, 0.01, 0.01, 0.003, 0.01], dtype=np.float32)
 """Relative standard deviation of the chips of a rack about their mean, by row of a batch. [1]"""
@@ -49,7 +48,6 @@ FULL_CLOCK_MHZ: Final = 1965.0
 """Clock of a chip at full work: the vendor's boost clock for this class. [MHz]"""
 
 IDLE_CLOCK_MHZ: Final = 345.0
-"""Clock of an idle chip. [MHz]"""
 
 CLOCK_EXPONENT: Final = 0.5
 """Exponent of clock against power under a cap: voltage falls, too, so power falls faster. [1]"""
@@ -171,7 +169,6 @@ def chip_coolant_temperature(site: Site, hall: ITHall, truth: Mapping[VariableKe
 _MIN_CHIP_POWER_W: Final = np.float32(1e-6)  # W
 
 IDLE_TENANT: Final = -1
-"""Tenant of an idle rack."""
 
 INFERENCE_TENANT: Final = -2
 """Tenant of a rack that serves inference."""

@@ -338,7 +338,6 @@ class SimulatedFacility:
 
 
 MINUTES_PER_HOUR: Final = 60.0
-"""Minutes in an hour. [1]"""
 
 
 RAMP_SHARE: Final = 0.75

@@ -111,9 +111,6 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     )
     made(binder).apply(WANTED, NOW)
     assert lost not in wire.requests()
-    binder.accept(lost)
-    made(binder).act(WANTED, NOW)
-    assert wire.asked()[lost] == 38.5
 
 
 def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):

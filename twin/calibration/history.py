@@ -26,7 +26,6 @@ VARIABLE_ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 """Simulated variable -> variable that plants meter instead."""
 
 QUARTERS_PER_DAY: Final = 96
-"""Quarter-hours of a day. [1]"""
 
 MIN_READINGS_FOR_SPIKES: Final = 10
 """Readings in a quarter-hour from which spikes are searched. [1]"""
@@ -44,7 +43,6 @@ MAX_REPEAT_SHARE: Final = 0.1
 """Share of repeated readings up to which a sensor hardly repeats itself. [1]"""
 
 MINUTES_PER_QUARTER: Final = 15
-"""Minutes of a quarter-hour. [1]"""
 
 UNIT_ERROR_RATIO: Final = 5.0
 """Power over rating from which a wrong unit is assumed. [1]"""

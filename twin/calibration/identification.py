@@ -313,7 +313,6 @@ MIN_TREND_DAYS: Final = 3
 """Days of readings that a trend needs. [1]"""
 
 HOURS_PER_DAY: Final = 24
-"""Hours of a day. [1]"""
 
 DAILY_PATTERN_SHARE: Final = 0.7
 """Share of the residual variance by the hour of the day from which a daily pattern is reported. [1]

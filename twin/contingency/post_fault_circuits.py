@@ -18,7 +18,6 @@ from twin.physics import FloatArray
 from twin.physics.heat_exchangers import cold_plate_resistance, part_load_approach
 
 SECONDS_PER_HOUR: Final = 3600.0
-"""Seconds in an hour."""
 
 LEAKAGE_FLOW_SHARE: Final = 1e-3
 """Share of the rated flow where no pump runs, so that all numbers stay finite. [1]"""

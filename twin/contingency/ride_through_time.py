@@ -40,7 +40,6 @@ RIDE_THROUGH_HORIZON_H: Final = 12.0
 """Time after which a limit counts as never reached. [h]"""
 
 SECONDS_PER_MINUTE: Final = 60.0
-"""Seconds in a minute."""
 
 NO_LIMIT_REACHED: Final = ""
 """Name of the limit where none is reached."""
@@ -328,7 +327,6 @@ def supply_ride_through(prefault: PrefaultState, trip: Contingency) -> tuple[Flo
 _MIN_NO_LOAD_LOSS_MW = 1e-6
 
 MS_PER_SECOND: Final = 1000.0
-"""Milliseconds in a second."""
 
 type CircuitTrajectories = Sequence[tuple[FaultedCircuit, Sequence[TransientState]]]
 """Each circuit, and its states once a minute."""

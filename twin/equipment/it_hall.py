@@ -15,10 +15,8 @@ from twin.relations import FlexibleLoad, Relation
 from twin.units import Declaration, ParameterDescription, Quantity
 
 W_PER_MW: Final = 1e6
-"""W in a MW."""
 
 L_MIN_PER_M3_H: Final = 1000.0 / 60.0
-"""l/min in a m3/h."""
 
 CHASSIS_POWER_TOLERANCE: Final = 1e-3
 """Allowed deviation of declared rack powers from the draw of the rack's chassis. [1]"""

@@ -31,7 +31,6 @@ class Equipment(Declaration):
 
 
 MIN_CURVE_POINTS: Final = 2
-"""Minimum points of a curve. [1]"""
 
 
 def check_efficiency_points(

@@ -21,7 +21,6 @@ DEFAULT_MEDIUM_VOLTAGE_KV: Final = 20.0
 """Voltage of the busbar behind its transformers; an assumption. [kV]"""
 
 A_PER_KA: Final = 1000.0
-"""A in a kA."""
 
 DEFAULT_FEEDER_LENGTH_KM: Final = 0.3
 """Cable length from that busbar to each machine; an assumption. [km]"""

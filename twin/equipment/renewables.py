@@ -133,7 +133,6 @@ THERMOMETER_HEIGHT_M: Final = 2.0
 """Height of temperature and pressure measurements in weather series. [m]"""
 
 PA_PER_KPA: Final = 1000.0
-"""Pa in a kPa."""
 
 _CURVE_STEP_M_S: Final = 0.1  # of a generic power curve
 _MAX_WIND_SPEED_M_S: Final = 100.0

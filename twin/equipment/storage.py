@@ -117,7 +117,6 @@ REFERENCE_TEMPERATURE_C: Final = 15.0
 """Temperature at which density and heat capacity of the tank's water are taken. [degC]"""
 
 KJ_PER_MWH: Final = 3.6e6
-"""kJ in a MWh."""
 
 
 class ChilledWaterTank(Equipment):

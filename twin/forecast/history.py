@@ -22,7 +22,6 @@ WEATHER_VARIABLES: Final = (
     "wind_speed",
     "global_irradiance",
 )
-"""Weather variables."""
 
 MEASURED_VARIABLES: Final = (*WEATHER_VARIABLES, "carbon_intensity")
 """Variables that are known only after their measurement."""

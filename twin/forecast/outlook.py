@@ -161,13 +161,10 @@ def _dataset(site: Site, axes: xr.Dataset, means: dict[str, FloatArray]) -> xr.D
 
 
 QUARTERS_PER_DAY: Final = 96
-"""Quarter-hours of a day."""
 
 DAYS_PER_WEEK: Final = 7
-"""Days of a week."""
 
 FIRST_SATURDAY: Final = np.datetime64("1970-01-03")
-"""First Saturday of the epoch."""
 
 OTHER_DAY_WEIGHT: Final = 1e-6
 """Weight of a day of the other type; it matters only where no day of the same type is known."""

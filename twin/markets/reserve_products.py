@@ -21,7 +21,6 @@ RESERVE_SERIES: Final = ("reserve_price", "reserve_held")
 """Optional variables of a history or outlook, on ``time`` and ``product``."""
 
 HOURS_PER_DAY: Final = 24.0
-"""Hours of a day by the clock. [h]"""
 
 BID_TOLERANCE: Final = 1e-6
 """Rounding tolerance, as a share of a bid step. [1]"""

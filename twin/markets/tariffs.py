@@ -28,7 +28,6 @@ ChargeMethod = Literal["published", "atypical", "band_load"]
 
 _SPAN: Final = re.compile(r"^(\d{1,2})(?::(\d\d))?-(\d{1,2})(?::(\d\d))?$")
 MINUTES_PER_DAY: Final = 24 * 60
-"""Minutes of a day by the clock. [min]"""
 
 
 def span_minutes(span: str) -> tuple[int, int]:
@@ -419,7 +418,6 @@ def running_mean_import(before: float, mean_import: float, elapsed: float) -> fl
 
 
 MONTHS_PER_YEAR: Final = 12
-"""Months of a year. [1]"""
 
 
 def valid_tariffs(

@@ -109,43 +109,9 @@ def _polynomial(coefficients: tuple[float, float, float], temperature: Numeric) 
 
 
 KW_PER_MW: Final = 1000.0
-"""Kilowatts per megawatt. [kW MW-1]"""
 
 FAN_POWER_EXPONENT: Final = 2.62
 """Power over speed of a tower's fan: 4.2 % of the power at 29.8 % of the flow (EnergyPlus). [1]"""
-
-
-def hydraulic_power(
-    flow: Numeric, pressure_rise: Numeric, *, density: Numeric, efficiency: Numeric
-) -> Numeric:
-    r"""Return the electric power that raises the pressure of a flow.
-
-    Parameters
-    ----------
-    flow
-        Mass flow. [kg s-1]
-    pressure_rise
-        Pressure rise over the machine. [kPa]
-    density
-        Density of the fluid. [kg m-3]
-    efficiency
-        Efficiency of impeller, motor and drive together. [1]
-
-    Returns
-    -------
-    Numeric
-        Electric power. [MW]
-
-    Notes
-    -----
-    :math:`P = \dot m\, \Delta p / (\rho\, \eta)`, for nearly incompressible fluids.
-
-    Examples
-    --------
-    >>> round(float(hydraulic_power(3900.0, 250.0, density=992.0, efficiency=0.75)), 3)
-    1.31
-    """
-    return flow * pressure_rise / (density * efficiency * KW_PER_MW)
 
 
 def pump_speed(

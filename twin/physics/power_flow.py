@@ -25,10 +25,8 @@ W_PER_MW: Final = 1e6
 """W per MW, VA per MVA, var per Mvar."""
 
 V_PER_KV: Final = 1e3
-"""V per kV."""
 
 F_PER_UF: Final = 1e-6
-"""F per uF."""
 
 VOLTAGE_TOLERANCE: Final = 1e-9
 """Maximum change of any voltage in the last iteration, share of nominal. [1]"""

@@ -39,10 +39,8 @@ class ChillerCurves:
     part_load_range: tuple[float, float]
 
 
-# Both sets: EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD"
-# and "... 1403kW/7.09COP/VSD" (centrifugal, variable speed). The power of the second rises with
-# load and with condenser temperature in its whole range; the larger VSD sets of that file, except
-# one that ends at 30.6 degC, do not. Larger machines are scaled from it (assumed).
+# EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD" (centrifugal,
+# variable speed).
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
@@ -55,19 +53,6 @@ CARRIER_19XR_869: Final = ChillerCurves(
     chilled_range=(7.22, 12.78),
     condenser_range=(22.63, 36.94),
     part_load_range=(0.18, 1.03),
-)
-CARRIER_19XR_1403: Final = ChillerCurves(
-    rated_cooling=1.4031,
-    rated_cop=7.09,
-    capacity=(0.8573696, -0.03077045, -2.171254e-3, 0.02296255, -1.067689e-3, 3.125156e-3),
-    energy_input=(1.172049, -0.01768334, 3.356460e-4, -0.01485826, 6.930197e-4, -5.461447e-4),
-    part_load=(
-        *(0.1386665, 4.836823e-3, -5.406708e-5, -0.4609915, 2.214035, -1.925694e-3),
-        *(0.0, -0.9302446, 0.0, 0.0),
-    ),
-    chilled_range=(6.67, 12.22),
-    condenser_range=(21.77, 33.09),
-    part_load_range=(0.17, 1.03),
 )
 
 

@@ -238,7 +238,6 @@ def _daily(axes: Axes, values: FloatArray, grid: xr.Dataset, *, label: str, colo
 
 
 GRADE_COLOURS: Final = {"identified": BLUE, "weak": ORANGE, "unknown": GREY}
-"""Colour of each grade."""
 
 BAR_SIGMAS: Final = 1.96
 """Standard errors of the bars: 95 %. [1]"""

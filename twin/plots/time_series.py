@@ -39,7 +39,6 @@ class LineStyle(TypedDict, total=False):
 
 
 WORK_KIND_COLOURS: Final = (GREEN, YELLOW, PURPLE)
-"""Colours of the kinds of movable work."""
 
 PLAN_STYLE: Final[LineStyle] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
 LIMIT_STYLE: Final[LineStyle] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}

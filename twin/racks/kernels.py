@@ -43,15 +43,6 @@ def compile_kernel[**Arguments](
     return machine
 
 
-def has_numba() -> bool:
-    """Return whether kernels are compiled in this environment."""
-    return compile_kernel(_nothing) is not _nothing
-
-
-def _nothing() -> None:
-    """Do nothing."""
-
-
 MIN_BALANCE_HEAT_MW: Final = 1e-3
 """Heat below which a balance error is not relative to it. [MW]"""
 

@@ -34,7 +34,6 @@ from twin.time_axes import HOUR
 from twin.units import format_minute, format_unit
 
 KW_PER_MW: Final = 1e3
-"""Kilowatts of a megawatt. [1]"""
 
 SUMMED_VARIABLES: Final = (
     *(*INDICATOR_VARIABLES, *COOLING_POWER_VARIABLES, "genset_output", "heat_reuse_power"),

@@ -27,7 +27,6 @@ STATE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
 """Variable of a state -> its axes."""
 
 STATE_VARIABLES: Final = tuple(STATE_AXES)
-"""Variables of every state."""
 
 
 LEVEL_TOLERANCE = 0.1

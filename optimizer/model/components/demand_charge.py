@@ -150,7 +150,6 @@ TANGENT_POINTS: Final = 0.5 ** np.arange(6)
 """
 
 QUARTER_HOURS_PER_HOUR: Final = 4.0
-"""Quarter-hours of an hour. [h-1]"""
 
 
 def root_sum_square_parameters(

@@ -11,7 +11,6 @@ from twin.physics.fluid_flow import (
     density,
     fan_power,
     heat_capacity,
-    hydraulic_power,
     pump_power,
     pump_speed,
 )
@@ -27,11 +26,6 @@ def test_liquids_agree_with_coolprop(liquid, fluid):
         known = coolprop.PropsSI("D", *state), coolprop.PropsSI("C", *state) / 1000
         found = density(celsius, liquid), heat_capacity(celsius, liquid)
         assert found == pytest.approx(known, rel=1e-3)
-
-
-def test_hydraulic_power_by_hand():
-    # 1000 kg/s / 1000 kg/m3 = 1 m3/s; x 200 kPa = 200 kW; / 0.8 = 250 kW
-    assert hydraulic_power(1000.0, 200.0, density=1000.0, efficiency=0.8) == pytest.approx(0.25)
 
 
 def test_pump_without_static_head_keeps_the_affinity_laws():
