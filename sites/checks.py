@@ -222,16 +222,15 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
     for plant in site.machines_of(CoolingPlant):
         supply[plant.serves] = plant.supply_temperature
         if plant.supply_temperature + margin > plant.supply_limit:
-            remedy = (
-                f"raise it, or lower supply_temperature of {plant.supply_temperature:g} degC "
-                "or margins.temperature"
-            )
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
                 location=key_location(f"equipment.{plant.name}", "supply_limit"),
                 found=f"{plant.supply_limit:g} degC",
                 expected=f"at least {margin:g} K above supply_temperature",
-                remedy=remedy,
+                remedy=(
+                    f"raise it, or lower supply_temperature of {plant.supply_temperature:g} degC "
+                    "or margins.temperature"
+                ),
             )
     yield from _heat_pump_sources(site)
     full, idle = design_loads(site, busy_share=1.0), design_loads(site, busy_share=0.0)
@@ -429,18 +428,17 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
         location = f"reserves.{name}"
         kinds = [kind for kind in site.work.values() if may_pause(product, kind)]
         if not eligible_stores(site, product) and not kinds:
-            remedy = (
-                "set local_controller = true in a battery"
-                if product.needs_controller
-                else "add a battery, or for an upward product a kind of work "
-                f"with a pause_time of at most {product.full_activation:g} min"
-            )
             yield ValidationIssue(
                 code=IssueCode.MISSING,
                 location=f"[{location}]",
                 found=name,
                 expected="a machine or kind of work that may provide it",
-                remedy=remedy,
+                remedy=(
+                    "set local_controller = true in a battery"
+                    if product.needs_controller
+                    else "add a battery, or for an upward product a kind of work "
+                    f"with a pause_time of at most {product.full_activation:g} min"
+                ),
             )
         for kind in kinds:
             lost = product.duration + kind.pause_loss

@@ -140,16 +140,15 @@ def _source_node(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     behind = [name for name, units in network.transformers.items() if units.low in near]
     if behind:
         high = ", ".join(sorted({units.high for units in network.transformers.values()} - near))
-        remedy = (
-            f"name {high or 'a separate node there'}: {network.source} is on the low side of "
-            f"{behind[0]}"
-        )
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
             location=key_location("network", "source"),
             found=f'"{network.source}"',
             expected="a node on the high side of the transformers",
-            remedy=remedy,
+            remedy=(
+                f"name {high or 'a separate node there'}: {network.source} is on the low side of "
+                f"{behind[0]}"
+            ),
         )
 
 

@@ -108,16 +108,15 @@ def _of_stores(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationIss
             )
         power = max(store.charge_limit, store.discharge_limit)
         if power > MAX_STORE_POWER_RATIO * loads[store.carrier]:
-            remedy = (
-                f"check the unit: the load of {store.carrier.replace('_', ' ')} is "
-                f"{loads[store.carrier]:.3g} MW"
-            )
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=location,
                 found=f"{power:g} MW",
                 expected=f"at most {MAX_STORE_POWER_RATIO:g} times the load",
-                remedy=remedy,
+                remedy=(
+                    f"check the unit: the load of {store.carrier.replace('_', ' ')} is "
+                    f"{loads[store.carrier]:.3g} MW"
+                ),
             )
 
 
@@ -162,15 +161,14 @@ def _of_caps(site: Site) -> Iterator[ValidationIssue]:
         lowest_cap = (hall.min_capped_power or 0.0) / hall.rack_power
         for kind in site.work.values():
             if kind.min_power_share < lowest_cap:
-                remedy = (
-                    f"lower the tolerance of {kind.name}, or racks would draw more than planned"
-                )
                 yield ValidationIssue(
                     code=IssueCode.IMPLAUSIBLE,
                     location=f"equipment.{hall.name}, chip_power_least",
                     found=f"{lowest_cap:.2f} of a rack's full load",
                     expected=f"at most {kind.min_power_share:.2f}, the deepest cap of {kind.name}",
-                    remedy=remedy,
+                    remedy=(
+                        f"lower the tolerance of {kind.name}, or racks would draw more than planned"
+                    ),
                 )
 
 
@@ -225,16 +223,15 @@ def _of_place(site: Site) -> Iterator[ValidationIssue]:
     offset = noon.utcoffset()
     away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
     if abs(away) > MAX_SOLAR_TIME_OFFSET_H and abs(abs(away) - 24.0) > MAX_SOLAR_TIME_OFFSET_H:
-        remedy = (
-            f"exchange the two if they are swapped: solar time is {abs(away):.0f} h off "
-            f"{site.time_zone}"
-        )
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location="latitude, longitude",
             found=f"{site.latitude:g} N {site.longitude:g} E",
             expected=f"a longitude within {MAX_SOLAR_TIME_OFFSET_H:g} h of the time zone",
-            remedy=remedy,
+            remedy=(
+                f"exchange the two if they are swapped: solar time is {abs(away):.0f} h off "
+                f"{site.time_zone}"
+            ),
         )
 
 
@@ -271,16 +268,15 @@ def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[ValidationIssue]:
         counted = [(m.name, "water_range", m.water_range) for m in site.machines_of(CrahBank)]
         for tank in site.machines_of(ChilledWaterTank):
             if tank.temperature_span > MAX_DELTA_T_RATIO * span:
-                remedy = (
-                    f"lower it: the tank stores only {span / tank.temperature_span:.2g} of "
-                    f"{tank.capacity:.3g} MWh"
-                )
                 yield ValidationIssue(
                     code=IssueCode.IMPLAUSIBLE,
                     location=f"equipment.{tank.name}, temperature_span",
                     found=f"{tank.temperature_span:g} K",
                     expected=f"about {span:g} K, the range of {plant.name}",
-                    remedy=remedy,
+                    remedy=(
+                        f"lower it: the tank stores only {span / tank.temperature_span:.2g} of "
+                        f"{tank.capacity:.3g} MWh"
+                    ),
                 )
     for name, word, own in counted:
         if not 1.0 / MAX_DELTA_T_RATIO <= span / own <= MAX_DELTA_T_RATIO:
