@@ -89,18 +89,11 @@ class IssueCode(StrEnum):
 class ValidationIssue:
     """One issue of an input.
 
-    Attributes
-    ----------
-    code
-        What is wrong.
-    location
-        Where: file, table, key, time or topic.
-    found
-        The value there, as text; empty if there is none.
-    expected
-        What is allowed there.
-    remedy
-        What to do; begins with a verb.
+    - `code`: what is wrong.
+    - `location`: where: file, table, key, time or topic.
+    - `found`: the value there, as text; empty if there is none.
+    - `expected`: what is allowed there.
+    - `remedy`: what to do; begins with a verb.
     """
 
     location: str
@@ -131,17 +124,8 @@ class GigatwinError(Exception):
 
     Every subclass can be pickled: an error that could not be would block a process pool.
 
-    Parameters
-    ----------
-    *texts
-        What happened, where, and the remedy.
-    code
-        What is wrong; by default the code of the class.
-
-    Attributes
-    ----------
-    code
-        What is wrong.
+    - `*texts`: what happened, where, and the remedy.
+    - `code`: what is wrong; by default the code of the class.
     """
 
     code: IssueCode = IssueCode.INCONSISTENT
@@ -168,14 +152,9 @@ def _restored[T: GigatwinError](
 class InvalidInputError(GigatwinError):
     """An input with one or more issues, all reported together.
 
-    Attributes
-    ----------
-    source
-        The file or object that has the issues.
-    issues
-        All of them, in the order found.
-    code
-        The code of the first issue.
+    - `source`: the file or object that has the issues.
+    - `issues`: all of them, in the order found.
+    - `code`: the code of the first issue.
     """
 
     def __init__(self, source: str, issues: Sequence[ValidationIssue]) -> None:
@@ -236,14 +215,9 @@ class StatusPageError(GigatwinError):
 class MessageError(GigatwinError):
     """A message that is not what its topic requires: malformed, forged or of another time.
 
-    Attributes
-    ----------
-    topic
-        Where the message came from.
-    found
-        The value found, shortened.
-    expected
-        What the topic requires.
+    - `topic`: where the message came from.
+    - `found`: the value found, shortened.
+    - `expected`: what the topic requires.
     """
 
     code = IssueCode.MALFORMED
@@ -266,14 +240,9 @@ def _shortened(value: object) -> str:
 class BrokerError(GigatwinError):
     """A broker that cannot be reached or refuses the connection.
 
-    Attributes
-    ----------
-    url
-        Address of the broker, without the password.
-    reason
-        What happened.
-    remedy
-        What to do; begins with a verb.
+    - `url`: address of the broker, without the password.
+    - `reason`: what happened.
+    - `remedy`: what to do; begins with a verb.
     """
 
     code = IssueCode.UNREACHABLE
@@ -308,14 +277,9 @@ class ArchiveError(GigatwinError):
 class SecurityError(GigatwinError):
     """A key that is invalid, or that other users can read.
 
-    Attributes
-    ----------
-    location
-        The file or object.
-    reason
-        What is wrong with it.
-    remedy
-        What to do; begins with a verb.
+    - `location`: the file or object.
+    - `reason`: what is wrong with it.
+    - `remedy`: what to do; begins with a verb.
     """
 
     code = IssueCode.INVALID_KEY

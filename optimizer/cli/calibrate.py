@@ -19,7 +19,7 @@ import sites
 import telemetry
 from optimizer.backtesting.case import synthetic_case
 from optimizer.cli.options import JsonFile, figure_option
-from optimizer.cli.output import console, table, write_json
+from optimizer.cli.output import INTERVALS_PER_DAY, console, table, write_json
 from optimizer.reporting.run_files import SITE_ATTRIBUTE
 from optimizer.service.weekly_calibration import (
     CALIBRATIONS_FILE,
@@ -53,8 +53,6 @@ DEFAULT_HISTORY: Final = np.timedelta64(7, "D")
 """Length of the history if no start is given."""
 
 NUMBER_COLUMNS: Final = ("value", "site file", "error", "change")
-
-INTERVALS_PER_DAY: Final = 96
 
 ACCEPTANCE_COLUMNS: Final = (
     "CV-RMSE",

@@ -16,7 +16,7 @@ from telemetry.files import is_stream, write_atomic
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 
 INTERVALS_PER_DAY: Final = 96
-"""Quarter-hours between two lines of progress in a file. [1]"""
+"""Quarter-hours of a day, and between two lines of progress in a file. [1]"""
 
 
 def option_error(
