@@ -60,7 +60,7 @@ def solve(asked, **numbers):
     return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
 
 
-def test_sites_share_what_couples_them(asked):
+def test_sites_share_a_common_import_cap(asked):
     """Proves: 4 + 4 MW under a cap of 6 MW leave 2 MWh late, at 100 each, where power is dearer:
     4 x 10 + 2 x 20 + 2 x 100. Sensitivity: without the cap 4 x 10 + 4 x 20 = 120.
     """
@@ -70,14 +70,14 @@ def test_sites_share_what_couples_them(asked):
     assert answer.objective == pytest.approx(280.0)
 
 
-def test_what_couples_pays_into_accounts_of_its_own(asked):
+def test_coupling_has_its_own_accounts(asked):
     """Proves: at 5 EUR for a MW over the cap nobody waits: 40 + 80 + 2 x 5."""
     answer, values = solve(asked, most=6.0, price=5.0)
     assert values["cap.over"] == pytest.approx([2.0])
     assert answer.objective == pytest.approx(130.0)
 
 
-def test_without_couplings_a_model_is_as_before(asked):
+def test_model_without_couplings_is_unchanged(asked):
     shape = formulation.signature_of(*asked)
     assert shape.couplings == ()
     model = formulation.build_model(shape)

@@ -24,7 +24,7 @@ def laid(draw, low=0.0, high=12.0):
     return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=asked))
 
 
-def test_a_line_is_one_segment():
+def test_line_is_one_segment():
     curve = laid(lambda q: 1.0 + 2.0 * q, low=3.0)
     assert curve.width == pytest.approx(np.array([[9.0]]))
     assert curve.offset["medium_voltage"] == pytest.approx([7.0])
@@ -32,7 +32,7 @@ def test_a_line_is_one_segment():
     assert curve.error["medium_voltage"] == pytest.approx([0.0], abs=1e-9)
 
 
-def test_a_parabola_is_cut_into_equal_parts():
+def test_parabola_is_cut_into_equal_segments():
     """Four chords of q2 over 12 miss it by (12 / 4)2 / 4 = 2.25 at most.
 
     At the samples that is 2.0; between them 1.0 more might be hidden, as far as they tell.
@@ -43,13 +43,13 @@ def test_a_parabola_is_cut_into_equal_parts():
     assert curve.error["medium_voltage"] == pytest.approx([2.0 + 1.0])
 
 
-def test_a_kink_is_found():
+def test_kink_is_found():
     curve = laid(lambda q: np.maximum(q, 2.0 * q - 5.0))
     assert curve.width == pytest.approx(np.array([[5.0, 7.0]]))
     assert curve.slope["medium_voltage"] == pytest.approx(np.array([[1.0, 2.0]]))
 
 
-def test_a_step_is_bridged_from_above():
+def test_step_is_bounded_from_above():
     """A machine that switches on at 6 with 1 MW: the line lies at 1 MW or above from there."""
     curve = laid(lambda q: np.where(q > 5.9, 1.0 + q, q))
     for output, least in ((0.0, 0.0), (5.95, 6.95), (6.0, 7.0), (12.0, 13.0)):
@@ -62,13 +62,13 @@ def test_segments_fill_in_order():
     assert curve.draw("medium_voltage", np.array([6.0])) == pytest.approx([36.0])
 
 
-def test_a_range_without_length_is_a_point():
+def test_range_without_length_is_a_point():
     curve = laid(lambda q: q**2, low=4.0, high=4.0)
     assert curve.draw("medium_voltage", np.array([4.0])) == pytest.approx([16.0])
     assert curve.mean_slope["medium_voltage"] == pytest.approx([0.0])
 
 
-def test_reach_follows_demand_to_the_fence():
+def test_range_follows_demand_to_the_grid_connection():
     """2 to 10 racks; a battery of 1 MW and sun of 3 MW beside them; 5 MW may be sold."""
     where = site(battery(), source(), connection=grid(export_limit=5.0))
     asked = problem(where, outlook([10.0], service=2.0, sun=[3.0]))
@@ -81,13 +81,13 @@ def test_reach_follows_demand_to_the_fence():
     assert (line.low[0], line.high[0]) == pytest.approx((low - pad, high + pad))
 
 
-def test_a_machine_that_is_not_alone_may_stand_still():
+def test_machine_beside_another_may_stand_still():
     poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
     found = operating_ranges(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
     assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
 
 
-def test_a_plan_asks_the_physics_of_a_machine_once():
+def test_machine_physics_is_evaluated_once():
     """Proves: 15 samples of one interval give the range of draws, and the lines over them."""
     asked = []
 
@@ -101,7 +101,7 @@ def test_a_plan_asks_the_physics_of_a_machine_once():
 
 
 @pytest.mark.parametrize("choice", ["declared", "cheapest"])
-def test_curves_laid_at_once_are_those_of_each(choice):
+def test_curves_computed_together_equal_separate_ones(choice):
     """Proves: every course has the curves of its own weather and racks, in its own order."""
     now = small_days.problem(4)
     site = now.site.model_copy(
@@ -123,7 +123,7 @@ def test_curves_laid_at_once_are_those_of_each(choice):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
-def test_a_machine_gives_all_that_it_may_be_asked_for(share):
+def test_machine_can_deliver_its_largest_output(share):
     """Proves: full segments keep the cut, and a site whose service takes all racks has a plan.
 
     Sensitivity: the cut was that of all that a machine bears; where the range begins high, it cut
@@ -141,7 +141,7 @@ def test_a_machine_gives_all_that_it_may_be_asked_for(share):
     assert solve_problem(full).objective > 0.0
 
 
-def test_lines_that_are_cut_stay_where_they_are():
+def test_clipped_lines_keep_their_values():
     """Proves: of lines over -12 to 12 those from -2 to 4 are left, and one without width."""
     (convert,) = machine("one", "rack", draws={"medium_voltage": lambda q: q**2}).given
     ends = np.array([-12.0]), np.array([12.0])

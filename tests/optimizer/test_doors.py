@@ -49,7 +49,7 @@ def schedule():
         ("world", lambda bad: optimizer.BacktestCase.of(asked().site, bad, load_scale=0.6)),
     ],
 )
-def test_another_kind_is_refused_by_name(place, call, bad):
+def test_argument_of_wrong_type_is_refused_by_name(place, call, bad):
     """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
     with pytest.raises(ProblemError) as caught:
         call(bad)
@@ -59,7 +59,7 @@ def test_another_kind_is_refused_by_name(place, call, bad):
 
 
 @pytest.mark.parametrize("word", ["previous", "warm_start", "first", "export", "migration"])
-def test_what_may_be_left_out_is_of_its_kind_if_it_is_there(word):
+def test_optional_argument_of_wrong_type_is_refused(word):
     def call():
         return (
             asked(migration="there")
@@ -71,18 +71,18 @@ def test_what_may_be_left_out_is_of_its_kind_if_it_is_there(word):
         call()
 
 
-def test_a_schedule_of_another_kind_is_a_refused_one():
+def test_schedule_of_wrong_type_is_refused():
     (breach,) = verify(asked().site, asked().state, None).violations
     assert "schedule = None: must be an xarray.Dataset" in breach.limit
 
 
-def test_a_front_of_no_prices_is_refused():
+def test_front_without_prices_is_refused():
     with pytest.raises(ProblemError, match="carbon_prices = none"):
         pareto_front(asked(), [])
 
 
 @pytest.mark.parametrize("decides", [decide_fleet, partial(decide_rolling, previous={})])
-def test_a_fleet_of_nobody_of_one_name_twice_or_of_no_lanes_is_refused(decides):
+def test_empty_duplicate_or_unrouted_fleet_is_refused(decides):
     """Proves: two decisions of one name had become one, and its costs counted once."""
     with pytest.raises(ProblemError, match="a fleet has at least two sites"):
         decides([])

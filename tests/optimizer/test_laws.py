@@ -55,7 +55,7 @@ def sizes(word, *values):
     ],
     ids=lambda value: next(iter(value[0])) if isinstance(value, list) else value,
 )
-def test_a_larger_store_or_a_looser_limit_never_costs_more(asked, machine, grown):
+def test_larger_store_or_looser_limit_never_costs_more(asked, machine, grown):
     """Proves: each step of size costs as much or less, to a part in ten million.
 
     Sensitivity: where the lines of a transformer lay on what its batteries may ask for, a larger
@@ -65,7 +65,7 @@ def test_a_larger_store_or_a_looser_limit_never_costs_more(asked, machine, grown
     assert (np.diff(found) <= NOTHING * abs(found[0])).all(), found
 
 
-def test_the_order_of_machines_changes_nothing(asked):
+def test_order_of_machines_changes_nothing(asked):
     """Proves: a site whose machines are told in reverse plans for the same cost."""
     site = asked.site.with_equipment(dict(reversed(asked.site.equipment.items())))
     state = asked.state.isel(circuit=slice(None, None, -1))

@@ -30,7 +30,7 @@ def arrays(asked):
     return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
 
 
-def test_accounts_stand_in_their_intervals(asked):
+def test_accounts_are_in_their_intervals(asked):
     plan = solved(asked.site, asked.outlook)
     bought = plan.values["grid.import_power"] - plan.values["grid.export_power"]
     assert plan.accounts["electricity"] == pytest.approx(bought * [10.0, 30.0, 20.0])
@@ -46,19 +46,19 @@ def test_duals_are_the_price_of_a_megawatt():
     assert plan.duals["grid.import_power"] == pytest.approx([0.0, 0.0, 0.0])
 
 
-def test_the_solver_prints_nothing(arrays, capfd):
+def test_solver_prints_nothing(arrays, capfd):
     LpSolver(arrays, PRICES).run()
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_number_that_is_none_never_reaches_the_solver(arrays):
+def test_nan_never_reaches_the_solver(arrays):
     broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
     with pytest.raises(SolverError, match="contains NaN"):
         LpSolver(broken, PRICES)
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_an_answer_of_another_model_is_an_error(arrays, monkeypatch, count):
+def test_solution_of_wrong_size_is_an_error(arrays, monkeypatch, count):
     """Proves: too few values are told by their number; they had been an IndexError somewhere."""
     solver = LpSolver(arrays, PRICES)
     cut = SimpleNamespace(col_value=[0.0] * count, col_dual=[], row_dual=[])
@@ -97,7 +97,7 @@ class _GivesUp:
         return self._real.run()
 
 
-def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
+def test_failed_run_is_repeated_without_a_start(arrays, monkeypatch):
     """Proves: a run that ends with neither an optimum nor a proof is followed by another one.
 
     Sensitivity: on one path of the solver a plan failed with "Unknown", which another run solved.
@@ -111,12 +111,12 @@ def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
     assert found.objective == pytest.approx(usual.objective, rel=1e-9)
 
 
-def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):
+def test_unbounded_model_is_an_error(arrays):
     with pytest.raises(SolverError, match="the solver ended with"):
         LpSolver(arrays, PRICES | {"ramp": -1.0}).run()
 
 
-def test_the_weight_of_money_scales_all_of_it():
+def test_weight_of_money_scales_the_objective():
     """What is left is worth money too: with money at 2 and nothing else, twice the objective."""
     ahead = outlook([50.0, 60.0], terminal=70.0)
     once, twice = (solved(site(battery()), ahead, money=money) for money in (1.0, 2.0))

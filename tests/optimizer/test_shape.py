@@ -28,12 +28,12 @@ sys.stdout.buffer.write(again)
 
 
 @pytest.mark.slow  # a process that starts
-def test_a_service_that_gets_a_decision_loads_no_pyomo():
+def test_service_with_a_decision_loads_no_pyomo():
     made = decide(moments.asked())
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
-    back = pickle.loads(told.stdout)
+    back = pickle.loads(result.stdout)
     assert back.warm.shape == made.warm_start.shape
     assert back.warm.shape.couplings == ()
 
@@ -43,13 +43,13 @@ def _sent(shape):
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _sent])
-def test_a_copy_of_a_shape_is_equal_and_has_its_hash(copied):
+def test_copy_of_a_shape_is_equal_with_equal_hash(copied):
     assert copied(copied(SHAPE)) == SHAPE
     assert hash(copied(SHAPE)) == hash(SHAPE)
     assert repr(copied(SHAPE)) == repr(SHAPE)
 
 
-def test_a_shape_has_no_other_attributes():
+def test_shape_has_no_other_attributes():
     with pytest.raises(AttributeError, match="width"):
         SHAPE.width  # noqa: B018
     with pytest.raises(AttributeError, match="width"):

@@ -29,7 +29,7 @@ def prices():
     return np.random.default_rng(3).uniform(-20.0, 90.0, size=9)
 
 
-def test_a_window_rolled_one_step_has_the_same_optimum(prices):
+def test_rolled_window_has_the_same_optimum(prices):
     """Proves: from the shifted basis the objective is that of a solve from nothing."""
     before = solve_problem(asked(prices[:8]))
     later = asked(prices[1:], level=0.3)
@@ -39,7 +39,7 @@ def test_a_window_rolled_one_step_has_the_same_optimum(prices):
     )
 
 
-def test_an_optimum_is_begun_from_and_kept():
+def test_own_optimum_is_kept_as_start():
     """Proves: the same question again, from its own answer, has that very answer."""
     question = small_days.problem(4)
     once = solve_problem(question)
@@ -48,13 +48,13 @@ def test_an_optimum_is_begun_from_and_kept():
         np.testing.assert_allclose(again.values[name], values, atol=1e-9)
 
 
-def test_another_shape_is_begun_from_nothing(prices):
+def test_other_shape_starts_without_a_basis(prices):
     before = solve_problem(asked(prices[:8]))
     other = asked(prices[:8], ramp=0.0)
     assert solve_problem(other, before.warm_start).objective == solve_problem(other).objective
 
 
-def test_a_week_keeps_its_shape_over_midnight():
+def test_week_keeps_its_shape_over_midnight():
     """Proves: a plan that touches seven days begins from one that touched eight."""
     rng, day = np.random.default_rng(5), 24
     budget = CarbonBudget.model_construct(
@@ -75,7 +75,7 @@ def test_a_week_keeps_its_shape_over_midnight():
     assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
 
 
-def test_statuses_move_with_their_instants(prices):
+def test_statuses_move_with_their_times(prices):
     """Proves: interval t of the new window takes what stood at t + 2, the last two the last."""
     inputs = build_model_data(asked(prices[:8]))
     shape = signature_of(inputs)
@@ -93,7 +93,7 @@ def test_statuses_move_with_their_instants(prices):
     assert moved[arrays.columns["grid_peak.peak_excess"]].tolist() == [0, 1]
 
 
-def test_a_basis_that_is_none_is_mended(prices):
+def test_invalid_basis_is_repaired(prices):
     """Proves: whatever stands in a basis, the solver remedies it and finds the optimum."""
     inputs = build_model_data(asked(prices[:8]))
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
@@ -108,7 +108,7 @@ def test_a_basis_that_is_none_is_mended(prices):
 
 
 @pytest.mark.parametrize("is_given", [True, False])
-def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeypatch, is_given):
+def test_solver_error_is_retried_without_a_start(prices, monkeypatch, is_given):
     """Proves: one error of the solver, from a basis that was given or from none, is not the end."""
     inputs = build_model_data(asked(prices[:8]))
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))

@@ -44,18 +44,18 @@ def asked(setting, name, view):
 
 
 @pytest.mark.parametrize("name", FORESIGHT_POLICIES)
-def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name):
+def test_only_known_variables_are_true(setting, view, truth, name):
     blind, informed = asked(setting, "deterministic", view), asked(setting, name, view)
-    told = FORESIGHT_VARIABLES[FORESIGHT_POLICIES[name]]
+    known = FORESIGHT_VARIABLES[FORESIGHT_POLICIES[name]]
     for word in WORDS:
-        expected = truth if word in told else blind
+        expected = truth if word in known else blind
         np.testing.assert_array_equal(informed[word], expected[word], err_msg=word)
     assert informed.attrs == blind.attrs
-    for word in told:
+    for word in known:
         assert not np.array_equal(blind[word], truth[word]), f"{word} was known anyway"
 
 
-def test_jobs_to_come_are_known_one_by_one(setting, view, grid):
+def test_future_jobs_are_known_one_by_one(setting, view, grid):
     informed = asked(setting, "deterministic+jobs", view)
     room = work_flexibility(view.queue, grid, future=setting.workload.jobs)
     for word in room.data_vars:

@@ -23,9 +23,9 @@ def told_of_files(tmp_path, monkeypatch):
     def none_of(*_, **__):
         raise ProblemError("test", [])
 
-    def told(*words):
+    def invoke(*words):
         monkeypatch.setattr(BacktestCase, "of", none_of)
         options = ["--prices", str(prices), "--jobs", str(jobs)]
         return CliRunner().invoke(app, [*words, *options]).output
 
-    return told
+    return invoke

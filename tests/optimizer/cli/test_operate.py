@@ -34,7 +34,7 @@ def held(folder):
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
-def test_the_folder_of_another_site_is_refused(folder, words):
+def test_folder_of_another_site_is_refused(folder, words):
     """Proves: nothing is done to `small`, nor told of it, where `rhine` was named."""
     HoldRegister(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
     order, *options = words
@@ -44,7 +44,7 @@ def test_the_folder_of_another_site_is_refused(folder, words):
     assert held(folder).author == "eva"
 
 
-def test_orders_without_a_service_are_in_the_record(folder):
+def test_orders_without_a_service_are_recorded(folder):
     """Proves: every order of a person is there, as the guide promises. Sensitivity: none was."""
     AuditLog(folder / AUDIT_FILE).add({"event": "decision"})
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
@@ -57,14 +57,14 @@ def test_orders_without_a_service_are_in_the_record(folder):
     assert all(row["is_offline"] for row in orders)
 
 
-def test_without_a_service_its_status_tells_the_hold(folder):
+def test_status_shows_hold_without_a_service(folder):
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     code, said = give("status", "small", "--state", str(folder))
     assert code == 1
     assert "its next start holds, by ana: work on chiller 2" in said
 
 
-def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
+def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
     """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
     monkeypatch.setattr("optimizer.service.control_socket.ANSWER_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
@@ -77,7 +77,7 @@ def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monk
     assert held(folder).author == "ana"
 
 
-def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
+def test_site_is_known_by_name_without_its_file(tmp_path):
     with StateFolder(tmp_path, site="elbe"):
         pass
     code, said = give("hold", "elbe", *REASON, "--state", str(tmp_path))
@@ -86,9 +86,7 @@ def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
-def test_a_site_of_ones_own_is_known_by_its_name_where_its_service_lies(
-    tmp_path, monkeypatch, words
-):
+def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
     """Proves: by name and from the folder by default; `explain` wanted the path of its file always.
 
     Sensitivity: at three in the morning it said to give a path, or one of the declared sites.
@@ -105,7 +103,7 @@ def test_a_site_of_ones_own_is_known_by_its_name_where_its_service_lies(
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
-def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
+def test_order_without_a_startable_service_fails(tmp_path, words):
     """Proves: nobody reads that it will start in HOLD where it will not start."""
     (tmp_path / "schema.json").write_text("")
     order, *options = words
@@ -115,7 +113,7 @@ def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
     assert not (tmp_path / "hold.json").exists()
 
 
-def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
+def test_older_folder_without_site_name_accepts_orders(tmp_path):
     with StateFolder(tmp_path):
         pass
     assert give("hold", "small", *REASON, "--state", str(tmp_path))[0] == 0
@@ -123,7 +121,7 @@ def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
-def test_an_order_where_no_service_ever_ran_is_no_success(tmp_path, words):
+def test_order_in_an_empty_folder_fails(tmp_path, words):
     """Proves: a forgotten --state is told, with a code, and leaves no file behind."""
     order, *options = words
     code, said = give(order, "small", *options, "--state", str(tmp_path))
@@ -132,7 +130,7 @@ def test_an_order_where_no_service_ever_ran_is_no_success(tmp_path, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_release_says_whether_anything_was_held(folder):
+def test_release_reports_whether_hold_was_set(folder):
     words = ["release", "small", "--author", "eva", "--state", str(folder)]
     assert give(*words) == (0, f"small ({folder}) was not held; nothing is changed")
     give("hold", "small", *REASON, "--state", str(folder))
@@ -146,13 +144,13 @@ def test_a_release_says_whether_anything_was_held(folder):
 @pytest.mark.parametrize(
     ("was_held", "said"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
 )
-def test_a_service_that_runs_says_whether_it_was_held(folder, was_held, said):
+def test_running_service_reports_whether_hold_was_set(folder, was_held, said):
     with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
-        told = give("release", "small", "--author", "eva", "--state", str(folder))[1]
-    assert told.startswith(f"small ({folder}) {said}")
+        text = give("release", "small", "--author", "eva", "--state", str(folder))[1]
+    assert text.startswith(f"small ({folder}) {said}")
 
 
-def test_an_order_to_a_running_service_brings_no_heavy_library():
+def test_order_to_a_service_loads_no_heavy_library():
     """Proves: a HOLD waits for no import of a second. Sensitivity: it did, for the record."""
     code = (
         "import sys, optimizer.cli.hold, optimizer.cli.hold, optimizer.cli.status; "
@@ -162,7 +160,7 @@ def test_an_order_to_a_running_service_brings_no_heavy_library():
 
 
 @pytest.mark.parametrize("error", [OSError, KeyError])
-def test_who_has_no_name_may_hold_all_the_same(folder, monkeypatch, error):
+def test_user_without_a_name_can_hold(folder, monkeypatch, error):
     """Proves: HOLD by a user of a container who has a number only.
 
     Sensitivity: `cannot read or write: No username set in the environment; give another path`.

@@ -36,13 +36,13 @@ def folder(tmp_path):
 
 
 def said(folder, *words):
-    told = CliRunner().invoke(app, ["explain", "rhine", "--state", str(folder), *words])
-    assert told.exit_code == 0, told.output
-    return " ".join(told.stdout.split())
+    result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(folder), *words])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("when", [["--at", "2026-07-01T12:59Z"], ["--last"]])
-def test_a_quarter_hour_without_a_plan_says_so_and_why(folder, when):
+def test_interval_without_a_plan_has_a_reason(folder, when):
     """Proves: 12:59 is not answered with the optimum of 12:30."""
     words = said(folder, *when)
     assert "no plan for the quarter-hour of 2026-07-01T12:45:00Z" in words
@@ -51,7 +51,7 @@ def test_a_quarter_hour_without_a_plan_says_so_and_why(folder, when):
     assert "nothing is recorded" not in words
 
 
-def test_a_plan_by_rule_shows_no_empty_tables(tmp_path):
+def test_plan_by_rule_shows_no_empty_tables(tmp_path):
     held = {"source": "hold", "degraded": "held by lea: valve work"}
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "accounts": {}, **held})
     words = said(tmp_path)
@@ -61,7 +61,7 @@ def test_a_plan_by_rule_shows_no_empty_tables(tmp_path):
     assert "no large change" not in words
 
 
-def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
+def test_time_without_a_record_is_refused(folder):
     """Proves: 13:00 is a quarter-hour of its own, 12:44 belongs to that of 12:30."""
     known = said(folder, "--at", "2026-07-01T12:44Z")
     assert "decision of 2026-07-01T12:30:00Z, optimum" in known
@@ -70,20 +70,20 @@ def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
     assert "nothing is recorded of the quarter-hour of 2026-07-01T13:00Z: this is the last" in words
 
 
-def test_a_clock_that_was_ahead_hides_no_decision(tmp_path):
+def test_clock_jump_hides_no_decision(tmp_path):
     """Proves: at 12:20 the decision of 12:15 held. Sensitivity: that of 12:00, before the jump."""
     audit = AuditLog(tmp_path / AUDIT_FILE)
     for start in ("01T12:00", "02T12:00", "01T12:15", "01T12:30"):
         audit.add({"event": "decision", "start": f"2026-07-{start}:00Z", "degraded": ""})
     for at, start in (("01T12:20", "01T12:15"), ("01T12:05", "01T12:00"), ("03T00:00", "02T12:00")):
-        told = read_service_decision(tmp_path, f"2026-07-{at}Z")
-        assert told["start"] == f"2026-07-{start}:00Z"
+        decision = read_service_decision(tmp_path, f"2026-07-{at}Z")
+        assert decision["start"] == f"2026-07-{start}:00Z"
 
 
-def test_scripts_get_the_same_keys_of_both(folder):
-    told = read_service_decision(folder)
-    assert (told["source"], told["accounts"], told["binding"]) == ("none", {}, [])
-    assert json.loads(json.dumps(told))["degraded"] == NO_PLAN["degraded"]
+def test_json_of_an_interval_without_a_plan_has_all_keys(folder):
+    document = read_service_decision(folder)
+    assert (document["source"], document["accounts"], document["binding"]) == ("none", {}, [])
+    assert json.loads(json.dumps(document))["degraded"] == NO_PLAN["degraded"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_scripts_get_the_same_keys_of_both(folder):
         {"event": "no_plan", "start": "2026-07-01T12:50:00Z"},
     ],
 )
-def test_a_line_that_is_no_whole_decision_hides_none(folder, broken):
+def test_invalid_line_hides_no_decision(folder, broken):
     """Proves: one such line, as older versions let partners write them, made `explain` fail."""
     audit = AuditLog(folder / AUDIT_FILE)
     audit.add(broken)

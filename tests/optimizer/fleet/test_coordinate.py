@@ -16,7 +16,7 @@ def settled(*members, **rules):
     return coordinate_by_prices(LocalExecutor(members), **rules)
 
 
-def test_two_sites_settle_what_is_cheapest():
+def test_two_sites_agree_on_the_optimum():
     """Proves: as in one model, 8 MWh at 10 instead of 4 at 50 and 4 at 10."""
     found = settled(member("north", 50), member("south", 10), gap=1e-6)
     assert found.cost == pytest.approx(80.0)
@@ -27,7 +27,7 @@ def test_two_sites_settle_what_is_cheapest():
     assert 10.0 - 1e-6 <= found.prices[0, 0] <= 50.0 + 1e-6
 
 
-def test_what_is_sent_is_taken_in():
+def test_sent_work_equals_received_work():
     """Proves: of 3 MWh sent and 2 taken in 2 move, of 1 and 0.25 a quarter, of 0.5 and none none.
 
     Sensitivity: the answers as they are, by which the fleet sends more than it takes in.
@@ -41,7 +41,7 @@ def test_what_is_sent_is_taken_in():
     assert np.array(master.recover_primal()).tolist() == [[2.0, -0.25, 0.0], [-2.0, 0.25, 0.0]]
 
 
-def test_where_nothing_may_move_sites_stay_alone():
+def test_sites_without_routes_stay_alone():
     closed = lane(can_send=False)
     found = settled(member("north", 50, closed), member("south", 10, closed))
     assert found.cost == pytest.approx(sum(found.isolated_costs)) == pytest.approx(240.0)
@@ -63,7 +63,7 @@ def many(seed, count=4):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_prices_find_what_one_model_finds(seed):
+def test_price_coordination_equals_one_model(seed):
     members = many(seed)
     found = settled(*members, gap=1e-4)
     whole = solve_monolithic([build_model_data(one) for one in members]).objective
@@ -75,7 +75,7 @@ def test_prices_find_what_one_model_finds(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_sites_changes_nothing(seed):
+def test_order_of_sites_changes_nothing(seed):
     members = many(seed)
     costs = [settled(*order, gap=1e-5).cost for order in (members, members[::-1])]
     assert costs[0] == pytest.approx(costs[1], rel=3e-5)
@@ -83,7 +83,7 @@ def test_the_order_of_sites_changes_nothing(seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2, 3])
-def test_dearer_data_never_costs_less(seed):
+def test_dearer_transfer_never_costs_less(seed):
     found = []
     for cost in (0.0, 5.0, 20.0, 500.0):
         members = [
@@ -97,10 +97,10 @@ def test_dearer_data_never_costs_less(seed):
     assert found[0] < alone
 
 
-def test_rounds_are_told_and_end():
-    told = []
-    found = settled(*many(0), gap=-1.0, rounds=3, on_progress=lambda *one: told.append(one))
-    assert [number for number, _ in told] == [1, 2, 3]
+def test_rounds_are_reported_and_limited():
+    reports = []
+    found = settled(*many(0), gap=-1.0, rounds=3, on_progress=lambda *one: reports.append(one))
+    assert [number for number, _ in reports] == [1, 2, 3]
     assert found.rounds == 3
     assert np.abs(sum(found.net_sent)).max() < 1e-6
     assert settled(*many(0), rounds=0).rounds == 1

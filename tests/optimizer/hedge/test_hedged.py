@@ -62,7 +62,7 @@ def found(asked, cases):
     return decide_with_scenarios(asked, cases)
 
 
-def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
+def test_scenarios_share_known_values_only(asked, cases):
     assert len(cases) == COUNT
     assert sum(case.probability for case in cases) == pytest.approx(1.0)
     assert len({case.name for case in cases}) == COUNT
@@ -80,7 +80,7 @@ def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
         assert np.abs(work[0] - work[1]).max() > 1e-3
 
 
-def test_the_work_of_all_courses_is_that_of_the_two_weeks(asked, cases):
+def test_mean_work_of_scenarios_is_that_expected(asked, cases):
     """What has arrived is the same in all, and what is expected has the mean of the question."""
     expected = float(asked.outlook["work_most"].to_numpy()[-1].sum())
     each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
@@ -89,14 +89,14 @@ def test_the_work_of_all_courses_is_that_of_the_two_weeks(asked, cases):
     assert np.ptp(each) > 0.01 * expected
 
 
-def test_courses_are_the_same_every_time(asked, cases):
+def test_scenarios_are_reproducible(asked, cases):
     again = courses(asked, count=COUNT)
     for one, two in zip(cases, again, strict=True):
         assert one.problem.outlook.identical(two.problem.outlook)
         assert one.probability == two.probability
 
 
-def test_courses_stand_on_the_question_near_then_on_hours_and_on_four_of_them(asked, cases):
+def test_scenario_axis_has_fine_then_coarse_intervals(asked, cases):
     edges = cases[0].problem.outlook["instant"].to_numpy()
     own = asked.outlook["instant"].to_numpy()
     assert edges[:9].tolist() == own[:9].tolist()
@@ -105,7 +105,7 @@ def test_courses_stand_on_the_question_near_then_on_hours_and_on_four_of_them(as
     assert hours.tolist() == [1.0] * 46 + [4.0] * 30
 
 
-def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
+def test_interval_variables_are_kept_in_scenarios(asked):
     there = asked.outlook["electricity_price"].rename("intraday_bid")
     held = replace(asked, outlook=asked.outlook.assign(intraday_bid=there))
     for case in courses(held, count=2):
@@ -113,7 +113,7 @@ def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
         assert case.problem.outlook["instant"].equals(asked.outlook["instant"])
 
 
-def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
+def test_first_hour_is_hedged_and_safe(cases, found):
     kept = solve_two_stage(cases).first_stage
     schedule = found.decision.schedule
     assert found.decision.verdict.is_safe
@@ -128,19 +128,21 @@ def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
     np.testing.assert_allclose(planned[is_kept], racks[is_kept], atol=1e-5)
 
 
-def test_it_is_told_what_was_weighed_and_which_courses_are_the_tail(found):
-    told = json.loads(json.dumps(found.decision.explanation.as_json(), allow_nan=False))["hedge"]
-    assert told["scenarios"] == COUNT
-    assert told["tail_eur"] >= told["mean_eur"]
-    assert told["tail"][0]["scenario"].startswith("as after ")
-    costs = [row["cost_eur"] for row in told["tail"]]
+def test_json_names_scenarios_and_tail(found):
+    document = json.loads(json.dumps(found.decision.explanation.as_json(), allow_nan=False))[
+        "hedge"
+    ]
+    assert document["scenarios"] == COUNT
+    assert document["tail_eur"] >= document["mean_eur"]
+    assert document["tail"][0]["scenario"].startswith("as after ")
+    costs = [row["cost_eur"] for row in document["tail"]]
     assert costs == sorted(costs, reverse=True)
-    assert costs[0] >= told["tail_eur"] - 0.01
+    assert costs[0] >= document["tail_eur"] - 0.01
     words = {"electricity_price", "air_temperature", "renewable_available_power", "work_most"}
-    assert set(told["tail"][0]["beside_the_mean"]) == words
+    assert set(document["tail"][0]["beside_the_mean"]) == words
 
 
-def test_it_is_told_in_words(found):
+def test_hedge_is_explained_in_text(found):
     weighed = found.decision.explanation.hedge
     first, *tail = weighed.describe()
     said = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
@@ -153,7 +155,7 @@ def test_it_is_told_in_words(found):
     assert f"work that can be done {apart['work_most']:+,.2f} MWh" in tail[0]
 
 
-def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, cases, found):
+def test_hedge_is_no_worse_than_the_forecast_plan(asked, cases, found):
     ours, risk = found.decision.explanation.hedge, RiskPreference()
     alone = solve_two_stage(
         cases,
@@ -168,7 +170,7 @@ def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, c
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
 
 
-def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
+def test_fixed_first_hour_adds_no_binding_limit(found, asked):
     """Levels that were kept have a price in the model, and are no limit of the site."""
     binding = found.decision.explanation.binding
     levels = [limit for limit in binding if limit.limit.startswith("level of the store")]
@@ -176,7 +178,7 @@ def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
     assert all(limit.last >= kept_until for limit in levels)
 
 
-def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases):
+def test_failed_hedge_falls_back_to_the_forecast(asked, cases):
     tight = asked.site.with_margins(asked.site.margins.model_copy(update={"power": 0.95}))
     wrong = [replace(one, problem=replace(one.problem, site=tight)) for one in cases]
     decision = decide_with_scenarios(asked, wrong).decision
@@ -184,14 +186,14 @@ def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases
     assert decision.schedule.equals(decide(asked).schedule)
 
 
-def test_one_course_needs_no_hedge(asked):
+def test_one_scenario_needs_no_hedge(asked):
     only = [ScenarioProblem(problem=asked, probability=1.0, name="the forecast")]
     found = decide_with_scenarios(asked, only)
     assert found.decision.schedule.equals(decide(asked).schedule)
     assert "hedge" not in found.decision.explanation.as_json()
 
 
-def test_a_record_without_a_past_gives_the_forecast_alone(asked):
+def test_record_without_a_past_gives_the_forecast(asked):
     here = small_days.setting()
     now = here.inputs.start
     record = here.inputs.series
@@ -211,7 +213,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
 
 
 @pytest.mark.slow
-def test_courses_know_which_units_ran(asked, cases, monkeypatch):
+def test_scenarios_know_past_units(asked, cases, monkeypatch):
     """Proves: what a plan knows of the last one's units, its courses know too.
 
     Sensitivity: they began as was best, without the cost of a start, and the plan kept that hour.

@@ -53,7 +53,7 @@ def found(cases):
     return solve_two_stage(cases)
 
 
-def test_equal_scenarios_are_the_one_problem(cases):
+def test_equal_scenarios_equal_one_problem(cases):
     one = cases[0].problem
     equal = [replace(case, problem=one) for case in cases]
     alone = solve_problem(one)
@@ -63,7 +63,7 @@ def test_equal_scenarios_are_the_one_problem(cases):
     np.testing.assert_allclose(found.costs, alone.objective, rtol=1e-6)
 
 
-def test_the_present_is_shared_and_the_future_is_not(cases, found):
+def test_only_first_hour_is_shared(cases, found):
     steps = first_stage_signature(cases[0].problem, 1.0).steps
     assert steps == 4
     for store in cases[0].problem.site.stores:
@@ -80,7 +80,7 @@ def test_the_present_is_shared_and_the_future_is_not(cases, found):
     assert np.isnan(found.first_stage["work.racks"][:, ~np.array(has_come)]).all()
 
 
-def test_knowing_helps_and_planning_for_one_course_hurts(cases):
+def test_value_of_information_is_not_negative(cases):
     """Wait and see <= here and now <= the plan for the first course, kept in all."""
     plan = solve_problem(cases[0].problem)
     planned = first_stage_values(plan.values, first_stage_signature(cases[0].problem, 1.0))
@@ -93,14 +93,14 @@ def test_knowing_helps_and_planning_for_one_course_hurts(cases):
     assert seen == pytest.approx(float(np.dot(CHANCES, each)), rel=1e-6)
 
 
-def test_the_objective_is_what_its_parts_say(found):
+def test_objective_is_the_sum_of_its_parts(found):
     risk = found.risk
     violations = cvar(found.violations, found.probability, risk.level)
     whole = (1.0 - risk.weight) * found.mean + risk.weight * found.cvar_cost
     assert found.objective == pytest.approx(whole + risk.violations * violations, rel=1e-6)
 
 
-def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
+def test_tail_weight_lowers_cvar_and_raises_mean(cases):
     mean = solve_two_stage(cases, risk=NEUTRAL)
     tail = solve_two_stage(cases, risk=RiskPreference(level=0.8, weight=1.0, violations=0.0))
     slack = 1e-6 * abs(mean.mean)
@@ -108,12 +108,12 @@ def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
     assert tail.mean >= mean.mean - slack
 
 
-def test_a_hedge_begins_from_the_last(cases, found):
+def test_hedge_starts_from_the_last_one(cases, found):
     again = solve_two_stage(cases, warm_start=found.warm_start)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
 
 
-def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkeypatch):
+def test_start_changes_no_optimum_and_saves_iterations(cases, found, monkeypatch):
     """Proves: from courses that stand best alone, the optimum of the whole is that from nothing."""
     steps = []
 
@@ -134,7 +134,7 @@ def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkey
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
+def test_scenario_arrays_equal_a_fresh_compile(seed):
     """Proves: the rows that bind scenarios compile as Pyomo does, to the last bit."""
     where = site(battery(), tank(capacity=3.0, power=1.0), connection=grid(ramp=0.1))
     jobs = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0)]

@@ -38,7 +38,7 @@ def is_fine(found, now):
     return found.equals(fine)
 
 
-def test_both_cover_a_week_and_quarters_reach_as_far_as_ramps_and_meters_matter():
+def test_both_horizons_cover_a_week():
     for steps in (HOURLY_HORIZON, QUARTER_HOUR_HORIZON):
         assert sum(hours for hours, _ in steps) == 168.0
         assert steps[0][0] >= 6.0
@@ -49,19 +49,19 @@ def test_hourly_prices_need_no_quarters(here, now):
 
 
 @pytest.mark.parametrize("quarters", range(1, 5))
-def test_all_moments_of_an_hour_have_horizons_of_one_shape(here, now, quarters):
+def test_horizon_shape_is_equal_within_an_hour(here, now, quarters):
     later = now + quarters * QUARTER_HOUR
     found = build_horizon(here.site, here.inputs.series, later)
     assert not is_fine(found, later)
     assert found.sizes == build_horizon(here.site, here.inputs.series, now).sizes
 
 
-def test_prices_that_move_within_a_published_hour_are_planned_by_the_quarter(here, now):
+def test_quarter_hour_prices_need_quarters(here, now):
     record = with_price(here.inputs.series, now + 7 * HOUR + QUARTER_HOUR)
     assert is_fine(build_horizon(here.site, record, now), now)
 
 
-def test_what_is_not_published_is_not_looked_at(here, now):
+def test_unpublished_prices_do_not_choose_the_horizon(here, now):
     until = published_until(now, here.site.market_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.inputs.series, at)
@@ -72,9 +72,7 @@ def test_what_is_not_published_is_not_looked_at(here, now):
     ("begin", "hours", "expected"),
     [(8.0, 1.0, False), (8.25, 0.5, True), (8.0, 0.25, True), (30.25, 0.5, False)],
 )
-def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
-    here, now, begin, hours, expected
-):
+def test_quarter_hour_targets_need_quarters(here, now, begin, hours, expected):
     """A limit is infinite where there is none; one of tomorrow evening waits until it is near."""
 
     def promised(grid):
@@ -88,14 +86,14 @@ def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
     )
 
 
-def test_a_question_may_be_given_its_horizon(here, now):
+def test_horizon_can_be_given(here, now):
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     asked = here.build_problem(fine)
     assert len(asked.hours) == fine.sizes["time"]
     assert len(here.build_problem().hours) == here.horizon().sizes["time"] < fine.sizes["time"]
 
 
-def test_racks_set_apart_are_busy_up_to_all_there_are(here):
+def test_service_racks_are_at_most_all_racks(here):
     past = here.workload.past(here.inputs.start)
     asked = build_problem(
         here.site, here.inputs.series, here.initial_state, queue=here.queue(), past=past

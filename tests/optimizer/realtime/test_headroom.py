@@ -19,7 +19,7 @@ from twin.workload.queue import running_power
 
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
-def test_a_hard_target_is_a_limit_and_another_is_not(price, is_limit):
+def test_only_a_hard_target_is_a_limit(price, is_limit):
     """Proves: jobs that must run may break a target at a price, as the plan weighs it, no hard one.
 
     Sensitivity: late jobs at 100 EUR went before a target at 30,000.
@@ -34,7 +34,7 @@ def test_a_hard_target_is_a_limit_and_another_is_not(price, is_limit):
     assert room.work_power == pytest.approx(room.peak_safe_power if is_limit else free.work_power)
 
 
-def test_no_target_asks_for_less_than_the_least_of_its_contract():
+def test_target_is_at_least_the_contract_minimum():
     """Proves: 0.2 MW asked of a contract of 1.4 MW at the least leave as much as 1.4 MW."""
     asked, plan = small_days.problem(), small_days.decision().schedule
     step = plan.isel(time=[0], instant=[0, 1])
@@ -68,7 +68,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     assert found.work_power == compute_headroom(site, asked.state, step).work_power
 
 
-def test_what_runs_goes_on_however_warm_the_water_is():
+def test_running_jobs_continue_in_warm_water():
     """Proves: with no rise left two running jobs stay and a third, as pressing, does not start.
 
     Sensitivity: a bound on the load of the circuit cut what ran, most where a tank gave its cold.
@@ -89,7 +89,7 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     assert (limit_caps(queue, caps, headroom=free, must=must) == caps).all()
 
 
-def test_less_capping_of_running_jobs_is_a_rise_too():
+def test_lifted_caps_count_as_a_rise():
     """Proves: two jobs capped at 0.6 draw 0.106 MW more uncapped, and may draw 0.05 MW more.
 
     Sensitivity: what ran counted as uncapped, and lifted caps alone warmed water over its limit.
@@ -106,7 +106,7 @@ def test_less_capping_of_running_jobs_is_a_rise_too():
 
 
 @pytest.mark.parametrize(("later", "less"), [(0.2, 0.9), (2.0, 0.0), (5.0, 0.0)])
-def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
+def test_setting_sun_counts_at_the_end_of_the_interval(later, less):
     """Proves: 2 MW that run down to 0.2 in the middle of the next interval leave 1.1 at the end.
 
     The peak, which is a mean, counts all of it. Sensitivity: import broke the limit each evening.

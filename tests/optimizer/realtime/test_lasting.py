@@ -21,7 +21,7 @@ def plan(target):
     return found
 
 
-def test_a_target_within_the_least_run_leaves_the_fewest_racks():
+def test_target_within_minimum_run_leaves_fewest_racks():
     """Proves: training runs for an hour, so that of a target in the second to fifth quarter three
     count: 6, 5 and 4 racks and one of the other cohort. Batch may pause at any time.
     """
