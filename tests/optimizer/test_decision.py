@@ -1,4 +1,4 @@
-"""Decisions: judged by the twin, sought anew with wider margins, refused in words."""
+"""Decisions: verified by the twin, repeated with wider margins, refused with reasons."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def problem():
 
 
 def judged(monkeypatch, refusals):
-    """Let the first answers be refused; return the margins asked and the sites that judged."""
+    """Refuse the first plans; return the margins used and the sites of the verifier."""
     asked, judges = [], []
     solve, verify = room.solve_problem, room.verify
 
@@ -66,7 +66,7 @@ def test_margins_grow_after_the_verifier_refuses(problem, monkeypatch):
 
 
 def test_work_yields_for_failure_tolerance(problem):
-    """Proves: a chiller may fail in every hour, and the plan is an optimum still.
+    """Proves: a chiller may fail in every hour, and the plan is still an optimum.
 
     Sensitivity: margins alone, however wide, left every plan refused.
     """
@@ -123,7 +123,7 @@ def test_store_outside_its_window_can_be_planned(problem, store, share):
 
 @pytest.mark.parametrize("share", [60.0, 1.2, -0.2])
 def test_impossible_storage_level_is_refused(problem, share):
-    """Proves: 96 MWh in a battery of 1.6 are a slip of the unit, and not taken for full."""
+    """Proves: 96 MWh in a battery of 1.6 MWh are a wrong unit, and not a full battery."""
     levels = problem.state["battery_level"]
     level = share * problem.site.equipment["battery_1"].capacity
     state = problem.state.assign(battery_level=xr.full_like(levels, level))

@@ -35,7 +35,7 @@ def answer(duals=None, accounts=None, fees=0.0):
     }  # binds in every interval
     exchanges = [SimpleNamespace(owner="grid_1", availability_variable="", **ramp)]
     margins = SafetyMargins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
-    months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
+    months = SimpleNamespace(peak_index=np.array([0, 0, 0, 1]))  # the last hour is of the next one
     peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
     site = SimpleNamespace(
         exchanges=exchanges, demand_charges=peaks, mean_import_fees=lambda _: fees
@@ -104,7 +104,9 @@ def test_ramp_is_dated_by_its_later_interval():
 
 
 def test_cohorts_are_one_limit():
-    (limit,) = binding(work__met=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
+    (limit,) = binding(
+        work__work_credited=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]]
+    )
     assert limit.limit == "deadlines of the work"
     assert (limit.count, limit.price) == (2, 9.0)
 
@@ -167,7 +169,7 @@ def test_work_that_becomes_late_is_listed():
     after = hours_of([80.0, 20.0], [0.0, 4.0])
     after["work_late"].values[1] = 4.0
     assert changes(before, after)[0].endswith("in the mean of its work, adds 4.0 MWh h of lateness")
-    assert changes(after, before)[0].endswith("spares 4.0 MWh h of lateness")
+    assert changes(after, before)[0].endswith("saves 4.0 MWh h of lateness")
 
 
 def test_only_common_hours_are_compared():
@@ -247,7 +249,7 @@ def test_missing_data_is_reported_as_degraded():
 
 
 def test_limit_with_unreliable_price_is_listed_without_it():
-    """Proves: deadlines at 4,000 EUR/MWh are told as binding, and what jobs allow at any price.
+    """Proves: deadlines at 4,000 EUR/MWh are listed as binding, without a price.
 
     Sensitivity: without it, a plan that deadlines hold back says that nothing does; 408 EUR for a
     rack more of jobs at `rhine`, where one more saves nothing.

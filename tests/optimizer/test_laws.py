@@ -1,4 +1,4 @@
-"""Laws of a plan: what allows more never costs more, and the order of machines says nothing."""
+"""Laws of a plan: looser limits never cost more, and the order of machines has no effect."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def test_larger_store_or_looser_limit_never_costs_more(asked, machine, grown):
 
 
 def test_order_of_machines_changes_nothing(asked):
-    """Proves: a site whose machines are told in reverse plans for the same cost."""
+    """Proves: a site that lists its machines in reverse order has the same cost."""
     site = asked.site.with_equipment(dict(reversed(asked.site.equipment.items())))
     state = asked.state.isel(circuit=slice(None, None, -1))
     here, there = solve_problem(asked), solve_problem(replace(asked, site=site, state=state))

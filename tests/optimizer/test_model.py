@@ -1,4 +1,4 @@
-"""From arrays to a plan: accounts, duals, and the solver's manners."""
+"""From arrays to a plan: accounts, duals, and how the solver is run."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def test_nan_never_reaches_the_solver(arrays):
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_solution_of_wrong_size_is_an_error(arrays, monkeypatch, count):
-    """Proves: too few values are told by their number; they had been an IndexError somewhere."""
+    """Proves: the error names how many values came. Sensitivity: an IndexError elsewhere."""
     solver = LpSolver(arrays, PRICES)
     cut = SimpleNamespace(col_value=[0.0] * count, col_dual=[], row_dual=[])
     monkeypatch.setattr(solver, "_highs", _Cut(solver._highs, cut))
@@ -81,7 +81,7 @@ class _Cut:
 
 
 class _GivesUp:
-    """A solver whose first run makes no step, so that it ends in another way than an optimum."""
+    """A solver whose first run makes no iteration, so that it ends without an optimum."""
 
     def __init__(self, highs):
         self._real, self.runs = highs, 0
@@ -98,9 +98,9 @@ class _GivesUp:
 
 
 def test_failed_run_is_repeated_without_a_start(arrays, monkeypatch):
-    """Proves: a run that ends with neither an optimum nor a proof is followed by another one.
+    """Proves: a run without an optimum or a proof of infeasibility is repeated.
 
-    Sensitivity: on one path of the solver a plan failed with "Unknown", which another run solved.
+    Sensitivity: on one processor a plan failed with "Unknown", which another run solved.
     """
     usual = LpSolver(arrays, PRICES).run()
     solver = LpSolver(arrays, PRICES)
@@ -117,7 +117,7 @@ def test_unbounded_model_is_an_error(arrays):
 
 
 def test_weight_of_money_scales_the_objective():
-    """What is left is worth money too: with money at 2 and nothing else, twice the objective."""
+    """Terminal values count too: a weight of 2 alone doubles the objective."""
     ahead = outlook([50.0, 60.0], terminal=70.0)
     once, twice = (solved(site(battery()), ahead, money=money) for money in (1.0, 2.0))
     assert twice.objective == pytest.approx(2.0 * once.objective)

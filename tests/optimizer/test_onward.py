@@ -1,4 +1,4 @@
-"""How the solver goes on from a basis: on the side from which less is amiss."""
+"""How the solver restarts from a basis: on the simplex side with less infeasibility."""
 
 import highspy
 import numpy as np
@@ -29,7 +29,7 @@ def arrays():
 
 @pytest.fixture
 def solved(arrays):
-    """A solver that stands at its optimum."""
+    """Return a solver at its optimum."""
     solver = LpSolver(arrays, PRICES)
     assert solver.run() is not None
     return solver
@@ -55,17 +55,17 @@ def option(solver, name):
 def test_large_model_restarts_on_the_side_with_less_infeasibility(
     solved, arrays, change, side, monkeypatch
 ):
-    """Proves: after new prices on the primal side, after new bounds on the dual; same optimum."""
+    """Proves: new prices use the primal side, new bounds the dual one, with the same optimum."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
-    anew = LpSolver(arrays, PRICES)
-    for solver in (solved, anew):
+    fresh = LpSolver(arrays, PRICES)
+    for solver in (solved, fresh):
         change(solver, arrays)
-    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
+    assert solved.run().objective == pytest.approx(fresh.run().objective, rel=1e-9)
     assert option(solved, "simplex_strategy") == side
 
 
 def test_small_model_restarts_with_devex_weights(solved, arrays):
-    """Proves: however much new prices change, on the dual side."""
+    """Proves: the dual side is used, however much prices change."""
     dearer(solved, arrays)
     solved.run()
     assert option(solved, "simplex_strategy") == DUAL
@@ -73,7 +73,7 @@ def test_small_model_restarts_with_devex_weights(solved, arrays):
 
 
 def test_each_run_has_the_same_time_limit(arrays, monkeypatch):
-    """Proves: what earlier runs took, which the solver counts on, is given to the next."""
+    """Proves: the time of earlier runs, which the solver adds up, is added to the limit."""
     solver = LpSolver(arrays, PRICES, time_limit=5.0)
     monkeypatch.setattr(solver._highs, "getRunTime", lambda: 100.0)
     assert solver.run() is not None
@@ -81,7 +81,7 @@ def test_each_run_has_the_same_time_limit(arrays, monkeypatch):
 
 
 def test_inspecting_a_basis_takes_no_iteration(solved, arrays, monkeypatch):
-    """Proves: it moves nothing, and the run that counts may take as many steps as before."""
+    """Proves: the basis stays, and the next run may take as many iterations as before."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
     most = option(solved, "simplex_iteration_limit")
     dearer(solved, arrays)
@@ -91,10 +91,10 @@ def test_inspecting_a_basis_takes_no_iteration(solved, arrays, monkeypatch):
 
 
 def test_failed_simplex_side_is_not_tried_twice(solved, arrays, monkeypatch):
-    """Proves: where the primal side fails, it is begun from nothing on the dual one."""
+    """Proves: after a failure of the primal side, the dual side starts without a basis."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
-    anew = LpSolver(arrays, PRICES)
-    for solver in (solved, anew):
+    fresh = LpSolver(arrays, PRICES)
+    for solver in (solved, fresh):
         dearer(solver, arrays)
     ran, sides = solved._highs.run, []
 
@@ -105,5 +105,5 @@ def test_failed_simplex_side_is_not_tried_twice(solved, arrays, monkeypatch):
         return highspy.HighsStatus.kError if len(sides) == 1 else ran()
 
     monkeypatch.setattr(solved._highs, "run", run)
-    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
+    assert solved.run().objective == pytest.approx(fresh.run().objective, rel=1e-9)
     assert sides == [PRIMAL, DUAL]

@@ -1,4 +1,4 @@
-"""Chillers that have to be committed, in the whole decision of a site."""
+"""Unit commitment of chillers in the whole decision of a site."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def test_units_are_whole_and_keep_minimum_times(decision):
 
 
 def test_replay_runs_planned_units_and_more_where_needed(asked, decision):
-    """Proves: the replay runs what the plan tells; told none where one is needed, one runs.
+    """Proves: the replay runs the planned units, and one where none is planned but one is needed.
 
     That is said with the first interval and their number, and is no reason to refuse: what it
     draws stands in the replay, and the promise holds within its tolerance.
@@ -89,9 +89,9 @@ def test_replay_runs_planned_units_and_more_where_needed(asked, decision):
 
 
 def test_chillers_switched_too_soon_are_refused(asked, decision):
-    """Proves: one of two is off and on in turns of a quarter-hour, and must rest half an hour.
+    """Proves: one of two is switched every quarter-hour, but must stay off for half an hour.
 
-    Sensitivity: such a plan passed, and wears both. Two that run on break nothing.
+    Sensitivity: such a plan passed. Two that keep running break no limit.
     """
     word = "cooling_plant_units_on"
     turns = 1.0 + np.arange(decision.schedule.sizes["time"]) % 2
@@ -108,14 +108,14 @@ def test_chillers_switched_too_soon_are_refused(asked, decision):
 
 
 def test_replayed_units_in_a_schedule_are_refused(asked, decision):
-    """Proves: what a replay tells of its units is refused by name, where it raised a KeyError."""
+    """Proves: units of a replay are refused by name. Sensitivity: a KeyError."""
     word = "cooling_plant_units_on"
     spoilt = decision.schedule.drop_vars(word).assign({word: decision.verdict.replay[word]})
     assert any(word in b.limit for b in verify(asked.site, asked.state, spoilt).violations)
 
 
 def test_units_cover_the_planned_output(asked):
-    """Proves: output is at most what needs no unit and what the units on can give."""
+    """Proves: output is at most what needs no unit plus the capacity of running units."""
     plan = solve_problem(asked)
     (convert,) = (c for c in asked.site.conversions if c.owner == PLANT)
     running = convert.units.characteristics(Weather.from_dataset(asked.outlook))
@@ -136,7 +136,7 @@ def test_commitment_rules_never_save(plain, asked):
 
 
 def test_unit_count_equals_that_of_the_plant(plain):
-    """Proves: the number called at the most is that which the plant itself would run."""
+    """Proves: the largest number of units is that of the plant itself."""
     plant = plain.site.equipment[PLANT]
     weather = Weather.from_dataset(plain.outlook)
     ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
@@ -152,7 +152,7 @@ def test_unit_count_equals_that_of_the_plant(plain):
 
 
 def test_no_search_when_last_units_are_within_the_gap(asked, decision, monkeypatch):
-    """Proves: units of the last plan, or rounded ones, that are within the gap need no search."""
+    """Proves: units of the last plan, or rounded ones, within the gap need no search."""
     calls = []
     searched = room.solve_mip
 
@@ -171,7 +171,7 @@ def test_no_search_when_last_units_are_within_the_gap(asked, decision, monkeypat
 
 
 def test_units_outside_the_gap_are_searched(asked, monkeypatch):
-    """Proves: rounded units lie within the gap of those that a search finds, never below them."""
+    """Proves: rounded units cost at most the gap more than searched ones, and never less."""
     rounded = solve_problem(asked).objective
     monkeypatch.setattr(room, "MIP_GAP", 0.0)
     sought = solve_problem(asked).objective
@@ -185,9 +185,9 @@ def lost(*_, **__):
 
 @pytest.mark.parametrize("search", [lost, lambda *_, **__: None])
 def test_failed_search_keeps_the_rounded_plan(asked, monkeypatch, search):
-    """Proves: rounded units are a plan; a search that dies or says there is none takes none away.
+    """Proves: rounded units are a plan, also when a search fails or finds none.
 
-    Sensitivity: the decision failed, and the rule took over.
+    Sensitivity: the decision failed, and the fallback ladder took over.
     """
     sought = solve_problem(asked).objective
     monkeypatch.setattr(room, "MIP_GAP", 0.0)
@@ -196,7 +196,7 @@ def test_failed_search_keeps_the_rounded_plan(asked, monkeypatch, search):
 
 
 def test_plan_of_another_site_can_be_a_start(plain, decision):
-    """Proves: units of a site with rules say nothing where there are none, nor more than remain."""
+    """Proves: past units are ignored at a site without rules or with fewer units."""
     again = decide(plain, previous=decision)
     assert "cooling_plant_units_on" not in again.schedule
     warm = replace(decision.warm_start, past_units={PLANT: np.array([4.0, 1.0])})
@@ -217,7 +217,7 @@ def test_past_units_are_kept_between_decisions(decision):
 
 
 def test_more_units_than_exist_are_refused(asked, decision):
-    """Proves: a plan that tells 99 of 2 chillers is refused, which ran as the two."""
+    """Proves: a plan of 99 of 2 chillers is refused. Sensitivity: both ran."""
     spoilt = decision.schedule.copy(deep=True)
     spoilt["cooling_plant_units_on"].values[3] = 99.0
     verdict = verify(asked.site, asked.state, spoilt)

@@ -1,4 +1,4 @@
-"""The verdict: a good schedule may leave, and no spoilt one does."""
+"""The verdict: a good schedule is accepted, and a damaged one is refused."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def schedule():
 
 
 def honest(problem, schedule):
-    """Return a schedule whose promises and levels are what the twin makes of it."""
+    """Return a schedule whose promises and levels equal the replay."""
     replay = simulate(problem.site, problem.state, schedule)
     for name in ("grid_import_power", "grid_export_power", "battery_level", "tank_level"):
         schedule[name].values = replay[name].to_numpy()
@@ -166,7 +166,7 @@ def test_throttling_chips_are_no_violation(problem, schedule):
 
 @pytest.mark.parametrize(("hour", "is_safe"), [(40, False), (100, True)])
 def test_violations_count_within_two_days_only(hour, is_safe):
-    """What comes later is planned anew many times; it must not keep today from being decided."""
+    """Later hours are planned again many times; they must not prevent today's decision."""
     asked = moments.asked()
     week = decide(asked).schedule
     since = (week["time"] - week["time"][0]) / np.timedelta64(1, "h")

@@ -1,4 +1,4 @@
-"""Heat sold by a site: planned, judged, told to the plant, and paid for."""
+"""Heat sold by a site: planned, verified, ordered and paid for."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_dear_power_sells_no_heat():
 @pytest.mark.parametrize("price", [-100.0, 0.0, 60.0, 300.0])
 @pytest.mark.parametrize("changed", [{}, {**heated.HUNGRY, "heat_price": "400 EUR/MWh"}])
 def test_promised_import_equals_the_replay(price, changed):
-    """The promise at the connection is what the twin draws, whatever is paid for power and heat."""
+    """The promised import is that of the twin at any price of power and heat."""
     question = heated.at_price(heated.at_pump(heated.large_problem(), **changed), price)
     decision = decide(question)
     assert decision.verdict.power_error < 0.4  # of 220 MW; lines lie above the curves by 0.2
@@ -61,7 +61,7 @@ def test_promised_import_equals_the_replay(price, changed):
 
 
 def test_high_heat_price_sells_all_heat():
-    """Proves: at 400 for heat the circuit's plant is left with nothing."""
+    """Proves: at 400 EUR/MWh of heat the cooling plant gets no load."""
     question = heated.at_pump(heated.large_problem(), **heated.HUNGRY, heat_price="400 EUR/MWh")
     replay = decide(question).verdict.replay
     left = replay["cooling_load"].sel(circuit="warm_plant").to_numpy()
@@ -120,7 +120,7 @@ def test_site_without_a_heat_pump_sells_no_heat():
 
 @pytest.mark.parametrize("air", [0.0, 15.0])
 def test_heat_is_sold_up_to_its_break_even_price(air):
-    """A network whose water slides from 80 to 60 degC asks for less lift in spring."""
+    """A network whose water falls from 80 to 60 degC needs less lift in spring."""
     site = heated.heated(mild_supply_temperature="60 degC")
     pump = site.equipment["pump"]
     known = heated.problem().outlook.copy(deep=True)

@@ -1,4 +1,4 @@
-"""Policies that are told a part of what comes: that part is the truth, and nothing else is."""
+"""Policies with partial foresight: only the known variables are the truth."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def truth(setting, view, grid):
 
 
 def asked(setting, name, view):
-    """Return the outlook of the question that a policy asks first."""
+    """Return the outlook of the first problem of a policy."""
     policy = build_policy(setting, name, lambda _: None)
     return policy._problem(view).outlook
 

@@ -1,4 +1,4 @@
-"""`gigatwin backtest` and `gigatwin explain`: what they write, and what they refuse."""
+"""`gigatwin backtest` and `gigatwin explain`: outputs and refused input."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from tests.summaries import results
 
 @pytest.fixture
 def run():
-    """Return the function that runs a day of the small site in this process."""
+    """Return a function that runs a day of the small site in this process."""
 
     def invoke(*words, site="small", start="2026-06-16", policies="immediate", **files):
         arguments = ["backtest", site, "--start", start, "--days", "1", "--policies", policies]
@@ -34,7 +34,7 @@ def run():
 
 @pytest.fixture
 def spoilt(tmp_path):
-    """Return the function that copies a synthetic series with some text replaced."""
+    """Return a function that copies a synthetic series with some text replaced."""
 
     def copy(name, old, new):
         source = sites.series_file(name)
@@ -60,7 +60,7 @@ def test_unknown_time_zone_is_refused(run):
 
 @pytest.fixture(scope="module")
 def rule_day(tmp_path_factory):
-    """Return what a day of one rule writes."""
+    """Return the result and folder of a day of one rule."""
     folder = tmp_path_factory.mktemp("day")
     arguments = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--seeds", "1"]
     for name in ("prices", "weather", "jobs"):
@@ -99,9 +99,9 @@ def test_folder_holds_the_same_results(rule_day):
 
 @pytest.mark.slow
 def test_missing_carbon_is_not_reported_as_zero(run, tmp_path):
-    """Proves: without carbon a run tells none, and `report` no CUE of it.
+    """Proves: without carbon data a run reports none, and `report` has no CUE.
 
-    Sensitivity: the table, and the report to the regulator, told 0 of both.
+    Sensitivity: the table and the report to the regulator showed 0 for both.
     """
     table = pd.read_csv(sites.series_file("prices"))
     table.drop(columns=["ci_direct", "ci_lca"]).to_csv(tmp_path / "prices.csv", index=False)
@@ -140,7 +140,7 @@ def test_load_scale_outside_its_bounds_is_refused(run, share, bound):
     ],
 )
 def test_unwritable_output_is_refused_before_the_run(run, tmp_path, option, made, words):
-    """Proves: a run of hours does not end in nothing. Sensitivity: it read the series first."""
+    """Proves: a long run does not end without results. Sensitivity: it read the series first."""
     path = tmp_path / "there"
     path.mkdir() if made == "folder" else path.write_text("")
     result = run(option, path / "x" if made == "below" else path)
@@ -246,7 +246,7 @@ def test_folder_accepts_other_policies_but_not_other_prices(run, rule_day, spoil
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return what a back-test of two hours left."""
+    """Return the folder of a back-test of two hours."""
     here = small_days.setting(2)
     trial = run_policy(here, "deterministic", seed=0, on_progress=lambda *_: None)
     folder = tmp_path_factory.mktemp("run")
@@ -298,7 +298,7 @@ def test_folder_without_a_run_is_refused_with_a_remedy(tmp_path):
 
 
 def test_run_by_rule_has_no_explanation(tmp_path):
-    """Proves: who asks why a rule decided so is sent to a policy that plans."""
+    """Proves: the error names policies that plan."""
     (tmp_path / "threshold_capped_0.nc").touch()
     refused(explained(tmp_path, "--policy", "threshold_capped"), "is a rule without plans")
 
@@ -309,10 +309,10 @@ def test_seed_that_was_not_run_is_refused(folder):
 
 @pytest.mark.slow
 def test_all_policies_run_a_day(run, tmp_path):
-    words = ("--out", tmp_path, "--json", tmp_path / "told.json")
+    words = ("--out", tmp_path, "--json", tmp_path / "results_copy.json")
     result = run(*words, policies="immediate,threshold_capped,optimal,perfect")
     assert result.exit_code == 0, result.stderr
-    document = json.loads((tmp_path / "told.json").read_text())
+    document = json.loads((tmp_path / "results_copy.json").read_text())
     assert list(document["policies"]) == [
         "immediate",
         "threshold_capped",
@@ -331,7 +331,7 @@ def test_table_keeps_its_units(rule_day):
 
 @pytest.mark.parametrize(("backlog", "is_told"), [(-9180.0, True), (5521.0, False)])
 def test_backlog_that_earns_money_is_noted(backlog, is_told):
-    """In a day of the mean at -60 EUR/MWh, to do nothing is best."""
+    """At a mean price of -60 EUR/MWh, doing nothing is best."""
     page = io.StringIO()
     summary = replace(results(deterministic=1.0), accounts={"deterministic": {"backlog": backlog}})
     _show(Console(width=240, file=page), summary)
@@ -350,7 +350,7 @@ def test_backlog_that_earns_money_is_noted(backlog, is_told):
     ],
 )
 def test_limits_of_the_comparison_are_noted(perfect, late, words):
-    """Proves: a share of nothing is not printed, nor a saving that lateness pays for in part."""
+    """Proves: no share of zero is printed, and lateness is named beside a saving."""
     page = io.StringIO()
     summary = results(threshold_capped=100.0, deterministic=70.0, perfect=perfect)
     hours = {"threshold_capped": 0.0, "deterministic": late, "perfect": 0.0}

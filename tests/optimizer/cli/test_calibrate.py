@@ -1,4 +1,4 @@
-"""`gigatwin calibrate`: from telemetry to a report and a proposal, and to what has worn."""
+"""`gigatwin calibrate`: from telemetry to a report, a proposal and drift."""
 
 import json
 import tomllib
@@ -51,9 +51,9 @@ def test_report_proposal_and_picture_are_written(file, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("span", [(), ("--start", "2026-06-10T06:00", "--end", "2026-06-17T18:00")])
 def test_values_on_interval_edges_survive_a_time_cut(tmp_path, span):
-    """Proves: a run of ten days tells the fouling of its CDUs from a part of them.
+    """Proves: part of a ten-day run identifies the fouling of its CDUs.
 
-    Sensitivity: without the water's temperature, on the edges, it is unknown.
+    Sensitivity: without water temperatures on interval edges, it is unknown.
     """
     worn = SITE.with_parameters("cdu_1", fouling=0.85)
     run = history_of(worn, operation_of(worn, days=10))
@@ -120,7 +120,7 @@ def test_drift_names_worn_equipment(tmp_path):
     [(0, "too few calibrations"), (5, "too few calibrations"), (6, "no significant change")],
 )
 def test_few_calibrations_give_no_drift(tmp_path, count, words):
-    """Sensitivity: without any, as where --state was forgotten, nothing had changed."""
+    """Sensitivity: without any calibration, as without --state, no drift was reported."""
     for week in list(weeks(eir=np.ones(10)))[:count]:
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
     result = calibrate("--state", tmp_path, "--drift")

@@ -1,4 +1,4 @@
-"""Folders of back-tests that something happened to: each file is named, with what is wrong."""
+"""Damaged folders of back-tests: the error names the file and the fault."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from tests import small_days
 
 DECISIONS, COURSE, IDENTITY = "deterministic_0.decisions.json", "deterministic_0.nc", "run.json"
 OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
-"""What run.json told before it told what decides the results."""
+"""Keys of run.json in older versions."""
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Return what a back-test of an hour left, with the identity that it had in old times."""
+    """Return the folder of a back-test of an hour, with the identity of an older version."""
     here = small_days.setting(1)
     folder = tmp_path_factory.mktemp("written")
     write_policy_run(
@@ -32,7 +32,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    """Return a copy to be damaged."""
+    """Return a copy of the folder to damage."""
     return shutil.copytree(written, tmp_path / "run")
 
 

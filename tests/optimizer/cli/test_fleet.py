@@ -1,4 +1,4 @@
-"""`gigatwin fleet`: what planners type, what they read, and what is refused."""
+"""`gigatwin fleet`: options, output and refused input."""
 
 import io
 import json
@@ -89,10 +89,10 @@ def test_fleet_is_decided_and_written(tmp_path):
 
 @pytest.mark.slow
 def test_fleet_runs_in_closed_loop(tmp_path):
-    """Proves: the table, the folder and the JSON tell the same run; dear and cheap sites share."""
+    """Proves: the table, the folder and the JSON agree; sites of high and low load share work."""
     twin = tmp_path / "other.toml"
     twin.write_bytes(find_site_file("small").read_bytes())
-    out, json_path = tmp_path / "out", tmp_path / "told.json"
+    out, json_path = tmp_path / "out", tmp_path / "copy.json"
     loads = ("--load-scale", "small=0.8", "--load-scale", 0.4)
     result = run("small", twin, *loads, "--days", 1, "--out", out, "--json", json_path)
     assert result.exit_code == 0, result.output
@@ -145,16 +145,16 @@ def test_folder_without_days_is_refused(tmp_path):
 
 @pytest.mark.parametrize("cost", ["inf", "nan", "20000"])
 def test_invalid_transfer_cost_is_refused(cost):
-    """Sensitivity: a trace-back."""
+    """Sensitivity: a traceback."""
     result = run("rhine", "baltica", "--transfer-cost", cost)
     assert result.exit_code == 2
     assert "Invalid value for '--transfer-cost'" in result.stderr
 
 
 def test_missing_data_is_noted_before_planning(told_of_files):
-    """Proves: prices without carbon, and columns that nobody reads, are told before the work.
+    """Proves: prices without carbon and unused columns are noted before planning.
 
-    Sensitivity: without it, carbon of 0 t stands in the table and nothing says why.
+    Sensitivity: the table shows carbon of 0 t without a reason.
     """
     shown = told_of_files("fleet", "small", "rhine")
     assert "note: dear.csv: no carbon intensity" in shown
@@ -165,7 +165,7 @@ def test_missing_data_is_noted_before_planning(told_of_files):
 
 @pytest.mark.parametrize(("carbon", "is_told"), [("small=", True), ("", False)])
 def test_site_without_known_carbon_is_noted(tmp_path, monkeypatch, carbon, is_told):
-    """Proves: work that moves to where carbon is not known does not look like a gain unsaid."""
+    """Proves: a note says that work moves to sites without known carbon."""
 
     def none_of(*_, **__):
         raise ProblemError("test", [])
@@ -192,7 +192,7 @@ def test_site_without_known_carbon_is_noted(tmp_path, monkeypatch, carbon, is_to
 
 
 def test_contract_carbon_counts_as_known():
-    """Where hours are matched, the residual mix counts though nobody tells of the grid."""
+    """With hourly matching, the residual mix counts without carbon data of the grid."""
     small, rhine = (sites.load_site(name) for name in ("small", "rhine"))
     for other, is_told in (
         (rhine, True),

@@ -31,9 +31,9 @@ def test_invalid_price_is_refused():
 
 
 def test_missing_data_is_noted_before_planning(told_of_files):
-    """Proves: prices without carbon, and columns that nobody reads, are told before the work.
+    """Proves: prices without carbon and unused columns are noted before planning.
 
-    Sensitivity: without it, carbon of 0 t stands in the table and nothing says why.
+    Sensitivity: the table shows carbon of 0 t without a reason.
     """
     shown = told_of_files("front", "small")
     assert "note: dear.csv: no carbon intensity" in shown

@@ -1,4 +1,4 @@
-"""HOLD and release by command: on the folder of the site that was named, or on none."""
+"""HOLD and release by command: only on the folder of the named site."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def held(folder):
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
 def test_folder_of_another_site_is_refused(folder, words):
-    """Proves: nothing is done to `small`, nor told of it, where `rhine` was named."""
+    """Proves: an order to `rhine` neither changes nor reports the folder of `small`."""
     HoldRegister(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
     order, *options = words
     code, said = give(order, "rhine", *options, "--state", str(folder))
@@ -45,7 +45,7 @@ def test_folder_of_another_site_is_refused(folder, words):
 
 
 def test_orders_without_a_service_are_recorded(folder):
-    """Proves: every order of a person is there, as the guide promises. Sensitivity: none was."""
+    """Proves: every order of a person is recorded. Sensitivity: none was."""
     AuditLog(folder / AUDIT_FILE).add({"event": "decision"})
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     assert give("release", "small", "--author", "eva", "--state", str(folder))[0] == 0
@@ -65,7 +65,7 @@ def test_status_shows_hold_without_a_service(folder):
 
 
 def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
-    """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
+    """Proves: HOLD is stored after a failure, and the message says what to do."""
     monkeypatch.setattr("optimizer.service.control_socket.ANSWER_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
         deaf.bind(str(folder / "control.sock"))
@@ -87,9 +87,9 @@ def test_site_is_known_by_name_without_its_file(tmp_path):
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
 def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
-    """Proves: by name and from the folder by default; `explain` wanted the path of its file always.
+    """Proves: the name and the default folder suffice; `explain` used to need the path.
 
-    Sensitivity: at three in the morning it said to give a path, or one of the declared sites.
+    Sensitivity: an operator was asked for a path or a declared site.
     """
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -104,7 +104,7 @@ def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
 def test_order_without_a_startable_service_fails(tmp_path, words):
-    """Proves: nobody reads that it will start in HOLD where it will not start."""
+    """Proves: no message promises a start in HOLD where no service can start."""
     (tmp_path / "schema.json").write_text("")
     order, *options = words
     code, said = give(order, "small", *options, "--state", str(tmp_path))
@@ -122,7 +122,7 @@ def test_older_folder_without_site_name_accepts_orders(tmp_path):
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
 def test_order_in_an_empty_folder_fails(tmp_path, words):
-    """Proves: a forgotten --state is told, with a code, and leaves no file behind."""
+    """Proves: a missing --state gives an exit status and leaves no file."""
     order, *options = words
     code, said = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
@@ -151,7 +151,7 @@ def test_running_service_reports_whether_hold_was_set(folder, was_held, said):
 
 
 def test_order_to_a_service_loads_no_heavy_library():
-    """Proves: a HOLD waits for no import of a second. Sensitivity: it did, for the record."""
+    """Proves: HOLD does not wait for slow imports. Sensitivity: it did, for the record."""
     code = (
         "import sys, optimizer.cli.hold, optimizer.cli.hold, optimizer.cli.status; "
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pandas', 'pyomo')))"
@@ -161,7 +161,7 @@ def test_order_to_a_service_loads_no_heavy_library():
 
 @pytest.mark.parametrize("error", [OSError, KeyError])
 def test_user_without_a_name_can_hold(folder, monkeypatch, error):
-    """Proves: HOLD by a user of a container who has a number only.
+    """Proves: a container user without a name can order HOLD.
 
     Sensitivity: `cannot read or write: No username set in the environment; give another path`.
     """

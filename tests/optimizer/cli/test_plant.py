@@ -19,13 +19,13 @@ def test_plant_without_a_service_uses_local_defaults(tmp_path):
     with EmbeddedBroker() as broker:
         done = run(
             "small", "--broker", broker.url, "--steps", "2", "--deadline", "0.1",
-            "--out", str(tmp_path), "--json", str(tmp_path / "told.json"),
+            "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"),
         )  # fmt: skip
     assert done.exit_code == 0, done.output
     document = json.loads((tmp_path / "result.json").read_text())
     assert document["undecided"] == 2
     assert document["steps"] == 2
-    assert document == json.loads((tmp_path / "told.json").read_text())
+    assert document == json.loads((tmp_path / "copy.json").read_text())
 
 
 def test_unusable_certificates_are_reported():

@@ -1,4 +1,4 @@
-"""`gigatwin report`: runs become the figures of a year, and nothing is counted twice."""
+"""`gigatwin report`: runs give the figures of a year, and nothing is counted twice."""
 
 import json
 
@@ -18,7 +18,7 @@ def cli(*words):
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
-    """Return three days of the small site, each in a file, and what `simulate` says of them."""
+    """Return three days of the small site, each in a file, with the output of `simulate`."""
     folder = tmp_path_factory.mktemp("days")
     found = {}
     for day in ("2026-06-16", "2026-06-17", "2026-06-19"):
@@ -55,7 +55,7 @@ def test_days_add_up_in_any_order_and_gaps_are_noted(days, tmp_path):
 
 
 def test_file_of_another_site_is_refused_with_both_names(days):
-    """Proves: no site is reported by what another did. Sensitivity: any file was taken."""
+    """Proves: a report has runs of its own site only. Sensitivity: any file was accepted."""
     first, second, _ = days
     done = cli("report", "iberia", first, second)
     assert done.exit_code == 1
@@ -108,7 +108,7 @@ def test_file_that_is_no_run_is_refused_by_name(tmp_path):
 
 
 def test_legal_limits_follow_the_opening_day(days, tmp_path):
-    """Proves: the day of opening chooses the limits. Sensitivity: none was told."""
+    """Proves: the opening day selects the limits. Sensitivity: none was reported."""
     path, page = next(iter(days)), tmp_path / "year.md"
     found = json.loads(cli("report", "small", path, "--json", "-").stdout)
     assert found["duties"] == []

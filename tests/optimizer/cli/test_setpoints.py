@@ -1,4 +1,4 @@
-"""`gigatwin setpoints`: what it tells, and what it refuses."""
+"""`gigatwin setpoints`: output and refused input."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_default_run_uses_the_included_weather():
 
 
 def test_energy_does_not_depend_on_the_step(run):
-    """Half-hours see the same day, though not the same moments of its weather."""
+    """Half-hours cover the same day with other samples of its weather."""
     hours, halves = (
         json.loads(run("--json", "-", "--step", step, days=1).stdout)["energy_mwh"]["fixed flow"]
         for step in ("1h", "30min")
@@ -53,7 +53,7 @@ def test_energy_does_not_depend_on_the_step(run):
 
 
 def test_jobs_run_when_they_arrive(run, tmp_path):
-    """Work of half a day, all of it in one job at a time: the halls are busy only then."""
+    """One job of half a day at a time: the halls are busy only then."""
     rows = [f"{24.0 * day},12.0,1" for day in range(365)]
     (tmp_path / "jobs.csv").write_text("\n".join(["arrival_time,length,cpus", *rows]))
     busy = run("--jobs", tmp_path / "jobs.csv", "--utilisation", "0.05", "--json", "-")
@@ -64,7 +64,7 @@ def test_jobs_run_when_they_arrive(run, tmp_path):
 
 
 def test_job_that_dominates_the_work_is_noted(run, tmp_path):
-    """Proves: what a file of jobs does to its run stands before the sums, as in a back-test."""
+    """Proves: a note about the jobs stands before the totals, as in a back-test."""
     rows = [f"{24.0 * day},12.0,1" for day in range(365)]
     rows[100] = "2400,12,1e15"
     (tmp_path / "jobs.csv").write_text("\n".join(["arrival_time,length,cpus", *rows]))

@@ -15,7 +15,7 @@ from optimizer.policies.storage_and_renewables import use_renewables
 from tests import small_days
 
 STEPS = ["7min", "3h", "0min", "fast", "15 MW", "", "-15min", "1.5s", "2.5 s", "0.4s", "1e-9s"]
-"""Steps that are none: they divide no day, or are no whole number of seconds."""
+"""Invalid steps: they do not divide a day, or are no whole number of seconds."""
 
 KEYS = {
     "energy_mwh",
@@ -243,7 +243,7 @@ def test_unknown_site_is_refused_with_a_suggestion(run):
 
 @pytest.mark.parametrize("start", ["2023-06-12", "2026-06-30T12:00Z"])
 def test_start_outside_the_synthetic_weather_is_refused(run, start):
-    """Proves: the weather is told to be missing, and not the prices that nobody asked for."""
+    """Proves: the error names the weather, and not the prices, which are not needed."""
     result = run(start=start)
     refused(result, "ProblemError", start[:10], "2026-06-01T00:00Z", "give --weather FILE")
     assert "prices" not in result.stderr

@@ -80,7 +80,7 @@ source = "made up"
 
 
 def test_describe_shows_terms_and_units(run, tmp_path):
-    """Proves: a tariff and a product are told with their time, and a fee as 2 EUR/MWh."""
+    """Proves: a tariff and a product are shown with their dates, and a fee as 2 EUR/MWh."""
     lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
     text = "\n".join(billed).replace(
@@ -98,9 +98,9 @@ def test_describe_shows_terms_and_units(run, tmp_path):
 
 @pytest.mark.parametrize("rules", ["germany", "spain", "nordic"])
 def test_described_json_builds_the_same_site(run, tmp_path, rules):
-    """Proves: dates, time classes and rows of tariffs are there, and can be read as a site again.
+    """Proves: dates, time classes and tariff rows are included and build the same site.
 
-    Sensitivity: a trace-back, since JSON knows no date.
+    Sensitivity: a traceback, since JSON has no dates.
     """
     lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
@@ -120,7 +120,7 @@ def test_described_json_builds_the_same_site(run, tmp_path, rules):
 
 
 def without_none(value):
-    """Return what JSON tells as a site file has it: what is none is left out."""
+    """Return JSON as a site file has it, without entries that are null."""
     if isinstance(value, dict):
         return {key: without_none(inner) for key, inner in value.items() if inner is not None}
     return [without_none(inner) for inner in value] if isinstance(value, list) else value

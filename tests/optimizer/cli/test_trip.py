@@ -1,4 +1,4 @@
-"""`gigatwin simulate --trip`: what is shown of failures, and what is refused."""
+"""`gigatwin simulate --trip`: failures shown and refused input."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_path_of_a_failure_reaches_its_limit_on_time(run):
 
 
 def test_failure_is_equal_at_rack_level(run, tmp_path):
-    """Proves: a run that keeps its racks tells the same of a failure as one that does not."""
+    """Proves: a run at rack level gives the same path of a failure."""
     span = ("--from", "2026-06-16T12:00", "--to", "2026-06-16T12:15")
     racks = ("--level", "rack", "--out", tmp_path / "racks.zarr", "--step", "1h", *span)
     result = run("--trip", "warm_plant", "--json", "-", *racks)

@@ -1,4 +1,4 @@
-"""A fleet of real sites: settled by prices, decided by each, judged by the twin."""
+"""A fleet of real sites: coordinated by prices, decided per site, verified by the twin."""
 
 import json
 import multiprocessing
@@ -52,7 +52,7 @@ def test_fleet_costs_as_little_as_one_model(fleet):
 
 
 def work_of(problem, decision, label):
-    """Return the work that a schedule does of a cohort by each instant. [MWh]"""
+    """Return the work of a cohort done by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
     rate = RackPool.from_site(site).rack_power * kind.throughput.work(cap_levels(kind))
@@ -77,7 +77,7 @@ def test_received_work_is_done_before_its_deadline(fleet):
 
 
 def test_no_work_is_lost_in_transfer(fleet):
-    """What the fleet does by the end and what is owed is what it would have to do alone."""
+    """Work done plus work owed by the fleet equals that of its sites alone."""
     done = owed = least = 0.0
     for problem, decision in zip(together(), fleet.decisions.values(), strict=True):
         labels = problem.outlook["cohort"].to_numpy()
@@ -104,7 +104,7 @@ def test_transfers_are_in_text_and_json(fleet):
 
 
 def test_isolated_costs_are_those_of_decisions(fleet):
-    """Sensitivity: of the linear models, in which waste is allowed and units run in parts."""
+    """Sensitivity: costs of the linear models, with free disposal and fractional units."""
     for problem in alone():
         own = sum(decide(problem).explanation.accounts.values())
         assert fleet.isolated_costs[problem.site.name] == pytest.approx(own, rel=1e-4)
@@ -118,9 +118,9 @@ def test_isolated_costs_are_those_of_decisions(fleet):
 
 
 def test_work_that_stays_can_hold_reserves():
-    """Proves: a site of which nothing moves decides as one that has no lanes, and sells its work.
+    """Proves: a site without transfers decides as one without routes, and sells reserves.
 
-    Sensitivity: it sold none, and what it lost stood among what sharing saves.
+    Sensitivity: it sold none, and the loss was counted as a saving of sharing.
     """
     today = {"time_zone": "America/Los_Angeles", "gate": 0.0, "price": 30.0}  # open from 07:00Z
     up = reserve_days.product("mfrr").model_copy(update=today)
@@ -135,7 +135,7 @@ def test_work_that_stays_can_hold_reserves():
 
 
 class Dear(LocalExecutor):
-    """Sites whose decisions to share cost more than it saves, or fail, as those alone may."""
+    """Sites whose shared decisions cost more than sharing saves, or fail."""
 
     def __init__(self, problems, *, fails=()):
         super().__init__(problems)
@@ -158,7 +158,7 @@ def dearer(decision):
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [(), (True,)])
 def test_fleet_never_costs_more_than_separate_sites(monkeypatch, fleet, fails):
-    """Proves: where units or the twin undo what the linear models gain, nothing moves."""
+    """Proves: nothing moves where units or the twin undo the linear gain."""
     monkeypatch.setattr(planner, "create_executor", lambda problems, _: Dear(problems, fails=fails))
     found = decide_fleet(together())
     assert found.costs == found.isolated_costs == pytest.approx(fleet.alone)
@@ -190,7 +190,7 @@ def test_closed_route_leaves_sites_as_alone():
 
 
 def test_only_allowed_hosts_receive_work(fleet):
-    """Sovereignty: the cheapest site lies outside, so it takes nothing in."""
+    """Sovereignty: the cheapest site is no allowed host, so it receives nothing."""
     inside = build_fleet_problems(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
     found = coordinate_by_prices(LocalExecutor(inside))
     assert (found.net_sent[2] >= -1e-9).all()
@@ -228,7 +228,7 @@ def test_missing_cluster_is_reported():
 
 
 class Lost:
-    """A cluster of one worker that ends when it is asked, as Dask tells it."""
+    """A cluster of one worker that ends when it gets work, as Dask reports it."""
 
     closed = False
 
@@ -257,7 +257,7 @@ class Lost:
 
 
 def test_lost_worker_is_reported(monkeypatch):
-    """Sensitivity: a trace-back of Dask's."""
+    """Sensitivity: a traceback of Dask."""
     lost = Lost()
     monkeypatch.setattr(executor, "_connected", lambda _: lost)
     with pytest.raises(ServiceError, match="cluster") as refused:
@@ -278,9 +278,9 @@ def test_failed_site_frees_the_cluster(monkeypatch):
 
 
 def test_problems_of_different_fleets_are_refused():
-    """Proves: a lane of another transfer time, other blocks, and other hours are told by the site.
+    """Proves: another transfer time, other blocks and other hours are reported by site.
 
-    Sensitivity: what leaves by a lane of an hour would come by one of three, without a word.
+    Sensitivity: work sent on a route of one hour would arrive on one of three hours.
     """
     slow = build_fleet_problems(alone(), {"union": route(transfer_time="3 h")}, block=2.0)
     longer = build_fleet_problems(alone(), {"union": route()}, block=3.0)
@@ -292,7 +292,7 @@ def test_problems_of_different_fleets_are_refused():
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:8786", "tcp://127.0.0.1"])
 def test_invalid_address_is_refused_before_connecting(monkeypatch, address):
-    """Sensitivity: half a client, which waits for 20 s at the end and tells a trace-back."""
+    """Sensitivity: an unconnected client, which waits for 20 s and prints a traceback."""
     distributed = pytest.importorskip("dask.distributed")
     monkeypatch.setattr(distributed, "Client", pytest.fail)
     with pytest.raises(ServiceError, match="address") as refused:

@@ -1,4 +1,4 @@
-"""A fleet that plans hour after hour: in one model or by prices, the same."""
+"""A fleet that plans every hour, in one model or by prices, with the same result."""
 
 from dataclasses import replace
 
@@ -60,9 +60,9 @@ def test_infeasible_site_makes_the_fleet_infeasible():
 
 @pytest.mark.slow
 def test_price_coordination_knows_past_units(monkeypatch):
-    """Proves: what is settled by prices goes on from the units of the decision in force.
+    """Proves: coordination by prices continues from the units of the current decision.
 
-    Sensitivity: chillers began anew every hour, without the cost of a start and least times.
+    Sensitivity: chillers forgot their state every hour, with no start costs or minimum times.
     """
     first, *others = alone()
     ruled = replace(first, site=strict(first.site))

@@ -1,4 +1,4 @@
-"""A hedged decision: the courses behind it, what is kept of the hedge, and how it is told."""
+"""A hedged decision: its scenarios, the hour that is kept, and its explanation."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def asked():
     )
 
 
-def courses(asked, **settings):
+def scenarios_of(asked, **settings):
     here = small_days.setting()
     return generate_scenarios(
         asked,
@@ -54,7 +54,7 @@ def courses(asked, **settings):
 
 @pytest.fixture(scope="module")
 def cases(asked):
-    return courses(asked, count=COUNT)
+    return scenarios_of(asked, count=COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_scenarios_share_known_values_only(asked, cases):
 
 
 def test_mean_work_of_scenarios_is_that_expected(asked, cases):
-    """What has arrived is the same in all, and what is expected has the mean of the question."""
+    """Arrived work is equal in all, and the mean of expected work is that of the problem."""
     expected = float(asked.outlook["work_most"].to_numpy()[-1].sum())
     each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
     mean = float(np.dot([case.probability for case in cases], each))
@@ -90,7 +90,7 @@ def test_mean_work_of_scenarios_is_that_expected(asked, cases):
 
 
 def test_scenarios_are_reproducible(asked, cases):
-    again = courses(asked, count=COUNT)
+    again = scenarios_of(asked, count=COUNT)
     for one, two in zip(cases, again, strict=True):
         assert one.problem.outlook.identical(two.problem.outlook)
         assert one.probability == two.probability
@@ -108,7 +108,7 @@ def test_scenario_axis_has_fine_then_coarse_intervals(asked, cases):
 def test_interval_variables_are_kept_in_scenarios(asked):
     there = asked.outlook["electricity_price"].rename("intraday_bid")
     held = replace(asked, outlook=asked.outlook.assign(intraday_bid=there))
-    for case in courses(held, count=2):
+    for case in scenarios_of(held, count=2):
         assert case.problem.outlook["intraday_bid"].equals(there)
         assert case.problem.outlook["instant"].equals(asked.outlook["instant"])
 
@@ -171,7 +171,7 @@ def test_hedge_is_no_worse_than_the_forecast_plan(asked, cases, found):
 
 
 def test_fixed_first_hour_adds_no_binding_limit(found, asked):
-    """Levels that were kept have a price in the model, and are no limit of the site."""
+    """Fixed levels have a price in the model, but are no limit of the site."""
     binding = found.decision.explanation.binding
     levels = [limit for limit in binding if limit.limit.startswith("level of the store")]
     kept_until = asked.outlook["time"].to_numpy()[4]
@@ -214,9 +214,9 @@ def test_record_without_a_past_gives_the_forecast(asked):
 
 @pytest.mark.slow
 def test_scenarios_know_past_units(asked, cases, monkeypatch):
-    """Proves: what a plan knows of the last one's units, its courses know too.
+    """Proves: scenarios know the past units as the plan does.
 
-    Sensitivity: they began as was best, without the cost of a start, and the plan kept that hour.
+    Sensitivity: they started freely, without start costs, and the plan kept that hour.
     """
     where, known = strict(asked.site), []
 

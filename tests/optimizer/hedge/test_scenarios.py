@@ -1,4 +1,4 @@
-"""Scenarios of a whole site: equal ones are one, the present is shared, and what is known helps."""
+"""Scenarios of a whole site: equal ones merge, the first hour is shared, information helps."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ COUNT = len(CHANCES)
 
 
 def changed(asked, factor, shift):
-    """Return a problem with other prices and another warmth from the second hour on."""
+    """Return a problem with other prices and air temperatures from the second hour on."""
     ahead = asked.outlook.copy(deep=True)
     later = np.arange(ahead.sizes["time"]) >= 4
     price = ahead["electricity_price"].to_numpy()
@@ -41,10 +41,10 @@ def changed(asked, factor, shift):
 @pytest.fixture(scope="module")
 def cases():
     asked = small_days.problem()
-    courses = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
+    problems = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
     return [
         ScenarioProblem(problem=one, probability=p, name=f"case {i}")
-        for i, (one, p) in enumerate(zip(courses, CHANCES, strict=True))
+        for i, (one, p) in enumerate(zip(problems, CHANCES, strict=True))
     ]
 
 
@@ -81,7 +81,7 @@ def test_only_first_hour_is_shared(cases, found):
 
 
 def test_value_of_information_is_not_negative(cases):
-    """Wait and see <= here and now <= the plan for the first course, kept in all."""
+    """Wait-and-see <= here-and-now <= the plan of the first scenario, kept in all."""
     plan = solve_problem(cases[0].problem)
     planned = first_stage_values(plan.values, first_stage_signature(cases[0].problem, 1.0))
     seen = solve_two_stage(cases, risk=NEUTRAL, now=0.0).objective
@@ -114,7 +114,7 @@ def test_hedge_starts_from_the_last_one(cases, found):
 
 
 def test_start_changes_no_optimum_and_saves_iterations(cases, found, monkeypatch):
-    """Proves: from courses that stand best alone, the optimum of the whole is that from nothing."""
+    """Proves: a start from the optima of single scenarios gives the same optimum."""
     steps = []
 
     class Counting(LpSolver):

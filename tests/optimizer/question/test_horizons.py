@@ -1,4 +1,4 @@
-"""The horizon: quarter-hours where somebody tells something by the quarter, and else near only."""
+"""The horizon: quarter-hours throughout if data need them, else in the near hours only."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ def now(here):
 
 
 def with_price(record, at, more=5.0):
-    """Return a record whose price is another in one quarter-hour."""
+    """Return a record whose price differs in one quarter-hour."""
     is_then = record["time"].to_numpy() == at
     price = record["electricity_price"]
     return record.assign(electricity_price=price.copy(data=price.to_numpy() + more * is_then))
 
 
 def is_fine(found, now):
-    """Return whether a horizon is that of quarters; it must be one of the two."""
+    """Return whether a horizon is the one of quarter-hours; it must be one of the two."""
     fine, plain = (
         time_axes.horizon_axes(now, steps) for steps in (QUARTER_HOUR_HORIZON, HOURLY_HORIZON)
     )
@@ -73,7 +73,7 @@ def test_unpublished_prices_do_not_choose_the_horizon(here, now):
     [(8.0, 1.0, False), (8.25, 0.5, True), (8.0, 0.25, True), (30.25, 0.5, False)],
 )
 def test_quarter_hour_targets_need_quarters(here, now, begin, hours, expected):
-    """A limit is infinite where there is none; one of tomorrow evening waits until it is near."""
+    """A missing limit is infinite; a limit of tomorrow evening is treated when it is near."""
 
     def promised(grid):
         since = (grid["time"].to_numpy() - now) / HOUR

@@ -1,4 +1,4 @@
-"""Work that yields within a quarter-hour, and the guard that asks it to."""
+"""Work that is capped within a quarter-hour, and the control that asks for it."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_running_jobs_are_capped_and_none_paused(easing):
 
 
 def test_racks_can_be_capped_to_their_lowest(easing):
-    """Proves: below what a kind tolerates, for minutes; work that is capped already has room."""
+    """Proves: for minutes a cap may be below the tolerance; capped work has room too."""
     jobs, less = easing.shed(99.0)
     kinds = easing.queue.pool.kinds
     assert jobs == pytest.approx({7 + k: kinds[k].throughput.power_points[0] for k in (0, 1)})
@@ -90,9 +90,9 @@ def test_peak_caps_no_work(site, easing):
 
 
 def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
-    """Proves: import that stands still only as work yields what the sun loses is no room.
+    """Proves: constant import that only caps maintain while sun falls is no room.
 
-    Sensitivity: caps were taken back and given again every other minute.
+    Sensitivity: caps were lifted and set again every other minute.
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.check_meter(minutes=3, mean=3.94, latest=4.05)
@@ -105,7 +105,7 @@ def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
 
 
 def test_unforeseen_import_is_passed_to_the_next_interval(site, easing):
-    """Proves: 4.06 MW where 3.9 were due are 0.16, once work has to yield."""
+    """Proves: 4.06 MW instead of 3.9 MW give 0.16 MW once work is capped."""
     guard = guard_of(
         site, easing, discharge_margin={"battery_1": 0.0}, initial_import=3.9, expected_import=3.9
     )
@@ -131,7 +131,7 @@ def _followed(guard, bare, delay):
 def test_work_does_not_oscillate_at_any_delay(delay, rise):
     """Proves: 178 MW behind 170 settle below, and no more than half of what was capped returns.
 
-    Sensitivity: reckoned as following over ten minutes only, racks that follow at once were capped
+    Sensitivity: with an assumed delay of ten minutes, racks that follow at once were capped
     by 38 MW and let go every other minute, until the quarter-hour's end.
     """
     large = load_site("rhine")
@@ -154,9 +154,9 @@ def test_work_does_not_oscillate_at_any_delay(delay, rise):
 
 
 def test_repeated_decision_keeps_the_reduction(site, easing):
-    guard, anew = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
+    guard, other = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
     guard.check_meter(minutes=5, mean=4.06, latest=4.06)
-    anew.continue_from(guard)
-    assert anew.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
-    assert anew.mean_reduction == pytest.approx(guard.mean_reduction)
-    assert anew.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None
+    other.continue_from(guard)
+    assert other.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
+    assert other.mean_reduction == pytest.approx(guard.mean_reduction)
+    assert other.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None

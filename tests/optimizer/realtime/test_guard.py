@@ -1,4 +1,4 @@
-"""What watches a quarter-hour: worked by hand."""
+"""Control within a quarter-hour: worked by hand."""
 
 from functools import partial
 
@@ -65,7 +65,7 @@ def test_import_limit_is_kept_every_minute(guard):
 
 
 def test_shaving_keeps_the_export_limit(guard):
-    """Proves: a peak that cannot be kept any more is no reason to break the export's limit.
+    """Proves: the export limit is kept also when the peak cannot be kept.
 
     4.5 MW now, and 3.8 at least: 0.7 may be shaved. Where import goes down to 4.2 by itself, 0.4.
     """
@@ -76,14 +76,14 @@ def test_shaving_keeps_the_export_limit(guard):
 
 
 def test_expected_fall_of_import_is_not_shaved(guard):
-    """Proves: of 5 to 4 MW half is still to come at minute 5, so of 4.5 MW only 0.2 are free."""
+    """Proves: half of the fall from 5 to 4 MW comes after minute 5, so 0.2 of 4.5 MW are free."""
     guard.initial_import, guard.expected_import, guard.export_limit = 5.0, 4.0, -3.8
     guard.check_meter(minutes=5, mean=4.75, latest=4.5)
     assert guard.reduction == pytest.approx(0.2)
 
 
 def test_unforeseen_import_can_be_shaved(guard):
-    """Sensitivity: a bound reckoned from what was expected let a peak be made that all could see.
+    """Sensitivity: a bound computed from expectations allowed a visible peak.
 
     4.5 MW where 4 were expected, from begin on: 0.7 above 3.8.
     """
@@ -93,9 +93,9 @@ def test_unforeseen_import_can_be_shaved(guard):
 
 
 def test_plant_ordered_below_the_limit_is_not_corrected(guard):
-    """Proves: 5 MW that are ordered down to 3.5 pass the limit of 4 by themselves.
+    """Proves: 5 MW ordered down to 3.5 MW pass the limit of 4 MW without help.
 
-    Sensitivity: at minute 1 all batteries were told to give.
+    Sensitivity: at minute 1 all batteries were ordered to discharge.
     """
     guard.peak, guard.limit, guard.initial_import, guard.expected_import = 9.0, 4.0, 5.0, 3.5
     assert guard.check_meter(minutes=1, mean=4.9, latest=4.85) is None
@@ -104,7 +104,7 @@ def test_plant_ordered_below_the_limit_is_not_corrected(guard):
 
 
 def test_plan_is_resumed_when_there_is_room(guard):
-    """Proves: 0.3 MW are half made true in 5 minutes, and what is there goes back by half."""
+    """Proves: half of 0.3 MW is reached in 5 minutes, and half of that is taken back."""
     guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     orders = guard.check_meter(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
     assert battery_of(orders) == pytest.approx((0.6, 0.0))
@@ -125,7 +125,7 @@ def test_small_changes_are_ignored(guard):
 
 
 def test_shaving_from_the_start_counts_and_stays(guard):
-    """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
+    """Proves: 0.3 of 0.5 MW are used, so 0.2 MW are left; with room the 0.3 MW stay."""
     (battery,) = guard.planned.battery_charge
     watch = MeteringIntervalControl(
         site=guard.site,
@@ -160,7 +160,7 @@ def warmth(site, share):
 
 
 def test_tank_charging_falls_within_the_interval_for_good(filling):
-    """Proves: shares are of what the plan wants, whatever has yielded before."""
+    """Proves: shares refer to the planned charge, whatever was reduced before."""
     at = partial(warmth, filling.site)
     assert filling.check_water(at(0.0)) is None
     assert filling.check_water(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
@@ -173,7 +173,7 @@ def test_tank_charging_falls_within_the_interval_for_good(filling):
 
 
 def test_guard_combines_water_and_meter(filling):
-    """Proves: what one has moved, the orders of the other keep."""
+    """Proves: each keeps the changes of the other."""
     shaved = filling.check_meter(minutes=5, mean=4.1, latest=4.1)
     both = filling.check_water(warmth(filling.site, 0.5))
     assert both.battery_charge == shaved.battery_charge
@@ -184,7 +184,7 @@ def test_guard_combines_water_and_meter(filling):
 @pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize(("first", "last"), [(3.4, 4.7), (4.1, 4.2), (4.4, 4.0), (3.9, 4.3)])
 def test_slow_plant_keeps_its_peak(guard, apart, first, last):
-    """Proves: whatever way the import takes, its mean ends at the peak, above it by 2 % of it."""
+    """Proves: on any path the mean import ends at most 2 % above the peak."""
     minutes, moved, begin, at = np.arange(1, 16), 0.0, 0.0, 0
     shown = []
     for minute, bare in zip(minutes, np.interp(minutes, [0, 10], [first, last]), strict=True):

@@ -1,4 +1,4 @@
-"""What a partner's target leaves for work."""
+"""Power that a load target leaves for work."""
 
 from dataclasses import replace
 
@@ -20,9 +20,9 @@ from twin.workload.queue import running_power
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
 def test_only_a_hard_target_is_a_limit(price, is_limit):
-    """Proves: jobs that must run may break a target at a price, as the plan weighs it, no hard one.
+    """Proves: urgent jobs may break a target that has a price, but no hard one.
 
-    Sensitivity: late jobs at 100 EUR went before a target at 30,000.
+    Sensitivity: late jobs at 100 EUR preceded a target at 30,000 EUR.
     """
     asked, plan = small_days.problem(), small_days.decision().schedule
     step = plan.isel(time=[0], instant=[0, 1])
@@ -52,7 +52,7 @@ def test_target_is_at_least_the_contract_minimum():
 @pytest.mark.parametrize("lag", [0.0, 240.0])
 @pytest.mark.parametrize("room", [-1.0, 0.2, 0.5])
 def test_work_rises_no_faster_than_valves_follow(room, lag):
-    """Proves: three quarters of the kelvins of a loop, over its lag: 120 s where none is told."""
+    """Proves: three quarters of the kelvins of a loop, over its lag: 120 s by default."""
     asked = small_days.problem()
     plant = asked.site.equipment["warm_plant"]
     loop = plant.loop.model_copy(update={"valve_lag": lag})
@@ -69,9 +69,9 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
 
 
 def test_running_jobs_continue_in_warm_water():
-    """Proves: with no rise left two running jobs stay and a third, as pressing, does not start.
+    """Proves: without room two running jobs stay, and an equally urgent third does not start.
 
-    Sensitivity: a bound on the load of the circuit cut what ran, most where a tank gave its cold.
+    Sensitivity: a bound on the circuit's load stopped running jobs, mostly beside a tank.
     """
     queue = small_days.queue()
     first = np.flatnonzero(queue.jobs.racks > 0)[:3]
@@ -92,7 +92,7 @@ def test_running_jobs_continue_in_warm_water():
 def test_lifted_caps_count_as_a_rise():
     """Proves: two jobs capped at 0.6 draw 0.106 MW more uncapped, and may draw 0.05 MW more.
 
-    Sensitivity: what ran counted as uncapped, and lifted caps alone warmed water over its limit.
+    Sensitivity: running jobs counted as uncapped, and lifted caps overheated the water.
     """
     queue = small_days.queue()
     two = np.arange(len(queue.jobs)) < 2

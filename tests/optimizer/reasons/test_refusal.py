@@ -1,4 +1,4 @@
-"""Refusals in words: what is short or too much, what holds, and a remedy that helps."""
+"""Infeasible problems: shortage or surplus, binding limits, and a remedy that helps."""
 
 from dataclasses import replace
 
@@ -118,9 +118,9 @@ def test_limit_that_does_not_bind_is_not_named():
 
 
 def test_shortages_of_two_carriers_are_both_named():
-    """Proves: a feeder too small at night and a connection too small by day are told together.
+    """Proves: a feeder too small and a cooler too small are named together.
 
-    Sensitivity: the first alone, without how much it lacks.
+    Sensitivity: the first alone, without its amount.
     """
     message = refused(
         site(
@@ -134,9 +134,9 @@ def test_shortages_of_two_carriers_are_both_named():
 
 
 def test_limits_of_all_conflicts_are_named():
-    """Proves: the feeder is the proof's, the cooler another's: both are at their most.
+    """Proves: the feeder is in the proof, the cooler is not: both are at their maximum.
 
-    Sensitivity: "air is 2.5 MW short" without a word of what holds it back.
+    Sensitivity: "air is 2.5 MW short" without its limit.
     """
     message = refused(
         site(
@@ -257,7 +257,7 @@ def test_service_is_the_remedy_where_it_draws_enough():
 
 
 def infeasible(seed):
-    """Return a model of random rows that no values keep, with equations among them."""
+    """Return an infeasible model of random rows, some of them equations."""
     rng = np.random.default_rng(seed)
     rows, columns = 8, 6
     matrix = rng.integers(-2, 3, (rows, columns)).astype(float)
@@ -338,9 +338,9 @@ def test_shortage_is_minimal_and_limits_are_sufficient(seed):
 
 
 def test_large_problem_is_checked_before_it_is_optimised(monkeypatch):
-    """Proves: what no values keep is told without a run that weighs costs, which takes seconds.
+    """Proves: infeasibility is reported without the optimisation, which takes seconds.
 
-    A question of few rows is not looked through, nor is one that goes on from the last plan.
+    A small problem is not checked, nor is one that starts from the last plan.
     """
     asked = problem(site(), outlook([10.0], service=5.0))
     warm = planner.solve_problem(asked).warm_start

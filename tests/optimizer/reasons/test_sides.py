@@ -1,4 +1,4 @@
-"""A limit that stands in several rows of the model is eased in all of them."""
+"""A limit in several rows of the model is relaxed in all of them."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def values_by_limit(plan):
 def test_value_of_battery_power_equals_the_saving(prices, limit, worth, products):
     """Proves: a MW more of the way that is short moves energy from 10 to 80 EUR, 0.81 of it.
 
-    Sensitivity: nothing, where the row that lets a battery go one way binds as before.
+    Sensitivity: zero, if the row of charge or discharge binds as before.
     """
     store = hand.battery(capacity=10.0, efficiency=0.9)
     plan = hand.solved(held_by(store, *products), ahead(prices, service=4.0))
@@ -40,7 +40,7 @@ def test_value_of_battery_power_equals_the_saving(prices, limit, worth, products
 def test_idle_product_does_not_change_limit_values(products):
     """Proves: a MW more does 2 MWh at 10 instead of 50 EUR, or 4 MWh at 10 instead of 80.
 
-    Sensitivity: nothing with the product, where the room for reserves binds as before.
+    Sensitivity: zero with the product, if the headroom row binds as before.
     """
     narrow = hand.grid(import_limit=4.0)
     where = held_by(hand.battery(capacity=0.01, power=0.01), *products, connection=narrow)
@@ -119,7 +119,7 @@ def test_energy_behind_reserves_is_the_minimum_level(reserve, limit):
 def test_ramp_is_one_limit_in_all_intervals():
     """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more spares 100,000 EUR in each hour.
 
-    Sensitivity: 100,000 for an hour, the first interval told under the words of the others.
+    Sensitivity: 100,000 for an hour, the first interval listed under the label of the others.
     """
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
@@ -129,7 +129,7 @@ def test_ramp_is_one_limit_in_all_intervals():
 
 
 def test_energy_behind_reserves_is_valued_per_mwh():
-    """Proves: what a MWh less behind a reserve saves is told per MWh; it stood there per MW."""
+    """Proves: the saving of a MWh less behind a reserve is per MWh. Sensitivity: per MW."""
     store = hand.battery(capacity=4.0, power=1.0)
     outlook = ahead([80.0] * 8, held=[0.5] * 8, service=3.0)
     plan = hand.solved(held_by(store, product(price=0.0)), outlook, level=0.5)

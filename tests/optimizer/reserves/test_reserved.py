@@ -1,4 +1,4 @@
-"""What is held in reserve is spent by nobody else, and is told with its price."""
+"""Reserves are not used twice, and are listed with their price."""
 
 from datetime import date
 
@@ -120,7 +120,7 @@ def test_sold_reserve_does_not_shave_a_peak(site, capacity, level, charge, taken
 
 
 def test_work_leaves_room_for_sold_reserve():
-    """0.1 MW downwards take 0.1 MW from what all of the site may import."""
+    """0.1 MW of downward reserve take 0.1 MW from the site's import limit."""
     here = small_days.setting()
     where = here.site.with_parameters("grid_1", import_limit="3 MW")
     where = where.model_copy(update={"reserves": {"fcr": product()}})
@@ -134,7 +134,7 @@ def test_work_leaves_room_for_sold_reserve():
 
 
 def test_interval_before_a_reserve_leaves_room():
-    """Proves: what is called in its first minute finds the plant as it was ordered before."""
+    """Proves: an activation in the first minute finds the plant at its earlier orders."""
     here = small_days.setting()
     where = here.site.model_copy(update={"reserves": {"fcr": product()}})
     plan = here.actual.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
@@ -157,7 +157,7 @@ def test_reserve_is_listed_with_its_price():
 def test_marginal_cost_includes_room_at_the_connection():
     """Proves: 1.5 MW downwards under 2 MW of import and 1 MW of load take 0.5 MW that wear at 3.
 
-    Sensitivity: 0.00, since in the battery itself there is power and room enough.
+    Sensitivity: 0.00, since the battery itself has enough power and room.
     """
     down = product(direction="down", least_bid=1.5, bid_step=1.5)
     big = hand.battery(capacity=20.0, power=2.0, wear_price=3.0)
@@ -248,7 +248,7 @@ def test_product_not_yet_available_is_refused():
 
 
 def test_rolled_plan_keeps_the_shape():
-    """What is sold already is a number, as are the blocks: the same model serves."""
+    """Sold reserves and blocks are data, so the model keeps its shape."""
     first = solve_problem(reserve_days.problem())
     again = solve_problem(reserve_days.problem(fcr=0.2), first.warm_start)
     assert again.warm_start.shape == first.warm_start.shape
@@ -277,7 +277,7 @@ def test_reserve_model_compiles_as_in_pyomo():
 
 
 def test_work_behind_a_reserve_is_not_offered_again():
-    """Proves: what work has sold is counted against what it could put off, and breaks nothing."""
+    """Proves: sold work is subtracted from deferrable work, and no limit breaks."""
     found = reserve_days.decision()
     problem, schedule = reserve_days.problem(), found.schedule
     sold = schedule["work_reserve"].copy(deep=True)
@@ -294,7 +294,7 @@ def test_work_behind_a_reserve_is_not_offered_again():
 
 
 def test_work_behind_a_reserve_must_run():
-    """Proves: what cohorts hold their kind has to draw; without reserves that is nothing."""
+    """Proves: a kind must draw the power behind its reserves; without reserves none."""
     asked = reserve_days.problem()
     one = reserve_days.decision().schedule.isel(time=[0], instant=[0, 1])
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
