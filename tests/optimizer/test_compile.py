@@ -1,4 +1,4 @@
-"""From a model to arrays: slots give what Pyomo's own compiler gives, to the last bit."""
+"""From a model to arrays: equal to Pyomo's own compiler to the last bit."""
 
 import numpy as np
 import pyomo.environ as pyo
@@ -32,7 +32,7 @@ def inputs():
 
 @pytest.fixture
 def promised():
-    """Return inputs of a site that promises all that can be promised."""
+    """Return inputs of a site with all kinds of contracts."""
     contracts = (
         asked(),
         position(intraday_limit=2.0),
@@ -186,6 +186,6 @@ def rows(rule):
     ],
 )
 def test_rule_that_is_no_template_is_refused(rule, expected):
-    """Proves: what Pyomo would write out, or silently cut short, never becomes a wrong model."""
+    """Proves: a rule that Pyomo would expand or truncate silently is refused."""
     with pytest.raises(TypeError, match=expected):
         read(rows(rule)).matrix()

@@ -20,8 +20,8 @@ OUTSIDE = Weather.from_dataset(outlook([0.0]))
 def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
     ends = np.array([low]), np.array([high])
-    asked = (CurveSamples.sample(convert, OUTSIDE, ends),)
-    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=asked))
+    samples = (CurveSamples.sample(convert, OUTSIDE, ends),)
+    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=samples))
 
 
 def test_line_is_one_segment():
@@ -50,7 +50,7 @@ def test_kink_is_found():
 
 
 def test_step_is_bounded_from_above():
-    """A machine that switches on at 6 with 1 MW: the line lies at 1 MW or above from there."""
+    """A machine that starts at 6 MW with 1 MW: the line is at 1 MW or above from there."""
     curve = laid(lambda q: np.where(q > 5.9, 1.0 + q, q))
     for output, least in ((0.0, 0.0), (5.95, 6.95), (6.0, 7.0), (12.0, 13.0)):
         assert curve.draw("medium_voltage", np.array([output]))[0] >= least - 1e-9
@@ -71,8 +71,8 @@ def test_range_without_length_is_a_point():
 def test_range_follows_demand_to_the_grid_connection():
     """2 to 10 racks; a battery of 1 MW and sun of 3 MW beside them; 5 MW may be sold."""
     where = site(battery(), source(), connection=grid(export_limit=5.0))
-    asked = problem(where, outlook([10.0], service=2.0, sun=[3.0]))
-    found = operating_ranges(asked, OUTSIDE)
+    given = problem(where, outlook([10.0], service=2.0, sun=[3.0]))
+    found = operating_ranges(given, OUTSIDE)
     feeder, line = found["feeder"], found["line"]
     pad = 0.02 * 8.0
     assert (feeder.low[0], feeder.high[0]) == pytest.approx((2.0 - pad, 10.0 + pad))
@@ -89,30 +89,31 @@ def test_machine_beside_another_may_stand_still():
 
 def test_machine_physics_is_evaluated_once():
     """Proves: 15 samples of one interval give the range of draws, and the lines over them."""
-    asked = []
+    shapes = []
 
     def draw(output):
-        asked.append(output.shape)
+        shapes.append(output.shape)
         return 2.0 * output
 
     poor = machine("poor", "air", draws={"medium_voltage": draw})
     build_model_data(problem(site(poor), outlook([10.0], service=4.0)))
-    assert asked == [(15, 1)]
+    assert shapes == [(15, 1)]
 
 
 @pytest.mark.parametrize("choice", ["declared", "cheapest"])
 def test_curves_computed_together_equal_separate_ones(choice):
-    """Proves: every course has the curves of its own weather and racks, in its own order."""
+    """Proves: every scenario has the curves of its own weather and racks."""
     now = small_days.problem(4)
     site = now.site.model_copy(
         update={"set_points": now.site.set_points.model_copy(update={"choice": choice})}
     )
     air = now.outlook["air_temperature"]
     hot = now.outlook.assign(air_temperature=air.copy(data=air + 9.0))
-    asked = [replace(now, site=site), replace(now, site=site, outlook=hot)]
-    for one, together in zip(asked, build_scenario_data(asked), strict=True):
+    problems = [replace(now, site=site), replace(now, site=site, outlook=hot)]
+    for one, together in zip(problems, build_scenario_data(problems), strict=True):
         alone = build_model_data(one)
         assert together.problem is one
+        assert alone.curves
         for owner, curve in alone.curves.items():
             other = together.curves[owner]
             middle = curve.low + 0.4 * curve.width.sum(axis=1)
@@ -124,16 +125,17 @@ def test_curves_computed_together_equal_separate_ones(choice):
 
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
 def test_machine_can_deliver_its_largest_output(share):
-    """Proves: full segments keep the cut, and a site whose service takes all racks has a plan.
+    """Proves: full segments keep the output range, and a site with service on all racks has a plan.
 
     Sensitivity: the cut was that of all that a machine bears; where the range begins high, it cut
     up to a third of it off.
     """
-    asked = small_days.problem(4)
-    busy = asked.outlook["service_racks"]
-    most = busy.copy(data=np.full(busy.shape, share * asked.site.racks))
-    full = replace(asked, outlook=asked.outlook.assign(service_racks=most))
+    problem = small_days.problem(4)
+    busy = problem.outlook["service_racks"]
+    most = busy.copy(data=np.full(busy.shape, share * problem.site.racks))
+    full = replace(problem, outlook=problem.outlook.assign(service_racks=most))
     inputs = build_model_data(full)
+    assert full.site.conversions
     for convert in full.site.conversions:
         found = parameters(convert, inputs)
         cut = (found["slope_above_secant"] * found["width"]).sum(axis=1)
@@ -142,13 +144,15 @@ def test_machine_can_deliver_its_largest_output(share):
 
 
 def test_clipped_lines_keep_their_values():
-    """Proves: of lines over -12 to 12 those from -2 to 4 are left, and one without width."""
+    """Proves: lines over -12 to 12 are clipped to -2 to 4, one of them without width."""
     (convert,) = machine("one", "rack", draws={"medium_voltage": lambda q: q**2}).given
     ends = np.array([-12.0]), np.array([12.0])
-    asked = (CurveSamples.sample(convert, OUTSIDE, ends),)
-    whole = fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=asked))
+    samples = (CurveSamples.sample(convert, OUTSIDE, ends),)
+    whole = fit_piecewise_linear(
+        convert, OperatingRange(low=ends[0], high=ends[1], samples=samples)
+    )
     cut = fit_piecewise_linear(
-        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), samples=asked)
+        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), samples=samples)
     )
     assert cut.width == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
     for output in (-2.0, 0.0, 3.0, 4.0):

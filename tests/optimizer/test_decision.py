@@ -22,11 +22,11 @@ def problem():
 
 def judged(monkeypatch, refusals):
     """Refuse the first plans; return the margins used and the sites of the verifier."""
-    asked, judges = [], []
+    margins_used, judges = [], []
     solve, verify = room.solve_problem, room.verify
 
     def solving(question, warm, **settings):
-        asked.append(question.margins)
+        margins_used.append(question.margins)
         return solve(question, warm, **settings)
 
     def judging(site, state, schedule):
@@ -40,7 +40,7 @@ def judged(monkeypatch, refusals):
 
     monkeypatch.setattr(room, "solve_problem", solving)
     monkeypatch.setattr(room, "verify", judging)
-    return asked, judges
+    return margins_used, judges
 
 
 def test_decision_is_safe_and_has_a_start(problem):
@@ -57,11 +57,11 @@ def test_same_problem_gives_same_decision(problem):
 
 
 def test_margins_grow_after_the_verifier_refuses(problem, monkeypatch):
-    asked, judges = judged(monkeypatch, refusals=2)
+    margins_used, judges = judged(monkeypatch, refusals=2)
     decision = decide(problem)
     assert decision.attempts == 3
-    assert [margins.temperature for margins in asked] == pytest.approx([1.0, 1.5, 2.25])
-    assert [margins.power for margins in asked] == pytest.approx([0.02, 0.03, 0.045])
+    assert [margins.temperature for margins in margins_used] == pytest.approx([1.0, 1.5, 2.25])
+    assert [margins.power for margins in margins_used] == pytest.approx([0.02, 0.03, 0.045])
     assert judges == [problem.site] * 3  # the judge's own margins do not move
 
 

@@ -135,7 +135,7 @@ def test_one_cap_meets_the_planned_power():
 
 
 def test_fewer_racks_keep_the_planned_cap():
-    """15 racks planned at 0.8, and a gang of 10 to be had: their power is not burnt on 10 racks."""
+    """15 racks planned at 0.8 and one gang of 10: the gang does not take the power of 15 racks."""
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8})
     orders, _ = ordered(queue_of((1, 2, 20, 9)), plan(batch=(15, 0.8)))

@@ -15,7 +15,7 @@ from tests.optimizer.fleet import small_fleet
 from twin.errors import IssueCode, ProblemError
 
 
-def asked(**others):
+def make_problem(**others):
     known = small_days.problem()
     words = {"site": known.site, "state": known.state, "outlook": known.outlook}
     return optimizer.Problem(**words | others)
@@ -29,24 +29,26 @@ def schedule():
 @pytest.mark.parametrize(
     ("place", "call"),
     [
-        ("site", lambda bad: asked(site=bad)),
-        ("state", lambda bad: asked(state=bad)),
-        ("outlook", lambda bad: asked(outlook=bad)),
-        ("weights", lambda bad: asked(weights=bad)),
-        ("past_units", lambda bad: asked(past_units=bad)),
+        ("site", lambda bad: make_problem(site=bad)),
+        ("state", lambda bad: make_problem(state=bad)),
+        ("outlook", lambda bad: make_problem(outlook=bad)),
+        ("weights", lambda bad: make_problem(weights=bad)),
+        ("past_units", lambda bad: make_problem(past_units=bad)),
         ("problem", lambda bad: optimizer.decide(bad)),
         ("problem", lambda bad: pareto_front(bad)),
         ("solution", lambda bad: limit_values(bad)),
         ("problems[0]", lambda bad: build_fleet_problems([bad], {})),
         ("problems[0]", lambda bad: decide_fleet([bad])),
         ("routes, union", lambda bad: build_fleet_problems(small_fleet.alone(), {"union": bad})),
-        ("state", lambda bad: verify(asked().site, bad, schedule())),
+        ("state", lambda bad: verify(make_problem().site, bad, schedule())),
         ("setting", lambda bad: optimizer.backtest(bad)),
         (
             "files",
-            lambda bad: optimizer.read_run_inputs(asked().site, bad, start="2026-06-16", days=1),
+            lambda bad: optimizer.read_run_inputs(
+                make_problem().site, bad, start="2026-06-16", days=1
+            ),
         ),
-        ("world", lambda bad: optimizer.BacktestCase.of(asked().site, bad, load_scale=0.6)),
+        ("world", lambda bad: optimizer.BacktestCase.of(make_problem().site, bad, load_scale=0.6)),
     ],
 )
 def test_argument_of_wrong_type_is_refused_by_name(place, call, bad):
@@ -62,9 +64,9 @@ def test_argument_of_wrong_type_is_refused_by_name(place, call, bad):
 def test_optional_argument_of_wrong_type_is_refused(word):
     def call():
         return (
-            asked(migration="there")
+            make_problem(migration="there")
             if word == "migration"
-            else optimizer.decide(asked(), **{word: 3})
+            else optimizer.decide(make_problem(), **{word: 3})
         )
 
     with pytest.raises(ProblemError, match=word):
@@ -72,13 +74,13 @@ def test_optional_argument_of_wrong_type_is_refused(word):
 
 
 def test_schedule_of_wrong_type_is_refused():
-    (breach,) = verify(asked().site, asked().state, None).violations
+    (breach,) = verify(make_problem().site, make_problem().state, None).violations
     assert "schedule = None: an xarray.Dataset" in breach.limit
 
 
 def test_front_without_prices_is_refused():
     with pytest.raises(ProblemError, match="carbon_prices = none"):
-        pareto_front(asked(), [])
+        pareto_front(make_problem(), [])
 
 
 @pytest.mark.parametrize("decides", [decide_fleet, partial(decide_rolling, previous={})])

@@ -61,7 +61,7 @@ def test_upper_bound_binds_where_more_would_save():
 
 
 def test_margin_of_one_more_unit_saves_nothing():
-    """Proves: of a MW more of running peak a plan uses 0.9, and saves 90 of the 100 EUR."""
+    """Proves: a plan uses 0.9 of one more MW of peak, and saves 90 of the 100 EUR."""
     (limit,) = binding(grid_1_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
     assert limit.price == pytest.approx(90.0)
 
@@ -191,7 +191,7 @@ def test_plans_of_different_intervals_are_compared():
 
 
 def test_work_moved_across_a_change_of_interval_is_still_done():
-    """Proves: quarters of one plan are hours of the other there, and nothing is called undone."""
+    """Proves: quarter-hours of one plan meet hours of the other, and no work counts as undone."""
     plans = []
     for begin, first in ((0, 6), (1, 30)):  # 10 MW from the 6th hour on, or from the 30th
         grid = time_axes.horizon_axes(START + begin * time_axes.HOUR, [(24.0, 15.0), (24.0, 60.0)])
@@ -234,24 +234,24 @@ def test_accounts_are_summed_over_the_horizon():
 
 
 def test_narrow_connection_is_listed_as_binding():
-    asked = small_days.problem()
-    narrow = asked.site.with_parameters("grid_1", import_limit=1.6)
-    reasons = decide(Problem(narrow, asked.state, asked.outlook)).explanation
+    problem = small_days.problem()
+    narrow = problem.site.with_parameters("grid_1", import_limit=1.6)
+    reasons = decide(Problem(narrow, problem.state, problem.outlook)).explanation
     limits = [limit.limit for limit in reasons.binding]
     assert "power taken from the connection or source (grid_1)" in limits
 
 
 def test_missing_data_is_reported_as_degraded():
-    asked = small_days.problem()
-    lame = asked.outlook.assign_attrs(degraded="electricity_price: nothing from noon on")
-    reasons = decide(Problem(asked.site, asked.state, lame)).explanation
+    problem = small_days.problem()
+    lame = problem.outlook.assign_attrs(degraded="electricity_price: nothing from noon on")
+    reasons = decide(Problem(problem.site, problem.state, lame)).explanation
     assert reasons.degraded == "electricity_price: nothing from noon on"
 
 
 def test_limit_with_unreliable_price_is_listed_without_it():
     """Proves: deadlines at 4,000 EUR/MWh are listed as binding, without a price.
 
-    Sensitivity: without it, a plan that deadlines hold back says that nothing does; 408 EUR for a
+    Sensitivity: without it, a plan limited by deadlines names no limit; 408 EUR for a
     rack more of jobs at `rhine`, where one more saves nothing.
     """
     duals = {

@@ -65,15 +65,15 @@ WET = {"medium_voltage": lambda q: 0.0 * q, "water": lambda q: 0.5 * q}
     ],
 )
 def test_cost_of_one_plan_does_not_depend_on_carbon_price(others, ahead, cost, carbon, monkeypatch):
-    """Proves: what is left at the end is money, water, wear, and its carbon beside them.
+    """Proves: terminal values are money, water and wear, with their carbon.
 
     Sensitivity: with wear 180 to -159 kg, and no carbon of work that is done later for nothing,
     where all of it was taken to be priced as energy of the grid is.
     """
     monkeypatch.setattr("optimizer.planner.pareto.verify", lambda *_: SimpleNamespace(is_safe=True))
     expected = hand.outlook([90.0] * 3, carbon=300.0, **{"terminal": 100.0} | ahead)
-    asked = hand.problem(hand.site(*others), expected, level=1.0, water=10.0)
-    found = pareto_front(asked, PRICES)
+    problem = hand.problem(hand.site(*others), expected, level=1.0, water=10.0)
+    found = pareto_front(problem, PRICES)
     assert found["cost"].to_numpy() == pytest.approx(cost)
     assert found["carbon"].to_numpy() == pytest.approx(carbon)
 
@@ -128,8 +128,8 @@ def test_heat_pump_limited_by_network_does_not_bind():
 @pytest.fixture(scope="module")
 def week():
     """Return a week with work on the small site, and its plan."""
-    asked = small_days.setting(24).build_problem()
-    return asked, solve_problem(asked)
+    problem = small_days.setting(24).build_problem()
+    return problem, solve_problem(problem)
 
 
 def values_by_limit(plan):
@@ -137,20 +137,20 @@ def values_by_limit(plan):
 
 
 def saved(week, other):
-    asked, plan = week
-    return plan.objective - solve_problem(other(asked)).objective
+    problem, plan = week
+    return plan.objective - solve_problem(other(problem)).objective
 
 
 def test_value_of_battery_capacity_equals_the_saving(week):
     """Proves: capacity alone counts; that a store runs empty is no want of it."""
     more = 0.002
 
-    def larger(asked):
-        battery = asked.site.equipment["battery_1"]
+    def larger(problem):
+        battery = problem.site.equipment["battery_1"]
         grown = 1.0 + more / battery.usable_capacity
         reserve, capacity = battery.reserve / grown, battery.capacity * grown
-        site = asked.site.with_parameters("battery_1", capacity=capacity, reserve=reserve)
-        return replace(asked, site=site)
+        site = problem.site.with_parameters("battery_1", capacity=capacity, reserve=reserve)
+        return replace(problem, site=site)
 
     worth = values_by_limit(week[1])["level of the store (battery_1)"]
     kept = 1.0 - week[0].margins.level
@@ -160,10 +160,10 @@ def test_value_of_battery_capacity_equals_the_saving(week):
 def test_value_of_deadlines_equals_the_saving(week):
     more = 0.002
 
-    def easier(asked):
-        least = asked.outlook["work_least"]
+    def easier(problem):
+        least = problem.outlook["work_least"]
         eased = (least - more).clip(min=0.0).assign_attrs(least.attrs)
-        return replace(asked, outlook=asked.outlook.assign(work_least=eased))
+        return replace(problem, outlook=problem.outlook.assign(work_least=eased))
 
     worth = values_by_limit(week[1])["deadlines of the work"]
     assert saved(week, easier) == pytest.approx(more * worth, rel=0.15)
@@ -172,6 +172,7 @@ def test_value_of_deadlines_equals_the_saving(week):
 def test_unreliable_work_prices_are_not_listed(week):
     binding = explain_schedule(week[1], build_schedule(week[1])).binding
     work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
+    assert work
     assert all(one.price <= MAX_TRUSTED_DUAL_EUR for one in work)
 
 

@@ -19,19 +19,19 @@ PRICES = dict.fromkeys(ACCOUNTS, 1.0)
 
 
 @pytest.fixture
-def asked():
+def given():
     where = site(battery(), connection=grid(export_limit=5.0, ramp=0.1, peak_price=7.0))
     return problem(where, outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0))
 
 
 @pytest.fixture
-def arrays(asked):
-    inputs = build_model_data(asked)
+def arrays(given):
+    inputs = build_model_data(given)
     return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
 
 
-def test_accounts_are_in_their_intervals(asked):
-    plan = solved(asked.site, asked.outlook)
+def test_accounts_are_in_their_intervals(given):
+    plan = solved(given.site, given.outlook)
     bought = plan.values["grid.import_power"] - plan.values["grid.export_power"]
     assert plan.accounts["electricity"] == pytest.approx(bought * [10.0, 30.0, 20.0])
     assert sum(money.sum() for money in plan.accounts.values()) == pytest.approx(plan.objective)

@@ -1,4 +1,4 @@
-"""A question without sense is refused before anything is built, all faults at once."""
+"""An invalid problem is refused before a model is built, with all faults at once."""
 
 import re
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_all_faults_are_reported_together(ahead):
 
 
 def test_zero_weight_of_money_is_refused(ahead):
-    """Proves: else targets, ramps and reserves, which cost money, would bind nothing."""
+    """Proves: otherwise targets, ramps and reserves, which cost money, would not bind."""
     (fault,) = faults(site(), ahead, money=0.0)
     assert fault.location == "weights, money"
     assert fault.code is IssueCode.OUT_OF_RANGE
@@ -117,8 +117,8 @@ def test_invalid_values_are_refused(ahead, name, values):
     ],
 )
 def test_extreme_but_valid_values_are_accepted(ahead, name, values):
-    asked = problem(site(), unlabelled(ahead, name, values))
-    assert asked.series(name).tolist() == values
+    usual = problem(site(), unlabelled(ahead, name, values))
+    assert usual.series(name).tolist() == values
 
 
 def test_negative_sun_is_refused():
@@ -142,7 +142,7 @@ def test_late_arrival_needs_racks_within_its_window():
 
 
 def test_feasible_work_is_accepted_at_a_site_too_small():
-    """Proves: 15 racks of jobs that are due at once on 10 racks are late, not senseless."""
+    """Proves: 15 racks of jobs due at once on 10 racks are late, not invalid."""
     jobs = [("batch", [15.0, 15.0], [15.0, 15.0], 15.0)]
     assert problem(site(), outlook([20.0, 30.0], jobs=jobs))
 
@@ -212,7 +212,7 @@ def test_empty_horizon_is_refused(ahead):
     ],
 )
 def test_variable_on_wrong_axes_is_refused(ahead, name, axes, found):
-    """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
+    """Sensitivity: one price for all intervals was accepted, and others gave a traceback."""
     given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
     issues = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
     assert (f"outlook, {name}", found) in [(issue.location, issue.found) for issue in issues]
@@ -291,7 +291,7 @@ def test_duplicate_cohort_is_refused(ahead):
 
 
 def test_sun_in_kilowatts_is_refused():
-    """Proves: 6,000 of a field of 6 MW; until then it was cut to 6 MW from dawn to dusk."""
+    """Proves: 6,000 of a field of 6 MW is refused. Sensitivity: it was cut to 6 MW all day."""
     ahead = outlook([10.0, 20.0], sun=[50.0, 6000.0])
     (fault,) = faults(site(source(power=6.0)), ahead)
     assert fault.location == "outlook, renewable_available_power, 2026-07-01T01:00Z, sun"
@@ -307,8 +307,8 @@ def test_weight_that_is_no_number_is_named(ahead, weight):
 
 @pytest.mark.parametrize("output", [-1.0, 1e6])
 def test_impossible_cooling_output_is_refused(output):
-    asked = small_days.problem()
-    spoilt = asked.state.copy(deep=True)
-    spoilt["cooling_plant_output"].values[1] = output
+    problem = small_days.problem()
+    damaged = problem.state.copy(deep=True)
+    damaged["cooling_plant_output"].values[1] = output
     with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant"):
-        replace(asked, state=spoilt)
+        replace(problem, state=damaged)

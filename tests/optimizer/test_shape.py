@@ -1,4 +1,4 @@
-"""A shape goes from the solver's process to the service's, which loads no Pyomo for it."""
+"""A shape passes from the solver process to the service, which loads no Pyomo for it."""
 
 import copy
 import pickle
@@ -24,7 +24,7 @@ assert decision.schedule.sizes["time"] > 0
 assert not {"pyomo", "highspy"} & set(sys.modules), "loaded"
 sys.stdout.buffer.write(again)
 """
-"""What a service does with a decision: it gets it, follows it, and asks with it again."""
+"""How a service uses a decision: receive it, follow it, plan again from it."""
 
 
 @pytest.mark.slow  # a process that starts

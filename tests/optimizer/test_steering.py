@@ -1,4 +1,4 @@
-"""Between two plans: the question of the moment, and orders that raise no unforeseen peak."""
+"""Between two plans: the short-term problem, and orders without an unforeseen peak."""
 
 from dataclasses import replace
 from functools import cache
@@ -27,7 +27,7 @@ def plan():
 
 
 def drawing(state, power, peak=1.0):
-    """Return a state whose meter says some import [MW]; the peak is low, so that it binds."""
+    """Return a state with a metered import [MW] and a low peak that binds."""
     return state.assign(
         grid_import_power=state["grid_import_power"] * 0.0 + power,
         peak_power=state["peak_power"] * 0.0 + peak,
@@ -124,7 +124,7 @@ def shut():
 def test_import_shortfall_is_corrected_at_zero_export():
     """Proves: in the sun, what a load draws less is expected again, curtailed, and no more than it.
 
-    Sensitivity: the import's margin alone was kept, and a site that drew 3 % less exported.
+    Sensitivity: only the import margin was kept, and a site that drew 3 % less exported.
     """
     calm = followed(shut(), sunny(9.0), short=lambda *_: 0.0)
     less = followed(shut(), sunny(9.0), short=lambda *_: 0.05)
@@ -133,9 +133,9 @@ def test_import_shortfall_is_corrected_at_zero_export():
 
 
 def test_uncorrectable_shortfall_does_not_accumulate():
-    """Proves: at night, with an import below the margin, nothing grows from quarter to quarter.
+    """Proves: at night, with an import below the margin, no correction grows.
 
-    Sensitivity: each quarter-hour expected the margin, and added what was missing to it for ever.
+    Sensitivity: each quarter-hour expected the margin and added the shortfall again.
     """
     wide = shut().with_parameters("grid_1", import_limit=200.0)
     steering, night = RealtimeController(wide), sunny(0.0)
@@ -147,7 +147,7 @@ def test_uncorrectable_shortfall_does_not_accumulate():
 
 
 def test_sun_above_forecast_is_no_import_shortfall():
-    """Proves: what caps let through may come, and is not taken back in the quarter-hour after.
+    """Proves: sun within its cap is accepted, and not curtailed in the next quarter-hour.
 
     Sensitivity: every second quarter-hour lost all sun beyond the forecast.
     """
@@ -159,9 +159,9 @@ def test_sun_above_forecast_is_no_import_shortfall():
 
 
 def test_peak_shaving_keeps_the_export_limit():
-    """Proves: where nothing may be exported, no battery is moved below the import's margin.
+    """Proves: with no export allowed, no battery discharges below the import margin.
 
-    Sensitivity: one of 3 MW gave all that the peak of 0.01 MW asked for.
+    Sensitivity: one of 3 MW discharged for the whole peak of 0.01 MW.
     """
     site, (queue, state) = moments.site().with_parameters("grid_1", export_limit=0.0), at(0)
     site = site.with_parameters("battery_1", power=3.0)
@@ -175,7 +175,7 @@ def test_peak_shaving_keeps_the_export_limit():
 
 
 def test_expectation_from_before_a_gap_is_dropped():
-    """After a HOLD of an hour the import of now says nothing of the plan from then."""
+    """After a HOLD of an hour, the present import does not reflect the earlier plan."""
     _, calm = steered(5, power=0.0)
     _, drifted = steered(5, power=3.0)
     assert drifted == pytest.approx(calm)
@@ -184,7 +184,7 @@ def test_expectation_from_before_a_gap_is_dropped():
 def test_interval_decided_twice_has_one_rise():
     """Proves: 0.3 MW that work rose since the first orders leave 0.2 of 0.5 MW, and then a new 0.5.
 
-    Sensitivity: each decision within a quarter-hour had the whole rise of the valves to itself.
+    Sensitivity: each decision within a quarter-hour had the whole rise of the valves.
     """
     steering, queue = RealtimeController(moments.site()), small_days.queue()
     room = Headroom(racks=28.0, work_power=9.0, peak_safe_power=9.0, max_load_step=0.5)

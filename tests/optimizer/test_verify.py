@@ -35,18 +35,19 @@ def honest(problem, schedule):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"), PHYSICS.items(), ids=lambda case: getattr(case, "__name__", "")
+    ("damage", "expected"), PHYSICS.items(), ids=lambda case: getattr(case, "__name__", "")
 )
-def test_schedule_that_breaks_a_limit_is_refused(problem, schedule, spoil, expected):
-    verdict = verify(problem.site, problem.state, honest(problem, spoil(schedule)))
+def test_schedule_that_breaks_a_limit_is_refused(problem, schedule, damage, expected):
+    verdict = verify(problem.site, problem.state, honest(problem, damage(schedule)))
     assert not verdict.is_safe
     assert any(expected in breach.limit for breach in verdict.violations), verdict.violations
 
 
-@pytest.mark.parametrize("spoil", FORM, ids=lambda spoil: spoil.__name__)
-def test_invalid_schedule_is_refused_without_an_error(problem, schedule, spoil):
-    verdict = verify(problem.site, problem.state, spoil(schedule))
+@pytest.mark.parametrize("damage", FORM, ids=lambda damage: damage.__name__)
+def test_invalid_schedule_is_refused_without_an_error(problem, schedule, damage):
+    verdict = verify(problem.site, problem.state, damage(schedule))
     assert not verdict.is_safe
+    assert verdict.violations
     assert all(str(breach) for breach in verdict.violations)
 
 
@@ -88,8 +89,8 @@ def test_existing_violation_must_not_grow(problem, schedule):
     for name in ("battery_charge", "battery_discharge"):
         schedule[name].values[:] = 0.0
     site = problem.site.with_parameters("battery_1", standing_loss=0.0)
-    asked = replace(problem, state=empty, site=site)
-    assert verify(site, empty, honest(asked, schedule)).violations == ()
+    usual = replace(problem, state=empty, site=site)
+    assert verify(site, empty, honest(usual, schedule)).violations == ()
 
 
 def test_violation_has_place_time_and_amount(problem, schedule):
@@ -167,11 +168,11 @@ def test_throttling_chips_are_no_violation(problem, schedule):
 @pytest.mark.parametrize(("hour", "is_safe"), [(40, False), (100, True)])
 def test_violations_count_within_two_days_only(hour, is_safe):
     """Later hours are planned again many times; they must not prevent today's decision."""
-    asked = moments.asked()
-    week = decide(asked).schedule
+    problem = moments.asked()
+    week = decide(problem).schedule
     since = (week["time"] - week["time"][0]) / np.timedelta64(1, "h")
     lie = week["grid_import_power"] + xr.where(since == hour, 2.0, 0.0)
-    spoilt = week.assign(grid_import_power=lie.assign_attrs(units="MW"))
-    verdict = verify(asked.site, asked.state, spoilt)
+    damaged = week.assign(grid_import_power=lie.assign_attrs(units="MW"))
+    verdict = verify(problem.site, problem.state, damaged)
     assert verdict.is_safe is is_safe
-    assert verdict.replay.sizes["time"] == len(asked.hours)
+    assert verdict.replay.sizes["time"] == len(problem.hours)

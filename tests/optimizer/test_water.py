@@ -62,7 +62,9 @@ def test_planned_set_points_keep_the_ramp(choice):
 def test_curves_use_the_chosen_set_points():
     """At the same heat the machines of the plan are those at its set points."""
     inputs = build_model_data(question("cheapest"))
-    for plant in inputs.problem.site.machines_of(CoolingPlant):
+    plants = list(inputs.problem.site.machines_of(CoolingPlant))
+    assert plants
+    for plant in plants:
         (convert,) = (c for c in inputs.problem.site.conversions if c.owner == plant.name)
         curve = inputs.curves[plant.name]
         weather = Weather.from_dataset(inputs.problem.outlook)
@@ -90,7 +92,7 @@ def test_orders_carry_set_points_to_the_plant():
 
 def test_coolant_request_follows_from_the_set_point():
     """The plant's contract has a request for the coolant: it is what the plan's water gives."""
-    asked = {}
+    usual = {}
     for choice in ("declared", "cheapest"):
         made, problem, queue = decision(choice), question(choice), small_days.queue()
         orders = RealtimeController(problem.site).orders(made.schedule, problem.state, queue)
@@ -108,8 +110,8 @@ def test_coolant_request_follows_from_the_set_point():
         assert len(units) == bank.count
         replayed = replay["technology_supply_temperature"].isel(time=0).item()
         assert units == pytest.approx([replayed] * bank.count)
-        asked[choice] = units[0]
-    assert asked["cheapest"] != pytest.approx(asked["declared"], abs=0.05)
+        usual[choice] = units[0]
+    assert usual["cheapest"] != pytest.approx(usual["declared"], abs=0.05)
 
 
 def test_fast_ramp_and_dew_point_are_refused_by_name():
@@ -137,4 +139,5 @@ def test_closed_loop_breaks_no_limit(choice):
         replace(usual, site=site), "deterministic", seed=0, on_progress=lambda *_: None
     )
     assert int(trial.violations.sum()) == 0
+    assert trial.decisions
     assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

@@ -72,11 +72,11 @@ def test_high_heat_price_sells_all_heat():
 
 @pytest.mark.parametrize("spoil", HEAT, ids=lambda spoil: spoil.__name__)
 def test_heat_beyond_demand_or_supply_is_refused(problem, schedule, spoil):
-    spoilt = spoil(schedule)
-    replay = simulate(problem.site, problem.state, spoilt)
+    damaged = spoil(schedule)
+    replay = simulate(problem.site, problem.state, damaged)
     for name in ("grid_import_power", "grid_export_power"):
-        spoilt[name].values = replay[name].to_numpy()
-    verdict = verify(problem.site, problem.state, spoilt)
+        damaged[name].values = replay[name].to_numpy()
+    verdict = verify(problem.site, problem.state, damaged)
     assert any(HEAT[spoil] in breach.limit for breach in verdict.violations), verdict.violations
 
 
@@ -96,6 +96,7 @@ def test_heat_sale_is_optional(problem, schedule):
 def test_heat_pump_is_no_binding_source(problem):
     solution = solve_problem(problem)
     binding = explain_schedule(solution, build_schedule(solution)).binding
+    assert binding
     assert not any("connection or source (pump)" in limit.limit for limit in binding)
 
 

@@ -37,7 +37,7 @@ def truth(setting, view, grid):
     )
 
 
-def asked(setting, name, view):
+def first_outlook(setting, name, view):
     """Return the outlook of the first problem of a policy."""
     policy = build_policy(setting, name, lambda _: None)
     return policy._problem(view).outlook
@@ -45,19 +45,26 @@ def asked(setting, name, view):
 
 @pytest.mark.parametrize("name", FORESIGHT_POLICIES)
 def test_only_known_variables_are_true(setting, view, truth, name):
-    blind, informed = asked(setting, "deterministic", view), asked(setting, name, view)
+    blind, informed = (
+        first_outlook(setting, "deterministic", view),
+        first_outlook(setting, name, view),
+    )
     known = FORESIGHT_VARIABLES[FORESIGHT_POLICIES[name]]
     for word in WORDS:
         expected = truth if word in known else blind
         np.testing.assert_array_equal(informed[word], expected[word], err_msg=word)
     assert informed.attrs == blind.attrs
+    assert known
     for word in known:
         assert not np.array_equal(blind[word], truth[word]), f"{word} was known anyway"
 
 
 def test_future_jobs_are_known_one_by_one(setting, view, grid):
-    informed = asked(setting, "deterministic+jobs", view)
+    informed = first_outlook(setting, "deterministic+jobs", view)
     room = work_flexibility(view.queue, grid, future=setting.workload.jobs)
+    assert room.data_vars
     for word in room.data_vars:
         np.testing.assert_array_equal(informed[word], room[word], err_msg=word)
-    assert not informed["work_most"].equals(asked(setting, "deterministic", view)["work_most"])
+    assert not informed["work_most"].equals(
+        first_outlook(setting, "deterministic", view)["work_most"]
+    )

@@ -33,7 +33,7 @@ def run():
 
 
 @pytest.fixture
-def spoilt(tmp_path):
+def changed_series(tmp_path):
     """Return a function that copies a synthetic series with some text replaced."""
 
     def copy(name, old, new):
@@ -176,31 +176,31 @@ def test_start_between_quarter_hours_is_refused(run):
     refused(run(start="2026-06-16T00:07"), "2026-06-16T00:07", "quarter")
 
 
-def test_missing_column_is_refused_by_file(run, spoilt):
-    prices = spoilt("prices", "price_eur_mwh", "volume")
+def test_missing_column_is_refused_by_file(run, changed_series):
+    prices = changed_series("prices", "price_eur_mwh", "volume")
     refused(run(prices=prices), "synthetic_prices.csv", "price_eur_mwh")
 
 
-def test_prices_in_another_unit_are_refused(run, spoilt):
-    prices = spoilt("prices", "price_eur_mwh", "Price (GBP/MWh)")
+def test_prices_in_another_unit_are_refused(run, changed_series):
+    prices = changed_series("prices", "price_eur_mwh", "Price (GBP/MWh)")
     refused(run(prices=prices), "synthetic_prices.csv", "convert it to EUR/MWh")
 
 
-def test_naive_times_of_unknown_zone_are_refused(run, spoilt):
-    prices = spoilt("prices", "+00:00", "")
+def test_naive_times_of_unknown_zone_are_refused(run, changed_series):
+    prices = changed_series("prices", "+00:00", "")
     text = prices.read_text().replace("time_utc", "time")
     prices.write_text(text)
     result = run("--zone", "Atlantis", prices=prices)
     refused(result, "Atlantis")
 
 
-def test_duplicate_time_is_refused_by_row(run, spoilt):
-    prices = spoilt("prices", "2026-06-16 01:00:00", "2026-06-16 00:00:00")
+def test_duplicate_time_is_refused_by_row(run, changed_series):
+    prices = changed_series("prices", "2026-06-16 01:00:00", "2026-06-16 00:00:00")
     refused(run(prices=prices), "synthetic_prices.csv, row", "2026-06-16T00:00")
 
 
-def test_jobs_without_a_length_are_refused(run, spoilt):
-    refused(run(jobs=spoilt("jobs", "length", "width")), "synthetic_jobs.csv", "length")
+def test_jobs_without_a_length_are_refused(run, changed_series):
+    refused(run(jobs=changed_series("jobs", "length", "width")), "synthetic_jobs.csv", "length")
 
 
 def test_missing_file_is_refused(run, tmp_path):
@@ -223,7 +223,9 @@ def test_refused_run_keeps_earlier_results(run, rule_day, tmp_path):
 
 
 @pytest.mark.slow
-def test_folder_accepts_other_policies_but_not_other_prices(run, rule_day, spoilt, tmp_path):
+def test_folder_accepts_other_policies_but_not_other_prices(
+    run, rule_day, changed_series, tmp_path
+):
     """Proves: a folder is one back-test. Sensitivity: the first policy's numbers were lost."""
     folder = shutil.copytree(rule_day[1], tmp_path / "run")
     first = json.loads((folder / "results.json").read_text())
@@ -238,7 +240,7 @@ def test_folder_accepts_other_policies_but_not_other_prices(run, rule_day, spoil
     lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
     row = next(line for line in lines if line.startswith("2026-06-16 12:00"))
     stamp, price, *rest = row.split(",")
-    dear = spoilt("prices", row, ",".join([stamp, str(float(price) + 50.0), *rest]))
+    dear = changed_series("prices", row, ",".join([stamp, str(float(price) + 50.0), *rest]))
     words = "another content of electricity price"
     refused(run("--out", folder, prices=dear), "--out", words, "name a new folder")
     assert (folder / "results.json").read_bytes() == before

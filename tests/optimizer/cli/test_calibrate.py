@@ -69,8 +69,8 @@ def test_telemetry_of_another_site_is_noted(file):
     result = CliRunner().invoke(
         app, ["calibrate", "rhine", "--telemetry", str(file), "--json", "-"]
     )
-    (said, *_) = json.loads(result.stdout)["said"]
-    assert said.startswith("the telemetry is of small")
+    (note, *_) = json.loads(result.stdout)["said"]
+    assert note.startswith("the telemetry is of small")
     assert "is of small" not in calibrate("--telemetry", file).stdout
 
 

@@ -1,4 +1,4 @@
-"""The demo, run as a newcomer runs it, over each broker; an outsider watches the wire."""
+"""The demo as a new user runs it, over each broker; an independent client checks messages."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HOURS, STEPS = 1, 4
 
 
 class Outsider:
-    """Somebody on the broker with nothing of ours but the public key and the published schema."""
+    """A client on the broker that has only the public key and the published schema."""
 
     def __init__(self, url):
         place = urlsplit(url)
@@ -44,7 +44,7 @@ class Outsider:
 
 
 def demo(folder, *words):
-    """Run the demo in a folder, and return what it wrote and said."""
+    """Run the demo in a folder, and return its JSON and output."""
     command = [sys.executable, "-m", "optimizer.cli", "demo", "--site", "small", "--once"]
     done = subprocess.run(
         [*command, "--hours", str(HOURS), "--json", "out.json", *words],
@@ -103,7 +103,7 @@ def test_demo_runs_twice_over_any_broker(tmp_path, request, name):
 
 
 def check_schedules(outsider, keys):
-    """Verify every schedule with a JOSE library alone, and hold it to the published schema."""
+    """Verify every schedule with a JOSE library alone, and validate it by the published schema."""
     known = jwk.KeySet.import_key_set(json.loads(keys.read_text())["site"])
     revisions = []
     for _, payload in outsider.under("feed/v1/tso-1/small/schedule"):

@@ -106,8 +106,8 @@ def test_fleet_runs_in_closed_loop(tmp_path):
     assert found["sites"]["small"]["sends_mwh"] > found["sites"]["other"]["sends_mwh"]
     for name, site in found["sites"].items():
         assert site["alone"]["violations"] == site["shared"]["violations"] == 0
-        course = read_trajectory(out / name, policy="shared")
-        energy = float((course["facility_power"] * course["duration"]).sum())
+        trajectory = read_trajectory(out / name, policy="shared")
+        energy = float((trajectory["facility_power"] * trajectory["duration"]).sum())
         assert energy == pytest.approx(site["shared"]["energy_mwh"], rel=1e-6)
     assert (out / "fleet.png").stat().st_size > 10_000
     assert (out / "other" / "deterministic_0.decisions.json").exists()
@@ -151,12 +151,12 @@ def test_invalid_transfer_cost_is_refused(cost):
     assert "Invalid value for '--transfer-cost'" in result.stderr
 
 
-def test_missing_data_is_noted_before_planning(told_of_files):
+def test_missing_data_is_noted_before_planning(run_with_incomplete_files):
     """Proves: prices without carbon and unused columns are noted before planning.
 
     Sensitivity: the table shows carbon of 0 t without a reason.
     """
-    shown = told_of_files("fleet", "small", "rhine")
+    shown = run_with_incomplete_files("fleet", "small", "rhine")
     assert "note: dear.csv: no carbon intensity" in shown
     assert "note: mine.csv: not read: user" in shown
     assert "note: synthetic weather; name your own with --weather FILE" in shown

@@ -30,11 +30,11 @@ def test_invalid_price_is_refused():
     assert "--carbon-prices" in shown.output
 
 
-def test_missing_data_is_noted_before_planning(told_of_files):
+def test_missing_data_is_noted_before_planning(run_with_incomplete_files):
     """Proves: prices without carbon and unused columns are noted before planning.
 
     Sensitivity: the table shows carbon of 0 t without a reason.
     """
-    shown = told_of_files("front", "small")
+    shown = run_with_incomplete_files("front", "small")
     assert "note: dear.csv: no carbon intensity" in shown
     assert "note: mine.csv: not read: user" in shown

@@ -38,9 +38,9 @@ def test_folder_of_another_site_is_refused(folder, words):
     """Proves: an order to `rhine` neither changes nor reports the folder of `small`."""
     HoldRegister(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
     order, *options = words
-    code, said = give(order, "rhine", *options, "--state", str(folder))
+    code, text = give(order, "rhine", *options, "--state", str(folder))
     assert code == 1
-    assert f"{folder} = rhine: small, whose state this is" in said
+    assert f"{folder} = rhine: small, whose state this is" in text
     assert held(folder).author == "eva"
 
 
@@ -59,9 +59,9 @@ def test_orders_without_a_service_are_recorded(folder):
 
 def test_status_shows_hold_without_a_service(folder):
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
-    code, said = give("status", "small", "--state", str(folder))
+    code, text = give("status", "small", "--state", str(folder))
     assert code == 1
-    assert "its next start holds, by ana: work on chiller 2" in said
+    assert "its next start holds, by ana: work on chiller 2" in text
 
 
 def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
@@ -70,19 +70,19 @@ def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
         deaf.bind(str(folder / "control.sock"))
         deaf.listen()
-        code, said = give("hold", "small", *REASON, "--state", str(folder))
+        code, text = give("hold", "small", *REASON, "--state", str(folder))
     assert code == 1
-    assert "whether it holds now is unknown" in said
-    assert "systemctl stop gigatwin@small" in said
+    assert "whether it holds now is unknown" in text
+    assert "systemctl stop gigatwin@small" in text
     assert held(folder).author == "ana"
 
 
 def test_site_is_known_by_name_without_its_file(tmp_path):
     with StateFolder(tmp_path, site="elbe"):
         pass
-    code, said = give("hold", "elbe", *REASON, "--state", str(tmp_path))
+    code, text = give("hold", "elbe", *REASON, "--state", str(tmp_path))
     assert (code, held(tmp_path).author) == (0, "ana")
-    assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in said
+    assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in text
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
@@ -96,10 +96,10 @@ def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
     with StateFolder(tmp_path / "gigatwin" / "elbe", site="elbe") as folder:
         AuditLog(folder.path / AUDIT_FILE).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
     order, *options = words
-    _, said = give(order, "elbe", *options)
-    assert "declared" not in said
-    assert "one of baltica" not in said
-    assert "elbe" in said
+    _, text = give(order, "elbe", *options)
+    assert "declared" not in text
+    assert "one of baltica" not in text
+    assert "elbe" in text
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
@@ -107,9 +107,9 @@ def test_order_without_a_startable_service_fails(tmp_path, words):
     """Proves: no message promises a start in HOLD where no service can start."""
     (tmp_path / "schema.json").write_text("")
     order, *options = words
-    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    code, text = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert "schema.json = 0 B: version 1; the file is damaged; write" in said
+    assert "schema.json = 0 B: version 1; the file is damaged; write" in text
     assert not (tmp_path / "hold.json").exists()
 
 
@@ -124,9 +124,9 @@ def test_older_folder_without_site_name_accepts_orders(tmp_path):
 def test_order_in_an_empty_folder_fails(tmp_path, words):
     """Proves: a missing --state gives an exit status and leaves no file."""
     order, *options = words
-    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    code, text = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert f"{tmp_path}: a state folder in which a service has run; name the folder" in said
+    assert f"{tmp_path}: a state folder in which a service has run; name the folder" in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,12 +142,12 @@ def test_release_reports_whether_hold_was_set(folder):
 
 
 @pytest.mark.parametrize(
-    ("was_held", "said"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
+    ("was_held", "output"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
 )
-def test_running_service_reports_whether_hold_was_set(folder, was_held, said):
+def test_running_service_reports_whether_hold_was_set(folder, was_held, output):
     with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
         text = give("release", "small", "--author", "eva", "--state", str(folder))[1]
-    assert text.startswith(f"small ({folder}) {said}")
+    assert text.startswith(f"small ({folder}) {output}")
 
 
 def test_order_to_a_service_loads_no_heavy_library():
@@ -170,6 +170,6 @@ def test_user_without_a_name_can_hold(folder, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("getpass.getuser", fails)
-    code, said = give("hold", "small", "--reason", "leak", "--state", str(folder))
-    assert code == 0, said
+    code, text = give("hold", "small", "--reason", "leak", "--state", str(folder))
+    assert code == 0, text
     assert held(folder).author == f"user {os.getuid()}"

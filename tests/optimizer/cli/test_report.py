@@ -30,14 +30,14 @@ def days(tmp_path_factory):
 
 
 def test_report_of_a_day_equals_simulate(days):
-    path, said = next(iter(days.items()))
+    path, simulated = next(iter(days.items()))
     found = json.loads(cli("report", "small", path, "--json", "-").stdout)
     value = {key: one["value"] for key, one in found["figures"].items()}
-    assert value["E_DC"] == pytest.approx(1e3 * said["energy_mwh"])
-    assert value["E_IT"] == pytest.approx(1e3 * said["it_energy_mwh"])
+    assert value["E_DC"] == pytest.approx(1e3 * simulated["energy_mwh"])
+    assert value["E_IT"] == pytest.approx(1e3 * simulated["it_energy_mwh"])
     indicators = [value[key] for key in ("PUE", "WUE", "ERF", "REF")]
-    assert indicators == pytest.approx([said[key] for key in ("pue", "wue", "erf", "ref")])
-    assert value["CUE"] == pytest.approx(said["cue"])  # of the synthetic carbon
+    assert indicators == pytest.approx([simulated[key] for key in ("pue", "wue", "erf", "ref")])
+    assert value["CUE"] == pytest.approx(simulated["cue"])  # of the synthetic carbon
     assert found["hours"] == 24.0
 
 
@@ -47,7 +47,7 @@ def test_days_add_up_in_any_order_and_gaps_are_noted(days, tmp_path):
     assert done.exit_code == 0, repr(done.exception)
     found = json.loads(done.stdout)
     assert (found["start"], found["end"]) == ("2026-06-16T00:00Z", "2026-06-20T00:00Z")
-    total = sum(said["energy_mwh"] for said in days.values())
+    total = sum(simulated["energy_mwh"] for simulated in days.values())
     assert found["figures"]["E_DC"]["value"] == pytest.approx(1e3 * total)
     assert "nothing is known from 2026-06-18T00:00Z for 24.0 h" in found["notes"]
     assert "| E_DC | energy of the whole site, own generation included |" in page.read_text()
@@ -87,8 +87,8 @@ def test_backtest_trajectory_names_its_site(tmp_path):
     )
     done = cli("report", "rhine", tmp_path / "immediate_0.nc")
     assert "immediate_0.nc = a run of small: runs of rhine only" in done.stderr
-    with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as course:
-        assert course.attrs["title"] == "small, immediate, plant 0"
+    with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as trajectory:
+        assert trajectory.attrs["title"] == "small, immediate, plant 0"
 
 
 def test_overlapping_files_are_refused(days):

@@ -35,26 +35,26 @@ def test_one_has_no_plural():
 
 
 def test_folder_of_a_result_is_created(tmp_path):
-    """Proves: a run of minutes is not lost for a folder that is not there."""
+    """Proves: a run of minutes is not lost because a folder is missing."""
     write_json({"a": 1}, str(tmp_path / "new" / "r.json"))
     assert json.loads((tmp_path / "new" / "r.json").read_text()) == {"a": 1}
 
 
 def test_pipe_is_written_and_stays_a_pipe(tmp_path):
-    """Proves: nothing takes the place of a device; as root, /dev/null became a file."""
+    """Proves: no file replaces a device. Sensitivity: as root, /dev/null became a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     result = CliRunner().invoke(app, ["sites", "list", "--json", str(pipe)])
-    said = os.read(reader, 65536)
+    written = os.read(reader, 65536)
     os.close(reader)
     assert result.exit_code == 0, result.output
-    assert json.loads(said)["sites"]
+    assert json.loads(written)["sites"]
     assert pipe.is_fifo()
 
 
 def test_link_to_a_file_stays_a_link(tmp_path):
-    """Proves: who reads the file that a link names reads the new result."""
+    """Proves: the target of a link has the new result."""
     (tmp_path / "r.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "r.json")
     write_json({"a": 1}, str(tmp_path / "link.json"))
@@ -63,7 +63,7 @@ def test_link_to_a_file_stays_a_link(tmp_path):
 
 
 def test_standard_output_by_its_path_is_standard_output():
-    """Proves: the table goes elsewhere then, as with -."""
+    """Proves: the table goes to standard error then, as with -."""
     result = CliRunner().invoke(app, ["sites", "list", "--json", "/dev/stdout"])
     assert json.loads(result.stdout)["sites"]
 
@@ -80,8 +80,8 @@ def test_netcdf_to_a_pipe_is_refused_before_the_run(tmp_path):
 
 def test_unwritable_path_is_one_error_line(tmp_path):
     (tmp_path / "file").write_text("")
-    asked = ["sites", "list", "--json", str(tmp_path / "file" / "r.json")]
-    result = CliRunner().invoke(app, asked)
+    arguments = ["sites", "list", "--json", str(tmp_path / "file" / "r.json")]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "but none can be created there" in result.output
     assert "Traceback" not in result.output
@@ -104,7 +104,7 @@ def test_result_does_not_replace_a_folder(tmp_path):
 
 
 def test_ascii_terminal_shows_tables_and_json():
-    """Proves: under an ASCII locale tables and JSON come whole, with what letters there are."""
+    """Proves: under an ASCII locale tables and JSON are complete."""
     spoken = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     arguments = [sys.executable, "-c", "from optimizer.cli import app; app()", "sites", "list"]
     for words in ([], ["--json", "-"]):

@@ -99,13 +99,18 @@ def test_killed_run_resumes_with_equal_results(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_detail(site, operation, detail, folder=tmp_path / "torn", on_progress=die)
     assert telemetry.open_view(tmp_path / "torn").sizes["time"] == 180
-    heard = []
+    progress = []
     again = write_detail(
-        site, operation, detail, folder=tmp_path / "torn", on_progress=lambda d, _: heard.append(d)
+        site,
+        operation,
+        detail,
+        folder=tmp_path / "torn",
+        on_progress=lambda d, _: progress.append(d),
     )
-    assert heard == [180, 240, 300, 360]
+    assert progress == [180, 240, 300, 360]
     np.testing.assert_allclose(again["facility_power"], whole["facility_power"], rtol=1e-12)
     left, right = (telemetry.open_view(tmp_path / name) for name in ("whole", "torn"))
+    assert "facility_power" in left.data_vars
     for name in left.data_vars:
         if name != "closure":
             np.testing.assert_allclose(left[name], right[name], rtol=1e-6, atol=0.011)

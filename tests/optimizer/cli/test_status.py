@@ -1,4 +1,4 @@
-"""What `status` says of HOLD."""
+"""What `status` shows."""
 
 from io import StringIO
 
@@ -31,27 +31,27 @@ def test_power_is_shown_with_plan_and_rounded_age():
     shown["plan"] = {**shown["plan"], "grid_power": [2.9, 9.0]}
     shown["telemetry"] |= {"age_s": 0.142445}
     board.changes = shown
-    said = status_text(board)
-    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in said
-    assert "the newest reading 0 s old" in said
+    text = status_text(board)
+    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in text
+    assert "the newest reading 0 s old" in text
 
 
 def test_unmeasured_power_is_not_called_measured():
-    """Proves: beside `telemetry: none yet` stands what was known last, and how old that is."""
+    """Proves: beside `telemetry: none yet` the last known value and its age are shown."""
     board = FakeBoard()
     shown = board.snapshot()
     shown["telemetry"] |= {"age_s": None}
     board.changes = shown | {"last_known": {"grid_power": 0.6543, "age_minutes": 12.2}}
-    said = status_text(board)
-    assert "last known 12 min before the plan 0.65 MW" in said
-    assert "measured" not in said
-    assert "none yet" in said
+    text = status_text(board)
+    assert "last known 12 min before the plan 0.65 MW" in text
+    assert "measured" not in text
+    assert "none yet" in text
 
 
 def test_load_target_of_a_partner_is_shown():
-    said = status_text(FakeBoard())
-    assert "request of tso-1" in said
-    assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in said
+    text = status_text(FakeBoard())
+    assert "request of tso-1" in text
+    assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in text
 
 
 def test_status_before_the_first_tick_has_no_time():
@@ -61,22 +61,22 @@ def test_status_before_the_first_tick_has_no_time():
 
 
 def test_ended_hold_is_not_shown_as_hold():
-    """Proves: by whom it ended is said, and not the reason of the decision under HOLD."""
+    """Proves: the author of the release is shown, not the reason of the decision under HOLD."""
     board = FakeBoard()
     held = {**decision(), "source": "hold", "reason": "HOLD by ana: work"}
     board.changes = {"decision": held, "ended": ENDED}
-    said = status_text(board)
-    assert "HOLD ENDED" in said
-    assert "that by ana ended at 2026-07-01T12:30:00Z: released by eva; planning" in said
-    assert "HOLD by ana: work" not in said
+    text = status_text(board)
+    assert "HOLD ENDED" in text
+    assert "that by ana ended at 2026-07-01T12:30:00Z: released by eva; planning" in text
+    assert "HOLD by ana: work" not in text
 
 
 def test_text_of_others_is_no_markup():
-    """Proves: brackets of a partner or a person are no markup; `[/]` had ended the command."""
+    """Proves: brackets in names are no markup. Sensitivity: `[/]` ended the command."""
     board = FakeBoard()
     board.hold(author="ana", reason="see [/b] on [red]board 2[/]", hours=None)
     row = {"partner": "tso-1", "state": "rejected", "text": "rejected 7 (A94 [/] [bold]no)"}
     board.changes = {"feed": [row]}
-    said = status_text(board)
-    assert "see [/b] on [red]board 2[/]" in said
-    assert "rejected: rejected 7 (A94 [/] [bold]no)" in said
+    text = status_text(board)
+    assert "see [/b] on [red]board 2[/]" in text
+    assert "rejected: rejected 7 (A94 [/] [bold]no)" in text

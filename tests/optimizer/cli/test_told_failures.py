@@ -1,4 +1,4 @@
-"""What `status` and `explain` say of single failures."""
+"""What `status` and `explain` show of single failures."""
 
 from io import StringIO
 
@@ -43,9 +43,9 @@ def test_explain_shows_ride_through_of_failures(tmp_path):
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "failures": rows})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    said = " ".join(result.stdout.split())
-    assert "- if chilled_plant/power fails at 07-02 11:00:00Z: inlet limit of hall_air_1" in said
-    assert "after 2.7 min" in said
+    text = " ".join(result.stdout.split())
+    assert "- if chilled_plant/power fails at 07-02 11:00:00Z: inlet limit of hall_air_1" in text
+    assert "after 2.7 min" in text
     old = tmp_path / "old"
     old.mkdir()
     AuditLog(old / AUDIT_FILE).add(DECISION)  # written before failures were judged

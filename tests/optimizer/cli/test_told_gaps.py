@@ -1,4 +1,4 @@
-"""What `explain --at` says of quarter-hours without a plan, or of which nothing is known."""
+"""What `explain --at` shows of quarter-hours without a plan or without a record."""
 
 import json
 
@@ -35,7 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def said(folder, *words):
+def explain(folder, *words):
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(folder), *words])
     assert result.exit_code == 0, result.output
     return " ".join(result.stdout.split())
@@ -43,8 +43,8 @@ def said(folder, *words):
 
 @pytest.mark.parametrize("when", [["--at", "2026-07-01T12:59Z"], ["--last"]])
 def test_interval_without_a_plan_has_a_reason(folder, when):
-    """Proves: 12:59 is not answered with the optimum of 12:30."""
-    words = said(folder, *when)
+    """Proves: 12:59 is not explained by the optimum of 12:30."""
+    words = explain(folder, *when)
     assert "no plan for the quarter-hour of 2026-07-01T12:45:00Z" in words
     assert "tank_level of tank_1: no sensor has shown it yet" in words
     assert "optimum" not in words
@@ -54,7 +54,7 @@ def test_interval_without_a_plan_has_a_reason(folder, when):
 def test_plan_by_rule_shows_no_empty_tables(tmp_path):
     held = {"source": "hold", "degraded": "held by lea: valve work"}
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "accounts": {}, **held})
-    words = said(tmp_path)
+    words = explain(tmp_path)
     assert "made by a rule, which optimises no costs" in words
     assert "held by lea: valve work" in words
     assert "What binds" not in words
@@ -63,15 +63,15 @@ def test_plan_by_rule_shows_no_empty_tables(tmp_path):
 
 def test_time_without_a_record_is_refused(folder):
     """Proves: 13:00 is a quarter-hour of its own, 12:44 belongs to that of 12:30."""
-    known = said(folder, "--at", "2026-07-01T12:44Z")
+    known = explain(folder, "--at", "2026-07-01T12:44Z")
     assert "decision of 2026-07-01T12:30:00Z, optimum" in known
     assert "nothing is recorded" not in known
-    words = said(folder, "--at", "2026-07-01T13:00Z")
+    words = explain(folder, "--at", "2026-07-01T13:00Z")
     assert "nothing is recorded of the quarter-hour of 2026-07-01T13:00Z: this is the last" in words
 
 
 def test_clock_jump_hides_no_decision(tmp_path):
-    """Proves: at 12:20 the decision of 12:15 held. Sensitivity: that of 12:00, before the jump."""
+    """Proves: at 12:20 the decision of 12:15 applied. Sensitivity: that of 12:00."""
     audit = AuditLog(tmp_path / AUDIT_FILE)
     for start in ("01T12:00", "02T12:00", "01T12:15", "01T12:30"):
         audit.add({"event": "decision", "start": f"2026-07-{start}:00Z", "degraded": ""})
@@ -96,10 +96,10 @@ def test_json_of_an_interval_without_a_plan_has_all_keys(folder):
     ],
 )
 def test_invalid_line_hides_no_decision(folder, broken):
-    """Proves: one such line, as older versions let partners write them, made `explain` fail."""
+    """Sensitivity: one such line of an older version made `explain` fail."""
     audit = AuditLog(folder / AUDIT_FILE)
     audit.add(broken)
-    assert "12:45" in said(folder)
-    assert "decision of 2026-07-01T12:30:00Z" in said(folder, "--at", "2026-07-01T12:44Z")
+    assert "12:45" in explain(folder)
+    assert "decision of 2026-07-01T12:30:00Z" in explain(folder, "--at", "2026-07-01T12:44Z")
     audit.add({**DECISION, "start": "2026-07-01T13:00:00Z"})
-    assert "decision of 2026-07-01T13:00:00Z" in said(folder)
+    assert "decision of 2026-07-01T13:00:00Z" in explain(folder)

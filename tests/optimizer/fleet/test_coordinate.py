@@ -1,4 +1,4 @@
-"""Prices find what one model finds, and never more than nothing moved."""
+"""Coordination by prices equals one model, and never costs more than no transfers."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from optimizer.fleet.executor import LocalExecutor, SubproblemSolution
 from optimizer.fleet.planner import solve_monolithic
 from optimizer.fleet.price_coordination import BundleMaster, coordinate_by_prices
 from optimizer.model.model_data import build_model_data
-from tests.optimizer.fleet.hands import lane, member
+from tests.optimizer.fleet.hands import make_route, member
 
 STEEP = [("batch", [6, 12, 18, 24, 24, 24], [24] * 6, 10.0)]
 
@@ -28,9 +28,9 @@ def test_two_sites_agree_on_the_optimum():
 
 
 def test_sent_work_equals_received_work():
-    """Proves: of 3 MWh sent and 2 taken in 2 move, of 1 and 0.25 a quarter, of 0.5 and none none.
+    """Proves: the smaller of work sent and received moves: 2 of 3 MWh, 0.25 of 1 MWh, none of 0.5.
 
-    Sensitivity: the answers as they are, by which the fleet sends more than it takes in.
+    Sensitivity: the plans as they are, which send more than they receive.
     """
     master = BundleMaster(2, 3)
     answers = [np.array([3.0, -0.25, 0.5]), np.array([-2.0, 1.0, 0.0])]
@@ -42,21 +42,22 @@ def test_sent_work_equals_received_work():
 
 
 def test_sites_without_routes_stay_alone():
-    closed = lane(can_send=False)
+    closed = make_route(can_send=False)
     found = settled(member("north", 50, closed), member("south", 10, closed))
     assert found.cost == pytest.approx(sum(found.isolated_costs)) == pytest.approx(240.0)
+    assert len(found.net_sent) == 2
     assert all(np.abs(net).max() < 1e-9 for net in found.net_sent)
     assert found.rounds == 1
 
 
 def many(seed, count=4):
-    """Return sites with other prices, work and costs of data, of which some may not take all."""
+    """Return sites of other prices, work and transfer costs, some of them no hosts."""
     rng = np.random.default_rng(seed)
     members = []
     for number in range(count):
         work = rng.uniform(5.0, 30.0)
         jobs = [("batch", [work * s for s in (0.1, 0.2, 0.4, 1, 1, 1)], [work] * 6, 9.0)]
-        own = lane(send_cost=rng.uniform(0, 3), can_host=bool(rng.random() > 0.3))
+        own = make_route(send_cost=rng.uniform(0, 3), can_host=bool(rng.random() > 0.3))
         prices = rng.uniform(-10.0, 90.0, 6).tolist()
         members.append(member(f"site_{number}", prices, own, jobs=jobs, block=2.0))
     return members
@@ -87,7 +88,7 @@ def test_dearer_transfer_never_costs_less(seed):
     found = []
     for cost in (0.0, 5.0, 20.0, 500.0):
         members = [
-            member(f"site_{n}", price, lane(send_cost=cost), jobs=STEEP)
+            member(f"site_{n}", price, make_route(send_cost=cost), jobs=STEEP)
             for n, price in enumerate(np.random.default_rng(seed).uniform(0, 90, (3, 6)).tolist())
         ]
         found.append(settled(*members, gap=1e-6).cost)

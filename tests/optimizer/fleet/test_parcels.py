@@ -1,4 +1,4 @@
-"""Which jobs leave for what sites have settled, by hand."""
+"""Which jobs leave after sites have agreed on transfers, by hand."""
 
 from dataclasses import replace
 
@@ -82,7 +82,7 @@ def test_jobs_with_most_slack_leave_first():
 
 @pytest.fixture
 def settled():
-    """Return questions of three sites with two lanes, and what they settled of both."""
+    """Return problems of three sites with two routes, and their agreed transfers."""
     routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
     problems = build_fleet_problems(alone(), routes, block=2.0)
     nets = [np.zeros((len(problems[0].migration.edges) - 1, 2)) for _ in problems]
@@ -98,7 +98,7 @@ def test_transfers_leave_as_jobs_for_their_hosts(settled):
     now = queues[0].instant
     found = list(select_transfers(problems, nets, queues, hours=1.0))
     result = [(one.route, one.origin, one.host, one.energy, one.cost) for one in found]
-    assert result == [  # the lane of three hours first, at its price; a half of each block
+    assert result == [  # the route of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
         ("union", "north", "middle", pytest.approx(3.0), 0.0),
         ("union", "north", "south", pytest.approx(1.0), 0.0),

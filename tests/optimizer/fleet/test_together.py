@@ -67,14 +67,14 @@ def test_price_coordination_knows_past_units(monkeypatch):
     first, *others = alone()
     ruled = replace(first, site=strict(first.site))
     last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
-    asked = []
+    seen = []
 
     def spied(problems, **settings):
-        asked.extend(problems)
+        seen.extend(problems)
         return decide_fleet(problems, **settings)
 
     monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
     monkeypatch.setattr(room, "decide_fleet", spied)
     problems = build_fleet_problems((ruled, *others), {"union": route()}, block=2.0)
     decide_rolling(problems, previous={NAMES[0]: last})
-    assert asked[0].past_units[PLANT].tolist() == [1.0]
+    assert seen[0].past_units[PLANT].tolist() == [1.0]

@@ -28,20 +28,20 @@ CHANCES = np.array([0.5, 0.3, 0.2])
 COUNT = len(CHANCES)
 
 
-def changed(asked, factor, shift):
+def changed(problem, factor, shift):
     """Return a problem with other prices and air temperatures from the second hour on."""
-    ahead = asked.outlook.copy(deep=True)
+    ahead = problem.outlook.copy(deep=True)
     later = np.arange(ahead.sizes["time"]) >= 4
     price = ahead["electricity_price"].to_numpy()
     ahead["electricity_price"].values = np.where(later, factor * price, price)
     ahead["air_temperature"].values = ahead["air_temperature"].to_numpy() + later * shift
-    return replace(asked, outlook=ahead)
+    return replace(problem, outlook=ahead)
 
 
 @pytest.fixture(scope="module")
 def cases():
-    asked = small_days.problem()
-    problems = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
+    problem = small_days.problem()
+    problems = (changed(problem, 1.0, 0.0), changed(problem, 0.2, 4.0), changed(problem, 2.0, -4.0))
     return [
         ScenarioProblem(problem=one, probability=p, name=f"case {i}")
         for i, (one, p) in enumerate(zip(problems, CHANCES, strict=True))
@@ -66,6 +66,7 @@ def test_equal_scenarios_equal_one_problem(cases):
 def test_only_first_hour_is_shared(cases, found):
     steps = first_stage_signature(cases[0].problem, 1.0).steps
     assert steps == 4
+    assert cases[0].problem.site.stores
     for store in cases[0].problem.site.stores:
         one, *others = (found.values[f"s{i}.{store.owner}.level"] for i in range(COUNT))
         for other in others:

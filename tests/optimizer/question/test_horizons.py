@@ -88,19 +88,19 @@ def test_quarter_hour_targets_need_quarters(here, now, begin, hours, expected):
 
 def test_horizon_can_be_given(here, now):
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
-    asked = here.build_problem(fine)
-    assert len(asked.hours) == fine.sizes["time"]
+    problem = here.build_problem(fine)
+    assert len(problem.hours) == fine.sizes["time"]
     assert len(here.build_problem().hours) == here.horizon().sizes["time"] < fine.sizes["time"]
 
 
 def test_service_racks_are_at_most_all_racks(here):
     past = here.workload.past(here.inputs.start)
-    asked = build_problem(
+    problem = build_problem(
         here.site, here.inputs.series, here.initial_state, queue=here.queue(), past=past
     )
-    busy = asked.outlook["service_racks"].to_numpy()
-    two = add_service_racks(asked, 2).outlook["service_racks"]
+    busy = problem.outlook["service_racks"].to_numpy()
+    two = add_service_racks(problem, 2).outlook["service_racks"]
     np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.racks))
-    assert two.attrs == asked.outlook["service_racks"].attrs
-    every = add_service_racks(asked, 10 * here.site.racks).outlook["service_racks"].to_numpy()
+    assert two.attrs == problem.outlook["service_racks"].attrs
+    every = add_service_racks(problem, 10 * here.site.racks).outlook["service_racks"].to_numpy()
     assert (every == here.site.racks).all()

@@ -65,10 +65,10 @@ def test_position_is_known_after_its_auction(record):
 def test_unknown_position_changes_nothing(record):
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
     before = position_outlook(market_site(), record, NOON, axes=ahead)
-    spoilt = record.copy(deep=True)
-    spoilt["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
-    spoilt["imbalance_short_price"][:] = 1e4
-    xr.testing.assert_identical(position_outlook(market_site(), spoilt, NOON, axes=ahead), before)
+    damaged = record.copy(deep=True)
+    damaged["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
+    damaged["imbalance_short_price"][:] = 1e4
+    xr.testing.assert_identical(position_outlook(market_site(), damaged, NOON, axes=ahead), before)
 
 
 def test_imbalance_prices_are_known_or_use_the_spread(record):

@@ -1,4 +1,4 @@
-"""Promises with no sense are refused before anything is built, by name and time."""
+"""Invalid contracts are refused before a model is built, by name and time."""
 
 import numpy as np
 import pytest

@@ -28,10 +28,10 @@ def test_tried_load_equals_a_long_replay():
     shares = np.array([work.racks / site.racks for work in site.flexible_loads])
     hall = [work.owner for work in site.flexible_loads]
     for power, whole in zip(found.halls, found.power, strict=True):
-        asked = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
+        outlook = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
             hall=hall
         )
-        done = simulate(site, initial_state(site), variables.tag_dataset(asked))
+        done = simulate(site, initial_state(site), variables.tag_dataset(outlook))
         assert whole == pytest.approx(float(done["facility_power"][0]), rel=1e-4)
 
 

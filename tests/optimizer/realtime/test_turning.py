@@ -23,14 +23,14 @@ def test_step_lacks_a_third_in_the_mean():
 def test_means_equal_the_integrated_path(setpoints, before, since):
     """Proves: the sum of a course in steps of a hundredth of a minute gives the same means."""
     at = np.arange(15 * len(setpoints) * 100) / 100.0 + 0.005
-    course, begin = np.empty(len(at)), before
+    path, begin = np.empty(len(at)), before
     for i, goal in enumerate(setpoints):
         mine = slice(1500 * i, 1500 * (i + 1))
         began = min(since, 15.0) if i == 0 else 15.0 * i
         way = np.clip((at[mine] - began) / 10.0, 0.0, 1.0)
-        course[mine] = begin + (goal - begin) * way
+        path[mine] = begin + (goal - begin) * way
         begin += (goal - begin) * min((15.0 * (i + 1) - began) / 10.0, 1.0)
-    expected = course.reshape(-1, 1500).mean(axis=1)
+    expected = path.reshape(-1, 1500).mean(axis=1)
     found = metered_means(np.array(setpoints), before=before, since=since)
     assert found == pytest.approx(expected, abs=0.01)
 

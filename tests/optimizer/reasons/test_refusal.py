@@ -204,12 +204,12 @@ def test_service_is_no_remedy_where_idle_racks_need_more():
 
     Sensitivity: "lower the service by what 0.925 MW serve", of which there is none to lower.
     """
-    asked = small_days.problem()
-    hot = unlabelled(asked.outlook, "air_temperature", np.full(len(asked.hours), 48.0))
-    hot = unlabelled(hot, "relative_humidity", np.full(len(asked.hours), 0.4))
-    for racks in (asked.service_racks, np.zeros_like(asked.hours)):
+    usual = small_days.problem()
+    hot = unlabelled(usual.outlook, "air_temperature", np.full(len(usual.hours), 48.0))
+    hot = unlabelled(hot, "relative_humidity", np.full(len(usual.hours), 0.4))
+    for racks in (usual.service_racks, np.zeros_like(usual.hours)):
         with pytest.raises(NoScheduleError) as caught:
-            solve_problem(replace(asked, outlook=unlabelled(hot, "service_racks", racks)))
+            solve_problem(replace(usual, outlook=unlabelled(hot, "service_racks", racks)))
         message = str(caught.value)
         assert "warm_plant (at most 0 MW)" in message
         assert (
@@ -222,21 +222,21 @@ def test_service_is_no_remedy_where_it_draws_too_little():
     """Proves: with all chillers off for 3 h 26 racks lack 0.64 MW of chilled water, of which they
     draw 0.51 MW: what 0.64 MW serve is more than there is.
     """
-    asked = small_days.problem()
-    plant = asked.site.equipment["chilled_plant"]
+    usual = small_days.problem()
+    plant = usual.site.equipment["chilled_plant"]
     kept = plant.chillers.model_copy(update={"minimum_up": 1.0, "minimum_down": 3.0})
-    own = {**asked.site.equipment, "chilled_plant": plant.model_copy(update={"chillers": kept})}
-    ahead = asked.outlook
+    own = {**usual.site.equipment, "chilled_plant": plant.model_copy(update={"chillers": kept})}
+    ahead = usual.outlook
     for word, value in (
         ("air_temperature", 33.0), ("relative_humidity", 0.7), ("service_racks", 26.0)
     ):  # fmt: skip
-        ahead = unlabelled(ahead, word, np.full(len(asked.hours), value))
-    empty = unlabelled(asked.state, "tank_level", [0.05])
+        ahead = unlabelled(ahead, word, np.full(len(usual.hours), value))
+    empty = unlabelled(usual.state, "tank_level", [0.05])
     with pytest.raises(NoScheduleError, match="least time that units stay off") as caught:
         solve_problem(
             replace(
-                asked,
-                site=asked.site.with_equipment(own),
+                usual,
+                site=usual.site.with_equipment(own),
                 outlook=ahead,
                 state=empty,
                 past_units={"chilled_plant": np.array([2.0, 2.0, 0.0])},
@@ -247,12 +247,12 @@ def test_service_is_no_remedy_where_it_draws_too_little():
 
 def test_service_is_the_remedy_where_it_draws_enough():
     """Proves: all racks serve; with 2.1 MW fewer of them the UPS carries the rest."""
-    asked = small_days.problem()
-    full = unlabelled(asked.outlook, "service_racks", np.full(len(asked.hours), 28.0))
-    narrow = replace(asked, outlook=full, site=asked.site.with_parameters("ups_1", rating=1.5))
+    usual = small_days.problem()
+    full = unlabelled(usual.outlook, "service_racks", np.full(len(usual.hours), 28.0))
+    narrow = replace(usual, outlook=full, site=usual.site.with_parameters("ups_1", rating=1.5))
     with pytest.raises(NoScheduleError, match=r"lower the service by what 2\.\d+ MW serve"):
         solve_problem(narrow)
-    less = np.full(len(asked.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)
+    less = np.full(len(usual.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)
     solve_problem(replace(narrow, outlook=unlabelled(full, "service_racks", less)))
 
 
@@ -342,11 +342,11 @@ def test_large_problem_is_checked_before_it_is_optimised(monkeypatch):
 
     A small problem is not checked, nor is one that starts from the last plan.
     """
-    asked = problem(site(), outlook([10.0], service=5.0))
-    warm = planner.solve_problem(asked).warm_start
+    usual = problem(site(), outlook([10.0], service=5.0))
+    warm = planner.solve_problem(usual).warm_start
     monkeypatch.setattr(planner, "is_feasible", lambda _: False)
-    planner.solve_problem(asked)
+    planner.solve_problem(usual)
     monkeypatch.setattr(planner, "FEASIBILITY_CHECK_ROWS", 1)
-    planner.solve_problem(asked, warm)
+    planner.solve_problem(usual, warm)
     with pytest.raises(NoScheduleError):
-        planner.solve_problem(asked)
+        planner.solve_problem(usual)

@@ -177,13 +177,13 @@ def test_bids_are_whole_and_no_store_wastes_energy(seed):
     assert float(plan.accounts["reserve_shortfall"].sum()) == pytest.approx(0.0)
 
 
-def tried(asked):
+def tried(problem):
     """Return the objectives of the best whole bids and of none, by trying all there are."""
-    inputs = build_model_data(asked)
+    inputs = build_model_data(problem)
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
-    solver = LpSolver(arrays, account_weights(asked.weights))
+    solver = LpSolver(arrays, account_weights(problem.weights))
     places, choices = [], []
-    for one in bid_blocks(arrays, asked):
+    for one in bid_blocks(arrays, problem):
         for number in np.unique(one.block[one.max_offer > 0.0]):
             at, cost = one.columns[one.block == number], one.cost[one.block == number]
             most = greatest(solver, at, cost=cost) + NOTHING
@@ -214,9 +214,9 @@ def test_loss_against_the_best_whole_bids_is_small():
     """
     lost, worth = [], []
     for seed in range(16):
-        asked = day(seed, lowest=5.0)
-        best, none = tried(asked)
-        lost.append(solve_problem(asked).objective - best)
+        problem = day(seed, lowest=5.0)
+        best, none = tried(problem)
+        lost.append(solve_problem(problem).objective - best)
         worth.append(none - best)
     assert all(np.array(lost) > -1e-6)
     assert all(np.array(lost) <= MOST_LOST * np.array(worth) + 1e-6)

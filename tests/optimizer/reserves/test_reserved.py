@@ -191,7 +191,7 @@ def test_explanation_lists_reserves():
     assert small_days.decision().explanation.reserves == ()
 
 
-def asked(**words):
+def make_problem(**words):
     plain = reserve_days.problem()
     return Problem(plain.site, plain.state, plain.outlook.assign(**words))
 
@@ -228,7 +228,7 @@ def at(step, value):
 )
 def test_invalid_reserve_data_is_refused(word, change, words):
     with pytest.raises(ProblemError, match=words) as caught:
-        asked(**{word: changed(word, change)})
+        make_problem(**{word: changed(word, change)})
     assert f"outlook, {word}, fcr, 2026-06-16T00:45" in str(caught.value)
 
 
@@ -295,13 +295,13 @@ def test_work_behind_a_reserve_is_not_offered_again():
 
 def test_work_behind_a_reserve_must_run():
     """Proves: a kind must draw the power behind its reserves; without reserves none."""
-    asked = reserve_days.problem()
+    problem = reserve_days.problem()
     one = reserve_days.decision().schedule.isel(time=[0], instant=[0, 1])
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
     held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
-    room = compute_headroom(asked.site, asked.state, one.assign(work_reserve=held))
+    room = compute_headroom(problem.site, problem.state, one.assign(work_reserve=held))
     assert room.committed_work == {"batch": pytest.approx(0.3), "training": 0.0}
     assert (
-        compute_headroom(asked.site, asked.state, one.drop_vars("work_reserve")).committed_work
+        compute_headroom(problem.site, problem.state, one.drop_vars("work_reserve")).committed_work
         == {}
     )

@@ -81,9 +81,9 @@ def test_change_inside_a_block_is_accepted():
     book = SoldReserves(where)
     book.close_gates(offered, midnight)
     wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
-    asked = wide.merge(book.as_outlook(wide))
-    assert asked["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
-    assert not [*capacity_faults(where, asked)]
+    outlook = wide.merge(book.as_outlook(wide))
+    assert outlook["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
+    assert not [*capacity_faults(where, outlook)]
 
 
 def test_plan_holds_reserves_sold_in_a_file(tmp_path):
