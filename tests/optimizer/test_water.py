@@ -102,7 +102,7 @@ def test_coolant_request_follows_from_the_set_point():
             queue=queue,
             problem=problem,
             choice=SimpleNamespace(replay=replay),
-            apart=(),
+            excluded_racks=(),
         )
         requests = plant_commands(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
