@@ -128,7 +128,7 @@ def test_fleet_runs_in_closed_loop(tmp_path):
         (["rhine", "atlantis"], "atlantis"),
         (["rhine", "baltica", "--load-scale", "iberia=0.5"], "choose among rhine, baltica"),
         (["rhine", "baltica", "--load-scale", "rhine=much"], "--load-scale = rhine=much: a number"),
-        (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: mean share"),
+        (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: a mean share"),
     ],
 )
 def test_invalid_arguments_are_refused(words, expected):
@@ -200,7 +200,7 @@ def test_contract_carbon_counts_as_known():
     ):
         page = io.StringIO()
         settings = [
-            SimpleNamespace(site=site, world=SimpleNamespace(has_carbon=site is small))
+            SimpleNamespace(site=site, inputs=SimpleNamespace(has_carbon=site is small))
             for site in (small, other)
         ]
         fleet._warn_unknown_carbon(Console(width=240, file=page), settings)

@@ -78,7 +78,13 @@ def test_minimum_run_time_is_named_with_minimum_load():
     ("rules", "past", "service", "lack", "word"),
     [
         ({"minimum_down": 4.0}, [2.0, 1.0], 6.0, 2.0, "least time that units stay off"),
-        ({"restart": 4.0, "count": 1}, [0.0, 1.0, 0.0], 3.0, 3.0, "between starts of a unit"),
+        (
+            {"minimum_restart_time": 4.0, "count": 1},
+            [0.0, 1.0, 0.0],
+            3.0,
+            3.0,
+            "between starts of a unit",
+        ),
     ],
 )
 def test_shortage_from_units_kept_off_is_named(rules, past, service, lack, word):
