@@ -1,4 +1,4 @@
-"""From a model to arrays: slots give what Pyomo's own compiler gives, to the last bit."""
+"""From a model to arrays: equal to Pyomo's own compiler to the last bit."""
 
 import numpy as np
 import pyomo.environ as pyo
@@ -32,7 +32,7 @@ def inputs():
 
 @pytest.fixture
 def promised():
-    """Return inputs of a site that promises all that can be promised."""
+    """Return inputs of a site with all kinds of contracts."""
     contracts = (
         asked(),
         position(intraday_limit=2.0),
@@ -99,7 +99,7 @@ def dense(arrays):
 
 @pytest.mark.parametrize("given", ["inputs", "promised", "contracted"])
 @pytest.mark.parametrize("seed", range(5))
-def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
+def test_arrays_equal_a_fresh_compile(request, given, seed):
     """Proves: matrix, bounds, costs and constants are equal to the last bit, on random numbers."""
     inputs = request.getfixturevalue(given)
     shape = signature_of(inputs)
@@ -119,7 +119,7 @@ def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
     assert set(book.names) <= set(ACCOUNTS)
 
 
-def test_a_real_site_is_compiled_alike():
+def test_real_site_compiles_as_in_pyomo():
     """Proves the same for a site with all kinds of machines, on its own numbers."""
     inputs = build_model_data(small_days.problem(4))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
@@ -136,11 +136,11 @@ def test_a_real_site_is_compiled_alike():
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-15)
 
 
-def test_a_structure_is_compiled_once(inputs):
+def test_structure_is_compiled_once(inputs):
     assert compile_model(signature_of(inputs)) is compile_model(signature_of(inputs))
 
 
-def test_numbers_of_another_shape_are_refused(inputs):
+def test_data_of_another_shape_is_refused(inputs):
     structure, numbers = compile_model(signature_of(inputs)), parameter_values(inputs)
     with pytest.raises(SolverError, match=r"battery\.wear: expected .* numbers of shape"):
         structure.arrays(numbers | {"battery.wear": np.zeros(7)})
@@ -150,7 +150,7 @@ def test_numbers_of_another_shape_are_refused(inputs):
         structure.arrays(numbers | {"sea.salt": np.zeros(3)})
 
 
-def test_pyomo_is_left_as_it_was():
+def test_pyomo_is_left_unchanged():
     with templatised_rules():
         assert constraint.TEMPLATIZE_CONSTRAINTS
     assert not constraint.TEMPLATIZE_CONSTRAINTS
@@ -172,7 +172,7 @@ def rows(rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "expected"),
     [
         (lambda m, t: next(m.x[s] for s in m.time) <= m.p[t], "not a template"),
         (lambda m, t: m.x[t] / m.p[t] <= 1.0, "not a sum or product"),
@@ -185,7 +185,7 @@ def rows(rule):
         ),
     ],
 )
-def test_what_is_no_template_is_told(rule, told):
-    """Proves: what Pyomo would write out, or silently cut short, never becomes a wrong model."""
-    with pytest.raises(TypeError, match=told):
+def test_rule_that_is_no_template_is_refused(rule, expected):
+    """Proves: a rule that Pyomo would expand or truncate silently is refused."""
+    with pytest.raises(TypeError, match=expected):
         read(rows(rule)).matrix()

@@ -39,8 +39,8 @@ def cap(block, shape, ledger, *, sites):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Two sites that have 4 MWh to do in an hour, at 10 and 20 EUR/MWh; undone they cost 100."""
+def problems(monkeypatch):
+    """Return two sites with 4 MWh to do in an hour, at 10 and 20 EUR/MWh; undone they cost 100."""
     monkeypatch.setattr(formulation, "COUPLING_BUILDERS", {Cap: cap})
     where = [site().model_copy(update={"name": name}) for name in NAMES]
     prices = ([10.0], [20.0])
@@ -50,35 +50,35 @@ def asked(monkeypatch):
     ]
 
 
-def solve(asked, **numbers):
-    shape = replace(formulation.signature_of(*asked), couplings=(("cap", Cap(sites=NAMES)),))
+def solve(problems, **numbers):
+    shape = replace(formulation.signature_of(*problems), couplings=(("cap", Cap(sites=NAMES)),))
     given = {f"cap.{name}": np.array(value) for name, value in numbers.items()}
-    arrays = compile_model(shape).arrays(formulation.parameter_values(*asked) | given)
-    own = account_weights(asked[0].problem.weights)
+    arrays = compile_model(shape).arrays(formulation.parameter_values(*problems) | given)
+    own = account_weights(problems[0].problem.weights)
     prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
     answer = LpSolver(arrays, prices).run()
     return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
 
 
-def test_sites_share_what_couples_them(asked):
+def test_sites_share_a_common_import_cap(problems):
     """Proves: 4 + 4 MW under a cap of 6 MW leave 2 MWh late, at 100 each, where power is dearer:
     4 x 10 + 2 x 20 + 2 x 100. Sensitivity: without the cap 4 x 10 + 4 x 20 = 120.
     """
-    answer, values = solve(asked, most=6.0, price=1e4)
+    answer, values = solve(problems, most=6.0, price=1e4)
     assert values["north.grid.import_power"] == pytest.approx([4.0])
     assert values["south.grid.import_power"] == pytest.approx([2.0])
     assert answer.objective == pytest.approx(280.0)
 
 
-def test_what_couples_pays_into_accounts_of_its_own(asked):
-    """Proves: at 5 EUR for a MW over the cap nobody waits: 40 + 80 + 2 x 5."""
-    answer, values = solve(asked, most=6.0, price=5.0)
+def test_coupling_has_its_own_accounts(problems):
+    """Proves: at 5 EUR for a MW over the cap no work waits: 40 + 80 + 2 x 5."""
+    answer, values = solve(problems, most=6.0, price=5.0)
     assert values["cap.over"] == pytest.approx([2.0])
     assert answer.objective == pytest.approx(130.0)
 
 
-def test_without_couplings_a_model_is_as_before(asked):
-    shape = formulation.signature_of(*asked)
+def test_model_without_couplings_is_unchanged(problems):
+    shape = formulation.signature_of(*problems)
     assert shape.couplings == ()
     model = formulation.build_model(shape)
     assert [block.local_name for block in model.component_objects(pyo.Block, descend_into=False)]

@@ -1,4 +1,4 @@
-"""Decisions: judged by the twin, sought anew with wider margins, refused in words."""
+"""Decisions: verified by the twin, repeated with wider margins, refused with reasons."""
 
 from dataclasses import replace
 
@@ -21,12 +21,12 @@ def problem():
 
 
 def judged(monkeypatch, refusals):
-    """Let the first answers be refused; return the margins asked and the sites that judged."""
-    asked, judges = [], []
+    """Refuse the first plans; return the margins used and the sites of the verifier."""
+    margins_used, judges = [], []
     solve, verify = room.solve_problem, room.verify
 
     def solving(question, warm, **settings):
-        asked.append(question.margins)
+        margins_used.append(question.margins)
         return solve(question, warm, **settings)
 
     def judging(site, state, schedule):
@@ -40,33 +40,33 @@ def judged(monkeypatch, refusals):
 
     monkeypatch.setattr(room, "solve_problem", solving)
     monkeypatch.setattr(room, "verify", judging)
-    return asked, judges
+    return margins_used, judges
 
 
-def test_a_decision_is_safe_and_says_when_it_begins(problem):
+def test_decision_is_safe_and_has_a_start(problem):
     decision = decide(problem)
     assert decision.verdict.is_safe
     assert decision.attempts == 1
     assert decision.start == problem.state["instant"].to_numpy()
 
 
-def test_the_same_question_has_the_same_answer(problem):
+def test_same_problem_gives_same_decision(problem):
     one, other = decide(problem), decide(problem)
     assert one.schedule.identical(other.schedule)
     assert one.explanation == other.explanation
 
 
-def test_margins_grow_when_the_twin_refuses(problem, monkeypatch):
-    asked, judges = judged(monkeypatch, refusals=2)
+def test_margins_grow_after_the_verifier_refuses(problem, monkeypatch):
+    margins_used, judges = judged(monkeypatch, refusals=2)
     decision = decide(problem)
     assert decision.attempts == 3
-    assert [margins.temperature for margins in asked] == pytest.approx([1.0, 1.5, 2.25])
-    assert [margins.power for margins in asked] == pytest.approx([0.02, 0.03, 0.045])
+    assert [margins.temperature for margins in margins_used] == pytest.approx([1.0, 1.5, 2.25])
+    assert [margins.power for margins in margins_used] == pytest.approx([0.02, 0.03, 0.045])
     assert judges == [problem.site] * 3  # the judge's own margins do not move
 
 
-def test_work_gives_way_where_a_failure_would_not_be_endured(problem):
-    """Proves: a chiller may fail in every hour, and the plan is an optimum still.
+def test_work_yields_for_failure_tolerance(problem):
+    """Proves: a chiller may fail in every hour, and the plan is still an optimum.
 
     Sensitivity: margins alone, however wide, left every plan refused.
     """
@@ -80,12 +80,12 @@ def test_work_gives_way_where_a_failure_would_not_be_endured(problem):
     assert decision.verdict.is_safe
     work = decision.schedule["work_power"].sum("cohort").to_numpy()
     assert (work[:8] > 1.0).all()
-    told = [one for one in decision.explanation.binding if "failures are endured" in one.limit]
-    assert [one.unit for one in told] == ["MW"]
-    assert told[0].count == 8
+    limits = [one for one in decision.explanation.binding if "failures are endured" in one.limit]
+    assert [one.unit for one in limits] == ["MW"]
+    assert limits[0].count == 8
 
 
-def test_a_limit_of_work_is_kept_and_one_without_sense_refused(problem):
+def test_work_limit_is_kept_and_invalid_one_refused(problem):
     limit = np.where(np.arange(len(problem.hours)) % 2, 0.3, np.inf)
     work = decide(replace(problem, work_power_limit=limit)).schedule["work_power"].sum("cohort")
     assert (work.to_numpy() <= limit + 1e-6).all()
@@ -96,23 +96,23 @@ def test_a_limit_of_work_is_kept_and_one_without_sense_refused(problem):
         replace(problem, work_power_limit=np.where(np.arange(len(limit)) == 1, np.nan, limit))
 
 
-def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatch):
+def test_plan_refused_at_all_margins_raises_with_reasons(problem, monkeypatch):
     judged(monkeypatch, refusals=99)
     with pytest.raises(
         NoScheduleError, match=r"a bad day: 2 intervals from 2026-06-16T00:45Z"
-    ) as told:
+    ) as caught:
         decide(problem)
-    assert "remedy" in str(told.value)
+    assert "remedy" in str(caught.value)
 
 
-def test_an_impossible_connection_is_refused_in_words(problem):
+def test_infeasible_connection_is_refused_with_reasons(problem):
     weak = problem.site.with_parameters("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
     with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)remedy"):
         decide(replace(problem, site=weak))
 
 
 @pytest.mark.parametrize(("store", "share"), [("battery", 0.05), ("battery", 0.95), ("tank", 1.01)])
-def test_a_store_outside_its_window_is_planned_with(problem, store, share):
+def test_store_outside_its_window_can_be_planned(problem, store, share):
     """Sensitivity: `battery_level must lie between ...`, or `tank_charge beyond its store`."""
     site = problem.site.with_parameters("battery_1", reserve=0.25, ceiling=0.75)
     level = share * site.equipment[f"{store}_1"].capacity
@@ -122,8 +122,8 @@ def test_a_store_outside_its_window_is_planned_with(problem, store, share):
 
 
 @pytest.mark.parametrize("share", [60.0, 1.2, -0.2])
-def test_a_level_that_no_store_can_have_is_refused(problem, share):
-    """Proves: 96 MWh in a battery of 1.6 are a slip of the unit, and not taken for full."""
+def test_impossible_storage_level_is_refused(problem, share):
+    """Proves: 96 MWh in a battery of 1.6 MWh are a wrong unit, and not a full battery."""
     levels = problem.state["battery_level"]
     level = share * problem.site.equipment["battery_1"].capacity
     state = problem.state.assign(battery_level=xr.full_like(levels, level))
@@ -131,7 +131,7 @@ def test_a_level_that_no_store_can_have_is_refused(problem, share):
         replace(problem, state=state)
 
 
-def test_what_moved_since_the_last_decision_is_told(problem):
+def test_changes_since_last_decision_are_listed(problem):
     def priced(first, second):
         ahead = problem.outlook.copy(deep=True)
         ahead["electricity_price"].values[:8] = first
@@ -145,11 +145,11 @@ def test_what_moved_since_the_last_decision_is_told(problem):
     assert all("saves" in change for change in after.explanation.changes)
 
 
-def test_the_same_plan_again_has_no_news(problem):
+def test_unchanged_plan_lists_no_changes(problem):
     assert decide(problem, previous=decide(problem)).explanation.changes == ()
 
 
-def test_a_decision_kept_on_says_why_and_stays_the_same(problem):
+def test_kept_decision_has_a_reason_and_is_unchanged(problem):
     decision = decide(problem)
     kept = decision.with_degradation("last plan kept: the solver failed")
     assert kept.explanation.degraded == "last plan kept: the solver failed"
@@ -157,11 +157,11 @@ def test_a_decision_kept_on_says_why_and_stays_the_same(problem):
     assert decision.explanation.degraded == ""
 
 
-def test_the_schedule_carries_what_is_known_of_the_prices(problem):
+def test_schedule_holds_known_prices(problem):
     assert decide(problem).schedule.attrs["prices_known_until"] == "2026-06-16T22:00Z"
 
 
-def test_dearer_energy_never_costs_less(problem):
+def test_higher_prices_never_cost_less(problem):
     def cost(prices):
         ahead = problem.outlook.copy(deep=True)
         ahead["electricity_price"].values[:] = prices
@@ -172,7 +172,7 @@ def test_dearer_energy_never_costs_less(problem):
     assert np.isfinite(cost(np.full_like(plain, -500.0)))
 
 
-def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
+def test_unavoidable_ramp_is_reported_and_planned(problem):
     """Proves: from 2.98 MW down to 0.88 MW in a quarter-hour is 2.1 MW; a ramp allows 2 MW.
 
     The connection bears no more, so nothing makes the fall gentler. Sensitivity: no plan at all.
@@ -188,7 +188,7 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
 
 
-def test_a_site_that_may_export_nothing_is_planned_with_sun_and_battery(problem):
+def test_zero_export_site_with_sun_and_battery_is_planned(problem):
     """Proves: a battery of 2 MW beside 0.9 MW of racks, at 600 EUR/MWh, leaves a hair of import.
 
     Sensitivity: none is planned, the twin exports 3 kW, and no plan is found.

@@ -79,7 +79,7 @@ def ordered(queue, step, room=ROOM, carry=None):
     return dispatch_jobs(step, queue, headroom=room, carry=carry or {})
 
 
-def test_what_reserves_count_on_runs_whatever_is_left_over():
+def test_work_behind_reserves_runs():
     """Proves: of two gangs of 20 racks, 6 planned, one runs at the planned power if 3 must.
 
     Sensitivity: none, since 6 are less than half a gang, and nothing of what is sold could stop.
@@ -95,7 +95,7 @@ def test_what_reserves_count_on_runs_whatever_is_left_over():
     assert list(again.jobs) == [11]
 
 
-def test_what_reserves_count_on_comes_before_work_that_a_pause_throws_back():
+def test_work_behind_reserves_precedes_work_with_pause_loss():
     """Proves: of 20 racks a gang that runs and may wait gets none while a batch of 10 must run.
 
     Sensitivity: the gang, which loses by a pause, comes first and leaves no racks.
@@ -107,7 +107,7 @@ def test_what_reserves_count_on_comes_before_work_that_a_pause_throws_back():
     assert list(ordered(queue, step, sold)[0].jobs) == [11]
 
 
-def test_nothing_starts_that_would_have_to_run_on_into_a_target():
+def test_no_job_starts_that_would_run_into_a_target():
     """Proves: of 20 racks planned 4 are left to the kind when a target begins, less than half a
     gang: it waits, and one that runs already goes on. Sensitivity: it starts, and may not pause.
     """
@@ -120,22 +120,22 @@ def test_nothing_starts_that_would_have_to_run_on_into_a_target():
     assert list(ordered(queue_of((0, 9, 10, 0.1)), step, soon)[0].jobs) == [10]  # it must
 
 
-def test_least_laxity_first_up_to_the_racks_planned():
+def test_least_laxity_runs_first_up_to_planned_racks():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3), (1, 2, 10, 6))
     orders, carry = ordered(queue, plan(batch=(20, 1.0)))
     assert orders.jobs == {11: 1.0, 12: 1.0}
     assert carry["batch"] == pytest.approx(0)
 
 
-def test_one_cap_meets_the_power_of_the_plan():
+def test_one_cap_meets_the_planned_power():
     """20 racks planned at 0.8: the same power on the 20 racks that run."""
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     orders, _ = ordered(queue, plan(batch=(20, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8, 11: 0.8})
 
 
-def test_fewer_racks_keep_the_cap_of_the_plan():
-    """15 racks planned at 0.8, and a gang of 10 to be had: their power is not burnt on 10 racks."""
+def test_fewer_racks_keep_the_planned_cap():
+    """15 racks planned at 0.8 and one gang of 10: the gang does not take the power of 15 racks."""
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8})
     orders, _ = ordered(queue_of((1, 2, 20, 9)), plan(batch=(15, 0.8)))
@@ -143,7 +143,7 @@ def test_fewer_racks_keep_the_cap_of_the_plan():
     assert orders.jobs == pytest.approx({10: each / POOL.rack_power})
 
 
-def test_a_job_starts_while_it_can_run_capped_to_its_deadline():
+def test_job_starts_while_it_can_still_run_capped():
     """9 h that may lose a tenth need 10 h capped; with an hour of laxity and none to wait."""
     queue = queue_of((0, 9, 10, 1.2), (0, 9, 10, 1.3))
     assert at_risk(queue, 0.25).tolist() == [True, False]
@@ -152,25 +152,25 @@ def test_a_job_starts_while_it_can_run_capped_to_its_deadline():
     assert orders.jobs == pytest.approx({10: 0.75})
 
 
-def test_what_is_due_capped_raises_no_peak():
+def test_job_due_only_when_capped_raises_no_peak():
     queue = queue_of((0, 9, 50, 1.2))
     calm = Headroom(racks=100.0, work_power=8.0, peak_safe_power=0.5)
     assert ordered(queue, plan(), room=calm)[0].jobs == {}
 
 
-def test_a_cap_is_never_deeper_than_tolerated():
+def test_cap_is_never_deeper_than_tolerated():
     """Gangs tolerate a loss of 10 %: a cap of 0.75."""
     orders, _ = ordered(queue_of((0, 9, 10, 9)), plan(gang=(10, 0.5)))
     assert orders.jobs == pytest.approx({10: 0.75})
 
 
-def test_what_cannot_wait_runs_uncapped_though_unplanned():
+def test_urgent_job_runs_uncapped_though_unplanned():
     orders, _ = ordered(queue_of((1, 2, 10, 0.1), (1, 2, 10, 5)), plan())
     assert orders.jobs == {10: 1.0}
 
 
 @pytest.mark.parametrize(("laxity", "cap"), [(-1.0, 1.0), (9.0, 0.5)])
-def test_while_late_work_waits_none_is_capped_for_the_want_of_a_plan(laxity, cap):
+def test_urgent_job_is_not_capped_while_late_work_waits(laxity, cap):
     """Proves: a batch that is due runs in place of a planned gang, with the power of the gang.
 
     Sensitivity: it ran capped, and the gang, late already, waited longer for its racks; over
@@ -182,7 +182,7 @@ def test_while_late_work_waits_none_is_capped_for_the_want_of_a_plan(laxity, cap
     assert orders.jobs == {10: pytest.approx(cap)}
 
 
-def test_a_gang_waits_until_half_of_it_is_called_for():
+def test_gang_waits_until_half_is_planned():
     """40 racks against a plan of 15 an interval: the carry starts it in the second, 15 + 15."""
     queue = queue_of((0, 9, 40, 9))
     step = plan(gang=(15, 1.0))
@@ -194,14 +194,14 @@ def test_a_gang_waits_until_half_of_it_is_called_for():
     assert carry["gang"] == pytest.approx(-10 * 0.1 * 0.25)
 
 
-def test_a_running_gang_is_kept_by_a_quarter_of_it():
+def test_running_gang_stays_at_a_quarter_of_its_racks():
     orders, _ = ordered(queue_of((0, 9, 40, 9), running=[10]), plan(gang=(12, 1.0)))
     assert orders.jobs.keys() == {10}
     orders, _ = ordered(queue_of((0, 9, 40, 9), running=[10]), plan(gang=(9, 1.0)))
     assert orders.jobs == {}
 
 
-def test_a_started_gang_runs_for_its_minimum():
+def test_started_gang_runs_for_its_minimum():
     queue, _ = advance_queue(queue_of((0, 9, 40, 9)), {10: 1.0}, hours=0.25)
     assert must_run(queue, 0.25).tolist() == [True]
     for _ in range(3):
@@ -209,7 +209,7 @@ def test_a_started_gang_runs_for_its_minimum():
     assert must_run(queue, 0.25).tolist() == [False]
 
 
-def test_never_more_racks_than_free():
+def test_no_more_racks_than_are_free():
     rng = np.random.default_rng(4)
     for _ in range(30):
         rows = [(k % 2, 5, rng.uniform(1, 40), rng.uniform(-1, 9)) for k in range(12)]
@@ -224,7 +224,7 @@ def test_never_more_racks_than_free():
         assert drawn <= 3.0 + 1e-9
 
 
-def test_of_what_must_run_the_shortest_comes_first():
+def test_shortest_urgent_job_runs_first():
     queue = queue_of((1, 6, 1, -2), (1, 1, 1, -5), (1, 2, 1, 0.1), (1, 2, 1, 7))
     assert priority_order(queue, must_run(queue, 0.25)).tolist() == [1, 2, 0, 3]
 
@@ -235,7 +235,7 @@ def test_of_what_must_run_the_shortest_comes_first():
     laxities=st.lists(st.integers(-8, 0), min_size=5, max_size=5),
 )
 @settings(max_examples=60, deadline=None)
-def test_where_not_all_find_racks_no_other_order_is_less_late(lengths, laxities):
+def test_no_other_order_has_less_lateness(lengths, laxities):
     """Known answer: the least of all orders, jobs in quarter-hours and each as wide as the site.
 
     Sensitivity: a long job that may still be in time held up many short ones.
@@ -256,7 +256,7 @@ def lateness_of(order):
     return float(np.maximum(ends - np.maximum(due, 0.0), 0.0).sum()) * 20 * POOL.rack_power
 
 
-def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due():
+def test_gang_in_its_minimum_run_keeps_racks_from_due_work():
     """Of 100 racks each wants 60; the gang has run 15 min of its hour, the batch may wait 2 h."""
     queue = queue_of((0, 9, 60, 5.0), (1, 4, 60, 2.0), running=[10])
     queue = replace(queue, run_hours=np.array([0.25, 0.0]))
@@ -268,13 +268,13 @@ def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due(
         assert done.pauses == 0
 
 
-def test_a_late_gang_within_its_least_run_goes_on():
+def test_late_gang_in_its_minimum_run_continues():
     queue = queue_of((0, 9, 60, -0.2), (1, 4, 60, 0.1), running=[10])
     queue = replace(queue, run_hours=np.array([0.25, 0.0]))
     assert priority_order(queue, must_run(queue, 0.25)).tolist() == [0, 1]
 
 
-def test_what_must_run_comes_before_what_is_due():
+def test_urgent_work_runs_before_due_work():
     """A pause would make the gang late; the batch, of less laxity, can still run capped."""
     queue = queue_of((0, 9, 60, 0.7), (1, 4, 60, 0.5), running=[10])
     must, soon = must_run(queue, 0.25), at_risk(queue, 0.25)
@@ -282,7 +282,7 @@ def test_what_must_run_comes_before_what_is_due():
     assert priority_order(queue, must, soon).tolist() == [0, 1]
 
 
-def test_caps_are_lowered_before_jobs_are_dropped():
+def test_caps_are_lowered_before_jobs_stop():
     """20 racks draw 1.6 MW uncapped, 0.8 MW at the 0.6 that batch tolerates."""
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     must = np.array([False, False])
@@ -296,7 +296,7 @@ def test_caps_are_lowered_before_jobs_are_dropped():
     assert running_power(queue, caps) == pytest.approx(0.5)
 
 
-def test_only_what_must_run_raises_the_peak():
+def test_only_urgent_work_raises_the_peak():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     room = Headroom(racks=100, work_power=8.0, peak_safe_power=0.5)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=np.array([False, True]))
@@ -314,13 +314,13 @@ def test_stores_and_renewables_follow_the_plan():
     assert orders.renewable_cap == {"sun": 5.0 + 4.0 / 2, "wind": 9.0}
 
 
-def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
+def test_renewables_are_curtailed_to_the_export_limit():
     """They give 20 MW beside a load of 15: 5 go out where 3 may, so each yields its share of 2."""
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), WINDY)
     assert orders.renewable_cap == pytest.approx({"sun": 5.0 - 10.0 / 14, "wind": 9.0 - 18.0 / 14})
 
 
-def test_at_night_the_wind_yields_for_the_sun_too():
+def test_wind_alone_is_curtailed_at_night():
     """Sensitivity: each was to yield 1 MW, and the sun that gives nothing yielded nothing."""
     step = plan()
     for word in ("renewable_used_power", "renewable_available_power"):
@@ -330,7 +330,7 @@ def test_at_night_the_wind_yields_for_the_sun_too():
 
 
 @pytest.mark.parametrize(("given", "left", "wind"), [(3.0, 1.0, 9.0), (0.5, 0.0, 9.0 * 12.5 / 14)])
-def test_batteries_give_less_before_the_sun_is_curtailed(given, left, wind):
+def test_batteries_discharge_less_before_curtailment(given, left, wind):
     """Proves: what is not given stays in the battery, what is curtailed is lost; 2 MW too much."""
     step = plan().assign(battery_discharge=("battery", [given]))
     orders, _ = ordered(queue_of((1, 2, 10, 9)), step, WINDY)
@@ -338,7 +338,7 @@ def test_batteries_give_less_before_the_sun_is_curtailed(given, left, wind):
     assert orders.renewable_cap["wind"] == pytest.approx(wind)
 
 
-def test_renewables_are_capped_for_the_load_that_lasts():
+def test_curtailment_ignores_load_that_ends():
     """Of 20 racks 10 are done in six minutes: what they draw takes up no wind at the end.
 
     Sensitivity: with their 0.8 MW they may give 0.8 MW more, which go out beyond what may.
@@ -351,7 +351,7 @@ def test_renewables_are_capped_for_the_load_that_lasts():
     assert orders.renewable_cap == pytest.approx({"sun": 5.0 * share, "wind": 9.0 * share})
 
 
-def test_rounding_does_not_drift():
+def test_rounding_to_gangs_does_not_drift():
     """A plan of 17 racks an interval, gangs of 10: over two days the error stays below a gang."""
     queue = queue_of(*[(1, 90, 10, 100)] * 6)
     carry, planned, given = {}, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""What a plan leaves to others, on plans small enough for the head."""
+"""Flexibility that a plan offers, on plans solved by hand."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def site():
     )
 
 
-def course(net, *, level=20.0, battery=0.0, count=16, minutes=15):
+def constant_plan(net, *, level=20.0, battery=0.0, count=16, minutes=15):
     """Return a plan of constant net import and its replay; battery is charged positively."""
     plan = time_axes.regular_axes(START, count, np.timedelta64(minutes, "m"))
     powers = np.broadcast_to(np.asarray(net, dtype=float), count)
@@ -59,15 +59,15 @@ def offer(site, plan, replay, outlook=None, before=None):
     return {str(name): found[name].to_numpy() for name in found.data_vars}
 
 
-def test_what_the_plan_does_as_it_begins_is_no_ramp_for_others(site):
+def test_ramp_at_the_start_of_the_plan_is_not_offered(site):
     """Proves: from 90 MW to 50 within ten minutes leaves 6 of 10 MW/min for another fall."""
-    found = offer(site, *course(50.0), before=90.0)
+    found = offer(site, *constant_plan(50.0), before=90.0)
     assert found["ramp_up_limit"][:2] == pytest.approx([RAMP - 4.0, RAMP])
     assert found["ramp_down_limit"] == pytest.approx(RAMP)
 
 
-def test_a_resting_battery_gives_and_takes_its_power(site):
-    found = offer(site, *course(50.0))
+def test_idle_battery_offers_its_power_both_ways(site):
+    found = offer(site, *constant_plan(50.0))
     assert found["reserve_up_power"][:12] == pytest.approx(10.0)
     assert found["reserve_down_power"][:12] == pytest.approx(10.0)
     assert found["recovery_energy"][:12] == pytest.approx(10.0)
@@ -75,33 +75,33 @@ def test_a_resting_battery_gives_and_takes_its_power(site):
     assert found["ramp_up_limit"] == pytest.approx(RAMP)
 
 
-def test_nothing_is_offered_that_does_not_fit_into_the_plan(site):
-    found = offer(site, *course(50.0))  # four hours: the last full hour begins at 3:00
+def test_nothing_is_offered_that_does_not_fit_the_plan(site):
+    found = offer(site, *constant_plan(50.0))  # four hours: the last full hour begins at 3:00
     for name in ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy"):
         assert found[name][13:] == pytest.approx(0.0)
 
 
-def test_stopping_to_charge_counts(site):
+def test_charging_that_stops_is_offered(site):
     """Charging 4 MW: 4 + 10 MW can be lowered, 10 - 4 MW raised."""
-    found = offer(site, *course(50.0, battery=4.0, level=10.0))
+    found = offer(site, *constant_plan(50.0, battery=4.0, level=10.0))
     assert found["reserve_up_power"][0] == pytest.approx(14.0)
     assert found["reserve_down_power"][0] == pytest.approx(6.0)
 
 
-def test_a_level_bounds_what_is_kept_for_an_hour(site):
+def test_level_bounds_an_offer_of_an_hour(site):
     """3 MWh left, 4 MWh of room."""
-    found = offer(site, *course(50.0, level=3.0))
+    found = offer(site, *constant_plan(50.0, level=3.0))
     assert found["reserve_up_power"][0] == pytest.approx(3.0)
-    found = offer(site, *course(50.0, level=36.0))
+    found = offer(site, *constant_plan(50.0, level=36.0))
     assert found["reserve_down_power"][0] == pytest.approx(4.0)
 
 
-def test_what_the_plan_needs_later_must_be_won_back_in_time(site):
+def test_energy_the_plan_needs_later_must_be_recovered(site):
     """The plan empties 10 MWh in the third hour; what is used before must be back by then."""
     battery = np.repeat([0.0, 0.0, -10.0, 0.0], 4)
 
     def first(*net):
-        plan = course(np.repeat(net, 4), level=10.0, battery=battery)
+        plan = constant_plan(np.repeat(net, 4), level=10.0, battery=battery)
         return offer(site, *plan)["reserve_up_power"][0]
 
     assert first(50.0, 50.0, 50.0, 50.0) == pytest.approx(10.0)
@@ -110,28 +110,28 @@ def test_what_the_plan_needs_later_must_be_won_back_in_time(site):
     assert first(50.0, 100.0, 100.0, 50.0) == pytest.approx(0.0)
 
 
-def test_losses_are_paid(site):
+def test_offers_include_losses(site):
     lossy = site.with_parameters("battery_1", charge_efficiency=0.8, discharge_efficiency=0.5)
-    found = offer(lossy, *course(50.0, level=10.0))
+    found = offer(lossy, *constant_plan(50.0, level=10.0))
     assert found["reserve_up_power"][0] == pytest.approx(5.0)  # 10 MWh x 0.5
     assert found["recovery_energy"][0] == pytest.approx(12.5)  # 5 / 0.8 / 0.5
 
 
-def test_the_connection_bounds_both_ways(site):
-    found = offer(site, *course(97.0))
+def test_connection_bounds_offers_both_ways(site):
+    found = offer(site, *constant_plan(97.0))
     assert found["reserve_down_power"][0] == pytest.approx(3.0)
-    found = offer(site, *course(-14.0))
+    found = offer(site, *constant_plan(-14.0))
     assert found["reserve_up_power"][0] == pytest.approx(6.0)  # 20 MW of export
-    found = offer(site, *course(np.repeat([50.0, 99.0, 50.0, 50.0], 4)))
+    found = offer(site, *constant_plan(np.repeat([50.0, 99.0, 50.0, 50.0], 4)))
     assert found["reserve_down_power"][1] == pytest.approx(1.0)  # the hour from 0:15 meets 99 MW
 
 
-def test_nothing_is_offered_above_a_target(site):
+def test_nothing_is_offered_above_a_load_target(site):
     """Proves: of the tightest of two targets, 54 MW, a plan of 50 leaves 4, and none beyond it.
 
     Sensitivity: another partner is offered 10 MW that this one forbids.
     """
-    plan, replay = course(50.0)
+    plan, replay = constant_plan(50.0)
     targets = np.array([[60.0, 54.0]] * 8 + [[49.0, np.inf]] * 8)
     plan = plan.assign_coords(contract=["tso_1", "dso_1"])
     plan["grid_import_target"] = ("time", "contract"), targets
@@ -140,26 +140,26 @@ def test_nothing_is_offered_above_a_target(site):
     assert found["reserve_down_power"][5:] == pytest.approx(0.0)  # their hours meet the second
 
 
-def test_the_margin_stays_free(site):
+def test_margin_stays_free(site):
     careful = site.with_margins(SafetyMargins(power=0.02, temperature="0 K", level=0.1))
-    found = offer(careful, *course(97.0, level=7.0))
+    found = offer(careful, *constant_plan(97.0, level=7.0))
     assert found["reserve_down_power"][0] == pytest.approx(1.0)  # 98 - 97
     assert found["reserve_up_power"][0] == pytest.approx(3.0)  # 7 - 10 % of 40
 
 
-def test_the_plan_itself_uses_up_some_of_the_ramp(site):
+def test_planned_ramp_is_subtracted_from_the_offer(site):
     """From 50 to 90 MW within ten minutes: 4 MW/min of the 10 are taken on both sides."""
     net = np.repeat([50.0, 90.0], 8)
-    found = offer(site, *course(net))
+    found = offer(site, *constant_plan(net))
     assert found["ramp_down_limit"][[6, 7, 8, 9]] == pytest.approx([10.0, 6.0, 6.0, 10.0])
     assert found["ramp_up_limit"] == pytest.approx(10.0)
     slow = site.with_parameters("grid_1", ramp="0.2 MW/min")
-    found = offer(slow, *course(50.0))
+    found = offer(slow, *constant_plan(50.0))
     assert found["reserve_up_power"][0] == pytest.approx(3.0)  # 0.2 MW/min x 15 min
 
 
 def test_hourly_intervals_count_too(site):
-    found = offer(site, *course(50.0, count=4, minutes=60))
+    found = offer(site, *constant_plan(50.0, count=4, minutes=60))
     assert found["reserve_up_power"] == pytest.approx(10.0)
 
 
@@ -168,7 +168,7 @@ def test_hourly_intervals_count_too(site):
 
 def worked(racks, least, *, cohort="batch/2", kind="batch"):
     """Return a plan that runs racks uncapped through four hours, and what is due."""
-    plan, replay = course(50.0, level=0.0)
+    plan, replay = constant_plan(50.0, level=0.0)
     names = {"cohort": [cohort], "kind": ("cohort", [kind])}
     plan = plan.assign_coords(names).assign_coords(level_power=(("cohort", "level"), [[1.0]]))
     shown = np.broadcast_to(np.asarray(racks, dtype=float), 16)
@@ -179,7 +179,7 @@ def worked(racks, least, *, cohort="batch/2", kind="batch"):
     return plan, replay, outlook
 
 
-def test_work_that_is_ahead_of_its_deadlines_can_be_put_off(site):
+def test_work_ahead_of_its_deadlines_can_be_deferred(site):
     pool = RackPool.from_site(site)
     found = offer(site, *worked(10.0, 0.0))
     assert found["reserve_up_power"][:13] == pytest.approx(10.0 * pool.power_above_idle(1.0))
@@ -189,7 +189,7 @@ def test_work_that_is_ahead_of_its_deadlines_can_be_put_off(site):
     assert found["reserve_up_power"][:13] == pytest.approx(3.0 * pool.power_above_idle(1.0))
 
 
-def test_work_that_is_due_is_not_put_off(site):
+def test_due_work_is_not_deferred(site):
     pool = RackPool.from_site(site)
     due = 10.0 * pool.rack_power * np.arange(17) / 4.0
     assert offer(site, *worked(10.0, due))["reserve_up_power"] == pytest.approx(0.0)
@@ -203,7 +203,7 @@ def test_jobs_that_are_only_expected_do_not_count(site):
     assert offer(site, *case)["reserve_up_power"] == pytest.approx(0.0)
 
 
-def test_jobs_that_may_just_have_started_are_left_alone(site):
+def test_jobs_in_their_minimum_run_are_not_offered(site):
     """Training runs at least an hour: racks begun at 2:00 can be paused from 3:00 on."""
     case = worked(np.repeat([0.0, 0.0, 10.0, 10.0], 4), 0.0, cohort="training/2")
     plan, replay, outlook = case
@@ -215,20 +215,20 @@ def test_jobs_that_may_just_have_started_are_left_alone(site):
     assert energy == pytest.approx(1.1)  # a pause loses 0.1 h
 
 
-def test_an_outlook_of_another_moment_promises_nothing(site):
+def test_outlook_of_another_time_offers_nothing(site):
     plan, replay, outlook = worked(10.0, 0.0)
     outlook["instant"] = outlook["instant"] + np.timedelta64(15, "m")
     assert offer(site, plan, replay, outlook)["reserve_up_power"] == pytest.approx(0.0)
 
 
-def test_no_flexibility_has_all_words():
-    plan, _ = course(50.0)
+def test_empty_flexibility_has_all_variables():
+    plan, _ = constant_plan(50.0)
     found = no_flexibility(plan)
     variables.check_variables(found, "reserve_up_power", "recovery_energy", "ramp_down_limit")
     assert float(found.to_array().max()) == 0.0
 
 
-def test_a_real_plan_offers_what_its_own_limits_allow():
+def test_real_plan_offers_within_its_limits():
     problem, decision = small_days.problem(), small_days.decision()
     here = problem.site
     found = estimate_flexibility(

@@ -1,4 +1,4 @@
-"""Laws of a plan: what allows more never costs more, and the order of machines says nothing."""
+"""Laws of a plan: looser limits never cost more, and the order of machines has no effect."""
 
 from dataclasses import replace
 
@@ -10,14 +10,14 @@ from tests import small_days
 
 HOURS = 24
 NOTHING = 1e-7
-"""Share of an objective that is no difference."""
+"""Relative tolerance of objectives. [1]"""
 
 
 @pytest.fixture(
     scope="module", params=[pytest.param(1.0, marks=pytest.mark.slow), -0.4], ids=["dear", "free"]
 )
-def asked(request):
-    """Return a day's question, its prices turned for the second.
+def day(request):
+    """Return the problem of a day, with inverted prices for the second parameter.
 
     Nothing is kept of a store's window but its reserve: a margin is a share of it, so that a larger
     store keeps more.
@@ -30,14 +30,14 @@ def asked(request):
     return replace(problem, site=site, outlook=outlook)
 
 
-def costs(asked, machine, sizes):
+def costs(day, machine, sizes):
     """Return what the day costs with a machine of each of several sizes."""
-    sites = [asked.site.with_parameters(machine, **size) for size in sizes]
-    return np.array([solve_problem(replace(asked, site=site)).objective for site in sites])
+    sites = [day.site.with_parameters(machine, **size) for size in sizes]
+    return np.array([solve_problem(replace(day, site=site)).objective for site in sites])
 
 
 def sizes(word, *values):
-    """Return what is replaced for each size."""
+    """Return the replaced parameters of each size."""
     return [{word: value} for value in values]
 
 
@@ -55,19 +55,19 @@ def sizes(word, *values):
     ],
     ids=lambda value: next(iter(value[0])) if isinstance(value, list) else value,
 )
-def test_a_larger_store_or_a_looser_limit_never_costs_more(asked, machine, grown):
+def test_larger_store_or_looser_limit_never_costs_more(day, machine, grown):
     """Proves: each step of size costs as much or less, to a part in ten million.
 
     Sensitivity: where the lines of a transformer lay on what its batteries may ask for, a larger
     battery bent them and cost up to 7e-4 more.
     """
-    found = costs(asked, machine, grown)
+    found = costs(day, machine, grown)
     assert (np.diff(found) <= NOTHING * abs(found[0])).all(), found
 
 
-def test_the_order_of_machines_changes_nothing(asked):
-    """Proves: a site whose machines are told in reverse plans for the same cost."""
-    site = asked.site.with_equipment(dict(reversed(asked.site.equipment.items())))
-    state = asked.state.isel(circuit=slice(None, None, -1))
-    here, there = solve_problem(asked), solve_problem(replace(asked, site=site, state=state))
+def test_order_of_machines_changes_nothing(day):
+    """Proves: a site that lists its machines in reverse order has the same cost."""
+    site = day.site.with_equipment(dict(reversed(day.site.equipment.items())))
+    state = day.state.isel(circuit=slice(None, None, -1))
+    here, there = solve_problem(day), solve_problem(replace(day, site=site, state=state))
     assert there.objective == pytest.approx(here.objective, rel=NOTHING)

@@ -11,7 +11,7 @@ from optimizer.module_loading import import_without_gc
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_the_collector_is_as_before(is_on):
+def test_garbage_collector_state_is_restored(is_on):
     was_on = gc.isenabled()
     try:
         (gc.enable if is_on else gc.disable)()
@@ -25,12 +25,12 @@ def test_the_collector_is_as_before(is_on):
 
 
 @pytest.mark.slow
-def test_the_service_does_not_load_what_its_solver_needs():
+def test_service_does_not_load_the_solver():
     """Pyomo takes a third of a start, and only the process of the solver uses it."""
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "import sys, optimizer.service.startup; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert not {"pyomo", "highspy"} & set(told.stdout.split())
+    assert not {"pyomo", "highspy"} & set(result.stdout.split())

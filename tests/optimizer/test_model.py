@@ -1,4 +1,4 @@
-"""From arrays to a plan: accounts, duals, and the solver's manners."""
+"""From arrays to a plan: accounts, duals, and how the solver is run."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,19 +19,19 @@ PRICES = dict.fromkeys(ACCOUNTS, 1.0)
 
 
 @pytest.fixture
-def asked():
+def given():
     where = site(battery(), connection=grid(export_limit=5.0, ramp=0.1, peak_price=7.0))
     return problem(where, outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0))
 
 
 @pytest.fixture
-def arrays(asked):
-    inputs = build_model_data(asked)
+def arrays(given):
+    inputs = build_model_data(given)
     return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
 
 
-def test_accounts_stand_in_their_intervals(asked):
-    plan = solved(asked.site, asked.outlook)
+def test_accounts_are_in_their_intervals(given):
+    plan = solved(given.site, given.outlook)
     bought = plan.values["grid.import_power"] - plan.values["grid.export_power"]
     assert plan.accounts["electricity"] == pytest.approx(bought * [10.0, 30.0, 20.0])
     assert sum(money.sum() for money in plan.accounts.values()) == pytest.approx(plan.objective)
@@ -46,20 +46,20 @@ def test_duals_are_the_price_of_a_megawatt():
     assert plan.duals["grid.import_power"] == pytest.approx([0.0, 0.0, 0.0])
 
 
-def test_the_solver_prints_nothing(arrays, capfd):
+def test_solver_prints_nothing(arrays, capfd):
     LpSolver(arrays, PRICES).run()
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_number_that_is_none_never_reaches_the_solver(arrays):
+def test_nan_never_reaches_the_solver(arrays):
     broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
     with pytest.raises(SolverError, match="contains NaN"):
         LpSolver(broken, PRICES)
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_an_answer_of_another_model_is_an_error(arrays, monkeypatch, count):
-    """Proves: too few values are told by their number; they had been an IndexError somewhere."""
+def test_solution_of_wrong_size_is_an_error(arrays, monkeypatch, count):
+    """Proves: the error names how many values came. Sensitivity: an IndexError elsewhere."""
     solver = LpSolver(arrays, PRICES)
     cut = SimpleNamespace(col_value=[0.0] * count, col_dual=[], row_dual=[])
     monkeypatch.setattr(solver, "_highs", _Cut(solver._highs, cut))
@@ -81,7 +81,7 @@ class _Cut:
 
 
 class _GivesUp:
-    """A solver whose first run makes no step, so that it ends in another way than an optimum."""
+    """A solver whose first run makes no iteration, so that it ends without an optimum."""
 
     def __init__(self, highs):
         self._real, self.runs = highs, 0
@@ -97,10 +97,10 @@ class _GivesUp:
         return self._real.run()
 
 
-def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
-    """Proves: a run that ends with neither an optimum nor a proof is followed by another one.
+def test_failed_run_is_repeated_without_a_start(arrays, monkeypatch):
+    """Proves: a run without an optimum or a proof of infeasibility is repeated.
 
-    Sensitivity: on one path of the solver a plan failed with "Unknown", which another run solved.
+    Sensitivity: on one processor a plan failed with "Unknown", which another run solved.
     """
     usual = LpSolver(arrays, PRICES).run()
     solver = LpSolver(arrays, PRICES)
@@ -111,13 +111,13 @@ def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
     assert found.objective == pytest.approx(usual.objective, rel=1e-9)
 
 
-def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):
+def test_unbounded_model_is_an_error(arrays):
     with pytest.raises(SolverError, match="the solver ended with"):
         LpSolver(arrays, PRICES | {"ramp": -1.0}).run()
 
 
-def test_the_weight_of_money_scales_all_of_it():
-    """What is left is worth money too: with money at 2 and nothing else, twice the objective."""
+def test_weight_of_money_scales_the_objective():
+    """Terminal values count too: a weight of 2 alone doubles the objective."""
     ahead = outlook([50.0, 60.0], terminal=70.0)
     once, twice = (solved(site(battery()), ahead, money=money) for money in (1.0, 2.0))
     assert twice.objective == pytest.approx(2.0 * once.objective)

@@ -1,4 +1,4 @@
-"""How the solver goes on from a basis: on the side from which less is amiss."""
+"""How the solver restarts from a basis: on the simplex side with less infeasibility."""
 
 import highspy
 import numpy as np
@@ -29,7 +29,7 @@ def arrays():
 
 @pytest.fixture
 def solved(arrays):
-    """A solver that stands at its optimum."""
+    """Return a solver at its optimum."""
     solver = LpSolver(arrays, PRICES)
     assert solver.run() is not None
     return solver
@@ -47,61 +47,63 @@ def fuller(solver, arrays):
     solver.set_column_bounds(level, np.full(len(level), 1.0), high=np.full(len(level), 4.0))
 
 
-def told(solver, name):
+def option(solver, name):
     return solver._highs.getOptionValue(name)[1]
 
 
 @pytest.mark.parametrize(("change", "side"), [(dearer, PRIMAL), (fuller, DUAL)])
-def test_a_large_model_goes_on_from_the_nearer_side(solved, arrays, change, side, monkeypatch):
-    """Proves: after new prices on the primal side, after new bounds on the dual; same optimum."""
+def test_large_model_restarts_on_the_side_with_less_infeasibility(
+    solved, arrays, change, side, monkeypatch
+):
+    """Proves: new prices use the primal side, new bounds the dual one, with the same optimum."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
-    anew = LpSolver(arrays, PRICES)
-    for solver in (solved, anew):
+    fresh = LpSolver(arrays, PRICES)
+    for solver in (solved, fresh):
         change(solver, arrays)
-    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
-    assert told(solved, "simplex_strategy") == side
+    assert solved.run().objective == pytest.approx(fresh.run().objective, rel=1e-9)
+    assert option(solved, "simplex_strategy") == side
 
 
-def test_a_small_model_goes_on_by_devex_weights(solved, arrays):
-    """Proves: however much new prices change, on the dual side."""
+def test_small_model_restarts_with_devex_weights(solved, arrays):
+    """Proves: the dual side is used, however much prices change."""
     dearer(solved, arrays)
     solved.run()
-    assert told(solved, "simplex_strategy") == DUAL
-    assert told(solved, "simplex_dual_edge_weight_strategy") == DEVEX
+    assert option(solved, "simplex_strategy") == DUAL
+    assert option(solved, "simplex_dual_edge_weight_strategy") == DEVEX
 
 
-def test_each_run_may_take_as_long_as_the_first(arrays, monkeypatch):
-    """Proves: what earlier runs took, which the solver counts on, is given to the next."""
+def test_each_run_has_the_same_time_limit(arrays, monkeypatch):
+    """Proves: the time of earlier runs, which the solver adds up, is added to the limit."""
     solver = LpSolver(arrays, PRICES, time_limit=5.0)
     monkeypatch.setattr(solver._highs, "getRunTime", lambda: 100.0)
     assert solver.run() is not None
-    assert told(solver, "time_limit") == 105.0
+    assert option(solver, "time_limit") == 105.0
 
 
-def test_looking_at_a_basis_takes_no_step(solved, arrays, monkeypatch):
-    """Proves: it moves nothing, and the run that counts may take as many steps as before."""
+def test_inspecting_a_basis_takes_no_iteration(solved, arrays, monkeypatch):
+    """Proves: the basis stays, and the next run may take as many iterations as before."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
-    most = told(solved, "simplex_iteration_limit")
+    most = option(solved, "simplex_iteration_limit")
     dearer(solved, arrays)
     highs.choose_simplex_strategy(solved._highs)
     assert solved._highs.getInfo().simplex_iteration_count == 0
-    assert told(solved, "simplex_iteration_limit") == most
+    assert option(solved, "simplex_iteration_limit") == most
 
 
-def test_a_way_that_fails_is_not_gone_again(solved, arrays, monkeypatch):
-    """Proves: where the primal side fails, it is begun from nothing on the dual one."""
+def test_failed_simplex_side_is_not_tried_twice(solved, arrays, monkeypatch):
+    """Proves: after a failure of the primal side, the dual side starts without a basis."""
     monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
-    anew = LpSolver(arrays, PRICES)
-    for solver in (solved, anew):
+    fresh = LpSolver(arrays, PRICES)
+    for solver in (solved, fresh):
         dearer(solver, arrays)
     ran, sides = solved._highs.run, []
 
     def run():
-        if told(solved, "simplex_iteration_limit") == 0:
+        if option(solved, "simplex_iteration_limit") == 0:
             return ran()
-        sides.append(told(solved, "simplex_strategy"))
+        sides.append(option(solved, "simplex_strategy"))
         return highspy.HighsStatus.kError if len(sides) == 1 else ran()
 
     monkeypatch.setattr(solved._highs, "run", run)
-    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
+    assert solved.run().objective == pytest.approx(fresh.run().objective, rel=1e-9)
     assert sides == [PRIMAL, DUAL]

@@ -1,4 +1,4 @@
-"""A question without sense is refused before anything is built, all faults at once."""
+"""An invalid problem is refused before a model is built, with all faults at once."""
 
 import re
 from dataclasses import replace
@@ -41,19 +41,19 @@ def faults(where, ahead, **settings):
     return list(caught.value.issues)
 
 
-def test_a_sound_problem_has_the_weights_of_its_site(ahead):
+def test_valid_problem_has_the_weights_of_its_site(ahead):
     assert problem(site(), ahead, carbon=0.1).weights == {
         "money": 1.0, "carbon": 0.1, "water": 0.0, "lateness": 100.0,
     }  # fmt: skip
 
 
-def test_not_a_number_is_found_with_its_place(ahead):
+def test_nan_is_reported_with_its_location(ahead):
     (fault,) = faults(site(), unlabelled(ahead, "electricity_price", [10.0, np.nan]))
     assert fault.location == "outlook, electricity_price, 2026-07-01T01:00Z"
     assert fault.found == "nan EUR/MWh"
 
 
-def test_all_faults_are_told_at_once(ahead):
+def test_all_faults_are_reported_together(ahead):
     ahead = unlabelled(ahead, "electricity_price", [np.inf, 1.0])
     ahead = unlabelled(ahead, "air_pressure", [np.nan, np.nan])
     issues = faults(site(), ahead, money=-1.0, beauty=1.0)
@@ -61,21 +61,21 @@ def test_all_faults_are_told_at_once(ahead):
     assert "(and 1 more)" in issues[-1].found
 
 
-def test_money_weighs_something(ahead):
-    """Proves: else targets, ramps and reserves, which cost money, would bind nothing."""
+def test_zero_weight_of_money_is_refused(ahead):
+    """Proves: otherwise targets, ramps and reserves, which cost money, would not bind."""
     (fault,) = faults(site(), ahead, money=0.0)
     assert fault.location == "weights, money"
     assert fault.code is IssueCode.OUT_OF_RANGE
 
 
-def test_a_foreign_unit_is_refused(ahead):
+def test_unknown_unit_is_refused(ahead):
     ahead["electricity_price"].attrs["units"] = "EUR kWh-1"
     (fault,) = faults(site(), ahead)
     assert "electricity_price" in fault.location
     assert "EUR MWh-1" in str(fault)
 
 
-def test_a_missing_variable_is_named(ahead):
+def test_missing_variable_is_named(ahead):
     (fault,) = faults(site(), ahead.drop_vars("terminal_price"))
     assert fault.location == "terminal_price"
 
@@ -102,7 +102,7 @@ def test_a_missing_variable_is_named(ahead):
         ("work_most", [[0.0], [2.0], [1e9]]),
     ],
 )
-def test_values_without_sense_are_refused(ahead, name, values):
+def test_invalid_values_are_refused(ahead, name, values):
     issues = faults(site(), unlabelled(ahead, name, values))
     assert any(re.match(f"outlook, ({name}|work_least),", issue.location) for issue in issues)
 
@@ -116,19 +116,19 @@ def test_values_without_sense_are_refused(ahead, name, values):
         ("carbon_intensity", [0.0, 3000.0]),
     ],
 )
-def test_what_can_just_be_is_taken(ahead, name, values):
-    asked = problem(site(), unlabelled(ahead, name, values))
-    assert asked.series(name).tolist() == values
+def test_extreme_but_valid_values_are_accepted(ahead, name, values):
+    usual = problem(site(), unlabelled(ahead, name, values))
+    assert usual.series(name).tolist() == values
 
 
-def test_sun_below_nothing_is_refused():
+def test_negative_sun_is_refused():
     ahead = outlook([10.0, 20.0], sun=[1.0, -5.0])
     (fault,) = faults(site(source()), ahead)
     assert fault.location == "outlook, renewable_available_power, 2026-07-01T01:00Z, sun"
     assert fault.found == "-5 MW"
 
 
-def test_a_job_that_arrives_late_has_only_the_racks_of_its_window():
+def test_late_arrival_needs_racks_within_its_window():
     """Proves: 5 MWh that arrive at 2 h and are due at 3 h need 5 racks of 1 MW, not 2.
 
     Sensitivity: three hours on 2 racks could do 6, if it had been there from the beginning.
@@ -141,8 +141,8 @@ def test_a_job_that_arrives_late_has_only_the_racks_of_its_window():
     assert problem(site(), outlook([20.0, 30.0, 40.0], jobs=wide))
 
 
-def test_work_that_its_racks_could_do_is_taken_though_the_site_is_too_small():
-    """Proves: 15 racks of jobs that are due at once on 10 racks are late, not senseless."""
+def test_feasible_work_is_accepted_at_a_site_too_small():
+    """Proves: 15 racks of jobs due at once on 10 racks are late, not invalid."""
     jobs = [("batch", [15.0, 15.0], [15.0, 15.0], 15.0)]
     assert problem(site(), outlook([20.0, 30.0], jobs=jobs))
 
@@ -164,13 +164,13 @@ BANK = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, 
         ({"hall": [1.0]}, "past_units, hall", "", IssueCode.UNKNOWN_NAME),
     ],
 )
-def test_units_that_cannot_have_run_are_refused(ahead, past, location, found, code):
+def test_impossible_past_units_are_refused(ahead, past, location, found, code):
     known = {name: np.array(values) for name, values in past.items()}
     (fault,) = faults(site(BANK), ahead, past_units=known)
     assert (fault.location, fault.found, fault.code) == (location, found, code)
 
 
-def test_units_that_may_have_run_are_taken(ahead):
+def test_possible_past_units_are_accepted(ahead):
     known = {"bank": np.array([0.0, 3.0])}
     assert problem(site(BANK), ahead, past_units=known).past_units is known
 
@@ -186,13 +186,13 @@ def test_units_that_may_have_run_are_taken(ahead):
         ("carbon", -0.1, "-0.1 EUR kg-1"),
     ],
 )
-def test_weights_beyond_any_price_are_refused(ahead, name, weight, found):
+def test_excessive_weights_are_refused(ahead, name, weight, found):
     (fault,) = faults(site(), ahead, **{name: weight})
     assert (fault.location, fault.found) == (f"weights, {name}", found)
     assert fault.code is IssueCode.OUT_OF_RANGE
 
 
-def test_an_empty_horizon_is_refused(ahead):
+def test_empty_horizon_is_refused(ahead):
     empty = ahead.isel(time=slice(0, 0), instant=slice(0, 1))
     assert any(fault.location == "outlook, time" for fault in faults(site(), empty))
 
@@ -211,8 +211,8 @@ def test_an_empty_horizon_is_refused(ahead):
         ("grid_import_limit", (), "on no axis"),
     ],
 )
-def test_a_word_on_other_axes_is_refused(ahead, name, axes, found):
-    """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
+def test_variable_on_wrong_axes_is_refused(ahead, name, axes, found):
+    """Sensitivity: one price for all intervals was accepted, and others gave a traceback."""
     given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
     issues = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
     assert (f"outlook, {name}", found) in [(issue.location, issue.found) for issue in issues]
@@ -264,26 +264,26 @@ def test_a_level_far_outside_its_window_is_refused(ahead):
     assert (fault.location, fault.found) == ("state, battery_level, battery", "6 MWh")
 
 
-def test_the_state_of_another_moment_is_refused(ahead):
+def test_state_of_another_time_is_refused(ahead):
     """Sensitivity: the twin refused every plan, and the remedy was to lower the service."""
     with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30"):
         Problem(site(), state.initial_state(site(), "2026-06-30T23:00"), ahead)
 
 
-def test_the_state_of_another_site_is_refused(ahead):
+def test_state_of_another_site_is_refused(ahead):
     with pytest.raises(ProblemError, match="battery"):
         Problem(site(battery()), state.initial_state(site(), START), ahead)
 
 
 @pytest.mark.parametrize("word", ["wind_speed", "global_irradiance"])
-def test_weather_that_a_plan_needs_not_is_whole_too(ahead, word):
+def test_unused_weather_must_be_complete(ahead, word):
     given = tag_dataset(ahead.assign({word: ("time", [1.0, np.nan])}))
     (fault,) = faults(site(), given)
     assert fault.location == f"outlook, {word}, 2026-07-01T01:00Z"
     assert fault.found.startswith("nan ")
 
 
-def test_a_cohort_told_twice_is_refused(ahead):
+def test_duplicate_cohort_is_refused(ahead):
     """Its work would be done, and paid for, twice."""
     (fault,) = faults(site(), ahead.isel(cohort=[0, 0]))
     assert (fault.location, fault.found) == ("outlook, cohort", "batch/0")
@@ -291,7 +291,7 @@ def test_a_cohort_told_twice_is_refused(ahead):
 
 
 def test_sun_in_kilowatts_is_refused():
-    """Proves: 6,000 of a field of 6 MW; until then it was cut to 6 MW from dawn to dusk."""
+    """Proves: 6,000 of a field of 6 MW is refused. Sensitivity: it was cut to 6 MW all day."""
     ahead = outlook([10.0, 20.0], sun=[50.0, 6000.0])
     (fault,) = faults(site(source(power=6.0)), ahead)
     assert fault.location == "outlook, renewable_available_power, 2026-07-01T01:00Z, sun"
@@ -299,16 +299,16 @@ def test_sun_in_kilowatts_is_refused():
 
 
 @pytest.mark.parametrize("weight", ["0.1", None, 1j])
-def test_a_weight_that_is_no_number_is_named(ahead, weight):
+def test_weight_that_is_no_number_is_named(ahead, weight):
     (fault,) = faults(site(), ahead, carbon=weight)
     assert (fault.location, fault.found) == ("weights, carbon", repr(weight))
     assert fault.code is IssueCode.WRONG_TYPE
 
 
 @pytest.mark.parametrize("output", [-1.0, 1e6])
-def test_an_output_that_no_plant_gives_is_refused(output):
-    asked = small_days.problem()
-    spoilt = asked.state.copy(deep=True)
-    spoilt["cooling_plant_output"].values[1] = output
+def test_impossible_cooling_output_is_refused(output):
+    problem = small_days.problem()
+    damaged = problem.state.copy(deep=True)
+    damaged["cooling_plant_output"].values[1] = output
     with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant"):
-        replace(asked, state=spoilt)
+        replace(problem, state=damaged)

@@ -1,4 +1,4 @@
-"""A shape goes from the solver's process to the service's, which loads no Pyomo for it."""
+"""A shape passes from the solver process to the service, which loads no Pyomo for it."""
 
 import copy
 import pickle
@@ -24,16 +24,16 @@ assert decision.schedule.sizes["time"] > 0
 assert not {"pyomo", "highspy"} & set(sys.modules), "loaded"
 sys.stdout.buffer.write(again)
 """
-"""What a service does with a decision: it gets it, follows it, and asks with it again."""
+"""How a service uses a decision: receive it, follow it, plan again from it."""
 
 
 @pytest.mark.slow  # a process that starts
-def test_a_service_that_gets_a_decision_loads_no_pyomo():
+def test_service_with_a_decision_loads_no_pyomo():
     made = decide(moments.asked())
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
-    back = pickle.loads(told.stdout)
+    back = pickle.loads(result.stdout)
     assert back.warm.shape == made.warm_start.shape
     assert back.warm.shape.couplings == ()
 
@@ -43,13 +43,13 @@ def _sent(shape):
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _sent])
-def test_a_copy_of_a_shape_is_equal_and_has_its_hash(copied):
+def test_copy_of_a_shape_is_equal_with_equal_hash(copied):
     assert copied(copied(SHAPE)) == SHAPE
     assert hash(copied(SHAPE)) == hash(SHAPE)
     assert repr(copied(SHAPE)) == repr(SHAPE)
 
 
-def test_a_shape_has_no_other_attributes():
+def test_shape_has_no_other_attributes():
     with pytest.raises(AttributeError, match="width"):
         SHAPE.width  # noqa: B018
     with pytest.raises(AttributeError, match="width"):

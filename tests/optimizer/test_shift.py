@@ -1,4 +1,4 @@
-"""A basis moved in time: the next window begins where the last one would have gone on."""
+"""A basis shifted in time: the next window starts from the last one."""
 
 import highspy
 import numpy as np
@@ -18,7 +18,7 @@ from twin.markets.contracts import CarbonBudget
 PRICES = dict.fromkeys(ACCOUNTS, 1.0)
 
 
-def asked(prices, *, level=0.2, ramp=0.1):
+def make_problem(prices, *, level=0.2, ramp=0.1):
     where = site(battery(capacity=6.0), connection=grid(ramp=ramp, peak_price=7.0))
     jobs = [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
     return problem(where, outlook(prices, service=1.0, jobs=jobs), level=level)
@@ -29,32 +29,33 @@ def prices():
     return np.random.default_rng(3).uniform(-20.0, 90.0, size=9)
 
 
-def test_a_window_rolled_one_step_has_the_same_optimum(prices):
-    """Proves: from the shifted basis the objective is that of a solve from nothing."""
-    before = solve_problem(asked(prices[:8]))
-    later = asked(prices[1:], level=0.3)
+def test_rolled_window_has_the_same_optimum(prices):
+    """Proves: a start from the shifted basis gives the same objective."""
+    before = solve_problem(make_problem(prices[:8]))
+    later = make_problem(prices[1:], level=0.3)
     cold = solve_problem(later)
     assert solve_problem(later, before.warm_start).objective == pytest.approx(
         cold.objective, rel=1e-9
     )
 
 
-def test_an_optimum_is_begun_from_and_kept():
-    """Proves: the same question again, from its own answer, has that very answer."""
+def test_own_optimum_is_kept_as_start():
+    """Proves: the same problem, started from its solution, has that solution."""
     question = small_days.problem(4)
     once = solve_problem(question)
     again = solve_problem(question, once.warm_start)
+    assert once.values
     for name, values in once.values.items():
         np.testing.assert_allclose(again.values[name], values, atol=1e-9)
 
 
-def test_another_shape_is_begun_from_nothing(prices):
-    before = solve_problem(asked(prices[:8]))
-    other = asked(prices[:8], ramp=0.0)
+def test_other_shape_starts_without_a_basis(prices):
+    before = solve_problem(make_problem(prices[:8]))
+    other = make_problem(prices[:8], ramp=0.0)
     assert solve_problem(other, before.warm_start).objective == solve_problem(other).objective
 
 
-def test_a_week_keeps_its_shape_over_midnight():
+def test_week_keeps_its_shape_over_midnight():
     """Proves: a plan that touches seven days begins from one that touched eight."""
     rng, day = np.random.default_rng(5), 24
     budget = CarbonBudget.model_construct(
@@ -75,9 +76,9 @@ def test_a_week_keeps_its_shape_over_midnight():
     assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
 
 
-def test_statuses_move_with_their_instants(prices):
-    """Proves: interval t of the new window takes what stood at t + 2, the last two the last."""
-    inputs = build_model_data(asked(prices[:8]))
+def test_statuses_move_with_their_times(prices):
+    """Proves: interval t takes the status of t + 2, and the last two take the last."""
+    inputs = build_model_data(make_problem(prices[:8]))
     shape = signature_of(inputs)
     arrays = compile_model(shape).arrays(parameter_values(inputs))
     names = np.full(len(arrays.column_low), -1, dtype=np.int8)
@@ -93,9 +94,9 @@ def test_statuses_move_with_their_instants(prices):
     assert moved[arrays.columns["grid_peak.peak_excess"]].tolist() == [0, 1]
 
 
-def test_a_basis_that_is_none_is_mended(prices):
-    """Proves: whatever stands in a basis, the solver remedies it and finds the optimum."""
-    inputs = build_model_data(asked(prices[:8]))
+def test_invalid_basis_is_repaired(prices):
+    """Proves: the solver repairs any basis and finds the optimum."""
+    inputs = build_model_data(make_problem(prices[:8]))
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     rng = np.random.default_rng(0)
     basis = SimplexBasis(
@@ -108,9 +109,9 @@ def test_a_basis_that_is_none_is_mended(prices):
 
 
 @pytest.mark.parametrize("is_given", [True, False])
-def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeypatch, is_given):
-    """Proves: one error of the solver, from a basis that was given or from none, is not the end."""
-    inputs = build_model_data(asked(prices[:8]))
+def test_solver_error_is_retried_without_a_start(prices, monkeypatch, is_given):
+    """Proves: one solver error, with or without a basis, is followed by another run."""
+    inputs = build_model_data(make_problem(prices[:8]))
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     first = LpSolver(arrays, PRICES)
     best = first.run()

@@ -15,7 +15,7 @@ def rows(matrix, low, high):
     )  # fmt: skip
 
 
-def test_the_nearest_values_keep_rows_that_the_solver_of_squares_misses():
+def test_nearest_values_keep_rows_that_the_qp_solver_misses():
     """Proves: the point itself keeps all rows, in columns that do not count as well.
 
     Sensitivity: the solver claims to be done, misses a row by 9e-5, and ends with an error: prices
@@ -36,7 +36,7 @@ def test_the_nearest_values_keep_rows_that_the_solver_of_squares_misses():
     assert (given <= planes.high + 1e-9).all()
 
 
-def test_the_nearest_values_lie_on_the_row_that_is_in_the_way():
+def test_nearest_values_lie_on_the_binding_row():
     """Proves: nearest to (3, 4) with x + y <= 5 are points of that row, 2 away in sum.
 
     Sensitivity: beside eight columns that nothing holds the solver of squares never ends.
@@ -48,7 +48,7 @@ def test_the_nearest_values_lie_on_the_row_that_is_in_the_way():
     assert np.abs(found - [3.0, 4.0]).sum() == pytest.approx(2.0)
 
 
-def test_squares_are_least_where_their_solver_ends():
+def test_least_squares_solution_is_optimal():
     """Proves: nearest to (3, 4) with x + y <= 5 is (2, 3), 1 away in each."""
     both = DenseProgram(
         matrix=np.array([[1.0, 1.0]]), low=np.array([-np.inf]), high=np.array([5.0]),

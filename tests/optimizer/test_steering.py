@@ -1,4 +1,4 @@
-"""Between two plans: the question of the moment, and orders that raise no unforeseen peak."""
+"""Between two plans: the short-term problem, and orders without an unforeseen peak."""
 
 from dataclasses import replace
 from functools import cache
@@ -27,7 +27,7 @@ def plan():
 
 
 def drawing(state, power, peak=1.0):
-    """Return a state whose meter says some import [MW]; the peak is low, so that it binds."""
+    """Return a state with a metered import [MW] and a low peak that binds."""
     return state.assign(
         grid_import_power=state["grid_import_power"] * 0.0 + power,
         peak_power=state["peak_power"] * 0.0 + peak,
@@ -42,7 +42,7 @@ def at(quarters):
     return queue, drawing(state, 1.0)
 
 
-def test_the_question_covers_six_hours_in_quarters_then_hours_then_blocks():
+def test_horizon_has_quarters_then_hours_then_blocks():
     hours = question().hours
     assert hours.sum() == pytest.approx(168.0)
     assert (hours[:24] == 0.25).all()
@@ -50,7 +50,7 @@ def test_the_question_covers_six_hours_in_quarters_then_hours_then_blocks():
     assert (hours[90:] == 4.0).all()
 
 
-def test_the_question_begins_now_whatever_the_quarter():
+def test_horizon_begins_now_in_any_quarter():
     queue, state = at(3)
     problem = moments.asked(state, queue)
     assert problem.outlook["time"].to_numpy()[0] == queue.instant
@@ -58,7 +58,7 @@ def test_the_question_begins_now_whatever_the_quarter():
     assert len(problem.hours) == len(question().hours)  # so that one basis fits the next
 
 
-def test_a_record_that_ends_too_soon_is_refused():
+def test_record_that_ends_too_soon_is_refused():
     here, known = small_days.setting(), moments.facts()
     short = here.inputs.series.isel(time=slice(96), instant=slice(97))
     with pytest.raises(SeriesError):
@@ -67,7 +67,7 @@ def test_a_record_that_ends_too_soon_is_refused():
         )
 
 
-def test_the_orders_are_those_of_the_plan():
+def test_orders_equal_the_plan():
     queue, state = moments.facts().queue, question().state
     orders = RealtimeController(moments.site()).orders(plan(), state, queue)
     step = plan().isel(time=0)
@@ -88,7 +88,7 @@ def steered(second, *, power):
     return first, given(steering.orders(plan(), drawing(state, power), queue))
 
 
-def test_import_that_nobody_foresaw_is_shaved_in_the_next_quarter_hour():
+def test_unforeseen_import_is_shaved_in_the_next_interval():
     _, calm = steered(1, power=0.0)
     _, drifted = steered(1, power=3.0)
     assert drifted > calm + 0.1
@@ -111,20 +111,20 @@ def followed(site, plan, *, short, quarters=6):
 
 
 def sunny(power):
-    told = plan().copy(deep=True)
+    found = plan().copy(deep=True)
     for word in ("renewable_used_power", "renewable_available_power"):
-        told[word].values[...] = power
-    return told
+        found[word].values[...] = power
+    return found
 
 
 def shut():
     return moments.site().with_parameters("grid_1", export_limit=0.0)
 
 
-def test_import_that_fell_short_is_made_good_where_nothing_may_be_exported():
+def test_import_shortfall_is_corrected_at_zero_export():
     """Proves: in the sun, what a load draws less is expected again, curtailed, and no more than it.
 
-    Sensitivity: the import's margin alone was kept, and a site that drew 3 % less exported.
+    Sensitivity: only the import margin was kept, and a site that drew 3 % less exported.
     """
     calm = followed(shut(), sunny(9.0), short=lambda *_: 0.0)
     less = followed(shut(), sunny(9.0), short=lambda *_: 0.05)
@@ -132,10 +132,10 @@ def test_import_that_fell_short_is_made_good_where_nothing_may_be_exported():
     assert less[0] == pytest.approx(calm[0])
 
 
-def test_what_nobody_can_mend_is_no_reason_to_take_more_and_more():
-    """Proves: at night, with an import below the margin, nothing grows from quarter to quarter.
+def test_uncorrectable_shortfall_does_not_accumulate():
+    """Proves: at night, with an import below the margin, no correction grows.
 
-    Sensitivity: each quarter-hour expected the margin, and added what was missing to it for ever.
+    Sensitivity: each quarter-hour expected the margin and added the shortfall again.
     """
     wide = shut().with_parameters("grid_1", import_limit=200.0)
     steering, night = RealtimeController(wide), sunny(0.0)
@@ -146,8 +146,8 @@ def test_what_nobody_can_mend_is_no_reason_to_take_more_and_more():
         assert steering.interval_control.export_limit == pytest.approx(max_export(wide))
 
 
-def test_sun_beyond_the_forecast_is_no_load_that_fell_short():
-    """Proves: what caps let through may come, and is not taken back in the quarter-hour after.
+def test_sun_above_forecast_is_no_import_shortfall():
+    """Proves: sun within its cap is accepted, and not curtailed in the next quarter-hour.
 
     Sensitivity: every second quarter-hour lost all sun beyond the forecast.
     """
@@ -158,10 +158,10 @@ def test_sun_beyond_the_forecast_is_no_load_that_fell_short():
     assert (caps > used).all()
 
 
-def test_a_peak_is_shaved_no_further_than_the_export_allows():
-    """Proves: where nothing may be exported, no battery is moved below the import's margin.
+def test_peak_shaving_keeps_the_export_limit():
+    """Proves: with no export allowed, no battery discharges below the import margin.
 
-    Sensitivity: one of 3 MW gave all that the peak of 0.01 MW asked for.
+    Sensitivity: one of 3 MW discharged for the whole peak of 0.01 MW.
     """
     site, (queue, state) = moments.site().with_parameters("grid_1", export_limit=0.0), at(0)
     site = site.with_parameters("battery_1", power=3.0)
@@ -174,17 +174,17 @@ def test_a_peak_is_shaved_no_further_than_the_export_allows():
     assert settled == pytest.approx(-max_export(site))
 
 
-def test_what_was_foreseen_before_a_gap_is_forgotten():
-    """After a HOLD of an hour the import of now says nothing of the plan from then."""
+def test_expectation_from_before_a_gap_is_dropped():
+    """After a HOLD of an hour, the present import does not reflect the earlier plan."""
     _, calm = steered(5, power=0.0)
     _, drifted = steered(5, power=3.0)
     assert drifted == pytest.approx(calm)
 
 
-def test_a_quarter_hour_decided_twice_rises_once():
+def test_interval_decided_twice_has_one_rise():
     """Proves: 0.3 MW that work rose since the first orders leave 0.2 of 0.5 MW, and then a new 0.5.
 
-    Sensitivity: each decision within a quarter-hour had the whole rise of the valves to itself.
+    Sensitivity: each decision within a quarter-hour had the whole rise of the valves.
     """
     steering, queue = RealtimeController(moments.site()), small_days.queue()
     room = Headroom(racks=28.0, work_power=9.0, peak_safe_power=9.0, max_load_step=0.5)
@@ -199,13 +199,13 @@ def test_a_quarter_hour_decided_twice_rises_once():
     assert steering.within_rise(room, later).max_load_step == 0.5
 
 
-def test_the_same_quarter_hour_twice_is_no_drift():
+def test_interval_decided_twice_does_not_drift():
     steering, (queue, state) = RealtimeController(moments.site()), at(0)
     once, twice = (given(steering.orders(plan(), s, queue)) for s in (state, drawing(state, 3.0)))
     assert twice == pytest.approx(once)
 
 
-def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
+def test_plan_without_this_interval_is_refused():
     queue, state = at(1)
     with pytest.raises(KeyError):
         RealtimeController(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
@@ -214,7 +214,7 @@ def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
 
 @pytest.mark.parametrize("meter", ["mean", "newest"])
 @pytest.mark.parametrize("begin", [0.5, 4.0])
-def test_a_plant_on_its_way_is_no_surprise(meter, begin):
+def test_plant_in_transition_is_no_surprise(meter, begin):
     """Proves: a turn of 10 of 15 minutes, up or down, is foreseen however the meter reads it."""
     steering, (queue, state) = RealtimeController(moments.site()), at(0)
     first = steering.orders(plan(), drawing(state, begin), queue)
@@ -232,7 +232,7 @@ def _expected(schedule, state, queue, orders):
     return room.import_power(running_power(queue, caps))
 
 
-def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():
+def test_jobs_yield_what_batteries_cannot_supply():
     site, step = moments.site(), plan().isel(time=0)
     state = question().state
     charge, discharge = (float(step[f"battery_{way}"][0]) for way in ("charge", "discharge"))

@@ -1,4 +1,4 @@
-"""Chillers that have to be committed, in the whole decision of a site."""
+"""Unit commitment of chillers in the whole decision of a site."""
 
 from dataclasses import replace
 
@@ -20,14 +20,14 @@ RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5
 
 
 def ruled(problem, **rules):
-    """Return a question whose chillers keep rules."""
+    """Return a problem whose chillers have commitment rules."""
     known = {PLANT: np.zeros(4)}  # none was on for an hour
     return replace(problem, site=strict(problem.site, **rules), past_units=known)
 
 
 @pytest.fixture(scope="module")
 def plain():
-    """Return the small site's question of a night that grows hot."""
+    """Return the small site's problem of a night that becomes hot."""
     problem = small_days.problem(8)
     ahead = problem.outlook.copy(deep=True)
     ahead["air_temperature"].values[:] += np.linspace(0.0, 20.0, 32)
@@ -35,22 +35,22 @@ def plain():
 
 
 @pytest.fixture(scope="module")
-def asked(plain):
+def committed(plain):
     return ruled(plain, **RULES)
 
 
 @pytest.fixture(scope="module")
-def decision(asked):
-    return decide(asked)
+def decision(committed):
+    return decide(committed)
 
 
-def test_without_rules_nothing_is_committed(plain):
+def test_no_commitment_without_rules(plain):
     (convert,) = (c for c in plain.site.conversions if c.owner == PLANT)
     assert convert.units is None
     assert "cooling_plant_units_on" not in build_schedule(solve_problem(plain))
 
 
-def test_units_are_whole_and_keep_their_times(decision):
+def test_units_are_whole_and_keep_minimum_times(decision):
     on = decision.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT).to_numpy()
     assert decision.verdict.is_safe
     assert (on == np.round(on)).all()
@@ -64,21 +64,21 @@ def test_units_are_whole_and_keep_their_times(decision):
         assert (on[begin : begin + 4] >= on[begin]).all()  # an hour at least
 
 
-def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(asked, decision):
-    """Proves: the replay runs what the plan tells; told none where one is needed, one runs.
+def test_replay_runs_planned_units_and_more_where_needed(committed, decision):
+    """Proves: the replay runs the planned units, and one where none is planned but one is needed.
 
     That is said with the first interval and their number, and is no reason to refuse: what it
     draws stands in the replay, and the promise holds within its tolerance.
     """
     word, schedule = "cooling_plant_units_on", decision.schedule
-    told = schedule[word].sel(cooling_plant=PLANT).to_numpy()
+    planned = schedule[word].sel(cooling_plant=PLANT).to_numpy()
     ran = decision.verdict.replay[word].sel(circuit=PLANT).to_numpy()
-    assert (ran >= told).all()
+    assert (ran >= planned).all()
     assert decision.verdict.extra_units == ()
     assert decision.explanation.as_json()["units"] == []
     none = schedule.assign({word: schedule[word] * 0.0})
     none[word].attrs = schedule[word].attrs
-    verdict = verify(asked.site, asked.state, none)
+    verdict = verify(committed.site, committed.state, none)
     needed = verdict.replay[word].sel(circuit=PLANT).to_numpy() > 0.0
     assert needed.any()
     assert verdict.is_safe
@@ -88,37 +88,37 @@ def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(
     assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
 
 
-def test_chillers_that_are_switched_too_soon_are_refused(asked, decision):
-    """Proves: one of two is off and on in turns of a quarter-hour, and must rest half an hour.
+def test_chillers_switched_too_soon_are_refused(committed, decision):
+    """Proves: one of two is switched every quarter-hour, but must stay off for half an hour.
 
-    Sensitivity: such a plan passed, and wears both. Two that run on break nothing.
+    Sensitivity: such a plan passed. Two that keep running break no limit.
     """
     word = "cooling_plant_units_on"
     turns = 1.0 + np.arange(decision.schedule.sizes["time"]) % 2
 
-    def told(times):
-        spoilt = decision.schedule.copy(deep=True)
-        spoilt[word].values[:, 0] = times
-        breaches = verify(asked.site, asked.state, spoilt).violations
+    def limits_broken(times):
+        damaged = decision.schedule.copy(deep=True)
+        damaged[word].values[:, 0] = times
+        breaches = verify(committed.site, committed.state, damaged).violations
         return {breach.limit: breach.time for breach in breaches}
 
     time = decision.schedule["time"].to_numpy()
-    assert told(turns)[f"units of {PLANT} are switched too soon"] == time[3]
-    assert told(np.full(len(turns), 2.0)) == {}
+    assert limits_broken(turns)[f"units of {PLANT} are switched too soon"] == time[3]
+    assert limits_broken(np.full(len(turns), 2.0)) == {}
 
 
-def test_units_that_ran_are_no_order_of_a_schedule(asked, decision):
-    """Proves: what a replay tells of its units is refused by name, where it raised a KeyError."""
+def test_replayed_units_in_a_schedule_are_refused(committed, decision):
+    """Proves: units of a replay are refused by name. Sensitivity: a KeyError."""
     word = "cooling_plant_units_on"
-    spoilt = decision.schedule.drop_vars(word).assign({word: decision.verdict.replay[word]})
-    assert any(word in b.limit for b in verify(asked.site, asked.state, spoilt).violations)
+    damaged = decision.schedule.drop_vars(word).assign({word: decision.verdict.replay[word]})
+    assert any(word in b.limit for b in verify(committed.site, committed.state, damaged).violations)
 
 
-def test_units_carry_what_is_asked_of_them(asked):
-    """Proves: output is at most what needs no unit and what the units on can give."""
-    plan = solve_problem(asked)
-    (convert,) = (c for c in asked.site.conversions if c.owner == PLANT)
-    running = convert.units.characteristics(Weather.from_dataset(asked.outlook))
+def test_units_cover_the_planned_output(committed):
+    """Proves: output is at most what needs no unit plus the capacity of running units."""
+    plan = solve_problem(committed)
+    (convert,) = (c for c in committed.site.conversions if c.owner == PLANT)
+    running = convert.units.characteristics(Weather.from_dataset(committed.outlook))
     output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
     assert (output <= running.economiser_output + running.max_output * on + 1e-6).all()
@@ -129,14 +129,14 @@ def test_units_carry_what_is_asked_of_them(asked):
 
 
 @pytest.mark.slow
-def test_rules_cost_and_never_save(plain, asked):
-    assert solve_problem(asked).objective >= solve_problem(plain).objective - 1e-6
+def test_commitment_rules_never_save(plain, committed):
+    assert solve_problem(committed).objective >= solve_problem(plain).objective - 1e-6
     stricter = ruled(plain, **RULES | {"start_cost": 500.0})
-    assert solve_problem(stricter).objective >= solve_problem(asked).objective * (1.0 - 1e-3)
+    assert solve_problem(stricter).objective >= solve_problem(committed).objective * (1.0 - 1e-3)
 
 
-def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
-    """Proves: the number called at the most is that which the plant itself would run."""
+def test_unit_count_equals_that_of_the_plant(plain):
+    """Proves: the largest number of units is that of the plant itself."""
     plant = plain.site.equipment[PLANT]
     weather = Weather.from_dataset(plain.outlook)
     ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
@@ -151,8 +151,8 @@ def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
     assert (running.power_one_unit_more > 0.0).all()
 
 
-def test_no_search_where_the_last_units_are_within_the_gap(asked, decision, monkeypatch):
-    """Proves: units of the last plan, or rounded ones, that are within the gap need no search."""
+def test_no_search_when_last_units_are_within_the_gap(committed, decision, monkeypatch):
+    """Proves: units of the last plan, or rounded ones, within the gap need no search."""
     calls = []
     searched = room.solve_mip
 
@@ -161,20 +161,20 @@ def test_no_search_where_the_last_units_are_within_the_gap(asked, decision, monk
         return searched(*given, **settings)
 
     monkeypatch.setattr(room, "solve_mip", counted)
-    decide(asked, previous=decision)
-    ahead = asked.outlook.copy(deep=True)
+    decide(committed, previous=decision)
+    ahead = committed.outlook.copy(deep=True)
     ahead["air_temperature"].values[:] -= 25.0
-    later = decide(replace(asked, outlook=ahead), previous=decision)
+    later = decide(replace(committed, outlook=ahead), previous=decision)
     assert calls == []  # no search would leave less than the last ones, or rounded ones, cost
     units = "cooling_plant_units_on"
     assert later.schedule[units].sum() < decision.schedule[units].sum()
 
 
-def test_what_is_not_near_enough_is_sought(asked, monkeypatch):
-    """Proves: rounded units lie within the gap of those that a search finds, never below them."""
-    rounded = solve_problem(asked).objective
+def test_units_outside_the_gap_are_searched(committed, monkeypatch):
+    """Proves: rounded units cost at most the gap more than searched ones, and never less."""
+    rounded = solve_problem(committed).objective
     monkeypatch.setattr(room, "MIP_GAP", 0.0)
-    sought = solve_problem(asked).objective
+    sought = solve_problem(committed).objective
     assert sought <= rounded * (1.0 + 1e-9)
     assert rounded - sought <= MIP_GAP * abs(sought)
 
@@ -184,19 +184,19 @@ def lost(*_, **__):
 
 
 @pytest.mark.parametrize("search", [lost, lambda *_, **__: None])
-def test_a_search_that_fails_leaves_the_plan_that_is_there(asked, monkeypatch, search):
-    """Proves: rounded units are a plan; a search that dies or says there is none takes none away.
+def test_failed_search_keeps_the_rounded_plan(committed, monkeypatch, search):
+    """Proves: rounded units are a plan, also when a search fails or finds none.
 
-    Sensitivity: the decision failed, and the rule took over.
+    Sensitivity: the decision failed, and the fallback ladder took over.
     """
-    sought = solve_problem(asked).objective
+    sought = solve_problem(committed).objective
     monkeypatch.setattr(room, "MIP_GAP", 0.0)
     monkeypatch.setattr(room, "solve_mip", search)
-    assert sought <= solve_problem(asked).objective <= 1.01 * sought
+    assert sought <= solve_problem(committed).objective <= 1.01 * sought
 
 
-def test_a_plan_of_another_site_is_begun_from(plain, decision):
-    """Proves: units of a site with rules say nothing where there are none, nor more than remain."""
+def test_plan_of_another_site_can_be_a_start(plain, decision):
+    """Proves: past units are ignored at a site without rules or with fewer units."""
     again = decide(plain, previous=decision)
     assert "cooling_plant_units_on" not in again.schedule
     warm = replace(decision.warm_start, past_units={PLANT: np.array([4.0, 1.0])})
@@ -206,7 +206,7 @@ def test_a_plan_of_another_site_is_begun_from(plain, decision):
     assert warm.limited_to({}).units == warm.limited_to({}).past_units == {}
 
 
-def test_what_ran_is_remembered_over_decisions(decision):
+def test_past_units_are_kept_between_decisions(decision):
     """Proves: after an hour the next decision knows the units of that hour, and of those before."""
     warm = replace(decision.warm_start, past_units={PLANT: np.array([2.0, 1.0])})
     on = decision.warm_start.units[PLANT]
@@ -216,9 +216,9 @@ def test_what_ran_is_remembered_over_decisions(decision):
     assert warm.past_units_until(decision.start + np.timedelta64(2, "D"), QUARTER_HOUR) == {}
 
 
-def test_more_units_than_there_are_cannot_be_told(asked, decision):
-    """Proves: a plan that tells 99 of 2 chillers is refused, which ran as the two."""
-    spoilt = decision.schedule.copy(deep=True)
-    spoilt["cooling_plant_units_on"].values[3] = 99.0
-    verdict = verify(asked.site, asked.state, spoilt)
+def test_more_units_than_exist_are_refused(committed, decision):
+    """Proves: a plan of 99 of 2 chillers is refused. Sensitivity: both ran."""
+    damaged = decision.schedule.copy(deep=True)
+    damaged["cooling_plant_units_on"].values[3] = 99.0
+    verdict = verify(committed.site, committed.state, damaged)
     assert [breach.limit for breach in verdict.violations] == [f"units of {PLANT} beyond its bank"]

@@ -39,18 +39,18 @@ def decision(choice):
     return decide(question(choice))
 
 
-def test_declared_set_points_are_no_part_of_a_plan():
+def test_fixed_set_points_are_not_planned():
     assert build_model_data(question("declared")).setpoints is None
     assert not set(setpoints.SET_POINT_VARIABLES) & set(decision("declared").schedule)
 
 
 @pytest.mark.parametrize("choice", CHOICES[1:])
-def test_a_plan_tells_them_and_keeps_the_ramp(choice):
+def test_planned_set_points_keep_the_ramp(choice):
     plan = decision(choice).schedule
-    told = (
+    expected = (
         set(setpoints.SET_POINT_VARIABLES) if choice == "cheapest" else {setpoints.SUPPLY_SET_POINT}
     )
-    assert set(setpoints.SET_POINT_VARIABLES) & set(plan) == told
+    assert set(setpoints.SET_POINT_VARIABLES) & set(plan) == expected
     site = question(choice).site
     verdict = verify(site, question(choice).state, plan)
     assert (consistency.supply_ramp_ratio(site, plan, verdict.replay) <= 1.0).all()
@@ -59,10 +59,12 @@ def test_a_plan_tells_them_and_keeps_the_ramp(choice):
     assert float(supply.max()) > 38.0  # warmer than declared
 
 
-def test_curves_are_laid_at_the_chosen_points():
+def test_curves_use_the_chosen_set_points():
     """At the same heat the machines of the plan are those at its set points."""
     inputs = build_model_data(question("cheapest"))
-    for plant in inputs.problem.site.machines_of(CoolingPlant):
+    plants = list(inputs.problem.site.machines_of(CoolingPlant))
+    assert plants
+    for plant in plants:
         (convert,) = (c for c in inputs.problem.site.conversions if c.owner == plant.name)
         curve = inputs.curves[plant.name]
         weather = Weather.from_dataset(inputs.problem.outlook)
@@ -77,7 +79,7 @@ def test_curves_are_laid_at_the_chosen_points():
         assert (laid <= here + curve.error["medium_voltage"] + 1e-6).all()
 
 
-def test_orders_of_a_moment_carry_them_to_the_plant():
+def test_orders_carry_set_points_to_the_plant():
     question_, plan = question("cheapest"), decision("cheapest").schedule
     queue = small_days.queue()
     orders = RealtimeController(question_.site).orders(plan, question_.state, queue)
@@ -88,9 +90,9 @@ def test_orders_of_a_moment_carry_them_to_the_plant():
             assert points[word, str(name)] == pytest.approx(float(first[word].sel({dim: name})))
 
 
-def test_the_service_asks_every_unit_for_the_coolant_that_follows():
+def test_coolant_request_follows_from_the_set_point():
     """The plant's contract has a request for the coolant: it is what the plan's water gives."""
-    asked = {}
+    usual = {}
     for choice in ("declared", "cheapest"):
         made, problem, queue = decision(choice), question(choice), small_days.queue()
         orders = RealtimeController(problem.site).orders(made.schedule, problem.state, queue)
@@ -100,7 +102,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
             queue=queue,
             problem=problem,
             choice=SimpleNamespace(replay=replay),
-            apart=(),
+            excluded_racks=(),
         )
         requests = plant_commands(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
@@ -108,28 +110,28 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
         assert len(units) == bank.count
         replayed = replay["technology_supply_temperature"].isel(time=0).item()
         assert units == pytest.approx([replayed] * bank.count)
-        asked[choice] = units[0]
-    assert asked["cheapest"] != pytest.approx(asked["declared"], abs=0.05)
+        usual[choice] = units[0]
+    assert usual["cheapest"] != pytest.approx(usual["declared"], abs=0.05)
 
 
-def test_haste_and_wet_halls_are_refused_by_name():
+def test_fast_ramp_and_dew_point_are_refused_by_name():
     problem, plan = question("cheapest"), decision("cheapest").schedule.copy(deep=True)
     plan[setpoints.SUPPLY_SET_POINT][3:] -= 5.0  # 5 K in a quarter-hour, where 1.5 K are allowed
-    told = {breach.limit for breach in verify(problem.site, problem.state, plan).violations}
-    assert "ramp of the supply temperatures" in told
+    limits = {breach.limit for breach in verify(problem.site, problem.state, plan).violations}
+    assert "ramp of the supply temperatures" in limits
     wet = problem.site.model_copy(
         update={"set_points": SetPointRules.model_validate({"hall_dew_point": "29 degC"})}
     )
     cold = decision("cheapest").schedule.copy(deep=True)
     cold["air_temperature"][:] = 2.0  # in hot air the water would not get so cold
     cold[setpoints.SUPPLY_SET_POINT][:] = xr.where(cold["circuit"] == "warm_plant", 20.0, 18.0)
-    told = {breach.limit for breach in verify(wet, problem.state, cold).violations}
-    assert "coolant near the dew point of the halls" in told
+    limits = {breach.limit for breach in verify(wet, problem.state, cold).violations}
+    assert "coolant near the dew point of the halls" in limits
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES[1:])
-def test_a_closed_loop_breaks_nothing(choice):
+def test_closed_loop_breaks_no_limit(choice):
     """Six hours on a plant that is not what the plan believes."""
     usual = small_days.setting(6)
     site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
@@ -137,4 +139,5 @@ def test_a_closed_loop_breaks_nothing(choice):
         replace(usual, site=site), "deterministic", seed=0, on_progress=lambda *_: None
     )
     assert int(trial.violations.sum()) == 0
+    assert trial.decisions
     assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

@@ -40,7 +40,7 @@ def test_switchgear_lets_power_out(share):
 
 
 @pytest.mark.parametrize("export_limit", [0.05, 5.0])
-def test_losses_on_the_way_do_not_lessen_what_may_be_sold(export_limit):
+def test_losses_do_not_reduce_the_export_limit(export_limit):
     """Proves: the sun bears a loss of 0.04 MW and 2 % beside what is sold.
 
     Sensitivity: less, where the machine's floor is what may be sold.
@@ -50,14 +50,14 @@ def test_losses_on_the_way_do_not_lessen_what_may_be_sold(export_limit):
     assert exported(plan) == pytest.approx([export_limit] * 2)
 
 
-def test_own_sun_bears_the_loss_at_no_load_where_nothing_may_be_sold():
+def test_own_sun_covers_no_load_loss_without_export():
     """Proves: nothing is bought. Sensitivity: 0.04 MW, where the floor is nothing."""
     line = hand.machine("line", "medium_voltage", draws={"grid": losing(idle=0.04)})
     plan = sold(line=line, export_limit=0.0)
     assert plan.objective == pytest.approx(0.0, abs=1e-9)
 
 
-def test_what_may_be_sold_is_worth_its_price_without_any_margin():
+def test_value_of_export_limit_is_its_price():
     """Proves: a MW more earns 2 x 100 EUR. Sensitivity: nothing, where the line binds with it."""
     worth = {one.limit: one.marginal_value for one in limit_values(sold())}
     assert worth == {"power or heat sold (grid)": pytest.approx(200.0)}

@@ -1,4 +1,4 @@
-"""Heat sold by a site: planned, judged, told to the plant, and paid for."""
+"""Heat sold by a site: planned, verified, ordered and paid for."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def demand(site, data):
     return site.equipment["pump"].network_demand(data["air_temperature"].to_numpy())
 
 
-def test_cheap_power_sells_all_that_the_town_takes():
+def test_cheap_power_sells_all_heat_demanded():
     decision = decide(heated.at_price(heated.problem(), 20.0))
     asked = demand(heated.heated(), decision.schedule)
     assert sold(decision.schedule) == pytest.approx(0.98 * asked, rel=0.01)
@@ -41,7 +41,7 @@ def test_cheap_power_sells_all_that_the_town_takes():
     )
 
 
-def test_dear_power_sells_none():
+def test_dear_power_sells_no_heat():
     decision = decide(heated.at_price(heated.problem(), 500.0))
     assert sold(decision.schedule) == pytest.approx(0.0, abs=1e-6)
 
@@ -49,19 +49,19 @@ def test_dear_power_sells_none():
 @pytest.mark.slow
 @pytest.mark.parametrize("price", [-100.0, 0.0, 60.0, 300.0])
 @pytest.mark.parametrize("changed", [{}, {**heated.HUNGRY, "heat_price": "400 EUR/MWh"}])
-def test_nothing_is_burnt_for_heat(price, changed):
-    """The promise at the connection is what the twin draws, whatever is paid for power and heat."""
+def test_promised_import_equals_the_replay(price, changed):
+    """The promised import is that of the twin at any price of power and heat."""
     question = heated.at_price(heated.at_pump(heated.large_problem(), **changed), price)
     decision = decide(question)
     assert decision.verdict.power_error < 0.4  # of 220 MW; lines lie above the curves by 0.2
-    told, done = (
+    planned, done = (
         sold(data, "heat_pump_1") for data in (decision.schedule, decision.verdict.replay)
     )
-    assert told == pytest.approx(done, abs=0.3)
+    assert planned == pytest.approx(done, abs=0.3)
 
 
-def test_a_hungry_town_gets_all_the_heat_there_is():
-    """Proves: at 400 for heat the circuit's plant is left with nothing."""
+def test_high_heat_price_sells_all_heat():
+    """Proves: at 400 EUR/MWh of heat the cooling plant gets no load."""
     question = heated.at_pump(heated.large_problem(), **heated.HUNGRY, heat_price="400 EUR/MWh")
     replay = decide(question).verdict.replay
     left = replay["cooling_load"].sel(circuit="warm_plant").to_numpy()
@@ -71,21 +71,21 @@ def test_a_hungry_town_gets_all_the_heat_there_is():
 
 
 @pytest.mark.parametrize("spoil", HEAT, ids=lambda spoil: spoil.__name__)
-def test_heat_that_nobody_takes_or_has_is_refused_by_name(problem, schedule, spoil):
-    spoilt = spoil(schedule)
-    replay = simulate(problem.site, problem.state, spoilt)
+def test_heat_beyond_demand_or_supply_is_refused(problem, schedule, spoil):
+    damaged = spoil(schedule)
+    replay = simulate(problem.site, problem.state, damaged)
     for name in ("grid_import_power", "grid_export_power"):
-        spoilt[name].values = replay[name].to_numpy()
-    verdict = verify(problem.site, problem.state, spoilt)
+        damaged[name].values = replay[name].to_numpy()
+    verdict = verify(problem.site, problem.state, damaged)
     assert any(HEAT[spoil] in breach.limit for breach in verdict.violations), verdict.violations
 
 
 @pytest.mark.parametrize("spoil", HEAT_FORM, ids=lambda spoil: spoil.__name__)
-def test_what_is_no_honest_schedule_is_refused(problem, schedule, spoil):
+def test_invalid_heat_schedule_is_refused(problem, schedule, spoil):
     assert not verify(problem.site, problem.state, spoil(schedule)).is_safe
 
 
-def test_heat_is_no_duty(problem, schedule):
+def test_heat_sale_is_optional(problem, schedule):
     schedule["heat_reuse_power"].values[:] = 0.0
     replay = simulate(problem.site, problem.state, schedule)
     for name in ("grid_import_power", "grid_export_power"):
@@ -93,13 +93,14 @@ def test_heat_is_no_duty(problem, schedule):
     assert verify(problem.site, problem.state, schedule).is_safe
 
 
-def test_a_heat_pump_is_no_source_that_could_bind(problem):
+def test_heat_pump_is_no_binding_source(problem):
     solution = solve_problem(problem)
     binding = explain_schedule(solution, build_schedule(solution)).binding
+    assert binding
     assert not any("connection or source (pump)" in limit.limit for limit in binding)
 
 
-def test_the_rules_sell_while_it_pays_or_always():
+def test_rules_sell_heat_while_it_pays():
     site, here = heated.heated(), heated.problem()
     air, asked = here.outlook["air_temperature"].to_numpy(), demand(site, here.outlook)
     income = (25.0 * asked / site.equipment["pump"].power(asked, air))[0] - site.grid.import_fee
@@ -113,14 +114,14 @@ def test_the_rules_sell_while_it_pays_or_always():
         assert asks == {"pump": pytest.approx(asked if pays else 0.0)}
 
 
-def test_a_site_without_a_pump_sells_none():
+def test_site_without_a_heat_pump_sells_no_heat():
     outlook = small_days.problem().outlook
     assert sell_heat(outlook, small_days.problem().site) is outlook
 
 
 @pytest.mark.parametrize("air", [0.0, 15.0])
-def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
-    """A network whose water slides from 80 to 60 degC asks for less lift in spring."""
+def test_heat_is_sold_up_to_its_break_even_price(air):
+    """A network whose water falls from 80 to 60 degC needs less lift in spring."""
     site = heated.heated(mild_supply_temperature="60 degC")
     pump = site.equipment["pump"]
     known = heated.problem().outlook.copy(deep=True)
@@ -137,7 +138,7 @@ def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["threshold_capped", "deterministic"])
-def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
+def test_plant_sells_the_ordered_heat(policy):
     trial = run_backtest_policy(heated.setting(2), policy, seed=0, on_progress=lambda *_: None)
     heat = trial.trajectory["heat_reuse_power"].sel(heat_reuse="pump")
     assert float(heat.min()) > 0.1

@@ -61,7 +61,7 @@ def decide(site, rule, price, queue, level=0.5, **around):
     return rule(known(price, **around), calm, queue=queue, site=site)
 
 
-def test_immediate_runs_all_at_full_power_whatever_the_price(site):
+def test_immediate_runs_all_jobs_at_any_price(site):
     orders = decide(site, order_immediate, [900, 1], queue_of(site, (1, 1, 4, 9), (0, 9, 4, 30)))
     assert orders.jobs == {0: 1.0, 1: 1.0}
     assert orders.battery_discharge == {}
@@ -73,7 +73,7 @@ def test_immediate_takes_turns_when_racks_are_short(site):
     assert list(orders.jobs) == [0, 1]
 
 
-def test_threshold_waits_for_the_cheap_hours_that_meet_the_deadline(site):
+def test_threshold_waits_for_cheap_hours_before_the_deadline(site):
     """2 h due at 4 h: hours 1 and 2 are cheaper than now; with 5 h to go hour 4 is not needed."""
     waits = decide(site, order_cheapest_hours, [90, 20, 30, 80, 10], queue_of(site, (1, 1, 4, 4)))
     assert waits.jobs == {}
@@ -81,13 +81,13 @@ def test_threshold_waits_for_the_cheap_hours_that_meet_the_deadline(site):
     assert runs.jobs.keys() == {0}
 
 
-def test_threshold_caps_a_job_with_time_to_spare(site):
+def test_threshold_caps_a_job_with_slack(site):
     kind = RackPool.from_site(site).kinds[1]
     orders = decide(site, order_cheapest_hours, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == pytest.approx({0: kind.min_power_share})
 
 
-def test_the_rule_by_its_letter_never_caps(site):
+def test_threshold_without_caps_never_caps(site):
     """Proves: without caps the job of the last test runs in the same hours at full power."""
     letter = partial(order_cheapest_hours, caps_work=False)
     orders = decide(site, letter, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
@@ -99,13 +99,13 @@ def test_threshold_runs_uncapped_when_power_costs_nothing(site):
     assert orders.jobs == {0: 1.0}
 
 
-def test_threshold_never_lets_a_job_run_out_of_time(site):
+def test_threshold_meets_the_deadline(site):
     """1 h of work due in 1.1 h: it runs now, uncapped, at the worst of prices."""
     orders = decide(site, order_cheapest_hours, [900, 1, 1], queue_of(site, (1, 1, 4, 1.1)))
     assert orders.jobs == {0: 1.0}
 
 
-def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
+def test_threshold_keeps_the_peak_for_deferrable_work(site):
     """8 jobs of 2 racks in the one cheap hour would draw 2 MW; the peak leaves 0.9."""
     pool = RackPool.from_site(site)
     calm = state.initial_state(site, NOW, peak_power=1.9)
@@ -120,33 +120,33 @@ def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
     assert list(orders.jobs.values()) == [1.0] * 8
 
 
-def test_threshold_begins_a_month_at_the_usual_import(site):
+def test_threshold_starts_a_month_at_the_usual_import(site):
     """Proves: without a peak yet, what may wait stays under the usual 1.5 MW, as if that were it.
 
     Sensitivity: all jobs at once, which would make the month's peak in its first hour.
     """
     price, jobs = [20, *[90] * 23], queue_of(site, *[(1, 1, 2, 20)] * 8)
-    told = [
+    orders = [
         order_cheapest_hours(
             known(price), state.initial_state(site, NOW, **peak), queue=jobs, site=site
         ).jobs
         for peak in ({"peak_power": 1.5}, {"mean_weekly_import": 1.5}, {})
     ]
-    assert told[1] == told[0]
-    assert sum(told[2].values()) > sum(told[0].values())
+    assert orders[1] == orders[0]
+    assert sum(orders[2].values()) > sum(orders[0].values())
 
 
 @pytest.mark.parametrize(
     ("price", "way"), [(20, "battery_charge"), (90, "battery_discharge"), (50, None)]
 )
-def test_stores_trade_in_the_outer_quarters_of_the_day(site, price, way):
+def test_stores_trade_in_cheapest_and_dearest_quarter(site, price, way):
     day = [price, *[20] * 8, *[50] * 7, *[90] * 8]
     orders = decide(site, order_cheapest_hours, day, queue_of(site))
     for name in ("battery_charge", "battery_discharge"):
         assert bool(getattr(orders, name)) == (name == way)
 
 
-def test_stores_rest_when_the_spread_pays_no_losses(site):
+def test_stores_idle_when_spread_does_not_cover_losses(site):
     day = [48, *[48] * 11, *[52] * 12]
     orders = decide(site, order_cheapest_hours, day, queue_of(site))
     assert orders.battery_charge == {}
@@ -161,14 +161,14 @@ def test_full_and_empty_stores_keep_their_margins(site):
     )
 
 
-def test_renewables_give_way_where_import_is_paid_for(site):
+def test_renewables_are_curtailed_at_negative_prices(site):
     orders = decide(site, order_cheapest_hours, [-100] * 4, queue_of(site), own=1.0)
     assert orders.renewable_cap == {"sun": 0.0}
     orders = decide(site, order_cheapest_hours, [50] * 4, queue_of(site), own=1.0)
     assert orders.renewable_cap["sun"] >= 1.0
 
 
-def test_where_nothing_may_be_given_the_margin_is_taken(site):
+def test_zero_export_site_imports_the_margin(site):
     """Proves: sun leaves 2 % of the import's 4.7 MW to the grid. Sensitivity: it left nothing, and
     restless loads exported for hours."""
     closed = site.with_parameters("grid_1", export_limit=0.0)
@@ -181,7 +181,7 @@ def test_where_nothing_may_be_given_the_margin_is_taken(site):
 
 
 @pytest.mark.parametrize("hours", [0.1, 2.0])
-def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
+def test_curtailment_keeps_the_import_margin(site, hours):
     """Proves: of more than the connection bears sun covers the rest, however soon jobs end.
 
     Sensitivity: what ended within the quarter-hour was not counted, and for its minutes a site
@@ -203,7 +203,7 @@ def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
     assert drawn - orders.renewable_cap["sun"] == pytest.approx(keep * 1.5)
 
 
-def test_wind_beside_a_battery_that_gives_leaves_the_export_its_margin(site):
+def test_wind_and_discharge_keep_the_export_margin(site):
     """Proves: what leaves is 0.306 MW at the most, 0.4 less 2 % of the import's 4.7.
 
     Sensitivity: the margin was 2 % of what the battery leaves of the site's draw, 9 kW, and
@@ -221,7 +221,7 @@ def test_wind_beside_a_battery_that_gives_leaves_the_export_its_margin(site):
 
 
 @pytest.mark.parametrize("rule", [order_immediate, order_cheapest_hours])
-def test_what_is_done_within_the_quarter_hour_takes_up_no_wind(site, rule):
+def test_job_that_ends_within_the_interval_uses_no_wind(site, rule):
     """Proves: beside a job of 6 min wind is capped as beside none, beside one of 2 h for more."""
     short, long, none = (
         decide(site, rule, [50] * 4, queue_of(site, *rows), own=1.0).renewable_cap["sun"]
@@ -231,7 +231,7 @@ def test_what_is_done_within_the_quarter_hour_takes_up_no_wind(site, rule):
     assert long > none + 0.1
 
 
-def test_caps_share_out_what_is_expected_and_the_rest():
+def test_caps_share_expected_and_remaining_power():
     assert share_caps({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
     assert share_caps({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
     assert share_caps({"sun": 0.0}, 2.0) == {"sun": 2.0}
@@ -239,7 +239,7 @@ def test_caps_share_out_what_is_expected_and_the_rest():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", [order_immediate, order_cheapest_hours])
-def test_a_busy_day_is_done_in_time(site, rule):
+def test_busy_day_is_done_in_time(site, rule):
     """60 % load for a day, jobs of 15 min to 6 h: nothing late, everything done by its end."""
     rng = np.random.default_rng(7)
     count = 90
@@ -273,7 +273,7 @@ def test_a_busy_day_is_done_in_time(site, rule):
     assert late == pytest.approx(0, abs=0.5)
 
 
-def test_the_same_view_gives_the_same_orders(site):
+def test_same_view_gives_same_orders(site):
     queue = queue_of(site, *[(k % 2, 3, 2, 9 + k) for k in range(9)])
     first = decide(site, order_cheapest_hours, [50, 20, 80, 10], queue)
     assert first == decide(site, order_cheapest_hours, [50, 20, 80, 10], queue)

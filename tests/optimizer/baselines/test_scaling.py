@@ -9,7 +9,7 @@ from optimizer.policies.price_rules import allocate_steps
 from tests import small_days
 
 
-def test_steps_with_the_most_work_per_carbon_are_taken():
+def test_steps_with_most_work_per_carbon_are_chosen():
     """Proves: at 100 the second step (0.3/0.5/100) is worth less than a first one at 200.
 
     First steps give 0.7 for 0.5 MW: worth 0.014, 0.007 and 0.00467 at 100, 200 and 300; second
@@ -28,13 +28,13 @@ def test_steps_with_the_most_work_per_carbon_are_taken():
     assert taken(0.0) == [0, 0, 0]
 
 
-def test_of_equal_hours_the_first_is_taken():
+def test_first_of_equal_hours_is_chosen():
     found = allocate_steps(np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0)
     assert found.tolist() == [1, 1, 0, 0]
 
 
 @pytest.mark.slow
-def test_a_day_brings_less_carbon_for_a_mwh_than_at_once_and_nothing_is_late():
+def test_rule_emits_less_per_mwh_and_nothing_is_late():
     here = small_days.setting(24)
     ours, at_once = (
         run_backtest_policy(here, name, seed=0, on_progress=lambda *_: None).summary

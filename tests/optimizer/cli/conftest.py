@@ -1,4 +1,4 @@
-"""Files that lack what a planner should hear of before the work begins."""
+"""Files whose gaps a command must note before it plans."""
 
 import pytest
 from typer.testing import CliRunner
@@ -10,10 +10,10 @@ from twin.errors import ProblemError
 
 
 @pytest.fixture
-def told_of_files(tmp_path, monkeypatch):
-    """Return a function that runs a command on them as far as its plans, and what it says then.
+def run_with_incomplete_files(tmp_path, monkeypatch):
+    """Return a function that runs a command up to planning on them and returns its output.
 
-    Prices are without carbon, and a column of the jobs is read by nobody.
+    Prices have no carbon, and the jobs have an unused column.
     """
     prices, jobs = tmp_path / "dear.csv", tmp_path / "mine.csv"
     lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
@@ -23,9 +23,9 @@ def told_of_files(tmp_path, monkeypatch):
     def none_of(*_, **__):
         raise ProblemError("test", [])
 
-    def told(*words):
+    def invoke(*words):
         monkeypatch.setattr(BacktestCase, "of", none_of)
         options = ["--prices", str(prices), "--jobs", str(jobs)]
         return CliRunner().invoke(app, [*words, *options]).output
 
-    return told
+    return invoke

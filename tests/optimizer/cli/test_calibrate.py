@@ -1,4 +1,4 @@
-"""`gigatwin calibrate`: from telemetry to a report and a proposal, and to what has worn."""
+"""`gigatwin calibrate`: from telemetry to a report, a proposal and drift."""
 
 import json
 import tomllib
@@ -32,12 +32,12 @@ def calibrate(*words):
     return CliRunner().invoke(app, ["calibrate", "small", *map(str, words)])
 
 
-def test_a_report_a_proposal_and_a_picture(file, tmp_path):
-    toml, png, told = (tmp_path / name for name in ("p.toml", "p.png", "p.json"))
-    result = calibrate("--telemetry", file, "--out", toml, "--picture", png, "--json", told)
+def test_report_proposal_and_picture_are_written(file, tmp_path):
+    toml, png, report = (tmp_path / name for name in ("p.toml", "p.png", "p.json"))
+    result = calibrate("--telemetry", file, "--out", toml, "--picture", png, "--json", report)
     assert result.exit_code == 0, result.stderr
     assert "have similar effects" in " ".join(result.stdout.split())
-    content = json.loads(told.read_text())
+    content = json.loads(report.read_text())
     assert content["parameters"]["ups_1.loss_factor"]["site_file"] == 1.0
     assert png.read_bytes().startswith(b"\x89PNG")
     proposed = tomllib.loads(toml.read_text())["equipment"]
@@ -50,10 +50,10 @@ def test_a_report_a_proposal_and_a_picture(file, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("span", [(), ("--start", "2026-06-10T06:00", "--end", "2026-06-17T18:00")])
-def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
-    """Proves: a run of ten days tells the fouling of its CDUs from a part of them.
+def test_values_on_interval_edges_survive_a_time_cut(tmp_path, span):
+    """Proves: part of a ten-day run identifies the fouling of its CDUs.
 
-    Sensitivity: without the water's temperature, on the edges, it is unknown.
+    Sensitivity: without water temperatures on interval edges, it is unknown.
     """
     worn = SITE.with_parameters("cdu_1", fouling=0.85)
     run = history_of(worn, operation_of(worn, days=10))
@@ -65,30 +65,32 @@ def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
 
 
 @pytest.mark.slow
-def test_telemetry_of_another_site_is_told(file):
-    told = CliRunner().invoke(app, ["calibrate", "rhine", "--telemetry", str(file), "--json", "-"])
-    (said, *_) = json.loads(told.stdout)["said"]
-    assert said.startswith("the telemetry is of small")
+def test_telemetry_of_another_site_is_noted(file):
+    result = CliRunner().invoke(
+        app, ["calibrate", "rhine", "--telemetry", str(file), "--json", "-"]
+    )
+    (note, *_) = json.loads(result.stdout)["said"]
+    assert note.startswith("the telemetry is of small")
     assert "is of small" not in calibrate("--telemetry", file).stdout
 
 
-def test_a_span_that_is_too_short_and_a_file_that_is_none(file, tmp_path):
+def test_short_span_and_invalid_file_are_refused(file, tmp_path):
     result = calibrate("--telemetry", file, "--start", "2026-06-16", "--end", "2026-06-16T06:00")
     assert result.exit_code == 1
-    assert "needs at least 24 h" in result.stderr
+    assert "history = 6 h from" in " ".join(result.stderr.split())
     (tmp_path / "x.nc").write_text("x")
     result = calibrate("--telemetry", tmp_path / "x.nc")
     assert result.exit_code == 1
     assert "cannot be read as NetCDF" in result.stderr
 
 
-def test_without_an_archive_it_says_so(tmp_path):
+def test_missing_archive_is_reported(tmp_path):
     result = calibrate("--state", tmp_path)
     assert result.exit_code == 1
     assert "no archive" in result.stderr
 
 
-def test_one_is_kept_a_week(file, tmp_path):
+def test_one_calibration_is_stored_per_week(file, tmp_path):
     words = ("--telemetry", file, "--state", tmp_path, "--keep")
     assert calibrate(*words).exit_code == 0
     content = json.loads((tmp_path / CALIBRATIONS_FILE).read_text())
@@ -101,14 +103,14 @@ def test_one_is_kept_a_week(file, tmp_path):
     assert json.loads((tmp_path / CALIBRATIONS_FILE).read_text()) == content
 
 
-def test_what_has_worn_is_told(tmp_path):
+def test_drift_names_worn_equipment(tmp_path):
     for week in weeks(eir=np.r_[np.full(10, 1.0), np.full(12, 1.087)]):
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
-    told = tmp_path / "drift.json"
-    result = calibrate("--state", tmp_path, "--drift", "--json", told)
+    report = tmp_path / "drift.json"
+    result = calibrate("--state", tmp_path, "--drift", "--json", report)
     assert result.exit_code == 0, result.stderr
     assert "lost 8% of their COP since May" in " ".join(result.stdout.split())
-    content = json.loads(told.read_text())
+    content = json.loads(report.read_text())
     assert content["calibrations"] == 22
     assert content["changes"][0]["parameter"] == "chilled_plant.chillers.eir_factor"
 
@@ -117,8 +119,8 @@ def test_what_has_worn_is_told(tmp_path):
     ("count", "words"),
     [(0, "too few calibrations"), (5, "too few calibrations"), (6, "no significant change")],
 )
-def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
-    """Sensitivity: without any, as where --state was forgotten, nothing had changed."""
+def test_few_calibrations_give_no_drift(tmp_path, count, words):
+    """Sensitivity: without any calibration, as without --state, no drift was reported."""
     for week in list(weeks(eir=np.ones(10)))[:count]:
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
     result = calibrate("--state", tmp_path, "--drift")
@@ -128,11 +130,11 @@ def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
 
 
 @pytest.mark.slow
-def test_the_trial_passes(tmp_path):
-    told = tmp_path / "trial.json"
-    result = calibrate("--trial", 2, "--json", told)
+def test_calibration_trial_passes(tmp_path):
+    report = tmp_path / "trial.json"
+    result = calibrate("--trial", 2, "--json", report)
     assert result.exit_code == 0, result.stdout
-    content = json.loads(told.read_text())
+    content = json.loads(report.read_text())
     assert content["is_passed"] is True
     assert len(content["seeds"]) == 2
     assert 0.92 <= content["worst"]["coverage"] <= 0.98

@@ -1,4 +1,4 @@
-"""Folders of back-tests that something happened to: each file is named, with what is wrong."""
+"""Damaged folders of back-tests: the error names the file and the fault."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from tests import small_days
 
 DECISIONS, COURSE, IDENTITY = "deterministic_0.decisions.json", "deterministic_0.nc", "run.json"
 OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
-"""What run.json told before it told what decides the results."""
+"""Keys of run.json in older versions."""
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Return what a back-test of an hour left, with the identity that it had in old times."""
+    """Return the folder of a back-test of an hour, with the identity of an older version."""
     here = small_days.setting(1)
     folder = tmp_path_factory.mktemp("written")
     write_policy_run(
@@ -32,7 +32,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    """Return a copy to be damaged."""
+    """Return a copy of the folder to damage."""
     return shutil.copytree(written, tmp_path / "run")
 
 
@@ -47,7 +47,7 @@ def refused(result, *words):
         assert word in result.stderr, result.stderr
 
 
-def test_a_folder_of_old_times_is_explained(folder):
+def test_folder_of_an_older_version_is_explained(folder):
     result = explained(folder)
     assert result.exit_code == 0, result.stderr
     assert "decision of 2026-06-16T00:00Z" in result.stdout
@@ -64,12 +64,12 @@ def test_a_folder_of_old_times_is_explained(folder):
         ("[" * 100_000, "cut short, or no JSON"),
     ],
 )
-def test_decisions_that_are_none_are_refused(folder, text, words):
+def test_invalid_decisions_are_refused(folder, text, words):
     (folder / DECISIONS).write_text(text)
     refused(explained(folder), DECISIONS, words)
 
 
-def test_decisions_cut_short_are_refused(folder):
+def test_truncated_decisions_are_refused(folder):
     whole = (folder / DECISIONS).read_bytes()
     for size in (len(whole) // 2, len(whole) - 3):
         (folder / DECISIONS).write_bytes(whole[:size])
@@ -77,10 +77,10 @@ def test_decisions_cut_short_are_refused(folder):
 
 
 @pytest.mark.parametrize(("key", "value"), [("start", "soon"), ("accounts", [1]), ("start", None)])
-def test_a_decision_that_makes_no_sense_is_refused(folder, key, value):
-    told = json.loads((folder / DECISIONS).read_text())
-    told[0][key] = value
-    (folder / DECISIONS).write_text(json.dumps(told))
+def test_implausible_decision_is_refused(folder, key, value):
+    document = json.loads((folder / DECISIONS).read_text())
+    document[0][key] = value
+    (folder / DECISIONS).write_text(json.dumps(document))
     refused(explained(folder), DECISIONS, key)
 
 
@@ -94,7 +94,7 @@ def test_a_decision_that_makes_no_sense_is_refused(folder, key, value):
         (b"\xff\xfe\x00", "cut short, or no JSON"),
     ],
 )
-def test_an_identity_that_is_none_is_refused(folder, content, words):
+def test_invalid_run_identity_is_refused(folder, content, words):
     (folder / IDENTITY).write_bytes(content)
     refused(explained(folder), IDENTITY, words)
     tariff = ["tariff", "small", "--run", str(folder), "--rules", "germany"]
@@ -102,12 +102,12 @@ def test_an_identity_that_is_none_is_refused(folder, content, words):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_course_cut_short_is_refused(folder, share):
+def test_truncated_trajectory_is_refused(folder, share):
     whole = (folder / COURSE).read_bytes()
     (folder / COURSE).write_bytes(whole[: int(share * len(whole))])
     refused(explained(folder, "--at", "2026-06-16T00:30"), COURSE, "cut short, or no NetCDF")
 
 
-def test_a_course_of_something_else_is_refused(folder):
+def test_trajectory_of_something_else_is_refused(folder):
     small_days.world().series[["air_temperature"]].to_netcdf(folder / COURSE, engine="h5netcdf")
     refused(explained(folder), COURSE, "without instant, grid_import_power, facility_power")

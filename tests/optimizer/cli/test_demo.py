@@ -1,4 +1,4 @@
-"""The demo, run as a newcomer runs it, over each broker; an outsider watches the wire."""
+"""The demo as a new user runs it, over each broker; an independent client checks messages."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HOURS, STEPS = 1, 4
 
 
 class Outsider:
-    """Somebody on the broker with nothing of ours but the public key and the published schema."""
+    """A client on the broker that has only the public key and the published schema."""
 
     def __init__(self, url):
         place = urlsplit(url)
@@ -44,7 +44,7 @@ class Outsider:
 
 
 def demo(folder, *words):
-    """Run the demo in a folder, and return what it wrote and said."""
+    """Run the demo in a folder, and return its JSON and output."""
     command = [sys.executable, "-m", "optimizer.cli", "demo", "--site", "small", "--once"]
     done = subprocess.run(
         [*command, "--hours", str(HOURS), "--json", "out.json", *words],
@@ -60,46 +60,50 @@ def demo(folder, *words):
 
 
 @pytest.mark.slow
-def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
-    told, shown = demo(tmp_path)
-    counts = [told[n] for n in ("schedules_published", "partner_received", "acknowledged")]
+def test_demo_shows_every_schedule_arrive(tmp_path):
+    document, shown = demo(tmp_path)
+    counts = [document[n] for n in ("schedules_published", "partner_received", "acknowledged")]
     assert counts == [STEPS] * 3
-    assert (told["site"], told["simulated_hours"], told["violations"]) == ("small", HOURS, 0)
-    assert set(told["policies"]) == {"deterministic", "threshold_capped", "immediate"}
-    assert told["first_schedule_s"] > 0
+    assert (document["site"], document["simulated_hours"], document["violations"]) == (
+        "small",
+        HOURS,
+        0,
+    )
+    assert set(document["policies"]) == {"deterministic", "threshold_capped", "immediate"}
+    assert document["first_schedule_s"] > 0
     assert "synthetic" in shown
     assert "first schedule acknowledged after" in shown
 
 
 @pytest.mark.slow
-def test_the_site_of_a_file_is_the_one_that_runs(tmp_path):
+def test_demo_runs_the_site_of_the_file(tmp_path):
     """Sensitivity: plant and service ran the declared site of the file's name, if there is one."""
     (tmp_path / "mine.toml").write_bytes(sites.catalogue.find_site_file("small").read_bytes())
-    told, _ = demo(tmp_path, "--site", "mine.toml")
-    assert told["site"] == "mine"
-    assert told["partner_received"] == STEPS
+    document, _ = demo(tmp_path, "--site", "mine.toml")
+    assert document["site"] == "mine"
+    assert document["partner_received"] == STEPS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mosquitto", "nats"])
-def test_the_same_over_any_broker_and_twice(tmp_path, request, name):
+def test_demo_runs_twice_over_any_broker(tmp_path, request, name):
     url = request.getfixturevalue(name).url
     for turn in ("first", "second"):  # the second finds what the first left on the broker
         folder = tmp_path / turn
         folder.mkdir()
         outsider = Outsider(url)
-        told, _ = demo(folder, "--broker", url)
+        document, _ = demo(folder, "--broker", url)
         outsider.client.loop_stop()
-        assert told["schedules_published"] == told["partner_received"] == STEPS
-        assert told["acknowledged"] == STEPS
-        assert told["violations"] == 0
+        assert document["schedules_published"] == document["partner_received"] == STEPS
+        assert document["acknowledged"] == STEPS
+        assert document["violations"] == 0
         assert outsider.under("BMS/v1/PUB/Value/")
         assert outsider.under("dc/v1/small/hall_1/")
         check_schedules(outsider, folder / ".demo" / "small" / "tso-1.keys.json")
 
 
 def check_schedules(outsider, keys):
-    """Verify every schedule with a JOSE library alone, and hold it to the published schema."""
+    """Verify every schedule with a JOSE library alone, and validate it by the published schema."""
     known = jwk.KeySet.import_key_set(json.loads(keys.read_text())["site"])
     revisions = []
     for _, payload in outsider.under("feed/v1/tso-1/small/schedule"):
@@ -120,16 +124,16 @@ def process(tmp_path):
     process.terminate()
 
 
-def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkeypatch):
+def test_hung_process_is_reported_with_its_last_output(process, monkeypatch):
     monkeypatch.setattr("optimizer.demo.simulated_day.EXIT_TIMEOUT_S", 0.01)
     process.log.write_text("before\nI am counting\n")
     process.run(["-c", "import time; time.sleep(600)"])
-    with pytest.raises(ServiceError, match="has not ended within") as told:
+    with pytest.raises(ServiceError, match="has not ended within") as caught:
         process.wait()
-    assert "I am counting" in str(told.value)
+    assert "I am counting" in str(caught.value)
 
 
-def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
+def test_result_is_shown_without_a_comparison(process, tmp_path):
     process.run(["-c", "raise SystemExit('no memory')"])
     found = DemoRun(
         broker="mqtt://here",
@@ -139,8 +143,8 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     keys = ("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "energy_equal_work_mwh", "pue")
     summary = dict.fromkeys(keys, 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
-    told = _result(
+    result = _result(
         DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
     )
-    assert list(told["policies"]) == ["deterministic"]
-    assert [column.header for column in _table(told["policies"]).columns] == ["", "deterministic"]
+    assert list(result["policies"]) == ["deterministic"]
+    assert [column.header for column in _table(result["policies"]).columns] == ["", "deterministic"]

@@ -28,30 +28,30 @@ def fit(tmp_path):
     )
 
 
-def test_curve_of_one_network(fit):
+def test_curve_of_one_network_is_fitted(fit):
     result = fit("--only", "network=one", "--name", "ours", "--json", "-")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["power_points"] == pytest.approx([0.5, 0.75, 1.0])
-    assert told["work_points"] == pytest.approx([0.6, 0.9, 1.0], abs=1e-4)
-    assert told["error"] == pytest.approx(0.0, abs=1e-6)
-    assert [row["jobs"] for row in told["medians"]] == [1] * 5
+    document = json.loads(result.stdout)
+    assert document["power_points"] == pytest.approx([0.5, 0.75, 1.0])
+    assert document["work_points"] == pytest.approx([0.6, 0.9, 1.0], abs=1e-4)
+    assert document["error"] == pytest.approx(0.0, abs=1e-6)
+    assert [row["jobs"] for row in document["medians"]] == [1] * 5
     assert "[ours]" in result.stderr
 
 
-def test_rows_that_are_not_there(fit):
+def test_missing_rows_are_refused(fit):
     result = fit("--only", "batch=1")
     assert result.exit_code == 1
     assert "batch: a column of the file: network" in result.stderr
 
 
-def test_a_value_that_no_row_has_is_told_with_those_there_are(fit):
+def test_unknown_value_is_refused_with_known_ones(fit):
     result = fit("--only", "network=on")
     assert result.exit_code == 1
     assert "network = on: a value of the selected rows: one" in result.stderr
 
 
-def test_a_file_that_is_none(tmp_path):
+def test_invalid_file_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["fit", "throughput", str(tmp_path / "none.csv")])
     assert result.exit_code == 1
     assert "cannot be read as CSV" in result.stderr

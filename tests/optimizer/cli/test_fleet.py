@@ -1,4 +1,4 @@
-"""`gigatwin fleet`: what planners type, what they read, and what is refused."""
+"""`gigatwin fleet`: options, output and refused input."""
 
 import io
 import json
@@ -45,25 +45,25 @@ def test_routes_are_read_in_their_units(routes):
     assert inside.hosts == ("rhine",)
 
 
-def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
+def test_every_fault_of_a_routes_file_is_reported(tmp_path):
     path = tmp_path / "routes.toml"
     path.write_text('speed = 3\n[routes.a]\nwindow = 5\nkin = "batch"\n', encoding="utf-8")
     with pytest.raises(SiteError) as refused:
         sites.load_routes(path)
-    told = str(refused.value)
+    message = str(refused.value)
     for words in (
         "speed",
         "write the unit",
         "kin: a parameter of fleet route",
     ):
-        assert words in told
+        assert words in message
     path.write_text("", encoding="utf-8")
     with pytest.raises(SiteError, match=r"write one table \[routes"):
         sites.load_routes(path)
 
 
 @pytest.mark.slow
-def test_a_fleet_is_decided_and_told(tmp_path):
+def test_fleet_is_decided_and_written(tmp_path):
     dear = tmp_path / "dear.csv"
     lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
     head, *rows = (line.split(",") for line in lines)
@@ -73,48 +73,48 @@ def test_a_fleet_is_decided_and_told(tmp_path):
     dear.write_text("\n".join(",".join(row) for row in [head, *rows]), encoding="utf-8")
     result = run("rhine", "baltica", "--prices", f"rhine={dear}", "--json", tmp_path / "f.json")
     assert result.exit_code == 0, result.output
-    told = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
-    assert told["sites"]["rhine"]["sends_mwh"] > 10.0
-    assert told["sites"]["baltica"]["takes_in_mwh"] == pytest.approx(
-        told["sites"]["rhine"]["sends_mwh"], abs=0.1
+    document = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert document["sites"]["rhine"]["sends_mwh"] > 10.0
+    assert document["sites"]["baltica"]["takes_in_mwh"] == pytest.approx(
+        document["sites"]["rhine"]["sends_mwh"], abs=0.1
     )
-    assert all(site["is_safe"] for site in told["sites"].values())
-    assert told["gap_of_prices"] <= 1e-3
-    assert told["objective"] < told["objective_alone"]
-    assert "dear.csv: carbon_intensity is direct" in told["notes"]
-    assert told["notes"].count("synthetic_prices.csv: carbon_intensity is direct") == 1
+    assert all(site["is_safe"] for site in document["sites"].values())
+    assert document["gap_of_prices"] <= 1e-3
+    assert document["objective"] < document["objective_alone"]
+    assert "dear.csv: carbon_intensity is direct" in document["notes"]
+    assert document["notes"].count("synthetic_prices.csv: carbon_intensity is direct") == 1
     assert "rhine sends" in " ".join(result.output.split())
     assert "sharing saves" in result.output
 
 
 @pytest.mark.slow
-def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
-    """Proves: the table, the folder and the JSON tell the same run; dear and cheap sites share."""
+def test_fleet_runs_in_closed_loop(tmp_path):
+    """Proves: the table, the folder and the JSON agree; sites of high and low load share work."""
     twin = tmp_path / "other.toml"
     twin.write_bytes(find_site_file("small").read_bytes())
-    out, told = tmp_path / "out", tmp_path / "told.json"
+    out, json_path = tmp_path / "out", tmp_path / "copy.json"
     loads = ("--load-scale", "small=0.8", "--load-scale", 0.4)
-    result = run("small", twin, *loads, "--days", 1, "--out", out, "--json", told)
+    result = run("small", twin, *loads, "--days", 1, "--out", out, "--json", json_path)
     assert result.exit_code == 0, result.output
     shown = " ".join(result.output.split())
     assert "small, other, shared: 96 of 96 quarter-hours" in shown
     assert "no limit of a plant was violated" in shown
-    assert json.loads(told.read_text()) == json.loads((out / "fleet.json").read_text())
-    found = json.loads(told.read_text())
+    assert json.loads(json_path.read_text()) == json.loads((out / "fleet.json").read_text())
+    found = json.loads(json_path.read_text())
     works = [site["alone"]["work_done"] for site in found["sites"].values()]
     assert works[0] == pytest.approx(2.0 * works[1], rel=0.1)
     assert found["sites"]["small"]["sends_mwh"] > found["sites"]["other"]["sends_mwh"]
     for name, site in found["sites"].items():
         assert site["alone"]["violations"] == site["shared"]["violations"] == 0
-        course = read_trajectory(out / name, policy="shared")
-        energy = float((course["facility_power"] * course["duration"]).sum())
+        trajectory = read_trajectory(out / name, policy="shared")
+        energy = float((trajectory["facility_power"] * trajectory["duration"]).sum())
         assert energy == pytest.approx(site["shared"]["energy_mwh"], rel=1e-6)
     assert (out / "fleet.png").stat().st_size > 10_000
     assert (out / "other" / "deterministic_0.decisions.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["rhine"], "a fleet has at least two sites"),
         (["rhine", "rhine"], "each site occurs once"),
@@ -128,35 +128,35 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
         (["rhine", "atlantis"], "atlantis"),
         (["rhine", "baltica", "--load-scale", "iberia=0.5"], "choose among rhine, baltica"),
         (["rhine", "baltica", "--load-scale", "rhine=much"], "--load-scale = rhine=much: a number"),
-        (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: mean share"),
+        (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: a mean share"),
     ],
 )
-def test_what_makes_no_sense_is_refused(words, told):
+def test_invalid_arguments_are_refused(words, expected):
     result = run(*words)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert expected in result.stderr
 
 
-def test_a_folder_without_days_is_refused(tmp_path):
+def test_folder_without_days_is_refused(tmp_path):
     result = run("rhine", "iberia", "--out", tmp_path)
     assert result.exit_code == 1
     assert "say with --days how long to run" in result.stderr
 
 
 @pytest.mark.parametrize("cost", ["inf", "nan", "20000"])
-def test_a_cost_of_moving_that_cannot_be_is_refused(cost):
-    """Sensitivity: a trace-back."""
+def test_invalid_transfer_cost_is_refused(cost):
+    """Sensitivity: a traceback."""
     result = run("rhine", "baltica", "--transfer-cost", cost)
     assert result.exit_code == 2
     assert "Invalid value for '--transfer-cost'" in result.stderr
 
 
-def test_what_the_files_lack_is_told_before_the_plans(told_of_files):
-    """Proves: prices without carbon, and columns that nobody reads, are told before the work.
+def test_missing_data_is_noted_before_planning(run_with_incomplete_files):
+    """Proves: prices without carbon and unused columns are noted before planning.
 
-    Sensitivity: without it, carbon of 0 t stands in the table and nothing says why.
+    Sensitivity: the table shows carbon of 0 t without a reason.
     """
-    shown = told_of_files("fleet", "small", "rhine")
+    shown = run_with_incomplete_files("fleet", "small", "rhine")
     assert "note: dear.csv: no carbon intensity" in shown
     assert "note: mine.csv: not read: user" in shown
     assert "note: synthetic weather; name your own with --weather FILE" in shown
@@ -164,10 +164,8 @@ def test_what_the_files_lack_is_told_before_the_plans(told_of_files):
 
 
 @pytest.mark.parametrize(("carbon", "is_told"), [("small=", True), ("", False)])
-def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
-    tmp_path, monkeypatch, carbon, is_told
-):
-    """Proves: work that moves to where carbon is not known does not look like a gain unsaid."""
+def test_site_without_known_carbon_is_noted(tmp_path, monkeypatch, carbon, is_told):
+    """Proves: a note says that work moves to sites without known carbon."""
 
     def none_of(*_, **__):
         raise ProblemError("test", [])
@@ -193,8 +191,8 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
     assert (words in " ".join(result.output.split())) is is_told
 
 
-def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
-    """Where hours are matched, the residual mix counts though nobody tells of the grid."""
+def test_contract_carbon_counts_as_known():
+    """With hourly matching, the residual mix counts without carbon data of the grid."""
     small, rhine = (sites.load_site(name) for name in ("small", "rhine"))
     for other, is_told in (
         (rhine, True),
@@ -202,7 +200,7 @@ def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
     ):
         page = io.StringIO()
         settings = [
-            SimpleNamespace(site=site, world=SimpleNamespace(has_carbon=site is small))
+            SimpleNamespace(site=site, inputs=SimpleNamespace(has_carbon=site is small))
             for site in (small, other)
         ]
         fleet._warn_unknown_carbon(Console(width=240, file=page), settings)

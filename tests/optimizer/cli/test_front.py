@@ -9,13 +9,13 @@ from optimizer.cli import app
 
 
 @pytest.mark.slow
-def test_a_front_is_shown_drawn_and_written(tmp_path):
-    picture, told = tmp_path / "front.png", tmp_path / "front.json"
-    words = ["front", "small", "--carbon-prices", "0.4,0", "--out", picture, "--json", told]
+def test_front_is_shown_drawn_and_written(tmp_path):
+    picture, json_path = tmp_path / "front.png", tmp_path / "front.json"
+    words = ["front", "small", "--carbon-prices", "0.4,0", "--out", picture, "--json", json_path]
     shown = CliRunner().invoke(app, [str(word) for word in words])
     assert shown.exit_code == 0, shown.output
     assert "binds" in shown.output
-    found = json.loads(told.read_text())
+    found = json.loads(json_path.read_text())
     assert [row["carbon_price"] for row in found["front"]] == [0.0, 0.4]
     assert found["front"][1]["carbon"] < found["front"][0]["carbon"]
     assert {"limit", "unit", "worth", "hours"} <= set(found["sensitivities"][0])
@@ -24,17 +24,17 @@ def test_a_front_is_shown_drawn_and_written(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_no_price_is_told():
+def test_invalid_price_is_refused():
     shown = CliRunner().invoke(app, ["front", "small", "--carbon-prices", "cheap"])
     assert shown.exit_code == 1
     assert "--carbon-prices" in shown.output
 
 
-def test_what_the_files_lack_is_told_before_the_plans(told_of_files):
-    """Proves: prices without carbon, and columns that nobody reads, are told before the work.
+def test_missing_data_is_noted_before_planning(run_with_incomplete_files):
+    """Proves: prices without carbon and unused columns are noted before planning.
 
-    Sensitivity: without it, carbon of 0 t stands in the table and nothing says why.
+    Sensitivity: the table shows carbon of 0 t without a reason.
     """
-    shown = told_of_files("front", "small")
+    shown = run_with_incomplete_files("front", "small")
     assert "note: dear.csv: no carbon intensity" in shown
     assert "note: mine.csv: not read: user" in shown

@@ -1,4 +1,4 @@
-"""HOLD and release by command: on the folder of the site that was named, or on none."""
+"""HOLD and release by command: only on the folder of the named site."""
 
 import os
 import socket
@@ -34,18 +34,18 @@ def held(folder):
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
-def test_the_folder_of_another_site_is_refused(folder, words):
-    """Proves: nothing is done to `small`, nor told of it, where `rhine` was named."""
+def test_folder_of_another_site_is_refused(folder, words):
+    """Proves: an order to `rhine` neither changes nor reports the folder of `small`."""
     HoldRegister(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
     order, *options = words
-    code, said = give(order, "rhine", *options, "--state", str(folder))
+    code, text = give(order, "rhine", *options, "--state", str(folder))
     assert code == 1
-    assert f"{folder} = rhine: small, whose state this is" in said
+    assert f"{folder} = rhine: small, whose state this is" in text
     assert held(folder).author == "eva"
 
 
-def test_orders_without_a_service_are_in_the_record(folder):
-    """Proves: every order of a person is there, as the guide promises. Sensitivity: none was."""
+def test_orders_without_a_service_are_recorded(folder):
+    """Proves: every order of a person is recorded. Sensitivity: none was."""
     AuditLog(folder / AUDIT_FILE).add({"event": "decision"})
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     assert give("release", "small", "--author", "eva", "--state", str(folder))[0] == 0
@@ -57,65 +57,63 @@ def test_orders_without_a_service_are_in_the_record(folder):
     assert all(row["is_offline"] for row in orders)
 
 
-def test_without_a_service_its_status_tells_the_hold(folder):
+def test_status_shows_hold_without_a_service(folder):
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
-    code, said = give("status", "small", "--state", str(folder))
+    code, text = give("status", "small", "--state", str(folder))
     assert code == 1
-    assert "its next start holds, by ana: work on chiller 2" in said
+    assert "its next start holds, by ana: work on chiller 2" in text
 
 
-def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
-    """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
+def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
+    """Proves: HOLD is stored after a failure, and the message says what to do."""
     monkeypatch.setattr("optimizer.service.control_socket.ANSWER_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
         deaf.bind(str(folder / "control.sock"))
         deaf.listen()
-        code, said = give("hold", "small", *REASON, "--state", str(folder))
+        code, text = give("hold", "small", *REASON, "--state", str(folder))
     assert code == 1
-    assert "whether it holds now is unknown" in said
-    assert "systemctl stop gigatwin@small" in said
+    assert "whether it holds now is unknown" in text
+    assert "systemctl stop gigatwin@small" in text
     assert held(folder).author == "ana"
 
 
-def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
+def test_site_is_known_by_name_without_its_file(tmp_path):
     with StateFolder(tmp_path, site="elbe"):
         pass
-    code, said = give("hold", "elbe", *REASON, "--state", str(tmp_path))
+    code, text = give("hold", "elbe", *REASON, "--state", str(tmp_path))
     assert (code, held(tmp_path).author) == (0, "ana")
-    assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in said
+    assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in text
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
-def test_a_site_of_ones_own_is_known_by_its_name_where_its_service_lies(
-    tmp_path, monkeypatch, words
-):
-    """Proves: by name and from the folder by default; `explain` wanted the path of its file always.
+def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
+    """Proves: the name and the default folder suffice; `explain` used to need the path.
 
-    Sensitivity: at three in the morning it said to give a path, or one of the declared sites.
+    Sensitivity: an operator was asked for a path or a declared site.
     """
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with StateFolder(tmp_path / "gigatwin" / "elbe", site="elbe") as folder:
         AuditLog(folder.path / AUDIT_FILE).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
     order, *options = words
-    _, said = give(order, "elbe", *options)
-    assert "declared" not in said
-    assert "one of baltica" not in said
-    assert "elbe" in said
+    _, text = give(order, "elbe", *options)
+    assert "declared" not in text
+    assert "one of baltica" not in text
+    assert "elbe" in text
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
-def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
-    """Proves: nobody reads that it will start in HOLD where it will not start."""
+def test_order_without_a_startable_service_fails(tmp_path, words):
+    """Proves: no message promises a start in HOLD where no service can start."""
     (tmp_path / "schema.json").write_text("")
     order, *options = words
-    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    code, text = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert "schema.json = 0 B: version 1; the file is damaged; write" in said
+    assert "schema.json = 0 B: version 1; the file is damaged; write" in text
     assert not (tmp_path / "hold.json").exists()
 
 
-def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
+def test_older_folder_without_site_name_accepts_orders(tmp_path):
     with StateFolder(tmp_path):
         pass
     assert give("hold", "small", *REASON, "--state", str(tmp_path))[0] == 0
@@ -123,16 +121,16 @@ def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
-def test_an_order_where_no_service_ever_ran_is_no_success(tmp_path, words):
-    """Proves: a forgotten --state is told, with a code, and leaves no file behind."""
+def test_order_in_an_empty_folder_fails(tmp_path, words):
+    """Proves: a missing --state gives an exit status and leaves no file."""
     order, *options = words
-    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    code, text = give(order, "small", *options, "--state", str(tmp_path))
     assert code == 1
-    assert f"{tmp_path}: a state folder in which a service has run; name the folder" in said
+    assert f"{tmp_path}: a state folder in which a service has run; name the folder" in text
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_release_says_whether_anything_was_held(folder):
+def test_release_reports_whether_hold_was_set(folder):
     words = ["release", "small", "--author", "eva", "--state", str(folder)]
     assert give(*words) == (0, f"small ({folder}) was not held; nothing is changed")
     give("hold", "small", *REASON, "--state", str(folder))
@@ -144,16 +142,16 @@ def test_a_release_says_whether_anything_was_held(folder):
 
 
 @pytest.mark.parametrize(
-    ("was_held", "said"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
+    ("was_held", "output"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
 )
-def test_a_service_that_runs_says_whether_it_was_held(folder, was_held, said):
+def test_running_service_reports_whether_hold_was_set(folder, was_held, output):
     with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
-        told = give("release", "small", "--author", "eva", "--state", str(folder))[1]
-    assert told.startswith(f"small ({folder}) {said}")
+        text = give("release", "small", "--author", "eva", "--state", str(folder))[1]
+    assert text.startswith(f"small ({folder}) {output}")
 
 
-def test_an_order_to_a_running_service_brings_no_heavy_library():
-    """Proves: a HOLD waits for no import of a second. Sensitivity: it did, for the record."""
+def test_order_to_a_service_loads_no_heavy_library():
+    """Proves: HOLD does not wait for slow imports. Sensitivity: it did, for the record."""
     code = (
         "import sys, optimizer.cli.hold, optimizer.cli.hold, optimizer.cli.status; "
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pandas', 'pyomo')))"
@@ -162,8 +160,8 @@ def test_an_order_to_a_running_service_brings_no_heavy_library():
 
 
 @pytest.mark.parametrize("error", [OSError, KeyError])
-def test_who_has_no_name_may_hold_all_the_same(folder, monkeypatch, error):
-    """Proves: HOLD by a user of a container who has a number only.
+def test_user_without_a_name_can_hold(folder, monkeypatch, error):
+    """Proves: a container user without a name can order HOLD.
 
     Sensitivity: `cannot read or write: No username set in the environment; give another path`.
     """
@@ -172,6 +170,6 @@ def test_who_has_no_name_may_hold_all_the_same(folder, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("getpass.getuser", fails)
-    code, said = give("hold", "small", "--reason", "leak", "--state", str(folder))
-    assert code == 0, said
+    code, text = give("hold", "small", "--reason", "leak", "--state", str(folder))
+    assert code == 0, text
     assert held(folder).author == f"user {os.getuid()}"

@@ -15,25 +15,25 @@ def run(*words):
 
 
 @pytest.mark.slow
-def test_without_a_service_the_plant_runs_on_its_local_defaults(tmp_path):
+def test_plant_without_a_service_uses_local_defaults(tmp_path):
     with EmbeddedBroker() as broker:
         done = run(
             "small", "--broker", broker.url, "--steps", "2", "--deadline", "0.1",
-            "--out", str(tmp_path), "--json", str(tmp_path / "told.json"),
+            "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"),
         )  # fmt: skip
     assert done.exit_code == 0, done.output
-    told = json.loads((tmp_path / "result.json").read_text())
-    assert told["undecided"] == 2
-    assert told["steps"] == 2
-    assert told == json.loads((tmp_path / "told.json").read_text())
+    document = json.loads((tmp_path / "result.json").read_text())
+    assert document["undecided"] == 2
+    assert document["steps"] == 2
+    assert document == json.loads((tmp_path / "copy.json").read_text())
 
 
-def test_certificates_that_cannot_be_used_are_told():
+def test_unusable_certificates_are_reported():
     done = run("small", "--broker", "mqtts://127.0.0.1:1", "--ca", "/nofile")
     assert "the certificates cannot be used" in str(done.exception)
 
 
-def test_a_broker_that_is_not_there_is_told(monkeypatch):
+def test_missing_broker_is_reported(monkeypatch):
     monkeypatch.setattr(plant, "CONNECT_TIMEOUT_S", 0.2)
     done = run("small", "--broker", "mqtt://127.0.0.1:1", "--steps", "1")
     assert isinstance(done.exception, BrokerError)

@@ -1,4 +1,4 @@
-"""`gigatwin report`: runs become the figures of a year, and nothing is counted twice."""
+"""`gigatwin report`: runs give the figures of a year, and nothing is counted twice."""
 
 import json
 
@@ -18,7 +18,7 @@ def cli(*words):
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
-    """Return three days of the small site, each in a file, and what `simulate` says of them."""
+    """Return three days of the small site, each in a file, with the output of `simulate`."""
     folder = tmp_path_factory.mktemp("days")
     found = {}
     for day in ("2026-06-16", "2026-06-17", "2026-06-19"):
@@ -29,33 +29,33 @@ def days(tmp_path_factory):
     return found
 
 
-def test_a_day_is_told_as_simulate_told_it(days):
-    path, said = next(iter(days.items()))
+def test_report_of_a_day_equals_simulate(days):
+    path, simulated = next(iter(days.items()))
     found = json.loads(cli("report", "small", path, "--json", "-").stdout)
     value = {key: one["value"] for key, one in found["figures"].items()}
-    assert value["E_DC"] == pytest.approx(1e3 * said["energy_mwh"])
-    assert value["E_IT"] == pytest.approx(1e3 * said["it_energy_mwh"])
+    assert value["E_DC"] == pytest.approx(1e3 * simulated["energy_mwh"])
+    assert value["E_IT"] == pytest.approx(1e3 * simulated["it_energy_mwh"])
     indicators = [value[key] for key in ("PUE", "WUE", "ERF", "REF")]
-    assert indicators == pytest.approx([said[key] for key in ("pue", "wue", "erf", "ref")])
-    assert value["CUE"] == pytest.approx(said["cue"])  # of the synthetic carbon
+    assert indicators == pytest.approx([simulated[key] for key in ("pue", "wue", "erf", "ref")])
+    assert value["CUE"] == pytest.approx(simulated["cue"])  # of the synthetic carbon
     assert found["hours"] == 24.0
 
 
-def test_days_add_up_in_any_order_and_holes_are_told(days, tmp_path):
+def test_days_add_up_in_any_order_and_gaps_are_noted(days, tmp_path):
     page = tmp_path / "year.md"
     done = cli("report", "small", *reversed(days), "--markdown", page, "--json", "-")
     assert done.exit_code == 0, repr(done.exception)
     found = json.loads(done.stdout)
     assert (found["start"], found["end"]) == ("2026-06-16T00:00Z", "2026-06-20T00:00Z")
-    total = sum(said["energy_mwh"] for said in days.values())
+    total = sum(simulated["energy_mwh"] for simulated in days.values())
     assert found["figures"]["E_DC"]["value"] == pytest.approx(1e3 * total)
     assert "nothing is known from 2026-06-18T00:00Z for 24.0 h" in found["notes"]
     assert "| E_DC | energy of the whole site, own generation included |" in page.read_text()
     assert "72 h of a year's 8,760: 0.8%" in page.read_text()
 
 
-def test_files_of_another_site_are_refused_with_both_names(days):
-    """Proves: no site is reported by what another did. Sensitivity: any file was taken."""
+def test_file_of_another_site_is_refused_with_both_names(days):
+    """Proves: a report has runs of its own site only. Sensitivity: any file was accepted."""
     first, second, _ = days
     done = cli("report", "iberia", first, second)
     assert done.exit_code == 1
@@ -65,20 +65,20 @@ def test_files_of_another_site_are_refused_with_both_names(days):
 
 
 @pytest.mark.slow
-def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path):
-    path, told = tmp_path / "meter.nc", next(iter(days))
-    with xr.open_dataset(told, engine="h5netcdf", decode_timedelta=False) as run:
+def test_file_without_a_site_name_is_noted(days, tmp_path):
+    path, complete = tmp_path / "meter.nc", next(iter(days))
+    with xr.open_dataset(complete, engine="h5netcdf", decode_timedelta=False) as run:
         assert run.attrs["title"] == "small from 2026-06-16"
         del run.attrs["site"]
         run.to_netcdf(path, engine="h5netcdf")
     note = f"{path} does not name its site, and is taken as of small"
-    for file, notes in ((path, [note]), (told, [])):
+    for file, notes in ((path, [note]), (complete, [])):
         found = json.loads(cli("report", "small", file, "--json", "-").stdout)
         assert [line for line in found["notes"] if "its site" in line] == notes
 
 
 @pytest.mark.slow
-def test_a_course_of_a_back_test_tells_its_site(tmp_path):
+def test_backtest_trajectory_names_its_site(tmp_path):
     here = small_days.setting(1)
     write_policy_run(
         tmp_path,
@@ -87,18 +87,18 @@ def test_a_course_of_a_back_test_tells_its_site(tmp_path):
     )
     done = cli("report", "rhine", tmp_path / "immediate_0.nc")
     assert "immediate_0.nc = a run of small: runs of rhine only" in done.stderr
-    with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as course:
-        assert course.attrs["title"] == "small, immediate, plant 0"
+    with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as trajectory:
+        assert trajectory.attrs["title"] == "small, immediate, plant 0"
 
 
-def test_a_time_that_two_files_tell_is_refused(days):
+def test_overlapping_files_are_refused(days):
     path = next(iter(days))
     done = cli("report", "small", path, path)
     assert done.exit_code == 1
     assert "give each time once" in " ".join(done.stderr.split())
 
 
-def test_what_is_no_run_is_refused_by_its_name(tmp_path):
+def test_file_that_is_no_run_is_refused_by_name(tmp_path):
     path = tmp_path / "notes.nc"
     path.write_text("no NetCDF")
     done = cli("report", "small", path)
@@ -107,24 +107,24 @@ def test_what_is_no_run_is_refused_by_its_name(tmp_path):
     assert "cannot be read" in done.stderr
 
 
-def test_limits_of_law_are_told_by_the_day_of_opening(days, tmp_path):
-    """Proves: the day of opening chooses the limits. Sensitivity: none was told."""
+def test_legal_limits_follow_the_opening_day(days, tmp_path):
+    """Proves: the opening day selects the limits. Sensitivity: none was reported."""
     path, page = next(iter(days)), tmp_path / "year.md"
     found = json.loads(cli("report", "small", path, "--json", "-").stdout)
     assert found["duties"] == []
     assert any("add --opened DAY" in note for note in found["notes"])
     words = ("--opened", "2026-06-16", "--markdown", page)
     found = json.loads(cli("report", "small", path, *words, "--json", "-").stdout)
-    told = {(one["figure"], one["limit"]): one for one in found["duties"]}
-    assert told["PUE", 1.5]["is_kept"]
-    assert not told["PUE", 1.5]["is_binding"]
-    assert told["REF", 0.5]["is_binding"]
+    duties = {(one["figure"], one["limit"]): one for one in found["duties"]}
+    assert duties["PUE", 1.5]["is_kept"]
+    assert not duties["PUE", 1.5]["is_binding"]
+    assert duties["REF", 0.5]["is_binding"]
     text = "| EnEfG section 11 (1) no. 1 | PUE | "
     assert text in page.read_text()
 
 
 @pytest.mark.parametrize("day", ["soon", "2026-13-01", "2031-01-01"])
-def test_opening_that_is_no_day_before_the_end_is_refused(days, day):
+def test_invalid_opening_day_is_refused(days, day):
     done = cli("report", "small", next(iter(days)), "--opened", day)
     assert done.exit_code == 1
     assert f"--opened = {day}: a day" in done.stderr

@@ -15,7 +15,7 @@ from optimizer.policies.storage_and_renewables import use_renewables
 from tests import small_days
 
 STEPS = ["7min", "3h", "0min", "fast", "15 MW", "", "-15min", "1.5s", "2.5 s", "0.4s", "1e-9s"]
-"""Steps that are none: they divide no day, or are no whole number of seconds."""
+"""Invalid steps: they do not divide a day, or are no whole number of seconds."""
 
 KEYS = {
     "energy_mwh",
@@ -35,8 +35,8 @@ def run():
     """Return the function that simulates a day of the small site in this process."""
 
     def invoke(*words, site="small", start="2026-06-16", load=("--utilisation", "0.5")):
-        told = ["simulate", site, "--start", start, "--days", "1", *load, *words]
-        return CliRunner().invoke(app, list(map(str, told)))
+        arguments = ["simulate", site, "--start", start, "--days", "1", *load, *words]
+        return CliRunner().invoke(app, list(map(str, arguments)))
 
     return invoke
 
@@ -50,17 +50,17 @@ def loads(tmp_path, header="time_utc,hall_power_mw", *, power=2.0, zone="Z", hou
     return path
 
 
-def test_the_sums_of_a_day(run):
+def test_totals_of_a_day(run):
     result = run("--json", "-")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert set(told) >= KEYS
+    document = json.loads(result.stdout)
+    assert set(document) >= KEYS
     # 28 racks between 24 and 132 kW: 2.184 MW for 24 h at the racks, 1 to 3 % more at the UPS
-    assert 1.01 * 52.4 < told["it_energy_mwh"] < 1.04 * 52.4
-    assert 1.03 < told["pue"] < 1.2
-    assert told["energy_mwh"] == pytest.approx(told["pue"] * told["it_energy_mwh"])
-    assert told["closure"] < 1e-6
-    assert 100.0 < told["cue"] < 600.0  # of the synthetic carbon, as the weather
+    assert 1.01 * 52.4 < document["it_energy_mwh"] < 1.04 * 52.4
+    assert 1.03 < document["pue"] < 1.2
+    assert document["energy_mwh"] == pytest.approx(document["pue"] * document["it_energy_mwh"])
+    assert document["closure"] < 1e-6
+    assert 100.0 < document["cue"] < 600.0  # of the synthetic carbon, as the weather
     assert "small" in result.stderr  # the table makes way for the JSON
 
 
@@ -82,17 +82,17 @@ def air(tmp_path, *, temperature, humidity):
     return path
 
 
-def test_limits_that_a_hot_day_breaks_are_told(run, tmp_path):
+def test_limits_broken_on_a_hot_day_are_listed(run, tmp_path):
     """Proves: in damp air of 35 degC no condenser stays below 36.9 degC at full load.
 
     Sensitivity: figures of a site whose halls are at 40 degC look like those of any other.
     """
     hot = run("--weather", air(tmp_path, temperature=35.0, humidity=100.0), "--json", "-")
-    told = json.loads(hot.stdout)
-    broken = {one["limit"]: one for one in told["beyond"]}
+    document = json.loads(hot.stdout)
+    broken = {one["limit"]: one for one in document["beyond"]}
     assert broken["rack_inlet_temperature of hall_air_1"]["reached"] > 35.0
     assert broken["rack_inlet_temperature of hall_air_1"]["bound"] == 25.0
-    assert told["extrapolated"] == [
+    assert document["extrapolated"] == [
         {"plant": "chilled_plant", "count": 96, "first": "2026-06-16T00:00Z"}
     ]
     words = " ".join(hot.stderr.split())
@@ -101,7 +101,7 @@ def test_limits_that_a_hot_day_breaks_are_told(run, tmp_path):
     assert (mild["beyond"], mild["extrapolated"], mild["frost"]) == ([], [], [])
 
 
-def test_a_run_begins_with_plants_at_work(run, tmp_path):
+def test_run_begins_at_steady_state(run, tmp_path):
     """Proves: slow valves are found where the load of the first interval holds them.
 
     Sensitivity: they opened from nothing, and water of 47 degC was beyond its limit for 9 min.
@@ -111,14 +111,14 @@ def test_a_run_begins_with_plants_at_work(run, tmp_path):
     volume = 'volume = "12 m3"'
     slow.write_text(text.replace(volume, f'{volume}, valve_lag = "180 s"'), encoding="utf-8")
     load, out = ("--utilisation", "1"), tmp_path / "run.nc"
-    told = run("--step", "1min", "--json", "-", "--out", out, site=slow, load=load)
-    assert json.loads(told.stdout)["beyond"] == []
+    result = run("--step", "1min", "--json", "-", "--out", out, site=slow, load=load)
+    assert json.loads(result.stdout)["beyond"] == []
     with xr.open_dataset(out) as done:
         water = done["facility_supply_temperature"].sel(circuit="warm_plant")
         np.testing.assert_allclose(water, 38.0, atol=0.05)
 
 
-def test_water_that_would_freeze_in_coolers_is_told(run, tmp_path):
+def test_freezing_water_is_noted(run, tmp_path):
     """Proves: idle racks at -20 degC leave their coolers with ice. Sensitivity: PUE as ever."""
     cold = air(tmp_path, temperature=-20.0, humidity=80.0)
     idle = run("--weather", cold, "--json", "-", load=("--utilisation", "0"))
@@ -138,20 +138,20 @@ def carbons(tmp_path, *, hours=24):
     return path
 
 
-def test_carbon_of_a_file_is_what_the_import_emits(run, tmp_path):
+def test_carbon_file_gives_emissions_of_the_import(run, tmp_path):
     out = tmp_path / "run.nc"
-    told = json.loads(run("--json", "-", "--carbon", carbons(tmp_path), "--out", out).stdout)
+    document = json.loads(run("--json", "-", "--carbon", carbons(tmp_path), "--out", out).stdout)
     with xr.open_dataset(out) as done:
         taken = done["grid_import_power"].to_numpy() * 0.25
         sun = float((done["renewable_used_power"].sum("renewable") * 0.25).sum())
         assert done["renewable_used_power"].equals(done["renewable_available_power"])
     emitted = 100.0 * taken[:48].sum() + 300.0 * taken[48:].sum()
-    assert told["cue"] == pytest.approx(emitted / told["it_energy_mwh"])
+    assert document["cue"] == pytest.approx(emitted / document["it_energy_mwh"])
     assert sun > 1.0
-    assert told["ref"] == pytest.approx(sun / told["energy_mwh"])
+    assert document["ref"] == pytest.approx(sun / document["energy_mwh"])
 
 
-def test_sun_that_neither_halls_nor_export_take_is_left_unused():
+def test_surplus_sun_is_curtailed():
     site = sites.load_site("small")
     poor = site.with_parameters(site.grid.name, export_limit=0.0)
     poor = poor.with_parameters("solar_1", power=9.0, module_power=9.0)
@@ -164,11 +164,11 @@ def test_sun_that_neither_halls_nor_export_take_is_left_unused():
     assert plan["renewable_available_power"].sum("renewable").to_numpy().max() > 3.0
 
 
-def test_carbon_that_ends_early_is_refused(run, tmp_path):
+def test_carbon_series_that_ends_early_is_refused(run, tmp_path):
     refused(run("--carbon", carbons(tmp_path, hours=20)), "carbon.csv", "2026-06-16T20:00Z")
 
 
-def test_no_carbon_is_told_where_none_is_given(run, tmp_path):
+def test_no_carbon_is_reported_without_a_series(run, tmp_path):
     weather = small_days.typical_year(tmp_path)
     assert json.loads(run("--json", "-", "--weather", weather).stdout)["cue"] is None
 
@@ -181,22 +181,22 @@ def test_more_work_draws_more(run):
     assert high > 4.0 * low
 
 
-def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
+def test_load_file_in_megawatts_or_kilowatts(run, tmp_path):
     mega = json.loads(run("--json", "-", load=("--load", loads(tmp_path))).stdout)
     kilo = loads(tmp_path, "time_utc,hall_power_kw", power=2000.0)
-    told = json.loads(run("--json", "-", load=("--load", kilo)).stdout)
-    assert told.pop("notes") == mega.pop("notes")
+    document = json.loads(run("--json", "-", load=("--load", kilo)).stdout)
+    assert document.pop("notes") == mega.pop("notes")
     for key in ("gaps", "beyond", "extrapolated", "frost"):
-        assert told.pop(key) == mega.pop(key) == []
-    assert told == pytest.approx(mega)
+        assert document.pop(key) == mega.pop(key) == []
+    assert document == pytest.approx(mega)
     assert 48.0 < mega["it_energy_mwh"] < 50.0
 
 
-def test_load_below_that_of_idle_racks_is_told(run, tmp_path):
+def test_load_below_idle_racks_is_noted(run, tmp_path):
     """Proves: 28 racks idle at 24 kW each, so 0.1 MW is hardly meant. Sensitivity: no word."""
     low = json.loads(run("--json", "-", load=("--load", loads(tmp_path, power=0.1))).stdout)
-    (told,) = [note for note in low["notes"] if note.startswith("load.csv")]
-    assert told == (
+    (line,) = [note for note in low["notes"] if note.startswith("load.csv")]
+    assert line == (
         "load.csv: below the 0.672 MW of idle racks in 96 of 96 intervals, as if some were off"
     )
     idle = json.loads(run("--json", "-", load=("--load", loads(tmp_path, power=0.672))).stdout)
@@ -205,7 +205,7 @@ def test_load_below_that_of_idle_racks_is_told(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "count"), [("15min", 96), ("1h", 24), ("5 min", 288)])
-def test_every_step_writes_its_intervals(run, tmp_path, step, count):
+def test_each_step_length_writes_its_intervals(run, tmp_path, step, count):
     result = run("--step", step, "--out", tmp_path / "run.nc")
     assert result.exit_code == 0, result.stderr
     with xr.open_dataset(tmp_path / "run.nc") as written:
@@ -222,7 +222,7 @@ def test_steps_agree_on_the_energy(run):
     assert fine == pytest.approx(coarse, rel=2e-3)
 
 
-def test_a_typical_year_goes_on_across_new_year(run, tmp_path):
+def test_typical_year_continues_across_new_year(run, tmp_path):
     weather = small_days.typical_year(tmp_path)
     result = run("--weather", weather, "--days", "3", start="2026-12-30")
     assert result.exit_code == 0, result.stderr
@@ -237,38 +237,38 @@ def refused(result, *words):
         assert word in result.stderr, result.stderr
 
 
-def test_an_unknown_site_is_refused_with_a_near_one(run):
+def test_unknown_site_is_refused_with_a_suggestion(run):
     refused(run(site="smal"), "smal", "small")
 
 
 @pytest.mark.parametrize("start", ["2023-06-12", "2026-06-30T12:00Z"])
-def test_a_start_that_the_synthetic_weather_does_not_cover_is_refused(run, start):
-    """Proves: the weather is told to be missing, and not the prices that nobody asked for."""
+def test_start_outside_the_synthetic_weather_is_refused(run, start):
+    """Proves: the error names the weather, and not the prices, which are not needed."""
     result = run(start=start)
     refused(result, "ProblemError", start[:10], "2026-06-01T00:00Z", "give --weather FILE")
     assert "prices" not in result.stderr
 
 
 @pytest.mark.parametrize("start", ["tomorrow noon", "2026-13-01", ""])
-def test_a_start_that_is_no_moment_is_refused(run, start):
+def test_invalid_start_is_refused(run, start):
     refused(run(start=start), "moment", "2026-06-16T12:00Z")
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_divides_no_day_is_refused(run, step):
+def test_step_that_does_not_divide_a_day_is_refused(run, step):
     refused(run("--step", step), "--step")
 
 
 @pytest.mark.parametrize("load", [(), ("--utilisation", "0.5", "--load", "load.csv")])
-def test_a_load_must_be_given_once(run, load):
+def test_load_must_be_given_once(run, load):
     refused(run(load=load), "--load", "--utilisation")
 
 
-def test_a_share_above_one_is_no_share(run):
+def test_utilisation_above_one_is_refused(run):
     assert run(load=("--utilisation", "1.2")).exit_code == 2
 
 
-def test_a_missing_column_is_refused_by_file(run, tmp_path):
+def test_missing_column_is_refused_by_file(run, tmp_path):
     load = loads(tmp_path, "time_utc,power")
     refused(run(load=("--load", load)), "load.csv", "hall_power_mw")
 
@@ -278,17 +278,17 @@ def test_naive_times_are_refused(run, tmp_path):
     refused(run(load=("--load", load)), "load.csv", "zone")
 
 
-def test_a_zone_that_nobody_knows_is_refused_though_no_time_needs_it(run, tmp_path):
+def test_unknown_time_zone_is_refused(run, tmp_path):
     load = ("--load", loads(tmp_path), "--zone", "Europe/Berlinn")
     refused(run(load=load), "'Europe/Berlinn'", "did you mean Europe/Berlin?")
 
 
-def test_kilowatts_under_the_name_of_megawatts_are_refused(run, tmp_path):
+def test_kilowatts_in_a_megawatt_column_are_refused(run, tmp_path):
     load = loads(tmp_path, power=2000.0)
     refused(run(load=("--load", load)), "load.csv", "at most 3.696 MW")
 
 
-def test_the_first_moment_of_too_great_a_load_is_told(run, tmp_path):
+def test_first_time_of_excessive_load_is_reported(run, tmp_path):
     load = loads(tmp_path)
     lines = load.read_text().split("\n")
     lines[8], lines[20] = "2026-06-16T07:00Z,4.5", "2026-06-16T19:00Z,9"
@@ -305,7 +305,7 @@ def test_halls_may_be_at_full_power_all_day(run, tmp_path, power):
         assert result.exit_code == 0, result.stderr
 
 
-def test_naive_times_of_a_load_are_those_of_the_zone_that_is_given(run, tmp_path):
+def test_naive_load_times_use_the_given_zone(run, tmp_path):
     """Two hours in summer: 24 h from local midnight do not cover a day of UTC."""
     load = loads(tmp_path, "time,hall_power_mw", zone="", hours=48)
     assert run("--zone", "DE-LU", load=("--load", load)).exit_code == 0
@@ -313,7 +313,7 @@ def test_naive_times_of_a_load_are_those_of_the_zone_that_is_given(run, tmp_path
     refused(run("--zone", "DE-LU", load=("--load", load)), "2026-06-16T22:00")
 
 
-def test_what_weather_was_made_of_is_told(run, tmp_path):
+def test_origin_of_the_weather_is_noted(run, tmp_path):
     """Proves: what the file has not, whose year it is, and how far away, in words and in JSON."""
     weather = small_days.typical_year(tmp_path)
     result = run("--json", "-", "--weather", weather)
@@ -323,29 +323,29 @@ def test_what_weather_was_made_of_is_told(run, tmp_path):
         assert f"note: {note}" in result.stderr.replace("\n", " ")
 
 
-def test_a_gap_that_was_filled_is_told(run, tmp_path):
+def test_filled_gap_is_noted(run, tmp_path):
     load = loads(tmp_path)
     lines = load.read_text().split("\n")
     load.write_text("\n".join([*lines[:8], *lines[9:]]))
-    told = json.loads(run("--json", "-", load=("--load", load)).stdout)
-    assert told["gaps"] == ["load.csv: 2026-06-16T07:00Z/2026-06-16T08:00Z"]
+    document = json.loads(run("--json", "-", load=("--load", load)).stdout)
+    assert document["gaps"] == ["load.csv: 2026-06-16T07:00Z/2026-06-16T08:00Z"]
 
 
-def test_negative_power_is_refused_by_its_row(run, tmp_path):
+def test_negative_power_is_refused_by_row(run, tmp_path):
     load = loads(tmp_path, power=-1.0)
     refused(run(load=("--load", load)), "load.csv", "row 2", "0 to 10000 MW")
 
 
-def test_a_load_that_ends_early_is_refused(run, tmp_path):
+def test_load_that_ends_early_is_refused(run, tmp_path):
     load = loads(tmp_path, hours=12)
     refused(run(load=("--load", load)), "load.csv", "2026-06-16T12:00")
 
 
-def test_a_file_that_is_not_there_is_refused(run):
+def test_missing_file_is_refused(run):
     refused(run("--weather", "nowhere.epw"), "nowhere.epw")
 
 
-def test_what_was_written_before_stays_when_the_next_run_is_refused(run, tmp_path):
+def test_refused_run_keeps_earlier_output(run, tmp_path):
     path = tmp_path / "sums.json"
     assert run("--json", path).exit_code == 0
     before = path.read_text()
@@ -354,11 +354,11 @@ def test_what_was_written_before_stays_when_the_next_run_is_refused(run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [(("--out", "FOLDER"), "is a folder; name a file"), (("--trip", "nothing"), "nothing")],
 )
-def test_what_cannot_be_done_is_told_before_the_work(run, tmp_path, words, told):
+def test_impossible_request_is_refused_before_the_run(run, tmp_path, words, expected):
     result = run(*(tmp_path if word == "FOLDER" else word for word in words))
-    refused(result, told)
+    refused(result, expected)
     assert "simulating" not in result.output
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, [*DAY, *words])))
 
 
-def test_racks_of_a_day_and_the_same_sums(tmp_path):
+def test_rack_level_has_the_same_totals(tmp_path):
     plain = run("--json", tmp_path / "plain.json")
     racks = run("--level", "rack", "--out", tmp_path / "r.zarr", "--json", tmp_path / "racks.json")
     assert (plain.exit_code, racks.exit_code) == (0, 0), racks.output
@@ -40,7 +40,7 @@ def test_racks_of_a_day_and_the_same_sums(tmp_path):
     assert "1440/1440 steps" in racks.output
 
 
-def test_a_quarter_of_an_hour_of_every_chip(tmp_path):
+def test_chip_level_covers_a_quarter_hour(tmp_path):
     span = ("--from", "2026-06-16T10:00", "--to", "2026-06-16T10:15")
     done = run("--level", "chip", "--level-step", "5s", *span, "--out", tmp_path / "c.zarr")
     assert done.exit_code == 0, done.output
@@ -67,16 +67,16 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), REFUSED)
-def test_other_words_are_refused(words, told, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("words", "expected"), REFUSED)
+def test_invalid_options_are_refused(words, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run(*words)
     assert done.exit_code != 0
-    assert told in " ".join(done.stderr.replace("│", "").split())
+    assert expected in " ".join(done.stderr.replace("│", "").split())
     assert not Path("r").exists()
 
 
-def test_a_folder_of_another_run_is_left_alone(tmp_path):
+def test_folder_of_another_run_is_kept(tmp_path):
     words = ("--level", "rack", "--out", tmp_path / "r.zarr")
     assert run(*words).exit_code == 0
     done = run(*words, "--seed", "1")
@@ -84,7 +84,7 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
     assert "holds another view" in done.stderr
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
+def test_killed_run_resumes_with_equal_results(tmp_path, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)  # blocks of an hour
     monkeypatch.setattr(run_files, "MIN_CHUNK_INTERVALS", 8)
     site, operation = sites.load_site("small"), steady(sites.load_site("small"), count=24)
@@ -99,13 +99,18 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         write_detail(site, operation, detail, folder=tmp_path / "torn", on_progress=die)
     assert telemetry.open_view(tmp_path / "torn").sizes["time"] == 180
-    heard = []
+    progress = []
     again = write_detail(
-        site, operation, detail, folder=tmp_path / "torn", on_progress=lambda d, _: heard.append(d)
+        site,
+        operation,
+        detail,
+        folder=tmp_path / "torn",
+        on_progress=lambda d, _: progress.append(d),
     )
-    assert heard == [180, 240, 300, 360]
+    assert progress == [180, 240, 300, 360]
     np.testing.assert_allclose(again["facility_power"], whole["facility_power"], rtol=1e-12)
     left, right = (telemetry.open_view(tmp_path / name) for name in ("whole", "torn"))
+    assert set(left.data_vars) > {"closure"}
     for name in left.data_vars:
         if name != "closure":
             np.testing.assert_allclose(left[name], right[name], rtol=1e-6, atol=0.011)

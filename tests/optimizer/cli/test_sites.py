@@ -79,8 +79,8 @@ source = "made up"
 """
 
 
-def test_describe_tells_terms_and_units_as_site_files_have_them(run, tmp_path):
-    """Proves: a tariff and a product are told with their time, and a fee as 2 EUR/MWh."""
+def test_describe_shows_terms_and_units(run, tmp_path):
+    """Proves: a tariff and a product are shown with their dates, and a fee as 2 EUR/MWh."""
     lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
     text = "\n".join(billed).replace(
@@ -89,18 +89,18 @@ def test_describe_tells_terms_and_units_as_site_files_have_them(run, tmp_path):
     (tmp_path / "mine.toml").write_text(text + TERMS)
     result = run("describe", tmp_path / "mine.toml")
     assert result.exit_code == 0, result.stderr
-    told = result.stdout
-    assert "tariff sample: in force, from 2023-01-01 to 2024-01-01" in told
-    assert "reserve fcr: symmetric, from 2026-01-01" in told
-    assert "export fee 2 EUR/MWh" in told
-    assert "MWh-1" not in told
+    output = result.stdout
+    assert "tariff sample: in force, from 2023-01-01 to 2024-01-01" in output
+    assert "reserve fcr: symmetric, from 2026-01-01" in output
+    assert "export fee 2 EUR/MWh" in output
+    assert "MWh-1" not in output
 
 
 @pytest.mark.parametrize("rules", ["germany", "spain", "nordic"])
-def test_what_describe_tells_scripts_is_the_site(run, tmp_path, rules):
-    """Proves: dates, time classes and rows of tariffs are there, and can be read as a site again.
+def test_described_json_builds_the_same_site(run, tmp_path, rules):
+    """Proves: dates, time classes and tariff rows are included and build the same site.
 
-    Sensitivity: a trace-back, since JSON knows no date.
+    Sensitivity: a traceback, since JSON has no dates.
     """
     lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
@@ -112,21 +112,21 @@ def test_what_describe_tells_scripts_is_the_site(run, tmp_path, rules):
     (tmp_path / "mine.toml").write_text(text + "\n" + tariff + reserve)
     result = run("describe", tmp_path / "mine.toml", "--json", "-")
     assert result.exit_code == 0, result.stderr
-    (told,) = json.loads(result.stdout)["sites"]
-    again = build_site(without_none(told | {"name": None}), "mine", source="mine.json")
+    (entry,) = json.loads(result.stdout)["sites"]
+    again = build_site(without_none(entry | {"name": None}), "mine", source="mine.json")
     site = sites.load_site(tmp_path / "mine.toml")
     assert again.tariffs == site.tariffs
     assert again.reserves == site.reserves
 
 
 def without_none(value):
-    """Return what JSON tells as a site file has it: what is none is left out."""
+    """Return JSON as a site file has it, without entries that are null."""
     if isinstance(value, dict):
         return {key: without_none(inner) for key, inner in value.items() if inner is not None}
     return [without_none(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_an_error_is_one_block_without_a_trace(run):
+def test_error_is_one_block_without_a_traceback(run):
     result = run("describe", "rine")
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -145,7 +145,7 @@ def test_an_unknown_command(run):
     assert run("lst").exit_code == 2
 
 
-def test_listing_brings_no_heavy_library():
+def test_listing_loads_no_heavy_library():
     code = (
         "import sys; from optimizer.cli import app; app(['sites', 'list'], standalone_mode=False); "
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pint', 'pyomo')))"

@@ -17,13 +17,13 @@ ROW = {
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "values"),
     [
         ({}, "2.5 MWh above, penalty 1,250 EUR"),
         ({"is_hard": True}, "2.5 MWh above, which is not allowed, penalty 1,250 EUR"),
         ({"below": 1.0, "paid_eur": -20.0}, "2.5 MWh above and 1.0 MWh below, penalty -20 EUR"),
     ],
 )
-def test_a_target_that_is_not_kept_is_one_line(changed, told):
-    line = f"- load target of a partner (tso_1), 07-01 14:00Z to 07-01 15:45Z: {told}"
+def test_missed_load_target_is_one_line(changed, values):
+    line = f"- load target of a partner (tso_1), 07-01 14:00Z to 07-01 15:45Z: {values}"
     assert _describe_relaxed(ROW | changed) == line

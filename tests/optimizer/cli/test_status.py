@@ -1,4 +1,4 @@
-"""What `status` says of HOLD."""
+"""What `status` shows."""
 
 from io import StringIO
 
@@ -8,22 +8,22 @@ from optimizer.cli.status import _show
 from tests.boards import ENDED, FakeBoard, decision
 
 
-def told(board):
+def status_text(board):
     page = StringIO()
     _show(Console(width=240, file=page), board.snapshot(), [])
     return " ".join(page.getvalue().split())
 
 
-def test_a_hold_has_author_start_and_end():
+def test_hold_has_author_start_and_end():
     board = FakeBoard()
     board.hold(author="ana", reason="work on chiller 2", hours=2)
     words = "by ana since 2026-07-01T12:30:00Z, until 2026-07-01T14:30:00Z: work on chiller 2"
-    assert words in told(board)
+    assert words in status_text(board)
     board.hold(author="ana", reason="work on chiller 2", hours=None)
-    assert "until it is released: work" in told(board)
+    assert "until it is released: work" in status_text(board)
 
 
-def test_power_is_told_against_the_plan_and_ages_are_round():
+def test_power_is_shown_with_plan_and_rounded_age():
     """Proves: three numbers of the board in MW, and 0.142445 s as 0 s."""
     board = FakeBoard()
     shown = board.snapshot()
@@ -31,52 +31,52 @@ def test_power_is_told_against_the_plan_and_ages_are_round():
     shown["plan"] = {**shown["plan"], "grid_power": [2.9, 9.0]}
     shown["telemetry"] |= {"age_s": 0.142445}
     board.changes = shown
-    said = told(board)
-    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in said
-    assert "the newest reading 0 s old" in said
+    text = status_text(board)
+    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in text
+    assert "the newest reading 0 s old" in text
 
 
-def test_power_that_nobody_measures_is_not_called_measured():
-    """Proves: beside `telemetry: none yet` stands what was known last, and how old that is."""
+def test_unmeasured_power_is_not_called_measured():
+    """Proves: beside `telemetry: none yet` the last known value and its age are shown."""
     board = FakeBoard()
     shown = board.snapshot()
     shown["telemetry"] |= {"age_s": None}
     board.changes = shown | {"last_known": {"grid_power": 0.6543, "age_minutes": 12.2}}
-    said = told(board)
-    assert "last known 12 min before the plan 0.65 MW" in said
-    assert "measured" not in said
-    assert "none yet" in said
+    text = status_text(board)
+    assert "last known 12 min before the plan 0.65 MW" in text
+    assert "measured" not in text
+    assert "none yet" in text
 
 
-def test_what_a_partner_asks_is_told():
-    said = told(FakeBoard())
-    assert "request of tso-1" in said
-    assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in said
+def test_load_target_of_a_partner_is_shown():
+    text = status_text(FakeBoard())
+    assert "request of tso-1" in text
+    assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in text
 
 
-def test_before_the_first_tick_of_a_simulated_plant_there_is_no_time():
+def test_status_before_the_first_tick_has_no_time():
     board = FakeBoard()
     board.changes = {"time": None, "decision": None, "past": {}, "plan": None}
-    assert "STARTING at no time yet" in told(board)
+    assert "STARTING at no time yet" in status_text(board)
 
 
-def test_a_hold_that_is_over_is_not_called_one():
-    """Proves: by whom it ended is said, and not the reason of the decision under HOLD."""
+def test_ended_hold_is_not_shown_as_hold():
+    """Proves: the author of the release is shown, not the reason of the decision under HOLD."""
     board = FakeBoard()
     held = {**decision(), "source": "hold", "reason": "HOLD by ana: work"}
     board.changes = {"decision": held, "ended": ENDED}
-    said = told(board)
-    assert "HOLD ENDED" in said
-    assert "that by ana ended at 2026-07-01T12:30:00Z: released by eva; planning" in said
-    assert "HOLD by ana: work" not in said
+    text = status_text(board)
+    assert "HOLD ENDED" in text
+    assert "that by ana ended at 2026-07-01T12:30:00Z: released by eva; planning" in text
+    assert "HOLD by ana: work" not in text
 
 
-def test_what_others_write_is_shown_as_they_wrote_it():
-    """Proves: brackets of a partner or a person are no markup; `[/]` had ended the command."""
+def test_text_of_others_is_no_markup():
+    """Proves: brackets in names are no markup. Sensitivity: `[/]` ended the command."""
     board = FakeBoard()
     board.hold(author="ana", reason="see [/b] on [red]board 2[/]", hours=None)
     row = {"partner": "tso-1", "state": "rejected", "text": "rejected 7 (A94 [/] [bold]no)"}
     board.changes = {"feed": [row]}
-    said = told(board)
-    assert "see [/b] on [red]board 2[/]" in said
-    assert "rejected: rejected 7 (A94 [/] [bold]no)" in said
+    text = status_text(board)
+    assert "see [/b] on [red]board 2[/]" in text
+    assert "rejected: rejected 7 (A94 [/] [bold]no)" in text

@@ -52,7 +52,7 @@ def called(*words):
     return CliRunner().invoke(app, ["tariff", *map(str, words)])
 
 
-def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
+def test_meter_file_is_billed_by_the_tariff_of_each_day(site, meter):
     """Proves: six hours of 2026, six of 2027, each 18 MWh and 3 MW by 24/35,040 of a year.
 
     300,000 x 24 / 2,976 / 12 = 201.61 (the share of a month of 31 days), and 18 x 5 = 90. 3 MW all
@@ -60,9 +60,9 @@ def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
     """
     done = called(site, "--meter", meter, "--json", "-")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert [one["tariff"] for one in told["bills"]] == ["in_2026", "in_2027"]
-    first = told["bills"][0]
+    document = json.loads(done.stdout)
+    assert [one["tariff"] for one in document["bills"]] == ["in_2026", "in_2027"]
+    first = document["bills"][0]
     assert [line["eur"] for line in first["lines"]] == [201.61, 90.0, -262.45]
     assert first["branch"] == "band_load"
     assert first["branches"]["published"] == {
@@ -70,15 +70,15 @@ def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
         "open": True,
         "note": "8,760 h of use: prices from 2,500 h",
     }
-    assert told["total_eur"] == pytest.approx(2 * 29.16)
-    band = told["band_load"]
+    assert document["total_eur"] == pytest.approx(2 * 29.16)
+    band = document["band_load"]
     assert band["hours"] == pytest.approx(6.0)  # of 2027 only
     assert band["left_h"] == 8754.0
     assert band["expected_hours"] == pytest.approx(8760.0)
     assert band["classes"][0]["needed_mw"] == pytest.approx((21_000 - 18) / 8754)
 
 
-def test_local_times_without_offset_are_those_of_the_site_or_of_a_zone(site, meter, tmp_path):
+def test_naive_times_use_the_site_zone_or_the_given_one(site, meter, tmp_path):
     """Proves: 18:00 in Berlin is 17:00Z. Sensitivity: the remedy named a missing option.
 
     18:00 in London is 18:00Z, five hours before the year ends in Berlin.
@@ -96,7 +96,7 @@ def test_local_times_without_offset_are_those_of_the_site_or_of_a_zone(site, met
     assert "did you mean Europe/Berlin?" in refused
 
 
-def test_an_import_that_no_connection_carries_is_told(site, meter):
+def test_import_above_the_connection_is_refused(site, meter):
     """Proves: kW under the name of MW are not billed in silence; a true excess is billed still."""
     assert json.loads(called(site, "--meter", meter, "--json", "-").stdout)["notes"] == []
     meter.write_text(meter.read_text().replace(",3.0", ",3000", 2).replace(",3.0", ",4.8", 1))
@@ -107,14 +107,14 @@ def test_an_import_that_no_connection_carries_is_told(site, meter):
     )
 
 
-def test_people_see_the_lines_and_the_hours(site, meter):
+def test_table_shows_lines_and_hours(site, meter):
     shown = called(site, "--meter", meter).output
     assert "network power" in shown
     assert "network charge published" in shown
     assert "Band load: 6 h so far, 8,760 h expected" in shown
 
 
-def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
+def test_unbillable_input_is_refused(site, meter, tmp_path):
     assert "a site with a tariff" in called("small", "--meter", meter).output
     assert "one of them" in called(site).output
     assert "one of them" in called(site, "--meter", meter, "--run", tmp_path).output

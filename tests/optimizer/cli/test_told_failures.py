@@ -1,4 +1,4 @@
-"""What `status` and `explain` say of single failures."""
+"""What `status` and `explain` show of single failures."""
 
 from io import StringIO
 
@@ -21,38 +21,38 @@ DECISION = {
 }
 
 
-def told(snapshot):
+def status_text(snapshot):
     page = StringIO()
     _show(Console(width=200, file=page), snapshot, [])
     return page.getvalue()
 
 
-def test_status_names_the_failure_that_is_worst_now():
+def test_status_names_the_worst_failure():
     board = FakeBoard()
     words = "3.7 min after warm_plant fails (supply limit of warm_plant)"
-    assert words in told(board.snapshot())
+    assert words in status_text(board.snapshot())
     endless = [{**row, "minutes": None} for row in failures()["rows"]]
     board.changes = {"failures": {**failures(), "rows": endless}}
-    assert "none after any single failure" in told(board.snapshot())
+    assert "none after any single failure" in status_text(board.snapshot())
     board.changes = {"failures": None}
-    assert "first limit" not in told(board.snapshot())
+    assert "first limit" not in status_text(board.snapshot())
 
 
-def test_explain_tells_how_long_failures_are_endured(tmp_path):
+def test_explain_shows_ride_through_of_failures(tmp_path):
     rows = [row for row in failures()["rows"] if row["worst_minutes"] is not None]
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "failures": rows})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    said = " ".join(result.stdout.split())
-    assert "- if chilled_plant/power fails at 07-02 11:00:00Z: inlet limit of hall_air_1" in said
-    assert "after 2.7 min" in said
+    text = " ".join(result.stdout.split())
+    assert "- if chilled_plant/power fails at 07-02 11:00:00Z: inlet limit of hall_air_1" in text
+    assert "after 2.7 min" in text
     old = tmp_path / "old"
     old.mkdir()
     AuditLog(old / AUDIT_FILE).add(DECISION)  # written before failures were judged
     assert CliRunner().invoke(app, ["explain", "rhine", "--state", str(old)]).exit_code == 0
 
 
-def test_explain_names_what_binds_at_a_price_that_is_not_believed(tmp_path):
+def test_explain_names_limits_of_unreliable_price(tmp_path):
     AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "doubtful": ["deadlines of the work"]})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert "- also binds: deadlines of the work (its dual is not unique" in result.stdout

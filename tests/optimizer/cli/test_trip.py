@@ -1,4 +1,4 @@
-"""`gigatwin simulate --trip`: what is shown of failures, and what is refused."""
+"""`gigatwin simulate --trip`: failures shown and refused input."""
 
 import json
 
@@ -16,42 +16,52 @@ def run():
     """Return the function that simulates a day of a site in this process."""
 
     def invoke(*words, site="small"):
-        told = ["simulate", site, "--start", "2026-06-16", "--days", "1", "--utilisation", "0.9"]
-        return CliRunner().invoke(app, [*told, *map(str, words)], env={"COLUMNS": "120"})
+        arguments = [
+            "simulate",
+            site,
+            "--start",
+            "2026-06-16",
+            "--days",
+            "1",
+            "--utilisation",
+            "0.9",
+        ]
+        return CliRunner().invoke(app, [*arguments, *map(str, words)], env={"COLUMNS": "120"})
 
     return invoke
 
 
-def test_all_failures_are_listed_soonest_first(run):
+def test_failures_are_listed_soonest_first(run):
     result = run("--trip", "all", "--json", "-")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert {row["trip"] for row in told["trips"]} == {
+    document = json.loads(result.stdout)
+    assert {row["trip"] for row in document["trips"]} == {
         t.name for t in single_contingencies(sites.load_site("small"))
     }
-    times = [row["time_to_limit_min"] for row in told["trips"]]
+    times = [row["time_to_limit_min"] for row in document["trips"]]
     reached = [minutes for minutes in times if minutes is not None]
+    assert reached
     assert times == sorted(reached) + [None] * (len(times) - len(reached))
-    assert all(row["limit"] and row["time"] for row in told["trips"][: len(reached)])
+    assert all(row["limit"] and row["time"] for row in document["trips"][: len(reached)])
     assert "warm_plant" in result.stderr
-    assert told["energy_mwh"] > 0.0  # the sums of the run stay
+    assert document["energy_mwh"] > 0.0  # the sums of the run stay
 
 
-def test_the_path_of_one_failure_reaches_its_limit_when_it_is_told(run):
+def test_path_of_a_failure_reaches_its_limit_on_time(run):
     result = run("--trip", "warm_plant", "--json", "-")
-    told = json.loads(result.stdout)
-    high = told["path_limits"]["facility_supply_temperature"]["warm_plant"]
-    water = told["path"]["facility_supply_temperature"]["warm_plant"]
-    assert told["limit"] == "supply limit of warm_plant"
-    before = int(told["time_to_limit_min"])
+    document = json.loads(result.stdout)
+    high = document["path_limits"]["facility_supply_temperature"]["warm_plant"]
+    water = document["path"]["facility_supply_temperature"]["warm_plant"]
+    assert document["limit"] == "supply limit of warm_plant"
+    before = int(document["time_to_limit_min"])
     assert water[before] < high < water[before + 1]
-    assert told["path"]["minute"] == list(range(len(water)))
+    assert document["path"]["minute"] == list(range(len(water)))
     assert f"water of warm_plant (<{high:g})" in result.stderr
     assert "!" in result.stderr
 
 
-def test_a_failure_is_shown_beside_racks_too(run, tmp_path):
-    """Proves: a run that keeps its racks tells the same of a failure as one that does not."""
+def test_failure_is_equal_at_rack_level(run, tmp_path):
+    """Proves: a run at rack level gives the same path of a failure."""
     span = ("--from", "2026-06-16T12:00", "--to", "2026-06-16T12:15")
     racks = ("--level", "rack", "--out", tmp_path / "racks.zarr", "--step", "1h", *span)
     result = run("--trip", "warm_plant", "--json", "-", *racks)
@@ -60,13 +70,13 @@ def test_a_failure_is_shown_beside_racks_too(run, tmp_path):
     assert json.loads(result.stdout)["path"] == plain["path"]
 
 
-def test_a_failure_without_consequence_says_so(run):
+def test_failure_without_consequence_is_reported(run):
     result = run("--trip", "cdu_1/001/pump")
     assert result.exit_code == 0, result.stderr
     assert "no limit" in result.stdout
 
 
-def test_a_picture_is_drawn_of_one_failure(run, tmp_path):
+def test_picture_shows_one_failure(run, tmp_path):
     file = tmp_path / "trip.png"
     assert run("--trip", "warm_plant", "--picture", file).exit_code == 0
     assert imread(file).shape[:2] == (800, 1200)
@@ -75,7 +85,7 @@ def test_a_picture_is_drawn_of_one_failure(run, tmp_path):
     assert "name one failure for a picture" in refused.stderr
 
 
-def test_an_unknown_failure_is_refused_with_close_names(run):
+def test_unknown_failure_is_refused_with_suggestions(run):
     refused = run("--trip", "chillr_2")
     assert refused.exit_code == 1
     assert "did you mean chilled_plant/chiller_2" in refused.stderr

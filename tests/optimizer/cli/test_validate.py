@@ -27,13 +27,13 @@ def run(*words):
 
 
 @pytest.mark.usefixtures("few")
-def test_it_writes_all_that_is_asked_for(tmp_path):
+def test_all_requested_files_are_written(tmp_path):
     files = {name: tmp_path / name for name in ("page.md", "errors.png")}
     result = run("--markdown", files["page.md"], "--picture", files["errors.png"], "--json", "-")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["failed"] == []
-    first = told["cases"][0]
+    document = json.loads(result.stdout)
+    assert document["failed"] == []
+    first = document["cases"][0]
     assert (first["number"], first["unit"], len(first["found"])) == (3, "K", 5)
     assert first["worst"] <= first["tolerance"]
     assert files["page.md"].read_text().startswith("# Validation of the twin")

@@ -1,4 +1,4 @@
-"""Three copies of the small site at other prices, over half a day, whose batch may move."""
+"""Three copies of the small site at other prices, over half a day, whose batch work may move."""
 
 from dataclasses import replace
 from functools import cache
@@ -11,7 +11,7 @@ from twin.declarations import FleetRoute
 
 NAMES = ("north", "middle", "south")
 FACTORS = (1.6, 1.0, 0.4)
-"""By which prices differ from those of the series. [1]"""
+"""Ratio of prices to those of the series. [1]"""
 
 ROUTE = {"kind": "batch", "transfer_time": "1 h", "window": "4 h", "job_length": "1 h"}
 
@@ -21,20 +21,20 @@ def route(**others):
 
 
 def alone(hours=12):
-    """Return the questions of the sites that share nothing."""
-    asked = small_days.problem(hours)
+    """Return the problems of sites that share nothing."""
+    usual = small_days.problem(hours)
     found = []
     for name, factor in zip(NAMES, FACTORS, strict=True):
-        price = asked.outlook["electricity_price"]
-        ahead = asked.outlook.assign(electricity_price=price.copy(data=factor * price.to_numpy()))
-        site = asked.site.model_copy(update={"name": name})
-        found.append(replace(asked, site=site, outlook=ahead))
+        price = usual.outlook["electricity_price"]
+        ahead = usual.outlook.assign(electricity_price=price.copy(data=factor * price.to_numpy()))
+        site = usual.site.model_copy(update={"name": name})
+        found.append(replace(usual, site=site, outlook=ahead))
     return tuple(found)
 
 
 @cache
 def together(hours=12):
-    """Return their questions with one lane."""
+    """Return their problems with one route."""
     return build_fleet_problems(alone(hours), {"union": route()}, block=2.0)
 
 

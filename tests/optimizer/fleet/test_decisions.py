@@ -1,4 +1,4 @@
-"""A fleet of real sites: settled by prices, decided by each, judged by the twin."""
+"""A fleet of real sites: coordinated by prices, decided per site, verified by the twin."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ def fleet():
     return decide_fleet(together())
 
 
-def test_every_site_is_safe_and_what_moves_is_balanced(fleet):
+def test_every_site_is_safe_and_transfers_balance(fleet):
     assert tuple(fleet.decisions) == NAMES
     assert all(decision.verdict.is_safe for decision in fleet.decisions.values())
     assert np.abs(nets_of(fleet).sum(axis=0)).max() < 1e-6
@@ -34,7 +34,7 @@ def test_every_site_is_safe_and_what_moves_is_balanced(fleet):
     assert nets_of(fleet)[2].sum() < -0.5  # to the cheapest
 
 
-def test_it_is_as_cheap_as_in_one_model(fleet):
+def test_fleet_costs_as_little_as_one_model(fleet):
     whole = solve_monolithic([build_model_data(one) for one in together()]).objective
     settled = fleet.coordination
     assert settled.bound <= whole + 1e-6 * abs(whole)
@@ -52,7 +52,7 @@ def test_it_is_as_cheap_as_in_one_model(fleet):
 
 
 def work_of(problem, decision, label):
-    """Return the work that a schedule does of a cohort by each instant. [MWh]"""
+    """Return the work of a cohort done by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
     rate = RackPool.from_site(site).rack_power * kind.throughput.work(cap_levels(kind))
@@ -60,7 +60,7 @@ def work_of(problem, decision, label):
     return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
 
 
-def test_guests_are_worked_on_between_arrival_and_promise(fleet):
+def test_received_work_is_done_before_its_deadline(fleet):
     problem, net = together()[2], -nets_of(fleet)[2][:, 0]
     edges = np.concatenate([[0.0], np.cumsum(problem.hours)])
     blocks = edges[list(problem.migration.edges)]
@@ -76,8 +76,8 @@ def test_guests_are_worked_on_between_arrival_and_promise(fleet):
     assert done[-1] > 0.5
 
 
-def test_no_work_is_lost_on_the_way(fleet):
-    """What the fleet does by the end and what is owed is what it would have to do alone."""
+def test_no_work_is_lost_in_transfer(fleet):
+    """Work done plus work owed by the fleet equals that of its sites alone."""
     done = owed = least = 0.0
     for problem, decision in zip(together(), fleet.decisions.values(), strict=True):
         labels = problem.outlook["cohort"].to_numpy()
@@ -88,35 +88,39 @@ def test_no_work_is_lost_on_the_way(fleet):
     assert done + owed >= least - 1e-3
 
 
-def test_transfers_are_told_in_words_and_plain_values(fleet):
+def test_transfers_are_in_text_and_json(fleet):
     first = fleet.transfers[0]
     assert first.host == "south"
     assert str(first).startswith(f"{first.origin} sends {first.total:.1f} MWh of batch to south")
-    told = fleet.as_json()
-    json.dumps(told, allow_nan=False)
+    document = fleet.as_json()
+    json.dumps(document, allow_nan=False)
     taken = -float(nets_of(fleet)[2].sum())
-    assert told["sites"]["south"]["takes_in_mwh"] == pytest.approx(taken, abs=1e-3)
-    sent = sum(one["mwh"] for one in told["transfers"] if one["host"] == "south")
+    assert document["sites"]["south"]["takes_in_mwh"] == pytest.approx(taken, abs=1e-3)
+    sent = sum(one["mwh"] for one in document["transfers"] if one["host"] == "south")
     assert sent == pytest.approx(taken, abs=0.2)
-    assert sum(site["earned_by_moves"] for site in told["sites"].values()) == pytest.approx(
+    assert sum(site["earned_by_moves"] for site in document["sites"].values()) == pytest.approx(
         0, abs=1
     )
 
 
-def test_what_sites_cost_alone_is_what_they_decide(fleet):
-    """Sensitivity: of the linear models, in which waste is allowed and units run in parts."""
+def test_isolated_costs_are_those_of_decisions(fleet):
+    """Sensitivity: costs of the linear models, with free disposal and fractional units."""
     for problem in alone():
         own = sum(decide(problem).explanation.accounts.values())
         assert fleet.isolated_costs[problem.site.name] == pytest.approx(own, rel=1e-4)
-    told = fleet.as_json()
-    assert told["objective_alone"] == pytest.approx(sum(fleet.isolated_costs.values()), abs=0.01)
-    assert fleet.saved == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
+    document = fleet.as_json()
+    assert document["objective_alone"] == pytest.approx(
+        sum(fleet.isolated_costs.values()), abs=0.01
+    )
+    assert fleet.saved == pytest.approx(
+        document["objective_alone"] - document["objective"], abs=0.02
+    )
 
 
-def test_work_that_stays_may_hold_reserves():
-    """Proves: a site of which nothing moves decides as one that has no lanes, and sells its work.
+def test_work_that_stays_can_hold_reserves():
+    """Proves: a site without transfers decides as one without routes, and sells reserves.
 
-    Sensitivity: it sold none, and what it lost stood among what sharing saves.
+    Sensitivity: it sold none, and the loss was counted as a saving of sharing.
     """
     today = {"time_zone": "America/Los_Angeles", "gate": 0.0, "price": 30.0}  # open from 07:00Z
     up = reserve_days.product("mfrr").model_copy(update=today)
@@ -131,7 +135,7 @@ def test_work_that_stays_may_hold_reserves():
 
 
 class Dear(LocalExecutor):
-    """Sites whose decisions to share cost more than it saves, or fail, as those alone may."""
+    """Sites whose shared decisions cost more than sharing saves, or fail."""
 
     def __init__(self, problems, *, fails=()):
         super().__init__(problems)
@@ -153,8 +157,8 @@ def dearer(decision):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [(), (True,)])
-def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails):
-    """Proves: where units or the twin undo what the linear models gain, nothing moves."""
+def test_fleet_never_costs_more_than_separate_sites(monkeypatch, fleet, fails):
+    """Proves: nothing moves where units or the twin undo the linear gain."""
     monkeypatch.setattr(planner, "create_executor", lambda problems, _: Dear(problems, fails=fails))
     found = decide_fleet(together())
     assert found.costs == found.isolated_costs == pytest.approx(fleet.alone)
@@ -164,7 +168,7 @@ def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails
 
 
 @pytest.mark.slow
-def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
+def test_sites_infeasible_alone_can_share(monkeypatch, fleet):
     monkeypatch.setattr(
         planner, "create_executor", lambda problems, _: Dear(problems, fails=(False,))
     )
@@ -174,7 +178,7 @@ def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
 
 
 @pytest.mark.slow
-def test_a_closed_border_leaves_sites_as_they_are_alone():
+def test_closed_route_leaves_sites_as_alone():
     closed = build_fleet_problems(
         alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0
     )
@@ -185,15 +189,15 @@ def test_a_closed_border_leaves_sites_as_they_are_alone():
         assert sum(decision.explanation.accounts.values()) == pytest.approx(cost, rel=2e-3)
 
 
-def test_only_who_may_takes_in(fleet):
-    """Sovereignty: the cheapest site lies outside, so it takes nothing in."""
+def test_only_allowed_hosts_receive_work(fleet):
+    """Sovereignty: the cheapest site is no allowed host, so it receives nothing."""
     inside = build_fleet_problems(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
     found = coordinate_by_prices(LocalExecutor(inside))
     assert (found.net_sent[2] >= -1e-9).all()
     assert found.cost >= fleet.coordination.bound - 1e-6 * abs(fleet.coordination.bound)
 
 
-def test_a_fleet_that_makes_no_sense_is_refused_whole():
+def test_invalid_fleet_is_refused():
     wrong = {
         "union": route(hosts=["north", "atlantis"], job_length="9 h"),
         "other": route(kind="poetry"),
@@ -218,13 +222,13 @@ def test_a_fleet_that_makes_no_sense_is_refused_whole():
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_told():
+def test_missing_cluster_is_reported():
     with pytest.raises(ServiceError, match="start a scheduler there"):
         decide_fleet(together(), cluster="tcp://127.0.0.1:9")
 
 
 class Lost:
-    """A cluster of one worker that ends when it is asked, as Dask tells it."""
+    """A cluster of one worker that ends when it gets work, as Dask reports it."""
 
     closed = False
 
@@ -252,8 +256,8 @@ class Lost:
         self.closed = True
 
 
-def test_a_worker_that_is_lost_is_told(monkeypatch):
-    """Sensitivity: a trace-back of Dask's."""
+def test_lost_worker_is_reported(monkeypatch):
+    """Sensitivity: a traceback of Dask."""
     lost = Lost()
     monkeypatch.setattr(executor, "_connected", lambda _: lost)
     with pytest.raises(ServiceError, match="cluster") as refused:
@@ -264,7 +268,7 @@ def test_a_worker_that_is_lost_is_told(monkeypatch):
     assert lost.closed
 
 
-def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
+def test_failed_site_frees_the_cluster(monkeypatch):
     lost = Lost()
     lost.asked = True
     monkeypatch.setattr(executor, "_connected", lambda _: lost)
@@ -273,10 +277,10 @@ def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
     assert lost.closed
 
 
-def test_questions_that_were_not_shared_as_one_are_refused():
-    """Proves: a lane of another transfer time, other blocks, and other hours are told by the site.
+def test_problems_of_different_fleets_are_refused():
+    """Proves: another transfer time, other blocks and other hours are reported by site.
 
-    Sensitivity: what leaves by a lane of an hour would come by one of three, without a word.
+    Sensitivity: work sent on a route of one hour would arrive on one of three hours.
     """
     slow = build_fleet_problems(alone(), {"union": route(transfer_time="3 h")}, block=2.0)
     longer = build_fleet_problems(alone(), {"union": route()}, block=3.0)
@@ -287,8 +291,8 @@ def test_questions_that_were_not_shared_as_one_are_refused():
 
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:8786", "tcp://127.0.0.1"])
-def test_what_is_no_address_is_told_before_a_client_is_made(monkeypatch, address):
-    """Sensitivity: half a client, which waits for 20 s at the end and tells a trace-back."""
+def test_invalid_address_is_refused_before_connecting(monkeypatch, address):
+    """Sensitivity: an unconnected client, which waits for 20 s and prints a traceback."""
     distributed = pytest.importorskip("dask.distributed")
     monkeypatch.setattr(distributed, "Client", pytest.fail)
     with pytest.raises(ServiceError, match="address") as refused:
@@ -298,7 +302,7 @@ def test_what_is_no_address_is_told_before_a_client_is_made(monkeypatch, address
 
 
 @pytest.mark.slow
-def test_two_workers_find_the_same_schedule_to_the_bit(fleet):
+def test_two_workers_give_identical_schedules(fleet):
     distributed = pytest.importorskip("dask.distributed")
     assert multiprocessing.get_start_method() is not None
     with distributed.LocalCluster(

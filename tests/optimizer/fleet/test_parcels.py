@@ -1,4 +1,4 @@
-"""Which jobs leave for what sites have settled, by hand."""
+"""Which jobs leave after sites have agreed on transfers, by hand."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def goes(waiting, energy, *, host=None):
     return waiting.jobs.number[chosen].tolist()
 
 
-def test_only_what_waits_and_can_be_done_in_time_leaves():
+def test_only_waiting_jobs_that_arrive_in_time_leave():
     waiting = queue(
         (batch(), 20.0, 2.0, 10.0, 0.0, 0),  # 7: 2 MWh
         (batch(), 20.0, 2.0, 10.0, 0.0, 1),  # runs
@@ -67,7 +67,7 @@ def test_only_what_waits_and_can_be_done_in_time_leaves():
     assert goes(waiting, 1000.0, host=pool(racks=50.0)) == [7]
 
 
-def test_those_that_can_wait_longest_leave_first_and_half_of_a_job_is_enough():
+def test_jobs_with_most_slack_leave_first():
     waiting = queue(
         (batch(), 8.0, 2.0, 10.0, 0.0, 0),  # 7: 2 MWh
         (batch(), 30.0, 2.0, 10.0, 0.0, 0),  # 8: 2 MWh
@@ -82,7 +82,7 @@ def test_those_that_can_wait_longest_leave_first_and_half_of_a_job_is_enough():
 
 @pytest.fixture
 def settled():
-    """Return questions of three sites with two lanes, and what they settled of both."""
+    """Return problems of three sites with two routes, and their agreed transfers."""
     routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
     problems = build_fleet_problems(alone(), routes, block=2.0)
     nets = [np.zeros((len(problems[0].migration.edges) - 1, 2)) for _ in problems]
@@ -91,14 +91,14 @@ def settled():
     return problems, nets
 
 
-def test_an_hour_of_a_block_leaves_as_jobs_of_their_hosts(settled):
+def test_transfers_leave_as_jobs_for_their_hosts(settled):
     problems, nets = settled
     rows = [(batch(), 40.0 - n, 1.0, 5.0, 0.0, 0) for n in range(40)]  # 0.5 MWh each
     queues = [queue(*rows, at=problems[0].outlook["instant"].to_numpy()[0]) for _ in problems]
     now = queues[0].instant
     found = list(select_transfers(problems, nets, queues, hours=1.0))
-    told = [(one.route, one.origin, one.host, one.energy, one.cost) for one in found]
-    assert told == [  # the lane of three hours first, at its price; a half of each block
+    result = [(one.route, one.origin, one.host, one.energy, one.cost) for one in found]
+    assert result == [  # the route of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
         ("union", "north", "middle", pytest.approx(3.0), 0.0),
         ("union", "north", "south", pytest.approx(1.0), 0.0),
@@ -123,6 +123,6 @@ def test_kinds_are_those_of_the_host(settled):
     assert parcel.jobs.kind_index.tolist() == [turned.kinds.index(pool().kinds[batch()])]
 
 
-def test_of_sites_that_share_nothing_nothing_leaves():
+def test_no_job_leaves_without_transfers():
     problems = alone()
     assert list(select_transfers(problems, [], [], hours=1.0)) == []

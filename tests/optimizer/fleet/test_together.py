@@ -1,4 +1,4 @@
-"""A fleet that plans hour after hour: in one model or by prices, the same."""
+"""A fleet that plans every hour, in one model or by prices, with the same result."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def found():
     return decide_rolling(together(), previous={})
 
 
-def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
+def test_fleet_is_the_optimum_verified_per_site(found):
     whole = solve_monolithic([build_model_data(one) for one in together()]).objective
     assert tuple(found.decisions) == NAMES
     assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
@@ -35,20 +35,20 @@ def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
 
 
 @pytest.mark.slow
-def test_many_sites_settle_by_prices_and_pay_no_more_than_the_gap(found, monkeypatch):
+def test_many_sites_agree_by_prices_within_the_gap(found, monkeypatch):
     monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
     many = decide_rolling(together(), previous={})
     assert cost(many) == pytest.approx(cost(found), rel=2e-3)
     assert np.abs(np.sum(many.net_sent, axis=0)).max() < 1e-6
 
 
-def test_what_was_planned_before_is_compared_with(found):
+def test_changes_refer_to_the_last_plan(found):
     again = decide_rolling(together(), previous=found.decisions)
     assert cost(again) == pytest.approx(cost(found), rel=1e-6)
     assert all(one.explanation.changes is not None for one in again.decisions.values())
 
 
-def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
+def test_infeasible_site_makes_the_fleet_infeasible():
     first, *others = alone()
     tight = first.site.with_parameters(first.site.grid.name, import_limit="0.5 MW")
     problems = build_fleet_problems(
@@ -59,22 +59,22 @@ def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
 
 
 @pytest.mark.slow
-def test_many_sites_know_which_units_ran(monkeypatch):
-    """Proves: what is settled by prices goes on from the units of the decision in force.
+def test_price_coordination_knows_past_units(monkeypatch):
+    """Proves: coordination by prices continues from the units of the current decision.
 
-    Sensitivity: chillers began anew every hour, without the cost of a start and least times.
+    Sensitivity: chillers forgot their state every hour, with no start costs or minimum times.
     """
     first, *others = alone()
     ruled = replace(first, site=strict(first.site))
     last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
-    asked = []
+    seen = []
 
     def spied(problems, **settings):
-        asked.extend(problems)
+        seen.extend(problems)
         return decide_fleet(problems, **settings)
 
     monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
     monkeypatch.setattr(room, "decide_fleet", spied)
     problems = build_fleet_problems((ruled, *others), {"union": route()}, block=2.0)
     decide_rolling(problems, previous={NAMES[0]: last})
-    assert asked[0].past_units[PLANT].tolist() == [1.0]
+    assert seen[0].past_units[PLANT].tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""Few courses for several: worked by hand, and what holds for any."""
+"""Scenario reduction by work: a case by hand, and invariants."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from optimizer.stochastic.scenarios import reduce_scenarios
 
 
-def test_the_heaviest_stands_for_itself_and_the_others_for_their_groups():
-    """Proves: 30 alone; of 1 and 2, whose mean is 1.6, the second; of 3 and 5, 4.5, the second."""
+def test_scenario_with_most_work_is_kept():
+    """Proves: 30 stays alone; 2 stands for 1 and 2 of mean 1.6; 5 for 3 and 5 of mean 4.5."""
     work = np.array([5.0, 30.0, 2.0, 1.0, 3.0])
     shares = np.array([0.3, 0.1, 0.3, 0.2, 0.1])
     places, probability = reduce_scenarios(work, shares, 3)
@@ -17,7 +17,7 @@ def test_the_heaviest_stands_for_itself_and_the_others_for_their_groups():
     assert probability == pytest.approx([0.5, 0.4, 0.1])
 
 
-def test_where_no_more_are_there_all_are_kept():
+def test_few_scenarios_are_all_kept():
     places, probability = reduce_scenarios(np.array([3.0, 1.0]), np.array([0.7, 0.3]), 3)
     assert places.tolist() == [1, 0]
     assert probability.tolist() == [0.3, 0.7]
@@ -27,8 +27,8 @@ def test_where_no_more_are_there_all_are_kept():
     st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(0.01, 1.0)), min_size=1, max_size=12),
     st.integers(2, 6),
 )
-def test_of_any_courses(drawn, count):
-    """Proves: nobody is kept twice, the most work is kept, and probabilities sum to 1."""
+def test_reduced_scenarios_keep_their_invariants(drawn, count):
+    """Proves: none is kept twice, the largest work is kept, and probabilities sum to 1."""
     work, weights = np.array(drawn).T
     places, probability = reduce_scenarios(work, weights / weights.sum(), count)
     assert len(set(places.tolist())) == len(places) == min(count, len(work))

@@ -1,4 +1,4 @@
-"""A hedged decision: the courses behind it, what is kept of the hedge, and how it is told."""
+"""A hedged decision: its scenarios, the hour that is kept, and its explanation."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ COUNT = 3
 
 
 @pytest.fixture(scope="module")
-def asked():
+def problem():
     here = small_days.setting()
     now = here.inputs.start
     return build_problem(
@@ -40,10 +40,10 @@ def asked():
     )
 
 
-def courses(asked, **settings):
+def scenarios_of(problem, **settings):
     here = small_days.setting()
     return generate_scenarios(
-        asked,
+        problem,
         here.inputs.series,
         queue=small_days.queue(),
         past=here.workload.past(here.inputs.start),
@@ -53,20 +53,20 @@ def courses(asked, **settings):
 
 
 @pytest.fixture(scope="module")
-def cases(asked):
-    return courses(asked, count=COUNT)
+def cases(problem):
+    return scenarios_of(problem, count=COUNT)
 
 
 @pytest.fixture(scope="module")
-def found(asked, cases):
-    return decide_with_scenarios(asked, cases)
+def found(problem, cases):
+    return decide_with_scenarios(problem, cases)
 
 
-def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
+def test_scenarios_share_known_values_only(problem, cases):
     assert len(cases) == COUNT
     assert sum(case.probability for case in cases) == pytest.approx(1.0)
     assert len({case.name for case in cases}) == COUNT
-    site, now = asked.site, asked.outlook["time"].to_numpy()[0]
+    site, now = problem.site, problem.outlook["time"].to_numpy()[0]
     one, *others = (case.problem.outlook for case in cases)
     is_known = one["time"].to_numpy() < published_until(now, site.time_zone)
     assert 0 < is_known.sum() < len(is_known)
@@ -80,44 +80,45 @@ def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
         assert np.abs(work[0] - work[1]).max() > 1e-3
 
 
-def test_the_work_of_all_courses_is_that_of_the_two_weeks(asked, cases):
-    """What has arrived is the same in all, and what is expected has the mean of the question."""
-    expected = float(asked.outlook["work_most"].to_numpy()[-1].sum())
+def test_mean_work_of_scenarios_is_that_expected(problem, cases):
+    """Arrived work is equal in all, and the mean of expected work is that of the problem."""
+    expected = float(problem.outlook["work_most"].to_numpy()[-1].sum())
     each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
     mean = float(np.dot([case.probability for case in cases], each))
     assert mean == pytest.approx(expected, rel=1e-9)
     assert np.ptp(each) > 0.01 * expected
 
 
-def test_courses_are_the_same_every_time(asked, cases):
-    again = courses(asked, count=COUNT)
+def test_scenarios_are_reproducible(problem, cases):
+    again = scenarios_of(problem, count=COUNT)
     for one, two in zip(cases, again, strict=True):
         assert one.problem.outlook.identical(two.problem.outlook)
         assert one.probability == two.probability
 
 
-def test_courses_stand_on_the_question_near_then_on_hours_and_on_four_of_them(asked, cases):
+def test_scenario_axis_has_fine_then_coarse_intervals(problem, cases):
     edges = cases[0].problem.outlook["instant"].to_numpy()
-    own = asked.outlook["instant"].to_numpy()
+    own = problem.outlook["instant"].to_numpy()
     assert edges[:9].tolist() == own[:9].tolist()
     assert edges[-1] == own[-1]
     hours = np.diff(edges[8:]) / np.timedelta64(1, "h")
     assert hours.tolist() == [1.0] * 46 + [4.0] * 30
 
 
-def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
-    there = asked.outlook["electricity_price"].rename("intraday_bid")
-    held = replace(asked, outlook=asked.outlook.assign(intraday_bid=there))
-    for case in courses(held, count=2):
+def test_interval_variables_are_kept_in_scenarios(problem):
+    there = problem.outlook["electricity_price"].rename("intraday_bid")
+    held = replace(problem, outlook=problem.outlook.assign(intraday_bid=there))
+    for case in scenarios_of(held, count=2):
         assert case.problem.outlook["intraday_bid"].equals(there)
-        assert case.problem.outlook["instant"].equals(asked.outlook["instant"])
+        assert case.problem.outlook["instant"].equals(problem.outlook["instant"])
 
 
-def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
+def test_first_hour_is_hedged_and_safe(cases, found):
     kept = solve_two_stage(cases).first_stage
     schedule = found.decision.schedule
     assert found.decision.verdict.is_safe
     for kind in ("battery", "tank"):
+        assert schedule[kind].size
         for owner in schedule[kind].to_numpy().tolist():
             planned = schedule[f"{kind}_level"].sel({kind: owner}).to_numpy()[:5]
             np.testing.assert_allclose(planned, kept[f"{owner}.level"], atol=1e-5)
@@ -128,23 +129,25 @@ def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
     np.testing.assert_allclose(planned[is_kept], racks[is_kept], atol=1e-5)
 
 
-def test_it_is_told_what_was_weighed_and_which_courses_are_the_tail(found):
-    told = json.loads(json.dumps(found.decision.explanation.as_json(), allow_nan=False))["hedge"]
-    assert told["scenarios"] == COUNT
-    assert told["tail_eur"] >= told["mean_eur"]
-    assert told["tail"][0]["scenario"].startswith("as after ")
-    costs = [row["cost_eur"] for row in told["tail"]]
+def test_json_names_scenarios_and_tail(found):
+    document = json.loads(json.dumps(found.decision.explanation.as_json(), allow_nan=False))[
+        "hedge"
+    ]
+    assert document["scenarios"] == COUNT
+    assert document["tail_eur"] >= document["mean_eur"]
+    assert document["tail"][0]["scenario"].startswith("as after ")
+    costs = [row["cost_eur"] for row in document["tail"]]
     assert costs == sorted(costs, reverse=True)
-    assert costs[0] >= told["tail_eur"] - 0.01
+    assert costs[0] >= document["tail_eur"] - 0.01
     words = {"electricity_price", "air_temperature", "renewable_available_power", "work_most"}
-    assert set(told["tail"][0]["beside_the_mean"]) == words
+    assert set(document["tail"][0]["beside_the_mean"]) == words
 
 
-def test_it_is_told_in_words(found):
+def test_hedge_is_explained_in_text(found):
     weighed = found.decision.explanation.hedge
     first, *tail = weighed.describe()
-    said = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
-    assert said in first
+    summary = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
+    assert summary in first
     assert len(tail) == len(weighed.worst)
     assert tail[0].startswith(f"worst, {weighed.worst[0].scenario}")
     apart = weighed.worst[0].difference_from_mean
@@ -153,14 +156,15 @@ def test_it_is_told_in_words(found):
     assert f"work that can be done {apart['work_most']:+,.2f} MWh" in tail[0]
 
 
-def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, cases, found):
+def test_hedge_is_no_worse_than_the_forecast_plan(problem, cases, found):
     ours, risk = found.decision.explanation.hedge, RiskPreference()
     alone = solve_two_stage(
         cases,
         given=first_stage_values(
-            solve_problem(asked).values, first_stage_signature(asked, FIRST_STAGE_H)
+            solve_problem(problem).values, first_stage_signature(problem, FIRST_STAGE_H)
         ),
     )
+    assert ours.worst
     assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
     weighed = [
         (1.0 - risk.weight) * one.mean + risk.weight * one.cvar_cost for one in (ours, alone)
@@ -168,30 +172,31 @@ def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, c
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
 
 
-def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
-    """Levels that were kept have a price in the model, and are no limit of the site."""
+def test_fixed_first_hour_adds_no_binding_limit(found, problem):
+    """Fixed levels have a price in the model, but are no limit of the site."""
     binding = found.decision.explanation.binding
+    assert binding
     levels = [limit for limit in binding if limit.limit.startswith("level of the store")]
-    kept_until = asked.outlook["time"].to_numpy()[4]
+    kept_until = problem.outlook["time"].to_numpy()[4]
     assert all(limit.last >= kept_until for limit in levels)
 
 
-def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases):
-    tight = asked.site.with_margins(asked.site.margins.model_copy(update={"power": 0.95}))
+def test_failed_hedge_falls_back_to_the_forecast(problem, cases):
+    tight = problem.site.with_margins(problem.site.margins.model_copy(update={"power": 0.95}))
     wrong = [replace(one, problem=replace(one.problem, site=tight)) for one in cases]
-    decision = decide_with_scenarios(asked, wrong).decision
+    decision = decide_with_scenarios(problem, wrong).decision
     assert "not hedged" in decision.explanation.degraded
-    assert decision.schedule.equals(decide(asked).schedule)
+    assert decision.schedule.equals(decide(problem).schedule)
 
 
-def test_one_course_needs_no_hedge(asked):
-    only = [ScenarioProblem(problem=asked, probability=1.0, name="the forecast")]
-    found = decide_with_scenarios(asked, only)
-    assert found.decision.schedule.equals(decide(asked).schedule)
+def test_one_scenario_needs_no_hedge(problem):
+    only = [ScenarioProblem(problem=problem, probability=1.0, name="the forecast")]
+    found = decide_with_scenarios(problem, only)
+    assert found.decision.schedule.equals(decide(problem).schedule)
     assert "hedge" not in found.decision.explanation.as_json()
 
 
-def test_a_record_without_a_past_gives_the_forecast_alone(asked):
+def test_record_without_a_past_gives_the_forecast(problem):
     here = small_days.setting()
     now = here.inputs.start
     record = here.inputs.series
@@ -200,7 +205,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     for name in record.data_vars:
         young[name].attrs = record[name].attrs
     (only,) = generate_scenarios(
-        asked,
+        problem,
         young,
         queue=small_days.queue(),
         past=here.workload.past(now),
@@ -211,19 +216,19 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
 
 
 @pytest.mark.slow
-def test_courses_know_which_units_ran(asked, cases, monkeypatch):
-    """Proves: what a plan knows of the last one's units, its courses know too.
+def test_scenarios_know_past_units(problem, cases, monkeypatch):
+    """Proves: scenarios know the past units as the plan does.
 
-    Sensitivity: they began as was best, without the cost of a start, and the plan kept that hour.
+    Sensitivity: they started freely, without start costs, and the plan kept that hour.
     """
-    where, known = strict(asked.site), []
+    where, known = strict(problem.site), []
 
     def spied(many, **settings):
         known.extend(dict(case.problem.past_units) for case in many)
         return solve_two_stage(many, **settings)
 
     monkeypatch.setattr(planner, "solve_two_stage", spied)
-    ruled = replace(asked, site=where)
+    ruled = replace(problem, site=where)
     alike = [replace(case, problem=replace(case.problem, site=where)) for case in cases]
     last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
     decide_with_scenarios(ruled, alike, previous=last)

@@ -9,7 +9,7 @@ PLANNERS = ("deterministic", "hedged")
 
 
 @pytest.mark.slow
-def test_the_policy_hedges_every_hour_and_does_the_same_work():
+def test_policy_hedges_every_hour():
     setting = small_days.setting(3)
     trials = {
         name: run_backtest_policy(setting, name, seed=0, on_progress=lambda *_: None)
@@ -17,7 +17,7 @@ def test_the_policy_hedges_every_hour_and_does_the_same_work():
     }
     hedges = [decision.explanation.hedge for decision in trials["hedged"].decisions]
     assert len(hedges) == 3
-    assert all(told.scenarios > 1 for told in hedges)
+    assert all(decided.scenarios > 1 for decided in hedges)
     assert not any(decision.explanation.hedge for decision in trials["deterministic"].decisions)
     done = [trial.summary.work_done for trial in trials.values()]
     assert min(done) > 0.999 * max(done)

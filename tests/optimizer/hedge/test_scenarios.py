@@ -1,4 +1,4 @@
-"""Scenarios of a whole site: equal ones are one, the present is shared, and what is known helps."""
+"""Scenarios of a whole site: equal ones merge, the first hour is shared, information helps."""
 
 from dataclasses import replace
 
@@ -28,23 +28,23 @@ CHANCES = np.array([0.5, 0.3, 0.2])
 COUNT = len(CHANCES)
 
 
-def changed(asked, factor, shift):
-    """Return a problem with other prices and another warmth from the second hour on."""
-    ahead = asked.outlook.copy(deep=True)
+def changed(problem, factor, shift):
+    """Return a problem with other prices and air temperatures from the second hour on."""
+    ahead = problem.outlook.copy(deep=True)
     later = np.arange(ahead.sizes["time"]) >= 4
     price = ahead["electricity_price"].to_numpy()
     ahead["electricity_price"].values = np.where(later, factor * price, price)
     ahead["air_temperature"].values = ahead["air_temperature"].to_numpy() + later * shift
-    return replace(asked, outlook=ahead)
+    return replace(problem, outlook=ahead)
 
 
 @pytest.fixture(scope="module")
 def cases():
-    asked = small_days.problem()
-    courses = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
+    problem = small_days.problem()
+    problems = (changed(problem, 1.0, 0.0), changed(problem, 0.2, 4.0), changed(problem, 2.0, -4.0))
     return [
         ScenarioProblem(problem=one, probability=p, name=f"case {i}")
-        for i, (one, p) in enumerate(zip(courses, CHANCES, strict=True))
+        for i, (one, p) in enumerate(zip(problems, CHANCES, strict=True))
     ]
 
 
@@ -53,7 +53,7 @@ def found(cases):
     return solve_two_stage(cases)
 
 
-def test_equal_scenarios_are_the_one_problem(cases):
+def test_equal_scenarios_equal_one_problem(cases):
     one = cases[0].problem
     equal = [replace(case, problem=one) for case in cases]
     alone = solve_problem(one)
@@ -63,9 +63,10 @@ def test_equal_scenarios_are_the_one_problem(cases):
     np.testing.assert_allclose(found.costs, alone.objective, rtol=1e-6)
 
 
-def test_the_present_is_shared_and_the_future_is_not(cases, found):
+def test_only_first_hour_is_shared(cases, found):
     steps = first_stage_signature(cases[0].problem, 1.0).steps
     assert steps == 4
+    assert cases[0].problem.site.stores
     for store in cases[0].problem.site.stores:
         one, *others = (found.values[f"s{i}.{store.owner}.level"] for i in range(COUNT))
         for other in others:
@@ -80,8 +81,8 @@ def test_the_present_is_shared_and_the_future_is_not(cases, found):
     assert np.isnan(found.first_stage["work.racks"][:, ~np.array(has_come)]).all()
 
 
-def test_knowing_helps_and_planning_for_one_course_hurts(cases):
-    """Wait and see <= here and now <= the plan for the first course, kept in all."""
+def test_value_of_information_is_not_negative(cases):
+    """Wait-and-see <= here-and-now <= the plan of the first scenario, kept in all."""
     plan = solve_problem(cases[0].problem)
     planned = first_stage_values(plan.values, first_stage_signature(cases[0].problem, 1.0))
     seen = solve_two_stage(cases, risk=NEUTRAL, now=0.0).objective
@@ -93,14 +94,14 @@ def test_knowing_helps_and_planning_for_one_course_hurts(cases):
     assert seen == pytest.approx(float(np.dot(CHANCES, each)), rel=1e-6)
 
 
-def test_the_objective_is_what_its_parts_say(found):
+def test_objective_is_the_sum_of_its_parts(found):
     risk = found.risk
     violations = cvar(found.violations, found.probability, risk.level)
     whole = (1.0 - risk.weight) * found.mean + risk.weight * found.cvar_cost
     assert found.objective == pytest.approx(whole + risk.violations * violations, rel=1e-6)
 
 
-def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
+def test_tail_weight_lowers_cvar_and_raises_mean(cases):
     mean = solve_two_stage(cases, risk=NEUTRAL)
     tail = solve_two_stage(cases, risk=RiskPreference(level=0.8, weight=1.0, violations=0.0))
     slack = 1e-6 * abs(mean.mean)
@@ -108,13 +109,13 @@ def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
     assert tail.mean >= mean.mean - slack
 
 
-def test_a_hedge_begins_from_the_last(cases, found):
+def test_hedge_starts_from_the_last_one(cases, found):
     again = solve_two_stage(cases, warm_start=found.warm_start)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
 
 
-def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkeypatch):
-    """Proves: from courses that stand best alone, the optimum of the whole is that from nothing."""
+def test_start_changes_no_optimum_and_saves_iterations(cases, found, monkeypatch):
+    """Proves: a start from the optima of single scenarios gives the same optimum."""
     steps = []
 
     class Counting(LpSolver):
@@ -134,7 +135,7 @@ def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkey
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
+def test_scenario_arrays_equal_a_fresh_compile(seed):
     """Proves: the rows that bind scenarios compile as Pyomo does, to the last bit."""
     where = site(battery(), tank(capacity=3.0, power=1.0), connection=grid(ramp=0.1))
     jobs = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0)]

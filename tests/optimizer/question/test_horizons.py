@@ -1,4 +1,4 @@
-"""The horizon: quarter-hours where somebody tells something by the quarter, and else near only."""
+"""The horizon: quarter-hours throughout if data need them, else in the near hours only."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ def now(here):
 
 
 def with_price(record, at, more=5.0):
-    """Return a record whose price is another in one quarter-hour."""
+    """Return a record whose price differs in one quarter-hour."""
     is_then = record["time"].to_numpy() == at
     price = record["electricity_price"]
     return record.assign(electricity_price=price.copy(data=price.to_numpy() + more * is_then))
 
 
 def is_fine(found, now):
-    """Return whether a horizon is that of quarters; it must be one of the two."""
+    """Return whether a horizon is the one of quarter-hours; it must be one of the two."""
     fine, plain = (
         time_axes.horizon_axes(now, steps) for steps in (QUARTER_HOUR_HORIZON, HOURLY_HORIZON)
     )
@@ -38,7 +38,7 @@ def is_fine(found, now):
     return found.equals(fine)
 
 
-def test_both_cover_a_week_and_quarters_reach_as_far_as_ramps_and_meters_matter():
+def test_both_horizons_cover_a_week():
     for steps in (HOURLY_HORIZON, QUARTER_HOUR_HORIZON):
         assert sum(hours for hours, _ in steps) == 168.0
         assert steps[0][0] >= 6.0
@@ -49,19 +49,19 @@ def test_hourly_prices_need_no_quarters(here, now):
 
 
 @pytest.mark.parametrize("quarters", range(1, 5))
-def test_all_moments_of_an_hour_have_horizons_of_one_shape(here, now, quarters):
+def test_horizon_shape_is_equal_within_an_hour(here, now, quarters):
     later = now + quarters * QUARTER_HOUR
     found = build_horizon(here.site, here.inputs.series, later)
     assert not is_fine(found, later)
     assert found.sizes == build_horizon(here.site, here.inputs.series, now).sizes
 
 
-def test_prices_that_move_within_a_published_hour_are_planned_by_the_quarter(here, now):
+def test_quarter_hour_prices_need_quarters(here, now):
     record = with_price(here.inputs.series, now + 7 * HOUR + QUARTER_HOUR)
     assert is_fine(build_horizon(here.site, record, now), now)
 
 
-def test_what_is_not_published_is_not_looked_at(here, now):
+def test_unpublished_prices_do_not_choose_the_horizon(here, now):
     until = published_until(now, here.site.market_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.inputs.series, at)
@@ -72,10 +72,8 @@ def test_what_is_not_published_is_not_looked_at(here, now):
     ("begin", "hours", "expected"),
     [(8.0, 1.0, False), (8.25, 0.5, True), (8.0, 0.25, True), (30.25, 0.5, False)],
 )
-def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
-    here, now, begin, hours, expected
-):
-    """A limit is infinite where there is none; one of tomorrow evening waits until it is near."""
+def test_quarter_hour_targets_need_quarters(here, now, begin, hours, expected):
+    """A missing limit is infinite; a limit of tomorrow evening is treated when it is near."""
 
     def promised(grid):
         since = (grid["time"].to_numpy() - now) / HOUR
@@ -88,21 +86,21 @@ def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
     )
 
 
-def test_a_question_may_be_given_its_horizon(here, now):
+def test_horizon_can_be_given(here, now):
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
-    asked = here.build_problem(fine)
-    assert len(asked.hours) == fine.sizes["time"]
+    problem = here.build_problem(fine)
+    assert len(problem.hours) == fine.sizes["time"]
     assert len(here.build_problem().hours) == here.horizon().sizes["time"] < fine.sizes["time"]
 
 
-def test_racks_set_apart_are_busy_up_to_all_there_are(here):
+def test_service_racks_are_at_most_all_racks(here):
     past = here.workload.past(here.inputs.start)
-    asked = build_problem(
+    problem = build_problem(
         here.site, here.inputs.series, here.initial_state, queue=here.queue(), past=past
     )
-    busy = asked.outlook["service_racks"].to_numpy()
-    two = add_service_racks(asked, 2).outlook["service_racks"]
+    busy = problem.outlook["service_racks"].to_numpy()
+    two = add_service_racks(problem, 2).outlook["service_racks"]
     np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.racks))
-    assert two.attrs == asked.outlook["service_racks"].attrs
-    every = add_service_racks(asked, 10 * here.site.racks).outlook["service_racks"].to_numpy()
+    assert two.attrs == problem.outlook["service_racks"].attrs
+    every = add_service_racks(problem, 10 * here.site.racks).outlook["service_racks"].to_numpy()
     assert (every == here.site.racks).all()

@@ -40,14 +40,14 @@ def market_site(**changes):
     )
 
 
-def test_without_a_contract_or_a_series_there_is_no_position(record):
+def test_no_position_without_contract_or_series(record):
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0)])
     assert not position_outlook(site(), record, NOON, axes=ahead).data_vars
     bare = record.drop_vars("day_ahead_position")
     assert not position_outlook(market_site(), bare, NOON, axes=ahead).data_vars
 
 
-def test_a_position_is_known_when_its_auction_is(record):
+def test_position_is_known_after_its_auction(record):
     """At noon to the end of today, at 13:00 to the end of tomorrow, local time: 22:00 UTC."""
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
     held = position_outlook(market_site(), record, NOON, axes=ahead)["position_held"]
@@ -62,16 +62,16 @@ def test_a_position_is_known_when_its_auction_is(record):
     assert float(found["day_ahead_position"][-1]) == 0.0
 
 
-def test_what_is_not_known_changes_nothing(record):
+def test_unknown_position_changes_nothing(record):
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
     before = position_outlook(market_site(), record, NOON, axes=ahead)
-    spoilt = record.copy(deep=True)
-    spoilt["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
-    spoilt["imbalance_short_price"][:] = 1e4
-    xr.testing.assert_identical(position_outlook(market_site(), spoilt, NOON, axes=ahead), before)
+    damaged = record.copy(deep=True)
+    damaged["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
+    damaged["imbalance_short_price"][:] = 1e4
+    xr.testing.assert_identical(position_outlook(market_site(), damaged, NOON, axes=ahead), before)
 
 
-def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
+def test_imbalance_prices_are_known_or_use_the_spread(record):
     ahead = time_axes.regular_axes(START, 4 * 96)
     found = position_outlook(market_site(), record, START, axes=ahead, foresight=True)
     assert int(found["position_held"].sum()) == 3 * 96
@@ -79,7 +79,7 @@ def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
     assert found["imbalance_long_price"].values[[0, -1]].tolist() == [20.0, 20.0]
 
 
-def test_a_record_holds_a_position_only_if_a_series_does():
+def test_record_has_a_position_only_from_a_series():
     world = small_days.world()
     assert "day_ahead_position" not in world.series
     hours = time_axes.regular_axes(world.start, 24, np.timedelta64(1, "h"))
@@ -127,19 +127,19 @@ def test_imbalance_is_settled_at_true_prices():
     assert paid == {"imbalance": pytest.approx(0.25 * 10.0 + 0.5 * 20.0)}
 
 
-def test_a_target_is_settled_where_it_was_exceeded():
+def test_exceeded_target_is_settled():
     series = with_target(quarters([50.0, 50.0]), [3.0, 3.0])
     assert settled(site(asked()), series, [2.0, 4.0]) == {"targets": pytest.approx(12.5)}
 
 
-def test_a_budget_is_settled_over_the_run():
+def test_carbon_budget_is_settled_over_the_run():
     """2 quarter-hours of 4 MW at 300 kg/MWh: 600 kg, 100 of them beyond, at 2 EUR/kg."""
     budget = CarbonBudget.model_construct(name="cap", amount=500.0 * YEAR / 0.5, price=2.0)
     series = quarters([50.0, 50.0], carbon=300.0)
     assert settled(site(budget), series, 4.0) == {"budgets": pytest.approx(200.0)}
 
 
-def test_a_budget_by_the_day_is_settled_day_by_day():
+def test_daily_carbon_budget_is_settled_per_day():
     """Seven days of 24 MWh and 20 MWh in turn, of 22 a day: 2 beyond on four of them."""
     budget = CarbonBudget.model_construct(name="cap", amount=22.0 * 365.0, price=1.0, window="day")
     power = np.repeat([1.0, 20.0 / 24.0] * 3 + [1.0], 96)
@@ -155,7 +155,7 @@ def test_unmatched_energy_counts_with_the_residual_mix():
     assert paid == {"carbon": pytest.approx(200.0)}
 
 
-def test_a_record_is_settled_as_it_is(record):
+def test_record_is_settled(record):
     """Days 2 to 4 at 12 MW; 10, 11, 12, 13 bought in turn: an hour 0.75 MWh short, 0.25 long.
 
     On day 2 at 70 and 20 to 50: 0.75 x 20 + 0.25 x 30 = 22.5 an hour; on day 3 at 80 and 20: 30;
@@ -169,5 +169,5 @@ def test_a_record_is_settled_as_it_is(record):
     assert paid == {"imbalance": pytest.approx(24 * 22.5 + 24 * 30.0)}
 
 
-def test_a_site_without_promises_pays_for_none():
+def test_site_without_contracts_pays_for_none():
     assert settled(site(), quarters([50.0, 50.0]), 4.0) == {}

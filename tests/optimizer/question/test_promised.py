@@ -1,4 +1,4 @@
-"""Promises with no sense are refused before anything is built, by name and time."""
+"""Invalid contracts are refused before a model is built, by name and time."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def refused(where, ahead):
 
 
 @pytest.mark.parametrize(
-    ("target", "price", "told"),
+    ("target", "price", "expected"),
     [
         ([3.0, np.nan], 50.0, "grid_import_target, 2026-07-01T01:00Z, tso = nan"),
         ([3.0, -np.inf], 50.0, "grid_import_target, 2026-07-01T01:00Z, tso = -inf"),
@@ -34,18 +34,18 @@ def refused(where, ahead):
         ([3.0, 3.0], -5.0, "tso, 2026-07-01T00:00Z = -5"),
     ],
 )
-def test_a_target_without_sense(target, price, told):
+def test_invalid_target_is_refused(target, price, expected):
     shown = refused(site(asked()), with_target(outlook(PRICES), target, price=price))
-    assert told in shown.replace('"', "")
+    assert expected in shown.replace('"', "")
 
 
-def test_a_contract_that_the_outlook_does_not_know():
+def test_contract_missing_from_the_outlook_is_refused():
     ahead = with_target(outlook(PRICES), [3.0, 3.0], contract="other")
     assert "contract, tso" in refused(site(asked()), ahead)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ({"day_ahead_position": [1.0, 100.5]}, "day_ahead_position, 2026-07-01T01:00Z = 100.5"),
         ({"day_ahead_position": [-0.5, 1.0]}, "day_ahead_position, 2026-07-01T00:00Z = -0.5"),
@@ -62,26 +62,26 @@ def test_a_contract_that_the_outlook_does_not_know():
         ({"matched_power": [5.0, -1.0]}, "matched_power, 2026-07-01T01:00Z = -1"),
     ],
 )
-def test_a_market_without_sense(words, told):
+def test_invalid_market_is_refused(words, expected):
     plain = {"day_ahead_position": 1.0, "position_held": 1.0}
     shown = refused(site(position()), with_words(outlook(PRICES), **(plain | words)))
-    assert told in shown.replace('"', "")
+    assert expected in shown.replace('"', "")
 
 
-def test_imbalance_that_earns_both_ways_is_refused_by_name_and_hour():
+def test_imbalance_that_earns_both_ways_is_refused():
     words = {
         "day_ahead_position": 1.0,
         "position_held": 1.0,
         "imbalance_short_price": [60.0, 30.0],
         "imbalance_long_price": [40.0, 45.0],
     }
-    told = refused(site(position()), with_words(outlook(PRICES), **words))
-    assert "market, 2026-07-01T01:00Z" in told
-    assert "-15 EUR/MWh" in told
-    assert IssueCode.INCONSISTENT in told
+    message = refused(site(position()), with_words(outlook(PRICES), **words))
+    assert "market, 2026-07-01T01:00Z" in message
+    assert "-15 EUR/MWh" in message
+    assert IssueCode.INCONSISTENT in message
 
 
-def test_contracts_that_do_not_go_together():
+def test_incompatible_contracts_are_refused():
     ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=300.0)
     assert "equipment.grid, carbon = average" in refused(site(ppa), outlook(PRICES))
     matched = grid().model_copy(update={"carbon": "matched"})
@@ -89,7 +89,7 @@ def test_contracts_that_do_not_go_together():
     assert "equipment.other" in refused(site(position(), position(name="other")), outlook(PRICES))
 
 
-def test_what_a_target_paid_is_told():
+def test_cost_of_a_missed_target_is_listed():
     """3 MW asked, 5 served in both hours, at 50 EUR/MWh: 2 MWh each, 200 EUR."""
     plan = solved(site(asked()), with_target(outlook(PRICES, service=5.0), [3.0, 3.0]))
     (one,) = soft_constraint_report(plan)
@@ -105,13 +105,13 @@ def test_what_a_target_paid_is_told():
     }
 
 
-def test_a_hard_target_that_is_broken_is_told_as_such():
+def test_broken_hard_target_is_listed():
     ahead = with_target(outlook([10.0], service=5.0), [3.0], price=np.inf)
     (one,) = soft_constraint_report(solved(site(asked()), ahead))
     assert one.is_hard
 
 
-def test_what_imbalance_earned_is_told_below_zero():
+def test_imbalance_revenue_is_listed_as_negative_cost():
     """4 bought at 50, 3 taken, 1 left at 70: 20 EUR more than it cost."""
     words = {
         "day_ahead_position": 4.0,
@@ -125,13 +125,13 @@ def test_what_imbalance_earned_is_told_below_zero():
     assert (one.target, one.below, one.cost) == ("day-ahead position (market)", 1.0, -20.0)
 
 
-def test_a_ramp_that_is_not_kept_is_told():
+def test_broken_ramp_is_listed():
     where = site(connection=grid(ramp=1.0 / 36.0))
     (one,) = soft_constraint_report(solved(where, outlook([10.0], service=9.0)))
     assert (one.above, one.unit) == (pytest.approx(8.0), "MW")
 
 
-def test_a_promise_that_is_kept_says_nothing():
+def test_kept_target_is_not_listed():
     assert (
         soft_constraint_report(
             solved(site(asked()), with_target(outlook(PRICES, service=2.0), [3, 3]))
@@ -140,7 +140,7 @@ def test_a_promise_that_is_kept_says_nothing():
     )
 
 
-def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
+def test_real_site_keeps_a_target_and_its_limits():
     """The site serves and works at about 3 MW; 2.5 MW are asked for two hours from the third on."""
     before = small_days.problem()
     plain = decide(before).schedule["grid_import_power"].to_numpy()
@@ -165,7 +165,7 @@ def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
     assert held <= wanted * (1.0 - before.margins.power) + 1e-6
 
 
-def test_between_two_plans_a_target_is_kept_like_a_peak():
+def test_dispatch_keeps_a_target_like_a_peak():
     """A month that peaked at 4.5 MW leaves 3 MW to a partner who asks for them, or the plan."""
     where, state = small_days.problem().site, small_days.problem().state
     state = state.assign(peak_power=state["peak_power"] * 0.0 + 4.5)
@@ -180,7 +180,7 @@ def test_between_two_plans_a_target_is_kept_like_a_peak():
     assert compute_headroom(where, state, loose).peak_power == 4.5
 
 
-def test_where_no_peak_is_charged_none_is_kept():
+def test_peak_without_a_charge_is_not_kept():
     """Proves: a month that peaked at 0.5 MW holds work back only where a peak has a price.
 
     Sensitivity: 0.5 MW without a price too, and work waits for nothing.

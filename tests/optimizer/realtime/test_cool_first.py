@@ -1,4 +1,4 @@
-"""A tank is charged with what its circuit can spare, and with nothing that it lacks."""
+"""A tank is charged only with cooling that its circuit can spare."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ LIMIT = PLANT.supply_limit
 
 
 def cooled(water, **others):
-    """Return what is left of orders, with the circuit's water so warm."""
+    """Return the corrected orders at a water temperature."""
     orders = DispatchOrders(jobs={}, battery_charge={"battery_1": 1.0}, **others)
     left = apply_tank_priority(orders, SITE, {"warm_plant": 30.0, CHILLED: water})
     assert left.battery_charge == orders.battery_charge
@@ -25,7 +25,7 @@ def cooled(water, **others):
 
 
 def charged(water, **others):
-    """Return the charge that is left of 2 MW, with the circuit's water so warm."""
+    """Return the charge left of 2 MW at a water temperature."""
     return cooled(water, tank_charge={"tank_1": 2.0}, **others).tank_charge.get("tank_1", 0.0)
 
 
@@ -39,18 +39,18 @@ def charged(water, **others):
         (LAST + 5.0, 0.0),
     ],
 )
-def test_charging_yields_as_the_water_warms(water, share):
+def test_charging_falls_as_the_water_warms(water, share):
     assert charged(water) == pytest.approx(2.0 * share)
 
 
-def test_a_set_point_that_was_ordered_counts():
+def test_ordered_set_point_is_used():
     wanted = SET - 2.0
     water = (wanted + SUPPLY_TOLERANCE_K + LAST) / 2.0
     assert charged(water, facility_supply_set_point={CHILLED: wanted}) == pytest.approx(1.0)
 
 
-def test_where_the_set_point_leaves_no_room_the_way_to_the_limit_counts():
-    """Proves: from 0.5 K above a set point that is where a plan may not go, to the limit."""
+def test_charging_at_a_high_set_point_uses_the_limit():
+    """Proves: charging falls from 0.5 K above the set point to the limit."""
     near = {"facility_supply_set_point": {CHILLED: LAST}}
     assert charged(LAST + SUPPLY_TOLERANCE_K, **near) == pytest.approx(2.0)
     assert charged(LAST + SUPPLY_TOLERANCE_K + 0.1, **near) == pytest.approx(2.0 * 0.8)
@@ -60,7 +60,7 @@ def test_where_the_set_point_leaves_no_room_the_way_to_the_limit_counts():
     )
 
 
-def test_at_the_limit_nothing_is_charged_whatever_the_set_point_is():
+def test_no_charging_at_the_limit():
     beyond = {"facility_supply_set_point": {CHILLED: LIMIT - 0.1}}
     assert charged(LIMIT - 0.01, **beyond) == pytest.approx(2.0)
     assert charged(LIMIT, **beyond) == 0.0
@@ -77,22 +77,22 @@ def test_at_the_limit_nothing_is_charged_whatever_the_set_point_is():
         (LIMIT + 5.0, 0.2, 1.0),
     ],
 )
-def test_a_tank_gives_before_machines_get_too_warm(water, ordered, share):
-    """Proves: from where a plan may not go to the limit from nothing to all; never less than told.
+def test_tank_discharges_before_the_limit(water, ordered, share):
+    """Proves: discharge rises from none at the planning limit to all at the limit.
 
-    At both ends of the way the tank is told nothing else than before.
+    It is never below the order, and unchanged at both ends.
     """
     left = cooled(water, tank_discharge={"tank_1": ordered * TANK.discharge_limit})
     assert left.tank_discharge["tank_1"] == pytest.approx(share * TANK.discharge_limit)
 
 
-def test_water_that_nobody_knows_moves_nothing():
+def test_unknown_water_temperature_changes_nothing():
     assert charged(np.nan) == 2.0
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 2.0})
     assert apply_tank_priority(orders, SITE, {}) == orders
 
 
-def test_without_room_below_the_limit_all_is_given_above_it():
+def test_tank_discharges_fully_above_the_limit():
     strict = SITE.model_copy(
         update={"margins": SITE.margins.model_copy(update={"temperature": 0.0})}
     )

@@ -1,4 +1,4 @@
-"""Work that yields within a quarter-hour, and the guard that asks it to."""
+"""Work that is capped within a quarter-hour, and the control that asks for it."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def guard_of(site, easing, **more):
     )
 
 
-def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
+def test_running_jobs_are_capped_and_none_paused(easing):
     jobs, less = easing.shed(0.05)
     caps = np.array([jobs.get(number, 0.0) for number in (7, 8, 9)])
     assert jobs.keys() == {7, 8}
@@ -55,8 +55,8 @@ def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
     assert running_power(easing.queue, caps) == pytest.approx(easing.power - 0.05)
 
 
-def test_racks_are_capped_as_deep_as_they_can_be(easing):
-    """Proves: below what a kind tolerates, for minutes; work that is capped already has room."""
+def test_racks_can_be_capped_to_their_lowest(easing):
+    """Proves: for minutes a cap may be below the tolerance; capped work has room too."""
     jobs, less = easing.shed(99.0)
     kinds = easing.queue.pool.kinds
     assert jobs == pytest.approx({7 + k: kinds[k].throughput.power_points[0] for k in (0, 1)})
@@ -64,11 +64,11 @@ def test_racks_are_capped_as_deep_as_they_can_be(easing):
     assert 0.0 < less < easing.power
 
 
-def test_nothing_asked_is_nothing_done(easing):
+def test_zero_reduction_changes_nothing(easing):
     assert easing.shed(-1.0) == (pytest.approx({7: 1.0, 8: 0.95}), pytest.approx(0.0))
 
 
-def test_work_yields_what_the_battery_has_not_where_the_limit_is_in_the_way(site, easing):
+def test_work_yields_at_the_limit_when_the_battery_is_empty(site, easing):
     """Proves: 4.03 MW and no rise are 0.03 too much; 0.1 are asked, of work where nothing else is.
 
     Sensitivity: a site without a battery imported 26 MW too much for 22 minutes as wind stopped.
@@ -83,16 +83,16 @@ def test_work_yields_what_the_battery_has_not_where_the_limit_is_in_the_way(site
     assert with_battery.work_shed == 0.0
 
 
-def test_a_peak_caps_no_work(site, easing):
+def test_peak_caps_no_work(site, easing):
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.peak, guard.limit = LIMIT, 9.0
     assert guard.check_meter(minutes=5, mean=4.5, latest=4.5) is None
 
 
-def test_caps_stay_while_the_sun_falls_and_go_with_room(site, easing):
-    """Proves: import that stands still only as work yields what the sun loses is no room.
+def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
+    """Proves: constant import that only caps maintain while sun falls is no room.
 
-    Sensitivity: caps were taken back and given again every other minute.
+    Sensitivity: caps were lifted and set again every other minute.
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.check_meter(minutes=3, mean=3.94, latest=4.05)
@@ -104,8 +104,8 @@ def test_caps_stay_while_the_sun_falls_and_go_with_room(site, easing):
     assert guard.current_orders.jobs == {7: 1.0, 8: 0.95}
 
 
-def test_what_nobody_foresaw_is_told_for_the_next_quarter_hour(site, easing):
-    """Proves: 4.06 MW where 3.9 were due are 0.16, once work has to yield."""
+def test_unforeseen_import_is_passed_to_the_next_interval(site, easing):
+    """Proves: 4.06 MW instead of 3.9 MW give 0.16 MW once work is capped."""
     guard = guard_of(
         site, easing, discharge_margin={"battery_1": 0.0}, initial_import=3.9, expected_import=3.9
     )
@@ -128,10 +128,10 @@ def _followed(guard, bare, delay):
 
 @pytest.mark.parametrize("delay", [0.01, 1.0, 4.0, 10.0], ids=lambda d: f"{d:g} min")
 @pytest.mark.parametrize("rise", [0.0, 0.5], ids=["at once", "sun"])
-def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
+def test_work_does_not_oscillate_at_any_delay(delay, rise):
     """Proves: 178 MW behind 170 settle below, and no more than half of what was capped returns.
 
-    Sensitivity: reckoned as following over ten minutes only, racks that follow at once were capped
+    Sensitivity: with an assumed delay of ten minutes, racks that follow at once were capped
     by 38 MW and let go every other minute, until the quarter-hour's end.
     """
     large = load_site("rhine")
@@ -153,10 +153,10 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     assert np.count_nonzero(turns) <= 2, cuts
 
 
-def test_a_quarter_hour_decided_anew_keeps_the_cut(site, easing):
-    guard, anew = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
+def test_repeated_decision_keeps_the_reduction(site, easing):
+    guard, other = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
     guard.check_meter(minutes=5, mean=4.06, latest=4.06)
-    anew.continue_from(guard)
-    assert anew.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
-    assert anew.mean_reduction == pytest.approx(guard.mean_reduction)
-    assert anew.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None
+    other.continue_from(guard)
+    assert other.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
+    assert other.mean_reduction == pytest.approx(guard.mean_reduction)
+    assert other.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None

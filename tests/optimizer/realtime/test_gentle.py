@@ -46,7 +46,7 @@ def level_left(decision, site):
     ].to_numpy() * STORAGE_TAPER_TIME_H / store.discharge_efficiency
 
 
-def test_a_plan_leads_the_battery_gently_to_its_end_beside_a_slow_connection():
+def test_plan_avoids_fading_beside_a_slow_connection():
     """Proves: no power is planned that fades within its interval. Sensitivity: full power was."""
     slow, fast = beside(0.08), beside(0.2)
     assert taper_exceeds_ramp(battery(slow.site), slow.site)
@@ -68,7 +68,7 @@ def with_level(problem, share):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_what_may_be_ordered_lasts_the_quarter_hour_and_then_fades_to_the_end(share):
+def test_ordered_power_lasts_the_interval(share):
     problem = beside(0.08)
     store = battery(problem.site)
     state, window = with_level(problem, share)
@@ -101,7 +101,7 @@ def resting(*, charge=0.0, discharge=0.0, net=1.0):
         (3.0, 0.0, 0.5, None),
     ],
 )
-def test_a_battery_on_which_the_connection_leans_may_not_fade(net, charge, discharge, ways):
+def test_battery_that_carries_the_connection_does_not_fade(net, charge, discharge, ways):
     """Proves: near its end it is ordered what lasts. Sensitivity: what it could not take went out.
 
     The other way it may do all it can: so peaks are shaved.
@@ -119,7 +119,7 @@ def test_a_battery_on_which_the_connection_leans_may_not_fade(net, charge, disch
     assert found == replace(whole, **{ways: getattr(lasting, ways)})
 
 
-def test_batteries_are_held_to_what_they_may():
+def test_battery_orders_are_clipped_to_the_allowed_range():
     ways = {"battery_1": BatteryLimits(charge=0.2, discharge=0.3)}
     for way, most in (("charge", 0.2), ("discharge", 0.3)):
         now = resting(**{way: 0.8})
@@ -129,7 +129,7 @@ def test_batteries_are_held_to_what_they_may():
     assert apply_limits(now, {}) is now
 
 
-def test_no_guard_takes_back_what_was_held():
+def test_guard_keeps_the_allowed_range():
     """Proves: who shaves a peak may move a battery as far as it does not fade."""
     step = xr.Dataset(
         {"battery_charge": ("battery", [0.5]), "battery_discharge": ("battery", [0.0])},
@@ -165,7 +165,7 @@ def may(plan, now, share=0.5, before=0.0):
     )
 
 
-def test_the_quarter_hour_before_a_reserve_leaves_its_room():
+def test_interval_before_a_reserve_keeps_its_power():
     """Proves: 0.3 MW both ways of FCR, and 0.2 MW upwards with a fifth of it downwards."""
     plan, begin = holding(fcr=0.3, fcr_d_up=0.2)
     store, found = battery(reserve_days.site()), may(plan, begin - QUARTER_HOUR)
@@ -175,7 +175,7 @@ def test_the_quarter_hour_before_a_reserve_leaves_its_room():
 
 
 @pytest.mark.parametrize("before", [0.0, 0.3, -0.3])
-def test_the_level_leaves_the_energy_behind_what_is_held(before):
+def test_level_keeps_the_energy_of_reserves(before):
     """Proves: 0.3 MW for an hour and the fading after it; a third of the way is still to be turned.
 
     A level so low that nothing else binds; where even that is gone, nothing is given.
@@ -191,28 +191,28 @@ def test_the_level_leaves_the_energy_behind_what_is_held(before):
     assert may(plan, begin, share - 0.2).discharge == 0.0
 
 
-def test_what_comes_later_than_a_plant_turns_needs_no_power_before():
+def test_later_reserve_needs_no_power_before():
     plan, begin = holding(mfrr=0.1)
     limits = battery(reserve_days.site())
     found = may(plan, begin - QUARTER_HOUR, share=0.9)
     assert found.discharge == pytest.approx(limits.discharge_limit)
 
 
-def test_nothing_is_known_beyond_the_plan_or_without_reserves():
+def test_no_reserve_beyond_the_plan():
     plan, _ = holding(fcr=0.3)
     assert may(plan, plan["instant"].to_numpy()[-1] - QUARTER_HOUR) is None
     bare = decide(small_days.problem(4)).schedule
     assert may(bare, bare["time"].to_numpy()[0]) is None
 
 
-def test_of_several_rules_the_tightest_holds():
+def test_tightest_of_several_ranges_applies():
     one, other = BatteryLimits(charge=0.2, discharge=0.7), BatteryLimits(charge=0.5, discharge=0.3)
     found = intersect({"a": one}, {"a": other, "b": other})
     assert found == {"a": BatteryLimits(charge=0.2, discharge=0.3), "b": other}
 
 
 @pytest.mark.parametrize(("charge", "discharge", "free"), [(0.8, 0.0, 1.0), (0.0, 0.7, 0.0)])
-def test_shaving_begins_from_what_may_be_ordered(charge, discharge, free):
+def test_shaving_uses_the_allowed_range(charge, discharge, free):
     """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
     ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.5)}
     step = apply_limits(resting(charge=charge, discharge=discharge), ways).isel(time=0)

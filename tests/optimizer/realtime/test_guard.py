@@ -1,4 +1,4 @@
-"""What watches a quarter-hour: worked by hand."""
+"""Control within a quarter-hour: worked by hand."""
 
 from functools import partial
 
@@ -28,13 +28,13 @@ def battery_of(orders):
     return charge, discharge
 
 
-def test_with_room_orders_stand(guard):
+def test_orders_stay_when_there_is_room(guard):
     """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
     assert guard.check_meter(minutes=5, mean=3.8, latest=3.8) is None
     assert guard.reduction == 0.0
 
 
-def test_what_is_too_much_is_taken_from_charging_first(guard):
+def test_charging_is_reduced_first(guard):
     """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
     orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
@@ -42,19 +42,19 @@ def test_what_is_too_much_is_taken_from_charging_first(guard):
     assert guard.mean_reduction == pytest.approx(0.3 / 2 * 10 / 15)
 
 
-def test_a_rise_is_expected_to_go_on(guard):
+def test_rise_is_extrapolated(guard):
     """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
     guard.check_meter(minutes=5, mean=3.6, latest=4.1)
     assert guard.reduction == pytest.approx((4.61 - 4.2) / 0.5)
 
 
-def test_then_the_battery_gives_as_much_as_it_can(guard):
+def test_battery_then_discharges_at_full_power(guard):
     orders = guard.check_meter(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
     assert battery_of(orders) == pytest.approx((0.0, 0.8))
     assert guard.reduction == pytest.approx(1.4)
 
 
-def test_no_minute_imports_more_than_the_connection_bears(guard):
+def test_import_limit_is_kept_every_minute(guard):
     """Proves: 3.5 MW rising by 0.2 a minute are 0.1 beyond 4 MW in three: 0.1 x 10/3 are ordered.
 
     The peak has room: 15 x 9 MW. Sensitivity: import broke the limit while the sun set.
@@ -64,8 +64,8 @@ def test_no_minute_imports_more_than_the_connection_bears(guard):
     assert guard.reduction == pytest.approx(0.1 * 10 / 3)
 
 
-def test_no_more_is_shaved_than_may_be_exported(guard):
-    """Proves: a peak that cannot be kept any more is no reason to break the export's limit.
+def test_shaving_keeps_the_export_limit(guard):
+    """Proves: the export limit is kept also when the peak cannot be kept.
 
     4.5 MW now, and 3.8 at least: 0.7 may be shaved. Where import goes down to 4.2 by itself, 0.4.
     """
@@ -75,15 +75,15 @@ def test_no_more_is_shaved_than_may_be_exported(guard):
     assert guard.reduction == pytest.approx(0.7)
 
 
-def test_what_import_falls_by_itself_is_not_shaved_beside(guard):
-    """Proves: of 5 to 4 MW half is still to come at minute 5, so of 4.5 MW only 0.2 are free."""
+def test_expected_fall_of_import_is_not_shaved(guard):
+    """Proves: half of the fall from 5 to 4 MW comes after minute 5, so 0.2 of 4.5 MW are free."""
     guard.initial_import, guard.expected_import, guard.export_limit = 5.0, 4.0, -3.8
     guard.check_meter(minutes=5, mean=4.75, latest=4.5)
     assert guard.reduction == pytest.approx(0.2)
 
 
-def test_what_import_was_not_foreseen_may_be_shaved(guard):
-    """Sensitivity: a bound reckoned from what was expected let a peak be made that all could see.
+def test_unforeseen_import_can_be_shaved(guard):
+    """Sensitivity: a bound computed from expectations allowed a visible peak.
 
     4.5 MW where 4 were expected, from begin on: 0.7 above 3.8.
     """
@@ -92,10 +92,10 @@ def test_what_import_was_not_foreseen_may_be_shaved(guard):
     assert guard.reduction == pytest.approx(0.7)
 
 
-def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
-    """Proves: 5 MW that are ordered down to 3.5 pass the limit of 4 by themselves.
+def test_plant_ordered_below_the_limit_is_not_corrected(guard):
+    """Proves: 5 MW ordered down to 3.5 MW pass the limit of 4 MW without help.
 
-    Sensitivity: at minute 1 all batteries were told to give.
+    Sensitivity: at minute 1 all batteries were ordered to discharge.
     """
     guard.peak, guard.limit, guard.initial_import, guard.expected_import = 9.0, 4.0, 5.0, 3.5
     assert guard.check_meter(minutes=1, mean=4.9, latest=4.85) is None
@@ -103,29 +103,29 @@ def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
     assert guard.reduction > 0.1
 
 
-def test_with_room_again_the_plan_is_taken_up_again(guard):
-    """Proves: 0.3 MW are half made true in 5 minutes, and what is there goes back by half."""
+def test_plan_is_resumed_when_there_is_room(guard):
+    """Proves: half of 0.3 MW is reached in 5 minutes, and half of that is taken back."""
     guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     orders = guard.check_meter(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
     assert battery_of(orders) == pytest.approx((0.6, 0.0))
     assert guard.mean_reduction == pytest.approx((0.3 / 4 * 5 + 0.15 * 3 / 4 * 5) / 15)
 
 
-def test_what_is_held_for_others_is_not_spent(guard):
+def test_reserved_power_is_not_used(guard):
     (battery,) = guard.planned.battery_charge
     guard.discharge_margin = {battery: 0.2}
     orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.4, 0.0))
 
 
-def test_small_changes_are_none(guard):
+def test_small_changes_are_ignored(guard):
     guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     assert guard.check_meter(minutes=6, mean=4.1, latest=4.07) is None
     assert guard.check_meter(minutes=15, mean=5.0, latest=5.0) is None
 
 
-def test_what_was_shaved_at_the_start_counts_and_stays(guard):
-    """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
+def test_shaving_from_the_start_counts_and_stays(guard):
+    """Proves: 0.3 of 0.5 MW are used, so 0.2 MW are left; with room the 0.3 MW stay."""
     (battery,) = guard.planned.battery_charge
     watch = MeteringIntervalControl(
         site=guard.site,
@@ -159,8 +159,8 @@ def warmth(site, share):
     return {"chilled_plant": first + share * (last - first)}
 
 
-def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
-    """Proves: shares are of what the plan wants, whatever has yielded before."""
+def test_tank_charging_falls_within_the_interval_for_good(filling):
+    """Proves: shares refer to the planned charge, whatever was reduced before."""
     at = partial(warmth, filling.site)
     assert filling.check_water(at(0.0)) is None
     assert filling.check_water(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
@@ -172,8 +172,8 @@ def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
     assert beyond.tank_discharge["tank_1"] > 0.0
 
 
-def test_water_and_meter_are_watched_together(filling):
-    """Proves: what one has moved, the orders of the other keep."""
+def test_guard_combines_water_and_meter(filling):
+    """Proves: each keeps the changes of the other."""
     shaved = filling.check_meter(minutes=5, mean=4.1, latest=4.1)
     both = filling.check_water(warmth(filling.site, 0.5))
     assert both.battery_charge == shaved.battery_charge
@@ -183,8 +183,8 @@ def test_water_and_meter_are_watched_together(filling):
 
 @pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize(("first", "last"), [(3.4, 4.7), (4.1, 4.2), (4.4, 4.0), (3.9, 4.3)])
-def test_a_plant_that_turns_slowly_keeps_its_peak(guard, apart, first, last):
-    """Proves: whatever way the import takes, its mean ends at the peak, above it by 2 % of it."""
+def test_slow_plant_keeps_its_peak(guard, apart, first, last):
+    """Proves: on any path the mean import ends at most 2 % above the peak."""
     minutes, moved, begin, at = np.arange(1, 16), 0.0, 0.0, 0
     shown = []
     for minute, bare in zip(minutes, np.interp(minutes, [0, 10], [first, last]), strict=True):

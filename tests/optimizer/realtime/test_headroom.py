@@ -1,4 +1,4 @@
-"""What a partner's target leaves for work."""
+"""Power that a load target leaves for work."""
 
 from dataclasses import replace
 
@@ -19,30 +19,30 @@ from twin.workload.queue import running_power
 
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
-def test_a_hard_target_is_a_limit_and_another_is_not(price, is_limit):
-    """Proves: jobs that must run may break a target at a price, as the plan weighs it, no hard one.
+def test_only_a_hard_target_is_a_limit(price, is_limit):
+    """Proves: urgent jobs may break a target that has a price, but no hard one.
 
-    Sensitivity: late jobs at 100 EUR went before a target at 30,000.
+    Sensitivity: late jobs at 100 EUR preceded a target at 30,000 EUR.
     """
-    asked, plan = small_days.problem(), small_days.decision().schedule
+    problem, plan = small_days.problem(), small_days.decision().schedule
     step = plan.isel(time=[0], instant=[0, 1])
     step["grid_import_power"] = 0.0 * step["grid_import_power"]
-    free = compute_headroom(asked.site, asked.state, step)
-    room = compute_headroom(asked.site, asked.state, with_target(step, [1.4], price=price))
+    free = compute_headroom(problem.site, problem.state, step)
+    room = compute_headroom(problem.site, problem.state, with_target(step, [1.4], price=price))
     assert room.import_power(room.peak_safe_power) == pytest.approx(1.4, abs=0.05)
     assert free.peak_safe_power > room.peak_safe_power + 0.1
     assert room.work_power == pytest.approx(room.peak_safe_power if is_limit else free.work_power)
 
 
-def test_no_target_asks_for_less_than_the_least_of_its_contract():
+def test_target_is_at_least_the_contract_minimum():
     """Proves: 0.2 MW asked of a contract of 1.4 MW at the least leave as much as 1.4 MW."""
-    asked, plan = small_days.problem(), small_days.decision().schedule
+    problem, plan = small_days.problem(), small_days.decision().schedule
     step = plan.isel(time=[0], instant=[0, 1])
     step["grid_import_power"] = 0.0 * step["grid_import_power"]
     firm = LoadTargetContract.model_construct(name="tso", up_price=50.0, least=1.4, effect="hard")
-    where = asked.site.model_copy(update={"equipment": asked.site.equipment | {"tso": firm}})
+    where = problem.site.model_copy(update={"equipment": problem.site.equipment | {"tso": firm}})
     low, exact = (
-        compute_headroom(where, asked.state, with_target(step, [target], price=np.inf)).work_power
+        compute_headroom(where, problem.state, with_target(step, [target], price=np.inf)).work_power
         for target in (0.2, 1.4)
     )
     assert low == pytest.approx(exact)
@@ -52,12 +52,12 @@ def test_no_target_asks_for_less_than_the_least_of_its_contract():
 @pytest.mark.parametrize("lag", [0.0, 240.0])
 @pytest.mark.parametrize("room", [-1.0, 0.2, 0.5])
 def test_work_rises_no_faster_than_valves_follow(room, lag):
-    """Proves: three quarters of the kelvins of a loop, over its lag: 120 s where none is told."""
-    asked = small_days.problem()
-    plant = asked.site.equipment["warm_plant"]
+    """Proves: three quarters of the kelvins of a loop, over its lag: 120 s by default."""
+    problem = small_days.problem()
+    plant = problem.site.equipment["warm_plant"]
     loop = plant.loop.model_copy(update={"valve_lag": lag})
-    site = asked.site.with_parameters("warm_plant", loop=loop)
-    state, step = asked.state.copy(deep=True), asked.outlook.isel(time=[0], instant=[0, 1])
+    site = problem.site.with_parameters("warm_plant", loop=loop)
+    state, step = problem.state.copy(deep=True), problem.outlook.isel(time=[0], instant=[0, 1])
     at = {"circuit": "warm_plant"}
     state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
     found = compute_headroom(site, state, step)
@@ -65,13 +65,13 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     ran = site_load_curve(site, step)
     each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
     assert found.max_load_step == pytest.approx(load / each)
-    assert found.work_power == compute_headroom(site, asked.state, step).work_power
+    assert found.work_power == compute_headroom(site, problem.state, step).work_power
 
 
-def test_what_runs_goes_on_however_warm_the_water_is():
-    """Proves: with no rise left two running jobs stay and a third, as pressing, does not start.
+def test_running_jobs_continue_in_warm_water():
+    """Proves: without room two running jobs stay, and an equally urgent third does not start.
 
-    Sensitivity: a bound on the load of the circuit cut what ran, most where a tank gave its cold.
+    Sensitivity: a bound on the circuit's load stopped running jobs, mostly beside a tank.
     """
     queue = small_days.queue()
     first = np.flatnonzero(queue.jobs.racks > 0)[:3]
@@ -89,10 +89,10 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     assert (limit_caps(queue, caps, headroom=free, must=must) == caps).all()
 
 
-def test_less_capping_of_running_jobs_is_a_rise_too():
+def test_lifted_caps_count_as_a_rise():
     """Proves: two jobs capped at 0.6 draw 0.106 MW more uncapped, and may draw 0.05 MW more.
 
-    Sensitivity: what ran counted as uncapped, and lifted caps alone warmed water over its limit.
+    Sensitivity: running jobs counted as uncapped, and lifted caps overheated the water.
     """
     queue = small_days.queue()
     two = np.arange(len(queue.jobs)) < 2
@@ -106,17 +106,17 @@ def test_less_capping_of_running_jobs_is_a_rise_too():
 
 
 @pytest.mark.parametrize(("later", "less"), [(0.2, 0.9), (2.0, 0.0), (5.0, 0.0)])
-def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
+def test_setting_sun_counts_at_the_end_of_the_interval(later, less):
     """Proves: 2 MW that run down to 0.2 in the middle of the next interval leave 1.1 at the end.
 
     The peak, which is a mean, counts all of it. Sensitivity: import broke the limit each evening.
     """
-    asked = small_days.problem()
-    site = asked.site.with_parameters("grid_1", import_limit=0.9)
-    soon = asked.outlook.isel(time=slice(2), instant=slice(3)).copy(deep=True)
+    problem = small_days.problem()
+    site = problem.site.with_parameters("grid_1", import_limit=0.9)
+    soon = problem.outlook.isel(time=slice(2), instant=slice(3)).copy(deep=True)
     soon["renewable_available_power"].values[:] = [[2.0], [later]]
-    room = compute_headroom(site, asked.state, soon)
-    steady = compute_headroom(site, asked.state, soon.isel(time=[0], instant=[0, 1]))
+    room = compute_headroom(site, problem.state, soon)
+    steady = compute_headroom(site, problem.state, soon.isel(time=[0], instant=[0, 1]))
     assert steady.slope * (steady.work_power - room.work_power) == pytest.approx(less, abs=0.05)
     assert room.onsite_power == steady.onsite_power
     assert room.peak_power == steady.peak_power

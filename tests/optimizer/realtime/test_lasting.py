@@ -21,15 +21,15 @@ def plan(target):
     return found
 
 
-def test_a_target_within_the_least_run_leaves_the_fewest_racks():
+def test_target_within_minimum_run_leaves_fewest_racks():
     """Proves: training runs for an hour, so that of a target in the second to fifth quarter three
     count: 6, 5 and 4 racks and one of the other cohort. Batch may pause at any time.
     """
     site, none = small_days.setting().site, np.inf
-    asked = plan([none, none, 2.0, 2.0, 2.0, none, none, none])
-    assert start_limits(site, asked, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
+    schedule = plan([none, none, 2.0, 2.0, 2.0, none, none, none])
+    assert start_limits(site, schedule, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
     assert (
-        start_limits(site, asked, START + 4 * time_axes.QUARTER_HOUR) == {}
+        start_limits(site, schedule, START + 4 * time_axes.QUARTER_HOUR) == {}
     )  # it holds now: planned as such
     assert start_limits(site, plan([none] * 8), START) == {}
-    assert start_limits(site, asked.drop_vars("grid_import_target"), START) == {}
+    assert start_limits(site, schedule.drop_vars("grid_import_target"), START) == {}

@@ -20,7 +20,7 @@ def first(**words):
     return now.assign({name: now[name] * 0.0 + value for name, value in words.items()})
 
 
-def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
+def test_tried_load_equals_a_long_replay():
     site, now = moments.site(), first(air_temperature=24.3, relative_humidity=0.5)
     found, start = site_load_curve(site, now), now["time"].to_numpy()[0]
     long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
@@ -28,21 +28,21 @@ def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
     shares = np.array([work.racks / site.racks for work in site.flexible_loads])
     hall = [work.owner for work in site.flexible_loads]
     for power, whole in zip(found.halls, found.power, strict=True):
-        asked = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
+        outlook = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
             hall=hall
         )
-        done = simulate(site, initial_state(site), variables.tag_dataset(asked))
+        done = simulate(site, initial_state(site), variables.tag_dataset(outlook))
         assert whole == pytest.approx(float(done["facility_power"][0]), rel=1e-4)
 
 
-def test_air_that_hardly_differs_is_tried_once():
+def test_similar_weather_is_tried_once():
     site = moments.site()
     one, other = (site_load_curve(site, first(air_temperature=warmth)) for warmth in (20.01, 20.09))
     assert one is other
     assert site_load_curve(site, first(air_temperature=20.11)) is not one
 
 
-def test_another_site_is_tried_itself_even_if_it_is_named_alike():
+def test_other_site_of_equal_name_is_tried_itself():
     site = moments.site()
     smaller = site.with_parameters("hall_1", racks=site.equipment["hall_1"].racks // 2)
     assert (
@@ -50,7 +50,7 @@ def test_another_site_is_tried_itself_even_if_it_is_named_alike():
     )
 
 
-def test_what_is_sold_as_heat_and_what_a_plant_can_carry_count():
+def test_heat_sale_and_plant_capacity_count():
     site, now = heated.heated(), heated.problem().outlook.isel(time=[0])
     some = xr.DataArray([[0.4]], dims=("time", "heat_reuse"), coords={"heat_reuse": ["pump"]})
     idle, busy = (

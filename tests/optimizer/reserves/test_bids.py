@@ -44,7 +44,7 @@ def fractions(plan):
     return max(np.abs(capacity - whole).max() for capacity, whole in offers)
 
 
-def test_what_one_product_loses_by_rounding_another_earns():
+def test_rounding_loss_is_sold_as_another_product():
     """Proves: of 1.47 MW at 10 and 0.53 MW at 9, 1 MW each is sold: 76 for 4 h.
 
     Sensitivity: 40, if both are rounded down and what is left is not sold.
@@ -60,7 +60,7 @@ def test_what_one_product_loses_by_rounding_another_earns():
 
 
 @pytest.mark.parametrize("fades", [0.0, 0.2])
-def test_bids_are_rounded_up_where_others_can_make_room(monkeypatch, fades):
+def test_bids_are_rounded_up_where_others_can_yield(monkeypatch, fades):
     """Proves: of 0.3 MW at 10 and 2 MW at 9, 1 MW each is sold: 76. Sensitivity: 72, the 2 MW."""
     monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", fades)
     where = held_by(
@@ -74,7 +74,7 @@ def test_bids_are_rounded_up_where_others_can_make_room(monkeypatch, fades):
 
 
 @pytest.mark.parametrize("price", [0.0, 3.0])
-def test_a_product_that_sells_nothing_costs_nothing(price):
+def test_idle_product_costs_nothing(price):
     """Proves: 2 MWh at 20 fill the battery, 4 MWh at 80 are saved: 4 x 20 + 40, as without it.
 
     Sensitivity: 133.33 where all that can be sold keeps the battery from its floor, sold or not.
@@ -87,20 +87,20 @@ def test_a_product_that_sells_nothing_costs_nothing(price):
         assert SensitivityModel(plan).length("battery.level") == 9  # the plan is found again
 
 
-def test_accounts_are_of_what_the_schedule_says():
+def test_accounts_agree_with_the_schedule():
     where = held_by(
         battery(capacity=3.0, power=2.0),
         product("fcr", duration=1.0, price=10.0, **WHOLE),
         product("afrr_up", direction="up", duration=0.25, price=9.0, **WHOLE),
     )
     plan = solved(where, ahead([0.0] * 8, service=5.0), level=0.5)
-    told = build_schedule(plan)
-    paid = float((told["reserve_capacity"] * told["reserve_price"]).sum())
+    schedule = build_schedule(plan)
+    paid = float((schedule["reserve_capacity"] * schedule["reserve_price"]).sum())
     assert plan.accounts["reserves"].sum() == pytest.approx(-paid)
 
 
 @pytest.mark.usefixtures("full_to_the_end")
-def test_a_product_that_had_nothing_takes_what_another_leaves():
+def test_idle_product_takes_what_another_leaves():
     """Proves: 1.5 MW at 10 is 1 MW in steps of 1, and the half MW is sold at 9 in steps of 0.5.
 
     40 + 18 for 4 h. Sensitivity: 40, were the dearer product the last to be rounded.
@@ -115,7 +115,7 @@ def test_a_product_that_had_nothing_takes_what_another_leaves():
     assert offered(plan, "afrr")[4:] == pytest.approx(0.5)
 
 
-def test_a_first_bid_is_the_least_one():
+def test_smallest_bid_is_the_minimum_bid():
     """Proves: with a least bid of 3 MW, 2.5 MW sell nothing, and 3.5 MW 3 MW."""
     for power, expected in ((2.5, 0.0), (3.5, 3.0)):
         where = held_by(battery(capacity=40.0, power=power), product(least_bid=3.0, bid_step=1.0))
@@ -123,7 +123,7 @@ def test_a_first_bid_is_the_least_one():
         assert offered(plan)[4:] == pytest.approx(expected)
 
 
-def test_what_is_whole_is_not_sought(monkeypatch):
+def test_whole_bids_need_no_search(monkeypatch):
     """Proves: 1 MW in steps of 0.1 takes one solve more, of a plan that offers nothing."""
     runs = []
     run = LpSolver.run
@@ -168,7 +168,7 @@ def day(seed, *, lowest, efficiencies=(1.0,), count=8):
 
 
 @pytest.mark.parametrize("seed", seeds(range(30)))
-def test_bids_are_whole_and_no_store_runs_in_a_circle(seed):
+def test_bids_are_whole_and_no_store_wastes_energy(seed):
     """Proves: also where power is paid for, and a battery that loses some would burn it."""
     plan = solve_problem(day(seed, lowest=-60.0, efficiencies=(0.9, 0.7), count=12))
     assert fractions(plan) < NOTHING
@@ -177,13 +177,13 @@ def test_bids_are_whole_and_no_store_runs_in_a_circle(seed):
     assert float(plan.accounts["reserve_shortfall"].sum()) == pytest.approx(0.0)
 
 
-def tried(asked):
+def tried(problem):
     """Return the objectives of the best whole bids and of none, by trying all there are."""
-    inputs = build_model_data(asked)
+    inputs = build_model_data(problem)
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
-    solver = LpSolver(arrays, account_weights(asked.weights))
+    solver = LpSolver(arrays, account_weights(problem.weights))
     places, choices = [], []
-    for one in bid_blocks(arrays, asked):
+    for one in bid_blocks(arrays, problem):
         for number in np.unique(one.block[one.max_offer > 0.0]):
             at, cost = one.columns[one.block == number], one.cost[one.block == number]
             most = greatest(solver, at, cost=cost) + NOTHING
@@ -207,22 +207,22 @@ def greatest(solver, columns, *, cost):
 
 
 @pytest.mark.slow
-def test_little_is_lost_against_the_best_of_all_whole_bids():
+def test_loss_against_the_best_whole_bids_is_small():
     """Proves: of what reserves are worth, on days whose steps are coarse and all bids are tried.
 
     Sensitivity: 5 % on such days, and 61 % on one, if all are rounded down at once.
     """
     lost, worth = [], []
     for seed in range(16):
-        asked = day(seed, lowest=5.0)
-        best, none = tried(asked)
-        lost.append(solve_problem(asked).objective - best)
+        problem = day(seed, lowest=5.0)
+        best, none = tried(problem)
+        lost.append(solve_problem(problem).objective - best)
         worth.append(none - best)
     assert all(np.array(lost) > -1e-6)
     assert all(np.array(lost) <= MOST_LOST * np.array(worth) + 1e-6)
     assert sum(lost) <= LOST * sum(worth)
 
 
-def test_a_day_of_a_site_has_whole_bids():
+def test_day_of_a_site_has_whole_bids():
     plan = solve_problem(reserve_days.problem())
     assert fractions(plan) < NOTHING

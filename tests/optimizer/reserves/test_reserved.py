@@ -1,4 +1,4 @@
-"""What is held in reserve is spent by nobody else, and is told with its price."""
+"""Reserves are not used twice, and are listed with their price."""
 
 from datetime import date
 
@@ -76,20 +76,20 @@ def offers(site, plan):
     return found["reserve_up_power"][:12].to_numpy(), found["reserve_down_power"][:12].to_numpy()
 
 
-def test_what_is_sold_is_not_offered_once_more(site):
+def test_sold_reserve_is_not_offered_again(site):
     """Of 10 MW, 4 are sold both ways. Sensitivity: 10, sold twice."""
     up, down = offers(site, holding(4.0))
     assert up == pytest.approx(6.0)
     assert down == pytest.approx(6.0)
 
 
-def test_energy_behind_what_is_sold_is_not_offered(site):
+def test_energy_behind_a_sold_reserve_is_not_offered(site):
     """Of 7.8 MWh, 4.8 stand behind 4 MW for 1.2 h: 3 MW for an hour are left, though 6 MW are."""
     up, _ = offers(site, holding(4.0, level=7.8))
     assert up == pytest.approx(3.0)
 
 
-def test_the_connection_is_kept_free_for_what_is_sold(site):
+def test_connection_is_kept_free_for_sold_reserve(site):
     """4 MW sold of the 5 MW that 55 MW of connection leave: 1 MW downwards."""
     narrow = site.with_parameters("grid_1", import_limit="55 MW")
     _, down = offers(narrow, holding(4.0))
@@ -114,13 +114,13 @@ def shaved(site, plan, *, level, excess=10.0, charge=0.0):
         (4.0, 4.3, 4.0, 2.0),  # 1 MWh comes in by plan, half of it may be left away
     ],
 )
-def test_a_peak_is_not_shaved_with_what_is_sold(site, capacity, level, charge, taken):
+def test_sold_reserve_does_not_shave_a_peak(site, capacity, level, charge, taken):
     plan = holding(capacity, charge=charge)
     assert shaved(site, plan, level=level, charge=charge) == pytest.approx(taken)
 
 
-def test_work_leaves_room_for_what_is_sold():
-    """0.1 MW downwards take 0.1 MW from what all of the site may import."""
+def test_work_leaves_room_for_sold_reserve():
+    """0.1 MW of downward reserve take 0.1 MW from the site's import limit."""
     here = small_days.setting()
     where = here.site.with_parameters("grid_1", import_limit="3 MW")
     where = where.model_copy(update={"reserves": {"fcr": product()}})
@@ -133,8 +133,8 @@ def test_work_leaves_room_for_what_is_sold():
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
 
-def test_the_quarter_hour_before_leaves_the_room_at_the_connection():
-    """Proves: what is called in its first minute finds the plant as it was ordered before."""
+def test_interval_before_a_reserve_leaves_room():
+    """Proves: an activation in the first minute finds the plant at its earlier orders."""
     here = small_days.setting()
     where = here.site.model_copy(update={"reserves": {"fcr": product()}})
     plan = here.actual.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
@@ -144,7 +144,7 @@ def test_the_quarter_hour_before_leaves_the_room_at_the_connection():
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
 
-def test_what_is_held_is_told_with_its_price():
+def test_reserve_is_listed_with_its_price():
     """Of 1.6 MW one is sold at 10 EUR/MW/h, in whole MW; one more would lose trade at 2."""
     big, whole = hand.battery(capacity=20.0, power=1.6), product(least_bid=1.0, bid_step=1.0)
     plan = solved(held_by(big, whole), ahead([0.0] * 4 + [2.0] * 4, service=2.0), level=0.5)
@@ -154,10 +154,10 @@ def test_what_is_held_is_told_with_its_price():
     )
 
 
-def test_room_at_the_connection_is_part_of_what_the_last_mw_costs():
+def test_marginal_cost_includes_room_at_the_connection():
     """Proves: 1.5 MW downwards under 2 MW of import and 1 MW of load take 0.5 MW that wear at 3.
 
-    Sensitivity: 0.00, since in the battery itself there is power and room enough.
+    Sensitivity: 0.00, since the battery itself has enough power and room.
     """
     down = product(direction="down", least_bid=1.5, bid_step=1.5)
     big = hand.battery(capacity=20.0, power=2.0, wear_price=3.0)
@@ -167,7 +167,7 @@ def test_room_at_the_connection_is_part_of_what_the_last_mw_costs():
     assert line.endswith("at 10.00 EUR/MW/h; the last MW costs 3.00 elsewhere")
 
 
-def test_what_is_not_held_is_told():
+def test_unsold_reserve_is_listed_with_its_reason():
     where = held_by(hand.battery(), product())
     plan = solved(where, ahead([0.0] * 8, service=1.0, held=[1.0] * 4 + [0.0] * 4))
     assert (
@@ -176,7 +176,7 @@ def test_what_is_not_held_is_told():
     )
 
 
-def test_what_is_sold_is_told_from_what_is_offered_and_the_far_in_one_line():
+def test_sold_and_offered_reserves_are_listed_separately():
     plan = reserve_days.decision(hours=78).explanation.reserves
     lines = [line for line in plan if line.startswith("fcr: ")]
     assert lines[0].startswith("fcr: 0.3 MW sold and provided from 2026-06-16T00:00Z")
@@ -184,14 +184,14 @@ def test_what_is_sold_is_told_from_what_is_offered_and_the_far_in_one_line():
     assert sum("offered" in line for line in lines) <= 6
 
 
-def test_an_explanation_tells_reserves():
+def test_explanation_lists_reserves():
     decision = reserve_days.decision()
     assert any(line.startswith("fcr: 0.8 MW offered") for line in decision.explanation.reserves)
     assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserves)
     assert small_days.decision().explanation.reserves == ()
 
 
-def asked(**words):
+def make_problem(**words):
     plain = reserve_days.problem()
     return Problem(plain.site, plain.state, plain.outlook.assign(**words))
 
@@ -226,20 +226,20 @@ def at(step, value):
         ("reserve_price", at(3, np.inf), "inf: a finite number"),
     ],
 )
-def test_what_cannot_be_sold_or_paid_is_refused(word, change, words):
+def test_invalid_reserve_data_is_refused(word, change, words):
     with pytest.raises(ProblemError, match=words) as caught:
-        asked(**{word: changed(word, change)})
+        make_problem(**{word: changed(word, change)})
     assert f"outlook, {word}, fcr, 2026-06-16T00:45" in str(caught.value)
 
 
-def test_an_unknown_product_is_refused():
+def test_unknown_product_is_refused():
     plain = reserve_days.problem()
     other = plain.outlook.assign_coords(product=["ffr"])
     with pytest.raises(ProblemError, match="= ffr"):
         Problem(plain.site, plain.state, other)
 
 
-def test_a_product_that_does_not_exist_yet_cannot_be_sold():
+def test_product_not_yet_available_is_refused():
     plain = reserve_days.problem()
     later = reserve_days.product("fcr").model_copy(update={"valid_from": date(2030, 1, 1)})
     where = plain.site.model_copy(update={"reserves": {**plain.site.reserves, "fcr": later}})
@@ -247,14 +247,14 @@ def test_a_product_that_does_not_exist_yet_cannot_be_sold():
         Problem(where, plain.state, plain.outlook)
 
 
-def test_a_rolled_plan_keeps_the_shape():
-    """What is sold already is a number, as are the blocks: the same model serves."""
+def test_rolled_plan_keeps_the_shape():
+    """Sold reserves and blocks are data, so the model keeps its shape."""
     first = solve_problem(reserve_days.problem())
     again = solve_problem(reserve_days.problem(fcr=0.2), first.warm_start)
     assert again.warm_start.shape == first.warm_start.shape
 
 
-def test_the_model_of_reserves_is_compiled_as_pyomo_says():
+def test_reserve_model_compiles_as_in_pyomo():
     """Slots give what a fresh compile gives, with batteries and work that hold three products."""
     slow = product("mfrr", direction="up", needs_controller=False, full_activation=12.5)
     up = product("up", direction="up", duration=1.5, opposite_share=0.2, activation_up=0.1)
@@ -276,8 +276,8 @@ def test_the_model_of_reserves_is_compiled_as_pyomo_says():
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
 
 
-def test_work_that_holds_a_reserve_offers_no_more_for_it():
-    """Proves: what work has sold is counted against what it could put off, and breaks nothing."""
+def test_work_behind_a_reserve_is_not_offered_again():
+    """Proves: sold work is subtracted from deferrable work, and no limit breaks."""
     found = reserve_days.decision()
     problem, schedule = reserve_days.problem(), found.schedule
     sold = schedule["work_reserve"].copy(deep=True)
@@ -293,15 +293,15 @@ def test_work_that_holds_a_reserve_offers_no_more_for_it():
     assert (offered(sold) <= offered(0.0 * sold) + 1e-9).all()
 
 
-def test_work_that_is_to_stop_has_to_run():
-    """Proves: what cohorts hold their kind has to draw; without reserves that is nothing."""
-    asked = reserve_days.problem()
+def test_work_behind_a_reserve_must_run():
+    """Proves: a kind must draw the power behind its reserves; without reserves none."""
+    problem = reserve_days.problem()
     one = reserve_days.decision().schedule.isel(time=[0], instant=[0, 1])
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
     held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
-    room = compute_headroom(asked.site, asked.state, one.assign(work_reserve=held))
+    room = compute_headroom(problem.site, problem.state, one.assign(work_reserve=held))
     assert room.committed_work == {"batch": pytest.approx(0.3), "training": 0.0}
     assert (
-        compute_headroom(asked.site, asked.state, one.drop_vars("work_reserve")).committed_work
+        compute_headroom(problem.site, problem.state, one.drop_vars("work_reserve")).committed_work
         == {}
     )

@@ -36,16 +36,16 @@ def series(folder, held, paid):
         f"{begin + np.timedelta64(4 * i, 'h')}Z,{mw},{eur}\n"
         for i, (mw, eur) in enumerate(zip(held, paid, strict=True))
     )
-    told = read_market_series(
+    found = read_market_series(
         reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines)
     )
     own = small_days.setting().inputs.series
     day = own[["time", "duration", "instant"]]
     parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
-    return series_history(reserve_days.site(), parts, *told)
+    return series_history(reserve_days.site(), parts, *found)
 
 
-def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(tmp_path):
+def test_sold_reserve_counts_from_gate_closure(tmp_path):
     whole = series(tmp_path, [0.1] * 6 + [0.2] * 6 + [0.3] * 6, [*range(6), *range(10, 28)][:18])
     found = reserve_outlook(reserve_days.site(), whole, NOW, axes=DAY)
     night = DAY["time"].to_numpy() >= MIDNIGHT
@@ -63,14 +63,14 @@ def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(t
     assert known["reserve_held"].sel(product="fcr").to_numpy()[night][:96] == pytest.approx(0.3)
 
 
-def test_an_interval_over_several_blocks_holds_the_most_of_them(tmp_path):
+def test_interval_over_several_blocks_holds_the_largest(tmp_path):
     whole = series(tmp_path, [0.1] * 6 + [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [20.0] * 12)
     wide = time_axes.interval_axes(NOW + np.array([0, 8, 16]) * time_axes.HOUR)
     found = reserve_outlook(reserve_days.site(), whole, NOW, axes=wide)
     assert found["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx([0.3, 0.1])
 
 
-def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
+def test_change_inside_a_block_is_accepted():
     """Proves: of 1, 1, 2 MW in blocks of 4 h, 6 h hold 1, then 2: a change inside a block."""
     where, midnight = held_by(battery(), product()), time_axes.to_utc("2026-07-01")
     offered = time_axes.interval_axes(midnight + np.arange(-1, 13) * time_axes.HOUR).assign_coords(
@@ -81,12 +81,12 @@ def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
     book = SoldReserves(where)
     book.close_gates(offered, midnight)
     wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
-    asked = wide.merge(book.as_outlook(wide))
-    assert asked["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
-    assert not [*capacity_faults(where, asked)]
+    outlook = wide.merge(book.as_outlook(wide))
+    assert outlook["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
+    assert not [*capacity_faults(where, outlook)]
 
 
-def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
+def test_plan_holds_reserves_sold_in_a_file(tmp_path):
     """As the service asks: its record holds the file."""
     whole = series(tmp_path, [0.3] * 12, [20.0] * 12)
     here = small_days.setting()
@@ -106,7 +106,7 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "time_utc,ffr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n",
@@ -119,12 +119,12 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
         ("time_utc,fcr_mw\n2020-07-01T00:00Z,1\n2020-07-01T01:00Z,1\n", "no capacity before"),
     ],
 )
-def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):
-    with pytest.raises(SeriesError, match=told):
+def test_invalid_reserve_file_is_refused(tmp_path, text, expected):
+    with pytest.raises(SeriesError, match=expected):
         read_market_series(reserve_days.site(), files(tmp_path, text))
 
 
-def test_a_record_or_a_site_without_reserves_tells_nothing():
+def test_no_reserves_without_record_or_product():
     here = small_days.setting()
     assert not reserve_outlook(reserve_days.site(), here.inputs.series, NOW, axes=DAY).data_vars
     assert not reserve_outlook(here.site, here.inputs.series, NOW, axes=DAY).data_vars

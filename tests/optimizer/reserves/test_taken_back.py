@@ -6,7 +6,7 @@ from tests.math.hand import battery, solved
 from tests.math.reserved import ahead, held_by, offered, product
 
 
-def test_a_block_that_keeps_a_battery_from_giving_is_not_sold():
+def test_block_that_stops_discharge_is_not_sold():
     """Proves: 2 MWh are given at 80 EUR in the last two hours, and of 1 MW downwards the fifth
     hour, at 30 EUR, and the sixth are sold: 440 - 160 - 31 = 249 at the most.
 

@@ -5,7 +5,7 @@ import numpy as np
 from optimizer.solver.solution import FixedSegments
 
 
-def test_a_piece_without_width_is_left_at_once():
+def test_piece_without_width_is_left_at_once():
     """Proves: before and behind what may be asked for there are pieces that are none.
 
     Sensitivity: both empty and full, one was never left, and the output stayed at the least.
