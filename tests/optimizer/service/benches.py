@@ -6,6 +6,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
+from optimizer.service.clock import ServiceClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HoldRegister
@@ -68,7 +69,7 @@ class Bench:
             update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
         )
         link.telemetry_status.return_value = {}
-        clock = MagicMock()
+        clock = MagicMock(spec=ServiceClock)
         clock.now.return_value, clock.is_simulated, clock.error = self.now, False, ""
         self.folder, self.link = folder, link
         self.service = SiteService(

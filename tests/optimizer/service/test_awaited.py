@@ -9,7 +9,7 @@ import pytest
 from tests import moments
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import NoScheduleError, StateError
-from twin.estimation.observer import estimate_state
+from twin.estimation.observer import NEVER_MEASURED, estimate_state
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
 
     bench.service._wait_for_telemetry(pilot, MagicMock(wait=wait))
     assert len(looks) == 1
-    assert "battery_level of battery_1: no sensor has shown it yet" in looks[0]
+    assert "battery_level of battery_1: " in looks[0]
+    assert NEVER_MEASURED in looks[0]
 
 
 def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
@@ -68,7 +69,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
     bench.decide(error=error)
     if isinstance(error, NoScheduleError):
         assert bench.service.readiness_problems() == [f"refused\na possible cause: {UNHEARD}"]
-    again = bench.service._clock.again
+    again = bench.service._clock.request_redecision
     bench.keep_house()
     again.assert_not_called()
     bench.link.jobs.missing_queue = ""
@@ -82,7 +83,7 @@ def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
     bench.decide(error=error)
     assert "a possible cause" not in "".join(bench.service.readiness_problems())
     bench.keep_house()
-    bench.service._clock.again.assert_not_called()
+    bench.service._clock.request_redecision.assert_not_called()
 
 
 @pytest.mark.parametrize(("late", "decided"), [(14, True), (15, False)])

@@ -86,7 +86,7 @@ def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(be
 
 def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(bench):
     """Proves: it takes readings again, and what it had may be lost: only the text says which."""
-    bench.service._link.archive_trouble = "/state/archive is spoilt and was set aside"
+    bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
     assert bench.keep_house() == ["archive"]
     (alarm,) = bench.service.snapshot()["alarms"]
     assert "nothing is lost" not in alarm["remedy"]
@@ -96,11 +96,11 @@ def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(be
 def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
     """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
     bench.decide()
-    bench.service._link.archive_trouble = "stamps of a meter are 60 s ahead of the clock here"
+    bench.service._link.archive_error = "stamps of a meter are 60 s ahead of the clock here"
     assert bench.service.readiness_problems() == []
     assert bench.keep_house() == ["archive"]
-    bench.service._link.deafness = "no space left; make room on the disk"
-    assert bench.service.is_ready() == ["no space left; make room on the disk"]
+    bench.service._link.ingest_error = "no space left; make room on the disk"
+    assert bench.service.readiness_problems() == ["no space left; make room on the disk"]
 
 
 @pytest.mark.parametrize("way", ["plan", "hold"])
@@ -116,7 +116,7 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     if way == "hold":
         bench.hold()
     bench.decide()
-    bench.link.act.assert_not_called()
+    bench.link.order.assert_not_called()
     bench.link.freeze.assert_called_with(bench.now, None)
     assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.keep_house()) >= {"decision", "jobs"}
@@ -130,7 +130,7 @@ def test_work_rests_where_no_schedule_is_safe(tmp_path):
     last = bench.service._last_result
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
     bench.decide(error=LoadShedError(outcome))
-    bench.link.act.assert_called_once()
+    bench.link.order.assert_called_once()
     bench.link.freeze.assert_called_once_with(bench.now, outcome)
     assert bench.word == "NO PLAN"
     bench.service._readiness.lacks_inputs = True
@@ -162,7 +162,7 @@ def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
     bench.decide(error=gone)
     bench.release()
     bench.decide(error=gone)
-    text = "no schedule: series has 1 fault\n  prices.csv: no such file"
+    text = f"no schedule: {gone}".replace("/srv/x/", "")
     assert told[1] == ("hold", f"HOLD by ana: work; {text}")
     assert told[3] == ("degraded", text)
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
@@ -192,7 +192,7 @@ def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_pat
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)
-    for silent in (bench.link.act, bench.link.freeze, told):
+    for silent in (bench.link.order, bench.link.freeze, told):
         silent.assert_not_called()
 
 
@@ -206,7 +206,7 @@ def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_p
     bench.decide()
     assert bench.keep_house() == []
     assert bench.word == "RUNNING"
-    beats = bench.link.beat.call_count
+    beats = bench.link.send_heartbeat.call_count
     bench.service._watchdog.decision_started, bench.service._watchdog._last_beat = (
         time.monotonic() - 91.0,
         -np.inf,
@@ -214,11 +214,11 @@ def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_p
     assert bench.keep_house() == ["decision"]
     assert bench.word == "NO PLAN"
     assert "stuck for 1.5 min" in "".join(bench.service.readiness_problems())
-    assert bench.link.beat.call_count == beats
+    assert bench.link.send_heartbeat.call_count == beats
     bench.decide()
     bench.service._watchdog._last_beat = -np.inf
     assert bench.keep_house() == []
-    assert (bench.word, bench.link.beat.call_count) == ("RUNNING", beats + 1)
+    assert (bench.word, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
 
 
 def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeypatch):
@@ -226,7 +226,7 @@ def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeyp
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     look = MagicMock()
-    monkeypatch.setattr(bench.service._watchdog, "_beaten", -np.inf)
+    monkeypatch.setattr(bench.service._watchdog, "_last_beat", -np.inf)
     monkeypatch.setattr("optimizer.service.watchdog.notify_systemd", look)
     assert bench.keep_house() == ["decision"]
     look.assert_called_once_with("WATCHDOG=1")

@@ -50,7 +50,7 @@ def test_a_gigawatt_in_kilowatts_is_no_slip(tmp_path):
     _, power = read_meter(written(tmp_path, "time_utc,import_kw\n2026-01-01T00:00,2000000\n"))
     assert power == pytest.approx([2000.0])
     path = written(tmp_path, "time_utc,import_kwh\n2026-01-01T00:00,5e8\n")
-    with expect_refused(r"= 2e\+06 MW: no connection carries more"):
+    with expect_refused(r"= 2e\+06 MW: .*\[out-of-range\]"):
         read_meter(path)
 
 
@@ -67,7 +67,7 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
         ("2026-01-01T00:00,-\n", r"\.csv, 2026-01-01T00:00Z = not a number"),
         (
             "2026-01-01T00:00,1\n2026-01-01T00:15,-5\n",
-            r"\.csv, row 3, import_mw = -5 MW: an import is never negative; write what was taken",
+            r"\.csv, row 3, import_mw = -5 MW: .*\[out-of-range\]",
         ),
         (
             "01.01.2026 00:00,1\n",

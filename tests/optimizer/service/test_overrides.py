@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path):
         HoldRegister(path).set_hold(**WHO, now=NOW)
     (line,) = [entry for entry in logged if entry["event"] == "HOLD not on disk"]
     assert "exc_info" not in line
-    assert "see to the disk" in line["because"]
+    assert "check the disk" in line["because"]
 
 
 def test_an_order_that_no_start_will_find_is_no_success(tmp_path):

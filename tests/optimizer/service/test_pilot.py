@@ -72,13 +72,13 @@ def test_a_first_quarter_hour_is_planned_and_ordered():
 
 @pytest.mark.slow
 def test_quarter_hours_follow_one_another():
-    pilot, outcome = begun(moments.pilot().decide)
+    pilot, outcome = begun(moments.pilot().solve_problem)
     for _ in range(3):
         facts = next_facts(outcome)
-        before, outcome = outcome, pilot.run(facts)
+        before, outcome = outcome, pilot.decide(facts)
         assert outcome.choice.source is ScheduleSource.OPTIMUM
         assert outcome.time == before.time + QUARTER_HOUR
-    assert outcome.estimate.spread["battery_level", "battery_1"] < 0.005 * 1.6
+    assert outcome.estimate.standard_error["battery_level", "battery_1"] < 0.005 * 1.6
 
 
 def test_a_battery_without_a_sensor_is_where_it_was_ordered():
@@ -358,7 +358,7 @@ def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
     assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
     assert "battery_1 holds 0 MWh" in outcome.unavailable[0]
     (told,) = outcome.choice.decision.explanation.soft_constraints
-    assert told.target == "way of the store back to its window (battery_1)"
+    assert told.target == "return of the store to its window (battery_1)"
 
 
 def test_without_jobs_there_is_nothing_to_order():

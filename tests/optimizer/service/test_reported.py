@@ -72,7 +72,7 @@ def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write)
 def test_a_word_that_is_never_known_is_refused(write):
     what = meters()
     what["water_use"][:] = np.nan
-    with pytest.raises(ProblemError, match="no interval has every word"):
+    with pytest.raises(ProblemError, match=r"water_use is no number.*\[time-gap\]"):
         join_files([write(what)], site="small")
 
 
@@ -97,7 +97,7 @@ def test_durations_are_read_in_their_unit(write, unit, of_an_hour):
 def test_durations_of_no_unit_of_time_are_refused(write, unit):
     what = meters()
     what["duration"].attrs = {} if unit is None else {"units": unit}
-    with pytest.raises(ProblemError, match=rf'duration = .*{unit}.*: attrs\["units"\] must be "h"'):
+    with pytest.raises(ProblemError, match=rf"meters\.nc, duration = .*{unit}.*\[wrong-unit\]"):
         join_files([write(what)], site="small")
 
 
@@ -139,7 +139,7 @@ def test_an_interval_inside_a_longer_one_is_refused(write):
     day = meters().isel(time=[0, 30])
     day["duration"][:] = [24.0, 1.0]
     hours = meters().isel(time=[24, 5, 2])
-    with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: lies in .*day.nc"):
+    with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: .*interval of .*day.nc"):
         join_files([write(day, "day"), write(hours, "hours")], site="small")
 
 
@@ -154,7 +154,7 @@ def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
     with pytest.raises(ProblemError, match=r"kw.nc, facility_power = 'kW'"):
         join_files([write(kilowatts, "kw")], site="small")
     sun = meters().assign(renewable_used_power=meters()["it_power"].assign_attrs(units="MW"))
-    with pytest.raises(ProblemError, match="must stand on time and renewable"):
+    with pytest.raises(ProblemError, match=r"sun.nc, renewable_used_power = .*\[wrong-axes\]"):
         join_files([write(sun, "sun")], site="small")
     counted = meters().assign_coords(time=np.arange(HOURS))
     with pytest.raises(ProblemError, match="time = no moment"):

@@ -170,7 +170,7 @@ def test_a_kind_of_carbon_that_the_file_lacks_is_refused(prices):
     path = prices()
     path.write_text(path.read_text().replace("ci_lca", "remark"))
     files = small_days.files(prices=path, carbon_kind="lca")
-    with pytest.raises(SeriesError, match=r"prices\.csv.*lca: this file has direct"):
+    with pytest.raises(SeriesError, match=r"prices\.csv.*lca: direct; .*\[missing\]"):
         read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 

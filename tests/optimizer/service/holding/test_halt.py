@@ -30,12 +30,12 @@ class Link:
     """A plant that notes when it is told to freeze."""
 
     def __init__(self):
-        self.frozen, self.error, self.trouble = [], None, ""
-        self.is_taken = lambda timeout: timeout > 0.0
+        self.frozen, self.failure, self.error = [], None, ""
+        self.is_accepted = lambda timeout: timeout > 0.0
 
     def freeze(self, now):
-        if self.error:
-            raise self.error
+        if self.failure:
+            raise self.failure
         self.frozen.append(now)
 
 
@@ -107,18 +107,18 @@ def test_a_second_person_holds_beside_the_first(stand, tmp_path):
 def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_path):
     """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
     stand = Stand(tmp_path)
-    stand.link.is_taken = lambda _: False
+    stand.link.is_accepted = lambda _: False
     said = stand.halt.hold(author="ana", reason="a smell", hours=None)
     assert (
         "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
     )
-    assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
-        author="ana", reason="a smell", hours=None
-    )
+    shadow = Stand(tmp_path / "shadow", is_shadow=True)
+    shadow.link.is_accepted = lambda _: False
+    assert shadow.halt.hold(author="ana", reason="a smell", hours=None) == ""
 
 
 def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
-    stand.link.trouble = "no connection to the broker"
+    stand.link.error = "no connection to the broker"
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert "commands do not reach the plant now: no connection to the broker" in said
 
@@ -129,7 +129,7 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
 
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
     said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
+    assert said.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
     assert said.endswith("a restart before that is fixed loses it")
     assert stand.link.frozen == [NOW]
 
@@ -150,12 +150,12 @@ def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeyp
         assert stand.link.frozen == [NOW]
         assert stand.partners.told[-1][0] == "hold"
         assert stand.partners.audit.trouble
-    stand.partners.audit.again()
+    stand.partners.audit.retry()
     assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
 def test_partners_are_told_even_where_the_plant_cannot_be(stand):
-    stand.link.error = JournalError("orders", "orders.json", "make room")
+    stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
     assert stand.partners.told == [("hold", "HOLD by ana: work")]
     assert stand.halt.description == "HOLD by ana: work"
@@ -164,8 +164,8 @@ def test_partners_are_told_even_where_the_plant_cannot_be(stand):
 def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
     stand.overrides.release()  # as the clock would
-    stand.halt.look()
-    stand.halt.look()
+    stand.halt.update()
+    stand.halt.update()
     assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
     last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
@@ -188,11 +188,11 @@ def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypat
     hold(stand)
     stand.halt.hold(author="bo", reason="a look", hours=1.0)
     later(monkeypatch, 1.5)
-    stand.halt.look()
-    assert stand.halt.words == "HOLD by ana: work"
+    stand.halt.update()
+    assert stand.halt.description == "HOLD by ana: work"
     assert [state for state, _ in stand.partners.told] == ["hold", "hold"]
     later(monkeypatch, 1.0)
-    stand.halt.look()
+    stand.halt.update()
     assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
     assert told(tmp_path)[2:] == [
         ("release", "", "the HOLD of bo has expired"),
@@ -238,8 +238,8 @@ def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
     hold(stand)
     later(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
-        stand.halt.look()
-        stand.halt.look()
+        stand.halt.update()
+        stand.halt.update()
     assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
         ("HOLD expired", "ana", "work")
     ]
@@ -250,23 +250,23 @@ def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
 )
 def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
     hold(stand)
-    assert stand.halt.over is None
+    assert stand.halt.last_ended is None
     if way == "release":
         stand.halt.release(author="eva")
     else:
         stand.overrides.release()
-        stand.halt.look()
+        stand.halt.update()
     facts = {"author": "ana", "reason": "work", "time": "2026-06-16T00:05:00Z"}
-    assert stand.halt.over == facts | {"how": how}
-    stand.halt.resume()
-    assert stand.halt.over is None
+    assert stand.halt.last_ended == facts | {"how": how}
+    stand.halt.clear_ended()
+    assert stand.halt.last_ended is None
 
 
 def test_a_new_hold_is_not_shown_as_over(stand):
     hold(stand)
     stand.halt.release(author="eva")
     hold(stand)
-    assert stand.halt.over is None
+    assert stand.halt.last_ended is None
 
 
 class Busy:
@@ -298,13 +298,13 @@ def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path,
         stand.halt.release(author="eva")
     else:
         stand.overrides.release()  # as the clock would
-        stand.halt.look()
+        stand.halt.update()
     assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
-    assert stand.halt.over is None
+    assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     stand.overrides.release()
-    stand.halt.look()
+    stand.halt.update()
     assert stand.partners.told[-1][0] == "degraded"
 
 

@@ -75,10 +75,8 @@ def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
         words = window.clock_skew.describe(now, period)
         if now == NOON:
             assert words == ""
-    assert words == (
-        "stamps of 2 points are refused, 3600 to 3620 s behind the clock here, "
-        "as of battery_level of battery_1: set the clocks"
-    )
+    assert words.startswith("stamps of 2 points are refused, 3600 to 3620 s behind the clock here")
+    assert LEVEL in words
     assert window.clock_skew.describe(now + 4 * period, period) == ""  # silent since
 
 
