@@ -83,7 +83,7 @@ def caps(plant):
     return found
 
 
-def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, plant, monkeypatch):
+def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkeypatch):
     usual, outcome = outcomes
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
@@ -121,7 +121,7 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     json.dumps(record)
 
 
-def test_racks_of_which_none_is_known_raise_the_alarm():
+def test_unknown_racks_raise_the_alarm():
     apart = SimpleNamespace(
         has_no_declared_racks=True, describe=lambda: ["racks that nobody knows: A01"]
     )
@@ -132,7 +132,7 @@ def test_racks_of_which_none_is_known_raise_the_alarm():
     assert rack_name_alarm(link, moments.start()) == ""
 
 
-def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link, plant, tmp_path):
+def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
     """Else all racks whose names a broker does not tell again would differ until tomorrow."""
     for sample in points():
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
@@ -149,7 +149,7 @@ def link_settings():
     )
 
 
-def test_caps_of_the_others_carry_what_the_rack_does_not():
+def test_other_racks_carry_the_load_of_an_excluded_rack():
     """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
     site = moments.site()
     told = plant_commands(site, without())

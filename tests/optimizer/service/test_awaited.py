@@ -29,7 +29,7 @@ def knows(bench, name, hours):
     return SimpleNamespace(last_estimate=begin)
 
 
-def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
+def test_first_decision_after_an_outage_waits_for_readings(bench):
     """Proves: not what is remembered decides, but what is heard; each look tells what is missing.
 
     Sensitivity: the first decision was one by nothing but memory: "not measured".
@@ -47,7 +47,7 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
     assert NEVER_MEASURED in looks[0]
 
 
-def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
+def test_start_waits_for_jobs_but_not_under_hold(bench):
     stop = MagicMock()
     stop.wait.return_value = True
     bench.link.jobs.missing_queue = UNHEARD
@@ -59,7 +59,7 @@ def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
 
 
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
-def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error):
+def test_decision_is_repeated_once_its_inputs_arrive(bench, error):
     """Proves: a HOLD for want of telemetry, or no plan, ends with the first whole telemetry.
 
     Sensitivity: it was kept for the rest of the quarter-hour; where the twin refused what was left
@@ -79,7 +79,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
 
 
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
-def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
+def test_other_failures_do_not_repeat_the_decision(bench, error):
     bench.decide(error=error)
     assert "a possible cause" not in "".join(bench.service.readiness_problems())
     bench.keep_house()
@@ -87,7 +87,7 @@ def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
 
 
 @pytest.mark.parametrize(("late", "decided"), [(14, True), (15, False)])
-def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, late, decided):
+def test_quarter_hour_that_is_over_is_not_decided(bench, monkeypatch, late, decided):
     """Proves: where telemetry is waited for into the next quarter-hour, that one is decided.
 
     Sensitivity: the one before was, by readings of now: two plans went out, and the model carried

@@ -82,7 +82,7 @@ def moment():
     return before, run(pilot, target(before[1][0] - SOLD))
 
 
-def test_what_is_called_stops_in_the_running_quarter_hour():
+def test_activated_reserve_stops_work_in_this_quarter_hour():
     """Proves: 0.3 MW of running jobs are sold, and ordered to stop when they are called."""
     (before, planned, running), (after, given, left) = moment()
     assert before.choice.source is after.choice.source is ScheduleSource.OPTIMUM
@@ -92,14 +92,14 @@ def test_what_is_called_stops_in_the_running_quarter_hour():
     assert running - left >= SOLD
 
 
-def test_what_is_called_is_not_held_beside_it_and_held_again_after():
+def test_activated_reserve_is_not_held_until_it_ends():
     """Sensitivity: a shortfall at 10,200 EUR/MW/h, or as much work again that must run."""
     after = moment()[1][0]
     assert told(after, "reserve_capacity") == pytest.approx([0.0] * LASTS + [SOLD], abs=1e-6)
     assert told(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_call_is_told_in_words():
+def test_activation_is_described():
     explanation = moment()[1][0].choice.decision.explanation
     assert explanation.reserves[0].startswith(
         "mfrr: 0.3 MW called, or recovering, from 2026-06-16T00:00Z"

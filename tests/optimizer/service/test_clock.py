@@ -33,7 +33,7 @@ class Told(RealClock):
         return self.looks[0]
 
 
-def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
+def test_request_repeats_the_current_decision():
     told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
     cycles = told.intervals(Turning(told))
     assert next(cycles) == START
@@ -41,7 +41,7 @@ def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
     assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
 
 
-def test_who_asks_waits_for_no_clock_that_was_set_back():
+def test_request_is_served_after_the_clock_was_set_back():
     """Proves: a partner's load target is planned for at once."""
     told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
@@ -51,7 +51,7 @@ def test_who_asks_waits_for_no_clock_that_was_set_back():
     assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
 
 
-def test_who_asks_often_is_heard_once_a_minute():
+def test_frequent_requests_are_served_once_a_minute():
     told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
     looks = len(told.looks)
     found = []
@@ -112,17 +112,17 @@ def decided(*minutes):
         "wrong at the start",
     ],
 )
-def test_quarter_hours_of_the_world(minutes, cycles):
+def test_real_clock_yields_quarter_hours(minutes, cycles):
     assert decided(*minutes) == cycles
 
 
-def test_the_world_s_clock_does_not_begin_once_it_is_to_stop():
+def test_real_clock_yields_nothing_after_stop():
     stop = threading.Event()
     stop.set()
     assert list(RealClock().intervals(stop)) == []
 
 
-def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
+def test_real_clock_stops_within_a_quarter_hour():
     real, stop = RealClock(), threading.Event()
     threading.Timer(0.05, stop.set).start()
     assert len(list(real.intervals(stop))) == 1
@@ -218,7 +218,7 @@ def test_every_tick_is_decided(plant):
         assert plant.clock.now() == START + step * QUARTER_HOUR
 
 
-def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypatch):
+def test_time_advances_only_with_complete_telemetry(plant, monkeypatch):
     """Else every point that is due would seem silent between a tick and what was said before it."""
     plant.say(snapshot(0), tick(0))
     plant.wait(0)
@@ -231,7 +231,7 @@ def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypa
     assert plant.clock.now() == START + QUARTER_HOUR
 
 
-def test_the_last_tick_ends_the_day_and_is_not_decided(plant):
+def test_last_tick_ends_the_day_without_a_decision(plant):
     plant.say(snapshot(0), tick(0), tick(1, is_last=True))
     until(lambda: plant.clock.now() == START + QUARTER_HOUR)
     assert plant.steps in ([0], [])  # of several ticks the newest counts
@@ -256,7 +256,7 @@ def test_a_tick_that_is_repeated_is_decided_once(plant):
     plant.wait(0, 1, 2)
 
 
-def test_a_plant_that_begins_anew_is_decided_anew(plant):
+def test_restarted_plant_is_decided_again(plant):
     plant.say(snapshot(5), tick(5))
     plant.wait(5)
     plant.say(tick(0))
@@ -273,7 +273,7 @@ def test_the_last_tick_is_not_decided(plant):
     plant.wait(0, 2)
 
 
-def test_what_comes_late_is_waited_for(monkeypatch):
+def test_late_samples_are_waited_for(monkeypatch):
     """A broker brings the tick before the batches, points and jobs of its interval."""
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 60.0)
     plant = Plant()
@@ -285,12 +285,12 @@ def test_what_comes_late_is_waited_for(monkeypatch):
     plant.stop.set()
 
 
-def test_what_never_comes_is_not_waited_for(plant):
+def test_missing_samples_are_not_waited_for_indefinitely(plant):
     plant.say(tick(0, batches=100, points=100))
     plant.wait(0)
 
 
-def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch):
+def test_repeated_tick_does_not_extend_the_wait(monkeypatch):
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.2)
     plant, lost = Plant(), tick(0, batches=100)
     plant.loop.start()
@@ -302,7 +302,7 @@ def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch)
     plant.stop.set()
 
 
-def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
+def test_unrelated_samples_do_not_extend_the_wait(monkeypatch):
     monkeypatch.setattr(clock, "MAX_TICK_WAIT_S", 0.2)
     plant = Plant()
     plant.loop.start()
@@ -315,7 +315,7 @@ def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
     plant.stop.set()
 
 
-def test_moments_that_somebody_makes_up_fill_no_memory():
+def test_invented_times_use_bounded_memory():
     simulated = SimulatedClock()
     for step in range(3 * clock.MAX_COUNTED_MOMENTS):
         simulated.on_sample(batch(step))
@@ -334,7 +334,7 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
     assert plant.loop.is_alive()
 
 
-def test_a_simulated_plant_that_fell_silent_is_told(monkeypatch):
+def test_silent_simulated_plant_is_reported(monkeypatch):
     """Proves: a plant that was killed is told after three minutes, one that has ended is not."""
     moment = [1000.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])

@@ -20,7 +20,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_hold_is_over_at_its_release_and_planning_goes_on_with_the_next_decision(bench):
+def test_release_ends_a_hold_and_the_next_decision_plans(bench):
     """Proves: HOLD, HOLD ENDED, SHADOW; a decision taken under the HOLD does not end the second."""
     bench.decide()
     assert bench.word == "SHADOW"
@@ -34,7 +34,7 @@ def test_a_hold_is_over_at_its_release_and_planning_goes_on_with_the_next_decisi
     assert bench.word == "SHADOW"
 
 
-def test_a_release_while_it_decides_is_told_until_the_next_decision(bench):
+def test_release_during_a_decision_is_shown_until_the_next(bench):
     bench.hold()
     bench.decide(meanwhile=bench.release)
     assert bench.word == "HOLD ENDED"
@@ -42,7 +42,7 @@ def test_a_release_while_it_decides_is_told_until_the_next_decision(bench):
     assert bench.service.snapshot()["ended"] is None
 
 
-def test_a_hold_and_its_release_within_a_quarter_hour_are_told(bench):
+def test_hold_released_within_a_quarter_hour_is_shown(bench):
     """Proves: requests were withdrawn, so it does not say that the plan is followed."""
     bench.decide()
     bench.hold()
@@ -50,7 +50,7 @@ def test_a_hold_and_its_release_within_a_quarter_hour_are_told(bench):
     assert bench.word == "HOLD ENDED"
 
 
-def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench):
+def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
     """Proves: the record has it as the newest, after the plan of the same quarter-hour."""
     bench.decide()
     assert read_service_decision(bench.folder)["source"] == "optimum"
@@ -64,7 +64,7 @@ def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench)
     assert bench.word == "NO PLAN"
 
 
-def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
+def test_start_raises_no_alarm_before_a_decision_is_due(bench):
     """Proves: the first look finds nothing wrong; after a quarter-hour without a plan it does."""
     assert bench.keep_house() == []
     assert bench.service.readiness_problems() == ["no quarter-hour has been decided yet"]
@@ -74,7 +74,7 @@ def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
     assert bench.keep_house() == []
 
 
-def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(bench):
+def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
     """Proves: whoever looks finds why there is none, not a start that goes on for hours."""
     first = bench.service.snapshot()
     assert (bench.word, first["missing"]) == ("STARTING", "")
@@ -84,7 +84,7 @@ def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(be
     assert bench.service.snapshot()["awaited"] == ""
 
 
-def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(bench):
+def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
     """Proves: it takes readings again, and what it had may be lost: only the text says which."""
     bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
     assert bench.keep_house() == ["archive"]
@@ -93,7 +93,7 @@ def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(be
     assert "nothing new" not in alarm["remedy"]
 
 
-def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
+def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
     """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
     bench.decide()
     bench.service._link.archive_error = "stamps of a meter are 60 s ahead of the clock here"
@@ -104,7 +104,7 @@ def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
 
 
 @pytest.mark.parametrize("way", ["plan", "hold"])
-def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
+def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
     """Proves: no job and no cap is ordered of a queue that nobody told, and it is an alarm.
 
     Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
@@ -123,7 +123,7 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     assert UNHEARD in "".join(bench.service.readiness_problems())
 
 
-def test_work_rests_where_no_schedule_is_safe(tmp_path):
+def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
     """Proves: caps are lowered and no schedule leaves; blind, what was ordered last stands."""
     bench = Bench(tmp_path, is_shadow=False)
     bench.decide()
@@ -148,7 +148,7 @@ def told_to_partners(bench, monkeypatch):
     return told
 
 
-def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
+def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     """Proves: both texts, and of a file its name only.
 
     Sensitivity: partners heard `degraded`, which counts on flexibility, and where our files lie.
@@ -168,7 +168,7 @@ def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
 
 
-def test_a_release_while_it_decides_is_the_last_that_partners_hear(tmp_path, monkeypatch):
+def test_release_during_a_decision_is_published_last(tmp_path, monkeypatch):
     """Proves: a decision under the HOLD does not tell them for a quarter-hour that it stands."""
     bench = Bench(tmp_path, is_shadow=False)
     told = told_to_partners(bench, monkeypatch)
@@ -180,7 +180,7 @@ def test_a_release_while_it_decides_is_the_last_that_partners_hear(tmp_path, mon
     assert told[-1][0] == "ok"
 
 
-def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_path, monkeypatch):
+def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypatch):
     """Proves: requests are withdrawn while it is decided, and nothing follows.
 
     Sensitivity: new orders and a schedule left before they were withdrawn, up to a minute later.
@@ -196,7 +196,7 @@ def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_pat
         silent.assert_not_called()
 
 
-def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_path, monkeypatch):
+def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
     """Proves: the decision before is no longer shown as that of now.
 
     Sensitivity: RUNNING and ready, with a heartbeat to the plant, for as long as it hangs.
@@ -221,7 +221,7 @@ def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_p
     assert (bench.word, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
 
 
-def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeypatch):
+def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
     """Proves: an answer of a partner that breaks something ends no HOLD's watch and no alarm."""
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
     bench.decide(error=NoScheduleError("0.4 MW too much"))

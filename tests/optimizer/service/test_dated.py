@@ -92,7 +92,7 @@ def service(monkeypatch, tmp_path):
     return made
 
 
-def test_document_and_states_are_dated_when_they_are_made(service):
+def test_document_and_status_carry_their_creation_time(service):
     """Proves: decided at 12:07 for 12:00, all that leaves bears 12:07; 11:45 is what is settled.
 
     Sensitivity: 12:00, seven minutes before the power state that confirmed the target.
@@ -102,13 +102,13 @@ def test_document_and_states_are_dated_when_they_are_made(service):
     assert service._partners.times == {"settled": before, "drawn up": MADE, "published": MADE}
 
 
-def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
+def test_missing_schedule_carries_the_time_of_its_report(service):
     silent = ValidationIssue(location="battery", found="", remedy="nothing is heard of it")
     service._decide_interval(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
 
 
-def test_what_is_heard_within_the_quarter_hour_counts_in_it():
+def test_reading_within_the_quarter_hour_counts_in_it():
     """Proves: decided at 12:07, a level of 12:06 is known; plans still begin at 12:00.
 
     Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.

@@ -57,7 +57,7 @@ def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
 
 
 @pytest.mark.slow
-def test_the_command_writes_models_for_policies_that_plan_only(tmp_path):
+def test_command_writes_models_for_planning_policies_only(tmp_path):
     told = ["backtest", "small", "--start", "2026-06-16", "--days", "1"]
     for name in ("prices", "weather", "jobs"):
         told += [f"--{name}", str(sites.series_file(name))]

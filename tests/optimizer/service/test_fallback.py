@@ -39,7 +39,7 @@ def copy(schedule):
     return schedule.copy(deep=True)
 
 
-def test_the_optimum_is_taken_and_needs_no_reason():
+def test_optimum_is_chosen_without_a_reason():
     choice = chosen(question(), lambda *_: optimum())
     assert (choice.source, choice.reason) == (ScheduleSource.OPTIMUM, "")
     assert choice.decision is optimum()
@@ -48,7 +48,7 @@ def test_the_optimum_is_taken_and_needs_no_reason():
 
 
 @pytest.mark.parametrize("solver", [fails, finds_nothing])
-def test_without_an_optimum_the_last_plan_is_kept_on(solver):
+def test_without_an_optimum_the_last_plan_is_continued(solver):
     choice = chosen(next_question(), solver, optimum())
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.reason in {"the solver's process died", "the peak is too low"}
@@ -56,7 +56,7 @@ def test_without_an_optimum_the_last_plan_is_kept_on(solver):
     assert is_safe(next_question(), choice)
 
 
-def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
+def test_continued_plan_starts_from_the_present_state():
     """The battery stands elsewhere than the plan had thought: import and levels follow."""
     problem = next_question()
     state = problem.state.copy(deep=True)
@@ -69,7 +69,7 @@ def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
     assert is_safe(problem, choice)
 
 
-def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planned():
+def test_continued_set_points_start_from_cooler_water():
     """Proves: water planned at 38 degC that stands at 36 is told 37.5 first, the ramp of a quarter.
 
     Sensitivity: else the plan is refused for a leap of 2 K, and one by rule follows, which knows
@@ -98,7 +98,7 @@ def changed(problem, **factors):
     return replace(problem, outlook=outlook)
 
 
-def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
+def test_continued_plan_is_verified_with_the_new_outlook():
     """In the dear hours there are free racks; at night the work gives way to the service."""
     problem = changed(
         next_question(), service_racks=1.1, air_temperature=1.2, renewable_available_power=0.5
@@ -124,7 +124,7 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
 
 
 @pytest.mark.slow
-def test_what_a_heat_wave_forbids_is_not_kept_on():
+def test_plan_that_a_heat_wave_forbids_is_not_continued():
     hot = changed(next_question(), air_temperature=2.4)
     try:
         choice = chosen(hot, fails, optimum(), power=0.0)
@@ -139,7 +139,7 @@ def test_what_a_heat_wave_forbids_is_not_kept_on():
     [*PHYSICS, *(pytest.param(one, marks=pytest.mark.slow) for one in FORM)],
     ids=lambda spoil: spoil.__name__,
 )
-def test_a_solver_that_lies_is_caught(spoil):
+def test_false_verdict_of_the_solver_is_detected(spoil):
     choice = chosen(question(), lies(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin refuses the schedule" in choice.reason
@@ -162,19 +162,19 @@ MALFORMED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_no_schedule_at_all_ends_no_service(spoil):
+def test_malformed_schedule_does_not_stop_the_service(spoil):
     choice = chosen(question(), lies(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin" in choice.reason
 
 
-def test_the_answer_to_another_question_is_a_lie():
+def test_schedule_of_another_problem_is_refused():
     choice = chosen(next_question(), lambda *_: optimum())
     assert choice.source is ScheduleSource.RULE
     assert "the moment of the state" in choice.reason
 
 
-def test_without_a_plan_before_a_rule_plans():
+def test_rule_plans_without_an_earlier_plan():
     choice = chosen(question(), fails)
     assert (choice.source, choice.reason) == (ScheduleSource.RULE, "the solver's process died")
     assert choice.decision is None
@@ -188,20 +188,20 @@ def moved(schedule, gap):
 @pytest.mark.parametrize(
     ("hours", "source"), [(12, ScheduleSource.SHIFTED), (11, ScheduleSource.RULE)]
 )
-def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
+def test_plan_that_ends_soon_is_not_continued(hours, source):
     schedule = time_axes.first_hours(optimum().schedule, hours)
     choice = chosen(question(), fails, replace(optimum(), schedule=schedule))
     assert choice.source is source
 
 
 @pytest.mark.parametrize("gap", [QUARTER_HOUR, -QUARTER_HOUR // 3])
-def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
+def test_plan_with_other_interval_starts_is_not_continued(gap):
     last = replace(optimum(), schedule=moved(optimum().schedule, gap))
     assert chosen(question(), fails, last).source is ScheduleSource.RULE
 
 
 @pytest.mark.slow
-def test_where_nothing_is_possible_that_is_said_by_name():
+def test_infeasibility_is_reported_with_its_limits():
     problem = question()
     grid = problem.site.grid.name
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
@@ -213,7 +213,7 @@ def test_where_nothing_is_possible_that_is_said_by_name():
         plan_by_rule(none, 0.0, source=ScheduleSource.HOLD, reason="held")
 
 
-def test_nothing_that_was_given_is_changed():
+def test_inputs_are_not_modified():
     problem, last = next_question(), optimum()
     outlook, schedule = copy(problem.outlook), copy(last.schedule)
     chosen(problem, fails, last)
@@ -222,7 +222,7 @@ def test_nothing_that_was_given_is_changed():
     assert last.schedule.identical(schedule)
 
 
-def test_an_old_plan_of_chillers_that_are_committed_is_kept_on():
+def test_plan_with_committed_chillers_is_continued():
     """Proves: its orders stay orders; what ran stood in their place, and none could judge it."""
     asked = replace(question(), site=strict(question().site))
     decided = decide(asked)
@@ -244,7 +244,7 @@ def hot_from(hours, problem=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("hours", "planned"), [(3.0, 3.0), (20.0, 20.0), (100.0, 48.0)])
-def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
+def test_plan_remains_until_coming_heat(hours, planned):
     """Proves: an optimum until the first hour that nobody can make safe, or of the two days judged.
 
     Sensitivity: no plan at all, today, for what is expected tomorrow; a rule for what comes later.
@@ -258,7 +258,7 @@ def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
     assert choice.schedule["work_power"].sum() > 0.0
 
 
-def test_until_what_is_to_come_nothing_stored_is_sold():
+def test_no_stored_energy_is_sold_before_coming_heat():
     """Proves: three hours before it battery and tank are fuller than now, not empty."""
     choice = chosen(hot_from(3.0), lambda problem, _: decide(problem))
     for name in ("battery_level", "tank_level"):
@@ -268,7 +268,7 @@ def test_until_what_is_to_come_nothing_stored_is_sold():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
-def test_a_rule_plans_until_what_is_to_come(source):
+def test_rule_plans_until_coming_heat(source):
     choice = plan_by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
     assert choice.source is source
     assert choice.reason.startswith("pumps\nplanned until 2026-06-16T20:00Z only: small: the twin")
@@ -276,7 +276,7 @@ def test_a_rule_plans_until_what_is_to_come(source):
 
 
 @pytest.mark.slow
-def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
+def test_heat_within_the_hour_stops_work_without_a_plan():
     """Proves: the water rises less with work at rest, which is said; nothing else is planned.
 
     Sensitivity: the last caps stood, and work heated halls that nobody could cool.
@@ -295,7 +295,7 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
 
 
 @pytest.mark.slow
-def test_work_that_rests_goes_on_to():
+def test_stopped_work_remains_stopped():
     """Sensitivity: caps of the first quarter-hour stood, below what inference needed later."""
     choice = chosen(hot_from(0.75), fails, power=0.0)
     assert "facility_supply_temperature of warm_plant: " in choice.reason
@@ -303,6 +303,6 @@ def test_work_that_rests_goes_on_to():
 
 
 @pytest.mark.slow
-def test_under_a_hold_nothing_rests():
+def test_hold_stops_no_work():
     with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
         plan_by_rule(hot_from(0.75), RUNNING, source=ScheduleSource.HOLD, reason="pumps")

@@ -48,11 +48,11 @@ def looks(watch, nets, step=10.0, age=5.0):
     return found
 
 
-def test_below_the_peak_nothing_is_done(guarding):
+def test_no_adjustment_below_the_peak(guarding):
     assert looks(guarding, [1.9] * 89) == {}
 
 
-def test_a_peak_in_the_making_is_held_off_within_minutes(guarding):
+def test_coming_peak_is_avoided_within_minutes(guarding):
     """Proves: at 2.4 MW the first look a minute on cuts 0.4 MW, what that minute brought, and more
     by the share that counts of what a plant makes true over ten minutes."""
     (first, orders), *_ = looks(guarding, [2.4] * 7).items()
@@ -64,7 +64,7 @@ def test_a_peak_in_the_making_is_held_off_within_minutes(guarding):
     )
 
 
-def test_looks_are_a_minute_apart(guarding):
+def test_updates_are_a_minute_apart(guarding):
     nets = [2.4 + 0.2 * (i // 6) for i in range(24)]
     times = list(looks(guarding, nets))
     assert (np.diff(times) >= 1.0).all()
@@ -72,11 +72,11 @@ def test_looks_are_a_minute_apart(guarding):
 
 
 @pytest.mark.parametrize(("net", "age"), [(np.nan, 5.0), (9.0, 600.0), (9.0, np.nan)])
-def test_a_meter_that_is_not_heard_moves_nothing(guarding, net, age):
+def test_silent_meter_causes_no_adjustment(guarding, net, age):
     assert looks(guarding, [net] * 60, age=age) == {}
 
 
-def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
+def test_repeated_decision_keeps_the_metered_energy(guarding):
     """Proves: after ten minutes at 2.4 MW the mean counts, not the minute since the new orders."""
     seen = []
     looks(guarding, [2.4] * 60)
@@ -89,7 +89,7 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
     assert seen[0]["mean"] == pytest.approx(2.4)
 
 
-def test_of_silent_minutes_what_was_heard_before_is_believed(guarding):
+def test_silent_minutes_use_the_last_reading(guarding):
     seen = []
     looks(guarding, [3.0] * 6)
     guarding._interval_control.check_meter = lambda **told: seen.append(told)
@@ -97,7 +97,7 @@ def test_of_silent_minutes_what_was_heard_before_is_believed(guarding):
     assert seen[0]["mean"] == pytest.approx(3.0)
 
 
-def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
+def test_no_update_under_hold_or_after_the_quarter_hour(guarding):
     assert not guarding.is_due(BEGIN + np.timedelta64(15, "m"))
     guarding.stop()
     assert not guarding.is_due(BEGIN + MINUTE)
@@ -121,7 +121,7 @@ def filling(believed):
     ("age", "is_moved"), [(5.0, True), (90.0, True), (91.0, False), (np.nan, False)]
 )
 @pytest.mark.parametrize("net", [1.0, np.nan])
-def test_a_tank_yields_where_its_water_warms_whether_the_meter_is_heard(net, age, is_moved):
+def test_tank_discharges_for_warm_water_without_a_meter(net, age, is_moved):
     """Proves: a sensor 1 K off that shows 4 K more within ten minutes is believed for the 4 K."""
     watch, limit = filling(18.0)
     assert watch.update(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
@@ -132,14 +132,14 @@ def test_a_tank_yields_where_its_water_warms_whether_the_meter_is_heard(net, age
         assert storage_requests(moments.site(), told)["tank_request", "tank_1"] < 0.0
 
 
-def test_a_sensor_that_is_wrong_moves_no_tank():
+def test_faulty_sensor_moves_no_tank():
     """Proves: 10 K too warm throughout, and nothing is asked. Sensitivity: the tank was emptied."""
     watch, _ = filling(18.0)
     for minute in range(1, 15):
         assert watch.update(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
 
 
-def test_each_quarter_hour_begins_from_its_own_estimate():
+def test_each_quarter_hour_starts_from_its_estimate():
     """Proves: 3 K more in the quarter-hour before are in the estimate, and count no second time.
 
     Sensitivity: the change since the service began was added to each new estimate.
@@ -153,7 +153,7 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
     assert watch.update(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 
 
-def test_what_was_not_planned_is_said_in_words(guarding):
+def test_unplanned_adjustments_are_described(guarding):
     soon = BEGIN + 2 * MINUTE
     assert guarding.describe(soon) == ""
     looks(guarding, [2.4] * 7)

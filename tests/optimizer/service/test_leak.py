@@ -115,7 +115,7 @@ def decided(policy, now, future):
 )
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("now", [BEFORE, AFTER], ids=["before noon", "after publication"])
-def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
+def test_plan_is_identical_for_every_future(now, how, policy):
     orders, (schedule,) = decided(policy, now, known_future())
     other_orders, (other_schedule,) = decided(policy, now, other_future(now, how))
     assert other_orders == orders
@@ -125,14 +125,14 @@ def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
 
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("policy", ["immediate", "threshold_capped"])
-def test_rules_do_not_look_ahead_either(policy, how):
+def test_rules_do_not_look_ahead(policy, how):
     orders, _ = decided(policy, BEFORE, known_future())
     other_orders, _ = decided(policy, BEFORE, other_future(BEFORE, how))
     assert other_orders == orders
 
 
 @pytest.mark.parametrize("how", SPOILERS[1:])  # no plant runs in weather that is blank
-def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
+def test_initial_state_reveals_no_future(how):
     """Its peak is that of the mean work, in the weather that was expected."""
     here = small_days.setting()
     other = replace(here.inputs, series=without_future(here.inputs.series, START, how=how))
@@ -141,7 +141,7 @@ def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
     assert float(other_begin["peak_power"]) > 1.0
 
 
-def test_what_is_published_does_matter():
+def test_published_prices_change_the_plan():
     """The last hour of the published prices is seen: the test above can fail."""
     _, (schedule,) = decided("deterministic", BEFORE, known_future())
     record, workload = known_future()
@@ -153,7 +153,7 @@ def test_what_is_published_does_matter():
     assert not other.identical(schedule)
 
 
-def test_perfect_foresight_does_look_ahead():
+def test_perfect_foresight_looks_ahead():
     _, (schedule,) = decided("perfect", BEFORE, known_future())
     _, (other,) = decided(
         "perfect", BEFORE, (known_future()[0], other_future(BEFORE, "nothing")[1])

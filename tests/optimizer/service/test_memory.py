@@ -21,7 +21,7 @@ def kept(tmp_path, believed):
     return tmp_path / "estimate.json"
 
 
-def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
+def test_estimate_is_restored_with_learned_spreads(kept, believed):
     back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
     assert back.standard_error == believed.standard_error
@@ -32,7 +32,7 @@ def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
 
 
 @pytest.mark.parametrize("learned", [None, [], "x", [["tank_level", "tank_1", {}]], [[1, 2]]])
-def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learned):
+def test_missing_or_damaged_estimate_is_learned_again(kept, believed, learned):
     """As a file of the version before has it."""
     content = json.loads(kept.read_text())
     del content["checksum"]

@@ -96,7 +96,7 @@ def wait_for_word(page, text):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390, 360])
-def test_page_is_well_set(visit, width, scheme):
+def test_page_is_laid_out(visit, width, scheme):
     page = visit(width, scheme)
     assert faults(page) == {}
     page.hover("#power svg.plot")
@@ -106,7 +106,7 @@ def test_page_is_well_set(visit, width, scheme):
     assert faults(page) == {}
 
 
-def test_what_was_measured_is_shown_until_the_next_decision(visit, board):
+def test_measurements_are_shown_until_the_next_decision(visit, board):
     """Proves: a quarter-hour that is over and not yet decided on hides no value of the one before.
 
     Sensitivity: it had been a dash, as at the end of a day of the demo.
@@ -116,7 +116,7 @@ def test_what_was_measured_is_shown_until_the_next_decision(visit, board):
     assert "measured 184.4" in legend
 
 
-def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
+def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
     """Proves: the first quarter-hour has no plan before it, which is none of 0 MW.
 
     Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
@@ -127,7 +127,7 @@ def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
     assert re.search(r"Took 184.4 MW from the grid at \d\d:\d\d; planned now", text)
 
 
-def test_a_meter_that_is_silent_is_told_and_not_the_service(visit, board):
+def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
     """Proves: what the connection's meter showed last, and how old that is.
 
     Sensitivity: the page said NO ANSWER, of a service that answered, until the meter spoke.
@@ -139,7 +139,7 @@ def test_a_meter_that_is_silent_is_told_and_not_the_service(visit, board):
     assert "meter is silent: last it showed 151.2 MW, 37 min before the plan" in text
 
 
-def test_what_the_page_cannot_show_is_no_silence_of_the_service(visit, board):
+def test_display_error_is_not_shown_as_a_silent_service(visit, board):
     """Proves: a fault of ours in one card is told as that; the state and other parts are shown."""
     board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
     page = visit()
@@ -156,7 +156,7 @@ def test_what_the_page_cannot_show_is_no_silence_of_the_service(visit, board):
         ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
     ],
 )
-def test_what_is_not_ordered_is_not_told_as_ordered(visit, board, changes, told):
+def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, told):
     """Proves: in shadow no caps are frozen and no requests withdrawn: none was ordered."""
     board.changes = {"mode": "shadow", **changes}
     text = visit().text_content("#why")
@@ -164,7 +164,7 @@ def test_what_is_not_ordered_is_not_told_as_ordered(visit, board, changes, told)
     assert "aps" not in text
 
 
-def test_a_trouble_of_the_broker_names_it_once(visit, board):
+def test_broker_error_names_the_broker_once(visit, board):
     trouble = "mqtt://broker:1883: nothing listens there; start the broker"
     board.changes = {
         "broker": {"url": "mqtt://broker:1883", "is_connected": False, "trouble": trouble}
@@ -172,14 +172,14 @@ def test_a_trouble_of_the_broker_names_it_once(visit, board):
     assert f"No connection to {trouble}. It keeps" in visit().text_content("#why")
 
 
-def test_a_plan_that_is_kept_is_told_as_kept(visit, board):
+def test_continued_plan_is_shown_as_continued(visit, board):
     """Proves: what is apart by less than is shown is as planned. Sensitivity: "0.0 below"."""
     board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
     assert re.search(r"at \d\d:\d\d, as planned; planned now", visit().text_content("#why"))
 
 
 @pytest.mark.parametrize("width", [1280, 390, 360])
-def test_other_states_are_well_set(visit, board, width):
+def test_other_states_are_laid_out(visit, board, width):
     long = "a rather long text of a partner without end " * 6
     board.changes = {
         "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
@@ -209,7 +209,7 @@ def test_other_states_are_well_set(visit, board, width):
     assert faults(page) == {}
 
 
-def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
+def test_failures_are_shown_with_minutes_to_limit(visit, board):
     text = visit().text_content("#failures").replace("\xa0", " ")
     assert "First limit now: 3.7 min after warm_plant fails (supply limit of warm_plant)" in text
     assert "14.4 min" in text
@@ -218,7 +218,7 @@ def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
     assert "Not covered: x too soon" in visit().text_content("#failures")
 
 
-def test_jobs_of_some_nodes_take_racks_too(visit, board):
+def test_racks_of_small_jobs_are_shown(visit, board):
     kind = {"kind": "batch", "running": 3, "waiting": 0, "racks": 0.25}
     jobs = {"running": 3, "waiting": 0, "late": 0, "backlog_mwh": 0.2}
     board.changes = {"jobs": {**jobs, "kinds": [kind, kind | {"kind": "training", "racks": 240.5}]}}
@@ -227,7 +227,7 @@ def test_jobs_of_some_nodes_take_racks_too(visit, board):
     assert rows.nth(1).locator("td").last.text_content() in {"241", "240"}
 
 
-def test_in_shadow_no_job_is_told_to_run(visit, board):
+def test_shadow_mode_shows_no_job_orders(visit, board):
     """Proves: what is planned there is ordered of nobody, so it runs or not as others decide."""
     assert "197 running" in visit().text_content("#jobs")
     board.changes = {"mode": "shadow"}
@@ -263,7 +263,7 @@ def test_empty_data_is_explained(visit, board):
     assert faults(page) == {}
 
 
-def test_a_plan_by_rule_says_nothing_of_limits(visit, board):
+def test_rule_plan_shows_no_binding_limits(visit, board):
     """Sensitivity: `No limit holds the plan back. Nothing changed since the last plan.`"""
     unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
     board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
@@ -290,19 +290,19 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context.close()
 
 
-def test_times_are_the_sites_and_utc(visit):
+def test_times_are_in_site_zone_and_utc(visit):
     page = visit()
     assert "14:30 CEST (12:30 UTC)" in page.text_content("#clock")
 
 
-def test_stamps_in_a_text_of_the_service_are_the_sites_too(visit, board):
+def test_timestamps_in_texts_are_in_site_zone(visit, board):
     moved = "moved 3 MWh of batch from 2026-07-01T22:30Z to 2026-07-02T03:00:00Z"
     board.changes = {"decision": {**decision(), "changes": [moved]}}
     text = visit().text_content("#limits")
     assert "from Thu 2 Jul, 00:30 to Thu 2 Jul, 05:00" in text.replace("Thu, ", "Thu ")
 
 
-def test_times_of_another_day_have_their_day(visit, board):
+def test_times_of_another_day_show_the_date(visit, board):
     """Proves: of a plan of a week, Wed 1 Jul is today and needs no word, Thu 2 Jul does."""
     limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
     rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
@@ -348,7 +348,7 @@ def test_hold_and_release_by_click(visit, board):
         ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
     ],
 )
-def test_what_follows_a_hold_is_told(visit, board, changes, said):
+def test_end_of_a_hold_is_shown(visit, board, changes, said):
     held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
     board.changes = {"decision": held, **changes}
     page = visit()
@@ -356,14 +356,14 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
     assert page.locator("#hold").is_visible()
 
 
-def test_what_is_done_within_the_quarter_hour_is_told(visit, board):
+def test_adjustments_within_the_interval_are_shown(visit, board):
     board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
     page = visit()
     said = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
     sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
 
 
-def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
+def test_each_softened_limit_has_a_line(visit, board):
     """Sensitivity: five limits, their times and what rests were one line after another."""
     refused = (
         "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
@@ -375,7 +375,7 @@ def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
     assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
 
 
-def test_hold_by_keyboard_and_leaving_it(visit, board):
+def test_hold_by_keyboard_and_cancel(visit, board):
     page = visit()
     page.locator("#hold").focus()
     page.keyboard.press("Enter")
@@ -385,7 +385,7 @@ def test_hold_by_keyboard_and_leaving_it(visit, board):
     assert board.orders == []
 
 
-def test_charts_are_read_by_keyboard(visit):
+def test_charts_are_usable_by_keyboard(visit):
     page = visit()
     chart = page.locator("#price [role=slider]")
     chart.focus()
@@ -396,7 +396,7 @@ def test_charts_are_read_by_keyboard(visit):
     assert "14:30 CEST" in chart.get_attribute("aria-valuetext")
 
 
-def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server, board):
+def test_silent_service_is_shown_and_commands_reach_its_successor(visit, server, board):
     page = visit()
     server.stop()
     page.wait_for_selector("#silence:not([hidden])", timeout=PATIENCE)
@@ -413,7 +413,7 @@ def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server
     assert board.orders == [("hold", "night shift", "restarted", None)]
 
 
-def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
+def test_page_without_its_script_is_reloaded(browser, server):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     refused = ["**/static/*.js", "**/health/live"]

@@ -81,7 +81,7 @@ def test_quarter_hours_follow_one_another():
     assert outcome.estimate.standard_error["battery_level", "battery_1"] < 0.005 * 1.6
 
 
-def test_a_battery_without_a_sensor_is_where_it_was_ordered():
+def test_unmeasured_battery_follows_its_orders():
     pilot, outcome = begun()
     facts = next_facts(outcome, without=["battery_level"])
     believed = pilot.decide(facts).estimate
@@ -91,13 +91,13 @@ def test_a_battery_without_a_sensor_is_where_it_was_ordered():
 
 
 @pytest.mark.parametrize("hall_power", [np.nan, -0.002])
-def test_a_hall_meter_that_says_nothing_sensible_stops_nobody(hall_power):
+def test_faulty_hall_meter_does_not_cause_a_hold(hall_power):
     pilot, outcome = begun()
     outcome = pilot.decide(next_facts(outcome, hall_power=hall_power))
     assert outcome.choice.source is not ScheduleSource.HOLD
 
 
-def test_what_has_never_been_measured_is_named():
+def test_never_measured_variable_is_named():
     with pytest.raises(StateError, match="tank_level of tank_1"):
         moments.pilot().decide(moments.facts(without=["tank_level"]))
 
@@ -105,7 +105,7 @@ def test_what_has_never_been_measured_is_named():
 # --- HOLD
 
 
-def test_a_hold_keeps_what_runs_and_starts_nothing():
+def test_hold_continues_running_jobs_and_starts_none():
     queue = moments.pressed(moments.running(small_days.queue(), 4), 20, 21)
     pilot = moments.pilot(fails)
     pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
@@ -118,7 +118,7 @@ def test_a_hold_keeps_what_runs_and_starts_nothing():
     assert room(outcome) == pytest.approx(power(queue, outcome.orders), abs=1e-6)
 
 
-def test_a_hold_is_no_time_to_spare_the_peak():
+def test_hold_does_not_limit_the_peak():
     """The period has just begun, its peak is low: what runs goes on all the same."""
     queue = moments.running(small_days.queue(), 8)
     state = small_days.setting().initial_state.copy(deep=True)
@@ -127,14 +127,14 @@ def test_a_hold_is_no_time_to_spare_the_peak():
     assert outcome.orders.jobs == pytest.approx(dict.fromkeys(queue.jobs.number[:8].tolist(), 1.0))
 
 
-def test_a_hold_asks_no_solver():
+def test_hold_calls_no_solver():
     asked = []
     pilot = moments.pilot(lambda *question: asked.append(question))
     pilot.decide(moments.facts(moments.calm(), hold="pumps"))
     assert asked == []
 
 
-def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
+def test_hold_within_the_quarter_hour_reuses_the_estimate():
     pilot = moments.pilot(planned)
     outcome = pilot.decide(moments.facts(moments.calm()))
     again = pilot.decide(moments.facts(moments.calm(), hold="pumps"))
@@ -142,7 +142,7 @@ def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
     assert again.estimate is outcome.estimate
 
 
-def test_after_a_hold_planning_goes_on():
+def test_planning_resumes_after_a_hold():
     pilot, outcome = begun()
     held = pilot.decide(next_facts(outcome, hold="pumps"))
     pilot.solve_problem = moments.pilot().solve_problem
@@ -150,7 +150,7 @@ def test_after_a_hold_planning_goes_on():
     assert outcome.choice.source is ScheduleSource.OPTIMUM
 
 
-def test_useless_telemetry_is_a_hold_with_words():
+def test_unusable_telemetry_causes_a_hold_with_a_reason():
     """A quarter-hour was missed and the sensors are silent: nobody knows where the stores are."""
     pilot, outcome = begun()
     outcome = pilot.decide(next_facts(outcome, 2, without=SILENT))
@@ -164,7 +164,7 @@ def test_useless_telemetry_is_a_hold_with_words():
 # --- without an optimum
 
 
-def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
+def test_restored_telemetry_ends_a_hold_in_the_same_interval():
     """Proves: a sensor that is back ends the HOLD for want of it, not the next quarter-hour.
 
     Sensitivity: what was estimated of a quarter-hour once was kept, however blindly.
@@ -178,7 +178,7 @@ def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
     assert seen.choice.source is not ScheduleSource.HOLD
 
 
-def test_a_solver_that_fails_later_leaves_the_plan_before():
+def test_failing_solver_leaves_the_earlier_plan():
     pilot, outcome = begun()
     pilot.solve_problem = fails
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_a_solver_that_fails_later_leaves_the_plan_before():
         assert outcome.orders.jobs
 
 
-def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
+def test_earlier_plan_continues_after_a_missed_interval():
     pilot, outcome = begun()
     pilot.solve_problem = fails
     outcome = pilot.decide(next_facts(outcome, 3))
@@ -195,7 +195,7 @@ def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
     assert outcome.time == moments.start() + 3 * QUARTER_HOUR
 
 
-def test_a_clock_that_was_set_back_is_a_new_beginning():
+def test_clock_set_back_starts_again():
     pilot, outcome = begun()
     pilot.decide(next_facts(outcome))
     pilot.solve_problem = fails
@@ -204,7 +204,7 @@ def test_a_clock_that_was_set_back_is_a_new_beginning():
     assert outcome.estimate.state.equals(small_days.setting().initial_state)
 
 
-def test_a_rule_starts_what_cannot_wait_and_nothing_else():
+def test_rule_starts_urgent_jobs_only():
     queue = moments.pressed(moments.running(small_days.queue(), 3), 10, 12)
     outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
     assert outcome.choice.source is ScheduleSource.RULE
@@ -216,14 +216,14 @@ def test_a_rule_starts_what_cannot_wait_and_nothing_else():
     assert {10, 12} <= set(wanted.tolist())
 
 
-def test_a_rule_plans_with_the_power_of_what_it_starts():
+def test_rule_plans_the_power_of_the_jobs_it_starts():
     queue = moments.pressed(small_days.queue(), *range(6))
     outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
     assert power(queue, outcome.orders) == pytest.approx(room(outcome), abs=1e-5)
     assert room(outcome) > 0.1
 
 
-def test_a_rule_starts_no_more_than_there_are_racks():
+def test_rule_starts_no_more_jobs_than_racks_allow():
     """The jobs of the day want 22.5 racks; here each wants four times as many."""
     queue = small_days.queue()
     queue = replace(queue, jobs=replace(queue.jobs, racks=4.0 * queue.jobs.racks))
@@ -234,7 +234,7 @@ def test_a_rule_starts_no_more_than_there_are_racks():
     assert power(queue, outcome.orders) <= room(outcome) + 1e-5
 
 
-def test_a_rule_starts_no_more_than_there_is_power():
+def test_rule_starts_no_more_jobs_than_power_allows():
     """All racks at work want 4 MW and more of a connection of 3."""
     site = moments.site()
     tight = site.with_parameters(site.grid.name, import_limit=3.0, ramp=9.0)
@@ -247,7 +247,7 @@ def test_a_rule_starts_no_more_than_there_is_power():
     assert 0 < len(outcome.orders.jobs) < len(queue.jobs)
 
 
-def test_where_nothing_is_possible_nothing_is_remembered():
+def test_infeasible_decision_is_not_remembered():
     site = moments.site()
     none = site.with_parameters(site.grid.name, import_limit=0.4)
     pilot = DecisionEngine(site=none, solve_problem=fails)
@@ -259,7 +259,7 @@ def test_where_nothing_is_possible_nothing_is_remembered():
 
 
 @pytest.mark.slow
-def test_where_nothing_is_possible_what_runs_rests():
+def test_infeasible_site_stops_running_work():
     """Proves: no job is ordered, and the halls no more than inference and idle racks draw."""
     _, outcome = begun()
     site = moments.site()
@@ -284,7 +284,7 @@ def on_a_weak_grid(solver=None):
 
 
 @pytest.mark.parametrize("solver", [None, fails])
-def test_a_ramp_that_nothing_can_keep_costs_no_plan(solver):
+def test_unattainable_ramp_limit_still_gives_a_plan(solver):
     """Proves: when power comes back, 14 racks that nobody acts on may draw 2.4 MW at once. The
     battery gives all of its 0.8 MW, nothing is started, and what is left of the breach is told.
 
@@ -315,7 +315,7 @@ def told(limit, hours):
 
 @pytest.mark.parametrize("hours", [1.0, 6.0])
 @pytest.mark.parametrize("solver", [None, fails])
-def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hours):
+def test_unattainable_partner_limit_still_gives_a_plan(solver, hours):
     """Proves: of 0.87 MW that idle racks and the service need 0.2 MW are left: all work rests, the
     battery holds that while it can, and what is beyond is told.
 
@@ -335,7 +335,7 @@ def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hou
         assert beyond.target == "external import limit of the connection (grid_1)"
 
 
-def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
+def test_attainable_ramp_limit_is_met_despite_late_jobs():
     """Proves: as before, but from 1.2 MW: with the battery, and all work at rest, the ramp is kept.
 
     Sensitivity: a plan that pays for its breach, since all jobs are late by days, and is refused.
@@ -346,7 +346,7 @@ def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
     assert sum(outcome.orders.jobs.values()) < 0.1
 
 
-def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
+def test_empty_battery_at_full_load_still_gives_a_plan():
     """Proves: an empty battery is charged by what 1.05 MW leave, while nothing else is started.
 
     Sensitivity: 0.2 MW at the least, which there are not beside idle racks and the service.
@@ -361,7 +361,7 @@ def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
     assert told.target == "return of the store to its window (battery_1)"
 
 
-def test_without_jobs_there_is_nothing_to_order():
+def test_no_jobs_give_no_orders():
     queue = small_days.queue()
     empty = replace(
         queue,
@@ -375,7 +375,7 @@ def test_without_jobs_there_is_nothing_to_order():
         assert outcome.orders.jobs == {}
 
 
-def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_them():
+def test_scenario_inputs_reach_the_solver_of_a_hedging_site():
     given = []
 
     def solver(*_, known=None):
@@ -394,6 +394,6 @@ def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_th
     )
 
 
-def test_under_hold_nothing_is_weighed():
+def test_hold_evaluates_no_scenarios():
     outcome = moments.pilot(fails, moments.weighing(3)).decide(moments.facts(hold="me: because"))
     assert outcome.choice.source is ScheduleSource.HOLD

@@ -23,7 +23,7 @@ FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
 
 
-def test_the_newest_reading_is_that_of_any_sensor():
+def test_newest_reading_may_come_from_any_sensor():
     """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
     window = LiveState(site())
     assert newest_reading_age(window.present(NOON)) is None
@@ -47,7 +47,7 @@ def test_a_heartbeat_is_no_reading():
     assert newest_reading_age(window.present(late)) == 60.0
 
 
-def test_what_was_never_heard_hides_nothing_that_fell_silent():
+def test_never_measured_sensor_hides_no_silent_sensor():
     """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
 
     Sensitivity: the age of the oldest was infinite, and nothing was told of any; or not of which.
@@ -76,7 +76,7 @@ def link(tmp_path):
     return link_to(tmp_path, is_simulated=True)
 
 
-def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
+def test_full_disk_raises_the_archive_alarm_only(link):
     """Proves: nobody is sent to the broker for want of room on the disk."""
     link._ingester._append_error = FULL
     fine = SimpleNamespace(error="", alarm_text="", audit_error="")
@@ -89,7 +89,7 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     assert link.error == ""
 
 
-def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
+def test_planned_ramp_violation_raises_an_alarm(link):
     """Proves: somebody hears of it, though nothing of the site could make it gentler."""
     steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
     fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
@@ -107,7 +107,7 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
     assert told["connection"] == str(steep)
 
 
-def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
+def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
     """Proves: the alarm `archive` says what was cut off; the next start has forgotten it."""
     link = link_to(tmp_path, is_simulated=True)
     assert link.archive_error == ""
@@ -122,7 +122,7 @@ def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
         link._journal.close()
 
 
-def test_the_meter_tells_net_import_while_it_is_heard(link):
+def test_meter_gives_net_import_while_it_reports(link):
     """Proves: -0.3 MW of a connection that gives 300 kW; nothing of one that fell silent."""
     assert np.isnan(link.meter(NOON))
     link.window.add(metadata_of("grid_import_power"))
@@ -131,7 +131,7 @@ def test_the_meter_tells_net_import_while_it_is_heard(link):
     assert np.isnan(link.meter(NOON + 3600 * SECOND))
 
 
-def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
+def test_ignored_points_are_not_counted_as_refused(link):
     """Proves: a fan that the site file does not explain, and points of a neighbour, raise no alert.
 
     Sensitivity: each value of theirs counted as refused, so that `GigatwinQuarantineGrows` stood.
@@ -150,7 +150,7 @@ def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
     assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
-def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatch):
+def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
     """Proves: a meter silent for six minutes is told by name; within three periods nothing is.
 
     Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
@@ -170,7 +170,7 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
     assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
 
 
-def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):
+def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
     """Proves: a page of the demo has no alarm; each decision tells what its plant did not say."""
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
@@ -178,7 +178,7 @@ def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeyp
     assert link.silent_points(NOON + 3600 * SECOND) == ""
 
 
-def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
+def test_cap_within_the_interval_also_caps_halls(tmp_path):
     """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
     link = link_to(tmp_path, is_simulated=False)
     outcome = moments.pilot().decide(moments.facts())

@@ -45,7 +45,7 @@ def told(folder, site=SMALL, now=NOW, **words):
 
 
 @pytest.mark.slow
-def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
+def test_checks_report_and_create_nothing(tmp_path):
     """Proves: a first start would make its folder; to look makes nothing."""
     folder = tmp_path / "state"
     found = told(folder, is_simulated=False, broker=NOBODY)
@@ -58,7 +58,7 @@ def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
     assert not folder.exists()
 
 
-def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
+def test_each_error_is_reported_and_stops_no_check(tmp_path):
     """Proves: a site that cannot be served, files old or gone, another's folder and key."""
     folder = tmp_path / "state"
     with StateFolder(folder, site="rhine"):
@@ -84,7 +84,7 @@ def test_partners_are_named(tmp_path):
     assert told(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
 
 
-def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, monkeypatch):
+def test_occupied_port_is_an_error_unless_held_by_the_service(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "another port with --page" in told(tmp_path, page_port=port)["page"].error
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, mon
         assert "by the service that runs" in told(tmp_path, page_port=port)["page"].result
 
 
-def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
+def test_invalid_folder_and_port_stop_no_check(tmp_path):
     """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
@@ -100,14 +100,14 @@ def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
     assert "port 70000" in told(tmp_path, page_port=70_000)["page"].error
 
 
-def test_a_look_is_shown_as_it_is_worded(capsys):
+def test_check_result_is_printed_literally(capsys):
     """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
     assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
+def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
     """Proves: a bus without metadata is at fault; then points are as declared, or told apart."""
     silent = told(tmp_path, broker=embedded.url)["broker and plant"]
     assert "let the plant's gateway say its metadata" in silent.fault
@@ -128,7 +128,7 @@ def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
 
 
 @pytest.mark.slow
-def test_the_command_takes_what_run_takes_and_fails_with_the_first_fault(tmp_path):
+def test_command_takes_options_of_run_and_fails_on_errors(tmp_path):
     files = small_days.files()
     words = ["config", "check", "small", "--broker", NOBODY, "--page", "0"]
     words += ["--prices", str(files.prices), "--weather", str(files.weather)]

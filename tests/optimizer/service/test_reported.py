@@ -53,7 +53,7 @@ def told(*paths):
     return value, found["notes"], found["hours"]
 
 
-def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write):
+def test_unknown_intervals_are_excluded_and_named(write):
     """Proves: 40 of 48 h are told, PUE stays 10/8. Sensitivity: the holes counted as 0 MW."""
     what = meters()
     what["facility_power"][10:14] = np.nan
@@ -69,14 +69,14 @@ def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write)
         assert f"{name} {words}" in notes
 
 
-def test_a_word_that_is_never_known_is_refused(write):
+def test_variable_without_any_value_is_refused(write):
     what = meters()
     what["water_use"][:] = np.nan
     with pytest.raises(ProblemError, match=r"water_use is no number.*\[time-gap\]"):
         join_files([write(what)], site="small")
 
 
-def test_a_power_below_zero_is_refused_with_its_file_and_time(write):
+def test_negative_power_is_refused_with_file_and_time(write):
     what = meters()
     what["it_power"][7:] = -2.0
     with pytest.raises(ProblemError, match=r"meters.nc, it_power, 2026-07-01T07:00Z = -2 MW"):
@@ -94,7 +94,7 @@ def test_durations_are_read_in_their_unit(write, unit, of_an_hour):
 
 
 @pytest.mark.parametrize("unit", [None, "MW", "1"])
-def test_durations_of_no_unit_of_time_are_refused(write, unit):
+def test_durations_in_other_units_are_refused(write, unit):
     what = meters()
     what["duration"].attrs = {} if unit is None else {"units": unit}
     with pytest.raises(ProblemError, match=rf"meters\.nc, duration = .*{unit}.*\[wrong-unit\]"):
@@ -109,14 +109,14 @@ def test_intervals_without_length_are_refused(write, length):
         join_files([write(what)], site="small")
 
 
-def test_a_hole_inside_a_file_is_named(write):
+def test_gap_inside_a_file_is_named(write):
     what = meters()
     _, notes, hours = told(write(what.isel(time=np.r_[0:10, 30:HOURS])))
     assert hours == 28.0
     assert "nothing is known from 2026-07-01T10:00Z for 20.0 h" in notes
 
 
-def test_many_holes_are_told_together(write):
+def test_many_gaps_are_reported_together(write):
     """Quarter-hours that stand for hours leave 47 holes of 45 min, of which five are told."""
     what = meters()
     what["duration"][:] = 0.25
@@ -126,7 +126,7 @@ def test_many_holes_are_told_together(write):
     assert "nor between 42 more intervals, 31.5 h together" in notes
 
 
-def test_a_time_that_one_file_tells_twice_is_refused(write):
+def test_repeated_time_in_one_file_is_refused(write):
     what = meters()
     time = what["time"].to_numpy().copy()
     time[5] = time[4]
@@ -143,7 +143,7 @@ def test_an_interval_inside_a_longer_one_is_refused(write):
         join_files([write(day, "day"), write(hours, "hours")], site="small")
 
 
-def test_newest_first_is_read_as_it_is_meant(write):
+def test_descending_times_are_sorted(write):
     run, _ = join_files([write(meters().isel(time=slice(None, None, -1)))], site="small")
     assert (np.diff(run["time"].to_numpy()) > np.timedelta64(0, "s")).all()
 
@@ -161,7 +161,7 @@ def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
         join_files([write(counted, "counted")], site="small")
 
 
-def test_an_idle_it_leaves_its_indicators_unknown(write):
+def test_idle_it_leaves_indicators_unknown(write):
     what = meters()
     what["it_power"][:] = 0.0
     value, _, _ = told(write(what))
@@ -169,7 +169,7 @@ def test_an_idle_it_leaves_its_indicators_unknown(write):
     assert value["E_IT"] == 0.0
 
 
-def test_a_leap_year_has_a_day_more(write):
+def test_leap_year_has_one_more_day(write):
     """Proves: 48 of the 8,784 h of 2024, by the clock of the site. Sensitivity: 8,784 were 100.3%.
 
     31 December 23:30 UTC is 2025 in Berlin.

@@ -57,12 +57,12 @@ def price(record):
     return float(record["electricity_price"].sel(time=NOW))
 
 
-def test_files_that_stay_are_read_once(series):
+def test_unchanged_files_are_read_once(series):
     assert series.current(NOW) is series.current(NOW + time_axes.QUARTER_HOUR)
     assert series.trouble == ""
 
 
-def test_a_file_that_changed_is_read_again(series, copies):
+def test_changed_file_is_read_again(series, copies):
     before = price(series.current(NOW))
     doubled(copies["prices"])
     assert price(series.current(NOW)) == pytest.approx(2.0 * before)
@@ -72,7 +72,7 @@ def test_a_file_that_changed_is_read_again(series, copies):
     "content", [b"", b"rubbish", b"\xff\xfe\x00\x01", b"time_utc,price_eur_mwh\nx,y\n"]
 )
 @pytest.mark.parametrize("name", ["prices", "weather"])
-def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, name, content):
+def test_damaged_file_keeps_earlier_series_and_is_reported(series, copies, name, content):
     before, whole = series.current(NOW), copies[name].read_bytes()
     copies[name].write_bytes(content)
     touched(copies[name])
@@ -86,7 +86,7 @@ def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, nam
     assert series.trouble == ""
 
 
-def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
+def test_missing_file_is_reported_until_it_returns(series, copies):
     before, whole = series.current(NOW), copies["prices"].read_bytes()
     copies["prices"].unlink()
     assert series.current(NOW) is before
@@ -96,7 +96,7 @@ def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
     assert series.trouble == ""
 
 
-def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
+def test_files_never_valid_are_refused_until_valid(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
     assert f"no such file: {copies['prices']}" in series.alarm_text(
@@ -115,7 +115,7 @@ def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
     assert "never read" not in series.alarm_text(NOW)
 
 
-def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
+def test_typical_year_continues_into_the_next_year(copies, tmp_path):
     """No file changes: the year after is laid on all the same."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
     series = LiveSeries(SITE, files)
@@ -127,7 +127,7 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
 
 @pytest.mark.parametrize("days", [5, 9, 40])
 @pytest.mark.parametrize("is_gone", [False, True])
-def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, days, is_gone):
+def test_plans_continue_with_forecasts_from_old_files(series, copies, days, is_gone):
     """Proves: a week ahead is foreseen from files that ended long ago, also if they are gone since.
 
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
@@ -167,14 +167,14 @@ def told(copies, moment, **others):
         ("2026-07-04T00:00Z", ["prices", "weather"]),
     ],
 )
-def test_whoever_stopped_fetching_is_told(copies, moment, short):
+def test_outdated_files_raise_an_alarm(copies, moment, short):
     """Sensitivity: prices that had ended days ago were a line of `explain` and no alarm."""
     words, found = told(copies, moment)
     assert found == short
     assert bool(words) is bool(short)
 
 
-def test_an_alarm_names_file_end_and_age(copies):
+def test_alarm_names_file_end_and_age(copies):
     words, _ = told(copies, "2026-07-04T00:00Z")
     assert words == (
         "synthetic_prices.csv has prices until 2026-07-01T00:00Z, 3 days ago; published until "
@@ -184,12 +184,12 @@ def test_an_alarm_names_file_end_and_age(copies):
     )
 
 
-def test_a_time_that_is_replayed_has_no_fetcher(copies):
+def test_recorded_times_raise_no_alarm(copies):
     assert told(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
 
 
 @pytest.mark.slow
-def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
+def test_preload_loads_libraries_and_changes_nothing(copies):
     words = (
         "import sys, sites; from pathlib import Path\n"
         "from optimizer.inputs.live_series import LiveSeries\n"
@@ -209,7 +209,7 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     )
 
 
-def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
+def test_unread_columns_are_logged(copies, tmp_path):
     """Proves: capacity sold in a column that nobody reads does not count for nothing unsaid."""
     reserves = tmp_path / "reserves.csv"
     reserves.write_text(

@@ -46,7 +46,7 @@ def observed(enabled=1.0, **others):
     return xr.Dataset(data, coords={"circuit": circuits})
 
 
-def test_every_word_of_a_plan_is_asked_of_every_object():
+def test_every_set_point_is_requested_of_every_object():
     asked = setpoint_requests(site(), ORDERS)
     assert asked["facility_supply_request", "warm_plant"] == 40.0
     assert asked["facility_range_request", "chilled_plant"] == 8.0
@@ -56,11 +56,11 @@ def test_every_word_of_a_plan_is_asked_of_every_object():
     assert set(REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
 
 
-def test_declared_water_is_not_asked_for():
+def test_declared_set_points_are_not_requested():
     assert setpoint_requests(site(), DispatchOrders(jobs={})) == {}
 
 
-def test_a_plant_that_takes_all_of_it_is_planned_for():
+def test_plant_with_all_points_is_accepted():
     assert setpoint_refusal(site(), points(), observed()) == ""
 
 
@@ -68,7 +68,7 @@ def test_a_plant_that_takes_all_of_it_is_planned_for():
     ("word", "told"),
     [("facility_supply", "warm_plant"), ("facility_range", "warm_plant"), ("technology", "cdu_1")],
 )
-def test_a_point_that_is_lacking_is_named(word, told):
+def test_missing_point_is_named(word, told):
     left = {key for key in points() if not key[0].startswith(word)}
     assert told in setpoint_refusal(site(), left, observed())
     assert setpoint_refusal(site("declared"), left, observed()) == ""
@@ -81,11 +81,11 @@ def test_temperatures_alone_need_no_points_for_flows():
 
 
 @pytest.mark.parametrize("enabled", [0.0, np.nan])
-def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
+def test_circuit_that_does_not_follow_is_not_accepted(enabled):
     assert "warm_plant does not report" in setpoint_refusal(site(), points(), observed(enabled))
 
 
-def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
+def test_refused_set_points_keep_declared_temperatures():
     pilot = moments.pilot()
     pilot.site = site()
     first = pilot.decide(replace(moments.facts(), accepts_setpoints=False))
@@ -94,7 +94,7 @@ def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
     assert with_declared_setpoints(site()) == site("declared")
 
 
-def test_what_is_asked_and_applied_is_shown():
+def test_requested_and_applied_set_points_are_shown():
     rows = setpoint_status(
         site(), observed(facility_supply_applied=39.5), setpoint_requests(site(), ORDERS)
     )
@@ -110,7 +110,7 @@ def test_what_is_asked_and_applied_is_shown():
 
 
 @pytest.mark.slow
-def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded):
+def test_run_over_a_broker_breaks_no_limit(tmp_path, embedded):
     """Six hours: asked, applied, and every schedule acknowledged."""
     file = tmp_path / "steered.toml"
     text = find_site_file("small").read_text()

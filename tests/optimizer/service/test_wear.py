@@ -34,7 +34,7 @@ def filled(folder, course):
         store_calibration(folder / CALIBRATIONS_FILE, week)
 
 
-def test_a_lost_cop_is_an_alarm(tmp_path):
+def test_lost_cop_raises_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
     text, severity, remedy = DriftMonitor(moments.site(), tmp_path).alarm()
     assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
@@ -42,7 +42,7 @@ def test_a_lost_cop_is_an_alarm(tmp_path):
     assert "maintenance" in remedy
 
 
-def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
+def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
     """Proves: both are seen, though they may be written in one tick of the file system."""
     wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
@@ -54,7 +54,7 @@ def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
     assert wear.alarm()[0] == ""
 
 
-def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
+def test_missing_or_damaged_result_raises_no_alarm(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
     assert wear.alarm()[0] == ""
     for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
@@ -62,7 +62,7 @@ def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
         assert wear.alarm()[0] == ""
 
 
-def test_what_is_kept_comes_back(tmp_path):
+def test_stored_result_is_read_back(tmp_path):
     every = weeks(eir=np.full(3, 1.0))
     for week in reversed(every):
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
@@ -73,7 +73,7 @@ def test_what_is_kept_comes_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_calibration_is_begun_once_a_day(tmp_path):
+def test_calibration_starts_once_a_day(tmp_path):
     """There is no archive: the process ends by itself, and nothing is kept."""
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
@@ -90,7 +90,7 @@ def test_a_calibration_is_begun_once_a_day(tmp_path):
     assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == []
 
 
-def test_a_calibration_that_takes_too_long_is_not_waited_for_and_ended(tmp_path, monkeypatch):
+def test_slow_calibration_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "calibrate_last_week", hang)
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
@@ -110,7 +110,7 @@ def test_a_simulated_plant_is_not_calibrated(tmp_path):
     assert wear._process is None
 
 
-def test_a_week_of_the_archive_is_calibrated_and_kept(tmp_path, monkeypatch):
+def test_week_of_the_archive_is_calibrated_and_stored(tmp_path, monkeypatch):
     readings = CalibrationTrial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
     asked = {}
 

@@ -81,7 +81,7 @@ def hold(stand):
     stand.halt.hold(author="ana", reason="work", hours=2.0)
 
 
-def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
+def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     hold(stand)
     assert stand.link.frozen == [NOW]
     assert stand.partners.told == [("hold", "HOLD by ana: work")]
@@ -91,7 +91,7 @@ def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
     assert entry.content == {"event": "hold"} | facts
 
 
-def test_a_second_person_holds_beside_the_first(stand, tmp_path):
+def test_second_hold_stands_beside_the_first(stand, tmp_path):
     """Proves: who asks for less time does not end what another asked for, and is told of it."""
     stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
     said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
@@ -104,7 +104,7 @@ def test_a_second_person_holds_beside_the_first(stand, tmp_path):
     assert stand.halt.in_force is None
 
 
-def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_path):
+def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
     """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
     stand = Stand(tmp_path)
     stand.link.is_accepted = lambda _: False
@@ -117,13 +117,13 @@ def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_p
     assert shadow.halt.hold(author="ana", reason="a smell", hours=None) == ""
 
 
-def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
+def test_hold_reports_a_missing_connection(stand):
     stand.link.error = "no connection to the broker"
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert "commands do not reach the plant now: no connection to the broker" in said
 
 
-def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monkeypatch):
+def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -134,13 +134,13 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
     assert stand.link.frozen == [NOW]
 
 
-def test_words_for_partners_fit_a_status(stand):
+def test_status_text_is_shortened_for_partners(stand):
     stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
     ((_, reason),) = stand.partners.told
     assert len(reason) == 1000
 
 
-def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeypatch):
+def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -154,14 +154,14 @@ def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeyp
     assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
-def test_partners_are_told_even_where_the_plant_cannot_be(stand):
+def test_partners_are_informed_if_the_plant_cannot_be(stand):
     stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
     assert stand.partners.told == [("hold", "HOLD by ana: work")]
     assert stand.halt.description == "HOLD by ana: work"
 
 
-def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
+def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
     stand.overrides.release()  # as the clock would
     stand.halt.update()
@@ -184,7 +184,7 @@ def told(tmp_path):
     return [(row["event"], row["author"], row["reason"]) for row in rows]
 
 
-def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypatch):
+def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     hold(stand)
     stand.halt.hold(author="bo", reason="a look", hours=1.0)
     later(monkeypatch, 1.5)
@@ -200,7 +200,7 @@ def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypat
     ]
 
 
-def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypatch):
+def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
@@ -212,7 +212,7 @@ def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypa
     assert stand.partners.told == []
 
 
-def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path, monkeypatch):
+def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
     """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
@@ -233,7 +233,7 @@ def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path,
     ]
 
 
-def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
+def test_expired_hold_is_logged(stand, monkeypatch):
     """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
     hold(stand)
     later(monkeypatch, 2.1)
@@ -248,7 +248,7 @@ def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
 @pytest.mark.parametrize(
     ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has expired")]
 )
-def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
+def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
     hold(stand)
     assert stand.halt.last_ended is None
     if way == "release":
@@ -262,7 +262,7 @@ def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
     assert stand.halt.last_ended is None
 
 
-def test_a_new_hold_is_not_shown_as_over(stand):
+def test_new_hold_is_not_shown_as_ended(stand):
     hold(stand)
     stand.halt.release(author="eva")
     hold(stand)
@@ -285,7 +285,7 @@ class Busy:
 
 
 @pytest.mark.parametrize("way", ["release", "expiry"])
-def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path, way):
+def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     """Proves: who holds on while the end of a HOLD waits for a decision is not contradicted.
 
     Sensitivity: partners were told `degraded`, planning goes on, under the second HOLD, whose own
@@ -308,7 +308,7 @@ def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path,
     assert stand.partners.told[-1][0] == "degraded"
 
 
-def test_in_shadow_nothing_leaves(tmp_path):
+def test_shadow_mode_publishes_nothing(tmp_path):
     stand = Stand(tmp_path, is_shadow=True)
     hold(stand)
     stand.halt.release(author="ana")

@@ -55,7 +55,7 @@ def take(service, *targets, by="tso-1", **others):
     service._targets.accept(by, found, NOW)
 
 
-def test_without_a_contract_nobody_is_listened_to(tmp_path):
+def test_without_a_contract_no_target_is_received(tmp_path):
     plain = service(tmp_path)
     assert not plain.requested_outlook(GRID).data_vars
     assert plain.error == ""
@@ -64,14 +64,14 @@ def test_without_a_contract_nobody_is_listened_to(tmp_path):
         assert plain.poll(NOW) == []
 
 
-def test_where_nothing_is_asked_the_connection_is_the_target(tmp_path):
+def test_without_a_target_the_connection_is_the_limit(tmp_path):
     words = service(tmp_path, contract()).requested_outlook(GRID)
     assert words["grid_import_target"].dims == ("time", "contract")
     assert set(words["grid_import_target"].to_numpy().ravel()) == {4.7}
     assert set(words["grid_import_target_price"].to_numpy().ravel()) == {300.0}
 
 
-def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
+def test_targets_are_placed_on_horizon_intervals(tmp_path):
     """Quarter-hours for a day, then hours: a target of half an hour tomorrow holds the hour."""
     asked = service(tmp_path, contract(best_effort_price=20.0))
     take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
@@ -91,13 +91,13 @@ def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
     assert float(price.sel(time="2026-07-01T14:00")) == 300.0
 
 
-def test_no_partner_asks_for_less_than_its_contract_allows(tmp_path):
+def test_target_below_the_contract_minimum_is_raised(tmp_path):
     asked = service(tmp_path, contract(least=2.0))
     take(asked, target(500.0, "kilowatt"))
     assert float(asked.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
 
 
-def test_each_effect_has_its_words(tmp_path):
+def test_each_effect_is_described(tmp_path):
     asked = service(
         tmp_path,
         contract(effect="hard"),
@@ -114,7 +114,7 @@ def test_each_effect_has_its_words(tmp_path):
     assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # dearer than any price of a market
 
 
-def test_a_partner_without_keys_is_told(tmp_path):
+def test_partner_without_keys_is_reported(tmp_path):
     assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).error
 
 
@@ -145,7 +145,7 @@ class Wire:
 
 
 @pytest.mark.parametrize(("planned", "is_compliant"), [(3.0, True), (3.1, False)])
-def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, is_compliant):
+def test_decision_is_reported_to_requesting_partners(tmp_path, monkeypatch, planned, is_compliant):
     asked, wire = service(tmp_path, contract()), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     take(asked, target(3.0))
@@ -166,7 +166,7 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     assert feed["event"] == "start_ramp_down"
 
 
-def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monkeypatch):
+def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
     """Proves: a target that came between a restart and the first tick is taken at that.
 
     Sensitivity: refused as "made in the future" of the year 2000, though the broker had taken it.
@@ -180,7 +180,7 @@ def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monke
     assert told["event"] == "load_target"
 
 
-def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
+def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
     """Proves: contracts with 2 MW and with none tell 2 MW: below that tso-1 is not obeyed.
 
     Sensitivity: 0 MW, and a target of 1 MW that is confirmed and kept at 2.
@@ -210,7 +210,7 @@ def called(asked, name="mfrr", *, grid=GRID):
     return words["reserve_called"].sel(product=name).to_numpy()
 
 
-def test_a_target_calls_what_its_contract_says_until_it_has_recovered(tmp_path):
+def test_target_activates_its_reserve_until_recovery(tmp_path):
     """From 14:00 to 15:00, and the two hours that the product has to recover."""
     asked = calling(tmp_path)
     assert not called(asked).any()
@@ -219,7 +219,7 @@ def test_a_target_calls_what_its_contract_says_until_it_has_recovered(tmp_path):
     assert not called(asked, "fcr").any()
 
 
-def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
+def test_activated_reserve_recovers_after_its_target_ends(tmp_path):
     """Lifted at 12:30: it recovers until 14:30, seen from then and from 13:00."""
     asked = calling(tmp_path)
     take(asked, target(3.0, end="2026-07-01T16:00:00Z"))
@@ -230,11 +230,11 @@ def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
         assert called(asked, grid=grid).sum() == left
 
 
-def test_what_is_asked_as_best_effort_calls_nothing(tmp_path):
+def test_best_effort_target_activates_nothing(tmp_path):
     asked = calling(tmp_path)
     take(asked, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
     assert not called(asked).any()
 
 
-def test_a_contract_that_calls_nothing_says_nothing_of_it(tmp_path):
+def test_contract_without_activation_mentions_none(tmp_path):
     assert "reserve_called" not in service(tmp_path, contract()).requested_outlook(GRID)

@@ -50,7 +50,7 @@ def drawn(link):
     return link.build_document(outcome(), now=outcome().time)
 
 
-def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
+def test_unsent_document_leaves_no_trace(tmp_path):
     """Proves: a week of shadow fixes no baseline and counts no error of a plan."""
     link = linked(tmp_path, is_shadow=True)
     first = drawn(link)
@@ -59,7 +59,7 @@ def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_what_was_sent_is_held_against_the_meter(tmp_path):
+def test_sent_document_is_compared_with_the_meter(tmp_path):
     link = linked(tmp_path)
     plan = drawn(link)
     assert link.publish(plan, outcome(), now=outcome().time) == 1
@@ -69,7 +69,7 @@ def test_what_was_sent_is_held_against_the_meter(tmp_path):
     assert link._record.errors.errors[0] == pytest.approx([0.5])
 
 
-def test_what_came_of_answers_and_targets_is_counted(tmp_path):
+def test_answers_and_targets_are_counted(tmp_path):
     """Proves: a partner whose answers or targets are refused is seen in the metrics, from 0 on.
 
     Sensitivity: both were a line of the log, and no alert could be made of them.
@@ -85,14 +85,14 @@ def test_what_came_of_answers_and_targets_is_counted(tmp_path):
     assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
 
 
-def test_a_quarter_hour_that_was_not_heard_is_no_error(tmp_path):
+def test_unmetered_quarter_hour_is_no_error(tmp_path):
     link = linked(tmp_path)
     link.publish(drawn(link), outcome(), now=outcome().time)
     link.compare_metered(outcome().time, np.nan)
     assert not any(link._record.errors.errors)
 
 
-def test_a_document_that_was_sent_stays_sent_where_memory_cannot_be_written(tmp_path):
+def test_sent_document_counts_despite_a_write_error(tmp_path):
     link = linked(tmp_path)
     (tmp_path / "record.json").mkdir()
     assert link.publish(drawn(link), outcome(), now=outcome().time) == 1
@@ -108,7 +108,7 @@ def test_a_site_sends_under_its_own_codes(tmp_path):
     assert plan["connection_point"] == {"eic": POINT, "name": "Umspannwerk 1"}
 
 
-def test_without_codes_it_is_a_demonstration(tmp_path):
+def test_without_codes_documents_are_demonstrations(tmp_path):
     sender = read_sender(tmp_path / "site.json", moments.site())
     assert sender == DocumentSender.demonstration(moments.site())
     assert sender.party["eic"].startswith("00")
@@ -124,14 +124,14 @@ def test_without_codes_it_is_a_demonstration(tmp_path):
         ("connection_point", "11Z"),
     ],
 )
-def test_codes_that_are_none_are_refused_by_name(tmp_path, part, told):
+def test_invalid_codes_are_refused_by_name(tmp_path, part, told):
     path = tmp_path / "site.json"
     path.write_text(json.dumps({**CODES, part: told}))
     with pytest.raises(ServiceError, match=f"site.json, {part}.*give"):
         read_sender(path, moments.site())
 
 
-def test_an_answer_is_recorded_as_an_answer_whatever_stands_in_it(tmp_path):
+def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
     """Proves: a signed A01 with further fields is neither a decision nor any other word of ours.
 
     Sensitivity: `explain` told "forged" of 23:45, or failed for ever where `start` was missing.
@@ -147,7 +147,7 @@ def test_an_answer_is_recorded_as_an_answer_whatever_stands_in_it(tmp_path):
     assert [entry[name] for name in TOLD[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
 
 
-def test_a_revision_is_recorded_as_the_integer_it_is(tmp_path):
+def test_revision_is_recorded_as_an_integer(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -155,7 +155,7 @@ def test_a_revision_is_recorded_as_the_integer_it_is(tmp_path):
     assert json.dumps(bench.recorded()[0]["revision"]) == "1"
 
 
-def test_of_what_partners_say_a_little_is_recorded(tmp_path):
+def test_long_partner_messages_are_shortened_in_the_record(tmp_path):
     """Proves: 20 messages for 500 other feeds each add 4 kB to the record, not 100 kB."""
     bench = Bench(tmp_path)
     feeds = [f"feed-{n:0200d}" for n in range(500)]
@@ -180,7 +180,7 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
     assert len(text) == MAX_TEXT_LENGTH + len("...")
 
 
-def test_a_target_that_was_taken_is_recorded_whole(tmp_path):
+def test_accepted_target_is_recorded_completely(tmp_path):
     """Proves: what the site follows can be replayed from the record, however long it is."""
     bench = Bench(tmp_path)
     told = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
@@ -189,7 +189,7 @@ def test_a_target_that_was_taken_is_recorded_whole(tmp_path):
     assert bench.recorded() == [told]
 
 
-def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
+def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -205,6 +205,6 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
     assert shown["dso-2"] == row | {"sent": sent, "text": ""}
 
 
-def test_before_the_first_document_nothing_is_shown_as_sent(tmp_path):
+def test_nothing_is_shown_as_sent_before_the_first_document(tmp_path):
     row = Bench(tmp_path).link.partner_status(START)["feed"][0]
     assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")

@@ -67,13 +67,13 @@ def test_all_policies_do_the_same_work(trials):
     assert min(done) > 0.999 * max(done)
 
 
-def test_no_policy_breaks_a_limit_of_the_plant(trials):
+def test_no_policy_violates_a_limit_of_the_plant(trials):
     assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
         POLICIES, 0
     )
 
 
-def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
+def test_violations_are_reported_with_their_first_minute(optimal):
     counts = optimal.violations.copy(data=np.where(optimal.violations["limit"] == RAMP, 2, 0))
     first = np.full(counts.shape, np.datetime64("2026-06-16T05:07", "us"))
     broken = replace(
@@ -84,19 +84,19 @@ def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
     assert optimal.violated_limits == []
 
 
-def test_every_step_of_every_policy_is_told(trials):
+def test_every_step_of_every_policy_is_reported(trials):
     steps = 4 * HOURS
     assert trials[2] == [(name, 0, i + 1, steps) for name in POLICIES for i in range(steps)]
 
 
-def test_the_json_is_that_of_the_command(trials):
+def test_json_has_the_keys_of_the_command(trials):
     told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
     assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
     assert list(told["policies"]) == list(POLICIES)
     assert told["start"] == "2026-06-16T00:00Z"
 
 
-def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
+def test_trajectory_has_quarter_hours_and_planned_import(optimal):
     course = optimal.trajectory
     assert course.sizes["time"] == 4 * HOURS
     assert course.sizes["instant"] == 4 * HOURS + 1
@@ -104,14 +104,14 @@ def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
         assert course[name].notnull().all(), name
 
 
-def test_the_plant_comes_close_to_the_plan(optimal):
+def test_plant_is_close_to_the_plan(optimal):
     # jobs run whole or not at all: on 28 racks the widest are a tenth of them
     course = optimal.trajectory
     error = np.abs(course["plan_facility_power"] - course["facility_power"])
     assert float(error.mean()) < 0.15 * float(course["facility_power"].mean())
 
 
-def test_energy_of_the_bill_is_that_of_the_course(optimal):
+def test_billed_energy_is_that_of_the_trajectory(optimal):
     course = optimal.trajectory
     energy = float((course["facility_power"] * course["duration"]).sum())
     assert optimal.settlement.energy_mwh == pytest.approx(energy)
@@ -133,7 +133,7 @@ def test_only_plans_have_decisions(trials):
     assert counts["perfect"] >= 1
 
 
-def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
+def test_equal_seeds_give_equal_bills(trials):
     first = next(t for t in trials[1] if t.policy == "threshold_capped")
     here = small_days.setting(HOURS)
     again, other = (
@@ -167,7 +167,7 @@ def test_set_points_by_hand():
     assert points["renewable_used_power", "solar_1"] == np.inf
 
 
-def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
+def test_folder_holds_trajectories_figures_and_results(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
         "deterministic_0.decisions.json",
@@ -186,7 +186,7 @@ def test_the_decision_in_force_is_found(folder):
     assert read_backtest_decision(folder, "2026-06-16T00:00")["start"] == "2026-06-16T00:00Z"
 
 
-def test_the_course_is_read_as_it_was(folder, optimal):
+def test_trajectory_is_read_back_unchanged(folder, optimal):
     course = read_trajectory(folder)
     np.testing.assert_array_equal(course["facility_power"], optimal.trajectory["facility_power"])
 
@@ -197,13 +197,13 @@ def test_a_moment_outside_the_run_is_refused(folder, at):
         read_backtest_decision(folder, at)
 
 
-def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
+def test_folder_without_decisions_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(StateError, match=r"deterministic_0\.decisions\.json.*backtest"):
         read_backtest_decision(tmp_path)
 
 
 @pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
-def test_perfect_foresight_looks_ahead_to_the_end_of_the_run_or_a_week(days, ahead):
+def test_perfect_foresight_sees_the_run_or_a_week(days, ahead):
     """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
     site, whole = sites.load_site("small"), small_days.world(days)
     setting = BacktestCase.of(site, whole, load_scale=0.6)
@@ -237,7 +237,7 @@ def warm(setting):
 
 
 @pytest.mark.slow
-def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
+def test_plant_follows_planned_chillers_and_pays_starts():
     """Proves: on a warm day each quarter-hour has at least the units that its plan tells.
 
     What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays

@@ -63,7 +63,7 @@ def plan(imports, **capacity):
     return variables.tag_dataset(found)
 
 
-def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
+def test_activation_lowers_the_planned_import():
     """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
     who, orders = caller(mfrr=(1, 2, 3))
     assert not who.call_due(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
@@ -84,7 +84,7 @@ def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
     assert hourly["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 50.0]
 
 
-def test_two_products_that_are_called_at_once_add_up():
+def test_simultaneous_activations_add_up():
     """2 and 3 MW of 10: 5. On the way there, 20 / 3 in the mean of the first quarter-hour: all of
     the first is given, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
@@ -95,21 +95,21 @@ def test_two_products_that_are_called_at_once_add_up():
     assert given == pytest.approx([2.0, 2.0])
 
 
-def test_no_call_asks_for_more_export_than_the_connection_has():
+def test_activation_respects_the_export_limit():
     who, _ = caller(mfrr=(0,))
     who.call_due(START, plan([1.0] * 4, mfrr=9.0))
     words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert float(words["grid_import_target"][0, 0]) == -5.0
 
 
-def test_what_is_not_held_is_not_called():
+def test_unsold_reserve_is_not_activated():
     who, orders = caller(mfrr=(0,))
     assert not who.call_due(START, None)
     assert not who.call_due(START, plan([10.0] * 4, rr=3.0))
     assert orders == []
 
 
-def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
+def test_site_without_activating_contracts_gets_no_target():
     who = ReserveCaller(small_days.setting().site, SimpleNamespace(now=START))
     assert not who.call_due(START, plan([10.0] * 4, mfrr=2.0))
     assert not who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
@@ -119,12 +119,12 @@ def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     ("full_activation", "due"),
     [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
 )
-def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
+def test_delivery_counts_from_full_activation(full_activation, due):
     order = ReserveOrder(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
     assert order.required(full_activation) == pytest.approx(due)
 
 
-def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
+def test_delivery_is_compared_with_a_plan_with_set_points():
     """From 40 MW to 10 over ten minutes of a quarter-hour: 20 MW in its mean, 4 of 6 are given at
     16; then 10, of which 4 leave 6 and 12 none.
     """
@@ -134,7 +134,7 @@ def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
 
 
 @pytest.mark.slow
-def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
+def test_activated_work_stops_on_a_different_plant(monkeypatch):
     """At 02:15 an hour of all that was sold at the gate of 22:00: it is given, and paid."""
     world = small_days.world(2)
     begin = world.start + np.timedelta64(21, "h")

@@ -45,20 +45,20 @@ def test_capacity_is_paid_by_the_hour():
     assert billed({"reserve_capacity": [2.0, 1.0]})["reserves"] == pytest.approx(-7.5)
 
 
-def test_what_is_missing_costs_the_penalty_unless_it_was_just_used():
+def test_missing_reserve_is_penalised_unless_just_used():
     """1 MW short for three quarters at 100; the two within half an hour of use are excused: 25."""
     rows = {"reserve_shortfall": [0.0, 1.0, 1.0, 1.0], "reserve_used_up": [0.5, 0.0, 0.0, 0.0]}
     assert billed(rows, recovery=0.5)["reserve_shortfall"] == pytest.approx(25.0)
     assert billed(rows, recovery=0.0)["reserve_shortfall"] == pytest.approx(75.0)
 
 
-def test_what_was_called_and_not_given_costs_the_penalty_though_it_is_used():
+def test_undelivered_activation_is_penalised():
     """0.4 MW for a quarter at 100: 10."""
     rows = {"reserve_used_up": [0.6], "reserve_missed": [0.4]}
     assert billed(rows)["reserve_shortfall"] == pytest.approx(10.0)
 
 
-def test_energy_is_paid_at_its_own_price_beside_the_meter():
+def test_activated_energy_is_paid_at_its_own_price():
     """1 MWh upwards at 90: the meter spared 50 that are given back: 40 earned.
 
     1 MWh downwards at 20: the meter took 50, of which 30 come back.
@@ -75,7 +75,7 @@ def test_a_site_without_reserves_has_no_such_accounts():
     assert reserve_accounts(hand_site(), None, np.zeros(4)) == {}
 
 
-def test_a_rule_owes_what_a_file_sold():
+def test_rule_must_hold_capacity_sold_by_a_file():
     """1 MW sold and held by nobody, half an hour at the penalty; nothing where nothing was sold."""
     small, site = small_days.setting(), reserve_days.site()
     record = small.inputs.series.assign_coords(product=["fcr"])
@@ -93,7 +93,7 @@ def test_a_rule_owes_what_a_file_sold():
     assert reserve_calls.reserve_record(plant, [], replace(small, site=site)) is None
 
 
-def test_a_book_sells_what_is_offered_when_the_gate_closes():
+def test_offers_are_sold_at_gate_closure():
     """At 21:00 UTC the gate of the day from 22:00 on closes before the next decision at 22:00."""
     decision = reserve_days.decision()
     schedule, book = decision.schedule, SoldReserves(reserve_days.site())
@@ -108,12 +108,12 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
     assert not sold[~night].any()
 
 
-def test_a_site_without_products_keeps_no_book():
+def test_site_without_products_sells_no_reserve():
     horizon = small_days.decision().schedule[["time", "duration", "instant"]]
     assert not SoldReserves(small_days.setting().site).as_outlook(horizon).data_vars
 
 
-def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
+def test_activations_last_and_recover_as_the_product_requires():
     """A quarter of an hour each, two hours apart at least; the same seed calls alike."""
     fcr = {"fcr": product()}
     course = reserve_activation_reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
@@ -156,7 +156,7 @@ def given(plant):
 
 
 @pytest.mark.parametrize(("before", "after", "way"), [(-0.8, 0.2, 1.0), (0.8, -0.2, -1.0)])
-def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(before, after, way):
+def test_delivery_may_exceed_rated_power_from_opposite_plan(before, after, way):
     """Proves: 0.9 MW beside a charge of 0.2 are there though the set point still turns to it.
 
     Sensitivity: 0.1 MW are missing for the minutes in which a battery of 0.8 MW turns.
@@ -169,7 +169,7 @@ def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(bef
     assert plant.missed_power().max() < NOTHING
 
 
-def test_what_is_called_through_new_orders_is_given_once():
+def test_activation_across_new_orders_is_delivered_once():
     """0.3 MW from minute 10 to 50, orders anew in between: 0.3 MW all the time.
 
     Sensitivity: 0.6 MW after each order, if its way began where the call had led; lengths that do
@@ -188,7 +188,7 @@ def test_what_is_called_through_new_orders_is_given_once():
 
 
 @pytest.mark.parametrize(("full_activation", "at_once"), [(0.5, True), (12.5, False)])
-def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_once):
+def test_only_fast_reserve_displaces_the_plan_at_once(full_activation, at_once):
     """Of 0.8 MW discharging 0.3 are held from now on: within a minute, or as set points turn."""
     plant = called_plant(slice(0, 0), full_activation=full_activation)
     plant.run_with(at_rest(-0.8), 15)
@@ -199,7 +199,7 @@ def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_onc
 
 
 @pytest.mark.parametrize(("told", "is_missed"), [(-0.8, True), (0.8, False)])
-def test_an_empty_battery_is_missed_and_a_full_one_is_not(told, is_missed):
+def test_empty_battery_misses_delivery_and_full_one_delivers(told, is_missed):
     """Proves: 0.3 MW less import are asked; what a full battery does not take is more than that."""
     plant = called_plant(slice(480, 510))
     plant.run_with(at_rest(told), 480)
@@ -212,7 +212,7 @@ def test_an_empty_battery_is_missed_and_a_full_one_is_not(told, is_missed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_energy_behind_is_enough(seed, monkeypatch):
+def test_stored_energy_suffices_for_the_reserve(seed, monkeypatch):
     """A plant of another nature is called fully, at random moments, and gives all of it.
 
     From two hours before the first block that is sold, at 22:00 UTC, for eight hours. Nothing else

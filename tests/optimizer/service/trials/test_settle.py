@@ -68,12 +68,12 @@ def test_energy_is_paid_by_the_quarter_hour(bill):
     assert bill.accounts["electricity"] == pytest.approx(105.0 + 2.0)
 
 
-def test_fees_are_paid_both_ways(bill):
+def test_fees_apply_to_import_and_export(bill):
     # 12 EUR on 2 MWh bought, 2 EUR on 0.1 MWh sold
     assert bill.accounts["network"] == pytest.approx(24.2)
 
 
-def test_the_peak_is_metered_over_quarter_hours_and_paid_beyond_the_last(bill):
+def test_quarter_hour_peak_above_the_last_is_charged(bill):
     assert bill.peak_mw == pytest.approx(4.0)
     assert bill.accounts["peak"] == pytest.approx(0.5 * 1300.0)
 
@@ -115,7 +115,7 @@ def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
     assert bill.accounts["stocks"] == pytest.approx(0.38 * 47.0)
 
 
-def test_work_left_over_is_paid_at_the_cap_that_it_tolerates(site, bill):
+def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
     # training does 0.9 of its work at 0.7231 of its power: a MWh of it takes
     # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
     work = WorkBalance(done=0.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
@@ -123,13 +123,13 @@ def test_work_left_over_is_paid_at_the_cap_that_it_tolerates(site, bill):
     assert bill.accounts["backlog"] == pytest.approx(1.32308 * 47.0, abs=1e-3)
 
 
-def test_carbon_counts_what_is_bought_and_values_what_is_left(bill):
+def test_carbon_counts_imports_and_remaining_stores(bill):
     # 0.5 x 400 + 1 x 300 + 0.5 x 100; left 1.323 + 0.38 MWh at the mean of 250 kg
     assert bill.carbon_kg == pytest.approx(550.0)
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3)
 
 
-def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(site, record, series):
+def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, series):
     """Taken 2, 4, 0 and 2 MW of which 1 is matched: 1.25 of 2 MWh at 400 kg, in the mean 250."""
     ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=400.0)
     matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
@@ -141,16 +141,16 @@ def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(sit
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3)
 
 
-def test_lateness_weighs_by_its_energy(bill):
+def test_lateness_is_weighted_by_energy(bill):
     assert bill.weighted["lateness"] == pytest.approx(0.7 * 200.0)
 
 
-def test_the_objective_is_all_of_it(bill):
+def test_objective_is_the_sum_of_its_parts(bill):
     assert bill.cost == pytest.approx(sum(bill.accounts.values()))
     assert bill.objective == pytest.approx(bill.cost + sum(bill.weighted.values()))
 
 
-def test_work_done_now_or_paid_later_at_the_mean_price_is_all_one(site, record, series):
+def test_work_now_equals_work_later_at_the_mean_price(site, record, series):
     """No policy gains by leaving work undone: a MWh left costs what a MWh drawn evenly costs."""
     record["grid_export_power"].values[:] = 0.0
     record["grid_import_power"].values[:] = 2.0
@@ -171,7 +171,7 @@ def test_heat_earns_its_fixed_price(record, series):
     assert bill.accounts["heat"] == pytest.approx(-5.0)
 
 
-def test_starts_are_billed_to_the_cent_and_broken_times_counted(site, record, series):
+def test_starts_are_billed_and_minimum_times_counted(site, record, series):
     """Proves: of two chillers one runs on; the other joins it at minutes 10 and 40.
 
     Three starts of 12.34 EUR are 37.02 EUR in an account of their own. At minute 20 the first

@@ -59,7 +59,7 @@ def found(settings, routes):
     return shared, told
 
 
-def test_jobs_go_from_the_dear_site_to_the_cheap_one(found):
+def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
     shared, _ = found
     assert {(parcel.origin, parcel.host) for parcel in shared.transfers} == {("dear", "cheap")}
     moved = sum(parcel.energy for parcel in shared.transfers)
@@ -70,7 +70,7 @@ def test_jobs_go_from_the_dear_site_to_the_cheap_one(found):
     assert not shared.undecided
 
 
-def test_no_work_is_lost_on_the_way(found):
+def test_no_work_is_lost_in_transfer(found):
     shared, _ = found
     alone, together = (
         sum(trial.summary.work_done for trial in trials.values())
@@ -81,7 +81,7 @@ def test_no_work_is_lost_on_the_way(found):
     assert dear == pytest.approx(shared.alone["dear"].summary.work_done - shared.sent("dear"))
 
 
-def test_what_comes_is_not_worked_on_before_it_is_there(found):
+def test_moved_work_starts_after_its_arrival(found):
     """Jobs are ready half an hour after they leave, and keep their deadlines."""
     shared, _ = found
     for parcel in shared.transfers:
@@ -89,7 +89,7 @@ def test_what_comes_is_not_worked_on_before_it_is_there(found):
         assert (parcel.jobs.deadline >= parcel.ready).all()
 
 
-def test_no_limit_is_broken_and_every_step_is_told(found):
+def test_no_limit_is_violated_and_every_step_is_reported(found):
     shared, told = found
     assert all(trial.summary.violations == 0 for trial in shared.shared.values())
     steps = 4 * HOURS
@@ -97,7 +97,7 @@ def test_no_limit_is_broken_and_every_step_is_told(found):
     assert len(told) == 3 * steps
 
 
-def test_the_json_adds_up(found):
+def test_json_totals_add_up(found):
     shared, _ = found
     told = shared.as_json()
     assert told["saved"] == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
@@ -107,7 +107,7 @@ def test_the_json_adds_up(found):
     assert told["sites"]["dear"]["takes_in_mwh"] == 0
 
 
-def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, monkeypatch):
+def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
     """Proves: the plants and policies of both runs are the same, and a failure costs no plan."""
 
     def fails(*_, **__):
@@ -122,7 +122,7 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
         assert shared.shared[name].summary == trial.summary
 
 
-def test_a_call_at_the_time_of_an_exchange_is_planned_for_once(routes, monkeypatch):
+def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
     """Proves: no site throws away, alone, what was settled with the others at that moment."""
     looks = FleetSiteRun.observe
     monkeypatch.setattr(

@@ -33,7 +33,7 @@ def test_the_same_caps_change_nothing(begun):
     assert done.work_done == pytest.approx(whole.work_done)
 
 
-def test_what_is_done_before_and_after_adds_up(begun):
+def test_work_before_and_after_a_change_adds_up(begun):
     """Proves: five minutes of full power and ten of nine tenths, weighted by their time."""
     queue, arrivals, jobs = begun
     less = dict.fromkeys(jobs, CAPPED)
@@ -52,7 +52,7 @@ def test_what_is_done_before_and_after_adds_up(begun):
     assert found.instant == queue.instant + np.timedelta64(15, "m")
 
 
-def test_a_job_that_ends_before_a_change_is_told_once(begun):
+def test_job_that_ends_before_a_change_is_reported_once(begun):
     queue, arrivals, jobs = begun
     whole = advance_queue(queue, jobs, hours=0.25, arrivals=arrivals)[1]
     work = RunningJobs(queue, arrivals, jobs)

@@ -35,7 +35,7 @@ def says(site, **shares):
     return xr.Dataset(words)
 
 
-def test_who_says_nothing_is_in_service():
+def test_machine_without_a_report_is_in_service():
     """Neither silence nor an unknown machine takes anything away."""
     rhine = sites.load_site("rhine")
     stranger = says(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
@@ -45,7 +45,7 @@ def test_who_says_nothing_is_in_service():
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["rhine", "gallia", "iberia", "baltica"])
-def test_what_plans_can_do_without_is_taken_away(name, share):
+def test_dispensable_machines_out_of_service_are_removed(name, share):
     """Every store, source and heat pump, to the share that is left; the rest of the site stays."""
     site = sites.load_site(name)
     those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
@@ -60,7 +60,7 @@ def test_what_plans_can_do_without_is_taken_away(name, share):
     assert all(found.equipment[one] is site.equipment[one] for one in others)
 
 
-def test_what_all_rests_on_is_told_and_still_counted_on():
+def test_essential_machine_out_of_service_is_reported_and_kept():
     rhine = sites.load_site("rhine")
     found, words = derate_unavailable(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
     assert found is rhine
@@ -71,7 +71,7 @@ def test_what_all_rests_on_is_told_and_still_counted_on():
     )
 
 
-def test_every_machine_may_say_so_on_the_wire():
+def test_every_machine_has_an_availability_point():
     """Each machine of a site has its point, and is heard by it: out of service, and back."""
     site, window = moments.site(), LiveState(moments.site())
     points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
@@ -109,7 +109,7 @@ def flexible(found):
     )
 
 
-def test_a_plan_does_without_stores_and_sun():
+def test_plan_without_stores_and_solar_power():
     """With all of them the plan uses them; without, it is still an optimum, and orders none."""
     flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
     usual = outcome()[1]
@@ -128,7 +128,7 @@ def test_a_plan_does_without_stores_and_sun():
     assert pilot.interval_control.site.equipment["battery_1"].power <= LITTLE
 
 
-def test_a_machine_comes_back():
+def test_machine_returns_to_service():
     """The next quarter-hour in which the machine says that it is in service counts on all of it."""
     pilot, before = outcome(battery_1=0.0)
     state = moments.later(before.estimate.state, before.choice.replay, 1)
@@ -139,7 +139,7 @@ def test_a_machine_comes_back():
     assert most(after, "battery_charge", "battery_discharge") > 0.1
 
 
-def test_the_chillers_of_a_plan_are_asked_for():
+def test_planned_chillers_are_requested():
     """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
     pilot = moments.pilot(where=strict(moments.site()))
     found = pilot.decide(moments.facts(moments.calm(), small_days.queue()))
@@ -152,7 +152,7 @@ def test_the_chillers_of_a_plan_are_asked_for():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [0.3, 0.2, 0.01, 0.0])
-def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(level):
+def test_battery_below_its_reserve_is_recharged(level):
     """Proves: after it has ridden through a black-out the site is planned, and takes nothing of it.
 
     Sensitivity: from 0.2 MWh down there was no plan at all until somebody had charged it; above,
@@ -170,7 +170,7 @@ def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(lev
 
 
 @pytest.mark.parametrize("level", [0.32, 0.3357])
-def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
+def test_empty_stores_out_of_service_are_excluded(level):
     """Proves: what a battery loses in a week it cannot charge again, and nobody asks for it.
 
     Sensitivity: no optimum, until it was back in service.
@@ -183,7 +183,7 @@ def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
 
 
 @pytest.mark.parametrize("level", [0.2, 0.32])
-def test_a_site_that_sells_reserves_does_without_an_empty_battery(level):
+def test_site_with_reserves_plans_without_an_empty_battery(level):
     """Proves: rows of mFRR that are there for coarser intervals bind nothing below its window."""
     mfrr = {"mfrr": reserve_days.product("mfrr")}
     facts = moments.facts(battery_level=level)
@@ -192,7 +192,7 @@ def test_a_site_that_sells_reserves_does_without_an_empty_battery(level):
     assert pilot.decide(replace(facts, observed=seen)).choice.source is ScheduleSource.OPTIMUM
 
 
-def test_what_a_sensor_errs_by_is_no_drained_battery():
+def test_sensor_error_is_not_an_empty_battery():
     outcome = moments.pilot().decide(moments.facts(battery_level=0.31))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert outcome.unavailable == ()

@@ -48,7 +48,7 @@ def told(queue, wide=()):
     )
 
 
-def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
+def test_unreported_queue_is_not_an_empty_queue(window, jobs):
     """Proves: a state folder without a past, or a topic that is denied, ends no job.
 
     Sensitivity: an empty queue was made up, and orders said that all jobs wait.
@@ -64,7 +64,7 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     assert jobs.missing_queue == ""
 
 
-def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
+def test_queue_has_no_age_before_a_simulated_start(window, jobs):
     """Proves: a service that waits for its simulated plant calls no queue years ahead."""
     known = small_days.queue()
     window.add(told(known))
@@ -78,7 +78,7 @@ def test_a_site_without_movable_work_needs_no_scheduler(window):
     assert len(jobs.queue(moments.start()).jobs) == 0
 
 
-def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
+def test_job_wider_than_the_site_is_excluded(window, jobs):
     """Proves: it is in neither queue nor past, all others are, and it is told with its racks.
 
     Sensitivity: it was never ordered, and plans started 24 jobs instead of 5 to make room.
@@ -106,7 +106,7 @@ def test_of_many_wide_jobs_three_are_named(window, jobs):
     assert jobs.rejected_orders().endswith("2 more")
 
 
-def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
+def test_rejected_orders_are_reported_until_accepted(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
     assert jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
     window.add(JobStatus(site="small", sequence=8, is_applied=True))

@@ -29,7 +29,7 @@ def told(window):
     return {fault.location: fault.remedy for fault in error.issues}
 
 
-def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
+def test_missing_quantity_names_topic_and_process_area(window):
     remedies = told(window)
     assert remedies["peak_power"] == (
         "no sensor has shown it yet; expected on "
@@ -51,7 +51,7 @@ def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
         (90 * SECOND, QualityFlag.FUTURE, "90 s ahead of"),
     ],
 )
-def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
+def test_wrong_clock_is_not_reported_as_a_silent_sensor(window, off, flag, words):
     """Proves: the stamp and how far off it is are named, until one is taken."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
     assert (
@@ -61,7 +61,7 @@ def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
     assert LEVEL not in told(window)
 
 
-def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
+def test_persistent_clock_errors_are_counted():
     """Proves: two points an hour behind in two rounds count; one late reading at the start none."""
     window = LiveState(site())
     for name in ("battery_level", "tank_level", "peak_power"):
