@@ -1,6 +1,6 @@
-"""A service, its plant and its partner on a broker, each a process that can be killed; an ear.
+"""A service, its plant and its partner on a broker, each a process that can be killed.
 
-As in the demo, but whoever holds the stage starts, kills and starts again what he likes.
+As in the demo, but a test may start, kill and restart each process.
 """
 
 import base64

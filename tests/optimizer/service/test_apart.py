@@ -1,4 +1,4 @@
-"""A rack whose name differs, over MQTT: planned without, capped without, and said everywhere."""
+"""A rack whose name differs, over MQTT: excluded from plans and caps, and reported."""
 
 import json
 from dataclasses import replace
@@ -110,7 +110,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
 
     text = rack_name_alarm(link, later)
     assert "not acted on, as their names differ: hall_1-r0003: " in text
-    assert "the site file does not know: hall_1-r0O03" in text
+    assert "the site file does not have: hall_1-r0O03" in text
     assert link.telemetry_status(later)["racks_apart"] == ["hall_1-r0003"]
     record = []
     partners = object.__new__(PartnerLink)
@@ -152,9 +152,9 @@ def link_settings():
 def test_other_racks_carry_the_load_of_an_excluded_rack():
     """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
     site = moments.site()
-    told = plant_commands(site, without())
-    assert told.excluded_racks == {"hall_1": ("r0003",)}
-    one, two = told.hall_caps["hall_1"] / 13, told.hall_caps["hall_2"] / 14
+    commands = plant_commands(site, without())
+    assert commands.excluded_racks == {"hall_1": ("r0003",)}
+    one, two = commands.hall_caps["hall_1"] / 13, commands.hall_caps["hall_2"] / 14
     assert one == pytest.approx(two)
     assert one <= site.equipment["hall_1"].rack_power
     assert plant_commands(site, usual()).excluded_racks == {}

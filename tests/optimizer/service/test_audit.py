@@ -1,4 +1,4 @@
-"""The audit record: any edit shows, any crash is survived, and a restart goes on with the chain."""
+"""The audit record: edits are detected, crashes survived, and a restart continues the chain."""
 
 import errno
 import os
@@ -141,8 +141,8 @@ def test_record_with_a_foreign_end_is_set_aside(written, last):
     whole = written.read_bytes() + last
     written.write_bytes(whole)
     audit = AuditLog(written)
-    audit.add({"event": "anew"})
-    assert contents(written) == [{"event": "anew"}]
+    audit.add({"event": "first"})
+    assert contents(written) == [{"event": "first"}]
     (aside,) = written.parent.glob("audit.*.broken")
     assert aside.read_bytes() == whole
 
@@ -199,12 +199,12 @@ def test_edited_line_hides_no_other_decision(tmp_path):
     for hour in range(4):
         audit.add(decision(hour))
     path.write_bytes(path.read_bytes().replace(b"T01:00:00Z", b"T01:00:10Z"))
-    told = read_service_decision(tmp_path)
-    assert told["start"] == "2026-07-01T03:00:00Z"
+    found = read_service_decision(tmp_path)
+    assert found["start"] == "2026-07-01T03:00:00Z"
     assert (
-        "lines that do not match their hashes: 1, from audit.jsonl, line 2 on" in told["record"][0]
+        "lines that do not match their hashes: 1, from audit.jsonl, line 2 on" in found["record"][0]
     )
-    assert "not that of this decision" in told["record"][0]
+    assert "not that of this decision" in found["record"][0]
     spoilt = read_service_decision(tmp_path, "2026-07-01T01:05Z")
     assert "that of this decision (audit.jsonl, line 2) among them" in spoilt["record"][0]
 
@@ -221,6 +221,6 @@ def test_invalid_line_is_skipped_and_reported(tmp_path, line):
     audit.add(decision(1))
     path.write_bytes(path.read_bytes() + line)
     audit.add(decision(2))
-    told = read_service_decision(tmp_path)
-    assert told["start"] == "2026-07-01T02:00:00Z"
-    assert "audit.jsonl, line 2" in told["record"][0]
+    found = read_service_decision(tmp_path)
+    assert found["start"] == "2026-07-01T02:00:00Z"
+    assert "audit.jsonl, line 2" in found["record"][0]

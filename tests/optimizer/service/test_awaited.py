@@ -1,4 +1,4 @@
-"""What must be heard before a decision: waited for after a start, and decided anew once back."""
+"""Required inputs: waited for after a start; a decision without them is repeated later."""
 
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -18,7 +18,7 @@ def bench(tmp_path):
 
 
 def knows(bench, name, hours):
-    """Remember the state of so long ago, and hear nothing of a variable; return a pilot."""
+    """Return an engine with an old estimate, while one variable has no readings."""
     bench.link.observed.side_effect = lambda now: moments.observed(
         moments.calm().assign_coords(instant=now), without=[name]
     )
@@ -30,9 +30,9 @@ def knows(bench, name, hours):
 
 
 def test_first_decision_after_an_outage_waits_for_readings(bench):
-    """Proves: not what is remembered decides, but what is heard; each look tells what is missing.
+    """Proves: the first decision uses readings, and readiness reports what is missing meanwhile.
 
-    Sensitivity: the first decision was one by nothing but memory: "not measured".
+    Sensitivity: the first decision used the stored estimate only: "not measured".
     """
     pilot, looks = knows(bench, "battery_level", 0.3), []
 
@@ -60,10 +60,10 @@ def test_start_waits_for_jobs_but_not_under_hold(bench):
 
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
 def test_decision_is_repeated_once_its_inputs_arrive(bench, error):
-    """Proves: a HOLD for want of telemetry, or no plan, ends with the first whole telemetry.
+    """Proves: a HOLD or a missing plan for lack of telemetry ends once telemetry is complete.
 
-    Sensitivity: it was kept for the rest of the quarter-hour; where the twin refused what was left
-    without telemetry, as after a black-out, nobody was told of that either.
+    Sensitivity: it lasted for the rest of the quarter-hour. After a black-out, where the twin
+    refused the rest, no alarm named the cause.
     """
     bench.link.jobs.missing_queue = UNHEARD
     bench.decide(error=error)

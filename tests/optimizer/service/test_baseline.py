@@ -51,7 +51,7 @@ def test_gate_closed_before_the_answer_keeps_the_earlier_value():
 def test_expired_document_fixes_nothing():
     """Proves: valid to 13:00, it fixes 13:30 (gate 12:45), and not 13:45 (gate 13:00).
 
-    That and 14:00, shut as well by 13:15, are what the document accepted then tells of them.
+    That and 14:00, shut as well by 13:15, are as in the document accepted then.
     """
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(0))
@@ -109,7 +109,7 @@ def test_answer_is_followed_by_the_revision_in_force(tmp_path):
 
 
 def test_each_partner_has_the_baseline_that_it_accepted(tmp_path):
-    """Proves: tso-1 accepts 90 MW, not 80: it is told 90 where gates are closed; dso-2 is silent.
+    """Proves: tso-1 accepts 90 MW, not 80: it gets 90 where gates are closed; dso-2 is silent.
 
     At 12:30 the gates of 12:30 to 13:15 are closed. Sensitivity: 80 and 70 MW, as they were sent.
     """

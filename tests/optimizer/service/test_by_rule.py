@@ -51,8 +51,8 @@ def work_of(choice):
 
 def test_rule_reduces_work_until_failures_are_survived():
     usual, wanted = hot_night(question()), hot_night(question(), least_time=4.0 * 3600.0)
-    told = {"source": ScheduleSource.RULE, "reason": "no solver"}
-    full, eased = (plan_by_rule(problem, 2.2, **told) for problem in (usual, wanted))
+    origin = {"source": ScheduleSource.RULE, "reason": "no solver"}
+    full, eased = (plan_by_rule(problem, 2.2, **origin) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
     assert not eased.verdict.coverage.exposed.any()
     # a person's HOLD takes no work away for it, but says what is exposed

@@ -69,8 +69,8 @@ def heard(tmp_path_factory):
 @pytest.mark.slow
 def test_a_site_is_calibrated_by_its_archive(heard):
     plant, folder = heard
-    told = calibrate(SITE, telemetry.open(SITE, root=folder))
-    named = {e.parameter.name: e for e in told.estimates}
+    result = calibrate(SITE, telemetry.open(SITE, root=folder))
+    named = {e.parameter.name: e for e in result.estimates}
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor", "cdu_1.fouling"):
         estimate = named[name]
         true = parameter_value(

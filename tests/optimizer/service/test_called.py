@@ -26,8 +26,8 @@ def site():
     plain = moments.site().with_parameters("battery_1", power="0.01 MW")
     free = {"pause_time": 5.0, "minimum_run": 0.0, "pause_loss": 0.0}
     work = {name: kind.model_copy(update=free) for name, kind in plain.work.items()}
-    told = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
-    contract = LoadTargetContract.model_validate(told, context={"canonical": True})
+    contract_fields = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
+    contract = LoadTargetContract.model_validate(contract_fields, context={"canonical": True})
     where = plain.with_equipment({**plain.equipment, "tso_1": contract})
     products = {"mfrr": reserve_days.product("mfrr")}
     return where.model_copy(update={"reserves": products, "work": work})
@@ -69,7 +69,7 @@ def run(pilot, promised):
     return found, net_import(found.choice.schedule).to_numpy(), running_power(found.queue, caps)
 
 
-def told(found, word):
+def per_interval(found, word):
     """Return what a schedule says of mFRR in the quarter-hours of the call, and just after. [MW]"""
     return found.choice.schedule[word].sel(product="mfrr").to_numpy()[: LASTS + 1]
 
@@ -86,7 +86,7 @@ def test_activated_reserve_stops_work_in_this_quarter_hour():
     """Proves: 0.3 MW of running jobs are sold, and ordered to stop when they are called."""
     (before, planned, running), (after, given, left) = moment()
     assert before.choice.source is after.choice.source is ScheduleSource.OPTIMUM
-    assert told(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
+    assert per_interval(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
     assert running >= SOLD
     assert (given[:LASTS] <= planned[0] - SOLD + 1e-3).all()
     assert running - left >= SOLD
@@ -95,8 +95,10 @@ def test_activated_reserve_stops_work_in_this_quarter_hour():
 def test_activated_reserve_is_not_held_until_it_ends():
     """Sensitivity: a shortfall at 10,200 EUR/MW/h, or as much work again that must run."""
     after = moment()[1][0]
-    assert told(after, "reserve_capacity") == pytest.approx([0.0] * LASTS + [SOLD], abs=1e-6)
-    assert told(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
+    assert per_interval(after, "reserve_capacity") == pytest.approx(
+        [0.0] * LASTS + [SOLD], abs=1e-6
+    )
+    assert per_interval(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
 
 
 def test_activation_is_described():

@@ -23,8 +23,8 @@ START = time_axes.to_utc("2026-06-16T08:00")
 SECOND = np.timedelta64(1, "s")
 
 
-class Told(RealClock):
-    """A clock of the world whose time is told: one look after the other."""
+class ScriptedClock(RealClock):
+    """A real clock with scripted times, one for each reading."""
 
     def __init__(self, *looks):
         self.looks = list(looks)
@@ -34,45 +34,45 @@ class Told(RealClock):
 
 
 def test_request_repeats_the_current_decision():
-    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
-    cycles = told.intervals(Turning(told))
+    scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
+    cycles = scripted.intervals(Turning(scripted))
     assert next(cycles) == START
-    told.request_redecision()
+    scripted.request_redecision()
     assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
 
 
 def test_request_is_served_after_the_clock_was_set_back():
     """Proves: a partner's load target is planned for at once."""
-    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
+    scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
-    for _ in told.intervals(Turning(told)):
-        found.append(told.now())
-        told.request_redecision()
+    for _ in scripted.intervals(Turning(scripted)):
+        found.append(scripted.now())
+        scripted.request_redecision()
     assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
 
 
 def test_frequent_requests_are_served_once_a_minute():
-    told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
-    looks = len(told.looks)
+    scripted = ScriptedClock(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
+    looks = len(scripted.looks)
     found = []
-    for _ in told.intervals(Turning(told)):
-        found.append(looks - len(told.looks))
-        told.request_redecision()
+    for _ in scripted.intervals(Turning(scripted)):
+        found.append(looks - len(scripted.looks))
+        scripted.request_redecision()
     assert found == [0, 6, 12]
 
 
 class Turning(threading.Event):
     """An event that never waits, but turns to a clock's next look, and is set after the last."""
 
-    def __init__(self, told):
+    def __init__(self, scripted):
         super().__init__()
-        self.told = told
+        self.scripted = scripted
         self.waits = []
 
     def wait(self, timeout=None):
         self.waits.append(timeout)
-        if len(self.told.looks) > 1:
-            self.told.looks.pop(0)
+        if len(self.scripted.looks) > 1:
+            self.scripted.looks.pop(0)
         else:
             self.set()
         return self.is_set()
@@ -80,9 +80,9 @@ class Turning(threading.Event):
 
 def decided(*minutes):
     """Return the minutes decided by a clock that shows some minutes after the start."""
-    told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
-    stop = Turning(told)
-    cycles = [float((now - START) / time_axes.MINUTE) for now in told.intervals(stop)]
+    scripted = ScriptedClock(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
+    stop = Turning(scripted)
+    cycles = [float((now - START) / time_axes.MINUTE) for now in scripted.intervals(stop)]
     assert all(0.0 <= wait <= clock.STOP_POLL_S for wait in stop.waits)
     return cycles
 
@@ -132,14 +132,14 @@ def test_real_clock_stops_within_a_quarter_hour():
 
 
 def tick(step, **others):
-    told = {"batches": 0, "points": 0} | others
+    counts = {"batches": 0, "points": 0} | others
     return SimulationTick(
         site="small",
         time=START + step * QUARTER_HOUR,
         interval=QUARTER_HOUR,
         step=step,
         steps=96,
-        **told,
+        **counts,
     )
 
 
@@ -335,18 +335,18 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
 
 
 def test_silent_simulated_plant_is_reported(monkeypatch):
-    """Proves: a plant that was killed is told after three minutes, one that has ended is not."""
+    """Proves: a killed plant is reported after three minutes, one that has ended is not."""
     moment = [1000.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
-    told = SimulatedClock()
+    simulated = SimulatedClock()
     moment[0] += 1000.0
-    assert told.error == ""  # none has ever spoken
+    assert simulated.error == ""  # none has ever spoken
     ended = tick(1)
-    told.on_sample(ended)
+    simulated.on_sample(ended)
     moment[0] += clock.PLANT_SILENCE_ALARM_S
-    assert told.error == ""
+    assert simulated.error == ""
     moment[0] += 60.0
-    assert told.error == "the simulated plant has been silent for 4 min: is it running?"
-    told.on_sample(replace(ended, is_last=True))
+    assert simulated.error == "the simulated plant has been silent for 4 min: is it running?"
+    simulated.on_sample(replace(ended, is_last=True))
     moment[0] += 1000.0
-    assert told.error == ""
+    assert simulated.error == ""

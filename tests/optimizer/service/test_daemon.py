@@ -1,4 +1,4 @@
-"""The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
+"""Decisions of the service: what is published after a HOLD, and without a plan."""
 
 import time
 from dataclasses import replace
@@ -56,11 +56,11 @@ def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
     assert read_service_decision(bench.folder)["source"] == "optimum"
     with structlog.testing.capture_logs() as logged:
         bench.decide(error=NoScheduleError("0.4 MW too much from 00:00 on"))
-    told = read_service_decision(bench.folder)
-    assert (told["source"], told["degraded"]) == ("none", "0.4 MW too much from 00:00 on")
-    assert np.datetime64(told["start"].removesuffix("Z")) == bench.now
+    record = read_service_decision(bench.folder)
+    assert (record["source"], record["degraded"]) == ("none", "0.4 MW too much from 00:00 on")
+    assert np.datetime64(record["start"].removesuffix("Z")) == bench.now
     (line,) = [entry for entry in logged if entry["event"] == "no schedule"]
-    assert line["time"] == told["start"]
+    assert line["time"] == record["start"]
     assert bench.word == "NO PLAN"
 
 
@@ -75,7 +75,7 @@ def test_start_raises_no_alarm_before_a_decision_is_due(bench):
 
 
 def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
-    """Proves: whoever looks finds why there is none, not a start that goes on for hours."""
+    """Proves: the snapshot says why there is no plan, instead of an endless start."""
     first = bench.service.snapshot()
     assert (bench.word, first["missing"]) == ("STARTING", "")
     assert first["awaited"] == "no quarter-hour has been decided yet"
@@ -85,7 +85,7 @@ def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
 
 
 def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
-    """Proves: it takes readings again, and what it had may be lost: only the text says which."""
+    """Proves: the archive stores readings again, and the remedy does not deny a loss."""
     bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
     assert bench.keep_house() == ["archive"]
     (alarm,) = bench.service.snapshot()["alarms"]
@@ -94,7 +94,7 @@ def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
 
 
 def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
-    """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
+    """Proves: readiness says whether the service can plan; the alarm is separate."""
     bench.decide()
     bench.service._link.archive_error = "stamps of a meter are 60 s ahead of the clock here"
     assert bench.service.readiness_problems() == []
@@ -105,7 +105,7 @@ def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
 
 @pytest.mark.parametrize("way", ["plan", "hold"])
 def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
-    """Proves: no job and no cap is ordered of a queue that nobody told, and it is an alarm.
+    """Proves: without a reported queue no job and no cap is ordered, and an alarm is raised.
 
     Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
     """
@@ -139,22 +139,24 @@ def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
     bench.link.freeze.assert_called_with(bench.now, None)
 
 
-def told_to_partners(bench, monkeypatch):
-    """Return the list in which what partners are told is noted."""
-    told = []
+def note_statuses(bench, monkeypatch):
+    """Return the list in which every published status is noted."""
+    statuses = []
     feed = bench.service._partners._feed
     monkeypatch.setattr(feed, "publish", lambda *_: 1)
-    monkeypatch.setattr(feed, "status", lambda state, *, reason, **_: told.append((state, reason)))
-    return told
+    monkeypatch.setattr(
+        feed, "status", lambda state, *, reason, **_: statuses.append((state, reason))
+    )
+    return statuses
 
 
 def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     """Proves: both texts, and of a file its name only.
 
-    Sensitivity: partners heard `degraded`, which counts on flexibility, and where our files lie.
+    Sensitivity: partners received `degraded`, which implies flexibility, and our file paths.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    told = told_to_partners(bench, monkeypatch)
+    statuses = note_statuses(bench, monkeypatch)
     gone = SeriesError(
         "series", [ValidationIssue(location="/srv/x/prices.csv", found="", remedy="no such file")]
     )
@@ -163,21 +165,21 @@ def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     bench.release()
     bench.decide(error=gone)
     text = f"no schedule: {gone}".replace("/srv/x/", "")
-    assert told[1] == ("hold", f"HOLD by ana: work; {text}")
-    assert told[3] == ("degraded", text)
+    assert statuses[1] == ("hold", f"HOLD by ana: work; {text}")
+    assert statuses[3] == ("degraded", text)
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
 
 
 def test_release_during_a_decision_is_published_last(tmp_path, monkeypatch):
-    """Proves: a decision under the HOLD does not tell them for a quarter-hour that it stands."""
+    """Proves: a decision under the HOLD does not overwrite its published end."""
     bench = Bench(tmp_path, is_shadow=False)
-    told = told_to_partners(bench, monkeypatch)
+    statuses = note_statuses(bench, monkeypatch)
     bench.hold()
     bench.decide(meanwhile=bench.release)
-    assert [state for state, _ in told] == ["hold", "degraded", "hold", "degraded"]
-    assert told[3] == told[1]
+    assert [state for state, _ in statuses] == ["hold", "degraded", "hold", "degraded"]
+    assert statuses[3] == statuses[1]
     bench.decide()
-    assert told[-1][0] == "ok"
+    assert statuses[-1][0] == "ok"
 
 
 def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypatch):
@@ -186,13 +188,13 @@ def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypat
     Sensitivity: new orders and a schedule left before they were withdrawn, up to a minute later.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    told = MagicMock()
-    monkeypatch.setattr(bench.service._partners, "publish", told)
-    monkeypatch.setattr(bench.service._partners, "publish_status", told)
+    publish = MagicMock()
+    monkeypatch.setattr(bench.service._partners, "publish", publish)
+    monkeypatch.setattr(bench.service._partners, "publish_status", publish)
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)
-    for silent in (bench.link.order, bench.link.freeze, told):
+    for silent in (bench.link.order, bench.link.freeze, publish):
         silent.assert_not_called()
 
 
@@ -222,7 +224,7 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
 
 
 def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
-    """Proves: an answer of a partner that breaks something ends no HOLD's watch and no alarm."""
+    """Proves: a failing answer of a partner stops neither HOLD nor alarms."""
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     look = MagicMock()

@@ -21,7 +21,7 @@ MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-ho
 
 
 class Partners:
-    """Partners who note by which time they were told."""
+    """Partners that note the time of each message."""
 
     def __init__(self):
         self.times = {}
@@ -113,9 +113,9 @@ def test_reading_within_the_quarter_hour_counts_in_it():
 
     Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.
     """
-    window, told = LiveState(site()), "battery_level"
-    window.add(metadata_of(told))
-    window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
+    window, variable = LiveState(site()), "battery_level"
+    window.add(metadata_of(variable))
+    window.add(value_of(variable, 50.0, time=MADE - np.timedelta64(1, "m")))
     asked = []
     made = object.__new__(SiteService)
     made._clock, made._hold_controller = (
@@ -133,6 +133,6 @@ def test_reading_within_the_quarter_hour_counts_in_it():
         excluded_racks=lambda _: (),
     )
     observed = made._gather_inputs(START).observed
-    assert float(observed[f"{told}_age"].min()) == 60.0
+    assert float(observed[f"{variable}_age"].min()) == 60.0
     assert observed["instant"] == START
     assert asked == [MADE]

@@ -58,9 +58,9 @@ def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
 
 @pytest.mark.slow
 def test_command_writes_models_for_planning_policies_only(tmp_path):
-    told = ["backtest", "small", "--start", "2026-06-16", "--days", "1"]
+    arguments = ["backtest", "small", "--start", "2026-06-16", "--days", "1"]
     for name in ("prices", "weather", "jobs"):
-        told += [f"--{name}", str(sites.series_file(name))]
-    told += ["--policies", "immediate", "--export-mps", str(tmp_path)]
-    assert CliRunner().invoke(app, told).exit_code == 0
+        arguments += [f"--{name}", str(sites.series_file(name))]
+    arguments += ["--policies", "immediate", "--export-mps", str(tmp_path)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
     assert list(tmp_path.iterdir()) == []

@@ -70,7 +70,7 @@ def test_continued_plan_starts_from_the_present_state():
 
 
 def test_continued_set_points_start_from_cooler_water():
-    """Proves: water planned at 38 degC that stands at 36 is told 37.5 first, the ramp of a quarter.
+    """Proves: water planned at 38 degC that is at 36 is set to 37.5 first, by its ramp limit.
 
     Sensitivity: else the plan is refused for a leap of 2 K, and one by rule follows, which knows
     neither prices nor work.
@@ -85,8 +85,8 @@ def test_continued_set_points_start_from_cooler_water():
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, last)
     assert choice.source is ScheduleSource.SHIFTED
-    told = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
-    np.testing.assert_allclose(told[:2], [before[0] - 0.5, before[1]])
+    set_points = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
+    np.testing.assert_allclose(set_points[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
 
 
@@ -108,8 +108,8 @@ def test_continued_plan_is_verified_with_the_new_outlook():
     assert is_safe(problem, choice)
     near = slice(None, 23)  # quarter-hours in both plans
     for name in ("service_racks", "air_temperature", "electricity_price"):
-        now, told = problem.outlook[name], choice.schedule[name]
-        assert told[near].to_numpy() == pytest.approx(now[near].to_numpy()), name
+        now, scheduled = problem.outlook[name], choice.schedule[name]
+        assert scheduled[near].to_numpy() == pytest.approx(now[near].to_numpy()), name
     used, given = (
         choice.schedule[f"renewable_{word}_power"].transpose("time", "renewable").to_numpy()
         for word in ("used", "available")
@@ -287,8 +287,8 @@ def test_heat_within_the_hour_stops_work_without_a_plan():
         1.0
     )
     assert schedule["hall_power"].sum("hall").to_numpy() == pytest.approx(rests.to_numpy())
-    told = "\n".join(map(str, choice.verdict.violations))
-    assert "facility_supply_temperature of warm_plant: " in told
+    violations = "\n".join(map(str, choice.verdict.violations))
+    assert "facility_supply_temperature of warm_plant: " in violations
     words = choice.reason.splitlines()[-1]
     assert words.startswith("all movable work is stopped and caps are lowered: ")
     assert "facility_supply_temperature of warm_plant is violated by " in words

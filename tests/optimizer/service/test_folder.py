@@ -126,7 +126,7 @@ def test_default_folder_follows_the_system(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "published"),
     [
         ("/srv/market data/prices.csv: no such file", "prices.csv: no such file"),
         ("No space left on device: '/var/lib/gigatwin/small/feed/x'", ": 'x'"),
@@ -135,8 +135,8 @@ def test_default_folder_follows_the_system(monkeypatch):
         ("3 EUR/MWh / 2 MW / 1 h", "3 EUR/MWh / 2 MW / 1 h"),
     ],
 )
-def test_published_texts_hold_file_names_only(text, told):
-    assert redact_paths(text).endswith(told)
+def test_published_texts_hold_file_names_only(text, published):
+    assert redact_paths(text).endswith(published)
     assert "/srv" not in redact_paths(text)
     assert "/var" not in redact_paths(text)
 

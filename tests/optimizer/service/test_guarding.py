@@ -81,7 +81,7 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
     seen = []
     looks(guarding, [2.4] * 60)
     guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
-    guard.check_meter = lambda **told: seen.append(told)
+    guard.check_meter = lambda **orders: seen.append(orders)
     guarding.start_interval(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
     guarding.update(now, meter(1.0))
@@ -92,7 +92,7 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
 def test_silent_minutes_use_the_last_reading(guarding):
     seen = []
     looks(guarding, [3.0] * 6)
-    guarding._interval_control.check_meter = lambda **told: seen.append(told)
+    guarding._interval_control.check_meter = lambda **orders: seen.append(orders)
     guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
 
@@ -125,11 +125,11 @@ def test_tank_discharges_for_warm_water_without_a_meter(net, age, is_moved):
     """Proves: a sensor 1 K off that shows 4 K more within ten minutes is believed for the 4 K."""
     watch, limit = filling(18.0)
     assert watch.update(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
-    told = watch.update(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
-    assert (told is not None) == is_moved
-    if told is not None:
+    orders = watch.update(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
+    assert (orders is not None) == is_moved
+    if orders is not None:
         assert limit < 18.0 + 4.0
-        assert storage_requests(moments.site(), told)["tank_request", "tank_1"] < 0.0
+        assert storage_requests(moments.site(), orders)["tank_request", "tank_1"] < 0.0
 
 
 def test_faulty_sensor_moves_no_tank():

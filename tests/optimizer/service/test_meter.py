@@ -61,7 +61,7 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "pattern"),
     [
         ("2026-01-01T00:00,n/a x\n", r"\.csv, row 2, import_mw = 'n/a x': .*\[invalid-format\]"),
         ("2026-01-01T00:00,-\n", r"\.csv, 2026-01-01T00:00Z = not a number"),
@@ -76,13 +76,13 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
         ("2026-01-01T00:00,1\n2026-01-01T00:30,1\n", r"\.csv, after 2026-01-01T00:00Z"),
     ],
 )
-def test_issues_of_a_file_name_it(tmp_path, rows, told):
-    with expect_refused(told):
+def test_issues_of_a_file_name_it(tmp_path, rows, pattern):
+    with expect_refused(pattern):
         read_meter(written(tmp_path, f"time_utc,import_mw\n{rows}"))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "pattern"),
     [
         ("when,import_mw\n2026-01-01,1\n", "a column of times; name one column time_utc"),
         ("time_utc,load\n2026-01-01,1\n", "exactly one of .* import_kwh"),
@@ -95,8 +95,8 @@ def test_issues_of_a_file_name_it(tmp_path, rows, told):
         ("", r"an empty file: .*\[invalid-format\]"),
     ],
 )
-def test_other_files_are_refused(tmp_path, text, told):
-    with expect_refused(told):
+def test_other_files_are_refused(tmp_path, text, pattern):
+    with expect_refused(pattern):
         read_meter(written(tmp_path, text))
 
 

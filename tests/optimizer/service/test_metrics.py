@@ -52,7 +52,7 @@ def test_metrics_hold_the_snapshot_in_base_units(board):
 
 
 def test_silent_meter_has_no_present_power(board):
-    """Proves: what it said hours ago is not told as if it were now."""
+    """Proves: a reading from hours ago is not exported as present."""
     shown = board.snapshot()
     shown["past"]["grid_power"][-1] = None
     board.snapshot = lambda: shown
@@ -135,7 +135,7 @@ def test_every_severe_alarm_has_an_alert(board):
 def test_alert_over_two_decisions_survives_a_new_source():
     """Proves: a plan that is shifted and then by rule is no fresh optimum for 30 min.
 
-    Sensitivity: each source was a series of its own, whose half hour began anew.
+    Sensitivity: each source was a series of its own, whose half hour started again.
     """
     rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
     (rule,) = re.findall(r"alert: GigatwinFallback\n\s+expr: (.*)", rules)

@@ -1,4 +1,4 @@
-"""HOLD: a person is obeyed whatever the disk does, and nobody lifts a HOLD by spoiling its file."""
+"""HOLD: it takes effect on any disk error, and a damaged file does not release it."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_hold_without_an_end_lasts_until_it_is_released(path):
 
 
 def test_hold_lasts_until_the_last_person_ends(path):
-    """Proves: Max's two hours outlast Erika's one, whoever came first. Sensitivity: his is lost."""
+    """Proves: Max's two hours end after Erika's one, in any order. Sensitivity: his is lost."""
     overrides = held(path, hours=1.0)
     overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
     overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)

@@ -58,8 +58,8 @@ def test_clock_briefly_ahead_ends_no_hold(times):
     times.pass_by(3600.0)
     times.now += 86_400.0
     assert times.hold.author == "Erika"
-    told = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
-    assert told in times.overrides.clock_conflict
+    conflict = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
+    assert conflict in times.overrides.clock_conflict
     times.now -= 86_400.0
     assert times.hold.author == "Erika"
     assert times.overrides.clock_conflict == ""
@@ -71,7 +71,7 @@ def test_clock_briefly_ahead_ends_no_hold(times):
 
 
 def test_hold_set_by_a_clock_ahead_reports_it(times):
-    """Its hours have passed, and the clock that was mended says that it lasts: a person decides."""
+    """Its hours have passed, but the corrected clock says that it lasts: a person decides."""
     times.now += 86_400.0
     times.overrides.set_hold(**WHO, now=times.now, hours=1.0)
     times.now -= 86_400.0
@@ -91,9 +91,7 @@ def test_hold_ends_in_time_after_a_slow_clock(times):
 
 
 @pytest.mark.parametrize(("minutes", "is_back"), [(2.0, True), (11.0, False)])
-def test_after_restart_a_clock_ahead_ends_a_hold_later(
-    times, path, minutes, is_back
-):
+def test_after_restart_a_clock_ahead_ends_a_hold_later(times, path, minutes, is_back):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
     times.now += 86_400.0
@@ -113,35 +111,35 @@ def test_after_restart_a_clock_ahead_ends_a_hold_later(
 def test_expiry_is_reported_once_across_restarts(times):
     """Proves: two restarts within ten minutes after its end record that once.
 
-    Sensitivity: each start told it once more, so the record had two ends of one HOLD.
+    Sensitivity: each start reported it again, so the record had two ends of one HOLD.
     """
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.pass_by(7300.0)
-    told = []
+    expired = []
     for _ in range(3):
         times.start()
         for _ in range(3):
             assert times.hold is None
-            told += times.overrides.take_expired()
+            expired += times.overrides.take_expired()
             times.pass_by(1.0)
-    assert [one.author for one in told] == ["Erika"]
+    assert [one.author for one in expired] == ["Erika"]
 
 
 def test_second_expiry_is_reported_again(times):
-    """Proves: the end by a clock that was ahead, and the true one, are both told."""
+    """Proves: the end by a clock that was ahead, and the true one, are both reported."""
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
-    told = []
+    expired = []
     for now in (NOW + 86_400.0, NOW + 60.0, NOW + 7300.0):
         times.now = now
         for _ in range(2):
             is_held = times.hold is not None
-            told += times.overrides.take_expired()
+            expired += times.overrides.take_expired()
             times.pass_by(1.0)
     times.pass_by(7200.0)
     assert is_held  # its hours had not passed
     assert times.hold is None
-    assert len(told + times.overrides.take_expired()) == 2
+    assert len(expired + times.overrides.take_expired()) == 2
 
 
 def test_new_hold_keeps_one_that_expired_by_a_wrong_clock(times):

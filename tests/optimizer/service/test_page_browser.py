@@ -140,7 +140,7 @@ def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
 
 
 def test_display_error_is_not_shown_as_a_silent_service(visit, board):
-    """Proves: a fault of ours in one card is told as that; the state and other parts are shown."""
+    """Proves: an error in one card is shown as such; the state and other parts are shown."""
     board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
     page = visit()
     wait_for_word(page, "NO PLAN")
@@ -150,17 +150,17 @@ def test_display_error_is_not_shown_as_a_silent_service(visit, board):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "shown_text"),
     [
         ({"missing": "tank_level"}, "quarter-hour: tank_level. It tries again"),
         ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
     ],
 )
-def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, told):
+def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
     """Proves: in shadow no caps are frozen and no requests withdrawn: none was ordered."""
     board.changes = {"mode": "shadow", **changes}
     text = visit().text_content("#why")
-    assert told in text
+    assert shown_text in text
     assert "aps" not in text
 
 

@@ -202,15 +202,15 @@ def test_planned_import_is_that_of_the_last_quarter_hour():
 
 
 def test_metered_mean_is_shown_with_the_planned_mean():
-    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as partners were told.
+    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
 
     Sensitivity: the set point, beside which every turn passed for a breach of the plan.
     """
     made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
-    told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
+    document = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
-    picture.update(made, observed, told)
-    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, told)
+    picture.update(made, observed, document)
+    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, document)
     assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
 
 
@@ -249,8 +249,8 @@ def test_a_decision_is_shown_with_its_source_and_reason():
 
 def test_decision_shows_scenarios_and_degraded_inputs():
     made = outcome()
-    told = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
-    hedge = SimpleNamespace(as_json=lambda: told)
+    hedge = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
+    hedge = SimpleNamespace(as_json=lambda: hedge)
     why = replace(
         made.choice.decision.explanation,
         hedge=hedge,
@@ -261,7 +261,7 @@ def test_decision_shows_scenarios_and_degraded_inputs():
     )
     decision = replace(made.choice.decision, explanation=why)
     shown = decision_status(replace(made, choice=replace(made.choice, decision=decision)), 7)
-    assert shown["hedge"] == told
+    assert shown["hedge"] == hedge
     assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
     assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
     assert "hedge" not in decision_status(made, 7)

@@ -1,4 +1,4 @@
-"""A quarter-hour of the service's mind: a plan where one can be made, and calm where not."""
+"""Decisions of the engine: a plan where one is possible, a HOLD or a rule where not."""
 
 from dataclasses import replace
 from functools import cache
@@ -286,7 +286,7 @@ def on_a_weak_grid(solver=None):
 @pytest.mark.parametrize("solver", [None, fails])
 def test_unattainable_ramp_limit_still_gives_a_plan(solver):
     """Proves: when power comes back, 14 racks that nobody acts on may draw 2.4 MW at once. The
-    battery gives all of its 0.8 MW, nothing is started, and what is left of the breach is told.
+    battery gives all of its 0.8 MW, nothing is started, and the rest of the violation is reported.
 
     Sensitivity: no plan at all, and what was ordered last stands.
     """
@@ -302,7 +302,7 @@ def test_unattainable_ramp_limit_still_gives_a_plan(solver):
     assert outcome.orders.battery_discharge["battery_1"] == pytest.approx(0.8, abs=0.01)
 
 
-def told(limit, hours):
+def remaining_import(limit, hours):
     """Return what partners leave of the connection from now on, for some hours. [MW]"""
 
     def over(horizon):
@@ -317,11 +317,11 @@ def told(limit, hours):
 @pytest.mark.parametrize("solver", [None, fails])
 def test_unattainable_partner_limit_still_gives_a_plan(solver, hours):
     """Proves: of 0.87 MW that idle racks and the service need 0.2 MW are left: all work rests, the
-    battery holds that while it can, and what is beyond is told.
+    battery holds that while it can, and the excess is reported.
 
     Sensitivity: no plan at all, and work that goes on as it was last ordered.
     """
-    known = replace(moments.facts(moments.calm()), requests=told(0.2, hours))
+    known = replace(moments.facts(moments.calm()), requests=remaining_import(0.2, hours))
     outcome = moments.pilot(solver).decide(known)
     assert outcome.choice.source is (ScheduleSource.RULE if solver else ScheduleSource.OPTIMUM)
     assert outcome.orders.jobs == {}
@@ -357,8 +357,8 @@ def test_empty_battery_at_full_load_still_gives_a_plan():
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
     assert "battery_1 holds 0 MWh" in outcome.unavailable[0]
-    (told,) = outcome.choice.decision.explanation.soft_constraints
-    assert told.target == "return of the store to its window (battery_1)"
+    (constraint,) = outcome.choice.decision.explanation.soft_constraints
+    assert constraint.target == "return of the store to its window (battery_1)"
 
 
 def test_no_jobs_give_no_orders():

@@ -75,10 +75,10 @@ def test_stopped_run_is_evaluated_to_its_end(setting, outcome):
 
 def test_run_result_is_written_completely(setting, outcome, tmp_path):
     write_run(tmp_path / "out", setting.site, settle_run(setting, outcome, seed=SEED))
-    told = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert told["start"] == "2026-06-16T00:00Z"
-    assert told["messages"] == {"batches": 9}
-    assert told["violations"] == {}
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["start"] == "2026-06-16T00:00Z"
+    assert written["messages"] == {"batches": 9}
+    assert written["violations"] == {}
     with xr.open_dataset(tmp_path / "out" / "plant.nc", engine="h5netcdf") as course:
         assert course.sizes["time"] == STEPS
         assert course.attrs["site"] == "small"

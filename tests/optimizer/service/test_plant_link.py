@@ -1,4 +1,4 @@
-"""What is told of the plant's side: the age of the newest reading, and whose fault it is."""
+"""Status of the plant link: age of the newest reading, silent points and error causes."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -50,25 +50,25 @@ def test_a_heartbeat_is_no_reading():
 def test_never_measured_sensor_hides_no_silent_sensor():
     """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
 
-    Sensitivity: the age of the oldest was infinite, and nothing was told of any; or not of which.
+    Sensitivity: the oldest age was infinite, and no silent sensor was reported or named.
     """
     window = LiveState(site())
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
     assert _stale(window.present(NOON), 300 * SECOND) == []
-    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert told == "rack_power of hall_1-r0001: 10 min"
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001: 10 min"
     window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
-    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert told == "rack_power of hall_1-r0001 and 1 more: 10 min"
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001 and 1 more: 10 min"
 
 
 def link_to(folder, *, is_simulated):
-    told = ServiceConfig(
+    settings = ServiceConfig(
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
     )
-    return PlantLink(moments.site(), told, folder)
+    return PlantLink(moments.site(), settings, folder)
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_planned_ramp_violation_raises_an_alarm(link):
         link, fine, series=SimpleNamespace(alarm_text=lambda _: ""), hold_register=fine
     )
     watch.update(NOON, last, "")
-    told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
-    assert told["connection"] == str(steep)
+    alarms = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
+    assert alarms["connection"] == str(steep)
 
 
 def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
@@ -140,18 +140,18 @@ def test_ignored_points_are_not_counted_as_refused(link):
     link.window.add(strange)
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
-    told = link.telemetry_status(NOON)
+    status = link.telemetry_status(NOON)
     why = "unknown point: nothing in the site file is called 'feeder_7'"
-    assert told["unknown"] == [f"{FEEDER}: {why}"]
-    assert told["passed"] == {"unknown point": 2, "other site": 1}
-    assert told["quarantined"] == {"poison": 0}
+    assert status["unknown"] == [f"{FEEDER}: {why}"]
+    assert status["passed"] == {"unknown point": 2, "other site": 1}
+    assert status["quarantined"] == {"poison": 0}
     bad = replace(metadata_of("grid_import_power"), unit="furlong")
     link.window.add(bad)
     assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
 def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
-    """Proves: a meter silent for six minutes is told by name; within three periods nothing is.
+    """Proves: a meter silent for six minutes is named; within three periods nothing is.
 
     Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
     """
@@ -162,8 +162,8 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
     assert link.silent_points(NOT_STARTED) == link.silent_points(NOON + 60 * SECOND) == ""
-    told = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
-    assert told == "silent for over 5 min: grid_import_power, and 1 more"
+    silent = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
+    assert silent == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert link.silent_points(NOON + 360 * SECOND) == ""
     later = NOON + 655 * SECOND  # the meter's three periods are just not over
@@ -171,7 +171,7 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
 
 
 def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
-    """Proves: a page of the demo has no alarm; each decision tells what its plant did not say."""
+    """Proves: the demo raises no alarm; each decision reports what its plant did not send."""
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))

@@ -35,7 +35,7 @@ def short(monkeypatch):
     monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
 
 
-def told(folder, site=SMALL, now=NOW, **words):
+def run_checks(folder, site=SMALL, now=NOW, **words):
     """Return what is looked at by its name, without series and broker unless words say so."""
     settings = ServiceConfig(
         broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
@@ -48,13 +48,13 @@ def told(folder, site=SMALL, now=NOW, **words):
 def test_checks_report_and_create_nothing(tmp_path):
     """Proves: a first start would make its folder; to look makes nothing."""
     folder = tmp_path / "state"
-    found = told(folder, is_simulated=False, broker=NOBODY)
-    assert found["site"].found.startswith("small: ")
-    assert found["series"].found.startswith("prices until 2026-")
-    assert found["state"].found == f"{folder}: none yet, the first start creates it"
-    assert found["partners"].found.startswith(f"none in {folder}/keys/partners")
-    assert found["page"].found == "a free port is taken"
-    assert "nothing listens there" in found["broker and plant"].fault
+    found = run_checks(folder, is_simulated=False, broker=NOBODY)
+    assert found["site"].result.startswith("small: ")
+    assert found["series"].result.startswith("prices until 2026-")
+    assert found["state"].result == f"{folder}: none yet, the first start creates it"
+    assert found["partners"].result.startswith(f"none in {folder}/keys/partners")
+    assert found["page"].result == "a free port is taken"
+    assert "nothing listens there" in found["broker and plant"].error
     assert not folder.exists()
 
 
@@ -68,12 +68,12 @@ def test_each_error_is_reported_and_stops_no_check(tmp_path):
     (keys / "gridco.json").write_text("{}")
     missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
     unnamed = SMALL.model_copy(update={"name": "small#1"})
-    found = told(folder, unnamed, series_files=missing, is_simulated=False)
+    found = run_checks(folder, unnamed, series_files=missing, is_simulated=False)
     assert "rename its file" in found["site"].error
     assert "gone.csv = no such file" in found["series"].error
     assert "name another folder with --state" in found["state"].error
     assert "gridco.json" in found["partners"].error
-    late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
+    late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
     assert "fetch it again" in late["series"].error
 
 
@@ -81,23 +81,23 @@ def test_partners_are_named(tmp_path):
     keys = tmp_path / "keys" / "partners"
     keys.mkdir(parents=True)
     (keys / "gridco.json").write_text(json.dumps(public_jwk_set(key("gridco"))))
-    assert told(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
+    assert run_checks(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
 
 
 def test_occupied_port_is_an_error_unless_held_by_the_service(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "another port with --page" in told(tmp_path, page_port=port)["page"].error
+        assert "another port with --page" in run_checks(tmp_path, page_port=port)["page"].error
         monkeypatch.setattr(startup, "is_service_running", lambda _: True)
-        assert "by the service that runs" in told(tmp_path, page_port=port)["page"].result
+        assert "by the service that runs" in run_checks(tmp_path, page_port=port)["page"].result
 
 
 def test_invalid_folder_and_port_stop_no_check(tmp_path):
     """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        assert "not writable" in told(path)["state"].error
-    assert "port 70000" in told(tmp_path, page_port=70_000)["page"].error
+        assert "not writable" in run_checks(path)["state"].error
+    assert "port 70000" in run_checks(tmp_path, page_port=70_000)["page"].error
 
 
 def test_check_result_is_printed_literally(capsys):
@@ -108,21 +108,21 @@ def test_check_result_is_printed_literally(capsys):
 
 @pytest.mark.slow
 def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
-    """Proves: a bus without metadata is at fault; then points are as declared, or told apart."""
-    silent = told(tmp_path, broker=embedded.url)["broker and plant"]
-    assert "let the plant's gateway say its metadata" in silent.fault
+    """Proves: missing metadata is an error; then points match or differences are listed."""
+    silent = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert "let the plant's gateway say its metadata" in silent.error
     plant = Client(embedded.url, client_id="plant")
     plant.connect()
     receipts = [
         plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
     ]
     assert all(receipt.wait(DEADLINE) for receipt in receipts)
-    heard = told(tmp_path, broker=embedded.url)["broker and plant"]
-    assert heard.fault == ""
-    assert "points and 0 racks heard" in heard.found
+    heard = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert heard.error == ""
+    assert "points and 0 racks heard" in heard.result
     equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
     without = SMALL.with_equipment(equipment)
-    other = told(tmp_path, without, broker=embedded.url)["broker and plant"].found
+    other = run_checks(tmp_path, without, broker=embedded.url)["broker and plant"].result
     assert "tank_1" in other
     plant.stop()
 
@@ -134,8 +134,8 @@ def test_command_takes_options_of_run_and_fails_on_errors(tmp_path):
     words += ["--prices", str(files.prices), "--weather", str(files.weather)]
     words += ["--state", str(tmp_path / "state")]
     words += ["--clock", "simulated"]
-    told = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
-    assert told.exit_code == 1
-    assert "nothing listens there" in told.output
-    assert "read at the times of the simulated plant" in told.output
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    assert "nothing listens there" in result.output
+    assert "read at the times of the simulated plant" in result.output
     assert not (tmp_path / "state").exists()

@@ -1,4 +1,4 @@
-"""Files of meters: what cannot be true is refused, what is not known is left out and named."""
+"""Files of meters: impossible values are refused, unknown ones are excluded and named."""
 
 import json
 
@@ -28,8 +28,8 @@ def meters():
     grid = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), HOURS, time_axes.HOUR).drop_vars(
         "instant"
     )
-    told = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
-    return variables.tag_dataset(grid.assign(told))
+    values = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
+    return variables.tag_dataset(grid.assign(values))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def write(tmp_path):
     return written
 
 
-def told(*paths):
+def report(*paths):
     """Return the figures and notes of files, and how many hours they cover."""
     done = CliRunner().invoke(app, ["report", "small", *map(str, paths), "--json", "-"])
     assert done.exit_code == 0, repr(done.exception)
@@ -54,11 +54,11 @@ def told(*paths):
 
 
 def test_unknown_intervals_are_excluded_and_named(write):
-    """Proves: 40 of 48 h are told, PUE stays 10/8. Sensitivity: the holes counted as 0 MW."""
+    """Proves: 40 of 48 h are counted, PUE stays 10/8. Sensitivity: the holes counted as 0 MW."""
     what = meters()
     what["facility_power"][10:14] = np.nan
     what["water_use"][12:18] = np.inf
-    value, notes, hours = told(write(what))
+    value, notes, hours = report(write(what))
     assert hours == 40.0
     assert value["E_DC"] == pytest.approx(400_000.0)
     assert (value["PUE"], value["WUE"]) == pytest.approx((1.25, 0.25))
@@ -88,7 +88,7 @@ def test_durations_are_read_in_their_unit(write, unit, of_an_hour):
     """Proves: an hour is 60 min. Sensitivity: two days counted as 2,880 h."""
     what = meters()
     what["duration"] = ("time", np.full(HOURS, of_an_hour), {"units": unit})
-    value, _, hours = told(write(what.set_coords("duration")))
+    value, _, hours = report(write(what.set_coords("duration")))
     assert hours == pytest.approx(48.0)
     assert value["E_DC"] == pytest.approx(480_000.0)
 
@@ -111,16 +111,16 @@ def test_intervals_without_length_are_refused(write, length):
 
 def test_gap_inside_a_file_is_named(write):
     what = meters()
-    _, notes, hours = told(write(what.isel(time=np.r_[0:10, 30:HOURS])))
+    _, notes, hours = report(write(what.isel(time=np.r_[0:10, 30:HOURS])))
     assert hours == 28.0
     assert "nothing is known from 2026-07-01T10:00Z for 20.0 h" in notes
 
 
 def test_many_gaps_are_reported_together(write):
-    """Quarter-hours that stand for hours leave 47 holes of 45 min, of which five are told."""
+    """Quarter-hours that stand for hours leave 47 gaps of 45 min, of which five are listed."""
     what = meters()
     what["duration"][:] = 0.25
-    _, notes, hours = told(write(what))
+    _, notes, hours = report(write(what))
     assert hours == 12.0
     assert sum(note.startswith("nothing is known") for note in notes) == 5
     assert "nor between 42 more intervals, 31.5 h together" in notes
@@ -164,7 +164,7 @@ def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
 def test_idle_it_leaves_indicators_unknown(write):
     what = meters()
     what["it_power"][:] = 0.0
-    value, _, _ = told(write(what))
+    value, _, _ = report(write(what))
     assert value["PUE"] is None
     assert value["E_IT"] == 0.0
 
@@ -178,7 +178,7 @@ def test_leap_year_has_one_more_day(write):
     leap = time_axes.regular_axes(time_axes.to_utc("2024-07-01"), HOURS, time_axes.HOUR).drop_vars(
         "instant"
     )
-    _, notes, _ = told(write(what.assign_coords(leap.coords)))
+    _, notes, _ = report(write(what.assign_coords(leap.coords)))
     assert "48 h of a year's 8,784: 0.5%" in notes
     assert (
         year_length(time_axes.regular_axes(time_axes.to_utc("2024-12-31T23:30"), 1), BERLIN)

@@ -1,4 +1,4 @@
-"""The series of a running service: read anew when files change, kept when they break."""
+"""The series of a running service: read again when files change, kept when they break."""
 
 import os
 import subprocess
@@ -146,7 +146,7 @@ def test_plans_continue_with_forecasts_from_old_files(series, copies, days, is_g
     assert np.isfinite(ahead["air_temperature"].to_numpy()).all()
 
 
-def told(copies, moment, **others):
+def alarm_and_short_files(copies, moment, **others):
     """Return the alarm, the files being written two days before."""
     series = LiveSeries(SITE, small_days.files(**copies), **others)
     now = time_axes.to_utc(moment)
@@ -169,13 +169,13 @@ def told(copies, moment, **others):
 )
 def test_outdated_files_raise_an_alarm(copies, moment, short):
     """Sensitivity: prices that had ended days ago were a line of `explain` and no alarm."""
-    words, found = told(copies, moment)
+    words, found = alarm_and_short_files(copies, moment)
     assert found == short
     assert bool(words) is bool(short)
 
 
 def test_alarm_names_file_end_and_age(copies):
-    words, _ = told(copies, "2026-07-04T00:00Z")
+    words, _ = alarm_and_short_files(copies, "2026-07-04T00:00Z")
     assert words == (
         "synthetic_prices.csv has prices until 2026-07-01T00:00Z, 3 days ago; published until "
         "2026-07-04T22:00Z: the file is 2 days old, plans continue with forecasts; "
@@ -185,7 +185,7 @@ def test_alarm_names_file_end_and_age(copies):
 
 
 def test_recorded_times_raise_no_alarm(copies):
-    assert told(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
+    assert alarm_and_short_files(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
 
 
 @pytest.mark.slow
@@ -199,8 +199,8 @@ def test_preload_loads_libraries_and_changes_nothing(copies):
         f"weather=Path({str(copies['weather'])!r}))\n"
         "series = LiveSeries(sites.load_site('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
-        "series.rehearse()\n"
-        "series.record(np.datetime64('2026-07-01', 'us'))\n"
+        "series.preload()\n"
+        "series.current(np.datetime64('2026-07-01', 'us'))\n"
         "assert 'pvlib' in sys.modules and series.trouble == ''\n"
         "assert sys.modules['pvlib'].solarposition.spa_python  # whole: a record waits for it\n"
     )
@@ -218,5 +218,5 @@ def test_unread_columns_are_logged(copies, tmp_path):
     site = SITE.model_copy(update={"reserves": {"fcr": product("fcr")}})
     with capture_logs() as logs:
         LiveSeries(site, small_days.files(**copies, reserves=reserves)).current(NOW)
-    (told,) = (one["notes"] for one in logs if one["event"] == "series read")
-    assert "reserves.csv: not read: fcr_kw" in told
+    (notes,) = (one["notes"] for one in logs if one["event"] == "series read")
+    assert "reserves.csv: not read: fcr_kw" in notes

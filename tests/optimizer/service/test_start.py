@@ -58,11 +58,13 @@ def test_nohup_service_survives_its_terminal():
 
 
 def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
-    """Proves: whoever holds before the service listens is obeyed by it, as he is told.
+    """Proves: a HOLD placed before the service listens takes effect in it, as reported.
 
     Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
     """
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0)
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0
+    )
     seen = []
 
     class Page(startup.PageServer):
@@ -74,6 +76,6 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
     monkeypatch.setattr(
         startup.SiteService, "run", lambda self, _: seen.append(self.snapshot()["hold"])
     )
-    startup.run_service(sites.load_site("small"), told, tmp_path)
+    startup.run_service(sites.load_site("small"), settings, tmp_path)
     assert [hold["author"] for hold in seen] == ["ana"]
     assert hold.read_offline(tmp_path).author == "ana"

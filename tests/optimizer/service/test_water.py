@@ -65,12 +65,12 @@ def test_plant_with_all_points_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "refusal"),
     [("facility_supply", "warm_plant"), ("facility_range", "warm_plant"), ("technology", "cdu_1")],
 )
-def test_missing_point_is_named(word, told):
+def test_missing_point_is_named(word, refusal):
     left = {key for key in points() if not key[0].startswith(word)}
-    assert told in setpoint_refusal(site(), left, observed())
+    assert refusal in setpoint_refusal(site(), left, observed())
     assert setpoint_refusal(site("declared"), left, observed()) == ""
 
 
@@ -120,11 +120,11 @@ def test_run_over_a_broker_breaks_no_limit(tmp_path, embedded):
         played.serve("--page", "0")
         played.play(24)
         result = played.result(timeout=900.0)
-        told = played.tell("status")["snapshot"]["telemetry"]
+        telemetry = played.tell("status")["snapshot"]["telemetry"]
     assert result["violations"] == {}
     assert result["undecided"] == result["messages"].get("refused", 0) == 0
-    assert told["water_refusal"] == ""
-    for row in told["water"]:
+    assert telemetry["water_refusal"] == ""
+    for row in telemetry["water"]:
         assert row["applied"] == pytest.approx(row["asked"], abs=0.11)
     lines = (tmp_path / "partner.jsonl").read_text().splitlines()
     taken = {one["revision"] for one in map(json.loads, lines) if one["code"] == "A01"}

@@ -142,7 +142,7 @@ def test_a_stopped_worker_leaves_no_process():
 
 
 def test_waiting_caller_learns_of_shutdown_at_once():
-    """Proves: a solver that hangs does not keep a service from its end, and is not started anew."""
+    """Proves: a hanging solver does not delay shutdown and is not started again."""
     with SolverProcess(solve=moody) as worker:
         child = process(worker)
         timer = threading.Timer(0.3, worker.abort)

@@ -113,7 +113,7 @@ def test_missing_carbon_counts_as_zero_with_a_note(prices):
 
 
 def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
-    """Proves: a carbon file of another country is told before a run, as `simulate` does.
+    """Proves: a carbon file of another country is reported before a run, as `simulate` does.
 
     Sensitivity: a site near Frankfurt ran with the intensity of any country, and nothing said so.
     """
@@ -121,9 +121,9 @@ def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
     maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
     files = small_days.files(prices=prices(), carbon=maps, zone="DE-LU")
     world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
-    told = [note for note in world.notes if note.startswith(maps.name)]
-    assert f"{maps.name}: carbon_intensity is direct" in told
-    assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in told)
+    notes = [note for note in world.notes if note.startswith(maps.name)]
+    assert f"{maps.name}: carbon_intensity is direct" in notes
+    assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in notes)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_unread_columns_of_jobs_are_reported(prices, tmp_path):
 
 @pytest.mark.parametrize(("latitude", "said"), [(50.8, 0), (51.5, 1)])
 def test_weather_of_another_place_is_reported(prices, tmp_path, latitude, said):
-    """Proves: a degree of latitude is 111 km, and what lies nearer than 100 km is not told."""
+    """Proves: a degree of latitude is 111 km, and what lies nearer than 100 km is not reported."""
     moved = json.loads(small_days.files(prices=prices()).weather.read_text())
     site = SMALL.model_copy(update={"latitude": 50.0, "longitude": 6.4})
     (tmp_path / "moved.json").write_text(
@@ -161,9 +161,9 @@ def test_weather_of_another_place_is_reported(prices, tmp_path, latitude, said):
     )
     files = small_days.files(prices=prices(), weather=tmp_path / "moved.json")
     world = read_run_inputs(site, files, start="2026-06-16", days=1)
-    told = [note for note in world.notes if "weather of" in note]
-    assert len(told) == said
-    assert all("51.5 N 6.4 E, 167 km from small" in note for note in told)
+    notes = [note for note in world.notes if "weather of" in note]
+    assert len(notes) == said
+    assert all("51.5 N 6.4 E, 167 km from small" in note for note in notes)
 
 
 def test_missing_carbon_kind_is_refused(prices):

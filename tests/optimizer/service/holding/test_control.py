@@ -23,20 +23,20 @@ from twin.errors import ServiceError, ValidationIssue
 WAIT = 60.0
 
 
-def answer(told):
-    match told:
+def answer(command):
+    match command:
         case {"command": "echo", **rest}:
-            return {"told": rest}
+            return {"echo": rest}
         case {"command": "refuse"}:
             raise ServiceError(
                 "socket", [ValidationIssue(location="command", found="", remedy="not today")]
             )
         case {"command": "fail"}:
-            raise RuntimeError(told["command"])
+            raise RuntimeError(command["command"])
         case {"command": "nan"}:
             return {"value": float("nan")}
     raise ServiceError(
-        "socket", [ValidationIssue(location="command", found=repr(told)[:80], remedy="no such")]
+        "socket", [ValidationIssue(location="command", found=repr(command)[:80], remedy="no such")]
     )
 
 
@@ -59,8 +59,8 @@ def sent(folder, data, *, is_ended=True):
 
 
 def test_a_command_is_answered(folder):
-    told = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
-    assert send_command(folder, "echo", **told) == {"told": told}
+    arguments = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
+    assert send_command(folder, "echo", **arguments) == {"echo": arguments}
 
 
 def test_refusal_carries_its_reason(folder):
@@ -73,7 +73,7 @@ def test_internal_error_is_reported_and_the_server_continues(folder):
         send_command(folder, "fail")
     with pytest.raises(ServiceError, match="nan"):
         send_command(folder, "nan")
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
 @pytest.mark.slow
@@ -96,10 +96,10 @@ def test_internal_error_is_reported_and_the_server_continues(folder):
     ],
 )
 def test_invalid_bytes_are_refused_and_the_server_continues(folder, line):
-    told = sent(folder, line)
-    assert told["ok"] is False
-    assert told["error"]
-    assert send_command(folder, "echo") == {"told": {}}
+    response = sent(folder, line)
+    assert response["ok"] is False
+    assert response["error"]
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
 def test_too_long_line_is_refused(folder):
@@ -110,17 +110,17 @@ def test_slow_client_does_not_block_others(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as slow:
         slow.connect(str(folder / "control.sock"))
         slow.sendall(b'{"comm')
-        assert send_command(folder, "echo") == {"told": {}}
+        assert send_command(folder, "echo") == {"echo": {}}
         slow.sendall(b'and": "echo"}\n')
         slow.settimeout(WAIT)
-        assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "told": {}}
+        assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "echo": {}}
 
 
 def test_incomplete_command_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket._Handler, "timeout", 0.05)
     with ControlServer(tmp_path / "control.sock", answer):
-        told = sent(tmp_path, b'{"comm', is_ended=False)
-    assert told == {"ok": False, "error": "no command: timed out"}
+        response = sent(tmp_path, b'{"comm', is_ended=False)
+    assert response == {"ok": False, "error": "no command: timed out"}
 
 
 def test_disconnected_clients_leave_no_traceback(folder, capfd):
@@ -129,14 +129,14 @@ def test_disconnected_clients_leave_no_traceback(folder, capfd):
             wire.connect(str(folder / "control.sock"))
             wire.sendall(data)
     assert is_service_running(folder)
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_many_clients_are_answered_at_once(folder):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: send_command(folder, "echo", n=n), range(64)))
-    assert answers == [{"told": {"n": n}} for n in range(64)]
+    assert answers == [{"echo": {"n": n}} for n in range(64)]
 
 
 def test_command_is_answered_without_new_threads(folder, monkeypatch):
@@ -146,11 +146,11 @@ def test_command_is_answered_without_new_threads(folder, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
 def test_service_that_hangs_up_counts_as_running(folder, monkeypatch):
-    """Proves: nobody is told to start a service that runs, and steers the plant."""
+    """Proves: a service that runs is not reported as missing."""
     monkeypatch.setattr(control_socket._Handler, "handle", lambda _: None)
     with pytest.raises(ServiceUnresponsiveError, match="does not answer"):
         send_command(folder, "status")
@@ -179,7 +179,7 @@ def test_long_paths_can_be_used(tmp_path, length):
     assert not is_service_running(folder)
     with ControlServer(folder / "control.sock", answer):
         assert is_service_running(folder)
-        assert send_command(folder, "echo") == {"told": {}}
+        assert send_command(folder, "echo") == {"echo": {}}
         assert stat.S_IMODE((folder / "control.sock").stat().st_mode) == 0o600
     assert not (folder / "control.sock").exists()
 

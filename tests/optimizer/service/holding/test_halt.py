@@ -1,4 +1,4 @@
-"""HOLD carried out: at once, and whatever else fails."""
+"""Execution of a HOLD: at once, and whatever else fails."""
 
 import errno
 import time
@@ -27,7 +27,7 @@ class Clock:
 
 
 class Link:
-    """A plant that notes when it is told to freeze."""
+    """A plant link that notes when it freezes."""
 
     def __init__(self):
         self.frozen, self.failure, self.error = [], None, ""
@@ -40,14 +40,14 @@ class Link:
 
 
 class Partners:
-    """Partners that note what they are told, and a real record."""
+    """Partners that note each published status, with a real audit record."""
 
     def __init__(self, path):
-        self.told, self.audit = [], AuditLog(path)
+        self.statuses, self.audit = [], AuditLog(path)
         self.record_event = self.audit.add
 
     def publish_status(self, state, *, reason, now):
-        self.told.append((state, reason))
+        self.statuses.append((state, reason))
 
 
 class Stand:
@@ -84,7 +84,7 @@ def hold(stand):
 def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     hold(stand)
     assert stand.link.frozen == [NOW]
-    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
     assert not stand.guarding.is_due(NOW + MINUTE)
     (entry,) = read_audit(tmp_path / AUDIT_FILE)
     facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
@@ -92,12 +92,12 @@ def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
 
 
 def test_second_hold_stands_beside_the_first(stand, tmp_path):
-    """Proves: who asks for less time does not end what another asked for, and is told of it."""
+    """Proves: a shorter HOLD does not end another one, and its author is informed."""
     stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
     said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
     whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
     assert said == f"in force now: {whole}"
-    assert stand.partners.told[-1] == ("hold", whole)
+    assert stand.partners.statuses[-1] == ("hold", whole)
     assert stand.halt.in_force.until is None
     assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
     assert stand.halt.release(author="ana")
@@ -105,7 +105,7 @@ def test_second_hold_stands_beside_the_first(stand, tmp_path):
 
 
 def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
-    """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
+    """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
     stand.link.is_accepted = lambda _: False
     said = stand.halt.hold(author="ana", reason="a smell", hours=None)
@@ -136,7 +136,7 @@ def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
 
 def test_status_text_is_shortened_for_partners(stand):
     stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
-    ((_, reason),) = stand.partners.told
+    ((_, reason),) = stand.partners.statuses
     assert len(reason) == 1000
 
 
@@ -148,7 +148,7 @@ def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
         patch.setattr("optimizer.service.audit.write_all", full)
         hold(stand)
         assert stand.link.frozen == [NOW]
-        assert stand.partners.told[-1][0] == "hold"
+        assert stand.partners.statuses[-1][0] == "hold"
         assert stand.partners.audit.trouble
     stand.partners.audit.retry()
     assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
@@ -157,7 +157,7 @@ def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
 def test_partners_are_informed_if_the_plant_cannot_be(stand):
     stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
-    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
     assert stand.halt.description == "HOLD by ana: work"
 
 
@@ -166,7 +166,7 @@ def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     stand.overrides.release()  # as the clock would
     stand.halt.update()
     stand.halt.update()
-    assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
     last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
 
@@ -178,8 +178,8 @@ def later(monkeypatch, hours):
         monkeypatch.setattr(time, name, lambda moment=moment: moment)
 
 
-def told(tmp_path):
-    """Return what the record says of orders, in words."""
+def recorded_events(tmp_path):
+    """Return event, author and reason of each entry of the record."""
     rows = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
     return [(row["event"], row["author"], row["reason"]) for row in rows]
 
@@ -190,11 +190,11 @@ def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     later(monkeypatch, 1.5)
     stand.halt.update()
     assert stand.halt.description == "HOLD by ana: work"
-    assert [state for state, _ in stand.partners.told] == ["hold", "hold"]
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "hold"]
     later(monkeypatch, 1.0)
     stand.halt.update()
-    assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
-    assert told(tmp_path)[2:] == [
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "hold", "degraded"]
+    assert recorded_events(tmp_path)[2:] == [
         ("release", "", "the HOLD of bo has expired"),
         ("release", "", "the HOLD has expired"),
     ]
@@ -208,12 +208,12 @@ def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     stand = Stand(tmp_path)
     stand.halt.update()
     stand.halt.update()
-    assert told(tmp_path) == [("release", "", "the HOLD of dora has expired")]
-    assert stand.partners.told == []
+    assert recorded_events(tmp_path) == [("release", "", "the HOLD of dora has expired")]
+    assert stand.partners.statuses == []
 
 
 def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
-    """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
+    """Proves: requests made meanwhile are withdrawn at once, and partners are informed."""
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
@@ -226,15 +226,15 @@ def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
     for _ in range(2):
         stand.halt.update()
     assert stand.link.frozen == [NOW]
-    assert stand.partners.told == [("hold", "HOLD by dora: r")]
-    assert told(tmp_path) == [
+    assert stand.partners.statuses == [("hold", "HOLD by dora: r")]
+    assert recorded_events(tmp_path) == [
         ("release", "", "the HOLD of dora has expired"),
         ("hold", "dora", "r"),
     ]
 
 
 def test_expired_hold_is_logged(stand, monkeypatch):
-    """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
+    """Proves: the log reports the end of the HOLD once, at once, with its author."""
     hold(stand)
     later(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
@@ -270,7 +270,7 @@ def test_new_hold_is_not_shown_as_ended(stand):
 
 
 class Busy:
-    """A lock that is waited for, as while it is decided; something happens meanwhile."""
+    """A lock held by a decision; `meanwhile` is called while somebody waits for it."""
 
     def __init__(self, meanwhile):
         self._lock, self._meanwhile = RLock(), [meanwhile]
@@ -286,10 +286,10 @@ class Busy:
 
 @pytest.mark.parametrize("way", ["release", "expiry"])
 def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
-    """Proves: who holds on while the end of a HOLD waits for a decision is not contradicted.
+    """Proves: a HOLD placed while the end of another waits for a decision stays in force.
 
-    Sensitivity: partners were told `degraded`, planning goes on, under the second HOLD, whose own
-    end nobody was told then.
+    Sensitivity: partners received `degraded` during the second HOLD, and its own end was not
+    published.
     """
     hold(stand)
     ben = {"author": "ben", "reason": "still hot", "hours": None}
@@ -299,13 +299,13 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     else:
         stand.overrides.release()  # as the clock would
         stand.halt.update()
-    assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
+    assert stand.partners.statuses[-1] == ("hold", "HOLD by ben: still hot")
     assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     stand.overrides.release()
     stand.halt.update()
-    assert stand.partners.told[-1][0] == "degraded"
+    assert stand.partners.statuses[-1][0] == "degraded"
 
 
 def test_shadow_mode_publishes_nothing(tmp_path):
@@ -313,15 +313,15 @@ def test_shadow_mode_publishes_nothing(tmp_path):
     hold(stand)
     stand.halt.release(author="ana")
     assert stand.link.frozen == []
-    assert stand.partners.told == []
+    assert stand.partners.statuses == []
     assert [e.content["event"] for e in read_audit(tmp_path / AUDIT_FILE)] == ["hold", "release"]
 
 
 def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
-    """Proves: nobody is told that a HOLD has ended where there was none."""
+    """Proves: no end of a HOLD is published where there was none."""
     assert not stand.halt.release(author="ana")
-    assert stand.partners.told == []
+    assert stand.partners.statuses == []
     assert list(tmp_path.iterdir()) == []  # neither a record nor a file of the HOLD
     hold(stand)
     assert stand.halt.release(author="ana")
-    assert stand.partners.told[-1][0] == "degraded"
+    assert stand.partners.statuses[-1][0] == "degraded"

@@ -1,4 +1,4 @@
-"""What partners ask is told while it is asked: how much, until when, and whether it is kept."""
+"""Load targets in the snapshot: how much, until when, and whether the plan meets them."""
 
 import numpy as np
 import pytest

@@ -176,8 +176,8 @@ def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
     wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
     with asked.open():
         assert asked.poll(NOT_STARTED) == []
-        (told,) = asked.poll(NOW)
-    assert told["event"] == "load_target"
+        (event,) = asked.poll(NOW)
+    assert event["event"] == "load_target"
 
 
 def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Files by which an operator names partners and the site: faults are told with their place."""
+"""Files with partners and codes of the site: issues are reported with their location."""
 
 import json
 
@@ -12,7 +12,7 @@ from twin.errors import ServiceError
 
 @pytest.mark.parametrize("text", ['{"keys": [],}', "", "[]", "keys", "[" * 100_000])
 def test_partner_file_without_json_is_refused_by_name(tmp_path, text):
-    """Sensitivity: a comma too many was told as a set without keys."""
+    """Sensitivity: a comma too many was reported as a set without keys."""
     (tmp_path / "tso-1.json").write_text(text)
     with pytest.raises(ServiceError, match=r"tso-1\.json = .*give a JSON object"):
         read_partners(tmp_path)

@@ -1,4 +1,4 @@
-"""The service's side of its partners: only what was sent counts, and who it is sent by."""
+"""The link to partners: only sent documents count, under the codes of the site."""
 
 import json
 from functools import cache
@@ -21,7 +21,7 @@ from twin.time_axes import QUARTER_HOUR
 
 pytestmark = pytest.mark.usefixtures("from_one")
 
-TOLD = ("site", "partner", "mrid", "revision", "code", "reasons")
+RECORDED_FIELDS = ("site", "partner", "mrid", "revision", "code", "reasons")
 
 
 def code(first):
@@ -42,8 +42,10 @@ def outcome():
 
 
 def linked(folder, **settings):
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings)
-    return PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings
+    )
+    return PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
 
 
 def drawn(link):
@@ -115,7 +117,7 @@ def test_without_codes_documents_are_demonstrations(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("part", "told"),
+    ("part", "value"),
     [
         ("party", None),
         ("party", {"code": PARTY}),
@@ -124,17 +126,17 @@ def test_without_codes_documents_are_demonstrations(tmp_path):
         ("connection_point", "11Z"),
     ],
 )
-def test_invalid_codes_are_refused_by_name(tmp_path, part, told):
+def test_invalid_codes_are_refused_by_name(tmp_path, part, value):
     path = tmp_path / "site.json"
-    path.write_text(json.dumps({**CODES, part: told}))
+    path.write_text(json.dumps({**CODES, part: value}))
     with pytest.raises(ServiceError, match=f"site.json, {part}.*give"):
         read_sender(path, moments.site())
 
 
 def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
-    """Proves: a signed A01 with further fields is neither a decision nor any other word of ours.
+    """Proves: a signed A01 with further fields is recorded neither as a decision nor as an event.
 
-    Sensitivity: `explain` told "forged" of 23:45, or failed for ever where `start` was missing.
+    Sensitivity: `explain` showed "forged" for 23:45, or always failed where `start` was missing.
     """
     bench = Bench(tmp_path)
     forged = {"event": "decision", "start": "2026-06-16T23:45:00Z", "source": "hold", "v": 1}
@@ -143,8 +145,8 @@ def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
         bench.answer(1, 1, **forged, degraded="forged", is_shadow=False)
     (entry,) = bench.recorded()
     assert entry["event"] == "acknowledgement"
-    assert set(entry) == {"v", "event", "time", *TOLD}
-    assert [entry[name] for name in TOLD[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
+    assert set(entry) == {"v", "event", "time", *RECORDED_FIELDS}
+    assert [entry[name] for name in RECORDED_FIELDS[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
 
 
 def test_revision_is_recorded_as_an_integer(tmp_path):
@@ -159,8 +161,8 @@ def test_long_partner_messages_are_shortened_in_the_record(tmp_path):
     """Proves: 20 messages for 500 other feeds each add 4 kB to the record, not 100 kB."""
     bench = Bench(tmp_path)
     feeds = [f"feed-{n:0200d}" for n in range(500)]
-    told = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
-    bench.link._targets.poll = lambda _: [told] * 20
+    message = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
+    bench.link._targets.poll = lambda _: [message] * 20
     bench.link.poll(START)
     entries = bench.recorded()
     assert [len(one["feeds"]) for one in entries] == [21] * 20
@@ -183,10 +185,10 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
 def test_accepted_target_is_recorded_completely(tmp_path):
     """Proves: what the site follows can be replayed from the record, however long it is."""
     bench = Bench(tmp_path)
-    told = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
-    bench.link._targets.poll = lambda _: [told]
+    message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
+    bench.link._targets.poll = lambda _: [message]
     assert bench.link.poll(START)
-    assert bench.recorded() == [told]
+    assert bench.recorded() == [message]
 
 
 def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
@@ -195,7 +197,7 @@ def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
         bench.publish(0, 90.0)
         bench.answer(1, 1, code="A02")
         bench.answer(1, 1, name="dso-2")
-    words = "tso-1 rejected 1 (A51 because), it accepted none"
+    words = "tso-1 rejected 1 (A51 because); it accepted none"
     assert bench.link.error(START + 2 * MINUTE) == words
     shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
     sent = "2026-06-16T12:00:00Z"

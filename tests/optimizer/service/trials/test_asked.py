@@ -1,4 +1,4 @@
-"""What a back-test is asked for: policies, plants and work that make no sense are refused first."""
+"""Settings of a back-test: invalid policies, seeds and load scales are refused first."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from twin.errors import ProblemError
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def backtest(monkeypatch):
     """Return the function that asks for a back-test in which nothing may be run."""
 
     def never(*_, **__):
@@ -21,7 +21,7 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ({"policies": ["Threshold"]}, r"policies = Threshold: .*did you mean threshold\?"),
         ({"policies": ["deterministic", "best"]}, "policies = best: one of optimal, immediate"),
@@ -31,16 +31,16 @@ def asked(monkeypatch):
         ({"seeds": -2}, "seeds = -2: "),
     ],
 )
-def test_invalid_settings_are_refused_before_a_run(asked, words, told):
-    """Proves: a misspelt policy is told. Sensitivity: it was run with perfect foresight."""
-    with pytest.raises(ProblemError, match=told):
-        asked(**words)
+def test_invalid_settings_are_refused_before_a_run(backtest, words, message):
+    """Proves: a misspelt policy is refused. Sensitivity: it was run with perfect foresight."""
+    with pytest.raises(ProblemError, match=message):
+        backtest(**words)
 
 
 def test_all_misspelt_policies_are_reported_together():
-    with pytest.raises(ProblemError) as told:
+    with pytest.raises(ProblemError) as caught:
         validate_policies(["deterministic", "perfekt", "scalling"])
-    assert [fault.found for fault in told.value.issues] == ["perfekt", "scalling"]
+    assert [fault.found for fault in caught.value.issues] == ["perfekt", "scalling"]
 
 
 def test_repeated_policy_is_run_once():
@@ -59,9 +59,9 @@ def test_known_policies_are_built_and_others_refused():
 
 @pytest.mark.parametrize("share", [3.0, 0.0, -0.1, float("nan"), float("inf")])
 def test_load_scale_out_of_range_is_refused(share):
-    told = f"load_scale = {share:g}: a mean share .* 0.01 to 0.95"
+    message = f"load_scale = {share:g}: a mean share .* 0.01 to 0.95"
     here = small_days.setting(2)
-    with pytest.raises(ProblemError, match=told):
+    with pytest.raises(ProblemError, match=message):
         BacktestCase.of(here.site, here.inputs, load_scale=share)
 
 

@@ -35,13 +35,13 @@ RAMP = "ramp of grid_import_power"
 @pytest.fixture(scope="module")
 def trials():
     """Return what was kept of a back-test of three hours."""
-    kept, told = [], []
+    kept, progress = [], []
     results = backtest(
         small_days.setting(HOURS),
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: progress.append(step),
         on_run=kept.append,
     )
-    return results, kept, told
+    return results, kept, progress
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def test_every_step_of_every_policy_is_reported(trials):
 
 
 def test_json_has_the_keys_of_the_command(trials):
-    told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
-    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
-    assert list(told["policies"]) == list(POLICIES)
-    assert told["start"] == "2026-06-16T00:00Z"
+    document = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
+    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(document)
+    assert list(document["policies"]) == list(POLICIES)
+    assert document["start"] == "2026-06-16T00:00Z"
 
 
 def test_trajectory_has_quarter_hours_and_planned_import(optimal):
@@ -238,7 +238,7 @@ def warm(setting):
 
 @pytest.mark.slow
 def test_plant_follows_planned_chillers_and_pays_starts():
-    """Proves: on a warm day each quarter-hour has at least the units that its plan tells.
+    """Proves: on a warm day each quarter-hour has at least the units of its plan.
 
     What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays
     alike. Sensitivity: by itself the plant runs two from the first hour on.
@@ -254,11 +254,11 @@ def test_plant_follows_planned_chillers_and_pays_starts():
         for name in names
     }
     plans = [decision.schedule[word] for decision in trials["deterministic"].decisions]
-    told = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
-    assert told.min() >= 1.0
-    np.testing.assert_array_equal(ran["deterministic"], told)
+    planned = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
+    assert planned.min() >= 1.0
+    np.testing.assert_array_equal(ran["deterministic"], planned)
     assert ran["threshold_capped"].max() == 2.0
     for trial in trials.values():
         assert trial.settlement.accounts["starts"] == 20.0 * trial.settlement.staging.starts > 0.0
-    assert trials["deterministic"].summary.starts == told.max()
+    assert trials["deterministic"].summary.starts == planned.max()
     assert trials["deterministic"].summary.short_runs == 0.0

@@ -1,4 +1,4 @@
-"""The grid of a back-test calls what waits for an order, and the meter tells what was given."""
+"""Activations in a back-test: the grid calls reserves, and the meter shows the delivery."""
 
 from dataclasses import replace
 from functools import cache

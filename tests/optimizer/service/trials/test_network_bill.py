@@ -37,9 +37,9 @@ def test_month_matches_the_bill_without_fixed_charges(under):
     starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
     load = np.random.default_rng(2).uniform(10.0, 24.0, len(starts))
     found = network_accounts(where, starts, load, peak_power=0.0)
-    told = compute_bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
+    bill = compute_bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
     by_rule = {
-        word: TAXED * sum(float(line.money) for line in told.lines if line.rule.startswith(start))
+        word: TAXED * sum(float(line.money) for line in bill.lines if line.rule.startswith(start))
         for word, start in (("network", "energy"), ("peak", "power"), ("excess", "excess"))
     }
     assert found.keys() == by_rule.keys()
@@ -57,8 +57,8 @@ def test_year_of_band_load_matches_the_bill(under):
     load = np.full(len(WHOLE_YEAR), 9.0)
     load[77] = 10.0
     found = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=0.0)
-    told = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
-    assert sum(found.values()) == pytest.approx(float(told.total), abs=1.0)
+    bill = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert sum(found.values()) == pytest.approx(float(bill.total), abs=1.0)
     later = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=9.5)
     assert found["peak"] - later["peak"] == pytest.approx(9.5 * 0.15 * 100_000.0)
 

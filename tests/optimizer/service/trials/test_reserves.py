@@ -170,7 +170,7 @@ def test_delivery_may_exceed_rated_power_from_opposite_plan(before, after, way):
 
 
 def test_activation_across_new_orders_is_delivered_once():
-    """0.3 MW from minute 10 to 50, orders anew in between: 0.3 MW all the time.
+    """0.3 MW from minute 10 to 50, new orders in between: 0.3 MW all the time.
 
     Sensitivity: 0.6 MW after each order, if its way began where the call had led; lengths that do
     not fit, if minutes foreseen twice were noted twice.
@@ -198,13 +198,13 @@ def test_only_fast_reserve_displaces_the_plan_at_once(full_activation, at_once):
     assert given(plant)[29] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("told", "is_missed"), [(-0.8, True), (0.8, False)])
-def test_empty_battery_misses_delivery_and_full_one_delivers(told, is_missed):
+@pytest.mark.parametrize(("order", "is_missed"), [(-0.8, True), (0.8, False)])
+def test_empty_battery_misses_delivery_and_full_one_delivers(order, is_missed):
     """Proves: 0.3 MW less import are asked; what a full battery does not take is more than that."""
     plant = called_plant(slice(480, 510))
-    plant.run_with(at_rest(told), 480)
+    plant.run_with(at_rest(order), 480)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
-    plant.run_with(at_rest(told), 30)
+    plant.run_with(at_rest(order), 30)
     assert abs(given(plant)[-1]) < 0.1
     assert plant.missed_power().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
     assert not plant.missed_power()[:480].any()

@@ -52,13 +52,13 @@ def test_added_policies_update_the_capture():
     )
     assert (both.notes, both.gaps, both.cpu_s) == (("a", "b"), first.gaps, 5.0)
     assert both.capture == pytest.approx(30.0 / 50.0)
-    for told in (both.accounts, both.weighed, both.broken):
-        assert set(told) == set(both.policies)
+    for rows in (both.accounts, both.weighed, both.broken):
+        assert set(rows) == set(both.policies)
     assert both.weighed["perfect"] == {"carbon": 50.0}
 
 
 def test_policy_later_than_the_rule_is_noted():
-    """Proves: a saving that is bought with lateness is told. Sensitivity: a column had it."""
+    """Proves: a saving bought with lateness is noted. Sensitivity: only a column showed it."""
     found = results(threshold_capped=100.0, deterministic=70.0, perfect=60.0, immediate=200.0)
     assert found.later == []
     late = {"deterministic": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
@@ -116,18 +116,25 @@ def test_energy_for_equal_work_includes_the_work_left():
 
 
 def test_the_json_has_the_keys_of_the_command():
-    told = results(immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0).as_json()
-    told = json.loads(json.dumps(told, allow_nan=False))
+    document = results(
+        immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0
+    ).as_json()
+    document = json.loads(json.dumps(document, allow_nan=False))
     assert {"site", "start", "days", "cpu_s", "capture", "captures", "gaps", "policies"} <= set(
-        told
+        document
     )
-    assert set(told["policies"]) == {"deterministic", "immediate", "threshold_capped", "perfect"}
+    assert set(document["policies"]) == {
+        "deterministic",
+        "immediate",
+        "threshold_capped",
+        "perfect",
+    }
     wanted = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
     wanted += " violations pue work_done energy_equal_work_mwh"
-    assert set(wanted.split()) <= set(told["policies"]["deterministic"])
-    assert told["by_seed"]["deterministic"] == [asdict(summary(2.0))]
-    assert told["accounts"]["deterministic"] == {"electricity": 1.0}
-    assert told["weighed"]["deterministic"] == {"carbon": 2.0}
+    assert set(wanted.split()) <= set(document["policies"]["deterministic"])
+    assert document["by_seed"]["deterministic"] == [asdict(summary(2.0))]
+    assert document["accounts"]["deterministic"] == {"electricity": 1.0}
+    assert document["weighed"]["deterministic"] == {"carbon": 2.0}
 
 
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():

@@ -87,7 +87,7 @@ def test_a_peak_that_was_reached_before_costs_nothing(site, record, series):
 def test_each_month_pays_its_own_peak(site, record, series):
     """Proves: 2 and 4 MW in July, 2 in August: 0.5 MW over July's 3.5 MW, and all 2 of August.
 
-    Sensitivity: 650 EUR if the running peak never fell; 3250 EUR told. The turn is at 22:00 UTC.
+    Sensitivity: 650 EUR, not 3250 EUR, if the running peak never fell. Months turn at 22:00 UTC.
     """
     shift = np.datetime64("2026-07-31T21:15", "us") - START
     for data in (record, series):

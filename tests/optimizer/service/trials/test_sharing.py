@@ -54,9 +54,9 @@ def routes():
 
 @pytest.fixture(scope="module")
 def found(settings, routes):
-    told = []
-    shared = run_fleet(settings, routes, on_progress=lambda *step: told.append(step))
-    return shared, told
+    progress = []
+    shared = run_fleet(settings, routes, on_progress=lambda *step: progress.append(step))
+    return shared, progress
 
 
 def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
@@ -90,21 +90,23 @@ def test_moved_work_starts_after_its_arrival(found):
 
 
 def test_no_limit_is_violated_and_every_step_is_reported(found):
-    shared, told = found
+    shared, progress = found
     assert all(trial.summary.violations == 0 for trial in shared.shared.values())
     steps = 4 * HOURS
-    assert told[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
-    assert len(told) == 3 * steps
+    assert progress[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
+    assert len(progress) == 3 * steps
 
 
 def test_json_totals_add_up(found):
     shared, _ = found
-    told = shared.as_json()
-    assert told["saved"] == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
-    assert sum(parcel["mwh"] for parcel in told["parcels"]) == pytest.approx(
-        told["sites"]["cheap"]["takes_in_mwh"], abs=0.01
+    document = shared.as_json()
+    assert document["saved"] == pytest.approx(
+        document["objective_alone"] - document["objective"], abs=0.02
     )
-    assert told["sites"]["dear"]["takes_in_mwh"] == 0
+    assert sum(parcel["mwh"] for parcel in document["parcels"]) == pytest.approx(
+        document["sites"]["cheap"]["takes_in_mwh"], abs=0.01
+    )
+    assert document["sites"]["dear"]["takes_in_mwh"] == 0
 
 
 def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):

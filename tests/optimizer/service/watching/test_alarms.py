@@ -74,7 +74,7 @@ def test_only_new_problems_are_logged(alarms):
 
 
 def test_second_problem_of_the_same_cause_is_logged(alarms):
-    """Proves: the meter's silence is in the log, though a pump has been told since the day before.
+    """Proves: a silent meter is logged, though a pump has been reported since the day before.
 
     Sensitivity: one line at the first trouble, and none until all of its cause were over.
     """

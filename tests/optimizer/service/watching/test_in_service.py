@@ -1,4 +1,4 @@
-"""Machines out of service: planned without as far as that goes, and always told."""
+"""Machines out of service: excluded from plans where possible, and always reported."""
 
 from dataclasses import replace
 from functools import cache
@@ -51,8 +51,8 @@ def test_dispensable_machines_out_of_service_are_removed(name, share):
     those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
     assert len(those) >= 3
     found, words = derate_unavailable(site, says(site, **dict.fromkeys(those, share)))
-    for one, told in zip(those, words, strict=True):
-        assert told.startswith("50% of " if share else one)
+    for one, word in zip(those, words, strict=True):
+        assert word.startswith("50% of " if share else one)
         for rating in DERATABLE[type(site.equipment[one])]:
             was, now = (getattr(where.equipment[one], rating) for where in (site, found))
             assert now == pytest.approx(share * was, abs=LITTLE)
@@ -83,7 +83,7 @@ def test_every_machine_has_an_availability_point():
         for point in points:
             window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
         words = derate_unavailable(site, window.present(now))[1]
-        assert {one for one in machines if any(one in told for told in words)} == (
+        assert {one for one in machines if any(one in word for word in words)} == (
             set() if value else machines
         )
 
@@ -143,9 +143,9 @@ def test_planned_chillers_are_requested():
     """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
     pilot = moments.pilot(where=strict(moments.site()))
     found = pilot.decide(moments.facts(moments.calm(), small_days.queue()))
-    told = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
+    planned = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
     requests = plant_commands(strict(moments.site()), found).requests
-    assert requests["cooling_plant_units_request", PLANT] == told
+    assert requests["cooling_plant_units_request", PLANT] == planned
     usual = plant_commands(moments.site(), outcome()[1]).requests
     assert ("cooling_plant_units_request", PLANT) not in usual
 
@@ -165,8 +165,8 @@ def test_battery_below_its_reserve_is_recharged(level):
     assert levels.min() == pytest.approx(level, abs=0.001)
     assert levels.max() > 0.32
     assert outcome.orders.battery_discharge["battery_1"] == 0.0
-    (told,) = outcome.absent
-    assert told.startswith(f"battery_1 holds {level:g} MWh, less than its reserve of 0.32 MWh")
+    (message,) = outcome.absent
+    assert message.startswith(f"battery_1 holds {level:g} MWh, less than its reserve of 0.32 MWh")
 
 
 @pytest.mark.parametrize("level", [0.32, 0.3357])

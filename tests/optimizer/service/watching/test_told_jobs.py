@@ -1,4 +1,4 @@
-"""The jobs that the scheduler tells: none made up, none in vain, and no refusal unheard."""
+"""Jobs reported by the scheduler: none is invented, and every rejection is shown."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def jobs(window):
     return SchedulerJobs(SITE, window)
 
 
-def told(queue, wide=()):
+def snapshot(queue, wide=()):
     """Return a queue as the scheduler says it, some of its jobs wider than the site."""
     racks = queue.jobs.racks.copy()
     racks[list(wide)] = SITE.racks + 0.5
@@ -59,7 +59,7 @@ def test_unreported_queue_is_not_an_empty_queue(window, jobs):
     with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.queue(known.instant).is_running.sum() == 3
     assert jobs.missing_queue == ""
 
@@ -67,7 +67,7 @@ def test_unreported_queue_is_not_an_empty_queue(window, jobs):
 def test_queue_has_no_age_before_a_simulated_start(window, jobs):
     """Proves: a service that waits for its simulated plant calls no queue years ahead."""
     known = small_days.queue()
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.error(NOT_STARTED) == ""
     assert "ahead of the clock" in jobs.error(known.instant - 4 * QUARTER_HOUR)
 
@@ -79,15 +79,15 @@ def test_a_site_without_movable_work_needs_no_scheduler(window):
 
 
 def test_job_wider_than_the_site_is_excluded(window, jobs):
-    """Proves: it is in neither queue nor past, all others are, and it is told with its racks.
+    """Proves: it is in neither queue nor past, all others are, and it is named with its racks.
 
     Sensitivity: it was never ordered, and plans started 24 jobs instead of 5 to make room.
     """
     known = moments.running(small_days.queue(), 3)
     now, numbers = known.instant, known.jobs.number.tolist()
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.rejected_orders() == ""
-    window.add(told(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
+    window.add(snapshot(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
     queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.is_running.tolist() == known.is_running[1:].tolist()
@@ -101,7 +101,7 @@ def test_job_wider_than_the_site_is_excluded(window, jobs):
 
 def test_of_many_wide_jobs_three_are_named(window, jobs):
     known = small_days.queue()
-    window.add(told(known, wide=range(5)))
+    window.add(snapshot(known, wide=range(5)))
     assert jobs.rejected_orders().count("job ") == 3
     assert jobs.rejected_orders().endswith("2 more")
 

@@ -21,7 +21,7 @@ def window():
     return window
 
 
-def told(window):
+def remedies_for(window):
     """Return place -> remedy of what was never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.present(NOON))
@@ -30,7 +30,7 @@ def told(window):
 
 
 def test_missing_quantity_names_topic_and_process_area(window):
-    remedies = told(window)
+    remedies = remedies_for(window)
     assert remedies["peak_power"] == (
         "no sensor has shown it yet; expected on "
         "BMS/v1/PUB/Value/GenericObject/GenericPoint/small/..., "
@@ -55,10 +55,11 @@ def test_wrong_clock_is_not_reported_as_a_silent_sensor(window, off, flag, words
     """Proves: the stamp and how far off it is are named, until one is taken."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
     assert (
-        told(window)[LEVEL] == f"set the clocks: its timestamps are refused, {words} the clock here"
+        remedies_for(window)[LEVEL]
+        == f"set the clocks: its timestamps are refused, {words} the clock here"
     )
     assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
-    assert LEVEL not in told(window)
+    assert LEVEL not in remedies_for(window)
 
 
 def test_persistent_clock_errors_are_counted():
