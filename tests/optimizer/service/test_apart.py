@@ -36,10 +36,10 @@ def without():
 
 @pytest.fixture
 def outcomes():
-    """Return what is planned with all racks and without one.
+    """Return the plans with all racks and without one.
 
-    Pyomo takes the place of ``sum`` while it reads rules, in all threads: no ingester may run then,
-    and in a service the solver has a process of its own.
+    Pyomo replaces ``sum`` in all threads while it reads rules, so no ingester may run then. In a
+    service the solver has its own process.
     """
     return usual(), without()
 
@@ -50,15 +50,15 @@ def link(embedded, tmp_path):
         broker=embedded.url, series_files=small_days.files(), is_simulated=True
     )
     with PlantLink(moments.site(), settings, tmp_path) as link:
-        # Asked in turn, so when this is answered the broker knows of all that the link wants to
-        # hear; what is said before that is lost.
+        # The broker answers in order, so all subscriptions of the link are active afterwards;
+        # messages before that are lost.
         assert link._client.subscribe(topics.METADATA_FILTER, qos=0).wait(DEADLINE)
         yield link
 
 
 @pytest.fixture
 def plant(embedded):
-    """Return a client that hears caps and says what all racks are; one is called differently."""
+    """Return a client that receives caps and publishes rack names, one of them different."""
     client = Client(embedded.url, client_id="plant", clean_session=True)
     client.connect()
     client.subscribe(topics.topic_filter(TopicKind.CAP_ORDER, site="small")).wait(DEADLINE)
@@ -67,7 +67,7 @@ def plant(embedded):
 
 
 def caps(plant):
-    """Return the caps that come, by hall."""
+    """Return the received caps by hall."""
     found = {}
     until(
         lambda: (
@@ -133,7 +133,7 @@ def test_unknown_racks_raise_the_alarm():
 
 
 def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
-    """Else all racks whose names a broker does not tell again would differ until tomorrow."""
+    """Sensitivity: racks whose names the broker does not repeat would differ until tomorrow."""
     for sample in points():
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     site = moments.site()
@@ -150,7 +150,7 @@ def link_settings():
 
 
 def test_other_racks_carry_the_load_of_an_excluded_rack():
-    """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
+    """One of 28 racks is excluded: 27 carry the work, 13 of them in hall_1."""
     site = moments.site()
     commands = plant_commands(site, without())
     assert commands.excluded_racks == {"hall_1": ("r0003",)}

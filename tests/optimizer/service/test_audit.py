@@ -60,7 +60,7 @@ def test_restart_continues_the_chain(written):
 
 
 def test_record_larger_than_memory_is_continued(written):
-    """Proves: after years a start reads the end of the record alone. Its middle is a hole here."""
+    """Proves: after years a start reads only the end of the record. Its middle is sparse here."""
     lines = written.read_bytes()
     with written.open("wb") as file:
         file.seek(2**40)
@@ -83,7 +83,7 @@ def test_record_with_long_lines_is_continued(path, length):
 
 
 def test_every_edited_byte_is_detected(written):
-    """Each byte of a line is changed in turn, those of its frame too."""
+    """Each byte of a line is changed in turn, including its frame."""
     whole = written.read_bytes()
     for place in range(whole.index(b"\n") + 1):
         written.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -177,7 +177,7 @@ def test_content_that_json_cannot_hold_is_refused(written, content):
 
 
 def test_threads_write_one_chain(path):
-    """The main thread notes decisions while the socket's note a HOLD and its release."""
+    """The main thread records decisions while socket threads record HOLD and release."""
     audit = AuditLog(path)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: audit.add({"number": n}), range(80)))
@@ -190,9 +190,9 @@ def decision(hour, source="optimum"):
 
 
 def test_edited_line_hides_no_other_decision(tmp_path):
-    """Proves: at night `explain` answers though a bit of last year's record has turned.
+    """Proves: `explain` works although one bit of an old record has changed.
 
-    Sensitivity: it refused every decision for good, and named no remedy.
+    Sensitivity: it refused every decision and named no remedy.
     """
     path = tmp_path / AUDIT_FILE
     audit = AuditLog(path)

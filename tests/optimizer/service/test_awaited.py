@@ -88,10 +88,10 @@ def test_other_failures_do_not_repeat_the_decision(bench, error):
 
 @pytest.mark.parametrize(("late", "decided"), [(14, True), (15, False)])
 def test_quarter_hour_that_is_over_is_not_decided(bench, monkeypatch, late, decided):
-    """Proves: where telemetry is waited for into the next quarter-hour, that one is decided.
+    """Proves: after a wait into the next quarter-hour, that one is decided.
 
-    Sensitivity: the one before was, by readings of now: two plans went out, and the model carried
-    the stocks on over a quarter-hour that had not passed.
+    Sensitivity: the earlier one was decided with present readings. Two plans were published, and
+    the model predicted the stocks over a quarter-hour that had not passed.
     """
     service, seen = bench.service, []
     service._clock.intervals.return_value = [bench.now]

@@ -1,4 +1,4 @@
-"""The baseline of each partner is that of the document that this partner had in force."""
+"""The baseline of each partner follows the document that this partner accepted."""
 
 import json
 
@@ -27,7 +27,7 @@ def known(baseline, minutes, *starts):
 
 
 def test_last_accepted_document_fixes_closed_intervals():
-    """Proves: 300 MW accepted at 12:00 and 200 MW at 12:30; what came between was not accepted.
+    """Proves: 300 MW accepted at 12:00 and 200 MW at 12:30; the one between was rejected.
 
     At 12:30 the gates up to that of 13:15 have closed under the first. At 12:45 that of 13:30
     closes under the second. Sensitivity: 100 MW at 13:00, of a document that was rejected.
@@ -41,7 +41,7 @@ def test_last_accepted_document_fixes_closed_intervals():
 
 
 def test_gate_closed_before_the_answer_keeps_the_earlier_value():
-    """Proves: made at 12:14 and accepted at 12:16, a document has not fixed 13:00 (12:15)."""
+    """Proves: a document of 12:14 accepted at 12:16 does not fix 13:00 (gate 12:15)."""
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(0))
     baseline.nominate(made(2, 15, 200.0), at=at(16))
@@ -51,7 +51,7 @@ def test_gate_closed_before_the_answer_keeps_the_earlier_value():
 def test_expired_document_fixes_nothing():
     """Proves: valid to 13:00, it fixes 13:30 (gate 12:45), and not 13:45 (gate 13:00).
 
-    That and 14:00, shut as well by 13:15, are as in the document accepted then.
+    13:45 and 14:00, whose gate closed by 13:15, follow the document accepted then.
     """
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(0))
@@ -90,7 +90,7 @@ def test_errors_survive_damaged_baselines():
 
 
 def test_answer_is_followed_by_the_revision_in_force(tmp_path):
-    """Proves: an acceptance is confirmed at once, a rejection with the one that stays in force."""
+    """Proves: an acceptance is confirmed at once, a rejection with the revision in force."""
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -145,7 +145,7 @@ def test_without_a_record_the_document_in_force_is_baseline(tmp_path):
 
 
 def test_new_site_key_keeps_the_document_in_force(tmp_path):
-    """Proves: 90 MW, accepted under the old key, are the baseline towards tso-1 under the new one.
+    """Proves: 90 MW, accepted under the old key, are the baseline for tso-1 under the new one.
 
     Sensitivity: 70 MW, as the document in force could not be verified any more.
     """

@@ -1,4 +1,4 @@
-"""A plan by rule: what runs goes on, and gives way to limits, failures and partners."""
+"""Plan by rule: running work continues, within limits, failures and load targets."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_rule_continues_running_work_and_idles_stores():
 
 
 def test_rule_reduces_work_until_every_limit_is_met():
-    """Full halls want 4.6 MW and more; with 3.2 at the connection something has to go."""
+    """Full halls need over 4.6 MW; with an import limit of 3.2 MW work must be reduced."""
     problem = question()
     grid = problem.site.grid.name
     tight = replace(problem, site=problem.site.with_parameters(grid, import_limit=3.2, ramp=9.0))
@@ -62,7 +62,7 @@ def test_rule_reduces_work_until_failures_are_survived():
 
 
 def asked_for(problem, power):
-    """Return the same question with a partner who asks for less."""
+    """Return the same problem with a load target."""
     contract = LoadTargetContract.model_construct(name="tso", up_price=300.0)
     where = problem.site.with_equipment({**problem.site.equipment, "tso": contract})
     ahead = with_target(problem.outlook, [power] * problem.outlook.sizes["time"])
@@ -70,7 +70,7 @@ def asked_for(problem, power):
 
 
 def first_hour(choice):
-    """Return the greatest net import of the hour in which a plan is relied upon. [MW]"""
+    """Return the greatest net import of the first hour. [MW]"""
     plan = choice.schedule
     net = plan["grid_import_power"] - plan["grid_export_power"]
     return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER_HOUR)).max())
@@ -95,7 +95,7 @@ def test_rule_curtails_surplus_solar_power():
 
 @pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
 def test_battery_may_idle_at_its_lowest_level(source):
-    """Proves: of 0.32 MWh, its reserve, 0.5 % are lost in a day: no HOLD had a plan."""
+    """Proves: a battery at its reserve loses 0.5 % a day. Sensitivity: no plan under HOLD."""
     state = question().state
     empty = state.assign(battery_level=0.0 * state["battery_level"] + 0.32)
     problem = replace(question(), state=empty)

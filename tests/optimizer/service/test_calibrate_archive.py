@@ -1,4 +1,4 @@
-"""From what a plant sends, through journal-proof archive, to its parameters."""
+"""From messages of a plant, through the archive, to its parameters."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ RACK_POINTS = ("rack_power", "rack_supply_temperature", "rack_return_temperature
 
 
 def truth(record, minute):
-    """Return (word, machine) -> value of a minute of a record."""
+    """Return (variable, machine) -> value in a minute of a record."""
     values = {}
     for name, array in record.data_vars.items():
         axis = "time" if "time" in array.dims else "instant"

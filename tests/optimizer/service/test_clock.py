@@ -1,4 +1,4 @@
-"""The clock: every quarter-hour once, whatever is done to the world's time or a plant's ticks."""
+"""The clock: every quarter-hour once, for any change of system time or ticks."""
 
 import threading
 from dataclasses import replace
@@ -42,7 +42,7 @@ def test_request_repeats_the_current_decision():
 
 
 def test_request_is_served_after_the_clock_was_set_back():
-    """Proves: a partner's load target is planned for at once."""
+    """Proves: a load target is planned at once."""
     scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
     for _ in scripted.intervals(Turning(scripted)):
@@ -62,7 +62,7 @@ def test_frequent_requests_are_served_once_a_minute():
 
 
 class Turning(threading.Event):
-    """An event that never waits, but turns to a clock's next look, and is set after the last."""
+    """An event that never waits: it advances the clock and is set after the last time."""
 
     def __init__(self, scripted):
         super().__init__()
@@ -79,7 +79,7 @@ class Turning(threading.Event):
 
 
 def decided(*minutes):
-    """Return the minutes decided by a clock that shows some minutes after the start."""
+    """Return the decided minutes of a clock that shows some minutes after the start."""
     scripted = ScriptedClock(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
     stop = Turning(scripted)
     cycles = [float((now - START) / time_axes.MINUTE) for now in scripted.intervals(stop)]
@@ -170,14 +170,14 @@ def snapshot(step):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Make every silence short."""
+    """Shorten every timeout."""
     monkeypatch.setattr(clock, "STOP_POLL_S", 0.01)
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.05)
     monkeypatch.setattr(clock, "METADATA_SETTLE_S", 0.01)
 
 
 class Plant:
-    """A simulated clock, and the steps it yields to a loop that runs beside."""
+    """A simulated clock, and the steps that it yields to a loop in another thread."""
 
     def __init__(self):
         self.clock, self.stop = SimulatedClock(), threading.Event()
@@ -219,7 +219,7 @@ def test_every_tick_is_decided(plant):
 
 
 def test_time_advances_only_with_complete_telemetry(plant, monkeypatch):
-    """Else every point that is due would seem silent between a tick and what was said before it."""
+    """Sensitivity: points seemed silent between a tick and the samples before it."""
     plant.say(snapshot(0), tick(0))
     plant.wait(0)
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", DEADLINE)
@@ -274,7 +274,7 @@ def test_the_last_tick_is_not_decided(plant):
 
 
 def test_late_samples_are_waited_for(monkeypatch):
-    """A broker brings the tick before the batches, points and jobs of its interval."""
+    """A broker may deliver the tick before the samples of its interval."""
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 60.0)
     plant = Plant()
     plant.loop.start()
@@ -324,7 +324,7 @@ def test_invented_times_use_bounded_memory():
 
 
 def test_samples_may_come_while_a_tick_is_decided(plant):
-    """Two threads share what is counted."""
+    """Two threads share the counters."""
     plant.say(snapshot(0), tick(0))
     for step in range(1, 400):
         plant.say(batch(step), point(step), snapshot(step), tick(step))

@@ -21,7 +21,7 @@ def bench(tmp_path):
 
 
 def test_release_ends_a_hold_and_the_next_decision_plans(bench):
-    """Proves: HOLD, HOLD ENDED, SHADOW; a decision taken under the HOLD does not end the second."""
+    """Proves: HOLD, HOLD ENDED, SHADOW; only a decision without HOLD ends the second."""
     bench.decide()
     assert bench.word == "SHADOW"
     bench.hold()
@@ -43,7 +43,7 @@ def test_release_during_a_decision_is_shown_until_the_next(bench):
 
 
 def test_hold_released_within_a_quarter_hour_is_shown(bench):
-    """Proves: requests were withdrawn, so it does not say that the plan is followed."""
+    """Proves: requests were withdrawn, so the state is not that of a plan in force."""
     bench.decide()
     bench.hold()
     bench.release()
@@ -51,7 +51,7 @@ def test_hold_released_within_a_quarter_hour_is_shown(bench):
 
 
 def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
-    """Proves: the record has it as the newest, after the plan of the same quarter-hour."""
+    """Proves: it is the newest entry, after the plan of the same quarter-hour."""
     bench.decide()
     assert read_service_decision(bench.folder)["source"] == "optimum"
     with structlog.testing.capture_logs() as logged:
@@ -65,7 +65,7 @@ def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
 
 
 def test_start_raises_no_alarm_before_a_decision_is_due(bench):
-    """Proves: the first look finds nothing wrong; after a quarter-hour without a plan it does."""
+    """Proves: no alarm at the start; one after a quarter-hour without a plan."""
     assert bench.keep_house() == []
     assert bench.service.readiness_problems() == ["no quarter-hour has been decided yet"]
     bench.decide(error=NoScheduleError("0.4 MW too much"))
@@ -107,7 +107,7 @@ def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
 def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
     """Proves: without a reported queue no job and no cap is ordered, and an alarm is raised.
 
-    Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
+    Sensitivity: a plan without work was RUNNING and ended all jobs of the plant.
     """
     bench = Bench(tmp_path, is_shadow=False)
     fault = ValidationIssue(location="jobs", found="", remedy=UNHEARD)
@@ -124,7 +124,7 @@ def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
 
 
 def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
-    """Proves: caps are lowered and no schedule leaves; blind, what was ordered last stands."""
+    """Proves: caps are lowered, no schedule is published; without inputs the last orders stand."""
     bench = Bench(tmp_path, is_shadow=False)
     bench.decide()
     last = bench.service._last_result
@@ -151,7 +151,7 @@ def note_statuses(bench, monkeypatch):
 
 
 def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
-    """Proves: both texts, and of a file its name only.
+    """Proves: both texts are published, and only the name of a file.
 
     Sensitivity: partners received `degraded`, which implies flexibility, and our file paths.
     """
@@ -183,9 +183,9 @@ def test_release_during_a_decision_is_published_last(tmp_path, monkeypatch):
 
 
 def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypatch):
-    """Proves: requests are withdrawn while it is decided, and nothing follows.
+    """Proves: requests are withdrawn during the decision, and nothing follows.
 
-    Sensitivity: new orders and a schedule left before they were withdrawn, up to a minute later.
+    Sensitivity: new orders and a schedule were sent up to a minute before withdrawal.
     """
     bench = Bench(tmp_path, is_shadow=False)
     publish = MagicMock()
@@ -199,7 +199,7 @@ def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypat
 
 
 def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
-    """Proves: the decision before is no longer shown as that of now.
+    """Proves: the earlier decision is no longer shown as present.
 
     Sensitivity: RUNNING and ready, with a heartbeat to the plant, for as long as it hangs.
     """

@@ -1,4 +1,4 @@
-"""What leaves for partners is dated when it is made, not when its quarter-hour began."""
+"""Documents for partners carry their creation time, not the start of the interval."""
 
 import threading
 from types import SimpleNamespace
@@ -93,7 +93,7 @@ def service(monkeypatch, tmp_path):
 
 
 def test_document_and_status_carry_their_creation_time(service):
-    """Proves: decided at 12:07 for 12:00, all that leaves bears 12:07; 11:45 is what is settled.
+    """Proves: a decision of 12:07 for 12:00 carries 12:07; 11:45 is compared with the meter.
 
     Sensitivity: 12:00, seven minutes before the power state that confirmed the target.
     """
@@ -111,7 +111,7 @@ def test_missing_schedule_carries_the_time_of_its_report(service):
 def test_reading_within_the_quarter_hour_counts_in_it():
     """Proves: decided at 12:07, a level of 12:06 is known; plans still begin at 12:00.
 
-    Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.
+    Sensitivity: at 12:00 the reading was in the future, and nothing was known.
     """
     window, variable = LiveState(site()), "battery_level"
     window.add(metadata_of(variable))

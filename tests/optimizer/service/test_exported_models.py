@@ -1,4 +1,4 @@
-"""`--export-mps` writes the model that was solved, and another program finds the same optimum."""
+"""`--export-mps` writes the solved model, and another program finds the same optimum."""
 
 import gzip
 
@@ -15,7 +15,7 @@ from tests import small_days
 
 
 def optimum(path):
-    """Return the least cost of a model in a file, found by the solver as it comes."""
+    """Return the least cost of a model file, found by the solver with default options."""
     other = highspy.Highs()
     other.setOptionValue("output_flag", False)
     assert other.readModel(str(path)) == highspy.HighsStatus.kOk

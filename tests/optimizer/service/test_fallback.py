@@ -1,4 +1,4 @@
-"""The ladder: each rung is reached for its reason, says so, and is judged like the optimum."""
+"""The fallback ladder: each step states its reason and is verified like the optimum."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def finds_nothing(*_):
 
 
 def lies(spoil):
-    """Return a solver whose schedule is spoilt, though its verdict says it is safe."""
+    """Return a solver whose schedule is invalid, though its verdict says it is safe."""
     return lambda *_: replace(optimum(), schedule=spoil(copy(optimum().schedule)))
 
 
@@ -57,7 +57,7 @@ def test_without_an_optimum_the_last_plan_is_continued(solver):
 
 
 def test_continued_plan_starts_from_the_present_state():
-    """The battery stands elsewhere than the plan had thought: import and levels follow."""
+    """The tank level differs from the plan: import and levels follow."""
     problem = next_question()
     state = problem.state.copy(deep=True)
     state["tank_level"] = state["tank_level"] + 0.1
@@ -72,8 +72,8 @@ def test_continued_plan_starts_from_the_present_state():
 def test_continued_set_points_start_from_cooler_water():
     """Proves: water planned at 38 degC that is at 36 is set to 37.5 first, by its ramp limit.
 
-    Sensitivity: else the plan is refused for a leap of 2 K, and one by rule follows, which knows
-    neither prices nor work.
+    Sensitivity: the plan was refused for a step of 2 K, and a rule followed, which knows neither
+    prices nor work.
     """
     rules = SetPointRules(choice="cheapest")
     site = question().site.model_copy(update={"set_points": rules})
@@ -91,7 +91,7 @@ def test_continued_set_points_start_from_cooler_water():
 
 
 def changed(problem, **factors):
-    """Return a question in which something else is expected than before."""
+    """Return a problem with a changed outlook."""
     outlook = problem.outlook.copy(deep=True)
     for name, factor in factors.items():
         outlook[name] = (outlook[name] * factor).assign_attrs(outlook[name].attrs)
@@ -99,7 +99,7 @@ def changed(problem, **factors):
 
 
 def test_continued_plan_is_verified_with_the_new_outlook():
-    """In the dear hours there are free racks; at night the work gives way to the service."""
+    """Racks are free in expensive hours; at night work yields to the service."""
     problem = changed(
         next_question(), service_racks=1.1, air_temperature=1.2, renewable_available_power=0.5
     )
@@ -205,7 +205,7 @@ def test_infeasibility_is_reported_with_its_limits():
     problem = question()
     grid = problem.site.grid.name
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
-    none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
+    none = replace(problem, site=problem.site.with_parameters(grid, import_limit=0.4), state=empty)
     choice = chosen(none, fails, optimum(), power=0.0)
     assert [one.limit for one in choice.verdict.violations] == ["grid_import_power"]
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
@@ -223,7 +223,7 @@ def test_inputs_are_not_modified():
 
 
 def test_plan_with_committed_chillers_is_continued():
-    """Proves: its orders stay orders; what ran stood in their place, and none could judge it."""
+    """Proves: orders stay orders. Sensitivity: actual units replaced them and failed the check."""
     asked = replace(question(), site=strict(question().site))
     decided = decide(asked)
     choice = chosen(asked, fails, decided)
@@ -233,7 +233,7 @@ def test_plan_with_committed_chillers_is_continued():
 
 
 def hot_from(hours, problem=None):
-    """Return a question in which no dry cooler works from some hours on."""
+    """Return a problem in which no dry cooler works after some hours."""
     problem = problem or question()
     outlook = problem.outlook.copy(deep=True)
     hot = outlook["time"] >= outlook["time"][0] + np.timedelta64(round(60 * hours), "m")
@@ -245,9 +245,9 @@ def hot_from(hours, problem=None):
 @pytest.mark.slow
 @pytest.mark.parametrize(("hours", "planned"), [(3.0, 3.0), (20.0, 20.0), (100.0, 48.0)])
 def test_plan_remains_until_coming_heat(hours, planned):
-    """Proves: an optimum until the first hour that nobody can make safe, or of the two days judged.
+    """Proves: an optimum until the first unsafe hour, or over the two verified days.
 
-    Sensitivity: no plan at all, today, for what is expected tomorrow; a rule for what comes later.
+    Sensitivity: no plan today because of heat tomorrow; a rule for later heat.
     """
     choice = chosen(hot_from(hours), lambda problem, _: decide(problem))
     assert choice.source is ScheduleSource.OPTIMUM
@@ -259,7 +259,7 @@ def test_plan_remains_until_coming_heat(hours, planned):
 
 
 def test_no_stored_energy_is_sold_before_coming_heat():
-    """Proves: three hours before it battery and tank are fuller than now, not empty."""
+    """Proves: three hours before the heat battery and tank are fuller than now."""
     choice = chosen(hot_from(3.0), lambda problem, _: decide(problem))
     for name in ("battery_level", "tank_level"):
         level = choice.schedule[name].to_numpy().ravel()
@@ -277,9 +277,9 @@ def test_rule_plans_until_coming_heat(source):
 
 @pytest.mark.slow
 def test_heat_within_the_hour_stops_work_without_a_plan():
-    """Proves: the water rises less with work at rest, which is said; nothing else is planned.
+    """Proves: the water warms less without work, as reported; nothing else is planned.
 
-    Sensitivity: the last caps stood, and work heated halls that nobody could cool.
+    Sensitivity: the last caps stood, and work heated halls beyond the cooling.
     """
     choice = chosen(hot_from(0.75), lambda problem, _: decide(problem))
     pool, schedule = RackPool.from_site(question().site), choice.schedule
@@ -296,7 +296,7 @@ def test_heat_within_the_hour_stops_work_without_a_plan():
 
 @pytest.mark.slow
 def test_stopped_work_remains_stopped():
-    """Sensitivity: caps of the first quarter-hour stood, below what inference needed later."""
+    """Sensitivity: caps of the first quarter-hour stayed below later inference work."""
     choice = chosen(hot_from(0.75), fails, power=0.0)
     assert "facility_supply_temperature of warm_plant: " in choice.reason
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED

@@ -1,4 +1,4 @@
-"""The state folder: one service at a time, no later layout, words instead of tracebacks."""
+"""The state folder: one service at a time, no newer layout, errors without tracebacks."""
 
 import errno
 import os
@@ -61,7 +61,7 @@ def test_foreign_layout_is_refused_and_unchanged(tmp_path, content, why):
 
 
 def test_folder_remembers_its_site(tmp_path):
-    """Proves: an older folder learns its site at the next start, and is refused to another."""
+    """Proves: an older folder stores its site at the next start and refuses another."""
     with StateFolder(tmp_path):
         assert owner_of(tmp_path) == ""
     for _ in range(2):

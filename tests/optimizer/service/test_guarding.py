@@ -1,4 +1,4 @@
-"""The service at the meter, between two decisions."""
+"""Adjustments by the meter between two decisions."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ BEGIN = np.datetime64("2026-06-16T00:00", "us")
 
 @pytest.fixture
 def guarding():
-    """Return the watch over a quarter-hour in which the battery charges with 0.6 MW."""
+    """Return the controller of a quarter-hour in which the battery charges at 0.6 MW."""
     site = moments.site()
     orders = DispatchOrders(
         jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0}
@@ -37,7 +37,7 @@ def meter(net, age=5.0, water=20.0, water_age=5.0):
 
 
 def looks(watch, nets, step=10.0, age=5.0):
-    """Return what is ordered, by the minute, while the meter shows some powers for 10 s each."""
+    """Return minute -> orders, while the meter shows each power for 10 s."""
     found = {}
     for i, net in enumerate(nets, start=1):
         now = BEGIN + np.timedelta64(round(i * step), "s")
@@ -53,8 +53,8 @@ def test_no_adjustment_below_the_peak(guarding):
 
 
 def test_coming_peak_is_avoided_within_minutes(guarding):
-    """Proves: at 2.4 MW the first look a minute on cuts 0.4 MW, what that minute brought, and more
-    by the share that counts of what a plant makes true over ten minutes."""
+    """Proves: at 2.4 MW the first update cuts 0.4 MW, the excess of the first minute, and more for
+    the plant's delay of ten minutes."""
     (first, orders), *_ = looks(guarding, [2.4] * 7).items()
     assert first == 1.0
     left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
@@ -105,7 +105,7 @@ def test_no_update_under_hold_or_after_the_quarter_hour(guarding):
 
 
 def filling(believed):
-    """Return the watch of a quarter-hour in which the tank charges, and its water's limit."""
+    """Return the controller of a quarter-hour in which the tank charges, and its water limit."""
     site, watch = moments.site(), IntraIntervalController()
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 2.0})
     limit = site.equipment["chilled_plant"].supply_limit
@@ -122,7 +122,7 @@ def filling(believed):
 )
 @pytest.mark.parametrize("net", [1.0, np.nan])
 def test_tank_discharges_for_warm_water_without_a_meter(net, age, is_moved):
-    """Proves: a sensor 1 K off that shows 4 K more within ten minutes is believed for the 4 K."""
+    """Proves: of a sensor that is 1 K off, a rise of 4 K in ten minutes counts as 4 K."""
     watch, limit = filling(18.0)
     assert watch.update(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
     orders = watch.update(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
@@ -133,14 +133,14 @@ def test_tank_discharges_for_warm_water_without_a_meter(net, age, is_moved):
 
 
 def test_faulty_sensor_moves_no_tank():
-    """Proves: 10 K too warm throughout, and nothing is asked. Sensitivity: the tank was emptied."""
+    """Proves: a constant error of 10 K changes nothing. Sensitivity: the tank was emptied."""
     watch, _ = filling(18.0)
     for minute in range(1, 15):
         assert watch.update(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
 
 
 def test_each_quarter_hour_starts_from_its_estimate():
-    """Proves: 3 K more in the quarter-hour before are in the estimate, and count no second time.
+    """Proves: a rise of 3 K before is in the estimate and does not count twice.
 
     Sensitivity: the change since the service began was added to each new estimate.
     """

@@ -1,8 +1,7 @@
-"""No policy but perfect foresight looks at what is not known yet.
+"""Only perfect foresight uses data that are not known yet.
 
-Everything unpublished at a moment is spoilt: prices beyond the published days, what will be
-measured from the current hour on, jobs that arrive later. Orders and schedules must stay the same
-to the bit, and so must the state in which a run begins.
+All data unknown at a moment are falsified: prices beyond the published days, measurements from the
+current hour on, and later jobs. Orders, schedules and initial states must stay identical.
 """
 
 from dataclasses import fields, replace
@@ -32,7 +31,7 @@ SPOILERS = ("nothing", "huge", "noise")
 
 
 def spoilt(values, how):
-    """Return values that are blank, absurd, or somewhere about the truth."""
+    """Return values that are missing, absurd, or near the truth."""
     rng = np.random.default_rng(11)
     wrong = {
         "nothing": np.full(values.shape, np.nan),
@@ -43,7 +42,7 @@ def spoilt(values, how):
 
 
 def without_future(record, now, *, how):
-    """Return a record in which all that is not known at a moment is spoilt."""
+    """Return series in which all data unknown at a moment are falsified."""
     spoiled = record.copy(deep=True)
     measured, published = KNOWN_UNTIL[now]
     until = dict.fromkeys((*MEASURED_VARIABLES, "renewable_available_power"), measured)
@@ -55,7 +54,7 @@ def without_future(record, now, *, how):
 
 
 def other_jobs(jobs, now, *, how):
-    """Return jobs of which those that come later are other ones, or none at all."""
+    """Return jobs whose later ones are replaced or removed."""
     if how == "nothing":
         return jobs.select(jobs.arrival <= now)
     later = jobs.arrival > now
@@ -68,7 +67,7 @@ def other_jobs(jobs, now, *, how):
 
 
 def other_future(now, how):
-    """Return the record and the workload of a day whose future is another."""
+    """Return series and workload of a day with another future."""
     here = small_days.setting()
     work = here.workload
     other = replace(
@@ -133,7 +132,7 @@ def test_rules_do_not_look_ahead(policy, how):
 
 @pytest.mark.parametrize("how", SPOILERS[1:])  # no plant runs in weather that is blank
 def test_initial_state_reveals_no_future(how):
-    """Its peak is that of the mean work, in the weather that was expected."""
+    """Its peak is that of mean work in the expected weather."""
     here = small_days.setting()
     other = replace(here.inputs, series=without_future(here.inputs.series, START, how=how))
     other_begin = BacktestCase.of(here.site, other, load_scale=0.6).initial_state

@@ -1,4 +1,4 @@
-"""The last estimate survives a restart, with what was learned of every sensor."""
+"""The last estimate survives a restart, with the learned noise of every sensor."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_estimate_is_restored_with_learned_spreads(kept, believed):
 
 @pytest.mark.parametrize("learned", [None, [], "x", [["tank_level", "tank_1", {}]], [[1, 2]]])
 def test_missing_or_damaged_estimate_is_learned_again(kept, believed, learned):
-    """As a file of the version before has it."""
+    """As in a file of the previous version."""
     content = json.loads(kept.read_text())
     del content["checksum"]
     if learned is None:

@@ -1,4 +1,4 @@
-"""Meters' files: what is read, and what is refused."""
+"""Files of meters: accepted and refused contents."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_local_times_are_read_in_the_given_zone(tmp_path):
 
 
 def test_gigawatts_in_kilowatts_are_accepted(tmp_path):
-    """Proves: the greatest import is one of MW: 2,000,000 kW are 2,000 MW, 5e8 kW are refused."""
+    """Proves: the largest import is checked in MW: 2,000,000 kW pass, 5e8 kWh are refused."""
     _, power = read_meter(written(tmp_path, "time_utc,import_kw\n2026-01-01T00:00,2000000\n"))
     assert power == pytest.approx([2000.0])
     path = written(tmp_path, "time_utc,import_kwh\n2026-01-01T00:00,5e8\n")

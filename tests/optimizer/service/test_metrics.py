@@ -1,4 +1,4 @@
-"""Metrics are what the board shows, in base units, and parse as Prometheus' text."""
+"""Metrics hold the snapshot in base units and parse as Prometheus text."""
 
 import re
 from pathlib import Path
@@ -69,9 +69,9 @@ def test_unknown_points_are_not_stale(board):
 
 
 def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
-    """Proves: a HOLD that began two hours ago is 7200 s old, whatever a simulated plant's time is.
+    """Proves: a HOLD of two hours ago is 7200 s old at any simulated time.
 
-    Sensitivity: 16 days of simulated time more where the service's clock counts.
+    Sensitivity: by the simulated clock it was 16 days older.
     """
     board.hold(author="a", reason="b", hours=None)
     board.changes = {"time": "2026-07-17T12:30:00Z"}
@@ -125,7 +125,7 @@ def test_alert_rules_name_metrics_that_exist(board):
 
 
 def test_every_severe_alarm_has_an_alert(board):
-    """Sensitivity: a disk full under the archive, or old jobs, stood on the page only."""
+    """Sensitivity: a full disk of the archive, or old jobs, showed on the page only."""
     rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
     (high,) = re.findall(r"expr: gigatwin_alarms\{severity=\"(\w+)\"\} > 0\n", rules)
     assert high == Severity.HIGH
@@ -133,7 +133,7 @@ def test_every_severe_alarm_has_an_alert(board):
 
 
 def test_alert_over_two_decisions_survives_a_new_source():
-    """Proves: a plan that is shifted and then by rule is no fresh optimum for 30 min.
+    """Proves: a shifted plan followed by a rule is 30 min without an optimum.
 
     Sensitivity: each source was a series of its own, whose half hour started again.
     """

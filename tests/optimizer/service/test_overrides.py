@@ -112,7 +112,7 @@ def test_folder_in_place_of_the_file_is_a_hold(path):
 
 
 def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
-    """A draft lies about, half written; the file is what it was."""
+    """An incomplete draft remains; the file is unchanged."""
     overrides = held(path)
     before = path.read_bytes()
 
@@ -130,7 +130,7 @@ def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Return how to fill the disk and to empty it again."""
+    """Return an object that fills and empties the disk."""
     real = "optimizer.service.hold.write_atomic"
 
     def refuse(*_):
@@ -212,7 +212,7 @@ def test_invalid_duration_is_refused_and_keeps_the_old_hold(path, hours):
 
 
 def test_write_error_is_logged_in_one_line(tmp_path):
-    """Proves: no traceback stands before the one line that says what to do."""
+    """Proves: one line states the remedy, without a traceback."""
     path = tmp_path / "hold.json"
     path.mkdir()
     with structlog.testing.capture_logs() as logged:
@@ -223,7 +223,7 @@ def test_write_error_is_logged_in_one_line(tmp_path):
 
 
 def test_hold_that_is_not_stored_is_an_error(tmp_path):
-    """Proves: a command without a service is not said to hold where nothing was kept."""
+    """Proves: a command without a service reports that the HOLD is not stored."""
     path = tmp_path / "hold.json"
     path.mkdir()
     overrides = HoldRegister(path)

@@ -1,4 +1,4 @@
-"""A HOLD and a clock that is wrong for a while: it ends none."""
+"""HOLDs and a clock that is wrong for a while: no HOLD ends early."""
 
 import pytest
 
@@ -9,7 +9,7 @@ WHO = {"author": "Erika", "reason": "test of pumps"}
 
 
 class Times:
-    """A clock that may be set, and the time that passes whatever it says."""
+    """A clock that can be set, and elapsed time that is independent of it."""
 
     def __init__(self, path):
         self.path, self.now, self.moment = path, NOW, 50.0
@@ -109,7 +109,7 @@ def test_after_restart_a_clock_ahead_ends_a_hold_later(times, path, minutes, is_
 
 
 def test_expiry_is_reported_once_across_restarts(times):
-    """Proves: two restarts within ten minutes after its end record that once.
+    """Proves: two restarts within ten minutes after its end record it once.
 
     Sensitivity: each start reported it again, so the record had two ends of one HOLD.
     """

@@ -1,4 +1,4 @@
-"""The page's endpoints: what they tell, and whom they refuse."""
+"""Endpoints of the page: responses and refusals."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def client(board):
 
 
 def post(client, path="/hold", content=HOLD, **headers):
-    """Post an order as the page does, save for the headers named; None leaves one out."""
+    """Post a command as the page does, with changed headers; None omits one."""
     whole = {"Origin": URL, "X-Gigatwin-Token": TOKEN, "Content-Type": "application/json"}
     whole |= {name.replace("_", "-"): value for name, value in headers.items()}
     given = {name: value for name, value in whole.items() if value is not None}
@@ -205,7 +205,7 @@ def test_malformed_commands_are_refused_with_a_reason(client, board, content):
 
 
 def test_invisible_characters_become_blanks(client, board):
-    """Proves: what cannot be seen becomes a blank, as on the command line.
+    """Proves: invisible characters become blanks, as on the command line.
 
     Sensitivity: `Not done: reason: String should match pattern '^[^\\p{C}]*$'`, and no HOLD.
     """
@@ -281,7 +281,7 @@ def test_server_serves_until_it_is_stopped(board):
 
 
 def test_idle_connections_are_closed(board, monkeypatch):
-    """Proves: as many as are served at once, and the page answers. Sensitivity: 503 without end."""
+    """Proves: the page answers despite the maximum of idle connections. Sensitivity: 503."""
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
@@ -294,8 +294,8 @@ def test_idle_connections_are_closed(board, monkeypatch):
 
 
 def test_connections_are_limited(board, monkeypatch):
-    """Sensitivity: a thousand connections took all files that a process may open by default: for
-    seconds nothing could be decided, ordered or written down, and asyncio wrote 17 MB of log.
+    """Sensitivity: a thousand connections used all file descriptors of the process. For seconds
+    nothing could be decided, ordered or stored, and asyncio wrote 17 MB of log.
     """
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The page as an operator has it: in Chromium, at a desk and on a phone, by day and by night."""
+"""The page in Chromium, on desktop and phone, in light and dark mode."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def server(board):
 
 @pytest.fixture
 def visit(browser, server):
-    """Return a function that opens the page; troubles of the browser fail the test."""
+    """Return a function that opens the page; browser errors fail the test."""
     contexts = []
     troubles = []
 
@@ -84,7 +84,7 @@ def visit(browser, server):
 
 
 def faults(page):
-    """Return what a careful eye finds wrong."""
+    """Return visible layout errors."""
     probes = ("overflows", "overlaps", "cut", "crowded", "faint")
     found = {probe: page.evaluate(f"{PROBES}.{probe}()") for probe in probes}
     return {probe: wrong for probe, wrong in found.items() if wrong}
@@ -107,9 +107,9 @@ def test_page_is_laid_out(visit, width, scheme):
 
 
 def test_measurements_are_shown_until_the_next_decision(visit, board):
-    """Proves: a quarter-hour that is over and not yet decided on hides no value of the one before.
+    """Proves: an elapsed quarter-hour without a decision hides no earlier value.
 
-    Sensitivity: it had been a dash, as at the end of a day of the demo.
+    Sensitivity: a dash, as at the end of a demo day.
     """
     board.changes = {"time": iso(NOW + STEP)}
     legend = visit().text_content("#power .legend")
@@ -117,7 +117,7 @@ def test_measurements_are_shown_until_the_next_decision(visit, board):
 
 
 def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
-    """Proves: the first quarter-hour has no plan before it, which is none of 0 MW.
+    """Proves: the first quarter-hour has no earlier plan, which is not a plan of 0 MW.
 
     Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
     """
@@ -128,9 +128,9 @@ def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
 
 
 def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
-    """Proves: what the connection's meter showed last, and how old that is.
+    """Proves: the last meter reading and its age are shown.
 
-    Sensitivity: the page said NO ANSWER, of a service that answered, until the meter spoke.
+    Sensitivity: NO ANSWER for a service that answered, until the meter reported.
     """
     board.changes = {"last_known": {"grid_power": 151.2, "age_minutes": 37}}
     page = visit()
@@ -157,7 +157,7 @@ def test_display_error_is_not_shown_as_a_silent_service(visit, board):
     ],
 )
 def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
-    """Proves: in shadow no caps are frozen and no requests withdrawn: none was ordered."""
+    """Proves: in shadow mode no caps are frozen and no requests withdrawn."""
     board.changes = {"mode": "shadow", **changes}
     text = visit().text_content("#why")
     assert shown_text in text
@@ -173,7 +173,7 @@ def test_broker_error_names_the_broker_once(visit, board):
 
 
 def test_continued_plan_is_shown_as_continued(visit, board):
-    """Proves: what is apart by less than is shown is as planned. Sensitivity: "0.0 below"."""
+    """Proves: a difference below the display precision is as planned. Sensitivity: "0.0 below"."""
     board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
     assert re.search(r"at \d\d:\d\d, as planned; planned now", visit().text_content("#why"))
 
@@ -228,7 +228,7 @@ def test_racks_of_small_jobs_are_shown(visit, board):
 
 
 def test_shadow_mode_shows_no_job_orders(visit, board):
-    """Proves: what is planned there is ordered of nobody, so it runs or not as others decide."""
+    """Proves: plans in shadow mode are not orders, so others decide which jobs run."""
     assert "197 running" in visit().text_content("#jobs")
     board.changes = {"mode": "shadow"}
     text = visit().text_content("#jobs")
@@ -303,7 +303,7 @@ def test_timestamps_in_texts_are_in_site_zone(visit, board):
 
 
 def test_times_of_another_day_show_the_date(visit, board):
-    """Proves: of a plan of a week, Wed 1 Jul is today and needs no word, Thu 2 Jul does."""
+    """Proves: in a week's plan Wed 1 Jul is today and needs no date, Thu 2 Jul does."""
     limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
     rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
     board.changes = {
@@ -364,7 +364,7 @@ def test_adjustments_within_the_interval_are_shown(visit, board):
 
 
 def test_each_softened_limit_has_a_line(visit, board):
-    """Sensitivity: five limits, their times and what rests were one line after another."""
+    """Sensitivity: five limits with their times followed one another without breaks."""
     refused = (
         "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
     )

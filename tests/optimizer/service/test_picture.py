@@ -1,4 +1,4 @@
-"""The picture: ready for JSON, whole columns, whatever the site has and the sensors say."""
+"""The status view: ready for JSON, complete columns, for any site and sensors."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def fallen_back():
 
 @cache
 def cut_short():
-    """Return an outcome that is planned for two days only."""
+    """Return a result planned for two days only."""
     pilot = moments.pilot()
     pilot.solve_problem = lambda problem, _: of_part(problem)
     return pilot.decide(moments.facts(moments.calm()))
@@ -65,7 +65,7 @@ def drawn(made=None, **sensors):
 
 
 def whole(value):
-    """Yield every number of a picture."""
+    """Yield every number of a snapshot."""
     match value:
         case dict():
             for item in value.values():
@@ -135,7 +135,7 @@ def test_temperatures_are_measured_or_else_simulated():
 
 
 def test_silent_meter_shows_the_last_known_power():
-    """Proves: half an hour after the meter was heard, nothing is shown as measured now."""
+    """Proves: half an hour after the last reading nothing is shown as measured."""
     heard = drawn().as_snapshot()
     assert heard["last_known"] is None
     assert heard["past"]["grid_power"] == [
@@ -204,7 +204,7 @@ def test_planned_import_is_that_of_the_last_quarter_hour():
 def test_metered_mean_is_shown_with_the_planned_mean():
     """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
 
-    Sensitivity: the set point, beside which every turn passed for a breach of the plan.
+    Sensitivity: the set point, by which every ramp seemed to violate the plan.
     """
     made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
     document = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}

@@ -35,13 +35,13 @@ def planned(*_):
 
 
 def begun(solver=planned):
-    """Return a pilot after the first quarter-hour, and what it made of it."""
+    """Return an engine after the first quarter-hour, and its result."""
     pilot = moments.pilot(solver)
     return pilot, pilot.decide(moments.facts())
 
 
 def next_facts(outcome, quarters=1, **others):
-    """Return the facts some quarter-hours on, if the plan was followed."""
+    """Return the inputs some quarter-hours later, if the plan was followed."""
     state = moments.later(outcome.estimate.state, outcome.choice.replay, quarters)
     queue = moments.waited(outcome.queue, quarters, outcome.orders.jobs)
     return moments.facts(state, queue, **others)
@@ -53,7 +53,7 @@ def power(queue, orders):
 
 
 def room(outcome):
-    """Return what an outcome's schedule leaves to jobs in its first quarter-hour. [MW]"""
+    """Return the power for jobs in the first quarter-hour of a schedule. [MW]"""
     pool, first = RackPool.from_site(moments.site()), outcome.choice.schedule.isel(time=0)
     floor = pool.racks * pool.rack_idle_power + first["service_racks"] * float(
         pool.power_above_idle(1.0)
@@ -119,7 +119,7 @@ def test_hold_continues_running_jobs_and_starts_none():
 
 
 def test_hold_does_not_limit_the_peak():
-    """The period has just begun, its peak is low: what runs goes on all the same."""
+    """The billing period has just begun with a low peak: running jobs continue."""
     queue = moments.running(small_days.queue(), 8)
     state = small_days.setting().initial_state.copy(deep=True)
     state["peak_power"] = state["peak_power"] * 0.0 + 0.5
@@ -151,7 +151,7 @@ def test_planning_resumes_after_a_hold():
 
 
 def test_unusable_telemetry_causes_a_hold_with_a_reason():
-    """A quarter-hour was missed and the sensors are silent: nobody knows where the stores are."""
+    """A quarter-hour was missed and the sensors are silent: store levels are unknown."""
     pilot, outcome = begun()
     outcome = pilot.decide(next_facts(outcome, 2, without=SILENT))
     assert outcome.choice.source is ScheduleSource.HOLD
@@ -165,9 +165,9 @@ def test_unusable_telemetry_causes_a_hold_with_a_reason():
 
 
 def test_restored_telemetry_ends_a_hold_in_the_same_interval():
-    """Proves: a sensor that is back ends the HOLD for want of it, not the next quarter-hour.
+    """Proves: the return of a sensor ends the HOLD within the same quarter-hour.
 
-    Sensitivity: what was estimated of a quarter-hour once was kept, however blindly.
+    Sensitivity: the unusable estimate was kept for the rest of the quarter-hour.
     """
     pilot, outcome = begun()
     later = next_facts(outcome, quarters=2)
@@ -224,7 +224,7 @@ def test_rule_plans_the_power_of_the_jobs_it_starts():
 
 
 def test_rule_starts_no_more_jobs_than_racks_allow():
-    """The jobs of the day want 22.5 racks; here each wants four times as many."""
+    """The jobs of the day need 22.5 racks; here each needs four times as many."""
     queue = small_days.queue()
     queue = replace(queue, jobs=replace(queue.jobs, racks=4.0 * queue.jobs.racks))
     queue = moments.pressed(queue, *range(len(queue.jobs)))
@@ -235,7 +235,7 @@ def test_rule_starts_no_more_jobs_than_racks_allow():
 
 
 def test_rule_starts_no_more_jobs_than_power_allows():
-    """All racks at work want 4 MW and more of a connection of 3."""
+    """All racks at work need over 4 MW from a connection of 3 MW."""
     site = moments.site()
     tight = site.with_parameters(site.grid.name, import_limit=3.0, ramp=9.0)
     queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
@@ -260,7 +260,7 @@ def test_infeasible_decision_is_not_remembered():
 
 @pytest.mark.slow
 def test_infeasible_site_stops_running_work():
-    """Proves: no job is ordered, and the halls no more than inference and idle racks draw."""
+    """Proves: no job is ordered, and halls get only the power of inference and idle racks."""
     _, outcome = begun()
     site = moments.site()
     none = site.replace(site.grid.name, import_limit=0.4)
@@ -278,17 +278,17 @@ HALF = tuple(f"hall_1-r{rack:04}" for rack in range(14))
 
 
 def on_a_weak_grid(solver=None):
-    """Return a pilot of the site where ten minutes allow 0.5 MW."""
+    """Return an engine of the site with a ramp limit of 0.5 MW in ten minutes."""
     site = moments.site()
     return moments.pilot(solver, site.with_parameters(site.grid.name, ramp=0.05))
 
 
 @pytest.mark.parametrize("solver", [None, fails])
 def test_unattainable_ramp_limit_still_gives_a_plan(solver):
-    """Proves: when power comes back, 14 racks that nobody acts on may draw 2.4 MW at once. The
+    """Proves: after a black-out 14 excluded racks may draw 2.4 MW at once. The
     battery gives all of its 0.8 MW, nothing is started, and the rest of the violation is reported.
 
-    Sensitivity: no plan at all, and what was ordered last stands.
+    Sensitivity: no plan at all, and the last orders stand.
     """
     state = moments.calm()
     dark = state.assign(grid_import_power=0.0 * state["grid_import_power"])
@@ -303,7 +303,7 @@ def test_unattainable_ramp_limit_still_gives_a_plan(solver):
 
 
 def remaining_import(limit, hours):
-    """Return what partners leave of the connection from now on, for some hours. [MW]"""
+    """Return the import that partners allow from now on, for some hours. [MW]"""
 
     def over(horizon):
         ahead = horizon["time"] - horizon["time"][0] < np.timedelta64(round(60 * hours), "m")
@@ -316,10 +316,10 @@ def remaining_import(limit, hours):
 @pytest.mark.parametrize("hours", [1.0, 6.0])
 @pytest.mark.parametrize("solver", [None, fails])
 def test_unattainable_partner_limit_still_gives_a_plan(solver, hours):
-    """Proves: of 0.87 MW that idle racks and the service need 0.2 MW are left: all work rests, the
-    battery holds that while it can, and the excess is reported.
+    """Proves: idle racks and service need 0.87 MW, 0.2 MW are allowed. All work stops, the battery
+    meets the limit while it can, and the excess is reported.
 
-    Sensitivity: no plan at all, and work that goes on as it was last ordered.
+    Sensitivity: no plan at all, and work continues as ordered last.
     """
     known = replace(moments.facts(moments.calm()), requests=remaining_import(0.2, hours))
     outcome = moments.pilot(solver).decide(known)
@@ -336,9 +336,9 @@ def test_unattainable_partner_limit_still_gives_a_plan(solver, hours):
 
 
 def test_attainable_ramp_limit_is_met_despite_late_jobs():
-    """Proves: as before, but from 1.2 MW: with the battery, and all work at rest, the ramp is kept.
+    """Proves: from 1.2 MW the ramp limit is met with the battery and without work.
 
-    Sensitivity: a plan that pays for its breach, since all jobs are late by days, and is refused.
+    Sensitivity: a plan that pays for its violation, because jobs are late, is refused.
     """
     outcome = on_a_weak_grid().decide(replace(moments.facts(moments.calm()), excluded_racks=HALF))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
@@ -347,9 +347,9 @@ def test_attainable_ramp_limit_is_met_despite_late_jobs():
 
 
 def test_empty_battery_at_full_load_still_gives_a_plan():
-    """Proves: an empty battery is charged by what 1.05 MW leave, while nothing else is started.
+    """Proves: an empty battery is charged with the rest of 1.05 MW; no job is started.
 
-    Sensitivity: 0.2 MW at the least, which there are not beside idle racks and the service.
+    Sensitivity: at least 0.2 MW, which idle racks and service do not leave.
     """
     site = moments.site()
     brim = moments.pilot(where=site.with_parameters(site.grid.name, import_limit=1.05))

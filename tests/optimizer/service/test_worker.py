@@ -198,7 +198,7 @@ def test_real_solver_decides_the_same_in_the_process():
 
 def test_scenarios_are_evaluated_in_the_solver_process():
     facts = moments.facts()
-    known = ScenarioInputs(record=facts.record, queue=facts.queue, past=facts.past)
+    known = ScenarioInputs(record=facts.series, queue=facts.queue, past=facts.past_jobs)
     asked = replace(moments.asked(), site=moments.weighing(3))
     with SolverProcess() as worker:
         bare = worker.decide(asked, None)

@@ -229,10 +229,10 @@ def test_a_day_of_all_policies():
 
 def warm(setting):
     """Return a setting whose chillers have to be committed, on a warm day."""
-    record = setting.inputs.record.copy(deep=True)
-    record["air_temperature"].values[:] += 8.0
+    series = setting.inputs.series.copy(deep=True)
+    series["air_temperature"].values[:] += 8.0
     return BacktestCase.of(
-        strict(setting.site), replace(setting.inputs, record=record), load_scale=0.6
+        strict(setting.site), replace(setting.inputs, series=series), load_scale=0.6
     )
 
 

@@ -21,15 +21,15 @@ ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1
 def setting(name, factor, hours=HOURS):
     """Return the small day by another name and at other prices."""
     usual = small_days.setting(hours)
-    record, truth = (
+    series, actual = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
-        for data in (usual.inputs.record, usual.truth)
+        for data in (usual.inputs.series, usual.actual)
     )
     return replace(
         usual,
         site=usual.site.model_copy(update={"name": name}),
-        world=replace(usual.inputs, record=record),
-        truth=truth,
+        inputs=replace(usual.inputs, series=series),
+        actual=actual,
     )
 
 
@@ -64,26 +64,27 @@ def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
     assert {(parcel.origin, parcel.host) for parcel in shared.transfers} == {("dear", "cheap")}
     moved = sum(parcel.energy for parcel in shared.transfers)
     assert moved > 0.05
-    assert shared.sent("dear") == shared.taken("cheap") == pytest.approx(moved)
+    assert shared.sent("dear") == shared.received("cheap") == pytest.approx(moved)
     assert shared.move_cost == pytest.approx(1.0 * moved)
     assert shared.saved > 0.0
-    assert not shared.undecided
+    assert not shared.failed_plans
 
 
 def test_no_work_is_lost_in_transfer(found):
     shared, _ = found
     alone, together = (
         sum(trial.summary.work_done for trial in trials.values())
-        for trials in (shared.alone, shared.shared)
+        for trials in (shared.independent, shared.shared)
     )
     assert together == pytest.approx(alone, rel=1e-9)
     dear = shared.shared["dear"].summary.work_done
-    assert dear == pytest.approx(shared.alone["dear"].summary.work_done - shared.sent("dear"))
+    assert dear == pytest.approx(shared.independent["dear"].summary.work_done - shared.sent("dear"))
 
 
 def test_moved_work_starts_after_its_arrival(found):
     """Jobs are ready half an hour after they leave, and keep their deadlines."""
     shared, _ = found
+    assert shared.transfers
     for parcel in shared.transfers:
         assert parcel.ready - parcel.leaves == np.timedelta64(30, "m")
         assert (parcel.jobs.deadline >= parcel.ready).all()
@@ -120,15 +121,16 @@ def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
     assert not shared.transfers
     hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
     assert shared.failed_plans == dict.fromkeys(hours, "none")
+    assert shared.independent
     for name, trial in shared.independent.items():
         assert shared.shared[name].summary == trial.summary
 
 
 def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
     """Proves: no site throws away, alone, what was settled with the others at that moment."""
-    looks = FleetSiteRun.observe
+    observe = FleetSiteRun.observe
     monkeypatch.setattr(
-        FleetSiteRun, "looks", lambda seat: replace(looks(seat), has_new_request=True)
+        FleetSiteRun, "observe", lambda run: replace(observe(run), has_new_request=True)
     )
     for trial in run_fleet(pair(hours=1), routes).shared.values():
         assert len(trial.decisions) == 4
@@ -142,17 +144,17 @@ def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
 def test_sites_of_other_days_are_refused_before_they_run(settings, routes):
     dear, cheap = settings
     later = replace(
-        cheap, world=replace(cheap.inputs, end=cheap.inputs.end + np.timedelta64(1, "h"))
+        cheap, inputs=replace(cheap.inputs, end=cheap.inputs.end + np.timedelta64(1, "h"))
     )
-    with pytest.raises(ProblemError, match=r"cheap, days .* must be those of dear"):
+    with pytest.raises(ProblemError, match=r"cheap, days .*the days of dear"):
         run_fleet((dear, later), routes)
 
 
 def test_the_figure_has_a_panel_for_each_site(found, tmp_path):
     shared, _ = found
     alone, together = (
-        {name: trial.course for name, trial in trials.items()}
-        for trials in (shared.alone, shared.shared)
+        {name: trial.trajectory for name, trial in trials.items()}
+        for trials in (shared.independent, shared.shared)
     )
     sent = {"dear": np.full(4 * HOURS, 0.3), "cheap": np.full(4 * HOURS, -0.3)}
     figure = plot_fleet(alone, together, sent, title="two sites")

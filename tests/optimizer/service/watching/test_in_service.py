@@ -159,13 +159,13 @@ def test_battery_below_its_reserve_is_recharged(level):
     the twin refused every plan, which took what the battery did not have.
     """
     facts = moments.facts(battery_level=level)
-    outcome = moments.pilot().run(facts)
+    outcome = moments.pilot().decide(facts)
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     levels = outcome.choice.replay["battery_level"].to_numpy()[:, 0]
     assert levels.min() == pytest.approx(level, abs=0.001)
     assert levels.max() > 0.32
     assert outcome.orders.battery_discharge["battery_1"] == 0.0
-    (message,) = outcome.absent
+    (message,) = outcome.unavailable
     assert message.startswith(f"battery_1 holds {level:g} MWh, less than its reserve of 0.32 MWh")
 
 
