@@ -7,7 +7,7 @@ RACK_POWER = (3.696 - 0.672) / 28
 
 
 def worked(schedule, power):
-    """Return a schedule with other work on its halls, which draw exactly that more."""
+    """Return a schedule with other work, and the hall power to match."""
     added = power - schedule["work_power"].sum("cohort")
     schedule["work_power"].values[:] = 0.0
     schedule["work_power"][:, 0] = power
@@ -178,7 +178,7 @@ def racks_below_nothing(schedule):
 
 
 def a_spot(name, value, **place):
-    """Return what sets one value of a variable."""
+    """Return a function that sets one value of a variable."""
 
     def spoil(schedule):
         schedule[name][{"time": 5, **place}] = value
@@ -197,7 +197,7 @@ def without(name):
 
 
 def a_level_of_another_plan(schedule):
-    """All is honest but the level, by which a battery would be shaved."""
+    """Only the level is wrong."""
     schedule["battery_level"].values[3:] += 0.05
     return schedule
 

@@ -1,4 +1,4 @@
-"""A simulated plant's world, and the judgement of what it did."""
+"""Inputs of a simulated plant, and the evaluation of its run."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ def setting():
 
 @pytest.fixture(scope="module")
 def outcome(setting):
-    """Return what an idle site does, nobody having ordered anything."""
+    """Return the run of an idle site without orders."""
     site, scene = setting.site, build_scene(setting, seed=SEED)
     plant = SimulatedFacility(site, scene.boundary_conditions, scene.initial_state, seed=SEED)
     cluster = SimulatedScheduler(site, scene.workload, start=plant.now)

@@ -24,7 +24,7 @@ FULL = "journal/1: No space left on device; make room on the disk"
 
 
 def test_newest_reading_may_come_from_any_sensor():
-    """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
+    """Proves: 10 s, of the battery, though the last meter reading is 60 s old."""
     window = LiveState(site())
     assert newest_reading_age(window.present(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
@@ -36,7 +36,7 @@ def test_newest_reading_may_come_from_any_sensor():
 
 
 def test_a_heartbeat_is_no_reading():
-    """Proves: 60 s, of the meter, though the plant's gateway has said just now that it lives."""
+    """Proves: 60 s, of the meter, though the heartbeat of the gateway is new."""
     window = LiveState(site())
     for name in ("grid_import_power", "plant_heartbeat"):
         window.add(metadata_of(name))
@@ -48,7 +48,7 @@ def test_a_heartbeat_is_no_reading():
 
 
 def test_never_measured_sensor_hides_no_silent_sensor():
-    """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
+    """Proves: racks have been silent for 600 s, though one of them never had a sensor.
 
     Sensitivity: the oldest age was infinite, and no silent sensor was reported or named.
     """
@@ -77,7 +77,7 @@ def link(tmp_path):
 
 
 def test_full_disk_raises_the_archive_alarm_only(link):
-    """Proves: nobody is sent to the broker for want of room on the disk."""
+    """Proves: a full disk raises no alarm of the broker."""
     link._ingester._append_error = FULL
     fine = SimpleNamespace(error="", alarm_text="", audit_error="")
     partners = SimpleNamespace(error=lambda _: "", audit_error="")
@@ -90,7 +90,7 @@ def test_full_disk_raises_the_archive_alarm_only(link):
 
 
 def test_planned_ramp_violation_raises_an_alarm(link):
-    """Proves: somebody hears of it, though nothing of the site could make it gentler."""
+    """Proves: an unavoidable ramp violation raises an alarm."""
     steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
     fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
     verdict = SimpleNamespace(unavoidable_violations=(steep,))
@@ -108,7 +108,7 @@ def test_planned_ramp_violation_raises_an_alarm(link):
 
 
 def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
-    """Proves: the alarm `archive` says what was cut off; the next start has forgotten it."""
+    """Proves: the alarm `archive` names the lost records until the next start."""
     link = link_to(tmp_path, is_simulated=True)
     assert link.archive_error == ""
     end = link._journal.append([("topic", b"payload")])
@@ -123,7 +123,7 @@ def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
 
 
 def test_meter_gives_net_import_while_it_reports(link):
-    """Proves: -0.3 MW of a connection that gives 300 kW; nothing of one that fell silent."""
+    """Proves: -0.3 MW at 300 kW of export; NaN from a silent meter."""
     assert np.isnan(link.meter(NOON))
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", -300.0))
@@ -132,9 +132,9 @@ def test_meter_gives_net_import_while_it_reports(link):
 
 
 def test_ignored_points_are_not_counted_as_refused(link):
-    """Proves: a fan that the site file does not explain, and points of a neighbour, raise no alert.
+    """Proves: an unknown fan and points of another site raise no alert.
 
-    Sensitivity: each value of theirs counted as refused, so that `GigatwinQuarantineGrows` stood.
+    Sensitivity: each of their values counted as refused and raised an alert.
     """
     strange = replace(metadata_of("grid_import_power"), object_id="feeder_7", point=FEEDER)
     link.window.add(strange)
@@ -153,7 +153,7 @@ def test_ignored_points_are_not_counted_as_refused(link):
 def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
     """Proves: a meter silent for six minutes is named; within three periods nothing is.
 
-    Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
+    Sensitivity: a plant without telemetry was RUNNING without an alarm for 15 min.
     """
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link = link_to(tmp_path, is_simulated=False)
@@ -179,7 +179,7 @@ def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
 
 
 def test_cap_within_the_interval_also_caps_halls(tmp_path):
-    """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
+    """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
     link = link_to(tmp_path, is_simulated=False)
     outcome = moments.pilot().decide(moments.facts())
     sequence, before = link.order(outcome), link._actuator.last_commands

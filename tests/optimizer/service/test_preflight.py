@@ -1,4 +1,4 @@
-"""What a start would meet, from a folder, two files, a port and a broker."""
+"""Checks before a start: state folder, series files, port and broker."""
 
 import json
 import socket
@@ -36,7 +36,7 @@ def short(monkeypatch):
 
 
 def run_checks(folder, site=SMALL, now=NOW, **words):
-    """Return what is looked at by its name, without series and broker unless words say so."""
+    """Return name -> check, without a broker unless settings name one."""
     settings = ServiceConfig(
         broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
     )
@@ -46,7 +46,7 @@ def run_checks(folder, site=SMALL, now=NOW, **words):
 
 @pytest.mark.slow
 def test_checks_report_and_create_nothing(tmp_path):
-    """Proves: a first start would make its folder; to look makes nothing."""
+    """Proves: the checks create no folder, as a first start would."""
     folder = tmp_path / "state"
     found = run_checks(folder, is_simulated=False, broker=NOBODY)
     assert found["site"].result.startswith("small: ")
@@ -59,7 +59,7 @@ def test_checks_report_and_create_nothing(tmp_path):
 
 
 def test_each_error_is_reported_and_stops_no_check(tmp_path):
-    """Proves: a site that cannot be served, files old or gone, another's folder and key."""
+    """Proves: invalid site name, missing and old files, folder of another site, invalid key."""
     folder = tmp_path / "state"
     with StateFolder(folder, site="rhine"):
         pass
@@ -93,7 +93,7 @@ def test_occupied_port_is_an_error_unless_held_by_the_service(tmp_path, monkeypa
 
 
 def test_invalid_folder_and_port_stop_no_check(tmp_path):
-    """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
+    """Proves: a file in place of the folder and an invalid port are separate errors."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
         assert "not writable" in run_checks(path)["state"].error
@@ -101,7 +101,7 @@ def test_invalid_folder_and_port_stop_no_check(tmp_path):
 
 
 def test_check_result_is_printed_literally(capsys):
-    """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
+    """Sensitivity: a title in brackets was read as markup and lost."""
     assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 

@@ -23,7 +23,7 @@ NOW = time_axes.to_utc("2026-06-16T08:00")
 
 @pytest.fixture
 def copies(tmp_path):
-    """Return the synthetic files, free to be changed."""
+    """Return copies of the synthetic files, which tests may change."""
     paths = {}
     for name in ("prices", "weather"):
         source = sites.series_file(name)
@@ -38,7 +38,7 @@ def series(copies):
 
 
 def doubled(path):
-    """Write all prices twice as high, with a stamp that is surely another."""
+    """Double all prices and change the modification time."""
     head, *rows = path.read_text().splitlines()
     place = head.split(",").index("price_eur_mwh")
     changed = [row.split(",") for row in rows]
@@ -116,7 +116,7 @@ def test_files_never_valid_are_refused_until_valid(series, copies):
 
 
 def test_typical_year_continues_into_the_next_year(copies, tmp_path):
-    """No file changes: the year after is laid on all the same."""
+    """No file changes, but the next year is appended."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
     series = LiveSeries(SITE, files)
     series.current(time_axes.to_utc("2026-12-01"))
@@ -128,7 +128,7 @@ def test_typical_year_continues_into_the_next_year(copies, tmp_path):
 @pytest.mark.parametrize("days", [5, 9, 40])
 @pytest.mark.parametrize("is_gone", [False, True])
 def test_plans_continue_with_forecasts_from_old_files(series, copies, days, is_gone):
-    """Proves: a week ahead is foreseen from files that ended long ago, also if they are gone since.
+    """Proves: files that ended long ago, or are missing since, still give a week's forecast.
 
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
     or give longer ones`), beside an alarm that said `plans continue with forecasts`.
@@ -147,7 +147,7 @@ def test_plans_continue_with_forecasts_from_old_files(series, copies, days, is_g
 
 
 def alarm_and_short_files(copies, moment, **others):
-    """Return the alarm, the files being written two days before."""
+    """Return alarm and short files, with files written two days before."""
     series = LiveSeries(SITE, small_days.files(**copies), **others)
     now = time_axes.to_utc(moment)
     for path in copies.values():
@@ -168,7 +168,7 @@ def alarm_and_short_files(copies, moment, **others):
     ],
 )
 def test_outdated_files_raise_an_alarm(copies, moment, short):
-    """Sensitivity: prices that had ended days ago were a line of `explain` and no alarm."""
+    """Sensitivity: prices that ended days ago showed in `explain` only."""
     words, found = alarm_and_short_files(copies, moment)
     assert found == short
     assert bool(words) is bool(short)
@@ -210,7 +210,7 @@ def test_preload_loads_libraries_and_changes_nothing(copies):
 
 
 def test_unread_columns_are_logged(copies, tmp_path):
-    """Proves: capacity sold in a column that nobody reads does not count for nothing unsaid."""
+    """Proves: sold capacity in an unread column is reported."""
     reserves = tmp_path / "reserves.csv"
     reserves.write_text(
         "time_utc,fcr_kw,fcr_eur_mw_h\n2026-06-16T00:00Z,9,5\n2026-06-16T04:00Z,9,5\n"

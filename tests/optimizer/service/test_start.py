@@ -1,4 +1,4 @@
-"""How a service starts: what is only convenient keeps nobody from starting."""
+"""Start of a service: a failure of optional parts does not prevent it."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from twin.errors import ServiceError
 
 @pytest.mark.parametrize("name", ["münchen", "a b", "a+b", "..", "s" * 33])
 def test_invalid_site_name_is_refused_at_start(tmp_path, name):
-    """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
+    """Sensitivity: it ran in shadow mode, and failed with NATS or partners."""
     site = sites.load_site("small").model_copy(update={"name": name})
     with pytest.raises(ServiceError, match=r"name = .*rename its file"):
         startup.run_service(site, None, tmp_path / "state")
@@ -37,7 +37,7 @@ def test_full_disk_does_not_prevent_the_page(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_service_ends_cleanly_on_every_signal(ending):
-    """Sensitivity: the end of its terminal killed it, and what it had asked of the plant stood."""
+    """Sensitivity: the end of its terminal killed it, and its requests stayed in force."""
     before = signal.signal(ending, signal.SIG_DFL)  # tests may run under nohup
     try:
         with startup.stop_on_signals() as stop:
@@ -60,7 +60,7 @@ def test_nohup_service_survives_its_terminal():
 def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
     """Proves: a HOLD placed before the service listens takes effect in it, as reported.
 
-    Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
+    Sensitivity: the HOLD on disk was not read, and the next one overwrote it.
     """
     settings = ServiceConfig(
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0

@@ -1,4 +1,4 @@
-"""The water over the wire: asked where the plant takes it, else declared; and a real loop."""
+"""Water set points: requested where the plant accepts them, else as declared."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def site(choice="cheapest"):
 
 
 def points():
-    """Return the points that a plant with the agreed ones lets us write."""
+    """Return the writable points of a plant that has all agreed ones."""
     binder = PointBinder(site())
     for metadata in announced_metadata(site()):
         binder.register(metadata)
@@ -111,7 +111,7 @@ def test_requested_and_applied_set_points_are_shown():
 
 @pytest.mark.slow
 def test_run_over_a_broker_breaks_no_limit(tmp_path, embedded):
-    """Six hours: asked, applied, and every schedule acknowledged."""
+    """Six hours: requested, applied, and every schedule acknowledged."""
     file = tmp_path / "steered.toml"
     text = find_site_file("small").read_text()
     file.write_text(f'{text}\n[set_points]\nchoice = "cheapest"\n')

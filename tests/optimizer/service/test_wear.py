@@ -1,4 +1,4 @@
-"""What wears: calibrated beside the decisions, kept, and raised as an alarm."""
+"""Drift of machines: calibrated beside the decisions, stored, and raised as an alarm."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 
 
 def hang(*_):
-    """Calibrate for ever."""
+    """Calibrate without end."""
     threading.Event().wait()
 
 
@@ -43,7 +43,7 @@ def test_lost_cop_raises_an_alarm(tmp_path):
 
 
 def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
-    """Proves: both are seen, though they may be written in one tick of the file system."""
+    """Proves: both are read, though the file times may be equal."""
     wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
@@ -74,7 +74,7 @@ def test_stored_result_is_read_back(tmp_path):
 
 @pytest.mark.slow
 def test_calibration_starts_once_a_day(tmp_path):
-    """There is no archive: the process ends by itself, and nothing is kept."""
+    """There is no archive: the process ends by itself and stores nothing."""
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
     assert wear._process is None  # the service settles first

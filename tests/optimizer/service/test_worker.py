@@ -1,4 +1,4 @@
-"""The solver's process: whatever it does costs one deadline, and the next question is answered."""
+"""The solver process: any failure costs one deadline, and the next problem is solved."""
 
 import os
 import select
@@ -32,7 +32,7 @@ def shared():
 
 @pytest.fixture
 def worker(shared):
-    """Return a worker that has started."""
+    """Return a started solver process."""
     shared.deadline = 60.0
     shared.decide(asked(), None)
     yield shared
@@ -48,7 +48,7 @@ def is_alive(process):
 
 
 def test_ctrl_c_does_not_reach_the_solver_process(worker):
-    """Sensitivity: while it still loaded its libraries Ctrl-C printed their trace."""
+    """Sensitivity: Ctrl-C during its imports printed a traceback."""
     words = Path(f"/proc/{process(worker)}/status").read_text().split()
     blocked = int(words[words.index("SigBlk:") + 1], 16)
     assert blocked >> (signal.SIGINT - 1) & 1
@@ -110,7 +110,7 @@ def test_a_solver_that_hangs_is_killed_at_the_deadline(worker, mood):
 
 
 def test_timeout_is_reported_with_any_clock(worker, monkeypatch):
-    """Proves: the deadline is why, also where the clock shows the same moment before and after."""
+    """Proves: the deadline is the reason, even if the clock does not advance."""
     worker.deadline = 0.3
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     with pytest.raises(SolverError, match=r"no answer within 0\.3 s"):
@@ -118,7 +118,7 @@ def test_timeout_is_reported_with_any_clock(worker, monkeypatch):
 
 
 def test_stopped_process_is_killed_at_the_deadline(worker):
-    """It is stopped from outside, and the question is larger than the pipe."""
+    """It is stopped by SIGSTOP, and the problem is larger than the pipe."""
     before = process(worker)
     os.kill(before, 19)
     worker.deadline = 0.3

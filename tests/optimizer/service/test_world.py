@@ -1,4 +1,4 @@
-"""The world of a back-test: files joined or apart, gaps, what is not covered, typical years."""
+"""Inputs of a back-test: joined or separate files, gaps, coverage, typical years."""
 
 import json
 
@@ -19,7 +19,7 @@ MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAheadPosition(nam
 
 @pytest.fixture
 def prices(tmp_path):
-    """Return a maker of an hourly file of prices with carbon; rows may be left out."""
+    """Return a function that writes hourly prices with carbon; rows may be omitted."""
 
     def make(start="2026-06-01", days=30, *, without=(), carbon=True):
         stamps = pd.date_range(start, periods=24 * days, freq="h").delete(list(without))
@@ -115,7 +115,7 @@ def test_missing_carbon_counts_as_zero_with_a_note(prices):
 def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
     """Proves: a carbon file of another country is reported before a run, as `simulate` does.
 
-    Sensitivity: a site near Frankfurt ran with the intensity of any country, and nothing said so.
+    Sensitivity: a site near Frankfurt used the intensity of any country without a note.
     """
     maps = electricity_maps(tmp_path)
     maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
@@ -130,16 +130,16 @@ def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
     ("zone", "local"), [("DE-LU", "DE-LU"), ("se_3", "Asia/Kathmandu"), ("NP", "Asia/Kathmandu")]
 )
 def test_naive_times_are_in_the_zone_of_market_or_site(zone, local):
-    """Proves: a site outside our list of bidding zones reads local prices by its own clock.
+    """Proves: a site outside the known bidding zones reads local prices in its own zone.
 
-    Sensitivity: it had to name `--zone`, though its file says its time zone.
+    Sensitivity: `--zone` was required, though the site file has a time zone.
     """
     site = SMALL.model_copy(update={"zone": zone, "time_zone": "Asia/Kathmandu"})
     assert default_zone(site) == local
 
 
 def test_unread_columns_of_jobs_are_reported(prices, tmp_path):
-    """Proves: what a file of jobs says and nobody reads is said before a run, once.
+    """Proves: unread columns of a job file are reported once before a run.
 
     Sensitivity: without the note a planner's priorities vanish silently.
     """

@@ -1,4 +1,4 @@
-"""The control socket: commands of one machine's people; nothing that is sent to it stops it."""
+"""The control socket: local commands; no input stops it."""
 
 import json
 import os
@@ -140,7 +140,7 @@ def test_many_clients_are_answered_at_once(folder):
 
 
 def test_command_is_answered_without_new_threads(folder, monkeypatch):
-    """Proves: HOLD is obeyed at a limit of tasks, as the system's or a container's."""
+    """Proves: HOLD works at the thread limit of system or container."""
 
     def refuse(_):
         raise RuntimeError("can't start new thread")
@@ -163,7 +163,7 @@ def test_only_the_owner_may_send_commands(folder):
 
 
 def test_socket_is_private_from_the_start(tmp_path):
-    """Other threads may make files meanwhile: the mask of the process stays as it is."""
+    """Other threads may create files meanwhile: the umask of the process is unchanged."""
     before = os.umask(0o022)
     try:
         with ControlServer(tmp_path / "control.sock", answer):
@@ -185,7 +185,7 @@ def test_long_paths_can_be_used(tmp_path, length):
 
 
 def test_folder_without_sockets_is_named(tmp_path):
-    """Proves: a read-only state folder is one plain line with the place and what to see to."""
+    """Proves: a read-only state folder gives one line with location and remedy."""
     (tmp_path / "file").touch()
     with pytest.raises(ServiceError, match=r"file/control\.sock = .*user may create a socket"):
         ControlServer(tmp_path / "file" / "control.sock", answer)

@@ -16,7 +16,7 @@ PRICES = [50.0] * 5
 
 
 def planned(ahead, *powers):
-    """Return a schedule of some imports. [MW]"""
+    """Return a schedule with given imports. [MW]"""
     plan = {"grid_import_power": ("time", list(powers)), "grid_export_power": ("time", [0.0] * 5)}
     return tag_dataset(ahead.assign(plan))
 
@@ -74,7 +74,7 @@ def test_load_target_names_its_reserve_activation(called, held, words):
 
 @pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
 def test_shown_compliance_matches_the_partner_report(power, is_kept):
-    """Proves: a hundredth more is still there, as in power states."""
+    """Proves: one hundredth more still complies, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
     (row,) = next_requests(where(), ahead, planned(ahead, *[power] * 5))
     assert row["is_kept"] == is_within_target(power, 3.0) == is_kept

@@ -1,4 +1,4 @@
-"""The document of a schedule: market days, baselines, bands, and what is said of it."""
+"""The schedule document: market days, baselines, bands and labels."""
 
 import json
 
@@ -36,7 +36,7 @@ def site():
 
 
 def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
-    """Return a schedule of some net import on the horizon of the service. [MW]"""
+    """Return a schedule with given net imports on the service horizon. [MW]"""
     plan = time_axes.horizon_axes(start, list(steps))
     powers = np.broadcast_to(np.asarray(net, dtype=float), plan.sizes["time"])
     plan["grid_import_power"] = "time", np.maximum(powers, 0.0)
@@ -59,7 +59,7 @@ def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **
 
 
 def checked(plan):
-    """Return a plan if it is a valid document once it has number and receiver."""
+    """Return a draft after checking that it becomes a valid document."""
     party = Partner.demonstration("tso-1", public_jwk_set(key("tso-1"))).party
     whole = plan | {
         "partner": "tso-1",
@@ -105,7 +105,7 @@ def test_hours_are_split_and_export_is_negative(site):
 
 
 def test_scheduled_power_is_net_import(site):
-    """Proves: of a step, a third is missing in the mean, since the plant turns in ten minutes."""
+    """Proves: a ramp of ten minutes lacks a third of a step in the mean."""
     made = document(site, schedule([4.0, 4.0, 1.0, 1.0] + [1.0] * 92, steps=[(24.0, 15.0)]))
     assert column(made, "setpoint_mw")[:5] == [4.0, 4.0, 1.0, 1.0, 1.0]
     assert column(made, "scheduled_mw")[:5] == [4.0, 4.0, 2.0, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""Load targets in the service: from what partners asked to words of an outlook, and back."""
+"""Load targets in the service: from partner messages to the outlook, and back."""
 
 import json
 from types import SimpleNamespace
@@ -72,7 +72,7 @@ def test_without_a_target_the_connection_is_the_limit(tmp_path):
 
 
 def test_targets_are_placed_on_horizon_intervals(tmp_path):
-    """Quarter-hours for a day, then hours: a target of half an hour tomorrow holds the hour."""
+    """Quarter-hours for a day, then hours: half an hour tomorrow covers its whole hour."""
     asked = service(tmp_path, contract(best_effort_price=20.0))
     take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
     take(
@@ -119,7 +119,7 @@ def test_partner_without_keys_is_reported(tmp_path):
 
 
 class Wire:
-    """A client that remembers what was said."""
+    """A client that keeps all messages."""
 
     def __init__(self):
         self.sent, self.incoming = [], []
@@ -167,9 +167,9 @@ def test_decision_is_reported_to_requesting_partners(tmp_path, monkeypatch, plan
 
 
 def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
-    """Proves: a target that came between a restart and the first tick is taken at that.
+    """Proves: a target received between restart and first tick is accepted at the tick.
 
-    Sensitivity: refused as "made in the future" of the year 2000, though the broker had taken it.
+    Sensitivity: it was refused as "made in the future" of the year 2000.
     """
     asked, wire = service(tmp_path, contract()), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
@@ -181,9 +181,9 @@ def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
 
 
 def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
-    """Proves: contracts with 2 MW and with none tell 2 MW: below that tso-1 is not obeyed.
+    """Proves: contracts with 2 MW and without a minimum publish 2 MW, also for tso-1.
 
-    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and kept at 2.
+    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and met with 2 MW.
     """
     firm = contract(least=2.0)
     asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
@@ -197,21 +197,21 @@ def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
 
 
 def calling(folder, **changes):
-    """Return the targets of a contract that calls mFRR, of a site that sells it and FCR."""
+    """Return the receiver of a contract that activates mFRR; the site sells mFRR and FCR."""
     products = {name: product(name) for name in ("fcr", "mfrr")}
     where = SITE.model_copy(update={"reserves": products})
     return service(folder, contract(activates=("mfrr",), **changes), where=where)
 
 
 def called(asked, name="mfrr", *, grid=GRID):
-    """Return in which intervals a product is called or recovers."""
+    """Return the intervals in which a product is activated or recovers."""
     words = asked.requested_outlook(grid)
     variables.check_variables(words, "reserve_called")
     return words["reserve_called"].sel(product=name).to_numpy()
 
 
 def test_target_activates_its_reserve_until_recovery(tmp_path):
-    """From 14:00 to 15:00, and the two hours that the product has to recover."""
+    """From 14:00 to 15:00, and two hours of recovery."""
     asked = calling(tmp_path)
     assert not called(asked).any()
     take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
@@ -220,7 +220,7 @@ def test_target_activates_its_reserve_until_recovery(tmp_path):
 
 
 def test_activated_reserve_recovers_after_its_target_ends(tmp_path):
-    """Lifted at 12:30: it recovers until 14:30, seen from then and from 13:00."""
+    """Withdrawn at 12:30: it recovers until 14:30, seen from then and from 13:00."""
     asked = calling(tmp_path)
     take(asked, target(3.0, end="2026-07-01T16:00:00Z"))
     assert called(asked)[:24].all()

@@ -53,7 +53,7 @@ def drawn(link):
 
 
 def test_unsent_document_leaves_no_trace(tmp_path):
-    """Proves: a week of shadow fixes no baseline and counts no error of a plan."""
+    """Proves: shadow mode fixes no baseline and counts no plan error."""
     link = linked(tmp_path, is_shadow=True)
     first = drawn(link)
     link.compare_metered(outcome().time - QUARTER_HOUR, 2.0)
@@ -72,9 +72,9 @@ def test_sent_document_is_compared_with_the_meter(tmp_path):
 
 
 def test_answers_and_targets_are_counted(tmp_path):
-    """Proves: a partner whose answers or targets are refused is seen in the metrics, from 0 on.
+    """Proves: refused answers and targets are counted in the metrics, from 0 on.
 
-    Sensitivity: both were a line of the log, and no alert could be made of them.
+    Sensitivity: both were log lines only, without an alert.
     """
     link = linked(tmp_path)
     found = link.partner_status(outcome().time)
@@ -183,7 +183,7 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
 
 
 def test_accepted_target_is_recorded_completely(tmp_path):
-    """Proves: what the site follows can be replayed from the record, however long it is."""
+    """Proves: long targets can be replayed from the record."""
     bench = Bench(tmp_path)
     message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
     bench.link._targets.poll = lambda _: [message]

@@ -1,4 +1,4 @@
-"""The folder of a back-test holds one back-test, says which, and takes more of its policies."""
+"""The folder of a back-test holds one back-test with its identity; policies can be added."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
 
 
 def with_series(name, change):
-    """Return the world with one series changed."""
+    """Return the inputs with one series changed."""
     world = small_days.world()
     record = world.series.copy(deep=True)
     record[name].values[100] += change
@@ -77,7 +77,7 @@ def issue(error):
     ],
 )
 def test_another_run_is_refused_with_the_difference(tmp_path, words, difference):
-    """Proves: everything that decides the results is compared. Sensitivity: names and days were."""
+    """Proves: all inputs of the results are compared. Sensitivity: only names and days."""
     open_run_folder(tmp_path, identity())
     write_results(tmp_path, results(threshold_capped=100.0))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -113,7 +113,7 @@ def test_folder_of_another_version_accepts_no_run(tmp_path, earlier):
 
 
 def test_readers_refuse_a_folder_of_another_version(tmp_path):
-    """Proves: `threshold` of an earlier folder is never read as the rule of that name today."""
+    """Proves: `threshold` of an earlier folder is not read as the present rule."""
     (tmp_path / "run.json").write_text(json.dumps(OLD | {"version": 3}))
     for read in (read_results, read_trajectory, read_backtest_decision):
         with pytest.raises(StateError) as refused:

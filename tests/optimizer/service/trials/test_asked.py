@@ -11,7 +11,7 @@ from twin.errors import ProblemError
 
 @pytest.fixture
 def backtest(monkeypatch):
-    """Return the function that asks for a back-test in which nothing may be run."""
+    """Return a function that starts a back-test in which no run is allowed."""
 
     def never(*_, **__):
         raise AssertionError

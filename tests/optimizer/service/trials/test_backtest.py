@@ -1,4 +1,4 @@
-"""The closed loop: five policies, one plant, the same work; what is left on disk of it."""
+"""The closed loop: five policies, one plant, the same work; files on disk."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ RAMP = "ramp of grid_import_power"
 
 @pytest.fixture(scope="module")
 def trials():
-    """Return what was kept of a back-test of three hours."""
+    """Return the stored runs of a back-test of three hours."""
     kept, progress = [], []
     results = backtest(
         small_days.setting(HOURS),
@@ -51,7 +51,7 @@ def optimal(trials):
 
 @pytest.fixture(scope="module")
 def folder(trials, tmp_path_factory):
-    """Return the folder that a back-test leaves."""
+    """Return the folder of a back-test."""
     folder = tmp_path_factory.mktemp("run")
     results, kept, _ = trials
     for trial in kept:
@@ -204,7 +204,7 @@ def test_folder_without_decisions_is_refused_with_a_remedy(tmp_path):
 
 @pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
 def test_perfect_foresight_sees_the_run_or_a_week(days, ahead):
-    """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
+    """Proves: longer runs are cut at the horizon, shorter ones at their end."""
     site, whole = sites.load_site("small"), small_days.world(days)
     setting = BacktestCase.of(site, whole, load_scale=0.6)
     decided = []
@@ -228,7 +228,7 @@ def test_a_day_of_all_policies():
 
 
 def warm(setting):
-    """Return a setting whose chillers have to be committed, on a warm day."""
+    """Return a case of a warm day whose chillers are committed."""
     series = setting.inputs.series.copy(deep=True)
     series["air_temperature"].values[:] += 8.0
     return BacktestCase.of(
@@ -240,8 +240,8 @@ def warm(setting):
 def test_plant_follows_planned_chillers_and_pays_starts():
     """Proves: on a warm day each quarter-hour has at least the units of its plan.
 
-    What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays
-    alike. Sensitivity: by itself the plant runs two from the first hour on.
+    Chillers start once, at 20 EUR, and run an hour. Under a rule the plant stages itself and pays
+    the same. Sensitivity: by itself the plant runs two from the first hour on.
     """
     setting = warm(small_days.setting(HOURS))
     names, word = ("threshold_capped", "deterministic"), "cooling_plant_units_on"

@@ -25,7 +25,7 @@ SLOW = {"direction": "up", "needs_controller": False, "full_activation": 12.5, "
 
 
 def site():
-    """Return a site that sells two products on order and FCR; its contract calls the first two."""
+    """Return a site that sells FCR and two products that its contract activates."""
     names = {"mfrr": SLOW, "rr": SLOW, "fcr": {}}
     sold = {name: product(name, **terms) for name, terms in names.items()}
     caller = asked(effect="hard", activates=("mfrr", "rr"))
@@ -35,7 +35,7 @@ def site():
 
 @cache
 def plant():
-    """Return a plant that the grid calls; it need not run for its calls."""
+    """Return a plant for activations; it need not run."""
     sold = {name: product(name, **SLOW) for name in ("mfrr", "rr")}
     small = small_days.setting()
     return reserve_calls.build_plant(
@@ -44,7 +44,7 @@ def plant():
 
 
 def caller(**due):
-    """Return who calls products in some quarter-hours, and the orders that are noted."""
+    """Return a caller of products in some quarter-hours, and its noted orders."""
     signals = {}
     for name in ("mfrr", "rr"):
         quarters = np.isin(np.arange(96), due.get(name, ()))
@@ -54,7 +54,7 @@ def caller(**due):
 
 
 def plan(imports, **capacity):
-    """Return a plan of quarter-hours from midnight, with what it holds all the time. [MW]"""
+    """Return a plan of quarter-hours from midnight, with constant held reserves. [MW]"""
     found = time_axes.regular_axes(START, len(imports)).assign_coords(product=["mfrr", "rr", "fcr"])
     found["grid_import_power"] = "time", np.asarray(imports, float)
     found["grid_export_power"] = "time", np.zeros(len(imports))
@@ -64,7 +64,7 @@ def plan(imports, **capacity):
 
 
 def test_activation_lowers_the_planned_import():
-    """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
+    """2 MW of 10, 11, 12 for three quarter-hours, then four of recovery."""
     who, orders = caller(mfrr=(1, 2, 3))
     assert not who.call_due(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert who.call_due(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
@@ -85,8 +85,8 @@ def test_activation_lowers_the_planned_import():
 
 
 def test_simultaneous_activations_add_up():
-    """2 and 3 MW of 10: 5. On the way there, 20 / 3 in the mean of the first quarter-hour: all of
-    the first is given, and 2 MW of the other."""
+    """2 and 3 MW of 10: 5. In the ramp the mean of the first quarter-hour is 20 / 3: all of the
+    first is delivered, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
     assert who.call_due(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
     words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
@@ -125,8 +125,8 @@ def test_delivery_counts_from_full_activation(full_activation, due):
 
 
 def test_delivery_is_compared_with_a_plan_with_set_points():
-    """From 40 MW to 10 over ten minutes of a quarter-hour: 20 MW in its mean, 4 of 6 are given at
-    16; then 10, of which 4 leave 6 and 12 none.
+    """From 40 to 10 MW in ten minutes the mean is 20 MW: at 16 MW, 4 of 6 MW are delivered.
+    Then at 10 MW: 6 at 4 MW, none at 12 MW.
     """
     order = ReserveOrder(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
     given = order.delivered(np.array([40.0, 16.0, 4.0, 12.0]))
@@ -135,7 +135,7 @@ def test_delivery_is_compared_with_a_plan_with_set_points():
 
 @pytest.mark.slow
 def test_activated_work_stops_on_a_different_plant(monkeypatch):
-    """At 02:15 an hour of all that was sold at the gate of 22:00: it is given, and paid."""
+    """At 02:15 all capacity sold at 22:00 is activated for an hour, delivered and paid."""
     world = small_days.world(2)
     begin = world.start + np.timedelta64(21, "h")
     until = begin + np.timedelta64(7, "h")

@@ -1,4 +1,4 @@
-"""Conversion of results folders that earlier versions wrote, with earlier names of policies."""
+"""Conversion of results folders of earlier versions, with earlier policy names."""
 
 import json
 from pathlib import Path

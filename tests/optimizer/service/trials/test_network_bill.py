@@ -1,4 +1,4 @@
-"""What a run adds to the network's bill: the same as the bill says, without what is fixed."""
+"""The network charges of a run: those of the bill without its fixed charges."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TAXED = 1.0511269632
 
 @pytest.fixture
 def under():
-    """Return the small site without plain fees, with a tariff."""
+    """Return the small site with a tariff instead of grid fees."""
 
     def make(**rules):
         plain = sites.load_site("small").with_parameters(
@@ -29,9 +29,9 @@ def under():
 
 
 def test_month_matches_the_bill_without_fixed_charges(under):
-    """Proves: energy, peaks and excess of a Spanish month are the bill's, cents and kWh apart.
+    """Proves: energy, peaks and excess of a Spanish month match the bill, up to rounding.
 
-    Its tax of 5.11269632 % is on all of them.
+    Its tax of 5.11269632 % applies to all of them.
     """
     where = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
     starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
@@ -49,7 +49,7 @@ def test_month_matches_the_bill_without_fixed_charges(under):
 
 
 def test_year_of_band_load_matches_the_bill(under):
-    """Proves: planned for the class that comes, a year costs its share of the published charge."""
+    """Proves: a year costs its share of the published charge of its class."""
     rules = GERMAN | {
         "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "7900 h"},
         "standing": [],
@@ -65,9 +65,9 @@ def test_year_of_band_load_matches_the_bill(under):
 
 @pytest.mark.parametrize(("before", "paid"), [(3.0, 250.0), (7.0, 200.0)])
 def test_peak_that_occurs_anyway_is_not_charged_to_a_run(under, before, paid):
-    """Proves: 8 MW in May and 9 in June, 6 come anyway, at 50 EUR/MW: 2 and 3 MW; 1 and 3 above 7.
+    """Proves: 8 MW in May, 9 in June, 6 MW anyway, at 50 EUR/MW: 2 and 3 MW; 1 and 3 above 7.
 
-    Sensitivity: 700 and 500 where it is the run's.
+    Sensitivity: 700 and 500 EUR if the run caused them.
     """
     where = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
     starts = quarters("2026-05-31T21:30", "2026-05-31T22:30")
@@ -89,7 +89,7 @@ def test_site_without_a_tariff_pays_grid_fees():
     ("hour", "peak", "calm"), [("08:00", 3.0, 3.0), ("08:00", 1.0, 2.0), ("20:00", 3.0, np.inf)]
 )
 def test_no_surcharge_outside_peak_windows(hour, peak, calm):
-    """Proves: in the window of the day the greater of peak and usual import is calm, else all."""
+    """Proves: in the peak window the greater of peak and usual import is free, else all."""
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "windows": [{"hours": ["6-18"]}]}]}
     billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64(f"2026-06-01T{hour}", "us")
@@ -106,7 +106,7 @@ def test_contract_limits_the_atypical_load():
 
 
 def test_plan_continues_under_the_last_tariff():
-    """Proves: after its last day a tariff goes on in plans, where the bill would be refused."""
+    """Proves: after its last day a tariff stays in force in plans, but not in bills."""
     billing = BillingRules(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
     years = np.array([f"{year}-06-01" for year in (2020, 2026, 2030)], dtype="datetime64[us]")
     assert billing.energy_prices(years).tolist() == [7.0, 7.0, 7.0]

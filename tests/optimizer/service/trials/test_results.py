@@ -1,4 +1,4 @@
-"""Results: what is captured, what is averaged, and files that are whole or not there."""
+"""Results: capture, averages, and files that are complete or absent."""
 
 import json
 from dataclasses import asdict, replace
@@ -40,7 +40,7 @@ def test_capture_is_the_share_of_foresight_savings(threshold, optimal, perfect, 
 
 
 def test_added_policies_update_the_capture():
-    """Proves: what was run first stays. Sensitivity: its numbers were lost, and the capture."""
+    """Proves: earlier results stay. Sensitivity: they were lost with the capture."""
     first = replace(results(threshold_capped=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
     both = replace(results(deterministic=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).merged_with(
         first
@@ -83,7 +83,7 @@ def test_violations_are_summed_over_seeds_and_the_rest_averaged():
 
 
 def test_minimum_time_breaches_are_separate_from_violations():
-    """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
+    """Proves: each is averaged over seeds separately and is not a violation."""
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
     ran = StagingCounts(
         starts=5, stops=4, min_up_violations=3, min_down_violations=2, restart_violations=1

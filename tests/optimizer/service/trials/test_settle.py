@@ -23,7 +23,7 @@ def site():
 
 @pytest.fixture
 def record():
-    """Return an hour of a plant whose means of quarter-hours are 2, 4, -0.4 and 2 MW."""
+    """Return an hour of a plant with quarter-hour means of 2, 4, -0.4 and 2 MW."""
     hour = time_axes.regular_axes(START, 60, time_axes.MINUTE)
     net = np.repeat([2.0, 4.0, -0.4, 2.0], 15)
     net[:15] = np.linspace(1.0, 3.0, 15)  # what the meter averages
@@ -130,7 +130,7 @@ def test_carbon_counts_imports_and_remaining_stores(bill):
 
 
 def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, series):
-    """Taken 2, 4, 0 and 2 MW of which 1 is matched: 1.25 of 2 MWh at 400 kg, in the mean 250."""
+    """Import 2, 4, 0 and 2 MW, of which 1 MW is matched: 1.25 of 2 MWh at 400 kg, mean 250."""
     ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=400.0)
     matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
         "grid_1", carbon="matched"
@@ -151,7 +151,7 @@ def test_objective_is_the_sum_of_its_parts(bill):
 
 
 def test_work_now_equals_work_later_at_the_mean_price(site, record, series):
-    """No policy gains by leaving work undone: a MWh left costs what a MWh drawn evenly costs."""
+    """No policy gains by leaving work: a remaining MWh costs as much as a MWh used evenly."""
     record["grid_export_power"].values[:] = 0.0
     record["grid_import_power"].values[:] = 2.0
     plain = settle(site, record, series, work=NOTHING, peak_power=9.0)
@@ -172,11 +172,11 @@ def test_heat_earns_its_fixed_price(record, series):
 
 
 def test_starts_are_billed_and_minimum_times_counted(site, record, series):
-    """Proves: of two chillers one runs on; the other joins it at minutes 10 and 40.
+    """Proves: one of two chillers runs throughout; the other starts at minutes 10 and 40.
 
-    Three starts of 12.34 EUR are 37.02 EUR in an account of their own. At minute 20 the first
-    stops, at 45 the second, 20 and 35 minutes after their starts: both are short of 0.6 h, which
-    nothing is paid for. Sensitivity: 24.68 EUR if what runs at first had not started.
+    Three starts of 12.34 EUR are 37.02 EUR in a separate account. At minute 20 the first stops,
+    at 45 the second, 20 and 35 minutes after their starts. Both are shorter than 0.6 h, which costs
+    nothing. Sensitivity: 24.68 EUR if chillers running at first had not started.
     """
     ruled = strict(site, minimum_up=0.6, minimum_down=0.25, start_cost=12.34)
     second = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], [10, 10, 20, 5, 15])

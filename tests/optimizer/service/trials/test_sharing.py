@@ -1,4 +1,4 @@
-"""A fleet in closed loop: what moves, what is lost on the way (nothing), what happens without."""
+"""A fleet in closed loop: jobs move, no work is lost, and sites can run alone."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1
 
 
 def setting(name, factor, hours=HOURS):
-    """Return the small day by another name and at other prices."""
+    """Return the case of a small day with another name and other prices."""
     usual = small_days.setting(hours)
     series, actual = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
@@ -111,7 +111,7 @@ def test_json_totals_add_up(found):
 
 
 def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
-    """Proves: the plants and policies of both runs are the same, and a failure costs no plan."""
+    """Proves: both runs use equal plants and policies, and a failure leaves each site its plan."""
 
     def fails(*_, **__):
         raise NoScheduleError("none")
@@ -127,7 +127,7 @@ def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
 
 
 def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
-    """Proves: no site throws away, alone, what was settled with the others at that moment."""
+    """Proves: no site replaces the common plan of the same moment by its own."""
     observe = FleetSiteRun.observe
     monkeypatch.setattr(
         FleetSiteRun, "observe", lambda run: replace(observe(run), has_new_request=True)

@@ -1,4 +1,4 @@
-"""Alarms: one a cause, since when it lasts, the gravest first, gone when it is gone."""
+"""Alarms: one per cause with its start, most severe first, cleared with the cause."""
 
 import json
 import logging
@@ -76,7 +76,7 @@ def test_only_new_problems_are_logged(alarms):
 def test_second_problem_of_the_same_cause_is_logged(alarms):
     """Proves: a silent meter is logged, though a pump has been reported since the day before.
 
-    Sensitivity: one line at the first trouble, and none until all of its cause were over.
+    Sensitivity: one line at the first problem, and none until all of its cause had ended.
     """
     pump = "pump_2 is {} kW, but 3.1 by the model"
     with structlog.testing.capture_logs() as logged:

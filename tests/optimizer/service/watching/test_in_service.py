@@ -25,7 +25,7 @@ LITTLE = 2e-6
 
 
 def says(site, **shares):
-    """Return readings that say which share of a machine is in service, as the window has them."""
+    """Return readings of the share of each machine in service."""
     words = {}
     for name, share in shares.items():
         machine = site.equipment[name]
@@ -46,7 +46,7 @@ def test_machine_without_a_report_is_in_service():
 @pytest.mark.parametrize("share", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["rhine", "gallia", "iberia", "baltica"])
 def test_dispensable_machines_out_of_service_are_removed(name, share):
-    """Every store, source and heat pump, to the share that is left; the rest of the site stays."""
+    """Every store, source and heat pump is reduced to its share; the rest is unchanged."""
     site = sites.load_site(name)
     those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
     assert len(those) >= 3
@@ -72,7 +72,7 @@ def test_essential_machine_out_of_service_is_reported_and_kept():
 
 
 def test_every_machine_has_an_availability_point():
-    """Each machine of a site has its point, and is heard by it: out of service, and back."""
+    """Each machine of a site reports by its point: out of service, and back."""
     site, window = moments.site(), LiveState(moments.site())
     points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
     machines = {name for name, machine in site.equipment.items() if machine.is_machine}
@@ -90,19 +90,19 @@ def test_every_machine_has_an_availability_point():
 
 @cache
 def outcome(**shares):
-    """Return a pilot, and what it makes of a quarter-hour."""
+    """Return an engine and its result for a quarter-hour."""
     facts, pilot = moments.facts(), moments.pilot()
     seen = facts.observed.merge(says(moments.site(), **shares))
     return pilot, pilot.decide(replace(facts, observed=seen))
 
 
 def most(found, *names):
-    """Return the greatest power in a plan under some names. [MW]"""
+    """Return the greatest power of some variables in a plan. [MW]"""
     return max(float(found.choice.schedule[name].max()) for name in names)
 
 
 def flexible(found):
-    """Return what a plan leaves to partners; only batteries can raise what a site draws."""
+    """Return the flexibility of a plan; only batteries can raise the import."""
     outlook = found.problem.outlook
     return estimate_flexibility(
         found.problem.site, found.choice.schedule, found.choice.replay, outlook=outlook
@@ -110,7 +110,7 @@ def flexible(found):
 
 
 def test_plan_without_stores_and_solar_power():
-    """With all of them the plan uses them; without, it is still an optimum, and orders none."""
+    """With all of them the plan uses them; without, it is still an optimum without orders."""
     flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
     usual = outcome()[1]
     assert usual.unavailable == ()
@@ -129,7 +129,7 @@ def test_plan_without_stores_and_solar_power():
 
 
 def test_machine_returns_to_service():
-    """The next quarter-hour in which the machine says that it is in service counts on all of it."""
+    """The quarter-hour after it reports to be in service uses all of it."""
     pilot, before = outcome(battery_1=0.0)
     state = moments.later(before.estimate.state, before.choice.replay, 1)
     queue = moments.waited(before.queue, 1, before.orders.jobs)
@@ -140,7 +140,7 @@ def test_machine_returns_to_service():
 
 
 def test_planned_chillers_are_requested():
-    """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
+    """Proves: the planned chillers are requested from a plant that commits its chillers."""
     pilot = moments.pilot(where=strict(moments.site()))
     found = pilot.decide(moments.facts(moments.calm(), small_days.queue()))
     planned = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
@@ -153,10 +153,10 @@ def test_planned_chillers_are_requested():
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [0.3, 0.2, 0.01, 0.0])
 def test_battery_below_its_reserve_is_recharged(level):
-    """Proves: after it has ridden through a black-out the site is planned, and takes nothing of it.
+    """Proves: after a black-out the site is planned without discharging the battery.
 
-    Sensitivity: from 0.2 MWh down there was no plan at all until somebody had charged it; above,
-    the twin refused every plan, which took what the battery did not have.
+    Sensitivity: from 0.2 MWh down there was no plan until a person charged it. Above, the twin
+    refused every plan, because each used energy that the battery lacked.
     """
     facts = moments.facts(battery_level=level)
     outcome = moments.pilot().decide(facts)
@@ -171,7 +171,7 @@ def test_battery_below_its_reserve_is_recharged(level):
 
 @pytest.mark.parametrize("level", [0.32, 0.3357])
 def test_empty_stores_out_of_service_are_excluded(level):
-    """Proves: what a battery loses in a week it cannot charge again, and nobody asks for it.
+    """Proves: a battery out of service loses energy for a week and need not recover it.
 
     Sensitivity: no optimum, until it was back in service.
     """
@@ -184,7 +184,7 @@ def test_empty_stores_out_of_service_are_excluded(level):
 
 @pytest.mark.parametrize("level", [0.2, 0.32])
 def test_site_with_reserves_plans_without_an_empty_battery(level):
-    """Proves: rows of mFRR that are there for coarser intervals bind nothing below its window."""
+    """Proves: mFRR constraints of coarse intervals do not bind below the battery's window."""
     mfrr = {"mfrr": reserve_days.product("mfrr")}
     facts = moments.facts(battery_level=level)
     seen = facts.observed.merge(says(moments.site(), battery_1=0.0))

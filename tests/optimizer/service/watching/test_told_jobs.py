@@ -35,7 +35,7 @@ def jobs(window):
 
 
 def snapshot(queue, wide=()):
-    """Return a queue as the scheduler says it, some of its jobs wider than the site."""
+    """Return a queue as the scheduler reports it, some jobs wider than the site."""
     racks = queue.jobs.racks.copy()
     racks[list(wide)] = SITE.racks + 0.5
     return QueueSnapshot(
@@ -49,9 +49,9 @@ def snapshot(queue, wide=()):
 
 
 def test_unreported_queue_is_not_an_empty_queue(window, jobs):
-    """Proves: a state folder without a past, or a topic that is denied, ends no job.
+    """Proves: an empty state folder or a denied topic ends no job.
 
-    Sensitivity: an empty queue was made up, and orders said that all jobs wait.
+    Sensitivity: an empty queue was assumed, and orders paused all jobs.
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         jobs.queue(moments.start())
@@ -65,7 +65,7 @@ def test_unreported_queue_is_not_an_empty_queue(window, jobs):
 
 
 def test_queue_has_no_age_before_a_simulated_start(window, jobs):
-    """Proves: a service that waits for its simulated plant calls no queue years ahead."""
+    """Proves: a service that waits for its simulated plant reports no queue from the future."""
     known = small_days.queue()
     window.add(snapshot(known))
     assert jobs.error(NOT_STARTED) == ""

@@ -1,4 +1,4 @@
-"""Where to look for what nobody has shown, and whose stamps are refused."""
+"""Remedies for quantities without readings, and for refused timestamps."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def window():
 
 
 def remedies_for(window):
-    """Return place -> remedy of what was never measured."""
+    """Return location -> remedy of quantities never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.present(NOON))
     error = MissingPointLocator(site(), window).locate(caught.value)
@@ -52,7 +52,7 @@ def test_missing_quantity_names_topic_and_process_area(window):
     ],
 )
 def test_wrong_clock_is_not_reported_as_a_silent_sensor(window, off, flag, words):
-    """Proves: the stamp and how far off it is are named, until one is taken."""
+    """Proves: the clock error is named until a reading is accepted."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
     assert (
         remedies_for(window)[LEVEL]
@@ -63,7 +63,7 @@ def test_wrong_clock_is_not_reported_as_a_silent_sensor(window, off, flag, words
 
 
 def test_persistent_clock_errors_are_counted():
-    """Proves: two points an hour behind in two rounds count; one late reading at the start none."""
+    """Proves: two points an hour behind count in the second round; one late reading does not."""
     window = LiveState(site())
     for name in ("battery_level", "tank_level", "peak_power"):
         window.add(metadata_of(name))
