@@ -17,7 +17,7 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def knows(bench, name, hours):
+def engine_with_old_estimate(bench, name, hours):
     """Return an engine with an old estimate, while one variable has no readings."""
     bench.link.observed.side_effect = lambda now: moments.observed(
         moments.calm().assign_coords(instant=now), without=[name]
@@ -34,7 +34,7 @@ def test_first_decision_after_an_outage_waits_for_readings(bench):
 
     Sensitivity: the first decision used the stored estimate only: "not measured".
     """
-    pilot, looks = knows(bench, "battery_level", 0.3), []
+    pilot, looks = engine_with_old_estimate(bench, "battery_level", 0.3), []
 
     def wait(_):
         looks.append("".join(bench.service.readiness_problems()))

@@ -35,7 +35,7 @@ class ScriptedClock(RealClock):
 
 def test_request_repeats_the_current_decision():
     scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
-    cycles = scripted.intervals(Turning(scripted))
+    cycles = scripted.intervals(AdvancingEvent(scripted))
     assert next(cycles) == START
     scripted.request_redecision()
     assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
@@ -45,7 +45,7 @@ def test_request_is_served_after_the_clock_was_set_back():
     """Proves: a load target is planned at once."""
     scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
-    for _ in scripted.intervals(Turning(scripted)):
+    for _ in scripted.intervals(AdvancingEvent(scripted)):
         found.append(scripted.now())
         scripted.request_redecision()
     assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
@@ -55,13 +55,13 @@ def test_frequent_requests_are_served_once_a_minute():
     scripted = ScriptedClock(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
     looks = len(scripted.looks)
     found = []
-    for _ in scripted.intervals(Turning(scripted)):
+    for _ in scripted.intervals(AdvancingEvent(scripted)):
         found.append(looks - len(scripted.looks))
         scripted.request_redecision()
     assert found == [0, 6, 12]
 
 
-class Turning(threading.Event):
+class AdvancingEvent(threading.Event):
     """An event that never waits: it advances the clock and is set after the last time."""
 
     def __init__(self, scripted):
@@ -81,7 +81,7 @@ class Turning(threading.Event):
 def decided(*minutes):
     """Return the decided minutes of a clock that shows some minutes after the start."""
     scripted = ScriptedClock(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
-    stop = Turning(scripted)
+    stop = AdvancingEvent(scripted)
     cycles = [float((now - START) / time_axes.MINUTE) for now in scripted.intervals(stop)]
     assert all(0.0 <= wait <= clock.STOP_POLL_S for wait in stop.waits)
     return cycles

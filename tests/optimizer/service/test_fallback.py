@@ -30,7 +30,7 @@ def finds_nothing(*_):
     raise NoScheduleError("the peak is too low")
 
 
-def lies(spoil):
+def solver_with_defect(spoil):
     """Return a solver whose schedule is invalid, though its verdict says it is safe."""
     return lambda *_: replace(optimum(), schedule=spoil(copy(optimum().schedule)))
 
@@ -140,7 +140,7 @@ def test_plan_that_a_heat_wave_forbids_is_not_continued():
     ids=lambda spoil: spoil.__name__,
 )
 def test_false_verdict_of_the_solver_is_detected(spoil):
-    choice = chosen(question(), lies(spoil))
+    choice = chosen(question(), solver_with_defect(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin refuses the schedule" in choice.reason
     assert is_safe(question(), choice)
@@ -163,7 +163,7 @@ MALFORMED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_schedule_does_not_stop_the_service(spoil):
-    choice = chosen(question(), lies(spoil))
+    choice = chosen(question(), solver_with_defect(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin" in choice.reason
 
@@ -181,7 +181,7 @@ def test_rule_plans_without_an_earlier_plan():
     assert is_safe(question(), choice)
 
 
-def moved(schedule, gap):
+def shifted(schedule, gap):
     return schedule.assign_coords(time=schedule["time"] + gap, instant=schedule["instant"] + gap)
 
 
@@ -196,7 +196,7 @@ def test_plan_that_ends_soon_is_not_continued(hours, source):
 
 @pytest.mark.parametrize("gap", [QUARTER_HOUR, -QUARTER_HOUR // 3])
 def test_plan_with_other_interval_starts_is_not_continued(gap):
-    last = replace(optimum(), schedule=moved(optimum().schedule, gap))
+    last = replace(optimum(), schedule=shifted(optimum().schedule, gap))
     assert chosen(question(), fails, last).source is ScheduleSource.RULE
 
 

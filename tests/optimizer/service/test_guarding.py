@@ -36,7 +36,7 @@ def meter(net, age=5.0, water=20.0, water_age=5.0):
     return xr.Dataset(words | {"grid_import_power_age": age}, {"circuit": ["chilled_plant"]})
 
 
-def looks(watch, nets, step=10.0, age=5.0):
+def orders_by_minute(watch, nets, step=10.0, age=5.0):
     """Return minute -> orders, while the meter shows each power for 10 s."""
     found = {}
     for i, net in enumerate(nets, start=1):
@@ -49,13 +49,13 @@ def looks(watch, nets, step=10.0, age=5.0):
 
 
 def test_no_adjustment_below_the_peak(guarding):
-    assert looks(guarding, [1.9] * 89) == {}
+    assert orders_by_minute(guarding, [1.9] * 89) == {}
 
 
 def test_coming_peak_is_avoided_within_minutes(guarding):
     """Proves: at 2.4 MW the first update cuts 0.4 MW, the excess of the first minute, and more for
     the plant's delay of ten minutes."""
-    (first, orders), *_ = looks(guarding, [2.4] * 7).items()
+    (first, orders), *_ = orders_by_minute(guarding, [2.4] * 7).items()
     assert first == 1.0
     left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
     asked = storage_requests(moments.site(), orders)
@@ -66,20 +66,20 @@ def test_coming_peak_is_avoided_within_minutes(guarding):
 
 def test_updates_are_a_minute_apart(guarding):
     nets = [2.4 + 0.2 * (i // 6) for i in range(24)]
-    times = list(looks(guarding, nets))
+    times = list(orders_by_minute(guarding, nets))
     assert (np.diff(times) >= 1.0).all()
     assert len(times) > 1
 
 
 @pytest.mark.parametrize(("net", "age"), [(np.nan, 5.0), (9.0, 600.0), (9.0, np.nan)])
 def test_silent_meter_causes_no_adjustment(guarding, net, age):
-    assert looks(guarding, [net] * 60, age=age) == {}
+    assert orders_by_minute(guarding, [net] * 60, age=age) == {}
 
 
 def test_repeated_decision_keeps_the_metered_energy(guarding):
     """Proves: after ten minutes at 2.4 MW the mean counts, not the minute since the new orders."""
     seen = []
-    looks(guarding, [2.4] * 60)
+    orders_by_minute(guarding, [2.4] * 60)
     guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
     guard.check_meter = lambda **orders: seen.append(orders)
     guarding.start_interval(BEGIN, guard)
@@ -91,7 +91,7 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
 
 def test_silent_minutes_use_the_last_reading(guarding):
     seen = []
-    looks(guarding, [3.0] * 6)
+    orders_by_minute(guarding, [3.0] * 6)
     guarding._interval_control.check_meter = lambda **orders: seen.append(orders)
     guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
@@ -156,7 +156,7 @@ def test_each_quarter_hour_starts_from_its_estimate():
 def test_unplanned_adjustments_are_described(guarding):
     soon = BEGIN + 2 * MINUTE
     assert guarding.describe(soon) == ""
-    looks(guarding, [2.4] * 7)
+    orders_by_minute(guarding, [2.4] * 7)
     said = "the meter shows 2.4 MW from the grid: batteries reduce it by 0."
     assert guarding.describe(soon).startswith(said)
     assert guarding.describe(BEGIN + QUARTER_HOUR) == ""

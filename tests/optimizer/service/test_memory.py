@@ -26,6 +26,7 @@ def test_estimate_is_restored_with_learned_spreads(kept, believed):
     assert back.state.equals(believed.state)
     assert back.standard_error == believed.standard_error
     assert back.filters.keys() == believed.filters.keys()
+    assert believed.filters
     for key, memory in believed.filters.items():
         assert back.filters[key].filter_bank.bounds == memory.filter_bank.bounds
         assert back.filters[key].stuck_detector == memory.stuck_detector

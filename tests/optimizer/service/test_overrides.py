@@ -18,7 +18,7 @@ def path(tmp_path):
     return tmp_path / "hold.json"
 
 
-def held(path, **others):
+def register_with_hold(path, **others):
     overrides = HoldRegister(path)
     overrides.set_hold(**WHO, now=NOW, **others)
     return overrides
@@ -29,18 +29,18 @@ def test_no_hold_at_first(path):
 
 
 def test_a_hold_has_author_reason_and_end(path):
-    hold = held(path, hours=2.0).in_force(NOW)
+    hold = register_with_hold(path, hours=2.0).in_force(NOW)
     assert (hold.author, hold.reason) == ("Erika", "test of pumps")
     assert (hold.since, hold.until) == (NOW, NOW + 7200.0)
 
 
 def test_a_hold_survives_a_restart(path):
-    before = held(path, hours=2.0).in_force(NOW)
+    before = register_with_hold(path, hours=2.0).in_force(NOW)
     assert HoldRegister(path).in_force(NOW + 7199.0) == before
 
 
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
-    overrides = held(path)
+    overrides = register_with_hold(path)
     assert overrides.in_force(NOW + 1e8) is not None
     assert overrides.release().author == "Erika"
     assert overrides.in_force(NOW) is None
@@ -50,7 +50,7 @@ def test_a_hold_without_an_end_lasts_until_it_is_released(path):
 
 def test_hold_lasts_until_the_last_person_ends(path):
     """Proves: Max's two hours end after Erika's one, in any order. Sensitivity: his is lost."""
-    overrides = held(path, hours=1.0)
+    overrides = register_with_hold(path, hours=1.0)
     overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
     overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)
     both = HoldRegister(path).in_force(NOW + 1000.0)
@@ -61,7 +61,7 @@ def test_hold_lasts_until_the_last_person_ends(path):
 
 
 def test_person_may_change_the_end_of_their_hold(path):
-    overrides = held(path)
+    overrides = register_with_hold(path)
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
     assert HoldRegister(path).in_force(NOW).until == NOW + 3600.0
 
@@ -113,7 +113,7 @@ def test_folder_in_place_of_the_file_is_a_hold(path):
 
 def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
     """An incomplete draft remains; the file is unchanged."""
-    overrides = held(path)
+    overrides = register_with_hold(path)
     before = path.read_bytes()
 
     def die(*_):
@@ -205,7 +205,7 @@ def test_empty_and_long_texts_are_refused(path, text):
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf"), MAX_HOLD_H + 1.0])
 def test_invalid_duration_is_refused_and_keeps_the_old_hold(path, hours):
-    overrides = held(path)
+    overrides = register_with_hold(path)
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
     assert overrides.in_force(NOW).author == "Erika"

@@ -104,6 +104,7 @@ def test_decision_is_shown_completely(made):
     for name, column in shown["plan"].items():
         if name != "temperatures":
             assert len(column) == count, name
+    assert shown["plan"]["temperatures"]
     for column in shown["plan"]["temperatures"].values():
         assert len(column) == count
 

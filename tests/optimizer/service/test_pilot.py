@@ -20,7 +20,7 @@ from twin.workload.queue import RackPool, running_power
 SILENT = ("battery_level", "tank_level", "facility_supply_temperature", "cooling_plant_output")
 
 
-def fails(*_):
+def failing_solver(*_):
     raise SolverError("the solver's process died")
 
 
@@ -34,7 +34,7 @@ def planned(*_):
     return optimum()
 
 
-def begun(solver=planned):
+def started(solver=planned):
     """Return an engine after the first quarter-hour, and its result."""
     pilot = moments.pilot(solver)
     return pilot, pilot.decide(moments.facts())
@@ -62,7 +62,7 @@ def room(outcome):
 
 
 def test_a_first_quarter_hour_is_planned_and_ordered():
-    _, outcome = begun()
+    _, outcome = started()
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert outcome.time == moments.start()
     assert outcome.orders.jobs
@@ -72,7 +72,7 @@ def test_a_first_quarter_hour_is_planned_and_ordered():
 
 @pytest.mark.slow
 def test_quarter_hours_follow_one_another():
-    pilot, outcome = begun(moments.pilot().solve_problem)
+    pilot, outcome = started(moments.pilot().solve_problem)
     for _ in range(3):
         facts = next_facts(outcome)
         before, outcome = outcome, pilot.decide(facts)
@@ -82,7 +82,7 @@ def test_quarter_hours_follow_one_another():
 
 
 def test_unmeasured_battery_follows_its_orders():
-    pilot, outcome = begun()
+    pilot, outcome = started()
     facts = next_facts(outcome, without=["battery_level"])
     believed = pilot.decide(facts).estimate
     level = float(outcome.choice.replay["battery_level"][1, 0])
@@ -92,7 +92,7 @@ def test_unmeasured_battery_follows_its_orders():
 
 @pytest.mark.parametrize("hall_power", [np.nan, -0.002])
 def test_faulty_hall_meter_does_not_cause_a_hold(hall_power):
-    pilot, outcome = begun()
+    pilot, outcome = started()
     outcome = pilot.decide(next_facts(outcome, hall_power=hall_power))
     assert outcome.choice.source is not ScheduleSource.HOLD
 
@@ -107,7 +107,7 @@ def test_never_measured_variable_is_named():
 
 def test_hold_continues_running_jobs_and_starts_none():
     queue = moments.pressed(moments.running(small_days.queue(), 4), 20, 21)
-    pilot = moments.pilot(fails)
+    pilot = moments.pilot(failing_solver)
     pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
     outcome = pilot.decide(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
     assert outcome.choice.source is ScheduleSource.HOLD
@@ -123,7 +123,7 @@ def test_hold_does_not_limit_the_peak():
     queue = moments.running(small_days.queue(), 8)
     state = small_days.setting().initial_state.copy(deep=True)
     state["peak_power"] = state["peak_power"] * 0.0 + 0.5
-    outcome = moments.pilot(fails).decide(moments.facts(state, queue, hold="pumps"))
+    outcome = moments.pilot(failing_solver).decide(moments.facts(state, queue, hold="pumps"))
     assert outcome.orders.jobs == pytest.approx(dict.fromkeys(queue.jobs.number[:8].tolist(), 1.0))
 
 
@@ -143,7 +143,7 @@ def test_hold_within_the_quarter_hour_reuses_the_estimate():
 
 
 def test_planning_resumes_after_a_hold():
-    pilot, outcome = begun()
+    pilot, outcome = started()
     held = pilot.decide(next_facts(outcome, hold="pumps"))
     pilot.solve_problem = moments.pilot().solve_problem
     outcome = pilot.decide(next_facts(held))
@@ -152,7 +152,7 @@ def test_planning_resumes_after_a_hold():
 
 def test_unusable_telemetry_causes_a_hold_with_a_reason():
     """A quarter-hour was missed and the sensors are silent: store levels are unknown."""
-    pilot, outcome = begun()
+    pilot, outcome = started()
     outcome = pilot.decide(next_facts(outcome, 2, without=SILENT))
     assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason.startswith("telemetry: ")
@@ -169,7 +169,7 @@ def test_restored_telemetry_ends_a_hold_in_the_same_interval():
 
     Sensitivity: the unusable estimate was kept for the rest of the quarter-hour.
     """
-    pilot, outcome = begun()
+    pilot, outcome = started()
     later = next_facts(outcome, quarters=2)
     blind = next_facts(outcome, quarters=2, without=SILENT)
     assert pilot.decide(blind).choice.source is ScheduleSource.HOLD
@@ -179,8 +179,8 @@ def test_restored_telemetry_ends_a_hold_in_the_same_interval():
 
 
 def test_failing_solver_leaves_the_earlier_plan():
-    pilot, outcome = begun()
-    pilot.solve_problem = fails
+    pilot, outcome = started()
+    pilot.solve_problem = failing_solver
     for _ in range(2):
         outcome = pilot.decide(next_facts(outcome))
         assert outcome.choice.source is ScheduleSource.SHIFTED
@@ -188,17 +188,17 @@ def test_failing_solver_leaves_the_earlier_plan():
 
 
 def test_earlier_plan_continues_after_a_missed_interval():
-    pilot, outcome = begun()
-    pilot.solve_problem = fails
+    pilot, outcome = started()
+    pilot.solve_problem = failing_solver
     outcome = pilot.decide(next_facts(outcome, 3))
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.time == moments.start() + 3 * QUARTER_HOUR
 
 
 def test_clock_set_back_starts_again():
-    pilot, outcome = begun()
+    pilot, outcome = started()
     pilot.decide(next_facts(outcome))
-    pilot.solve_problem = fails
+    pilot.solve_problem = failing_solver
     outcome = pilot.decide(moments.facts())
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.estimate.state.equals(small_days.setting().initial_state)
@@ -206,7 +206,7 @@ def test_clock_set_back_starts_again():
 
 def test_rule_starts_urgent_jobs_only():
     queue = moments.pressed(moments.running(small_days.queue(), 3), 10, 12)
-    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
+    outcome = moments.pilot(failing_solver).decide(moments.facts(queue=queue))
     assert outcome.choice.source is ScheduleSource.RULE
     assert outcome.choice.reason == "the solver's process died"
     wanted = np.flatnonzero(queue.is_running | must_run(queue, 0.25))
@@ -218,7 +218,7 @@ def test_rule_starts_urgent_jobs_only():
 
 def test_rule_plans_the_power_of_the_jobs_it_starts():
     queue = moments.pressed(small_days.queue(), *range(6))
-    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
+    outcome = moments.pilot(failing_solver).decide(moments.facts(queue=queue))
     assert power(queue, outcome.orders) == pytest.approx(room(outcome), abs=1e-5)
     assert room(outcome) > 0.1
 
@@ -228,7 +228,7 @@ def test_rule_starts_no_more_jobs_than_racks_allow():
     queue = small_days.queue()
     queue = replace(queue, jobs=replace(queue.jobs, racks=4.0 * queue.jobs.racks))
     queue = moments.pressed(queue, *range(len(queue.jobs)))
-    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
+    outcome = moments.pilot(failing_solver).decide(moments.facts(queue=queue))
     racks = sum(queue.jobs.racks[queue.jobs.number == n].item() for n in outcome.orders.jobs)
     assert 0.0 < racks <= moments.site().racks - float(outcome.problem.service_racks[0])
     assert power(queue, outcome.orders) <= room(outcome) + 1e-5
@@ -239,7 +239,7 @@ def test_rule_starts_no_more_jobs_than_power_allows():
     site = moments.site()
     tight = site.with_parameters(site.grid.name, import_limit=3.0, ramp=9.0)
     queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
-    pilot = DecisionEngine(site=tight, solve_problem=fails)
+    pilot = DecisionEngine(site=tight, solve_problem=failing_solver)
     outcome = pilot.decide(moments.facts(queue=queue))
     assert outcome.choice.source is ScheduleSource.RULE
     assert float(outcome.choice.schedule["grid_import_power"].max()) < 3.0
@@ -250,7 +250,7 @@ def test_rule_starts_no_more_jobs_than_power_allows():
 def test_infeasible_decision_is_not_remembered():
     site = moments.site()
     none = site.with_parameters(site.grid.name, import_limit=0.4)
-    pilot = DecisionEngine(site=none, solve_problem=fails)
+    pilot = DecisionEngine(site=none, solve_problem=failing_solver)
     with pytest.raises(NoScheduleError):
         pilot.decide(moments.facts(battery_level=0.32))
     assert pilot.caps == {}
@@ -261,13 +261,13 @@ def test_infeasible_decision_is_not_remembered():
 @pytest.mark.slow
 def test_infeasible_site_stops_running_work():
     """Proves: no job is ordered, and halls get only the power of inference and idle racks."""
-    _, outcome = begun()
+    _, outcome = started()
     site = moments.site()
     none = site.replace(site.grid.name, import_limit=0.4)
     facts = next_facts(outcome, battery_level=0.32)
     assert facts.queue.running.any()
     with pytest.raises(LoadShedError, match="grid_import_power is broken by") as caught:
-        DecisionEngine(site=none, solve_problem=fails).decide(facts)
+        DecisionEngine(site=none, solve_problem=failing_solver).decide(facts)
     rests = caught.value.outcome
     assert rests.orders.jobs == {}
     assert room(rests) == pytest.approx(0.0, abs=1e-9)
@@ -283,7 +283,7 @@ def on_a_weak_grid(solver=None):
     return moments.pilot(solver, site.with_parameters(site.grid.name, ramp=0.05))
 
 
-@pytest.mark.parametrize("solver", [None, fails])
+@pytest.mark.parametrize("solver", [None, failing_solver])
 def test_unattainable_ramp_limit_still_gives_a_plan(solver):
     """Proves: after a black-out 14 excluded racks may draw 2.4 MW at once. The
     battery gives all of its 0.8 MW, nothing is started, and the rest of the violation is reported.
@@ -314,7 +314,7 @@ def remaining_import(limit, hours):
 
 
 @pytest.mark.parametrize("hours", [1.0, 6.0])
-@pytest.mark.parametrize("solver", [None, fails])
+@pytest.mark.parametrize("solver", [None, failing_solver])
 def test_unattainable_partner_limit_still_gives_a_plan(solver, hours):
     """Proves: idle racks and service need 0.87 MW, 0.2 MW are allowed. All work stops, the battery
     meets the limit while it can, and the excess is reported.
@@ -371,7 +371,9 @@ def test_no_jobs_give_no_orders():
         caps=queue.caps[:0],
     )
     for hold in ("", "pumps"):
-        outcome = moments.pilot(fails).decide(moments.facts(moments.calm(), empty, hold=hold))
+        outcome = moments.pilot(failing_solver).decide(
+            moments.facts(moments.calm(), empty, hold=hold)
+        )
         assert outcome.orders.jobs == {}
 
 
@@ -395,5 +397,7 @@ def test_scenario_inputs_reach_the_solver_of_a_hedging_site():
 
 
 def test_hold_evaluates_no_scenarios():
-    outcome = moments.pilot(fails, moments.weighing(3)).decide(moments.facts(hold="me: because"))
+    outcome = moments.pilot(failing_solver, moments.weighing(3)).decide(
+        moments.facts(hold="me: because")
+    )
     assert outcome.choice.source is ScheduleSource.HOLD

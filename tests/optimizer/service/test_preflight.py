@@ -31,7 +31,7 @@ NOBODY = "mqtt://127.0.0.1:1"
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
+def short_discovery(monkeypatch):
     monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
 
 

@@ -124,6 +124,7 @@ def test_run_over_a_broker_breaks_no_limit(tmp_path, embedded):
     assert result["violations"] == {}
     assert result["undecided"] == result["messages"].get("refused", 0) == 0
     assert telemetry["water_refusal"] == ""
+    assert telemetry["water"]
     for row in telemetry["water"]:
         assert row["applied"] == pytest.approx(row["asked"], abs=0.11)
     lines = (tmp_path / "partner.jsonl").read_text().splitlines()

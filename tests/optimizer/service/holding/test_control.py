@@ -46,7 +46,7 @@ def folder(tmp_path):
         yield tmp_path
 
 
-def sent(folder, data, *, is_ended=True):
+def send_raw(folder, data, *, is_ended=True):
     """Send bytes and return the answer, decoded."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         wire.settimeout(WAIT)
@@ -96,14 +96,14 @@ def test_internal_error_is_reported_and_the_server_continues(folder):
     ],
 )
 def test_invalid_bytes_are_refused_and_the_server_continues(folder, line):
-    response = sent(folder, line)
+    response = send_raw(folder, line)
     assert response["ok"] is False
     assert response["error"]
     assert send_command(folder, "echo") == {"echo": {}}
 
 
 def test_too_long_line_is_refused(folder):
-    assert "longer than 65536 bytes" in sent(folder, b"a" * (MAX_COMMAND_BYTES + 2))["error"]
+    assert "longer than 65536 bytes" in send_raw(folder, b"a" * (MAX_COMMAND_BYTES + 2))["error"]
 
 
 def test_slow_client_does_not_block_others(folder):
@@ -119,7 +119,7 @@ def test_slow_client_does_not_block_others(folder):
 def test_incomplete_command_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket._Handler, "timeout", 0.05)
     with ControlServer(tmp_path / "control.sock", answer):
-        response = sent(tmp_path, b'{"comm', is_ended=False)
+        response = send_raw(tmp_path, b'{"comm', is_ended=False)
     assert response == {"ok": False, "error": "no command: timed out"}
 
 

@@ -94,9 +94,9 @@ def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
 def test_second_hold_stands_beside_the_first(stand, tmp_path):
     """Proves: a shorter HOLD does not end another one, and its author is informed."""
     stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
-    said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
+    message = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
     whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
-    assert said == f"in force now: {whole}"
+    assert message == f"in force now: {whole}"
     assert stand.partners.statuses[-1] == ("hold", whole)
     assert stand.halt.in_force.until is None
     assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
@@ -108,9 +108,10 @@ def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
     """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
     stand.link.is_accepted = lambda _: False
-    said = stand.halt.hold(author="ana", reason="a smell", hours=None)
+    message = stand.halt.hold(author="ana", reason="a smell", hours=None)
     assert (
-        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
+        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s"
+        in message
     )
     shadow = Stand(tmp_path / "shadow", is_shadow=True)
     shadow.link.is_accepted = lambda _: False
@@ -119,8 +120,8 @@ def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
 
 def test_hold_reports_a_missing_connection(stand):
     stand.link.error = "no connection to the broker"
-    said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert "commands do not reach the plant now: no connection to the broker" in said
+    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert "commands do not reach the plant now: no connection to the broker" in message
 
 
 def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
@@ -128,9 +129,9 @@ def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
-    said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert said.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
-    assert said.endswith("a restart before that is fixed loses it")
+    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert message.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
+    assert message.endswith("a restart before that is fixed loses it")
     assert stand.link.frozen == [NOW]
 
 
@@ -171,7 +172,7 @@ def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
 
 
-def later(monkeypatch, hours):
+def pass_time(monkeypatch, hours):
     """Let time pass."""
     for name in ("time", "monotonic"):
         moment = getattr(time, name)() + hours * 3600.0
@@ -187,11 +188,11 @@ def recorded_events(tmp_path):
 def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     hold(stand)
     stand.halt.hold(author="bo", reason="a look", hours=1.0)
-    later(monkeypatch, 1.5)
+    pass_time(monkeypatch, 1.5)
     stand.halt.update()
     assert stand.halt.description == "HOLD by ana: work"
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold"]
-    later(monkeypatch, 1.0)
+    pass_time(monkeypatch, 1.0)
     stand.halt.update()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold", "degraded"]
     assert recorded_events(tmp_path)[2:] == [
@@ -204,7 +205,7 @@ def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
-    later(monkeypatch, 2.0)
+    pass_time(monkeypatch, 2.0)
     stand = Stand(tmp_path)
     stand.halt.update()
     stand.halt.update()
@@ -236,7 +237,7 @@ def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
 def test_expired_hold_is_logged(stand, monkeypatch):
     """Proves: the log reports the end of the HOLD once, at once, with its author."""
     hold(stand)
-    later(monkeypatch, 2.1)
+    pass_time(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
         stand.halt.update()
         stand.halt.update()
@@ -269,7 +270,7 @@ def test_new_hold_is_not_shown_as_ended(stand):
     assert stand.halt.last_ended is None
 
 
-class Busy:
+class BusyLock:
     """A lock held by a decision; `meanwhile` is called while somebody waits for it."""
 
     def __init__(self, meanwhile):
@@ -293,7 +294,7 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     """
     hold(stand)
     ben = {"author": "ben", "reason": "still hot", "hours": None}
-    stand.halt._lock = Busy(lambda: stand.halt.hold(**ben))
+    stand.halt._lock = BusyLock(lambda: stand.halt.hold(**ben))
     if way == "release":
         stand.halt.release(author="eva")
     else:

@@ -21,7 +21,7 @@ def planned(ahead, *powers):
     return tag_dataset(ahead.assign(plan))
 
 
-def where(**contract):
+def site_with_contract(**contract):
     return site(asked(partner="gridco", **contract), connection=grid(import_limit=100.0))
 
 
@@ -51,7 +51,7 @@ def where(**contract):
 )
 def test_load_target_is_shown_with_the_plan(target, powers, words, is_kept):
     ahead = with_target(outlook(PRICES), target)
-    (row,) = next_requests(where(), ahead, planned(ahead, *powers))
+    (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *powers))
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
 
 
@@ -64,7 +64,9 @@ def test_load_target_is_shown_with_the_plan(target, powers, words, is_kept):
     ],
 )
 def test_load_target_names_its_reserve_activation(called, held, words):
-    on_sale = where(activates=("mfrr",)).model_copy(update={"reserves": {"mfrr": product("mfrr")}})
+    on_sale = site_with_contract(activates=("mfrr",)).model_copy(
+        update={"reserves": {"mfrr": product("mfrr")}}
+    )
     ahead = with_target(outlook(PRICES), [3.0] * 5).assign_coords(product=["mfrr"])
     for word, value in (("reserve_called", called), ("reserve_held", held)):
         ahead[word] = ("time", "product"), np.full((5, 1), value)
@@ -76,20 +78,20 @@ def test_load_target_names_its_reserve_activation(called, held, words):
 def test_shown_compliance_matches_the_partner_report(power, is_kept):
     """Proves: one hundredth more still complies, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
-    (row,) = next_requests(where(), ahead, planned(ahead, *[power] * 5))
+    (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *[power] * 5))
     assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
 
 
 def test_no_request_shows_nothing():
     ahead = with_target(outlook(PRICES), [100.0] * 5)
-    assert next_requests(where(), ahead, planned(ahead, *[9.0] * 5)) == []
+    assert next_requests(site_with_contract(), ahead, planned(ahead, *[9.0] * 5)) == []
     assert next_requests(site(), outlook(PRICES), planned(outlook(PRICES), *[9.0] * 5)) == []
 
 
 def test_remaining_non_firm_connection_is_shown():
     ahead = outlook(PRICES).assign(grid_import_limit=("time", [100.0, 40.0, 40.0, 100.0, 100.0]))
     (row,) = next_requests(
-        where(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
+        site_with_contract(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
     )
     assert (row["partner"], row["power"], row["planned"]) == ("gridco", 40.0, 39.0)
     assert (row["begin"], row["end"]) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")

@@ -48,22 +48,22 @@ def linked(folder, **settings):
     return PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
 
 
-def drawn(link):
+def draft(link):
     return link.build_document(outcome(), now=outcome().time)
 
 
 def test_unsent_document_leaves_no_trace(tmp_path):
     """Proves: shadow mode fixes no baseline and counts no plan error."""
     link = linked(tmp_path, is_shadow=True)
-    first = drawn(link)
+    first = draft(link)
     link.compare_metered(outcome().time - QUARTER_HOUR, 2.0)
-    assert drawn(link) == first
+    assert draft(link) == first
     assert not (tmp_path / "record.json").exists()
 
 
 def test_sent_document_is_compared_with_the_meter(tmp_path):
     link = linked(tmp_path)
-    plan = drawn(link)
+    plan = draft(link)
     assert link.publish(plan, outcome(), now=outcome().time) == 1
     kept = json.loads((tmp_path / "record.json").read_text())
     assert len(kept["promised"]) == len(plan["intervals"])
@@ -89,15 +89,17 @@ def test_answers_and_targets_are_counted(tmp_path):
 
 def test_unmetered_quarter_hour_is_no_error(tmp_path):
     link = linked(tmp_path)
-    link.publish(drawn(link), outcome(), now=outcome().time)
+    link.publish(draft(link), outcome(), now=outcome().time)
     link.compare_metered(outcome().time, np.nan)
-    assert not any(link._record.errors.errors)
+    errors = link._record.errors.errors
+    assert errors
+    assert not any(errors)
 
 
 def test_sent_document_counts_despite_a_write_error(tmp_path):
     link = linked(tmp_path)
     (tmp_path / "record.json").mkdir()
-    assert link.publish(drawn(link), outcome(), now=outcome().time) == 1
+    assert link.publish(draft(link), outcome(), now=outcome().time) == 1
     assert link._record.errors.planned
 
 
@@ -105,7 +107,7 @@ def test_a_site_sends_under_its_own_codes(tmp_path):
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
     (keys / "site.json").write_text(json.dumps(CODES))
-    plan = drawn(linked(tmp_path))
+    plan = draft(linked(tmp_path))
     assert plan["sender"]["eic"] == PARTY
     assert plan["connection_point"] == {"eic": POINT, "name": "Umspannwerk 1"}
 

@@ -33,11 +33,11 @@ def test_month_matches_the_bill_without_fixed_charges(under):
 
     Its tax of 5.11269632 % applies to all of them.
     """
-    where = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
+    taxed_site = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
     starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
     load = np.random.default_rng(2).uniform(10.0, 24.0, len(starts))
-    found = network_accounts(where, starts, load, peak_power=0.0)
-    bill = compute_bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
+    found = network_accounts(taxed_site, starts, load, peak_power=0.0)
+    bill = compute_bill(taxed_site.tariffs["sample"], starts, load, time_zone=BERLIN)
     by_rule = {
         word: TAXED * sum(float(line.money) for line in bill.lines if line.rule.startswith(start))
         for word, start in (("network", "energy"), ("peak", "power"), ("excess", "excess"))
@@ -69,10 +69,10 @@ def test_peak_that_occurs_anyway_is_not_charged_to_a_run(under, before, paid):
 
     Sensitivity: 700 and 500 EUR if the run caused them.
     """
-    where = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
+    taxed_site = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
     starts = quarters("2026-05-31T21:30", "2026-05-31T22:30")
     load = np.array([8.0, 4.0, 9.0, 5.0])
-    found = network_accounts(where, starts, load, peak_power=before)
+    found = network_accounts(taxed_site, starts, load, peak_power=before)
     assert found["peak"] == pytest.approx(paid)
 
 

@@ -149,7 +149,7 @@ def at_rest(charge=0.0):
     return rest | {CHARGE: max(charge, 0.0), DISCHARGE: max(-charge, 0.0)}
 
 
-def given(plant):
+def battery_discharge(plant):
     """Return the battery discharge of every minute. [MW]"""
     record = plant.record()
     return (record["battery_discharge"] - record["battery_charge"]).to_numpy()[:, 0]
@@ -181,7 +181,7 @@ def test_activation_across_new_orders_is_delivered_once():
     plant.run_with(at_rest(), 3)
     plant.run_with(at_rest(0.01), 12)
     plant.run_with(at_rest(), 30)
-    assert given(plant)[15:50] == pytest.approx(0.3, abs=0.02)
+    assert battery_discharge(plant)[15:50] == pytest.approx(0.3, abs=0.02)
     assert len(plant.called_power()) == 60
     used = plant.activation()["reserve_used_up"].to_numpy()[:, 0]
     assert used == pytest.approx([0.0, 0.3, 0.3, 0.1])
@@ -194,8 +194,8 @@ def test_only_fast_reserve_displaces_the_plan_at_once(full_activation, at_once):
     plant.run_with(at_rest(-0.8), 15)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
     plant.run_with(at_rest(-0.5), 15)
-    assert (given(plant)[15] < 0.51) == at_once
-    assert given(plant)[29] == pytest.approx(0.5)
+    assert (battery_discharge(plant)[15] < 0.51) == at_once
+    assert battery_discharge(plant)[29] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("order", "is_missed"), [(-0.8, True), (0.8, False)])
@@ -205,7 +205,7 @@ def test_empty_battery_misses_delivery_and_full_one_delivers(order, is_missed):
     plant.run_with(at_rest(order), 480)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
     plant.run_with(at_rest(order), 30)
-    assert abs(given(plant)[-1]) < 0.1
+    assert abs(battery_discharge(plant)[-1]) < 0.1
     assert plant.missed_power().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
     assert not plant.missed_power()[:480].any()
 

@@ -92,7 +92,7 @@ def test_moved_work_starts_after_its_arrival(found):
 
 def test_no_limit_is_violated_and_every_step_is_reported(found):
     shared, progress = found
-    assert all(trial.summary.violations == 0 for trial in shared.shared.values())
+    assert [trial.summary.violations for trial in shared.shared.values()] == [0, 0]
     steps = 4 * HOURS
     assert progress[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
     assert len(progress) == 3 * steps
@@ -132,7 +132,9 @@ def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
     monkeypatch.setattr(
         FleetSiteRun, "observe", lambda run: replace(observe(run), has_new_request=True)
     )
-    for trial in run_fleet(pair(hours=1), routes).shared.values():
+    runs = run_fleet(pair(hours=1), routes).shared
+    assert set(runs) == {"dear", "cheap"}
+    for trial in runs.values():
         assert len(trial.decisions) == 4
 
 

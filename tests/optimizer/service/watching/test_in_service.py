@@ -24,7 +24,7 @@ LITTLE = 2e-6
 """What is left of a machine that is out of service. [MW]"""
 
 
-def says(site, **shares):
+def availability(site, **shares):
     """Return readings of the share of each machine in service."""
     words = {}
     for name, share in shares.items():
@@ -38,8 +38,13 @@ def says(site, **shares):
 def test_machine_without_a_report_is_in_service():
     """Neither silence nor an unknown machine takes anything away."""
     rhine = sites.load_site("rhine")
-    stranger = says(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
-    for seen in (xr.Dataset(), says(rhine, battery_1=np.nan), says(rhine, cdu_1=1.0), stranger):
+    stranger = availability(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
+    for seen in (
+        xr.Dataset(),
+        availability(rhine, battery_1=np.nan),
+        availability(rhine, cdu_1=1.0),
+        stranger,
+    ):
         assert derate_unavailable(rhine, seen) == (rhine, ())
 
 
@@ -50,19 +55,22 @@ def test_dispensable_machines_out_of_service_are_removed(name, share):
     site = sites.load_site(name)
     those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
     assert len(those) >= 3
-    found, words = derate_unavailable(site, says(site, **dict.fromkeys(those, share)))
+    found, words = derate_unavailable(site, availability(site, **dict.fromkeys(those, share)))
     for one, word in zip(those, words, strict=True):
         assert word.startswith("50% of " if share else one)
         for rating in DERATABLE[type(site.equipment[one])]:
             was, now = (getattr(where.equipment[one], rating) for where in (site, found))
             assert now == pytest.approx(share * was, abs=LITTLE)
     others = set(site.equipment) - set(those)
+    assert others
     assert all(found.equipment[one] is site.equipment[one] for one in others)
 
 
 def test_essential_machine_out_of_service_is_reported_and_kept():
     rhine = sites.load_site("rhine")
-    found, words = derate_unavailable(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
+    found, words = derate_unavailable(
+        rhine, availability(rhine, chilled_plant=0.0, cdu_1=139 / 140)
+    )
     assert found is rhine
     assert words == (
         "99% of cdu_1 is in service, and plans still count on all of it",
@@ -76,6 +84,7 @@ def test_every_machine_has_an_availability_point():
     site, window = moments.site(), LiveState(moments.site())
     points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
     machines = {name for name, machine in site.equipment.items() if machine.is_machine}
+    assert machines
     for point in points:
         window.add(point.metadata)
     for second, value in enumerate((0.0, 1.0)):
@@ -92,11 +101,11 @@ def test_every_machine_has_an_availability_point():
 def outcome(**shares):
     """Return an engine and its result for a quarter-hour."""
     facts, pilot = moments.facts(), moments.pilot()
-    seen = facts.observed.merge(says(moments.site(), **shares))
+    seen = facts.observed.merge(availability(moments.site(), **shares))
     return pilot, pilot.decide(replace(facts, observed=seen))
 
 
-def most(found, *names):
+def greatest_power(found, *names):
     """Return the greatest power of some variables in a plan. [MW]"""
     return max(float(found.choice.schedule[name].max()) for name in names)
 
@@ -114,12 +123,12 @@ def test_plan_without_stores_and_solar_power():
     flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
     usual = outcome()[1]
     assert usual.unavailable == ()
-    assert most(usual, *flows) > 0.1
+    assert greatest_power(usual, *flows) > 0.1
     gone = dict.fromkeys(("battery_1", "tank_1", "solar_1", "wind_1"), 0.0)
     pilot, found = outcome(**gone)
     assert found.choice.source is ScheduleSource.OPTIMUM
-    assert most(found, *flows) <= LITTLE
-    assert most(found, "renewable_used_power") <= LITTLE
+    assert greatest_power(found, *flows) <= LITTLE
+    assert greatest_power(found, "renewable_used_power") <= LITTLE
     assert len(found.unavailable) == len(gone)
     requests = plant_commands(moments.site(), found).requests
     assert abs(requests["battery_request", "battery_1"]) <= LITTLE
@@ -136,7 +145,7 @@ def test_machine_returns_to_service():
     after = pilot.decide(moments.facts(state, queue))
     assert after.unavailable == ()
     assert after.problem.site == moments.site()
-    assert most(after, "battery_charge", "battery_discharge") > 0.1
+    assert greatest_power(after, "battery_charge", "battery_discharge") > 0.1
 
 
 def test_planned_chillers_are_requested():
@@ -176,7 +185,7 @@ def test_empty_stores_out_of_service_are_excluded(level):
     Sensitivity: no optimum, until it was back in service.
     """
     facts = moments.facts(battery_level=level, tank_level=0.02)
-    gone = says(moments.site(), battery_1=0.0, tank_1=0.0)
+    gone = availability(moments.site(), battery_1=0.0, tank_1=0.0)
     outcome = moments.pilot().decide(replace(facts, observed=facts.observed.merge(gone)))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert len(outcome.unavailable) == len(gone)
@@ -187,7 +196,7 @@ def test_site_with_reserves_plans_without_an_empty_battery(level):
     """Proves: mFRR constraints of coarse intervals do not bind below the battery's window."""
     mfrr = {"mfrr": reserve_days.product("mfrr")}
     facts = moments.facts(battery_level=level)
-    seen = facts.observed.merge(says(moments.site(), battery_1=0.0))
+    seen = facts.observed.merge(availability(moments.site(), battery_1=0.0))
     pilot = moments.pilot(where=moments.site().model_copy(update={"reserves": mfrr}))
     assert pilot.decide(replace(facts, observed=seen)).choice.source is ScheduleSource.OPTIMUM
 
