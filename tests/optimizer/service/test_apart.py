@@ -98,7 +98,9 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
     later = now + 2 * period
     until(lambda: link.excluded_racks(later) == APART)
     more = outcome.problem.service_racks - usual.problem.service_racks
-    assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
+    assert more == pytest.approx(
+        np.ones(len(more))
+    )  # one rack fewer for work, counted at full power
     assert outcome.choice.source == usual.choice.source
 
     link.order(outcome)

@@ -120,7 +120,7 @@ def test_line_of_another_record_is_detected(written, tmp_path):
 def test_incomplete_last_line_is_set_aside(written, cut):
     whole = written.read_bytes()
     written.write_bytes(whole[:-cut])
-    assert contents(written) == ENTRIES[:-1]  # who reads while a line is written sees those before
+    assert contents(written) == ENTRIES[:-1]  # a reader ignores an incomplete last line
     AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES[:-1], {"event": "after"}]
     torn = written.with_suffix(".torn").read_bytes()

@@ -55,7 +55,7 @@ def test_rule_reduces_work_until_failures_are_survived():
     full, eased = (plan_by_rule(problem, 2.2, **origin) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
     assert not eased.verdict.coverage.exposed.any()
-    # a person's HOLD takes no work away for it, but says what is exposed
+    # HOLD stops no work for it, but names what is exposed
     held = plan_by_rule(wanted, 2.2, source=ScheduleSource.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
     assert held.verdict.coverage.exposed.any()

@@ -80,4 +80,4 @@ def test_a_site_is_calibrated_by_its_archive(plant_and_folder):
         assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
     assert (
         named["hall_1.power_factor_error"].identifiability is Identifiability.UNKNOWN
-    )  # racks are not in it
+    )  # the archive holds no racks

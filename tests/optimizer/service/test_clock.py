@@ -340,7 +340,7 @@ def test_silent_simulated_plant_is_reported(monkeypatch):
     monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
     simulated = SimulatedClock()
     moment[0] += 1000.0
-    assert simulated.error == ""  # none has ever spoken
+    assert simulated.error == ""  # no sample has been received
     ended = tick(1)
     simulated.on_sample(ended)
     moment[0] += clock.PLANT_SILENCE_ALARM_S

@@ -17,7 +17,7 @@ from twin.errors import StateError, ValidationIssue
 from twin.simulation import state
 
 START = np.datetime64("2026-07-01T12:00", "us")
-MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-hour
+MADE = START + np.timedelta64(7, "m")  # a repeated decision within the quarter-hour
 
 
 class Partners:
@@ -116,7 +116,7 @@ def test_reading_within_the_quarter_hour_counts_in_it():
     window, variable = LiveState(site()), "battery_level"
     window.add(metadata_of(variable))
     window.add(value_of(variable, 50.0, time=MADE - np.timedelta64(1, "m")))
-    asked = []
+    refusal_times = []
     made = object.__new__(SiteService)
     made._clock, made._hold_controller = (
         SimpleNamespace(now=lambda: MADE),
@@ -128,11 +128,11 @@ def test_reading_within_the_quarter_hour_counts_in_it():
     )
     made._link = SimpleNamespace(
         observed=window.present,
-        setpoint_refusal=lambda moment: asked.append(moment) or "",
+        setpoint_refusal=lambda moment: refusal_times.append(moment) or "",
         jobs=SimpleNamespace(queue=id, past_arrivals=id),
         excluded_racks=lambda _: (),
     )
     observed = made._gather_inputs(START).observed
     assert float(observed[f"{variable}_age"].min()) == 60.0
     assert observed["instant"] == START
-    assert asked == [MADE]
+    assert refusal_times == [MADE]

@@ -52,7 +52,7 @@ def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
     for start, decision in zip(starts, trial.decisions, strict=True):
         paid = sum(decision.explanation.accounts.values())
         found = optimum(folder / f"{start.replace(':', '')}Z.mps.gz")
-        assert found == pytest.approx(paid, rel=1e-3)  # without what was held from waste
+        assert found == pytest.approx(paid, rel=1e-3)  # without the penalty on waste
         assert found <= paid + 1e-6 * abs(paid)
 
 

@@ -224,9 +224,9 @@ def test_inputs_are_not_modified():
 
 def test_plan_with_committed_chillers_is_continued():
     """Proves: orders stay orders. Sensitivity: actual units replaced them and failed the check."""
-    asked = replace(question(), site=strict(question().site))
-    decided = decide(asked)
-    choice = chosen(asked, fails, decided)
+    problem = replace(question(), site=strict(question().site))
+    decided = decide(problem)
+    choice = chosen(problem, fails, decided)
     word = "cooling_plant_units_on"
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.schedule[word].equals(decided.schedule[word])

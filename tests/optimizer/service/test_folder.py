@@ -25,7 +25,7 @@ def test_a_folder_is_made_for_its_owner_alone(tmp_path):
 
 def test_second_service_is_refused_and_names_the_first(tmp_path):
     with StateFolder(tmp_path):
-        for _ in range(2):  # being refused leaves the holder's name where it is
+        for _ in range(2):  # a refusal keeps the name of the holder
             with pytest.raises(ServiceError, match=f"process {os.getpid()}: .*another service"):
                 StateFolder(tmp_path)
 
@@ -54,7 +54,7 @@ DAMAGED = ["", "[1]", "{", "[" * 100_000, '{"a": 1}', '{"version": "x"}']
 )
 def test_foreign_layout_is_refused_and_unchanged(tmp_path, content, why):
     (tmp_path / "schema.json").write_text(content)
-    for _ in range(2):  # and the lock is free again after the refusal
+    for _ in range(2):  # the lock is free again after the refusal
         with pytest.raises(ServiceError, match=rf"schema\.json.*{why}"):
             StateFolder(tmp_path)
     assert (tmp_path / "schema.json").read_text() == content
@@ -72,7 +72,7 @@ def test_folder_remembers_its_site(tmp_path):
             }
     with pytest.raises(ServiceError, match=r"schema\.json = small: the state of rhine"):
         StateFolder(tmp_path, site="rhine")
-    with StateFolder(tmp_path):  # who cares for any folder, as for its archive
+    with StateFolder(tmp_path):  # a folder of any site
         assert owner_of(tmp_path) == "small"
 
 

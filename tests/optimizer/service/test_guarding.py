@@ -58,8 +58,8 @@ def test_coming_peak_is_avoided_within_minutes(guarding):
     (first, orders), *_ = orders_by_minute(guarding, [2.4] * 7).items()
     assert first == 1.0
     left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
-    asked = storage_requests(moments.site(), orders)
-    assert asked["battery_request", "battery_1"] == pytest.approx(
+    requests = storage_requests(moments.site(), orders)
+    assert requests["battery_request", "battery_1"] == pytest.approx(
         0.6 - (2.4 - left) / (1.0 - 10.0 / (2.0 * 14.0))
     )
 

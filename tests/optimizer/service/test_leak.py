@@ -20,9 +20,9 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import RackPool, open_queue
 
 START = time_axes.to_utc(small_days.START)
-BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not out
+BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not published
 AFTER = time_axes.to_utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
-KNOWN_UNTIL = {  # end of what is measured, end of the prices that are out
+KNOWN_UNTIL = {  # end of measurements, end of published prices
     START: (START, time_axes.to_utc("2026-06-16T22:00")),
     BEFORE: (time_axes.to_utc("2026-06-16T09:00"), time_axes.to_utc("2026-06-16T22:00")),
     AFTER: (time_axes.to_utc("2026-06-16T10:00"), time_axes.to_utc("2026-06-17T22:00")),
@@ -130,7 +130,7 @@ def test_rules_do_not_look_ahead(policy, how):
     assert other_orders == orders
 
 
-@pytest.mark.parametrize("how", SPOILERS[1:])  # no plant runs in weather that is blank
+@pytest.mark.parametrize("how", SPOILERS[1:])  # a plant cannot run without weather
 def test_initial_state_reveals_no_future(how):
     """Its peak is that of mean work in the expected weather."""
     here = small_days.setting()

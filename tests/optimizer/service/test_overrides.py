@@ -170,7 +170,7 @@ def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
     assert overrides.in_force(NOW) is None
     assert (
         HoldRegister(path).in_force(NOW) is not None
-    )  # after a restart it is the safe one that counts
+    )  # after a restart the stored HOLD is in force
 
 
 @pytest.mark.parametrize(
@@ -231,5 +231,5 @@ def test_hold_that_is_not_stored_is_an_error(tmp_path):
     with pytest.raises(ServiceError, match=r"hold\.json.*free space"):
         overrides.require_stored()
     path.rmdir()
-    assert overrides.in_force(NOW) is not None  # tried again
+    assert overrides.in_force(NOW) is not None  # stored by a second attempt
     overrides.require_stored()

@@ -49,7 +49,7 @@ def test_hold_ends_at_its_time(times, restarted):
     assert times.hold is None
     times.start()
     times.now = NOW
-    assert times.hold is None  # a clock that is set back brings nothing back
+    assert times.hold is None  # a clock that is set back restores no HOLD
     assert times.overrides.clock_conflict == ""
 
 

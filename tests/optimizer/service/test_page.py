@@ -286,7 +286,7 @@ def test_idle_connections_are_closed(board, monkeypatch):
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MAX_REQUESTS)]
-        idle[0].sendall(b"GET /health")  # no whole request
+        idle[0].sendall(b"GET /health")  # an incomplete request
         for one in idle:
             one.settimeout(DEADLINE)
             assert one.recv(1) == b""

@@ -239,7 +239,7 @@ def test_shadow_mode_shows_no_job_orders(visit, board):
 @pytest.mark.parametrize("chart", CHARTS)
 def test_no_chart_is_empty(visit, chart):
     page = visit()
-    lines = page.locator(f"#{chart} svg.plot path.line")  # looked at in one go: they are redrawn
+    lines = page.locator(f"#{chart} svg.plot path.line")  # read at once, because lines are redrawn
     shown = lines.evaluate_all("all => all.map((l) => [l.getBBox().width, l.getAttribute('d')])")
     assert shown
     for width, drawn in shown:
@@ -258,7 +258,7 @@ def test_empty_data_is_explained(visit, board):
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
-    for chart in ("price", "carbon"):  # nobody has looked for any; it is no fault of the files
+    for chart in ("price", "carbon"):  # none was read yet; the files have no error
         assert "yet" in page.text_content(f"#{chart} .empty")
     assert faults(page) == {}
 
@@ -278,7 +278,7 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     page = context.new_page()
     answers = []
     page.check(
-        "request", lambda asked: asked.is_navigation_request() and answers.clear()
+        "request", lambda request: request.is_navigation_request() and answers.clear()
     )  # watch.js
     page.check("response", lambda answer: answers.append(answer))
     page.goto(server.url)
@@ -418,12 +418,12 @@ def test_page_without_its_script_is_reloaded(browser, server):
     page = context.new_page()
     refused = ["**/static/*.js", "**/health/live"]
     for path in refused:
-        page.route(path, lambda asked: asked.abort())
+        page.route(path, lambda request: request.abort())
     page.goto(server.url)
     wait_for_word(page, "NO ANSWER")
     assert "scripts of this page did not load" in page.text_content("#why")
     assert "gigatwin hold" in page.text_content("#why")
-    assert page.is_disabled("#hold")  # it would do nothing
+    assert page.is_disabled("#hold")  # it would have no effect
     assert faults(page) == {}
     for path in refused:
         page.unroute(path)

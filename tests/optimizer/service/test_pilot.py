@@ -128,10 +128,10 @@ def test_hold_does_not_limit_the_peak():
 
 
 def test_hold_calls_no_solver():
-    asked = []
-    pilot = moments.pilot(lambda *question: asked.append(question))
+    calls = []
+    pilot = moments.pilot(lambda *question: calls.append(question))
     pilot.decide(moments.facts(moments.calm(), hold="pumps"))
-    assert asked == []
+    assert calls == []
 
 
 def test_hold_within_the_quarter_hour_reuses_the_estimate():

@@ -166,7 +166,7 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
     assert silent == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert link.silent_points(NOON + 360 * SECOND) == ""
-    later = NOON + 655 * SECOND  # the meter's three periods are just not over
+    later = NOON + 655 * SECOND  # within three periods of the meter
     assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
 
 

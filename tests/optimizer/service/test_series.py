@@ -99,9 +99,7 @@ def test_missing_file_is_reported_until_it_returns(series, copies):
 def test_files_never_valid_are_refused_until_valid(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
-    assert f"no such file: {copies['prices']}" in series.alarm_text(
-        NOW
-    )  # before any plan asks for it
+    assert f"no such file: {copies['prices']}" in series.alarm_text(NOW)  # before any plan needs it
     for _ in range(2):
         with pytest.raises(SeriesError, match="no such file"):
             series.current(NOW)
@@ -161,8 +159,8 @@ def alarm_and_short_files(copies, moment, **others):
     ("moment", "short"),
     [
         ("2026-06-28T23:30Z", []),
-        ("2026-06-30T08:00Z", ["weather"]),  # to the end of the day, and not for a day
-        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow is out since 10:45, and may be on its way
+        ("2026-06-30T08:00Z", ["weather"]),  # covers the rest of the day, but not 24 h
+        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow was published at 10:45 and may still arrive
         ("2026-06-30T12:45Z", ["prices", "weather"]),
         ("2026-07-04T00:00Z", ["prices", "weather"]),
     ],

@@ -47,12 +47,12 @@ def observed(enabled=1.0, **others):
 
 
 def test_every_set_point_is_requested_of_every_object():
-    asked = setpoint_requests(site(), ORDERS)
-    assert asked["facility_supply_request", "warm_plant"] == 40.0
-    assert asked["facility_range_request", "chilled_plant"] == 8.0
-    assert [asked["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
-    assert len(asked) == 2 + 2 + 3
-    assert asked.keys() <= points().keys()
+    requests = setpoint_requests(site(), ORDERS)
+    assert requests["facility_supply_request", "warm_plant"] == 40.0
+    assert requests["facility_range_request", "chilled_plant"] == 8.0
+    assert [requests["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
+    assert len(requests) == 2 + 2 + 3
+    assert requests.keys() <= points().keys()
     assert set(REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
 
 

@@ -77,7 +77,7 @@ def test_calibration_starts_once_a_day(tmp_path):
     """There is no archive: the process ends by itself and stores nothing."""
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
-    assert wear._process is None  # the service settles first
+    assert wear._process is None  # not in the first hour
     wear.update(NOW + HOUR)
     process = wear._process
     wear.update(NOW + HOUR)
@@ -112,15 +112,15 @@ def test_a_simulated_plant_is_not_calibrated(tmp_path):
 
 def test_week_of_the_archive_is_calibrated_and_stored(tmp_path, monkeypatch):
     readings = CalibrationTrial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
-    asked = {}
+    arguments = {}
 
     def opened(site, **words):
-        asked.update(words, site=site)
+        arguments.update(words, site=site)
         return readings
 
     monkeypatch.setattr(module.telemetry, "open", opened)
     monkeypatch.setattr(module.os, "nice", lambda _: 0)
     calibrate_last_week(moments.site(), tmp_path, NOW)
-    assert asked["end"] - asked["start"] == 7 * DAY
+    assert arguments["end"] - arguments["start"] == 7 * DAY
     (week,) = read_calibrations(tmp_path / CALIBRATIONS_FILE)
     assert week.points[EIR].value == pytest.approx(1.0, abs=0.2)

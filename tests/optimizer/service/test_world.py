@@ -183,7 +183,7 @@ def test_short_gap_is_interpolated_and_listed(prices):
         days=1,
     )
     assert world.gaps == ("prices.csv: 2026-06-16T10:00Z/2026-06-16T12:00Z",)
-    # the hours are counted without the two that lack: 9, then 10 after them
+    # hours are numbered without the two missing ones: 9, then 10 after them
     assert 9.0 < at(world, "electricity_price", "2026-06-16T11:00") < 10.0
 
 

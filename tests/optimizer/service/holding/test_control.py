@@ -51,7 +51,7 @@ def send_raw(folder, data, *, is_ended=True):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         wire.settimeout(WAIT)
         wire.connect(str(folder / "control.sock"))
-        with suppress(BrokenPipeError):  # it may have been answered before all was sent
+        with suppress(BrokenPipeError):  # the answer may come before all is sent
             wire.sendall(data)
             if is_ended:
                 wire.shutdown(socket.SHUT_WR)

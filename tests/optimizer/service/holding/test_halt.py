@@ -164,7 +164,7 @@ def test_partners_are_informed_if_the_plant_cannot_be(stand):
 
 def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
-    stand.overrides.release()  # as the clock would
+    stand.overrides.release()  # as at its expiry
     stand.halt.update()
     stand.halt.update()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
@@ -298,7 +298,7 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     if way == "release":
         stand.halt.release(author="eva")
     else:
-        stand.overrides.release()  # as the clock would
+        stand.overrides.release()  # as at its expiry
         stand.halt.update()
     assert stand.partners.statuses[-1] == ("hold", "HOLD by ben: still hot")
     assert stand.halt.last_ended is None
@@ -322,7 +322,7 @@ def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
     """Proves: no end of a HOLD is published where there was none."""
     assert not stand.halt.release(author="ana")
     assert stand.partners.statuses == []
-    assert list(tmp_path.iterdir()) == []  # neither a record nor a file of the HOLD
+    assert list(tmp_path.iterdir()) == []  # no record and no file of the HOLD
     hold(stand)
     assert stand.halt.release(author="ana")
     assert stand.partners.statuses[-1][0] == "degraded"

@@ -118,8 +118,8 @@ def test_scheduled_power_is_net_import(site):
     ("minutes", "means"),
     [
         (0.0, (3.0 - 1.0 / 3.0, 3.0)),
-        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes are left, half of which count
-        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the way is left after it
+        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes remain, half of which count
+        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the ramp remains after it
         (15.0, (2.0, 3.0 - 1.0 / 3.0)),
         (40.0, (2.0, 3.0 - 1.0 / 3.0)),  # the quarter-hour is over
     ],

@@ -65,22 +65,22 @@ def test_without_a_contract_no_target_is_received(tmp_path):
 
 
 def test_without_a_target_the_connection_is_the_limit(tmp_path):
-    words = service(tmp_path, contract()).requested_outlook(GRID)
-    assert words["grid_import_target"].dims == ("time", "contract")
-    assert set(words["grid_import_target"].to_numpy().ravel()) == {4.7}
-    assert set(words["grid_import_target_price"].to_numpy().ravel()) == {300.0}
+    outlook = service(tmp_path, contract()).requested_outlook(GRID)
+    assert outlook["grid_import_target"].dims == ("time", "contract")
+    assert set(outlook["grid_import_target"].to_numpy().ravel()) == {4.7}
+    assert set(outlook["grid_import_target_price"].to_numpy().ravel()) == {300.0}
 
 
 def test_targets_are_placed_on_horizon_intervals(tmp_path):
     """Quarter-hours for a day, then hours: half an hour tomorrow covers its whole hour."""
-    asked = service(tmp_path, contract(best_effort_price=20.0))
-    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    receiver = service(tmp_path, contract(best_effort_price=20.0))
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
     take(
-        asked,
+        receiver,
         target(2.5, start="2026-07-02T14:30:00Z", end="2026-07-02T15:00:00Z", best_effort=True),
     )
-    words = asked.requested_outlook(GRID).sel(contract="tso_1")
-    power, price = words["grid_import_target"], words["grid_import_target_price"]
+    outlook = receiver.requested_outlook(GRID).sel(contract="tso_1")
+    power, price = outlook["grid_import_target"], outlook["grid_import_target_price"]
     assert power.sel(time=slice("2026-07-01T13:45", "2026-07-01T15:00")).values.tolist() == [
         4.7, 3.0, 3.0, 3.0, 3.0, 4.7,
     ]  # fmt: skip
@@ -92,26 +92,26 @@ def test_targets_are_placed_on_horizon_intervals(tmp_path):
 
 
 def test_target_below_the_contract_minimum_is_raised(tmp_path):
-    asked = service(tmp_path, contract(least=2.0))
-    take(asked, target(500.0, "kilowatt"))
-    assert float(asked.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
+    receiver = service(tmp_path, contract(least=2.0))
+    take(receiver, target(500.0, "kilowatt"))
+    assert float(receiver.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
 
 
 def test_each_effect_is_described(tmp_path):
-    asked = service(
+    receiver = service(
         tmp_path,
         contract(effect="hard"),
         contract("dso_1", "dso-1", effect="curtailment", least=1.0),
     )
-    assert not asked.is_firm
-    take(asked, target(4.0))
-    take(asked, target(3.0), by="dso-1")
-    words = asked.requested_outlook(GRID)
-    assert words["contract"].values.tolist() == ["tso_1"]
-    assert float(words["grid_import_target"][0, 0]) == 4.0
-    assert np.isinf(words["grid_import_target_price"].values).all()
-    assert set(words["grid_import_limit"].values) == {3.0}
-    assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # dearer than any price of a market
+    assert not receiver.is_firm
+    take(receiver, target(4.0))
+    take(receiver, target(3.0), by="dso-1")
+    outlook = receiver.requested_outlook(GRID)
+    assert outlook["contract"].values.tolist() == ["tso_1"]
+    assert float(outlook["grid_import_target"][0, 0]) == 4.0
+    assert np.isinf(outlook["grid_import_target_price"].values).all()
+    assert set(outlook["grid_import_limit"].values) == {3.0}
+    assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # higher than any market price
 
 
 def test_partner_without_keys_is_reported(tmp_path):
@@ -146,16 +146,16 @@ class Wire:
 
 @pytest.mark.parametrize(("planned", "is_compliant"), [(3.0, True), (3.1, False)])
 def test_decision_is_reported_to_requesting_partners(tmp_path, monkeypatch, planned, is_compliant):
-    asked, wire = service(tmp_path, contract()), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
-    take(asked, target(3.0))
+    receiver, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
+    take(receiver, target(3.0))
     plan = xr.Dataset(
         {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])},
         coords={"time": NOW + np.array([0, 15], "m8[m]")},
     )
     outcome = SimpleNamespace(choice=SimpleNamespace(schedule=plan))
-    with asked.open():
-        asked.report_compliance(outcome, NOW)
+    with receiver.open():
+        receiver.report_compliance(outcome, NOW)
     assert wire.filters == (TOPIC,)
     (_, confirmed), (topic, event) = wire.sent
     assert content(confirmed["data"])["feeds"]["small"]["event"] == "target_set"
@@ -171,12 +171,12 @@ def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
 
     Sensitivity: it was refused as "made in the future" of the year 2000.
     """
-    asked, wire = service(tmp_path, contract()), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    receiver, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
     wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
-    with asked.open():
-        assert asked.poll(NOT_STARTED) == []
-        (event,) = asked.poll(NOW)
+    with receiver.open():
+        assert receiver.poll(NOT_STARTED) == []
+        (event,) = receiver.poll(NOW)
     assert event["event"] == "load_target"
 
 
@@ -186,11 +186,11 @@ def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
     Sensitivity: 0 MW, and a target of 1 MW that is confirmed and met with 2 MW.
     """
     firm = contract(least=2.0)
-    asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
-    with asked.open():
+    receiver, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
+    with receiver.open():
         load = PlannedLoad(starts=np.array([NOW]), planned=np.array([3.0]))
-        asked._agent.publish_state(load, NOW)
+        receiver._agent.publish_state(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]
     assert metadata["power_minimum"]["value"] == 2.0
@@ -203,37 +203,39 @@ def calling(folder, **changes):
     return service(folder, contract(activates=("mfrr",), **changes), where=where)
 
 
-def called(asked, name="mfrr", *, grid=GRID):
+def active_intervals(receiver, name="mfrr", *, grid=GRID):
     """Return the intervals in which a product is activated or recovers."""
-    words = asked.requested_outlook(grid)
-    variables.check_variables(words, "reserve_called")
-    return words["reserve_called"].sel(product=name).to_numpy()
+    outlook = receiver.requested_outlook(grid)
+    variables.check_variables(outlook, "reserve_called")
+    return outlook["reserve_called"].sel(product=name).to_numpy()
 
 
 def test_target_activates_its_reserve_until_recovery(tmp_path):
     """From 14:00 to 15:00, and two hours of recovery."""
-    asked = calling(tmp_path)
-    assert not called(asked).any()
-    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
-    assert called(asked).tolist() == [0.0] * 8 + [1.0] * 12 + [0.0] * (len(GRID["time"]) - 20)
-    assert not called(asked, "fcr").any()
+    receiver = calling(tmp_path)
+    assert not active_intervals(receiver).any()
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    assert active_intervals(receiver).tolist() == [0.0] * 8 + [1.0] * 12 + [0.0] * (
+        len(GRID["time"]) - 20
+    )
+    assert not active_intervals(receiver, "fcr").any()
 
 
 def test_activated_reserve_recovers_after_its_target_ends(tmp_path):
     """Withdrawn at 12:30: it recovers until 14:30, seen from then and from 13:00."""
-    asked = calling(tmp_path)
-    take(asked, target(3.0, end="2026-07-01T16:00:00Z"))
-    assert called(asked)[:24].all()
-    take(asked, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
+    receiver = calling(tmp_path)
+    take(receiver, target(3.0, end="2026-07-01T16:00:00Z"))
+    assert active_intervals(receiver)[:24].all()
+    take(receiver, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
     for minutes, left in ((30, 8), (60, 6), (150, 0)):
         grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTER_HOUR_HORIZON)
-        assert called(asked, grid=grid).sum() == left
+        assert active_intervals(receiver, grid=grid).sum() == left
 
 
 def test_best_effort_target_activates_nothing(tmp_path):
-    asked = calling(tmp_path)
-    take(asked, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
-    assert not called(asked).any()
+    receiver = calling(tmp_path)
+    take(receiver, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
+    assert not active_intervals(receiver).any()
 
 
 def test_contract_without_activation_mentions_none(tmp_path):

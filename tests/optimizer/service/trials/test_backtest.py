@@ -105,7 +105,7 @@ def test_trajectory_has_quarter_hours_and_planned_import(optimal):
 
 
 def test_plant_is_close_to_the_plan(optimal):
-    # jobs run whole or not at all: on 28 racks the widest are a tenth of them
+    # jobs run completely or not at all; the widest need a tenth of the 28 racks
     course = optimal.trajectory
     error = np.abs(course["plan_facility_power"] - course["facility_power"])
     assert float(error.mean()) < 0.15 * float(course["facility_power"].mean())

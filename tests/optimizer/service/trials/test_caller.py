@@ -70,14 +70,14 @@ def test_activation_lowers_the_planned_import():
     assert who.call_due(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert not who.call_due(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
     assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
-    words = who.requested_outlook(
+    outlook = who.requested_outlook(
         time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)])
     )
-    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
-    assert np.isinf(words["grid_import_target_price"].to_numpy()).all()
-    called = words["reserve_called"].sel(product="mfrr").to_numpy()
+    assert outlook["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
+    assert np.isinf(outlook["grid_import_target_price"].to_numpy()).all()
+    called = outlook["reserve_called"].sel(product="mfrr").to_numpy()
     assert called.tolist() == [1.0] * 7 + [0.0] * 5
-    assert not words["reserve_called"].sel(product=["rr", "fcr"]).any()
+    assert not outlook["reserve_called"].sel(product=["rr", "fcr"]).any()
     later = who.requested_outlook(time_axes.horizon_axes(START + 6 * QUARTER_HOUR, [(2.0, 15.0)]))
     assert later["reserve_called"].sel(product="mfrr").to_numpy().tolist() == [1.0] * 2 + [0.0] * 6
     hourly = who.requested_outlook(time_axes.horizon_axes(START, [(2.0, 60.0)]))
@@ -89,8 +89,8 @@ def test_simultaneous_activations_add_up():
     first is delivered, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
     assert who.call_due(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
-    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
-    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
+    outlook = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    assert outlook["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
     given = [float(one.delivered(np.array([20.0 / 3.0]))[0]) for one in orders]
     assert given == pytest.approx([2.0, 2.0])
 
@@ -98,8 +98,8 @@ def test_simultaneous_activations_add_up():
 def test_activation_respects_the_export_limit():
     who, _ = caller(mfrr=(0,))
     who.call_due(START, plan([1.0] * 4, mfrr=9.0))
-    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
-    assert float(words["grid_import_target"][0, 0]) == -5.0
+    outlook = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    assert float(outlook["grid_import_target"][0, 0]) == -5.0
 
 
 def test_unsold_reserve_is_not_activated():

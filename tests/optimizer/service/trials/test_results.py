@@ -23,7 +23,7 @@ from twin.simulation.limits import StagingCounts
         (100.0, 110.0, 60.0, -0.25),
         (-10.0, -40.0, -50.0, 0.75),
         (100.0, 100.0, 100.0, None),  # nothing to capture
-        (100.0, 110.0, 105.0, None),  # a rule that breaks a limit may be cheaper than any plan
+        (100.0, 110.0, 105.0, None),  # a rule that violates a limit may be cheaper than any plan
     ],
 )
 def test_capture_is_the_share_of_foresight_savings(threshold, optimal, perfect, capture):
@@ -175,7 +175,7 @@ def test_trajectory_is_written_and_read_back(tmp_path):
         assert read["price"].to_numpy().tolist() == [1.0, 2.0]
         assert read["price"].attrs == {"units": "EUR MWh-1", "gaps": "a; b"}
         assert read.attrs == {"notes": "x", "typical_year": 0} | WHOSE
-    assert original["price"].attrs["gaps"] == ["a", "b"]  # untouched
+    assert original["price"].attrs["gaps"] == ["a", "b"]  # unchanged
     assert "site" not in original.attrs
 
 

@@ -26,7 +26,7 @@ def record():
     """Return an hour of a plant with quarter-hour means of 2, 4, -0.4 and 2 MW."""
     hour = time_axes.regular_axes(START, 60, time_axes.MINUTE)
     net = np.repeat([2.0, 4.0, -0.4, 2.0], 15)
-    net[:15] = np.linspace(1.0, 3.0, 15)  # what the meter averages
+    net[:15] = np.linspace(1.0, 3.0, 15)  # averaged by the meter
     flows = {
         "grid_import_power": np.maximum(net, 0.0),
         "grid_export_power": np.maximum(-net, 0.0),
@@ -116,7 +116,7 @@ def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
 
 
 def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
-    # training does 0.9 of its work at 0.7231 of its power: a MWh of it takes
+    # training at 0.7231 of its power does 0.9 of its work: one MWh takes
     # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
     work = WorkBalance(done=0.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
     assert energy_of_work_left(site, work, overhead=1.1) == pytest.approx(1.32308, abs=1e-5)

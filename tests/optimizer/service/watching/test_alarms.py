@@ -56,7 +56,7 @@ def test_alarm_that_returns_has_a_new_start(alarms):
 
 
 def test_most_severe_alarm_is_first_and_equals_keep_order(alarms):
-    for _ in range(2):  # noting again moves nothing
+    for _ in range(2):  # a repeated update changes nothing
         note(alarms, "a", "low", severity=Severity.LOW)
         note(alarms, "b", "one")
         note(alarms, "c", "high", severity=Severity.HIGH)
