@@ -86,10 +86,10 @@ class Bench:
         self.service._decide_interval(Pilot(**pilot), self.now)
 
     @property
-    def word(self):
+    def state(self):
         return state_label(self.service.snapshot())
 
-    def keep_house(self):
+    def run_tasks(self):
         """Run the periodic tasks once; return the causes of alarms."""
         stop = MagicMock()
         stop.wait.side_effect = [False, True]

@@ -70,11 +70,11 @@ def test_decision_is_repeated_once_its_inputs_arrive(bench, error):
     if isinstance(error, NoScheduleError):
         assert bench.service.readiness_problems() == [f"refused\na possible cause: {UNHEARD}"]
     again = bench.service._clock.request_redecision
-    bench.keep_house()
+    bench.run_tasks()
     again.assert_not_called()
     bench.link.jobs.missing_queue = ""
-    bench.keep_house()
-    bench.keep_house()
+    bench.run_tasks()
+    bench.run_tasks()
     again.assert_called_once_with()
 
 
@@ -82,7 +82,7 @@ def test_decision_is_repeated_once_its_inputs_arrive(bench, error):
 def test_other_failures_do_not_repeat_the_decision(bench, error):
     bench.decide(error=error)
     assert "a possible cause" not in "".join(bench.service.readiness_problems())
-    bench.keep_house()
+    bench.run_tasks()
     bench.service._clock.request_redecision.assert_not_called()
 
 

@@ -23,21 +23,21 @@ def bench(tmp_path):
 def test_release_ends_a_hold_and_the_next_decision_plans(bench):
     """Proves: HOLD, HOLD ENDED, SHADOW; only a decision without HOLD ends the second."""
     bench.decide()
-    assert bench.word == "SHADOW"
+    assert bench.state == "SHADOW"
     bench.hold()
     bench.decide()
-    assert bench.word == "HOLD"
+    assert bench.state == "HOLD"
     bench.release()
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
     assert bench.service.snapshot()["ended"]["how"] == "released by eva"
     bench.decide()
-    assert bench.word == "SHADOW"
+    assert bench.state == "SHADOW"
 
 
 def test_release_during_a_decision_is_shown_until_the_next(bench):
     bench.hold()
     bench.decide(meanwhile=bench.release)
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
     bench.decide()
     assert bench.service.snapshot()["ended"] is None
 
@@ -47,7 +47,7 @@ def test_hold_released_within_a_quarter_hour_is_shown(bench):
     bench.decide()
     bench.hold()
     bench.release()
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
 
 
 def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
@@ -61,33 +61,33 @@ def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
     assert np.datetime64(record["start"].removesuffix("Z")) == bench.now
     (line,) = [entry for entry in logged if entry["event"] == "no schedule"]
     assert line["time"] == record["start"]
-    assert bench.word == "NO PLAN"
+    assert bench.state == "NO PLAN"
 
 
 def test_start_raises_no_alarm_before_a_decision_is_due(bench):
     """Proves: no alarm at the start; one after a quarter-hour without a plan."""
-    assert bench.keep_house() == []
+    assert bench.run_tasks() == []
     assert bench.service.readiness_problems() == ["no quarter-hour has been decided yet"]
     bench.decide(error=NoScheduleError("0.4 MW too much"))
-    assert bench.keep_house() == ["decision"]
+    assert bench.run_tasks() == ["decision"]
     bench.decide()
-    assert bench.keep_house() == []
+    assert bench.run_tasks() == []
 
 
 def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
     """Proves: the snapshot says why there is no plan, instead of an endless start."""
     first = bench.service.snapshot()
-    assert (bench.word, first["missing"]) == ("STARTING", "")
+    assert (bench.state, first["missing"]) == ("STARTING", "")
     assert first["awaited"] == "no quarter-hour has been decided yet"
     bench.decide(error=NoScheduleError("0.4 MW too much"))
-    assert (bench.word, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
+    assert (bench.state, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
     assert bench.service.snapshot()["awaited"] == ""
 
 
 def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
     """Proves: the archive stores readings again, and the remedy does not deny a loss."""
     bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
-    assert bench.keep_house() == ["archive"]
+    assert bench.run_tasks() == ["archive"]
     (alarm,) = bench.service.snapshot()["alarms"]
     assert "nothing is lost" not in alarm["remedy"]
     assert "nothing new" not in alarm["remedy"]
@@ -98,7 +98,7 @@ def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
     bench.decide()
     bench.service._link.archive_error = "stamps of a meter are 60 s ahead of the clock here"
     assert bench.service.readiness_problems() == []
-    assert bench.keep_house() == ["archive"]
+    assert bench.run_tasks() == ["archive"]
     bench.service._link.ingest_error = "no space left; make room on the disk"
     assert bench.service.readiness_problems() == ["no space left; make room on the disk"]
 
@@ -118,8 +118,8 @@ def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
     bench.decide()
     bench.link.order.assert_not_called()
     bench.link.freeze.assert_called_with(bench.now, None)
-    assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
-    assert set(bench.keep_house()) >= {"decision", "jobs"}
+    assert bench.state == {"plan": "NO PLAN", "hold": "HOLD"}[way]
+    assert set(bench.run_tasks()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.readiness_problems())
 
 
@@ -132,7 +132,7 @@ def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
     bench.decide(error=LoadShedError(outcome))
     bench.link.order.assert_called_once()
     bench.link.freeze.assert_called_once_with(bench.now, outcome)
-    assert bench.word == "NO PLAN"
+    assert bench.state == "NO PLAN"
     bench.service._readiness.lacks_inputs = True
     bench.service._readiness.note_decision = lambda **_: None
     bench.decide(error=LoadShedError(outcome))
@@ -206,21 +206,21 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
     bench = Bench(tmp_path, is_shadow=False)
     monkeypatch.setattr(bench.service._partners, "publish", lambda *_, **__: 1)
     bench.decide()
-    assert bench.keep_house() == []
-    assert bench.word == "RUNNING"
+    assert bench.run_tasks() == []
+    assert bench.state == "RUNNING"
     beats = bench.link.send_heartbeat.call_count
     bench.service._watchdog.decision_started, bench.service._watchdog._last_beat = (
         time.monotonic() - 91.0,
         -np.inf,
     )
-    assert bench.keep_house() == ["decision"]
-    assert bench.word == "NO PLAN"
+    assert bench.run_tasks() == ["decision"]
+    assert bench.state == "NO PLAN"
     assert "stuck for 1.5 min" in "".join(bench.service.readiness_problems())
     assert bench.link.send_heartbeat.call_count == beats
     bench.decide()
     bench.service._watchdog._last_beat = -np.inf
-    assert bench.keep_house() == []
-    assert (bench.word, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
+    assert bench.run_tasks() == []
+    assert (bench.state, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
 
 
 def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
@@ -230,7 +230,7 @@ def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
     look = MagicMock()
     monkeypatch.setattr(bench.service._watchdog, "_last_beat", -np.inf)
     monkeypatch.setattr("optimizer.service.watchdog.notify_systemd", look)
-    assert bench.keep_house() == ["decision"]
+    assert bench.run_tasks() == ["decision"]
     look.assert_called_once_with("WATCHDOG=1")
 
 
