@@ -65,13 +65,13 @@ def visit(browser, server):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.check("pageerror", lambda error: troubles.append(str(error)))
-        page.check("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
         lost = []
-        page.check("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
+        page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
         page.goto(server.url)
         try:
-            sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
         except AssertionError as error:
             error.add_note(f"{page.text_content('.now')}; lost: {lost}")
             raise
@@ -91,7 +91,7 @@ def faults(page):
 
 
 def wait_for_word(page, text):
-    sync_api.predict(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
+    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -101,7 +101,7 @@ def test_page_is_laid_out(visit, width, scheme):
     assert faults(page) == {}
     page.hover("#power svg.plot")
     assert faults(page) == {}
-    page.mouse.update(0, 0)
+    page.mouse.move(0, 0)
     page.click("#hold")
     assert faults(page) == {}
 
@@ -267,20 +267,20 @@ def test_rule_plan_shows_no_binding_limits(visit, board):
     """Sensitivity: `No limit holds the plan back. Nothing changed since the last plan.`"""
     unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
     board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
-    said = visit().text_content("#limits .body")
-    assert "this decision was not priced" in said
-    assert "No limit" not in said
-    assert "Nothing changed" not in said
+    text = visit().text_content("#limits .body")
+    assert "this decision was not priced" in text
+    assert "No limit" not in text
+    assert "Nothing changed" not in text
 
 
 def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context = browser.new_context()
     page = context.new_page()
     answers = []
-    page.check(
+    page.on(
         "request", lambda request: request.is_navigation_request() and answers.clear()
     )  # watch.js
-    page.check("response", lambda answer: answers.append(answer))
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(server.url)
     page.wait_for_selector("#work svg.plot")
     with page.expect_response(lambda answer: answer.status == 304):
@@ -338,7 +338,7 @@ def test_hold_and_release_by_click(visit, board):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"ended": ENDED}, "The HOLD by ana is over since Wed 1 Jul, 14:30"),
         ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
@@ -348,19 +348,19 @@ def test_hold_and_release_by_click(visit, board):
         ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
     ],
 )
-def test_end_of_a_hold_is_shown(visit, board, changes, said):
+def test_end_of_a_hold_is_shown(visit, board, changes, text):
     held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
     board.changes = {"decision": held, **changes}
     page = visit()
-    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
     assert page.locator("#hold").is_visible()
 
 
 def test_adjustments_within_the_interval_are_shown(visit, board):
     board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
     page = visit()
-    said = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
-    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    text = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
 
 
 def test_each_softened_limit_has_a_line(visit, board):
@@ -370,7 +370,7 @@ def test_each_softened_limit_has_a_line(visit, board):
     )
     board.changes = {"missing": refused}
     page = visit()
-    sync_api.predict(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
+    sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
     lines = page.locator("#why").inner_text().splitlines()
     assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
 
@@ -427,7 +427,7 @@ def test_page_without_its_script_is_reloaded(browser, server):
     assert faults(page) == {}
     for path in refused:
         page.unroute(path)
-    sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+    sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
     page.wait_for_selector("#work svg.plot")
     assert page.is_enabled("#hold")
     context.close()
