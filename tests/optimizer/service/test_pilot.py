@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.planner import decide
 from optimizer.realtime.dispatch import must_run
 from optimizer.service.decision_engine import DecisionEngine, LoadShedError
+from optimizer.service.solver_process import SolverProcess
 from tests import moments, small_days
 from twin import time_axes, variables
 from twin.errors import NoScheduleError, SolverError, StateError
@@ -378,16 +380,17 @@ def test_no_jobs_give_no_orders():
 
 
 def test_scenario_inputs_reach_the_solver_of_a_hedging_site():
-    given = []
+    """Proves: inputs of scenarios go to the solver process where a site has several scenarios.
 
-    def solver(*_, known=None):
-        given.append(known)
-        return optimum()
-
-    facts = moments.facts()
-    for where in (moments.site(), moments.weighing(1), moments.weighing(3)):
-        outcome = moments.pilot(solver, where).decide(facts)
+    Sensitivity: another keyword than that of `SolverProcess.decide` raises a TypeError here.
+    """
+    solver = create_autospec(SolverProcess, instance=True).decide
+    solver.return_value = optimum()
+    facts, given = moments.facts(), []
+    for site in (moments.site(), moments.weighing(1), moments.weighing(3)):
+        outcome = moments.pilot(solver, site).decide(facts)
         assert outcome.choice.source is ScheduleSource.OPTIMUM
+        given.append(solver.call_args.kwargs.get("scenario_inputs"))
     assert given[:2] == [None, None]
     assert (given[2].record, given[2].queue, given[2].past) == (
         facts.series,

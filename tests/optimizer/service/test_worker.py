@@ -64,7 +64,7 @@ def test_another_process_decides_with_the_previous_decision(worker):
     ("mood", "error", "text"),
     [
         ("no schedule", NoScheduleError, "^the peak is too low$"),
-        ("series", SolverError, "series has 0 faults"),
+        ("series", SolverError, "series has 0 issues"),
         ("fault", SolverError, "ZeroDivisionError"),
         ("memory", SolverError, "MemoryError"),
         ("rubbish", SolverError, "no decision"),
@@ -92,7 +92,7 @@ def test_unpicklable_problem_breaks_nothing(worker):
 @pytest.mark.parametrize("mood", ["crash", "exit", "no pickle"])
 def test_next_problem_is_solved_after_a_crash(worker, mood):
     before = process(worker)
-    with pytest.raises(SolverError, match="the solver's process died"):
+    with pytest.raises(SolverError, match="the solver's process exited"):
         worker.decide(asked(mood), None)
     assert process(worker) != before
     assert not is_alive(before)
