@@ -268,7 +268,7 @@ def test_rule_plan_shows_no_binding_limits(visit, board):
     unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
     board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
     text = visit().text_content("#limits .body")
-    assert "this decision was not priced" in text
+    assert "this decision has no prices" in text
     assert "No limit" not in text
     assert "Nothing changed" not in text
 
@@ -342,7 +342,7 @@ def test_hold_and_release_by_click(visit, board):
     [
         ({"ended": ENDED}, "The HOLD by ana is over since Wed 1 Jul, 14:30"),
         ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
-        ({}, "The service holds by itself: no sensor is believed."),
+        ({}, "The service itself holds: no sensor is believed."),
         ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
         ({"decision": None, "missing": "tank_level"}, "No plan for this quarter-hour: tank_level."),
         ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
