@@ -1,4 +1,4 @@
-"""A board as the daemon shows one, with a day of plausible series: for page and metrics."""
+"""A service snapshot with a day of plausible series, for tests of page and metrics."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ ENDED = {"author": "ana", "reason": "work", "how": "released by eva", "time": is
 
 
 def wave(hour, *, peak, width=12.0):
-    """Return a smooth bump of 0 to 1 around an hour of the day."""
+    """Return a smooth curve from 0 to 1 around an hour of the day."""
     return 0.5 + 0.5 * math.cos((hour - peak) / width * math.pi)
 
 
@@ -28,7 +28,7 @@ def noise(step, scale):
 
 
 def series(steps, *, is_plan):
-    """Return the columns of past or plan on steps counted from now."""
+    """Return the columns of past or plan on steps relative to now."""
     columns = {name: [] for name in ("time", "electricity_price", "carbon_intensity")}
     columns |= {name: [] for name in ("battery_level", "tank_level", "work_power")}
     columns |= {"renewable_power": [], "grid_power": []}
@@ -62,14 +62,14 @@ def series(steps, *, is_plan):
 
 
 def asked():
-    """Return what a partner asks for."""
+    """Return the load target of a partner."""
     words = "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept"
     row = {"partner": "tso-1", "power": 150.0, "planned": 171.3, "is_kept": False, "words": words}
     return [row | {"begin": "2026-07-01T14:30Z", "end": "2026-07-01T16:00Z"}]
 
 
 class FakeBoard:
-    """A board that obeys HOLD and release; tests change `changes` to show other states."""
+    """A service that accepts HOLD and release; `changes` overrides parts of the snapshot."""
 
     def __init__(self):
         self.changes = {}

@@ -1,6 +1,6 @@
-"""Moments of a day of the small site as the service meets them: facts, questions, what is next.
+"""Moments of a day of the small site for the service: inputs, problems and later states.
 
-Site, series and jobs are those of :mod:`tests.small_days`; nobody is asked but the twin.
+Site, series and jobs are those of :mod:`tests.small_days`.
 """
 
 from dataclasses import replace
@@ -39,12 +39,12 @@ def calm():
 
 
 def weighing(count):
-    """Return the site, weighing so many scenarios."""
+    """Return the site with a number of scenarios."""
     return site().model_copy(update={"scenarios": ScenarioSettings(count=count)})
 
 
 def pilot(solver=None, where=None):
-    """Return a pilot whose solver sits in this process."""
+    """Return an engine that solves in this process."""
     return DecisionEngine(
         site=where or site(),
         solve_problem=solver or (lambda problem, last: decide(problem, previous=last)),
@@ -52,7 +52,7 @@ def pilot(solver=None, where=None):
 
 
 def observed(state, *, without=(), **values):
-    """Return what right sensors show of a state and of idle halls; some are silent, some wrong."""
+    """Return correct readings of a state with idle halls; some silent or changed."""
     seen = state.copy(deep=True).assign_coords(hall=["hall_1", "hall_2"])
     seen["hall_power"] = "hall", np.array([0.5, 0.5])
     for name, value in (dict.fromkeys(without, np.nan) | values).items():
@@ -61,7 +61,7 @@ def observed(state, *, without=(), **values):
 
 
 def facts(state=None, queue=None, *, hold="", **sensors):
-    """Return what is known at a moment: by default at the start of the day."""
+    """Return the inputs of a decision: by default at the start of the day."""
     here = small_days.setting()
     state = here.initial_state if state is None else state
     queue = small_days.queue() if queue is None else queue
@@ -75,7 +75,7 @@ def facts(state=None, queue=None, *, hold="", **sensors):
 
 
 def asked(state=None, queue=None):
-    """Return the question of a moment: by default the first one."""
+    """Return the problem of a moment: by default the first one."""
     known = facts(state, queue)
     here = small_days.setting()
     return build_problem(
@@ -88,7 +88,7 @@ def asked(state=None, queue=None):
 
 
 def later(state, schedule_replay, quarters=1):
-    """Return the state some quarter-hours on, as a replay has it."""
+    """Return the state some quarter-hours later, from a replay."""
     reached = state.assign_coords(instant=state["instant"] + quarters * QUARTER_HOUR)
     for name, axis in STOCKS.items():
         place = quarters - (axis == "time")
@@ -100,7 +100,7 @@ def later(state, schedule_replay, quarters=1):
 
 
 def waited(queue, quarters=1, caps=None):
-    """Return a queue some quarter-hours on; nobody runs unless caps say so."""
+    """Return a queue some quarter-hours later; only jobs with caps run."""
     arrivals = small_days.setting().workload.jobs
     hours = float(quarters * QUARTER_HOUR / HOUR)
     return advance_queue(queue, caps or {}, hours=hours, arrivals=arrivals)[0]
@@ -113,7 +113,7 @@ def running(queue, count, *, ran=9.0):
 
 
 def pressed(queue, *places):
-    """Return a queue in which some jobs are due as soon as they can be done."""
+    """Return a queue in which some jobs must start now to meet their deadlines."""
     due = queue.jobs.deadline.copy()
     length = (queue.remaining_hours * 3.6e9).astype("timedelta64[us]")
     for place in places:

@@ -1,6 +1,6 @@
 """Days of the small site that sells reserves: its battery FCR and FCR-D, its batch work mFRR.
 
-Bids are a tenth of a MW, since the site is a fiftieth of a real one.
+Bids are multiples of 0.1 MW, because the site is a fiftieth of a real one.
 """
 
 from functools import cache
@@ -73,7 +73,7 @@ def site():
 
 @cache
 def problem(hours=30, fcr=0.3):
-    """Return the question of the first moment, with FCR sold until the market's midnight."""
+    """Return the problem of the first moment, with FCR sold until midnight of the market."""
     here = small_days.setting()
     now, pool = here.inputs.start, RackPool.from_site(site())
     grid = time_axes.horizon_axes(now, [(24.0, 15.0), (hours - 24.0, 60.0)])

@@ -1,4 +1,4 @@
-"""Operations of a site: steady ones, and restless ones at random."""
+"""Operations of a site: steady ones, and random varying ones."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ START = time_axes.to_utc("2026-07-01")
 
 
 def random_run(site, seed, *, count=16):
-    """Return a restless state and an operation of unequal intervals."""
+    """Return a random state and a varying operation of unequal intervals."""
     rng = np.random.default_rng(seed)
     minutes = rng.choice([1, 5, 15, 60], size=count).cumsum()
     edges = START + np.concatenate([[0], minutes]).astype("timedelta64[m]")
@@ -28,8 +28,8 @@ def random_run(site, seed, *, count=16):
         "relative_humidity": rng.uniform(0.1, 1.0, count),
         "air_pressure": rng.uniform(85.0, 104.0, count),
     }
-    for name, course in values.items():
-        operation[name] = "time", course
+    for name, row in values.items():
+        operation[name] = "time", row
     for name, dim, most in orders(site):
         rows = np.array(list(most.values())) * rng.uniform(0.0, 1.0, (count, len(most)))
         operation = operation.assign_coords({dim: list(most)})
@@ -38,7 +38,7 @@ def random_run(site, seed, *, count=16):
 
 
 def orders(site):
-    """Return what may be asked of a site: name, axis, and machine -> greatest value."""
+    """Return the set points of a site: name, axis, and machine -> greatest value."""
     halls = {hall.name: hall.full_power for hall in site.machines_of(ITHall)}
     found = [("hall_power", "hall", halls)]
     for kind, machine in (("battery", Battery), ("tank", ChilledWaterTank)):
@@ -58,7 +58,7 @@ def orders(site):
 
 
 def restless(site, rng):
-    """Return a state with stores somewhere, water off its set points and plants at work."""
+    """Return a random state: levels, water off its set points, plants running."""
     start = state.initial_state(site, START, level=rng.uniform())
     rated = np.array([plant.rated_cooling for plant in site.machines_of(CoolingPlant)])
     start["facility_supply_temperature"] += rng.uniform(-3.0, 3.0, len(rated))
@@ -67,7 +67,7 @@ def restless(site, rng):
 
 
 def steady(site, *, share=0.6, air=12.0, count=8, minutes=15):
-    """Return an even operation: halls at a share of their power, in one weather."""
+    """Return a constant operation: halls at a share of their power, in one weather."""
     operation = time_axes.regular_axes(
         time_axes.to_utc("2026-07-01"), count, np.timedelta64(minutes, "m")
     )
@@ -90,7 +90,7 @@ def ordered(operation, name, dim, **values):
 
 
 def total(result, name):
-    """Return a flow summed over its machines; nothing if the site has none."""
+    """Return a flow summed over its machines; zero if the site has none."""
     if name not in result:
         return np.zeros(result.sizes["time"])
     flow = result[name]

@@ -1,4 +1,4 @@
-"""A solver that misbehaves, as the service's worker meets it in its other process."""
+"""A solver that fails in many ways, for tests of the solver process."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ ANSWERS = {"rubbish": "no decision at all", "no pickle": lambda: None}
 
 
 def moody(problem, previous, *_):
-    """Do what the problem, a dictionary with a mood, tells; decide nothing but who was asked."""
+    """Behave as the `mood` of the problem says; the decision names process and predecessor."""
     mood = problem["mood"]
     if mood in ENDS:
         ENDS[mood]()
@@ -43,5 +43,5 @@ def moody(problem, previous, *_):
 
 
 def asked(mood="good", *, size=1):
-    """Return a question of some size."""
+    """Return a problem with a mood and a size."""
     return {"mood": mood, "load": np.zeros(size)}

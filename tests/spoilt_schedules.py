@@ -1,4 +1,4 @@
-"""Schedules of the small site that no plant should be told, each spoilt in one way."""
+"""Invalid schedules of the small site, each with one defect."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ RACK_POWER = (3.696 - 0.672) / 28
 
 
 def worked(schedule, power):
-    """Return a schedule with other work on its halls, which draw exactly that more."""
+    """Return a schedule with other work, and the hall power to match."""
     added = power - schedule["work_power"].sum("cohort")
     schedule["work_power"].values[:] = 0.0
     schedule["work_power"][:, 0] = power
@@ -123,7 +123,7 @@ PHYSICS = {
     heat_wave: "facility_supply_temperature of warm_plant",
     muggy_heat: "rack_inlet_temperature of hall_air_1",
 }
-"""What no plant should be told, though its promise is honest; and what the verdict says."""
+"""Defects that violate physics or limits, with the text of the verdict."""
 
 
 def more_heat_than_the_town_takes(schedule):
@@ -141,7 +141,7 @@ HEAT = {
     more_heat_than_the_town_takes: "heat_reuse_power of pump beyond",
     heat_of_idle_racks: "heat_reuse_power of pump beyond",
 }
-"""What no heat pump should be told."""
+"""Defects of heat reuse, with the text of the verdict."""
 
 
 def understated_import(schedule):
@@ -178,7 +178,7 @@ def racks_below_nothing(schedule):
 
 
 def a_spot(name, value, **place):
-    """Return what sets one value of a variable."""
+    """Return a function that sets one value of a variable."""
 
     def spoil(schedule):
         schedule[name][{"time": 5, **place}] = value
@@ -197,7 +197,7 @@ def without(name):
 
 
 def a_level_of_another_plan(schedule):
-    """All is honest but the level, by which a battery would be shaved."""
+    """Only the level is wrong."""
     schedule["battery_level"].values[3:] += 0.05
     return schedule
 
@@ -310,7 +310,7 @@ FORM = [
     another_hall,
     another_battery,
 ]
-"""Schedules that do not say what they should, or do not keep to what they say."""
+"""Defects of form, and values that contradict each other."""
 
 
 HEAT_FORM = [

@@ -1,6 +1,6 @@
-"""A service, its plant and its partner on a broker, each a process that can be killed; an ear.
+"""A service, its plant and its partner on a broker, each a process that can be killed.
 
-As in the demo, but whoever holds the stage starts, kills and starts again what he likes.
+As in the demo, but a test may start, kill and restart each process.
 """
 
 import base64
@@ -35,8 +35,7 @@ GLANCE = 0.02
 """Wait between two looks. [s]"""
 
 QUIET = 50
-"""Looks without news, a glance apart, after which the service has heard everything: if the machine
-stands still, no looks are taken either. [1]"""
+"""Polls without news after which the service has received everything. [1]"""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -65,7 +64,7 @@ class Mortal(ChildProcess):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message, and when it was heard, each later than the one before. [s]"""
+    """A message with its time of receipt, strictly increasing. [s]"""
 
     topic: str
     payload: bytes
@@ -74,7 +73,7 @@ class Heard:
 
     @property
     def document(self) -> dict:
-        """What a message says: the payload of a signed one, else its JSON."""
+        """The content of a message: the payload of a signed one, else its JSON."""
         text = self.payload
         if self.topic.startswith("feed/"):
             part = text.split(b".")[1]
@@ -83,7 +82,7 @@ class Heard:
 
 
 class Ear:
-    """Somebody who hears everything under some filters and forgets nothing."""
+    """A client that keeps all messages under some topic filters."""
 
     def __init__(self, broker: str, *filters: str, name: str = "ear") -> None:
         self.heard: list[Heard] = []
@@ -115,7 +114,7 @@ class Ear:
             self._client.acknowledge(messages)
 
     def now(self) -> float:
-        """Return a moment behind all that was heard, however coarse the clock is. [s]"""
+        """Return a time after all received messages, for any clock resolution. [s]"""
         with self._news:
             return self._later()
 
@@ -124,7 +123,7 @@ class Ear:
         return self._moment
 
     def of(self, kind: TopicKind, since: float = 0.0) -> list[Heard]:
-        """Return what was heard of a kind of topic since a moment."""
+        """Return the messages of a kind of topic since a time."""
         with self._news:
             heard = list(self.heard)
         return [
@@ -132,7 +131,7 @@ class Ear:
         ]
 
     def until[T](self, found: Callable[[], T], timeout: float = DEADLINE) -> T:
-        """Return what is found, once it is something."""
+        """Return the first true result of `found`."""
         end = time.monotonic() + timeout
         while True:
             left = end - time.monotonic()
@@ -171,7 +170,7 @@ class Stage:
             process.terminate()
 
     def serve(self, *words: str, module: str = "optimizer.cli") -> None:
-        """Start the service; without words as the last time."""
+        """Start the service; without options as the last time."""
         options = ["--broker", self.broker, "--clock", "simulated"]
         self._words = words or self._words
         own = ["-m", module, "run", self._site, *options, "--state", str(self.state), *self._words]
@@ -179,7 +178,7 @@ class Stage:
         self.service.run(own)
 
     def play(self, steps: int, *, seed: int = 0, words: Sequence[str] = ()) -> None:
-        """Start the plant, for some quarter-hours."""
+        """Start the plant for some quarter-hours."""
         options = ["--broker", self.broker, "--steps", str(steps), "--seed", str(seed)]
         options += ["--deadline", str(UNHURRIED)]
         self.plant.start(["plant", self._site, *options, "--out", str(self.folder), *words])
@@ -191,18 +190,18 @@ class Stage:
         self.partner.run([str(PARTNER_SCRIPT), *options, "--keys", str(self.keys), *answers])
 
     def tell(self, name: str, **arguments: object) -> Mapping[str, object]:
-        """Give the service a command over its socket."""
+        """Send the service a command over its socket."""
         return send_command(self.state, name, **arguments)
 
     def missing(self) -> list[str]:
-        """Return what the service says is missing until it is ready."""
+        """Return what the service reports as missing until it is ready."""
         try:
             return list(self.tell("status")["missing"])
         except ServiceError as error:
             return [str(error)]
 
     def heard(self) -> int:
-        """Return how many messages the service has taken in since its start; -1 if unconnected."""
+        """Return the messages that the service has received since its start; -1 if unconnected."""
         try:
             snapshot = self.tell("status")["snapshot"]
         except ServiceError:
@@ -210,7 +209,7 @@ class Stage:
         return snapshot["telemetry"]["messages"] if snapshot["broker"]["is_connected"] else -1
 
     def until(self, is_so: Callable[[], object], timeout: float = DEADLINE) -> None:
-        """Wait until something is so, while the service lives."""
+        """Wait until a condition is met, while the service runs."""
 
         def is_so_in_life() -> object:
             answer = is_so()
@@ -232,11 +231,11 @@ class Stage:
         return time.monotonic() - self.begun
 
     def until_connected(self) -> None:
-        """Wait until the broker knows the service, and keeps what it would miss from now on."""
+        """Wait until the broker knows the service, and keeps messages for it."""
         self.until(lambda: self.heard() >= 0)
 
     def settle(self) -> None:
-        """Wait until the service hears nothing new."""
+        """Wait until the service receives no new messages."""
         count, same = -1, 0
 
         def is_quiet() -> bool:
@@ -248,18 +247,18 @@ class Stage:
         self.until(is_quiet)
 
     def finish(self) -> dict:
-        """End the plant's day after the quarter-hour under way, and return what it wrote."""
+        """End the run after the present quarter-hour, and return its result."""
         self.plant.terminate()
         return self.result()
 
     def result(self, timeout: float = UNHURRIED) -> dict:
-        """Return what the plant wrote when it ended."""
+        """Return the result file of the ended plant."""
         self.plant.await_end(timeout)
         return json.loads((self.folder / "result.json").read_text())
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return what a process and its children have used of processors so far. [s]"""
+    """Return the processor time of a process and its children. [s]"""
     own = _spent(pid)
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return own + sum(_spent(int(child)) for child in children)

@@ -1,10 +1,10 @@
-"""Results of back-tests that nobody ran, for tests of what is made of them."""
+"""Invented results of back-tests, for tests of reports."""
 
 from optimizer.backtesting.results import BacktestResults, PolicySummary
 
 
 def summary(objective=0.0, violations=0, **others):
-    """Return the summary of a policy whose other numbers are 1."""
+    """Return the summary of a policy; its other numbers are 1."""
     names = (
         "cost_eur",
         "carbon_kg",

@@ -112,7 +112,7 @@ class DecisionResult:
 class DecisionEngine:
     """Decide quarter-hour after quarter-hour.
 
-    - `solve_problem`: calls the solver; with ``known`` where the site weighs scenarios.
+    - `solve_problem`: calls the solver; with ``scenario_inputs`` where the site weighs scenarios.
     - `caps`: Number of each running job -> its cap, as last ordered. [1]
     - `last_estimate`: last estimate of the state, also from before a restart.
     - `is_shadow`: whether nothing is ordered, so that the plant does not follow the decisions.
@@ -232,8 +232,10 @@ class DecisionEngine:
         """Return the solver call, with scenario inputs where the site weighs scenarios."""
         if self.site.scenarios.count < MIN_SCENARIOS:
             return self.solve_problem
-        known = ScenarioInputs(record=inputs.series, queue=inputs.queue, past=inputs.past_jobs)
-        return partial(self.solve_problem, known=known)
+        scenario_inputs = ScenarioInputs(
+            record=inputs.series, queue=inputs.queue, past=inputs.past_jobs
+        )
+        return partial(self.solve_problem, scenario_inputs=scenario_inputs)
 
     def _caps_of(self, queue: JobQueue) -> FloatArray:
         """Return the last ordered caps of running jobs, in the order of the queue. [1]"""

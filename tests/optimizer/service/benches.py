@@ -1,4 +1,4 @@
-"""A service of the small site without a plant: its quarter-hours, its house, its words."""
+"""A service of the small site without a plant: decisions, periodic tasks and state label."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -6,6 +6,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
+from optimizer.service.clock import ServiceClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HoldRegister
@@ -28,7 +29,7 @@ def outcomes():
 
 
 class Pilot:
-    """A pilot that decides as it was told before; what happens meanwhile is `meanwhile`."""
+    """An engine with a fixed result or error; `meanwhile` is called during a decision."""
 
     interval_control = None
     last_estimate = None
@@ -50,7 +51,7 @@ class Bench:
     def __init__(self, folder, *, is_shadow=True):
         self.now = moments.facts().queue.instant
         site = moments.site()
-        told = ServiceConfig(
+        settings = ServiceConfig(
             broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_shadow=is_shadow
         )
         link = MagicMock(spec=PlantLink)
@@ -68,15 +69,15 @@ class Bench:
             update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
         )
         link.telemetry_status.return_value = {}
-        clock = MagicMock()
+        clock = MagicMock(spec=ServiceClock)
         clock.now.return_value, clock.is_simulated, clock.error = self.now, False, ""
         self.folder, self.link = folder, link
         self.service = SiteService(
             site,
-            told,
+            settings,
             clock=clock,
             plant_link=link,
-            partner_link=PartnerLink(site, told, folder, meter=lambda _: 2.0),
+            partner_link=PartnerLink(site, settings, folder, meter=lambda _: 2.0),
             hold_register=HoldRegister(folder / "hold.json"),
             folder=folder,
         )
@@ -85,11 +86,11 @@ class Bench:
         self.service._decide_interval(Pilot(**pilot), self.now)
 
     @property
-    def word(self):
+    def state(self):
         return state_label(self.service.snapshot())
 
-    def keep_house(self):
-        """Look round once; return the causes of alarms."""
+    def run_tasks(self):
+        """Run the periodic tasks once; return the causes of alarms."""
         stop = MagicMock()
         stop.wait.side_effect = [False, True]
         self.service._run_periodic_tasks(stop)

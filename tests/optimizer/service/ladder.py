@@ -1,4 +1,4 @@
-"""A question, its optimum, solvers that fail, and what is chosen then."""
+"""A problem, its optimum, failing solvers, and the schedule chosen then."""
 
 from functools import cache
 
@@ -24,7 +24,7 @@ def optimum():
 
 @cache
 def next_question(quarters=1):
-    """Return the question some quarter-hours on, if the optimum was followed."""
+    """Return the problem some quarter-hours later, if the optimum was followed."""
     state = moments.later(question().state, optimum().verdict.replay, quarters)
     return moments.asked(state, moments.waited(moments.facts().queue, quarters))
 
@@ -38,6 +38,6 @@ def chosen(problem, solver, last=None, power=RUNNING):
 
 
 def is_safe(problem, choice):
-    """Return whether a choice is what it promises, by a judge who was not asked yet."""
+    """Return whether the verifier accepts a choice."""
     verdict = verify(problem.site, problem.state, choice.schedule)
     return verdict.is_safe and verdict.replay.equals(choice.replay)

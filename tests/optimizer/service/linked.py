@@ -1,4 +1,4 @@
-"""The link of a service to its partners on wires that remember, for tests of both."""
+"""The link of a service to its partners, on connections that keep all messages."""
 
 import json
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=ScheduleSourc
 
 
 class Bench:
-    """The link of a service to two partners, on wires that remember."""
+    """The link of a service to two partners, on connections that keep all messages."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -24,35 +24,36 @@ class Bench:
         self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
         for name in self.wires:
             (partners / f"{name}.json").write_text(json.dumps(public_jwk_set(key(name))))
-        told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files())
-        self.link = PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
+        settings = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files())
+        self.link = PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
         self.link._feed._connect = lambda name, _: self.wires[name]
 
     def open(self, minutes):
         return self.link.open(lambda: START + minutes * MINUTE)
 
     def publish(self, minutes, power):
-        """Send a document as it is made; return the first baselines that each partner is told."""
+        """Send a document as it is made; return the first baselines that each partner receives."""
         now = START + minutes * MINUTE
         self.link.publish(plan(now, site="small", power=power), OUTCOME, now=now)
-        told = {}
+        baselines = {}
         for name, wire in self.wires.items():
             texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
             rows = json.loads(verify_signature(texts[-1], public_jwk_set(self.link._feed._key)))[
                 "intervals"
             ]
-            told[name] = [row["baseline_mw"] for row in rows[:5]]
-        return told
+            baselines[name] = [row["baseline_mw"] for row in rows[:5]]
+        return baselines
 
     def states(self, name="tso-1"):
-        """Return state, newest revision and the one in force of each status that was told."""
+        """Return state, newest revision and revision in force of each status that was sent."""
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
-        told = [
+        documents = [
             verify_signature(text, public_jwk_set(self.link._feed._key), kind="status")
             for text in sent
         ]
         return [
-            tuple(json.loads(t)[key] for key in ("state", "revision", "in_force")) for t in told
+            tuple(json.loads(t)[key] for key in ("state", "revision", "in_force"))
+            for t in documents
         ]
 
     def answer(self, revision, minutes, *, name="tso-1", code="A01", **others):

@@ -1,4 +1,4 @@
-"""A rack whose name differs, over MQTT: planned without, capped without, and said everywhere."""
+"""A rack whose name differs, over MQTT: excluded from plans and caps, and reported."""
 
 import json
 from dataclasses import replace
@@ -36,10 +36,10 @@ def without():
 
 @pytest.fixture
 def outcomes():
-    """Return what is planned with all racks and without one.
+    """Return the plans with all racks and without one.
 
-    Pyomo takes the place of ``sum`` while it reads rules, in all threads: no ingester may run then,
-    and in a service the solver has a process of its own.
+    Pyomo replaces ``sum`` in all threads while it reads rules, so no ingester may run then. In a
+    service the solver has its own process.
     """
     return usual(), without()
 
@@ -50,15 +50,15 @@ def link(embedded, tmp_path):
         broker=embedded.url, series_files=small_days.files(), is_simulated=True
     )
     with PlantLink(moments.site(), settings, tmp_path) as link:
-        # Asked in turn, so when this is answered the broker knows of all that the link wants to
-        # hear; what is said before that is lost.
+        # The broker answers in order, so all subscriptions of the link are active afterwards;
+        # messages before that are lost.
         assert link._client.subscribe(topics.METADATA_FILTER, qos=0).wait(DEADLINE)
         yield link
 
 
 @pytest.fixture
 def plant(embedded):
-    """Return a client that hears caps and says what all racks are; one is called differently."""
+    """Return a client that receives caps and publishes rack names, one of them different."""
     client = Client(embedded.url, client_id="plant", clean_session=True)
     client.connect()
     client.subscribe(topics.topic_filter(TopicKind.CAP_ORDER, site="small")).wait(DEADLINE)
@@ -67,7 +67,7 @@ def plant(embedded):
 
 
 def caps(plant):
-    """Return the caps that come, by hall."""
+    """Return the received caps by hall."""
     found = {}
     until(
         lambda: (
@@ -83,7 +83,7 @@ def caps(plant):
     return found
 
 
-def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, plant, monkeypatch):
+def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkeypatch):
     usual, outcome = outcomes
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
@@ -98,7 +98,9 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     later = now + 2 * period
     until(lambda: link.excluded_racks(later) == APART)
     more = outcome.problem.service_racks - usual.problem.service_racks
-    assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
+    assert more == pytest.approx(
+        np.ones(len(more))
+    )  # one rack fewer for work, counted at full power
     assert outcome.choice.source == usual.choice.source
 
     link.order(outcome)
@@ -110,8 +112,8 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
 
     text = rack_name_alarm(link, later)
     assert "not acted on, as their names differ: hall_1-r0003: " in text
-    assert "the site file does not know: hall_1-r0O03" in text
-    assert link.show_telemetry(later)["racks_apart"] == ["hall_1-r0003"]
+    assert "the site file does not have: hall_1-r0O03" in text
+    assert link.telemetry_status(later)["racks_apart"] == ["hall_1-r0003"]
     record = []
     partners = object.__new__(PartnerLink)
     partners._settings, partners.record_event = link_settings(), record.append
@@ -121,7 +123,7 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     json.dumps(record)
 
 
-def test_racks_of_which_none_is_known_raise_the_alarm():
+def test_unknown_racks_raise_the_alarm():
     apart = SimpleNamespace(
         has_no_declared_racks=True, describe=lambda: ["racks that nobody knows: A01"]
     )
@@ -132,8 +134,8 @@ def test_racks_of_which_none_is_known_raise_the_alarm():
     assert rack_name_alarm(link, moments.start()) == ""
 
 
-def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link, plant, tmp_path):
-    """Else all racks whose names a broker does not tell again would differ until tomorrow."""
+def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
+    """Sensitivity: racks whose names the broker does not repeat would differ until tomorrow."""
     for sample in points():
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     site = moments.site()
@@ -149,12 +151,12 @@ def link_settings():
     )
 
 
-def test_caps_of_the_others_carry_what_the_rack_does_not():
-    """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
+def test_other_racks_carry_the_load_of_an_excluded_rack():
+    """One of 28 racks is excluded: 27 carry the work, 13 of them in hall_1."""
     site = moments.site()
-    told = plant_commands(site, without())
-    assert told.excluded_racks == {"hall_1": ("r0003",)}
-    one, two = told.hall_caps["hall_1"] / 13, told.hall_caps["hall_2"] / 14
+    commands = plant_commands(site, without())
+    assert commands.excluded_racks == {"hall_1": ("r0003",)}
+    one, two = commands.hall_caps["hall_1"] / 13, commands.hall_caps["hall_2"] / 14
     assert one == pytest.approx(two)
     assert one <= site.equipment["hall_1"].rack_power
     assert plant_commands(site, usual()).excluded_racks == {}

@@ -1,4 +1,4 @@
-"""The audit record: any edit shows, any crash is survived, and a restart goes on with the chain."""
+"""The audit record: edits are detected, crashes survived, and a restart continues the chain."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def contents(path):
     return [entry.content for entry in read_audit(path)]
 
 
-def test_what_was_written_is_read(written):
+def test_written_entries_are_read_back(written):
     assert contents(written) == ENTRIES
     assert written.read_bytes().count(b"\n") == len(ENTRIES)
 
@@ -52,15 +52,15 @@ def test_an_empty_record_has_no_entries(path):
     assert contents(path) == ENTRIES[:1]
 
 
-def test_a_restart_goes_on_with_the_chain(written):
+def test_restart_continues_the_chain(written):
     AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES, {"event": "after"}]
     hashes = [entry.hash for entry in read_audit(written)]
     assert len({GENESIS_HASH, *hashes}) == len(ENTRIES) + 2
 
 
-def test_a_record_larger_than_memory_is_gone_on_with(written):
-    """Proves: after years a start reads the end of the record alone. Its middle is a hole here."""
+def test_record_larger_than_memory_is_continued(written):
+    """Proves: after years a start reads only the end of the record. Its middle is sparse here."""
     lines = written.read_bytes()
     with written.open("wb") as file:
         file.seek(2**40)
@@ -76,14 +76,14 @@ def test_a_record_larger_than_memory_is_gone_on_with(written):
 @pytest.mark.parametrize(
     "length", [1, TAIL_CHUNK_BYTES - 200, TAIL_CHUNK_BYTES, 3 * TAIL_CHUNK_BYTES]
 )
-def test_a_long_line_is_gone_on_with(path, length):
+def test_record_with_long_lines_is_continued(path, length):
     for text in ("a" * length, "b" * length, "c"):
         AuditLog(path).add({"text": text})
     assert [len(content["text"]) for content in contents(path)] == [length, length, 1]
 
 
-def test_every_edited_byte_shows(written):
-    """Each byte of a line is changed in turn, those of its frame too."""
+def test_every_edited_byte_is_detected(written):
+    """Each byte of a line is changed in turn, including its frame."""
     whole = written.read_bytes()
     for place in range(whole.index(b"\n") + 1):
         written.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -92,7 +92,7 @@ def test_every_edited_byte_shows(written):
 
 
 @pytest.mark.parametrize("more", [b"\r", b"\n", b"}"])
-def test_every_inserted_byte_shows(written, more):
+def test_every_inserted_byte_is_detected(written, more):
     whole = written.read_bytes()
     for place in range(whole.index(b"\n") + 1):
         written.write_bytes(whole[:place] + more + whole[place:])
@@ -101,14 +101,14 @@ def test_every_inserted_byte_shows(written, more):
 
 
 @pytest.mark.parametrize("order", [[1, 2, 3], [0, 2, 3], [0, 2, 1, 3], [0, 0, 1, 2, 3]])
-def test_lines_that_are_missing_moved_or_doubled_show(written, order):
+def test_missing_moved_and_repeated_lines_are_detected(written, order):
     lines = written.read_bytes().splitlines(keepends=True)
     written.write_bytes(b"".join(lines[place] for place in order))
     with pytest.raises(ServiceError, match="edited"):
         contents(written)
 
 
-def test_a_line_of_another_record_shows(written, tmp_path):
+def test_line_of_another_record_is_detected(written, tmp_path):
     other = AuditLog(tmp_path / "other.jsonl")
     other.add({"event": "forged"})
     written.write_bytes(written.read_bytes() + (tmp_path / "other.jsonl").read_bytes())
@@ -117,17 +117,17 @@ def test_a_line_of_another_record_shows(written, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 100])
-def test_a_torn_tail_is_set_aside_and_the_chain_goes_on(written, cut):
+def test_incomplete_last_line_is_set_aside(written, cut):
     whole = written.read_bytes()
     written.write_bytes(whole[:-cut])
-    assert contents(written) == ENTRIES[:-1]  # who reads while a line is written sees those before
+    assert contents(written) == ENTRIES[:-1]  # a reader ignores an incomplete last line
     AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES[:-1], {"event": "after"}]
     torn = written.with_suffix(".torn").read_bytes()
     assert torn.rstrip(b"\n") == whole.splitlines()[-1][: 1 - cut or None]
 
 
-def test_a_second_torn_tail_does_not_replace_the_first(written):
+def test_second_incomplete_line_does_not_replace_the_first(written):
     for _ in range(2):
         with written.open("ab") as file:
             file.write(b'{"hash":"half')
@@ -137,17 +137,17 @@ def test_a_second_torn_tail_does_not_replace_the_first(written):
 
 
 @pytest.mark.parametrize("last", [b"\n", b"rubbish\n", b"\xff\n", b"{}\n", b"[" * 99_999 + b"\n"])
-def test_a_record_whose_end_is_not_ours_is_set_aside_whole(written, last):
+def test_record_with_a_foreign_end_is_set_aside(written, last):
     whole = written.read_bytes() + last
     written.write_bytes(whole)
     audit = AuditLog(written)
-    audit.add({"event": "anew"})
-    assert contents(written) == [{"event": "anew"}]
+    audit.add({"event": "first"})
+    assert contents(written) == [{"event": "first"}]
     (aside,) = written.parent.glob("audit.*.broken")
     assert aside.read_bytes() == whole
 
 
-def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
+def test_full_disk_leaves_no_partial_line_and_loses_no_entry(written, monkeypatch):
     audit = AuditLog(written)
     whole = written.read_bytes()
 
@@ -168,7 +168,7 @@ def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": object()}])
-def test_what_json_cannot_write_is_refused_before_it_is_written(written, content):
+def test_content_that_json_cannot_hold_is_refused(written, content):
     audit = AuditLog(written)
     with pytest.raises((ValueError, TypeError)):
         audit.add(content)
@@ -177,7 +177,7 @@ def test_what_json_cannot_write_is_refused_before_it_is_written(written, content
 
 
 def test_threads_write_one_chain(path):
-    """The main thread notes decisions while the socket's note a HOLD and its release."""
+    """The main thread records decisions while socket threads record HOLD and release."""
     audit = AuditLog(path)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: audit.add({"number": n}), range(80)))
@@ -189,38 +189,38 @@ def decision(hour, source="optimum"):
     return {"event": "decision", "start": start, "source": source, "degraded": ""}
 
 
-def test_one_edited_line_takes_no_other_decision_away(tmp_path):
-    """Proves: at night `explain` answers though a bit of last year's record has turned.
+def test_edited_line_hides_no_other_decision(tmp_path):
+    """Proves: `explain` works although one bit of an old record has changed.
 
-    Sensitivity: it refused every decision for good, and named no remedy.
+    Sensitivity: it refused every decision and named no remedy.
     """
     path = tmp_path / AUDIT_FILE
     audit = AuditLog(path)
     for hour in range(4):
         audit.add(decision(hour))
     path.write_bytes(path.read_bytes().replace(b"T01:00:00Z", b"T01:00:10Z"))
-    told = read_service_decision(tmp_path)
-    assert told["start"] == "2026-07-01T03:00:00Z"
+    found = read_service_decision(tmp_path)
+    assert found["start"] == "2026-07-01T03:00:00Z"
     assert (
-        "lines that do not match their hashes: 1, from audit.jsonl, line 2 on" in told["record"][0]
+        "lines that do not match their hashes: 1, from audit.jsonl, line 2 on" in found["record"][0]
     )
-    assert "not that of this decision" in told["record"][0]
+    assert "not that of this decision" in found["record"][0]
     spoilt = read_service_decision(tmp_path, "2026-07-01T01:05Z")
     assert "that of this decision (audit.jsonl, line 2) among them" in spoilt["record"][0]
 
 
-def test_a_whole_record_says_nothing_of_faults(tmp_path):
+def test_intact_record_reports_no_damage(tmp_path):
     AuditLog(tmp_path / AUDIT_FILE).add(decision(1))
     assert "record" not in read_service_decision(tmp_path)
 
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b"\xff\n", b"[" * 99_999 + b"\n"])
-def test_a_line_that_is_none_is_passed_over_and_told(tmp_path, line):
+def test_invalid_line_is_skipped_and_reported(tmp_path, line):
     path = tmp_path / AUDIT_FILE
     audit = AuditLog(path)
     audit.add(decision(1))
     path.write_bytes(path.read_bytes() + line)
     audit.add(decision(2))
-    told = read_service_decision(tmp_path)
-    assert told["start"] == "2026-07-01T02:00:00Z"
-    assert "audit.jsonl, line 2" in told["record"][0]
+    found = read_service_decision(tmp_path)
+    assert found["start"] == "2026-07-01T02:00:00Z"
+    assert "audit.jsonl, line 2" in found["record"][0]

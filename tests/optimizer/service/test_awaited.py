@@ -1,4 +1,4 @@
-"""What must be heard before a decision: waited for after a start, and decided anew once back."""
+"""Required inputs: waited for after a start; a decision without them is repeated later."""
 
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -9,7 +9,7 @@ import pytest
 from tests import moments
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import NoScheduleError, StateError
-from twin.estimation.observer import estimate_state
+from twin.estimation.observer import NEVER_MEASURED, estimate_state
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def knows(bench, name, hours):
-    """Remember the state of so long ago, and hear nothing of a variable; return a pilot."""
+def engine_with_old_estimate(bench, name, hours):
+    """Return an engine with an old estimate, while one variable has no readings."""
     bench.link.observed.side_effect = lambda now: moments.observed(
         moments.calm().assign_coords(instant=now), without=[name]
     )
@@ -29,12 +29,12 @@ def knows(bench, name, hours):
     return SimpleNamespace(last_estimate=begin)
 
 
-def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
-    """Proves: not what is remembered decides, but what is heard; each look tells what is missing.
+def test_first_decision_after_an_outage_waits_for_readings(bench):
+    """Proves: the first decision uses readings, and readiness reports what is missing meanwhile.
 
-    Sensitivity: the first decision was one by nothing but memory: "not measured".
+    Sensitivity: the first decision used the stored estimate only: "not measured".
     """
-    pilot, looks = knows(bench, "battery_level", 0.3), []
+    pilot, looks = engine_with_old_estimate(bench, "battery_level", 0.3), []
 
     def wait(_):
         looks.append("".join(bench.service.readiness_problems()))
@@ -43,10 +43,11 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
 
     bench.service._wait_for_telemetry(pilot, MagicMock(wait=wait))
     assert len(looks) == 1
-    assert "battery_level of battery_1: no sensor has shown it yet" in looks[0]
+    assert "battery_level of battery_1: " in looks[0]
+    assert NEVER_MEASURED in looks[0]
 
 
-def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
+def test_start_waits_for_jobs_but_not_under_hold(bench):
     stop = MagicMock()
     stop.wait.return_value = True
     bench.link.jobs.missing_queue = UNHEARD
@@ -58,39 +59,39 @@ def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
 
 
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
-def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error):
-    """Proves: a HOLD for want of telemetry, or no plan, ends with the first whole telemetry.
+def test_decision_is_repeated_once_its_inputs_arrive(bench, error):
+    """Proves: a HOLD or a missing plan for lack of telemetry ends once telemetry is complete.
 
-    Sensitivity: it was kept for the rest of the quarter-hour; where the twin refused what was left
-    without telemetry, as after a black-out, nobody was told of that either.
+    Sensitivity: it lasted for the rest of the quarter-hour. After a black-out, where the twin
+    refused the rest, no alarm named the cause.
     """
     bench.link.jobs.missing_queue = UNHEARD
     bench.decide(error=error)
     if isinstance(error, NoScheduleError):
         assert bench.service.readiness_problems() == [f"refused\na possible cause: {UNHEARD}"]
-    again = bench.service._clock.again
-    bench.keep_house()
+    again = bench.service._clock.request_redecision
+    bench.run_tasks()
     again.assert_not_called()
     bench.link.jobs.missing_queue = ""
-    bench.keep_house()
-    bench.keep_house()
+    bench.run_tasks()
+    bench.run_tasks()
     again.assert_called_once_with()
 
 
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
-def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
+def test_other_failures_do_not_repeat_the_decision(bench, error):
     bench.decide(error=error)
     assert "a possible cause" not in "".join(bench.service.readiness_problems())
-    bench.keep_house()
-    bench.service._clock.again.assert_not_called()
+    bench.run_tasks()
+    bench.service._clock.request_redecision.assert_not_called()
 
 
 @pytest.mark.parametrize(("late", "decided"), [(14, True), (15, False)])
-def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, late, decided):
-    """Proves: where telemetry is waited for into the next quarter-hour, that one is decided.
+def test_quarter_hour_that_is_over_is_not_decided(bench, monkeypatch, late, decided):
+    """Proves: after a wait into the next quarter-hour, that one is decided.
 
-    Sensitivity: the one before was, by readings of now: two plans went out, and the model carried
-    the stocks on over a quarter-hour that had not passed.
+    Sensitivity: the earlier one was decided with present readings. Two plans were published, and
+    the model predicted the stocks over a quarter-hour that had not passed.
     """
     service, seen = bench.service, []
     service._clock.intervals.return_value = [bench.now]

@@ -1,4 +1,4 @@
-"""The baseline of each partner is that of the document that this partner had in force."""
+"""The baseline of each partner follows the document that this partner accepted."""
 
 import json
 
@@ -26,8 +26,8 @@ def known(baseline, minutes, *starts):
     return [found.get(at(start)) for start in starts]
 
 
-def test_gates_are_closed_by_what_was_accepted_last():
-    """Proves: 300 MW accepted at 12:00 and 200 MW at 12:30; what came between was not accepted.
+def test_last_accepted_document_fixes_closed_intervals():
+    """Proves: 300 MW accepted at 12:00 and 200 MW at 12:30; the one between was rejected.
 
     At 12:30 the gates up to that of 13:15 have closed under the first. At 12:45 that of 13:30
     closes under the second. Sensitivity: 100 MW at 13:00, of a document that was rejected.
@@ -40,18 +40,18 @@ def test_gates_are_closed_by_what_was_accepted_last():
     assert known(baseline, 45, 60, 75, 90, 105) == [300.0, 300.0, 200.0, None]
 
 
-def test_a_gate_that_closed_before_the_answer_is_the_earlier_documents():
-    """Proves: made at 12:14 and accepted at 12:16, a document has not fixed 13:00 (12:15)."""
+def test_gate_closed_before_the_answer_keeps_the_earlier_value():
+    """Proves: a document of 12:14 accepted at 12:16 does not fix 13:00 (gate 12:15)."""
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(0))
     baseline.nominate(made(2, 15, 200.0), at=at(16))
     assert known(baseline, 30, 60, 75) == [300.0, 200.0]
 
 
-def test_what_is_no_longer_valid_fixes_nothing():
+def test_expired_document_fixes_nothing():
     """Proves: valid to 13:00, it fixes 13:30 (gate 12:45), and not 13:45 (gate 13:00).
 
-    That and 14:00, shut as well by 13:15, are what the document accepted then tells of them.
+    13:45 and 14:00, whose gate closed by 13:15, follow the document accepted then.
     """
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(0))
@@ -60,13 +60,13 @@ def test_what_is_no_longer_valid_fixes_nothing():
     assert known(baseline, 75, 90, 105, 120, 135) == [300.0, 100.0, 100.0, None]
 
 
-def test_one_that_is_accepted_after_its_validity_fixes_nothing():
+def test_document_accepted_after_expiry_fixes_nothing():
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(60))
     assert baseline.fixed_at(at(60)) == {}
 
 
-def test_a_record_survives_as_json():
+def test_record_survives_conversion_to_json():
     record = PlanRecord()
     record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
     record.errors.add_errors(1.0, {0: 2.0})
@@ -78,19 +78,19 @@ def test_a_record_survives_as_json():
     "junk",
     [{}, {"baselines": 1}, {"baselines": {"tso-1": {}}}, {"baselines": {"a": []}}, {"errors": []}],
 )
-def test_a_broken_record_begins_anew(junk):
+def test_damaged_record_starts_empty(junk):
     assert PlanRecord.of_json(junk) == PlanRecord()
 
 
-def test_errors_survive_where_baselines_begin_anew():
+def test_errors_survive_damaged_baselines():
     record = PlanRecord(errors=PlanErrors())
     record.errors.add_errors(1.0, {0: 2.0})
     kept = record.as_json() | {"baselines": None}
     assert PlanRecord.of_json(json.loads(json.dumps(kept))).errors == record.errors
 
 
-def test_a_partner_is_told_what_is_in_force_as_its_answer_is_heard(tmp_path):
-    """Proves: an acceptance is confirmed at once, a rejection with the one that stays in force."""
+def test_answer_is_followed_by_the_revision_in_force(tmp_path):
+    """Proves: an acceptance is confirmed at once, a rejection with the revision in force."""
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -109,7 +109,7 @@ def test_a_partner_is_told_what_is_in_force_as_its_answer_is_heard(tmp_path):
 
 
 def test_each_partner_has_the_baseline_that_it_accepted(tmp_path):
-    """Proves: tso-1 accepts 90 MW, not 80: it is told 90 where gates are closed; dso-2 is silent.
+    """Proves: tso-1 accepts 90 MW, not 80: it gets 90 where gates are closed; dso-2 is silent.
 
     At 12:30 the gates of 12:30 to 13:15 are closed. Sensitivity: 80 and 70 MW, as they were sent.
     """
@@ -122,7 +122,7 @@ def test_each_partner_has_the_baseline_that_it_accepted(tmp_path):
         assert bench.publish(30, 70.0) == {"tso-1": [90.0] * 4 + [70.0], "dso-2": [70.0] * 5}
 
 
-def test_what_is_fixed_is_so_after_a_restart(tmp_path):
+def test_fixed_baseline_survives_a_restart(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -132,7 +132,7 @@ def test_what_is_fixed_is_so_after_a_restart(tmp_path):
         assert again.publish(15, 80.0)["tso-1"] == [90.0] * 4 + [80.0]
 
 
-def test_without_memory_it_is_that_of_the_document_in_force(tmp_path):
+def test_without_a_record_the_document_in_force_is_baseline(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -144,8 +144,8 @@ def test_without_memory_it_is_that_of_the_document_in_force(tmp_path):
         assert again.publish(30, 70.0)["tso-1"] == [90.0] * 4 + [70.0]
 
 
-def test_a_new_key_of_the_site_takes_no_document_out_of_force(tmp_path):
-    """Proves: 90 MW, accepted under the old key, are the baseline towards tso-1 under the new one.
+def test_new_site_key_keeps_the_document_in_force(tmp_path):
+    """Proves: 90 MW, accepted under the old key, are the baseline for tso-1 under the new one.
 
     Sensitivity: 70 MW, as the document in force could not be verified any more.
     """

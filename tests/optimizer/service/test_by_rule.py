@@ -1,4 +1,4 @@
-"""A plan by rule: what runs goes on, and gives way to limits, failures and partners."""
+"""Plan by rule: running work continues, within limits, failures and load targets."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from twin.time_axes import QUARTER_HOUR
 from twin.workload.queue import RackPool
 
 
-def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
+def test_rule_continues_running_work_and_idles_stores():
     choice = plan_by_rule(question(), RUNNING, source=ScheduleSource.RULE, reason="why")
     pool, schedule = RackPool.from_site(question().site), choice.schedule
     floor = pool.racks * pool.rack_idle_power
@@ -34,8 +34,8 @@ def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
     assert choice.reason == "why"
 
 
-def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
-    """Full halls want 4.6 MW and more; with 3.2 at the connection something has to go."""
+def test_rule_reduces_work_until_every_limit_is_met():
+    """Full halls need over 4.6 MW; with an import limit of 3.2 MW work must be reduced."""
     problem = question()
     grid = problem.site.grid.name
     tight = replace(problem, site=problem.site.with_parameters(grid, import_limit=3.2, ramp=9.0))
@@ -49,20 +49,20 @@ def work_of(choice):
     return float(choice.schedule["hall_power"][-1].sum())
 
 
-def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
+def test_rule_reduces_work_until_failures_are_survived():
     usual, wanted = hot_night(question()), hot_night(question(), least_time=4.0 * 3600.0)
-    told = {"source": ScheduleSource.RULE, "reason": "no solver"}
-    full, eased = (plan_by_rule(problem, 2.2, **told) for problem in (usual, wanted))
+    origin = {"source": ScheduleSource.RULE, "reason": "no solver"}
+    full, eased = (plan_by_rule(problem, 2.2, **origin) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
     assert not eased.verdict.coverage.exposed.any()
-    # a person's HOLD takes no work away for it, but says what is exposed
+    # HOLD stops no work for it, but names what is exposed
     held = plan_by_rule(wanted, 2.2, source=ScheduleSource.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
     assert held.verdict.coverage.exposed.any()
 
 
 def asked_for(problem, power):
-    """Return the same question with a partner who asks for less."""
+    """Return the same problem with a load target."""
     contract = LoadTargetContract.model_construct(name="tso", up_price=300.0)
     where = problem.site.with_equipment({**problem.site.equipment, "tso": contract})
     ahead = with_target(problem.outlook, [power] * problem.outlook.sizes["time"])
@@ -70,13 +70,13 @@ def asked_for(problem, power):
 
 
 def first_hour(choice):
-    """Return the greatest net import of the hour in which a plan is relied upon. [MW]"""
+    """Return the greatest net import of the first hour. [MW]"""
     plan = choice.schedule
     net = plan["grid_import_power"] - plan["grid_export_power"]
     return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER_HOUR)).max())
 
 
-def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
+def test_rule_curtails_surplus_solar_power():
     problem = question()
     grid, pv = problem.site.grid.name, problem.site.machines_of(Photovoltaic)[0].name
     site = problem.site.with_parameters(grid, export_limit=0.5, ramp=9.0).with_parameters(
@@ -94,8 +94,8 @@ def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
 
 
 @pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
-def test_a_battery_at_its_low_end_may_rest_there(source):
-    """Proves: of 0.32 MWh, its reserve, 0.5 % are lost in a day: no HOLD had a plan."""
+def test_battery_may_idle_at_its_lowest_level(source):
+    """Proves: a battery at its reserve loses 0.5 % a day. Sensitivity: no plan under HOLD."""
     state = question().state
     empty = state.assign(battery_level=0.0 * state["battery_level"] + 0.32)
     problem = replace(question(), state=empty)
@@ -104,7 +104,7 @@ def test_a_battery_at_its_low_end_may_rest_there(source):
     assert float(held.replay["battery_level"].min()) < 0.32
 
 
-def test_a_rule_eases_work_for_a_target_of_a_partner():
+def test_rule_reduces_work_for_a_load_target():
     free = chosen(question(), fails)
     least = first_hour(chosen(question(), fails, power=0.0))
     wanted = 0.5 * (first_hour(free) + least)
@@ -114,19 +114,19 @@ def test_a_rule_eases_work_for_a_target_of_a_partner():
     assert first_hour(eased) <= wanted + 0.01
 
 
-def test_a_target_that_no_rule_keeps_leaves_no_work():
+def test_unattainable_load_target_stops_all_work():
     least = first_hour(chosen(question(), fails, power=0.0))
     eased = chosen(asked_for(question(), 0.5 * least), fails)
     assert first_hour(eased) == pytest.approx(least, abs=0.02)
 
 
-def test_a_person_who_holds_is_obeyed_before_a_partner():
+def test_hold_takes_precedence_over_a_load_target():
     held = plan_by_rule(asked_for(question(), 0.1), RUNNING, source=ScheduleSource.HOLD, reason="")
     free = plan_by_rule(question(), RUNNING, source=ScheduleSource.HOLD, reason="")
     assert first_hour(held) == pytest.approx(first_hour(free))
 
 
-def test_an_old_plan_that_breaks_a_new_target_is_not_kept_on():
+def test_earlier_plan_that_breaks_a_new_target_is_dropped():
     kept = chosen(next_question(), fails, last=optimum())
     assert kept.source is ScheduleSource.SHIFTED
     wanted = first_hour(kept) - 0.05

@@ -1,4 +1,4 @@
-"""From what a plant sends, through journal-proof archive, to its parameters."""
+"""From messages of a plant, through the archive, to its parameters."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ RACK_POINTS = ("rack_power", "rack_supply_temperature", "rack_return_temperature
 
 
 def truth(record, minute):
-    """Return (word, machine) -> value of a minute of a record."""
+    """Return (variable, machine) -> value in a minute of a record."""
     values = {}
     for name, array in record.data_vars.items():
         axis = "time" if "time" in array.dims else "instant"
@@ -40,7 +40,7 @@ def truth(record, minute):
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory):
+def plant_and_folder(tmp_path_factory):
     """Return a plant, and the state folder with the archive of two of its days."""
     plant = CalibrationTrial.run(SITE, skies.minutes("small", days=2), seed=3)
     folder = tmp_path_factory.mktemp("state")
@@ -48,29 +48,29 @@ def heard(tmp_path_factory):
     bms = SimulatedBms(SITE, None, rng=np.random.default_rng(1), noise=noise, repeat=10)
     archive, offset = Archive(folder / "archive", SITE.name), 0
 
-    def hear(message):
+    def store(message):
         nonlocal offset
         offset += 10
         archive.add(decode(*message), JournalPosition(1, offset))
         archive.advance(JournalPosition(1, offset))
 
     for message in bms.metadata():
-        hear(message)
+        store(message)
     racks = {name: np.zeros(sum(h.racks for h in SITE.machines_of(ITHall))) for name in RACK_POINTS}
     times = plant.record["time"].to_numpy()
     for minute in range(EVERY - 1, len(times), EVERY):
         moment = times[minute] + np.timedelta64(1, "m")
         for message in bms.changed_messages(truth(plant.record, minute), racks, time=moment):
-            hear(message)
+            store(message)
     archive.commit(include_open=True)
     return plant, folder
 
 
 @pytest.mark.slow
-def test_a_site_is_calibrated_by_its_archive(heard):
-    plant, folder = heard
-    told = calibrate(SITE, telemetry.open(SITE, root=folder))
-    named = {e.parameter.name: e for e in told.estimates}
+def test_a_site_is_calibrated_by_its_archive(plant_and_folder):
+    plant, folder = plant_and_folder
+    result = calibrate(SITE, telemetry.open(SITE, root=folder))
+    named = {e.parameter.name: e for e in result.estimates}
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor", "cdu_1.fouling"):
         estimate = named[name]
         true = parameter_value(
@@ -80,4 +80,4 @@ def test_a_site_is_calibrated_by_its_archive(heard):
         assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
     assert (
         named["hall_1.power_factor_error"].identifiability is Identifiability.UNKNOWN
-    )  # racks are not in it
+    )  # the archive holds no racks

@@ -1,4 +1,4 @@
-"""A partner calls what a site has sold: the running quarter-hour gives it, and no more is held."""
+"""A partner activates sold reserve: it is delivered at once and no longer held."""
 
 from dataclasses import replace
 from functools import cache
@@ -22,12 +22,12 @@ LASTS = 3
 
 @cache
 def site():
-    """Return the small site whose work alone may hold mFRR: its battery is none to speak of."""
+    """Return the small site where only work can hold mFRR; its battery is negligible."""
     plain = moments.site().with_parameters("battery_1", power="0.01 MW")
     free = {"pause_time": 5.0, "minimum_run": 0.0, "pause_loss": 0.0}
     work = {name: kind.model_copy(update=free) for name, kind in plain.work.items()}
-    told = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
-    contract = LoadTargetContract.model_validate(told, context={"canonical": True})
+    contract_fields = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
+    contract = LoadTargetContract.model_validate(contract_fields, context={"canonical": True})
     where = plain.with_equipment({**plain.equipment, "tso_1": contract})
     products = {"mfrr": reserve_days.product("mfrr")}
     return where.model_copy(update={"reserves": products, "work": work})
@@ -35,14 +35,14 @@ def site():
 
 @cache
 def record():
-    """Return the series, with what is sold all day."""
+    """Return the series, with reserve sold all day."""
     plain = small_days.setting().inputs.series.assign_coords(product=["mfrr"])
     plain["reserve_held"] = ("time", "product"), np.full((plain.sizes["time"], 1), SOLD)
     return variables.tag_dataset(plain)
 
 
 def target(power, *, is_call=True):
-    """Return what asks for at most a power in the next quarter-hours, of any horizon."""
+    """Return a load target for the next quarter-hours, on any horizon."""
 
     def promised(axes):
         is_asked = (
@@ -62,44 +62,46 @@ def target(power, *, is_call=True):
 
 
 def run(pilot, promised):
-    """Return what comes of a moment, its planned net import, and the power of jobs ordered."""
+    """Return a result, its planned net import, and the power of the ordered jobs."""
     found = pilot.decide(replace(moments.facts(moments.calm()), series=record(), requests=promised))
     numbers = found.queue.jobs.number.tolist()
     caps = np.array([found.orders.jobs.get(number, 0.0) for number in numbers])
     return found, net_import(found.choice.schedule).to_numpy(), running_power(found.queue, caps)
 
 
-def told(found, word):
-    """Return what a schedule says of mFRR in the quarter-hours of the call, and just after. [MW]"""
+def per_interval(found, word):
+    """Return a variable of mFRR during the activation and just after. [MW]"""
     return found.choice.schedule[word].sel(product="mfrr").to_numpy()[: LASTS + 1]
 
 
 @cache
 def moment():
-    """Return what is decided before a call, and once it has come, of one quarter-hour."""
+    """Return the decisions of one quarter-hour before and after an activation."""
     pilot = moments.pilot(where=site())
     before = run(pilot, target(np.inf, is_call=False))
     return before, run(pilot, target(before[1][0] - SOLD))
 
 
-def test_what_is_called_stops_in_the_running_quarter_hour():
-    """Proves: 0.3 MW of running jobs are sold, and ordered to stop when they are called."""
+def test_activated_reserve_stops_work_in_this_quarter_hour():
+    """Proves: 0.3 MW of running jobs are sold, and stop when activated."""
     (before, planned, running), (after, given, left) = moment()
     assert before.choice.source is after.choice.source is ScheduleSource.OPTIMUM
-    assert told(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
+    assert per_interval(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
     assert running >= SOLD
     assert (given[:LASTS] <= planned[0] - SOLD + 1e-3).all()
     assert running - left >= SOLD
 
 
-def test_what_is_called_is_not_held_beside_it_and_held_again_after():
-    """Sensitivity: a shortfall at 10,200 EUR/MW/h, or as much work again that must run."""
+def test_activated_reserve_is_not_held_until_it_ends():
+    """Sensitivity: a shortfall at 10,200 EUR/MW/h, or as much additional urgent work."""
     after = moment()[1][0]
-    assert told(after, "reserve_capacity") == pytest.approx([0.0] * LASTS + [SOLD], abs=1e-6)
-    assert told(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
+    assert per_interval(after, "reserve_capacity") == pytest.approx(
+        [0.0] * LASTS + [SOLD], abs=1e-6
+    )
+    assert per_interval(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_call_is_told_in_words():
+def test_activation_is_described():
     explanation = moment()[1][0].choice.decision.explanation
     assert explanation.reserves[0].startswith(
         "mfrr: 0.3 MW called, or recovering, from 2026-06-16T00:00Z"

@@ -1,4 +1,4 @@
-"""The clock: every quarter-hour once, whatever is done to the world's time or a plant's ticks."""
+"""The clock: every quarter-hour once, for any change of system time or ticks."""
 
 import threading
 from dataclasses import replace
@@ -23,8 +23,8 @@ START = time_axes.to_utc("2026-06-16T08:00")
 SECOND = np.timedelta64(1, "s")
 
 
-class Told(RealClock):
-    """A clock of the world whose time is told: one look after the other."""
+class ScriptedClock(RealClock):
+    """A real clock with scripted times, one for each reading."""
 
     def __init__(self, *looks):
         self.looks = list(looks)
@@ -33,56 +33,56 @@ class Told(RealClock):
         return self.looks[0]
 
 
-def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
-    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
-    cycles = told.intervals(Turning(told))
+def test_request_repeats_the_current_decision():
+    scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
+    cycles = scripted.intervals(AdvancingEvent(scripted))
     assert next(cycles) == START
-    told.request_redecision()
+    scripted.request_redecision()
     assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
 
 
-def test_who_asks_waits_for_no_clock_that_was_set_back():
-    """Proves: a partner's load target is planned for at once."""
-    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
+def test_request_is_served_after_the_clock_was_set_back():
+    """Proves: a load target is planned at once."""
+    scripted = ScriptedClock(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
-    for _ in told.intervals(Turning(told)):
-        found.append(told.now())
-        told.request_redecision()
+    for _ in scripted.intervals(AdvancingEvent(scripted)):
+        found.append(scripted.now())
+        scripted.request_redecision()
     assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
 
 
-def test_who_asks_often_is_heard_once_a_minute():
-    told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
-    looks = len(told.looks)
+def test_frequent_requests_are_served_once_a_minute():
+    scripted = ScriptedClock(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
+    looks = len(scripted.looks)
     found = []
-    for _ in told.intervals(Turning(told)):
-        found.append(looks - len(told.looks))
-        told.request_redecision()
+    for _ in scripted.intervals(AdvancingEvent(scripted)):
+        found.append(looks - len(scripted.looks))
+        scripted.request_redecision()
     assert found == [0, 6, 12]
 
 
-class Turning(threading.Event):
-    """An event that never waits, but turns to a clock's next look, and is set after the last."""
+class AdvancingEvent(threading.Event):
+    """An event that never waits: it advances the clock and is set after the last time."""
 
-    def __init__(self, told):
+    def __init__(self, scripted):
         super().__init__()
-        self.told = told
+        self.scripted = scripted
         self.waits = []
 
     def wait(self, timeout=None):
         self.waits.append(timeout)
-        if len(self.told.looks) > 1:
-            self.told.looks.pop(0)
+        if len(self.scripted.looks) > 1:
+            self.scripted.looks.pop(0)
         else:
             self.set()
         return self.is_set()
 
 
 def decided(*minutes):
-    """Return the minutes decided by a clock that shows some minutes after the start."""
-    told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
-    stop = Turning(told)
-    cycles = [float((now - START) / time_axes.MINUTE) for now in told.intervals(stop)]
+    """Return the decided minutes of a clock that shows some minutes after the start."""
+    scripted = ScriptedClock(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
+    stop = AdvancingEvent(scripted)
+    cycles = [float((now - START) / time_axes.MINUTE) for now in scripted.intervals(stop)]
     assert all(0.0 <= wait <= clock.STOP_POLL_S for wait in stop.waits)
     return cycles
 
@@ -112,17 +112,17 @@ def decided(*minutes):
         "wrong at the start",
     ],
 )
-def test_quarter_hours_of_the_world(minutes, cycles):
+def test_real_clock_yields_quarter_hours(minutes, cycles):
     assert decided(*minutes) == cycles
 
 
-def test_the_world_s_clock_does_not_begin_once_it_is_to_stop():
+def test_real_clock_yields_nothing_after_stop():
     stop = threading.Event()
     stop.set()
     assert list(RealClock().intervals(stop)) == []
 
 
-def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
+def test_real_clock_stops_within_a_quarter_hour():
     real, stop = RealClock(), threading.Event()
     threading.Timer(0.05, stop.set).start()
     assert len(list(real.intervals(stop))) == 1
@@ -132,14 +132,14 @@ def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
 
 
 def tick(step, **others):
-    told = {"batches": 0, "points": 0} | others
+    counts = {"batches": 0, "points": 0} | others
     return SimulationTick(
         site="small",
         time=START + step * QUARTER_HOUR,
         interval=QUARTER_HOUR,
         step=step,
         steps=96,
-        **told,
+        **counts,
     )
 
 
@@ -170,14 +170,14 @@ def snapshot(step):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Make every silence short."""
+    """Shorten every timeout."""
     monkeypatch.setattr(clock, "STOP_POLL_S", 0.01)
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.05)
     monkeypatch.setattr(clock, "METADATA_SETTLE_S", 0.01)
 
 
 class Plant:
-    """A simulated clock, and the steps it yields to a loop that runs beside."""
+    """A simulated clock, and the steps that it yields to a loop in another thread."""
 
     def __init__(self):
         self.clock, self.stop = SimulatedClock(), threading.Event()
@@ -218,8 +218,8 @@ def test_every_tick_is_decided(plant):
         assert plant.clock.now() == START + step * QUARTER_HOUR
 
 
-def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypatch):
-    """Else every point that is due would seem silent between a tick and what was said before it."""
+def test_time_advances_only_with_complete_telemetry(plant, monkeypatch):
+    """Sensitivity: points seemed silent between a tick and the samples before it."""
     plant.say(snapshot(0), tick(0))
     plant.wait(0)
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", DEADLINE)
@@ -231,7 +231,7 @@ def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypa
     assert plant.clock.now() == START + QUARTER_HOUR
 
 
-def test_the_last_tick_ends_the_day_and_is_not_decided(plant):
+def test_last_tick_ends_the_day_without_a_decision(plant):
     plant.say(snapshot(0), tick(0), tick(1, is_last=True))
     until(lambda: plant.clock.now() == START + QUARTER_HOUR)
     assert plant.steps in ([0], [])  # of several ticks the newest counts
@@ -256,7 +256,7 @@ def test_a_tick_that_is_repeated_is_decided_once(plant):
     plant.wait(0, 1, 2)
 
 
-def test_a_plant_that_begins_anew_is_decided_anew(plant):
+def test_restarted_plant_is_decided_again(plant):
     plant.say(snapshot(5), tick(5))
     plant.wait(5)
     plant.say(tick(0))
@@ -273,8 +273,8 @@ def test_the_last_tick_is_not_decided(plant):
     plant.wait(0, 2)
 
 
-def test_what_comes_late_is_waited_for(monkeypatch):
-    """A broker brings the tick before the batches, points and jobs of its interval."""
+def test_late_samples_are_waited_for(monkeypatch):
+    """A broker may deliver the tick before the samples of its interval."""
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 60.0)
     plant = Plant()
     plant.loop.start()
@@ -285,12 +285,12 @@ def test_what_comes_late_is_waited_for(monkeypatch):
     plant.stop.set()
 
 
-def test_what_never_comes_is_not_waited_for(plant):
+def test_missing_samples_are_not_waited_for_indefinitely(plant):
     plant.say(tick(0, batches=100, points=100))
     plant.wait(0)
 
 
-def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch):
+def test_repeated_tick_does_not_extend_the_wait(monkeypatch):
     monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.2)
     plant, lost = Plant(), tick(0, batches=100)
     plant.loop.start()
@@ -302,7 +302,7 @@ def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch)
     plant.stop.set()
 
 
-def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
+def test_unrelated_samples_do_not_extend_the_wait(monkeypatch):
     monkeypatch.setattr(clock, "MAX_TICK_WAIT_S", 0.2)
     plant = Plant()
     plant.loop.start()
@@ -315,7 +315,7 @@ def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
     plant.stop.set()
 
 
-def test_moments_that_somebody_makes_up_fill_no_memory():
+def test_invented_times_use_bounded_memory():
     simulated = SimulatedClock()
     for step in range(3 * clock.MAX_COUNTED_MOMENTS):
         simulated.on_sample(batch(step))
@@ -324,7 +324,7 @@ def test_moments_that_somebody_makes_up_fill_no_memory():
 
 
 def test_samples_may_come_while_a_tick_is_decided(plant):
-    """Two threads share what is counted."""
+    """Two threads share the counters."""
     plant.say(snapshot(0), tick(0))
     for step in range(1, 400):
         plant.say(batch(step), point(step), snapshot(step), tick(step))
@@ -334,19 +334,19 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
     assert plant.loop.is_alive()
 
 
-def test_a_simulated_plant_that_fell_silent_is_told(monkeypatch):
-    """Proves: a plant that was killed is told after three minutes, one that has ended is not."""
+def test_silent_simulated_plant_is_reported(monkeypatch):
+    """Proves: a killed plant is reported after three minutes, one that has ended is not."""
     moment = [1000.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
-    told = SimulatedClock()
+    simulated = SimulatedClock()
     moment[0] += 1000.0
-    assert told.error == ""  # none has ever spoken
+    assert simulated.error == ""  # no sample has been received
     ended = tick(1)
-    told.on_sample(ended)
+    simulated.on_sample(ended)
     moment[0] += clock.PLANT_SILENCE_ALARM_S
-    assert told.error == ""
+    assert simulated.error == ""
     moment[0] += 60.0
-    assert told.error == "the simulated plant has been silent for 4 min: is it running?"
-    told.on_sample(replace(ended, is_last=True))
+    assert simulated.error == "the simulated plant has been silent for 4 min: is it running?"
+    simulated.on_sample(replace(ended, is_last=True))
     moment[0] += 1000.0
-    assert told.error == ""
+    assert simulated.error == ""

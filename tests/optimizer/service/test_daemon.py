@@ -1,4 +1,4 @@
-"""The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
+"""Decisions of the service: what is published after a HOLD, and without a plan."""
 
 import time
 from dataclasses import replace
@@ -20,94 +20,94 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_hold_is_over_at_its_release_and_planning_goes_on_with_the_next_decision(bench):
-    """Proves: HOLD, HOLD ENDED, SHADOW; a decision taken under the HOLD does not end the second."""
+def test_release_ends_a_hold_and_the_next_decision_plans(bench):
+    """Proves: HOLD, HOLD ENDED, SHADOW; only a decision without HOLD ends the second."""
     bench.decide()
-    assert bench.word == "SHADOW"
+    assert bench.state == "SHADOW"
     bench.hold()
     bench.decide()
-    assert bench.word == "HOLD"
+    assert bench.state == "HOLD"
     bench.release()
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
     assert bench.service.snapshot()["ended"]["how"] == "released by eva"
     bench.decide()
-    assert bench.word == "SHADOW"
+    assert bench.state == "SHADOW"
 
 
-def test_a_release_while_it_decides_is_told_until_the_next_decision(bench):
+def test_release_during_a_decision_is_shown_until_the_next(bench):
     bench.hold()
     bench.decide(meanwhile=bench.release)
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
     bench.decide()
     assert bench.service.snapshot()["ended"] is None
 
 
-def test_a_hold_and_its_release_within_a_quarter_hour_are_told(bench):
-    """Proves: requests were withdrawn, so it does not say that the plan is followed."""
+def test_hold_released_within_a_quarter_hour_is_shown(bench):
+    """Proves: requests were withdrawn, so the state is not that of a plan in force."""
     bench.decide()
     bench.hold()
     bench.release()
-    assert bench.word == "HOLD ENDED"
+    assert bench.state == "HOLD ENDED"
 
 
-def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench):
-    """Proves: the record has it as the newest, after the plan of the same quarter-hour."""
+def test_missing_plan_is_recorded_and_logged_with_its_time(bench):
+    """Proves: it is the newest entry, after the plan of the same quarter-hour."""
     bench.decide()
     assert read_service_decision(bench.folder)["source"] == "optimum"
     with structlog.testing.capture_logs() as logged:
         bench.decide(error=NoScheduleError("0.4 MW too much from 00:00 on"))
-    told = read_service_decision(bench.folder)
-    assert (told["source"], told["degraded"]) == ("none", "0.4 MW too much from 00:00 on")
-    assert np.datetime64(told["start"].removesuffix("Z")) == bench.now
+    record = read_service_decision(bench.folder)
+    assert (record["source"], record["degraded"]) == ("none", "0.4 MW too much from 00:00 on")
+    assert np.datetime64(record["start"].removesuffix("Z")) == bench.now
     (line,) = [entry for entry in logged if entry["event"] == "no schedule"]
-    assert line["time"] == told["start"]
-    assert bench.word == "NO PLAN"
+    assert line["time"] == record["start"]
+    assert bench.state == "NO PLAN"
 
 
-def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
-    """Proves: the first look finds nothing wrong; after a quarter-hour without a plan it does."""
-    assert bench.keep_house() == []
+def test_start_raises_no_alarm_before_a_decision_is_due(bench):
+    """Proves: no alarm at the start; one after a quarter-hour without a plan."""
+    assert bench.run_tasks() == []
     assert bench.service.readiness_problems() == ["no quarter-hour has been decided yet"]
     bench.decide(error=NoScheduleError("0.4 MW too much"))
-    assert bench.keep_house() == ["decision"]
+    assert bench.run_tasks() == ["decision"]
     bench.decide()
-    assert bench.keep_house() == []
+    assert bench.run_tasks() == []
 
 
-def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(bench):
-    """Proves: whoever looks finds why there is none, not a start that goes on for hours."""
+def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
+    """Proves: the snapshot says why there is no plan, instead of an endless start."""
     first = bench.service.snapshot()
-    assert (bench.word, first["missing"]) == ("STARTING", "")
+    assert (bench.state, first["missing"]) == ("STARTING", "")
     assert first["awaited"] == "no quarter-hour has been decided yet"
     bench.decide(error=NoScheduleError("0.4 MW too much"))
-    assert (bench.word, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
+    assert (bench.state, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
     assert bench.service.snapshot()["awaited"] == ""
 
 
-def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(bench):
-    """Proves: it takes readings again, and what it had may be lost: only the text says which."""
-    bench.service._link.archive_trouble = "/state/archive is spoilt and was set aside"
-    assert bench.keep_house() == ["archive"]
+def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
+    """Proves: the archive stores readings again, and the remedy does not deny a loss."""
+    bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
+    assert bench.run_tasks() == ["archive"]
     (alarm,) = bench.service.snapshot()["alarms"]
     assert "nothing is lost" not in alarm["remedy"]
     assert "nothing new" not in alarm["remedy"]
 
 
-def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
-    """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
+def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
+    """Proves: readiness says whether the service can plan; the alarm is separate."""
     bench.decide()
-    bench.service._link.archive_trouble = "stamps of a meter are 60 s ahead of the clock here"
+    bench.service._link.archive_error = "stamps of a meter are 60 s ahead of the clock here"
     assert bench.service.readiness_problems() == []
-    assert bench.keep_house() == ["archive"]
-    bench.service._link.deafness = "no space left; make room on the disk"
-    assert bench.service.is_ready() == ["no space left; make room on the disk"]
+    assert bench.run_tasks() == ["archive"]
+    bench.service._link.ingest_error = "no space left; make room on the disk"
+    assert bench.service.readiness_problems() == ["no space left; make room on the disk"]
 
 
 @pytest.mark.parametrize("way", ["plan", "hold"])
-def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
-    """Proves: no job and no cap is ordered of a queue that nobody told, and it is an alarm.
+def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
+    """Proves: without a reported queue no job and no cap is ordered, and an alarm is raised.
 
-    Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
+    Sensitivity: a plan without work was RUNNING and ended all jobs of the plant.
     """
     bench = Bench(tmp_path, is_shadow=False)
     fault = ValidationIssue(location="jobs", found="", remedy=UNHEARD)
@@ -116,45 +116,47 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     if way == "hold":
         bench.hold()
     bench.decide()
-    bench.link.act.assert_not_called()
+    bench.link.order.assert_not_called()
     bench.link.freeze.assert_called_with(bench.now, None)
-    assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
-    assert set(bench.keep_house()) >= {"decision", "jobs"}
+    assert bench.state == {"plan": "NO PLAN", "hold": "HOLD"}[way]
+    assert set(bench.run_tasks()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.readiness_problems())
 
 
-def test_work_rests_where_no_schedule_is_safe(tmp_path):
-    """Proves: caps are lowered and no schedule leaves; blind, what was ordered last stands."""
+def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
+    """Proves: caps are lowered, no schedule is published; without inputs the last orders stand."""
     bench = Bench(tmp_path, is_shadow=False)
     bench.decide()
     last = bench.service._last_result
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
     bench.decide(error=LoadShedError(outcome))
-    bench.link.act.assert_called_once()
+    bench.link.order.assert_called_once()
     bench.link.freeze.assert_called_once_with(bench.now, outcome)
-    assert bench.word == "NO PLAN"
+    assert bench.state == "NO PLAN"
     bench.service._readiness.lacks_inputs = True
     bench.service._readiness.note_decision = lambda **_: None
     bench.decide(error=LoadShedError(outcome))
     bench.link.freeze.assert_called_with(bench.now, None)
 
 
-def told_to_partners(bench, monkeypatch):
-    """Return the list in which what partners are told is noted."""
-    told = []
+def note_statuses(bench, monkeypatch):
+    """Return the list in which every published status is noted."""
+    statuses = []
     feed = bench.service._partners._feed
     monkeypatch.setattr(feed, "publish", lambda *_: 1)
-    monkeypatch.setattr(feed, "status", lambda state, *, reason, **_: told.append((state, reason)))
-    return told
+    monkeypatch.setattr(
+        feed, "status", lambda state, *, reason, **_: statuses.append((state, reason))
+    )
+    return statuses
 
 
-def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
-    """Proves: both texts, and of a file its name only.
+def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
+    """Proves: both texts are published, and only the name of a file.
 
-    Sensitivity: partners heard `degraded`, which counts on flexibility, and where our files lie.
+    Sensitivity: partners received `degraded`, which implies flexibility, and our file paths.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    told = told_to_partners(bench, monkeypatch)
+    statuses = note_statuses(bench, monkeypatch)
     gone = SeriesError(
         "series", [ValidationIssue(location="/srv/x/prices.csv", found="", remedy="no such file")]
     )
@@ -162,73 +164,73 @@ def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
     bench.decide(error=gone)
     bench.release()
     bench.decide(error=gone)
-    text = "no schedule: series has 1 fault\n  prices.csv: no such file"
-    assert told[1] == ("hold", f"HOLD by ana: work; {text}")
-    assert told[3] == ("degraded", text)
+    text = f"no schedule: {gone}".replace("/srv/x/", "")
+    assert statuses[1] == ("hold", f"HOLD by ana: work; {text}")
+    assert statuses[3] == ("degraded", text)
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
 
 
-def test_a_release_while_it_decides_is_the_last_that_partners_hear(tmp_path, monkeypatch):
-    """Proves: a decision under the HOLD does not tell them for a quarter-hour that it stands."""
+def test_release_during_a_decision_is_published_last(tmp_path, monkeypatch):
+    """Proves: a decision under the HOLD does not overwrite its published end."""
     bench = Bench(tmp_path, is_shadow=False)
-    told = told_to_partners(bench, monkeypatch)
+    statuses = note_statuses(bench, monkeypatch)
     bench.hold()
     bench.decide(meanwhile=bench.release)
-    assert [state for state, _ in told] == ["hold", "degraded", "hold", "degraded"]
-    assert told[3] == told[1]
+    assert [state for state, _ in statuses] == ["hold", "degraded", "hold", "degraded"]
+    assert statuses[3] == statuses[1]
     bench.decide()
-    assert told[-1][0] == "ok"
+    assert statuses[-1][0] == "ok"
 
 
-def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_path, monkeypatch):
-    """Proves: requests are withdrawn while it is decided, and nothing follows.
+def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypatch):
+    """Proves: requests are withdrawn during the decision, and nothing follows.
 
-    Sensitivity: new orders and a schedule left before they were withdrawn, up to a minute later.
+    Sensitivity: new orders and a schedule were sent up to a minute before withdrawal.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    told = MagicMock()
-    monkeypatch.setattr(bench.service._partners, "publish", told)
-    monkeypatch.setattr(bench.service._partners, "publish_status", told)
+    publish = MagicMock()
+    monkeypatch.setattr(bench.service._partners, "publish", publish)
+    monkeypatch.setattr(bench.service._partners, "publish_status", publish)
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)
-    for silent in (bench.link.act, bench.link.freeze, told):
+    for silent in (bench.link.order, bench.link.freeze, publish):
         silent.assert_not_called()
 
 
-def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_path, monkeypatch):
-    """Proves: the decision before is no longer shown as that of now.
+def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
+    """Proves: the earlier decision is no longer shown as present.
 
     Sensitivity: RUNNING and ready, with a heartbeat to the plant, for as long as it hangs.
     """
     bench = Bench(tmp_path, is_shadow=False)
     monkeypatch.setattr(bench.service._partners, "publish", lambda *_, **__: 1)
     bench.decide()
-    assert bench.keep_house() == []
-    assert bench.word == "RUNNING"
-    beats = bench.link.beat.call_count
+    assert bench.run_tasks() == []
+    assert bench.state == "RUNNING"
+    beats = bench.link.send_heartbeat.call_count
     bench.service._watchdog.decision_started, bench.service._watchdog._last_beat = (
         time.monotonic() - 91.0,
         -np.inf,
     )
-    assert bench.keep_house() == ["decision"]
-    assert bench.word == "NO PLAN"
+    assert bench.run_tasks() == ["decision"]
+    assert bench.state == "NO PLAN"
     assert "stuck for 1.5 min" in "".join(bench.service.readiness_problems())
-    assert bench.link.beat.call_count == beats
+    assert bench.link.send_heartbeat.call_count == beats
     bench.decide()
     bench.service._watchdog._last_beat = -np.inf
-    assert bench.keep_house() == []
-    assert (bench.word, bench.link.beat.call_count) == ("RUNNING", beats + 1)
+    assert bench.run_tasks() == []
+    assert (bench.state, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
 
 
-def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeypatch):
-    """Proves: an answer of a partner that breaks something ends no HOLD's watch and no alarm."""
+def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
+    """Proves: a failing answer of a partner stops neither HOLD nor alarms."""
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     look = MagicMock()
-    monkeypatch.setattr(bench.service._watchdog, "_beaten", -np.inf)
+    monkeypatch.setattr(bench.service._watchdog, "_last_beat", -np.inf)
     monkeypatch.setattr("optimizer.service.watchdog.notify_systemd", look)
-    assert bench.keep_house() == ["decision"]
+    assert bench.run_tasks() == ["decision"]
     look.assert_called_once_with("WATCHDOG=1")
 
 

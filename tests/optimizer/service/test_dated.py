@@ -1,4 +1,4 @@
-"""What leaves for partners is dated when it is made, not when its quarter-hour began."""
+"""Documents for partners carry their creation time, not the start of the interval."""
 
 import threading
 from types import SimpleNamespace
@@ -17,11 +17,11 @@ from twin.errors import StateError, ValidationIssue
 from twin.simulation import state
 
 START = np.datetime64("2026-07-01T12:00", "us")
-MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-hour
+MADE = START + np.timedelta64(7, "m")  # a repeated decision within the quarter-hour
 
 
 class Partners:
-    """Partners who note by which time they were told."""
+    """Partners that note the time of each message."""
 
     def __init__(self):
         self.times = {}
@@ -92,8 +92,8 @@ def service(monkeypatch, tmp_path):
     return made
 
 
-def test_document_and_states_are_dated_when_they_are_made(service):
-    """Proves: decided at 12:07 for 12:00, all that leaves bears 12:07; 11:45 is what is settled.
+def test_document_and_status_carry_their_creation_time(service):
+    """Proves: a decision of 12:07 for 12:00 carries 12:07; 11:45 is compared with the meter.
 
     Sensitivity: 12:00, seven minutes before the power state that confirmed the target.
     """
@@ -102,21 +102,21 @@ def test_document_and_states_are_dated_when_they_are_made(service):
     assert service._partners.times == {"settled": before, "drawn up": MADE, "published": MADE}
 
 
-def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
+def test_missing_schedule_carries_the_time_of_its_report(service):
     silent = ValidationIssue(location="battery", found="", remedy="nothing is heard of it")
     service._decide_interval(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
 
 
-def test_what_is_heard_within_the_quarter_hour_counts_in_it():
+def test_reading_within_the_quarter_hour_counts_in_it():
     """Proves: decided at 12:07, a level of 12:06 is known; plans still begin at 12:00.
 
-    Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.
+    Sensitivity: at 12:00 the reading was in the future, and nothing was known.
     """
-    window, told = LiveState(site()), "battery_level"
-    window.add(metadata_of(told))
-    window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
-    asked = []
+    window, variable = LiveState(site()), "battery_level"
+    window.add(metadata_of(variable))
+    window.add(value_of(variable, 50.0, time=MADE - np.timedelta64(1, "m")))
+    refusal_times = []
     made = object.__new__(SiteService)
     made._clock, made._hold_controller = (
         SimpleNamespace(now=lambda: MADE),
@@ -128,11 +128,11 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
     )
     made._link = SimpleNamespace(
         observed=window.present,
-        setpoint_refusal=lambda moment: asked.append(moment) or "",
+        setpoint_refusal=lambda moment: refusal_times.append(moment) or "",
         jobs=SimpleNamespace(queue=id, past_arrivals=id),
         excluded_racks=lambda _: (),
     )
     observed = made._gather_inputs(START).observed
-    assert float(observed[f"{told}_age"].min()) == 60.0
+    assert float(observed[f"{variable}_age"].min()) == 60.0
     assert observed["instant"] == START
-    assert asked == [MADE]
+    assert refusal_times == [MADE]

@@ -1,4 +1,4 @@
-"""`--export-mps` writes the model that was solved, and another program finds the same optimum."""
+"""`--export-mps` writes the solved model, and another program finds the same optimum."""
 
 import gzip
 
@@ -15,7 +15,7 @@ from tests import small_days
 
 
 def optimum(path):
-    """Return the least cost of a model in a file, found by the solver as it comes."""
+    """Return the least cost of a model file, found by the solver with default options."""
     other = highspy.Highs()
     other.setOptionValue("output_flag", False)
     assert other.readModel(str(path)) == highspy.HighsStatus.kOk
@@ -52,15 +52,15 @@ def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
     for start, decision in zip(starts, trial.decisions, strict=True):
         paid = sum(decision.explanation.accounts.values())
         found = optimum(folder / f"{start.replace(':', '')}Z.mps.gz")
-        assert found == pytest.approx(paid, rel=1e-3)  # without what was held from waste
+        assert found == pytest.approx(paid, rel=1e-3)  # without the penalty on waste
         assert found <= paid + 1e-6 * abs(paid)
 
 
 @pytest.mark.slow
-def test_the_command_writes_models_for_policies_that_plan_only(tmp_path):
-    told = ["backtest", "small", "--start", "2026-06-16", "--days", "1"]
+def test_command_writes_models_for_planning_policies_only(tmp_path):
+    arguments = ["backtest", "small", "--start", "2026-06-16", "--days", "1"]
     for name in ("prices", "weather", "jobs"):
-        told += [f"--{name}", str(sites.series_file(name))]
-    told += ["--policies", "immediate", "--export-mps", str(tmp_path)]
-    assert CliRunner().invoke(app, told).exit_code == 0
+        arguments += [f"--{name}", str(sites.series_file(name))]
+    arguments += ["--policies", "immediate", "--export-mps", str(tmp_path)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
     assert list(tmp_path.iterdir()) == []

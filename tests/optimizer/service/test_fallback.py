@@ -1,4 +1,4 @@
-"""The ladder: each rung is reached for its reason, says so, and is judged like the optimum."""
+"""The fallback ladder: each step states its reason and is verified like the optimum."""
 
 from dataclasses import replace
 
@@ -30,8 +30,8 @@ def finds_nothing(*_):
     raise NoScheduleError("the peak is too low")
 
 
-def lies(spoil):
-    """Return a solver whose schedule is spoilt, though its verdict says it is safe."""
+def solver_with_defect(spoil):
+    """Return a solver whose schedule is invalid, though its verdict says it is safe."""
     return lambda *_: replace(optimum(), schedule=spoil(copy(optimum().schedule)))
 
 
@@ -39,7 +39,7 @@ def copy(schedule):
     return schedule.copy(deep=True)
 
 
-def test_the_optimum_is_taken_and_needs_no_reason():
+def test_optimum_is_chosen_without_a_reason():
     choice = chosen(question(), lambda *_: optimum())
     assert (choice.source, choice.reason) == (ScheduleSource.OPTIMUM, "")
     assert choice.decision is optimum()
@@ -48,7 +48,7 @@ def test_the_optimum_is_taken_and_needs_no_reason():
 
 
 @pytest.mark.parametrize("solver", [fails, finds_nothing])
-def test_without_an_optimum_the_last_plan_is_kept_on(solver):
+def test_without_an_optimum_the_last_plan_is_continued(solver):
     choice = chosen(next_question(), solver, optimum())
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.reason in {"the solver's process died", "the peak is too low"}
@@ -56,8 +56,8 @@ def test_without_an_optimum_the_last_plan_is_kept_on(solver):
     assert is_safe(next_question(), choice)
 
 
-def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
-    """The battery stands elsewhere than the plan had thought: import and levels follow."""
+def test_continued_plan_starts_from_the_present_state():
+    """The tank level differs from the plan: import and levels follow."""
     problem = next_question()
     state = problem.state.copy(deep=True)
     state["tank_level"] = state["tank_level"] + 0.1
@@ -69,11 +69,11 @@ def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
     assert is_safe(problem, choice)
 
 
-def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planned():
-    """Proves: water planned at 38 degC that stands at 36 is told 37.5 first, the ramp of a quarter.
+def test_continued_set_points_start_from_cooler_water():
+    """Proves: water planned at 38 degC that is at 36 is set to 37.5 first, by its ramp limit.
 
-    Sensitivity: else the plan is refused for a leap of 2 K, and one by rule follows, which knows
-    neither prices nor work.
+    Sensitivity: the plan was refused for a step of 2 K, and a rule followed, which knows neither
+    prices nor work.
     """
     rules = SetPointRules(choice="cheapest")
     site = question().site.model_copy(update={"set_points": rules})
@@ -85,21 +85,21 @@ def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planne
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, last)
     assert choice.source is ScheduleSource.SHIFTED
-    told = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
-    np.testing.assert_allclose(told[:2], [before[0] - 0.5, before[1]])
+    set_points = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
+    np.testing.assert_allclose(set_points[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
 
 
 def changed(problem, **factors):
-    """Return a question in which something else is expected than before."""
+    """Return a problem with a changed outlook."""
     outlook = problem.outlook.copy(deep=True)
     for name, factor in factors.items():
         outlook[name] = (outlook[name] * factor).assign_attrs(outlook[name].attrs)
     return replace(problem, outlook=outlook)
 
 
-def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
-    """In the dear hours there are free racks; at night the work gives way to the service."""
+def test_continued_plan_is_verified_with_the_new_outlook():
+    """Racks are free in expensive hours; at night work yields to the service."""
     problem = changed(
         next_question(), service_racks=1.1, air_temperature=1.2, renewable_available_power=0.5
     )
@@ -108,8 +108,8 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
     assert is_safe(problem, choice)
     near = slice(None, 23)  # quarter-hours in both plans
     for name in ("service_racks", "air_temperature", "electricity_price"):
-        now, told = problem.outlook[name], choice.schedule[name]
-        assert told[near].to_numpy() == pytest.approx(now[near].to_numpy()), name
+        now, scheduled = problem.outlook[name], choice.schedule[name]
+        assert scheduled[near].to_numpy() == pytest.approx(now[near].to_numpy()), name
     used, given = (
         choice.schedule[f"renewable_{word}_power"].transpose("time", "renewable").to_numpy()
         for word in ("used", "available")
@@ -124,7 +124,7 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
 
 
 @pytest.mark.slow
-def test_what_a_heat_wave_forbids_is_not_kept_on():
+def test_plan_that_a_heat_wave_forbids_is_not_continued():
     hot = changed(next_question(), air_temperature=2.4)
     try:
         choice = chosen(hot, fails, optimum(), power=0.0)
@@ -139,8 +139,8 @@ def test_what_a_heat_wave_forbids_is_not_kept_on():
     [*PHYSICS, *(pytest.param(one, marks=pytest.mark.slow) for one in FORM)],
     ids=lambda spoil: spoil.__name__,
 )
-def test_a_solver_that_lies_is_caught(spoil):
-    choice = chosen(question(), lies(spoil))
+def test_false_verdict_of_the_solver_is_detected(spoil):
+    choice = chosen(question(), solver_with_defect(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin refuses the schedule" in choice.reason
     assert is_safe(question(), choice)
@@ -162,50 +162,50 @@ MALFORMED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_no_schedule_at_all_ends_no_service(spoil):
-    choice = chosen(question(), lies(spoil))
+def test_malformed_schedule_does_not_stop_the_service(spoil):
+    choice = chosen(question(), solver_with_defect(spoil))
     assert choice.source is ScheduleSource.RULE
     assert "the twin" in choice.reason
 
 
-def test_the_answer_to_another_question_is_a_lie():
+def test_schedule_of_another_problem_is_refused():
     choice = chosen(next_question(), lambda *_: optimum())
     assert choice.source is ScheduleSource.RULE
     assert "the moment of the state" in choice.reason
 
 
-def test_without_a_plan_before_a_rule_plans():
+def test_rule_plans_without_an_earlier_plan():
     choice = chosen(question(), fails)
     assert (choice.source, choice.reason) == (ScheduleSource.RULE, "the solver's process died")
     assert choice.decision is None
     assert is_safe(question(), choice)
 
 
-def moved(schedule, gap):
+def shifted(schedule, gap):
     return schedule.assign_coords(time=schedule["time"] + gap, instant=schedule["instant"] + gap)
 
 
 @pytest.mark.parametrize(
     ("hours", "source"), [(12, ScheduleSource.SHIFTED), (11, ScheduleSource.RULE)]
 )
-def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
+def test_plan_that_ends_soon_is_not_continued(hours, source):
     schedule = time_axes.first_hours(optimum().schedule, hours)
     choice = chosen(question(), fails, replace(optimum(), schedule=schedule))
     assert choice.source is source
 
 
 @pytest.mark.parametrize("gap", [QUARTER_HOUR, -QUARTER_HOUR // 3])
-def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
-    last = replace(optimum(), schedule=moved(optimum().schedule, gap))
+def test_plan_with_other_interval_starts_is_not_continued(gap):
+    last = replace(optimum(), schedule=shifted(optimum().schedule, gap))
     assert chosen(question(), fails, last).source is ScheduleSource.RULE
 
 
 @pytest.mark.slow
-def test_where_nothing_is_possible_that_is_said_by_name():
+def test_infeasibility_is_reported_with_its_limits():
     problem = question()
     grid = problem.site.grid.name
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
-    none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
+    none = replace(problem, site=problem.site.with_parameters(grid, import_limit=0.4), state=empty)
     choice = chosen(none, fails, optimum(), power=0.0)
     assert [one.limit for one in choice.verdict.violations] == ["grid_import_power"]
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
@@ -213,7 +213,7 @@ def test_where_nothing_is_possible_that_is_said_by_name():
         plan_by_rule(none, 0.0, source=ScheduleSource.HOLD, reason="held")
 
 
-def test_nothing_that_was_given_is_changed():
+def test_inputs_are_not_modified():
     problem, last = next_question(), optimum()
     outlook, schedule = copy(problem.outlook), copy(last.schedule)
     chosen(problem, fails, last)
@@ -222,18 +222,18 @@ def test_nothing_that_was_given_is_changed():
     assert last.schedule.identical(schedule)
 
 
-def test_an_old_plan_of_chillers_that_are_committed_is_kept_on():
-    """Proves: its orders stay orders; what ran stood in their place, and none could judge it."""
-    asked = replace(question(), site=strict(question().site))
-    decided = decide(asked)
-    choice = chosen(asked, fails, decided)
+def test_plan_with_committed_chillers_is_continued():
+    """Proves: orders stay orders. Sensitivity: actual units replaced them and failed the check."""
+    problem = replace(question(), site=strict(question().site))
+    decided = decide(problem)
+    choice = chosen(problem, fails, decided)
     word = "cooling_plant_units_on"
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.schedule[word].equals(decided.schedule[word])
 
 
 def hot_from(hours, problem=None):
-    """Return a question in which no dry cooler works from some hours on."""
+    """Return a problem in which no dry cooler works after some hours."""
     problem = problem or question()
     outlook = problem.outlook.copy(deep=True)
     hot = outlook["time"] >= outlook["time"][0] + np.timedelta64(round(60 * hours), "m")
@@ -244,10 +244,10 @@ def hot_from(hours, problem=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("hours", "planned"), [(3.0, 3.0), (20.0, 20.0), (100.0, 48.0)])
-def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
-    """Proves: an optimum until the first hour that nobody can make safe, or of the two days judged.
+def test_plan_remains_until_coming_heat(hours, planned):
+    """Proves: an optimum until the first unsafe hour, or over the two verified days.
 
-    Sensitivity: no plan at all, today, for what is expected tomorrow; a rule for what comes later.
+    Sensitivity: no plan today because of heat tomorrow; a rule for later heat.
     """
     choice = chosen(hot_from(hours), lambda problem, _: decide(problem))
     assert choice.source is ScheduleSource.OPTIMUM
@@ -258,8 +258,8 @@ def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
     assert choice.schedule["work_power"].sum() > 0.0
 
 
-def test_until_what_is_to_come_nothing_stored_is_sold():
-    """Proves: three hours before it battery and tank are fuller than now, not empty."""
+def test_no_stored_energy_is_sold_before_coming_heat():
+    """Proves: three hours before the heat battery and tank are fuller than now."""
     choice = chosen(hot_from(3.0), lambda problem, _: decide(problem))
     for name in ("battery_level", "tank_level"):
         level = choice.schedule[name].to_numpy().ravel()
@@ -268,7 +268,7 @@ def test_until_what_is_to_come_nothing_stored_is_sold():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
-def test_a_rule_plans_until_what_is_to_come(source):
+def test_rule_plans_until_coming_heat(source):
     choice = plan_by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
     assert choice.source is source
     assert choice.reason.startswith("pumps\nplanned until 2026-06-16T20:00Z only: small: the twin")
@@ -276,10 +276,10 @@ def test_a_rule_plans_until_what_is_to_come(source):
 
 
 @pytest.mark.slow
-def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
-    """Proves: the water rises less with work at rest, which is said; nothing else is planned.
+def test_heat_within_the_hour_stops_work_without_a_plan():
+    """Proves: the water warms less without work, as reported; nothing else is planned.
 
-    Sensitivity: the last caps stood, and work heated halls that nobody could cool.
+    Sensitivity: the last caps stood, and work heated halls beyond the cooling.
     """
     choice = chosen(hot_from(0.75), lambda problem, _: decide(problem))
     pool, schedule = RackPool.from_site(question().site), choice.schedule
@@ -287,22 +287,22 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
         1.0
     )
     assert schedule["hall_power"].sum("hall").to_numpy() == pytest.approx(rests.to_numpy())
-    told = "\n".join(map(str, choice.verdict.violations))
-    assert "facility_supply_temperature of warm_plant: " in told
+    violations = "\n".join(map(str, choice.verdict.violations))
+    assert "facility_supply_temperature of warm_plant: " in violations
     words = choice.reason.splitlines()[-1]
     assert words.startswith("all movable work is stopped and caps are lowered: ")
     assert "facility_supply_temperature of warm_plant is violated by " in words
 
 
 @pytest.mark.slow
-def test_work_that_rests_goes_on_to():
-    """Sensitivity: caps of the first quarter-hour stood, below what inference needed later."""
+def test_stopped_work_remains_stopped():
+    """Sensitivity: caps of the first quarter-hour stayed below later inference work."""
     choice = chosen(hot_from(0.75), fails, power=0.0)
     assert "facility_supply_temperature of warm_plant: " in choice.reason
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
 
 
 @pytest.mark.slow
-def test_under_a_hold_nothing_rests():
+def test_hold_stops_no_work():
     with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
         plan_by_rule(hot_from(0.75), RUNNING, source=ScheduleSource.HOLD, reason="pumps")

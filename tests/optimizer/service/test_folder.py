@@ -1,4 +1,4 @@
-"""The state folder: one service at a time, no later layout, words instead of tracebacks."""
+"""The state folder: one service at a time, no newer layout, errors without tracebacks."""
 
 import errno
 import os
@@ -23,14 +23,14 @@ def test_a_folder_is_made_for_its_owner_alone(tmp_path):
         assert read_state_file(folder.path / "schema.json") == {"version": LAYOUT_VERSION}
 
 
-def test_a_second_service_is_refused_and_told_who_is_there(tmp_path):
+def test_second_service_is_refused_and_names_the_first(tmp_path):
     with StateFolder(tmp_path):
-        for _ in range(2):  # being refused leaves the holder's name where it is
+        for _ in range(2):  # a refusal keeps the name of the holder
             with pytest.raises(ServiceError, match=f"process {os.getpid()}: .*another service"):
                 StateFolder(tmp_path)
 
 
-def test_a_folder_that_was_left_can_be_taken(tmp_path):
+def test_released_folder_can_be_used_again(tmp_path):
     for _ in range(2):
         with StateFolder(tmp_path):
             pass
@@ -52,16 +52,16 @@ DAMAGED = ["", "[1]", "{", "[" * 100_000, '{"a": 1}', '{"version": "x"}']
         *((one, "the file is damaged") for one in DAMAGED),
     ],
 )
-def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content, why):
+def test_foreign_layout_is_refused_and_unchanged(tmp_path, content, why):
     (tmp_path / "schema.json").write_text(content)
-    for _ in range(2):  # and the lock is free again after the refusal
+    for _ in range(2):  # the lock is free again after the refusal
         with pytest.raises(ServiceError, match=rf"schema\.json.*{why}"):
             StateFolder(tmp_path)
     assert (tmp_path / "schema.json").read_text() == content
 
 
-def test_a_folder_keeps_whose_state_it_is(tmp_path):
-    """Proves: an older folder learns its site at the next start, and is refused to another."""
+def test_folder_remembers_its_site(tmp_path):
+    """Proves: an older folder stores its site at the next start and refuses another."""
     with StateFolder(tmp_path):
         assert owner_of(tmp_path) == ""
     for _ in range(2):
@@ -72,18 +72,18 @@ def test_a_folder_keeps_whose_state_it_is(tmp_path):
             }
     with pytest.raises(ServiceError, match=r"schema\.json = small: the state of rhine"):
         StateFolder(tmp_path, site="rhine")
-    with StateFolder(tmp_path):  # who cares for any folder, as for its archive
+    with StateFolder(tmp_path):  # a folder of any site
         assert owner_of(tmp_path) == "small"
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+def test_file_in_place_of_the_folder_is_reported(tmp_path):
     (tmp_path / "state").write_text("")
     for path in (tmp_path / "state", tmp_path / "state" / "below"):
         with pytest.raises(ServiceError, match="name another with --state"):
             StateFolder(path)
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+def test_read_only_folder_is_reported(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -92,7 +92,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
         StateFolder(tmp_path)
 
 
-def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
+def test_full_disk_is_reported_and_releases_the_lock(tmp_path, monkeypatch):
     def refuse(*_):
         message = "schema.json: no room"
         raise JournalFullError(message)
@@ -106,7 +106,7 @@ def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
+def test_state_file_without_an_object_reads_as_empty(tmp_path, content):
     path = tmp_path / "some.json"
     path.write_bytes(content)
     assert read_state_file(path) == {}
@@ -115,7 +115,7 @@ def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
     assert read_state_file(path) == {"a": 1}
 
 
-def test_the_default_is_where_the_system_keeps_state(monkeypatch):
+def test_default_folder_follows_the_system(monkeypatch):
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
     assert state_folder("small") == Path("/var/state/gigatwin/small")
@@ -126,7 +126,7 @@ def test_the_default_is_where_the_system_keeps_state(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "published"),
     [
         ("/srv/market data/prices.csv: no such file", "prices.csv: no such file"),
         ("No space left on device: '/var/lib/gigatwin/small/feed/x'", ": 'x'"),
@@ -135,13 +135,13 @@ def test_the_default_is_where_the_system_keeps_state(monkeypatch):
         ("3 EUR/MWh / 2 MW / 1 h", "3 EUR/MWh / 2 MW / 1 h"),
     ],
 )
-def test_others_hear_the_names_of_files_only(text, told):
-    assert redact_paths(text).endswith(told)
+def test_published_texts_hold_file_names_only(text, published):
+    assert redact_paths(text).endswith(published)
     assert "/srv" not in redact_paths(text)
     assert "/var" not in redact_paths(text)
 
 
-def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch):
+def test_missing_home_requires_a_named_folder(monkeypatch):
     def fails():
         raise RuntimeError
 

@@ -1,8 +1,7 @@
-"""No policy but perfect foresight looks at what is not known yet.
+"""Only perfect foresight uses data that are not known yet.
 
-Everything unpublished at a moment is spoilt: prices beyond the published days, what will be
-measured from the current hour on, jobs that arrive later. Orders and schedules must stay the same
-to the bit, and so must the state in which a run begins.
+All data unknown at a moment are falsified: prices beyond the published days, measurements from the
+current hour on, and later jobs. Orders, schedules and initial states must stay identical.
 """
 
 from dataclasses import fields, replace
@@ -21,9 +20,9 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import RackPool, open_queue
 
 START = time_axes.to_utc(small_days.START)
-BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not out
+BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not published
 AFTER = time_axes.to_utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
-KNOWN_UNTIL = {  # end of what is measured, end of the prices that are out
+KNOWN_UNTIL = {  # end of measurements, end of published prices
     START: (START, time_axes.to_utc("2026-06-16T22:00")),
     BEFORE: (time_axes.to_utc("2026-06-16T09:00"), time_axes.to_utc("2026-06-16T22:00")),
     AFTER: (time_axes.to_utc("2026-06-16T10:00"), time_axes.to_utc("2026-06-17T22:00")),
@@ -32,7 +31,7 @@ SPOILERS = ("nothing", "huge", "noise")
 
 
 def spoilt(values, how):
-    """Return values that are blank, absurd, or somewhere about the truth."""
+    """Return values that are missing, absurd, or near the truth."""
     rng = np.random.default_rng(11)
     wrong = {
         "nothing": np.full(values.shape, np.nan),
@@ -43,7 +42,7 @@ def spoilt(values, how):
 
 
 def without_future(record, now, *, how):
-    """Return a record in which all that is not known at a moment is spoilt."""
+    """Return series in which all data unknown at a moment are falsified."""
     spoiled = record.copy(deep=True)
     measured, published = KNOWN_UNTIL[now]
     until = dict.fromkeys((*MEASURED_VARIABLES, "renewable_available_power"), measured)
@@ -55,7 +54,7 @@ def without_future(record, now, *, how):
 
 
 def other_jobs(jobs, now, *, how):
-    """Return jobs of which those that come later are other ones, or none at all."""
+    """Return jobs whose later ones are replaced or removed."""
     if how == "nothing":
         return jobs.select(jobs.arrival <= now)
     later = jobs.arrival > now
@@ -68,7 +67,7 @@ def other_jobs(jobs, now, *, how):
 
 
 def other_future(now, how):
-    """Return the record and the workload of a day whose future is another."""
+    """Return series and workload of a day with another future."""
     here = small_days.setting()
     work = here.workload
     other = replace(
@@ -115,7 +114,7 @@ def decided(policy, now, future):
 )
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("now", [BEFORE, AFTER], ids=["before noon", "after publication"])
-def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
+def test_plan_is_identical_for_every_future(now, how, policy):
     orders, (schedule,) = decided(policy, now, known_future())
     other_orders, (other_schedule,) = decided(policy, now, other_future(now, how))
     assert other_orders == orders
@@ -125,15 +124,15 @@ def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
 
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("policy", ["immediate", "threshold_capped"])
-def test_rules_do_not_look_ahead_either(policy, how):
+def test_rules_do_not_look_ahead(policy, how):
     orders, _ = decided(policy, BEFORE, known_future())
     other_orders, _ = decided(policy, BEFORE, other_future(BEFORE, how))
     assert other_orders == orders
 
 
-@pytest.mark.parametrize("how", SPOILERS[1:])  # no plant runs in weather that is blank
-def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
-    """Its peak is that of the mean work, in the weather that was expected."""
+@pytest.mark.parametrize("how", SPOILERS[1:])  # a plant cannot run without weather
+def test_initial_state_reveals_no_future(how):
+    """Its peak is that of mean work in the expected weather."""
     here = small_days.setting()
     other = replace(here.inputs, series=without_future(here.inputs.series, START, how=how))
     other_begin = BacktestCase.of(here.site, other, load_scale=0.6).initial_state
@@ -141,7 +140,7 @@ def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
     assert float(other_begin["peak_power"]) > 1.0
 
 
-def test_what_is_published_does_matter():
+def test_published_prices_change_the_plan():
     """The last hour of the published prices is seen: the test above can fail."""
     _, (schedule,) = decided("deterministic", BEFORE, known_future())
     record, workload = known_future()
@@ -153,7 +152,7 @@ def test_what_is_published_does_matter():
     assert not other.identical(schedule)
 
 
-def test_perfect_foresight_does_look_ahead():
+def test_perfect_foresight_looks_ahead():
     _, (schedule,) = decided("perfect", BEFORE, known_future())
     _, (other,) = decided(
         "perfect", BEFORE, (known_future()[0], other_future(BEFORE, "nothing")[1])

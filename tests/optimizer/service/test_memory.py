@@ -1,4 +1,4 @@
-"""The last estimate survives a restart, with what was learned of every sensor."""
+"""The last estimate survives a restart, with the learned noise of every sensor."""
 
 import json
 
@@ -21,19 +21,20 @@ def kept(tmp_path, believed):
     return tmp_path / "estimate.json"
 
 
-def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
+def test_estimate_is_restored_with_learned_spreads(kept, believed):
     back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
     assert back.standard_error == believed.standard_error
     assert back.filters.keys() == believed.filters.keys()
+    assert believed.filters
     for key, memory in believed.filters.items():
         assert back.filters[key].filter_bank.bounds == memory.filter_bank.bounds
         assert back.filters[key].stuck_detector == memory.stuck_detector
 
 
 @pytest.mark.parametrize("learned", [None, [], "x", [["tank_level", "tank_1", {}]], [[1, 2]]])
-def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learned):
-    """As a file of the version before has it."""
+def test_missing_or_damaged_estimate_is_learned_again(kept, believed, learned):
+    """As in a file of the previous version."""
     content = json.loads(kept.read_text())
     del content["checksum"]
     if learned is None:

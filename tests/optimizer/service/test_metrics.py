@@ -1,4 +1,4 @@
-"""Metrics are what the board shows, in base units, and parse as Prometheus' text."""
+"""Metrics hold the snapshot in base units and parse as Prometheus text."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def scrape(board):
     }
 
 
-def test_metrics_are_the_boards_numbers_in_base_units(board):
+def test_metrics_hold_the_snapshot_in_base_units(board):
     now = scrape(board)
     assert now["gigatwin_ready",] == 1
     assert now["gigatwin_hold",] == 0
@@ -51,15 +51,15 @@ def test_metrics_are_the_boards_numbers_in_base_units(board):
     assert now["gigatwin_grid_power_watts",] == pytest.approx(past["grid_power"][-1] * 1e6)
 
 
-def test_a_meter_that_is_silent_has_no_power_of_now(board):
-    """Proves: what it said hours ago is not told as if it were now."""
+def test_silent_meter_has_no_present_power(board):
+    """Proves: a reading from hours ago is not exported as present."""
     shown = board.snapshot()
     shown["past"]["grid_power"][-1] = None
     board.snapshot = lambda: shown
     assert ("gigatwin_grid_power_watts",) not in scrape(board)
 
 
-def test_points_nobody_explains_are_not_stale(board):
+def test_unknown_points_are_not_stale(board):
     shown = board.snapshot()
     shown["telemetry"] |= {"unknown": ["a: strange", "b: strange"], "stale": ["c: 400 s"]}
     board.snapshot = lambda: shown
@@ -69,9 +69,9 @@ def test_points_nobody_explains_are_not_stale(board):
 
 
 def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
-    """Proves: a HOLD that began two hours ago is 7200 s old, whatever a simulated plant's time is.
+    """Proves: a HOLD of two hours ago is 7200 s old at any simulated time.
 
-    Sensitivity: 16 days of simulated time more where the service's clock counts.
+    Sensitivity: by the simulated clock it was 16 days older.
     """
     board.hold(author="a", reason="b", hours=None)
     board.changes = {"time": "2026-07-17T12:30:00Z"}
@@ -81,7 +81,7 @@ def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
     assert now["gigatwin_hold_age_seconds",] == 7200
 
 
-def test_what_is_missing_has_no_sample(board):
+def test_missing_values_have_no_sample(board):
     board.missing = ["telemetry"]
     board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
     board.changes |= {"feed": [], "telemetry": {"age_s": None, "quarantined": 4}}
@@ -92,19 +92,19 @@ def test_what_is_missing_has_no_sample(board):
     assert not [key for key in now if key[0] in (*absent, "gigatwin_telemetry_age_seconds")]
 
 
-def test_it_is_told_until_when_files_tell_and_which_are_short(board):
+def test_ends_of_files_and_short_files_are_exported(board):
     now = scrape(board)
     assert now["gigatwin_series_end_timestamp_seconds", "prices"] == 1_783_029_600
     assert now["gigatwin_series_short", "prices"] == 0
     assert now["gigatwin_series_short", "weather"] == 1
 
 
-def test_hostile_labels_stay_labels(board):
+def test_hostile_labels_are_escaped(board):
     board.changes = {"feed": [{"partner": 'a"}\nb 1', "revision": 7}]}
     assert scrape(board)["gigatwin_feed_revision", 'a"}\nb 1'] == 7
 
 
-def test_an_empty_board_is_scraped_too(board):
+def test_empty_snapshot_is_exported(board):
     board.snapshot = dict
     assert scrape(board)["gigatwin_hold",] == 0
 
@@ -124,25 +124,25 @@ def test_alert_rules_name_metrics_that_exist(board):
     assert used - known == set()
 
 
-def test_every_grave_alarm_alerts(board):
-    """Sensitivity: a disk full under the archive, or old jobs, stood on the page only."""
+def test_every_severe_alarm_has_an_alert(board):
+    """Sensitivity: a full disk of the archive, or old jobs, showed on the page only."""
     rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
     (high,) = re.findall(r"expr: gigatwin_alarms\{severity=\"(\w+)\"\} > 0\n", rules)
     assert high == Severity.HIGH
     assert ("gigatwin_alarms", high) in scrape(board)
 
 
-def test_an_alert_of_two_decisions_outlasts_another_source():
-    """Proves: a plan that is shifted and then by rule is no fresh optimum for 30 min.
+def test_alert_over_two_decisions_survives_a_new_source():
+    """Proves: a shifted plan followed by a rule is 30 min without an optimum.
 
-    Sensitivity: each source was a series of its own, whose half hour began anew.
+    Sensitivity: each source was a series of its own, whose half hour started again.
     """
     rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
     (rule,) = re.findall(r"alert: GigatwinFallback\n\s+expr: (.*)", rules)
     assert rule.startswith('max without(source) (gigatwin_decision_source{source!="optimum"})')
 
 
-def test_time_to_limit_is_told_in_seconds_where_there_is_one(board):
+def test_time_to_limit_is_exported_in_seconds(board):
     now = scrape(board)
     assert now["gigatwin_time_to_limit_seconds", "warm_plant"] == pytest.approx(222.6)
     assert now["gigatwin_plan_time_to_limit_seconds", "chilled_plant/power"] == pytest.approx(162)

@@ -7,7 +7,7 @@ from optimizer.service.watchdog import NOTIFY_SOCKET_VARIABLE, notify_systemd
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_systemd_hears_what_is_said(kind, tmp_path, monkeypatch):
+def test_systemd_receives_the_state(kind, tmp_path, monkeypatch):
     name = str(tmp_path / "notify") if kind == "path" else f"@gigatwin-{tmp_path.name}"
     monkeypatch.setenv(NOTIFY_SOCKET_VARIABLE, name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -24,7 +24,7 @@ def test_without_systemd_nothing_happens(monkeypatch):
     assert not logs
 
 
-def test_a_systemd_that_is_gone_ends_nothing(tmp_path, monkeypatch):
+def test_missing_systemd_socket_raises_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv(NOTIFY_SOCKET_VARIABLE, str(tmp_path / "gone"))
     with capture_logs() as logs:
         notify_systemd("WATCHDOG=1")

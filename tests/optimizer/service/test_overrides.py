@@ -1,4 +1,4 @@
-"""HOLD: a person is obeyed whatever the disk does, and nobody lifts a HOLD by spoiling its file."""
+"""HOLD: it takes effect on any disk error, and a damaged file does not release it."""
 
 import json
 from pathlib import Path
@@ -18,29 +18,29 @@ def path(tmp_path):
     return tmp_path / "hold.json"
 
 
-def held(path, **others):
+def register_with_hold(path, **others):
     overrides = HoldRegister(path)
     overrides.set_hold(**WHO, now=NOW, **others)
     return overrides
 
 
-def test_nobody_holds_at_first(path):
+def test_no_hold_at_first(path):
     assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_a_hold_has_author_reason_and_end(path):
-    hold = held(path, hours=2.0).in_force(NOW)
+    hold = register_with_hold(path, hours=2.0).in_force(NOW)
     assert (hold.author, hold.reason) == ("Erika", "test of pumps")
     assert (hold.since, hold.until) == (NOW, NOW + 7200.0)
 
 
 def test_a_hold_survives_a_restart(path):
-    before = held(path, hours=2.0).in_force(NOW)
+    before = register_with_hold(path, hours=2.0).in_force(NOW)
     assert HoldRegister(path).in_force(NOW + 7199.0) == before
 
 
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
-    overrides = held(path)
+    overrides = register_with_hold(path)
     assert overrides.in_force(NOW + 1e8) is not None
     assert overrides.release().author == "Erika"
     assert overrides.in_force(NOW) is None
@@ -48,9 +48,9 @@ def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     assert HoldRegister(path).in_force(NOW) is None
 
 
-def test_it_is_held_until_the_last_person_ends(path):
-    """Proves: Max's two hours outlast Erika's one, whoever came first. Sensitivity: his is lost."""
-    overrides = held(path, hours=1.0)
+def test_hold_lasts_until_the_last_person_ends(path):
+    """Proves: Max's two hours end after Erika's one, in any order. Sensitivity: his is lost."""
+    overrides = register_with_hold(path, hours=1.0)
     overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
     overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)
     both = HoldRegister(path).in_force(NOW + 1000.0)
@@ -60,8 +60,8 @@ def test_it_is_held_until_the_last_person_ends(path):
     assert HoldRegister(path).in_force(NOW + 7261.0) is None
 
 
-def test_a_person_may_change_the_end_of_an_own_hold(path):
-    overrides = held(path)
+def test_person_may_change_the_end_of_their_hold(path):
+    overrides = register_with_hold(path)
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
     assert HoldRegister(path).in_force(NOW).until == NOW + 3600.0
 
@@ -71,7 +71,7 @@ def test_a_file_of_one_person_is_still_read(path):
     assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
-def test_of_several_holds_a_broken_one_still_holds(path):
+def test_damaged_hold_among_several_stays_in_force(path):
     whole = WHO | {"since": NOW, "until": NOW + 60.0}
     path.write_text(json.dumps({"holds": [whole, {"author": "Max"}]}))
     assert HoldRegister(path).in_force(NOW).author == "Erika and gigatwin"
@@ -97,7 +97,7 @@ def test_of_several_holds_a_broken_one_still_holds(path):
         b'{"author": 7, "reason": "r", "since": 1.0, "until": null}',
     ],
 )
-def test_a_broken_file_holds(path, content):
+def test_damaged_file_is_a_hold(path, content):
     path.write_bytes(content)
     hold = HoldRegister(path).in_force(NOW)
     assert hold.author == "gigatwin"
@@ -106,14 +106,14 @@ def test_a_broken_file_holds(path, content):
     assert HoldRegister(path).in_force(NOW) is None
 
 
-def test_a_folder_in_the_place_of_the_file_holds(path):
+def test_folder_in_place_of_the_file_is_a_hold(path):
     path.mkdir()
     assert HoldRegister(path).in_force(NOW).author == "gigatwin"
 
 
-def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
-    """A draft lies about, half written; the file is what it was."""
-    overrides = held(path)
+def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
+    """An incomplete draft remains; the file is unchanged."""
+    overrides = register_with_hold(path)
     before = path.read_bytes()
 
     def die(*_):
@@ -130,7 +130,7 @@ def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """Return how to fill the disk and to empty it again."""
+    """Return an object that fills and empties the disk."""
     real = "optimizer.service.hold.write_atomic"
 
     def refuse(*_):
@@ -147,7 +147,7 @@ def full_disk(monkeypatch):
     return Disk()
 
 
-def test_a_person_is_obeyed_though_the_disk_is_full(path, full_disk):
+def test_hold_takes_effect_despite_a_full_disk(path, full_disk):
     overrides = HoldRegister(path)
     full_disk.fill()
     overrides.set_hold(**WHO, now=NOW)
@@ -159,7 +159,7 @@ def test_a_person_is_obeyed_though_the_disk_is_full(path, full_disk):
     assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
-def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
+def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
     passed = [0.0, 3600.0, 3600.0]
     overrides = HoldRegister(path, passed=lambda: passed.pop(0))
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
@@ -170,7 +170,7 @@ def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
     assert overrides.in_force(NOW) is None
     assert (
         HoldRegister(path).in_force(NOW) is not None
-    )  # after a restart it is the safe one that counts
+    )  # after a restart the stored HOLD is in force
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_hostile_texts_become_one_plain_line(path, text, kept):
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\x1b", "x" * (MAX_TEXT_LENGTH + 1)])
-def test_a_text_that_says_nothing_or_too_much_is_refused(path, text):
+def test_empty_and_long_texts_are_refused(path, text):
     overrides = HoldRegister(path)
     for words in ({**WHO, "author": text}, {**WHO, "reason": text}):
         with pytest.raises(ServiceError, match="1 to 500 characters"):
@@ -204,26 +204,26 @@ def test_a_text_that_says_nothing_or_too_much_is_refused(path, text):
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf"), MAX_HOLD_H + 1.0])
-def test_a_length_that_is_none_is_refused_and_the_old_hold_stays(path, hours):
-    overrides = held(path)
+def test_invalid_duration_is_refused_and_keeps_the_old_hold(path, hours):
+    overrides = register_with_hold(path)
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
     assert overrides.in_force(NOW).author == "Erika"
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path):
-    """Proves: no traceback stands before the one line that says what to do."""
+def test_write_error_is_logged_in_one_line(tmp_path):
+    """Proves: one line states the remedy, without a traceback."""
     path = tmp_path / "hold.json"
     path.mkdir()
     with structlog.testing.capture_logs() as logged:
         HoldRegister(path).set_hold(**WHO, now=NOW)
     (line,) = [entry for entry in logged if entry["event"] == "HOLD not on disk"]
     assert "exc_info" not in line
-    assert "see to the disk" in line["because"]
+    assert "check the disk" in line["because"]
 
 
-def test_an_order_that_no_start_will_find_is_no_success(tmp_path):
-    """Proves: a command without a service is not said to hold where nothing was kept."""
+def test_hold_that_is_not_stored_is_an_error(tmp_path):
+    """Proves: a command without a service reports that the HOLD is not stored."""
     path = tmp_path / "hold.json"
     path.mkdir()
     overrides = HoldRegister(path)
@@ -231,5 +231,5 @@ def test_an_order_that_no_start_will_find_is_no_success(tmp_path):
     with pytest.raises(ServiceError, match=r"hold\.json.*free space"):
         overrides.require_stored()
     path.rmdir()
-    assert overrides.in_force(NOW) is not None  # tried again
+    assert overrides.in_force(NOW) is not None  # stored by a second attempt
     overrides.require_stored()

@@ -1,4 +1,4 @@
-"""A HOLD and a clock that is wrong for a while: it ends none."""
+"""HOLDs and a clock that is wrong for a while: no HOLD ends early."""
 
 import pytest
 
@@ -9,7 +9,7 @@ WHO = {"author": "Erika", "reason": "test of pumps"}
 
 
 class Times:
-    """A clock that may be set, and the time that passes whatever it says."""
+    """A clock that can be set, and elapsed time that is independent of it."""
 
     def __init__(self, path):
         self.path, self.now, self.moment = path, NOW, 50.0
@@ -37,7 +37,7 @@ def times(path):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_hold_ends_when_it_was_to_end(times, restarted):
+def test_hold_ends_at_its_time(times, restarted):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     if restarted:
         times.start()
@@ -49,17 +49,17 @@ def test_a_hold_ends_when_it_was_to_end(times, restarted):
     assert times.hold is None
     times.start()
     times.now = NOW
-    assert times.hold is None  # a clock that is set back brings nothing back
+    assert times.hold is None  # a clock that is set back restores no HOLD
     assert times.overrides.clock_conflict == ""
 
 
-def test_a_clock_that_is_ahead_for_a_moment_ends_no_hold(times):
+def test_clock_briefly_ahead_ends_no_hold(times):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.pass_by(3600.0)
     times.now += 86_400.0
     assert times.hold.author == "Erika"
-    told = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
-    assert told in times.overrides.clock_conflict
+    conflict = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
+    assert conflict in times.overrides.clock_conflict
     times.now -= 86_400.0
     assert times.hold.author == "Erika"
     assert times.overrides.clock_conflict == ""
@@ -70,8 +70,8 @@ def test_a_clock_that_is_ahead_for_a_moment_ends_no_hold(times):
     assert times.overrides.take_expired() != []
 
 
-def test_a_hold_that_was_set_by_a_clock_that_was_ahead_says_so(times):
-    """Its hours have passed, and the clock that was mended says that it lasts: a person decides."""
+def test_hold_set_by_a_clock_ahead_reports_it(times):
+    """Its hours have passed, but the corrected clock says that it lasts: a person decides."""
     times.now += 86_400.0
     times.overrides.set_hold(**WHO, now=times.now, hours=1.0)
     times.now -= 86_400.0
@@ -80,7 +80,7 @@ def test_a_hold_that_was_set_by_a_clock_that_was_ahead_says_so(times):
     assert "its hours have passed, but by the clock 24 h remain" in times.overrides.clock_conflict
 
 
-def test_a_clock_that_was_slow_at_the_start_ends_a_hold_within_its_hours(times):
+def test_hold_ends_in_time_after_a_slow_clock(times):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
     times.now = 60.0  # 1970: nobody had set it
@@ -91,9 +91,7 @@ def test_a_clock_that_was_slow_at_the_start_ends_a_hold_within_its_hours(times):
 
 
 @pytest.mark.parametrize(("minutes", "is_back"), [(2.0, True), (11.0, False)])
-def test_after_a_restart_a_clock_that_is_ahead_ends_a_hold_only_after_a_while(
-    times, path, minutes, is_back
-):
+def test_after_restart_a_clock_ahead_ends_a_hold_later(times, path, minutes, is_back):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
     times.now += 86_400.0
@@ -110,41 +108,41 @@ def test_after_a_restart_a_clock_that_is_ahead_ends_a_hold_only_after_a_while(
     assert (times.hold is not None) is is_back
 
 
-def test_that_a_hold_ran_out_is_told_once_whatever_restarts(times):
-    """Proves: two restarts within ten minutes after its end record that once.
+def test_expiry_is_reported_once_across_restarts(times):
+    """Proves: two restarts within ten minutes after its end record it once.
 
-    Sensitivity: each start told it once more, so the record had two ends of one HOLD.
+    Sensitivity: each start reported it again, so the record had two ends of one HOLD.
     """
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.pass_by(7300.0)
-    told = []
+    expired = []
     for _ in range(3):
         times.start()
         for _ in range(3):
             assert times.hold is None
-            told += times.overrides.take_expired()
+            expired += times.overrides.take_expired()
             times.pass_by(1.0)
-    assert [one.author for one in told] == ["Erika"]
+    assert [one.author for one in expired] == ["Erika"]
 
 
-def test_one_that_came_back_and_ran_out_again_is_told_again(times):
-    """Proves: the end by a clock that was ahead, and the true one, are both told."""
+def test_second_expiry_is_reported_again(times):
+    """Proves: the end by a clock that was ahead, and the true one, are both reported."""
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
-    told = []
+    expired = []
     for now in (NOW + 86_400.0, NOW + 60.0, NOW + 7300.0):
         times.now = now
         for _ in range(2):
             is_held = times.hold is not None
-            told += times.overrides.take_expired()
+            expired += times.overrides.take_expired()
             times.pass_by(1.0)
     times.pass_by(7200.0)
     assert is_held  # its hours had not passed
     assert times.hold is None
-    assert len(told + times.overrides.take_expired()) == 2
+    assert len(expired + times.overrides.take_expired()) == 2
 
 
-def test_who_holds_beside_one_that_is_over_by_the_clock_does_not_throw_it_away(times):
+def test_new_hold_keeps_one_that_expired_by_a_wrong_clock(times):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()
     times.now += 86_400.0

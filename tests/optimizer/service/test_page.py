@@ -1,4 +1,4 @@
-"""The page's endpoints: what they tell, and whom they refuse."""
+"""Endpoints of the page: responses and refusals."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def client(board):
 
 
 def post(client, path="/hold", content=HOLD, **headers):
-    """Post an order as the page does, save for the headers named; None leaves one out."""
+    """Post a command as the page does, with changed headers; None omits one."""
     whole = {"Origin": URL, "X-Gigatwin-Token": TOKEN, "Content-Type": "application/json"}
     whole |= {name.replace("_", "-"): value for name, value in headers.items()}
     given = {name: value for name, value in whole.items() if value is not None}
@@ -41,7 +41,7 @@ def post(client, path="/hold", content=HOLD, **headers):
     return client.post(path, content=body, headers=given)
 
 
-def test_page_brings_its_token_and_names_nothing_outside(client):
+def test_page_holds_its_token_and_no_external_address(client):
     answer = client.get("/")
     assert answer.status_code == 200
     assert f'content="{TOKEN}"' in answer.text
@@ -54,7 +54,7 @@ def test_token_cannot_break_out_of_its_attribute(board):
 
 
 @pytest.mark.parametrize("path", ["/", "/state.json", "/static/page.js", "/health", "/nowhere"])
-def test_every_answer_is_guarded(client, path):
+def test_every_response_has_security_headers(client, path):
     headers = client.get(path).headers
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
     assert headers["X-Frame-Options"] == "DENY"
@@ -63,7 +63,7 @@ def test_every_answer_is_guarded(client, path):
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_state_is_the_snapshot_and_its_word(client, board):
+def test_state_is_the_snapshot_with_its_label(client, board):
     state = client.get("/state.json").json()
     assert state.pop("state") == "RUNNING"
     assert state == board.snapshot()
@@ -77,7 +77,7 @@ def test_state_is_sent_again_only_when_it_changed(client, board):
     assert client.get("/state.json", headers={"If-None-Match": tag}).json()["state"] == "HOLD"
 
 
-def test_a_number_that_is_none_becomes_null(client, board):
+def test_not_a_number_becomes_null(client, board):
     board.changes = {"past": {"time": ["2026-07-01T00:00:00Z"], "grid_power": [float("nan")]}}
     assert client.get("/state.json").json()["past"]["grid_power"] == [None]
 
@@ -102,12 +102,12 @@ def test_a_number_that_is_none_becomes_null(client, board):
         ({"mode": "shadow", "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
     ],
 )
-def test_state_in_one_word(board, changes, expected):
+def test_state_label(board, changes, expected):
     board.changes = changes
     assert state_label(board.snapshot()) == expected
 
 
-def test_hold_and_release_reach_the_board(client, board):
+def test_hold_and_release_reach_the_service(client, board):
     assert post(client).status_code == 200
     assert post(client, content={**HOLD, "author": " Zoë ", "hours": None}).status_code == 200
     assert post(client, "/release", {"author": "day shift"}).status_code == 200
@@ -118,7 +118,7 @@ def test_hold_and_release_reach_the_board(client, board):
     ]
 
 
-def test_a_release_says_whether_there_was_a_hold(client):
+def test_release_reports_whether_there_was_a_hold(client):
     post(client)
     answers = [post(client, "/release", {"author": "day shift"}).json() for _ in range(2)]
     assert [answer["was_held"] for answer in answers] == [True, False]
@@ -142,7 +142,7 @@ def test_a_release_says_whether_there_was_a_hold(client):
         {"Host": "localhost:9999", "Origin": "http://localhost:9999"},
     ],
 )
-def test_foreign_orders_are_refused(client, board, headers):
+def test_foreign_commands_are_refused(client, board, headers):
     answer = post(client, **headers)
     assert answer.status_code == 403
     assert answer.json()["error"]
@@ -155,7 +155,7 @@ def test_names_of_loopback_are_served(client, host):
 
 
 @pytest.mark.parametrize("path", ["/", "/state.json", "/metrics", "/health/live", "/static/x"])
-def test_a_foreign_name_reads_nothing(client, path):
+def test_foreign_host_names_are_refused(client, path):
     answer = client.get(path, headers={"Host": f"rebound.example:{PORT}"})
     assert answer.status_code == 403
     assert TOKEN not in answer.text
@@ -197,15 +197,15 @@ def test_configured_names_are_served(board):
         {**HOLD, "force": True},
     ],
 )
-def test_malformed_orders_are_refused_in_words(client, board, content):
+def test_malformed_commands_are_refused_with_a_reason(client, board, content):
     answer = post(client, content=content)
     assert answer.status_code == 400
     assert answer.json()["error"]
     assert board.orders == []
 
 
-def test_a_hold_is_not_refused_for_letters_that_were_pasted(client, board):
-    """Proves: what cannot be seen becomes a blank, as on the command line.
+def test_invisible_characters_become_blanks(client, board):
+    """Proves: invisible characters become blanks, as on the command line.
 
     Sensitivity: `Not done: reason: String should match pattern '^[^\\p{C}]*$'`, and no HOLD.
     """
@@ -226,12 +226,12 @@ def test_large_and_foreign_bodies_are_refused(client, board):
     assert board.orders == []
 
 
-def test_get_orders_nothing(client, board):
+def test_get_commands_nothing(client, board):
     assert client.get("/hold").status_code == 405
     assert board.orders == []
 
 
-def test_a_refusal_of_the_board_is_told(client, board, monkeypatch):
+def test_service_error_is_shown(client, board, monkeypatch):
     def refuse(**_):
         raise GigatwinError("the state folder is full: make room")
 
@@ -243,7 +243,7 @@ def test_a_refusal_of_the_board_is_told(client, board, monkeypatch):
     )
 
 
-def test_health_says_what_is_missing(client, board):
+def test_health_reports_what_is_missing(client, board):
     assert client.get("/health/live").text == "alive\n"
     assert client.get("/health/ready").text == "ready\n"
     board.missing = ["no plan since 12:00"]
@@ -280,22 +280,22 @@ def test_server_serves_until_it_is_stopped(board):
         get(server.url, "/health/ready")
 
 
-def test_connections_that_say_nothing_make_room_for_others(board, monkeypatch):
-    """Proves: as many as are served at once, and the page answers. Sensitivity: 503 without end."""
+def test_idle_connections_are_closed(board, monkeypatch):
+    """Proves: the page answers despite the maximum of idle connections. Sensitivity: 503."""
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MAX_REQUESTS)]
-        idle[0].sendall(b"GET /health")  # no whole request
+        idle[0].sendall(b"GET /health")  # an incomplete request
         for one in idle:
             one.settimeout(DEADLINE)
             assert one.recv(1) == b""
         assert get(server.url, "/health/live") == 200
 
 
-def test_however_many_connect_files_are_left_for_the_rest_of_the_service(board, monkeypatch):
-    """Sensitivity: a thousand connections took all files that a process may open by default: for
-    seconds nothing could be decided, ordered or written down, and asyncio wrote 17 MB of log.
+def test_connections_are_limited(board, monkeypatch):
+    """Sensitivity: a thousand connections used all file descriptors of the process. For seconds
+    nothing could be decided, ordered or stored, and asyncio wrote 17 MB of log.
     """
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
@@ -314,7 +314,7 @@ def test_server_serves_on_the_other_loopback(board):
         assert get(server.url, "/") == 200
 
 
-def test_a_taken_port_is_told_with_its_mend(board):
+def test_occupied_port_is_reported_with_a_remedy(board):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(
@@ -323,7 +323,7 @@ def test_a_taken_port_is_told_with_its_mend(board):
             PageServer(board, port=port, token=TOKEN).start()
 
 
-def test_a_port_that_is_none_is_told(board):
+def test_invalid_port_is_reported(board):
     with pytest.raises(StatusPageError, match="port 70000"):
         PageServer(board, port=70_000, token=TOKEN).start()
 

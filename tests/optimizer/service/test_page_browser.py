@@ -1,4 +1,4 @@
-"""The page as an operator has it: in Chromium, at a desk and on a phone, by day and by night."""
+"""The page in Chromium, on desktop and phone, in light and dark mode."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def server(board):
 
 @pytest.fixture
 def visit(browser, server):
-    """Return a function that opens the page; troubles of the browser fail the test."""
+    """Return a function that opens the page; browser errors fail the test."""
     contexts = []
     troubles = []
 
@@ -65,13 +65,13 @@ def visit(browser, server):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.check("pageerror", lambda error: troubles.append(str(error)))
-        page.check("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
         lost = []
-        page.check("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
+        page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
         page.goto(server.url)
         try:
-            sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
         except AssertionError as error:
             error.add_note(f"{page.text_content('.now')}; lost: {lost}")
             raise
@@ -84,40 +84,40 @@ def visit(browser, server):
 
 
 def faults(page):
-    """Return what a careful eye finds wrong."""
+    """Return visible layout errors."""
     probes = ("overflows", "overlaps", "cut", "crowded", "faint")
     found = {probe: page.evaluate(f"{PROBES}.{probe}()") for probe in probes}
     return {probe: wrong for probe, wrong in found.items() if wrong}
 
 
 def wait_for_word(page, text):
-    sync_api.predict(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
+    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390, 360])
-def test_page_is_well_set(visit, width, scheme):
+def test_page_is_laid_out(visit, width, scheme):
     page = visit(width, scheme)
     assert faults(page) == {}
     page.hover("#power svg.plot")
     assert faults(page) == {}
-    page.mouse.update(0, 0)
+    page.mouse.move(0, 0)
     page.click("#hold")
     assert faults(page) == {}
 
 
-def test_what_was_measured_is_shown_until_the_next_decision(visit, board):
-    """Proves: a quarter-hour that is over and not yet decided on hides no value of the one before.
+def test_measurements_are_shown_until_the_next_decision(visit, board):
+    """Proves: an elapsed quarter-hour without a decision hides no earlier value.
 
-    Sensitivity: it had been a dash, as at the end of a day of the demo.
+    Sensitivity: a dash, as at the end of a demo day.
     """
     board.changes = {"time": iso(NOW + STEP)}
     legend = visit().text_content("#power .legend")
     assert "measured 184.4" in legend
 
 
-def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
-    """Proves: the first quarter-hour has no plan before it, which is none of 0 MW.
+def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
+    """Proves: the first quarter-hour has no earlier plan, which is not a plan of 0 MW.
 
     Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
     """
@@ -127,10 +127,10 @@ def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
     assert re.search(r"Took 184.4 MW from the grid at \d\d:\d\d; planned now", text)
 
 
-def test_a_meter_that_is_silent_is_told_and_not_the_service(visit, board):
-    """Proves: what the connection's meter showed last, and how old that is.
+def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
+    """Proves: the last meter reading and its age are shown.
 
-    Sensitivity: the page said NO ANSWER, of a service that answered, until the meter spoke.
+    Sensitivity: NO ANSWER for a service that answered, until the meter reported.
     """
     board.changes = {"last_known": {"grid_power": 151.2, "age_minutes": 37}}
     page = visit()
@@ -139,8 +139,8 @@ def test_a_meter_that_is_silent_is_told_and_not_the_service(visit, board):
     assert "meter is silent: last it showed 151.2 MW, 37 min before the plan" in text
 
 
-def test_what_the_page_cannot_show_is_no_silence_of_the_service(visit, board):
-    """Proves: a fault of ours in one card is told as that; the state and other parts are shown."""
+def test_display_error_is_not_shown_as_a_silent_service(visit, board):
+    """Proves: an error in one card is shown as such; the state and other parts are shown."""
     board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
     page = visit()
     wait_for_word(page, "NO PLAN")
@@ -150,21 +150,21 @@ def test_what_the_page_cannot_show_is_no_silence_of_the_service(visit, board):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "shown_text"),
     [
         ({"missing": "tank_level"}, "quarter-hour: tank_level. It tries again"),
         ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
     ],
 )
-def test_what_is_not_ordered_is_not_told_as_ordered(visit, board, changes, told):
-    """Proves: in shadow no caps are frozen and no requests withdrawn: none was ordered."""
+def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
+    """Proves: in shadow mode no caps are frozen and no requests withdrawn."""
     board.changes = {"mode": "shadow", **changes}
     text = visit().text_content("#why")
-    assert told in text
+    assert shown_text in text
     assert "aps" not in text
 
 
-def test_a_trouble_of_the_broker_names_it_once(visit, board):
+def test_broker_error_names_the_broker_once(visit, board):
     trouble = "mqtt://broker:1883: nothing listens there; start the broker"
     board.changes = {
         "broker": {"url": "mqtt://broker:1883", "is_connected": False, "trouble": trouble}
@@ -172,14 +172,14 @@ def test_a_trouble_of_the_broker_names_it_once(visit, board):
     assert f"No connection to {trouble}. It keeps" in visit().text_content("#why")
 
 
-def test_a_plan_that_is_kept_is_told_as_kept(visit, board):
-    """Proves: what is apart by less than is shown is as planned. Sensitivity: "0.0 below"."""
+def test_continued_plan_is_shown_as_continued(visit, board):
+    """Proves: a difference below the display precision is as planned. Sensitivity: "0.0 below"."""
     board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
     assert re.search(r"at \d\d:\d\d, as planned; planned now", visit().text_content("#why"))
 
 
 @pytest.mark.parametrize("width", [1280, 390, 360])
-def test_other_states_are_well_set(visit, board, width):
+def test_other_states_are_laid_out(visit, board, width):
     long = "a rather long text of a partner without end " * 6
     board.changes = {
         "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
@@ -209,7 +209,7 @@ def test_other_states_are_well_set(visit, board, width):
     assert faults(page) == {}
 
 
-def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
+def test_failures_are_shown_with_minutes_to_limit(visit, board):
     text = visit().text_content("#failures").replace("\xa0", " ")
     assert "First limit now: 3.7 min after warm_plant fails (supply limit of warm_plant)" in text
     assert "14.4 min" in text
@@ -218,7 +218,7 @@ def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
     assert "Not covered: x too soon" in visit().text_content("#failures")
 
 
-def test_jobs_of_some_nodes_take_racks_too(visit, board):
+def test_racks_of_small_jobs_are_shown(visit, board):
     kind = {"kind": "batch", "running": 3, "waiting": 0, "racks": 0.25}
     jobs = {"running": 3, "waiting": 0, "late": 0, "backlog_mwh": 0.2}
     board.changes = {"jobs": {**jobs, "kinds": [kind, kind | {"kind": "training", "racks": 240.5}]}}
@@ -227,8 +227,8 @@ def test_jobs_of_some_nodes_take_racks_too(visit, board):
     assert rows.nth(1).locator("td").last.text_content() in {"241", "240"}
 
 
-def test_in_shadow_no_job_is_told_to_run(visit, board):
-    """Proves: what is planned there is ordered of nobody, so it runs or not as others decide."""
+def test_shadow_mode_shows_no_job_orders(visit, board):
+    """Proves: plans in shadow mode are not orders, so others decide which jobs run."""
     assert "197 running" in visit().text_content("#jobs")
     board.changes = {"mode": "shadow"}
     text = visit().text_content("#jobs")
@@ -239,7 +239,7 @@ def test_in_shadow_no_job_is_told_to_run(visit, board):
 @pytest.mark.parametrize("chart", CHARTS)
 def test_no_chart_is_empty(visit, chart):
     page = visit()
-    lines = page.locator(f"#{chart} svg.plot path.line")  # looked at in one go: they are redrawn
+    lines = page.locator(f"#{chart} svg.plot path.line")  # read at once, because lines are redrawn
     shown = lines.evaluate_all("all => all.map((l) => [l.getBBox().width, l.getAttribute('d')])")
     assert shown
     for width, drawn in shown:
@@ -258,29 +258,29 @@ def test_empty_data_is_explained(visit, board):
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
-    for chart in ("price", "carbon"):  # nobody has looked for any; it is no fault of the files
+    for chart in ("price", "carbon"):  # none was read yet; the files have no error
         assert "yet" in page.text_content(f"#{chart} .empty")
     assert faults(page) == {}
 
 
-def test_a_plan_by_rule_says_nothing_of_limits(visit, board):
+def test_rule_plan_shows_no_binding_limits(visit, board):
     """Sensitivity: `No limit holds the plan back. Nothing changed since the last plan.`"""
     unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
     board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
-    said = visit().text_content("#limits .body")
-    assert "this decision was not priced" in said
-    assert "No limit" not in said
-    assert "Nothing changed" not in said
+    text = visit().text_content("#limits .body")
+    assert "this decision has no prices" in text
+    assert "No limit" not in text
+    assert "Nothing changed" not in text
 
 
 def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context = browser.new_context()
     page = context.new_page()
     answers = []
-    page.check(
-        "request", lambda asked: asked.is_navigation_request() and answers.clear()
+    page.on(
+        "request", lambda request: request.is_navigation_request() and answers.clear()
     )  # watch.js
-    page.check("response", lambda answer: answers.append(answer))
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(server.url)
     page.wait_for_selector("#work svg.plot")
     with page.expect_response(lambda answer: answer.status == 304):
@@ -290,20 +290,20 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context.close()
 
 
-def test_times_are_the_sites_and_utc(visit):
+def test_times_are_in_site_zone_and_utc(visit):
     page = visit()
     assert "14:30 CEST (12:30 UTC)" in page.text_content("#clock")
 
 
-def test_stamps_in_a_text_of_the_service_are_the_sites_too(visit, board):
+def test_timestamps_in_texts_are_in_site_zone(visit, board):
     moved = "moved 3 MWh of batch from 2026-07-01T22:30Z to 2026-07-02T03:00:00Z"
     board.changes = {"decision": {**decision(), "changes": [moved]}}
     text = visit().text_content("#limits")
     assert "from Thu 2 Jul, 00:30 to Thu 2 Jul, 05:00" in text.replace("Thu, ", "Thu ")
 
 
-def test_times_of_another_day_have_their_day(visit, board):
-    """Proves: of a plan of a week, Wed 1 Jul is today and needs no word, Thu 2 Jul does."""
+def test_times_of_another_day_show_the_date(visit, board):
+    """Proves: in a week's plan Wed 1 Jul is today and needs no date, Thu 2 Jul does."""
     limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
     rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
     board.changes = {
@@ -338,44 +338,44 @@ def test_hold_and_release_by_click(visit, board):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"ended": ENDED}, "The HOLD by ana is over since Wed 1 Jul, 14:30"),
         ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
-        ({}, "The service holds by itself: no sensor is believed."),
+        ({}, "The service itself holds: no sensor is believed."),
         ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
         ({"decision": None, "missing": "tank_level"}, "No plan for this quarter-hour: tank_level."),
         ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
     ],
 )
-def test_what_follows_a_hold_is_told(visit, board, changes, said):
+def test_end_of_a_hold_is_shown(visit, board, changes, text):
     held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
     board.changes = {"decision": held, **changes}
     page = visit()
-    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
     assert page.locator("#hold").is_visible()
 
 
-def test_what_is_done_within_the_quarter_hour_is_told(visit, board):
+def test_adjustments_within_the_interval_are_shown(visit, board):
     board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
     page = visit()
-    said = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
-    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    text = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
 
 
-def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
-    """Sensitivity: five limits, their times and what rests were one line after another."""
+def test_each_softened_limit_has_a_line(visit, board):
+    """Sensitivity: five limits with their times followed one another without breaks."""
     refused = (
         "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
     )
     board.changes = {"missing": refused}
     page = visit()
-    sync_api.predict(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
+    sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
     lines = page.locator("#why").inner_text().splitlines()
     assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
 
 
-def test_hold_by_keyboard_and_leaving_it(visit, board):
+def test_hold_by_keyboard_and_cancel(visit, board):
     page = visit()
     page.locator("#hold").focus()
     page.keyboard.press("Enter")
@@ -385,7 +385,7 @@ def test_hold_by_keyboard_and_leaving_it(visit, board):
     assert board.orders == []
 
 
-def test_charts_are_read_by_keyboard(visit):
+def test_charts_are_usable_by_keyboard(visit):
     page = visit()
     chart = page.locator("#price [role=slider]")
     chart.focus()
@@ -396,7 +396,7 @@ def test_charts_are_read_by_keyboard(visit):
     assert "14:30 CEST" in chart.get_attribute("aria-valuetext")
 
 
-def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server, board):
+def test_silent_service_is_shown_and_commands_reach_its_successor(visit, server, board):
     page = visit()
     server.stop()
     page.wait_for_selector("#silence:not([hidden])", timeout=PATIENCE)
@@ -413,21 +413,21 @@ def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server
     assert board.orders == [("hold", "night shift", "restarted", None)]
 
 
-def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
+def test_page_without_its_script_is_reloaded(browser, server):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     refused = ["**/static/*.js", "**/health/live"]
     for path in refused:
-        page.route(path, lambda asked: asked.abort())
+        page.route(path, lambda request: request.abort())
     page.goto(server.url)
     wait_for_word(page, "NO ANSWER")
     assert "scripts of this page did not load" in page.text_content("#why")
     assert "gigatwin hold" in page.text_content("#why")
-    assert page.is_disabled("#hold")  # it would do nothing
+    assert page.is_disabled("#hold")  # it would have no effect
     assert faults(page) == {}
     for path in refused:
         page.unroute(path)
-    sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+    sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
     page.wait_for_selector("#work svg.plot")
     assert page.is_enabled("#hold")
     context.close()

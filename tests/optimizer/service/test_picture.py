@@ -1,4 +1,4 @@
-"""The picture: ready for JSON, whole columns, whatever the site has and the sensors say."""
+"""The status view: ready for JSON, complete columns, for any site and sensors."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def fallen_back():
 
 @cache
 def cut_short():
-    """Return an outcome that is planned for two days only."""
+    """Return a result planned for two days only."""
     pilot = moments.pilot()
     pilot.solve_problem = lambda problem, _: of_part(problem)
     return pilot.decide(moments.facts(moments.calm()))
@@ -65,7 +65,7 @@ def drawn(made=None, **sensors):
 
 
 def whole(value):
-    """Yield every number of a picture."""
+    """Yield every number of a snapshot."""
     match value:
         case dict():
             for item in value.values():
@@ -83,7 +83,7 @@ def is_plain(shown):
     return True
 
 
-def test_before_the_first_decision_there_are_limits_and_an_empty_past():
+def test_before_the_first_decision_limits_are_shown():
     shown = StatusView(moments.site()).as_snapshot()
     assert shown["past"] == {"time": [], "temperatures": {}}
     assert shown["limits"]["grid_import_power"] == 4.7
@@ -93,7 +93,7 @@ def test_before_the_first_decision_there_are_limits_and_an_empty_past():
 
 
 @pytest.mark.parametrize("made", [outcome, fallen_back, cut_short])
-def test_a_decision_is_shown_whole(made):
+def test_decision_is_shown_completely(made):
     picture = StatusView(moments.site())
     observed = moments.observed(made().estimate.state)
     picture.update(made(), observed)
@@ -104,11 +104,12 @@ def test_a_decision_is_shown_whole(made):
     for name, column in shown["plan"].items():
         if name != "temperatures":
             assert len(column) == count, name
+    assert shown["plan"]["temperatures"]
     for column in shown["plan"]["temperatures"].values():
         assert len(column) == count
 
 
-def test_levels_of_the_plan_are_those_at_the_ends_of_its_intervals():
+def test_planned_levels_are_those_at_interval_ends():
     plan, replay = drawn().as_snapshot()["plan"], outcome().choice.replay
     for name in STORES.values():
         wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
@@ -124,7 +125,7 @@ def test_temperatures_have_the_same_names_everywhere():
     assert list(shown["plan"]["temperatures"]) == names
 
 
-def test_a_temperature_is_as_measured_or_else_as_the_twin_has_it():
+def test_temperatures_are_measured_or_else_simulated():
     name = "facility supply, warm_plant"
     measured = drawn(facility_supply_temperature=41.5).as_snapshot()
     assert measured["past"]["temperatures"][name] == [41.5]
@@ -134,8 +135,8 @@ def test_a_temperature_is_as_measured_or_else_as_the_twin_has_it():
     assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
 
 
-def test_power_of_a_silent_meter_is_what_was_known_last_and_no_measurement():
-    """Proves: half an hour after the meter was heard, nothing is shown as measured now."""
+def test_silent_meter_shows_the_last_known_power():
+    """Proves: half an hour after the last reading nothing is shown as measured."""
     heard = drawn().as_snapshot()
     assert heard["last_known"] is None
     assert heard["past"]["grid_power"] == [
@@ -150,7 +151,7 @@ def test_power_of_a_silent_meter_is_what_was_known_last_and_no_measurement():
     }
 
 
-def test_what_no_sensor_shows_is_null_and_not_zero():
+def test_unmeasured_values_are_null():
     made = outcome()
     observed = moments.observed(made.estimate.state, without=["hall_power"])
     lost = np.array([0.1, np.nan])
@@ -165,7 +166,7 @@ def test_what_no_sensor_shows_is_null_and_not_zero():
 
 
 @pytest.mark.parametrize("without", [[], ["battery_1"], ["tank_1"], [*STORES]])
-def test_a_site_without_a_store_has_none_in_its_picture(without):
+def test_site_without_stores_shows_none(without):
     site = moments.site()
     left = {name: machine for name, machine in site.equipment.items() if name not in without}
     bare = site.with_equipment(left)
@@ -182,7 +183,7 @@ def test_a_site_without_a_store_has_none_in_its_picture(without):
     assert shown["limits"].keys() == {"grid_import_power", "temperatures", *capacities}
 
 
-def test_without_renewables_nobody_says_how_much_they_give():
+def test_site_without_renewables_shows_no_renewable_power():
     made = outcome()
     assert drawn().as_snapshot()["past"]["renewable_power"] == [None]
     schedule = made.choice.schedule.drop_vars("renewable_used_power")
@@ -190,7 +191,7 @@ def test_without_renewables_nobody_says_how_much_they_give():
     assert "renewable_power" not in drawn(bare).as_snapshot()["plan"]
 
 
-def test_a_promise_is_that_of_the_quarter_hour_just_over():
+def test_planned_import_is_that_of_the_last_quarter_hour():
     picture, made = drawn(), outcome()
     first = made.choice.schedule.isel(time=0)
     promised = float(first["grid_import_power"] - first["grid_export_power"])
@@ -201,16 +202,16 @@ def test_a_promise_is_that_of_the_quarter_hour_just_over():
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
 
 
-def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
-    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as partners were told.
+def test_metered_mean_is_shown_with_the_planned_mean():
+    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
 
-    Sensitivity: the set point, beside which every turn passed for a breach of the plan.
+    Sensitivity: the set point, by which every ramp seemed to violate the plan.
     """
     made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
-    told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
+    document = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
-    picture.update(made, observed, told)
-    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, told)
+    picture.update(made, observed, document)
+    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, document)
     assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
 
 
@@ -227,7 +228,7 @@ def test_the_past_is_a_day_long():
     }
 
 
-def test_jobs_are_counted_by_what_they_do():
+def test_jobs_are_counted_by_state():
     shown, made = drawn().as_snapshot()["jobs"], outcome()
     assert shown["running"] == len(made.orders.jobs)
     assert shown["running"] + shown["waiting"] == len(small_days.queue().jobs)
@@ -247,10 +248,10 @@ def test_a_decision_is_shown_with_its_source_and_reason():
     assert is_plain(rule)
 
 
-def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
+def test_decision_shows_scenarios_and_degraded_inputs():
     made = outcome()
-    told = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
-    hedge = SimpleNamespace(as_json=lambda: told)
+    hedge = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
+    hedge = SimpleNamespace(as_json=lambda: hedge)
     why = replace(
         made.choice.decision.explanation,
         hedge=hedge,
@@ -261,7 +262,7 @@ def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
     )
     decision = replace(made.choice.decision, explanation=why)
     shown = decision_status(replace(made, choice=replace(made.choice, decision=decision)), 7)
-    assert shown["hedge"] == told
+    assert shown["hedge"] == hedge
     assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
     assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
     assert "hedge" not in decision_status(made, 7)

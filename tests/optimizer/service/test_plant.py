@@ -1,4 +1,4 @@
-"""A simulated plant's world, and the judgement of what it did."""
+"""Inputs of a simulated plant, and the evaluation of its run."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ def setting():
 
 @pytest.fixture(scope="module")
 def outcome(setting):
-    """Return what an idle site does, nobody having ordered anything."""
+    """Return the run of an idle site without orders."""
     site, scene = setting.site, build_scene(setting, seed=SEED)
     plant = SimulatedFacility(site, scene.boundary_conditions, scene.initial_state, seed=SEED)
     cluster = SimulatedScheduler(site, scene.workload, start=plant.now)
@@ -44,14 +44,14 @@ def outcome(setting):
     )
 
 
-def test_the_world_is_as_long_as_the_run(setting):
+def test_inputs_are_as_long_as_the_run(setting):
     scene = build_scene(setting, seed=SEED)
     assert len(scene.service_racks) == STEPS
     assert scene.boundary_conditions.sizes["time"] == 15 * STEPS
     assert scene.workload.arrivals.arrival.max() <= setting.inputs.end
 
 
-def test_a_judgement_counts_and_settles(setting, outcome):
+def test_run_result_counts_violations_and_bills(setting, outcome):
     judgement = settle_run(setting, outcome, seed=SEED)
     summary = judgement.summary
     drawn = float(outcome.record["facility_power"].sum()) / 60.0
@@ -61,7 +61,7 @@ def test_a_judgement_counts_and_settles(setting, outcome):
     assert judgement.counts["undecided"] == 0
 
 
-def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
+def test_stopped_run_is_evaluated_to_its_end(setting, outcome):
     part = SimulationResult(
         record=outcome.record.isel(time=slice(0, 30), instant=slice(0, 31)),
         queue=outcome.queue,
@@ -73,12 +73,12 @@ def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
     assert judgement.trajectory["electricity_price"].notnull().all()
 
 
-def test_a_judgement_is_written_whole(setting, outcome, tmp_path):
+def test_run_result_is_written_completely(setting, outcome, tmp_path):
     write_run(tmp_path / "out", setting.site, settle_run(setting, outcome, seed=SEED))
-    told = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert told["start"] == "2026-06-16T00:00Z"
-    assert told["messages"] == {"batches": 9}
-    assert told["violations"] == {}
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["start"] == "2026-06-16T00:00Z"
+    assert written["messages"] == {"batches": 9}
+    assert written["violations"] == {}
     with xr.open_dataset(tmp_path / "out" / "plant.nc", engine="h5netcdf") as course:
         assert course.sizes["time"] == STEPS
         assert course.attrs["site"] == "small"

@@ -1,4 +1,4 @@
-"""What is told of the plant's side: the age of the newest reading, and whose fault it is."""
+"""Status of the plant link: age of the newest reading, silent points and error causes."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,8 +23,8 @@ FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
 
 
-def test_the_newest_reading_is_that_of_any_sensor():
-    """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
+def test_newest_reading_may_come_from_any_sensor():
+    """Proves: 10 s, of the battery, though the last meter reading is 60 s old."""
     window = LiveState(site())
     assert newest_reading_age(window.present(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
@@ -36,7 +36,7 @@ def test_the_newest_reading_is_that_of_any_sensor():
 
 
 def test_a_heartbeat_is_no_reading():
-    """Proves: 60 s, of the meter, though the plant's gateway has said just now that it lives."""
+    """Proves: 60 s, of the meter, though the heartbeat of the gateway is new."""
     window = LiveState(site())
     for name in ("grid_import_power", "plant_heartbeat"):
         window.add(metadata_of(name))
@@ -47,28 +47,28 @@ def test_a_heartbeat_is_no_reading():
     assert newest_reading_age(window.present(late)) == 60.0
 
 
-def test_what_was_never_heard_hides_nothing_that_fell_silent():
-    """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
+def test_never_measured_sensor_hides_no_silent_sensor():
+    """Proves: racks have been silent for 600 s, though one of them never had a sensor.
 
-    Sensitivity: the age of the oldest was infinite, and nothing was told of any; or not of which.
+    Sensitivity: the oldest age was infinite, and no silent sensor was reported or named.
     """
     window = LiveState(site())
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
     assert _stale(window.present(NOON), 300 * SECOND) == []
-    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert told == "rack_power of hall_1-r0001: 10 min"
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001: 10 min"
     window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
-    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert told == "rack_power of hall_1-r0001 and 1 more: 10 min"
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001 and 1 more: 10 min"
 
 
 def link_to(folder, *, is_simulated):
-    told = ServiceConfig(
+    settings = ServiceConfig(
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
     )
-    return PlantLink(moments.site(), told, folder)
+    return PlantLink(moments.site(), settings, folder)
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def link(tmp_path):
     return link_to(tmp_path, is_simulated=True)
 
 
-def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
-    """Proves: nobody is sent to the broker for want of room on the disk."""
+def test_full_disk_raises_the_archive_alarm_only(link):
+    """Proves: a full disk raises no alarm of the broker."""
     link._ingester._append_error = FULL
     fine = SimpleNamespace(error="", alarm_text="", audit_error="")
     partners = SimpleNamespace(error=lambda _: "", audit_error="")
@@ -89,8 +89,8 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     assert link.error == ""
 
 
-def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
-    """Proves: somebody hears of it, though nothing of the site could make it gentler."""
+def test_planned_ramp_violation_raises_an_alarm(link):
+    """Proves: an unavoidable ramp violation raises an alarm."""
     steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
     fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
     verdict = SimpleNamespace(unavoidable_violations=(steep,))
@@ -103,12 +103,12 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
         link, fine, series=SimpleNamespace(alarm_text=lambda _: ""), hold_register=fine
     )
     watch.update(NOON, last, "")
-    told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
-    assert told["connection"] == str(steep)
+    alarms = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
+    assert alarms["connection"] == str(steep)
 
 
-def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
-    """Proves: the alarm `archive` says what was cut off; the next start has forgotten it."""
+def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
+    """Proves: the alarm `archive` names the lost records until the next start."""
     link = link_to(tmp_path, is_simulated=True)
     assert link.archive_error == ""
     end = link._journal.append([("topic", b"payload")])
@@ -122,8 +122,8 @@ def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
         link._journal.close()
 
 
-def test_the_meter_tells_net_import_while_it_is_heard(link):
-    """Proves: -0.3 MW of a connection that gives 300 kW; nothing of one that fell silent."""
+def test_meter_gives_net_import_while_it_reports(link):
+    """Proves: -0.3 MW at 300 kW of export; NaN from a silent meter."""
     assert np.isnan(link.meter(NOON))
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", -300.0))
@@ -131,29 +131,29 @@ def test_the_meter_tells_net_import_while_it_is_heard(link):
     assert np.isnan(link.meter(NOON + 3600 * SECOND))
 
 
-def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
-    """Proves: a fan that the site file does not explain, and points of a neighbour, raise no alert.
+def test_ignored_points_are_not_counted_as_refused(link):
+    """Proves: an unknown fan and points of another site raise no alert.
 
-    Sensitivity: each value of theirs counted as refused, so that `GigatwinQuarantineGrows` stood.
+    Sensitivity: each of their values counted as refused and raised an alert.
     """
     strange = replace(metadata_of("grid_import_power"), object_id="feeder_7", point=FEEDER)
     link.window.add(strange)
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
-    told = link.telemetry_status(NOON)
+    status = link.telemetry_status(NOON)
     why = "unknown point: nothing in the site file is called 'feeder_7'"
-    assert told["unknown"] == [f"{FEEDER}: {why}"]
-    assert told["passed"] == {"unknown point": 2, "other site": 1}
-    assert told["quarantined"] == {"poison": 0}
+    assert status["unknown"] == [f"{FEEDER}: {why}"]
+    assert status["passed"] == {"unknown point": 2, "other site": 1}
+    assert status["quarantined"] == {"poison": 0}
     bad = replace(metadata_of("grid_import_power"), unit="furlong")
     link.window.add(bad)
     assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
-def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatch):
-    """Proves: a meter silent for six minutes is told by name; within three periods nothing is.
+def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
+    """Proves: a meter silent for six minutes is named; within three periods nothing is.
 
-    Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
+    Sensitivity: a plant without telemetry was RUNNING without an alarm for 15 min.
     """
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link = link_to(tmp_path, is_simulated=False)
@@ -162,24 +162,24 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
     assert link.silent_points(NOT_STARTED) == link.silent_points(NOON + 60 * SECOND) == ""
-    told = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
-    assert told == "silent for over 5 min: grid_import_power, and 1 more"
+    silent = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
+    assert silent == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert link.silent_points(NOON + 360 * SECOND) == ""
-    later = NOON + 655 * SECOND  # the meter's three periods are just not over
+    later = NOON + 655 * SECOND  # within three periods of the meter
     assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
 
 
-def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):
-    """Proves: a page of the demo has no alarm; each decision tells what its plant did not say."""
+def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
+    """Proves: the demo raises no alarm; each decision reports what its plant did not send."""
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
     assert link.silent_points(NOON + 3600 * SECOND) == ""
 
 
-def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
-    """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
+def test_cap_within_the_interval_also_caps_halls(tmp_path):
+    """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
     link = link_to(tmp_path, is_simulated=False)
     outcome = moments.pilot().decide(moments.facts())
     sequence, before = link.order(outcome), link._actuator.last_commands

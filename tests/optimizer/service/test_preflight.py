@@ -1,4 +1,4 @@
-"""What a start would meet, from a folder, two files, a port and a broker."""
+"""Checks before a start: state folder, series files, port and broker."""
 
 import json
 import socket
@@ -31,12 +31,12 @@ NOBODY = "mqtt://127.0.0.1:1"
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
+def short_discovery(monkeypatch):
     monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
 
 
-def told(folder, site=SMALL, now=NOW, **words):
-    """Return what is looked at by its name, without series and broker unless words say so."""
+def run_checks(folder, site=SMALL, now=NOW, **words):
+    """Return name -> check, without a broker unless settings name one."""
     settings = ServiceConfig(
         broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
     )
@@ -45,21 +45,21 @@ def told(folder, site=SMALL, now=NOW, **words):
 
 
 @pytest.mark.slow
-def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
-    """Proves: a first start would make its folder; to look makes nothing."""
+def test_checks_report_and_create_nothing(tmp_path):
+    """Proves: the checks create no folder, as a first start would."""
     folder = tmp_path / "state"
-    found = told(folder, is_simulated=False, broker=NOBODY)
-    assert found["site"].found.startswith("small: ")
-    assert found["series"].found.startswith("prices until 2026-")
-    assert found["state"].found == f"{folder}: none yet, the first start creates it"
-    assert found["partners"].found.startswith(f"none in {folder}/keys/partners")
-    assert found["page"].found == "a free port is taken"
-    assert "nothing listens there" in found["broker and plant"].fault
+    found = run_checks(folder, is_simulated=False, broker=NOBODY)
+    assert found["site"].result.startswith("small: ")
+    assert found["series"].result.startswith("prices until 2026-")
+    assert found["state"].result == f"{folder}: none yet, the first start creates it"
+    assert found["partners"].result.startswith(f"none in {folder}/keys/partners")
+    assert found["page"].result == "a free port is taken"
+    assert "nothing listens at this address" in found["broker and plant"].error
     assert not folder.exists()
 
 
-def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
-    """Proves: a site that cannot be served, files old or gone, another's folder and key."""
+def test_each_error_is_reported_and_stops_no_check(tmp_path):
+    """Proves: invalid site name, missing and old files, folder of another site, invalid key."""
     folder = tmp_path / "state"
     with StateFolder(folder, site="rhine"):
         pass
@@ -68,12 +68,12 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
     (keys / "gridco.json").write_text("{}")
     missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
     unnamed = SMALL.model_copy(update={"name": "small#1"})
-    found = told(folder, unnamed, series_files=missing, is_simulated=False)
+    found = run_checks(folder, unnamed, series_files=missing, is_simulated=False)
     assert "rename its file" in found["site"].error
     assert "gone.csv = no such file" in found["series"].error
     assert "name another folder with --state" in found["state"].error
     assert "gridco.json" in found["partners"].error
-    late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
+    late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
     assert "fetch it again" in late["series"].error
 
 
@@ -81,61 +81,62 @@ def test_partners_are_named(tmp_path):
     keys = tmp_path / "keys" / "partners"
     keys.mkdir(parents=True)
     (keys / "gridco.json").write_text(json.dumps(public_jwk_set(key("gridco"))))
-    assert told(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
+    assert run_checks(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
 
 
-def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, monkeypatch):
+def test_occupied_port_is_an_error_unless_held_by_the_service(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "another port with --page" in told(tmp_path, page_port=port)["page"].error
+        assert "another port with --page" in run_checks(tmp_path, page_port=port)["page"].error
         monkeypatch.setattr(startup, "is_service_running", lambda _: True)
-        assert "by the service that runs" in told(tmp_path, page_port=port)["page"].result
+        assert "by the service that runs" in run_checks(tmp_path, page_port=port)["page"].result
 
 
-def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
-    """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
+def test_invalid_folder_and_port_stop_no_check(tmp_path):
+    """Proves: a file in place of the folder and an invalid port are separate errors."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        assert "not writable" in told(path)["state"].error
-    assert "port 70000" in told(tmp_path, page_port=70_000)["page"].error
+        assert "not writable" in run_checks(path)["state"].error
+    assert "port 70000" in run_checks(tmp_path, page_port=70_000)["page"].error
 
 
-def test_a_look_is_shown_as_it_is_worded(capsys):
-    """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
+def test_check_result_is_printed_literally(capsys):
+    """Sensitivity: a title in brackets was read as markup and lost."""
     assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
-    """Proves: a bus without metadata is at fault; then points are as declared, or told apart."""
-    silent = told(tmp_path, broker=embedded.url)["broker and plant"]
-    assert "let the plant's gateway say its metadata" in silent.fault
+def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
+    """Proves: missing metadata is an error; then points match or differences are listed."""
+    silent = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert "[missing]" in silent.error
+    assert "metadata" in silent.error
     plant = Client(embedded.url, client_id="plant")
     plant.connect()
     receipts = [
         plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
     ]
     assert all(receipt.wait(DEADLINE) for receipt in receipts)
-    heard = told(tmp_path, broker=embedded.url)["broker and plant"]
-    assert heard.fault == ""
-    assert "points and 0 racks heard" in heard.found
+    heard = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert heard.error == ""
+    assert "points and 0 racks" in heard.result
     equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
     without = SMALL.with_equipment(equipment)
-    other = told(tmp_path, without, broker=embedded.url)["broker and plant"].found
+    other = run_checks(tmp_path, without, broker=embedded.url)["broker and plant"].result
     assert "tank_1" in other
     plant.stop()
 
 
 @pytest.mark.slow
-def test_the_command_takes_what_run_takes_and_fails_with_the_first_fault(tmp_path):
+def test_command_takes_options_of_run_and_fails_on_errors(tmp_path):
     files = small_days.files()
     words = ["config", "check", "small", "--broker", NOBODY, "--page", "0"]
     words += ["--prices", str(files.prices), "--weather", str(files.weather)]
     words += ["--state", str(tmp_path / "state")]
     words += ["--clock", "simulated"]
-    told = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
-    assert told.exit_code == 1
-    assert "nothing listens there" in told.output
-    assert "read at the times of the simulated plant" in told.output
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    assert "nothing listens at this address" in result.output
+    assert "read at the times of the simulated plant" in result.output
     assert not (tmp_path / "state").exists()

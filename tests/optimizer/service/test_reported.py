@@ -1,4 +1,4 @@
-"""Files of meters: what cannot be true is refused, what is not known is left out and named."""
+"""Files of meters: impossible values are refused, unknown ones are excluded and named."""
 
 import json
 
@@ -28,13 +28,13 @@ def meters():
     grid = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), HOURS, time_axes.HOUR).drop_vars(
         "instant"
     )
-    told = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
-    return variables.tag_dataset(grid.assign(told))
+    values = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
+    return variables.tag_dataset(grid.assign(values))
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Return what writes meters to a file."""
+    """Return a function that writes meters to a file."""
 
     def written(what, name="meters"):
         path = tmp_path / f"{name}.nc"
@@ -44,7 +44,7 @@ def write(tmp_path):
     return written
 
 
-def told(*paths):
+def report(*paths):
     """Return the figures and notes of files, and how many hours they cover."""
     done = CliRunner().invoke(app, ["report", "small", *map(str, paths), "--json", "-"])
     assert done.exit_code == 0, repr(done.exception)
@@ -53,12 +53,12 @@ def told(*paths):
     return value, found["notes"], found["hours"]
 
 
-def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write):
-    """Proves: 40 of 48 h are told, PUE stays 10/8. Sensitivity: the holes counted as 0 MW."""
+def test_unknown_intervals_are_excluded_and_named(write):
+    """Proves: 40 of 48 h are counted, PUE stays 10/8. Sensitivity: gaps counted as 0 MW."""
     what = meters()
     what["facility_power"][10:14] = np.nan
     what["water_use"][12:18] = np.inf
-    value, notes, hours = told(write(what))
+    value, notes, hours = report(write(what))
     assert hours == 40.0
     assert value["E_DC"] == pytest.approx(400_000.0)
     assert (value["PUE"], value["WUE"]) == pytest.approx((1.25, 0.25))
@@ -69,14 +69,14 @@ def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write)
         assert f"{name} {words}" in notes
 
 
-def test_a_word_that_is_never_known_is_refused(write):
+def test_variable_without_any_value_is_refused(write):
     what = meters()
     what["water_use"][:] = np.nan
-    with pytest.raises(ProblemError, match="no interval has every word"):
+    with pytest.raises(ProblemError, match=r"water_use is no number.*\[time-gap\]"):
         join_files([write(what)], site="small")
 
 
-def test_a_power_below_zero_is_refused_with_its_file_and_time(write):
+def test_negative_power_is_refused_with_file_and_time(write):
     what = meters()
     what["it_power"][7:] = -2.0
     with pytest.raises(ProblemError, match=r"meters.nc, it_power, 2026-07-01T07:00Z = -2 MW"):
@@ -88,16 +88,16 @@ def test_durations_are_read_in_their_unit(write, unit, of_an_hour):
     """Proves: an hour is 60 min. Sensitivity: two days counted as 2,880 h."""
     what = meters()
     what["duration"] = ("time", np.full(HOURS, of_an_hour), {"units": unit})
-    value, _, hours = told(write(what.set_coords("duration")))
+    value, _, hours = report(write(what.set_coords("duration")))
     assert hours == pytest.approx(48.0)
     assert value["E_DC"] == pytest.approx(480_000.0)
 
 
 @pytest.mark.parametrize("unit", [None, "MW", "1"])
-def test_durations_of_no_unit_of_time_are_refused(write, unit):
+def test_durations_in_other_units_are_refused(write, unit):
     what = meters()
     what["duration"].attrs = {} if unit is None else {"units": unit}
-    with pytest.raises(ProblemError, match=rf'duration = .*{unit}.*: attrs\["units"\] must be "h"'):
+    with pytest.raises(ProblemError, match=rf"meters\.nc, duration = .*{unit}.*\[wrong-unit\]"):
         join_files([write(what)], site="small")
 
 
@@ -109,24 +109,24 @@ def test_intervals_without_length_are_refused(write, length):
         join_files([write(what)], site="small")
 
 
-def test_a_hole_inside_a_file_is_named(write):
+def test_gap_inside_a_file_is_named(write):
     what = meters()
-    _, notes, hours = told(write(what.isel(time=np.r_[0:10, 30:HOURS])))
+    _, notes, hours = report(write(what.isel(time=np.r_[0:10, 30:HOURS])))
     assert hours == 28.0
     assert "nothing is known from 2026-07-01T10:00Z for 20.0 h" in notes
 
 
-def test_many_holes_are_told_together(write):
-    """Quarter-hours that stand for hours leave 47 holes of 45 min, of which five are told."""
+def test_many_gaps_are_reported_together(write):
+    """Quarter-hours that stand for hours leave 47 gaps of 45 min, of which five are listed."""
     what = meters()
     what["duration"][:] = 0.25
-    _, notes, hours = told(write(what))
+    _, notes, hours = report(write(what))
     assert hours == 12.0
     assert sum(note.startswith("nothing is known") for note in notes) == 5
     assert "nor between 42 more intervals, 31.5 h together" in notes
 
 
-def test_a_time_that_one_file_tells_twice_is_refused(write):
+def test_repeated_time_in_one_file_is_refused(write):
     what = meters()
     time = what["time"].to_numpy().copy()
     time[5] = time[4]
@@ -139,11 +139,11 @@ def test_an_interval_inside_a_longer_one_is_refused(write):
     day = meters().isel(time=[0, 30])
     day["duration"][:] = [24.0, 1.0]
     hours = meters().isel(time=[24, 5, 2])
-    with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: lies in .*day.nc"):
+    with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: .*interval of .*day.nc"):
         join_files([write(day, "day"), write(hours, "hours")], site="small")
 
 
-def test_newest_first_is_read_as_it_is_meant(write):
+def test_descending_times_are_sorted(write):
     run, _ = join_files([write(meters().isel(time=slice(None, None, -1)))], site="small")
     assert (np.diff(run["time"].to_numpy()) > np.timedelta64(0, "s")).all()
 
@@ -154,22 +154,22 @@ def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
     with pytest.raises(ProblemError, match=r"kw.nc, facility_power = 'kW'"):
         join_files([write(kilowatts, "kw")], site="small")
     sun = meters().assign(renewable_used_power=meters()["it_power"].assign_attrs(units="MW"))
-    with pytest.raises(ProblemError, match="must stand on time and renewable"):
+    with pytest.raises(ProblemError, match=r"sun.nc, renewable_used_power = .*\[wrong-axes\]"):
         join_files([write(sun, "sun")], site="small")
     counted = meters().assign_coords(time=np.arange(HOURS))
-    with pytest.raises(ProblemError, match="time = no moment"):
+    with pytest.raises(ProblemError, match=r"counted.nc, time = .*\[wrong-type\]"):
         join_files([write(counted, "counted")], site="small")
 
 
-def test_an_idle_it_leaves_its_indicators_unknown(write):
+def test_idle_it_leaves_indicators_unknown(write):
     what = meters()
     what["it_power"][:] = 0.0
-    value, _, _ = told(write(what))
+    value, _, _ = report(write(what))
     assert value["PUE"] is None
     assert value["E_IT"] == 0.0
 
 
-def test_a_leap_year_has_a_day_more(write):
+def test_leap_year_has_one_more_day(write):
     """Proves: 48 of the 8,784 h of 2024, by the clock of the site. Sensitivity: 8,784 were 100.3%.
 
     31 December 23:30 UTC is 2025 in Berlin.
@@ -178,7 +178,7 @@ def test_a_leap_year_has_a_day_more(write):
     leap = time_axes.regular_axes(time_axes.to_utc("2024-07-01"), HOURS, time_axes.HOUR).drop_vars(
         "instant"
     )
-    _, notes, _ = told(write(what.assign_coords(leap.coords)))
+    _, notes, _ = report(write(what.assign_coords(leap.coords)))
     assert "48 h of a year's 8,784: 0.5%" in notes
     assert (
         year_length(time_axes.regular_axes(time_axes.to_utc("2024-12-31T23:30"), 1), BERLIN)

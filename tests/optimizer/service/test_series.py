@@ -1,4 +1,4 @@
-"""The series of a running service: read anew when files change, kept when they break."""
+"""The series of a running service: read again when files change, kept when they break."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ NOW = time_axes.to_utc("2026-06-16T08:00")
 
 @pytest.fixture
 def copies(tmp_path):
-    """Return the synthetic files, free to be changed."""
+    """Return copies of the synthetic files, which tests may change."""
     paths = {}
     for name in ("prices", "weather"):
         source = sites.series_file(name)
@@ -38,7 +38,7 @@ def series(copies):
 
 
 def doubled(path):
-    """Write all prices twice as high, with a stamp that is surely another."""
+    """Double all prices and change the modification time."""
     head, *rows = path.read_text().splitlines()
     place = head.split(",").index("price_eur_mwh")
     changed = [row.split(",") for row in rows]
@@ -57,12 +57,12 @@ def price(record):
     return float(record["electricity_price"].sel(time=NOW))
 
 
-def test_files_that_stay_are_read_once(series):
+def test_unchanged_files_are_read_once(series):
     assert series.current(NOW) is series.current(NOW + time_axes.QUARTER_HOUR)
     assert series.trouble == ""
 
 
-def test_a_file_that_changed_is_read_again(series, copies):
+def test_changed_file_is_read_again(series, copies):
     before = price(series.current(NOW))
     doubled(copies["prices"])
     assert price(series.current(NOW)) == pytest.approx(2.0 * before)
@@ -72,7 +72,7 @@ def test_a_file_that_changed_is_read_again(series, copies):
     "content", [b"", b"rubbish", b"\xff\xfe\x00\x01", b"time_utc,price_eur_mwh\nx,y\n"]
 )
 @pytest.mark.parametrize("name", ["prices", "weather"])
-def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, name, content):
+def test_damaged_file_keeps_earlier_series_and_is_reported(series, copies, name, content):
     before, whole = series.current(NOW), copies[name].read_bytes()
     copies[name].write_bytes(content)
     touched(copies[name])
@@ -86,7 +86,7 @@ def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, nam
     assert series.trouble == ""
 
 
-def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
+def test_missing_file_is_reported_until_it_returns(series, copies):
     before, whole = series.current(NOW), copies["prices"].read_bytes()
     copies["prices"].unlink()
     assert series.current(NOW) is before
@@ -96,12 +96,10 @@ def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
     assert series.trouble == ""
 
 
-def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
+def test_files_never_valid_are_refused_until_valid(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
-    assert f"no such file: {copies['prices']}" in series.alarm_text(
-        NOW
-    )  # before any plan asks for it
+    assert f"no such file: {copies['prices']}" in series.alarm_text(NOW)  # before any plan needs it
     for _ in range(2):
         with pytest.raises(SeriesError, match="no such file"):
             series.current(NOW)
@@ -115,8 +113,8 @@ def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
     assert "never read" not in series.alarm_text(NOW)
 
 
-def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
-    """No file changes: the year after is laid on all the same."""
+def test_typical_year_continues_into_the_next_year(copies, tmp_path):
+    """No file changes, but the next year is appended."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
     series = LiveSeries(SITE, files)
     series.current(time_axes.to_utc("2026-12-01"))
@@ -127,8 +125,8 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
 
 @pytest.mark.parametrize("days", [5, 9, 40])
 @pytest.mark.parametrize("is_gone", [False, True])
-def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, days, is_gone):
-    """Proves: a week ahead is foreseen from files that ended long ago, also if they are gone since.
+def test_plans_continue_with_forecasts_from_old_files(series, copies, days, is_gone):
+    """Proves: files that ended long ago, or are missing since, still give a week's forecast.
 
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
     or give longer ones`), beside an alarm that said `plans continue with forecasts`.
@@ -146,8 +144,8 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
     assert np.isfinite(ahead["air_temperature"].to_numpy()).all()
 
 
-def told(copies, moment, **others):
-    """Return the alarm, the files being written two days before."""
+def alarm_and_short_files(copies, moment, **others):
+    """Return alarm and short files, with files written two days before."""
     series = LiveSeries(SITE, small_days.files(**copies), **others)
     now = time_axes.to_utc(moment)
     for path in copies.values():
@@ -161,21 +159,21 @@ def told(copies, moment, **others):
     ("moment", "short"),
     [
         ("2026-06-28T23:30Z", []),
-        ("2026-06-30T08:00Z", ["weather"]),  # to the end of the day, and not for a day
-        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow is out since 10:45, and may be on its way
+        ("2026-06-30T08:00Z", ["weather"]),  # covers the rest of the day, but not 24 h
+        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow was published at 10:45 and may still arrive
         ("2026-06-30T12:45Z", ["prices", "weather"]),
         ("2026-07-04T00:00Z", ["prices", "weather"]),
     ],
 )
-def test_whoever_stopped_fetching_is_told(copies, moment, short):
-    """Sensitivity: prices that had ended days ago were a line of `explain` and no alarm."""
-    words, found = told(copies, moment)
+def test_outdated_files_raise_an_alarm(copies, moment, short):
+    """Sensitivity: prices that ended days ago showed in `explain` only."""
+    words, found = alarm_and_short_files(copies, moment)
     assert found == short
     assert bool(words) is bool(short)
 
 
-def test_an_alarm_names_file_end_and_age(copies):
-    words, _ = told(copies, "2026-07-04T00:00Z")
+def test_alarm_names_file_end_and_age(copies):
+    words, _ = alarm_and_short_files(copies, "2026-07-04T00:00Z")
     assert words == (
         "synthetic_prices.csv has prices until 2026-07-01T00:00Z, 3 days ago; published until "
         "2026-07-04T22:00Z: the file is 2 days old, plans continue with forecasts; "
@@ -184,12 +182,12 @@ def test_an_alarm_names_file_end_and_age(copies):
     )
 
 
-def test_a_time_that_is_replayed_has_no_fetcher(copies):
-    assert told(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
+def test_recorded_times_raise_no_alarm(copies):
+    assert alarm_and_short_files(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
 
 
 @pytest.mark.slow
-def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
+def test_preload_loads_libraries_and_changes_nothing(copies):
     words = (
         "import sys, sites; from pathlib import Path\n"
         "from optimizer.inputs.live_series import LiveSeries\n"
@@ -199,8 +197,8 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
         f"weather=Path({str(copies['weather'])!r}))\n"
         "series = LiveSeries(sites.load_site('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
-        "series.rehearse()\n"
-        "series.record(np.datetime64('2026-07-01', 'us'))\n"
+        "series.preload()\n"
+        "series.current(np.datetime64('2026-07-01', 'us'))\n"
         "assert 'pvlib' in sys.modules and series.trouble == ''\n"
         "assert sys.modules['pvlib'].solarposition.spa_python  # whole: a record waits for it\n"
     )
@@ -209,8 +207,8 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     )
 
 
-def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
-    """Proves: capacity sold in a column that nobody reads does not count for nothing unsaid."""
+def test_unread_columns_are_logged(copies, tmp_path):
+    """Proves: sold capacity in an unread column is reported."""
     reserves = tmp_path / "reserves.csv"
     reserves.write_text(
         "time_utc,fcr_kw,fcr_eur_mw_h\n2026-06-16T00:00Z,9,5\n2026-06-16T04:00Z,9,5\n"
@@ -218,5 +216,5 @@ def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
     site = SITE.model_copy(update={"reserves": {"fcr": product("fcr")}})
     with capture_logs() as logs:
         LiveSeries(site, small_days.files(**copies, reserves=reserves)).current(NOW)
-    (told,) = (one["notes"] for one in logs if one["event"] == "series read")
-    assert "reserves.csv: not read: fcr_kw" in told
+    (notes,) = (one["notes"] for one in logs if one["event"] == "series read")
+    assert "reserves.csv: not read: fcr_kw" in notes

@@ -1,4 +1,4 @@
-"""How a service starts: what is only convenient keeps nobody from starting."""
+"""Start of a service: a failure of optional parts does not prevent it."""
 
 import errno
 import os
@@ -15,15 +15,15 @@ from twin.errors import ServiceError
 
 
 @pytest.mark.parametrize("name", ["münchen", "a b", "a+b", "..", "s" * 33])
-def test_a_name_that_brokers_or_partners_refuse_is_served_to_nobody(tmp_path, name):
-    """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
+def test_invalid_site_name_is_refused_at_start(tmp_path, name):
+    """Sensitivity: it ran in shadow mode, and failed with NATS or partners."""
     site = sites.load_site("small").model_copy(update={"name": name})
     with pytest.raises(ServiceError, match=r"name = .*rename its file"):
         startup.run_service(site, None, tmp_path / "state")
     assert not (tmp_path / "state").exists()
 
 
-def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):
+def test_full_disk_does_not_prevent_the_page(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -36,8 +36,8 @@ def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_ends_clean_however_it_is_ended(ending):
-    """Sensitivity: the end of its terminal killed it, and what it had asked of the plant stood."""
+def test_service_ends_cleanly_on_every_signal(ending):
+    """Sensitivity: the end of its terminal killed it, and its requests stayed in force."""
     before = signal.signal(ending, signal.SIG_DFL)  # tests may run under nohup
     try:
         with startup.stop_on_signals() as stop:
@@ -47,7 +47,7 @@ def test_it_ends_clean_however_it_is_ended(ending):
         signal.signal(ending, before)
 
 
-def test_with_nohup_it_outlives_its_terminal():
+def test_nohup_service_survives_its_terminal():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with startup.stop_on_signals() as stop:
@@ -57,12 +57,14 @@ def test_with_nohup_it_outlives_its_terminal():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
-    """Proves: whoever holds before the service listens is obeyed by it, as he is told.
+def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
+    """Proves: a HOLD placed before the service listens takes effect in it, as reported.
 
-    Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
+    Sensitivity: the HOLD on disk was not read, and the next one overwrote it.
     """
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0)
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0
+    )
     seen = []
 
     class Page(startup.PageServer):
@@ -74,6 +76,6 @@ def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
     monkeypatch.setattr(
         startup.SiteService, "run", lambda self, _: seen.append(self.snapshot()["hold"])
     )
-    startup.run_service(sites.load_site("small"), told, tmp_path)
+    startup.run_service(sites.load_site("small"), settings, tmp_path)
     assert [hold["author"] for hold in seen] == ["ana"]
     assert hold.read_offline(tmp_path).author == "ana"

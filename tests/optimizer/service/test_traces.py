@@ -1,4 +1,4 @@
-"""Traces: a file of jobs is a usual year, and the month that ships a usual month."""
+"""Traces: a file of jobs serves as a typical year, the shipped month as a typical month."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ def synthetic(start, end):
     return read_trace(sites.series_file("jobs"), start=start, end=end)
 
 
-def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
+def test_trace_is_read_for_every_year_of_the_period(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length\n24,1\n8750,1\n")
     found = read_trace(
@@ -29,7 +29,7 @@ def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
 
 
 def hourly(path, *, days):
-    """Write a trace in which a job of an hour comes each hour, from 1 January on."""
+    """Write a trace with a one-hour job each hour from 1 January on."""
     hours = range(24 * days)
     path.write_text("arrival_time,length\n" + "".join(f"{hour},1\n" for hour in hours))
     return path
@@ -37,11 +37,11 @@ def hourly(path, *, days):
 
 @pytest.mark.parametrize("day", ["2023-01-05", "2023-01-14", "2023-01-20"])
 @pytest.mark.parametrize("days", [60, 365, 800])
-def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days, day):
-    """Proves: what a run reads of last year's trace, for its history, makes its own work no more.
+def test_trace_gives_its_share_around_new_year(tmp_path, days, day):
+    """Proves: history read from last year's trace does not increase the work of a run.
 
-    Sensitivity: of two months the year between counted as a pause to be made up for, 4.3 times
-    the share; of two years both came at once.
+    Sensitivity: for two months the year between counted as a pause, which gave 4.3 times the share;
+    for two years both came at once.
     """
     start = time_axes.to_utc(day)
     end = start + 3 * DAY
@@ -55,13 +55,13 @@ def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days
     assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.02)
 
 
-def test_a_trace_without_a_job_is_refused_by_who_needs_one(tmp_path):
+def test_trace_without_jobs_is_refused(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length\n")
     assert read_trace(path, start=JUNE - 180 * DAY, end=JUNE).empty
 
 
-def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():
+def test_shipped_jobs_match_the_file_in_its_month():
     found = synthetic(JUNE - 14 * DAY, JUNE + 15 * DAY)
     hours = (found["arrival"] - pd.Timestamp("2026-01-01")) / pd.Timedelta("1h")
     file = pd.read_csv(sites.series_file("jobs"))
@@ -69,8 +69,8 @@ def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():
 
 
 @pytest.mark.parametrize("day", ["2023-01-10", "2023-10-29", "2024-02-29", "2025-12-31"])
-def test_the_jobs_that_ship_stand_for_any_month(day):
-    """Proves: a run of any day needs no file of jobs, and its work is as much as it says.
+def test_shipped_jobs_serve_any_month(day):
+    """Proves: a run on any day needs no file of jobs and has the stated work.
 
     Sensitivity: `no job of the file falls into the run; choose another start or another file`.
     """

@@ -1,4 +1,4 @@
-"""Chillers over the wire: a simulated plant runs as many as the service's plans tell."""
+"""Chillers over a broker: a simulated plant runs as many as planned."""
 
 import pytest
 import xarray as xr
@@ -11,8 +11,8 @@ RULES = 'minimum_up = "1 h"\nminimum_down = "0.5 h"\nstart_cost = "20 EUR"\n'
 
 
 @pytest.mark.slow
-def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, embedded):
-    """Two cool hours: a plan keeps one chiller on for the day to come, and nothing is refused.
+def test_run_over_a_broker_follows_planned_chillers(tmp_path, embedded):
+    """Two cool hours: a plan keeps one chiller on for the coming day; nothing is refused.
 
     Sensitivity: by itself the plant runs none, since the economiser carries all.
     """

@@ -1,4 +1,4 @@
-"""The water over the wire: asked where the plant takes it, else declared; and a real loop."""
+"""Water set points: requested where the plant accepts them, else as declared."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def site(choice="cheapest"):
 
 
 def points():
-    """Return the points that a plant with the agreed ones lets us write."""
+    """Return the writable points of a plant that has all agreed ones."""
     binder = PointBinder(site())
     for metadata in announced_metadata(site()):
         binder.register(metadata)
@@ -46,31 +46,31 @@ def observed(enabled=1.0, **others):
     return xr.Dataset(data, coords={"circuit": circuits})
 
 
-def test_every_word_of_a_plan_is_asked_of_every_object():
-    asked = setpoint_requests(site(), ORDERS)
-    assert asked["facility_supply_request", "warm_plant"] == 40.0
-    assert asked["facility_range_request", "chilled_plant"] == 8.0
-    assert [asked["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
-    assert len(asked) == 2 + 2 + 3
-    assert asked.keys() <= points().keys()
+def test_every_set_point_is_requested_of_every_object():
+    requests = setpoint_requests(site(), ORDERS)
+    assert requests["facility_supply_request", "warm_plant"] == 40.0
+    assert requests["facility_range_request", "chilled_plant"] == 8.0
+    assert [requests["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
+    assert len(requests) == 2 + 2 + 3
+    assert requests.keys() <= points().keys()
     assert set(REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
 
 
-def test_declared_water_is_not_asked_for():
+def test_declared_set_points_are_not_requested():
     assert setpoint_requests(site(), DispatchOrders(jobs={})) == {}
 
 
-def test_a_plant_that_takes_all_of_it_is_planned_for():
+def test_plant_with_all_points_is_accepted():
     assert setpoint_refusal(site(), points(), observed()) == ""
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "refusal"),
     [("facility_supply", "warm_plant"), ("facility_range", "warm_plant"), ("technology", "cdu_1")],
 )
-def test_a_point_that_is_lacking_is_named(word, told):
+def test_missing_point_is_named(word, refusal):
     left = {key for key in points() if not key[0].startswith(word)}
-    assert told in setpoint_refusal(site(), left, observed())
+    assert refusal in setpoint_refusal(site(), left, observed())
     assert setpoint_refusal(site("declared"), left, observed()) == ""
 
 
@@ -81,11 +81,11 @@ def test_temperatures_alone_need_no_points_for_flows():
 
 
 @pytest.mark.parametrize("enabled", [0.0, np.nan])
-def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
+def test_circuit_that_does_not_follow_is_not_accepted(enabled):
     assert "warm_plant does not report" in setpoint_refusal(site(), points(), observed(enabled))
 
 
-def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
+def test_refused_set_points_keep_declared_temperatures():
     pilot = moments.pilot()
     pilot.site = site()
     first = pilot.decide(replace(moments.facts(), accepts_setpoints=False))
@@ -94,7 +94,7 @@ def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
     assert with_declared_setpoints(site()) == site("declared")
 
 
-def test_what_is_asked_and_applied_is_shown():
+def test_requested_and_applied_set_points_are_shown():
     rows = setpoint_status(
         site(), observed(facility_supply_applied=39.5), setpoint_requests(site(), ORDERS)
     )
@@ -110,8 +110,8 @@ def test_what_is_asked_and_applied_is_shown():
 
 
 @pytest.mark.slow
-def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded):
-    """Six hours: asked, applied, and every schedule acknowledged."""
+def test_run_over_a_broker_breaks_no_limit(tmp_path, embedded):
+    """Six hours: requested, applied, and every schedule acknowledged."""
     file = tmp_path / "steered.toml"
     text = find_site_file("small").read_text()
     file.write_text(f'{text}\n[set_points]\nchoice = "cheapest"\n')
@@ -120,11 +120,12 @@ def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded):
         played.serve("--page", "0")
         played.play(24)
         result = played.result(timeout=900.0)
-        told = played.tell("status")["snapshot"]["telemetry"]
+        telemetry = played.tell("status")["snapshot"]["telemetry"]
     assert result["violations"] == {}
     assert result["undecided"] == result["messages"].get("refused", 0) == 0
-    assert told["water_refusal"] == ""
-    for row in told["water"]:
+    assert telemetry["water_refusal"] == ""
+    assert telemetry["water"]
+    for row in telemetry["water"]:
         assert row["applied"] == pytest.approx(row["asked"], abs=0.11)
     lines = (tmp_path / "partner.jsonl").read_text().splitlines()
     taken = {one["revision"] for one in map(json.loads, lines) if one["code"] == "A01"}

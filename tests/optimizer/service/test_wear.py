@@ -1,4 +1,4 @@
-"""What wears: calibrated beside the decisions, kept, and raised as an alarm."""
+"""Drift of machines: calibrated beside the decisions, stored, and raised as an alarm."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 
 
 def hang(*_):
-    """Calibrate for ever."""
+    """Calibrate without end."""
     threading.Event().wait()
 
 
@@ -34,7 +34,7 @@ def filled(folder, course):
         store_calibration(folder / CALIBRATIONS_FILE, week)
 
 
-def test_a_lost_cop_is_an_alarm(tmp_path):
+def test_lost_cop_raises_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
     text, severity, remedy = DriftMonitor(moments.site(), tmp_path).alarm()
     assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
@@ -42,8 +42,8 @@ def test_a_lost_cop_is_an_alarm(tmp_path):
     assert "maintenance" in remedy
 
 
-def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
-    """Proves: both are seen, though they may be written in one tick of the file system."""
+def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
+    """Proves: both are read, though the file times may be equal."""
     wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
@@ -54,7 +54,7 @@ def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
     assert wear.alarm()[0] == ""
 
 
-def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
+def test_missing_or_damaged_result_raises_no_alarm(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
     assert wear.alarm()[0] == ""
     for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
@@ -62,7 +62,7 @@ def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
         assert wear.alarm()[0] == ""
 
 
-def test_what_is_kept_comes_back(tmp_path):
+def test_stored_result_is_read_back(tmp_path):
     every = weeks(eir=np.full(3, 1.0))
     for week in reversed(every):
         store_calibration(tmp_path / CALIBRATIONS_FILE, week)
@@ -73,11 +73,11 @@ def test_what_is_kept_comes_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_calibration_is_begun_once_a_day(tmp_path):
-    """There is no archive: the process ends by itself, and nothing is kept."""
+def test_calibration_starts_once_a_day(tmp_path):
+    """There is no archive: the process ends by itself and stores nothing."""
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
-    assert wear._process is None  # the service settles first
+    assert wear._process is None  # not in the first hour
     wear.update(NOW + HOUR)
     process = wear._process
     wear.update(NOW + HOUR)
@@ -90,7 +90,7 @@ def test_a_calibration_is_begun_once_a_day(tmp_path):
     assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == []
 
 
-def test_a_calibration_that_takes_too_long_is_not_waited_for_and_ended(tmp_path, monkeypatch):
+def test_slow_calibration_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "calibrate_last_week", hang)
     wear = DriftMonitor(moments.site(), tmp_path)
     wear.update(NOW)
@@ -110,17 +110,17 @@ def test_a_simulated_plant_is_not_calibrated(tmp_path):
     assert wear._process is None
 
 
-def test_a_week_of_the_archive_is_calibrated_and_kept(tmp_path, monkeypatch):
+def test_week_of_the_archive_is_calibrated_and_stored(tmp_path, monkeypatch):
     readings = CalibrationTrial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
-    asked = {}
+    arguments = {}
 
     def opened(site, **words):
-        asked.update(words, site=site)
+        arguments.update(words, site=site)
         return readings
 
     monkeypatch.setattr(module.telemetry, "open", opened)
     monkeypatch.setattr(module.os, "nice", lambda _: 0)
     calibrate_last_week(moments.site(), tmp_path, NOW)
-    assert asked["end"] - asked["start"] == 7 * DAY
+    assert arguments["end"] - arguments["start"] == 7 * DAY
     (week,) = read_calibrations(tmp_path / CALIBRATIONS_FILE)
     assert week.points[EIR].value == pytest.approx(1.0, abs=0.2)

@@ -1,4 +1,4 @@
-"""The solver's process: whatever it does costs one deadline, and the next question is answered."""
+"""The solver process: any failure costs one deadline, and the next problem is solved."""
 
 import os
 import select
@@ -32,7 +32,7 @@ def shared():
 
 @pytest.fixture
 def worker(shared):
-    """Return a worker that has started."""
+    """Return a started solver process."""
     shared.deadline = 60.0
     shared.decide(asked(), None)
     yield shared
@@ -47,14 +47,14 @@ def is_alive(process):
     return Path(f"/proc/{process}").exists()
 
 
-def test_ctrl_c_does_not_reach_it_from_its_first_moment(worker):
-    """Sensitivity: while it still loaded its libraries Ctrl-C printed their trace."""
+def test_ctrl_c_does_not_reach_the_solver_process(worker):
+    """Sensitivity: Ctrl-C during its imports printed a traceback."""
     words = Path(f"/proc/{process(worker)}/status").read_text().split()
     blocked = int(words[words.index("SigBlk:") + 1], 16)
     assert blocked >> (signal.SIGINT - 1) & 1
 
 
-def test_another_process_decides_and_is_told_what_was_before(worker):
+def test_another_process_decides_with_the_previous_decision(worker):
     decision = worker.decide(asked(), "the last one")
     assert decision.schedule.attrs["process"] != os.getpid()
     assert decision.schedule.attrs["previous"] == "the last one"
@@ -64,24 +64,24 @@ def test_another_process_decides_and_is_told_what_was_before(worker):
     ("mood", "error", "text"),
     [
         ("no schedule", NoScheduleError, "^the peak is too low$"),
-        ("series", SolverError, "series has 0 faults"),
+        ("series", SolverError, "series has 0 issues"),
         ("fault", SolverError, "ZeroDivisionError"),
         ("memory", SolverError, "MemoryError"),
         ("rubbish", SolverError, "no decision"),
     ],
 )
-def test_what_goes_wrong_is_told_and_the_process_lives_on(worker, mood, error, text):
+def test_errors_are_reported_and_the_process_survives(worker, mood, error, text):
     before = process(worker)
     with pytest.raises(error, match=text):
         worker.decide(asked(mood), None)
     assert process(worker) == before
 
 
-def test_a_large_question_is_asked(worker):
+def test_large_problem_is_sent(worker):
     assert isinstance(worker.decide(asked(size=LARGE), None), Decision)
 
 
-def test_what_cannot_be_asked_breaks_nothing(worker):
+def test_unpicklable_problem_breaks_nothing(worker):
     before = process(worker)
     with pytest.raises((AttributeError, TypeError, OSError)) as caught:
         worker.decide({"mood": lambda: None}, None)
@@ -90,9 +90,9 @@ def test_what_cannot_be_asked_breaks_nothing(worker):
 
 
 @pytest.mark.parametrize("mood", ["crash", "exit", "no pickle"])
-def test_after_a_death_the_next_question_is_answered(worker, mood):
+def test_next_problem_is_solved_after_a_crash(worker, mood):
     before = process(worker)
-    with pytest.raises(SolverError, match="the solver's process died"):
+    with pytest.raises(SolverError, match="the solver's process exited"):
         worker.decide(asked(mood), None)
     assert process(worker) != before
     assert not is_alive(before)
@@ -109,16 +109,16 @@ def test_a_solver_that_hangs_is_killed_at_the_deadline(worker, mood):
     assert not is_alive(before)
 
 
-def test_that_it_hung_is_told_by_whatever_clock(worker, monkeypatch):
-    """Proves: the deadline is why, also where the clock shows the same moment before and after."""
+def test_timeout_is_reported_with_any_clock(worker, monkeypatch):
+    """Proves: the deadline is the reason, even if the clock does not advance."""
     worker.deadline = 0.3
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     with pytest.raises(SolverError, match=r"no answer within 0\.3 s"):
         worker.decide(asked("hang"), None)
 
 
-def test_a_process_that_does_not_even_listen_is_killed_at_the_deadline(worker):
-    """It is stopped from outside, and the question is larger than the pipe."""
+def test_stopped_process_is_killed_at_the_deadline(worker):
+    """It is stopped by SIGSTOP, and the problem is larger than the pipe."""
     before = process(worker)
     os.kill(before, 19)
     worker.deadline = 0.3
@@ -128,7 +128,7 @@ def test_a_process_that_does_not_even_listen_is_killed_at_the_deadline(worker):
     assert process(worker) != before
 
 
-def test_a_process_that_died_between_two_questions_costs_none(worker):
+def test_process_that_died_while_idle_is_replaced(worker):
     before = process(worker)
     os.kill(before, 9)
     worker._process.join()
@@ -141,8 +141,8 @@ def test_a_stopped_worker_leaves_no_process():
     assert not is_alive(child)
 
 
-def test_whoever_waits_for_an_answer_is_told_at_once_that_the_service_ends():
-    """Proves: a solver that hangs does not keep a service from its end, and is not started anew."""
+def test_waiting_caller_learns_of_shutdown_at_once():
+    """Proves: a hanging solver does not delay shutdown and is not started again."""
     with SolverProcess(solve=moody) as worker:
         child = process(worker)
         timer = threading.Timer(0.3, worker.abort)
@@ -186,7 +186,7 @@ def test_the_process_ends_when_the_service_is_killed(tmp_path, mood):
         os.close(end)
 
 
-def test_the_real_solver_decides_there_as_it_does_here():
+def test_real_solver_decides_the_same_in_the_process():
     with SolverProcess() as worker:
         there = worker.decide(small_days.problem(), small_days.decision())
     here = small_days.decision()
@@ -196,9 +196,9 @@ def test_the_real_solver_decides_there_as_it_does_here():
     assert there.verdict.is_safe
 
 
-def test_courses_are_weighed_there_where_the_question_comes_with_what_is_known():
+def test_scenarios_are_evaluated_in_the_solver_process():
     facts = moments.facts()
-    known = ScenarioInputs(record=facts.record, queue=facts.queue, past=facts.past)
+    known = ScenarioInputs(record=facts.series, queue=facts.queue, past=facts.past_jobs)
     asked = replace(moments.asked(), site=moments.weighing(3))
     with SolverProcess() as worker:
         bare = worker.decide(asked, None)

@@ -1,4 +1,4 @@
-"""The world of a back-test: files joined or apart, gaps, what is not covered, typical years."""
+"""Inputs of a back-test: joined or separate files, gaps, coverage, typical years."""
 
 import json
 
@@ -19,7 +19,7 @@ MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAheadPosition(nam
 
 @pytest.fixture
 def prices(tmp_path):
-    """Return a maker of an hourly file of prices with carbon; rows may be left out."""
+    """Return a function that writes hourly prices with carbon; rows may be omitted."""
 
     def make(start="2026-06-01", days=30, *, without=(), carbon=True):
         stamps = pd.date_range(start, periods=24 * days, freq="h").delete(list(without))
@@ -92,7 +92,7 @@ def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
     assert at(world, "carbon_intensity", "2026-06-16T02:30") == 100.0 + 15 * 24 + 2
 
 
-def test_what_files_of_markets_lack_is_told(prices, tmp_path):
+def test_unread_columns_of_market_files_are_reported(prices, tmp_path):
     hours = pd.date_range("2026-06-16", periods=24, freq="h").strftime("%Y-%m-%dT%H:%MZ")
     table = pd.DataFrame({"time_utc": hours, "position_mw": 1.0, "imbalance_eur_mwh": 90.0})
     table.loc[3, "imbalance_eur_mwh"] = np.nan
@@ -105,41 +105,41 @@ def test_what_files_of_markets_lack_is_told(prices, tmp_path):
         read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
-def test_without_carbon_none_is_counted_and_that_is_said(prices):
+def test_missing_carbon_counts_as_zero_with_a_note(prices):
     files = small_days.files(prices=prices(carbon=False))
     world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
     assert any("no carbon intensity in the file of prices" in note for note in world.notes)
 
 
-def test_what_readers_note_of_prices_and_carbon_is_told(prices, tmp_path):
-    """Proves: a carbon file of another country is told before a run, as `simulate` does.
+def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
+    """Proves: a carbon file of another country is reported before a run, as `simulate` does.
 
-    Sensitivity: a site near Frankfurt ran with the intensity of any country, and nothing said so.
+    Sensitivity: a site near Frankfurt used the intensity of any country without a note.
     """
     maps = electricity_maps(tmp_path)
     maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
     files = small_days.files(prices=prices(), carbon=maps, zone="DE-LU")
     world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
-    told = [note for note in world.notes if note.startswith(maps.name)]
-    assert f"{maps.name}: carbon_intensity is direct" in told
-    assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in told)
+    notes = [note for note in world.notes if note.startswith(maps.name)]
+    assert f"{maps.name}: carbon_intensity is direct" in notes
+    assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in notes)
 
 
 @pytest.mark.parametrize(
     ("zone", "local"), [("DE-LU", "DE-LU"), ("se_3", "Asia/Kathmandu"), ("NP", "Asia/Kathmandu")]
 )
-def test_naive_times_are_those_of_the_market_or_else_of_the_site(zone, local):
-    """Proves: a site outside our list of bidding zones reads local prices by its own clock.
+def test_naive_times_are_in_the_zone_of_market_or_site(zone, local):
+    """Proves: a site outside the known bidding zones reads local prices in its own zone.
 
-    Sensitivity: it had to name `--zone`, though its file says its time zone.
+    Sensitivity: `--zone` was required, though the site file has a time zone.
     """
     site = SMALL.model_copy(update={"zone": zone, "time_zone": "Asia/Kathmandu"})
     assert default_zone(site) == local
 
 
-def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
-    """Proves: what a file of jobs says and nobody reads is said before a run, once.
+def test_unread_columns_of_jobs_are_reported(prices, tmp_path):
+    """Proves: unread columns of a job file are reported once before a run.
 
     Sensitivity: without the note a planner's priorities vanish silently.
     """
@@ -152,8 +152,8 @@ def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
 
 
 @pytest.mark.parametrize(("latitude", "said"), [(50.8, 0), (51.5, 1)])
-def test_weather_of_another_place_is_told(prices, tmp_path, latitude, said):
-    """Proves: a degree of latitude is 111 km, and what lies nearer than 100 km is not told."""
+def test_weather_of_another_place_is_reported(prices, tmp_path, latitude, said):
+    """Proves: a degree of latitude is 111 km, and what lies nearer than 100 km is not reported."""
     moved = json.loads(small_days.files(prices=prices()).weather.read_text())
     site = SMALL.model_copy(update={"latitude": 50.0, "longitude": 6.4})
     (tmp_path / "moved.json").write_text(
@@ -161,20 +161,20 @@ def test_weather_of_another_place_is_told(prices, tmp_path, latitude, said):
     )
     files = small_days.files(prices=prices(), weather=tmp_path / "moved.json")
     world = read_run_inputs(site, files, start="2026-06-16", days=1)
-    told = [note for note in world.notes if "weather of" in note]
-    assert len(told) == said
-    assert all("51.5 N 6.4 E, 167 km from small" in note for note in told)
+    notes = [note for note in world.notes if "weather of" in note]
+    assert len(notes) == said
+    assert all("51.5 N 6.4 E, 167 km from small" in note for note in notes)
 
 
-def test_a_kind_of_carbon_that_the_file_lacks_is_refused(prices):
+def test_missing_carbon_kind_is_refused(prices):
     path = prices()
     path.write_text(path.read_text().replace("ci_lca", "remark"))
     files = small_days.files(prices=path, carbon_kind="lca")
-    with pytest.raises(SeriesError, match=r"prices\.csv.*lca: this file has direct"):
+    with pytest.raises(SeriesError, match=r"prices\.csv.*lca: direct; .*\[missing\]"):
         read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
-def test_a_short_gap_is_filled_by_a_line_and_listed(prices):
+def test_short_gap_is_interpolated_and_listed(prices):
     row = 15 * 24 + 10
     world = read_run_inputs(
         SMALL,
@@ -183,7 +183,7 @@ def test_a_short_gap_is_filled_by_a_line_and_listed(prices):
         days=1,
     )
     assert world.gaps == ("prices.csv: 2026-06-16T10:00Z/2026-06-16T12:00Z",)
-    # the hours are counted without the two that lack: 9, then 10 after them
+    # hours are numbered without the two missing ones: 9, then 10 after them
     assert 9.0 < at(world, "electricity_price", "2026-06-16T11:00") < 10.0
 
 
@@ -192,7 +192,7 @@ def test_a_gap_outside_the_run_is_not_listed(prices):
     assert read_run_inputs(SMALL, files, start="2026-06-16", days=1).gaps == ()
 
 
-def test_a_long_gap_is_refused_by_file_and_time(prices):
+def test_long_gap_is_refused_with_file_and_time(prices):
     row = 15 * 24 + 10
     files = small_days.files(prices=prices(without=range(row, row + 5)))
     with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-16T10:00.*5 h"):
@@ -202,12 +202,12 @@ def test_a_long_gap_is_refused_by_file_and_time(prices):
 @pytest.mark.parametrize(
     ("start", "days"), [("2026-06-28", 7), ("2026-05-28", 7), ("2024-06-16", 1)]
 )
-def test_a_run_beyond_the_files_is_refused_with_what_they_cover(prices, start, days):
+def test_run_beyond_the_files_is_refused_with_their_range(prices, start, days):
     with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-01"):
         read_run_inputs(SMALL, small_days.files(prices=prices()), start=start, days=days)
 
 
-def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
+def test_typical_year_continues_across_new_year(prices, tmp_path):
     files = small_days.files(
         prices=prices("2026-12-01", days=50), weather=small_days.typical_year(tmp_path)
     )
@@ -232,7 +232,7 @@ def test_history_before_new_year_comes_from_the_year_before(prices, tmp_path):
     assert at(world, "air_pressure", "2027-01-04T12:00") == pytest.approx(100.003)
 
 
-def test_what_is_modelled_is_said(prices, tmp_path):
+def test_modelled_values_are_noted(prices, tmp_path):
     weather = tmp_path / "bare.json"
     text = sites.series_file("weather").read_text(encoding="utf-8")
     weather.write_text(text.replace("shortwave_radiation", "shortwave_unknown"), encoding="utf-8")

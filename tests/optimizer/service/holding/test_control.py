@@ -1,4 +1,4 @@
-"""The control socket: commands of one machine's people; nothing that is sent to it stops it."""
+"""The control socket: local commands; no input stops it."""
 
 import json
 import os
@@ -23,20 +23,20 @@ from twin.errors import ServiceError, ValidationIssue
 WAIT = 60.0
 
 
-def answer(told):
-    match told:
+def answer(command):
+    match command:
         case {"command": "echo", **rest}:
-            return {"told": rest}
+            return {"echo": rest}
         case {"command": "refuse"}:
             raise ServiceError(
                 "socket", [ValidationIssue(location="command", found="", remedy="not today")]
             )
         case {"command": "fail"}:
-            raise RuntimeError(told["command"])
+            raise RuntimeError(command["command"])
         case {"command": "nan"}:
             return {"value": float("nan")}
     raise ServiceError(
-        "socket", [ValidationIssue(location="command", found=repr(told)[:80], remedy="no such")]
+        "socket", [ValidationIssue(location="command", found=repr(command)[:80], remedy="no such")]
     )
 
 
@@ -46,12 +46,12 @@ def folder(tmp_path):
         yield tmp_path
 
 
-def sent(folder, data, *, is_ended=True):
+def send_raw(folder, data, *, is_ended=True):
     """Send bytes and return the answer, decoded."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         wire.settimeout(WAIT)
         wire.connect(str(folder / "control.sock"))
-        with suppress(BrokenPipeError):  # it may have been answered before all was sent
+        with suppress(BrokenPipeError):  # the answer may come before all is sent
             wire.sendall(data)
             if is_ended:
                 wire.shutdown(socket.SHUT_WR)
@@ -59,21 +59,21 @@ def sent(folder, data, *, is_ended=True):
 
 
 def test_a_command_is_answered(folder):
-    told = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
-    assert send_command(folder, "echo", **told) == {"told": told}
+    arguments = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
+    assert send_command(folder, "echo", **arguments) == {"echo": arguments}
 
 
-def test_a_refusal_is_told_in_words(folder):
+def test_refusal_carries_its_reason(folder):
     with pytest.raises(ServiceError, match="not today"):
         send_command(folder, "refuse")
 
 
-def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
+def test_internal_error_is_reported_and_the_server_continues(folder):
     with pytest.raises(ServiceError, match="RuntimeError: fail"):
         send_command(folder, "fail")
     with pytest.raises(ServiceError, match="nan"):
         send_command(folder, "nan")
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
 @pytest.mark.slow
@@ -95,75 +95,75 @@ def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
         b"1" * 60_000 + b"\n",
     ],
 )
-def test_garbage_is_refused_and_the_next_command_answered(folder, line):
-    told = sent(folder, line)
-    assert told["ok"] is False
-    assert told["error"]
-    assert send_command(folder, "echo") == {"told": {}}
+def test_invalid_bytes_are_refused_and_the_server_continues(folder, line):
+    response = send_raw(folder, line)
+    assert response["ok"] is False
+    assert response["error"]
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
-def test_a_line_that_is_too_long_is_refused_as_such(folder):
-    assert "longer than 65536 bytes" in sent(folder, b"a" * (MAX_COMMAND_BYTES + 2))["error"]
+def test_too_long_line_is_refused(folder):
+    assert "longer than 65536 bytes" in send_raw(folder, b"a" * (MAX_COMMAND_BYTES + 2))["error"]
 
 
-def test_a_slow_client_keeps_nobody_else_waiting(folder):
+def test_slow_client_does_not_block_others(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as slow:
         slow.connect(str(folder / "control.sock"))
         slow.sendall(b'{"comm')
-        assert send_command(folder, "echo") == {"told": {}}
+        assert send_command(folder, "echo") == {"echo": {}}
         slow.sendall(b'and": "echo"}\n')
         slow.settimeout(WAIT)
-        assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "told": {}}
+        assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "echo": {}}
 
 
-def test_a_client_that_never_ends_its_line_is_let_go(tmp_path, monkeypatch):
+def test_incomplete_command_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket._Handler, "timeout", 0.05)
     with ControlServer(tmp_path / "control.sock", answer):
-        told = sent(tmp_path, b'{"comm', is_ended=False)
-    assert told == {"ok": False, "error": "no command: timed out"}
+        response = send_raw(tmp_path, b'{"comm', is_ended=False)
+    assert response == {"ok": False, "error": "no command: timed out"}
 
 
-def test_clients_that_go_away_leave_no_noise(folder, capfd):
+def test_disconnected_clients_leave_no_traceback(folder, capfd):
     for data in (b"", b'{"command": "echo"}\n', b"rubbish\n", b'{"com'):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
             wire.connect(str(folder / "control.sock"))
             wire.sendall(data)
     assert is_service_running(folder)
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_many_command_at_once(folder):
+def test_many_clients_are_answered_at_once(folder):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: send_command(folder, "echo", n=n), range(64)))
-    assert answers == [{"told": {"n": n}} for n in range(64)]
+    assert answers == [{"echo": {"n": n}} for n in range(64)]
 
 
-def test_a_command_is_answered_where_no_more_threads_can_be_made(folder, monkeypatch):
-    """Proves: HOLD is obeyed at a limit of tasks, as the system's or a container's."""
+def test_command_is_answered_without_new_threads(folder, monkeypatch):
+    """Proves: HOLD works at the thread limit of system or container."""
 
     def refuse(_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert send_command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"echo": {}}
 
 
-def test_a_service_that_hangs_up_runs_and_does_not_answer(folder, monkeypatch):
-    """Proves: nobody is told to start a service that runs, and steers the plant."""
+def test_service_that_hangs_up_counts_as_running(folder, monkeypatch):
+    """Proves: a service that runs is not reported as missing."""
     monkeypatch.setattr(control_socket._Handler, "handle", lambda _: None)
     with pytest.raises(ServiceUnresponsiveError, match="does not answer"):
         send_command(folder, "status")
 
 
-def test_only_the_owner_may_command(folder):
+def test_only_the_owner_may_send_commands(folder):
     mode = (folder / "control.sock").stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o600
 
 
-def test_the_socket_is_private_from_the_first_moment(tmp_path):
-    """Other threads may make files meanwhile: the mask of the process stays as it is."""
+def test_socket_is_private_from_the_start(tmp_path):
+    """Other threads may create files meanwhile: the umask of the process is unchanged."""
     before = os.umask(0o022)
     try:
         with ControlServer(tmp_path / "control.sock", answer):
@@ -179,19 +179,19 @@ def test_long_paths_can_be_used(tmp_path, length):
     assert not is_service_running(folder)
     with ControlServer(folder / "control.sock", answer):
         assert is_service_running(folder)
-        assert send_command(folder, "echo") == {"told": {}}
+        assert send_command(folder, "echo") == {"echo": {}}
         assert stat.S_IMODE((folder / "control.sock").stat().st_mode) == 0o600
     assert not (folder / "control.sock").exists()
 
 
-def test_a_folder_that_takes_no_socket_is_named(tmp_path):
-    """Proves: a read-only state folder is one plain line with the place and what to see to."""
+def test_folder_without_sockets_is_named(tmp_path):
+    """Proves: a read-only state folder gives one line with location and remedy."""
     (tmp_path / "file").touch()
     with pytest.raises(ServiceError, match=r"file/control\.sock = .*user may create a socket"):
         ControlServer(tmp_path / "file" / "control.sock", answer)
 
 
-def test_what_a_killed_service_left_is_replaced(tmp_path):
+def test_socket_of_a_killed_service_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(tmp_path / "control.sock"))
     assert not is_service_running(tmp_path)
@@ -203,12 +203,12 @@ def test_what_a_killed_service_left_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["", "missing"])
-def test_without_a_service_there_are_words(tmp_path, place):
+def test_missing_service_is_reported(tmp_path, place):
     with pytest.raises(ServiceError, match="no service runs on this state"):
         send_command(tmp_path / place, "status")
 
 
-def test_a_service_that_does_not_answer_is_told(tmp_path, monkeypatch):
+def test_unresponsive_service_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", 0.05)
     done = threading.Event()
     with ControlServer(tmp_path / "control.sock", lambda _: {"late": done.wait(WAIT)}):

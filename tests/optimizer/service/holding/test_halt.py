@@ -1,4 +1,4 @@
-"""HOLD carried out: at once, and whatever else fails."""
+"""Execution of a HOLD: at once, and whatever else fails."""
 
 import errno
 import time
@@ -27,27 +27,27 @@ class Clock:
 
 
 class Link:
-    """A plant that notes when it is told to freeze."""
+    """A plant link that notes when it freezes."""
 
     def __init__(self):
-        self.frozen, self.error, self.trouble = [], None, ""
-        self.is_taken = lambda timeout: timeout > 0.0
+        self.frozen, self.failure, self.error = [], None, ""
+        self.is_accepted = lambda timeout: timeout > 0.0
 
     def freeze(self, now):
-        if self.error:
-            raise self.error
+        if self.failure:
+            raise self.failure
         self.frozen.append(now)
 
 
 class Partners:
-    """Partners that note what they are told, and a real record."""
+    """Partners that note each published status, with a real audit record."""
 
     def __init__(self, path):
-        self.told, self.audit = [], AuditLog(path)
+        self.statuses, self.audit = [], AuditLog(path)
         self.record_event = self.audit.add
 
     def publish_status(self, state, *, reason, now):
-        self.told.append((state, reason))
+        self.statuses.append((state, reason))
 
 
 class Stand:
@@ -81,66 +81,67 @@ def hold(stand):
     stand.halt.hold(author="ana", reason="work", hours=2.0)
 
 
-def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
+def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     hold(stand)
     assert stand.link.frozen == [NOW]
-    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
     assert not stand.guarding.is_due(NOW + MINUTE)
     (entry,) = read_audit(tmp_path / AUDIT_FILE)
     facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
     assert entry.content == {"event": "hold"} | facts
 
 
-def test_a_second_person_holds_beside_the_first(stand, tmp_path):
-    """Proves: who asks for less time does not end what another asked for, and is told of it."""
+def test_second_hold_stands_beside_the_first(stand, tmp_path):
+    """Proves: a shorter HOLD does not end another one, and its author is informed."""
     stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
-    said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
+    message = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
     whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
-    assert said == f"in force now: {whole}"
-    assert stand.partners.told[-1] == ("hold", whole)
+    assert message == f"in force now: {whole}"
+    assert stand.partners.statuses[-1] == ("hold", whole)
     assert stand.halt.in_force.until is None
     assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
     assert stand.halt.release(author="ana")
     assert stand.halt.in_force is None
 
 
-def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_path):
-    """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
+def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
+    """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
-    stand.link.is_taken = lambda _: False
-    said = stand.halt.hold(author="ana", reason="a smell", hours=None)
+    stand.link.is_accepted = lambda _: False
+    message = stand.halt.hold(author="ana", reason="a smell", hours=None)
     assert (
-        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
+        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s"
+        in message
     )
-    assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
-        author="ana", reason="a smell", hours=None
-    )
+    shadow = Stand(tmp_path / "shadow", is_shadow=True)
+    shadow.link.is_accepted = lambda _: False
+    assert shadow.halt.hold(author="ana", reason="a smell", hours=None) == ""
 
 
-def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
-    stand.link.trouble = "no connection to the broker"
-    said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert "commands do not reach the plant now: no connection to the broker" in said
+def test_hold_reports_a_missing_connection(stand):
+    stand.link.error = "no connection to the broker"
+    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert "commands do not reach the plant now: no connection to the broker" in message
 
 
-def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monkeypatch):
+def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
-    said = stand.halt.hold(author="ana", reason="work", hours=None)
-    assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
-    assert said.endswith("a restart before that is fixed loses it")
+    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert message.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
+    assert message.endswith("a restart before that is fixed loses it")
     assert stand.link.frozen == [NOW]
 
 
-def test_words_for_partners_fit_a_status(stand):
+def test_status_text_is_shortened_for_partners(stand):
     stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
-    ((_, reason),) = stand.partners.told
+    ((_, reason),) = stand.partners.statuses
     assert len(reason) == 1000
 
 
-def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeypatch):
+def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -148,72 +149,72 @@ def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeyp
         patch.setattr("optimizer.service.audit.write_all", full)
         hold(stand)
         assert stand.link.frozen == [NOW]
-        assert stand.partners.told[-1][0] == "hold"
+        assert stand.partners.statuses[-1][0] == "hold"
         assert stand.partners.audit.trouble
-    stand.partners.audit.again()
+    stand.partners.audit.retry()
     assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
-def test_partners_are_told_even_where_the_plant_cannot_be(stand):
-    stand.link.error = JournalError("orders", "orders.json", "make room")
+def test_partners_are_informed_if_the_plant_cannot_be(stand):
+    stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
-    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
     assert stand.halt.description == "HOLD by ana: work"
 
 
-def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
+def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
-    stand.overrides.release()  # as the clock would
-    stand.halt.look()
-    stand.halt.look()
-    assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
+    stand.overrides.release()  # as at its expiry
+    stand.halt.update()
+    stand.halt.update()
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
     last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
 
 
-def later(monkeypatch, hours):
+def pass_time(monkeypatch, hours):
     """Let time pass."""
     for name in ("time", "monotonic"):
         moment = getattr(time, name)() + hours * 3600.0
         monkeypatch.setattr(time, name, lambda moment=moment: moment)
 
 
-def told(tmp_path):
-    """Return what the record says of orders, in words."""
+def recorded_events(tmp_path):
+    """Return event, author and reason of each entry of the record."""
     rows = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
     return [(row["event"], row["author"], row["reason"]) for row in rows]
 
 
-def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypatch):
+def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     hold(stand)
     stand.halt.hold(author="bo", reason="a look", hours=1.0)
-    later(monkeypatch, 1.5)
-    stand.halt.look()
-    assert stand.halt.words == "HOLD by ana: work"
-    assert [state for state, _ in stand.partners.told] == ["hold", "hold"]
-    later(monkeypatch, 1.0)
-    stand.halt.look()
-    assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
-    assert told(tmp_path)[2:] == [
+    pass_time(monkeypatch, 1.5)
+    stand.halt.update()
+    assert stand.halt.description == "HOLD by ana: work"
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "hold"]
+    pass_time(monkeypatch, 1.0)
+    stand.halt.update()
+    assert [state for state, _ in stand.partners.statuses] == ["hold", "hold", "degraded"]
+    assert recorded_events(tmp_path)[2:] == [
         ("release", "", "the HOLD of bo has expired"),
         ("release", "", "the HOLD has expired"),
     ]
 
 
-def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypatch):
+def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
-    later(monkeypatch, 2.0)
+    pass_time(monkeypatch, 2.0)
     stand = Stand(tmp_path)
     stand.halt.update()
     stand.halt.update()
-    assert told(tmp_path) == [("release", "", "the HOLD of dora has expired")]
-    assert stand.partners.told == []
+    assert recorded_events(tmp_path) == [("release", "", "the HOLD of dora has expired")]
+    assert stand.partners.statuses == []
 
 
-def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path, monkeypatch):
-    """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
+def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
+    """Proves: requests made meanwhile are withdrawn at once, and partners are informed."""
     HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
@@ -226,20 +227,20 @@ def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path,
     for _ in range(2):
         stand.halt.update()
     assert stand.link.frozen == [NOW]
-    assert stand.partners.told == [("hold", "HOLD by dora: r")]
-    assert told(tmp_path) == [
+    assert stand.partners.statuses == [("hold", "HOLD by dora: r")]
+    assert recorded_events(tmp_path) == [
         ("release", "", "the HOLD of dora has expired"),
         ("hold", "dora", "r"),
     ]
 
 
-def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
-    """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
+def test_expired_hold_is_logged(stand, monkeypatch):
+    """Proves: the log reports the end of the HOLD once, at once, with its author."""
     hold(stand)
-    later(monkeypatch, 2.1)
+    pass_time(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
-        stand.halt.look()
-        stand.halt.look()
+        stand.halt.update()
+        stand.halt.update()
     assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
         ("HOLD expired", "ana", "work")
     ]
@@ -248,29 +249,29 @@ def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
 @pytest.mark.parametrize(
     ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has expired")]
 )
-def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
+def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
     hold(stand)
-    assert stand.halt.over is None
+    assert stand.halt.last_ended is None
     if way == "release":
         stand.halt.release(author="eva")
     else:
         stand.overrides.release()
-        stand.halt.look()
+        stand.halt.update()
     facts = {"author": "ana", "reason": "work", "time": "2026-06-16T00:05:00Z"}
-    assert stand.halt.over == facts | {"how": how}
-    stand.halt.resume()
-    assert stand.halt.over is None
+    assert stand.halt.last_ended == facts | {"how": how}
+    stand.halt.clear_ended()
+    assert stand.halt.last_ended is None
 
 
-def test_a_new_hold_is_not_shown_as_over(stand):
+def test_new_hold_is_not_shown_as_ended(stand):
     hold(stand)
     stand.halt.release(author="eva")
     hold(stand)
-    assert stand.halt.over is None
+    assert stand.halt.last_ended is None
 
 
-class Busy:
-    """A lock that is waited for, as while it is decided; something happens meanwhile."""
+class BusyLock:
+    """A lock held by a decision; `meanwhile` is called while somebody waits for it."""
 
     def __init__(self, meanwhile):
         self._lock, self._meanwhile = RLock(), [meanwhile]
@@ -285,43 +286,43 @@ class Busy:
 
 
 @pytest.mark.parametrize("way", ["release", "expiry"])
-def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path, way):
-    """Proves: who holds on while the end of a HOLD waits for a decision is not contradicted.
+def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
+    """Proves: a HOLD placed while the end of another waits for a decision stays in force.
 
-    Sensitivity: partners were told `degraded`, planning goes on, under the second HOLD, whose own
-    end nobody was told then.
+    Sensitivity: partners received `degraded` during the second HOLD, and its own end was not
+    published.
     """
     hold(stand)
     ben = {"author": "ben", "reason": "still hot", "hours": None}
-    stand.halt._lock = Busy(lambda: stand.halt.hold(**ben))
+    stand.halt._lock = BusyLock(lambda: stand.halt.hold(**ben))
     if way == "release":
         stand.halt.release(author="eva")
     else:
-        stand.overrides.release()  # as the clock would
-        stand.halt.look()
-    assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
-    assert stand.halt.over is None
+        stand.overrides.release()  # as at its expiry
+        stand.halt.update()
+    assert stand.partners.statuses[-1] == ("hold", "HOLD by ben: still hot")
+    assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     stand.overrides.release()
-    stand.halt.look()
-    assert stand.partners.told[-1][0] == "degraded"
+    stand.halt.update()
+    assert stand.partners.statuses[-1][0] == "degraded"
 
 
-def test_in_shadow_nothing_leaves(tmp_path):
+def test_shadow_mode_publishes_nothing(tmp_path):
     stand = Stand(tmp_path, is_shadow=True)
     hold(stand)
     stand.halt.release(author="ana")
     assert stand.link.frozen == []
-    assert stand.partners.told == []
+    assert stand.partners.statuses == []
     assert [e.content["event"] for e in read_audit(tmp_path / AUDIT_FILE)] == ["hold", "release"]
 
 
 def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
-    """Proves: nobody is told that a HOLD has ended where there was none."""
+    """Proves: no end of a HOLD is published where there was none."""
     assert not stand.halt.release(author="ana")
-    assert stand.partners.told == []
-    assert list(tmp_path.iterdir()) == []  # neither a record nor a file of the HOLD
+    assert stand.partners.statuses == []
+    assert list(tmp_path.iterdir()) == []  # no record and no file of the HOLD
     hold(stand)
     assert stand.halt.release(author="ana")
-    assert stand.partners.told[-1][0] == "degraded"
+    assert stand.partners.statuses[-1][0] == "degraded"

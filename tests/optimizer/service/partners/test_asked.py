@@ -1,4 +1,4 @@
-"""What partners ask is told while it is asked: how much, until when, and whether it is kept."""
+"""Load targets in the snapshot: how much, until when, and whether the plan meets them."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ PRICES = [50.0] * 5
 
 
 def planned(ahead, *powers):
-    """Return a schedule of some imports. [MW]"""
+    """Return a schedule with given imports. [MW]"""
     plan = {"grid_import_power": ("time", list(powers)), "grid_export_power": ("time", [0.0] * 5)}
     return tag_dataset(ahead.assign(plan))
 
 
-def where(**contract):
+def site_with_contract(**contract):
     return site(asked(partner="gridco", **contract), connection=grid(import_limit=100.0))
 
 
@@ -49,9 +49,9 @@ def where(**contract):
         ),
     ],
 )
-def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
+def test_load_target_is_shown_with_the_plan(target, powers, words, is_kept):
     ahead = with_target(outlook(PRICES), target)
-    (row,) = next_requests(where(), ahead, planned(ahead, *powers))
+    (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *powers))
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
 
 
@@ -63,8 +63,10 @@ def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
         (1.0, 0.0, "until 2026-07-01T05:00Z; planned"),  # nothing of it is sold
     ],
 )
-def test_a_target_that_calls_a_reserve_says_so(called, held, words):
-    on_sale = where(activates=("mfrr",)).model_copy(update={"reserves": {"mfrr": product("mfrr")}})
+def test_load_target_names_its_reserve_activation(called, held, words):
+    on_sale = site_with_contract(activates=("mfrr",)).model_copy(
+        update={"reserves": {"mfrr": product("mfrr")}}
+    )
     ahead = with_target(outlook(PRICES), [3.0] * 5).assign_coords(product=["mfrr"])
     for word, value in (("reserve_called", called), ("reserve_held", held)):
         ahead[word] = ("time", "product"), np.full((5, 1), value)
@@ -73,29 +75,29 @@ def test_a_target_that_calls_a_reserve_says_so(called, held, words):
 
 
 @pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
-def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
-    """Proves: a hundredth more is still there, as in power states."""
+def test_shown_compliance_matches_the_partner_report(power, is_kept):
+    """Proves: one hundredth more still complies, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
-    (row,) = next_requests(where(), ahead, planned(ahead, *[power] * 5))
+    (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *[power] * 5))
     assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
 
 
-def test_nothing_is_told_where_nothing_is_asked():
+def test_no_request_shows_nothing():
     ahead = with_target(outlook(PRICES), [100.0] * 5)
-    assert next_requests(where(), ahead, planned(ahead, *[9.0] * 5)) == []
+    assert next_requests(site_with_contract(), ahead, planned(ahead, *[9.0] * 5)) == []
     assert next_requests(site(), outlook(PRICES), planned(outlook(PRICES), *[9.0] * 5)) == []
 
 
-def test_what_is_left_of_a_connection_that_is_not_firm_is_told():
+def test_remaining_non_firm_connection_is_shown():
     ahead = outlook(PRICES).assign(grid_import_limit=("time", [100.0, 40.0, 40.0, 100.0, 100.0]))
     (row,) = next_requests(
-        where(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
+        site_with_contract(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
     )
     assert (row["partner"], row["power"], row["planned"]) == ("gridco", 40.0, 39.0)
     assert (row["begin"], row["end"]) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")
 
 
-def test_the_picture_of_a_site_that_nobody_asks_has_none():
+def test_site_without_requests_shows_none():
     made, picture = moments.pilot().decide(moments.facts()), StatusView(moments.site())
     picture.update(made, moments.observed(made.estimate.state))
     assert picture.as_snapshot()["asked"] == []

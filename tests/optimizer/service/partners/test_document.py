@@ -1,4 +1,4 @@
-"""The document of a schedule: market days, baselines, bands, and what is said of it."""
+"""The schedule document: market days, baselines, bands and labels."""
 
 import json
 
@@ -36,7 +36,7 @@ def site():
 
 
 def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
-    """Return a schedule of some net import on the horizon of the service. [MW]"""
+    """Return a schedule with given net imports on the service horizon. [MW]"""
     plan = time_axes.horizon_axes(start, list(steps))
     powers = np.broadcast_to(np.asarray(net, dtype=float), plan.sizes["time"])
     plan["grid_import_power"] = "time", np.maximum(powers, 0.0)
@@ -59,7 +59,7 @@ def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **
 
 
 def checked(plan):
-    """Return a plan if it is a valid document once it has number and receiver."""
+    """Return a draft after checking that it becomes a valid document."""
     party = Partner.demonstration("tso-1", public_jwk_set(key("tso-1"))).party
     whole = plan | {
         "partner": "tso-1",
@@ -88,7 +88,7 @@ def column(made, name):
         ("2026-03-28T01:15", 96),  # 02:15 is not there on the next day
     ],
 )
-def test_a_document_goes_to_the_same_wall_time_of_the_next_day(site, start, count):
+def test_document_ends_at_the_same_local_time_next_day(site, start, count):
     moment = time_axes.to_utc(start)
     assert intervals_until_same_time_tomorrow(moment, site.time_zone) == count
     made = document(site, schedule(start=moment), now=moment)
@@ -104,8 +104,8 @@ def test_hours_are_split_and_export_is_negative(site):
     assert document(site, schedule(-0.25))["intervals"][0]["scheduled_mw"] == -0.25
 
 
-def test_what_is_scheduled_is_what_the_meter_will_show(site):
-    """Proves: of a step, a third is missing in the mean, since the plant turns in ten minutes."""
+def test_scheduled_power_is_net_import(site):
+    """Proves: a ramp of ten minutes lacks a third of a step in the mean."""
     made = document(site, schedule([4.0, 4.0, 1.0, 1.0] + [1.0] * 92, steps=[(24.0, 15.0)]))
     assert column(made, "setpoint_mw")[:5] == [4.0, 4.0, 1.0, 1.0, 1.0]
     assert column(made, "scheduled_mw")[:5] == [4.0, 4.0, 2.0, 1.0, 1.0]
@@ -118,20 +118,20 @@ def test_what_is_scheduled_is_what_the_meter_will_show(site):
     ("minutes", "means"),
     [
         (0.0, (3.0 - 1.0 / 3.0, 3.0)),
-        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes are left, half of which count
-        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the way is left after it
+        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes remain, half of which count
+        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the ramp remains after it
         (15.0, (2.0, 3.0 - 1.0 / 3.0)),
         (40.0, (2.0, 3.0 - 1.0 / 3.0)),  # the quarter-hour is over
     ],
 )
-def test_a_document_made_late_counts_what_was_before(site, minutes, means):
+def test_late_document_includes_elapsed_minutes(site, minutes, means):
     now = NOW + np.timedelta64(round(minutes * 60), "s")
     made = document(site, schedule(3.0), now=now, before=2.0)
     assert column(made, "scheduled_mw")[:2] == pytest.approx(list(means), abs=1e-3)
     assert column(made, "setpoint_mw")[:2] == [3.0, 3.0]
 
 
-def test_beyond_its_end_a_plan_goes_on_and_offers_nothing(site):
+def test_plan_continues_beyond_its_end_without_offers(site):
     plan = schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)])
     offers = no_flexibility(plan).map(lambda values: values + 0.1, keep_attrs=True)
     made = document(site, plan, flexible=offers)
@@ -153,7 +153,7 @@ def test_offers_are_rounded_down_and_withdrawn_on_hold(site):
     assert set(column(held, "ramp_down_mw_min")) == {0.0}
 
 
-def test_a_fallback_never_hides(site):
+def test_fallback_is_always_labelled(site):
     assert document(site, schedule())["meta"]["degraded"] is None
     made = document(site, schedule(), source="rule", degraded_reason="the solver is late")
     assert made["meta"]["degraded"] == "the solver is late"
@@ -162,7 +162,7 @@ def test_a_fallback_never_hides(site):
     assert len(made["meta"]["degraded"]) == 1000
 
 
-def test_validity_and_gate_are_counted_from_the_moment_it_is_made(site):
+def test_validity_and_gate_count_from_creation(site):
     made = document(site, schedule(), now=NOW + np.timedelta64(5, "s"))
     created = to_milliseconds("test", NOW) + 5000
     assert made["created"] == created
@@ -174,7 +174,7 @@ def test_validity_and_gate_are_counted_from_the_moment_it_is_made(site):
     )
 
 
-def test_codes_of_a_demonstration_are_valid_and_say_so(site):
+def test_demonstration_codes_are_valid_and_labelled(site):
     made = document(site, schedule())
     for code in (made["sender"]["eic"], made["connection_point"]["eic"]):
         assert market_zones.is_valid_eic(code)
@@ -182,7 +182,7 @@ def test_codes_of_a_demonstration_are_valid_and_say_so(site):
     assert made["bidding_zone"] == {"eic": "10Y1001A1001A82H", "name": "DE-LU"}
 
 
-def test_what_is_fixed_towards_nobody_has_the_schedule_as_its_baseline(site):
+def test_schedule_is_the_baseline_until_one_is_fixed(site):
     made = document(site, schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)]))
     assert column(made, "baseline_mw") == column(made, "scheduled_mw")
 
@@ -208,7 +208,7 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
     assert made["intervals"][4]["p90_mw"] == pytest.approx(3.0 + margin)  # an hour ahead
 
 
-def test_the_band_holds_the_plan_and_keeps_the_connection(site):
+def test_band_includes_the_plan_and_respects_the_connection(site):
     errors = PlanErrors()
     for _ in range(MIN_ERRORS):
         errors.add_errors(9.0, {0: 3.0})
@@ -216,7 +216,7 @@ def test_the_band_holds_the_plan_and_keeps_the_connection(site):
     assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
 
 
-def test_intervals_that_are_over_are_compared_with_all_promises(site):
+def test_past_intervals_are_compared_with_all_plans(site):
     errors = PlanErrors()
     for hours, power in ((13, 1.0), (7, 2.0), (2, 3.0)):
         start = NOW - hours * 60 * MINUTE

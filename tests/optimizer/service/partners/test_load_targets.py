@@ -1,4 +1,4 @@
-"""Load targets in the service: from what partners asked to words of an outlook, and back."""
+"""Load targets in the service: from partner messages to the outlook, and back."""
 
 import json
 from types import SimpleNamespace
@@ -55,7 +55,7 @@ def take(service, *targets, by="tso-1", **others):
     service._targets.accept(by, found, NOW)
 
 
-def test_without_a_contract_nobody_is_listened_to(tmp_path):
+def test_without_a_contract_no_target_is_received(tmp_path):
     plain = service(tmp_path)
     assert not plain.requested_outlook(GRID).data_vars
     assert plain.error == ""
@@ -64,23 +64,23 @@ def test_without_a_contract_nobody_is_listened_to(tmp_path):
         assert plain.poll(NOW) == []
 
 
-def test_where_nothing_is_asked_the_connection_is_the_target(tmp_path):
-    words = service(tmp_path, contract()).requested_outlook(GRID)
-    assert words["grid_import_target"].dims == ("time", "contract")
-    assert set(words["grid_import_target"].to_numpy().ravel()) == {4.7}
-    assert set(words["grid_import_target_price"].to_numpy().ravel()) == {300.0}
+def test_without_a_target_the_connection_is_the_limit(tmp_path):
+    outlook = service(tmp_path, contract()).requested_outlook(GRID)
+    assert outlook["grid_import_target"].dims == ("time", "contract")
+    assert set(outlook["grid_import_target"].to_numpy().ravel()) == {4.7}
+    assert set(outlook["grid_import_target_price"].to_numpy().ravel()) == {300.0}
 
 
-def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
-    """Quarter-hours for a day, then hours: a target of half an hour tomorrow holds the hour."""
-    asked = service(tmp_path, contract(best_effort_price=20.0))
-    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+def test_targets_are_placed_on_horizon_intervals(tmp_path):
+    """Quarter-hours for a day, then hours: half an hour tomorrow covers its whole hour."""
+    receiver = service(tmp_path, contract(best_effort_price=20.0))
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
     take(
-        asked,
+        receiver,
         target(2.5, start="2026-07-02T14:30:00Z", end="2026-07-02T15:00:00Z", best_effort=True),
     )
-    words = asked.requested_outlook(GRID).sel(contract="tso_1")
-    power, price = words["grid_import_target"], words["grid_import_target_price"]
+    outlook = receiver.requested_outlook(GRID).sel(contract="tso_1")
+    power, price = outlook["grid_import_target"], outlook["grid_import_target_price"]
     assert power.sel(time=slice("2026-07-01T13:45", "2026-07-01T15:00")).values.tolist() == [
         4.7, 3.0, 3.0, 3.0, 3.0, 4.7,
     ]  # fmt: skip
@@ -91,35 +91,35 @@ def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
     assert float(price.sel(time="2026-07-01T14:00")) == 300.0
 
 
-def test_no_partner_asks_for_less_than_its_contract_allows(tmp_path):
-    asked = service(tmp_path, contract(least=2.0))
-    take(asked, target(500.0, "kilowatt"))
-    assert float(asked.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
+def test_target_below_the_contract_minimum_is_raised(tmp_path):
+    receiver = service(tmp_path, contract(least=2.0))
+    take(receiver, target(500.0, "kilowatt"))
+    assert float(receiver.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
 
 
-def test_each_effect_has_its_words(tmp_path):
-    asked = service(
+def test_each_effect_is_described(tmp_path):
+    receiver = service(
         tmp_path,
         contract(effect="hard"),
         contract("dso_1", "dso-1", effect="curtailment", least=1.0),
     )
-    assert not asked.is_firm
-    take(asked, target(4.0))
-    take(asked, target(3.0), by="dso-1")
-    words = asked.requested_outlook(GRID)
-    assert words["contract"].values.tolist() == ["tso_1"]
-    assert float(words["grid_import_target"][0, 0]) == 4.0
-    assert np.isinf(words["grid_import_target_price"].values).all()
-    assert set(words["grid_import_limit"].values) == {3.0}
-    assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # dearer than any price of a market
+    assert not receiver.is_firm
+    take(receiver, target(4.0))
+    take(receiver, target(3.0), by="dso-1")
+    outlook = receiver.requested_outlook(GRID)
+    assert outlook["contract"].values.tolist() == ["tso_1"]
+    assert float(outlook["grid_import_target"][0, 0]) == 4.0
+    assert np.isinf(outlook["grid_import_target_price"].values).all()
+    assert set(outlook["grid_import_limit"].values) == {3.0}
+    assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # higher than any market price
 
 
-def test_a_partner_without_keys_is_told(tmp_path):
+def test_partner_without_keys_is_reported(tmp_path):
     assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).error
 
 
 class Wire:
-    """A client that remembers what was said."""
+    """A client that keeps all messages."""
 
     def __init__(self):
         self.sent, self.incoming = [], []
@@ -145,17 +145,17 @@ class Wire:
 
 
 @pytest.mark.parametrize(("planned", "is_compliant"), [(3.0, True), (3.1, False)])
-def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, is_compliant):
-    asked, wire = service(tmp_path, contract()), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
-    take(asked, target(3.0))
+def test_decision_is_reported_to_requesting_partners(tmp_path, monkeypatch, planned, is_compliant):
+    receiver, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
+    take(receiver, target(3.0))
     plan = xr.Dataset(
         {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])},
         coords={"time": NOW + np.array([0, 15], "m8[m]")},
     )
     outcome = SimpleNamespace(choice=SimpleNamespace(schedule=plan))
-    with asked.open():
-        asked.report_compliance(outcome, NOW)
+    with receiver.open():
+        receiver.report_compliance(outcome, NOW)
     assert wire.filters == (TOPIC,)
     (_, confirmed), (topic, event) = wire.sent
     assert content(confirmed["data"])["feeds"]["small"]["event"] == "target_set"
@@ -166,75 +166,77 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     assert feed["event"] == "start_ramp_down"
 
 
-def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monkeypatch):
-    """Proves: a target that came between a restart and the first tick is taken at that.
+def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
+    """Proves: a target received between restart and first tick is accepted at the tick.
 
-    Sensitivity: refused as "made in the future" of the year 2000, though the broker had taken it.
+    Sensitivity: it was refused as "made in the future" of the year 2000.
     """
-    asked, wire = service(tmp_path, contract()), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    receiver, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
     wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
-    with asked.open():
-        assert asked.poll(NOT_STARTED) == []
-        (told,) = asked.poll(NOW)
-    assert told["event"] == "load_target"
+    with receiver.open():
+        assert receiver.poll(NOT_STARTED) == []
+        (event,) = receiver.poll(NOW)
+    assert event["event"] == "load_target"
 
 
-def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
-    """Proves: contracts with 2 MW and with none tell 2 MW: below that tso-1 is not obeyed.
+def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
+    """Proves: contracts with 2 MW and without a minimum publish 2 MW, also for tso-1.
 
-    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and kept at 2.
+    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and met with 2 MW.
     """
     firm = contract(least=2.0)
-    asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
-    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
-    with asked.open():
+    receiver, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
+    monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
+    with receiver.open():
         load = PlannedLoad(starts=np.array([NOW]), planned=np.array([3.0]))
-        asked._agent.publish_state(load, NOW)
+        receiver._agent.publish_state(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]
     assert metadata["power_minimum"]["value"] == 2.0
 
 
 def calling(folder, **changes):
-    """Return the targets of a contract that calls mFRR, of a site that sells it and FCR."""
+    """Return the receiver of a contract that activates mFRR; the site sells mFRR and FCR."""
     products = {name: product(name) for name in ("fcr", "mfrr")}
     where = SITE.model_copy(update={"reserves": products})
     return service(folder, contract(activates=("mfrr",), **changes), where=where)
 
 
-def called(asked, name="mfrr", *, grid=GRID):
-    """Return in which intervals a product is called or recovers."""
-    words = asked.requested_outlook(grid)
-    variables.check_variables(words, "reserve_called")
-    return words["reserve_called"].sel(product=name).to_numpy()
+def active_intervals(receiver, name="mfrr", *, grid=GRID):
+    """Return the intervals in which a product is activated or recovers."""
+    outlook = receiver.requested_outlook(grid)
+    variables.check_variables(outlook, "reserve_called")
+    return outlook["reserve_called"].sel(product=name).to_numpy()
 
 
-def test_a_target_calls_what_its_contract_says_until_it_has_recovered(tmp_path):
-    """From 14:00 to 15:00, and the two hours that the product has to recover."""
-    asked = calling(tmp_path)
-    assert not called(asked).any()
-    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
-    assert called(asked).tolist() == [0.0] * 8 + [1.0] * 12 + [0.0] * (len(GRID["time"]) - 20)
-    assert not called(asked, "fcr").any()
+def test_target_activates_its_reserve_until_recovery(tmp_path):
+    """From 14:00 to 15:00, and two hours of recovery."""
+    receiver = calling(tmp_path)
+    assert not active_intervals(receiver).any()
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    assert active_intervals(receiver).tolist() == [0.0] * 8 + [1.0] * 12 + [0.0] * (
+        len(GRID["time"]) - 20
+    )
+    assert not active_intervals(receiver, "fcr").any()
 
 
-def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
-    """Lifted at 12:30: it recovers until 14:30, seen from then and from 13:00."""
-    asked = calling(tmp_path)
-    take(asked, target(3.0, end="2026-07-01T16:00:00Z"))
-    assert called(asked)[:24].all()
-    take(asked, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
+def test_activated_reserve_recovers_after_its_target_ends(tmp_path):
+    """Withdrawn at 12:30: it recovers until 14:30, seen from then and from 13:00."""
+    receiver = calling(tmp_path)
+    take(receiver, target(3.0, end="2026-07-01T16:00:00Z"))
+    assert active_intervals(receiver)[:24].all()
+    take(receiver, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
     for minutes, left in ((30, 8), (60, 6), (150, 0)):
         grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTER_HOUR_HORIZON)
-        assert called(asked, grid=grid).sum() == left
+        assert active_intervals(receiver, grid=grid).sum() == left
 
 
-def test_what_is_asked_as_best_effort_calls_nothing(tmp_path):
-    asked = calling(tmp_path)
-    take(asked, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
-    assert not called(asked).any()
+def test_best_effort_target_activates_nothing(tmp_path):
+    receiver = calling(tmp_path)
+    take(receiver, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
+    assert not active_intervals(receiver).any()
 
 
-def test_a_contract_that_calls_nothing_says_nothing_of_it(tmp_path):
+def test_contract_without_activation_mentions_none(tmp_path):
     assert "reserve_called" not in service(tmp_path, contract()).requested_outlook(GRID)

@@ -1,4 +1,4 @@
-"""The service's side of its partners: only what was sent counts, and who it is sent by."""
+"""The link to partners: only sent documents count, under the codes of the site."""
 
 import json
 from functools import cache
@@ -21,7 +21,7 @@ from twin.time_axes import QUARTER_HOUR
 
 pytestmark = pytest.mark.usefixtures("from_one")
 
-TOLD = ("site", "partner", "mrid", "revision", "code", "reasons")
+RECORDED_FIELDS = ("site", "partner", "mrid", "revision", "code", "reasons")
 
 
 def code(first):
@@ -42,26 +42,28 @@ def outcome():
 
 
 def linked(folder, **settings):
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings)
-    return PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings
+    )
+    return PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
 
 
-def drawn(link):
+def draft(link):
     return link.build_document(outcome(), now=outcome().time)
 
 
-def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
-    """Proves: a week of shadow fixes no baseline and counts no error of a plan."""
+def test_unsent_document_leaves_no_trace(tmp_path):
+    """Proves: shadow mode fixes no baseline and counts no plan error."""
     link = linked(tmp_path, is_shadow=True)
-    first = drawn(link)
+    first = draft(link)
     link.compare_metered(outcome().time - QUARTER_HOUR, 2.0)
-    assert drawn(link) == first
+    assert draft(link) == first
     assert not (tmp_path / "record.json").exists()
 
 
-def test_what_was_sent_is_held_against_the_meter(tmp_path):
+def test_sent_document_is_compared_with_the_meter(tmp_path):
     link = linked(tmp_path)
-    plan = drawn(link)
+    plan = draft(link)
     assert link.publish(plan, outcome(), now=outcome().time) == 1
     kept = json.loads((tmp_path / "record.json").read_text())
     assert len(kept["promised"]) == len(plan["intervals"])
@@ -69,10 +71,10 @@ def test_what_was_sent_is_held_against_the_meter(tmp_path):
     assert link._record.errors.errors[0] == pytest.approx([0.5])
 
 
-def test_what_came_of_answers_and_targets_is_counted(tmp_path):
-    """Proves: a partner whose answers or targets are refused is seen in the metrics, from 0 on.
+def test_answers_and_targets_are_counted(tmp_path):
+    """Proves: refused answers and targets are counted in the metrics, from 0 on.
 
-    Sensitivity: both were a line of the log, and no alert could be made of them.
+    Sensitivity: both were log lines only, without an alert.
     """
     link = linked(tmp_path)
     found = link.partner_status(outcome().time)
@@ -85,17 +87,19 @@ def test_what_came_of_answers_and_targets_is_counted(tmp_path):
     assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
 
 
-def test_a_quarter_hour_that_was_not_heard_is_no_error(tmp_path):
+def test_unmetered_quarter_hour_is_no_error(tmp_path):
     link = linked(tmp_path)
-    link.publish(drawn(link), outcome(), now=outcome().time)
+    link.publish(draft(link), outcome(), now=outcome().time)
     link.compare_metered(outcome().time, np.nan)
-    assert not any(link._record.errors.errors)
+    errors = link._record.errors.errors
+    assert errors
+    assert not any(errors)
 
 
-def test_a_document_that_was_sent_stays_sent_where_memory_cannot_be_written(tmp_path):
+def test_sent_document_counts_despite_a_write_error(tmp_path):
     link = linked(tmp_path)
     (tmp_path / "record.json").mkdir()
-    assert link.publish(drawn(link), outcome(), now=outcome().time) == 1
+    assert link.publish(draft(link), outcome(), now=outcome().time) == 1
     assert link._record.errors.planned
 
 
@@ -103,19 +107,19 @@ def test_a_site_sends_under_its_own_codes(tmp_path):
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
     (keys / "site.json").write_text(json.dumps(CODES))
-    plan = drawn(linked(tmp_path))
+    plan = draft(linked(tmp_path))
     assert plan["sender"]["eic"] == PARTY
     assert plan["connection_point"] == {"eic": POINT, "name": "Umspannwerk 1"}
 
 
-def test_without_codes_it_is_a_demonstration(tmp_path):
+def test_without_codes_documents_are_demonstrations(tmp_path):
     sender = read_sender(tmp_path / "site.json", moments.site())
     assert sender == DocumentSender.demonstration(moments.site())
     assert sender.party["eic"].startswith("00")
 
 
 @pytest.mark.parametrize(
-    ("part", "told"),
+    ("part", "value"),
     [
         ("party", None),
         ("party", {"code": PARTY}),
@@ -124,17 +128,17 @@ def test_without_codes_it_is_a_demonstration(tmp_path):
         ("connection_point", "11Z"),
     ],
 )
-def test_codes_that_are_none_are_refused_by_name(tmp_path, part, told):
+def test_invalid_codes_are_refused_by_name(tmp_path, part, value):
     path = tmp_path / "site.json"
-    path.write_text(json.dumps({**CODES, part: told}))
+    path.write_text(json.dumps({**CODES, part: value}))
     with pytest.raises(ServiceError, match=f"site.json, {part}.*give"):
         read_sender(path, moments.site())
 
 
-def test_an_answer_is_recorded_as_an_answer_whatever_stands_in_it(tmp_path):
-    """Proves: a signed A01 with further fields is neither a decision nor any other word of ours.
+def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
+    """Proves: a signed A01 with further fields is recorded neither as a decision nor as an event.
 
-    Sensitivity: `explain` told "forged" of 23:45, or failed for ever where `start` was missing.
+    Sensitivity: `explain` showed "forged" for 23:45, or always failed where `start` was missing.
     """
     bench = Bench(tmp_path)
     forged = {"event": "decision", "start": "2026-06-16T23:45:00Z", "source": "hold", "v": 1}
@@ -143,11 +147,11 @@ def test_an_answer_is_recorded_as_an_answer_whatever_stands_in_it(tmp_path):
         bench.answer(1, 1, **forged, degraded="forged", is_shadow=False)
     (entry,) = bench.recorded()
     assert entry["event"] == "acknowledgement"
-    assert set(entry) == {"v", "event", "time", *TOLD}
-    assert [entry[name] for name in TOLD[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
+    assert set(entry) == {"v", "event", "time", *RECORDED_FIELDS}
+    assert [entry[name] for name in RECORDED_FIELDS[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
 
 
-def test_a_revision_is_recorded_as_the_integer_it_is(tmp_path):
+def test_revision_is_recorded_as_an_integer(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
@@ -155,12 +159,12 @@ def test_a_revision_is_recorded_as_the_integer_it_is(tmp_path):
     assert json.dumps(bench.recorded()[0]["revision"]) == "1"
 
 
-def test_of_what_partners_say_a_little_is_recorded(tmp_path):
+def test_long_partner_messages_are_shortened_in_the_record(tmp_path):
     """Proves: 20 messages for 500 other feeds each add 4 kB to the record, not 100 kB."""
     bench = Bench(tmp_path)
     feeds = [f"feed-{n:0200d}" for n in range(500)]
-    told = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
-    bench.link._targets.poll = lambda _: [told] * 20
+    message = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
+    bench.link._targets.poll = lambda _: [message] * 20
     bench.link.poll(START)
     entries = bench.recorded()
     assert [len(one["feeds"]) for one in entries] == [21] * 20
@@ -180,22 +184,22 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
     assert len(text) == MAX_TEXT_LENGTH + len("...")
 
 
-def test_a_target_that_was_taken_is_recorded_whole(tmp_path):
-    """Proves: what the site follows can be replayed from the record, however long it is."""
+def test_accepted_target_is_recorded_completely(tmp_path):
+    """Proves: long targets can be replayed from the record."""
     bench = Bench(tmp_path)
-    told = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
-    bench.link._targets.poll = lambda _: [told]
+    message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
+    bench.link._targets.poll = lambda _: [message]
     assert bench.link.poll(START)
-    assert bench.recorded() == [told]
+    assert bench.recorded() == [message]
 
 
-def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
+def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
     bench = Bench(tmp_path)
     with bench.open(0):
         bench.publish(0, 90.0)
         bench.answer(1, 1, code="A02")
         bench.answer(1, 1, name="dso-2")
-    words = "tso-1 rejected 1 (A51 because), it accepted none"
+    words = "tso-1 rejected 1 (A51 because); it accepted none"
     assert bench.link.error(START + 2 * MINUTE) == words
     shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
     sent = "2026-06-16T12:00:00Z"
@@ -205,6 +209,6 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
     assert shown["dso-2"] == row | {"sent": sent, "text": ""}
 
 
-def test_before_the_first_document_nothing_is_shown_as_sent(tmp_path):
+def test_nothing_is_shown_as_sent_before_the_first_document(tmp_path):
     row = Bench(tmp_path).link.partner_status(START)["feed"][0]
     assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")

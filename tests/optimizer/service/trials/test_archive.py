@@ -1,4 +1,4 @@
-"""The folder of a back-test holds one back-test, says which, and takes more of its policies."""
+"""The folder of a back-test holds one back-test with its identity; policies can be added."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
 
 
 def with_series(name, change):
-    """Return the world with one series changed."""
+    """Return the inputs with one series changed."""
     world = small_days.world()
     record = world.series.copy(deep=True)
     record[name].values[100] += change
@@ -45,7 +45,7 @@ def with_jobs():
     return replace(world, jobs=jobs)
 
 
-def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_path):
+def test_same_run_reuses_its_folder_despite_renamed_files(tmp_path):
     open_run_folder(tmp_path / "run", identity())
     write_results(tmp_path / "run", results(threshold_capped=100.0))
     files = small_days.files(prices=shutil.copy(sites.series_file("prices"), tmp_path / "mine.csv"))
@@ -77,7 +77,7 @@ def issue(error):
     ],
 )
 def test_another_run_is_refused_with_the_difference(tmp_path, words, difference):
-    """Proves: everything that decides the results is compared. Sensitivity: names and days were."""
+    """Proves: all inputs of the results are compared. Sensitivity: only names and days."""
     open_run_folder(tmp_path, identity())
     write_results(tmp_path, results(threshold_capped=100.0))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -90,7 +90,7 @@ def test_another_run_is_refused_with_the_difference(tmp_path, words, difference)
     open_run_folder(tmp_path, identity())
 
 
-def test_policies_join_what_the_folder_has(tmp_path):
+def test_policies_are_added_to_a_folder(tmp_path):
     open_run_folder(tmp_path, identity())
     write_results(tmp_path, results(threshold_capped=100.0, perfect=60.0))
     open_run_folder(tmp_path, identity())
@@ -103,7 +103,7 @@ def test_policies_join_what_the_folder_has(tmp_path):
 
 
 @pytest.mark.parametrize("earlier", [OLD, OLD | {"version": 2}, OLD | {"version": 5}])
-def test_a_folder_of_another_version_takes_no_run(tmp_path, earlier):
+def test_folder_of_another_version_accepts_no_run(tmp_path, earlier):
     (tmp_path / "run.json").write_text(json.dumps(earlier))
     with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path, identity())
@@ -113,7 +113,7 @@ def test_a_folder_of_another_version_takes_no_run(tmp_path, earlier):
 
 
 def test_readers_refuse_a_folder_of_another_version(tmp_path):
-    """Proves: `threshold` of an earlier folder is never read as the rule of that name today."""
+    """Proves: `threshold` of an earlier folder is not read as the present rule."""
     (tmp_path / "run.json").write_text(json.dumps(OLD | {"version": 3}))
     for read in (read_results, read_trajectory, read_backtest_decision):
         with pytest.raises(StateError) as refused:
@@ -130,7 +130,7 @@ def test_results_without_an_identity_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 4, "site": "small"}'])
-def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
+def test_folder_with_damaged_identity_accepts_no_run(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(StateError) as refused:
         open_run_folder(tmp_path, identity())
@@ -140,7 +140,7 @@ def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"site": "sm'])
-def test_a_folder_whose_results_are_damaged_takes_no_run(tmp_path, text):
+def test_folder_with_damaged_results_accepts_no_run(tmp_path, text):
     open_run_folder(tmp_path, identity())
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(StateError) as refused:
@@ -149,7 +149,7 @@ def test_a_folder_whose_results_are_damaged_takes_no_run(tmp_path, text):
     assert (found.code, found.location) == (IssueCode.CORRUPT, str(tmp_path / "results.json"))
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_file_instead_of_a_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ProblemError) as refused:
         open_run_folder(tmp_path / "notes.txt", identity())
@@ -157,7 +157,7 @@ def test_a_file_is_no_folder(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_one_site_is_not_explained_by_the_run_of_another(tmp_path):
+def test_run_of_another_site_is_refused(tmp_path):
     open_run_folder(tmp_path, identity())
     check_run_site(tmp_path, sites.load_site("small"))
     with pytest.raises(StateError) as refused:

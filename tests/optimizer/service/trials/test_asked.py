@@ -1,4 +1,4 @@
-"""What a back-test is asked for: policies, plants and work that make no sense are refused first."""
+"""Settings of a back-test: invalid policies, seeds and load scales are refused first."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from twin.errors import ProblemError
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Return the function that asks for a back-test in which nothing may be run."""
+def backtest(monkeypatch):
+    """Return a function that starts a back-test in which no run is allowed."""
 
     def never(*_, **__):
         raise AssertionError
@@ -21,7 +21,7 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ({"policies": ["Threshold"]}, r"policies = Threshold: .*did you mean threshold\?"),
         ({"policies": ["deterministic", "best"]}, "policies = best: one of optimal, immediate"),
@@ -31,25 +31,25 @@ def asked(monkeypatch):
         ({"seeds": -2}, "seeds = -2: "),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_runs(asked, words, told):
-    """Proves: a misspelt policy is told. Sensitivity: it was run with perfect foresight."""
-    with pytest.raises(ProblemError, match=told):
-        asked(**words)
+def test_invalid_settings_are_refused_before_a_run(backtest, words, message):
+    """Proves: a misspelt policy is refused. Sensitivity: it was run with perfect foresight."""
+    with pytest.raises(ProblemError, match=message):
+        backtest(**words)
 
 
-def test_all_that_is_misspelt_is_told_at_once():
-    with pytest.raises(ProblemError) as told:
+def test_all_misspelt_policies_are_reported_together():
+    with pytest.raises(ProblemError) as caught:
         validate_policies(["deterministic", "perfekt", "scalling"])
-    assert [fault.found for fault in told.value.issues] == ["perfekt", "scalling"]
+    assert [fault.found for fault in caught.value.issues] == ["perfekt", "scalling"]
 
 
-def test_a_policy_that_is_named_twice_is_one():
+def test_repeated_policy_is_run_once():
     found = validate_policies(["optimal", "immediate", "deterministic", "optimal+jobs"])
     assert found == ("deterministic", "immediate", "deterministic+jobs")
     assert validate_policies("optimal") == ("deterministic",)
 
 
-def test_what_is_known_is_made_and_nothing_else():
+def test_known_policies_are_built_and_others_refused():
     here = small_days.setting(2)
     for name in KNOWN_POLICIES:
         assert build_policy(here, name, lambda _: None) is not None
@@ -58,14 +58,14 @@ def test_what_is_known_is_made_and_nothing_else():
 
 
 @pytest.mark.parametrize("share", [3.0, 0.0, -0.1, float("nan"), float("inf")])
-def test_work_beyond_the_racks_is_refused(share):
-    told = f"load_scale = {share:g}: a mean share .* 0.01 to 0.95"
+def test_load_scale_out_of_range_is_refused(share):
+    message = f"load_scale = {share:g}: a mean share .* 0.01 to 0.95"
     here = small_days.setting(2)
-    with pytest.raises(ProblemError, match=told):
+    with pytest.raises(ProblemError, match=message):
         BacktestCase.of(here.site, here.inputs, load_scale=share)
 
 
 @pytest.mark.parametrize("share", [MIN_LOAD_SCALE, MAX_LOAD_SCALE])
-def test_the_least_and_the_most_work_are_taken(share):
+def test_extreme_load_scales_are_accepted(share):
     here = small_days.setting(2)
     assert BacktestCase.of(here.site, here.inputs, load_scale=share).workload is not None

@@ -1,4 +1,4 @@
-"""The closed loop: five policies, one plant, the same work; what is left on disk of it."""
+"""The closed loop: five policies, one plant, the same work; files on disk."""
 
 import json
 from dataclasses import replace
@@ -34,14 +34,14 @@ RAMP = "ramp of grid_import_power"
 
 @pytest.fixture(scope="module")
 def trials():
-    """Return what was kept of a back-test of three hours."""
-    kept, told = [], []
+    """Return the stored runs of a back-test of three hours."""
+    kept, progress = [], []
     results = backtest(
         small_days.setting(HOURS),
-        on_progress=lambda *step: told.append(step),
+        on_progress=lambda *step: progress.append(step),
         on_run=kept.append,
     )
-    return results, kept, told
+    return results, kept, progress
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def optimal(trials):
 
 @pytest.fixture(scope="module")
 def folder(trials, tmp_path_factory):
-    """Return the folder that a back-test leaves."""
+    """Return the folder of a back-test."""
     folder = tmp_path_factory.mktemp("run")
     results, kept, _ = trials
     for trial in kept:
@@ -67,13 +67,13 @@ def test_all_policies_do_the_same_work(trials):
     assert min(done) > 0.999 * max(done)
 
 
-def test_no_policy_breaks_a_limit_of_the_plant(trials):
+def test_no_policy_violates_a_limit_of_the_plant(trials):
     assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
         POLICIES, 0
     )
 
 
-def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
+def test_violations_are_reported_with_their_first_minute(optimal):
     counts = optimal.violations.copy(data=np.where(optimal.violations["limit"] == RAMP, 2, 0))
     first = np.full(counts.shape, np.datetime64("2026-06-16T05:07", "us"))
     broken = replace(
@@ -84,19 +84,19 @@ def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
     assert optimal.violated_limits == []
 
 
-def test_every_step_of_every_policy_is_told(trials):
+def test_every_step_of_every_policy_is_reported(trials):
     steps = 4 * HOURS
     assert trials[2] == [(name, 0, i + 1, steps) for name in POLICIES for i in range(steps)]
 
 
-def test_the_json_is_that_of_the_command(trials):
-    told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
-    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
-    assert list(told["policies"]) == list(POLICIES)
-    assert told["start"] == "2026-06-16T00:00Z"
+def test_json_has_the_keys_of_the_command(trials):
+    document = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
+    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(document)
+    assert list(document["policies"]) == list(POLICIES)
+    assert document["start"] == "2026-06-16T00:00Z"
 
 
-def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
+def test_trajectory_has_quarter_hours_and_planned_import(optimal):
     course = optimal.trajectory
     assert course.sizes["time"] == 4 * HOURS
     assert course.sizes["instant"] == 4 * HOURS + 1
@@ -104,14 +104,14 @@ def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
         assert course[name].notnull().all(), name
 
 
-def test_the_plant_comes_close_to_the_plan(optimal):
-    # jobs run whole or not at all: on 28 racks the widest are a tenth of them
+def test_plant_is_close_to_the_plan(optimal):
+    # jobs run completely or not at all; the widest need a tenth of the 28 racks
     course = optimal.trajectory
     error = np.abs(course["plan_facility_power"] - course["facility_power"])
     assert float(error.mean()) < 0.15 * float(course["facility_power"].mean())
 
 
-def test_energy_of_the_bill_is_that_of_the_course(optimal):
+def test_billed_energy_is_that_of_the_trajectory(optimal):
     course = optimal.trajectory
     energy = float((course["facility_power"] * course["duration"]).sum())
     assert optimal.settlement.energy_mwh == pytest.approx(energy)
@@ -133,7 +133,7 @@ def test_only_plans_have_decisions(trials):
     assert counts["perfect"] >= 1
 
 
-def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
+def test_equal_seeds_give_equal_bills(trials):
     first = next(t for t in trials[1] if t.policy == "threshold_capped")
     here = small_days.setting(HOURS)
     again, other = (
@@ -167,7 +167,7 @@ def test_set_points_by_hand():
     assert points["renewable_used_power", "solar_1"] == np.inf
 
 
-def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
+def test_folder_holds_trajectories_figures_and_results(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
         "deterministic_0.decisions.json",
@@ -186,7 +186,7 @@ def test_the_decision_in_force_is_found(folder):
     assert read_backtest_decision(folder, "2026-06-16T00:00")["start"] == "2026-06-16T00:00Z"
 
 
-def test_the_course_is_read_as_it_was(folder, optimal):
+def test_trajectory_is_read_back_unchanged(folder, optimal):
     course = read_trajectory(folder)
     np.testing.assert_array_equal(course["facility_power"], optimal.trajectory["facility_power"])
 
@@ -197,14 +197,14 @@ def test_a_moment_outside_the_run_is_refused(folder, at):
         read_backtest_decision(folder, at)
 
 
-def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
+def test_folder_without_decisions_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(StateError, match=r"deterministic_0\.decisions\.json.*backtest"):
         read_backtest_decision(tmp_path)
 
 
 @pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
-def test_perfect_foresight_looks_ahead_to_the_end_of_the_run_or_a_week(days, ahead):
-    """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
+def test_perfect_foresight_sees_the_run_or_a_week(days, ahead):
+    """Proves: longer runs are cut at the horizon, shorter ones at their end."""
     site, whole = sites.load_site("small"), small_days.world(days)
     setting = BacktestCase.of(site, whole, load_scale=0.6)
     decided = []
@@ -228,20 +228,20 @@ def test_a_day_of_all_policies():
 
 
 def warm(setting):
-    """Return a setting whose chillers have to be committed, on a warm day."""
-    record = setting.inputs.record.copy(deep=True)
-    record["air_temperature"].values[:] += 8.0
+    """Return a case of a warm day whose chillers are committed."""
+    series = setting.inputs.series.copy(deep=True)
+    series["air_temperature"].values[:] += 8.0
     return BacktestCase.of(
-        strict(setting.site), replace(setting.inputs, record=record), load_scale=0.6
+        strict(setting.site), replace(setting.inputs, series=series), load_scale=0.6
     )
 
 
 @pytest.mark.slow
-def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
-    """Proves: on a warm day each quarter-hour has at least the units that its plan tells.
+def test_plant_follows_planned_chillers_and_pays_starts():
+    """Proves: on a warm day each quarter-hour has at least the units of its plan.
 
-    What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays
-    alike. Sensitivity: by itself the plant runs two from the first hour on.
+    Chillers start once, at 20 EUR, and run an hour. Under a rule the plant stages itself and pays
+    the same. Sensitivity: by itself the plant runs two from the first hour on.
     """
     setting = warm(small_days.setting(HOURS))
     names, word = ("threshold_capped", "deterministic"), "cooling_plant_units_on"
@@ -254,11 +254,11 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
         for name in names
     }
     plans = [decision.schedule[word] for decision in trials["deterministic"].decisions]
-    told = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
-    assert told.min() >= 1.0
-    np.testing.assert_array_equal(ran["deterministic"], told)
+    planned = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
+    assert planned.min() >= 1.0
+    np.testing.assert_array_equal(ran["deterministic"], planned)
     assert ran["threshold_capped"].max() == 2.0
     for trial in trials.values():
         assert trial.settlement.accounts["starts"] == 20.0 * trial.settlement.staging.starts > 0.0
-    assert trials["deterministic"].summary.starts == told.max()
+    assert trials["deterministic"].summary.starts == planned.max()
     assert trials["deterministic"].summary.short_runs == 0.0

@@ -1,4 +1,4 @@
-"""The grid of a back-test calls what waits for an order, and the meter tells what was given."""
+"""Activations in a back-test: the grid calls reserves, and the meter shows the delivery."""
 
 from dataclasses import replace
 from functools import cache
@@ -25,7 +25,7 @@ SLOW = {"direction": "up", "needs_controller": False, "full_activation": 12.5, "
 
 
 def site():
-    """Return a site that sells two products on order and FCR; its contract calls the first two."""
+    """Return a site that sells FCR and two products that its contract activates."""
     names = {"mfrr": SLOW, "rr": SLOW, "fcr": {}}
     sold = {name: product(name, **terms) for name, terms in names.items()}
     caller = asked(effect="hard", activates=("mfrr", "rr"))
@@ -35,7 +35,7 @@ def site():
 
 @cache
 def plant():
-    """Return a plant that the grid calls; it need not run for its calls."""
+    """Return a plant for activations; it need not run."""
     sold = {name: product(name, **SLOW) for name in ("mfrr", "rr")}
     small = small_days.setting()
     return reserve_calls.build_plant(
@@ -44,7 +44,7 @@ def plant():
 
 
 def caller(**due):
-    """Return who calls products in some quarter-hours, and the orders that are noted."""
+    """Return a caller of products in some quarter-hours, and its noted orders."""
     signals = {}
     for name in ("mfrr", "rr"):
         quarters = np.isin(np.arange(96), due.get(name, ()))
@@ -54,7 +54,7 @@ def caller(**due):
 
 
 def plan(imports, **capacity):
-    """Return a plan of quarter-hours from midnight, with what it holds all the time. [MW]"""
+    """Return a plan of quarter-hours from midnight, with constant held reserves. [MW]"""
     found = time_axes.regular_axes(START, len(imports)).assign_coords(product=["mfrr", "rr", "fcr"])
     found["grid_import_power"] = "time", np.asarray(imports, float)
     found["grid_export_power"] = "time", np.zeros(len(imports))
@@ -63,53 +63,53 @@ def plan(imports, **capacity):
     return variables.tag_dataset(found)
 
 
-def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
-    """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
+def test_activation_lowers_the_planned_import():
+    """2 MW of 10, 11, 12 for three quarter-hours, then four of recovery."""
     who, orders = caller(mfrr=(1, 2, 3))
     assert not who.call_due(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert who.call_due(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert not who.call_due(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
     assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
-    words = who.requested_outlook(
+    outlook = who.requested_outlook(
         time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)])
     )
-    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
-    assert np.isinf(words["grid_import_target_price"].to_numpy()).all()
-    called = words["reserve_called"].sel(product="mfrr").to_numpy()
+    assert outlook["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
+    assert np.isinf(outlook["grid_import_target_price"].to_numpy()).all()
+    called = outlook["reserve_called"].sel(product="mfrr").to_numpy()
     assert called.tolist() == [1.0] * 7 + [0.0] * 5
-    assert not words["reserve_called"].sel(product=["rr", "fcr"]).any()
+    assert not outlook["reserve_called"].sel(product=["rr", "fcr"]).any()
     later = who.requested_outlook(time_axes.horizon_axes(START + 6 * QUARTER_HOUR, [(2.0, 15.0)]))
     assert later["reserve_called"].sel(product="mfrr").to_numpy().tolist() == [1.0] * 2 + [0.0] * 6
     hourly = who.requested_outlook(time_axes.horizon_axes(START, [(2.0, 60.0)]))
     assert hourly["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 50.0]
 
 
-def test_two_products_that_are_called_at_once_add_up():
-    """2 and 3 MW of 10: 5. On the way there, 20 / 3 in the mean of the first quarter-hour: all of
-    the first is given, and 2 MW of the other."""
+def test_simultaneous_activations_add_up():
+    """2 and 3 MW of 10: 5. In the ramp the mean of the first quarter-hour is 20 / 3: all of the
+    first is delivered, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
     assert who.call_due(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
-    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
-    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
+    outlook = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    assert outlook["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
     given = [float(one.delivered(np.array([20.0 / 3.0]))[0]) for one in orders]
     assert given == pytest.approx([2.0, 2.0])
 
 
-def test_no_call_asks_for_more_export_than_the_connection_has():
+def test_activation_respects_the_export_limit():
     who, _ = caller(mfrr=(0,))
     who.call_due(START, plan([1.0] * 4, mfrr=9.0))
-    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
-    assert float(words["grid_import_target"][0, 0]) == -5.0
+    outlook = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    assert float(outlook["grid_import_target"][0, 0]) == -5.0
 
 
-def test_what_is_not_held_is_not_called():
+def test_unsold_reserve_is_not_activated():
     who, orders = caller(mfrr=(0,))
     assert not who.call_due(START, None)
     assert not who.call_due(START, plan([10.0] * 4, rr=3.0))
     assert orders == []
 
 
-def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
+def test_site_without_activating_contracts_gets_no_target():
     who = ReserveCaller(small_days.setting().site, SimpleNamespace(now=START))
     assert not who.call_due(START, plan([10.0] * 4, mfrr=2.0))
     assert not who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
@@ -119,14 +119,14 @@ def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     ("full_activation", "due"),
     [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
 )
-def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
+def test_delivery_counts_from_full_activation(full_activation, due):
     order = ReserveOrder(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
     assert order.required(full_activation) == pytest.approx(due)
 
 
-def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
-    """From 40 MW to 10 over ten minutes of a quarter-hour: 20 MW in its mean, 4 of 6 are given at
-    16; then 10, of which 4 leave 6 and 12 none.
+def test_delivery_is_compared_with_a_plan_with_set_points():
+    """From 40 to 10 MW in ten minutes the mean is 20 MW: at 16 MW, 4 of 6 MW are delivered.
+    Then at 10 MW: 6 at 4 MW, none at 12 MW.
     """
     order = ReserveOrder(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
     given = order.delivered(np.array([40.0, 16.0, 4.0, 12.0]))
@@ -134,8 +134,8 @@ def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
 
 
 @pytest.mark.slow
-def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
-    """At 02:15 an hour of all that was sold at the gate of 22:00: it is given, and paid."""
+def test_activated_work_stops_on_a_different_plant(monkeypatch):
+    """At 02:15 all capacity sold at 22:00 is activated for an hour, delivered and paid."""
     world = small_days.world(2)
     begin = world.start + np.timedelta64(21, "h")
     until = begin + np.timedelta64(7, "h")

@@ -1,4 +1,4 @@
-"""Conversion of results folders that earlier versions wrote, with earlier names of policies."""
+"""Conversion of results folders of earlier versions, with earlier policy names."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,11 @@ def quick_pictures(monkeypatch):
 def folder(request, runs, tmp_path):
     """Return a folder as an earlier version wrote it, by default version 2."""
     case, run_folder = small_days.setting(1), tmp_path / "run"
-    for name in ("deterministic", "threshold", "threshold_capped"):  # each frees the next name
+    for name in (
+        "deterministic",
+        "threshold",
+        "threshold_capped",
+    ):  # each makes the next name available
         write_policy_run(run_folder, case.site, runs[name])
         for path in list(run_folder.glob(f"{name}_0.*")):
             path.replace(path.with_name(path.name.replace(name, EARLIER[name])))

@@ -1,4 +1,4 @@
-"""What a run adds to the network's bill: the same as the bill says, without what is fixed."""
+"""The network charges of a run: those of the bill without its fixed charges."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TAXED = 1.0511269632
 
 @pytest.fixture
 def under():
-    """Return the small site without plain fees, with a tariff."""
+    """Return the small site with a tariff instead of grid fees."""
 
     def make(**rules):
         plain = sites.load_site("small").with_parameters(
@@ -28,18 +28,18 @@ def under():
     return make
 
 
-def test_a_month_is_what_its_bill_says_beside_what_is_fixed(under):
-    """Proves: energy, peaks and excess of a Spanish month are the bill's, cents and kWh apart.
+def test_month_matches_the_bill_without_fixed_charges(under):
+    """Proves: energy, peaks and excess of a Spanish month match the bill, up to rounding.
 
-    Its tax of 5.11269632 % is on all of them.
+    Its tax of 5.11269632 % applies to all of them.
     """
-    where = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
+    taxed_site = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
     starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
     load = np.random.default_rng(2).uniform(10.0, 24.0, len(starts))
-    found = network_accounts(where, starts, load, peak_power=0.0)
-    told = compute_bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
+    found = network_accounts(taxed_site, starts, load, peak_power=0.0)
+    bill = compute_bill(taxed_site.tariffs["sample"], starts, load, time_zone=BERLIN)
     by_rule = {
-        word: TAXED * sum(float(line.money) for line in told.lines if line.rule.startswith(start))
+        word: TAXED * sum(float(line.money) for line in bill.lines if line.rule.startswith(start))
         for word, start in (("network", "energy"), ("peak", "power"), ("excess", "excess"))
     }
     assert found.keys() == by_rule.keys()
@@ -48,8 +48,8 @@ def test_a_month_is_what_its_bill_says_beside_what_is_fixed(under):
     assert by_rule["excess"] > 0.0
 
 
-def test_a_year_of_band_load_is_what_its_bill_says(under):
-    """Proves: planned for the class that comes, a year costs its share of the published charge."""
+def test_year_of_band_load_matches_the_bill(under):
+    """Proves: a year costs its share of the published charge of its class."""
     rules = GERMAN | {
         "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "7900 h"},
         "standing": [],
@@ -57,26 +57,26 @@ def test_a_year_of_band_load_is_what_its_bill_says(under):
     load = np.full(len(WHOLE_YEAR), 9.0)
     load[77] = 10.0
     found = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=0.0)
-    told = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
-    assert sum(found.values()) == pytest.approx(float(told.total), abs=1.0)
+    bill = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert sum(found.values()) == pytest.approx(float(bill.total), abs=1.0)
     later = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=9.5)
     assert found["peak"] - later["peak"] == pytest.approx(9.5 * 0.15 * 100_000.0)
 
 
 @pytest.mark.parametrize(("before", "paid"), [(3.0, 250.0), (7.0, 200.0)])
-def test_a_peak_that_comes_anyway_is_not_paid_by_a_run(under, before, paid):
-    """Proves: 8 MW in May and 9 in June, 6 come anyway, at 50 EUR/MW: 2 and 3 MW; 1 and 3 above 7.
+def test_peak_that_occurs_anyway_is_not_charged_to_a_run(under, before, paid):
+    """Proves: 8 MW in May, 9 in June, 6 MW anyway, at 50 EUR/MW: 2 and 3 MW; 1 and 3 above 7.
 
-    Sensitivity: 700 and 500 where it is the run's.
+    Sensitivity: 700 and 500 EUR if the run caused them.
     """
-    where = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
+    taxed_site = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
     starts = quarters("2026-05-31T21:30", "2026-05-31T22:30")
     load = np.array([8.0, 4.0, 9.0, 5.0])
-    found = network_accounts(where, starts, load, peak_power=before)
+    found = network_accounts(taxed_site, starts, load, peak_power=before)
     assert found["peak"] == pytest.approx(paid)
 
 
-def test_a_site_without_a_tariff_pays_its_plain_fees():
+def test_site_without_a_tariff_pays_grid_fees():
     """Proves: 12 EUR on 2 MWh, 2 EUR on 1 MWh given, 1,300 EUR for 1 MW above 3."""
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:45")
     found = network_accounts(
@@ -88,15 +88,15 @@ def test_a_site_without_a_tariff_pays_its_plain_fees():
 @pytest.mark.parametrize(
     ("hour", "peak", "calm"), [("08:00", 3.0, 3.0), ("08:00", 1.0, 2.0), ("20:00", 3.0, np.inf)]
 )
-def test_outside_the_windows_nothing_is_raised(hour, peak, calm):
-    """Proves: in the window of the day the greater of peak and usual import is calm, else all."""
+def test_no_surcharge_outside_peak_windows(hour, peak, calm):
+    """Proves: in the peak window the greater of peak and usual import is free, else all."""
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "windows": [{"hours": ["6-18"]}]}]}
     billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64(f"2026-06-01T{hour}", "us")
     assert billing.uncharged_import(moment, peak=peak, mean_import=2.0) == calm
 
 
-def test_a_contract_bounds_what_is_calm():
+def test_contract_limits_the_atypical_load():
     contract = {"period": "all", "power": "2.5 MW", "price": "1 EUR/MW"}
     rules = {"periods": [{"name": "all"}], "contracted": [contract]}
     billing = BillingRules("UTC", {"sample": tariff(**rules)})
@@ -105,14 +105,14 @@ def test_a_contract_bounds_what_is_calm():
     assert BillingRules("UTC", {}).uncharged_import(moment, peak=9.0, mean_import=2.0) == 9.0
 
 
-def test_a_plan_goes_on_under_the_last_tariff():
-    """Proves: after its last day a tariff goes on in plans, where the bill would be refused."""
+def test_plan_continues_under_the_last_tariff():
+    """Proves: after its last day a tariff stays in force in plans, but not in bills."""
     billing = BillingRules(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
     years = np.array([f"{year}-06-01" for year in (2020, 2026, 2030)], dtype="datetime64[us]")
     assert billing.energy_prices(years).tolist() == [7.0, 7.0, 7.0]
 
 
-def test_the_year_begins_where_its_peak_does():
+def test_billing_year_starts_with_its_peak():
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "of": "year"}]}
     billing = BillingRules(BERLIN, {"sample": tariff(**rules)})
     moment = np.datetime64("2026-06-01T08:00", "us")

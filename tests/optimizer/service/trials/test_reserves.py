@@ -1,4 +1,4 @@
-"""Reserves in closed loop: sold at the gate, called by the grid, given by the plant, and billed."""
+"""Reserves in closed loop: sold at the gate, activated, delivered and billed."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ CHARGE, DISCHARGE = ("battery_charge", "battery_1"), ("battery_discharge", "batt
 
 
 def settled(**rows):
-    """Return what was held in quarter-hours, of one product."""
+    """Return the held capacity of one product by quarter-hour."""
     count = len(next(iter(rows.values())))
     found = time_axes.regular_axes(START, count).assign_coords(product=["fcr"])
     words = {"reserve_capacity": 0.0, "reserve_shortfall": 0.0, "reserve_price": 10.0} | rows
@@ -45,23 +45,23 @@ def test_capacity_is_paid_by_the_hour():
     assert billed({"reserve_capacity": [2.0, 1.0]})["reserves"] == pytest.approx(-7.5)
 
 
-def test_what_is_missing_costs_the_penalty_unless_it_was_just_used():
-    """1 MW short for three quarters at 100; the two within half an hour of use are excused: 25."""
+def test_missing_reserve_is_penalised_unless_just_used():
+    """1 MW short for three quarters at 100 EUR/MW/h; the two soon after use are exempt: 25."""
     rows = {"reserve_shortfall": [0.0, 1.0, 1.0, 1.0], "reserve_used_up": [0.5, 0.0, 0.0, 0.0]}
     assert billed(rows, recovery=0.5)["reserve_shortfall"] == pytest.approx(25.0)
     assert billed(rows, recovery=0.0)["reserve_shortfall"] == pytest.approx(75.0)
 
 
-def test_what_was_called_and_not_given_costs_the_penalty_though_it_is_used():
+def test_undelivered_activation_is_penalised():
     """0.4 MW for a quarter at 100: 10."""
     rows = {"reserve_used_up": [0.6], "reserve_missed": [0.4]}
     assert billed(rows)["reserve_shortfall"] == pytest.approx(10.0)
 
 
-def test_energy_is_paid_at_its_own_price_beside_the_meter():
-    """1 MWh upwards at 90: the meter spared 50 that are given back: 40 earned.
+def test_activated_energy_is_paid_at_its_own_price():
+    """1 MWh up at 90 EUR: the meter saved 50 EUR, which are returned: 40 EUR earned.
 
-    1 MWh downwards at 20: the meter took 50, of which 30 come back.
+    1 MWh down at 20 EUR: the meter cost 50 EUR, of which 30 EUR are returned.
     """
     up = billed({"reserve_used_up": [4.0]}, activation_up_price=90.0)
     assert up["activation"] == pytest.approx(-40.0)
@@ -75,8 +75,8 @@ def test_a_site_without_reserves_has_no_such_accounts():
     assert reserve_accounts(hand_site(), None, np.zeros(4)) == {}
 
 
-def test_a_rule_owes_what_a_file_sold():
-    """1 MW sold and held by nobody, half an hour at the penalty; nothing where nothing was sold."""
+def test_rule_must_hold_capacity_sold_by_a_file():
+    """1 MW sold and not held costs the penalty for half an hour; unsold capacity costs nothing."""
     small, site = small_days.setting(), reserve_days.site()
     record = small.inputs.series.assign_coords(product=["fcr"])
     record["reserve_held"] = (
@@ -93,8 +93,8 @@ def test_a_rule_owes_what_a_file_sold():
     assert reserve_calls.reserve_record(plant, [], replace(small, site=site)) is None
 
 
-def test_a_book_sells_what_is_offered_when_the_gate_closes():
-    """At 21:00 UTC the gate of the day from 22:00 on closes before the next decision at 22:00."""
+def test_offers_are_sold_at_gate_closure():
+    """At 21:00 UTC the gate of the next day closes before the next decision at 22:00."""
     decision = reserve_days.decision()
     schedule, book = decision.schedule, SoldReserves(reserve_days.site())
     horizon = schedule[["time", "duration", "instant"]]
@@ -108,13 +108,13 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
     assert not sold[~night].any()
 
 
-def test_a_site_without_products_keeps_no_book():
+def test_site_without_products_sells_no_reserve():
     horizon = small_days.decision().schedule[["time", "duration", "instant"]]
     assert not SoldReserves(small_days.setting().site).as_outlook(horizon).data_vars
 
 
-def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
-    """A quarter of an hour each, two hours apart at least; the same seed calls alike."""
+def test_activations_last_and_recover_as_the_product_requires():
+    """A quarter-hour each, at least two hours apart; equal seeds give equal activations."""
     fcr = {"fcr": product()}
     course = reserve_activation_reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
     begins = np.flatnonzero((course != 0.0) & (np.append(0.0, course[:-1]) == 0.0))
@@ -130,7 +130,7 @@ def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
 
 
 def called_plant(minutes, *, way=1.0, **terms):
-    """Return a plant whose battery holds one product, called one way in some minutes."""
+    """Return a plant whose battery holds one product, activated in some minutes."""
     small = small_days.setting()
     one = product(**{"direction": "up"} | terms)
     site = reserve_days.site().model_copy(update={"reserves": {"fcr": one}})
@@ -142,24 +142,24 @@ def called_plant(minutes, *, way=1.0, **terms):
 
 
 def at_rest(charge=0.0):
-    """Return set points of halls and stores that do nothing, but for a charge. [MW]"""
+    """Return set points of idle halls and stores, except for a charge. [MW]"""
     rest = {("hall_power", name): 0.5 for name in ("hall_1", "hall_2")}
     rest |= {(f"tank_{way}", "tank_1"): 0.0 for way in ("charge", "discharge")}
     rest |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
     return rest | {CHARGE: max(charge, 0.0), DISCHARGE: max(-charge, 0.0)}
 
 
-def given(plant):
-    """Return what the battery gives in every minute. [MW]"""
+def battery_discharge(plant):
+    """Return the battery discharge of every minute. [MW]"""
     record = plant.record()
     return (record["battery_discharge"] - record["battery_charge"]).to_numpy()[:, 0]
 
 
 @pytest.mark.parametrize(("before", "after", "way"), [(-0.8, 0.2, 1.0), (0.8, -0.2, -1.0)])
-def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(before, after, way):
-    """Proves: 0.9 MW beside a charge of 0.2 are there though the set point still turns to it.
+def test_delivery_may_exceed_rated_power_from_opposite_plan(before, after, way):
+    """Proves: 0.9 MW beside a charge of 0.2 MW are available while the set point ramps.
 
-    Sensitivity: 0.1 MW are missing for the minutes in which a battery of 0.8 MW turns.
+    Sensitivity: 0.1 MW are missing while a battery of 0.8 MW ramps.
     """
     plant = called_plant(slice(15, 30), direction="up" if way > 0 else "down", way=way)
     plant.run_with(at_rest(before), 15)
@@ -169,11 +169,11 @@ def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(bef
     assert plant.missed_power().max() < NOTHING
 
 
-def test_what_is_called_through_new_orders_is_given_once():
-    """0.3 MW from minute 10 to 50, orders anew in between: 0.3 MW all the time.
+def test_activation_across_new_orders_is_delivered_once():
+    """0.3 MW from minute 10 to 50, new orders in between: 0.3 MW all the time.
 
-    Sensitivity: 0.6 MW after each order, if its way began where the call had led; lengths that do
-    not fit, if minutes foreseen twice were noted twice.
+    Sensitivity: 0.6 MW after each order, if its ramp started at the activated power; unequal
+    lengths, if repeated minutes were stored twice.
     """
     plant = called_plant(slice(10, 50))
     plant.run_with(at_rest(), 15)
@@ -181,42 +181,41 @@ def test_what_is_called_through_new_orders_is_given_once():
     plant.run_with(at_rest(), 3)
     plant.run_with(at_rest(0.01), 12)
     plant.run_with(at_rest(), 30)
-    assert given(plant)[15:50] == pytest.approx(0.3, abs=0.02)
+    assert battery_discharge(plant)[15:50] == pytest.approx(0.3, abs=0.02)
     assert len(plant.called_power()) == 60
     used = plant.activation()["reserve_used_up"].to_numpy()[:, 0]
     assert used == pytest.approx([0.0, 0.3, 0.3, 0.1])
 
 
 @pytest.mark.parametrize(("full_activation", "at_once"), [(0.5, True), (12.5, False)])
-def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_once):
-    """Of 0.8 MW discharging 0.3 are held from now on: within a minute, or as set points turn."""
+def test_only_fast_reserve_displaces_the_plan_at_once(full_activation, at_once):
+    """Of 0.8 MW of discharge 0.3 MW are held from now on: within a minute, or by the ramp."""
     plant = called_plant(slice(0, 0), full_activation=full_activation)
     plant.run_with(at_rest(-0.8), 15)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
     plant.run_with(at_rest(-0.5), 15)
-    assert (given(plant)[15] < 0.51) == at_once
-    assert given(plant)[29] == pytest.approx(0.5)
+    assert (battery_discharge(plant)[15] < 0.51) == at_once
+    assert battery_discharge(plant)[29] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("told", "is_missed"), [(-0.8, True), (0.8, False)])
-def test_an_empty_battery_is_missed_and_a_full_one_is_not(told, is_missed):
-    """Proves: 0.3 MW less import are asked; what a full battery does not take is more than that."""
+@pytest.mark.parametrize(("order", "is_missed"), [(-0.8, True), (0.8, False)])
+def test_empty_battery_misses_delivery_and_full_one_delivers(order, is_missed):
+    """Proves: 0.3 MW less import are requested; a full battery stops charging more than that."""
     plant = called_plant(slice(480, 510))
-    plant.run_with(at_rest(told), 480)
+    plant.run_with(at_rest(order), 480)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
-    plant.run_with(at_rest(told), 30)
-    assert abs(given(plant)[-1]) < 0.1
+    plant.run_with(at_rest(order), 30)
+    assert abs(battery_discharge(plant)[-1]) < 0.1
     assert plant.missed_power().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
     assert not plant.missed_power()[:480].any()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_energy_behind_is_enough(seed, monkeypatch):
-    """A plant of another nature is called fully, at random moments, and gives all of it.
+def test_stored_energy_suffices_for_the_reserve(seed, monkeypatch):
+    """A plant with other parameters is fully activated at random times and delivers all of it.
 
-    From two hours before the first block that is sold, at 22:00 UTC, for eight hours. Nothing else
-    breaks.
+    From two hours before the first sold block, at 22:00 UTC, for eight hours. No limit is violated.
     """
     world = small_days.world(2)
     begin = world.start + np.timedelta64(20, "h")
@@ -241,7 +240,7 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
     used = plant.activation()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
     assert plant.missed_power().max() < NOTHING
-    assert int(trial.violations.sum()) == 0  # a call is exempt from the ramp
+    assert int(trial.violations.sum()) == 0  # an activation is exempt from the ramp limit
     assert trial.settlement.accounts["reserves"] < -80.0
     assert (
         trial.settlement.accounts["reserve_shortfall"]

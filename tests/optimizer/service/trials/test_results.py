@@ -1,4 +1,4 @@
-"""Results: what is captured, what is averaged, and files that are whole or not there."""
+"""Results: capture, averages, and files that are complete or absent."""
 
 import json
 from dataclasses import asdict, replace
@@ -23,10 +23,10 @@ from twin.simulation.limits import StagingCounts
         (100.0, 110.0, 60.0, -0.25),
         (-10.0, -40.0, -50.0, 0.75),
         (100.0, 100.0, 100.0, None),  # nothing to capture
-        (100.0, 110.0, 105.0, None),  # a rule that breaks a limit may be cheaper than any plan
+        (100.0, 110.0, 105.0, None),  # a rule that violates a limit may be cheaper than any plan
     ],
 )
-def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfect, capture):
+def test_capture_is_the_share_of_foresight_savings(threshold, optimal, perfect, capture):
     names = {"deterministic": optimal, "perfect": perfect}
     expected = None if capture is None else pytest.approx(capture)
     found = results(threshold_capped=threshold, **names)
@@ -39,8 +39,8 @@ def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfec
     assert replace(found, days=4).captures == {"threshold_capped": None, "threshold": None}
 
 
-def test_more_policies_join_and_the_capture_is_that_of_all():
-    """Proves: what was run first stays. Sensitivity: its numbers were lost, and the capture."""
+def test_added_policies_update_the_capture():
+    """Proves: earlier results stay. Sensitivity: they were lost with the capture."""
     first = replace(results(threshold_capped=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
     both = replace(results(deterministic=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).merged_with(
         first
@@ -52,13 +52,13 @@ def test_more_policies_join_and_the_capture_is_that_of_all():
     )
     assert (both.notes, both.gaps, both.cpu_s) == (("a", "b"), first.gaps, 5.0)
     assert both.capture == pytest.approx(30.0 / 50.0)
-    for told in (both.accounts, both.weighed, both.broken):
-        assert set(told) == set(both.policies)
+    for rows in (both.accounts, both.weighed, both.broken):
+        assert set(rows) == set(both.policies)
     assert both.weighed["perfect"] == {"carbon": 50.0}
 
 
-def test_who_is_later_than_the_rule_is_told():
-    """Proves: a saving that is bought with lateness is told. Sensitivity: a column had it."""
+def test_policy_later_than_the_rule_is_noted():
+    """Proves: a saving bought with lateness is noted. Sensitivity: only a column showed it."""
     found = results(threshold_capped=100.0, deterministic=70.0, perfect=60.0, immediate=200.0)
     assert found.later == []
     late = {"deterministic": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
@@ -67,12 +67,12 @@ def test_who_is_later_than_the_rule_is_told():
     assert found.later == ["deterministic is late by 16.0 h, threshold_capped by 1.0 h"]
 
 
-def test_what_is_run_again_takes_the_place_of_what_was():
+def test_repeated_policy_replaces_its_result():
     again = results(deterministic=70.0)
     assert again.merged_with(results(deterministic=80.0)) is again
 
 
-def test_there_is_no_capture_without_its_three_policies():
+def test_capture_requires_its_three_policies():
     assert results(threshold_capped=100.0, deterministic=70.0).capture is None
 
 
@@ -82,8 +82,8 @@ def test_violations_are_summed_over_seeds_and_the_rest_averaged():
     assert isinstance(over.violations, int)
 
 
-def test_broken_least_times_are_told_apart_from_violations():
-    """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
+def test_minimum_time_breaches_are_separate_from_violations():
+    """Proves: each is averaged over seeds separately and is not a violation."""
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
     ran = StagingCounts(
         starts=5, stops=4, min_up_violations=3, min_down_violations=2, restart_violations=1
@@ -116,18 +116,25 @@ def test_energy_for_equal_work_includes_the_work_left():
 
 
 def test_the_json_has_the_keys_of_the_command():
-    told = results(immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0).as_json()
-    told = json.loads(json.dumps(told, allow_nan=False))
+    document = results(
+        immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0
+    ).as_json()
+    document = json.loads(json.dumps(document, allow_nan=False))
     assert {"site", "start", "days", "cpu_s", "capture", "captures", "gaps", "policies"} <= set(
-        told
+        document
     )
-    assert set(told["policies"]) == {"deterministic", "immediate", "threshold_capped", "perfect"}
+    assert set(document["policies"]) == {
+        "deterministic",
+        "immediate",
+        "threshold_capped",
+        "perfect",
+    }
     wanted = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
     wanted += " violations pue work_done energy_equal_work_mwh"
-    assert set(wanted.split()) <= set(told["policies"]["deterministic"])
-    assert told["by_seed"]["deterministic"] == [asdict(summary(2.0))]
-    assert told["accounts"]["deterministic"] == {"electricity": 1.0}
-    assert told["weighed"]["deterministic"] == {"carbon": 2.0}
+    assert set(wanted.split()) <= set(document["policies"]["deterministic"])
+    assert document["by_seed"]["deterministic"] == [asdict(summary(2.0))]
+    assert document["accounts"]["deterministic"] == {"electricity": 1.0}
+    assert document["weighed"]["deterministic"] == {"carbon": 2.0}
 
 
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
@@ -142,7 +149,7 @@ def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
 
 
 @pytest.mark.parametrize("wrong", [{"pue": float("nan")}, {"pue": object()}])
-def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
+def test_failed_json_write_keeps_the_old_file(tmp_path, wrong):
     path = tmp_path / "results.json"
     write_json_atomic(path, {"pue": 1.1})
     with pytest.raises((ValueError, TypeError)):
@@ -160,7 +167,7 @@ def course(values):
     return dataset.assign_coords(time=time).assign_attrs(notes=["x"], typical_year=False)
 
 
-def test_a_course_is_written_and_read_again(tmp_path):
+def test_trajectory_is_written_and_read_back(tmp_path):
     path = tmp_path / "run" / "deterministic_0.nc"
     original = course([1.0, 2.0])
     write_netcdf(path, original, **WHOSE)
@@ -168,11 +175,11 @@ def test_a_course_is_written_and_read_again(tmp_path):
         assert read["price"].to_numpy().tolist() == [1.0, 2.0]
         assert read["price"].attrs == {"units": "EUR MWh-1", "gaps": "a; b"}
         assert read.attrs == {"notes": "x", "typical_year": 0} | WHOSE
-    assert original["price"].attrs["gaps"] == ["a", "b"]  # untouched
+    assert original["price"].attrs["gaps"] == ["a", "b"]  # unchanged
     assert "site" not in original.attrs
 
 
-def test_a_course_that_breaks_off_leaves_the_old_one_whole(tmp_path, monkeypatch):
+def test_interrupted_write_keeps_the_old_trajectory(tmp_path, monkeypatch):
     path = tmp_path / "deterministic_0.nc"
     write_netcdf(path, course([1.0, 2.0]), **WHOSE)
 

@@ -23,10 +23,10 @@ def site():
 
 @pytest.fixture
 def record():
-    """Return an hour of a plant whose means of quarter-hours are 2, 4, -0.4 and 2 MW."""
+    """Return an hour of a plant with quarter-hour means of 2, 4, -0.4 and 2 MW."""
     hour = time_axes.regular_axes(START, 60, time_axes.MINUTE)
     net = np.repeat([2.0, 4.0, -0.4, 2.0], 15)
-    net[:15] = np.linspace(1.0, 3.0, 15)  # what the meter averages
+    net[:15] = np.linspace(1.0, 3.0, 15)  # averaged by the meter
     flows = {
         "grid_import_power": np.maximum(net, 0.0),
         "grid_export_power": np.maximum(-net, 0.0),
@@ -68,12 +68,12 @@ def test_energy_is_paid_by_the_quarter_hour(bill):
     assert bill.accounts["electricity"] == pytest.approx(105.0 + 2.0)
 
 
-def test_fees_are_paid_both_ways(bill):
+def test_fees_apply_to_import_and_export(bill):
     # 12 EUR on 2 MWh bought, 2 EUR on 0.1 MWh sold
     assert bill.accounts["network"] == pytest.approx(24.2)
 
 
-def test_the_peak_is_metered_over_quarter_hours_and_paid_beyond_the_last(bill):
+def test_quarter_hour_peak_above_the_last_is_charged(bill):
     assert bill.peak_mw == pytest.approx(4.0)
     assert bill.accounts["peak"] == pytest.approx(0.5 * 1300.0)
 
@@ -87,7 +87,7 @@ def test_a_peak_that_was_reached_before_costs_nothing(site, record, series):
 def test_each_month_pays_its_own_peak(site, record, series):
     """Proves: 2 and 4 MW in July, 2 in August: 0.5 MW over July's 3.5 MW, and all 2 of August.
 
-    Sensitivity: 650 EUR if the running peak never fell; 3250 EUR told. The turn is at 22:00 UTC.
+    Sensitivity: 650 EUR, not 3250 EUR, if the running peak never fell. Months turn at 22:00 UTC.
     """
     shift = np.datetime64("2026-07-31T21:15", "us") - START
     for data in (record, series):
@@ -115,22 +115,22 @@ def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
     assert bill.accounts["stocks"] == pytest.approx(0.38 * 47.0)
 
 
-def test_work_left_over_is_paid_at_the_cap_that_it_tolerates(site, bill):
-    # training does 0.9 of its work at 0.7231 of its power: a MWh of it takes
+def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
+    # training at 0.7231 of its power does 0.9 of its work: one MWh takes
     # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
     work = WorkBalance(done=0.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
     assert energy_of_work_left(site, work, overhead=1.1) == pytest.approx(1.32308, abs=1e-5)
     assert bill.accounts["backlog"] == pytest.approx(1.32308 * 47.0, abs=1e-3)
 
 
-def test_carbon_counts_what_is_bought_and_values_what_is_left(bill):
+def test_carbon_counts_imports_and_remaining_stores(bill):
     # 0.5 x 400 + 1 x 300 + 0.5 x 100; left 1.323 + 0.38 MWh at the mean of 250 kg
     assert bill.carbon_kg == pytest.approx(550.0)
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3)
 
 
-def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(site, record, series):
-    """Taken 2, 4, 0 and 2 MW of which 1 is matched: 1.25 of 2 MWh at 400 kg, in the mean 250."""
+def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, series):
+    """Import 2, 4, 0 and 2 MW, of which 1 MW is matched: 1.25 of 2 MWh at 400 kg, mean 250."""
     ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=400.0)
     matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
         "grid_1", carbon="matched"
@@ -141,17 +141,17 @@ def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(sit
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3)
 
 
-def test_lateness_weighs_by_its_energy(bill):
+def test_lateness_is_weighted_by_energy(bill):
     assert bill.weighted["lateness"] == pytest.approx(0.7 * 200.0)
 
 
-def test_the_objective_is_all_of_it(bill):
+def test_objective_is_the_sum_of_its_parts(bill):
     assert bill.cost == pytest.approx(sum(bill.accounts.values()))
     assert bill.objective == pytest.approx(bill.cost + sum(bill.weighted.values()))
 
 
-def test_work_done_now_or_paid_later_at_the_mean_price_is_all_one(site, record, series):
-    """No policy gains by leaving work undone: a MWh left costs what a MWh drawn evenly costs."""
+def test_work_now_equals_work_later_at_the_mean_price(site, record, series):
+    """No policy gains by leaving work: a remaining MWh costs as much as a MWh used evenly."""
     record["grid_export_power"].values[:] = 0.0
     record["grid_import_power"].values[:] = 2.0
     plain = settle(site, record, series, work=NOTHING, peak_power=9.0)
@@ -171,12 +171,12 @@ def test_heat_earns_its_fixed_price(record, series):
     assert bill.accounts["heat"] == pytest.approx(-5.0)
 
 
-def test_starts_are_billed_to_the_cent_and_broken_times_counted(site, record, series):
-    """Proves: of two chillers one runs on; the other joins it at minutes 10 and 40.
+def test_starts_are_billed_and_minimum_times_counted(site, record, series):
+    """Proves: one of two chillers runs throughout; the other starts at minutes 10 and 40.
 
-    Three starts of 12.34 EUR are 37.02 EUR in an account of their own. At minute 20 the first
-    stops, at 45 the second, 20 and 35 minutes after their starts: both are short of 0.6 h, which
-    nothing is paid for. Sensitivity: 24.68 EUR if what runs at first had not started.
+    Three starts of 12.34 EUR are 37.02 EUR in a separate account. At minute 20 the first stops,
+    at 45 the second, 20 and 35 minutes after their starts. Both are shorter than 0.6 h, which costs
+    nothing. Sensitivity: 24.68 EUR if chillers running at first had not started.
     """
     ruled = strict(site, minimum_up=0.6, minimum_down=0.25, start_cost=12.34)
     second = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], [10, 10, 20, 5, 15])

@@ -1,4 +1,4 @@
-"""A fleet in closed loop: what moves, what is lost on the way (nothing), what happens without."""
+"""A fleet in closed loop: jobs move, no work is lost, and sites can run alone."""
 
 from dataclasses import replace
 
@@ -19,17 +19,17 @@ ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1
 
 
 def setting(name, factor, hours=HOURS):
-    """Return the small day by another name and at other prices."""
+    """Return the case of a small day with another name and other prices."""
     usual = small_days.setting(hours)
-    record, truth = (
+    series, actual = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
-        for data in (usual.inputs.record, usual.truth)
+        for data in (usual.inputs.series, usual.actual)
     )
     return replace(
         usual,
         site=usual.site.model_copy(update={"name": name}),
-        world=replace(usual.inputs, record=record),
-        truth=truth,
+        inputs=replace(usual.inputs, series=series),
+        actual=actual,
     )
 
 
@@ -54,61 +54,64 @@ def routes():
 
 @pytest.fixture(scope="module")
 def found(settings, routes):
-    told = []
-    shared = run_fleet(settings, routes, on_progress=lambda *step: told.append(step))
-    return shared, told
+    progress = []
+    shared = run_fleet(settings, routes, on_progress=lambda *step: progress.append(step))
+    return shared, progress
 
 
-def test_jobs_go_from_the_dear_site_to_the_cheap_one(found):
+def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
     shared, _ = found
     assert {(parcel.origin, parcel.host) for parcel in shared.transfers} == {("dear", "cheap")}
     moved = sum(parcel.energy for parcel in shared.transfers)
     assert moved > 0.05
-    assert shared.sent("dear") == shared.taken("cheap") == pytest.approx(moved)
+    assert shared.sent("dear") == shared.received("cheap") == pytest.approx(moved)
     assert shared.move_cost == pytest.approx(1.0 * moved)
     assert shared.saved > 0.0
-    assert not shared.undecided
+    assert not shared.failed_plans
 
 
-def test_no_work_is_lost_on_the_way(found):
+def test_no_work_is_lost_in_transfer(found):
     shared, _ = found
     alone, together = (
         sum(trial.summary.work_done for trial in trials.values())
-        for trials in (shared.alone, shared.shared)
+        for trials in (shared.independent, shared.shared)
     )
     assert together == pytest.approx(alone, rel=1e-9)
     dear = shared.shared["dear"].summary.work_done
-    assert dear == pytest.approx(shared.alone["dear"].summary.work_done - shared.sent("dear"))
+    assert dear == pytest.approx(shared.independent["dear"].summary.work_done - shared.sent("dear"))
 
 
-def test_what_comes_is_not_worked_on_before_it_is_there(found):
+def test_moved_work_starts_after_its_arrival(found):
     """Jobs are ready half an hour after they leave, and keep their deadlines."""
     shared, _ = found
+    assert shared.transfers
     for parcel in shared.transfers:
         assert parcel.ready - parcel.leaves == np.timedelta64(30, "m")
         assert (parcel.jobs.deadline >= parcel.ready).all()
 
 
-def test_no_limit_is_broken_and_every_step_is_told(found):
-    shared, told = found
-    assert all(trial.summary.violations == 0 for trial in shared.shared.values())
+def test_no_limit_is_violated_and_every_step_is_reported(found):
+    shared, progress = found
+    assert [trial.summary.violations for trial in shared.shared.values()] == [0, 0]
     steps = 4 * HOURS
-    assert told[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
-    assert len(told) == 3 * steps
+    assert progress[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
+    assert len(progress) == 3 * steps
 
 
-def test_the_json_adds_up(found):
+def test_json_totals_add_up(found):
     shared, _ = found
-    told = shared.as_json()
-    assert told["saved"] == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
-    assert sum(parcel["mwh"] for parcel in told["parcels"]) == pytest.approx(
-        told["sites"]["cheap"]["takes_in_mwh"], abs=0.01
+    document = shared.as_json()
+    assert document["saved"] == pytest.approx(
+        document["objective_alone"] - document["objective"], abs=0.02
     )
-    assert told["sites"]["dear"]["takes_in_mwh"] == 0
+    assert sum(parcel["mwh"] for parcel in document["parcels"]) == pytest.approx(
+        document["sites"]["cheap"]["takes_in_mwh"], abs=0.01
+    )
+    assert document["sites"]["dear"]["takes_in_mwh"] == 0
 
 
-def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, monkeypatch):
-    """Proves: the plants and policies of both runs are the same, and a failure costs no plan."""
+def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
+    """Proves: both runs use equal plants and policies, and a failure leaves each site its plan."""
 
     def fails(*_, **__):
         raise NoScheduleError("none")
@@ -118,17 +121,20 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
     assert not shared.transfers
     hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
     assert shared.failed_plans == dict.fromkeys(hours, "none")
+    assert shared.independent
     for name, trial in shared.independent.items():
         assert shared.shared[name].summary == trial.summary
 
 
-def test_a_call_at_the_time_of_an_exchange_is_planned_for_once(routes, monkeypatch):
-    """Proves: no site throws away, alone, what was settled with the others at that moment."""
-    looks = FleetSiteRun.observe
+def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
+    """Proves: no site replaces the common plan of the same moment by its own."""
+    observe = FleetSiteRun.observe
     monkeypatch.setattr(
-        FleetSiteRun, "looks", lambda seat: replace(looks(seat), has_new_request=True)
+        FleetSiteRun, "observe", lambda run: replace(observe(run), has_new_request=True)
     )
-    for trial in run_fleet(pair(hours=1), routes).shared.values():
+    runs = run_fleet(pair(hours=1), routes).shared
+    assert set(runs) == {"dear", "cheap"}
+    for trial in runs.values():
         assert len(trial.decisions) == 4
 
 
@@ -140,17 +146,17 @@ def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
 def test_sites_of_other_days_are_refused_before_they_run(settings, routes):
     dear, cheap = settings
     later = replace(
-        cheap, world=replace(cheap.inputs, end=cheap.inputs.end + np.timedelta64(1, "h"))
+        cheap, inputs=replace(cheap.inputs, end=cheap.inputs.end + np.timedelta64(1, "h"))
     )
-    with pytest.raises(ProblemError, match=r"cheap, days .* must be those of dear"):
+    with pytest.raises(ProblemError, match=r"cheap, days .*the days of dear"):
         run_fleet((dear, later), routes)
 
 
 def test_the_figure_has_a_panel_for_each_site(found, tmp_path):
     shared, _ = found
     alone, together = (
-        {name: trial.course for name, trial in trials.items()}
-        for trials in (shared.alone, shared.shared)
+        {name: trial.trajectory for name, trial in trials.items()}
+        for trials in (shared.independent, shared.shared)
     )
     sent = {"dear": np.full(4 * HOURS, 0.3), "cheap": np.full(4 * HOURS, -0.3)}
     figure = plot_fleet(alone, together, sent, title="two sites")

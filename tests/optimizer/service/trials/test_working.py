@@ -13,14 +13,14 @@ CAPPED = 0.9
 
 
 @pytest.fixture
-def begun():
+def first_jobs():
     """Return the jobs of the first moment that have arrived, all ordered to run."""
     queue, arrivals = small_days.queue(), small_days.setting().workload.jobs
     return queue, arrivals, dict.fromkeys(queue.jobs.number.tolist(), 1.0)
 
 
-def test_the_same_caps_change_nothing(begun):
-    queue, arrivals, jobs = begun
+def test_the_same_caps_change_nothing(first_jobs):
+    queue, arrivals, jobs = first_jobs
     work = RunningJobs(queue, arrivals, jobs)
     work.set_caps(dict(jobs), 7)
     (end, done), (there, whole) = (
@@ -33,9 +33,9 @@ def test_the_same_caps_change_nothing(begun):
     assert done.work_done == pytest.approx(whole.work_done)
 
 
-def test_what_is_done_before_and_after_adds_up(begun):
+def test_work_before_and_after_a_change_adds_up(first_jobs):
     """Proves: five minutes of full power and ten of nine tenths, weighted by their time."""
-    queue, arrivals, jobs = begun
+    queue, arrivals, jobs = first_jobs
     less = dict.fromkeys(jobs, CAPPED)
     work = RunningJobs(queue, arrivals, jobs)
     full = work.power
@@ -52,8 +52,8 @@ def test_what_is_done_before_and_after_adds_up(begun):
     assert found.instant == queue.instant + np.timedelta64(15, "m")
 
 
-def test_a_job_that_ends_before_a_change_is_told_once(begun):
-    queue, arrivals, jobs = begun
+def test_job_that_ends_before_a_change_is_reported_once(first_jobs):
+    queue, arrivals, jobs = first_jobs
     whole = advance_queue(queue, jobs, hours=0.25, arrivals=arrivals)[1]
     work = RunningJobs(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):

@@ -1,4 +1,4 @@
-"""Alarms: one a cause, since when it lasts, the gravest first, gone when it is gone."""
+"""Alarms: one per cause with its start, most severe first, cleared with the cause."""
 
 import json
 import logging
@@ -21,13 +21,13 @@ def note(alarms, cause, text, time="T1", **others):
     alarms.update(cause, text, **{**WORDS, **others}, time=time)
 
 
-def test_nothing_is_wrong_at_first(alarms):
+def test_no_alarm_at_first(alarms):
     assert alarms.as_snapshot() == []
     note(alarms, "broker", "")
     assert alarms.as_snapshot() == []
 
 
-def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
+def test_alarm_has_text_start_and_remedy(alarms):
     note(alarms, "broker", "no answer")
     assert alarms.as_snapshot() == [
         {
@@ -41,7 +41,7 @@ def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
     json.dumps(alarms.as_snapshot())
 
 
-def test_an_alarm_keeps_its_beginning_while_its_words_change(alarms):
+def test_alarm_keeps_its_start_while_its_text_changes(alarms):
     for time, text in (("T1", "2 s late"), ("T2", "4 s late"), ("T3", "6 s late")):
         note(alarms, "feed", text, time)
     assert [(alarm["time"], alarm["text"]) for alarm in alarms.as_snapshot()] == [
@@ -49,14 +49,14 @@ def test_an_alarm_keeps_its_beginning_while_its_words_change(alarms):
     ]
 
 
-def test_an_alarm_that_comes_again_begins_again(alarms):
+def test_alarm_that_returns_has_a_new_start(alarms):
     for time, text in (("T1", "down"), ("T2", ""), ("T3", "down")):
         note(alarms, "broker", text, time)
     assert [alarm["time"] for alarm in alarms.as_snapshot()] == ["T3"]
 
 
-def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
-    for _ in range(2):  # noting again moves nothing
+def test_most_severe_alarm_is_first_and_equals_keep_order(alarms):
+    for _ in range(2):  # a repeated update changes nothing
         note(alarms, "a", "low", severity=Severity.LOW)
         note(alarms, "b", "one")
         note(alarms, "c", "high", severity=Severity.HIGH)
@@ -65,7 +65,7 @@ def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
     assert [alarm["text"] for alarm in alarms.as_snapshot()] == ["high", "one", "two", "low"]
 
 
-def test_only_what_is_new_is_logged(alarms):
+def test_only_new_problems_are_logged(alarms):
     with structlog.testing.capture_logs() as logged:
         for text in ("down for 2 s", "down for 2 s", "down for 4.5 s", "", ""):
             note(alarms, "broker", text)
@@ -73,10 +73,10 @@ def test_only_what_is_new_is_logged(alarms):
     assert logged[0]["cause"] == "broker"
 
 
-def test_a_trouble_beside_another_of_its_cause_is_logged(alarms):
-    """Proves: the meter's silence is in the log, though a pump has been told since the day before.
+def test_second_problem_of_the_same_cause_is_logged(alarms):
+    """Proves: a silent meter is logged, though a pump has been reported since the day before.
 
-    Sensitivity: one line at the first trouble, and none until all of its cause were over.
+    Sensitivity: one line at the first problem, and none until all of its cause had ended.
     """
     pump = "pump_2 is {} kW, but 3.1 by the model"
     with structlog.testing.capture_logs() as logged:
@@ -92,7 +92,7 @@ def test_a_trouble_beside_another_of_its_cause_is_logged(alarms):
     assert [entry["text"].count("meter") for entry in logged] == [0, 1, 0]
 
 
-def test_an_alarm_that_grows_graver_is_logged_again(alarms):
+def test_alarm_of_higher_severity_is_logged_again(alarms):
     with structlog.testing.capture_logs() as logged:
         note(alarms, "disk", "90 % full", severity=Severity.LOW)
         note(alarms, "disk", "full", severity=Severity.HIGH)

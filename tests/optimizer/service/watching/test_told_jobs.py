@@ -1,4 +1,4 @@
-"""The jobs that the scheduler tells: none made up, none in vain, and no refusal unheard."""
+"""Jobs reported by the scheduler: none is invented, and every rejection is shown."""
 
 from dataclasses import replace
 
@@ -34,8 +34,8 @@ def jobs(window):
     return SchedulerJobs(SITE, window)
 
 
-def told(queue, wide=()):
-    """Return a queue as the scheduler says it, some of its jobs wider than the site."""
+def snapshot(queue, wide=()):
+    """Return a queue as the scheduler reports it, some jobs wider than the site."""
     racks = queue.jobs.racks.copy()
     racks[list(wide)] = SITE.racks + 0.5
     return QueueSnapshot(
@@ -48,10 +48,10 @@ def told(queue, wide=()):
     )
 
 
-def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
-    """Proves: a state folder without a past, or a topic that is denied, ends no job.
+def test_unreported_queue_is_not_an_empty_queue(window, jobs):
+    """Proves: an empty state folder or a denied topic ends no job.
 
-    Sensitivity: an empty queue was made up, and orders said that all jobs wait.
+    Sensitivity: an empty queue was assumed, and orders paused all jobs.
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         jobs.queue(moments.start())
@@ -59,15 +59,15 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.queue(known.instant).is_running.sum() == 3
     assert jobs.missing_queue == ""
 
 
-def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
-    """Proves: a service that waits for its simulated plant calls no queue years ahead."""
+def test_queue_has_no_age_before_a_simulated_start(window, jobs):
+    """Proves: a service that waits for its simulated plant reports no queue from the future."""
     known = small_days.queue()
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.error(NOT_STARTED) == ""
     assert "ahead of the clock" in jobs.error(known.instant - 4 * QUARTER_HOUR)
 
@@ -78,16 +78,16 @@ def test_a_site_without_movable_work_needs_no_scheduler(window):
     assert len(jobs.queue(moments.start()).jobs) == 0
 
 
-def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
-    """Proves: it is in neither queue nor past, all others are, and it is told with its racks.
+def test_job_wider_than_the_site_is_excluded(window, jobs):
+    """Proves: it is in neither queue nor past, all others are, and it is named with its racks.
 
     Sensitivity: it was never ordered, and plans started 24 jobs instead of 5 to make room.
     """
     known = moments.running(small_days.queue(), 3)
     now, numbers = known.instant, known.jobs.number.tolist()
-    window.add(told(known))
+    window.add(snapshot(known))
     assert jobs.rejected_orders() == ""
-    window.add(told(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
+    window.add(snapshot(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
     queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.is_running.tolist() == known.is_running[1:].tolist()
@@ -101,12 +101,12 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
 
 def test_of_many_wide_jobs_three_are_named(window, jobs):
     known = small_days.queue()
-    window.add(told(known, wide=range(5)))
+    window.add(snapshot(known, wide=range(5)))
     assert jobs.rejected_orders().count("job ") == 3
     assert jobs.rejected_orders().endswith("2 more")
 
 
-def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
+def test_rejected_orders_are_reported_until_accepted(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
     assert jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
     window.add(JobStatus(site="small", sequence=8, is_applied=True))

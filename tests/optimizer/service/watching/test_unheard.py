@@ -1,4 +1,4 @@
-"""Where to look for what nobody has shown, and whose stamps are refused."""
+"""Remedies for quantities without readings, and for refused timestamps."""
 
 import numpy as np
 import pytest
@@ -21,16 +21,16 @@ def window():
     return window
 
 
-def told(window):
-    """Return place -> remedy of what was never measured."""
+def remedies_for(window):
+    """Return location -> remedy of quantities never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.present(NOON))
     error = MissingPointLocator(site(), window).locate(caught.value)
     return {fault.location: fault.remedy for fault in error.issues}
 
 
-def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
-    remedies = told(window)
+def test_missing_quantity_names_topic_and_process_area(window):
+    remedies = remedies_for(window)
     assert remedies["peak_power"] == (
         "no sensor has shown it yet; expected on "
         "BMS/v1/PUB/Value/GenericObject/GenericPoint/small/..., "
@@ -51,18 +51,19 @@ def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
         (90 * SECOND, QualityFlag.FUTURE, "90 s ahead of"),
     ],
 )
-def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
-    """Proves: the stamp and how far off it is are named, until one is taken."""
+def test_wrong_clock_is_not_reported_as_a_silent_sensor(window, off, flag, words):
+    """Proves: the clock error is named until a reading is accepted."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
     assert (
-        told(window)[LEVEL] == f"set the clocks: its timestamps are refused, {words} the clock here"
+        remedies_for(window)[LEVEL]
+        == f"set the clocks: its timestamps are refused, {words} the clock here"
     )
     assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
-    assert LEVEL not in told(window)
+    assert LEVEL not in remedies_for(window)
 
 
-def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
-    """Proves: two points an hour behind in two rounds count; one late reading at the start none."""
+def test_persistent_clock_errors_are_counted():
+    """Proves: two points an hour behind count in the second round; one late reading does not."""
     window = LiveState(site())
     for name in ("battery_level", "tank_level", "peak_power"):
         window.add(metadata_of(name))
@@ -75,10 +76,8 @@ def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
         words = window.clock_skew.describe(now, period)
         if now == NOON:
             assert words == ""
-    assert words == (
-        "stamps of 2 points are refused, 3600 to 3620 s behind the clock here, "
-        "as of battery_level of battery_1: set the clocks"
-    )
+    assert words.startswith("stamps of 2 points are refused, 3600 to 3620 s behind the clock here")
+    assert LEVEL in words
     assert window.clock_skew.describe(now + 4 * period, period) == ""  # silent since
 
 
