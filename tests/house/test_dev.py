@@ -1,4 +1,4 @@
-"""`./dev` makes its environment once, mends a half-made one, and says what is missing.
+"""`./dev` makes its environment once, repairs a half-made one, and says what is missing.
 
 A stand-in for Python plays the part of venv and pip, and writes down what it is asked to do.
 """

@@ -20,7 +20,7 @@ def test_every_public_name_is_there(room, modules):
 def test_stubs_name_what_faces_give(room, root):
     stub = root / room / "__init__.pyi"
     if not stub.exists():
-        pytest.skip(f"the face of {room} tells its types itself")
+        pytest.skip(f"the face of {room} holds its types itself")
     named = ast.parse(stub.read_text()).body[-1]
     assert sorted(ast.literal_eval(named.value)) == sorted(import_module(room).__all__)
 

@@ -23,7 +23,7 @@ from tests.soak.promises import broken_promises, schedules
 from tests.stage import GLANCE, SITE, UNHURRIED, Ear, Heard, Stage, cpu_seconds
 
 COUNT = 50
-"""Kills of a soak unless told otherwise."""
+"""Kills of a soak by default."""
 
 A_DAY = 50
 """Most kills of one day."""

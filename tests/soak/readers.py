@@ -88,8 +88,8 @@ def _told_again(topic: str) -> Callable[[bytes], None]:
 
     def read(payload: bytes) -> None:
         sample = messages.decode(topic, payload)
-        place, told = messages.encode(sample)
-        if messages.encode(messages.decode(place, told))[1] != told:
+        place, payload = messages.encode(sample)
+        if messages.encode(messages.decode(place, payload))[1] != payload:
             raise AssertionError("what was read is not what is written")
 
     return read

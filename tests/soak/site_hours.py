@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tests.soak import kills
 
 COUNT = 24
-"""Site-hours unless told otherwise. [h]"""
+"""Site-hours by default. [h]"""
 
 A_DAY = 24
 """Longest simulated day. [h]"""
@@ -33,7 +33,7 @@ def run(count: int, *, seed: int, broker: str | None, say: Say) -> dict[str, obj
     broker
         URL of a broker, else one of our own.
     say
-        Told how it goes.
+        Called with lines of progress.
     """
     begun, days = time.monotonic(), []
     for number, done in enumerate(range(0, count, A_DAY)):

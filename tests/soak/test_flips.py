@@ -32,8 +32,8 @@ def read(folder, seconds, **words):
 @pytest.mark.slow
 def test_what_is_whole_is_no_fault(copy):
     assert read(copy, flips.ARCHIVED) == []
-    told = flips.write(copy, is_whole=True)
-    assert told == frozenset()
+    losses = flips.write(copy, is_whole=True)
+    assert losses == frozenset()
     assert read(copy, [*flips.ARCHIVED, *flips.WAITING], sure=flips.LATER) == []
     assert flips.again(copy) == []
 
@@ -58,9 +58,9 @@ def test_a_lie_is_a_fault(copy):
     assert "racks clock lies in [101]" in read(copy, [*flips.ARCHIVED, 101])
 
 
-def test_as_many_places_are_changed_as_told(copy):
-    told = list(flips.change(copy, random.Random(1), 12))
-    assert 6 < len(told) <= 12
+def test_given_number_of_places_is_changed(copy):
+    changes = list(flips.change(copy, random.Random(1), 12))
+    assert 6 < len(changes) <= 12
 
 
 @pytest.mark.parametrize("how", ["changed", "cut", "cut between lines", "emptied"])
@@ -78,10 +78,10 @@ def test_a_changed_file_of_what_is_said_once_is_noticed(copy, how):
     )
     assert {one["group"] for one in verify(copy / "archive").lost} == {"kept"}
     assert flips.recall(copy) == []
-    told = (copy / "archive" / LOSS_LOG_FILE).read_text()
-    assert "kept.jsonl" in told
+    log = (copy / "archive" / LOSS_LOG_FILE).read_text()
+    assert "kept.jsonl" in log
     assert flips.recall(copy) == []
-    assert (copy / "archive" / LOSS_LOG_FILE).read_text() == told
+    assert (copy / "archive" / LOSS_LOG_FILE).read_text() == log
     (copy / "archive" / LOSS_LOG_FILE).unlink()
     assert flips.recall(copy) == ["what is said once is absent"]
 

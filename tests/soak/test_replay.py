@@ -54,10 +54,10 @@ def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
     assert fated.startswith("facility_supply_temperature of warm_plant: ")
 
 
-def test_figures_tell_what_broke(monkeypatch):
+def test_breaches_and_exceptions_are_counted(monkeypatch):
     """Proves: breaches and exceptions are counted by seed, and do not end the soak."""
     warm = "facility_supply_temperature of warm_plant: 60"
-    told = {
+    outcomes = {
         1: ("", ""),
         2: ("chip_temperature of hall_1: 3", ""),
         3: ZeroDivisionError("seldom"),
@@ -65,9 +65,9 @@ def test_figures_tell_what_broke(monkeypatch):
     }
 
     def violations(seed):
-        if isinstance(told[seed], Exception):
-            raise told[seed]
-        return told[seed]
+        if isinstance(outcomes[seed], Exception):
+            raise outcomes[seed]
+        return outcomes[seed]
 
     monkeypatch.setattr(replay, "violations", violations)
     lines = []

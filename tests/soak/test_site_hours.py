@@ -5,7 +5,7 @@ from tests.soak import kills, site_hours
 
 
 def test_hours_become_days_with_a_seed_each(monkeypatch):
-    """Proves: 50 h are days of 24, 24 and 2 h; the seed told as broken is that of its day."""
+    """Proves: 50 h are days of 24, 24 and 2 h; the seed reported as broken is that of its day."""
     heard = []
 
     def run(count, *, seed, hours, **_):

@@ -1,4 +1,4 @@
-"""The command of the soaks: what it hands on, what it tells, and its code."""
+"""The command of the soaks: the options it passes on, its figures, and its code."""
 
 import json
 import sys
@@ -42,9 +42,9 @@ def test_it_runs_with_its_own_count_and_words(tmp_path, capsys):
     assert command.main(["mine", "--json", str(file)]) == 0
     assert command.main(["mine", "--count", "9", "--seed", "4", "--depth", "6"]) == 0
     assert HEARD == [(3, 0, 2), (9, 4, 6)]
-    told = json.loads(file.read_text())
-    assert list(told)[:5] == list(command.KEYS)
-    assert told["name"] == "mine"
+    figures = json.loads(file.read_text())
+    assert list(figures)[:5] == list(command.KEYS)
+    assert figures["name"] == "mine"
     assert "one\n" in capsys.readouterr().out
 
 
