@@ -1,4 +1,4 @@
-"""What a process holds in memory, as the system counts it."""
+"""Memory of a process, as the system reports it."""
 
 from pathlib import Path
 

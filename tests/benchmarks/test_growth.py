@@ -22,7 +22,7 @@ def test_sites_of_a_wide_fleet_are_all_different():
 
 
 @pytest.mark.slow
-def test_prices_cost_what_one_model_costs():
+def test_price_coordination_matches_one_model():
     place = Place(scratch=None)
     one, other = by_prices(place, count=4, horizon=DAY), as_one(place, horizon=DAY)
     compare(BENCHES[0], one.figures, other.figures)
