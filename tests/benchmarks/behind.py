@@ -1,4 +1,4 @@
-"""What stands behind both ways of a view: tables, drive and state, as bare arrays."""
+"""Tables, inputs and state of both ways of a view, as bare arrays."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What benches of ingest stand on: a broker with a backlog, processes, a bare subscriber."""
+"""Test stand of the ingest benches: a broker with a backlog, processes, a bare subscriber."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Both ways of the fleet's benches find the same cost; how fast is not tested."""
+"""Both ways of the fleet's benches find the same cost; speed is not tested."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DAY = ((24.0, 60.0),)
 
 def test_sites_of_a_wide_fleet_are_all_different():
     problems = Wide(6, DAY).problems()
-    assert len({problem.site.name for problem in problems}) == 6
+    assert len({problem.site.name for problem in problems}) == len(problems) == 6
     assert (
         len({problem.outlook["electricity_price"].to_numpy().tobytes() for problem in problems})
         == 6

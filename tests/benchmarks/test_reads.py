@@ -1,4 +1,4 @@
-"""The bench of reads on a small archive: what is laid down is read back, value by value."""
+"""The bench of reads on a small archive: stored values are read back one by one."""
 
 import pytest
 

@@ -68,6 +68,7 @@ def modules() -> dict[str, Module]:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             found[name] = Module(path=path, name=name)
+    assert found.keys() >= set(PACKAGES)  # or all tests would pass on nothing
     return found
 
 

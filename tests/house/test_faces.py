@@ -11,6 +11,7 @@ PACKAGES = ("twin", "sites", "telemetry", "optimizer")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_exists(package, modules):
     public = import_module(package)
+    assert public.__all__
     for name in public.__all__:
         assert getattr(public, name) is not None
         assert f"{package}.{name}" not in modules or name == "series", f"a module is named {name}"

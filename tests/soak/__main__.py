@@ -1,4 +1,4 @@
-"""`./dev soak NAME`: break what may break, again and again, and count the promises broken."""
+"""`./dev soak NAME`: repeat random or destructive runs and count broken promises."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Change bytes of journals and archives at random, and see whether anything is lost in silence.
+"""Change random bytes of journals and archives, and check that every loss is reported.
 
 Each trial takes a copy of a small site as a killed recording left it: some minutes compacted, some
 open, the last only in the journal. It changes `A_TRIAL` places, bits and bytes or ends cut off, of

@@ -1,4 +1,4 @@
-"""Give every reader what is spoilt: it takes it or refuses it by its own error, and soon.
+"""Give every reader corrupted input: it must accept or refuse it by its own error, in time.
 
 Input number n is drawn from seed + n alone, so `--count 1 --seed N` shows what seed N broke.
 """

@@ -1,4 +1,4 @@
-"""Which limits a plant broke under a policy, and which it would have broken under any."""
+"""Limits that a plant violates under a policy, and those that it violates under any."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Kill the service at random moments of a demo day; what it promised must hold all the same.
+"""Kill the service at random moments of a demo day; its promises must hold.
 
 A day has at most `A_DAY` kills, and days have the seeds that follow the first. One kill in five
 comes while the service is still starting from the one before.

@@ -1,4 +1,4 @@
-"""Let an archive live through many hours, and see that it does not take more memory for each.
+"""Run an archive for many hours and check that its memory does not grow with each.
 
 An hour here is sixty commits of a minute, the compaction of the hour, and the deletion of all old
 commits. What the process holds is what the system counts once the allocator has given back what is

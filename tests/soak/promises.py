@@ -1,4 +1,4 @@
-"""What a service promised for a day, whatever happened to it, held against what is there now."""
+"""Promises of a service over a day, checked against its files and messages."""
 
 import json
 from collections import Counter

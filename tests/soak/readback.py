@@ -1,4 +1,4 @@
-"""Hold what was published against what the archive gives back."""
+"""Compare published data with the data of the archive."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""All that reads what others send or write: what is valid for it, and what it may answer."""
+"""All readers of foreign input: valid examples, and the errors that each may raise."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Random problems: what is decided is followed by a plant, and no limit may be broken there.
+"""Random problems: a plant follows the decisions and may violate no limit.
 
 Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
 made as the service makes it, the next an hour later, and a plant of another nature follows them.

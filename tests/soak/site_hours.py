@@ -1,4 +1,4 @@
-"""Run a site for so many simulated hours, and kill its service now and then.
+"""Run a site for so many simulated hours, and kill its service at intervals.
 
 Each simulated day has a seed of its own, the first the one that is asked for. What a killed service
 owes is what :mod:`tests.soak.kills` holds it to, which kills as often as it can.

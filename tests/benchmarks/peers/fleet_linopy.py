@@ -1,7 +1,7 @@
 """The sites' linear models in linopy: its own words, every form whole arrays at a time, and HiGHS.
 
 The question names files that hold a site's arrays, as our own forms get them; a case is all sites
-of one cycle, each rebuilt and solved. The solver has the options of ours, and handed the model
+of one cycle, each rebuilt and solved. The solver has the options of ours and gets the model
 directly, without names: linopy's fastest way.
 """
 

@@ -42,7 +42,7 @@ def solve(case):
     schedule, cost, results, model = device_scheduler(
         [battery.copy() for _ in range(case["count"])],
         pd.DataFrame(bounds, index=hours),
-        obligations=[energy],
+        commitments=[energy],
         initial_stock=case["level"],
     )
     assert results.solver.termination_condition == "optimal"
