@@ -1,4 +1,4 @@
-"""What tests of every room share."""
+"""Fixtures of all tests."""
 
 import os
 from pathlib import Path
@@ -13,33 +13,33 @@ from tests import brokers, feeds
 
 ROOT = Path(__file__).parents[1]
 
-# By itself hypothesis calls what took 200 ms once a failure: machines stand still for longer.
+# Without deadlines: hypothesis fails an example over 200 ms, and machines may pause for longer.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
 def own_logs():
-    """Take the logs back from the command line, whose streams end with it."""
+    """Reset the logging that the command line configures: its streams end with it."""
     yield
     structlog.reset_defaults()
 
 
 @pytest.fixture
 def from_one():
-    """Have the numbers of a feed begin with 1, as tests write them, not with those of the clock."""
-    with pytest.MonkeyPatch.context() as patch:  # which no test undoes by the way
+    """Number the revisions of a feed from 1 instead of from the clock."""
+    with pytest.MonkeyPatch.context() as patch:  # a test that undoes its own patches keeps this one
         patch.setattr(revisions, "REVISION_EPOCH_MS", feeds.NOW)
         yield
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of real series, beside the clone or where GIGATWIN_SHARED says."""
+    """Return the folder of real series, beside the clone or as named in GIGATWIN_SHARED."""
     folder = Path(os.environ.get("GIGATWIN_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(
-            "no real series: lay them in ../shared, or name their folder in GIGATWIN_SHARED"
+            "no real series: put them into ../shared, or name their folder in GIGATWIN_SHARED"
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""Random seeds of a test: a few that `./dev test` runs, and the others, which CI runs too."""
+"""Random seeds of a test: `./dev test` runs a few, CI runs all."""
 
 from collections.abc import Iterable
 

@@ -49,10 +49,10 @@ def announce(bus, site):
     for name, (_, what) in POINTS.items():
         point = name.format(site=site)
         object_type, point_type, _ = point.split("/", 2)
-        told = {"objectType": object_type, "pointType": point_type, **what}
+        metadata = {"objectType": object_type, "pointType": point_type, **what}
         if object_type == "PowerMeter":
-            told["servesId"] = ["transformer_1"]
-        bus.publish(f"BMS/v1/PUB/Metadata/{point}", json.dumps(told), qos=1, retain=True)
+            metadata["servesId"] = ["transformer_1"]
+        bus.publish(f"BMS/v1/PUB/Metadata/{point}", json.dumps(metadata), qos=1, retain=True)
 
 
 def tell(plc, bus, site):

@@ -60,8 +60,8 @@ def on_message(client, _, message):
     if code == "A01" and document != newest:  # it may arrive again: the same answer
         newest, args.count = document, args.count - 1
     mw = [row["scheduled_mw"] for row in document["intervals"]] if code == "A01" else []
-    told = f": {min(mw)} to {max(mw)} MW" if mw else ""
-    print(f"revision {answer['revision']} {words[code]}{told}", flush=True)
+    power_range = f": {min(mw)} to {max(mw)} MW" if mw else ""
+    print(f"revision {answer['revision']} {words[code]}{power_range}", flush=True)
     answer |= {"v": 1, "site": args.site, "partner": args.partner, "time": int(time.time() * 1000)}
     answer |= {"code": min(code, "A02"), "reasons": [{"code": code, "text": words[code]}]}
     print(json.dumps(answer), file=args.json, flush=True)

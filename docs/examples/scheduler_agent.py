@@ -123,16 +123,16 @@ class Agent:
         here.sort(key=lambda one: (not one["start"], one["deadline"]))
         past = {n: one for n, one in self.known.items() if one["arrival"] > now - PAST}
         self.known = past | {str(one["number"]): one for one in self.live}
-        told = sorted(past.values(), key=lambda one: one["arrival"])
-        told = [one for one in told if not one["depends"]]
-        history = self.pack(HISTORY, told[-MOST:], now)
+        arrived = sorted(past.values(), key=lambda one: one["arrival"])
+        arrived = [one for one in arrived if not one["depends"]]
+        history = self.pack(HISTORY, arrived[-MOST:], now)
         return {"queue": self.pack(QUEUE, here[:MOST], now), "history": history}
 
     def pack(self, columns, rows, now):
         """Return a list of jobs as it is sent: text, or gzip where it is long."""
-        told = {"v": 1, "site": self.site, "time": int(now * 1000.0)}
-        told |= {name: [of(one) for one in rows] for name, of in columns.items()}
-        text = json.dumps(told, separators=(",", ":")).encode()
+        message = {"v": 1, "site": self.site, "time": int(now * 1000.0)}
+        message |= {name: [of(one) for one in rows] for name, of in columns.items()}
+        text = json.dumps(message, separators=(",", ":")).encode()
         return text if len(text) <= PLAIN else gzip.compress(text)
 
     def keep(self):
@@ -160,9 +160,9 @@ class Agent:
         except (OSError, ValueError, LookupError) as error:  # an empty list would be wrong
             lacking = f"the jobs cannot be read: {error}"
         if orders:
-            told = {"v": 1, "site": self.site, "sequence": orders["sequence"]}
-            told |= {"applied": not reason, "reason": reason or lacking}
-            said["status"] = json.dumps(told)
+            status = {"v": 1, "site": self.site, "sequence": orders["sequence"]}
+            status |= {"applied": not reason, "reason": reason or lacking}
+            said["status"] = json.dumps(status)
         if reason or lacking:
             print(reason or lacking, flush=True)
         self.keep()

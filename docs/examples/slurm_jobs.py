@@ -37,7 +37,7 @@ def jobs():
         if job["partition"] not in KINDS or not {"PENDING", "RUNNING"} & states:
             continue
         runs = "RUNNING" in states and "COMPLETING" not in states
-        told = {
+        fields = {
             "kind": job["partition"],
             "submitted": job["submit_time"]["number"],
             "start": job["start_time"]["number"] if runs else 0,
@@ -51,12 +51,12 @@ def jobs():
         array, task = job["array_job_id"]["number"], job["array_task_id"]
         if not array:
             name = str(job["job_id"])
-            yield told | {"number": job["job_id"], "name": name, "held_as": name}
+            yield fields | {"number": job["job_id"], "name": name, "held_as": name}
             continue
         for one in [task["number"]] if task["set"] else tasks(job["array_task_string"]):
             name = f"{array}_{one}"  # tasks held one by one would be split off
-            told |= {"name": name, "held_as": name if task["set"] else str(array)}
-            yield told | {"number": (one + 1 << 32) + array}
+            fields |= {"name": name, "held_as": name if task["set"] else str(array)}
+            yield fields | {"number": (one + 1 << 32) + array}
 
 
 def start(names):

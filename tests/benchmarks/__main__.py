@@ -23,17 +23,19 @@ GROUPS = {
 
 def main() -> int:
     """Measure what is asked for, show it as a table, and write it for scripts."""
-    told = _arguments()
-    if told.export_mps:
-        told.export_mps.mkdir(parents=True, exist_ok=True)
-    screen = console(told.json)
+    options = _arguments()
+    if options.export_mps:
+        options.export_mps.mkdir(parents=True, exist_ok=True)
+    screen = console(options.json)
     shown = table("./dev bench", "row", "ours", "limit", "unit", "ratio", "peak MB")
     rows = []
-    for bench, module in chosen(told.names):
+    for bench, module in chosen(options.names):
         screen.print(f"measuring {bench.name} ({bench.runs} runs)")
-        row = measure(bench, module, export=told.export_mps)
+        row = measure(bench, module, export=options.export_mps)
         rows.append(row)
-        write_json(rows, told.json if told.json != "-" else None)  # what a long run has, it keeps
+        write_json(
+            rows, options.json if options.json != "-" else None
+        )  # what a long run has, it keeps
         numbers = (row[key] for key in ("value", "limit_value"))
         ours, limit = ("" if n is None else f"{n:,.4g}" for n in numbers)
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
@@ -41,8 +43,8 @@ def main() -> int:
     screen.print(shown)
     for row in rows:
         screen.print(f"{row['name']}: {row['note']}", markup=False)
-    if told.json == "-":
-        write_json(rows, told.json)
+    if options.json == "-":
+        write_json(rows, options.json)
     return 0
 
 
@@ -67,11 +69,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="+", metavar="NAME", help=known)
     parser.add_argument("--export-mps", type=Path, metavar="DIR", help="write models there")
     parser.add_argument("--json", metavar="FILE", help="write the rows there; - is standard output")
-    told = parser.parse_args()
-    for name in told.names:
+    options = parser.parse_args()
+    for name in options.names:
         if name != "all" and name.partition(".")[0] not in GROUPS:
             parser.error(f"there is no {name}; choose from {known}")
-    return told
+    return options
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What stands behind both ways of a view: tables, drive and state, as bare arrays."""
+"""Tables, inputs and state of both ways of a view, as bare arrays."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def table_of(layout: RackLayout, hours: float) -> tuple:
 
 def outside_of(layout: RackLayout, result: xr.Dataset, window: ViewWindow, seed: int = 0) -> tuple:
     """Return work, water and quarter-hour of each step, and the seed."""
-    drive = rack_series._drive(layout, result, window, seed=seed)
+    drive = rack_series._rack_inputs(layout, result, window, seed=seed)
     spell = (window.edges[:-1] - np.datetime64(0, "us")) // SPELL
     return drive.work_share, drive.facility_water, spell, seed
 

@@ -58,7 +58,7 @@ class Bench:
     ours, limit
         The two ways; the limit is left out where there is none.
     runs
-        Runs of each way, taken in turns; the medians are told.
+        Runs of each way, taken in turns; medians are reported.
     tolerance
         Greatest relative difference of figures. [1]
     note

@@ -32,7 +32,7 @@ def ours(_place: Place, seconds: int = SECONDS) -> Measured:
             found = next(views)
             power, temperature = found["chip_power"].data, found["chip_temperature"].data
         figures.add(power, temperature)
-    return Measured(value=clock.seconds, figures=figures.told)
+    return Measured(value=clock.seconds, figures=figures.sums)
 
 
 def limit(_place: Place, seconds: int = SECONDS) -> Measured:
@@ -45,7 +45,7 @@ def limit(_place: Place, seconds: int = SECONDS) -> Measured:
         layout, run, window.select(-1, 1), table=table, seed=0
     )
     state = coolant.racks, coolant.cdus, temperature[-1].copy()
-    told = (
+    constants = (
         table.knots[layout.places.hall],
         table.power,
         layout.hall_table.chip_temperature_rise,
@@ -58,26 +58,26 @@ def limit(_place: Place, seconds: int = SECONDS) -> Measured:
     places, figures, clock = table_of(layout, window.step_hours), _Figures(), cpu()
     still = tuple(part.copy() for part in state)
     first = outside_of(layout, run, window.select(0, count))
-    bare.follow_chips(places, told, first, still, room)  # compiled
+    bare.follow_chips(places, constants, first, still, room)  # compiled
     for begin in range(0, window.count, count):
         outside = outside_of(layout, run, window.select(begin, count))
         with clock:
-            bare.follow_chips(places, told, outside, state, room)
+            bare.follow_chips(places, constants, outside, state, room)
         figures.add(*room)
-    return Measured(value=clock.seconds, figures=figures.told)
+    return Measured(value=clock.seconds, figures=figures.sums)
 
 
 class _Figures:
     """Sums over all chips and seconds, and extremes."""
 
     def __init__(self) -> None:
-        self.told = {"energy_mwh": 0.0, "temperature_sum": 0.0, "hottest": 0.0, "last": 0.0}
+        self.sums = {"energy_mwh": 0.0, "temperature_sum": 0.0, "hottest": 0.0, "last": 0.0}
 
     def add(self, power: np.ndarray, temperature: np.ndarray) -> None:
-        self.told["energy_mwh"] += float(power.sum(dtype=np.float64)) / 3600.0
-        self.told["temperature_sum"] += float(temperature.sum(dtype=np.float64))
-        self.told["hottest"] = max(self.told["hottest"], float(temperature.max()))
-        self.told["last"] = float(temperature[-1].astype(np.float64).std())
+        self.sums["energy_mwh"] += float(power.sum(dtype=np.float64)) / 3600.0
+        self.sums["temperature_sum"] += float(temperature.sum(dtype=np.float64))
+        self.sums["hottest"] = max(self.sums["hottest"], float(temperature.max()))
+        self.sums["last"] = float(temperature[-1].astype(np.float64).std())
 
 
 def _span(seconds: int) -> slice:
@@ -86,8 +86,8 @@ def _span(seconds: int) -> slice:
 
 def _run() -> tuple[Site, xr.Dataset]:
     site = sites.load_site("rhine")
-    told = operation(site, 1, step=QUARTER_HOUR)
-    return site, twin.simulate(site, twin.initial_state(site, told["time"].to_numpy()[0]), told)
+    orders = operation(site, 1, step=QUARTER_HOUR)
+    return site, twin.simulate(site, twin.initial_state(site, orders["time"].to_numpy()[0]), orders)
 
 
 BENCH = Bench(

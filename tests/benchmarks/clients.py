@@ -1,4 +1,4 @@
-"""The benches of bad clients: how much longer honest messages take while one does its worst."""
+"""The benches of bad clients: delay of valid messages beside one hostile client."""
 
 import threading
 import time

@@ -99,7 +99,7 @@ def _live(place, with_broker):
     words = [with_broker.port, RACKS, begin, SECONDS]
     plant = Part("plant", *words)
     watch = Watch(parts)
-    wall = float(plant.told("took"))
+    wall = float(plant.wait_for("took"))
     plant.end()
     _await(folder, len(SITES) * RACKS * SECONDS)
     course = watch.end()
@@ -169,14 +169,14 @@ def _points(place, *, is_bare):
     try:
         want(with_broker.url, "points", "BMS/v1/PUB/Value/#", "BMS/v1/PUB/Metadata/#")
         plant = Part("points", with_broker.port, POINTS)
-        count = int(plant.told("sent"))
+        count = int(plant.wait_for("sent"))
         plant.end()
         if is_bare:
             spent, wall = bare(with_broker.port, "points", count)
         else:
             begun = time.monotonic()
             part = Part("service", with_broker.url, place.scratch, count)
-            part.told("all")
+            part.wait_for("all")
             wall = time.monotonic() - begun
             spent, _ = part.end()
     finally:

@@ -33,7 +33,7 @@ def _fill(with_broker, clients):
         want(with_broker.url, name, *filters)
     kinds = [f"{one}/{point}" for one, point in TYPES.items()]
     plant = Part("many_points", with_broker.port, SITE, COUNT, SECONDS, *kinds)
-    plant.told("sent")
+    plant.wait_for("sent")
     plant.end()
 
 

@@ -1,4 +1,4 @@
-"""What benches of ingest stand on: a broker with a backlog, processes, a bare subscriber."""
+"""Test stand of the ingest benches: a broker with a backlog, processes, a bare subscriber."""
 
 import os
 import subprocess
@@ -42,10 +42,10 @@ class Part:
             text=True,
             env=os.environ | ALLOCATOR_ENVIRONMENT,
         )
-        self.told("ready")
+        self.wait_for("ready")
         self.before = self.cpu()
 
-    def told(self, word):
+    def wait_for(self, word):
         """Wait for a line that begins with a word; return the rest."""
         while line := self._process.stdout.readline():
             if line.startswith(word):
@@ -65,7 +65,7 @@ class Part:
     def end(self):
         """Let it finish; return its seconds of processors since it was ready, and its peak [MB]."""
         self._process.stdin.close()
-        self.told("done")
+        self.wait_for("done")
         spent = self.cpu() - self.before, self.memory("VmHWM")
         self._process.wait(DEADLINE)
         assert self._process.returncode == 0, (self._process.args, self._process.returncode)
@@ -73,7 +73,7 @@ class Part:
 
 
 STRETCH = 20.0
-"""Length of a stretch of which the most memory is told. [s]"""
+"""Length of a stretch of which the most memory is reported. [s]"""
 
 
 class Watch:

@@ -1,4 +1,4 @@
-"""A plant that costs next to nothing: ready-made MQTT packets, a second of a site in one write."""
+"""A plant of little cost: prepared MQTT packets, a second of a site in one write."""
 
 import socket
 import struct

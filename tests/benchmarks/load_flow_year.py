@@ -56,9 +56,9 @@ def limit(_place: Place, days: int = DAYS) -> Measured:
 def _run(days: int):
     """Return rhine and a run of it, which is not part of the measure."""
     site = sites.load_site("rhine")
-    told = operation(site, days, step=QUARTER_HOUR)
+    orders = operation(site, days, step=QUARTER_HOUR)
     return site, twin.simulate(
-        site, twin.initial_state(site, np.datetime64("2026-01-01", "us")), told
+        site, twin.initial_state(site, np.datetime64("2026-01-01", "us")), orders
     )
 
 

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 ROW = ("name", "value", "unit", "limit_value", "ratio", "peak_mb", "note")
 LIBRARIES = ("numpy", "numba", "xarray")
 
-type Told = dict[str, float | dict[str, float]]
-"""What a run told: value, cost, peak_mb, figures."""
+type RunResult = dict[str, float | dict[str, float]]
+"""Result of a run: value, cost, peak_mb, figures."""
 
 
 class UnequalWaysError(AssertionError):
@@ -38,19 +38,19 @@ def measure(bench: Bench, module: str, *, export: Path | None = None) -> dict[st
         Folder for models, if they are wanted.
     """
     ways = ["ours"] if bench.limit is None else ["ours", "limit"]
-    told: dict[str, list[Told]] = {way: [] for way in ways}
+    results: dict[str, list[RunResult]] = {way: [] for way in ways}
     for number in range(bench.runs):
         for way in ways:
-            told[way].append(_run(module, bench.name, way, export=None if number else export))
+            results[way].append(_run(module, bench.name, way, export=None if number else export))
     if bench.limit is not None:
-        for ours, limit in zip(told["ours"], told["limit"], strict=True):
+        for ours, limit in zip(results["ours"], results["limit"], strict=True):
             compare(bench, ours["figures"], limit["figures"])
-    value, cost, peak = (_median(told["ours"], key) for key in ("value", "cost", "peak_mb"))
+    value, cost, peak = (_median(results["ours"], key) for key in ("value", "cost", "peak_mb"))
     row: dict[str, object] = dict.fromkeys(ROW)
     row |= {"name": bench.name, "value": value, "unit": bench.unit, "peak_mb": peak}
     if bench.limit is not None:
-        row["limit_value"] = _median(told["limit"], "value")
-        row["ratio"] = cost / _median(told["limit"], "cost")
+        row["limit_value"] = _median(results["limit"], "value")
+        row["ratio"] = cost / _median(results["limit"], "cost")
     row["note"] = "; ".join(part for part in (bench.note, here(bench.runs)) if part)
     return row
 
@@ -86,7 +86,7 @@ def _commit() -> str:
     return found.stdout.strip()
 
 
-def _run(module: str, name: str, way: str, *, export: Path | None) -> Told:
+def _run(module: str, name: str, way: str, *, export: Path | None) -> RunResult:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         words = [sys.executable, "-P", "-m", "tests.benchmarks.once", module, name, way, scratch]
         done = subprocess.run(
@@ -96,9 +96,9 @@ def _run(module: str, name: str, way: str, *, export: Path | None) -> Told:
             text=True,
             check=True,
         )
-    told: Told = json.loads(done.stdout.splitlines()[-1])
-    return told
+    result: RunResult = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
-def _median(told: list[Told], key: str) -> float:
-    return statistics.median(float(str(one[key])) for one in told)
+def _median(results: list[RunResult], key: str) -> float:
+    return statistics.median(float(str(one[key])) for one in results)

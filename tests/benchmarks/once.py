@@ -12,17 +12,17 @@ from tests.benchmarks.bench import Place, peak_mb
 
 
 def main(module: str, name: str, way: str, scratch: str, export: str | None = None) -> None:
-    """Run it and tell what it gave, in the last line of the output."""
+    """Run it and print its result in the last line of the output."""
     (bench,) = (bench for bench in import_module(module).BENCHES if bench.name == name)
     place = Place(scratch=Path(scratch), export=Path(export) if export else None)
     measured = getattr(bench, way)(place)
-    told = {
+    result = {
         "value": measured.value,
         "cost": measured.value if measured.cost is None else measured.cost,
         "peak_mb": peak_mb(),
         "figures": measured.figures,
     }
-    sys.stdout.write("\n" + json.dumps(told) + "\n")
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

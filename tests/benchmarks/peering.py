@@ -2,7 +2,7 @@
 
 FlexMeasures holds a Pyomo older than ours, so the peers have their own lock and `.venv-peers`, made
 when a bench first asks for them; GIGATWIN_PEERS names another Python that has them. Every script of
-`peers/` reads a question from its standard input and tells in its last line what it found, and the
+`peers/` reads a question from its standard input and prints its results in its last line, and the
 CPU seconds that this took, imports left out.
 """
 
@@ -28,12 +28,12 @@ WITHOUT_WHEELS = ("flask-principal", "flask-sslify", "marshmallow-polyfield", "p
 class PeerError(RuntimeError):
     """A peer did not answer."""
 
-    def __init__(self, script: str, told: str) -> None:
-        super().__init__(f"peer {script} failed:\n{told}")
+    def __init__(self, script: str, output: str) -> None:
+        super().__init__(f"peer {script} failed:\n{output}")
 
 
 def ask(script: str, cases: list, *words: str, export: Path | None = None) -> dict:
-    """Return what a peer's script tells about some problems.
+    """Return the answer of a peer's script to some problems.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ def ask(script: str, cases: list, *words: str, export: Path | None = None) -> di
     )
     if done.returncode != 0:
         raise PeerError(script, done.stderr)
-    told: dict = json.loads(done.stdout.splitlines()[-1])
-    return told
+    answer: dict = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def python() -> Path:
-    """Return the Python of the peers, whose environment is made or mended if need be."""
+    """Return the Python of the peers, whose environment is made or repaired if need be."""
     if given := os.environ.get("GIGATWIN_PEERS"):
         return Path(given)
     with (ROOT / ".venv-peers.lock").open("w") as claim:
@@ -79,7 +79,7 @@ def is_ready(home: Path) -> bool:
 
 
 def make(home: Path) -> None:
-    """Make the environment anew from the lock; the stamp is written last.
+    """Make the environment again from the lock; the stamp is written last.
 
     FlexMeasures asks for a Python below 3.13. Its scheduler runs with later ones too, and all ways
     shall be measured with the same Python, so that wish is not heard.

@@ -39,7 +39,7 @@ RACKS = int(os.environ.get("GIGATWIN_BENCH_READ_RACKS", "1390"))
 START = 1_782_864_000  # 2026-07-01 in seconds since 1970
 MADE = "made.json"
 READS = 9
-"""Reads of a run, each of another chip or moment; the median is told."""
+"""Reads of a run, each of another chip or moment; the median is reported."""
 
 NAME = "GIGATWIN_READS"
 IS_WHOLE = bool(os.environ.get("GIGATWIN_BENCH_READ_WHOLE"))
@@ -59,11 +59,11 @@ def folder():
 def made():
     """Return the folder of an archive, and what is known of it."""
     root = folder()
-    told = root / MADE
-    if not told.exists():
+    made_file = root / MADE
+    if not made_file.exists():
         known = {"racks": RACKS, **_hour(root), **_day(root)}
-        told.write_text(json.dumps(known))
-    known = json.loads(told.read_text())
+        made_file.write_text(json.dumps(known))
+    known = json.loads(made_file.read_text())
     if (known["racks"], known["laid"]) != (RACKS, LAID):
         message = f"{root} has {known['racks']} racks, not {RACKS}: name another folder"
         raise ValueError(message)
@@ -121,7 +121,7 @@ def _day(root):
             for hour in range(1, DAY_S // HOUR_S):
                 sync(session.set(key.replace("/c/0/", f"/c/{hour}/", 1), data))
         draft.mark_seconds("racks", range(START, START + DAY_S))
-        store.commit(draft, "hours laid down", store.mark)
+        store.commit(draft, "hours laid down", store.checkpoint)
     return {"bytes": _chunks(root), "laid": LAID}
 
 

@@ -63,11 +63,11 @@ def operation(site: Site, days: int, *, step: np.timedelta64 = time_axes.MINUTE)
 def ours(place: Place, days: int = DAYS) -> Measured:
     """Stream the year as the command does, with names, units and checks."""
     site = sites.load_site("rhine")
-    told = operation(site, days)
+    orders = operation(site, days)
     detail = DetailRequest(level="rack", step=time_axes.MINUTE)
     write_detail(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
     with cpu() as clock:
-        whole = write_detail(site, told, detail, folder=place.scratch / "year")
+        whole = write_detail(site, orders, detail, folder=place.scratch / "year")
     found = telemetry.open_view(place.scratch / "year")
     names = (*STORED, "closure")
     rows = {name: found[name].isel(time=samples(days)).to_numpy() for name in names}
@@ -78,10 +78,10 @@ def ours(place: Place, days: int = DAYS) -> Measured:
 def limit(place: Place, days: int = DAYS) -> Measured:
     """Run it on bare arrays, racks and units compiled, and write them pressed as ours are."""
     site = sites.load_site("rhine")
-    told = operation(site, days)
+    orders = operation(site, days)
     run_bare(site, operation(site, 1), place.scratch)  # compiled
     with cpu() as clock:
-        power, files = run_bare(site, told, place.scratch)
+        power, files = run_bare(site, orders, place.scratch)
     rows = {}
     for file, (name, (kind, _)) in zip(files, packed(site).items(), strict=True):
         scale = TEMPERATURE_RESOLUTION_K if kind is np.int16 else 1.0
@@ -89,14 +89,16 @@ def limit(place: Place, days: int = DAYS) -> Measured:
     return Measured(value=clock.seconds, figures=_figures(rows, power))
 
 
-def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, list[behind.Pieces]]:
+def run_bare(
+    site: Site, orders: xr.Dataset, folder: Path
+) -> tuple[np.ndarray, list[behind.Pieces]]:
     """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
-    hours, rest = told["duration"].to_numpy(), state.initial_state(site, START)
+    hours, rest = orders["duration"].to_numpy(), state.initial_state(site, START)
     racks = behind.Racks(RackLayout.from_site(site), hours[0], folder, packed(site))
     power = np.empty(len(hours))
-    for part, found in simulate_arrays_in_chunks(site, rest, told, span=SPAN):
+    for part, found in simulate_arrays_in_chunks(site, rest, orders, span=SPAN):
         power[part] = found.flows["facility_power", ""]
-        racks.follow(found, told["time"].to_numpy()[part])
+        racks.follow(found, orders["time"].to_numpy()[part])
     racks.close()
     return power, racks.files
 
@@ -115,10 +117,10 @@ def samples(days: int) -> np.ndarray:
 
 
 def _figures(rows: dict[str, np.ndarray], power: np.ndarray) -> dict[str, float]:
-    told = {name: float(rows[name].sum(dtype=np.float64)) for name in STORED}
-    told["is_closed"] = float(rows["closure"].max() < CLOSED)
-    told["site_mwh"] = float(power.sum()) / 60.0
-    return told
+    found = {name: float(rows[name].sum(dtype=np.float64)) for name in STORED}
+    found["is_closed"] = float(rows["closure"].max() < CLOSED)
+    found["site_mwh"] = float(power.sum()) / 60.0
+    return found
 
 
 BENCH = Bench(

@@ -56,7 +56,7 @@ class Bare:
     def _declare(self, inputs):
         n, site = self.steps, self.site
         column, row, add = self.layout.column, self.layout.row, self.layout.add
-        self.segments, self.lids, self.stores, self.trades = {}, {}, {}, {}
+        self.segments, self.secants, self.stores, self.trades = {}, {}, {}, {}
         for c in site.conversions:
             pieces = inputs.curves[c.owner].width.shape[1]
             s = self.segments[c.owner] = column(n, pieces)
@@ -64,8 +64,8 @@ class Bare:
             for carrier in c.inputs:
                 add(self.balance[carrier][:, None], s, f"{c.owner}/{carrier}")
             if pieces > 1:
-                self.lids[c.owner] = row(n)
-                add(self.lids[c.owner][:, None], s, f"{c.owner}/lid")
+                self.secants[c.owner] = row(n)
+                add(self.secants[c.owner][:, None], s, f"{c.owner}/secant")
             for e in (e for e in site.exchanges if e.owner == c.owner):
                 self.trades[e.owner] = self._exchange(e, inputs)
         for s in site.stores:
@@ -154,10 +154,10 @@ class Bare:
             for carrier in c.inputs:
                 fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
                 rest[carrier] -= curve.offset[carrier]
-            if c.owner in self.lids:
+            if c.owner in self.secants:
                 lead = curve.slope[c.primary_input] - curve.secant(c.primary_input)[:, None]
-                fed[f"{c.owner}/lid"] = lead
-                self.row_low[self.lids[c.owner]] = -np.inf
+                fed[f"{c.owner}/secant"] = lead
+                self.row_low[self.secants[c.owner]] = -np.inf
         for s in self.site.stores:
             into, out, level, one_way = self.stores[s.owner]
             fed[f"{s.owner}/kept"] = -((1.0 - s.standing_loss) ** hours)

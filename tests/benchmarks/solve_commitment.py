@@ -1,8 +1,8 @@
 """Commitment of the chillers of four sites over a week: from nothing, and after new forecasts.
 
-Each site has a model of its own, as in a fleet, and they are solved one after another, so the time
-on two cores is half of what is told. Whole numbers for a day, a linear tail beyond. The gap is that
-to the linear model, which is solved first and counted too.
+Each site has a model of its own, as in a fleet. They are solved one after another, so two cores
+need half of the reported time. Units are whole for a day and fractional beyond. The gap is that to
+the linear model, which is solved first and counted too.
 """
 
 from dataclasses import replace

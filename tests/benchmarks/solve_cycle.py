@@ -69,7 +69,7 @@ def ours(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
         found.append(total)
         for name, solver in solvers.items():
             solver.export(place.export / f"{name}-{steps}-ours.mps")
-    return _told(seconds, found)
+    return _measured(seconds, found)
 
 
 def _cycle(
@@ -113,10 +113,10 @@ def limit(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
         found.append(total)
         for name, solver in solvers.items():
             solver.writeModel(str(place.export / f"{name}-{steps}-limit.mps"))
-    return _told(seconds, found)
+    return _measured(seconds, found)
 
 
-def _told(seconds: list[float], found: list[float]) -> Measured:
+def _measured(seconds: list[float], found: list[float]) -> Measured:
     figures = {f"objective_{number}": value for number, value in enumerate(found)}
     return Measured(value=statistics.median(seconds[1:]), figures=figures)
 

@@ -1,7 +1,7 @@
 """The fleet of the solver's benches: four reference sites, twelve kinds of work, a rolling week.
 
 All series are synthetic. Every cycle the window moves on by a quarter-hour, prices, carbon and
-weather are forecast anew, and the state is another.
+weather are forecast again, and the state is another.
 """
 
 from dataclasses import dataclass

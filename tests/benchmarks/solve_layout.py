@@ -36,7 +36,7 @@ class Layout:
         return BEHIND + np.arange(self._balances - self.steps, self._balances)
 
     def add(self, rows, columns, given):
-        """Put a number where rows and columns meet; a name stands for what a question tells."""
+        """Put a number where rows and columns meet; a name stands for an array of the question."""
         self._parts.append((rows, columns, given))
 
     def close(self):

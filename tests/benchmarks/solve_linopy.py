@@ -1,7 +1,7 @@
 """The fleet's rolling cycle beside linopy, which rebuilds and solves the same models.
 
 Both begin from the same arrays of the same questions; ours shifts the last basis, linopy begins
-from nothing, since a model that is built anew has none.
+from nothing, since a model that is built again has none.
 """
 
 import json
@@ -36,9 +36,9 @@ def limit(place: Place, *, steps: int = WEEK, cycles: int = CYCLES) -> Measured:
          for number, inputs in enumerate(sites)]
         for cycle, sites in many
     ]  # fmt: skip
-    told = peering.ask("fleet_linopy", files, export=place.export)
-    figures = {f"objective_{number}": value for number, value in enumerate(told["objectives"])}
-    return Measured(value=statistics.median(told["seconds"][1:]), figures=figures)
+    answer = peering.ask("fleet_linopy", files, export=place.export)
+    figures = {f"objective_{number}": value for number, value in enumerate(answer["objectives"])}
+    return Measured(value=statistics.median(answer["seconds"][1:]), figures=figures)
 
 
 def _written(inputs: ModelData, file: Path) -> Path:

@@ -47,7 +47,7 @@ def prices(seed: int, hours: int = HOURS):
 
 
 def question(price) -> dict:
-    """Return the problem as peers are told it."""
+    """Return the problem as the peers read it."""
     return {
         "price": list(price),
         "count": COUNT,
@@ -60,7 +60,7 @@ def question(price) -> dict:
 
 
 def problem(price) -> Problem:
-    """Return the problem as we are asked it."""
+    """Return the problem as our optimiser reads it."""
     batteries = (
         Battery(
             name=f"battery_{number}",
@@ -93,7 +93,7 @@ def ours(place: Place, *, cases: int = CASES, hours: int = HOURS, is_next=False)
         seconds.append(clock.seconds)
         found.append(solution.objective)
         export_problem(place, f"ten_batteries-{seed}-ours", solution.data)
-    return _told(seconds, found, is_next=is_next)
+    return _measured(seconds, found, is_next=is_next)
 
 
 def limit(place: Place, *, cases: int = CASES, hours: int = HOURS) -> Measured:
@@ -110,18 +110,18 @@ def limit(place: Place, *, cases: int = CASES, hours: int = HOURS) -> Measured:
         found.append(solver.getObjectiveValue())
         if place.export:
             solver.writeModel(str(place.export / f"ten_batteries-{seed}-limit.mps"))
-    return _told(seconds, found)
+    return _measured(seconds, found)
 
 
 def by(place: Place, peer: str, *, cases=CASES, hours=HOURS, is_next=False) -> Measured:
     """Return what a peer found."""
     _, (script, *words) = PEERS[peer]
     asked = [question(prices(seed, hours)) for seed in range(cases)]
-    told = peering.ask(script, asked, *words, export=place.export)
-    return _told(told["seconds"], told["objectives"], is_next=is_next)
+    answer = peering.ask(script, asked, *words, export=place.export)
+    return _measured(answer["seconds"], answer["objectives"], is_next=is_next)
 
 
-def _told(seconds, found, *, is_next=False) -> Measured:
+def _measured(seconds, found, *, is_next=False) -> Measured:
     figures = {f"objective_{number}": value for number, value in enumerate(found)}
     return Measured(value=statistics.median(seconds[1:] if is_next else seconds), figures=figures)
 

@@ -1,4 +1,4 @@
-"""Benches of nothing, for the tests of the registry."""
+"""Trivial benches for the tests of the registry."""
 
 from tests.benchmarks.bench import Bench, Measured, cpu
 

@@ -1,4 +1,4 @@
-"""Both ways of the fleet's benches find the same cost; how fast is not tested."""
+"""Both ways of the fleet's benches find the same cost; speed is not tested."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DAY = ((24.0, 60.0),)
 
 def test_sites_of_a_wide_fleet_are_all_different():
     problems = Wide(6, DAY).problems()
-    assert len({problem.site.name for problem in problems}) == 6
+    assert len({problem.site.name for problem in problems}) == len(problems) == 6
     assert (
         len({problem.outlook["electricity_price"].to_numpy().tobytes() for problem in problems})
         == 6
@@ -22,7 +22,7 @@ def test_sites_of_a_wide_fleet_are_all_different():
 
 
 @pytest.mark.slow
-def test_prices_cost_what_one_model_costs():
+def test_price_coordination_matches_one_model():
     place = Place(scratch=None)
     one, other = by_prices(place, count=4, horizon=DAY), as_one(place, horizon=DAY)
     compare(BENCHES[0], one.figures, other.figures)

@@ -1,4 +1,4 @@
-"""The bench of reads on a small archive: what is laid down is read back, value by value."""
+"""The bench of reads on a small archive: stored values are read back one by one."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.benchmarks import reads
 
 
 @pytest.mark.slow
-def test_what_is_made_is_read_back(tmp_path, monkeypatch):
+def test_generated_archive_is_read_back(tmp_path, monkeypatch):
     """An archive of three racks; each bench holds what it reads to what was sent."""
     monkeypatch.setenv(reads.NAME, str(tmp_path))
     monkeypatch.setattr(reads, "RACKS", 3)

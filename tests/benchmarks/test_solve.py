@@ -18,13 +18,13 @@ def many():
     return Fleet(24).inputs(0)
 
 
-def test_the_fleet_is_what_it_says(many):
+def test_fleet_has_the_stated_sites_and_kinds(many):
     assert tuple(inputs.problem.site.name for inputs in many) == SITES
     assert all(inputs.problem.outlook.sizes["cohort"] == len(KINDS) == 12 for inputs in many)
 
 
 @pytest.mark.parametrize("place", range(4), ids=SITES)
-def test_the_arrays_by_hand_are_ours_to_the_last_bit(many, place):
+def test_arrays_by_hand_equal_compiled_arrays(many, place):
     inputs = many[place]
     mine = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     bare = Bare(inputs)
@@ -41,7 +41,7 @@ def test_the_arrays_by_hand_are_ours_to_the_last_bit(many, place):
 
 
 @pytest.mark.slow
-def test_both_ways_find_the_same_and_export_it(tmp_path):
+def test_both_ways_agree_and_export_models(tmp_path):
     place = Place(scratch=tmp_path, export=tmp_path)
     both = [way(place, steps=24, cycles=2) for way in (ours, limit)]
     compare(BENCHES[0], both[0].figures, both[1].figures)
@@ -50,6 +50,6 @@ def test_both_ways_find_the_same_and_export_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_commitments_keep_their_gap(tmp_path):
+def test_unit_commitments_keep_their_gap(tmp_path):
     for way in (solve_commitment.cold, solve_commitment.warm):
         assert way(Place(scratch=tmp_path), steps=24).value > 0.0

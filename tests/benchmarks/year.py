@@ -35,30 +35,30 @@ type Piece = dict[str, PolicySummary]
 
 def main() -> None:
     """Run the pieces and write their table, whole again after each of them."""
-    told = _arguments()
-    told.policy = resolve_policy(told.policy)
-    policies = (told.rule, told.policy, BOUND)
+    options = _arguments()
+    options.policy = resolve_policy(options.policy)
+    policies = (options.rule, options.policy, BOUND)
     found: dict[str, Piece] = {}
     seconds = dict.fromkeys(policies, 0.0)
     screen = console(None)
-    for first, days in _pieces(told.year, told.of, told.months):
+    for first, days in _pieces(options.year, options.of, options.months):
         found[first] = {}
         for name in policies:
-            kept = _kept(told, name, first, days)
+            kept = _kept(options, name, first, days)
             found[first][name] = PolicySummary(**kept["policies"][name])
             seconds[name] += kept["cpu_s"]
-        name = told.policy if told.rule == RULE else f"{told.policy}-{told.rule}"
-        write_atomic(told.folder / f"{name}.md", table(found, policies, seconds=seconds))
+        name = options.policy if options.rule == RULE else f"{options.policy}-{options.rule}"
+        write_atomic(options.folder / f"{name}.md", table(found, policies, seconds=seconds))
         screen.print(f"{first}, {days} days: capture {_capture(found[first], policies):.1%}")
 
 
-def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[str, Any]:
+def _kept(options: argparse.Namespace, policy: str, first: str, days: int) -> dict[str, Any]:
     """Return the results of a policy over a piece, run only if they are not there."""
-    path: Path = told.folder / f"{first}-{days}-{policy}.json"
+    path: Path = options.folder / f"{first}-{days}-{policy}.json"
     if not path.exists():
-        site = sites.load_site(told.site)
+        site = sites.load_site(options.site)
         files = SeriesFiles(
-            prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone
+            prices=options.prices, weather=options.weather, jobs=options.jobs, zone=site.zone
         )
         world = read_run_inputs(site, files, start=first, days=days)
         setting = BacktestCase.of(site, world, load_scale=LOAD_SCALE)

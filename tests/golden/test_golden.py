@@ -115,14 +115,14 @@ def test_stored_numbers_may_differ_in_their_last_digits():
     assert compare(expected, facts(cost=1e6 * (1 + 1e-8)), "stored") != []
 
 
-def test_stored_comparison_leaves_out_what_one_machine_gives():
+def test_stored_comparison_omits_machine_dependent_values():
     found = facts(cost=1.0)
     found["part"]["machine"]["digest"] = "b"
     assert compare(facts(cost=1.0), found, "stored") == []
     assert [one.path for one in compare(facts(cost=1.0), found, "exact")] == ["part/machine/digest"]
 
 
-def test_stored_files_are_read_as_they_were_written(tmp_path):
+def test_stored_files_are_read_unchanged(tmp_path):
     given = facts(long={"a" * 40: ["x" * 40, 1.5, None], "b": {}, "c": {"d": True}})["part"]
     write_stored(tmp_path, "part", given)
     assert read_stored(tmp_path, "part")["unique"] == given["unique"]
@@ -130,7 +130,7 @@ def test_stored_files_are_read_as_they_were_written(tmp_path):
         write_stored(tmp_path, "part", {"unique": {"text": "x" * 200_000}})
 
 
-def test_policies_get_their_present_names():
+def test_earlier_policy_names_are_converted():
     earlier = {"policies": {"threshold": 1, "uncapped": 2, "optimal": 3, "optimal+prices": 4}}
     assert shapes.uses_earlier_names(earlier["policies"])
     named = shapes.with_policy_names(earlier, is_earlier=True)["policies"]
@@ -159,7 +159,7 @@ def test_numbers_keep_times_and_leave_out_texts():
     assert shapes.numbers_of(value) == {"at": "2026-06-16T00:00Z", "n": [1, None]}
 
 
-def test_topics_lose_ids_and_keep_versions():
+def test_topics_omit_ids_and_keep_versions():
     assert shapes.without_digits("feed/v1/tso-1/r0012/34") == "feed/v1/tso-#/r#/#"
 
 
@@ -171,7 +171,7 @@ def test_payloads_are_json_signed_json_or_binary():
 
 
 @pytest.mark.slow
-def test_cheap_facts_are_as_stored(tmp_path):
+def test_fast_golden_values_match_stored_ones(tmp_path):
     tree = SourceTree(root=ROOT, scratch=tmp_path)
     name = f"small {STARTS[0]}"
     model, _ = digests.model_facts(first_model(tree, "small", STARTS[0], "optimal"))

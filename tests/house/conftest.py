@@ -1,4 +1,4 @@
-"""The rooms as text and syntax trees, for the tests that hold the house's laws."""
+"""The packages as text and syntax trees, for the architecture tests."""
 
 import ast
 import subprocess
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("twin", "sites", "telemetry", "optimizer")
+PACKAGES = ("twin", "sites", "telemetry", "optimizer")
 
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file of a room."""
+    """One Python file of a package."""
 
     path: Path
     name: str
@@ -62,12 +62,13 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def modules() -> dict[str, Module]:
-    """Return the files of all rooms by their dotted names."""
+    """Return the files of all packages by their dotted names."""
     found = {}
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             found[name] = Module(path=path, name=name)
+    assert found.keys() >= set(PACKAGES)  # or all tests would pass on nothing
     return found
 
 

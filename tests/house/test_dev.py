@@ -1,4 +1,4 @@
-"""`./dev` makes its environment once, mends a half-made one, and says what is missing.
+"""`./dev` makes its environment once, repairs a half-made one, and says what is missing.
 
 A stand-in for Python plays the part of venv and pip, and writes down what it is asked to do.
 """
@@ -63,7 +63,7 @@ def clone(root, tmp_path):
     return Clone(root, tmp_path)
 
 
-def test_the_environment_is_made_once(clone):
+def test_environment_is_made_once(clone):
     clone.put_python("python3.13")
     first = clone.run("python", "-V")
     assert (first.returncode, first.stdout) == (0, "ran -V\n")
@@ -73,7 +73,7 @@ def test_the_environment_is_made_once(clone):
     assert clone.done() == []
 
 
-def test_a_killed_install_is_made_anew(clone):
+def test_killed_install_is_repeated(clone):
     clone.put_python("python3.13")
     assert clone.run("python", "-V", STAND_IN_KILLED="1").returncode != 0
     assert clone.done() == BASE[:2]
@@ -81,7 +81,7 @@ def test_a_killed_install_is_made_anew(clone):
     assert clone.done() == BASE
 
 
-def test_a_changed_lock_is_installed_anew(clone):
+def test_changed_lock_is_installed_again(clone):
     clone.put_python("python3.13")
     clone.run("python", "-V")
     clone.done()
@@ -91,7 +91,7 @@ def test_a_changed_lock_is_installed_anew(clone):
     assert clone.done() == BASE
 
 
-def test_a_moved_clone_is_installed_anew(clone):
+def test_moved_clone_is_installed_again(clone):
     clone.put_python("python3.13")
     clone.run("python", "-V")
     clone.done()
@@ -100,27 +100,27 @@ def test_a_moved_clone_is_installed_anew(clone):
     assert clone.done() == BASE
 
 
-def test_a_missing_venv_module_is_named_as_debian_names_it(clone):
+def test_missing_venv_module_is_named_as_in_debian(clone):
     clone.put_python("python3.13")
     done = clone.run("python", STAND_IN_BARE="1")
     assert done.returncode == 1
     assert "apt-get install python3.13-venv" in done.stderr
 
 
-def test_an_old_python_is_refused_by_name(clone):
+def test_old_python_is_refused_by_name(clone):
     clone.put_python("python3")
     done = clone.run("python", STAND_IN_VERSION="3.11")
     assert done.returncode == 1
     assert "needs Python 3.12, 3.13 or 3.14, found python3=3.11" in done.stderr
 
 
-def test_no_python_at_all_is_told(clone):
+def test_missing_python_is_reported(clone):
     done = clone.run("python")
     assert done.returncode == 1
     assert "found none; on Debian: apt-get install python3 python3-venv" in done.stderr
 
 
-def test_an_unknown_word_shows_what_there_is(clone):
+def test_unknown_command_prints_usage(clone):
     clone.put_python("python3.13")
     done = clone.run("no-such-word")
     assert done.returncode == 127
@@ -131,7 +131,7 @@ def test_an_unknown_word_shows_what_there_is(clone):
 @pytest.mark.parametrize(
     ("word", "module"), [("bench", "benchmarks"), ("soak", "soak"), ("golden", "golden")]
 )
-def test_benches_and_soaks_run_with_what_tests_need(clone, word, module):
+def test_benches_and_soaks_use_the_test_environment(clone, word, module):
     clone.put_python("python3.13")
     done = clone.run(word, "twin", "--json", "-")
     assert (done.returncode, done.stdout) == (0, f"ran -P -m tests.{module} twin --json -\n")

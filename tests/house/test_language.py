@@ -1,4 +1,4 @@
-"""Words that outsiders do not understand: their number falls, and rises nowhere."""
+"""The number of banned words never rises."""
 
 import json
 import re
@@ -29,11 +29,11 @@ def counted(paths, root):
 
 
 def test_banned_words_become_fewer(tracked, root):
-    """Each folder holds at most what `banned_words.json` says; lower it with what you remove."""
+    """Each folder has at most the number in `banned_words.json`; lower it after removals."""
     most = json.loads((HERE / "banned_words.json").read_text())
     found = counted(tracked, root)
     assert {name: number for name, number in found.items() if number > most.get(name, 0)} == {}
 
 
-def test_a_banned_word_is_found():
+def test_banned_words_are_found():
     assert PLAIN.findall("Whoever is told so mends the lid") == ["Whoever", "told", "mends", "lid"]

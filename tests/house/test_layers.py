@@ -79,24 +79,24 @@ def rule(name):
     return MAY_IMPORT[max((place for place in MAY_IMPORT if within(name, [place])), key=len)]
 
 
-def test_nothing_points_upward(modules):
-    rooms = {name.partition(".")[0] for name in modules}
+def test_no_package_imports_a_higher_layer(modules):
+    packages = {name.partition(".")[0] for name in modules}
     wrong = [
         f"{module.place} imports {target}"
         for module in modules.values()
         for target in sorted(module.imports())
-        if target.partition(".")[0] in rooms and not within(target, rule(module.name))
+        if target.partition(".")[0] in packages and not within(target, rule(module.name))
     ]
     assert wrong == []
 
 
-def test_libraries_stay_home(modules):
-    rooms = {name.partition(".")[0] for name in modules}
+def test_libraries_stay_in_their_modules(modules):
+    packages = {name.partition(".")[0] for name in modules}
     wrong = [
         f"{module.place} imports {library}"
         for module in modules.values()
         for library in sorted({target.partition(".")[0] for target in module.imports()})
-        if library not in FREE | rooms and not within(module.name, LIVES_IN.get(library, set()))
+        if library not in FREE | packages and not within(module.name, LIVES_IN.get(library, set()))
     ]
     assert wrong == []
 
@@ -123,7 +123,7 @@ def test_functions_import_heavy_libraries_only(modules, imported):
     assert wrong == []
 
 
-def test_subpackages_form_no_circles(modules):
+def test_subpackages_are_acyclic(modules):
     """Within a package no two subpackages import each other, directly or by a longer way."""
 
     def child(name, package):
@@ -145,7 +145,7 @@ def test_subpackages_form_no_circles(modules):
             pytest.fail(f"circle in {package}: " + " <- ".join(error.args[1]))
 
 
-def test_no_import_circles(modules):
+def test_modules_import_no_cycles(modules):
     graph = {
         name: {target for target in module.imports() if target in modules} - {name}
         for name, module in modules.items()

@@ -30,7 +30,7 @@ def calls(module, *names):
                 yield node
 
 
-def test_words_used_are_words_declared(modules):
+def test_used_variables_are_declared(modules):
     wrong = []
     for module in modules.values():
         for call in calls(module, "tag", "term"):
@@ -43,7 +43,7 @@ def test_words_used_are_words_declared(modules):
     assert wrong == []
 
 
-def test_a_word_that_nobody_declared_is_refused():
+def test_undeclared_variable_is_refused():
     with pytest.raises(UnitError):
         variable_definition("no_such_word")
 
@@ -58,7 +58,7 @@ def is_of_the_wire(node):
     return ast.unparse(node) == "np.timedelta64(100, 's')"
 
 
-def test_what_the_wire_fixes_is_declared_once(modules):
+def test_wire_constants_are_declared_once(modules):
     places = defaultdict(set)
     for module in modules.values():
         if module.name.startswith("telemetry"):
@@ -69,7 +69,7 @@ def test_what_the_wire_fixes_is_declared_once(modules):
     assert {"b'GTRB'", "np.timedelta64(100, 's')"} <= places.keys()
 
 
-def test_what_the_judge_tolerates_is_declared_once(modules):
+def test_verifier_tolerances_are_declared_once(modules):
     declared = defaultdict(list)
     for module in modules.values():
         for node in module.tree.body:
@@ -83,7 +83,7 @@ def test_what_the_judge_tolerates_is_declared_once(modules):
     assert {name: places for name, places in judged.items() if len(places) > 1} == {}
 
 
-def test_names_say_something(modules):
+def test_names_are_not_meaningless(modules):
     wrong = [name for name in modules if set(name.split(".")[-1].split("_")) & SAYS_NOTHING]
     for module in modules.values():
         wrong += [
@@ -94,7 +94,7 @@ def test_names_say_something(modules):
     assert wrong == []
 
 
-def test_nobody_prints(modules):
+def test_no_module_prints(modules):
     wrong = [
         f"{module.place}:{call.lineno}"
         for module in modules.values()
@@ -104,7 +104,7 @@ def test_nobody_prints(modules):
     assert wrong == []
 
 
-def test_any_stands_beside_foreign_libraries_only(modules):
+def test_any_is_used_with_foreign_libraries_only(modules):
     wrong = [
         module.place
         for module in modules.values()

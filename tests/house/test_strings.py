@@ -1,4 +1,4 @@
-"""Nothing of one machine in the tree: no path of it, no registry, no large file."""
+"""The tree holds no path of one machine, no package registry and no large file."""
 
 import re
 

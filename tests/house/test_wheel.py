@@ -1,4 +1,4 @@
-"""The wheel holds the four rooms with their data, and nothing else."""
+"""The wheel holds the four packages with their data, and nothing else."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-ROOMS = {"twin", "sites", "telemetry", "optimizer"}
+PACKAGES = {"twin", "sites", "telemetry", "optimizer"}
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +24,16 @@ def names(wheel):
         return set(archive.namelist())
 
 
-def test_top_level_holds_rooms_and_metadata_only(names):
+def test_top_level_holds_packages_and_metadata_only(names):
     top = {name.partition("/")[0] for name in names}
-    assert top == ROOMS | {"gigatwin-0.1.0.dist-info"}
+    assert top == PACKAGES | {"gigatwin-0.1.0.dist-info"}
 
 
-def test_every_room_says_that_it_is_typed(names):
-    assert {f"{room}/py.typed" for room in ROOMS} <= names
+def test_every_package_has_py_typed(names):
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
 
-def test_data_of_the_sites_travels_along(names, root):
+def test_wheel_contains_site_data(names, root):
     data = {path.relative_to(root).as_posix() for path in (root / "sites").rglob("*.toml")}
     assert data <= names
 
@@ -46,7 +46,7 @@ def test_command_and_licence_are_declared(wheel):
         assert f"{folder}/licenses/LICENSE" in archive.namelist()
 
 
-def test_the_wheel_finds_its_sites_without_the_clone(wheel, tmp_path):
+def test_wheel_finds_its_sites_without_the_clone(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     # the folder of the unpacked wheel is the first place where -c looks for modules

@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FACES = {"sites", "telemetry", "twin", "optimizer"}
+PACKAGES = {"sites", "telemetry", "twin", "optimizer"}
 LIBRARIES = {"numpy", "pandas", "xarray", "matplotlib"}
 MOST_CELLS = 15
 MOST_LINES = 5
@@ -35,27 +35,27 @@ def test_names_are_numbered():
 
 
 @each
-def test_nothing_is_stored_and_little_is_written(path):
+def test_notebooks_store_no_outputs_and_are_short(path):
     code = cells(path, "code")
-    assert len(code) <= MOST_CELLS
+    assert 0 < len(code) <= MOST_CELLS
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
 @each
-def test_it_opens_with_a_question_and_closes_with_words(path):
+def test_notebook_begins_with_a_question_and_ends_with_text(path):
     words = cells(path, "markdown")
     assert words[0].source.splitlines()[0].endswith("?")
     assert nbformat.read(path, as_version=4).cells[-1].cell_type == "markdown"
 
 
 @each
-def test_it_imports_faces_and_a_few_libraries(path):
+def test_notebook_imports_packages_and_few_libraries(path):
     for node in ast.walk(tree(path)):
         assert not isinstance(node, ast.ImportFrom), ast.unparse(node)
         if isinstance(node, ast.Import):
             for alias in node.names:
                 library = alias.name.partition(".")[0]
-                assert alias.name in FACES or library in LIBRARIES, alias.name
+                assert alias.name in PACKAGES or library in LIBRARIES, alias.name
 
 
 @each
@@ -67,7 +67,7 @@ def test_its_functions_are_short(path):
 
 @pytest.mark.long
 @each
-def test_it_runs(path, monkeypatch):
+def test_notebook_runs(path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(path, as_version=4)
     NotebookClient(book, timeout=900, resources={"metadata": {"path": str(path.parent)}}).execute()

@@ -1,4 +1,4 @@
-"""`./dev soak NAME`: break what may break, again and again, and count the promises broken."""
+"""`./dev soak NAME`: repeat random or destructive runs and count broken promises."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from importlib import import_module
 from optimizer.cli.output import write_json
 
 KEYS = ("name", "count", "broken", "seeds_of_broken", "seconds")
-"""What every soak tells; it may tell more."""
+"""Keys that every soak reports; it may report more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +77,19 @@ SOAKS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak that is asked for; the code is 1 if it broke a promise."""
-    told = _parser().parse_args(arguments)
-    soak = SOAKS[told.name]
+    options = _parser().parse_args(arguments)
+    soak = SOAKS[options.name]
     module = import_module(soak.module)
-    screen = sys.stderr if told.json == "-" else sys.stdout
+    screen = sys.stderr if options.json == "-" else sys.stdout
     figures = module.run(
-        module.COUNT if told.count is None else told.count,
-        seed=told.seed,
+        module.COUNT if options.count is None else options.count,
+        seed=options.seed,
         say=lambda line: print(line, file=screen, flush=True),
-        **{name: getattr(told, name) for name in soak.options},
+        **{name: getattr(options, name) for name in soak.options},
     )
-    row = {"name": told.name, **figures}
+    row = {"name": options.name, **figures}
     screen.write("".join(f"{key:16} {row[key]}\n" for key in KEYS))
-    write_json(row, told.json)
+    write_json(row, options.json)
     return 1 if row["broken"] else 0
 
 

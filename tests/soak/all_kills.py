@@ -1,4 +1,4 @@
-"""Kill whoever may be killed: what brings telemetry into the archive, then the service itself.
+"""Kill the processes that bring telemetry into the archive, then the service itself.
 
 So many kills of each; see :mod:`tests.soak.ingest` and :mod:`tests.soak.kills`, which are
 `./dev soak ingest` and `./dev soak kills.service` by themselves.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tests.soak import ingest, kills
 
 COUNT = kills.COUNT
-"""Kills of either unless told otherwise."""
+"""Kills of either by default."""
 
 A_DAY = 24.0
 """Longest simulated day of the service. [h]"""
@@ -34,7 +34,7 @@ def run(
     broker
         URL of the broker of the service, else one of our own.
     say
-        Told how it goes.
+        Called with lines of progress.
     """
     begun = time.monotonic()
     say(f"{count} kills of ingesters, archiver, brokers and source")

@@ -16,7 +16,7 @@ from tests.soak.replay import DAYS, month, world_of
 from twin.forecast.history import series_history
 
 COUNT = 25
-"""Sites of a run, unless told otherwise. [1]"""
+"""Sites of a run by default. [1]"""
 
 HOURS = 24
 """Hours of a back-test. [h]"""
@@ -28,14 +28,14 @@ LOADS = (0.4, 0.6, 0.75, 0.85)
 def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, object]:
     """Run back-tests of some sites; each has a seed of its own."""
 
-    def told(number: int) -> tuple[str, str]:
+    def reported(number: int) -> tuple[str, str]:
         breaches, fated = violations(number)
         if breaches:
             site, done = altered(number)
             say(f"seed {number} is {site.name}, altered: {', '.join(done)}")
         return breaches, fated
 
-    return judging.counted(count, told, seed=seed, say=say)
+    return judging.counted(count, reported, seed=seed, say=say)
 
 
 def violations(seed: int) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def violations(seed: int) -> tuple[str, str]:
     Returns
     -------
     tuple
-        As :func:`tests.soak.judging.violations` tells.
+        As :func:`tests.soak.judging.violations` does.
     """
     return judging.violations(setting(seed), seed=seed)
 

@@ -23,7 +23,7 @@ from telemetry.archive.verification import verify
 from telemetry.journal.format import JournalPosition
 
 COUNT = 200
-"""Kills of a soak unless told otherwise."""
+"""Kills of a soak by default."""
 
 SITE = "rhine"
 RACKS, CHIPS = 40, 8
@@ -97,8 +97,8 @@ def value(second: np.ndarray, rack: np.ndarray) -> np.ndarray:
 def write(folder: Path) -> None:
     """Write hour after hour from where the archive ends, and compact each; until killed."""
     archive = Archive(folder / "archive", SITE)
-    told = folder / "done.json"
-    second = json.loads(told.read_text())["second"] if told.exists() else START
+    record = folder / "done.json"
+    second = json.loads(record.read_text())["second"] if record.exists() else START
     position = (second - START) // STEP
     labels = [f"hall_1/r{rack + 1:04d}" for rack in range(RACKS)]
     racks = np.arange(RACKS)
@@ -113,9 +113,9 @@ def write(folder: Path) -> None:
             archive.advance(JournalPosition(1, position))
         archive.commit(include_open=True)
         second += HOUR
-        draft = told.with_suffix(".draft")
+        draft = record.with_suffix(".draft")
         draft.write_text(json.dumps({"second": second}))
-        draft.replace(told)
+        draft.replace(record)
         _say("compacting")
         archive.maintain(is_whole=bool(second // HOUR % 2))
         _say("compacted")
@@ -138,9 +138,9 @@ def _add(archive: Archive, labels: list[str], at: int, racks: np.ndarray, positi
 
 
 def check(folder: Path) -> list[str]:
-    """Return what is wrong with an archive, of all that was committed before it was told."""
-    told = folder / "done.json"
-    end = json.loads(told.read_text())["second"] if told.exists() else START
+    """Return what is wrong in an archive with values committed before the record was written."""
+    record = folder / "done.json"
+    end = json.loads(record.read_text())["second"] if record.exists() else START
     if not (folder / "archive" / "store").is_dir():
         return [] if end == START else ["it is gone"]
     try:

@@ -59,8 +59,8 @@ def recall(folder: Path) -> list[str]:
         kept.update(*item)
     if wrong := [item for item in found if item not in KEPT]:
         return [f"what is said once lies: {wrong[0]}"]
-    is_told = any(one.get("group") == "kept" for one in loss_log.read_losses(folder / "archive"))
-    return [] if is_told or len(found) == len(KEPT) else ["what is said once is absent"]
+    is_logged = any(one.get("group") == "kept" for one in loss_log.read_losses(folder / "archive"))
+    return [] if is_logged or len(found) == len(KEPT) else ["what is said once is absent"]
 
 
 def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
@@ -81,9 +81,9 @@ def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
     if is_whole:
         archive.maintain(is_whole=True)
     journal.close()
-    told = {"repaired"} if journal.corruptions else set()
-    told |= {"torn"} if archiver.counters["torn"] else set()
-    return frozenset(told)
+    losses = {"repaired"} if journal.corruptions else set()
+    losses |= {"torn"} if archiver.counters["torn"] else set()
+    return frozenset(losses)
 
 
 def again(folder: Path) -> list[str]:

@@ -1,9 +1,9 @@
-"""Change bytes of journals and archives at random, and see whether anything is lost in silence.
+"""Change random bytes of journals and archives, and check that every loss is reported.
 
 Each trial takes a copy of a small site as a killed recording left it: some minutes compacted, some
 open, the last only in the journal. It changes `A_TRIAL` places, bits and bytes or ends cut off, of
 any of its files (those with the seals by themselves: two changes that fit each other may hide one).
-Then it must hold: who reads gets what was written, or less and is told so by `verify`; who writes
+Then it must hold: who reads gets what was written, or less and `verify` reports it; who writes
 starts, takes in what comes, and starts again; all that is gone is in the list of `verify`, in the
 journal's repairs, or was set aside.
 """
@@ -40,7 +40,7 @@ from tests.telemetry.archives import POINT, SECOND, SITE, START
 from twin.errors import ArchiveError
 
 COUNT = 10_000
-"""Changes of a soak unless told otherwise."""
+"""Changes of a soak by default."""
 
 A_TRIAL = 12
 """Changes of one copy, in different files."""
@@ -109,8 +109,8 @@ def trial(base: Path, copy: Path, dice: random.Random, given: tuple[int, Tally])
     _manifest.cache_clear()
     try:
         faults = [f"{fault} (before writing)" for fault in read(copy, ARCHIVED, tally)]
-        told = write(copy, is_whole=dice.random() < COMPACTED)
-        faults += read(copy, [*ARCHIVED, *WAITING], tally, told=told, sure=LATER)
+        known = write(copy, is_whole=dice.random() < COMPACTED)
+        faults += read(copy, [*ARCHIVED, *WAITING], tally, known=known, sure=LATER)
         faults += recall(copy) + again(copy) + recall(copy)
     except Exception as error:  # whatever it is, nothing may come out
         faults = [repr(error)]
@@ -156,7 +156,7 @@ def read(
     seconds: list[int],
     tally: Tally,
     *,
-    told: frozenset[str] = frozenset(),
+    known: frozenset[str] = frozenset(),
     sure: tuple[int, ...] | list[int] = (),
 ) -> list[str]:
     """Return what of an archive is wrong, or absent without a word.
@@ -166,19 +166,19 @@ def read(
     folder
         Of the site.
     seconds
-        That should be there, or else lost and told.
+        That should be there, or be reported as lost.
     tally
         Counts how it went.
-    told
-        What is known to be lost beside what `verify` tells; anything covers all.
+    known
+        What is known to be lost beside what `verify` reports; anything covers all.
     sure
         Seconds that must be there whatever happened.
     """
     try:
         lost = verify(folder / "archive").lost
     except ArchiveError:
-        tally.outcomes["not opened, and told"] += 1
-        return ["it does not open after it was mended"] if sure else []
+        tally.outcomes["not opened, and reported"] += 1
+        return ["it does not open after it was repaired"] if sure else []
     faults, is_any = [], False
     for group, names in (("racks", CHIP_VARIABLES), ("points", ("value",))):
         for name in names:
@@ -187,9 +187,9 @@ def read(
                 faults.append(f"{group} {name} lies in {wrong[:3]}")
             is_any |= bool(absent)
             silent = [one for one in absent if one in sure or not _covers(lost, group, name, one)]
-            if silent and (not told or set(silent) & set(sure)):
+            if silent and (not known or set(silent) & set(sure)):
                 faults.append(f"{group} {name} is absent without a word in {silent[:3]}")
-    tally.outcomes["lost, and told" if is_any else "told" if lost else "all there"] += 1
+    tally.outcomes["lost, and reported" if is_any else "reported" if lost else "all there"] += 1
     return faults
 
 
@@ -235,7 +235,7 @@ def _parts(held: xr.DataArray, rows: np.ndarray) -> Iterator[tuple[slice, np.nda
 
 
 def _covers(lost: list[dict[str, str]], group: str, name: str, second: int) -> bool:
-    """Return whether a list of losses tells of a value."""
+    """Return whether a list of losses covers a value."""
     moment = f"{(START + second * SECOND).astype('datetime64[s]')}Z"
     return any(
         one.get("group") in (group, "all")

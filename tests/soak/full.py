@@ -19,7 +19,7 @@ from tests.soak.stand import Stand
 from tests.soak.tally import Tally
 
 COUNT = 50
-"""Times that the disk is filled unless told otherwise."""
+"""Times that the disk is filled by default."""
 
 A_RUN = 25
 """Most of one run."""
@@ -92,8 +92,8 @@ class SmallDisk(Stand):
             time.sleep(FULL * dice.random())
             if self.grows():
                 faults.append(f"time {number + 1}: something became durable on a full disk")
-            if "make room" not in self.words(self.recorder)[heard:]:
-                faults.append(f"time {number + 1}: a full disk was not told")
+            if "free space" not in self.words(self.recorder)[heard:]:
+                faults.append(f"time {number + 1}: a full disk was not reported")
             self._ballast.unlink()
             freed = time.monotonic()
             self.until(self.is_back, "it does not go on when there is room")
@@ -116,6 +116,6 @@ class SmallDisk(Stand):
                     continue
 
     def close(self) -> None:
-        """End whoever still runs, and give the disk back."""
+        """End all processes that still run, and give the disk back."""
         super().close()
         subprocess.run(["umount", "-l", str(self.state)], check=True)

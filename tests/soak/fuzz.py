@@ -1,4 +1,4 @@
-"""Give every reader what is spoilt: it takes it or refuses it by its own error, and soon.
+"""Give every reader corrupted input: it must accept or refuse it by its own error, in time.
 
 Input number n is drawn from seed + n alone, so `--count 1 --seed N` shows what seed N broke.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.soak.readers import Reader, readers
 
 COUNT = 100_000
-"""Inputs of a soak unless told otherwise."""
+"""Inputs of a soak by default."""
 
 LIMIT = 3.0
 """Longest that a message may take its reader, and each 100 kB of a file. [yardsticks]"""
@@ -38,11 +38,11 @@ MEMORY = 2**30
 AGAIN = 3
 """How often an input that may have taken too long is read again: the best counts."""
 
-TELLING = 100_000
+PROGRESS = 100_000
 """Inputs between two lines of progress."""
 
 SHOWN = 20
-"""Broken promises that are told in full."""
+"""Broken promises that are printed in full."""
 
 type Say = Callable[[str], None]
 
@@ -80,7 +80,7 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
                 say(f"BROKEN: seed {number}, {reader.name}: {fault}")
             if fault:
                 broken[number] = f"{reader.name}: {fault}"
-            if (number - seed + 1) % TELLING == 0:
+            if (number - seed + 1) % PROGRESS == 0:
                 say(f"{number - seed + 1}/{count} inputs, {len(broken)} broken")
     gc.unfreeze()
     resource.setrlimit(resource.RLIMIT_AS, bounds)
@@ -115,7 +115,7 @@ def _try(reader: Reader, seed: int, dice: random.Random, found: Found) -> str:
     found.counts["taken" if outcome is None else "refused"] += 1
     if outcome and not isinstance(outcome, reader.refusals):
         return "".join(traceback.format_exception(outcome)[-4:]).strip()[-2000:]
-    if outcome and not _is_tellable(str(outcome)):
+    if outcome and not _is_printable(str(outcome)):
         return f"an error that no terminal or log takes: {str(outcome)[:300]!a}"
     if share > LIMIT:
         return f"{len(raw)} bytes took {share * pieces:.1f} times what reading 100 kB of TOML takes"
@@ -128,7 +128,7 @@ def _measured(reader: Reader, raw: bytes) -> float:
     return min(_read(reader, raw)[1] / _read(toml, raw)[1] for _ in range(AGAIN))
 
 
-def _is_tellable(text: str) -> bool:
+def _is_printable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The readers of files that a person gives: series, sites, thresholds."""
+"""Readers of files that people provide: series, sites, thresholds."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""Pieces of input that readers stumble over."""
+"""Pieces of input that are hard to read."""
 
 RAW = (
     "NaN",

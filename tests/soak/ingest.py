@@ -1,4 +1,4 @@
-"""Kill whoever brings telemetry into the archive, under load, and read back what was published.
+"""Kill the processes of ingestion under load, and read back what was published.
 
 A run has up to `A_RUN` kills, by turns with NATS as it is and with Mosquitto, whose acknowledged
 messages only the source's outbox brings back.
@@ -18,7 +18,7 @@ from tests.soak.stand import BROKERS, Stand
 from tests.soak.tally import Tally
 
 COUNT = 1000
-"""Kills of a soak unless told otherwise."""
+"""Kills of a soak by default."""
 
 A_RUN = 50
 """Most kills of one run."""

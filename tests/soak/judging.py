@@ -1,4 +1,4 @@
-"""Which limits a plant broke under a policy, and which it would have broken under any."""
+"""Limits that a plant violates under a policy, and those that it violates under any."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def counted(
     seed: int,
     say: Callable[[str], None],
 ) -> dict[str, object]:
-    """Return the figures of some problems, of each of which is told what it broke.
+    """Return the figures of some problems, each with what it broke.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def counted(
     seed
         Of the first; the others follow.
     say
-        Told of every broken one, and of the way made.
+        Called with a line for each broken problem, and with lines of progress.
     """
     begun = time.monotonic()
     broken: dict[int, str] = {}
@@ -92,14 +92,14 @@ class Resting:
     policy: Policy
 
     @property
-    def guard(self) -> MeteringIntervalControl | None:
-        """Nothing within a quarter-hour."""
+    def interval_control(self) -> MeteringIntervalControl | None:
+        """None: nothing acts within the quarter-hour."""
         return None
 
-    def orders(self, view: Observation) -> DispatchOrders:
+    def orders(self, observation: Observation) -> DispatchOrders:
         """Return its orders without work and stores."""
         return replace(
-            self.policy.orders(view),
+            self.policy.orders(observation),
             jobs={},
             battery_charge={},
             battery_discharge={},
@@ -155,8 +155,8 @@ def _broken(
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
     is_called = isinstance(plant, ReserveFacility)
-    spared = plant.spared()[RUN_IN:] if is_called else 0.0
-    minutes = found(here.site, ran, called_reserve_power=spared).to_series()
+    called = plant.called_power()[RUN_IN:] if is_called else 0.0
+    minutes = found(here.site, ran, called_reserve_power=called).to_series()
     missed = _missed(plant) if is_called else pd.Series(dtype=int)
     return pd.concat([minutes[minutes > 0], missed[missed > 0]])
 
@@ -164,9 +164,9 @@ def _broken(
 def _missed(plant: ReserveFacility) -> pd.Series:
     """Return the minutes in which what was called was not given, by product or batteries. [1]"""
     least = NOT_GIVEN * plant.site.grid.import_limit
-    told = plant.activation()["reserve_missed"]
-    ordered = METERING_PERIOD_MIN * (told.to_numpy() > least).sum(axis=0)
-    words = [f"call of {name}" for name in told["product"].to_numpy()]
+    missed = plant.activation()["reserve_missed"]
+    ordered = METERING_PERIOD_MIN * (missed.to_numpy() > least).sum(axis=0)
+    words = [f"call of {name}" for name in missed["product"].to_numpy()]
     batteries = pd.Series({"call of batteries": int((plant.missed_power() > least).sum())})
     return pd.concat([pd.Series(ordered, index=words), batteries])
 

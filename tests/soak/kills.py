@@ -1,4 +1,4 @@
-"""Kill the service at random moments of a demo day; what it promised must hold all the same.
+"""Kill the service at random moments of a demo day; its promises must hold.
 
 A day has at most `A_DAY` kills, and days have the seeds that follow the first. One kill in five
 comes while the service is still starting from the one before.
@@ -23,7 +23,7 @@ from tests.soak.promises import broken_promises, schedules
 from tests.stage import GLANCE, SITE, UNHURRIED, Ear, Heard, Stage, cpu_seconds
 
 COUNT = 50
-"""Kills of a soak unless told otherwise."""
+"""Kills of a soak by default."""
 
 A_DAY = 50
 """Most kills of one day."""

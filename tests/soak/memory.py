@@ -1,4 +1,4 @@
-"""Let an archive live through many hours, and see that it does not take more memory for each.
+"""Run an archive for many hours and check that its memory does not grow with each.
 
 An hour here is sixty commits of a minute, the compaction of the hour, and the deletion of all old
 commits. What the process holds is what the system counts once the allocator has given back what is
@@ -22,7 +22,7 @@ from tests.soak.quiet import quiet
 from tests.telemetry.archives import SITE, batch, metadata, value
 
 COUNT = 100
-"""Hours of a soak unless told otherwise. [h]"""
+"""Hours of a soak by default. [h]"""
 
 WARM: Final = 20
 """Hours before memory counts: until then buffers and caches fill. [h]"""
@@ -45,7 +45,7 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
     seed
         Of the readings.
     say
-        Told how it goes.
+        Called with lines of progress.
     """
     begun, held = time.monotonic(), []
     dice = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def _held() -> float:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     found = held_mb("RssAnon")
-    assert found, "this system does not tell RssAnon"  # or nothing would ever grow
+    assert found, "this system does not report RssAnon"  # or nothing would ever grow
     return found
 
 

@@ -1,4 +1,4 @@
-"""Spoil what is valid: documents by their structure, and any bytes as such; all from one dice."""
+"""Corrupt valid input: documents by their structure, other input by its bytes; from one seed."""
 
 import json
 import random

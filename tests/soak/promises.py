@@ -1,4 +1,4 @@
-"""What a service promised for a day, whatever happened to it, held against what is there now."""
+"""Promises of a service over a day, checked against its files and messages."""
 
 import json
 from collections import Counter
@@ -62,9 +62,9 @@ def _decisions(stage: Stage, result: dict, *, steps: int) -> Iterator[str]:
     wanted = {f"{(start + step * QUARTER_HOUR).astype('M8[s]')}Z" for step in range(steps)}
     if missing := sorted(wanted - decided):
         why = [one["degraded"] for one in entries if one.get("start") == missing[0]]
-        told = "; ".join(map(str, why)) or "of which nothing is on record"
+        reasons = "; ".join(map(str, why)) or "of which nothing is on record"
         many = f"{len(missing)} quarter-hours have no decision on record"
-        yield f"{many}, the first {missing[0]}: {told}"
+        yield f"{many}, the first {missing[0]}: {reasons}"
     if result["undecided"]:
         yield f"the plant went on without a decision in {result['undecided']} quarter-hours"
 

@@ -1,4 +1,4 @@
-"""A soak that does or breaks thousands of things needs no log of each."""
+"""Logs off: a soak of thousands of runs needs no line for each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Hold what was published against what the archive gives back."""
+"""Compare published data with the data of the archive."""
 
 import numpy as np
 
@@ -57,13 +57,13 @@ def _check_batches(stand: Stand, tally: Tally) -> list[str]:
 
 def _check_points(stand: Stand, tally: Tally) -> list[str]:
     """Hold against the archive the readings that a broker has acknowledged."""
-    told = sorted(set(read_numbers(stand.folder / "source" / "points")))
-    tally.points += len(told)
+    acknowledged = sorted(set(read_numbers(stand.folder / "source" / "points")))
+    tally.points += len(acknowledged)
     points = open_archive(SITE, group="points", root=stand.state).load()
     values = points["value"].sel(point=POINT).dropna("time")
     kept = dict(zip(_seconds(values["time"].values).tolist(), values.values, strict=True))
     faults = [f"a point is wrong in second {at}" for at, one in kept.items() if one != at][:3]
-    gone = [second for second in told if second not in kept]
+    gone = [second for second in acknowledged if second not in kept]
     if stand.name == "mosquitto":
         tally.points_gone += len(gone)
     elif len(gone) <= _may_keep(stand):

@@ -1,4 +1,4 @@
-"""All that reads what others send or write: what is valid for it, and what it may answer."""
+"""All readers of foreign input: valid examples, and the errors that each may raise."""
 
 import gzip
 import json
@@ -88,8 +88,8 @@ def _told_again(topic: str) -> Callable[[bytes], None]:
 
     def read(payload: bytes) -> None:
         sample = messages.decode(topic, payload)
-        place, told = messages.encode(sample)
-        if messages.encode(messages.decode(place, told))[1] != told:
+        place, payload = messages.encode(sample)
+        if messages.encode(messages.decode(place, payload))[1] != payload:
             raise AssertionError("what was read is not what is written")
 
     return read

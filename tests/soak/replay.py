@@ -1,4 +1,4 @@
-"""Random problems: what is decided is followed by a plant, and no limit may be broken there.
+"""Random problems: a plant follows the decisions and may violate no limit.
 
 Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
 made as the service makes it, the next an hour later, and a plant of another nature follows them.
@@ -7,7 +7,7 @@ given is a breach like any other. Every fourth may export nothing.
 
 That no plan is found is an answer too, if words say why; it is counted as refused. So is a limit
 that the same plant breaks with no work and resting stores: air that comes warmer than the water may
-be is beyond any order. It is told apart, never left out.
+be is beyond any order. It is reported apart, never left out.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from twin.forecast.history import series_history
 from twin.site import Site
 
 COUNT = 100
-"""Problems of a run, unless told otherwise. [1]"""
+"""Problems of a run by default. [1]"""
 
 HOURS = 2
 """Hours of a problem; a decision is in force for one. [h]"""
@@ -86,7 +86,7 @@ def violations(seed: int) -> tuple[str, str]:
     Returns
     -------
     tuple
-        As :func:`tests.soak.judging.violations` tells.
+        As :func:`tests.soak.judging.violations` does.
 
     Raises
     ------
@@ -103,19 +103,19 @@ def setting(seed: int) -> BacktestCase:
     if seed % PROMISING == 0:
         site = promising(site, more)
     if seed % SHUT == 1:
-        site = site.replace(site.grid.name, export_limit=0.0)
+        site = site.with_parameters(site.grid.name, export_limit=0.0)
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")
-    told = series_history(site, *month(site, start, end, rng=rng))
-    world = world_of(sold(site, told, more), start, end)
+    series = series_history(site, *month(site, start, end, rng=rng))
+    world = world_of(sold(site, series, more), start, end)
     return BacktestCase.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
 
 
-def world_of(told: xr.Dataset, start: np.datetime64, end: np.datetime64) -> RunInputs:
+def world_of(series: xr.Dataset, start: np.datetime64, end: np.datetime64) -> RunInputs:
     """Return a world of some series, with the jobs of the synthetic month."""
     jobs = read_trace(small_days.files().jobs, start=start - FORECAST_HISTORY, end=end)
-    return RunInputs(series=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
+    return RunInputs(series=series, jobs=jobs, start=start, end=end, gaps=(), notes=())
 
 
 def month(

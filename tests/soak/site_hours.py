@@ -1,4 +1,4 @@
-"""Run a site for so many simulated hours, and kill its service now and then.
+"""Run a site for so many simulated hours, and kill its service at intervals.
 
 Each simulated day has a seed of its own, the first the one that is asked for. What a killed service
 owes is what :mod:`tests.soak.kills` holds it to, which kills as often as it can.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tests.soak import kills
 
 COUNT = 24
-"""Site-hours unless told otherwise. [h]"""
+"""Site-hours by default. [h]"""
 
 A_DAY = 24
 """Longest simulated day. [h]"""
@@ -33,7 +33,7 @@ def run(count: int, *, seed: int, broker: str | None, say: Say) -> dict[str, obj
     broker
         URL of a broker, else one of our own.
     say
-        Told how it goes.
+        Called with lines of progress.
     """
     begun, days = time.monotonic(), []
     for number, done in enumerate(range(0, count, A_DAY)):

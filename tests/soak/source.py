@@ -3,8 +3,8 @@
     python -m tests.soak.source BROKER FOLDER
 
 Time is simulated and runs :data:`PACE` times as fast. Each second is published once its number is
-in the outbox; ``published`` tells which, written after the outbox has them, and ``points`` the
-readings that the broker has acknowledged. Told to end, it publishes nothing new and waits until all
+in the outbox; ``published`` lists them, written after the outbox has them, and ``points`` the
+readings that the broker has acknowledged. On SIGTERM it publishes nothing new and waits until all
 is durable.
 """
 

@@ -112,7 +112,7 @@ class Stand:
     def finish(self, tally: Tally) -> list[str]:
         """Let the source deliver all it holds, then end; return what did not go well.
 
-        NATS is started anew: only this has 2.10 hand out most of what it was about to give to an
+        NATS is started again: only this has 2.10 hand out most of what it was about to give to an
         ingester that was killed (ADR 022).
         """
         self.until(self.is_back, "not back after the last kill")
@@ -147,7 +147,7 @@ class Stand:
         self.source.run(["-m", "tests.soak.source", self.broker.url, str(self.folder / "source")])
 
     def _kill(self, target: str) -> None:
-        """Kill someone; whoever would start him again does so at once."""
+        """Kill a process; its supervisor starts it again at once."""
         self.mark()
         self.deaths += target in (PLANT_PARTITION, "archiver", "all")
         if target in SHARDS and (pid := self._ingester(target)) is not None:
@@ -222,7 +222,7 @@ class Stand:
         return [f"{one.name}: {self.words(one)[-1500:]}" for one in (self.recorder, self.source)]
 
     def close(self) -> None:
-        """End whoever still runs."""
+        """End all processes that still run."""
         for one in (self.source, self.recorder):
             if one.is_started and one.code is None:
                 one.kill()

@@ -1,4 +1,4 @@
-"""What runs of kills came to."""
+"""Results of runs with kills."""
 
 import statistics
 from collections import Counter

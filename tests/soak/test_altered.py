@@ -14,7 +14,7 @@ def drawn():
     return [altered(seed) for seed in range(80)]
 
 
-def test_all_that_is_drawn_is_sound_and_every_change_comes(drawn):
+def test_drawn_sites_are_valid_and_use_every_alteration(drawn):
     done = {name for _, names in drawn for name in names}
     assert done == {one.name for one in ALTERATIONS}
     assert {site.name for site, _ in drawn} == {
@@ -22,23 +22,23 @@ def test_all_that_is_drawn_is_sound_and_every_change_comes(drawn):
     }
 
 
-def test_a_seed_draws_the_same_again(drawn):
+def test_same_seed_draws_the_same_site(drawn):
     site, done = altered(7)
     assert (site, done) == drawn[7]
 
 
-def test_what_is_told_is_changed(drawn):
+def test_reported_alterations_are_applied(drawn):
     for site, done in drawn:
         assert (site.grid.export_limit == 0.0) == ("no export" in done)
         assert ("battery_1" in site.equipment) == ("no battery" not in done)
 
 
-def test_a_narrow_connection_holds_while_the_sun_sets():
+def test_narrow_connection_holds_at_sunset():
     """Proves: 150 MW beside 240 MW of sun, 6 MW/min. Sensitivity: 10 minutes were beyond it."""
     assert soak.violations(2) == ("", "")
 
 
-def test_a_broken_site_is_told_with_its_changes(monkeypatch):
+def test_violated_site_is_reported_with_its_alterations(monkeypatch):
     monkeypatch.setattr(soak, "violations", lambda _: ("grid_export_power: 3", ""))
     lines = []
     figures = soak.run(1, seed=2, say=lines.append)

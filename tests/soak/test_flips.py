@@ -30,16 +30,16 @@ def read(folder, seconds, **words):
 
 
 @pytest.mark.slow
-def test_what_is_whole_is_no_fault(copy):
+def test_intact_archive_has_no_faults(copy):
     assert read(copy, flips.ARCHIVED) == []
-    told = flips.write(copy, is_whole=True)
-    assert told == frozenset()
+    losses = flips.write(copy, is_whole=True)
+    assert losses == frozenset()
     assert read(copy, [*flips.ARCHIVED, *flips.WAITING], sure=flips.LATER) == []
     assert flips.again(copy) == []
 
 
 @pytest.mark.slow
-def test_what_is_absent_without_a_word_is_a_fault(copy):
+def test_unreported_loss_is_a_fault(copy):
     faults = read(copy, [*flips.ARCHIVED, 305])
     assert "racks power is absent without a word in [305]" in faults
     assert "points value is absent without a word in [305]" in faults
@@ -51,20 +51,20 @@ def test_what_is_absent_without_a_word_is_a_fault(copy):
 
 
 @pytest.mark.slow
-def test_a_lie_is_a_fault(copy):
+def test_wrong_archived_value_is_a_fault(copy):
     archive = Archive(copy / "archive", flips.SITE)
     archive.add(batch("r0001", 101, value=7.0), archive.positions["a"], journal="b")
     archive.commit(include_open=True)
     assert "racks clock lies in [101]" in read(copy, [*flips.ARCHIVED, 101])
 
 
-def test_as_many_places_are_changed_as_told(copy):
-    told = list(flips.change(copy, random.Random(1), 12))
-    assert 6 < len(told) <= 12
+def test_given_number_of_files_is_changed(copy):
+    changes = list(flips.change(copy, random.Random(1), 12))
+    assert 6 < len(changes) <= 12
 
 
 @pytest.mark.parametrize("how", ["changed", "cut", "cut between lines", "emptied"])
-def test_a_changed_file_of_what_is_said_once_is_noticed(copy, how):
+def test_damaged_file_of_retained_messages_is_reported(copy, how):
     path = copy / "archive" / "kept.jsonl"
     whole = path.read_text()
     lines = whole.split("\n")
@@ -78,23 +78,23 @@ def test_a_changed_file_of_what_is_said_once_is_noticed(copy, how):
     )
     assert {one["group"] for one in verify(copy / "archive").lost} == {"kept"}
     assert flips.recall(copy) == []
-    told = (copy / "archive" / LOSS_LOG_FILE).read_text()
-    assert "kept.jsonl" in told
+    log = (copy / "archive" / LOSS_LOG_FILE).read_text()
+    assert "kept.jsonl" in log
     assert flips.recall(copy) == []
-    assert (copy / "archive" / LOSS_LOG_FILE).read_text() == told
+    assert (copy / "archive" / LOSS_LOG_FILE).read_text() == log
     (copy / "archive" / LOSS_LOG_FILE).unlink()
     assert flips.recall(copy) == ["what is said once is absent"]
 
 
 @pytest.mark.slow
-def test_changed_bytes_are_noticed():
+def test_changed_bytes_lose_nothing_silently():
     figures = flips.run(4 * flips.A_TRIAL, seed=77, say=lambda _: None)
     assert figures["faults"] == []
     assert sum(figures["changed"].values()) > 20
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing():
+def test_full_disk_loses_nothing():
     if os.geteuid():
         pytest.skip("only root may mount a small file system")
     figures = full.run(2, seed=1, say=lambda _: None)

@@ -12,7 +12,7 @@ from tests.soak.stand import Stand
 from tests.soak.tally import Tally
 
 
-def test_both_brokers_get_their_share():
+def test_kills_are_split_between_brokers():
     assert ingest.parts(20) == [(0, 10), (10, 10)]
     assert ingest.parts(1) == [(0, 1)]
     assert [kills for _, kills in ingest.parts(120)] == [40, 40, 40]
@@ -44,17 +44,17 @@ def faults(stand):
     return check(stand, Tally())
 
 
-def test_what_was_published_is_found(kept):
+def test_published_data_is_found_in_the_archive(kept):
     archive(kept, range(10))
     assert faults(kept) == []
 
 
-def test_a_second_that_was_killed_before_it_was_noted_is_no_fault(kept):
+def test_second_published_before_a_kill_is_no_fault(kept):
     archive(kept, range(11))
     assert faults(kept) == []
 
 
-def test_a_lost_second_is_noticed(kept):
+def test_lost_second_is_a_fault(kept):
     archive(kept, [0, 1, 2, 3, 5, 6, 7, 8, 9], points=[0, 1, 2, 3, 5, 6, 7, 8, 9])
     assert faults(kept) == [
         "1 published seconds are absent, the first 4",
@@ -62,18 +62,18 @@ def test_a_lost_second_is_noticed(kept):
     ]
 
 
-def test_a_wrong_value_is_noticed(kept):
+def test_wrong_value_is_a_fault(kept):
     archive(kept, range(10), change=(0, 2))
     (fault,) = faults(kept)
     assert fault.startswith("power of 12 batches is not what was published, the first of rack 1")
 
 
-def test_what_nobody_published_is_noticed(kept):
+def test_unpublished_seconds_are_a_fault(kept):
     archive(kept, range(14))
     assert faults(kept) == ["3 seconds that nobody published"]
 
 
-def test_points_that_mosquitto_lost_are_counted_and_no_fault(kept):
+def test_points_lost_by_mosquitto_are_only_counted(kept):
     kept.name = "mosquitto"
     archive(kept, range(10), points=range(8))
     tally = Tally()
@@ -85,7 +85,7 @@ def test_points_that_mosquitto_lost_are_counted_and_no_fault(kept):
     ("version", "deaths", "kept_back"),
     [("2.10.27", 2, 2), ("2.10.27", 1, None), ("2.15.1", 2, None)],
 )
-def test_what_nats_may_keep_back_is_counted(kept, version, deaths, kept_back):
+def test_points_kept_back_by_nats_are_counted(kept, version, deaths, kept_back):
     archive(kept, range(10), points=range(8))
     (kept.broker.folder / "log").write_text(f"[1] [INF]   Version:  {version}\n")
     kept.deaths = deaths
@@ -98,7 +98,7 @@ def test_what_nats_may_keep_back_is_counted(kept, version, deaths, kept_back):
 
 
 @pytest.mark.slow
-def test_some_kills_lose_nothing():
+def test_kills_lose_no_acknowledged_data():
     figures = ingest.run(4, seed=11, say=lambda _: None)
     assert figures["faults"] == []
     assert figures["batches_read_back"] > 0

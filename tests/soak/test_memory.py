@@ -1,4 +1,4 @@
-"""The soak of memory: what it tells, and that it sees growth."""
+"""The soak of memory: its figures, and that it finds growth."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tests.soak import memory
 
 
 @pytest.mark.slow
-def test_an_archive_lives_on_and_growth_is_told(monkeypatch):
+def test_memory_growth_is_reported_and_a_plateau_is_not(monkeypatch):
     """Proves: a megabyte kept by each deletion is found, and a plateau is not."""
     said = []
     assert memory.run(2, seed=1, say=said.append)["growth_mb_per_h"] == 0.0  # too short to say

@@ -31,12 +31,12 @@ QUICK = {8, 991100}
         for seed, what in BROKE.items()
     ],
 )
-def test_what_broke_once_does_not_break_again(seed):
+def test_earlier_violations_do_not_recur(seed):
     assert replay.violations(seed) == ("", "")
 
 
 @pytest.mark.slow
-def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
+def test_too_warm_air_breaks_limits_under_any_order(monkeypatch):
     """Proves: air of 39.0 degC, forecast as 36.1, leaves no way to water of 39.2, even at rest.
 
     The third site that this seed draws, but for its chips, whose limit no check lets pass.
@@ -54,10 +54,10 @@ def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
     assert fated.startswith("facility_supply_temperature of warm_plant: ")
 
 
-def test_figures_tell_what_broke(monkeypatch):
+def test_breaches_and_exceptions_are_counted(monkeypatch):
     """Proves: breaches and exceptions are counted by seed, and do not end the soak."""
     warm = "facility_supply_temperature of warm_plant: 60"
-    told = {
+    outcomes = {
         1: ("", ""),
         2: ("chip_temperature of hall_1: 3", ""),
         3: ZeroDivisionError("seldom"),
@@ -65,9 +65,9 @@ def test_figures_tell_what_broke(monkeypatch):
     }
 
     def violations(seed):
-        if isinstance(told[seed], Exception):
-            raise told[seed]
-        return told[seed]
+        if isinstance(outcomes[seed], Exception):
+            raise outcomes[seed]
+        return outcomes[seed]
 
     monkeypatch.setattr(replay, "violations", violations)
     lines = []

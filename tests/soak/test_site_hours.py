@@ -4,8 +4,8 @@ from tests.soak import __main__ as command
 from tests.soak import kills, site_hours
 
 
-def test_hours_become_days_with_a_seed_each(monkeypatch):
-    """Proves: 50 h are days of 24, 24 and 2 h; the seed told as broken is that of its day."""
+def test_hours_are_split_into_days_with_own_seeds(monkeypatch):
+    """Proves: 50 h are days of 24, 24 and 2 h; the seed reported as broken is that of its day."""
     heard = []
 
     def run(count, *, seed, hours, **_):
@@ -19,6 +19,6 @@ def test_hours_become_days_with_a_seed_each(monkeypatch):
     assert (found["count"], found["broken"], found["seeds_of_broken"]) == (50, 2, [5])
 
 
-def test_the_soaks_that_scripts_rely_on_are_there():
+def test_soaks_used_by_scripts_exist():
     """Sensitivity: `./dev soak service` was refused; it had another name."""
     assert {"kills", "fuzz", "service", "replay"} <= command.SOAKS.keys()

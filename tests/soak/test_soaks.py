@@ -1,4 +1,4 @@
-"""The command of the soaks: what it hands on, what it tells, and its code."""
+"""The command of the soaks: the options it passes on, its figures, and its code."""
 
 import json
 import sys
@@ -37,31 +37,31 @@ def soaked(monkeypatch):
     monkeypatch.setitem(command.SOAKS, "mine", soak)
 
 
-def test_it_runs_with_its_own_count_and_words(tmp_path, capsys):
+def test_soak_runs_with_its_count_and_options(tmp_path, capsys):
     file = tmp_path / "f.json"
     assert command.main(["mine", "--json", str(file)]) == 0
     assert command.main(["mine", "--count", "9", "--seed", "4", "--depth", "6"]) == 0
     assert HEARD == [(3, 0, 2), (9, 4, 6)]
-    told = json.loads(file.read_text())
-    assert list(told)[:5] == list(command.KEYS)
-    assert told["name"] == "mine"
+    figures = json.loads(file.read_text())
+    assert list(figures)[:5] == list(command.KEYS)
+    assert figures["name"] == "mine"
     assert "one\n" in capsys.readouterr().out
 
 
-def test_a_broken_promise_is_its_code(capsys):
+def test_broken_promise_exits_with_status_1(capsys):
     assert command.main(["mine", "--seed", "7", "--json", "-"]) == 1
     assert json.loads(capsys.readouterr().out)["seeds_of_broken"] == [7]
 
 
 @pytest.mark.parametrize("words", [[], ["nothing"], ["mine", "--count", "0"], ["mine", "--x", "1"]])
-def test_other_words_are_refused(words):
+def test_invalid_arguments_are_refused(words):
     with pytest.raises(SystemExit) as raised:
         command.main(words)
     assert raised.value.code == 2
 
 
 @pytest.mark.parametrize("name", command.SOAKS)
-def test_each_soak_takes_what_is_handed_to_it(name):
+def test_soaks_accept_their_options(name):
     soak = command.SOAKS[name]
     module = import_module(soak.module)
     assert module.COUNT > 0

@@ -12,7 +12,7 @@ from tests.soak import judging, replay
 from tests.soak.ties import Ties, is_other_plan
 
 
-def test_a_variant_changes_the_plan_and_not_the_objective():
+def test_solver_variant_changes_the_plan_only():
     """Proves: the small site has equal optima, which variants reach at the same cost."""
     problem, plan = small_days.problem(), small_days.decision()
     others = []
@@ -24,7 +24,7 @@ def test_a_variant_changes_the_plan_and_not_the_objective():
     assert any(is_other_plan(plan, one) for one in others)
 
 
-def test_costs_are_perturbed_alike_each_time():
+def test_cost_perturbation_is_repeatable():
     costs = np.array([2.0, -3.0, 0.0])
     assert varied_costs(costs) is costs
     with solving_as(SolverVariant.drawn(1)):
@@ -34,14 +34,14 @@ def test_costs_are_perturbed_alike_each_time():
     assert once == pytest.approx(costs, rel=1.01 * COST_PERTURBATION)
 
 
-def test_a_variant_ends_with_its_block():
+def test_solver_variant_ends_with_its_block():
     costs = np.ones(3)
     with pytest.raises(RuntimeError), solving_as(SolverVariant.drawn(2)):
         raise RuntimeError
     assert varied_costs(costs) is costs
 
 
-def test_a_dearer_plan_of_the_same_problem_is_a_fault(monkeypatch):
+def test_costlier_plan_of_the_same_problem_is_a_fault(monkeypatch):
     """Proves: an objective that is 1 % higher is reported with both objectives."""
     plan = small_days.decision()
     accounts = {name: 1.01 * money for name, money in plan.explanation.accounts.items()}
@@ -61,7 +61,7 @@ def test_a_dearer_plan_of_the_same_problem_is_a_fault(monkeypatch):
     assert ties.figures()["objective_difference"] > 1e-3
 
 
-def test_a_problem_with_equal_optima_keeps_every_limit_under_each():
+def test_every_equal_optimum_keeps_every_limit():
     """Proves: the plans of seed 991100 differ by variant; one broke the limit of the water."""
     found = Ties(2)
     assert replay.violations_of_ties(found, 991100) == ("", "")

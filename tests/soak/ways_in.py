@@ -1,4 +1,4 @@
-"""One way in: what is valid for it, how that is spoilt, and what it may answer."""
+"""A reader: its valid examples, how they are corrupted, and the errors that it may raise."""
 
 import random
 from collections.abc import Callable, Sequence

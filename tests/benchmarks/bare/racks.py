@@ -1,7 +1,7 @@
 """Every rack, coolant unit and chip of a site, on bare compiled arrays: no names, units or checks.
 
 The equations are those of twin/racks/kernels.py, chip_kernel.py and twin/racks/rack_series.py,
-written anew for speed: machine code may reorder sums, and results are packed as they are stored.
+written again for speed: machine code may reorder sums, and results are packed as they are stored.
 """
 
 import numba

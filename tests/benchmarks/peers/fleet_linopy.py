@@ -1,7 +1,7 @@
 """The sites' linear models in linopy: its own words, every form whole arrays at a time, and HiGHS.
 
 The question names files that hold a site's arrays, as our own forms get them; a case is all sites
-of one cycle, each rebuilt and solved. The solver is told what ours is told, and handed the model
+of one cycle, each rebuilt and solved. The solver has the options of ours and gets the model
 directly, without names: linopy's fastest way.
 """
 
@@ -12,7 +12,7 @@ import linopy
 import numpy as np
 import pandas as pd
 import xarray as xr
-from timed import asked, told
+from timed import asked, report
 
 RAMP_PRICE = 1e5
 AXES = {
@@ -27,7 +27,7 @@ AXES = {
         "max_work": ["instant", "cohort"],
     },
 }  # fmt: skip
-"""Form -> axes of its arrays, where they are more than their length tells."""
+"""Form -> axes of its arrays, where they are more than their length shows."""
 
 
 class Site:
@@ -84,7 +84,7 @@ class Site:
             slope = self.given(f"{name}.{carrier}_slope", "time", "piece")
             self.flows[carrier].append((-slope * segment).sum("piece"))
             self.fixed[carrier] -= self.given(f"{name}.{carrier}_offset")
-        if shape["pieces"] > 1:
+        if shape["segment_count"] > 1:
             self.rows(
                 f"{name}.secant_cut", (own["slope_above_secant"] * segment).sum("piece") <= 0.0
             )
@@ -120,12 +120,12 @@ class Site:
         if shape["has_carbon"]:
             buy = buy + self.price["carbon"] * self.given(f"{name}.carbon")
         self.costs += [(buy * bought).sum(), (sell * sold).sum()]
-        if shape["ramped"]:
+        if shape["ramp_intervals"]:
             self.ramp(name, shape, bought - sold)
 
     def ramp(self, name, shape, net):
         """Hold the change of net import, at a price."""
-        assert list(shape["ramped"]) == list(range(self.steps))
+        assert list(shape["ramp_intervals"]) == list(range(self.steps))
         excess, most = self.columns(f"{name}.ramp_excess"), self.given(f"{name}.ramp_limit")
         last = self.given(f"{name}.last")
         now, later = {"time": slice(0, 1)}, {"time": slice(1, None)}
@@ -198,7 +198,7 @@ def solve(sites):
 
 
 def read(file):
-    """Return what a file tells of a site, and its arrays."""
+    """Return what a file holds of a site, and its arrays."""
     with np.load(file) as held:
         return json.loads(str(held["about"])), {k: held[k] for k in held.files if k != "about"}
 
@@ -206,4 +206,4 @@ def read(file):
 linopy.options["semantics"] = "v1"
 question = asked()
 question["cases"] = [[read(file) for file in files] for files in question["cases"]]
-told(solve, question, "linopy", "highspy")
+report(solve, question, "linopy", "highspy")

@@ -12,7 +12,7 @@ from flask import Flask
 from flexmeasures.data.models.planning import FlowCommitment
 from flexmeasures.data.models.planning.linear_optimization import device_scheduler
 from flexmeasures.utils.config_defaults import Config
-from timed import asked, told
+from timed import asked, report
 
 COLUMNS = (
     "min", "max", "equals", "derivative min", "derivative max", "derivative equals", "efficiency",
@@ -42,7 +42,7 @@ def solve(case):
     schedule, cost, results, model = device_scheduler(
         [battery.copy() for _ in range(case["count"])],
         pd.DataFrame(bounds, index=hours),
-        obligations=[energy],
+        commitments=[energy],
         initial_stock=case["level"],
     )
     assert results.solver.termination_condition == "optimal"
@@ -57,4 +57,4 @@ app.config.from_object(Config)
 app.config["LOGGING_LEVEL"] = "INFO"
 app.config["FLEXMEASURES_LP_SOLVER"] = SOLVER
 with app.app_context():
-    told(solve, asked(), "flexmeasures", "pyomo", "highspy")
+    report(solve, asked(), "flexmeasures", "pyomo", "highspy")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 from oemof import solph
-from timed import asked, told
+from timed import asked, report
 
 Flow = solph.flows.Flow
 
@@ -40,4 +40,4 @@ def solve(case):
     return float(results["objective"]), lambda stem: model.write(f"{stem}.mps")
 
 
-told(solve, asked(), "oemof-solph", "pyomo", "highspy")
+report(solve, asked(), "oemof-solph", "pyomo", "highspy")

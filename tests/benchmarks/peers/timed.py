@@ -9,8 +9,8 @@ import time
 from importlib.metadata import version
 
 
-def told(solve, question, *packages):
-    """Solve all cases one by one and tell objectives and CPU seconds in the last line.
+def report(solve, question, *packages):
+    """Solve all cases one by one and print objectives and CPU seconds in the last line.
 
     ``solve`` returns the objective of a case and a function that writes its model to a file. What
     the solver itself prints goes to the standard error.
