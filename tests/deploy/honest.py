@@ -48,9 +48,9 @@ class Honest:
         talk.start()
         deadline = time.monotonic() + DEADLINE
         while len(set(order)) < count and time.monotonic() < deadline:
-            messages = self._service.take(timeout=0.1)
+            messages = self._service.poll(timeout=0.1)
             self._service.acknowledge(messages)
-            self.others += self._feed.take(timeout=0.0)
+            self.others += self._feed.poll(timeout=0.0)
             for one in messages:
                 if one.topic != RACK:
                     self.others.append(one)

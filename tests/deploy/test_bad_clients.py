@@ -121,6 +121,6 @@ def test_a_retained_schedule_of_a_rogue_is_kept_for_nobody(stand, user):
     bad.close()
     partner = stand.connected(PARTNER, client_id="late")
     assert partner.subscribe(SCHEDULE).wait(DEADLINE)
-    heard = until(lambda: partner.take(timeout=0.5), deadline=DEADLINE)
-    heard += partner.take(timeout=0.5)
+    heard = until(lambda: partner.poll(timeout=0.5), deadline=DEADLINE)
+    heard += partner.poll(timeout=0.5)
     assert [one.payload for one in heard] == [b"ours"]

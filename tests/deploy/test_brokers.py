@@ -110,7 +110,7 @@ def running(stand):
 def heard(client, count=1):
     """Return the messages that come, at least so many, until nothing more does."""
     messages = taken(client, count)
-    while more := client.take(timeout=QUIET):
+    while more := client.poll(timeout=QUIET):
         client.acknowledge(more)
         messages += more
     return messages
@@ -201,7 +201,7 @@ def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
     command = ["mosquitto_pub", "-p", str(nats.broker.port), "-t", topic, "-q", "2", "-m", "x"]
     command += ["--cafile", bms.ca, "--cert", bms.certificate, "--key", bms.key]
     assert subprocess.run(command, check=False, timeout=LONG, capture_output=True).returncode
-    assert service.take(timeout=QUIET) == []
+    assert service.poll(timeout=QUIET) == []
 
 
 def dropped(stand):

@@ -53,13 +53,13 @@ def test_a_full_disk_is_told_survived_and_forgotten(tmp_path, small_disk, embedd
         stage.until_ready()
         ballast = small_disk / "ballast"
         fill(ballast)
-        stage.until(lambda: any("make room" in text for text in stage.missing()))
+        stage.until(lambda: any("free space" in text for text in stage.missing()))
         since = ear.now()
         ear.until(lambda: _steps(ear, since) > 0)  # what was durable before may still be on its way
         before = acknowledged(stage)
         ear.until(lambda: _steps(ear, since) > 3)
         assert acknowledged(stage) == before
-        assert any("make room" in a["remedy"] + a["text"] for a in _alarms(stage))
+        assert any("free space" in a["remedy"] + a["text"] for a in _alarms(stage))
         ballast.unlink()
         emptied = ear.now()
         ear.until(lambda: schedules(ear, emptied, "optimum"))

@@ -120,7 +120,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
         "load_target", "load_target_refused", "load_target",
     ]  # fmt: skip
     assert [one.get("correlation") for one in events] == [correlation, None, lifted]
-    assert "made in the future" in events[1]["reason"]
+    assert "not in the future" in events[1]["reason"]
 
 
 def is_active(feed):

@@ -35,11 +35,11 @@ def test_a_partner_that_sends_nonsense_without_end_fills_no_record(tmp_path):
     """Sensitivity: each of 30,000 messages in four seconds was a line of record and of log."""
     agent, passed = agent_of(Mock(), tmp_path), Hours()
     agent._client, agent._log_limiter = Mock(), LogRateLimiter(passed)
-    agent._client.take.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
+    agent._client.poll.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
     told = agent.poll(NOON)
     assert [one["event"] for one in told] == ["load_target_refused"] * MAX_LOGGED
     assert agent.counters["refused"] == 1000
-    agent._client.take.return_value, passed.now = [], LOG_PERIOD_S
+    agent._client.poll.return_value, passed.now = [], LOG_PERIOD_S
     (rest,) = agent.poll(NOON)
     assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
 

@@ -50,7 +50,7 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
     with Service(tmp_path) as service:
         until(lambda: len(loss_log.read_losses(path.parent)) == 1)
-        topics = [topic for topic, _ in service.ingester._router.kept.load()]
+        topics = [topic for topic, _ in service.ingester._router.last_messages.load()]
         assert topics == [ITEMS[1][0]]
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
@@ -71,4 +71,4 @@ def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
         service.wire.send_raw((ITEMS[0][0], b"spoilt"))
         until(lambda: len(service.wire.acknowledged) == 5)
     with Service(tmp_path) as again:
-        assert again.ingester._router.kept.changed_only([encode(metadata(unit="1"))]) == []
+        assert again.ingester._router.last_messages.changed_only([encode(metadata(unit="1"))]) == []

@@ -178,7 +178,7 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--broker", "foo://x"], "no broker speaks 'foo'; write mqtt://host:port"),
+        (["--broker", "foo://x"], "the scheme is 'foo', not mqtt or mqtts"),
         (["--broker", "mqtts://x", "--ca", "/nofile"], "the certificates cannot be used"),
         (["--broker", "mqtt://x", "--state", "/proc/x"], "name another with --state"),
     ],
@@ -240,7 +240,7 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
         "[1]",
         '{"messages": 5}',
     ]
-    ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
+    ingester._read_status(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
     assert ingester.status == {"messages": 5}
 
 
@@ -251,7 +251,7 @@ def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
     for _ in range(2):
-        ingester._hear(SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}')))
+        ingester._read_status(SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}')))
         ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
         ingester.died = 0.0
         ingester.watch()

@@ -35,7 +35,7 @@ class Wire:
         self.left = messages
         self.acknowledged, self.said = [], []
 
-    def take(self, limit=1000, timeout=0.1):
+    def poll(self, limit=1000, timeout=0.1):
         taken, self.left = self.left[:limit], self.left[limit:]
         return taken
 
@@ -68,12 +68,12 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
     archiver.stop()
     archiver.run()
-    shard._looked = -100.0
+    shard._trimmed_at = -100.0
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", fail)
         shard._trim()
-    assert "see to the disk" in shard.error  # and its thread lives on
-    shard._looked = -100.0
+    assert "check the disk" in shard.error  # and its thread lives on
+    shard._trimmed_at = -100.0
     shard._trim()
     assert shard.error == ""
     assert len(list((tmp_path / "a").glob("*.journal"))) == 1

@@ -61,7 +61,7 @@ def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
     archiver.run()
     assert archiver.counters["torn"] == 1
     (lost,) = loss_log.read_losses(tmp_path / "archive")
-    assert "cannot be read from" in lost["reason"]
+    assert "unreadable from" in lost["reason"]
 
 
 def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
@@ -75,7 +75,7 @@ def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
     assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
     assert archiver.error == ""
-    archiver._fallen = [time.monotonic()] * 3
+    archiver._fallback_times = [time.monotonic()] * 3
     assert "fell behind 3 times in an hour" in archiver.error
 
 

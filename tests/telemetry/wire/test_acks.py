@@ -85,8 +85,8 @@ def test_the_newest_comes_again_to_a_later_connection_only(request, made, connec
         sender.publish("a", str(number).encode(), qos=1)
     taken(first, 50)
     until(lambda: first.counters["acknowledged"] >= 50, deadline=LONG)
-    first.acknowledge(first.take(timeout=0.5))  # what came twice, as we were slow
-    assert first.take(timeout=REDELIVERED[kind]) == []  # NATS sends it again, and it is passed over
+    first.acknowledge(first.poll(timeout=0.5))  # what came twice, as we were slow
+    assert first.poll(timeout=REDELIVERED[kind]) == []  # NATS sends it again, and it is passed over
     first.stop()
     again = made(url, client_id="keeper")
     again.connect(LONG)
@@ -100,7 +100,7 @@ def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     taken(client, 50)
-    client.acknowledge(client.take(timeout=1.0))  # until NATS has let go of all it was told of
+    client.acknowledge(client.poll(timeout=1.0))  # until NATS has let go of all it was told of
     nats.kill()
     nats.start()
     log = (nats.folder / "log").read_text()
