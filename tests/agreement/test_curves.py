@@ -52,7 +52,7 @@ def case(request):
     return random_site(request.param), weather(rng), rng
 
 
-def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
+def test_lines_exceed_physics_by_the_declared_error(case):
     site, outside, rng = case
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
@@ -75,7 +75,7 @@ def test_lead_draws_are_convex(case):
         assert np.diff(curve.slope[convert.primary_input], axis=1).min(initial=0.0) >= -ROUNDING
 
 
-def test_every_kind_that_converts_is_tried():
+def test_every_converting_kind_is_tested():
     tried = {
         site.equipment[convert.owner].kind
         for site in (*map(sites.load_site, sites.site_names()), *map(random_site, SEEDS))

@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["node_agent", "lossless_agent"])
-def test_an_agent_of_the_docs_is_heard_by_its_certificate(stand, tmp_path, path, name):
+def test_documented_agent_connects_with_its_certificate(stand, tmp_path, path, name):
     ear = stand.connected("gigatwin-small")
     assert ear.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
     files = ["ca.crt", "nodes-small.crt", "nodes-small.key"]

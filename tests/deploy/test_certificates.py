@@ -40,7 +40,7 @@ def expired(folder, user, *, signer=None, until=-1):
 
 
 @pytest.mark.parametrize("kind", ["expired", "of its own", "valid"])
-def test_a_certificate_that_has_ended_or_is_its_own_opens_nothing(stand, tmp_path, kind):
+def test_expired_or_self_signed_certificate_is_refused(stand, tmp_path, kind):
     """The third is made in the same way and opens: what is refused is refused for its reason."""
     folder = tmp_path / "bad"
     shutil.copytree(stand.certificates, folder)

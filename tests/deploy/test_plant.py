@@ -9,7 +9,7 @@ from tests.deploy import stands
 pytestmark = pytest.mark.slow
 
 
-def test_a_simulated_plant_comes_by_its_certificate(tmp_path, certificates):
+def test_simulated_plant_connects_with_its_certificate(tmp_path, certificates):
     """Proves: a plant can be tried on the broker that the service is to use.
 
     Sensitivity: it had no options for certificates, and such a broker hung up.

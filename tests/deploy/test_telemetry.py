@@ -32,7 +32,7 @@ def stand(request, tmp_path, certificates):
     running.close()
 
 
-def told(stand, *words):
+def run_command(stand, *words):
     files = {"ca": "ca.crt", "certificate": "gigatwin-small.crt", "key": "gigatwin-small.key"}
     options = [f"--{option}={stand.certificates / name}" for option, name in files.items()]
     found = CliRunner().invoke(
@@ -42,20 +42,20 @@ def told(stand, *words):
     return json.loads(found.stdout[found.stdout.index("{\n") :])
 
 
-def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
+def test_only_permitted_users_can_draft_a_site(stand, tmp_path):
     count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
         words = ["--seconds", seconds, "--out", str(tmp_path / f"{seconds}.toml")]
-        if (found := told(stand, "discover", "small", *words))["points"] >= count:
+        if (found := run_command(stand, "discover", "small", *words))["points"] >= count:
             break
     assert found["points"] == count
 
 
-def test_a_site_is_recorded_by_halls_and_types(stand, tmp_path):
+def test_site_is_recorded_by_halls_and_types(stand, tmp_path):
     count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
         words = ["--hall", "hall_1", "--hall", "hall_2", "--type", "Rack", "--seconds", seconds]
         words += ["--state", str(tmp_path / seconds)]
-        if (found := told(stand, "record", "small", *words))["messages"] >= count:
+        if (found := run_command(stand, "record", "small", *words))["messages"] >= count:
             break
     assert found["messages"] >= count

@@ -36,17 +36,17 @@ def check_survived(stage, result):
     assert result["violations"] == {}
     assert result["undecided"] == 0
     stage.settle()
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0
 
 
-def test_an_embedded_broker_forgets_everything_and_the_day_goes_on(tmp_path, embedded):
-    embedded._wanted = embedded.port  # it comes back where it was
+def test_day_continues_after_the_embedded_broker_restarts(tmp_path, embedded):
+    embedded._fixed_port = embedded.port  # it comes back where it was
     with Stage(tmp_path, embedded.url) as stage:
         check_survived(stage, lose(stage, embedded))
 
 
-def test_a_broker_that_remembers_loses_no_rack_batch(tmp_path, mosquitto):
+def test_persistent_broker_loses_no_rack_batch(tmp_path, mosquitto):
     with Stage(tmp_path / "stage", mosquitto.url) as stage:
         check_survived(stage, lose(stage, mosquitto))
         power = telemetry.open(SITE, group="racks", root=stage.state)["power"].load()

@@ -45,7 +45,7 @@ def acknowledged(stage):
     return stage.tell("status")["snapshot"]["telemetry"]["connection"]["acknowledged"]
 
 
-def test_a_full_disk_is_told_survived_and_forgotten(tmp_path, small_disk, embedded):
+def test_service_recovers_from_a_full_disk(tmp_path, small_disk, embedded):
     with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()

@@ -57,7 +57,7 @@ class Echo:
         return all(receipt.wait(0.0) for receipt in self._receipts)
 
 
-def test_what_comes_twice_in_any_order_and_late_is_taken_once(stage, ear):
+def test_duplicate_and_late_telemetry_counts_once(stage, ear):
     stage.serve("--page", "0")
     stage.attend()
     stage.until_connected()
@@ -71,5 +71,5 @@ def test_what_comes_twice_in_any_order_and_late_is_taken_once(stage, ear):
     assert echo.said > result["messages"]["batches"]
     stage.until(lambda: stage.heard() > echo.said + result["messages"]["batches"])
     stage.settle()
-    stage.service.end()
+    stage.service.terminate()
     assert list(broken_promises(stage, ear, result, steps=STEPS)) == []

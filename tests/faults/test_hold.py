@@ -58,14 +58,18 @@ def by_page(stage, order):
 
 
 def is_effective(ear, since):
-    """Return when HOLD was told to the partner and every request was withdrawn, or None."""
-    told = states(ear, since, "hold")
-    asked = {point for point, said in requests(ear, 0.0, since).items() if said[-1][1] is not None}
+    """Return when HOLD had reached the partner and every request was withdrawn, or None."""
+    hold_states = states(ear, since, "hold")
+    requested = {
+        point for point, said in requests(ear, 0.0, since).items() if said[-1][1] is not None
+    }
     withdrawn = requests(ear, since)
-    ends = [next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in asked]
-    if not told or None in ends:
+    ends = [
+        next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in requested
+    ]
+    if not hold_states or None in ends:
         return None
-    return max([told[0][0], *ends])
+    return max([hold_states[0][0], *ends])
 
 
 def ticks(ear, since, until):
@@ -84,7 +88,7 @@ def check_held(ear, since):
 
 
 @pytest.mark.parametrize("give", [by_command, by_page])
-def test_hold_is_effective_at_once_survives_a_kill_and_ends_at_the_ramp(running, ear, give):
+def test_hold_acts_at_once_and_survives_a_kill(running, ear, give):
     stage = running
     begun = ear.now()
     give(stage, "hold")

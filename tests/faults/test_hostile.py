@@ -75,7 +75,7 @@ def quarantined(stage):
     return stage.tell("status")["snapshot"]["telemetry"]["quarantined"]
 
 
-def test_junk_on_every_topic_is_counted_and_survived(stage, ear):
+def test_junk_on_every_topic_is_quarantined(stage, ear):
     stage.serve("--page", "0")
     stage.attend()
     stage.play(STEPS)
@@ -98,5 +98,5 @@ def test_junk_on_every_topic_is_counted_and_survived(stage, ear):
     assert sum(one["meta"]["source"] == "optimum" for one in schedules(ear)) >= STEPS - 2
     log = stage.service.log.read_text()
     assert "Traceback" not in log
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0

@@ -43,23 +43,23 @@ class Operator:
         self.client = Client(stage.broker, client_id="operator", clean_session=True)
         self.client.connect(DEADLINE)
         assert self.client.subscribe(STATUS).wait(DEADLINE)
-        self.heard = []
+        self.received = []
 
     def set(self, *targets, at):
         signed = signing.sign_document({"targets": list(targets)}, self.key, kind=FLEX_KIND)
-        told = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
-        assert self.client.publish(TOPIC, json.dumps(told).encode(), qos=1).wait(DEADLINE)
-        return told["correlationid"]
+        envelope = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
+        assert self.client.publish(TOPIC, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
+        return envelope["correlationid"]
 
     def states(self):
         """Return all power states so far: envelope and feed, each with a signature that fits."""
         messages = self.client.poll(timeout=0.05)
         self.client.acknowledge(messages)
         for message in messages:
-            told = json.loads(message.payload)
-            signing.verify_signature(told["data"], self.site, kind=FLEX_KIND)
-            self.heard.append((told, content(told["data"])["feeds"]["small"]))
-        return self.heard
+            envelope = json.loads(message.payload)
+            signing.verify_signature(envelope["data"], self.site, kind=FLEX_KIND)
+            self.received.append((envelope, content(envelope["data"])["feeds"]["small"]))
+        return self.received
 
 
 def least(rows, window):
@@ -79,7 +79,7 @@ def stage(tmp_path, embedded):
         yield stage
 
 
-def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
+def test_target_is_planned_confirmed_and_lifted(stage, ear):
     stage.serve("--page", "0")
     operator = Operator(stage)
     stage.play(STEPS)
@@ -90,8 +90,8 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
     window = max((times[i : i + 4] for i in range(len(times) - 3)), key=lambda w: least(rows, w))
     wanted = round(0.9 * least(rows, window), 3)
     assert wanted > 0.3
-    asked = target(wanted, start=iso(window[0]), end=iso(window[-1] + HOUR // 4))
-    correlation = operator.set(asked, at=first["created"])
+    requested = target(wanted, start=iso(window[0]), end=iso(window[-1] + HOUR // 4))
+    correlation = operator.set(requested, at=first["created"])
     confirmed = ear.until(
         lambda: [s for s in operator.states() if s[0].get("correlationid") == correlation]
     )[0][1]
@@ -108,8 +108,8 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
 
     newest = ear.until(held, PATIENCE)
     assert newest["revision"] > first["revision"]
-    told = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
-    assert told[0]["compliant"]
+    active = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
+    assert active[0]["compliant"]
     created = schedules(ear)[-1]["created"]
     operator.set(target(0.1), at=created + 5 * HOUR)  # from the future: refused
     lifted = operator.set(target(None), at=created)

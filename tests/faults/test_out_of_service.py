@@ -12,7 +12,7 @@ STEPS = 24
 OUT = ("--out-of-service", "battery_1", "--out-of-service", "tank_1")
 
 
-def test_a_battery_out_of_service_is_planned_without(tmp_path, embedded):
+def test_plan_excludes_stores_out_of_service(tmp_path, embedded):
     """Optimal plans all along, an alarm that names the machines, and nothing that is broken."""
     with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
         stage.serve("--page", "0")

@@ -14,7 +14,7 @@ def schedules(ear, since=0.0, source=None):
 def states(ear, since=0.0, state=None):
     """Return when the feed was said to be in a state, and the words."""
     found = [(one.at, one.document) for one in ear.of(TopicKind.FEED_STATUS, since)]
-    return [(at, told) for at, told in found if state in {None, told["state"]}]
+    return [(at, document) for at, document in found if state in {None, document["state"]}]
 
 
 def caps(ear, since=0.0, until=float("inf")):

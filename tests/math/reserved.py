@@ -10,7 +10,7 @@ EARLIER = np.timedelta64(4, "h")
 
 
 def product(name="fcr", **changes):
-    told = {
+    declared = {
         "direction": "symmetric",
         "full_activation": 0.5,
         "duration": 0.25,
@@ -25,7 +25,7 @@ def product(name="fcr", **changes):
         "source": "worked by hand",
     }
     return ReserveProduct.model_validate(
-        {"name": name} | told | changes, context={"canonical": True}
+        {"name": name} | declared | changes, context={"canonical": True}
     )
 
 

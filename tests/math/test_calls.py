@@ -23,7 +23,7 @@ def plan_of(target, *, called, price=50.0):
     return solved(where, variables.tag_dataset(look))
 
 
-def test_what_is_called_is_given_for_a_target_that_is_only_priced():
+def test_activated_reserve_is_delivered():
     """Proves: 80 for energy later, and what is sold is paid on: less 40.
 
     Sensitivity: 240 if work ran on against the target, since to stop it would break what is sold;
@@ -36,7 +36,7 @@ def test_what_is_called_is_given_for_a_target_that_is_only_priced():
     assert plan.objective == pytest.approx(40.0)
 
 
-def test_what_is_not_called_is_held_on():
+def test_reserve_not_activated_is_held():
     """Proves: half is called, so 2 MW run on, which can still stop. Sensitivity: 4 or 0 MW."""
     plan = plan_of(2.0, called=0.5)
     assert plan.values["grid.import_power"][0] == pytest.approx(2.0)
@@ -45,6 +45,6 @@ def test_what_is_not_called_is_held_on():
     assert stubborn.values["grid.import_power"][0] == pytest.approx(2.0)
 
 
-def test_a_target_that_calls_nothing_leaves_what_is_sold():
+def test_target_without_activation_keeps_the_reserve():
     """Proves: to hold is dearer than a target at 50: 80 + 4 x 50 - 40. Sensitivity: 40."""
     assert plan_of(0.0, called=0.0).objective == pytest.approx(240.0)

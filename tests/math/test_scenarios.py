@@ -46,13 +46,13 @@ def test_the_tail_of_known_costs(level, tail):
     assert cvar(COSTS, CHANCES, level) == pytest.approx(tail, rel=1e-12)
 
 
-def test_mean_and_tail_are_weighed():
+def test_mean_and_tail_are_weighted():
     """Proves: .7 x 26 + .3 x 65."""
     found = solve_two_stage(priced(), risk=RiskPreference(level=0.8, weight=0.3, violations=0.0))
     assert found.objective == pytest.approx(0.7 * 26.0 + 0.3 * 65.0, rel=1e-9)
 
 
-def test_the_tail_of_violations_is_weighed_on_its_own():
+def test_tail_of_violations_is_weighted_separately():
     """Proves: one job of 1 MWh is due in an hour in which two cases leave it no rack. Late it costs
     100 in each of them, so violations are 0, 0, 100, 100 at .4, .3, .2, .1: of the worst half
     60. The cost is 10, 20 for the energy and 100, 100 late: mean .4 x 10 + .3 x 20 + .3 x 100.
@@ -89,7 +89,7 @@ def test_newsvendor():
     np.testing.assert_allclose(found.costs, [40.0, 40.0, 140.0])
 
 
-def test_newsvendor_who_minds_the_tail():
+def test_risk_averse_newsvendor():
     """Proves: in the worst fifth 4 MWh are asked for, at 20 Q + 50 (4 - Q); so Q = 4, in all 80."""
     found = solve_two_stage(
         newsvendor(), risk=RiskPreference(level=0.8, weight=1.0, violations=0.0)
@@ -99,7 +99,7 @@ def test_newsvendor_who_minds_the_tail():
     np.testing.assert_allclose(found.costs, 80.0)
 
 
-def test_to_wait_and_see_costs_less_and_to_plan_for_the_mean_costs_more():
+def test_wait_and_see_and_mean_plan_bound_the_cost():
     """Proves: known demand costs 20 x 1.9 = 38; here and now 60; for the mean demand
     20 x 1.9 + 50 x (.3 x .1 + .2 x 2.1) = 60.5.
     """
@@ -113,7 +113,7 @@ def test_to_wait_and_see_costs_less_and_to_plan_for_the_mean_costs_more():
     assert solve_two_stage(asked, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
 
 
-def test_jobs_that_have_arrived_run_the_same_in_all_cases():
+def test_arrived_jobs_run_equally_in_all_scenarios():
     """Proves: 1 MWh is due in two hours, at 30 now and then at 10 or at 70: the mean of 40 is more
     than 30, so it runs now; a case that knows waits for 10. Sensitivity: free, the mean is 20.
     """
@@ -129,7 +129,7 @@ def test_jobs_that_have_arrived_run_the_same_in_all_cases():
     ).objective == pytest.approx(20.0)
 
 
-def test_jobs_still_expected_run_as_each_case_likes():
+def test_expected_jobs_differ_between_scenarios():
     """Proves: the same, but the job is only expected: it runs now in the dear case alone."""
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
     ahead = [outlook([30.0, price], jobs=jobs) for price in (10.0, 70.0)]
@@ -138,7 +138,7 @@ def test_jobs_still_expected_run_as_each_case_likes():
     assert solve_two_stage(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
 
 
-def test_a_case_without_a_way_out_is_told():
+def test_infeasible_scenario_is_named():
     """In the second case 6 MW of service on a connection of 5 MW."""
     where = site(connection=grid(import_limit=5.0))
     asked = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
@@ -146,7 +146,7 @@ def test_a_case_without_a_way_out_is_told():
         solve_two_stage(cases(asked, (0.5, 0.5)))
 
 
-def test_cases_must_belong_together():
+def test_scenarios_must_match():
     where = site()
     one = problem(where, outlook([10.0]))
     other = problem(where, outlook([10.0, 20.0]))
@@ -159,7 +159,7 @@ def test_cases_must_belong_together():
 
 
 @pytest.mark.parametrize("copies", [2, 3])
-def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
+def test_equal_scenarios_give_the_plan_of_one(copies):
     one = problem(site(battery(), connection=grid(export_limit=5.0)), outlook([10.0, 40.0, 20.0]))
     found = solve_two_stage(cases([one] * copies, (1.0 / copies,) * copies))
     assert found.objective == pytest.approx(solve_problem(one).objective)
@@ -174,13 +174,13 @@ def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
         ((0.5, np.inf), "scenarios, case 1, probability = inf: "),
     ],
 )
-def test_what_is_no_probability_is_named(chances, words):
+def test_invalid_probability_is_named(chances, words):
     one = problem(site(), outlook([10.0]))
     with pytest.raises(ProblemError, match=words):
         solve_two_stage(cases([one, one], chances))
 
 
-def test_cases_are_courses_of_one_site_from_one_state():
+def test_scenarios_share_site_and_state():
     """Proves: another battery, level, price of carbon or past of the units is no other course."""
     bank = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, most=1.0))
     where, ahead = site(battery(), bank), outlook([10.0, 50.0])

@@ -46,7 +46,7 @@ def run(scene, answers, **options):
     return script, simulated.run(), reports
 
 
-def test_a_run_is_told_from_start_to_end(scene):
+def test_run_is_reported_from_start_to_end(scene):
     script, outcome, reports = run(scene, all_run)
     ticks = script.heard(TopicKind.TICK)
     assert [tick.step for tick in ticks] == list(range(STEPS + 1))
@@ -59,19 +59,19 @@ def test_a_run_is_told_from_start_to_end(scene):
     assert count_violations(scene.site, outcome.record).sum() == 0
 
 
-def test_a_site_that_air_alone_cools_runs(scene):
+def test_air_cooled_site_runs(scene):
     """Sensitivity: the plant looked for coolant that is not there, and ended."""
     site = airy(scene.site)
     begin = state.initial_state(site, START, peak_power=2.0, grid_import_power=1.0)
     script, outcome, _ = run(replace(scene, site=site, initial_state=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
     words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
-    told = {value.point for value in script.heard(TopicKind.POINT_VALUE)}
-    assert words["rack_power"] in told
-    assert words["rack_supply_temperature"] not in told
+    points = {value.point for value in script.heard(TopicKind.POINT_VALUE)}
+    assert words["rack_power"] in points
+    assert words["rack_supply_temperature"] not in points
 
 
-def test_ticks_count_what_was_sent_before_them(scene):
+def test_ticks_count_the_messages_before_them(scene):
     script, _, _ = run(scene, all_run)
     sent = {TopicKind.RACK_BATCH: 0, TopicKind.POINT_VALUE: 0}
     for topic, payload, *_ in script.sent:
@@ -84,7 +84,7 @@ def test_ticks_count_what_was_sent_before_them(scene):
             sent = dict.fromkeys(sent, 0)
 
 
-def test_metadata_come_first_and_are_kept(scene):
+def test_metadata_come_first_and_are_retained(scene):
     script, _, _ = run(scene, all_run)
     kinds = [topics.parse_topic(topic).kind for topic, *_ in script.sent]
     first = kinds.index(TopicKind.POINT_VALUE)
@@ -93,24 +93,24 @@ def test_metadata_come_first_and_are_kept(scene):
         for topic, *_ in script.sent[:first]
         if "/Metadata/" in topic
     }
-    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
-    assert told <= announced
+    points = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    assert points <= announced
     assert all(retain and qos == 1 for topic, _, qos, retain in script.sent if "Metadata" in topic)
     assert not any(retain for topic, _, _, retain in script.sent if "/Value/" in topic)
 
 
-def test_every_point_of_the_plant_is_told(scene):
+def test_every_point_of_the_plant_is_published(scene):
     script, _, _ = run(scene, all_run)
-    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    points = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
     silent = {
         listed.meaning.variable
         for listed in list_points(scene.site)
-        if not listed.meaning.is_writable and listed.metadata.point not in told
+        if not listed.meaning.is_writable and listed.metadata.point not in points
     }
     assert silent == {"plant_heartbeat_echo"}  # nobody beats in this script
 
 
-def test_racks_say_together_what_their_hall_draws(scene):
+def test_rack_batches_add_up_to_the_hall_power(scene):
     script, outcome, _ = run(scene, all_run)
     last = START + STEPS * QUARTER
     points = [value for value in script.heard(TopicKind.POINT_VALUE) if "RackPower" in value.point]
@@ -119,18 +119,18 @@ def test_racks_say_together_what_their_hall_draws(scene):
     assert sum(newest.values()) / 1000.0 == pytest.approx(meant, rel=0.03)
 
 
-def test_the_same_seed_says_the_same(scene):
+def test_same_seed_publishes_the_same(scene):
     one, other = (run(scene, all_run)[0].sent for _ in range(2))
     assert one == other
 
 
-def test_jobs_that_are_ordered_run(scene):
+def test_ordered_jobs_run(scene):
     script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
     assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
     assert all(status.is_applied for status in script.heard(TopicKind.JOB_STATUS))
 
 
-def test_nobody_decides_and_the_plant_goes_on(scene):
+def test_plant_continues_without_decisions(scene):
     def once(tick):
         return [orders(tick, {0: 1.0, 1: 1.0})] if tick.step == 0 else [None]
 
@@ -140,8 +140,8 @@ def test_nobody_decides_and_the_plant_goes_on(scene):
     assert [report.is_decided for report in reports[:2]] == [True, False]
 
 
-def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
-    """Proves: a machine that stands still for a minute after each tick hears what it was told.
+def test_received_decision_counts_after_the_deadline(scene, monkeypatch):
+    """Proves: a machine that stands still for a minute after each tick receives the decisions.
 
     Sensitivity: all 8 undecided if the clock is looked at before the messages.
     """
@@ -151,24 +151,24 @@ def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
     assert outcome.counts["undecided"] == 0
 
 
-def test_a_decision_counts_only_with_its_orders(scene):
-    def forgetful(tick):
+def test_decision_counts_only_with_its_orders(scene):
+    def without_orders(tick):
         return [None, DecisionNotice(site="small", time=tick.time, sequence=99)]
 
-    _, outcome, _ = run(scene, forgetful, deadline=0.02)
+    _, outcome, _ = run(scene, without_orders, deadline=0.02)
     assert outcome.counts["undecided"] == STEPS
 
 
-def test_who_was_started_anew_hears_at_once_where_the_plant_is(scene):
+def test_restarted_service_receives_the_tick_at_once(scene):
     asked = set()
 
-    def anew(tick):
+    def restarted(tick):
         if tick.step in asked:
             return all_run(tick)
         asked.add(tick.step)
         return [None, DecisionNotice(site="small", time=START - QUARTER, sequence=-1)]
 
-    script, outcome, _ = run(scene, anew)
+    script, outcome, _ = run(scene, restarted)
     assert outcome.counts["undecided"] == 0
     assert [tick.step for tick in script.heard(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
 
@@ -179,10 +179,10 @@ def test_shadow_mode_is_a_decision(scene):
     assert outcome.counts["refused"] == 0
 
 
-def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
+def test_stores_follow_requests_and_rest_without(scene):
     silent, _, _ = run(scene, lambda _: [])
-    told = [topics.parse_topic(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
-    point = next(point for point in told if "battery_request" in point)
+    points = [topics.parse_topic(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
+    point = next(point for point in points if "battery_request" in point)
 
     def charging(tick):
         ask = PointValue(point=point, time=tick.time, value=400.0, sender="GIGATWIN")
@@ -197,7 +197,7 @@ def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
     assert {v.value for v in applied} == {0.0, 400.0}
 
 
-def test_a_hall_keeps_its_cap(scene):
+def test_hall_keeps_its_cap(scene):
     def capped(tick):
         caps = [
             CapOrder(
@@ -218,7 +218,7 @@ def test_a_hall_keeps_its_cap(scene):
     assert all(status.is_applied for status in script.heard(TopicKind.CAP_STATUS))
 
 
-def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
+def test_stopped_run_is_complete_until_the_stop(scene):
     script = Script(all_run)
     simulated = SimulatedSite(scene, script, listen=lambda _: simulated.stop())
     outcome = simulated.run()
@@ -227,7 +227,7 @@ def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
 
 
 @pytest.mark.slow
-def test_at_native_rate_every_rack_speaks_every_second(scene):
+def test_native_rate_sends_each_rack_every_second(scene):
     def stopping(tick):
         simulated.stop()  # waits for nobody any more
         return all_run(tick)
@@ -243,7 +243,7 @@ def test_at_native_rate_every_rack_speaks_every_second(scene):
     assert outcome.record.sizes["time"] == 15
 
 
-def test_what_cannot_be_read_is_counted_and_survived(scene):
+def test_unreadable_messages_are_counted(scene):
     script = Script(all_run)
     whole = script.poll
 

@@ -1,4 +1,4 @@
-"""A partner on a broker: what is published is followed and acknowledged, whoever else publishes."""
+"""A partner on a broker follows and acknowledges schedules, even while a rogue publishes too."""
 
 import json
 import subprocess
@@ -25,14 +25,14 @@ TOPIC = "feed/v1/tso-1/rhine/schedule"
 SAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
 
 
-def test_keys_are_checked_before_anything():
+def test_keys_are_checked_first():
     with pytest.raises(SecurityError, match="site"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys={"key": {}})
     with pytest.raises(SecurityError, match=r"none\.json"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys="none.json")
 
 
-def test_a_broker_that_is_not_there_is_told(monkeypatch):
+def test_absent_broker_is_an_error(monkeypatch):
     monkeypatch.setattr("telemetry.feed.subscriber.CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(BrokerError, match="127"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys=keys())
@@ -74,7 +74,7 @@ def following(url):
 
 
 @pytest.mark.slow
-def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path):
+def test_follow_yields_and_acknowledges_schedules(embedded, tmp_path):
     with running(embedded.url, "tso-1", tmp_path) as feed:
         feed.publish(plan(power=10.0))
         course = following(embedded.url)
@@ -90,7 +90,7 @@ def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path)
 
 
 @pytest.mark.slow
-def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
+def test_follow_refuses_a_rogue_and_continues(embedded, tmp_path):
     rogue = Client(embedded.url, client_id="rogue")
     rogue.connect(DEADLINE)
     with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
@@ -109,9 +109,9 @@ def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
         assert next(course).attrs["revision"] == 2
         course.close()
     rogue.stop()
-    told = [log["reason"] for log in logs if log["event"] == "schedule refused"]
-    words = ["not signed", "not signed", "not newer", "another", "No longer valid"]
-    assert all(word in reason for word, reason in zip(words, told, strict=True)), told
+    reasons = [log["reason"] for log in logs if log["event"] == "schedule refused"]
+    expected = ["not signed", "not signed", "not newer", "another", "No longer valid"]
+    assert all(word in reason for word, reason in zip(expected, reasons, strict=True)), reasons
 
 
 def backwards(document):
@@ -140,7 +140,7 @@ ROGUE = {
 
 
 @pytest.mark.slow
-def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
+def test_sample_partner_verifies_and_acknowledges(broker, tmp_path):
     path, answers = tmp_path / "keys.json", tmp_path / "answers.jsonl"
     path.write_text(json.dumps(keys()))
     command = [sys.executable, SAMPLE, "--broker", broker.url, "--site", "rhine"]
@@ -169,8 +169,8 @@ def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_broker_speaks_our_last_will(embedded, tmp_path):
-    """A site that is killed is told offline by the broker, in its own signature."""
+def test_broker_publishes_the_last_will(embedded, tmp_path):
+    """When a site is killed, the broker publishes its signed offline status."""
     code = """
 import sys, time
 from telemetry.mqtt.client import Client
@@ -205,7 +205,7 @@ time.sleep(600)
             states.append(
                 json.loads(signing.verify_signature(message.payload, known, kind="status"))
             )
-        return any(told["state"] == state for told in states)
+        return any(status["state"] == state for status in states)
 
     until(lambda: heard("ok"))
     process.kill()
@@ -214,7 +214,7 @@ time.sleep(600)
     watcher.stop()
 
 
-def test_the_sample_partner_fits_on_a_page():
+def test_sample_partner_fits_on_a_page():
     assert len(SAMPLE.read_text().splitlines()) <= 80
     assert "gigatwin import" not in SAMPLE.read_text()
     for room in ("twin", "telemetry", "sites", "optimizer"):

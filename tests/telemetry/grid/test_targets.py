@@ -46,12 +46,12 @@ def desk(tmp_path):
     return Desk(tmp_path)
 
 
-def test_nothing_asked_is_no_limit(desk):
+def test_no_target_means_no_limit(desk):
     assert desk.limit() == [np.inf] * 4
     assert desk.book.tightest(NOW) is None
 
 
-def test_without_an_end_it_stands_until_it_is_replaced_or_lifted(desk):
+def test_open_target_applies_until_replaced_or_lifted(desk):
     desk.take(asked(100.0))
     assert desk.limit() == [100.0] * 4
     desk.take(asked(120.0), at=1)
@@ -60,13 +60,13 @@ def test_without_an_end_it_stands_until_it_is_replaced_or_lifted(desk):
     assert desk.limit() == [np.inf] * 4
 
 
-def test_one_for_later_leaves_the_one_in_force_alone(desk):
+def test_future_target_leaves_the_current_one(desk):
     desk.take(asked(100.0))
     desk.take(asked(60.0, start=30, end=45))
     assert desk.limit() == [100.0, 100.0, 60.0, 100.0]
 
 
-def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
+def test_lowest_target_limits_the_whole_interval(desk):
     """60 MW from 12:20 to 12:25 bind the whole quarter-hour: its mean may not be above."""
     desk.take(asked(60.0, start=20, end=25))
     assert desk.limit() == [np.inf, 60.0, np.inf, np.inf]
@@ -74,17 +74,17 @@ def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
 
 def spans(desk, now=0):
     """Return what stands: power, minutes from NOW from when to when, and who set it."""
-    told = []
+    rows = []
     for one in desk.book.current_and_future(NOW + now * MINUTE):
         start, end = (
             None if at is None else int((at - NOW) / MINUTE)
             for at in (one.target.start, one.target.end)
         )
-        told.append((one.target.power, start, end, one.correlation))
-    return told
+        rows.append((one.target.power, start, end, one.correlation))
+    return rows
 
 
-def test_what_is_lifted_for_a_while_stands_before_and_after(desk):
+def test_lifted_window_leaves_the_target_around_it(desk):
     """Proves: 100 MW lifted from 13:00 to 14:00 stand until 13:00 and from 14:00 on.
 
     Sensitivity: 100 MW without an end, as if nothing had been lifted.
@@ -97,24 +97,24 @@ def test_what_is_lifted_for_a_while_stands_before_and_after(desk):
     assert spans(Desk(desk.folder)) == spans(desk)
 
 
-def test_of_targets_that_overlap_one_is_in_force(desk):
+def test_one_of_overlapping_targets_applies(desk):
     desk.take(asked(100.0, end=60), asked(60.0, start=30, end=90))
     desk.take(asked(80.0, start=40, end=50), by="dso")
     assert spans(desk) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
     assert desk.book.tightest(NOW + 45 * MINUTE).target.power == 60.0
 
 
-def test_a_file_of_targets_that_overlap_is_read_as_it_was_meant(desk):
+def test_file_with_overlapping_targets_is_resolved(desk):
     desk.take(asked(100.0))
     path = desk.folder / "targets.json"
-    told = json.loads(path.read_text())
-    del told["checksum"]
-    lifted = told["held"][0] | {"power": None, "start": str(NOW + 60 * MINUTE)}
-    path.write_text(json.dumps(told | {"held": [*told["held"], lifted]}))
+    stored = json.loads(path.read_text())
+    del stored["checksum"]
+    lifted = stored["held"][0] | {"power": None, "start": str(NOW + 60 * MINUTE)}
+    path.write_text(json.dumps(stored | {"held": [*stored["held"], lifted]}))
     assert spans(Desk(desk.folder)) == [(100.0, 0, 60, "c1")]
 
 
-def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
+def test_tightest_target_of_all_issuers_is_active(desk):
     desk.take(asked(100.0), by="tso")
     desk.take(asked(90.0), by="dso")
     desk.take(asked(None), by="other")
@@ -122,12 +122,12 @@ def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
     assert desk.book.tightest(NOW).issuer == "dso"
 
 
-def test_of_equal_powers_the_one_that_is_no_best_effort_counts(desk):
+def test_firm_target_precedes_an_equal_best_effort(desk):
     desk.take(asked(100.0, best=True), asked(100.0, start=5, end=10))
     assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [False, True, True, True]
 
 
-def test_a_best_effort_eases_nothing_that_is_firm(desk):
+def test_best_effort_does_not_relax_a_firm_target(desk):
     """Proves: 100 MW firm all along and 90 at best effort from 12:10 hold 12:00 to 90, firm.
 
     Sensitivity: 90 MW at the price of best effort, for which 150 may be the better choice.
@@ -139,25 +139,25 @@ def test_a_best_effort_eases_nothing_that_is_firm(desk):
     assert not is_best.any()
 
 
-def test_what_is_lifted_makes_no_best_effort_firm(desk):
+def test_lift_does_not_make_a_best_effort_firm(desk):
     desk.take(asked(90.0, best=True))
     desk.take(asked(None, end=5))
     assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [True] * 4
 
 
-def test_a_message_for_others_is_not_judged_and_changes_nothing(desk):
+def test_message_for_other_feeds_changes_nothing(desk):
     """Proves: one made at 12:02 for iberia leaves one made at 12:01 for us in its right."""
     assert desk.take(asked(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
     assert desk.take(asked(90.0), at=1)
     assert desk.limit() == [90.0] * 4
 
 
-def test_another_feed_is_none_of_ours(desk):
+def test_target_of_another_feed_is_ignored(desk):
     assert desk.take(asked(10.0, feeds=("iberia",)), asked(90.0, feeds=("iberia", "rhine")))
     assert desk.limit() == [90.0] * 4
 
 
-def test_they_are_there_after_a_restart(desk):
+def test_targets_survive_a_restart(desk):
     desk.take(asked(100.0, end=45, best=True))
     again = Desk(desk.folder)
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
@@ -168,7 +168,7 @@ def test_they_are_there_after_a_restart(desk):
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", "null", '{"held": [{}]}', '{"held": 3}'])
-def test_a_broken_file_is_set_aside(desk, junk):
+def test_broken_file_is_set_aside(desk, junk):
     desk.take(asked(100.0))
     (desk.folder / "targets.json").write_text(junk)
     again = Desk(desk.folder)
@@ -179,7 +179,7 @@ def test_a_broken_file_is_set_aside(desk, junk):
 
 
 @pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
-def test_a_text_that_was_signed_once_counts_once(desk, again):
+def test_signed_text_counts_once(desk, again):
     """Proves: the text is header and payload; of (r, s) anybody can make (r, n - s), as good."""
     desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None), at=1)
@@ -189,7 +189,7 @@ def test_a_text_that_was_signed_once_counts_once(desk, again):
     assert desk.limit() == [np.inf] * 4
 
 
-def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
+def test_issuers_have_separate_replay_memories(desk, monkeypatch):
     """Sensitivity: with one memory for all, what tso had lifted is in force again."""
     monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
     desk.take(asked(60.0), signed="h.p.s")
@@ -202,7 +202,7 @@ def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
     assert desk.limit() == [np.inf] * 4
 
 
-def test_what_is_unconfirmed_is_known_after_a_restart(desk):
+def test_unconfirmed_targets_survive_a_restart(desk):
     desk.take(asked(100.0))
     desk.take(asked(90.0), by="dso")
     again = Desk(desk.folder).book
@@ -222,7 +222,7 @@ def test_what_is_unconfirmed_is_known_after_a_restart(desk):
         (asked(), -2, IssueCode.REPLAYED),
     ],
 )
-def test_what_has_no_sense_has_no_effect(desk, wrong, at, code):
+def test_invalid_target_has_no_effect(desk, wrong, at, code):
     desk.take(asked(100.0), at=-1)
     with pytest.raises(MessageError) as error:
         desk.take(asked(50.0), wrong, at=at)
@@ -230,7 +230,7 @@ def test_what_has_no_sense_has_no_effect(desk, wrong, at, code):
     assert desk.limit() == [100.0] * 4
 
 
-def test_not_more_than_some_stand(desk):
+def test_number_of_active_targets_is_limited(desk):
     desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(MAX_ACTIVE_TARGETS)))
     with pytest.raises(MessageError) as error:
         desk.take(asked(90.0, start=9000, end=9001))
@@ -239,7 +239,7 @@ def test_not_more_than_some_stand(desk):
     assert len(desk.book.current_and_future(NOW)) == 1
 
 
-def test_what_is_over_is_forgotten(desk):
+def test_ended_targets_are_deleted(desk):
     desk.take(asked(100.0, end=30))
     desk.take(asked(90.0, start=60, end=90), now=31, at=31)
     assert [one.target.power for one in desk.book.current_and_future(NOW + 31 * MINUTE)] == [90.0]

@@ -6,7 +6,7 @@ from telemetry.ingest.dead_letter import DeadLetterStore, RackWidthGuard
 
 
 @pytest.mark.parametrize(("small", "chips"), [(1000, 8), (700, 4), (1000, 1)])
-def test_a_site_of_two_kinds_of_racks_loses_none(small, chips):
+def test_site_with_two_rack_sizes_loses_none(small, chips):
     """Judged by the median, all large racks were refused where a little over half are small."""
     deep = RackWidthGuard(DeadLetterStore(None), None)
     assert deep.accepts((f"a/{n}" for n in range(small)), chips)

@@ -25,7 +25,7 @@ def write(folder):
     held.save()
 
 
-def test_what_is_said_once_comes_back(tmp_path):
+def test_last_messages_are_loaded_again(tmp_path):
     assert list(kept(tmp_path).load()) == []
     write(tmp_path)
     assert list(kept(tmp_path).load()) == ITEMS
@@ -33,7 +33,7 @@ def test_what_is_said_once_comes_back(tmp_path):
     assert loss_log.read_losses(tmp_path) == []
 
 
-def test_lines_without_a_checksum_are_read_as_before(tmp_path):
+def test_lines_without_a_checksum_are_read(tmp_path):
     lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
     assert list(kept(tmp_path).load()) == ITEMS
@@ -43,7 +43,7 @@ def test_lines_without_a_checksum_are_read_as_before(tmp_path):
     ]
 
 
-def test_a_changed_letter_makes_no_other_unit(tmp_path):
+def test_corrupt_line_is_dropped(tmp_path):
     """A letter made kilowatts megawatts, and nobody knew."""
     write(tmp_path / "archive")
     path = tmp_path / "archive" / "kept.jsonl"
@@ -58,7 +58,7 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
+def test_newest_metadata_survive_a_restart(tmp_path):
     """Proves: units that came after the file was written, and are behind the archive, are known.
 
     Sensitivity: those of the first minute were, and of jobs the queue of then: plans went by that.

@@ -66,19 +66,19 @@ def heard(*samples):
 
 
 def asked_until(apart, end):
-    """Return what is told at a moment by who is asked again and again until then."""
+    """Return the report at a time, after regular queries until then."""
     for moment in np.arange(NOW, end, PERIOD / 4):
         apart.mismatched_racks(moment, PERIOD)
     return apart.mismatched_racks(end, PERIOD)
 
 
-def test_racks_that_both_name_alike_are_acted_on():
+def test_racks_with_equal_names_are_used():
     apart = heard(*points(), *batches())
     assert asked_until(apart, LATER) == ()
     assert apart.describe() == []
 
 
-def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_spoken():
+def test_rack_with_two_names_is_not_used():
     apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
     assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
     assert apart.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
@@ -87,7 +87,7 @@ def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_
     assert "send batches and that the plant does not name: hall_1-r0003" in words
 
 
-def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken():
+def test_names_outside_the_site_file_are_reported():
     """Sensitivity: plant and agents agreed on A01 and on, all that they said was lost, no alarm."""
     renamed = {f"{hall.name}-r{n:04d}": f"{hall.name}-A{n:02d}" for hall, n in numbered()}
     strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
@@ -101,14 +101,14 @@ def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken
     assert not apart.has_no_declared_racks
 
 
-def test_a_rack_that_is_named_later_is_acted_on_again():
+def test_rack_that_is_named_later_is_used_again():
     apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
     assert asked_until(apart, LATER) == ("hall_2-r0014",)
     apart.observe(batches()[-1])
     assert apart.mismatched_racks(LATER, PERIOD) == ()
 
 
-def test_a_clock_that_leaps_tells_nothing_of_racks_whose_names_are_yet_to_come():
+def test_clock_leap_reports_no_racks_yet_to_be_named():
     """As a simulated one at its first tick, or that of a machine which starts in another year."""
     apart = heard(*points(), *batches()[:2])
     assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
@@ -118,12 +118,12 @@ def test_a_clock_that_leaps_tells_nothing_of_racks_whose_names_are_yet_to_come()
 
 
 @pytest.mark.parametrize("samples", [[*points()], batches(), []])
-def test_where_one_side_names_nothing_nothing_differs(samples):
+def test_one_silent_side_gives_no_differences(samples):
     apart = heard(*samples)
     assert asked_until(apart, LATER) == ()
 
 
-def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
+def test_racks_of_other_sites_are_ignored():
     apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
     assert asked_until(apart, LATER) == ()
     assert apart.describe() == [
@@ -131,7 +131,7 @@ def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
     ]
 
 
-def test_many_racks_are_told_in_short():
+def test_many_racks_are_summarised():
     assert describe_excluded(()) == ""
     racks = [f"hall_1-r{number:04d}" for number in range(1, 13)]
     assert describe_excluded(racks).startswith(
@@ -155,7 +155,7 @@ def cap(power, *without):
     )
 
 
-def test_a_cap_comes_back_with_the_racks_that_it_leaves_out():
+def test_cap_returns_with_the_racks_that_it_excludes():
     assert decode(*encode(cap(1.5, "r0003", "r0007"))) == cap(1.5, "r0003", "r0007")
     assert b"without" not in encode(cap(1.5))[1]
     topic, payload = encode(cap(1.5, "r0003"))

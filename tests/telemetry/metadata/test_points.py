@@ -36,7 +36,7 @@ def validator(shared):
 
 
 @pytest.mark.parametrize("name", ["small", "rhine", "iberia"])
-def test_every_point_of_a_site_fits_the_contract(name, validator):
+def test_every_point_fits_the_contract(name, validator):
     machines = set()
     for listed in list_points(sites.load_site(name)):
         point = listed.metadata
@@ -73,19 +73,19 @@ def test_banks_and_racks_have_a_point_each():
     assert by_variable["technology_supply_request"].object_id == "cdu_1/003"
 
 
-def test_chillers_have_points_where_plans_commit_them():
+def test_committed_chillers_have_points():
     """Proves: one to ask and one to see of each circuit, where chillers keep least times."""
     words = ("cooling_plant_units_applied", "cooling_plant_units_request")
     assert not any(listed.meaning.variable in words for listed in list_points(site()))
     found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
     circuits = ("warm_plant", PLANT)
-    told = [(p.machine, p.meaning.variable) for p in found]
-    assert told == [(circuit, word) for circuit in circuits for word in words]
+    pairs = [(p.machine, p.meaning.variable) for p in found]
+    assert pairs == [(circuit, word) for circuit in circuits for word in words]
     assert [p.metadata.integration for p in found] == ["", INTEGRATION_NAME] * 2
     assert {p.metadata.object_type for p in found} == {"GenericObject"}
 
 
-def test_every_word_is_declared_and_every_unit_converts():
+def test_every_variable_is_declared_and_unit_converts():
     for meaning in POINT_MEANINGS:
         canonical = variables.variable_definition(meaning.variable).unit
         if meaning.reverse_variable:
@@ -115,7 +115,7 @@ def test_power_and_coolant_reach_every_rack():
 
 
 @pytest.mark.parametrize("changes", [{"unit": "degC"}, {"scope": "x"}, {"phase": "D"}])
-def test_the_contract_would_notice(changes, validator):
+def test_contract_refuses_changed_points(changes, validator):
     spoilt = metadata_of("technology_supply_temperature", **changes)
     check = validator["PUB", "Metadata", "CDU", "LiquidTemperature"]
     assert list(check.iter_errors(json.loads(encode(spoilt)[1])))

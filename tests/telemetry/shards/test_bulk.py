@@ -18,7 +18,7 @@ def segment_of(folder):
     return path.read_bytes(), int(path.stem)
 
 
-def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
+def test_bulk_reader_agrees_with_the_decoder(tmp_path):
     dice = np.random.default_rng(3)
     journal = Journal(tmp_path, clock=clock_at(10))
     sent = [
@@ -63,7 +63,7 @@ def is_batch(frame):
         return False
 
 
-def test_what_is_not_finite_goes_the_slow_way(tmp_path):
+def test_values_not_finite_use_the_decoder(tmp_path):
     journal = Journal(tmp_path, clock=clock_at(0))
     good, bad = encode(batch("r0001", 0)), encode(batch("r0002", 0))
     spoilt = bytearray(bad[1])
@@ -79,7 +79,7 @@ def test_what_is_not_finite_goes_the_slow_way(tmp_path):
     assert frame.payload == bytes(spoilt)
 
 
-def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path):
+def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):
     journal = Journal(tmp_path, segment_bytes=10_000)
     append(journal, batch("r0001", 0))
     tail, scanner = JournalFollower(tmp_path, None), JournalChunkDecoder("rhine", is_simulated=True)

@@ -36,7 +36,7 @@ from tests.waiting import DEADLINE, until
 from twin.errors import MessageError
 
 
-def test_shards_hear_everything_once():
+def test_partitions_receive_everything_once():
     (one,) = partition_filters("rhine").values()
     assert one["dc/v1/rhine/+/+/tele"] == 1
     assert one["dc/v1/rhine/+/+/tele/held"] == 0
@@ -53,7 +53,7 @@ def test_shards_hear_everything_once():
     assert several[PLANT_PARTITION]["sim/v1/rhine/clock"] == 1
 
 
-def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
+def test_each_point_type_has_one_ingester():
     parts = partition_filters("rhine", ["hall_1"], ["Rack", "CDU"])
     assert list(parts) == [PLANT_PARTITION, "Rack", "CDU", "hall_1"]
     assert parts["Rack"] == {
@@ -65,12 +65,12 @@ def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
     assert "sim/v1/rhine/clock" in parts[PLANT_PARTITION]
 
 
-def test_a_type_that_the_contract_does_not_know_is_refused():
+def test_unknown_object_type_is_refused():
     with pytest.raises(MessageError, match=r"Rock.*CDU.*Rack"):
         partition_filters("rhine", types=["Rock"])
 
 
-def test_a_task_is_read_as_it_was_told():
+def test_ingester_config_survives_serialisation():
     task = IngesterConfig(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
     assert IngesterConfig.from_line(task.to_line()) == task
     assert str(task.tls.ca) == "g"
@@ -78,7 +78,7 @@ def test_a_task_is_read_as_it_was_told():
 
 
 @pytest.mark.slow
-def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
+def test_killed_ingester_restarts_without_loss(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     task = IngesterConfig(url=broker.url, client_id="", topics={}, folder="")
@@ -140,7 +140,7 @@ class Watched:
 
 
 @pytest.mark.parametrize(("looks", "over"), [(0, 5), (4, 9), (10_000, 124)])
-def test_time_is_counted_from_when_all_listen(looks, over):
+def test_recording_time_starts_when_all_listen(looks, over):
     """Proves: 1 s are 4 looks of 0.25 s behind the one that finds all let in; or behind 30 s.
 
     Sensitivity: always 4 if time ran while processes start.
@@ -158,16 +158,16 @@ def is_read(running, moment):
 
 
 @pytest.mark.slow
-def test_the_command_records_for_so_long_and_says_what(tmp_path):
+def test_command_records_and_reports(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     try:
         words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
-        told = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
+        result = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
     finally:
         broker.stop()
-    assert told.exit_code == 0, told.output
-    found = json.loads(told.stdout[told.stdout.index("{") :])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout[result.stdout.index("{") :])
     assert found["site"] == "rhine"
     assert found["messages"] == 0
     assert {found[name] for name in SUMMED_COUNTERS} == {0}
@@ -176,27 +176,27 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--broker", "foo://x"], "the scheme is 'foo', not mqtt or mqtts"),
         (["--broker", "mqtts://x", "--ca", "/nofile"], "the certificates cannot be used"),
         (["--broker", "mqtt://x", "--state", "/proc/x"], "name another with --state"),
     ],
 )
-def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
+def test_impossible_recording_is_refused_at_once(tmp_path, words, expected):
     """Each of them was started again for ever, and the command ended well."""
     words = ["telemetry", "record", "rhine", "--state", str(tmp_path), "--seconds", "0", *words]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 1
-    assert told in found.stderr
+    assert expected in found.stderr
 
 
-def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
+def test_recording_starts_before_its_broker(tmp_path):
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
     assert RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"]).errors == {}
 
 
-def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
+def test_ingesters_get_the_archived_position(tmp_path):
     """An older copy that is put back shall go on behind that, whatever the clock says."""
     journal = Journal(tmp_path / "journals" / PLANT_PARTITION)
     end = journal.append([encode(batch("r0001", 0))])
@@ -214,7 +214,7 @@ def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
     }
 
 
-def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
+def test_journal_of_a_removed_hall_is_archived(tmp_path):
     """Sensitivity: what a killed recording had acknowledged of it stayed in its journal."""
     journal = Journal(tmp_path / "journals" / "hall_1")
     journal.append([encode(batch("r0001", 0))])
@@ -229,7 +229,7 @@ def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
     assert chips["rack"].values.tolist() == ["hall_1/r0001"]
 
 
-def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
+def test_other_output_of_an_ingester_is_ignored(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
     ingester = IngesterProcess(
         IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path))
@@ -244,25 +244,27 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     assert ingester.status == {"messages": 5}
 
 
-def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
+def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
     ingester = IngesterProcess(
         IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)),
         DeadLetterStore(tmp_path),
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
     for _ in range(2):
-        ingester._read_status(SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}')))
+        ingester._read_status(
+            SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}'))
+        )
         ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
         ingester.died = 0.0
         ingester.watch()
     assert ingester.counters == {"messages": 6, "oversized": 2, "dropped": 4}
     lines = (tmp_path / "poison.jsonl").read_text().splitlines()
-    told = [json.loads(line) for line in lines]
-    assert [(one["topic"], one["size"]) for one in told] == [("some/topic", 300_000)] * 2
+    records = [json.loads(line) for line in lines]
+    assert [(one["topic"], one["size"]) for one in records] == [("some/topic", 300_000)] * 2
 
 
 @pytest.mark.slow
-def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
+def test_ingester_logs_to_stderr_only(tmp_path):
     (tmp_path / "sources.json").write_text("spoilt")
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
     words = [sys.executable, "-m", "telemetry.ingest.ingester"]

@@ -20,7 +20,7 @@ from tests.telemetry.shards.journaling import append, clock_at, recorded
 
 
 @pytest.mark.slow
-def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
+def test_late_batches_in_a_restored_copy_are_archived(tmp_path):
     """Batches that a source sent again stood where archived ones had been, and were not taken."""
     recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
@@ -37,7 +37,7 @@ def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
     assert np.flatnonzero(np.isfinite(power)).tolist() == list(range(20, 40))
 
 
-def test_batches_are_counted_in_whichever_form_they_come(tmp_path):
+def test_batches_of_both_encodings_are_counted(tmp_path):
     """Proves: four batches, two as bytes and two in JSON, which counted as none though archived."""
     journal = Journal(tmp_path / "a", clock=clock_at(300))
     append(journal, batch("r0001", 0), batch("r0002", 0))
@@ -47,7 +47,7 @@ def test_batches_are_counted_in_whichever_form_they_come(tmp_path):
     assert archiver.counters["batches"] == 4
 
 
-def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
+def test_unreadable_part_of_a_journal_is_a_loss(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, batch("r0001", 0))
     journal.close()
@@ -64,7 +64,7 @@ def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
     assert "unreadable from" in lost["reason"]
 
 
-def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
+def test_full_archive_commits_and_continues(tmp_path):
     """A second that took more than the limit was forgotten and read again for ever."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
@@ -79,7 +79,7 @@ def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
     assert "fell behind 3 times in an hour" in archiver.error
 
 
-def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
+def test_rack_with_too_many_chips_is_refused(tmp_path):
     absurd = batch("r9999", 0, chips=4096)
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, absurd, *(batch(f"r{rack:04d}", 0) for rack in range(50)))

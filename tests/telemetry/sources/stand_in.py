@@ -1,4 +1,4 @@
-"""A service on loopback that answers what a test tells it to."""
+"""A service on loopback with the answers of a test."""
 
 import threading
 from collections.abc import Iterator

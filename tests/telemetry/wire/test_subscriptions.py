@@ -29,7 +29,7 @@ class Broker:
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_what_was_denied_is_asked_for_again(is_known):
+def test_denied_subscription_is_requested_again(is_known):
     """Proves: who remedies the access list, as the trouble asks for, need not restart us."""
     wanted, broker = SubscriptionState(), Broker("b/#")
     receipt = wanted.request({"a/#": 1, "b/#": 0})
@@ -43,7 +43,7 @@ def test_what_was_denied_is_asked_for_again(is_known):
     assert broker.connect(wanted, is_known=True) == []
 
 
-def test_what_is_denied_after_a_restart_of_the_broker_is_told():
+def test_denial_after_a_broker_restart_is_reported():
     wanted, broker = SubscriptionState(), Broker()
     wanted.request({"a/#": 1})
     broker.connect(wanted, is_known=False)
