@@ -1,4 +1,4 @@
-"""The agents of the docs on the brokers of ``deploy/``, by certificate, as users start them."""
+"""The documented agents on the brokers of ``deploy/``, started as users do."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SMI = "#!/bin/sh\necho '312.5, 41, 87, 60000, 80000, 1980'\n"
 
 @pytest.fixture
 def path(tmp_path):
-    """Return a PATH on which accelerators tell of themselves."""
+    """Return a PATH with a tool that reports accelerators."""
     smi = tmp_path / "nvidia-smi"
     smi.write_text(SMI)
     smi.chmod(0o755)

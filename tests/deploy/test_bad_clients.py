@@ -1,4 +1,4 @@
-"""What a bad client does to the brokers of ``deploy/``: it is refused, and honest ones go on.
+"""The brokers of ``deploy/`` refuse bad clients, and honest ones continue.
 
 While it does its worst, a plant says something every few milliseconds. All of it has to come, in
 its order. ``./dev bench clients`` measures how much later than without the bad one.
@@ -45,7 +45,7 @@ def flags(data, more):
 
 @pytest.fixture
 def honest(stand):
-    """Return those who keep to the rules, and hear each other."""
+    """Return clients that follow the rules, connected to each other."""
     honest = Honest(stand)
     honest.speak()
     return honest
@@ -53,7 +53,7 @@ def honest(stand):
 
 @pytest.mark.parametrize("topic", [RACK, REQUEST])
 def test_flooding_client_delays_no_other(stand, honest, topic):
-    """The first topic is not its own; on the second it may speak, and the service listens."""
+    """It may not publish to the first topic; to the second it may, and the service subscribes."""
     data = at_most_once(topic, bytes(700)) * 20
     with flooding(stand.broker.port, stand.tls(PARTNER), data):
         honest.speak()
@@ -62,7 +62,7 @@ def test_flooding_client_delays_no_other(stand, honest, topic):
 
 
 def test_message_of_64_mib_is_not_delivered(stand, honest):
-    """Mosquitto hangs up at once; NATS 2.10 has no limit for a packet and goes on to read it."""
+    """Mosquitto disconnects at once; NATS 2.10 has no packet limit and continues to read."""
     bad = raw(stand, NODES, "huge")
     result = []
 

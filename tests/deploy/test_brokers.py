@@ -1,4 +1,4 @@
-"""The brokers of ``deploy/`` let everybody do what they must, and nothing else."""
+"""The brokers of ``deploy/`` grant users exactly their permissions."""
 
 import json
 import socket
@@ -54,7 +54,7 @@ def feed(partner, *kinds):
 
 
 def said(partner):
-    """Return what a service says to a partner, and what it hears."""
+    """Return the topics that a service publishes to a partner, and those that it receives."""
     asked = f"feed/v1/{partner}/small/request"
     return feed(partner, TopicKind.SCHEDULE, TopicKind.FEED_STATUS), {
         *feed(partner, TopicKind.ACKNOWLEDGEMENT),
@@ -108,7 +108,7 @@ def running(stand):
 
 
 def heard(client, count=1):
-    """Return the messages that come, at least so many, until nothing more does."""
+    """Return all messages, at least a number of them, until no more come."""
     messages = taken(client, count)
     while more := client.poll(timeout=QUIET):
         client.acknowledge(more)
@@ -193,7 +193,7 @@ def test_service_drops_too_large_payload_of_nats(nats):
 
 
 def test_nats_disconnects_publishers_of_qos_2(nats):
-    """Sensitivity: such values reached the archive under the names of other points too."""
+    """Sensitivity: such values were archived under names of other points, too."""
     service = nats.connected(SERVICE)
     (topic, *_) = sorted(POINTS)
     service.subscribe(topic).wait(LONG)
@@ -205,7 +205,7 @@ def test_nats_disconnects_publishers_of_qos_2(nats):
 
 
 def dropped(stand):
-    """Return what the service had to drop of a payload that is too large."""
+    """Return the number of too large payloads that the service dropped."""
     service = stand.connected(SERVICE)
     topic = of_site(TopicKind.RACK_BATCH)
     service.subscribe(topic).wait(LONG)

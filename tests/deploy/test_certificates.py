@@ -1,4 +1,4 @@
-"""A certificate that has ended, or that nobody signed, opens no broker of ``deploy/``."""
+"""The brokers of ``deploy/`` refuse expired and self-signed certificates."""
 
 import datetime as dt
 import shutil
@@ -41,7 +41,7 @@ def expired(folder, user, *, signer=None, until=-1):
 
 @pytest.mark.parametrize("kind", ["expired", "of its own", "valid"])
 def test_expired_or_self_signed_certificate_is_refused(stand, tmp_path, kind):
-    """The third is made in the same way and opens: what is refused is refused for its reason."""
+    """The third, made in the same way, is accepted: the others are refused for their faults."""
     folder = tmp_path / "bad"
     shutil.copytree(stand.certificates, folder)
     signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)

@@ -1,4 +1,4 @@
-"""The simulated plant on the Mosquitto of ``deploy/``, by certificate alone."""
+"""The simulated plant on the Mosquitto of ``deploy/``, with a certificate."""
 
 import pytest
 from typer.testing import CliRunner
@@ -10,9 +10,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_simulated_plant_connects_with_its_certificate(tmp_path, certificates):
-    """Proves: a plant can be tried on the broker that the service is to use.
+    """Proves: a plant can be tested on the broker of the service.
 
-    Sensitivity: it had no options for certificates, and such a broker hung up.
+    Sensitivity: without certificate options, such a broker refused it.
     """
     stand = stands.mosquitto(tmp_path, certificates)
     stand.broker.start()

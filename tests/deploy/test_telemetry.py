@@ -1,4 +1,4 @@
-"""The commands of docs/telemetry.md on the brokers of ``deploy/``, by certificate alone."""
+"""The commands of docs/telemetry.md on the brokers of ``deploy/``, with certificates."""
 
 import json
 

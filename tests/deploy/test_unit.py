@@ -31,7 +31,7 @@ def test_unit_is_hardened():
 
 
 def test_unit_allows_the_threads_of_the_archive(tmp_path):
-    """Proves: while old files are deleted, once an hour, solver, page and HOLD have theirs too."""
+    """Proves: while old files are deleted hourly, solver, page and HOLD still get threads."""
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path)))
     (tmp_path / "chunks").mkdir()
     for number in range(1500):  # more than Icechunk has threads; names are in base 32

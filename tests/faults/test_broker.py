@@ -1,4 +1,4 @@
-"""A broker that is lost and comes back in the middle of a day."""
+"""A broker that stops and restarts in the middle of a day."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ RACKS = 28
 
 
 def lose(stage, broker):
-    """Take the broker away in mid-day until the service says so, and bring it back."""
+    """Stop the broker during the day until the service reports it, and start it again."""
     with listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()
@@ -41,7 +41,7 @@ def check_survived(stage, result):
 
 
 def test_day_continues_after_the_embedded_broker_restarts(tmp_path, embedded):
-    embedded._fixed_port = embedded.port  # it comes back where it was
+    embedded._fixed_port = embedded.port  # it restarts on the same port
     with Stage(tmp_path, embedded.url) as stage:
         check_survived(stage, lose(stage, embedded))
 

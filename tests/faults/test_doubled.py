@@ -1,4 +1,4 @@
-"""Telemetry that comes twice, in another order and late: it is taken once, and nothing suffers."""
+"""Telemetry that is duplicated, reordered and late is used once."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.slow
 
 STEPS = 12
 LATE = 0.5
-"""Share of what was heard that is kept back for a while. [1]"""
+"""Share of the received messages that is held back for a while. [1]"""
 
 
 class Echo:
-    """Somebody on the broker who says again what a plant has said, shuffled, half of it late."""
+    """A client that repeats the messages of a plant, shuffled, half of them late."""
 
     def __init__(self, broker):
         self.said = 0
@@ -31,7 +31,7 @@ class Echo:
         self._client.connect(DEADLINE)
 
     def speak(self):
-        """Hear what has come, and say a part of all that is held back."""
+        """Receive messages, and publish a part of all that are held back."""
         messages = self._client.poll(timeout=0.2)
         self._client.acknowledge(messages)
         new = {(one.topic, one.payload) for one in messages} - self._heard
@@ -47,7 +47,7 @@ class Echo:
         self.said += len(messages)
 
     def stop(self):
-        """Say the rest."""
+        """Publish the rest."""
         self._say(self._held)
         until(self._is_taken, deadline=DEADLINE)
         self._client.stop()

@@ -1,4 +1,4 @@
-"""HOLD by command and by page: at once, over a restart, and off again at the ramp limit."""
+"""HOLD by command and by page: at once, across a restart, and released within the ramp limit."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def by_command(stage, order):
 
 
 def by_page(stage, order):
-    """Press the button: with the token that the page holds, and from the page itself."""
+    """Press the button with the token of the page."""
     url = (stage.state / "page.url").read_text()
     with urllib.request.urlopen(url, timeout=DEADLINE) as page:
         token = re.search(r'content="([\w-]{20,})"', page.read().decode())[1]
@@ -73,12 +73,12 @@ def is_effective(ear, since):
 
 
 def ticks(ear, since, until):
-    """Return how many ticks came; without one nothing was decided, however slow the machine is."""
+    """Return the number of ticks; without a tick nothing was decided."""
     return sum(one.at < until for one in ear.of(TopicKind.TICK, since))
 
 
 def check_held(ear, since):
-    """See to it that nothing is asked for and no cap is raised."""
+    """Check that nothing is requested and no cap is raised."""
     for point, said in requests(ear, since).items():
         assert all(value is None for _, value in said), point
     before, after = caps(ear, until=since), caps(ear, since)

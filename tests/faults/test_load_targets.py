@@ -1,4 +1,4 @@
-"""Load targets of a grid partner, end to end: set on the wire, held by the plan, confirmed."""
+"""Load targets of a grid partner, end to end: set, planned and confirmed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ least = "0.2 MW"
 
 
 class Operator:
-    """A system operator who sets targets and hears power states."""
+    """A system operator that sets targets and receives power states."""
 
     def __init__(self, stage):
         self.key = private_key_from_jwk(json.loads(stage.keys.read_bytes())["key"])
@@ -52,7 +52,7 @@ class Operator:
         return envelope["correlationid"]
 
     def states(self):
-        """Return all power states so far: envelope and feed, each with a signature that fits."""
+        """Return all power states so far: envelope and feed, with verified signatures."""
         messages = self.client.poll(timeout=0.05)
         self.client.acknowledge(messages)
         for message in messages:
@@ -128,11 +128,11 @@ def is_active(feed):
 
 
 def set_or_refused(stage):
-    """Return what is recorded of the three messages once all are."""
+    """Return the records of the three messages once all are written."""
     found = [one for one in audit(stage) if one["event"].startswith("load_target")]
     return len(found) == 3 and found
 
 
 def audit(stage):
-    """Return what the service has written down."""
+    """Return the audit entries of the service."""
     return [json.loads(line)["entry"] for line in (stage.state / "audit.jsonl").open()]

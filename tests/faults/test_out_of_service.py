@@ -1,4 +1,4 @@
-"""Stores out of service that say so over the wire: planned without, offered to nobody."""
+"""Stores that report out of service are excluded from plans and offers."""
 
 import pytest
 
@@ -13,7 +13,7 @@ OUT = ("--out-of-service", "battery_1", "--out-of-service", "tank_1")
 
 
 def test_plan_excludes_stores_out_of_service(tmp_path, embedded):
-    """Optimal plans all along, an alarm that names the machines, and nothing that is broken."""
+    """Plans stay optimal, an alarm names the machines, and no limit is violated."""
     with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()

@@ -1,4 +1,4 @@
-"""A solver that hangs costs its deadline and a label, and no schedule."""
+"""A hanging solver delays a schedule by its deadline and marks it as degraded."""
 
 import pytest
 

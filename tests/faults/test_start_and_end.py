@@ -1,4 +1,4 @@
-"""Starts that cannot be, and ends that must be clean."""
+"""Impossible starts and clean ends of the service."""
 
 import socket
 import time
@@ -86,9 +86,9 @@ def test_sigterm_ends_the_service_cleanly(stage, ear):
 
 
 def test_sigterm_ends_the_service_while_a_solver_hangs(stage, ear, monkeypatch):
-    """Proves: no deadline of a decision is waited for, and no plan follows.
+    """Proves: the service does not wait for the decision deadline, and publishes no plan.
 
-    Sensitivity: it took up to a minute, and the plan by rule of the solver's deadline still left.
+    Sensitivity: it took up to a minute, and a plan by rule was still published.
     """
     monkeypatch.setenv("HANGING_DEADLINE", "100")
     stage.serve("--page", "0", module=hanging.__name__)

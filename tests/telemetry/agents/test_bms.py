@@ -1,4 +1,4 @@
-"""The building-management system: dead bands, repetition, sensors, and who may write."""
+"""The building management system: dead bands, repetition, sensor noise and write permissions."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def make(small, requests):
 
 @pytest.fixture
 def plant(small):
-    """Return what stands behind the points, with some import."""
+    """Return the plant state behind the points, with a given import."""
 
     def at(import_power=2.0, temperature=38.0):
         truth = state_values(state.initial_state(small, NOW)) | {
@@ -60,7 +60,7 @@ def point_of(values, *words):
 
 
 def steady(values):
-    """Return the points without those of flow meters, which scatter even in silence."""
+    """Return the points without flow meters, whose readings scatter even at rest."""
     return {point for point in values if "flow" not in point}
 
 
@@ -162,6 +162,8 @@ def test_heartbeats_carry_own_time_and_echo_the_other(make, requests):
 
 
 def test_topics_are_those_of_the_bus(make, plant):
-    for topic, _ in make().changed_messages(*plant(), time=NOW):
+    messages = list(make().changed_messages(*plant(), time=NOW))
+    assert messages
+    for topic, _ in messages:
         assert topics.parse_topic(topic).kind == topics.TopicKind.POINT_VALUE
         assert topic.split("/")[6] == "small"

@@ -1,4 +1,4 @@
-"""The scheduler: whom it obeys, and what it does on its own. Jobs of 6 racks on 28 racks."""
+"""The scheduler with and without orders. Jobs of 6 racks on 28 racks."""
 
 from dataclasses import replace
 
@@ -138,7 +138,7 @@ def test_finished_jobs_are_reported(small, cluster):
 
 
 def test_racks_outside_a_cap_may_draw_full_power(cluster, small):
-    """Of 14 racks two are left out: the hall may draw the cap and two full racks."""
+    """Two of 14 racks are excluded: the hall may draw the cap and two full racks."""
     hall = small.equipment["hall_1"]
     twelve = hall.idle_power * 12 / 14
     assert not cluster.apply_hall_cap(cap(twelve), START).is_applied

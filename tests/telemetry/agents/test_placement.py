@@ -1,4 +1,4 @@
-"""Where jobs stand, on the small site: two halls of 14 racks, 24 kW idle and 132 kW at work."""
+"""Placement of jobs: two halls of 14 racks, 24 kW idle and 132 kW at work."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a plant lets others ask of it: by hand, with the small site's numbers.
+"""Requests that a plant accepts, by hand for the small site.
 
 Its battery gives and takes 0.8 MW; its warm water is held at 38 degC, and may reach 44.5 degC.
 """

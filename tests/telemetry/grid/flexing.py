@@ -1,4 +1,4 @@
-"""Messages of DSX Flex as a partner writes them, readers of ours, and both sides, for tests."""
+"""DSX Flex messages of a partner, an agent and a partner for tests."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def payload(*targets, **others):
 
 
 def content(signed):
-    """Return what a signed text says."""
+    """Return the payload of a signed text."""
     part = signed.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
@@ -75,7 +75,7 @@ def validator(path, name):
 
 
 def load(*planned):
-    """Return a load of which an interval after another is planned, from now on."""
+    """Return a load planned for consecutive intervals from now on."""
     return PlannedLoad(
         starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned)
     )
@@ -97,7 +97,7 @@ def agent_of(broker, folder, meter=lambda _: 100.0):
 
 
 class Partner:
-    """Somebody who sets targets and hears power states."""
+    """A partner that sets targets and receives power states."""
 
     def __init__(self, broker):
         self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", clean_session=True)

@@ -54,7 +54,7 @@ def test_target_is_confirmed_with_its_correlation(agent, partner):
 
 
 def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
-    """Proves: between decisions too, from the meter of the moment."""
+    """Proves: ramps are also detected between decisions, from the current meter value."""
     reported = []
 
     def step(measured, after, planned=None):
@@ -95,9 +95,9 @@ def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
 
 
 def test_outdated_plan_is_not_reported(agent, partner, meter):
-    """Proves: 80 MW planned at 12:00 keep a target of 90 until 12:30; then nobody plans.
+    """Proves: 80 MW planned at 12:00 keep a target of 90 MW until 12:30, when the plan ends.
 
-    Sensitivity: 80 MW and compliant a day later, of a target that no plan has heard of.
+    Sensitivity: 80 MW and compliant a day later, with a target that no plan considered.
     """
     meter.shown = 85.0
     agent.publish_state(load(80.0), NOON)
@@ -149,7 +149,7 @@ def test_target_without_a_plan_is_confirmed_with_the_next(agent, partner):
 
 
 def test_target_before_a_crash_is_confirmed_after_it(embedded, partner, tmp_path):
-    """Proves: a lift, which nothing lists, is confirmed by who never heard it, and only once."""
+    """Proves: a restarted agent confirms a lift, which no state lists, exactly once."""
     first = agent_of(embedded, tmp_path)
     assert first.start().wait(DEADLINE)
     sent = partner.set(target(None))
@@ -175,7 +175,7 @@ def test_power_state_repeats_each_minute(agent, partner):
     agent.poll(NOON + MINUTE)
     envelope, _ = partner.hear()
     assert envelope["time"] == "2026-07-01T12:01:00.000Z"
-    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back keeps nobody waiting
+    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back delays no state
     envelope, _ = partner.hear()
     assert envelope["time"] == "2026-07-01T11:50:00.000Z"
 
@@ -232,7 +232,7 @@ def test_full_disk_delays_targets_until_space_is_free(agent, partner, monkeypatc
 
 
 def test_denied_subscription_is_an_error(agent, monkeypatch):
-    """Proves: a SUBACK of 0x80, as of NATS, is no silence of the partners."""
+    """Proves: a SUBACK of 0x80, as NATS sends, is reported."""
     assert agent.error == ""
     monkeypatch.setattr(agent._client._loop._subscriptions, "_denied", {TOPIC: 1})
     assert "load targets are not received" in agent.error
@@ -240,9 +240,9 @@ def test_denied_subscription_is_an_error(agent, monkeypatch):
 
 
 def test_full_outgoing_queue_is_not_a_receive_error(agent, monkeypatch):
-    """Proves: after the broker was away for long, targets are heard, and it says what was lost.
+    """Proves: after a long broker failure, lost states are reported and targets are received.
 
-    Sensitivity: for ten minutes it said that load targets are not heard.
+    Sensitivity: for ten minutes it reported that load targets are not received.
     """
     monkeypatch.setattr(agent._client, "_overflowed", time.monotonic())
     assert "messages were dropped" in agent.error
@@ -260,7 +260,7 @@ def test_target_set_while_offline_is_accepted_later(nats, tmp_path):
     later = agent_of(nats, tmp_path)
     later.start()
 
-    def is_taken():  # before it may come what was taken already, which the broker sends again
+    def is_taken():  # the broker may first repeat the accepted target
         later.poll(NOON + 2 * MINUTE)
         return later.targets.tightest(NOON + 2 * MINUTE).target.power == 90.0
 

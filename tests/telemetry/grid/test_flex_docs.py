@@ -1,6 +1,6 @@
-"""The published schemas of DSX Flex are what the code reads and writes.
+"""The published schemas of DSX Flex match the messages that the code reads and writes.
 
-Run as a program it writes that of load targets from the codec's own types.
+Run as a program, it writes the schema of load targets from the types of the codec.
 """
 
 import json
@@ -52,7 +52,7 @@ def schema(kind):
 
 
 def schema_errors(kind, document, part=None):
-    """Return what a schema, or a part of it, has against a document."""
+    """Return the errors of a document by a schema or a part of it."""
     whole = schema(kind)
     expected = whole if part is None else {"$defs": whole["$defs"], "$ref": f"#/$defs/{part}"}
     return [error.message for error in Draft202012Validator(expected).iter_errors(document)]

@@ -40,7 +40,7 @@ def test_absent_broker_is_an_error(monkeypatch):
 
 @contextmanager
 def running(url, name, folder):
-    """Run a feed with one partner, whose name keeps it apart from what others left retained."""
+    """Run a feed with one partner, whose name separates it from retained messages of others."""
     feed = SchedulePublisher(
         lambda partner_name, will: Client(url, client_id=f"feed-{partner_name}", will=will),
         site="rhine",
@@ -58,7 +58,7 @@ def clock():
 
 
 def collected(feed, count):
-    """Return the answers that count, once there are enough."""
+    """Return the accepted answers, once there are enough."""
     answers = []
 
     def enough():
@@ -119,7 +119,7 @@ def backwards(document):
 
 
 def unchecked(document):
-    """Return a document signed by the site whatever stands in it."""
+    """Return a document signed by the site without any check."""
     header = {"alg": "ES256", "kid": key("rhine").kid, "typ": signing.jws_type("schedule")}
     return jws.serialize_compact(header, json.dumps(document), key("rhine")._key).encode()
 
@@ -136,7 +136,7 @@ ROGUE = {
     "not JSON compliant": unchecked(schedule(99, power=float("nan"))),
     "refused: ": b"junk",
 }
-"""What the sample partner says -> what a rogue publishes."""
+"""Text that the sample partner prints -> payload that a rogue publishes."""
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tests.telemetry.grid.flexing import NOON, TOPIC, agent_of
 
 
 class Hours:
-    """Time that a test lets pass. [s]"""
+    """Clock that a test sets. [s]"""
 
     now = 0.0
 
@@ -23,7 +23,7 @@ def test_first_messages_pass_and_the_rest_are_counted():
     passed = Hours()
     spate = LogRateLimiter(passed)
     assert [spate.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [False] * 5
-    assert spate.allows("dso")  # one sender takes no other's room
+    assert spate.allows("dso")  # each sender has its own limit
     assert spate.drain_suppressed() == []
     passed.now = LOG_PERIOD_S
     assert spate.drain_suppressed() == [("tso", 5)]
@@ -32,7 +32,7 @@ def test_first_messages_pass_and_the_rest_are_counted():
 
 
 def test_flood_of_bad_targets_does_not_fill_the_record(tmp_path):
-    """Sensitivity: each of 30,000 messages in four seconds was a line of record and of log."""
+    """Sensitivity: each of 30,000 messages in four seconds filled a line of record and log."""
     agent, passed = agent_of(Mock(), tmp_path), Hours()
     agent._client, agent._log_limiter = Mock(), LogRateLimiter(passed)
     agent._client.poll.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000

@@ -1,4 +1,4 @@
-"""Load targets: the latest of an issuer counts, the tightest of all binds, none is lost."""
+"""Load targets: the latest of each issuer applies, the tightest binds, none is lost."""
 
 import json
 
@@ -67,13 +67,13 @@ def test_future_target_leaves_the_current_one(desk):
 
 
 def test_lowest_target_limits_the_whole_interval(desk):
-    """60 MW from 12:20 to 12:25 bind the whole quarter-hour: its mean may not be above."""
+    """60 MW from 12:20 to 12:25 limit the mean of the whole quarter-hour."""
     desk.take(asked(60.0, start=20, end=25))
     assert desk.limit() == [np.inf, 60.0, np.inf, np.inf]
 
 
 def spans(desk, now=0):
-    """Return what stands: power, minutes from NOW from when to when, and who set it."""
+    """Return the active targets: power, start and end in minutes from NOW, correlation."""
     rows = []
     for one in desk.book.current_and_future(NOW + now * MINUTE):
         start, end = (
@@ -85,7 +85,7 @@ def spans(desk, now=0):
 
 
 def test_lifted_window_leaves_the_target_around_it(desk):
-    """Proves: 100 MW lifted from 13:00 to 14:00 stand until 13:00 and from 14:00 on.
+    """Proves: 100 MW lifted from 13:00 to 14:00 apply until 13:00 and from 14:00 on.
 
     Sensitivity: 100 MW without an end, as if nothing had been lifted.
     """
@@ -128,9 +128,9 @@ def test_firm_target_precedes_an_equal_best_effort(desk):
 
 
 def test_best_effort_does_not_relax_a_firm_target(desk):
-    """Proves: 100 MW firm all along and 90 at best effort from 12:10 hold 12:00 to 90, firm.
+    """Proves: firm 100 MW and best-effort 90 MW from 12:10 limit 12:00 to 90 MW, firm.
 
-    Sensitivity: 90 MW at the price of best effort, for which 150 may be the better choice.
+    Sensitivity: 90 MW at the best-effort price, where 150 MW may be cheaper.
     """
     desk.take(asked(100.0))
     desk.take(asked(90.0, start=10, end=15, best=True))
@@ -146,7 +146,7 @@ def test_lift_does_not_make_a_best_effort_firm(desk):
 
 
 def test_message_for_other_feeds_changes_nothing(desk):
-    """Proves: one made at 12:02 for iberia leaves one made at 12:01 for us in its right."""
+    """Proves: a message of 12:02 for iberia does not outdate one of 12:01 for this feed."""
     assert desk.take(asked(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
     assert desk.take(asked(90.0), at=1)
     assert desk.limit() == [90.0] * 4
@@ -180,7 +180,7 @@ def test_broken_file_is_set_aside(desk, junk):
 
 @pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
 def test_signed_text_counts_once(desk, again):
-    """Proves: the text is header and payload; of (r, s) anybody can make (r, n - s), as good."""
+    """Proves: header and payload identify a text; (r, n - s) is as valid a signature as (r, s)."""
     desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None), at=1)
     with pytest.raises(MessageError) as error:
@@ -190,7 +190,7 @@ def test_signed_text_counts_once(desk, again):
 
 
 def test_issuers_have_separate_replay_memories(desk, monkeypatch):
-    """Sensitivity: with one memory for all, what tso had lifted is in force again."""
+    """Sensitivity: with a shared memory, a target that tso had lifted applies again."""
     monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
     desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None))

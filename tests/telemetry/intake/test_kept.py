@@ -1,4 +1,4 @@
-"""What is said once comes back as it was said, or not at all."""
+"""Last messages are loaded unchanged, or not at all."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_lines_without_a_checksum_are_read(tmp_path):
 
 
 def test_corrupt_line_is_dropped(tmp_path):
-    """A letter made kilowatts megawatts, and nobody knew."""
+    """Sensitivity: one changed letter turned kilowatts into megawatts unnoticed."""
     write(tmp_path / "archive")
     path = tmp_path / "archive" / "kept.jsonl"
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
@@ -59,9 +59,9 @@ def test_corrupt_line_is_dropped(tmp_path):
 
 @pytest.mark.slow
 def test_newest_metadata_survive_a_restart(tmp_path):
-    """Proves: units that came after the file was written, and are behind the archive, are known.
+    """Proves: units that came after the file was written, and are not archived yet, are known.
 
-    Sensitivity: those of the first minute were, and of jobs the queue of then: plans went by that.
+    Sensitivity: plans used the units and the job queue of the first minute.
     """
     with Service(tmp_path) as service:
         service.wire.send(metadata(unit="%"), value(0, 50.0))

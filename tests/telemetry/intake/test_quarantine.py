@@ -15,7 +15,7 @@ LINES = 40
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Make files small, and free room that of which a share takes some 20 lines of 300 B."""
+    """Make files small, with free space for some 20 lines of 300 B."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(dead_letter, "MAX_FILE_BYTES", 1000)
     monkeypatch.setattr(dead_letter, "MIN_ROTATED_BYTES", 2000)
@@ -23,7 +23,7 @@ def small(monkeypatch):
 
 
 def numbers(folder, stem):
-    """Return what is left, oldest first."""
+    """Return the remaining lines, oldest first."""
     files = [*dead_letter._rotated(folder, stem), folder / f"{stem}.jsonl"]
     lines = [line for path in files for line in path.read_text().splitlines()]
     return [int(json.loads(line)["reason"]) for line in lines]
@@ -43,7 +43,7 @@ def test_valid_messages_are_kept_apart_from_poison(tmp_path):
 
 
 def test_number_of_deleted_messages_is_logged(tmp_path):
-    """It was said that all of them were there."""
+    """Sensitivity: deleted messages were counted as kept."""
     for first in range(0, LINES, 10):  # processes that follow one another
         kept = DeadLetterStore(tmp_path / "q", tmp_path)
         for number in range(first, first + 10):

@@ -1,4 +1,4 @@
-"""Points without a meaning for the twin: what nobody can have measured is not called good."""
+"""Points without a meaning for the twin: impossible values are not flagged good."""
 
 from dataclasses import replace
 

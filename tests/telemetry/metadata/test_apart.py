@@ -1,4 +1,4 @@
-"""Racks that plant and cluster call differently: found after both have spoken, never before."""
+"""Racks with different names at plant and cluster are found once both have sent names."""
 
 import json
 
@@ -21,7 +21,7 @@ LONG_AGO = np.datetime64("2000-01-01", "us")
 
 
 def batches(*, without=(), more=()):
-    """Return a batch of each rack of the site, but for some, and of some more."""
+    """Return a batch of each rack of the site, without some and with some more."""
     named = [
         (hall.name, f"r{rack + 1:04d}")
         for hall in SITE.machines_of(ITHall)
@@ -88,7 +88,7 @@ def test_rack_with_two_names_is_not_used():
 
 
 def test_names_outside_the_site_file_are_reported():
-    """Sensitivity: plant and agents agreed on A01 and on, all that they said was lost, no alarm."""
+    """Sensitivity: where plant and agents agreed on A01, all data were lost without an alarm."""
     renamed = {f"{hall.name}-r{n:04d}": f"{hall.name}-A{n:02d}" for hall, n in numbered()}
     strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
     usual = [(hall.name, f"r{n:04d}") for hall, n in numbered()]
@@ -109,7 +109,7 @@ def test_rack_that_is_named_later_is_used_again():
 
 
 def test_clock_leap_reports_no_racks_yet_to_be_named():
-    """As a simulated one at its first tick, or that of a machine which starts in another year."""
+    """For example a simulated clock at its first tick, or a machine started in another year."""
     apart = heard(*points(), *batches()[:2])
     assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
     assert apart.mismatched_racks(NOW, PERIOD) == ()

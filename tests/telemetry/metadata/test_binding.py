@@ -1,4 +1,4 @@
-"""Points are bound again by their metadata alone; what is strange or changes is listed."""
+"""Points are bound by their metadata alone; unknown and changed points are listed."""
 
 from dataclasses import replace
 
@@ -186,7 +186,7 @@ def test_changed_unit_is_refused_until_confirmed():
     ("was", "now"), [("kW", "KW"), ("MW", " MW"), ("C", "°C"), ("degC", "C"), ("m3/h", "m³/h")]
 )
 def test_other_spelling_of_a_unit_is_no_change(was, now):
-    """Sensitivity: after an update of a gateway all of its points waited for a person."""
+    """Sensitivity: after a gateway update, all of its points waited for a confirmation."""
     variable = "grid_import_power" if "W" in was else "facility_supply_temperature"
     variable = "facility_flow" if "/" in was else variable
     binder = PointBinder(site())

@@ -1,4 +1,4 @@
-"""A draft of a site file, and differences of topology, from what a plant says."""
+"""A draft of a site file, and differences of topology, from the messages of a plant."""
 
 import errno
 import itertools
@@ -158,7 +158,7 @@ def test_mismatched_racks_are_named():
 
 
 def test_coverage_by_hand():
-    """Heard at 0, 100, 200, then 500: 300 s of silence, 200 more than allowed, two repetitions."""
+    """Values at 0, 100, 200, 500: 300 s of silence, 200 s above the limit, two missing values."""
     coverage = PointCoverage()
     for second in (0, 100, 200, 500, 600):
         coverage.record("a", second)
@@ -177,7 +177,7 @@ def test_silent_plant_has_no_gaps():
     coverage.record("a", 0)
     coverage.record_heartbeat(100)
     coverage.record("a", 100)
-    coverage.record_heartbeat(1000)  # it was away for 900 s
+    coverage.record_heartbeat(1000)  # no messages for 900 s
     coverage.record("a", 1000)
     assert coverage.worst_points(1000) == []
 
@@ -211,7 +211,7 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     ],
 )
 def test_invalid_options_are_refused_before_connecting(words, site, expected):
-    """The broker of these is not there: who came so far would say that first."""
+    """There is no broker at the URL: a connection attempt would fail with another message."""
     result = discover(*words, site=site)
     assert result.exit_code == 1
     assert expected in " ".join(result.stderr.split())
@@ -231,13 +231,13 @@ def test_unwritable_draft_goes_to_stdout(tmp_path, embedded, monkeypatch):
 
 
 def test_discovery_uses_only_filters_of_a_service():
-    """Brokers refuse what goes beyond their access lists, all of it or silently."""
+    """Brokers refuse subscriptions beyond their access lists entirely or silently."""
     allowed = {METADATA_FILTER, *service_filters("small")}
     assert set(SiteDiscovery("small").filters) <= allowed
 
 
 class Bus:
-    """A broker that has said all its points when it lets us hear."""
+    """A client that has received the metadata of all points when it subscribes."""
 
     url = "mqtt://here"
 
@@ -261,9 +261,9 @@ class Bus:
 
 
 def test_received_messages_count_after_the_deadline(monkeypatch):
-    """Proves: a machine that stands still for a minute hears all points within a second.
+    """Proves: a machine that stalls for a minute receives all points of a one-second run.
 
-    Sensitivity: none if the clock is looked at before the messages.
+    Sensitivity: none if the deadline is checked before the messages.
     """
     now = itertools.count(0.0, 60.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))

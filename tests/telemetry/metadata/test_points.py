@@ -1,4 +1,4 @@
-"""Points of a site: every one fits the contract of the event bus, and has a meaning."""
+"""Every point of a site fits the contract of the event bus and has a meaning."""
 
 import json
 from collections import Counter
@@ -43,7 +43,7 @@ def test_every_point_fits_the_contract(name, validator):
         topic, payload = encode(point)
         _, _, sender, kind, object_type, point_type, *_ = topic.split("/")
         words = (listed.meaning.variable, listed.machine)
-        if words in machines:  # the others of a bank differ in their ids alone
+        if words in machines:  # other units of a bank differ only in their ids
             continue
         machines.add(words)
         errors = list(
@@ -56,6 +56,7 @@ def test_every_point_fits_the_contract(name, validator):
         for sent in (value, replace(value, value=None, quality=0)):
             check = validator[place, "Value", object_type, point_type]
             assert list(check.iter_errors(json.loads(encode(sent)[1]))) == []
+    assert machines
 
 
 def test_points_are_unique_and_begin_with_the_site():
@@ -74,7 +75,7 @@ def test_banks_and_racks_have_a_point_each():
 
 
 def test_committed_chillers_have_points():
-    """Proves: one to ask and one to see of each circuit, where chillers keep least times."""
+    """Proves: a request and a reading for each circuit whose chillers have minimum times."""
     words = ("cooling_plant_units_applied", "cooling_plant_units_request")
     assert not any(listed.meaning.variable in words for listed in list_points(site()))
     found = [p for p in list_points(strict(site())) if p.meaning.variable in words]

@@ -1,4 +1,4 @@
-"""Journals are read in bulk, as the decoder reads them; a tail follows who writes."""
+"""Bulk reading of journals agrees with the decoder; a tail follows the writer."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A site recorded by processes of its own, from a real broker, though one of them is killed."""
+"""A site is recorded by several processes from a real broker, though one is killed."""
 
 import io
 import json
@@ -125,7 +125,7 @@ def watched(running):
 
 
 class Watched:
-    """A recording whose ingesters are let in after some looks; nothing ends it."""
+    """A recording whose ingesters connect after some checks; nothing ends it."""
 
     def __init__(self, looks):
         self._left = looks
@@ -141,9 +141,9 @@ class Watched:
 
 @pytest.mark.parametrize(("looks", "over"), [(0, 5), (4, 9), (10_000, 124)])
 def test_recording_time_starts_when_all_listen(looks, over):
-    """Proves: 1 s are 4 looks of 0.25 s behind the one that finds all let in; or behind 30 s.
+    """Proves: 1 s is 4 checks of 0.25 s after the one that finds all connected, or after 30 s.
 
-    Sensitivity: always 4 if time ran while processes start.
+    Sensitivity: always 4 if the time of starting counted.
     """
     watched = Watched(looks)
     watch = _RecordingTimer(watched, watched, 1.0)
@@ -151,7 +151,7 @@ def test_recording_time_starts_when_all_listen(looks, over):
 
 
 def is_read(running, moment):
-    """Whether the last reading is read of both journals; counts hold what a broker sent twice."""
+    """Whether the last reading of both journals is read; counters include repeated messages."""
     newest = running._archiver._router.newest
     end = int(moment.astype("datetime64[s]").astype(int))
     return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
@@ -184,7 +184,7 @@ def test_command_records_and_reports(tmp_path):
     ],
 )
 def test_impossible_recording_is_refused_at_once(tmp_path, words, expected):
-    """Each of them was started again for ever, and the command ended well."""
+    """Sensitivity: each ingester was restarted for ever, and the command succeeded."""
     words = ["telemetry", "record", "rhine", "--state", str(tmp_path), "--seconds", "0", *words]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 1
@@ -197,7 +197,7 @@ def test_recording_starts_before_its_broker(tmp_path):
 
 
 def test_ingesters_get_the_archived_position(tmp_path):
-    """An older copy that is put back shall go on behind that, whatever the clock says."""
+    """A restored older copy must continue after that position, whatever the clock."""
     journal = Journal(tmp_path / "journals" / PLANT_PARTITION)
     end = journal.append([encode(batch("r0001", 0))])
     journal.close()
@@ -215,7 +215,7 @@ def test_ingesters_get_the_archived_position(tmp_path):
 
 
 def test_journal_of_a_removed_hall_is_archived(tmp_path):
-    """Sensitivity: what a killed recording had acknowledged of it stayed in its journal."""
+    """Sensitivity: messages acknowledged by a killed recording stayed in its journal."""
     journal = Journal(tmp_path / "journals" / "hall_1")
     journal.append([encode(batch("r0001", 0))])
     journal.close()
@@ -230,7 +230,7 @@ def test_journal_of_a_removed_hall_is_archived(tmp_path):
 
 
 def test_other_output_of_an_ingester_is_ignored(tmp_path):
-    """What a library prints within an ingester stood among its answers, and ended the listening."""
+    """Sensitivity: output of a library within an ingester ended the reading of its status."""
     ingester = IngesterProcess(
         IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path))
     )

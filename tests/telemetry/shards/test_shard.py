@@ -1,4 +1,4 @@
-"""A shard acknowledges what is durable, and trims what is archived."""
+"""An ingester acknowledges durable messages and trims archived segments."""
 
 import io
 import os
@@ -75,7 +75,7 @@ def test_ingester_acknowledges_durable_and_trims_archived(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", fail)
         shard._trim()
-    assert "check the disk" in shard.error  # and its thread lives on
+    assert "check the disk" in shard.error  # and its thread continues
     shard._trimmed_at = -100.0
     shard._trim()
     assert shard.error == ""
@@ -88,7 +88,7 @@ def fail(*_, **__):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_ingester_ends_when_its_thread_dies(tmp_path, monkeypatch):
-    """It lived on, connected and silent, so that nobody started it again."""
+    """Sensitivity: the process stayed connected and silent, so it was not restarted."""
     monkeypatch.setattr(Ingester, "run", fail)
     monkeypatch.setattr(ingester, "STATUS_PERIODS_S", (0.01, 0.01))
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
@@ -99,7 +99,7 @@ def test_ingester_ends_when_its_thread_dies(tmp_path, monkeypatch):
         pytest.raises(JournalError, match="ended by itself"),
     ):
         ingester.run_ingester(task, source, io.StringIO())
-    Journal(tmp_path).close()  # and it lets go of its journal
+    Journal(tmp_path).close()  # and its journal is unlocked
 
 
 def test_waiting_messages_are_journaled_at_the_end(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_waiting_messages_are_journaled_at_the_end(tmp_path, monkeypatch):
 
 
 def test_point_named_like_a_report_is_journaled(tmp_path):
-    """It was never acknowledged; once the broker's window was full of it, nothing came any more."""
+    """Sensitivity: it was never acknowledged, and filled the in-flight window of the broker."""
     door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
     question = ReceivedMessage(
         SOURCE + REPORT_SUFFIX, encode_report([SenderReport(boot=1, first=1, last=0)]), 1
@@ -134,9 +134,9 @@ def test_point_named_like_a_report_is_journaled(tmp_path):
 
 
 def test_lost_part_of_a_journal_is_reported_once(tmp_path):
-    """Proves: a recording says that its journal was damaged, and what of it is lost, once.
+    """Proves: a recording reports once that its journal was damaged and what is lost.
 
-    Sensitivity: a line of the log was all; and by what is archived later nothing would be lost.
+    Sensitivity: only a log line; and by the later archived position nothing would be lost.
     """
     journal = Journal(tmp_path / "a")
     end = append(journal, batch("r0001", 1))

@@ -1,4 +1,4 @@
-"""A site heard in shards: journals of several ingesters, read by the archiver of the site."""
+"""The archiver of a site reads the journals of several ingesters."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ def check(folder, seconds):
 
 @pytest.mark.slow
 def test_journal_shorter_than_the_archive_is_reported(tmp_path):
-    """Readings written where archived ones had stood were passed over without a word."""
+    """Sensitivity: readings at positions of archived ones were skipped silently."""
     recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("rb") as file:
@@ -84,7 +84,7 @@ def test_journal_shorter_than_the_archive_is_reported(tmp_path):
 
 
 def test_messages_before_a_silence_are_archived_in_it(tmp_path, monkeypatch):
-    """Sensitivity: in a black-out the minute before it could not be read until it was over."""
+    """Sensitivity: in a blackout, the minute before it was unreadable until it ended."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, *[batch("r0001", second) for second in range(50)])
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
@@ -96,7 +96,7 @@ def test_messages_before_a_silence_are_archived_in_it(tmp_path, monkeypatch):
 
 
 def test_segment_deleted_unread_is_reported(tmp_path):
-    """Sensitivity: who makes room on a full disk so lost what was acknowledged, without a word."""
+    """Sensitivity: deleting it on a full disk lost acknowledged messages silently."""
     journal = Journal(tmp_path / "a", segment_bytes=1)
     for second in range(4):
         append(journal, batch("r0001", second))
@@ -114,7 +114,7 @@ def test_segment_deleted_unread_is_reported(tmp_path):
 
 @pytest.mark.slow
 def test_hall_name_may_have_two_words(tmp_path):
-    """Sensitivity: its archive could not be opened again: it was set aside at each start."""
+    """Sensitivity: its archive could not be opened again, and was set aside at each start."""
     name = "Halle Süd @2"
     for second in range(2):
         append(journal := Journal(tmp_path / name), batch("r0001", second))
@@ -142,7 +142,7 @@ FAR = 72 * 365 * 86_400
     ],
 )
 def test_one_wrong_time_stops_no_recording(tmp_path, wrong, is_simulated):
-    """It closed all time up to 2098: what came after was refused, what was before retired."""
+    """Sensitivity: it closed all time until 2098, so later messages were refused."""
     samples = [one for k in range(0, 120, 10) for one in (batch("r0001", k), value(k, float(k)))]
     archiver = recorded(tmp_path, [*samples[:8], wrong, *samples[8:]], is_simulated=is_simulated)
     assert archiver.counters["future" if is_simulated else "ticks"] == 1
@@ -180,7 +180,9 @@ def test_refused_messages_are_quarantined_and_counted(tmp_path):
         False,
         False,
     ]
-    for line in (tmp_path / "q" / "late.jsonl").read_text().splitlines():
+    lines = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
+    assert lines
+    for line in lines:
         rejected = json.loads(line)
         assert (rejected["topic"], base64.b64decode(rejected["payload"])) == encode(late[1])
     (lost,) = loss_log.read_losses(tmp_path / "archive")
@@ -189,7 +191,7 @@ def test_refused_messages_are_quarantined_and_counted(tmp_path):
 
 
 def test_recording_flags_bad_values(tmp_path):
-    """Proves: what nobody can have measured, and what came an hour late, is not called good."""
+    """Proves: impossible values, and values an hour late, are not flagged good."""
     said = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
     recorded(tmp_path, said, is_simulated=False)
     points = open_archive("rhine", group="points", root=tmp_path).sel(point=POINT)
@@ -201,7 +203,7 @@ def test_recording_flags_bad_values(tmp_path):
 
 @pytest.mark.slow
 def test_coverage_of_a_recording_by_hand(tmp_path):
-    """Of 0 to 500 s, heard at 0, 100, 400 and 500: 200 s more silence than allowed."""
+    """Values at 0, 100, 400 and 500 s: 200 s of silence above the limit."""
     said = [value(second, 1.0) for second in (0, 100, 400, 500)]
     archiver = recorded(tmp_path, said, is_simulated=True)
     worst = {"point": POINT, "share": pytest.approx(0.6), "gaps": 2}

@@ -1,4 +1,4 @@
-"""What an archiver of a site goes on over: journals put back or spoilt, memory, absurd racks."""
+"""An archiver survives restored and corrupt journals, full memory and implausible racks."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from tests.telemetry.shards.journaling import append, clock_at, recorded
 
 @pytest.mark.slow
 def test_late_batches_in_a_restored_copy_are_archived(tmp_path):
-    """Batches that a source sent again stood where archived ones had been, and were not taken."""
+    """Sensitivity: repeated batches at positions of archived ones were skipped."""
     recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
     recorded(tmp_path, [batch("r0001", second) for second in range(1, 50)], is_simulated=False)
@@ -38,7 +38,7 @@ def test_late_batches_in_a_restored_copy_are_archived(tmp_path):
 
 
 def test_batches_of_both_encodings_are_counted(tmp_path):
-    """Proves: four batches, two as bytes and two in JSON, which counted as none though archived."""
+    """Proves: two binary and two JSON batches count as four. Sensitivity: JSON counted as none."""
     journal = Journal(tmp_path / "a", clock=clock_at(300))
     append(journal, batch("r0001", 0), batch("r0002", 0))
     journal.append([encode_batch_json(batch("r0001", second)) for second in (1, 2)])
@@ -65,7 +65,7 @@ def test_unreadable_part_of_a_journal_is_a_loss(tmp_path):
 
 
 def test_full_archive_commits_and_continues(tmp_path):
-    """A second that took more than the limit was forgotten and read again for ever."""
+    """Sensitivity: a second larger than the limit was dropped and read again for ever."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(journal, batch("r0001", second), batch("r0002", second, chips=500))

@@ -1,4 +1,4 @@
-"""A rack of hosts with dcgm-exporter: each accelerator in its place, whatever fails beside it."""
+"""A rack of hosts with dcgm-exporter: accelerators keep their slots when others fail."""
 
 import threading
 
@@ -24,7 +24,7 @@ LONG = DEADLINE
 
 
 def text(*gpus, host="a", lacks=(), model="B200"):
-    """Return what an exporter says: of each accelerator (number, card), 100 W and its card."""
+    """Return exporter text for accelerators (number, card): 100 W plus the card number."""
     lines = []
     for number, card in gpus:
         for metric, value in METRICS.items():
@@ -91,7 +91,7 @@ def test_new_card_takes_the_slot_of_the_old_one(hear):
 
 
 def test_failed_host_empties_only_its_own_slots(hear):
-    """And one that was never heard has as many as the other, or as is said."""
+    """A host never read has as many slots as the other, or as configured."""
     both = {A: text(*EIGHT), B: text(*EIGHT[:4], host="b")}
     found, troubles = hear({B: both[B]}, both, {A: both[A]}, exporters=(A, B))
     assert found[0] == watts(*[None] * 4, *range(4))
@@ -119,7 +119,7 @@ def test_missing_metric_affects_one_accelerator_only(hear):
 
 
 def test_hanging_host_does_not_delay_readings(tmp_path):
-    """Its thread stays with it; the next reading does not ask it once more."""
+    """Its thread keeps waiting; the next reading does not query it again."""
     release, asked = threading.Event(), []
 
     def fetch(url):

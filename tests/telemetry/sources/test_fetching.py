@@ -1,4 +1,4 @@
-"""Fetching: a service on loopback that is busy, broken, away, or answers what is no answer."""
+"""Fetching from a loopback service that is busy, failing, absent, or answers wrongly."""
 
 import contextlib
 import json
@@ -84,7 +84,7 @@ def test_fetched_prices_are_stored_unchanged(tmp_path):
 @pytest.mark.parametrize(
     "answer",
     [
-        reply(energy_charts(8)),  # ends earlier than what is there
+        reply(energy_charts(8)),  # ends earlier than the existing file
         reply(energy_charts(price=[float(n) if n < 84 else None for n in range(96)], count=96)),
         reply(energy_charts(price=[1.0, *[None] * 94, 2.0], count=96)),
         reply(energy_charts(price=[1.0, None, *[2.0] * 94], count=96)),
@@ -215,7 +215,7 @@ def test_carbon_history_grows_with_each_fetch(tmp_path):
 
 
 def test_file_of_another_service_is_replaced(tmp_path):
-    """Sensitivity: it was read as history, and broke each fetch from then on."""
+    """Sensitivity: it was read as history, and every later fetch failed."""
     out = tmp_path / "carbon"
     out.write_text(json.dumps(energy_charts(8)))
     past = [{"datetime": "2026-03-28T00:00:00Z", "carbonIntensity": 1}]

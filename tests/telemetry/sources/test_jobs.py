@@ -1,4 +1,4 @@
-"""Jobs: hours of a year become moments."""
+"""Jobs: hours of a year become times."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_default_size_is_one(tmp_path):
 
 
 def test_file_without_jobs_is_read_without_warnings(tmp_path):
-    """Proves: none is none. Sensitivity: numpy warned of the mean of an empty slice."""
+    """Proves: no jobs are accepted. Sensitivity: numpy warned of the mean of an empty slice."""
     path = tmp_path / "jobs.csv"
     path.write_text("arrival_time,length,cpus\n")
     jobs = read_jobs(path, year=2024)
@@ -47,14 +47,14 @@ def test_file_without_jobs_is_read_without_warnings(tmp_path):
     ],
 )
 def test_unread_columns_are_noted(tmp_path, head, notes):
-    """Proves: columns that nobody reads, and sizes that are not there, are noted in words."""
+    """Proves: unread columns and missing sizes are noted."""
     path = tmp_path / "jobs.csv"
     path.write_text(f"{head}\n{','.join('1' for _ in head.split(','))}\n")
     assert read_jobs(path, year=2023).attrs["notes"] == notes
 
 
 def noted(tmp_path, *odd, head="arrival_time,length,cpus"):
-    """Return the notes on a file of 200 jobs of 2 h and 4 cpus, and some odd ones."""
+    """Return the notes on a file of 200 jobs of 2 h and 4 CPUs, and some unusual ones."""
     path = tmp_path / "jobs.csv"
     usual = [",".join(f"{at},2,4".split(",")[: head.count(",") + 1]) for at in range(200)]
     path.write_text("\n".join([head, *usual, *odd]))
@@ -62,9 +62,9 @@ def noted(tmp_path, *odd, head="arrival_time,length,cpus"):
 
 
 def test_dominant_job_is_noted(tmp_path):
-    """Proves: with its row, size and share; 200 jobs have 1,600 cpu-hours beside it.
+    """Proves: the note has its row, size and share beside 200 jobs of 1,600 CPU hours.
 
-    Sensitivity: without the note a back-test of next to nothing looks like any other.
+    Sensitivity: without the note, a back-test of almost no work looks normal.
     """
     (note,) = noted(tmp_path, "200,2,1e15")
     assert note.startswith("row 202: one job, 1e+15 cpus for 2 h, is 100 % of all work, and")
@@ -85,7 +85,7 @@ def test_job_of_months_is_noted(tmp_path):
 
 @pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
 def test_misspelt_size_column_is_refused(tmp_path, name):
-    """Proves: a misspelt column of sizes is refused by its name and with the remedy.
+    """Proves: a misspelt column of sizes is refused with its name and a remedy.
 
     Sensitivity: without the rule this job of four runs as one of one.
     """

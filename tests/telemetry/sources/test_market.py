@@ -1,4 +1,4 @@
-"""Answers of services of prices and carbon, as they came."""
+"""Unchanged answers of price and carbon services."""
 
 import json
 
@@ -62,7 +62,7 @@ def series(
 
 
 def test_energy_charts_prices_cross_clock_changes(tmp_path):
-    """Proves: 192 - 4 quarter-hours of two local days are one row in UTC, a null is a gap."""
+    """Proves: 192 - 4 quarter-hours of two local days are one series in UTC; a null is a gap."""
     answer = energy_charts(188)
     answer["price"][5] = None
     found = read_prices(written(tmp_path, answer))
@@ -98,9 +98,9 @@ def test_error_answer_shows_the_service_message(tmp_path):
 
 
 def test_carbon_is_weighted_by_generation(tmp_path):
-    """Proves: (2 x 490 + 1 x 11)/3; load is no plant, a pump no generation.
+    """Proves: (2 x 490 + 1 x 11)/3; load and pumping are not generation.
 
-    Where what generates elsewhere is null nothing is known: the newest hour is not all of the sun.
+    If a generation that exists elsewhere is null, the hour is a gap, not all solar.
     """
     kinds = {
         "Load": [9.0, 9.0, 9.0, 9.0],
@@ -158,7 +158,7 @@ def test_omitted_points_of_other_curves_are_gaps(tmp_path):
 
 
 def test_coupled_auction_precedes_others(tmp_path):
-    """Proves: DE-LU has EXAA's prices of 10:15 as sequence 2; alone they are better than none."""
+    """Proves: sequence 2 of DE-LU, the EXAA auction of 10:15, is used only if it is alone."""
     both = document(series({1: "9"}, sequence=2), series({1: "7"}, sequence=1))
     assert set(read_prices(written(tmp_path, both))["electricity_price"].to_numpy()) == {7.0}
     alone = document(series({1: "9"}, sequence=2))
@@ -184,7 +184,7 @@ def test_entsoe_answer_without_prices_is_refused(tmp_path, text, words):
 
 
 def test_real_entsoe_answer_is_read(shared):
-    """Its first two prices of sequence 1, which stands second in it."""
+    """The first two prices of sequence 1, which comes second in the file."""
     found = read_prices(shared / "contracts/entsoe_A44_sample.xml")
     assert found.sizes["time"] == 192
     assert found["electricity_price"].to_numpy()[:2].tolist() == [100.41, 101.91]

@@ -1,4 +1,4 @@
-"""Weather as it was: Open-Meteo, its clock and its units, and what is modelled."""
+"""Historical weather of Open-Meteo: clock, units and modelled variables."""
 
 import json
 

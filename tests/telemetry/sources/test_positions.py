@@ -1,4 +1,4 @@
-"""Positions from a file: what was bought, nothing guessed, no prices that could be lived on."""
+"""Contract positions from a file: quantities and prices; nothing is guessed."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ JOINED = "time_utc,price_eur_mwh,ci_direct,ci_lca\n"
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a text to a file whose name says nothing."""
+    """Return a function that writes a text to a file with a neutral name."""
 
     def put(text, name="series.dat", encoding="utf-8"):
         path = tmp_path / name
@@ -95,7 +95,7 @@ def test_ambiguous_dot_is_refused(write, cell):
 
 
 def test_single_comma_among_points_is_named(write):
-    """Proves: where dots are many and one cell has a comma, that one is named."""
+    """Proves: among many dots, the one cell with a comma is named."""
     path = write(_column(*["41.5"] * 7, "42,5"), name="prices.csv")
     with expect_refused(r"has 1 issue\n.*row 9, .*'42,5': .*a decimal point"):
         read_prices(path)
@@ -123,7 +123,7 @@ def test_utf_16_without_byte_order_mark_is_reported(write):
 
 @pytest.mark.parametrize("rows", [3, 20, 20_000])
 def test_unclosed_quote_is_reported_at_its_start(write, rows):
-    """Proves: at the row of the quote, however far the cell that it opens reaches."""
+    """Proves: the row of the quote is named, however long the cell is."""
     stamps = [f"2023-01-01T00:00Z,{row}" for row in range(rows)]
     stamps[1] = '2023-01-01T01:00Z,"1'
     path = write("\n".join(["time,price_eur_mwh", "", *stamps]), name="prices.csv")
@@ -132,7 +132,7 @@ def test_unclosed_quote_is_reported_at_its_start(write, rows):
 
 
 def test_cell_with_several_lines_is_read(write):
-    """Proves: line ends between quotes are no fault, and rows count from where they begin."""
+    """Proves: line ends between quotes are accepted; rows are counted by their first line."""
     text = (
         'time,price_eur_mwh,"of\nus"\n2023-01-01T00:00Z,1,"a\n""b"""\n2023-01-01T01:00Z,2,"c\nd"\n'
     )

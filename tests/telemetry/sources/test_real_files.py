@@ -1,4 +1,4 @@
-"""The readers on real files, where they are at hand."""
+"""The readers on real files, if these are available."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ def data(shared):
 
 def test_every_series_file_is_recognised(data):
     for folder in ("prices", "carbon", "weather", "jobs"):
-        for path in (data / folder).iterdir():
+        paths = list((data / folder).iterdir())
+        assert paths
+        for path in paths:
             assert recognise(path) == folder
 
 

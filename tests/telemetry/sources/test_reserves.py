@@ -1,4 +1,4 @@
-"""Reserves from a file: what is sold of each product, nothing guessed, and what a MW is paid."""
+"""Reserves from a file: sold capacity and prices of each product; nothing is guessed."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_inconsistent_file_is_refused(tmp_path, text, expected):
 
 
 def test_invalid_block_is_reported_once(tmp_path):
-    """A row stands for four hours, and each of them has the fault."""
+    """One row covers four hours, and each of them has the issue."""
     with expect_refused("has 1 issue") as caught:
         read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
     assert len(caught.value.issues) == 1

@@ -1,4 +1,4 @@
-"""The core: resolution, gaps, absurd values, stretches."""
+"""Series: resolution, gaps, implausible values and windows."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_resolution_may_change_back():
 
 @pytest.mark.parametrize("year", ["9999", "0001", "1999"])
 def test_implausible_span_is_refused_before_allocation(year):
-    """Sensitivity: a record from now to 9999 has 280 million quarter-hours, and ends in no room."""
+    """Sensitivity: a series from now to 9999 has 280 million quarter-hours and fills the memory."""
     stamps = np.datetime64(f"{year}-06-01T00:00", "us") + np.arange(24) * HOUR
     expected = (
         rf"prices.csv, time = 24 rows such as {year}-06-01T00:00Z: .*2000 to 2099.*\[out-of-range\]"

@@ -1,4 +1,4 @@
-"""Times: offsets, naive local time, and both days on which the clocks change."""
+"""Times: offsets, naive local time, and both days of clock changes."""
 
 from datetime import date
 
@@ -72,7 +72,7 @@ def test_spring_day_of_24_rows_loses_one_hour(tmp_path):
 
 
 def test_quarters_of_the_lost_hour_give_one_note():
-    """Proves: four rows, one note. Sensitivity: a file of quarter-hours filled the screen."""
+    """Proves: four rows give one note. Sensitivity: a file of quarter-hours filled the screen."""
     naive = np.arange("2023-03-26T01:00", "2023-03-26T04:00", 15, dtype="datetime64[m]")
     moments, notes = local_to_utc(naive.astype("datetime64[us]"), "Europe/Berlin")
     assert np.isnat(moments).sum() == 4

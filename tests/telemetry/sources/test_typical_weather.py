@@ -1,4 +1,4 @@
-"""Typical years: EPW, MOS and PVGIS, their clocks, and the year that they stand for."""
+"""Typical years: EPW, MOS and PVGIS, their clocks and years."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.refusals import refused as expect_refused
 
 
 def _epw(tmp_path, *, zone=1.0, rows=None):
-    """One year whose dry bulb is the hour of the local day and whose pressure counts the days."""
+    """A year whose dry bulb is the local hour and whose pressure counts the days."""
     head = [f"LOCATION,TOWN,-,DEU,IWEC Data,000000,50.0,8.0,{zone},100.0", "DATA PERIODS,1,1,Data"]
     lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     body, day_of_year = [], 0

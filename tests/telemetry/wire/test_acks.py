@@ -1,4 +1,4 @@
-"""The newest message of a lasting session stays at the broker until a newer one is durable."""
+"""The newest message of a persistent session stays unacknowledged until a newer one is durable."""
 
 from collections import Counter
 
@@ -85,8 +85,8 @@ def test_newest_is_redelivered_only_after_reconnecting(request, made, connected,
         sender.publish("a", str(number).encode(), qos=1)
     taken(first, 50)
     until(lambda: first.counters["acknowledged"] >= 50, deadline=LONG)
-    first.acknowledge(first.poll(timeout=0.5))  # what came twice, as we were slow
-    assert first.poll(timeout=REDELIVERED[kind]) == []  # NATS sends it again, and it is passed over
+    first.acknowledge(first.poll(timeout=0.5))  # repeated messages of a slow run
+    assert first.poll(timeout=REDELIVERED[kind]) == []  # NATS repeats it, and it is ignored
     first.stop()
     again = made(url, client_id="keeper")
     again.connect(LONG)

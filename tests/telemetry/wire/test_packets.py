@@ -1,4 +1,4 @@
-"""Messages found in a buffer are those that paho finds, wherever the buffer is cut."""
+"""Packets found in a buffer are those that paho finds, wherever the buffer is cut."""
 
 from importlib.metadata import version
 

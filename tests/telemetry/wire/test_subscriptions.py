@@ -1,4 +1,4 @@
-"""What is asked of a broker again on a new connection."""
+"""Subscriptions are requested again on a new connection."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from telemetry.mqtt.network_loop import SubscriptionState
 
 
 class Broker:
-    """Takes down what is asked, and grants all topics but some."""
+    """A broker that records subscriptions and grants all topics but some."""
 
     def __init__(self, *denied):
         self.denied = denied
@@ -30,7 +30,7 @@ class Broker:
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_denied_subscription_is_requested_again(is_known):
-    """Proves: who remedies the access list, as the trouble asks for, need not restart us."""
+    """Proves: after a correction of the access list, no restart is needed."""
     wanted, broker = SubscriptionState(), Broker("b/#")
     receipt = wanted.request({"a/#": 1, "b/#": 0})
     broker.connect(wanted, is_known=False)

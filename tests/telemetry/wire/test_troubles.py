@@ -1,4 +1,4 @@
-"""What is wrong with a broker, with a remedy that can be done."""
+"""Broker problems have feasible remedies."""
 
 import socket
 
@@ -6,7 +6,7 @@ from telemetry.mqtt import errors
 
 
 def test_client_id_conflict_has_a_feasible_remedy():
-    """Proves: nobody is asked for a client id, which no command takes."""
+    """Proves: the remedy asks for no client id, since no command has such an option."""
     for trouble in (
         errors.client_id_conflict("gigatwin-small"),
         errors.connection_refused("bad identifier"),
