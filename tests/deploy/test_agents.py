@@ -27,19 +27,19 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("name", ["node_agent", "lossless_agent"])
 def test_documented_agent_connects_with_its_certificate(stand, tmp_path, path, name):
-    ear = stand.connected("gigatwin-small")
-    assert ear.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
+    client = stand.connected("gigatwin-small")
+    assert client.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
     files = ["ca.crt", "nodes-small.crt", "nodes-small.key"]
-    words = ["127.0.0.1", str(stand.broker.port), *PLACE]
-    words += [str(tmp_path / "held")] * (name == "lossless_agent")
-    words += [str(stand.certificates / file) for file in files]
-    command = [sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *words]
+    arguments = ["127.0.0.1", str(stand.broker.port), *PLACE]
+    arguments += [str(tmp_path / "held")] * (name == "lossless_agent")
+    arguments += [str(stand.certificates / file) for file in files]
+    command = [sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *arguments]
     agent = subprocess.Popen(command, env=os.environ | {"PATH": path})
     try:
-        heard = until(ear.take)
+        messages = until(client.poll)
     finally:
         agent.kill()
         agent.wait()
-    batch = decode(heard[0].topic, heard[0].payload)
+    batch = decode(messages[0].topic, messages[0].payload)
     assert batch.values[0].tolist() == [312.5]
     assert (batch.hall, batch.rack) == PLACE[1:]

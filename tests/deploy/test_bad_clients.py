@@ -47,7 +47,7 @@ def flags(data, more):
 def honest(stand):
     """Return clients that follow the rules, connected to each other."""
     honest = Honest(stand)
-    honest.speak()
+    honest.exchange()
     return honest
 
 
@@ -56,7 +56,7 @@ def test_flooding_client_delays_no_other(stand, honest, topic):
     """It may not publish to the first topic; to the second it may, and the service subscribes."""
     data = at_most_once(topic, bytes(700)) * 20
     with flooding(stand.broker.port, stand.tls(PARTNER), data):
-        honest.speak()
+        honest.exchange()
     forged = [one for one in honest.others if one.topic == RACK]
     assert not forged
 
@@ -74,7 +74,7 @@ def test_message_of_64_mib_is_not_delivered(stand, honest):
 
     thread = threading.Thread(target=send)
     thread.start()
-    honest.speak()
+    honest.exchange()
     bad.close()
     thread.join()
     assert result == [False], "the broker took 64 MiB"
@@ -91,7 +91,7 @@ def test_message_for_another_site_is_not_delivered(stand, honest):
     other.send(packet(RACK.encode(), b"forged", 1))
     other.until_read()
     other.close()
-    honest.speak()
+    honest.exchange()
     assert not honest.others
     with pytest.raises(MessageError, match="as its topic does"):
         decode(
@@ -106,7 +106,7 @@ def test_topic_with_a_wildcard_is_not_delivered(stand, honest, topic):
     bad.send(packet(topic.encode(), b"forged", 1))
     is_out = bad.is_thrown_out()
     bad.close()
-    honest.speak()
+    honest.exchange()
     assert is_out, "the broker keeps who publishes to a wildcard"
     assert not honest.others
 
@@ -121,6 +121,6 @@ def test_retained_schedule_of_a_rogue_is_not_kept(stand, user):
     bad.close()
     partner = stand.connected(PARTNER, client_id="late")
     assert partner.subscribe(SCHEDULE).wait(DEADLINE)
-    heard = until(lambda: partner.poll(timeout=0.5), deadline=DEADLINE)
-    heard += partner.poll(timeout=0.5)
-    assert [one.payload for one in heard] == [b"ours"]
+    messages = until(lambda: partner.poll(timeout=0.5), deadline=DEADLINE)
+    messages += partner.poll(timeout=0.5)
+    assert [one.payload for one in messages] == [b"ours"]

@@ -53,16 +53,16 @@ def feed(partner, *kinds):
     return {of_site(kind, partner=partner) for kind in kinds}
 
 
-def said(partner):
+def partner_topics(partner):
     """Return the topics that a service publishes to a partner, and those that it receives."""
-    asked = f"feed/v1/{partner}/small/request"
+    request = f"feed/v1/{partner}/small/request"
     return feed(partner, TopicKind.SCHEDULE, TopicKind.FEED_STATUS), {
         *feed(partner, TopicKind.ACKNOWLEDGEMENT),
-        asked,
+        request,
     }
 
 
-OUT, BACK = said(PARTNER)
+OUT, BACK = partner_topics(PARTNER)
 TARGETS, STATES = {of_site(TopicKind.LOAD_TARGET)}, {of_site(TopicKind.POWER_STATE)}
 WRITES = {
     SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT | STATES,
@@ -107,7 +107,7 @@ def running(stand):
     stand.close()
 
 
-def heard(client, count=1):
+def received(client, count=1):
     """Return all messages, at least a number of them, until no more come."""
     messages = taken(client, count)
     while more := client.poll(timeout=QUIET):
@@ -128,8 +128,8 @@ def test_users_have_exactly_their_permissions(stand):
             assert is_taken or topic not in WRITES[user], (user, topic)
     for user in stands.USERS:
         wanted = {(writer, topic) for writer in WRITES for topic in WRITES[writer] & READS[user]}
-        came = heard(clients[user], len(wanted))
-        assert {(message.payload.decode(), message.topic) for message in came} == wanted, user
+        messages = received(clients[user], len(wanted))
+        assert {(message.payload.decode(), message.topic) for message in messages} == wanted, user
 
 
 def test_joint_subscriptions_are_granted(stand):
@@ -142,7 +142,7 @@ def test_partner_cannot_receive_another_schedule(stand):
     for number, heard_by in enumerate(("#", "feed/#", "feed/v1/+/small/schedule", SCHEDULE)):
         spy = stand.connected(OTHER, client_id=f"spy-{number}")
         spy.subscribe(heard_by).wait(LONG)
-        assert not heard(spy, 0)
+        assert not received(spy, 0)
 
 
 def test_certificate_without_a_known_name_is_refused(stand, tmp_path):
@@ -163,7 +163,7 @@ def test_user_in_the_url_does_not_override_certificate(stand):
         client.stop(0.0)
     partner = stand.connected(PARTNER)
     partner.subscribe(SCHEDULE).wait(LONG)
-    assert not heard(partner, 0)
+    assert not received(partner, 0)
 
 
 def test_loopback_requires_a_password(mosquitto):
@@ -215,7 +215,7 @@ def dropped(stand):
     subprocess.run(command, input=bytes(300_000), check=False, timeout=LONG, capture_output=True)
     largest = bytes(2**18)
     publish(stand.connected("nodes-small"), topic, largest, retain=False)
-    assert [message.payload for message in heard(service)] == [largest]
+    assert [message.payload for message in received(service)] == [largest]
     return service.oversized
 
 
@@ -237,10 +237,10 @@ def survives(stand, end):
     service.stop()
     end()
     stand.broker.start()
-    assert [message.payload for message in heard(stand.connected(PLANT))] == [b"run"]
+    assert [message.payload for message in received(stand.connected(PLANT))] == [b"run"]
     partner = stand.connected(PARTNER)
     partner.subscribe(SCHEDULE).wait(LONG)
-    assert [message.payload for message in heard(partner)] == [b"revision 1"]
+    assert [message.payload for message in received(partner)] == [b"revision 1"]
 
 
 def publish(client, topic, payload, *, retain=True):
@@ -253,4 +253,4 @@ def test_stolen_client_id_receives_nothing(stand):
     service.stop()
     publish(stand.connected(PLANT), queue, b"jobs", retain=False)
     thief = stand.connected(OTHER, client_id=SERVICE)
-    assert not heard(thief, 0)
+    assert not received(thief, 0)

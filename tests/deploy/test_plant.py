@@ -19,8 +19,8 @@ def test_simulated_plant_connects_with_its_certificate(tmp_path, certificates):
     files = {"ca": "ca.crt", "certificate": "plant-small.crt", "key": "plant-small.key"}
     options = [f"--{option}={certificates / name}" for option, name in files.items()]
     try:
-        words = ["small", "--broker", stand.url, "--steps", "1", "--deadline", "0.1", *options]
-        done = CliRunner().invoke(plant.app, words)
+        arguments = ["small", "--broker", stand.url, "--steps", "1", "--deadline", "0.1", *options]
+        done = CliRunner().invoke(plant.app, arguments)
     finally:
         stand.close()
     assert done.exit_code == 0, done.output

@@ -55,13 +55,13 @@ def test_example_lists_exactly_the_service_environment():
     named = set(re.findall(r"^#?(GIGATWIN_\w+)=", EXAMPLE.read_text(), re.MULTILINE))
     options = get_command(app).params
     taken = {option.envvar for option in options if option.envvar}
-    words = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
+    variables = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
     tokens = {one.token for known in DATA_SERVICES.values() for one in known.values() if one.token}
-    assert words == {
+    assert variables == {
         "GIGATWIN_OPTIONS",
         *(f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES),
     }
-    assert named == taken | words | tokens
+    assert named == taken | variables | tokens
 
 
 def test_fetched_files_are_those_the_service_reads():

@@ -50,6 +50,6 @@ def test_persistent_broker_loses_no_rack_batch(tmp_path, mosquitto):
     with Stage(tmp_path / "stage", mosquitto.url) as stage:
         check_survived(stage, lose(stage, mosquitto))
         power = telemetry.open(SITE, group="racks", root=stage.state)["power"].load()
-        heard = np.isfinite(power).any("chip")
-        assert heard.sizes["time"] == STEPS + 1
-        assert int(heard.sum()) == RACKS * (STEPS + 1)
+        is_present = np.isfinite(power).any("chip")
+        assert is_present.sizes["time"] == STEPS + 1
+        assert int(is_present.sum()) == RACKS * (STEPS + 1)

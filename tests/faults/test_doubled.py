@@ -21,7 +21,7 @@ class Echo:
     """A client that repeats the messages of a plant, shuffled, half of them late."""
 
     def __init__(self, broker):
-        self.said = 0
+        self.published = 0
         self._rng = np.random.default_rng(11)
         self._heard, self._held, self._receipts = set(), [], []
         self._client = Client(broker, client_id="echo", clean_session=True)
@@ -30,7 +30,7 @@ class Echo:
         )
         self._client.connect(DEADLINE)
 
-    def speak(self):
+    def repeat(self):
         """Receive messages, and publish a part of all that are held back."""
         messages = self._client.poll(timeout=0.2)
         self._client.acknowledge(messages)
@@ -44,7 +44,7 @@ class Echo:
 
     def _say(self, messages):
         self._receipts += [self._client.publish(topic, load, qos=1) for topic, load in messages]
-        self.said += len(messages)
+        self.published += len(messages)
 
     def stop(self):
         """Publish the rest."""
@@ -64,12 +64,12 @@ def test_duplicate_and_late_telemetry_counts_once(stage, ear):
     echo = Echo(stage.broker)
     stage.play(STEPS)
     while stage.plant.code is None:
-        echo.speak()
+        echo.repeat()
     echo.stop()
     result = stage.result()
     assert result["undecided"] == 0
-    assert echo.said > result["messages"]["batches"]
-    stage.until(lambda: stage.heard() > echo.said + result["messages"]["batches"])
+    assert echo.published > result["messages"]["batches"]
+    stage.until(lambda: stage.heard() > echo.published + result["messages"]["batches"])
     stage.settle()
     stage.service.terminate()
     assert list(broken_promises(stage, ear, result, steps=STEPS)) == []

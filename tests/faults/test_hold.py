@@ -34,8 +34,8 @@ def running(stage, ear):
 
 
 def by_command(stage, order):
-    words = WORDS if order == "hold" else {"author": WORDS["author"]}
-    stage.tell(order, **words)
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
+    stage.tell(order, **arguments)
 
 
 def by_page(stage, order):
@@ -43,10 +43,10 @@ def by_page(stage, order):
     url = (stage.state / "page.url").read_text()
     with urllib.request.urlopen(url, timeout=DEADLINE) as page:
         token = re.search(r'content="([\w-]{20,})"', page.read().decode())[1]
-    words = WORDS if order == "hold" else {"author": WORDS["author"]}
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
     request = urllib.request.Request(
         url + order,
-        data=json.dumps(words).encode(),
+        data=json.dumps(arguments).encode(),
         headers={
             "Content-Type": "application/json",
             "Origin": url.rstrip("/"),
@@ -61,7 +61,7 @@ def is_effective(ear, since):
     """Return when HOLD had reached the partner and every request was withdrawn, or None."""
     hold_states = states(ear, since, "hold")
     requested = {
-        point for point, said in requests(ear, 0.0, since).items() if said[-1][1] is not None
+        point for point, values in requests(ear, 0.0, since).items() if values[-1][1] is not None
     }
     withdrawn = requests(ear, since)
     ends = [
@@ -79,8 +79,8 @@ def ticks(ear, since, until):
 
 def check_held(ear, since):
     """Check that nothing is requested and no cap is raised."""
-    for point, said in requests(ear, since).items():
-        assert all(value is None for _, value in said), point
+    for point, values in requests(ear, since).items():
+        assert all(value is None for _, value in values), point
     before, after = caps(ear, until=since), caps(ear, since)
     assert set(after) == set(before)
     for hall, powers in after.items():
@@ -94,8 +94,8 @@ def test_hold_acts_at_once_and_survives_a_kill(running, ear, give):
     give(stage, "hold")
     effective = ear.until(lambda: is_effective(ear, begun))
     assert effective - begun < AT_ONCE or not ticks(ear, begun, effective)
-    held = ear.until(lambda: schedules(ear, effective, "hold"))
-    assert "ana" in held[0]["meta"]["degraded"]
+    documents = ear.until(lambda: schedules(ear, effective, "hold"))
+    assert "ana" in documents[0]["meta"]["degraded"]
 
     stage.service.kill()
     again = ear.now()

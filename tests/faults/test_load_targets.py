@@ -99,14 +99,14 @@ def test_target_is_planned_confirmed_and_lifted(stage, ear):
     assert not confirmed["targets"][0]["active"]
     os.kill(stage.plant.pid, signal.SIGCONT)
 
-    def held():
+    def plan_within_target():
         newest = schedules(ear)[-1]
         found = {row["start"]: row["scheduled_mw"] for row in newest["intervals"]}
         if newest["meta"]["source"] != "optimum":
             return None
         return max(found[at] for at in window if at in found) <= wanted + 0.001 and newest
 
-    newest = ear.until(held, PATIENCE)
+    newest = ear.until(plan_within_target, PATIENCE)
     assert newest["revision"] > first["revision"]
     active = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
     assert active[0]["compliant"]

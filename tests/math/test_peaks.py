@@ -87,16 +87,16 @@ def test_model_shape_is_equal_across_a_month_end():
     """Proves: a compiled structure and a basis outlive the turn; they give what fresh ones do."""
     prices = np.random.default_rng(2).uniform(0.0, 90.0, 9)
     where, jobs = charged(7.0), [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
-    asked = [
+    problems = [
         problem(where, outlook(prices[i : i + 8], service=1.0, jobs=jobs, start=at), peak=1.2)
         for i, at in enumerate((TURN - 7 * time_axes.HOUR, TURN - 6 * time_axes.HOUR))
     ]
-    inputs = [build_model_data(one) for one in asked]
+    inputs = [build_model_data(one) for one in problems]
     assert signature_of(inputs[0]) == signature_of(inputs[1])
     structure = compile_model(signature_of(inputs[0]))
     assert structure.arrays(parameter_values(inputs[1])).row_high.shape == (
         structure.arrays(parameter_values(inputs[0])).row_high.shape
     )
-    first = solve_problem(asked[0])
-    warm = solve_problem(asked[1], first.warm_start)
-    assert warm.objective == pytest.approx(solve_problem(asked[1]).objective, rel=1e-9)
+    first = solve_problem(problems[0])
+    warm = solve_problem(problems[1], first.warm_start)
+    assert warm.objective == pytest.approx(solve_problem(problems[1]).objective, rel=1e-9)

@@ -60,9 +60,13 @@ def test_tail_of_violations_is_weighted_separately():
     where = site()
     jobs = [("batch", [1.0], [1.0], 10.0)]
     hours = [(10.0, 0.0), (20.0, 0.0), (0.0, 10.0), (0.0, 10.0)]
-    asked = [problem(where, outlook([price], service=racks, jobs=jobs)) for price, racks in hours]
+    problems = [
+        problem(where, outlook([price], service=racks, jobs=jobs)) for price, racks in hours
+    ]
     found = solve_two_stage(
-        cases(asked, CHANCES), now=0.0, risk=RiskPreference(level=0.5, weight=0.0, violations=2.0)
+        cases(problems, CHANCES),
+        now=0.0,
+        risk=RiskPreference(level=0.5, weight=0.0, violations=2.0),
     )
     np.testing.assert_allclose(found.violations, [0.0, 0.0, 100.0, 100.0], atol=1e-9)
     assert found.objective == pytest.approx(40.0 + 2.0 * 60.0, rel=1e-9)
@@ -71,8 +75,8 @@ def test_tail_of_violations_is_weighted_separately():
 def newsvendor(demands=(1.0, 2.0, 4.0), chances=(0.5, 0.3, 0.2)):
     """Energy for the next hour costs 20 now; what is short then costs 50, what is left is lost."""
     where = site(battery(capacity=4.0, power=4.0))
-    asked = [problem(where, outlook([20.0, 50.0], service=[0.0, demand])) for demand in demands]
-    return cases(asked, chances)
+    problems = [problem(where, outlook([20.0, 50.0], service=[0.0, demand])) for demand in demands]
+    return cases(problems, chances)
 
 
 def kept_now(found):
@@ -103,14 +107,14 @@ def test_wait_and_see_and_mean_plan_bound_the_cost():
     """Proves: known demand costs 20 x 1.9 = 38; here and now 60; for the mean demand
     20 x 1.9 + 50 x (.3 x .1 + .2 x 2.1) = 60.5.
     """
-    asked = newsvendor()
-    mean = problem(asked[0].problem.site, outlook([20.0, 50.0], service=[0.0, 1.9]))
+    scenarios = newsvendor()
+    mean = problem(scenarios[0].problem.site, outlook([20.0, 50.0], service=[0.0, 1.9]))
     bound = first_stage_signature(mean, 1.0)
     planned = first_stage_values(solve_problem(mean).values, bound)
     assert planned["battery.level"][1] == pytest.approx(1.9)
-    assert solve_two_stage(asked, risk=NEUTRAL, now=0.0).objective == pytest.approx(38.0)
-    assert solve_two_stage(asked, risk=NEUTRAL).objective == pytest.approx(60.0)
-    assert solve_two_stage(asked, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
+    assert solve_two_stage(scenarios, risk=NEUTRAL, now=0.0).objective == pytest.approx(38.0)
+    assert solve_two_stage(scenarios, risk=NEUTRAL).objective == pytest.approx(60.0)
+    assert solve_two_stage(scenarios, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
 
 
 def test_arrived_jobs_run_equally_in_all_scenarios():
@@ -119,13 +123,13 @@ def test_arrived_jobs_run_equally_in_all_scenarios():
     """
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
     where = site()
-    asked = [problem(where, outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
-    found = solve_two_stage(cases(asked, (0.5, 0.5)), risk=NEUTRAL)
+    problems = [problem(where, outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
+    found = solve_two_stage(cases(problems, (0.5, 0.5)), risk=NEUTRAL)
     assert found.objective == pytest.approx(30.0)
     for scenario in ("s0", "s1"):
         assert found.values[f"{scenario}.work.racks"].sum(axis=(1, 2)) == pytest.approx([1.0, 0.0])
     assert solve_two_stage(
-        cases(asked, (0.5, 0.5)), risk=NEUTRAL, now=0.0
+        cases(problems, (0.5, 0.5)), risk=NEUTRAL, now=0.0
     ).objective == pytest.approx(20.0)
 
 
@@ -134,16 +138,18 @@ def test_expected_jobs_differ_between_scenarios():
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
     ahead = [outlook([30.0, price], jobs=jobs) for price in (10.0, 70.0)]
     where = site()
-    asked = [problem(where, one.assign_coords(cohort=["batch/expected"])) for one in ahead]
-    assert solve_two_stage(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
+    problems = [problem(where, one.assign_coords(cohort=["batch/expected"])) for one in ahead]
+    assert solve_two_stage(cases(problems, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(
+        20.0
+    )
 
 
 def test_infeasible_scenario_is_named():
     """In the second case 6 MW of service on a connection of 5 MW."""
     where = site(connection=grid(import_limit=5.0))
-    asked = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
+    problems = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
     with pytest.raises(NoScheduleError, match="every scenario"):
-        solve_two_stage(cases(asked, (0.5, 0.5)))
+        solve_two_stage(cases(problems, (0.5, 0.5)))
 
 
 def test_scenarios_must_match():
@@ -166,7 +172,7 @@ def test_equal_scenarios_give_the_plan_of_one(copies):
 
 
 @pytest.mark.parametrize(
-    ("chances", "words"),
+    ("chances", "expected"),
     [
         ((0.5, np.nan), "scenarios, case 1, probability = nan: "),
         ((np.nan, np.nan), "scenarios, case 0, probability = nan: "),
@@ -174,9 +180,9 @@ def test_equal_scenarios_give_the_plan_of_one(copies):
         ((0.5, np.inf), "scenarios, case 1, probability = inf: "),
     ],
 )
-def test_invalid_probability_is_named(chances, words):
+def test_invalid_probability_is_named(chances, expected):
     one = problem(site(), outlook([10.0]))
-    with pytest.raises(ProblemError, match=words):
+    with pytest.raises(ProblemError, match=expected):
         solve_two_stage(cases([one, one], chances))
 
 

@@ -195,7 +195,7 @@ def test_battery_is_optimal_at_negative_prices(seed):
     rng = np.random.default_rng([seed, 11])
     count = int(rng.integers(2, 7))
     prices, load = rng.uniform(-100.0, 20.0, count).round(), rng.uniform(0.0, 3.0, count).round(1)
-    asked = {
+    options = {
         "capacity": round(rng.uniform(0.5, 6.0), 1),
         "power": round(rng.uniform(0.3, 3.0), 1),
         "efficiency": float(rng.choice([0.5, 0.8, 0.95])),
@@ -204,13 +204,13 @@ def test_battery_is_optimal_at_negative_prices(seed):
     export_limit = float(rng.choice([0.0, 1.0, 10.0]))
     plan = solved(
         site(
-            battery(wear_price=wear, **asked),
+            battery(wear_price=wear, **options),
             connection=grid(import_limit=10.0, export_limit=export_limit),
         ),
         outlook(prices.tolist(), service=load.tolist()),
         level=level,
     )
-    best = exactly(prices, load, asked, wear=wear, level=level, export_limit=export_limit)
+    best = exactly(prices, load, options, wear=wear, level=level, export_limit=export_limit)
     assert plan.objective == pytest.approx(best, rel=1e-4, abs=1e-4)
 
 

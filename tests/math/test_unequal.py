@@ -146,8 +146,8 @@ def test_unit_history_follows_the_clock():
     plan = solve_problem(problem(where, first, past_units={"cooler": np.zeros(8)}))
     later = outlook([50.0] * 4)
     times = {name: later[name] + np.timedelta64(2, "h") for name in ("time", "instant")}
-    asked = problem(where, later.assign_coords(times))
-    assert solve_problem(asked, plan.warm_start).values["cooler.on"].tolist() == [
+    later_problem = problem(where, later.assign_coords(times))
+    assert solve_problem(later_problem, plan.warm_start).values["cooler.on"].tolist() == [
         2.0,
         0.0,
         0.0,

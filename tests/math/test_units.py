@@ -285,10 +285,10 @@ def test_minimum_time_is_in_hours_with_a_short_interval(least, first):
     ahead = cut(outlook([20.0] * 5, service=[3.0, 3.0, 3.0, 6.0, 6.0]), [30, 60, 60, 60, 60])
     service = np.where(np.arange(5) < first, 3.0, 6.0)
     where = site(line=line(minimum_down=least, start_cost=0.0))
-    asked = later(unlabelled(ahead, "service_racks", service), 30)
-    plan = solve_problem(problem(where, asked, past_units={"line": np.array([2.0])}))
+    shifted = later(unlabelled(ahead, "service_racks", service), 30)
+    plan = solve_problem(problem(where, shifted, past_units={"line": np.array([2.0])}))
     assert plan.values["line.on"].tolist() == [1.0 if racks == 3.0 else 2.0 for racks in service]
-    sooner = unlabelled(asked, "service_racks", np.where(np.arange(5) < first - 1, 3.0, 6.0))
+    sooner = unlabelled(shifted, "service_racks", np.where(np.arange(5) < first - 1, 3.0, 6.0))
     with pytest.raises(NoScheduleError, match="least time that units stay off"):
         solve_problem(problem(where, sooner, past_units={"line": np.array([2.0])}))
 

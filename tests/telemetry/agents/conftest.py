@@ -89,7 +89,7 @@ class Script:
     def acknowledge(self, messages):
         pass
 
-    def heard(self, kind):
+    def samples(self, kind):
         """Return all samples of a kind of topic that were sent."""
         of_kind = [m for m in self.sent if topics.parse_topic(m[0]).kind == kind]
         return [decode(topic, payload) for topic, payload, *_ in of_kind]

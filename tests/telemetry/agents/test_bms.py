@@ -55,8 +55,8 @@ def published_values(bms, plant_now, **options):
     return {decode(*message).point: decode(*message).value for message in messages}
 
 
-def point_of(values, *words):
-    return next(point for point in values if all(word in point for word in words))
+def point_of(values, *parts):
+    return next(point for point in values if all(part in point for part in parts))
 
 
 def steady(values):
@@ -66,9 +66,9 @@ def steady(values):
 
 def test_metadata_of_every_point_come_in_shares(make):
     bms = make()
-    whole = bms.metadata()
-    assert len({topic for topic, _ in whole}) == len(whole)
-    assert len(bms.metadata(share=10)) == pytest.approx(len(whole) / 10, abs=1)
+    metadata = bms.metadata()
+    assert len({topic for topic, _ in metadata}) == len(metadata)
+    assert len(bms.metadata(share=10)) == pytest.approx(len(metadata) / 10, abs=1)
 
 
 def test_every_value_has_metadata(make, plant):

@@ -77,20 +77,20 @@ def test_without_orders_nothing_runs(cluster):
 
 def test_jobs_beyond_the_racks_are_reported(cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(4), 1.0)), START)
-    _, said = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
+    _, statuses = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
     assert len(running(cluster)) == 3
-    assert [status.reason for status in said] == ["1 jobs wait for racks"]
+    assert [status.reason for status in statuses] == ["1 jobs wait for racks"]
 
 
 def test_jobs_beyond_a_hall_cap_are_reported(small, cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
     assert cluster.apply_hall_cap(cap(0.95 * uncapped), START).is_applied
-    progress, said = cluster.advance(0.25, 2.0)
+    progress, statuses = cluster.advance(0.25, 2.0)
     led = hall_powers(small, work_power=float(progress.work_power.sum()), service_racks=2.0)
     assert led["hall_1"] == pytest.approx(0.95 * uncapped)
     assert set(running(cluster)) == {0, 1, 2}
-    assert "caps of 3 jobs lowered" in said[0].reason
+    assert "caps of 3 jobs lowered" in statuses[0].reason
 
 
 def test_low_cap_stops_the_jobs_with_most_slack(cluster):

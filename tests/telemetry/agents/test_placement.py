@@ -28,9 +28,9 @@ def test_job_keeps_its_racks_until_it_stops(placement):
         RunningJob(number=2, racks=5.0, cap=1.0),
     )
     placement.place([first, second], 2.0)
-    held = racks_of(placement, 2)
+    racks = racks_of(placement, 2)
     placement.place([second, RunningJob(number=3, racks=8.0, cap=0.9)], 3.0)
-    assert racks_of(placement, 2) == held
+    assert racks_of(placement, 2) == racks
     assert racks_of(placement, 1) == set()
     assert len(racks_of(placement, INFERENCE_TENANT)) == 3
     assert len(racks_of(placement, IDLE_TENANT)) == 28 - 5 - 8 - 3

@@ -91,11 +91,11 @@ def test_water_returns_when_requests_end(requests):
     assert requests.supply["warm_plant"] == pytest.approx(38.0)
 
 
-@pytest.mark.parametrize(("asked", "held"), [(35.5, 35.0), (48.5, 44.5)])
-def test_water_stays_within_what_the_plant_allows(requests, asked, held):
-    requests.accept(COOLANT[0], asked, now=NOW)
+@pytest.mark.parametrize(("requested", "expected"), [(35.5, 35.0), (48.5, 44.5)])
+def test_water_stays_within_what_the_plant_allows(requests, requested, expected):
+    requests.accept(COOLANT[0], requested, now=NOW)
     requests.move_supply(3.0, now=NOW, minutes=600)
-    assert requests.supply["warm_plant"] == pytest.approx(held)
+    assert requests.supply["warm_plant"] == pytest.approx(expected)
 
 
 # --- the water: 10 K and 38 degC in the warm circuit, 8 K and 18 degC in the chilled, coolant 10 K

@@ -48,7 +48,7 @@ def run(scene, answers, **options):
 
 def test_run_is_reported_from_start_to_end(scene):
     script, outcome, reports = run(scene, all_run)
-    ticks = script.heard(TopicKind.TICK)
+    ticks = script.samples(TopicKind.TICK)
     assert [tick.step for tick in ticks] == list(range(STEPS + 1))
     assert [tick.time for tick in ticks] == [START + i * QUARTER for i in range(STEPS + 1)]
     assert [tick.is_last for tick in ticks] == [False] * STEPS + [True]
@@ -65,10 +65,10 @@ def test_air_cooled_site_runs(scene):
     begin = state.initial_state(site, START, peak_power=2.0, grid_import_power=1.0)
     script, outcome, _ = run(replace(scene, site=site, initial_state=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
-    words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
-    points = {value.point for value in script.heard(TopicKind.POINT_VALUE)}
-    assert words["rack_power"] in points
-    assert words["rack_supply_temperature"] not in points
+    point_by_variable = {one.meaning.variable: one.metadata.point for one in list_points(site)}
+    points = {value.point for value in script.samples(TopicKind.POINT_VALUE)}
+    assert point_by_variable["rack_power"] in points
+    assert point_by_variable["rack_supply_temperature"] not in points
 
 
 def test_ticks_count_the_messages_before_them(scene):
@@ -82,7 +82,7 @@ def test_ticks_count_the_messages_before_them(scene):
             tick = decode(topic, payload)
             assert (tick.batches, tick.points) == tuple(sent.values())
             sent = dict.fromkeys(sent, 0)
-    assert len(script.heard(TopicKind.TICK)) > 1
+    assert len(script.samples(TopicKind.TICK)) > 1
 
 
 def test_metadata_come_first_and_are_retained(scene):
@@ -114,7 +114,9 @@ def test_every_point_of_the_plant_is_published(scene):
 def test_rack_batches_add_up_to_the_hall_power(scene):
     script, outcome, _ = run(scene, all_run)
     last = START + STEPS * QUARTER
-    points = [value for value in script.heard(TopicKind.POINT_VALUE) if "RackPower" in value.point]
+    points = [
+        value for value in script.samples(TopicKind.POINT_VALUE) if "RackPower" in value.point
+    ]
     newest = {value.point: value.value for value in points if value.time <= last}
     meant = float(outcome.record["hall_power"].sum("hall")[-15:].mean())
     assert sum(newest.values()) / 1000.0 == pytest.approx(meant, rel=0.03)
@@ -128,7 +130,7 @@ def test_same_seed_publishes_the_same(scene):
 def test_ordered_jobs_run(scene):
     script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
     assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
-    statuses = script.heard(TopicKind.JOB_STATUS)
+    statuses = script.samples(TopicKind.JOB_STATUS)
     assert statuses
     assert all(status.is_applied for status in statuses)
 
@@ -163,17 +165,17 @@ def test_decision_counts_only_with_its_orders(scene):
 
 
 def test_restarted_service_receives_the_tick_at_once(scene):
-    asked = set()
+    seen = set()
 
     def restarted(tick):
-        if tick.step in asked:
+        if tick.step in seen:
             return all_run(tick)
-        asked.add(tick.step)
+        seen.add(tick.step)
         return [None, DecisionNotice(site="small", time=START - QUARTER, sequence=-1)]
 
     script, outcome, _ = run(scene, restarted)
     assert outcome.counts["undecided"] == 0
-    assert [tick.step for tick in script.heard(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
+    assert [tick.step for tick in script.samples(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
 
 
 def test_shadow_mode_is_a_decision(scene):
@@ -196,7 +198,7 @@ def test_stores_follow_requests_and_rest_without(scene):
     assert charge[20:60] == pytest.approx(0.4)
     # the last request came at 15 min: void after 60 min, seen at 75 min, gone 10 min later
     assert charge[85:] == pytest.approx(0.0, abs=1e-9)
-    applied = [v for v in script.heard(TopicKind.POINT_VALUE) if "battery_applied" in v.point]
+    applied = [v for v in script.samples(TopicKind.POINT_VALUE) if "battery_applied" in v.point]
     assert {v.value for v in applied} == {0.0, 400.0}
 
 
@@ -217,8 +219,8 @@ def test_hall_keeps_its_cap(scene):
 
     script, outcome, _ = run(scene, capped)
     assert float(outcome.record["hall_power"].max()) <= 1.0 + 1e-9
-    assert any("lowered" in status.reason for status in script.heard(TopicKind.JOB_STATUS))
-    statuses = script.heard(TopicKind.CAP_STATUS)
+    assert any("lowered" in status.reason for status in script.samples(TopicKind.JOB_STATUS))
+    statuses = script.samples(TopicKind.CAP_STATUS)
     assert statuses
     assert all(status.is_applied for status in statuses)
 
@@ -228,7 +230,7 @@ def test_stopped_run_is_complete_until_the_stop(scene):
     simulated = SimulatedSite(scene, script, listen=lambda _: simulated.stop())
     outcome = simulated.run()
     assert outcome.record.sizes["time"] == 15
-    assert script.heard(TopicKind.TICK)[-1].is_last
+    assert script.samples(TopicKind.TICK)[-1].is_last
 
 
 @pytest.mark.slow
@@ -240,21 +242,23 @@ def test_native_rate_sends_each_rack_every_second(scene):
     script = Script(stopping)
     simulated = SimulatedSite(scene, script, speed=10.0)
     outcome = simulated.run()
-    batches = script.heard(TopicKind.RACK_BATCH)
+    batches = script.samples(TopicKind.RACK_BATCH)
     assert len(batches) == 28 + 28 * 900
     assert {batch.interval for batch in batches[28:]} == {np.timedelta64(1, "s")}
-    grid = [value for value in script.heard(TopicKind.POINT_VALUE) if "grid_import" in value.point]
+    grid = [
+        value for value in script.samples(TopicKind.POINT_VALUE) if "grid_import" in value.point
+    ]
     assert max(np.diff([value.time for value in grid])) <= np.timedelta64(100, "s")
     assert outcome.record.sizes["time"] == 15
 
 
 def test_unreadable_messages_are_counted(scene):
     script = Script(all_run)
-    whole = script.poll
+    original_poll = script.poll
 
     def poll(limit=1000, timeout=0.1):
         """Return each message after a corrupted copy of it."""
-        messages = whole(limit, timeout)
+        messages = original_poll(limit, timeout)
         return [m for message in messages for m in (message._replace(payload=b"{"), message)]
 
     script.poll = poll
@@ -273,7 +277,7 @@ def test_a_run_over_a_broker(scene, broker):
     client.stop()
     assert outcome.counts["undecided"] == 0
     assert outcome.counts["refused"] == 0
-    assert service.heard[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
+    assert service.received[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
     assert count_violations(scene.site, outcome.record).sum() == 0
 
 
@@ -281,7 +285,7 @@ class Service:
     """A minimal service: it waits for the queue of each tick and runs all jobs."""
 
     def __init__(self, url):
-        self.heard = Counter()
+        self.received = Counter()
         self._client = Client(url, client_id="service")
         self._client.connect()
         self._client.subscribe(*topics.service_filters("small"), topics.METADATA_FILTER).wait(
@@ -293,11 +297,13 @@ class Service:
     def _serve(self):
         tick = queue = None
         last = 0
-        while not (tick and tick.is_last and self.heard[TopicKind.RACK_BATCH] >= 28 * (STEPS + 1)):
+        while not (
+            tick and tick.is_last and self.received[TopicKind.RACK_BATCH] >= 28 * (STEPS + 1)
+        ):
             messages = self._client.poll()
             for topic, payload, *_ in messages:
                 kind = topics.parse_topic(topic).kind
-                self.heard[kind] += 1
+                self.received[kind] += 1
                 queue = decode(topic, payload) if kind == TopicKind.JOB_QUEUE else queue
                 tick = decode(topic, payload) if kind == TopicKind.TICK else tick
             self._client.acknowledge(messages)

@@ -109,7 +109,7 @@ class Partner:
         assert self.client.publish(topic, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
         return envelope
 
-    def hear(self):
+    def receive(self):
         """Return the next power state: envelope and feed."""
         messages = until(lambda: self.client.poll(limit=1))
         self.client.acknowledge(messages)

@@ -32,14 +32,14 @@ def partner(embedded):
 
 def test_target_is_confirmed_with_its_correlation(agent, partner):
     agent.publish_state(load(120.0), NOON)
-    _, before = partner.hear()
+    _, before = partner.receive()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     sent = partner.set(target(100.0))
     (record,) = until(lambda: agent.poll(NOON))
     assert record["targets"] == [
         {"start": str(NOON), "end": None, "power_mw": 100.0, "best_effort": False}
     ]
-    envelope, feed = partner.hear()
+    envelope, feed = partner.receive()
     assert envelope["correlationid"] == sent["correlationid"]
     assert envelope["traceparent"][:35] == sent["traceparent"][:35]
     assert envelope["traceparent"] != sent["traceparent"]
@@ -60,14 +60,14 @@ def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
     def step(measured, after, planned=None):
         meter.shown, now = measured, NOON + after * MINUTE
         agent.poll(now) if planned is None else agent.publish_state(load(planned), now)
-        _, feed = partner.hear()
+        _, feed = partner.receive()
         reported.append((feed["event"], feed["in_flight"], feed["compliant"]))
         return feed
 
     step(120.0, 0, 120.0)
     partner.set(target(100.0))
     until(lambda: agent.poll(NOON))
-    partner.hear()
+    partner.receive()
     feed = step(118.0, 1, 99.0)
     assert feed["power_event_start_time"] == "2026-07-01T12:00:00.000Z"
     step(110.0, 2)
@@ -75,7 +75,7 @@ def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
     step(101.9, 4)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
     until(lambda: agent.poll(NOON + 4 * MINUTE))
-    partner.hear()
+    partner.receive()
     feed = step(100.0, 5, 120.0)
     assert "power_event_start_time" not in feed
     step(118.4, 6)
@@ -101,20 +101,20 @@ def test_outdated_plan_is_not_reported(agent, partner, meter):
     """
     meter.shown = 85.0
     agent.publish_state(load(80.0), NOON)
-    partner.hear()
+    partner.receive()
     sent = partner.set(target(90.0))
     until(lambda: agent.poll(NOON))
-    partner.hear()
+    partner.receive()
     agent.poll(NOON + 30 * MINUTE - np.timedelta64(1, "s"))
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (80.0, True)
     agent.poll(NOON + 1560 * MINUTE)
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert feed["targets"][0]["correlation_id"] == sent["correlationid"]
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (85.0, False)
     partner.set(target(None), at="2026-07-02T14:00:00Z")
     until(lambda: agent.poll(NOON + 1560 * MINUTE))
-    assert partner.hear()[1]["compliant"]  # the contract: true when no target is active
+    assert partner.receive()[1]["compliant"]  # the contract: true when no target is active
 
 
 def test_target_start_is_compared_with_its_own_plan(agent, partner, meter):
@@ -124,13 +124,13 @@ def test_target_start_is_compared_with_its_own_plan(agent, partner, meter):
     """
     meter.shown = 119.0
     agent.publish_state(load(120.0, 90.0), NOON)
-    partner.hear()
+    partner.receive()
     partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
     until(lambda: agent.poll(NOON))
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (120.0, True)
     agent.poll(NOON + 15 * MINUTE)
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert feed["targets"][0]["active"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("start_ramp_down", 90.0)
     assert feed["compliant"]
@@ -142,7 +142,7 @@ def test_target_without_a_plan_is_confirmed_with_the_next(agent, partner):
     until(lambda: agent.poll(NOON))
     agent.poll(NOON + MINUTE)
     agent.publish_state(load(99.0), NOON + MINUTE)
-    envelope, feed = partner.hear()
+    envelope, feed = partner.receive()
     assert envelope["correlationid"] == sent["correlationid"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
     assert feed["compliant"]
@@ -155,28 +155,28 @@ def test_target_before_a_crash_is_confirmed_after_it(embedded, partner, tmp_path
     sent = partner.set(target(None))
     until(lambda: first.poll(NOON))
     first.stop()
-    heard = []
+    received = []
     for events in (2, 1):
         agent = agent_of(embedded, tmp_path)
         agent.start()
         agent.publish_state(load(99.0), NOON + MINUTE)
-        heard += [partner.hear() for _ in range(events)]
+        received += [partner.receive() for _ in range(events)]
         agent.stop()
-    assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
+    assert [(e.get("correlationid"), f["event"]) for e, f in received] == [
         (sent["correlationid"], "target_set"), (None, "periodic"), (None, "periodic"),
     ]  # fmt: skip
-    assert heard[0][0]["traceparent"][:35] == sent["traceparent"][:35]
+    assert received[0][0]["traceparent"][:35] == sent["traceparent"][:35]
 
 
 def test_power_state_repeats_each_minute(agent, partner):
     agent.publish_state(load(80.0), NOON)
-    partner.hear()
+    partner.receive()
     agent.poll(NOON + MINUTE - np.timedelta64(1, "s"))
     agent.poll(NOON + MINUTE)
-    envelope, _ = partner.hear()
+    envelope, _ = partner.receive()
     assert envelope["time"] == "2026-07-01T12:01:00.000Z"
     agent.poll(NOON - 10 * MINUTE)  # a clock that is set back delays no state
-    envelope, _ = partner.hear()
+    envelope, _ = partner.receive()
     assert envelope["time"] == "2026-07-01T11:50:00.000Z"
 
 
@@ -204,7 +204,7 @@ def test_target_of_another_feed_is_not_confirmed(agent, partner):
     }
     assert agent.counters == {"passed": 1}
     agent.publish_state(load(80.0), NOON + MINUTE)
-    envelope, feed = partner.hear()
+    envelope, feed = partner.receive()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])
 

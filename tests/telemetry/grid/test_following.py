@@ -77,16 +77,16 @@ def following(url):
 def test_follow_yields_and_acknowledges_schedules(embedded, tmp_path):
     with running(embedded.url, "tso-1", tmp_path) as feed:
         feed.publish(plan(power=10.0))
-        course = following(embedded.url)
-        first = next(course)  # the retained one
+        schedules = following(embedded.url)
+        first = next(schedules)  # the retained one
         assert float(first["grid_import_power"].max()) == 10.0
         feed.publish(plan(power=-20.0))
-        second = next(course)
+        second = next(schedules)
         assert float(second["grid_export_power"].max()) == 20.0
         assert second.attrs["revision"] == 2
         assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
         assert feed.in_force("tso-1")["revision"] == 2
-        course.close()
+        schedules.close()
 
 
 @pytest.mark.slow
@@ -95,8 +95,8 @@ def test_follow_refuses_a_rogue_and_continues(embedded, tmp_path):
     rogue.connect(DEADLINE)
     with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
         feed.publish(plan(power=10.0))
-        course = following(embedded.url)
-        assert next(course).attrs["revision"] == 1
+        schedules = following(embedded.url)
+        assert next(schedules).attrs["revision"] == 1
         for payload in (
             b"junk",
             signed(schedule(99), by="stranger"),
@@ -106,8 +106,8 @@ def test_follow_refuses_a_rogue_and_continues(embedded, tmp_path):
         ):
             assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
         feed.publish(plan(power=12.0))
-        assert next(course).attrs["revision"] == 2
-        course.close()
+        assert next(schedules).attrs["revision"] == 2
+        schedules.close()
     rogue.stop()
     reasons = [log["reason"] for log in logs if log["event"] == "schedule refused"]
     expected = ["not signed", "not signed", "not newer", "another", "No longer valid"]
@@ -155,9 +155,9 @@ def test_sample_partner_verifies_and_acknowledges(broker, tmp_path):
         (again,) = (tmp_path / "feed" / "documents").iterdir()  # as brokers do after a restart
         assert rogue.publish(TOPIC, again.read_bytes(), qos=1).wait(DEADLINE)
         assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
-        for words, payload in ROGUE.items():
+        for printed, payload in ROGUE.items():
             assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
-            assert words in process.stdout.readline()
+            assert printed in process.stdout.readline()
         feed.publish(plan(power=20.0, **SIMULATED))
         last, _ = process.communicate(timeout=DEADLINE)
         assert last == "revision 2 accepted: 20.0 to 20.0 MW\n"
@@ -199,7 +199,7 @@ time.sleep(600)
     watcher.subscribe("feed/v1/will/rhine/status")
     states = []
 
-    def heard(state):
+    def has_state(state):
         for message in watcher.poll(timeout=0.05):
             known = public_jwk_set(load_or_create_key(tmp_path))
             states.append(
@@ -207,9 +207,9 @@ time.sleep(600)
             )
         return any(status["state"] == state for status in states)
 
-    until(lambda: heard("ok"))
+    until(lambda: has_state("ok"))
     process.kill()
-    until(lambda: heard("offline"))
+    until(lambda: has_state("offline"))
     process.communicate()
     watcher.stop()
 

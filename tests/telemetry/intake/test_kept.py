@@ -14,21 +14,21 @@ from tests.waiting import until
 ITEMS = [encode(metadata()), encode(metadata(POINT.replace("battery_1", "battery_2")))]
 
 
-def kept(folder):
+def last_message_store(folder):
     return LastMessageStore(folder / "kept.jsonl")
 
 
 def write(folder):
-    held = kept(folder)
+    store = last_message_store(folder)
     for item in ITEMS:
-        held.update(*item)
-    held.save()
+        store.update(*item)
+    store.save()
 
 
 def test_last_messages_are_loaded_again(tmp_path):
-    assert list(kept(tmp_path).load()) == []
+    assert list(last_message_store(tmp_path).load()) == []
     write(tmp_path)
-    assert list(kept(tmp_path).load()) == ITEMS
+    assert list(last_message_store(tmp_path).load()) == ITEMS
     assert corrupt_lines(tmp_path / "kept.jsonl") == []
     assert loss_log.read_losses(tmp_path) == []
 
@@ -36,7 +36,7 @@ def test_last_messages_are_loaded_again(tmp_path):
 def test_lines_without_a_checksum_are_read(tmp_path):
     lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
-    assert list(kept(tmp_path).load()) == ITEMS
+    assert list(last_message_store(tmp_path).load()) == ITEMS
     assert [one["reason"] for one in loss_log.read_losses(tmp_path)] == [
         "line 3 of kept.jsonl is corrupt",
         "line 4 of kept.jsonl is corrupt",
@@ -68,7 +68,7 @@ def test_newest_metadata_survive_a_restart(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 2)
         assert service.ingester._committer.commit(include_open=True)  # writes the file
         service.wire.send(metadata(unit="1"), value(60, 0.5))
-        service.wire.send_raw((ITEMS[0][0], b"spoilt"))
+        service.wire.send_raw((ITEMS[0][0], b"corrupt"))
         until(lambda: len(service.wire.acknowledged) == 5)
     with Service(tmp_path) as again:
         assert again.ingester._router.last_messages.changed_only([encode(metadata(unit="1"))]) == []

@@ -58,33 +58,33 @@ def numbered():
     return [(hall, n) for hall in SITE.machines_of(ITHall) for n in range(1, hall.racks + 1)]
 
 
-def heard(*samples):
-    apart = RackNameMismatch(SITE)
+def mismatch_of(*samples):
+    mismatch = RackNameMismatch(SITE)
     for sample in samples:
-        apart.observe(sample)
-    return apart
+        mismatch.observe(sample)
+    return mismatch
 
 
-def asked_until(apart, end):
+def asked_until(mismatch, end):
     """Return the report at a time, after regular queries until then."""
     for moment in np.arange(NOW, end, PERIOD / 4):
-        apart.mismatched_racks(moment, PERIOD)
-    return apart.mismatched_racks(end, PERIOD)
+        mismatch.mismatched_racks(moment, PERIOD)
+    return mismatch.mismatched_racks(end, PERIOD)
 
 
 def test_racks_with_equal_names_are_used():
-    apart = heard(*points(), *batches())
-    assert asked_until(apart, LATER) == ()
-    assert apart.describe() == []
+    mismatch = mismatch_of(*points(), *batches())
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.describe() == []
 
 
 def test_rack_with_two_names_is_not_used():
-    apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
-    assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
-    assert apart.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
-    words = "; ".join(apart.describe())
-    assert "the plant names and the site file does not have: hall_1-r0O03" in words
-    assert "send batches and that the plant does not name: hall_1-r0003" in words
+    mismatch = mismatch_of(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
+    assert asked_until(mismatch, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
+    assert mismatch.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
+    report = "; ".join(mismatch.describe())
+    assert "the plant names and the site file does not have: hall_1-r0O03" in report
+    assert "send batches and that the plant does not name: hall_1-r0003" in report
 
 
 def test_names_outside_the_site_file_are_reported():
@@ -92,41 +92,43 @@ def test_names_outside_the_site_file_are_reported():
     renamed = {f"{hall.name}-r{n:04d}": f"{hall.name}-A{n:02d}" for hall, n in numbered()}
     strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
     usual = [(hall.name, f"r{n:04d}") for hall, n in numbered()]
-    apart = heard(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
-    assert not apart.has_no_declared_racks
-    assert asked_until(apart, LATER) == ()
-    assert apart.has_no_declared_racks
-    assert "send batches and the site file does not have: hall_1-A01" in "; ".join(apart.describe())
-    apart.observe(batches()[0])
-    assert not apart.has_no_declared_racks
+    mismatch = mismatch_of(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
+    assert not mismatch.has_no_declared_racks
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.has_no_declared_racks
+    assert "send batches and the site file does not have: hall_1-A01" in "; ".join(
+        mismatch.describe()
+    )
+    mismatch.observe(batches()[0])
+    assert not mismatch.has_no_declared_racks
 
 
 def test_rack_that_is_named_later_is_used_again():
-    apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
-    assert asked_until(apart, LATER) == ("hall_2-r0014",)
-    apart.observe(batches()[-1])
-    assert apart.mismatched_racks(LATER, PERIOD) == ()
+    mismatch = mismatch_of(*points(), *batches(without=[("hall_2", "r0014")]))
+    assert asked_until(mismatch, LATER) == ("hall_2-r0014",)
+    mismatch.observe(batches()[-1])
+    assert mismatch.mismatched_racks(LATER, PERIOD) == ()
 
 
 def test_clock_leap_reports_no_racks_yet_to_be_named():
     """For example a simulated clock at its first tick, or a machine started in another year."""
-    apart = heard(*points(), *batches()[:2])
-    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
-    assert apart.mismatched_racks(NOW, PERIOD) == ()
-    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
-    assert len(asked_until(apart, LATER)) == SITE.racks - 2
+    mismatch = mismatch_of(*points(), *batches()[:2])
+    assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
+    assert mismatch.mismatched_racks(NOW, PERIOD) == ()
+    assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
+    assert len(asked_until(mismatch, LATER)) == SITE.racks - 2
 
 
 @pytest.mark.parametrize("samples", [[*points()], batches(), []])
 def test_one_silent_side_gives_no_differences(samples):
-    apart = heard(*samples)
-    assert asked_until(apart, LATER) == ()
+    mismatch = mismatch_of(*samples)
+    assert asked_until(mismatch, LATER) == ()
 
 
 def test_racks_of_other_sites_are_ignored():
-    apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
-    assert asked_until(apart, LATER) == ()
-    assert apart.describe() == [
+    mismatch = mismatch_of(*points(), *batches(more=[("hall_9", "r0001")]))
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.describe() == [
         "racks that send batches and the site file does not have: hall_9-r0001"
     ]
 

@@ -122,7 +122,7 @@ def test_equal_plant_and_file_have_no_differences():
 
 
 def test_differences_are_listed():
-    heard = []
+    points = []
     for point in announced_metadata(SMALL):
         if point.object_id == "tank_1":
             continue
@@ -130,8 +130,8 @@ def test_differences_are_listed():
             point = replace(point, serves=(*point.serves[1:], "hall_9-r0001"))
         if point.object_id == "ups_1":
             point = replace(point, object_id="ups_7", object_name="ups_7")
-        heard.append(point)
-    differences = compare_topology(SMALL, heard, batches_of(SMALL))
+        points.append(point)
+    differences = compare_topology(SMALL, points, batches_of(SMALL))
     assert (
         "hall_1: by the site file it serves hall_1-r0001, the plant does not announce it"
         in differences
@@ -189,13 +189,13 @@ def test_values_out_of_order_are_no_gaps():
     assert coverage.worst_points(580) == []
 
 
-def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
+def discover(*arguments, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     options = ["--broker", url, "--seconds", seconds]
-    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, words)])
+    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, arguments)])
 
 
 @pytest.mark.parametrize(
-    ("words", "site", "expected"),
+    ("arguments", "site", "expected"),
     [
         ((), "#", "a name in a topic is not empty"),
         (
@@ -210,9 +210,9 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
         (("--out", "/"), "small", "a new file"),
     ],
 )
-def test_invalid_options_are_refused_before_connecting(words, site, expected):
+def test_invalid_options_are_refused_before_connecting(arguments, site, expected):
     """There is no broker at the URL: a connection attempt would fail with another message."""
-    result = discover(*words, site=site)
+    result = discover(*arguments, site=site)
     assert result.exit_code == 1
     assert expected in " ".join(result.stderr.split())
     assert "127.0.0.1" not in result.stderr
@@ -312,9 +312,9 @@ def test_command_drafts_the_points_of_a_broker(tmp_path):
             if point.object_id != "tank_1":
                 receipt = plant.publish(*encode(point), qos=1, retain=True)
         assert receipt.wait(DEADLINE)
-        words = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
-        words += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
-        result = CliRunner().invoke(app, words)
+        arguments = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
+        arguments += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
+        result = CliRunner().invoke(app, arguments)
     finally:
         plant.stop()
         broker.stop()

@@ -42,10 +42,10 @@ def test_every_point_fits_the_contract(name, validator):
         point = listed.metadata
         topic, payload = encode(point)
         _, _, sender, kind, object_type, point_type, *_ = topic.split("/")
-        words = (listed.meaning.variable, listed.machine)
-        if words in machines:  # other units of a bank differ only in their ids
+        key = (listed.meaning.variable, listed.machine)
+        if key in machines:  # other units of a bank differ only in their ids
             continue
-        machines.add(words)
+        machines.add(key)
         errors = list(
             validator[sender, kind, object_type, point_type].iter_errors(json.loads(payload))
         )
@@ -76,12 +76,12 @@ def test_banks_and_racks_have_a_point_each():
 
 def test_committed_chillers_have_points():
     """Proves: a request and a reading for each circuit whose chillers have minimum times."""
-    words = ("cooling_plant_units_applied", "cooling_plant_units_request")
-    assert not any(listed.meaning.variable in words for listed in list_points(site()))
-    found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
+    names = ("cooling_plant_units_applied", "cooling_plant_units_request")
+    assert not any(listed.meaning.variable in names for listed in list_points(site()))
+    found = [p for p in list_points(strict(site())) if p.meaning.variable in names]
     circuits = ("warm_plant", PLANT)
     pairs = [(p.machine, p.meaning.variable) for p in found]
-    assert pairs == [(circuit, word) for circuit in circuits for word in words]
+    assert pairs == [(circuit, name) for circuit in circuits for name in names]
     assert [p.metadata.integration for p in found] == ["", INTEGRATION_NAME] * 2
     assert {p.metadata.object_type for p in found} == {"GenericObject"}
 
@@ -117,6 +117,6 @@ def test_power_and_coolant_reach_every_rack():
 
 @pytest.mark.parametrize("changes", [{"unit": "degC"}, {"scope": "x"}, {"phase": "D"}])
 def test_contract_refuses_changed_points(changes, validator):
-    spoilt = metadata_of("technology_supply_temperature", **changes)
+    changed = metadata_of("technology_supply_temperature", **changes)
     check = validator["PUB", "Metadata", "CDU", "LiquidTemperature"]
-    assert list(check.iter_errors(json.loads(encode(spoilt)[1])))
+    assert list(check.iter_errors(json.loads(encode(changed)[1])))

@@ -19,18 +19,18 @@ def segment_of(folder):
 
 
 def test_bulk_reader_agrees_with_the_decoder(tmp_path):
-    dice = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     journal = Journal(tmp_path, clock=clock_at(10))
     sent = [
-        batch(f"r{dice.integers(9):04d}", int(dice.integers(12)), chips=int(dice.integers(1, 4)))
+        batch(f"r{rng.integers(9):04d}", int(rng.integers(12)), chips=int(rng.integers(1, 4)))
         for _ in range(200)
     ]
     items = [encode(sample) for sample in sent]
-    for number in range(0, 200, 3):  # spoilt in one byte of header, values or topic
+    for number in range(0, 200, 3):  # corrupt in one byte of header, values or topic
         topic, payload = items[number]
-        spoilt = bytearray(payload)
-        spoilt[dice.integers(len(spoilt))] ^= 1 << int(dice.integers(8))
-        items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
+        corrupt = bytearray(payload)
+        corrupt[rng.integers(len(corrupt))] ^= 1 << int(rng.integers(8))
+        items[number] = (topic, bytes(corrupt)) if number % 2 else (topic + "x", payload)
     journal.append(items)
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine", is_simulated=True).decode(
@@ -66,9 +66,9 @@ def is_batch(frame):
 def test_values_not_finite_use_the_decoder(tmp_path):
     journal = Journal(tmp_path, clock=clock_at(0))
     good, bad = encode(batch("r0001", 0)), encode(batch("r0002", 0))
-    spoilt = bytearray(bad[1])
-    spoilt[-4:] = np.float32(np.nan).tobytes()
-    journal.append([good, (bad[0], bytes(spoilt))])
+    corrupt = bytearray(bad[1])
+    corrupt[-4:] = np.float32(np.nan).tobytes()
+    journal.append([good, (bad[0], bytes(corrupt))])
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine").decode(
         data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
@@ -76,7 +76,7 @@ def test_values_not_finite_use_the_decoder(tmp_path):
     assert found.batches[0].labels == ["hall_1/r0001"]
     (frame,) = found.other_records
     assert frame.topic == bad[0]
-    assert frame.payload == bytes(spoilt)
+    assert frame.payload == bytes(corrupt)
 
 
 def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):

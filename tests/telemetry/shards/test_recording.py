@@ -60,8 +60,8 @@ def test_each_point_type_has_one_ingester():
         "BMS/v1/PUB/Value/Rack/+/rhine/#": 1,
         "BMS/v1/PUB/Metadata/Rack/+/rhine/#": 0,
     }
-    heard = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
-    assert sorted(heard) == sorted(RULES_BY_OBJECT)
+    types = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
+    assert sorted(types) == sorted(RULES_BY_OBJECT)
     assert "sim/v1/rhine/clock" in parts[PLANT_PARTITION]
 
 
@@ -105,7 +105,7 @@ def test_killed_ingester_restarts_without_loss(tmp_path):
                     assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
-            until(lambda: watched(running) and is_read(running, START + 99 * SECOND))
+            until(lambda: watch_all(running) and is_read(running, START + 99 * SECOND))
         assert running.errors == {}
     finally:
         plant.stop()
@@ -118,17 +118,17 @@ def test_killed_ingester_restarts_without_loss(tmp_path):
     assert points["value"].sel(point=POINT).values.tolist() == list(range(100))
 
 
-def watched(running):
+def watch_all(running):
     for ingester in running._ingesters.values():
         ingester.watch()
     return True
 
 
-class Watched:
+class FakeRecording:
     """A recording whose ingesters connect after some checks; nothing ends it."""
 
-    def __init__(self, looks):
-        self._left = looks
+    def __init__(self, checks):
+        self._left = checks
 
     @property
     def is_listening(self):
@@ -139,14 +139,14 @@ class Watched:
         return False
 
 
-@pytest.mark.parametrize(("looks", "over"), [(0, 5), (4, 9), (10_000, 124)])
-def test_recording_time_starts_when_all_listen(looks, over):
+@pytest.mark.parametrize(("checks", "over"), [(0, 5), (4, 9), (10_000, 124)])
+def test_recording_time_starts_when_all_listen(checks, over):
     """Proves: 1 s is 4 checks of 0.25 s after the one that finds all connected, or after 30 s.
 
     Sensitivity: always 4 if the time of starting counted.
     """
-    watched = Watched(looks)
-    watch = _RecordingTimer(watched, watched, 1.0)
+    recording = FakeRecording(checks)
+    watch = _RecordingTimer(recording, recording, 1.0)
     assert next(n for n in range(1, 1000) if watch.is_finished(0.25)) == over
 
 
@@ -162,8 +162,10 @@ def test_command_records_and_reports(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     try:
-        words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
-        result = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
+        arguments = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
+        result = CliRunner().invoke(
+            app, [*arguments, "--state", str(tmp_path / "s"), "--json", "-"]
+        )
     finally:
         broker.stop()
     assert result.exit_code == 0, result.output
@@ -176,17 +178,26 @@ def test_command_records_and_reports(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("arguments", "expected"),
     [
         (["--broker", "foo://x"], "the scheme is 'foo', not mqtt or mqtts"),
         (["--broker", "mqtts://x", "--ca", "/nofile"], "the certificates cannot be used"),
         (["--broker", "mqtt://x", "--state", "/proc/x"], "name another with --state"),
     ],
 )
-def test_impossible_recording_is_refused_at_once(tmp_path, words, expected):
+def test_impossible_recording_is_refused_at_once(tmp_path, arguments, expected):
     """Sensitivity: each ingester was restarted for ever, and the command succeeded."""
-    words = ["telemetry", "record", "rhine", "--state", str(tmp_path), "--seconds", "0", *words]
-    found = CliRunner().invoke(app, words)
+    arguments = [
+        "telemetry",
+        "record",
+        "rhine",
+        "--state",
+        str(tmp_path),
+        "--seconds",
+        "0",
+        *arguments,
+    ]
+    found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
     assert expected in found.stderr
 
@@ -265,9 +276,11 @@ def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
 
 @pytest.mark.slow
 def test_ingester_logs_to_stderr_only(tmp_path):
-    (tmp_path / "sources.json").write_text("spoilt")
+    (tmp_path / "sources.json").write_text("corrupt")
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
-    words = [sys.executable, "-m", "telemetry.ingest.ingester"]
-    done = subprocess.run(words, input=task.to_line(), capture_output=True, text=True, check=True)
+    arguments = [sys.executable, "-m", "telemetry.ingest.ingester"]
+    done = subprocess.run(
+        arguments, input=task.to_line(), capture_output=True, text=True, check=True
+    )
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
     assert json.loads(done.stderr.splitlines()[0])["event"] == "delivery state not readable"

@@ -192,20 +192,20 @@ def test_refused_messages_are_quarantined_and_counted(tmp_path):
 
 def test_recording_flags_bad_values(tmp_path):
     """Proves: impossible values, and values an hour late, are not flagged good."""
-    said = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
-    recorded(tmp_path, said, is_simulated=False)
+    samples = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
+    recorded(tmp_path, samples, is_simulated=False)
     points = open_archive("rhine", group="points", root=tmp_path).sel(point=POINT)
-    words = points["quality"].attrs["flag_meanings"].split()
+    meanings = points["quality"].attrs["flag_meanings"].split()
     codes = points["quality"].attrs["flag_values"]
-    names = dict(zip(codes, words, strict=True))
+    names = dict(zip(codes, meanings, strict=True))
     assert [names[code] for code in points["quality"].values.tolist()] == ["late", "good", "range"]
 
 
 @pytest.mark.slow
 def test_coverage_of_a_recording_by_hand(tmp_path):
     """Values at 0, 100, 400 and 500 s: 200 s of silence above the limit."""
-    said = [value(second, 1.0) for second in (0, 100, 400, 500)]
-    archiver = recorded(tmp_path, said, is_simulated=True)
+    samples = [value(second, 1.0) for second in (0, 100, 400, 500)]
+    archiver = recorded(tmp_path, samples, is_simulated=True)
     worst = {"point": POINT, "share": pytest.approx(0.6), "gaps": 2}
     assert archiver.coverage == {"points": 1, "worst": [worst]}
 

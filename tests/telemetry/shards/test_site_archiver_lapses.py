@@ -53,7 +53,7 @@ def test_unreadable_part_of_a_journal_is_a_loss(tmp_path):
     journal.close()
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("ab") as file:
-        file.write(b"spoilt" * 20)
+        file.write(b"corrupt" * 20)
     other = format.segment_path(tmp_path / "a", int(path.stem) + 1)
     other.write_bytes(format.segment_header(int(path.stem) + 1))
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})

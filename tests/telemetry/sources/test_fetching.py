@@ -21,7 +21,7 @@ BROKEN = (503, {}, "maintenance")
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def short_timeouts(monkeypatch):
     monkeypatch.setattr(providers, "READ_TIMEOUT_S", 5.0)
     monkeypatch.setattr(providers, "BACKOFF_FACTOR_S", 0.01)
 
@@ -43,7 +43,7 @@ def test_busy_or_failing_service_is_asked_again():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "expected"),
     [
         ((404, {}, "no data"), ["status 404: no data", "[refused]"]),
         ((401, {}, '{"message": "bad token"}'), ["status 401", "bad token", "valid token"]),
@@ -51,11 +51,11 @@ def test_busy_or_failing_service_is_asked_again():
         (BROKEN, ["status 503: maintenance", "[refused]"]),
     ],
 )
-def test_lasting_failure_shows_the_service_message(answer, words):
+def test_lasting_failure_shows_the_service_message(answer, expected):
     with standing_in({"/a": [answer]}) as service, pytest.raises(SeriesError) as refused:
         get_text(f"{service.url}/a", parameters={"securityToken": "secret"})
-    for word in words:
-        assert word in with_codes(refused.value)
+    for part in expected:
+        assert part in with_codes(refused.value)
     assert "secret" not in str(refused.value)
 
 
@@ -246,15 +246,15 @@ def test_token_is_not_sent_to_another_host(status):
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "truncated",
     [
         (200, {"Content-Encoding": "gzip"}, "no gzip"),
         (200, {"Transfer-Encoding": "chunked"}, "zz"),
     ],
 )
-def test_truncated_answer_is_an_error(spoilt):
+def test_truncated_answer_is_an_error(truncated):
     with (
-        standing_in({"/a": [spoilt]}) as service,
+        standing_in({"/a": [truncated]}) as service,
         expect_refused(r"\[unreachable\]"),
     ):
         get_text(f"{service.url}/a", parameters={})

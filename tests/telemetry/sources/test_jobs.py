@@ -96,7 +96,7 @@ def test_misspelt_size_column_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("arrival_time,cpus\n0,1\n", r"arrival_time, cpus: .*\[missing\]"),
         ("arrival_time,length\n0,0\n", r"row 2, length = 0: .*\[out-of-range\]"),
@@ -107,8 +107,8 @@ def test_misspelt_size_column_is_refused(tmp_path, name):
         ("arrival_time,length,cpus\n0,1,0\n", "row 2, cpus = 0"),
     ],
 )
-def test_impossible_jobs_are_refused(tmp_path, text, words):
+def test_impossible_jobs_are_refused(tmp_path, text, expected):
     path = tmp_path / "jobs.csv"
     path.write_text(text)
-    with expect_refused(words):
+    with expect_refused(expected):
         read_jobs(path, year=2023)

@@ -74,7 +74,7 @@ def test_energy_charts_prices_cross_clock_changes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         ({"price": None, "unix_seconds": None}, ["prices = none", "[missing]"]),
         ({"price": [None] * 8}, ["prices = none"]),
@@ -83,11 +83,11 @@ def test_energy_charts_prices_cross_clock_changes(tmp_path):
         ({"unix_seconds": ["noon"]}, ["unix_seconds.0", "'noon'"]),
     ],
 )
-def test_answer_without_prices_is_refused(tmp_path, change, words):
+def test_answer_without_prices_is_refused(tmp_path, change, expected):
     with pytest.raises(SeriesError) as refused:
         read_prices(written(tmp_path, energy_charts(**change)))
-    for word in words:
-        assert word in with_codes(refused.value)
+    for part in expected:
+        assert part in with_codes(refused.value)
 
 
 def test_error_answer_shows_the_service_message(tmp_path):
@@ -166,7 +166,7 @@ def test_coupled_auction_precedes_others(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("<a><Reason><code>999</code><text>No matching data found</text></Reason></a>", "No match"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", r"= <!DOCTYPE: .*\[invalid-format\]"),
@@ -178,8 +178,8 @@ def test_coupled_auction_precedes_others(tmp_path):
         (document(series({1: "dear"})), "dear"),
     ],
 )
-def test_entsoe_answer_without_prices_is_refused(tmp_path, text, words):
-    with expect_refused(words):
+def test_entsoe_answer_without_prices_is_refused(tmp_path, text, expected):
+    with expect_refused(expected):
         read_prices(written(tmp_path, text))
 
 

@@ -82,7 +82,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "expected"),
     [
         ("temperature_2m", 61.0, r"row 3, air_temperature = 61 degC: -60 to 60.*\[out-of-range\]"),
         ("relative_humidity_2m", 106, r"row 3, relative_humidity = 1.06: .*\[out-of-range\]"),
@@ -90,10 +90,10 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
         ("temperature_2m", "warm", r"row 3, temperature_2m = 'warm': .*\[wrong-type\]"),
     ],
 )
-def test_implausible_weather_is_refused(tmp_path, key, value, words):
+def test_implausible_weather_is_refused(tmp_path, key, value, expected):
     entries = [20.0] * 24
     entries[2] = value
-    with expect_refused(words):
+    with expect_refused(expected):
         read_weather(_open_meteo(tmp_path, **{key: entries}))
 
 
@@ -132,7 +132,7 @@ def test_file_without_weather_names_what_is_expected(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "expected"),
     [
         ('"elevation": 111.0', '"elevation": 1e9', "elevation"),
         ('"latitude": 50.1', '"latitude": NaN', r"= NaN .*\[invalid-format\]"),
@@ -144,12 +144,12 @@ def test_file_without_weather_names_what_is_expected(tmp_path, text):
         ("2023-06-01T05:00", "2023-06-01T05:00+02:00", "time"),
     ],
 )
-def test_implausible_open_meteo_is_refused(tmp_path, old, new, words):
+def test_implausible_open_meteo_is_refused(tmp_path, old, new, expected):
     path = _open_meteo(tmp_path)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with expect_refused(words):
+    with expect_refused(expected):
         read_weather(path)
 
 

@@ -48,7 +48,7 @@ def test_unit_of_the_header_is_converted(write, header, factor):
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("header", "expected"),
     [
         ("SEK_per_kWh", r"price = SEK_per_kWh: .*\[wrong-unit\]"),
         ("Price (GBP/MWh)", "convert it to EUR/MWh"),
@@ -57,8 +57,8 @@ def test_unit_of_the_header_is_converted(write, header, factor):
         ("volume", r"time, volume: price_eur_mwh.*\[missing\]"),
     ],
 )
-def test_foreign_units_and_missing_columns_are_refused(write, header, words):
-    with expect_refused(words):
+def test_foreign_units_and_missing_columns_are_refused(write, header, expected):
+    with expect_refused(expected):
         read_prices(write(_two_hours(f"time,{header}")))
 
 

@@ -10,22 +10,22 @@ class Broker:
 
     def __init__(self, *denied):
         self.denied = denied
-        self.asked = []
+        self.requested = []
 
     def connect(self, wanted, *, is_known):
-        self.asked = []
+        self.requested = []
         wanted.on_connect(is_known)
         questions = {}
 
         def subscribe(filters):
-            self.asked += filters.items()
+            self.requested += filters.items()
             questions[len(questions)] = [topic not in self.denied for topic in filters]
             return len(questions) - 1
 
         wanted.send(subscribe)
         for number, answers in questions.items():
             wanted.on_suback(number, answers)
-        return sorted(self.asked)
+        return sorted(self.requested)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
