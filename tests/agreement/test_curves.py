@@ -1,4 +1,4 @@
-"""Lines against physics: every machine of random sites, in random weather, at random outputs."""
+"""Linearised curves against physics: machines of random sites in random weather and outputs."""
 
 import numpy as np
 import pytest
@@ -54,6 +54,7 @@ def case(request):
 
 def test_lines_exceed_physics_by_the_declared_error(case):
     site, outside, rng = case
+    assert site.conversions
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         span = curve.width.sum(axis=1)
@@ -68,7 +69,7 @@ def test_lines_exceed_physics_by_the_declared_error(case):
                 assert (above - curve.error[carrier]).max() <= missed, place
 
 
-def test_lead_draws_are_convex(case):
+def test_primary_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))

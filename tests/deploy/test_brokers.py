@@ -146,11 +146,11 @@ def test_partner_cannot_receive_another_schedule(stand):
 
 
 def test_certificate_without_a_known_name_is_refused(stand, tmp_path):
-    until_told(stand.client("", client_id="nobody"), "hung up")
+    until_told(stand.client("", client_id="nobody"), "closed the connection")
     foreign = stands.make_certificates(tmp_path / "foreign", SERVICE)
     (foreign / "ca.crt").write_bytes((stand.certificates / "ca.crt").read_bytes())
     stand.certificates = foreign
-    until_told(stand.client(SERVICE), r"hung up|certificate|unknown ca")
+    until_told(stand.client(SERVICE), r"closed the connection|certificate|unknown ca")
 
 
 def test_user_in_the_url_does_not_override_certificate(stand):

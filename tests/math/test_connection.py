@@ -1,4 +1,4 @@
-"""The connection: prices, fees, carbon, ramps, peaks, sun, and what cannot be done."""
+"""The connection: prices, fees, carbon, ramps, peaks, solar power and infeasible problems."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_ramp_from_beyond_the_connection_is_kept():
 
 
 def test_horizon_of_one_interval_is_solved():
-    """Proves: a horizon of one interval is a horizon. Sensitivity: an empty ramp or balance."""
+    """Proves: a horizon of one interval is solved. Sensitivity: an empty ramp or balance."""
     plan = solved(site(), outlook([10.0], service=3.0, hours=0.25))
     assert plan.objective == pytest.approx(7.5)
 
@@ -99,7 +99,7 @@ def test_solar_is_curtailed_at_negative_prices():
 
 
 def test_import_and_export_exclude_each_other():
-    """Proves: with a fee of -5 on import, trading in a circle would earn; it is not done."""
+    """Proves: at a fee of -5 on import, simultaneous import and export would earn."""
     connection = grid(export_limit=10.0).model_copy(update={"import_fee": -5.0})
     plan = solved(site(connection=connection), outlook([40.0], service=2.0))
     assert plan.objective == pytest.approx(70.0)
@@ -107,7 +107,7 @@ def test_import_and_export_exclude_each_other():
 
 
 def test_service_beyond_the_connection_is_infeasible():
-    """Proves: what is short is named, with its hour and how much, and the limit that binds.
+    """Proves: the error names the shortage, its hour and amount, and the binding limit.
 
     9 MW of racks behind 5 MW lack 4. Sensitivity: "infeasible" alone.
     """
@@ -122,7 +122,7 @@ def test_service_beyond_the_connection_is_infeasible():
 
 
 def test_too_small_machine_is_named_with_its_size():
-    """Proves: a feeder of 6 MW under 9 MW of racks is what holds. Sensitivity: the connection."""
+    """Proves: a feeder of 6 MW under 9 MW of racks binds. Sensitivity: the connection."""
     small = machine("feeder", "rack", draws={"medium_voltage": through}, limit=6.0)
     with pytest.raises(
         NoScheduleError, match=r"3 MW short .*(?s:.*)feeder \(at most 6 MW\)"

@@ -1,4 +1,4 @@
-"""Conversions: curves under positive, negative and no prices; what pays to be wasted."""
+"""Conversions: curves at positive, negative and zero prices; profitable waste."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def with_losses(*others, **settings):
 
 
 def drawn(plan, owner="feeder", output=10.0):
-    """Return what a machine draws beyond what its curve says at an output."""
+    """Return the draw of a machine above its curve at an output."""
     curve, filled = plan.data.curves[owner], plan.values[f"{owner}.segment"]
     carrier = next(iter(curve.slope))
     given = curve.low + filled.sum(axis=1)

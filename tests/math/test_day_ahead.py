@@ -1,4 +1,4 @@
-"""A day-ahead position, its imbalance, and what is traded within the day."""
+"""Day-ahead positions, their imbalance and intraday trades."""
 
 import pytest
 

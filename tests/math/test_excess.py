@@ -1,4 +1,4 @@
-"""Power beyond what is contracted: the greatest of a month, or the root of all squares."""
+"""Power beyond a contract: the largest excess of a month, or the root of all squares."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_largest_excess_of_a_month_is_paid_once(peak, cost):
 
 
 def test_excess_is_counted_by_month():
-    """Proves: of July's 4 MW nothing is free in August, in which the 4th MW costs 8: 48."""
+    """Proves: July's 4 MW free nothing in August, where the 4th MW costs 8: 48."""
     ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc("2026-07-31T23:00"))
     assert solved(contract("greatest", 8.0), ahead, peak=4.0).objective == pytest.approx(48.0)
 
@@ -110,7 +110,7 @@ LOADS = {
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("hours", [0.25, 1.0])
 def test_root_of_squares_is_close_below_the_bill(load, hours):
-    """Proves: of fixed loads a plan pays at most what the bill says, and 0.94 of it at the least.
+    """Proves: for fixed loads, the plan pays between 0.94 and 1 of the bill.
 
     A day in the first of two classes until 1:00, its 2 MW exceeded too; in the second 3 MW.
     """

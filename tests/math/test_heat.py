@@ -1,4 +1,4 @@
-"""Heat sold by a pump of COP 4 to a network: when it runs, and that nothing is burnt for it.
+"""Heat sold to a network by a pump of COP 4: when it runs, without wasted power.
 
 Racks give their heat to the warm circuit. 4 MW of heat need 1 MW of electricity and 3 MW of warmth.
 """
@@ -84,7 +84,7 @@ def test_heat_sold_is_limited_by_the_racks():
 
 
 def lossy(q):
-    """5 MW of coolant bring 5.25 MW of warmth, 10 MW bring 11 MW."""
+    """5 MW of coolant give 5.25 MW of heat, 10 MW give 11 MW."""
     return q + 0.01 * q**2
 
 

@@ -1,4 +1,4 @@
-"""Our plans cost what another model of the same sites says, to the cent."""
+"""Plans cost the same as in another model of the same sites, to the cent."""
 
 import pytest
 

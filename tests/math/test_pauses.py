@@ -1,4 +1,4 @@
-"""Pauses of work: what they lose since the last checkpoint, and which work gives way.
+"""Pauses of work: loss since the last checkpoint, and which work pauses first.
 
 Four racks of 1 MW with four hours to run each, so that of those that run one ends in an hour. Work
 left undone at the end costs 40 EUR/MWh, and a pause loses half an hour of a rack: 20 EUR.
@@ -67,7 +67,7 @@ def test_work_without_pause_loss_pauses_first():
 
 
 @pytest.mark.parametrize(("running", "cost"), [(4.0, 240.0), (0.0, 200.0)])
-def test_first_interval_may_pause_running_work(running, cost):
+def test_pause_in_the_first_interval_has_its_loss(running, cost):
     """Proves: in a first hour at 50 running racks go on (200 + 40), waiting ones wait (40, and 160
     undone). Sensitivity: 200 for both if the racks of before did not count.
     """
@@ -85,7 +85,7 @@ def test_negative_prices_cause_no_pauses():
 
 
 def test_both_variables_are_needed():
-    """Proves: an outlook with one of the two words is refused by the name of the other."""
+    """Proves: an outlook with one of the two variables is refused with the name of the other."""
     half = ahead([10.0, 10.0], "train").drop_vars("work_rest")
     with pytest.raises(ProblemError, match="work_rest"):
         solved(site(work=[TRAIN]), half)

@@ -19,7 +19,7 @@ BOTH = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
 
 
 def outlook(prices, *, start, **settings):
-    """Return an outlook that begins at some other moment."""
+    """Return an outlook that begins at another time."""
     ahead = from_start(prices, **settings)
     moved = {name: ahead[name] - START + start for name in ("time", "instant")}
     return ahead.assign_coords(moved)
@@ -84,7 +84,7 @@ def test_three_months_have_three_peaks():
 
 
 def test_model_shape_is_equal_across_a_month_end():
-    """Proves: a compiled structure and a basis outlive the turn; they give what fresh ones do."""
+    """Proves: a compiled structure and a basis remain valid across the month end."""
     prices = np.random.default_rng(2).uniform(0.0, 90.0, 9)
     where, jobs = charged(7.0), [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
     problems = [

@@ -1,4 +1,4 @@
-"""Reserve capacity in a few steps: who holds it, what stands behind it, what it costs elsewhere.
+"""Reserve capacity in a few steps: who holds it, its energy, and its opportunity cost.
 
 All begin four hours before midnight, in a block whose gate has closed, so nothing is sold in it;
 the day after is open. A MW of load lets a MW be given without export.
@@ -15,7 +15,7 @@ from twin import variables
 
 @pytest.fixture(autouse=True)
 def _full_to_the_end(monkeypatch):
-    """Let power not fade near the ends of a battery, so that numbers stay round."""
+    """Do not let power fade near the limits of a battery, so that numbers stay round."""
     monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.0)
 
 
@@ -105,7 +105,7 @@ def test_limited_storage_keeps_more_power():
 def test_full_idle_battery_holds_upward_reserve():
     """Proves: upwards alone, 1 MW for 20 min (FCR-D) needs no room above: 40 for 4 h.
 
-    Wear keeps it full, so it cannot charge. Sensitivity: 0 if room downwards were asked of it.
+    Wear keeps it full, so it cannot charge. Sensitivity: 0 if downward room were required.
     """
     up = product(direction="up", duration=1 / 3, opposite_share=0.2)
     where = held_by(battery(wear_price=20.0), up)
@@ -147,7 +147,7 @@ def test_connection_limits_the_reserve():
     """Proves: under 1.4 MW of import and 1 MW of load, 0.7 MW are sold: 28.
 
     The battery gives 0.3 MW, so that 0.7 MW more may be imported, and 0.7 MW more be given: 1.2
-    of its 2 MWh. Sensitivity: 40 if the connection were not asked, 16 if the battery rested.
+    of its 2 MWh. Sensitivity: 40 without the connection limit, 16 if the battery rested.
     """
     where = held_by(battery(), product(), connection=grid(import_limit=1.4))
     plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
@@ -187,7 +187,7 @@ def test_bids_are_integer():
 
 
 def test_no_capacity_without_a_controller():
-    """Proves: a battery that the daemon alone steers holds no FCR, but may hold mFRR: 40."""
+    """Proves: a battery controlled only by the service holds no FCR, but may hold mFRR: 40."""
     where = site(battery()).model_copy(update={"reserves": {"fcr": product()}})
     assert solved(where, ahead([0.0] * 8, service=1.0), level=0.5).objective == pytest.approx(0.0)
     slow = product(needs_controller=False, full_activation=12.5)
@@ -349,7 +349,7 @@ def test_pause_loss_reduces_the_reserve():
 
 
 def test_site_without_products_has_an_unchanged_model():
-    """Proves: no row, column or account more. Sensitivity: empty blocks that shift every basis."""
+    """Proves: no additional row, column or account. Sensitivity: empty blocks shift every basis."""
     with_none = solved(site(battery()), ahead([20.0] * 8, service=1.0))
     assert not [name for name in with_none.values if "reserve" in name]
     assert not {"reserves", "activation", "reserve_shortfall"} & set(with_none.accounts)

@@ -1,4 +1,4 @@
-"""Two stages and tails, solved in the head."""
+"""Two-stage problems and tails, solved by hand."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def cases(problems, chances):
 
 
 def priced(**settings):
-    """One MW of service for an hour, at each of the costs."""
+    """Return scenarios of one MW of service for an hour at each cost."""
     where = site()
     return cases(
         [problem(where, outlook([price], service=1.0, **settings)) for price in COSTS], CHANCES
@@ -145,7 +145,7 @@ def test_expected_jobs_differ_between_scenarios():
 
 
 def test_infeasible_scenario_is_named():
-    """In the second case 6 MW of service on a connection of 5 MW."""
+    """Proves: the second scenario has 6 MW of service on a connection of 5 MW."""
     where = site(connection=grid(import_limit=5.0))
     problems = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
     with pytest.raises(NoScheduleError, match="every scenario"):
@@ -187,7 +187,7 @@ def test_invalid_probability_is_named(chances, expected):
 
 
 def test_scenarios_share_site_and_state():
-    """Proves: another battery, level, price of carbon or past of the units is no other course."""
+    """Proves: scenarios with another battery, level, carbon price or unit history are refused."""
     bank = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, most=1.0))
     where, ahead = site(battery(), bank), outlook([10.0, 50.0])
     one = problem(where, ahead)

@@ -31,7 +31,10 @@ def test_wear_prevents_trades_on_small_spreads():
 
 
 def test_full_battery_wastes_nothing_at_negative_prices():
-    """Proves: full at -100, there is nothing to earn. Sensitivity: -19 by going in a circle."""
+    """Proves: a full battery earns nothing at -100.
+
+    Sensitivity: -19 by charging and discharging at once.
+    """
     where = site(battery(capacity=1.0, efficiency=0.9), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([-100.0]), level=1.0)
     assert plan.objective == pytest.approx(0.0, abs=1e-6)
@@ -62,7 +65,7 @@ def test_final_level_has_the_terminal_value():
 
 
 def test_store_may_start_outside_its_window():
-    """Proves: a start beyond the margin is no fault. Sensitivity: infeasible with hard margins."""
+    """Proves: a start beyond the margin is allowed. Sensitivity: infeasible with hard margins."""
     where = site(battery(), margins=site().margins.model_copy(update={"level": 0.1}))
     full, empty = (
         solved(where, outlook([50.0, 50.0], terminal=50.0), level=level) for level in (1.0, 0.0)
@@ -72,7 +75,7 @@ def test_store_may_start_outside_its_window():
 
 
 def test_level_just_beyond_full_is_clipped():
-    """Proves: a level 1 % beyond full, as noise gives, is moved in. Sensitivity: infeasible."""
+    """Proves: a level 1 % beyond full, as noise causes, is clipped. Sensitivity: infeasible."""
     where = site(battery(), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([50.0]), level=1.01)
     assert plan.values["battery.level"][0] == pytest.approx(4.0)
@@ -123,7 +126,7 @@ def test_store_is_recharged_with_the_available_power():
 
 
 def test_store_above_its_window_waits_for_load():
-    """Proves: racks of 0.1 MW are all that takes anything; 0.6 of 1 MWh too much are left."""
+    """Proves: racks of 0.1 MW are the only load; 0.6 of 1 MWh of excess are left."""
     where = site(reserved())
     plan = solved(where, outlook([100.0] * 4, service=0.1), level=1.5)
     assert plan.values["battery.level"] == pytest.approx([4.0, 3.9, 3.8, 3.7, 3.6])
@@ -132,7 +135,7 @@ def test_store_above_its_window_waits_for_load():
 
 
 def test_idle_store_below_its_window_is_allowed():
-    """Proves: a battery out of service, of which all but a watt is gone, needs not come back."""
+    """Proves: a battery out of service, with one watt of power left, need not return."""
     where = site(reserved(power=1e-6, standing_loss=0.01))
     assert solved(where, outlook([10.0] * 100), level=-0.25).objective == pytest.approx(0, abs=1e-2)
 
@@ -152,7 +155,7 @@ def test_tank_moves_cooling_to_the_cheap_hour():
 
 
 def exactly(prices, load, of, *, wear, level, export_limit):
-    """Return the optimum of a battery beside a load, with whole numbers for its way throughout.
+    """Return the optimum of a battery beside a load, with binary directions throughout.
 
     Columns of each hour: charge, discharge, import, export, level, is charging, is importing.
     """
@@ -191,7 +194,7 @@ def exactly(prices, load, of, *, wear, level, export_limit):
 
 @pytest.mark.parametrize("seed", seeds(range(40)))
 def test_battery_is_optimal_at_negative_prices(seed):
-    """Proves: at prices from -100 to 20 a battery does the best that one without circles can."""
+    """Proves: at prices from -100 to 20, the plan is optimal among those with one direction."""
     rng = np.random.default_rng([seed, 11])
     count = int(rng.integers(2, 7))
     prices, load = rng.uniform(-100.0, 20.0, count).round(), rng.uniform(0.0, 3.0, count).round(1)

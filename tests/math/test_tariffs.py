@@ -1,4 +1,4 @@
-"""What a tariff says within a horizon: time classes, windows, contracts, and band load."""
+"""A tariff within a horizon: time classes, windows, contracts and band load."""
 
 import numpy as np
 import pytest
@@ -194,7 +194,7 @@ ATYPICAL = {
 def test_ended_discount_is_not_counted(rules, table, held, published, valid_to, is_held):
     """Proves: 4 MWh at 10, or 2 and 2 at 20 and 10 with 2 MW at 60; a bill's first day decides.
 
-    Sensitivity: as in 2025, where plans never look at the dates of the table.
+    Sensitivity: as in 2025, if plans ignored the dates of the table.
     """
     where = under(**rules | {table: rules[table] | {"valid_to": valid_to}})
     plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE))

@@ -31,7 +31,7 @@ DEAR = {"name": "dear", "price": "40 EUR/MWh", "periods": ["first"]}
 
 
 def classes(hours):
-    """Return the rules of a tariff that asks for 40 EUR/MWh in some hours."""
+    """Return the rules of a tariff of 40 EUR/MWh in some hours."""
     return {"periods": [{"name": "first", "hours": [hours]}, REST], "energy": [DEAR]}
 
 
@@ -87,7 +87,7 @@ def test_smallest_contract_within_an_hour_binds():
 
 
 def test_ramp_is_reported_at_the_interval_it_enters():
-    """Proves: held in quarter-hours only, from the third to the fourth.
+    """Proves: the ramp binds between quarter-hours only, from the third to the fourth.
 
     Ramps of 0.9 MW/min allow 8.1 MW into a quarter-hour and 32 into an hour; the 10 MW of service
     that begin with the third quarter-hour break it by 1.9.
@@ -103,7 +103,7 @@ def test_ramp_is_reported_at_the_interval_it_enters():
 
 
 def test_daily_budget_is_reported_for_its_whole_day():
-    """Proves: of the first day of two a budget binds, not of the last two hours of the horizon."""
+    """Proves: the budget of the first day of two binds, not that of the last two hours."""
     least = np.where(np.arange(48) < 24, 100.0 * (np.arange(48) >= 23), 100.0)
     jobs = [("batch", least, np.full(48, 100.0), 10.0)]
     budget = CarbonBudget.model_construct(
@@ -158,7 +158,7 @@ def test_unit_history_follows_the_clock():
 def test_undone_work_keeps_its_value_at_full_service():
     """Proves: 10 MWh of batch are done at 20 EUR, since later they would cost 100.
 
-    With all racks in service in the last hour there is one load only, and no slope of it.
+    With all racks in service in the last hour, there is one load only and no slope.
     """
     jobs = [("batch", np.zeros(3), np.full(3, 10.0), 10.0)]
     for last in (9.0, 10.0):

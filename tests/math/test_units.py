@@ -1,4 +1,4 @@
-"""Units: starts, stops, least times and whole numbers, against answers known from elsewhere."""
+"""Units: starts, stops, minimum times and integers, against known answers."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ LOADS = [4000.0, 6000.0, 5000.0, 800.0]
 
 
 def plant(name, price, *, limit=10_000.0, **rules):
-    """Return a plant that burns water of 1 EUR/m3: as much of it as its price says."""
+    """Return a plant that uses water of 1 EUR/m3 in proportion to its price."""
     bank = units(most=limit, **rules)
     draws = {"water": lambda q: price * q}
     return machine(name, "medium_voltage", draws=draws, limit=limit, units=bank)
@@ -91,7 +91,7 @@ def test_compiled_unit_model_equals_pyomo():
 
 
 def cheap(**rules):
-    """Return a plan of eight hours in which a cheap unit is wanted now and then."""
+    """Return a plan of eight hours in which a cheap unit is needed at times."""
     coal = plant("coal", 20.0, least=1000.0, start_cost=1.0, **rules)
     loads = [500.0, 4000.0, 500.0, 500.0, 4000.0, 500.0, 500.0, 500.0]
     gas = plant("gas", 70.0)
@@ -186,7 +186,7 @@ def test_battery_earns_the_spread(efficiency, profit):
 
 
 def bank_and_battery(seed):
-    """Return a day of a bank beside a battery, at prices that are often negative."""
+    """Return a day of a bank and a battery at often negative prices."""
     rng, steps = np.random.default_rng(seed), 30
     least, cost = rng.choice([0.5, 2.0]), rng.choice([5.0, 30.0, 100.0])
     count = int(rng.choice([1, 2, 3]))
@@ -209,7 +209,7 @@ def bank_and_battery(seed):
     ("seed", "best"), [(174, -2587.335), (184, -2252.144), (190, -959.170), (195, -2017.676)]
 )
 def test_misjudged_mip_start_does_not_end_the_search(seed, best):
-    """Proves: what searches without a start find, to their gap.
+    """Proves: the result equals that of searches without a start, within their gap.
 
     Sensitivity: 1.2, 0.2, 0.3 and 0.3 % worse where HiGHS 1.16 took the start for the optimum.
     """
@@ -226,7 +226,7 @@ def test_misjudged_mip_start_does_not_end_the_search(seed, best):
 def test_history_that_broke_minimum_times_is_relaxed(past, up, down, on):
     """Proves: 20 EUR instead of 70 as soon as what may still bind allows it.
 
-    Sensitivity: of both rules held, no plan kept one.
+    Sensitivity: with both rules enforced, there was no plan.
     """
     coal = plant("coal", 20.0, limit=4.0, minimum_up=up, minimum_down=down)
     gas = machine("gas", "medium_voltage", draws={"water": lambda q: 70.0 * q}, limit=1e5)
@@ -256,7 +256,7 @@ def line(**rules):
 def test_units_change_hourly_from_any_minute(hours, count, minutes):
     """Proves: 3 MW want one unit of at least 2.5 MW, 6 MW two: the second starts for 1 EUR.
 
-    Sensitivity: where no interval begins at a full hour, none could change, and there was no plan.
+    Sensitivity: without an interval at a full hour, no unit could change: no plan.
     """
     half = count // 2
     ahead = outlook([20.0] * count, hours=hours, service=[3.0] * half + [6.0] * half)

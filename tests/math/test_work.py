@@ -1,4 +1,4 @@
-"""Work that moves: deadlines, caps, racks, lateness, what is left undone."""
+"""Movable work: deadlines, caps, racks, lateness and undone work."""
 
 import pytest
 

@@ -82,7 +82,7 @@ def test_jobs_beyond_the_racks_are_reported(cluster):
     assert [status.reason for status in statuses] == ["1 jobs wait for racks"]
 
 
-def test_jobs_beyond_a_hall_cap_are_reported(small, cluster):
+def test_job_caps_are_lowered_to_the_hall_cap(small, cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
     assert cluster.apply_hall_cap(cap(0.95 * uncapped), START).is_applied

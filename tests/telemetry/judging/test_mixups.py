@@ -107,6 +107,6 @@ def test_real_weather_and_water_are_good():
         }
 
 
-def test_value_before_a_long_silence_says_no_unit():
+def test_long_silence_resets_the_unit_check():
     limits = plausible_range("facility_supply_temperature")
     assert verdicts(limits, [20.0, 68.0], every=7200) == [QualityFlag.GOOD, QualityFlag.GOOD]
