@@ -39,7 +39,7 @@ class Honest:
         self.others = []
         self._count = 0
 
-    def exchange(self, count=COUNT, *, pause=PAUSE):
+    def speak(self, count=COUNT, *, pause=PAUSE):
         """Publish repeatedly, and check that all messages arrive in order."""
         numbers = range(self._count, self._count + count)
         self._count += count

@@ -47,7 +47,7 @@ def flags(data, more):
 def honest(stand):
     """Return clients that follow the rules, connected to each other."""
     honest = Honest(stand)
-    honest.exchange()
+    honest.speak()
     return honest
 
 
@@ -56,7 +56,7 @@ def test_flooding_client_delays_no_other(stand, honest, topic):
     """It may not publish to the first topic; to the second it may, and the service subscribes."""
     data = at_most_once(topic, bytes(700)) * 20
     with flooding(stand.broker.port, stand.tls(PARTNER), data):
-        honest.exchange()
+        honest.speak()
     forged = [one for one in honest.others if one.topic == RACK]
     assert not forged
 
@@ -74,7 +74,7 @@ def test_message_of_64_mib_is_not_delivered(stand, honest):
 
     thread = threading.Thread(target=send)
     thread.start()
-    honest.exchange()
+    honest.speak()
     bad.close()
     thread.join()
     assert result == [False], "the broker took 64 MiB"
@@ -91,7 +91,7 @@ def test_message_for_another_site_is_not_delivered(stand, honest):
     other.send(packet(RACK.encode(), b"forged", 1))
     other.until_read()
     other.close()
-    honest.exchange()
+    honest.speak()
     assert not honest.others
     with pytest.raises(MessageError, match="as its topic does"):
         decode(
@@ -106,7 +106,7 @@ def test_topic_with_a_wildcard_is_not_delivered(stand, honest, topic):
     bad.send(packet(topic.encode(), b"forged", 1))
     is_out = bad.is_thrown_out()
     bad.close()
-    honest.exchange()
+    honest.speak()
     assert is_out, "the broker keeps who publishes to a wildcard"
     assert not honest.others
 
