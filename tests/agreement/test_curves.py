@@ -1,4 +1,4 @@
-"""Lines against physics: every machine of random sites, in random weather, at random outputs."""
+"""Linearised curves against physics: machines of random sites in random weather and outputs."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,9 @@ def case(request):
     return random_site(request.param), weather(rng), rng
 
 
-def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
+def test_lines_exceed_physics_by_the_declared_error(case):
     site, outside, rng = case
+    assert site.conversions
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         span = curve.width.sum(axis=1)
@@ -68,14 +69,14 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
                 assert (above - curve.error[carrier]).max() <= missed, place
 
 
-def test_lead_draws_are_convex(case):
+def test_primary_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         assert np.diff(curve.slope[convert.primary_input], axis=1).min(initial=0.0) >= -ROUNDING
 
 
-def test_every_kind_that_converts_is_tried():
+def test_every_converting_kind_is_tested():
     tried = {
         site.equipment[convert.owner].kind
         for site in (*map(sites.load_site, sites.site_names()), *map(random_site, SEEDS))

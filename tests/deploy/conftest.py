@@ -1,4 +1,4 @@
-"""What the brokers of ``deploy/`` need before they can be started."""
+"""Certificates and brokers of ``deploy/``."""
 
 import shutil
 
@@ -9,7 +9,7 @@ from tests.deploy import stands
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    """Return a folder of certificates for all users of ``deploy/``; nobody changes them."""
+    """Return a folder with certificates of all users of ``deploy/``; tests do not change them."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)

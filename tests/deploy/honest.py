@@ -1,4 +1,4 @@
-"""Those who keep to the rules: a plant that speaks and a service that listens, on one broker."""
+"""Clients that follow the rules: a publishing plant and a receiving service on one broker."""
 
 import struct
 import threading
@@ -25,9 +25,9 @@ MIB = 2**20
 
 
 class Honest:
-    """A plant that speaks, and a service that listens; to a partner by a connection of its own.
+    """A plant that publishes, and a service that receives, with another connection for a partner.
 
-    ``others`` holds what came to the service beside the plant's words.
+    ``others`` contains messages that the service received from others than the plant.
     """
 
     def __init__(self, stand):
@@ -40,7 +40,7 @@ class Honest:
         self._count = 0
 
     def speak(self, count=COUNT, *, pause=PAUSE):
-        """Say something again and again, and hear it all: none lost, and all in order."""
+        """Publish repeatedly, and check that all messages arrive in order."""
         numbers = range(self._count, self._count + count)
         self._count += count
         order = []
@@ -48,9 +48,9 @@ class Honest:
         talk.start()
         deadline = time.monotonic() + DEADLINE
         while len(set(order)) < count and time.monotonic() < deadline:
-            messages = self._service.take(timeout=0.1)
+            messages = self._service.poll(timeout=0.1)
             self._service.acknowledge(messages)
-            self.others += self._feed.take(timeout=0.0)
+            self.others += self._feed.poll(timeout=0.0)
             for one in messages:
                 if one.topic != RACK:
                     self.others.append(one)

@@ -1,4 +1,4 @@
-"""Connections of clients that are none of ours: they send what they like."""
+"""Connections of foreign clients that send arbitrary bytes."""
 
 import multiprocessing
 import socket
@@ -18,7 +18,7 @@ PAUSE = 0.005
 
 
 class Raw:
-    """A connection that keeps to nothing but the welcome of MQTT 3.1.1."""
+    """A connection that follows only the handshake of MQTT 3.1.1."""
 
     def __init__(self, port, tls, name):
         context = tls.context()
@@ -32,7 +32,7 @@ class Raw:
         self._socket.settimeout(DEADLINE)
 
     def send(self, data):
-        """Send bytes; return whether the broker still takes them."""
+        """Send bytes; return whether the broker still accepts them."""
         try:
             self._socket.sendall(data)
         except OSError:
@@ -40,7 +40,7 @@ class Raw:
         return True
 
     def is_thrown_out(self, patience=DEADLINE):
-        """Return whether the broker hangs up."""
+        """Return whether the broker closes the connection."""
         try:
             self._socket.settimeout(patience)
             while self._socket.recv(4096):
@@ -52,7 +52,7 @@ class Raw:
         return True
 
     def until_read(self):
-        """Wait until the broker has read all that was sent: it answers a ping, or hangs up."""
+        """Wait until the broker has read everything: it answers a ping or closes the connection."""
         came = b""
         with suppress(OSError):
             self._socket.sendall(PING)
@@ -67,7 +67,7 @@ class Raw:
 
 @contextmanager
 def flooding(port, tls, data):
-    """Send the same again and again, from a process of its own: ours is busy with honest ones."""
+    """Send the same bytes repeatedly from another process; this one serves the honest clients."""
     context = multiprocessing.get_context("spawn")
     begun = context.Event()
     process = context.Process(target=_flood, args=(port, tls, data, begun), daemon=True)

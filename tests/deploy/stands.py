@@ -1,4 +1,4 @@
-"""The brokers of ``deploy/``, with their own files; only ports and folders are put in."""
+"""The brokers of ``deploy/`` with their own files; only ports and folders are filled in."""
 
 import subprocess
 
@@ -29,7 +29,7 @@ def make_certificates(folder, *names):
 
 
 def filled(path, places):
-    """Return a file for ``str.format``, its places filled; each must stand in it."""
+    """Return the text of a file with replaced values; each must occur in it."""
     text = path.read_text().replace("{", "{{").replace("}", "}}")
     for place, value in places.items():
         assert place in text, f"{place} is not in {path}"
@@ -38,9 +38,9 @@ def filled(path, places):
 
 
 class Stand:
-    """A broker of ``deploy/`` and the certificates of everybody.
+    """A broker of ``deploy/`` and the certificates of all users.
 
-    ``plain`` is the port of loopback that wants no certificates.
+    ``plain`` is the loopback port without certificates.
     """
 
     def __init__(self, broker, certificates, plain):
@@ -49,7 +49,7 @@ class Stand:
         self.clients = []
 
     def tls(self, user):
-        """Return the certificates of a user; without one only whom to trust."""
+        """Return the certificates of a user; without a user only the trusted authority."""
         own = {}
         if user:
             own = {
@@ -65,7 +65,7 @@ class Stand:
         return self.clients[-1]
 
     def connected(self, user, **words):
-        """Return a client that is let in."""
+        """Return a connected client."""
         made = self.client(user, **words)
         made.connect(DEADLINE)
         return made

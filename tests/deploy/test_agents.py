@@ -1,4 +1,4 @@
-"""The agents of the docs on the brokers of ``deploy/``, by certificate, as users start them."""
+"""The documented agents on the brokers of ``deploy/``, started as users do."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SMI = "#!/bin/sh\necho '312.5, 41, 87, 60000, 80000, 1980'\n"
 
 @pytest.fixture
 def path(tmp_path):
-    """Return a PATH on which accelerators tell of themselves."""
+    """Return a PATH with a tool that reports accelerators."""
     smi = tmp_path / "nvidia-smi"
     smi.write_text(SMI)
     smi.chmod(0o755)
@@ -26,20 +26,20 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["node_agent", "lossless_agent"])
-def test_an_agent_of_the_docs_is_heard_by_its_certificate(stand, tmp_path, path, name):
-    ear = stand.connected("gigatwin-small")
-    assert ear.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
+def test_documented_agent_connects_with_its_certificate(stand, tmp_path, path, name):
+    client = stand.connected("gigatwin-small")
+    assert client.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
     files = ["ca.crt", "nodes-small.crt", "nodes-small.key"]
-    words = ["127.0.0.1", str(stand.broker.port), *PLACE]
-    words += [str(tmp_path / "held")] * (name == "lossless_agent")
-    words += [str(stand.certificates / file) for file in files]
-    command = [sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *words]
+    arguments = ["127.0.0.1", str(stand.broker.port), *PLACE]
+    arguments += [str(tmp_path / "held")] * (name == "lossless_agent")
+    arguments += [str(stand.certificates / file) for file in files]
+    command = [sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *arguments]
     agent = subprocess.Popen(command, env=os.environ | {"PATH": path})
     try:
-        heard = until(ear.take)
+        messages = until(client.poll)
     finally:
         agent.kill()
         agent.wait()
-    batch = decode(heard[0].topic, heard[0].payload)
+    batch = decode(messages[0].topic, messages[0].payload)
     assert batch.values[0].tolist() == [312.5]
     assert (batch.hall, batch.rack) == PLACE[1:]

@@ -1,4 +1,4 @@
-"""The brokers of ``deploy/`` let everybody do what they must, and nothing else."""
+"""The brokers of ``deploy/`` grant users exactly their permissions."""
 
 import json
 import socket
@@ -53,16 +53,16 @@ def feed(partner, *kinds):
     return {of_site(kind, partner=partner) for kind in kinds}
 
 
-def said(partner):
-    """Return what a service says to a partner, and what it hears."""
-    asked = f"feed/v1/{partner}/small/request"
+def partner_topics(partner):
+    """Return the topics that a service publishes to a partner, and those that it receives."""
+    request = f"feed/v1/{partner}/small/request"
     return feed(partner, TopicKind.SCHEDULE, TopicKind.FEED_STATUS), {
         *feed(partner, TopicKind.ACKNOWLEDGEMENT),
-        asked,
+        request,
     }
 
 
-OUT, BACK = said(PARTNER)
+OUT, BACK = partner_topics(PARTNER)
 TARGETS, STATES = {of_site(TopicKind.LOAD_TARGET)}, {of_site(TopicKind.POWER_STATE)}
 WRITES = {
     SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT | STATES,
@@ -107,16 +107,16 @@ def running(stand):
     stand.close()
 
 
-def heard(client, count=1):
-    """Return the messages that come, at least so many, until nothing more does."""
+def received(client, count=1):
+    """Return all messages, at least a number of them, until no more come."""
     messages = taken(client, count)
-    while more := client.take(timeout=QUIET):
+    while more := client.poll(timeout=QUIET):
         client.acknowledge(more)
         messages += more
     return messages
 
 
-def test_everybody_hears_and_says_what_they_must_and_nothing_else(stand):
+def test_users_have_exactly_their_permissions(stand):
     clients = {user: stand.connected(user) for user in stands.USERS}
     for user in stands.USERS:
         for topic in TOPICS:
@@ -128,32 +128,32 @@ def test_everybody_hears_and_says_what_they_must_and_nothing_else(stand):
             assert is_taken or topic not in WRITES[user], (user, topic)
     for user in stands.USERS:
         wanted = {(writer, topic) for writer in WRITES for topic in WRITES[writer] & READS[user]}
-        came = heard(clients[user], len(wanted))
-        assert {(message.payload.decode(), message.topic) for message in came} == wanted, user
+        messages = received(clients[user], len(wanted))
+        assert {(message.payload.decode(), message.topic) for message in messages} == wanted, user
 
 
-def test_the_service_and_a_partner_may_hear_all_that_they_ask_for_at_once(stand):
+def test_joint_subscriptions_are_granted(stand):
     assert stand.connected(SERVICE).subscribe(*topics.service_filters("small")).wait(LONG)
     assert stand.connected(PARTNER).subscribe("feed/v1/gridco/#").wait(LONG)
 
 
-def test_a_partner_hears_nobody_elses_retained_schedule_by_any_filter(stand):
+def test_partner_cannot_receive_another_schedule(stand):
     publish(stand.connected(SERVICE), SCHEDULE, b"ours")
     for number, heard_by in enumerate(("#", "feed/#", "feed/v1/+/small/schedule", SCHEDULE)):
         spy = stand.connected(OTHER, client_id=f"spy-{number}")
         spy.subscribe(heard_by).wait(LONG)
-        assert not heard(spy, 0)
+        assert not received(spy, 0)
 
 
-def test_nobody_gets_in_without_a_name_of_their_own(stand, tmp_path):
-    until_told(stand.client("", client_id="nobody"), "hung up")
+def test_certificate_without_a_known_name_is_refused(stand, tmp_path):
+    until_told(stand.client("", client_id="nobody"), "closed the connection")
     foreign = stands.make_certificates(tmp_path / "foreign", SERVICE)
     (foreign / "ca.crt").write_bytes((stand.certificates / "ca.crt").read_bytes())
     stand.certificates = foreign
-    until_told(stand.client(SERVICE), r"hung up|certificate|unknown ca")
+    until_told(stand.client(SERVICE), r"closed the connection|certificate|unknown ca")
 
 
-def test_a_name_in_the_url_does_not_change_whose_certificate_it_is(stand):
+def test_user_in_the_url_does_not_override_certificate(stand):
     thief = f"CN={SERVICE}", SERVICE
     for number, name in enumerate(thief):
         url = stand.url.replace("//", f"//{name}:word@")
@@ -163,10 +163,10 @@ def test_a_name_in_the_url_does_not_change_whose_certificate_it_is(stand):
         client.stop(0.0)
     partner = stand.connected(PARTNER)
     partner.subscribe(SCHEDULE).wait(LONG)
-    assert not heard(partner, 0)
+    assert not received(partner, 0)
 
 
-def test_loopback_wants_a_password(mosquitto):
+def test_loopback_requires_a_password(mosquitto):
     password = quote(stands.PASSWORD)
     for name in ("", f"{PLANT}:wrong@", "nobody:@"):
         with pytest.raises(BrokerError, match="authori"):
@@ -176,24 +176,24 @@ def test_loopback_wants_a_password(mosquitto):
     assert plant.subscribe(*CAPS).wait(LONG)
 
 
-def test_a_certificates_user_cannot_come_by_the_loopback_port_of_nats(nats):
+def test_nats_loopback_refuses_certificate_users(nats):
     with socket.create_connection(("127.0.0.1", nats.plain), timeout=LONG) as plain:
         plain.recv(4096)
-        told = {"user": f"CN={SERVICE}", "pass": "", "verbose": True}
-        plain.sendall(f"CONNECT {json.dumps(told)}\r\nPING\r\n".encode())
+        options = {"user": f"CN={SERVICE}", "pass": "", "verbose": True}
+        plain.sendall(f"CONNECT {json.dumps(options)}\r\nPING\r\n".encode())
         assert b"Authorization Violation" in plain.recv(4096)
 
 
-def test_mosquitto_refuses_too_large_a_payload(mosquitto):
+def test_mosquitto_refuses_a_too_large_payload(mosquitto):
     assert not dropped(mosquitto)
 
 
-def test_nats_lets_too_large_a_payload_through_and_the_service_drops_it(nats):
+def test_service_drops_too_large_payload_of_nats(nats):
     assert dropped(nats) == ((of_site(TopicKind.RACK_BATCH), 300_000),)
 
 
-def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
-    """Sensitivity: such values reached the archive under the names of other points too."""
+def test_nats_disconnects_publishers_of_qos_2(nats):
+    """Sensitivity: such values were archived under names of other points, too."""
     service = nats.connected(SERVICE)
     (topic, *_) = sorted(POINTS)
     service.subscribe(topic).wait(LONG)
@@ -201,11 +201,11 @@ def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
     command = ["mosquitto_pub", "-p", str(nats.broker.port), "-t", topic, "-q", "2", "-m", "x"]
     command += ["--cafile", bms.ca, "--cert", bms.certificate, "--key", bms.key]
     assert subprocess.run(command, check=False, timeout=LONG, capture_output=True).returncode
-    assert service.take(timeout=QUIET) == []
+    assert service.poll(timeout=QUIET) == []
 
 
 def dropped(stand):
-    """Return what the service had to drop of a payload that is too large."""
+    """Return the number of too large payloads that the service dropped."""
     service = stand.connected(SERVICE)
     topic = of_site(TopicKind.RACK_BATCH)
     service.subscribe(topic).wait(LONG)
@@ -215,15 +215,15 @@ def dropped(stand):
     subprocess.run(command, input=bytes(300_000), check=False, timeout=LONG, capture_output=True)
     largest = bytes(2**18)
     publish(stand.connected("nodes-small"), topic, largest, retain=False)
-    assert [message.payload for message in heard(service)] == [largest]
+    assert [message.payload for message in received(service)] == [largest]
     return service.oversized
 
 
-def test_a_retained_schedule_and_a_waiting_order_survive_a_restart(stand):
+def test_retained_and_queued_messages_survive_a_restart(stand):
     survives(stand, stand.broker.stop)
 
 
-def test_nats_keeps_them_even_when_killed(nats):
+def test_nats_keeps_messages_when_killed(nats):
     survives(nats, nats.broker.kill)
 
 
@@ -237,20 +237,20 @@ def survives(stand, end):
     service.stop()
     end()
     stand.broker.start()
-    assert [message.payload for message in heard(stand.connected(PLANT))] == [b"run"]
+    assert [message.payload for message in received(stand.connected(PLANT))] == [b"run"]
     partner = stand.connected(PARTNER)
     partner.subscribe(SCHEDULE).wait(LONG)
-    assert [message.payload for message in heard(partner)] == [b"revision 1"]
+    assert [message.payload for message in received(partner)] == [b"revision 1"]
 
 
 def publish(client, topic, payload, *, retain=True):
     assert client.publish(topic, payload, qos=1, retain=retain).wait(LONG)
 
 
-def test_who_takes_the_services_client_id_hears_nothing_of_it(stand):
+def test_stolen_client_id_receives_nothing(stand):
     service, queue = stand.connected(SERVICE), of_site(TopicKind.JOB_QUEUE)
     service.subscribe(queue).wait(LONG)
     service.stop()
     publish(stand.connected(PLANT), queue, b"jobs", retain=False)
     thief = stand.connected(OTHER, client_id=SERVICE)
-    assert not heard(thief, 0)
+    assert not received(thief, 0)

@@ -1,4 +1,4 @@
-"""The simulated plant on the Mosquitto of ``deploy/``, by certificate alone."""
+"""The simulated plant on the Mosquitto of ``deploy/``, with a certificate."""
 
 import pytest
 from typer.testing import CliRunner
@@ -9,18 +9,18 @@ from tests.deploy import stands
 pytestmark = pytest.mark.slow
 
 
-def test_a_simulated_plant_comes_by_its_certificate(tmp_path, certificates):
-    """Proves: a plant can be tried on the broker that the service is to use.
+def test_simulated_plant_connects_with_its_certificate(tmp_path, certificates):
+    """Proves: a plant can be tested on the broker of the service.
 
-    Sensitivity: it had no options for certificates, and such a broker hung up.
+    Sensitivity: without certificate options, such a broker refused it.
     """
     stand = stands.mosquitto(tmp_path, certificates)
     stand.broker.start()
     files = {"ca": "ca.crt", "certificate": "plant-small.crt", "key": "plant-small.key"}
     options = [f"--{option}={certificates / name}" for option, name in files.items()]
     try:
-        words = ["small", "--broker", stand.url, "--steps", "1", "--deadline", "0.1", *options]
-        done = CliRunner().invoke(plant.app, words)
+        arguments = ["small", "--broker", stand.url, "--steps", "1", "--deadline", "0.1", *options]
+        done = CliRunner().invoke(plant.app, arguments)
     finally:
         stand.close()
     assert done.exit_code == 0, done.output

@@ -1,4 +1,4 @@
-"""The commands of docs/telemetry.md on the brokers of ``deploy/``, by certificate alone."""
+"""The commands of docs/telemetry.md on the brokers of ``deploy/``, with certificates."""
 
 import json
 
@@ -32,30 +32,30 @@ def stand(request, tmp_path, certificates):
     running.close()
 
 
-def told(stand, *words):
+def run_command(stand, *arguments):
     files = {"ca": "ca.crt", "certificate": "gigatwin-small.crt", "key": "gigatwin-small.key"}
     options = [f"--{option}={stand.certificates / name}" for option, name in files.items()]
     found = CliRunner().invoke(
-        app, ["telemetry", *words, "--broker", stand.url, *options, "--json", "-"]
+        app, ["telemetry", *arguments, "--broker", stand.url, *options, "--json", "-"]
     )
     assert found.exit_code == 0, found.output
     return json.loads(found.stdout[found.stdout.index("{\n") :])
 
 
-def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
+def test_only_permitted_users_can_draft_a_site(stand, tmp_path):
     count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
-        words = ["--seconds", seconds, "--out", str(tmp_path / f"{seconds}.toml")]
-        if (found := told(stand, "discover", "small", *words))["points"] >= count:
+        arguments = ["--seconds", seconds, "--out", str(tmp_path / f"{seconds}.toml")]
+        if (found := run_command(stand, "discover", "small", *arguments))["points"] >= count:
             break
     assert found["points"] == count
 
 
-def test_a_site_is_recorded_by_halls_and_types(stand, tmp_path):
+def test_site_is_recorded_by_halls_and_types(stand, tmp_path):
     count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
-        words = ["--hall", "hall_1", "--hall", "hall_2", "--type", "Rack", "--seconds", seconds]
-        words += ["--state", str(tmp_path / seconds)]
-        if (found := told(stand, "record", "small", *words))["messages"] >= count:
+        arguments = ["--hall", "hall_1", "--hall", "hall_2", "--type", "Rack", "--seconds", seconds]
+        arguments += ["--state", str(tmp_path / seconds)]
+        if (found := run_command(stand, "record", "small", *arguments))["messages"] >= count:
             break
     assert found["messages"] >= count

@@ -1,4 +1,4 @@
-"""The systemd unit, and what it is told."""
+"""The systemd unit and its environment file."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ EXPOSURE = 12  # tenths
 OTHERS = 256  # of the service, its solver and its page
 
 
-def test_the_unit_is_hardened():
+def test_unit_is_hardened():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
     command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", UNIT]
@@ -30,8 +30,8 @@ def test_the_unit_is_hardened():
     assert found.returncode == 0, found.stdout[-300:] + found.stderr
 
 
-def test_the_unit_leaves_room_for_the_threads_of_the_archive(tmp_path):
-    """Proves: while old files are deleted, once an hour, solver, page and HOLD have theirs too."""
+def test_unit_allows_the_threads_of_the_archive(tmp_path):
+    """Proves: while old files are deleted hourly, solver, page and HOLD still get threads."""
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path)))
     (tmp_path / "chunks").mkdir()
     for number in range(1500):  # more than Icechunk has threads; names are in base 32
@@ -51,24 +51,24 @@ def threads():
     return len(list(Path("/proc/self/task").iterdir()))
 
 
-def test_the_example_names_all_that_a_service_takes_from_the_environment_and_nothing_else():
+def test_example_lists_exactly_the_service_environment():
     named = set(re.findall(r"^#?(GIGATWIN_\w+)=", EXAMPLE.read_text(), re.MULTILINE))
     options = get_command(app).params
     taken = {option.envvar for option in options if option.envvar}
-    words = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
+    variables = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
     tokens = {one.token for known in DATA_SERVICES.values() for one in known.values() if one.token}
-    assert words == {
+    assert variables == {
         "GIGATWIN_OPTIONS",
         *(f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES),
     }
-    assert named == taken | words | tokens
+    assert named == taken | variables | tokens
 
 
-def test_what_is_fetched_is_what_the_service_reads():
+def test_fetched_files_are_those_the_service_reads():
     """Proves: the files of the example are those that the unit of the same site writes."""
     (folder,) = set(re.findall(r"--out (\S+)/\w+ ", FETCH.read_text()))
-    told = dict(re.findall(r"^#?GIGATWIN_(\w+)=(/\S+)$", EXAMPLE.read_text(), re.MULTILINE))
+    paths = dict(re.findall(r"^#?GIGATWIN_(\w+)=(/\S+)$", EXAMPLE.read_text(), re.MULTILINE))
     for what in DATA_SERVICES:
-        assert told[what.upper()] == f"{folder.replace('%i', 'small')}/{what}"
+        assert paths[what.upper()] == f"{folder.replace('%i', 'small')}/{what}"
         assert f"gigatwin fetch %i {what} --out {folder}/{what} " in FETCH.read_text()
     assert f"StateDirectory={folder.removeprefix('/var/lib/')}" in FETCH.read_text()

@@ -1,4 +1,4 @@
-"""A service, a plant and a partner as processes on a broker of their own, and an ear."""
+"""A service, a plant and a partner as processes on their own broker, and a listener."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def stage(tmp_path, embedded):
 
 @pytest.fixture
 def ear(stage):
-    """Return somebody who hears what the service says."""
+    """Return a listener that records the messages of the service."""
     with listening(stage.broker) as ear:
         yield ear
 

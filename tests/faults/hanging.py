@@ -1,4 +1,4 @@
-"""`gigatwin` with a solver that hangs and a service that waits for it a moment only."""
+"""`gigatwin` with a solver that hangs and a service with a short solver deadline."""
 
 import os
 import sys
@@ -12,11 +12,11 @@ from optimizer.service.solver_process import SolverProcess
 DEADLINE = float(os.environ.get("HANGING_DEADLINE", "1.5"))
 """Longest wait for a decision. [s]"""
 
-ASKED = "the solver was asked, and hangs"
+ASKED = "the solver was called and hangs"
 
 
 def hang(*_):
-    """Decide nothing, for ever, and say so in the log."""
+    """Write a line to the log and never return."""
     sys.stderr.write(f"{ASKED}\n")
     sys.stderr.flush()
     Event().wait()

@@ -1,4 +1,4 @@
-"""A broker that is lost and comes back in the middle of a day."""
+"""A broker that stops and restarts in the middle of a day."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ RACKS = 28
 
 
 def lose(stage, broker):
-    """Take the broker away in mid-day until the service says so, and bring it back."""
+    """Stop the broker during the day until the service reports it, and start it again."""
     with listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()
@@ -36,20 +36,20 @@ def check_survived(stage, result):
     assert result["violations"] == {}
     assert result["undecided"] == 0
     stage.settle()
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0
 
 
-def test_an_embedded_broker_forgets_everything_and_the_day_goes_on(tmp_path, embedded):
-    embedded._wanted = embedded.port  # it comes back where it was
+def test_day_continues_after_the_embedded_broker_restarts(tmp_path, embedded):
+    embedded._fixed_port = embedded.port  # it restarts on the same port
     with Stage(tmp_path, embedded.url) as stage:
         check_survived(stage, lose(stage, embedded))
 
 
-def test_a_broker_that_remembers_loses_no_rack_batch(tmp_path, mosquitto):
+def test_persistent_broker_loses_no_rack_batch(tmp_path, mosquitto):
     with Stage(tmp_path / "stage", mosquitto.url) as stage:
         check_survived(stage, lose(stage, mosquitto))
         power = telemetry.open(SITE, group="racks", root=stage.state)["power"].load()
-        heard = np.isfinite(power).any("chip")
-        assert heard.sizes["time"] == STEPS + 1
-        assert int(heard.sum()) == RACKS * (STEPS + 1)
+        is_present = np.isfinite(power).any("chip")
+        assert is_present.sizes["time"] == STEPS + 1
+        assert int(is_present.sum()) == RACKS * (STEPS + 1)

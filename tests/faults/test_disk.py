@@ -1,4 +1,4 @@
-"""A disk that fills up under the state folder, and is emptied again."""
+"""The disk of the state folder fills up, and space is freed again."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ STEPS = 96
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Return a folder on a file system of few megabytes."""
+    """Return a folder on a file system of a few megabytes."""
     folder = tmp_path / "state"
     folder.mkdir()
     if os.geteuid():
@@ -31,7 +31,7 @@ def small_disk(tmp_path):
 
 
 def fill(path):
-    """Write until nothing more goes in."""
+    """Write until the disk is full."""
     with path.open("wb", buffering=0) as file:
         for size in (65_536, 4096, 1):
             try:
@@ -45,7 +45,7 @@ def acknowledged(stage):
     return stage.tell("status")["snapshot"]["telemetry"]["connection"]["acknowledged"]
 
 
-def test_a_full_disk_is_told_survived_and_forgotten(tmp_path, small_disk, embedded):
+def test_service_recovers_from_a_full_disk(tmp_path, small_disk, embedded):
     with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()
@@ -53,13 +53,13 @@ def test_a_full_disk_is_told_survived_and_forgotten(tmp_path, small_disk, embedd
         stage.until_ready()
         ballast = small_disk / "ballast"
         fill(ballast)
-        stage.until(lambda: any("make room" in text for text in stage.missing()))
+        stage.until(lambda: any("free space" in text for text in stage.missing()))
         since = ear.now()
-        ear.until(lambda: _steps(ear, since) > 0)  # what was durable before may still be on its way
+        ear.until(lambda: _steps(ear, since) > 0)  # earlier acknowledgements may still be in flight
         before = acknowledged(stage)
         ear.until(lambda: _steps(ear, since) > 3)
         assert acknowledged(stage) == before
-        assert any("make room" in a["remedy"] + a["text"] for a in _alarms(stage))
+        assert any("free space" in a["remedy"] + a["text"] for a in _alarms(stage))
         ballast.unlink()
         emptied = ear.now()
         ear.until(lambda: schedules(ear, emptied, "optimum"))

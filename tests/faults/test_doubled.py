@@ -1,4 +1,4 @@
-"""Telemetry that comes twice, in another order and late: it is taken once, and nothing suffers."""
+"""Telemetry that is duplicated, reordered and late is used once."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.slow
 
 STEPS = 12
 LATE = 0.5
-"""Share of what was heard that is kept back for a while. [1]"""
+"""Share of the received messages that is held back for a while. [1]"""
 
 
 class Echo:
-    """Somebody on the broker who says again what a plant has said, shuffled, half of it late."""
+    """A client that repeats the messages of a plant, shuffled, half of them late."""
 
     def __init__(self, broker):
-        self.said = 0
+        self.published = 0
         self._rng = np.random.default_rng(11)
         self._heard, self._held, self._receipts = set(), [], []
         self._client = Client(broker, client_id="echo", clean_session=True)
@@ -30,8 +30,8 @@ class Echo:
         )
         self._client.connect(DEADLINE)
 
-    def speak(self):
-        """Hear what has come, and say a part of all that is held back."""
+    def repeat(self):
+        """Receive messages, and publish a part of all that are held back."""
         messages = self._client.poll(timeout=0.2)
         self._client.acknowledge(messages)
         new = {(one.topic, one.payload) for one in messages} - self._heard
@@ -44,10 +44,10 @@ class Echo:
 
     def _say(self, messages):
         self._receipts += [self._client.publish(topic, load, qos=1) for topic, load in messages]
-        self.said += len(messages)
+        self.published += len(messages)
 
     def stop(self):
-        """Say the rest."""
+        """Publish the rest."""
         self._say(self._held)
         until(self._is_taken, deadline=DEADLINE)
         self._client.stop()
@@ -57,19 +57,19 @@ class Echo:
         return all(receipt.wait(0.0) for receipt in self._receipts)
 
 
-def test_what_comes_twice_in_any_order_and_late_is_taken_once(stage, ear):
+def test_duplicate_and_late_telemetry_counts_once(stage, ear):
     stage.serve("--page", "0")
     stage.attend()
     stage.until_connected()
     echo = Echo(stage.broker)
     stage.play(STEPS)
     while stage.plant.code is None:
-        echo.speak()
+        echo.repeat()
     echo.stop()
     result = stage.result()
     assert result["undecided"] == 0
-    assert echo.said > result["messages"]["batches"]
-    stage.until(lambda: stage.heard() > echo.said + result["messages"]["batches"])
+    assert echo.published > result["messages"]["batches"]
+    stage.until(lambda: stage.heard() > echo.published + result["messages"]["batches"])
     stage.settle()
-    stage.service.end()
+    stage.service.terminate()
     assert list(broken_promises(stage, ear, result, steps=STEPS)) == []

@@ -1,4 +1,4 @@
-"""HOLD by command and by page: at once, over a restart, and off again at the ramp limit."""
+"""HOLD by command and by page: at once, across a restart, and released within the ramp limit."""
 
 import json
 import re
@@ -34,19 +34,19 @@ def running(stage, ear):
 
 
 def by_command(stage, order):
-    words = WORDS if order == "hold" else {"author": WORDS["author"]}
-    stage.tell(order, **words)
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
+    stage.tell(order, **arguments)
 
 
 def by_page(stage, order):
-    """Press the button: with the token that the page holds, and from the page itself."""
+    """Press the button with the token of the page."""
     url = (stage.state / "page.url").read_text()
     with urllib.request.urlopen(url, timeout=DEADLINE) as page:
         token = re.search(r'content="([\w-]{20,})"', page.read().decode())[1]
-    words = WORDS if order == "hold" else {"author": WORDS["author"]}
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
     request = urllib.request.Request(
         url + order,
-        data=json.dumps(words).encode(),
+        data=json.dumps(arguments).encode(),
         headers={
             "Content-Type": "application/json",
             "Origin": url.rstrip("/"),
@@ -58,25 +58,29 @@ def by_page(stage, order):
 
 
 def is_effective(ear, since):
-    """Return when HOLD was told to the partner and every request was withdrawn, or None."""
-    told = states(ear, since, "hold")
-    asked = {point for point, said in requests(ear, 0.0, since).items() if said[-1][1] is not None}
+    """Return when HOLD had reached the partner and every request was withdrawn, or None."""
+    hold_states = states(ear, since, "hold")
+    requested = {
+        point for point, values in requests(ear, 0.0, since).items() if values[-1][1] is not None
+    }
     withdrawn = requests(ear, since)
-    ends = [next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in asked]
-    if not told or None in ends:
+    ends = [
+        next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in requested
+    ]
+    if not hold_states or None in ends:
         return None
-    return max([told[0][0], *ends])
+    return max([hold_states[0][0], *ends])
 
 
 def ticks(ear, since, until):
-    """Return how many ticks came; without one nothing was decided, however slow the machine is."""
+    """Return the number of ticks; without a tick nothing was decided."""
     return sum(one.at < until for one in ear.of(TopicKind.TICK, since))
 
 
 def check_held(ear, since):
-    """See to it that nothing is asked for and no cap is raised."""
-    for point, said in requests(ear, since).items():
-        assert all(value is None for _, value in said), point
+    """Check that nothing is requested and no cap is raised."""
+    for point, values in requests(ear, since).items():
+        assert all(value is None for _, value in values), point
     before, after = caps(ear, until=since), caps(ear, since)
     assert set(after) == set(before)
     for hall, powers in after.items():
@@ -84,14 +88,14 @@ def check_held(ear, since):
 
 
 @pytest.mark.parametrize("give", [by_command, by_page])
-def test_hold_is_effective_at_once_survives_a_kill_and_ends_at_the_ramp(running, ear, give):
+def test_hold_acts_at_once_and_survives_a_kill(running, ear, give):
     stage = running
     begun = ear.now()
     give(stage, "hold")
     effective = ear.until(lambda: is_effective(ear, begun))
     assert effective - begun < AT_ONCE or not ticks(ear, begun, effective)
-    held = ear.until(lambda: schedules(ear, effective, "hold"))
-    assert "ana" in held[0]["meta"]["degraded"]
+    documents = ear.until(lambda: schedules(ear, effective, "hold"))
+    assert "ana" in documents[0]["meta"]["degraded"]
 
     stage.service.kill()
     again = ear.now()

@@ -1,4 +1,4 @@
-"""Whatever comes on whatever topic: counted, quarantined, survived, and decided all the same."""
+"""Junk on any topic is counted and quarantined, and decisions continue."""
 
 import json
 
@@ -41,7 +41,7 @@ TOPICS = [
 
 
 def payloads():
-    """Return what no decoder takes: noise, almost JSON, far too much, and lies."""
+    """Return payloads that no decoder accepts: noise, invalid JSON, too large and false ones."""
     rng = np.random.default_rng(7)
     value = {"value": 1.0, "timestamp": NOW, "quality": 1}
     return [
@@ -61,7 +61,7 @@ def payloads():
 
 
 def likely():
-    """Return what decodes and must not be believed: of the future, unknown, before its metadata."""
+    """Return payloads that decode but are not credible: future, unknown, before their metadata."""
     late = {"value": 5.0, "timestamp": NOW + 10 * 365 * 86_400_000, "quality": 1}
     unknown = {"value": 5.0, "timestamp": NOW, "quality": 1}
     return [
@@ -75,7 +75,7 @@ def quarantined(stage):
     return stage.tell("status")["snapshot"]["telemetry"]["quarantined"]
 
 
-def test_junk_on_every_topic_is_counted_and_survived(stage, ear):
+def test_junk_on_every_topic_is_quarantined(stage, ear):
     stage.serve("--page", "0")
     stage.attend()
     stage.play(STEPS)
@@ -92,11 +92,11 @@ def test_junk_on_every_topic_is_counted_and_survived(stage, ear):
     assert result["undecided"] == 0
     assert result["violations"] == {}
     assert stage.service.code is None
-    most = len(TOPICS) - 1  # acknowledgements are none of telemetry
+    most = len(TOPICS) - 1  # acknowledgements are not telemetry
     stage.until(lambda: quarantined(stage).get("poison", 0) > 0.8 * most * len(payloads()))
     assert list((stage.state / "quarantine").iterdir())
     assert sum(one["meta"]["source"] == "optimum" for one in schedules(ear)) >= STEPS - 2
     log = stage.service.log.read_text()
     assert "Traceback" not in log
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0

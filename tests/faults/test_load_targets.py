@@ -1,4 +1,4 @@
-"""Load targets of a grid partner, end to end: set on the wire, held by the plan, confirmed."""
+"""Load targets of a grid partner, end to end: set, planned and confirmed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ least = "0.2 MW"
 
 
 class Operator:
-    """A system operator who sets targets and hears power states."""
+    """A system operator that sets targets and receives power states."""
 
     def __init__(self, stage):
         self.key = private_key_from_jwk(json.loads(stage.keys.read_bytes())["key"])
@@ -43,23 +43,23 @@ class Operator:
         self.client = Client(stage.broker, client_id="operator", clean_session=True)
         self.client.connect(DEADLINE)
         assert self.client.subscribe(STATUS).wait(DEADLINE)
-        self.heard = []
+        self.received = []
 
     def set(self, *targets, at):
         signed = signing.sign_document({"targets": list(targets)}, self.key, kind=FLEX_KIND)
-        told = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
-        assert self.client.publish(TOPIC, json.dumps(told).encode(), qos=1).wait(DEADLINE)
-        return told["correlationid"]
+        envelope = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
+        assert self.client.publish(TOPIC, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
+        return envelope["correlationid"]
 
     def states(self):
-        """Return all power states so far: envelope and feed, each with a signature that fits."""
+        """Return all power states so far: envelope and feed, with verified signatures."""
         messages = self.client.poll(timeout=0.05)
         self.client.acknowledge(messages)
         for message in messages:
-            told = json.loads(message.payload)
-            signing.verify_signature(told["data"], self.site, kind=FLEX_KIND)
-            self.heard.append((told, content(told["data"])["feeds"]["small"]))
-        return self.heard
+            envelope = json.loads(message.payload)
+            signing.verify_signature(envelope["data"], self.site, kind=FLEX_KIND)
+            self.received.append((envelope, content(envelope["data"])["feeds"]["small"]))
+        return self.received
 
 
 def least(rows, window):
@@ -79,7 +79,7 @@ def stage(tmp_path, embedded):
         yield stage
 
 
-def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
+def test_target_is_planned_confirmed_and_lifted(stage, ear):
     stage.serve("--page", "0")
     operator = Operator(stage)
     stage.play(STEPS)
@@ -90,8 +90,8 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
     window = max((times[i : i + 4] for i in range(len(times) - 3)), key=lambda w: least(rows, w))
     wanted = round(0.9 * least(rows, window), 3)
     assert wanted > 0.3
-    asked = target(wanted, start=iso(window[0]), end=iso(window[-1] + HOUR // 4))
-    correlation = operator.set(asked, at=first["created"])
+    requested = target(wanted, start=iso(window[0]), end=iso(window[-1] + HOUR // 4))
+    correlation = operator.set(requested, at=first["created"])
     confirmed = ear.until(
         lambda: [s for s in operator.states() if s[0].get("correlationid") == correlation]
     )[0][1]
@@ -99,17 +99,17 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
     assert not confirmed["targets"][0]["active"]
     os.kill(stage.plant.pid, signal.SIGCONT)
 
-    def held():
+    def plan_within_target():
         newest = schedules(ear)[-1]
         found = {row["start"]: row["scheduled_mw"] for row in newest["intervals"]}
         if newest["meta"]["source"] != "optimum":
             return None
         return max(found[at] for at in window if at in found) <= wanted + 0.001 and newest
 
-    newest = ear.until(held, PATIENCE)
+    newest = ear.until(plan_within_target, PATIENCE)
     assert newest["revision"] > first["revision"]
-    told = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
-    assert told[0]["compliant"]
+    active = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
+    assert active[0]["compliant"]
     created = schedules(ear)[-1]["created"]
     operator.set(target(0.1), at=created + 5 * HOUR)  # from the future: refused
     lifted = operator.set(target(None), at=created)
@@ -120,7 +120,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
         "load_target", "load_target_refused", "load_target",
     ]  # fmt: skip
     assert [one.get("correlation") for one in events] == [correlation, None, lifted]
-    assert "made in the future" in events[1]["reason"]
+    assert "not in the future" in events[1]["reason"]
 
 
 def is_active(feed):
@@ -128,11 +128,11 @@ def is_active(feed):
 
 
 def set_or_refused(stage):
-    """Return what is recorded of the three messages once all are."""
+    """Return the records of the three messages once all are written."""
     found = [one for one in audit(stage) if one["event"].startswith("load_target")]
     return len(found) == 3 and found
 
 
 def audit(stage):
-    """Return what the service has written down."""
+    """Return the audit entries of the service."""
     return [json.loads(line)["entry"] for line in (stage.state / "audit.jsonl").open()]

@@ -1,4 +1,4 @@
-"""Stores out of service that say so over the wire: planned without, offered to nobody."""
+"""Stores that report out of service are excluded from plans and offers."""
 
 import pytest
 
@@ -12,8 +12,8 @@ STEPS = 24
 OUT = ("--out-of-service", "battery_1", "--out-of-service", "tank_1")
 
 
-def test_a_battery_out_of_service_is_planned_without(tmp_path, embedded):
-    """Optimal plans all along, an alarm that names the machines, and nothing that is broken."""
+def test_plan_excludes_stores_out_of_service(tmp_path, embedded):
+    """Plans stay optimal, an alarm names the machines, and no limit is violated."""
     with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
         stage.serve("--page", "0")
         stage.attend()

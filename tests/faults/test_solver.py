@@ -1,4 +1,4 @@
-"""A solver that hangs costs its deadline and a label, and no schedule."""
+"""A hanging solver delays a schedule by its deadline and marks it as degraded."""
 
 import pytest
 
@@ -10,14 +10,14 @@ pytestmark = pytest.mark.slow
 STEPS = 3
 
 
-def test_a_hanging_solver_is_replaced_by_a_labelled_rule(stage, ear):
+def test_hanging_solver_is_replaced_by_a_labelled_rule(stage, ear):
     stage.serve("--page", "0", module=hanging.__name__)
     stage.play(STEPS)
     result = stage.result()
     assert result["undecided"] == 0
     assert result["violations"] == {}
-    told = ear.until(lambda: len(schedules(ear)) == STEPS and schedules(ear))
-    for document in told:
+    documents = ear.until(lambda: len(schedules(ear)) == STEPS and schedules(ear))
+    for document in documents:
         assert document["meta"]["source"] == "rule"
         assert f"within {hanging.DEADLINE:g} s" in document["meta"]["degraded"]
     assert {state["state"] for _, state in states(ear)} >= {"degraded"}

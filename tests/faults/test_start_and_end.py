@@ -1,4 +1,4 @@
-"""Starts that cannot be, and ends that must be clean."""
+"""Impossible starts and clean ends of the service."""
 
 import socket
 import time
@@ -22,32 +22,32 @@ SOON = 30.0
 """Time within which a service ends; systemd waits longer (`deploy/systemd`). [s]"""
 
 
-def test_a_second_service_is_refused_and_told_who_is_first(stage):
+def test_second_service_is_refused_with_the_first_process(stage):
     stage.serve("--page", "0")
     stage.until_connected()
     second = Mortal(stage.folder, "second")
     options = ["--broker", stage.broker, "--clock", "simulated", "--page", "0"]
     second.start(["run", SITE, *options, "--state", str(stage.state)])
     assert second.await_end(DEADLINE) == 1
-    told = " ".join(second.log.read_text().split())
-    assert f"process {stage.service.pid}" in told
-    assert "another service runs on this state" in told
-    assert "Traceback" not in told
+    log = " ".join(second.log.read_text().split())
+    assert f"process {stage.service.pid}" in log
+    assert "another service runs on this state" in log
+    assert "Traceback" not in log
     assert stage.heard() >= 0
 
 
-def test_a_taken_port_of_the_page_is_told(stage):
+def test_occupied_page_port_is_reported(stage):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         stage.serve("--page", port)
         assert stage.service.await_end(DEADLINE) == 1
-    told = " ".join(stage.service.log.read_text().split())
-    assert f"port {port}" in told
-    assert "choose another port" in told
-    assert "Traceback" not in told
+    log = " ".join(stage.service.log.read_text().split())
+    assert f"port {port}" in log
+    assert "choose another port" in log
+    assert "Traceback" not in log
 
 
-def test_without_a_broker_it_says_so_and_begins_when_there_is_one(tmp_path):
+def test_service_starts_once_the_broker_does(tmp_path):
     port = free_port()
     with Stage(tmp_path, f"mqtt://127.0.0.1:{port}") as stage:
         stage.serve("--page", "0")
@@ -64,19 +64,19 @@ def test_without_a_broker_it_says_so_and_begins_when_there_is_one(tmp_path):
             assert stage.result()["undecided"] == 0
 
 
-def test_sigterm_ends_it_clean(stage, ear):
+def test_sigterm_ends_the_service_cleanly(stage, ear):
     stage.serve("--page", "0")
     stage.play(1000)
     stage.until_ready()
     ear.until(lambda: requests(ear))
     since, begun = ear.now(), time.monotonic()
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0
     assert time.monotonic() - begun < SOON
     _, last = ear.until(lambda: states(ear, since, "offline"))[-1]
     assert last["reason"] == "the service was ended"
-    for point, said in requests(ear).items():
-        assert said[-1][1] is None, point
+    for point, values in requests(ear).items():
+        assert values[-1][1] is None, point
     assert not (stage.state / "control.sock").exists()
     status = topics.topic_filter(TopicKind.FEED_STATUS, site=SITE)
     with Ear(stage.broker, status, name="late-comer") as late:
@@ -85,17 +85,17 @@ def test_sigterm_ends_it_clean(stage, ear):
     assert kept.document["state"] == "offline"
 
 
-def test_sigterm_ends_it_while_a_solver_hangs(stage, ear, monkeypatch):
-    """Proves: no deadline of a decision is waited for, and no plan follows.
+def test_sigterm_ends_the_service_while_a_solver_hangs(stage, ear, monkeypatch):
+    """Proves: the service does not wait for the decision deadline, and publishes no plan.
 
-    Sensitivity: it took up to a minute, and the plan by rule of the solver's deadline still left.
+    Sensitivity: it took up to a minute, and a plan by rule was still published.
     """
     monkeypatch.setenv("HANGING_DEADLINE", "100")
     stage.serve("--page", "0", module=hanging.__name__)
     stage.play(1000)
     stage.until(lambda: hanging.ASKED in stage.service.log.read_text())
     begun = time.monotonic()
-    stage.service.end()
+    stage.service.terminate()
     assert stage.service.code == 0
     assert time.monotonic() - begun < SOON
     assert ear.until(lambda: states(ear, 0, "offline"))

@@ -1,4 +1,4 @@
-"""What was heard of the service, in the words of the tests."""
+"""Messages of the service, decoded for the tests."""
 
 import json
 
@@ -12,13 +12,13 @@ def schedules(ear, since=0.0, source=None):
 
 
 def states(ear, since=0.0, state=None):
-    """Return when the feed was said to be in a state, and the words."""
+    """Return when the feed reported a state, and the status documents."""
     found = [(one.at, one.document) for one in ear.of(TopicKind.FEED_STATUS, since)]
-    return [(at, told) for at, told in found if state in {None, told["state"]}]
+    return [(at, document) for at, document in found if state in {None, document["state"]}]
 
 
 def caps(ear, since=0.0, until=float("inf")):
-    """Return hall -> the caps that were ordered, oldest first. [MW]"""
+    """Return hall -> ordered caps, oldest first. [MW]"""
     found = {}
     for one in ear.of(TopicKind.CAP_ORDER, since):
         if one.at < until:
@@ -27,7 +27,7 @@ def caps(ear, since=0.0, until=float("inf")):
 
 
 def requests(ear, since=0.0, until=float("inf")):
-    """Return point -> when and what was requested; heartbeats are no requests."""
+    """Return point -> times and values of requests, without heartbeats."""
     found = {}
     for one in ear.of(TopicKind.POINT_VALUE, since):
         point = parse_topic(one.topic).point

@@ -1,4 +1,4 @@
-"""Sites small enough to be solved in the head, and problems on them.
+"""Sites small enough to be solved by hand, and problems on them.
 
 A connection, a lossless line to the bus, a lossless feeder to the racks, cooling for nothing. Ten
 racks of 1 MW that draw nothing while they wait. No margins, no fees, no carbon price.
@@ -38,7 +38,7 @@ BENT = Throughput(power_points=(0.5, 1.0), work_points=(0.8, 1.0))
 
 
 class Given(Equipment):
-    """A machine that is nothing but its relations."""
+    """A machine that consists only of its relations."""
 
     kind: ClassVar[str] = "given"
     given: tuple[Any, ...]
@@ -88,7 +88,7 @@ def machine(name, output, *, draws, limit=1000.0, units=None):
 
 
 def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0, **rules):
-    """Return units that give between least and most each."""
+    """Return units, each with a smallest and a largest output."""
 
     def running(weather):
         given = {
@@ -157,7 +157,7 @@ def grid(*, import_limit=100.0, export_limit=0.0, ramp=1000.0, peak_price=0.0):
 
 
 def site(*others, connection=None, work=None, margins=None, **replaced):
-    """Return a site of the plain machines, some replaced by name, and of others."""
+    """Return a site of simple machines, some replaced by name, with additional ones."""
     hall = ITHall.model_construct(
         name="hall", racks=10, rack_power=1.0, rack_idle_power=0.0, liquid_share=0.0
     )
@@ -182,7 +182,7 @@ def site(*others, connection=None, work=None, margins=None, **replaced):
 
 
 def outlook(prices, *, hours=1.0, service=0.0, jobs=(), sun=None, terminal=0.0, carbon=0.0):
-    """Return an outlook; ``jobs`` are tuples of (kind, least, most, racks), sums from START on."""
+    """Return an outlook; ``jobs`` are tuples (kind, least, most, racks), cumulated from START."""
     count = len(prices)
     edges = START + (np.arange(count + 1) * round(hours * 60)).astype("timedelta64[m]")
     names = [name for name, *_ in jobs] or ["batch"]

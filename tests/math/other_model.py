@@ -1,4 +1,4 @@
-"""Small random sites, and what they cost at the least by another model than ours.
+"""Small random sites, and their least cost in an independent model.
 
 The other one is written straight from the equations of docs/model.md as a program in whole numbers
 for SciPy: each machine by itself, no segments, no slots, no ledger. Both ways of a battery and of
@@ -20,7 +20,7 @@ LATENESS = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A site and what it is asked, in hours; powers in MW, prices in EUR MWh-1 or EUR MW-1."""
+    """A site and its hourly inputs; powers in MW, prices in EUR/MWh or EUR/MW."""
 
     price: np.ndarray
     service: np.ndarray
@@ -80,7 +80,7 @@ def drawn(seed):
 
 
 def ours(case):
-    """Return the case as our problem."""
+    """Return the case as a problem of the optimiser."""
     connection = GridConnection.model_construct(
         name="grid",
         import_limit=case.import_limit,
@@ -130,7 +130,7 @@ class Program:
         self._rows.append((terms, low, high))
 
     def either(self, one, most, other, other_most):
-        """Let at most one of two columns be above zero."""
+        """Allow at most one of two columns above zero."""
         way = self.column(1.0, is_whole=True)
         self.row([(one, 1.0), (way, -most)], -np.inf, 0.0)
         self.row([(other, 1.0), (way, other_most)], -np.inf, other_most)
@@ -155,7 +155,7 @@ class Program:
 
 
 def least_cost(case):
-    """Return what the case costs at the least. [EUR]"""
+    """Return the least cost of the case. [EUR]"""
     program, worth = Program(), max(case.terminal, 0.0) + case.import_fee
     balance = [_connection(program, case, t) for t in range(case.steps)]
     net = [list(terms) for terms in balance]
@@ -182,7 +182,7 @@ def _connection(program, case, t):
 
 
 def _battery(program, case, balance, *, worth):
-    """Add a battery; what is in it at the end is worth what it will save."""
+    """Add a battery, whose final energy has the terminal value."""
     left, last = max(worth - case.wear_price, 0.0) * case.efficiency, None
     for t, terms in enumerate(balance):
         charge = program.column(case.power)
@@ -197,7 +197,7 @@ def _battery(program, case, balance, *, worth):
 
 
 def _work(program, job, balance, *, racks, worth):
-    """Add work that may move between what must and what can be done; racks take 1 MW each."""
+    """Add movable work between its lower and upper bound; racks take 1 MW each."""
     name, least, most, limit = job
     assert name in {"batch", "bent"}  # neither kind tolerates a cap, so both run at full power
     before = None

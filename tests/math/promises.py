@@ -1,4 +1,4 @@
-"""Contracts of round numbers, work that may move, and outlooks with what was promised."""
+"""Contracts with round numbers, movable work, and outlooks with targets and positions."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def asked(**changes):
 
 
 def with_target(ahead, target, *, price=50.0, contract="tso"):
-    """Return an outlook with what a partner asks."""
+    """Return an outlook with the load target of a partner."""
     words = {
         "grid_import_target": np.asarray(target, float)[:, None],
         "grid_import_target_price": np.full((len(target), 1), price),

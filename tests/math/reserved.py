@@ -1,4 +1,4 @@
-"""Reserve products of round numbers, who holds them, and days on which they are sold."""
+"""Reserve products with round numbers, their holders, and days on which they are sold."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ EARLIER = np.timedelta64(4, "h")
 
 
 def product(name="fcr", **changes):
-    told = {
+    declared = {
         "direction": "symmetric",
         "full_activation": 0.5,
         "duration": 0.25,
@@ -25,7 +25,7 @@ def product(name="fcr", **changes):
         "source": "worked by hand",
     }
     return ReserveProduct.model_validate(
-        {"name": name} | told | changes, context={"canonical": True}
+        {"name": name} | declared | changes, context={"canonical": True}
     )
 
 
@@ -36,7 +36,7 @@ def held_by(store, *products, **settings):
 
 
 def ahead(prices, *, held=None, paid=None, **settings):
-    """Return an outlook from four hours before midnight; held and paid are of the product fcr."""
+    """Return an outlook from four hours before midnight; held and paid refer to the product fcr."""
     found = outlook(prices, **settings)
     shifted = {axis: found[axis].to_numpy() - EARLIER for axis in ("time", "instant")}
     found = found.assign_coords(shifted | {"duration": ("time", found["duration"].to_numpy())})

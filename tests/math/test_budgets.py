@@ -12,7 +12,7 @@ from twin import time_axes
 from twin.markets.contracts import CarbonBudget, HourlyMatching, WaterBudget
 
 
-def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():
+def test_carbon_budget_covers_the_whole_horizon():
     """Proves: of 1000 kg, 1 of 4 MWh goes to the clean hour: 30 + 20; (100 + 3 x 300) kg.
 
     Sensitivity: 40 without a budget.
@@ -24,7 +24,7 @@ def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():
     assert plan.values["cap.above"] == pytest.approx([0.0])
 
 
-def test_a_leap_year_has_its_own_hours():
+def test_leap_year_budget_has_8784_hours():
     """Proves: of 8,784 kg, the last hour of 2028 has 1 and the first of 2029 8,784 / 8,760.
 
     Sensitivity: 2.0055 for both where each year has 8,760 h.
@@ -37,7 +37,7 @@ def test_a_leap_year_has_its_own_hours():
     )
 
 
-def test_what_is_beyond_a_budget_is_paid():
+def test_excess_over_a_budget_is_priced():
     """Proves: all in the clean hour, 400 kg of 200 at 0.5: 80 + 100. Sensitivity: 40 or none."""
     budget = CarbonBudget.model_construct(name="cap", amount=200.0 * YEAR / 2.0, price=0.5)
     ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=[100.0, 300.0])
@@ -47,7 +47,7 @@ def test_what_is_beyond_a_budget_is_paid():
     assert sum(plan.accounts["budgets"]) == pytest.approx(100.0)
 
 
-def test_a_budget_counts_the_average_mix_though_hours_are_matched():
+def test_budget_counts_the_average_mix_when_matched():
     """Proves: 4 MW matched at 300 kg/MWh emit nothing by the market, and 1200 of 600 kg: 40 + 30.
 
     Sensitivity: 40 if what is matched did not count.
@@ -61,7 +61,7 @@ def test_a_budget_counts_the_average_mix_though_hours_are_matched():
     assert plan.objective == pytest.approx(70.0)
 
 
-def test_a_budget_by_the_day_is_kept_each_day():
+def test_daily_budget_is_kept_each_day():
     """Proves: 72 of 96 MWh fit the second, cheap day at 1 kg each; 24 go to the first.
 
     24 x 20 + 72 x 10 = 1200. Sensitivity: 960 with a budget of the whole horizon.
@@ -79,19 +79,19 @@ def test_a_budget_by_the_day_is_kept_each_day():
 @pytest.mark.parametrize(
     ("window", "worth", "unit"), [("day", 1.0, "kg each day"), ("horizon", 0.5, "kg")]
 )
-def test_a_kilogram_more_of_a_budget_is_one_of_each_window(window, worth, unit):
+def test_budget_value_counts_a_kilogram_in_each_window(window, worth, unit):
     """Proves: two days of 24 kg beyond at 0.5: a kg more of both saves 1 EUR, of the whole 0.5.
 
     Sensitivity: a budget of the day said 1 EUR for a kg.
     """
     budget = CarbonBudget.model_construct(name="cap", amount=0.0, price=0.5, window=window)
     plan = solved(site(budget), outlook([10.0, 10.0], service=1.0, carbon=1.0, hours=24.0))
-    (told,) = limit_values(plan)
-    assert (told.limit, told.unit) == ("load target or budget (cap)", unit)
-    assert told.marginal_value == pytest.approx(worth)
+    (limit,) = limit_values(plan)
+    assert (limit.limit, limit.unit) == ("load target or budget (cap)", unit)
+    assert limit.marginal_value == pytest.approx(worth)
 
 
-def test_a_water_budget_moves_work_to_dry_hours():
+def test_water_budget_moves_work():
     """Proves: cooling draws 1 m3/MWh; 2 of 4 m3 are free, 3 EUR/m3 beyond: 40 + 6."""
     thirsty = machine(
         "cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q, "water": through}
@@ -101,7 +101,7 @@ def test_a_water_budget_moves_work_to_dry_hours():
     assert plan.objective == pytest.approx(46.0)
 
 
-def test_unmatched_hours_emit_with_the_residual_mix():
+def test_unmatched_hours_use_the_residual_mix():
     """Proves: 3 MW are matched; the fourth MWh goes to the other hour: 50, and no carbon.
 
     Sensitivity: 40 + 0.1 x 500 x 1 = 90 if it stayed, 40 without matching.
@@ -114,7 +114,7 @@ def test_unmatched_hours_emit_with_the_residual_mix():
     assert plan.accounts["carbon"] == pytest.approx([0.0, 0.0])
 
 
-def test_the_front_counts_the_carbon_that_is_not_matched(monkeypatch):
+def test_pareto_front_counts_unmatched_carbon(monkeypatch):
     """Proves: for nothing 4 MWh in the cheap hour, 40 EUR and 500 kg; at 1 EUR/kg 50 EUR and none.
 
     Sensitivity: 1,200 kg at both by the average mix. The twin's verdict is left out: it knows no
@@ -129,7 +129,7 @@ def test_the_front_counts_the_carbon_that_is_not_matched(monkeypatch):
     assert found["carbon"].values == pytest.approx([500.0, 0.0], abs=1e-6)
 
 
-def test_a_profile_is_matched_hour_by_hour():
+def test_profile_is_matched_hour_by_hour():
     """Proves: 4 MWh are matched over the day, none in the hour of use: 2 x 500 kg at 0.1, + 20.
 
     Sensitivity: 20 if matched by the year.

@@ -1,4 +1,4 @@
-"""What partners call of a reserve that work holds: it is given, and held no more meanwhile."""
+"""Activations of a reserve held by work: it is delivered, and not held meanwhile."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ JOBS = [("batch", [0.0, 0.0, 8.0], [8.0] * 3, 4.0)]
 
 
 def plan_of(target, *, called, price=50.0):
-    """Plan three hours at 10 EUR/MWh; of the first 4 MW are sold, and so much may be imported."""
+    """Plan three hours at 10 EUR/MWh with 4 MW sold in the first, and an import target there."""
     where = site(asked(), work=[BATCH]).model_copy(update={"reserves": {"fcr": MFRR}})
     look = ahead([10.0] * 3, jobs=JOBS, held=[4.0, 0.0, 0.0], paid=[10.0] * 3)
     look = with_target(look, [target, np.inf, np.inf], price=price)
@@ -23,10 +23,10 @@ def plan_of(target, *, called, price=50.0):
     return solved(where, variables.tag_dataset(look))
 
 
-def test_what_is_called_is_given_for_a_target_that_is_only_priced():
+def test_activated_reserve_is_delivered():
     """Proves: 80 for energy later, and what is sold is paid on: less 40.
 
-    Sensitivity: 240 if work ran on against the target, since to stop it would break what is sold;
+    Sensitivity: 240 if work ran on against the target, since a stop would break the reserve;
     80 if what is called were not paid for.
     """
     plan = plan_of(0.0, called=1.0)
@@ -36,7 +36,7 @@ def test_what_is_called_is_given_for_a_target_that_is_only_priced():
     assert plan.objective == pytest.approx(40.0)
 
 
-def test_what_is_not_called_is_held_on():
+def test_reserve_not_activated_is_held():
     """Proves: half is called, so 2 MW run on, which can still stop. Sensitivity: 4 or 0 MW."""
     plan = plan_of(2.0, called=0.5)
     assert plan.values["grid.import_power"][0] == pytest.approx(2.0)
@@ -45,6 +45,6 @@ def test_what_is_not_called_is_held_on():
     assert stubborn.values["grid.import_power"][0] == pytest.approx(2.0)
 
 
-def test_a_target_that_calls_nothing_leaves_what_is_sold():
+def test_target_without_activation_keeps_the_reserve():
     """Proves: to hold is dearer than a target at 50: 80 + 4 x 50 - 40. Sensitivity: 40."""
     assert plan_of(0.0, called=0.0).objective == pytest.approx(240.0)

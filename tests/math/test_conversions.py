@@ -1,4 +1,4 @@
-"""Conversions: curves under positive, negative and no prices; what pays to be wasted."""
+"""Conversions: curves at positive, negative and zero prices; profitable waste."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def with_losses(*others, **settings):
 
 
 def drawn(plan, owner="feeder", output=10.0):
-    """Return what a machine draws beyond what its curve says at an output."""
+    """Return the draw of a machine above its curve at an output."""
     curve, filled = plan.data.curves[owner], plan.values[f"{owner}.segment"]
     carrier = next(iter(curve.slope))
     given = curve.low + filled.sum(axis=1)
@@ -36,7 +36,7 @@ def test_losses_are_bought():
 
 
 @pytest.mark.parametrize("load", [2.5, 5.0, 10.0])
-def test_a_machine_burns_nothing_at_negative_prices(load):
+def test_machine_wastes_nothing_at_negative_prices(load):
     """Proves: at -100 the losses are those of physics. Sensitivity: 0.25 MW more at a load of 5,
     along the secant over the whole curve.
     """
@@ -65,20 +65,20 @@ def test_profitable_waste_at_positive_prices():
     assert plan.objective == pytest.approx(-30.0 * 5.25, abs=30 * NEAR)
 
 
-def test_what_costs_nothing_is_not_wasted_either():
+def test_free_power_is_not_wasted():
     """Proves: with free sun to spare the plan still shows the losses of physics."""
     where = with_losses(source())
     plan = solved(where, outlook([60.0], service=5.0, sun=[50.0]))
     assert drawn(plan, output=5.0) == pytest.approx(lossy(5.0), abs=NEAR + MAX_WASTE_MW)
 
 
-def test_no_load():
+def test_idle_site_costs_nothing():
     """Proves: a site that does nothing costs nothing. Sensitivity: losses of a pad."""
     plan = solved(with_losses(), outlook([50.0, 50.0]))
     assert plan.objective == pytest.approx(0.0, abs=50 * NEAR)
 
 
-def test_a_curve_bent_the_wrong_way_is_never_undercut():
+def test_concave_curve_is_never_undercut():
     """Proves: of a draw with falling slope the plan pays no less than physics, 2.5 + 2.5^0.5."""
     feeder = machine("feeder", "rack", draws={"medium_voltage": lambda q: q + np.sqrt(q)})
     plan = solved(site(feeder=feeder), outlook([100.0], service=2.5))
@@ -86,7 +86,7 @@ def test_a_curve_bent_the_wrong_way_is_never_undercut():
     assert float(plan.data.curves["feeder"].error["medium_voltage"].max()) > 0.1
 
 
-def test_a_limit_keeps_its_margin():
+def test_limit_keeps_its_margin():
     """Proves: a line of 10 MW is planned to 9 MW with a margin of a tenth.
 
     Work of 10 MWh at 10 and 20: 9 at 10, 1 at 20: 110. Sensitivity: 100 without the margin.
@@ -98,7 +98,7 @@ def test_a_limit_keeps_its_margin():
     assert plan.objective == pytest.approx(110.0)
 
 
-def test_the_line_carries_exports_backwards():
+def test_line_carries_exports_backwards():
     """Proves: 5 MW of sun less 1 MW of load are sold at 40, at a fee of 0: -160.
 
     Sensitivity: 0 if the line carried one way only.

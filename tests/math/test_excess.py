@@ -1,4 +1,4 @@
-"""Power beyond what is contracted: the greatest of a month, or the root of all squares."""
+"""Power beyond a contract: the largest excess of a month, or the root of all squares."""
 
 import numpy as np
 import pytest
@@ -39,14 +39,14 @@ def contract(rule, price, **rules):
 
 
 @pytest.mark.parametrize(("peak", "cost"), [(0.0, 48.0), (3.5, 44.0), (4.0, 40.0), (9.0, 40.0)])
-def test_the_greatest_excess_of_the_month_is_paid_once(peak, cost):
+def test_largest_excess_of_a_month_is_paid_once(peak, cost):
     """Proves: where the month has seen 4 MW, the 4th MW costs nothing more: 40. Sensitivity: 48."""
     plan = solved(contract("greatest", 8.0), outlook([20.0, 10.0], jobs=MOVABLE), peak=peak)
     assert plan.objective == pytest.approx(cost)
 
 
-def test_an_excess_is_the_month_s_own():
-    """Proves: of July's 4 MW nothing is free in August, in which the 4th MW costs 8: 48."""
+def test_excess_is_counted_by_month():
+    """Proves: July's 4 MW free nothing in August, where the 4th MW costs 8: 48."""
     ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc("2026-07-31T23:00"))
     assert solved(contract("greatest", 8.0), ahead, peak=4.0).objective == pytest.approx(48.0)
 
@@ -58,14 +58,14 @@ YEARLY = {
 
 
 @pytest.mark.parametrize(("start", "cost"), [("2026-01-15T00:00", 40.0), ("2026-07-15", 48.0)])
-def test_a_peak_that_may_be_of_an_earlier_month_pays_no_excess(start, cost):
+def test_peak_of_an_earlier_month_pays_no_excess(start, cost):
     """Proves: the year's 4 MW are January's in January; in July they may be of any month."""
     where = contract("greatest", 8.0, utilisation=YEARLY)
     ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc(start))
     assert solved(where, ahead, peak=4.0).objective == pytest.approx(cost)
 
 
-def test_a_peak_that_may_be_of_another_class_pays_no_excess():
+def test_peak_of_another_class_pays_no_excess():
     """Proves: after an hour of the first class, whose contract is 9 MW, 4 MW may be of it: 48.
 
     Sensitivity: at 40 the plan would exceed a contract that nothing has exceeded.
@@ -77,7 +77,7 @@ def test_a_peak_that_may_be_of_another_class_pays_no_excess():
     assert solved(where, ahead, peak=4.0).objective == pytest.approx(48.0)
 
 
-def test_squares_of_the_month_count_as_far_as_they_are_known():
+def test_known_squares_of_the_month_count():
     """Proves: beside one quarter-hour of 1 MW, an hour of 1 MW comes to sqrt(5) - 1 = 1.236 MW.
 
     By tangents 13/6 - 1 = 1.167: at a root of 8/3 the excess is 3/8 of it, where the tangents at
@@ -91,7 +91,7 @@ def test_squares_of_the_month_count_as_far_as_they_are_known():
     assert alone.objective == pytest.approx(40.0 + 9.0 * 2.0)
 
 
-def test_without_excess_the_month_s_squares_cost_nothing():
+def test_squares_cost_nothing_without_new_excess():
     """Proves: what was paid before is not paid again: 2 MW below the contract cost 20."""
     plan = solved(contract("root_of_squares", 8.0), outlook([10.0], service=2.0), peak=9.0)
     assert plan.objective == pytest.approx(20.0)
@@ -109,8 +109,8 @@ LOADS = {
 
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("hours", [0.25, 1.0])
-def test_the_root_of_squares_is_at_most_that_of_the_bill_and_close(load, hours):
-    """Proves: of fixed loads a plan pays at most what the bill says, and 0.94 of it at the least.
+def test_root_of_squares_is_close_below_the_bill(load, hours):
+    """Proves: for fixed loads, the plan pays between 0.94 and 1 of the bill.
 
     A day in the first of two classes until 1:00, its 2 MW exceeded too; in the second 3 MW.
     """
@@ -129,7 +129,7 @@ def test_the_root_of_squares_is_at_most_that_of_the_bill_and_close(load, hours):
     assert paid >= 0.94 * billed - 0.01 * 2.0
 
 
-def test_one_rule_may_follow_another():
+def test_excess_rule_may_change_between_months():
     """Proves: by the greatest excess in July, by squares from August on: 4 MW at 10 in either.
 
     In July's last hour the 4th MW costs 8, in August's first 2 x 4 = 8: 48 both ways; at 12, or
@@ -158,7 +158,7 @@ def test_one_rule_may_follow_another():
         assert solved(where, ahead).objective == pytest.approx(cost)
 
 
-def test_each_class_has_a_contract_of_its_own():
+def test_each_class_has_its_own_contract():
     """Proves: 1 MW in the cheap first hour, 10 MW in the other: 1 x 10 + 3 x 20 = 70 EUR.
 
     Sensitivity: 40 under the other's contract, 160 if 3 MW of excess at 40 were bought.

@@ -1,4 +1,4 @@
-"""Heat sold by a pump of COP 4 to a network: when it runs, and that nothing is burnt for it.
+"""Heat sold to a network by a pump of COP 4: when it runs, without wasted power.
 
 Racks give their heat to the warm circuit. 4 MW of heat need 1 MW of electricity and 3 MW of warmth.
 """
@@ -51,7 +51,7 @@ def warm_site(*others, exchanger=through, plant=lambda q: 0.0 * q):
     )
 
 
-def test_heat_is_sold_to_the_demand_where_it_brings_more_than_its_power_costs():
+def test_heat_is_sold_where_it_pays_for_its_power():
     """Proves: at 30 for heat the pump runs at 100 and 119 and rests at 121: 4 x 30 = 120 a MW.
 
     10 MW of racks in three hours: 3400; less 4 x 30 - 100 = 20 and 4 x 30 - 119 = 1.
@@ -63,7 +63,7 @@ def test_heat_is_sold_to_the_demand_where_it_brings_more_than_its_power_costs():
     assert plan.accounts["heat"] == pytest.approx([-120.0, -120.0, 0.0], abs=1e-6)
 
 
-def test_heat_that_is_taken_needs_no_cooling():
+def test_sold_heat_needs_no_cooling():
     """Proves: with cooling at half a MW a MW, 3 MW taken save 1.5 MW: it runs unpaid.
 
     10 MW and 7 x 0.5 MW of cooling and 1 MW for the pump at 100. Sensitivity: 1500 at rest.
@@ -73,7 +73,7 @@ def test_heat_that_is_taken_needs_no_cooling():
     assert plan.objective == pytest.approx(1450.0)
 
 
-def test_no_more_heat_is_sold_than_the_racks_give():
+def test_heat_sold_is_limited_by_the_racks():
     """Proves: 1.5 MW of racks give 2 MW of heat with 0.5 MW of power: 100 x 2 - 10 x 2 = -180.
 
     Sensitivity: -360 if 4 MW were sold.
@@ -84,11 +84,11 @@ def test_no_more_heat_is_sold_than_the_racks_give():
 
 
 def lossy(q):
-    """5 MW of coolant bring 5.25 MW of warmth, 10 MW bring 11 MW."""
+    """5 MW of coolant give 5.25 MW of heat, 10 MW give 11 MW."""
     return q + 0.01 * q**2
 
 
-def test_no_heat_is_made_for_sale_in_a_machine_that_could_lose_more():
+def test_losses_are_not_increased_to_sell_heat():
     """Proves: heat at 100, power at 10: the exchanger still gives what physics says, 5.25 MW.
 
     5 MWh of work that must be done; 7 MW of heat from 5.25 MW of warmth. Sensitivity: 7.33 MW from
@@ -102,7 +102,7 @@ def test_no_heat_is_made_for_sale_in_a_machine_that_could_lose_more():
 
 
 @pytest.mark.parametrize("load", [2.0, 6.0])
-def test_a_pump_burns_nothing_where_power_is_paid_for(load):
+def test_pump_wastes_nothing_at_negative_prices(load):
     """Proves: at -50 the pump draws what physics asks for its heat. Sensitivity: its secant."""
 
     def bent(q):
@@ -118,7 +118,7 @@ def test_a_pump_burns_nothing_where_power_is_paid_for(load):
     assert drawn == pytest.approx([bent(sold)], abs=NEAR)
 
 
-def test_work_spreads_so_that_all_its_heat_is_sold():
+def test_work_is_spread_to_sell_all_heat():
     """Proves: 6 MWh of work run as 3 and 3, each with 4 MW of heat at 60.
 
     600 for 6 MWh, 15 for the dearer 3, 205 for 2 MWh of the pump, less 480. Sensitivity: 460 with

@@ -1,4 +1,4 @@
-"""Our plans cost what another model of the same sites says, to the cent."""
+"""Plans cost the same as in another model of the same sites, to the cent."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.seeds import seeds
 
 
 @pytest.mark.parametrize("seed", seeds(range(60)))
-def test_a_random_site_costs_the_same_by_another_model(seed):
+def test_random_site_has_equal_cost_in_another_model(seed):
     """Proves: connection, fees, peak, battery, sun, work and lateness, at prices below zero too.
 
     Sensitivity: with one price, power or efficiency a tenth off, twenty to fifty of the sixty fail.

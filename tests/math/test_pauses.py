@@ -1,4 +1,4 @@
-"""Pauses of work: what they lose since the last checkpoint, and which work gives way.
+"""Pauses of work: loss since the last checkpoint, and which work pauses first.
 
 Four racks of 1 MW with four hours to run each, so that of those that run one ends in an hour. Work
 left undone at the end costs 40 EUR/MWh, and a pause loses half an hour of a rack: 20 EUR.
@@ -18,13 +18,13 @@ def ahead(prices, *names, running=4.0, rest=4.0):
     """Return an outlook in which four racks of each kind could work all the time."""
     hours = range(1, len(prices) + 1)
     jobs = [(name, [0.0 for _ in hours], [4.0 * t for t in hours], 4.0) for name in names]
-    told = {"work_racks_running": running, "work_rest": rest}
-    told = {name: ("cohort", [value] * len(names)) for name, value in told.items()}
-    return variables.tag_dataset(outlook(prices, jobs=jobs, terminal=40.0).assign(told))
+    state = {"work_racks_running": running, "work_rest": rest}
+    state = {name: ("cohort", [value] * len(names)) for name, value in state.items()}
+    return variables.tag_dataset(outlook(prices, jobs=jobs, terminal=40.0).assign(state))
 
 
-def plan(prices, *names, **told):
-    return solved(site(work=[TRAIN, BATCH]), ahead(prices, *names, **told))
+def plan(prices, *names, **state):
+    return solved(site(work=[TRAIN, BATCH]), ahead(prices, *names, **state))
 
 
 def racks(found):
@@ -32,14 +32,14 @@ def racks(found):
     return found.values["work.racks"].sum(axis=2).T
 
 
-def test_one_interval_has_no_pause_but_the_first():
+def test_one_interval_plan_continues_running_work():
     """Proves: a plan of one hour is made, and four racks that ran go on: 4 MWh at 10 EUR."""
     found = plan([10.0], "train")
     assert found.values["work.racks"].sum() == pytest.approx(4.0)
     assert found.objective == pytest.approx(40.0)
 
 
-def test_a_small_saving_is_not_worth_a_pause():
+def test_small_saving_is_not_worth_a_pause():
     """Proves: an hour at 50 saves 10 a rack and a pause loses 20: only the rack whose job has ended
     rests. 40 + 150 + 40 and 40 left undone. Sensitivity: 240 if pauses lost nothing.
     """
@@ -48,7 +48,7 @@ def test_a_small_saving_is_not_worth_a_pause():
     assert found.objective == pytest.approx(270.0)
 
 
-def test_a_great_saving_is_worth_a_pause():
+def test_large_saving_is_worth_a_pause():
     """Proves: an hour at 100 saves 60 a rack: all rest, three are paused and lose 20 each. 40 + 40,
     160 left undone, 60 lost. Sensitivity: 240 if pauses lost nothing.
     """
@@ -57,7 +57,7 @@ def test_a_great_saving_is_worth_a_pause():
     assert found.objective == pytest.approx(300.0)
 
 
-def test_work_that_loses_nothing_gives_way():
+def test_work_without_pause_loss_pauses_first():
     """Proves: of two kinds that could rest in the hour at 50 batch does, training goes on. 80 + 150
     + 80 and 200 left undone. Sensitivity: both rest where nothing is lost, at 480.
     """
@@ -67,14 +67,14 @@ def test_work_that_loses_nothing_gives_way():
 
 
 @pytest.mark.parametrize(("running", "cost"), [(4.0, 240.0), (0.0, 200.0)])
-def test_what_runs_already_is_paused_by_the_first_interval(running, cost):
+def test_pause_in_the_first_interval_has_its_loss(running, cost):
     """Proves: in a first hour at 50 running racks go on (200 + 40), waiting ones wait (40, and 160
     undone). Sensitivity: 200 for both if the racks of before did not count.
     """
     assert plan([50.0, 10.0], "train", running=running).objective == pytest.approx(cost)
 
 
-def test_nothing_is_paused_to_be_paid_for_burning():
+def test_negative_prices_cause_no_pauses():
     """Proves: at -100 all racks run and nothing is thrown away to be done again: -800 for 8 MWh.
 
     Sensitivity: below -800 if a pause gave back work that could be done at once.
@@ -84,14 +84,14 @@ def test_nothing_is_paused_to_be_paid_for_burning():
     assert found.values["work.paused_racks"] == pytest.approx(0.0)
 
 
-def test_both_words_are_needed():
-    """Proves: an outlook with one of the two words is refused by the name of the other."""
+def test_both_variables_are_needed():
+    """Proves: an outlook with one of the two variables is refused with the name of the other."""
     half = ahead([10.0, 10.0], "train").drop_vars("work_rest")
     with pytest.raises(ProblemError, match="work_rest"):
         solved(site(work=[TRAIN]), half)
 
 
-def test_racks_cannot_be_fewer_than_none():
+def test_negative_running_racks_are_refused():
     """Proves: running racks below nothing are refused."""
     with pytest.raises(ProblemError, match=r"work_racks_running.*-1"):
         plan([10.0, 10.0], "train", running=-1.0)

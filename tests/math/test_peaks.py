@@ -19,7 +19,7 @@ BOTH = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
 
 
 def outlook(prices, *, start, **settings):
-    """Return an outlook that begins at some other moment."""
+    """Return an outlook that begins at another time."""
     ahead = from_start(prices, **settings)
     moved = {name: ahead[name] - START + start for name in ("time", "instant")}
     return ahead.assign_coords(moved)
@@ -29,7 +29,7 @@ def charged(price=60.0):
     return site(connection=grid(peak_price=price))
 
 
-def test_a_new_month_has_a_peak_of_its_own():
+def test_new_month_has_its_own_peak():
     """Proves: 2 MWh at 20 in July's last hour are under its peak, 2 at 10 make one of August.
 
     2 and 2: 40 + 20 + 120 = 180; 4 in July: 80 + 120; 4 in August: 40 + 240. Sensitivity: 60 if
@@ -41,7 +41,7 @@ def test_a_new_month_has_a_peak_of_its_own():
     assert plan.objective == pytest.approx(180.0)
 
 
-def test_within_a_month_the_second_period_is_nothing():
+def test_second_period_is_unused_within_a_month():
     """Proves: both hours share July's peak of 2 MW: 60 EUR. The column without a period is 0."""
     ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN - 5 * time_axes.HOUR)
     plan = solved(charged(), ahead, peak=2.0)
@@ -49,7 +49,7 @@ def test_within_a_month_the_second_period_is_nothing():
     assert plan.values["grid_peak.peak_excess"] == pytest.approx([0.0, 0.0])
 
 
-def test_what_is_usual_is_free_in_a_month_that_has_begun():
+def test_usual_peak_is_free_in_a_new_month():
     """Proves: in the first hours of August a usual import of 3 MW is no peak to save: 20 + 30.
 
     The 4th MW would cost 60 to save 10. Sensitivity: 60 + 120 without the expectation, 40 if the
@@ -60,12 +60,12 @@ def test_what_is_usual_is_free_in_a_month_that_has_begun():
     assert solved(charged(), ahead).objective == pytest.approx(180.0)
 
 
-def test_what_is_usual_never_lowers_a_running_peak():
+def test_usual_peak_never_lowers_the_running_one():
     ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN + time_axes.HOUR)
     assert solved(charged(), ahead, peak=4.0, usual=1.0).objective == pytest.approx(40.0)
 
 
-def test_a_month_whose_end_is_seen_is_not_guessed():
+def test_month_ending_in_the_horizon_uses_no_usual_peak():
     """Proves: of July, which ends within the horizon, only the running peak of 1 MW is free.
 
     3 MWh due in July: 60 + 2 x 60. Sensitivity: 60 if the usual 3 MW were free in July, too.
@@ -83,20 +83,20 @@ def test_three_months_have_three_peaks():
     assert plan.objective == pytest.approx(180.0)
 
 
-def test_the_shape_is_the_same_within_a_month_and_across_its_end():
-    """Proves: a compiled structure and a basis outlive the turn; they give what fresh ones do."""
+def test_model_shape_is_equal_across_a_month_end():
+    """Proves: a compiled structure and a basis remain valid across the month end."""
     prices = np.random.default_rng(2).uniform(0.0, 90.0, 9)
     where, jobs = charged(7.0), [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
-    asked = [
+    problems = [
         problem(where, outlook(prices[i : i + 8], service=1.0, jobs=jobs, start=at), peak=1.2)
         for i, at in enumerate((TURN - 7 * time_axes.HOUR, TURN - 6 * time_axes.HOUR))
     ]
-    inputs = [build_model_data(one) for one in asked]
+    inputs = [build_model_data(one) for one in problems]
     assert signature_of(inputs[0]) == signature_of(inputs[1])
     structure = compile_model(signature_of(inputs[0]))
     assert structure.arrays(parameter_values(inputs[1])).row_high.shape == (
         structure.arrays(parameter_values(inputs[0])).row_high.shape
     )
-    first = solve_problem(asked[0])
-    warm = solve_problem(asked[1], first.warm_start)
-    assert warm.objective == pytest.approx(solve_problem(asked[1]).objective, rel=1e-9)
+    first = solve_problem(problems[0])
+    warm = solve_problem(problems[1], first.warm_start)
+    assert warm.objective == pytest.approx(solve_problem(problems[1]).objective, rel=1e-9)

@@ -1,4 +1,4 @@
-"""Reserve capacity in a few steps: who holds it, what stands behind it, what it costs elsewhere.
+"""Reserve capacity in a few steps: who holds it, its energy, and its opportunity cost.
 
 All begin four hours before midnight, in a block whose gate has closed, so nothing is sold in it;
 the day after is open. A MW of load lets a MW be given without export.
@@ -15,11 +15,11 @@ from twin import variables
 
 @pytest.fixture(autouse=True)
 def _full_to_the_end(monkeypatch):
-    """Let power not fade near the ends of a battery, so that numbers stay round."""
+    """Do not let power fade near the limits of a battery, so that numbers stay round."""
     monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.0)
 
 
-def test_a_battery_sells_its_power():
+def test_battery_sells_its_power():
     """Proves: 1 MW for 4 h at 10 EUR/MW/h are 40, in the open block only.
 
     8 MWh of load at 50 cost 400; of the 2 MWh in the battery 0.25 stay behind the MW, 1.75 save
@@ -33,7 +33,7 @@ def test_a_battery_sells_its_power():
     assert plan.objective == pytest.approx(400.0 - 40.0 - 87.5)
 
 
-def test_power_fades_near_the_end_of_a_battery(monkeypatch):
+def test_power_fades_near_the_limits_of_a_battery(monkeypatch):
     """Proves: a controller that lets power fade over 0.2 h keeps 0.2 MWh more behind the MW: 0.45.
 
     Of 2 MWh 1.55 are sold at 50: 400 - 40 - 77.5. Sensitivity: 272.5 with 0.25 MWh behind it.
@@ -43,7 +43,7 @@ def test_power_fades_near_the_end_of_a_battery(monkeypatch):
     assert plan.objective == pytest.approx(282.5)
 
 
-def test_what_goes_upwards_asks_for_no_room_above(monkeypatch):
+def test_upward_reserve_needs_no_headroom(monkeypatch):
     """Proves: the battery fills up at full power for the hour at 10 while 1 MW upwards is sold.
 
     0.45 MWh of 1.45 stay behind it, 1 MWh is bought at 10, and all is sold at 50: 400 + 30 + 50 +
@@ -81,7 +81,7 @@ def test_energy_limits_capacity():
     assert plan.objective == pytest.approx(-20.0)
 
 
-def test_losses_stand_behind_capacity():
+def test_reserve_energy_includes_losses():
     """Proves: at .8 a MW for an hour takes 1.25 MWh both ways: of 1 MWh, 0.4 MW are sold, for 16.
 
     Sensitivity: 20 if losses were left out.
@@ -102,10 +102,10 @@ def test_limited_storage_keeps_more_power():
     assert plan.objective == pytest.approx(-28.0)
 
 
-def test_up_only_is_held_by_a_full_battery_that_rests():
+def test_full_idle_battery_holds_upward_reserve():
     """Proves: upwards alone, 1 MW for 20 min (FCR-D) needs no room above: 40 for 4 h.
 
-    Wear keeps it full, so it cannot charge. Sensitivity: 0 if room downwards were asked of it.
+    Wear keeps it full, so it cannot charge. Sensitivity: 0 if downward room were required.
     """
     up = product(direction="up", duration=1 / 3, opposite_share=0.2)
     where = held_by(battery(wear_price=20.0), up)
@@ -143,18 +143,18 @@ def test_capacity_is_constant_over_a_block():
     )
 
 
-def test_the_connection_must_bear_it():
+def test_connection_limits_the_reserve():
     """Proves: under 1.4 MW of import and 1 MW of load, 0.7 MW are sold: 28.
 
     The battery gives 0.3 MW, so that 0.7 MW more may be imported, and 0.7 MW more be given: 1.2
-    of its 2 MWh. Sensitivity: 40 if the connection were not asked, 16 if the battery rested.
+    of its 2 MWh. Sensitivity: 40 without the connection limit, 16 if the battery rested.
     """
     where = held_by(battery(), product(), connection=grid(import_limit=1.4))
     plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
     assert plan.objective == pytest.approx(-28.0)
 
 
-def test_what_feeds_the_bus_must_bear_it():
+def test_feeder_limits_the_reserve():
     """Proves: the same with a line of 1.3 MW: 0.4 MW given and 0.6 MW sold for 24 (of 0.65)."""
     line = machine("line", "medium_voltage", draws={"grid": through}, limit=1.3)
     where = held_by(battery(), product(), line=line)
@@ -162,7 +162,7 @@ def test_what_feeds_the_bus_must_bear_it():
     assert plan.objective == pytest.approx(-24.0)
 
 
-def test_what_feeds_the_bus_must_bear_it_backwards():
+def test_feeder_limits_the_reserve_backwards():
     """Proves: through a line of 1.3 MW, 1.3 taken turn into 1.3 given: 2.6 MW are sold, 104.
 
     Sensitivity: 132 with the 3.3 MW of the battery, and 2 MW backwards through the line.
@@ -174,7 +174,7 @@ def test_what_feeds_the_bus_must_bear_it_backwards():
     assert plan.objective == pytest.approx(-104.0)
 
 
-def test_bids_are_whole():
+def test_bids_are_integer():
     """Proves: of 1.6 MW one MW is sold, and 0.6 MW trade: 4 h at 0.6 MW and 50 save 120, less 40.
 
     9.6 MWh are there. Sensitivity: -64 and no trade with 1.6 MW sold.
@@ -187,7 +187,7 @@ def test_bids_are_whole():
 
 
 def test_no_capacity_without_a_controller():
-    """Proves: a battery that the daemon alone steers holds no FCR, but may hold mFRR: 40."""
+    """Proves: a battery controlled only by the service holds no FCR, but may hold mFRR: 40."""
     where = site(battery()).model_copy(update={"reserves": {"fcr": product()}})
     assert solved(where, ahead([0.0] * 8, service=1.0), level=0.5).objective == pytest.approx(0.0)
     slow = product(needs_controller=False, full_activation=12.5)
@@ -195,7 +195,7 @@ def test_no_capacity_without_a_controller():
     assert solved(where, ahead([0.0] * 8, service=1.0), level=0.5).objective == pytest.approx(-40.0)
 
 
-def test_what_is_sold_is_kept_though_trade_pays_more():
+def test_sold_reserve_is_held_though_trade_pays_more():
     """Proves: 1 MW sold is held at 0.25 MWh, though the battery would save 320 in that time.
 
     It fills up before at 20 and saves nothing at 80: 400 + 0.25 * 20 - 40 = 365 instead of 160.
@@ -208,7 +208,7 @@ def test_what_is_sold_is_kept_though_trade_pays_more():
     assert plan.objective == pytest.approx(365.0)
 
 
-def test_what_cannot_be_held_is_priced_and_told():
+def test_missing_reserve_is_priced_and_reported():
     """Proves: an empty battery holds nothing for the first hour of 4 sold: 30 earned, and a price.
 
     The penalty of 100 and the price of a broken promise, 10,000. Sensitivity: no plan at all if it
@@ -223,15 +223,15 @@ def test_what_cannot_be_held_is_priced_and_told():
     assert plan.accounts["reserves"].sum() == pytest.approx(-30.0 - 40.0)
 
 
-def test_prices_by_block_win_over_the_declared_one():
+def test_block_prices_override_the_declared_one():
     """Proves: a series of 25 EUR/MW/h pays 100 for 4 h. Sensitivity: 40 as declared."""
     where = held_by(battery(), product())
     plan = solved(where, ahead([0.0] * 8, service=1.0, paid=[25.0] * 8), level=0.5)
     assert plan.objective == pytest.approx(-100.0)
 
 
-def test_an_activation_may_begin_just_before_its_block_ends():
-    """Proves: of two hourly products behind each other, the energy of the first outlasts it.
+def test_activation_may_begin_at_the_end_of_its_block():
+    """Proves: of two consecutive hourly products, the first needs energy beyond its end.
 
     Quarter-hours; 1 MW is sold in the hour from 00:00 and none after. A full hour that ends at
     01:00 takes 1 MWh, so the battery may sell its last MWh at 100 only from then on: at that
@@ -249,7 +249,7 @@ def test_an_activation_may_begin_just_before_its_block_ends():
     assert plan.objective == pytest.approx(200.0 - 100.0)
 
 
-def test_a_long_and_a_short_activation_may_end_inside_an_hour():
+def test_activations_may_end_inside_an_hour():
     """Proves: 1.4 MW for an hour until 01:00 and r MW for a quarter from then on share 1.5 MWh.
 
     At 01:15 the one has taken 0.75 h of its power, so 1.05 + 0.25 r <= 1.5 and r = 1.8, for 18.
@@ -261,13 +261,13 @@ def test_a_long_and_a_short_activation_may_end_inside_an_hour():
     look = ahead([0.0] * 6, service=2.0).assign_coords(product=["fcr", "long"])
     rows = {"reserve_held": np.zeros((6, 2)), "reserve_price": np.zeros((6, 2))}
     rows["reserve_held"][4, 1], rows["reserve_price"][5, 0] = 1.4, 10.0
-    told = {word: (("time", "product"), values) for word, values in rows.items()}
-    plan = solved(where, variables.tag_dataset(look.assign(told)), level=1.0)
+    quantities = {word: (("time", "product"), values) for word, values in rows.items()}
+    plan = solved(where, variables.tag_dataset(look.assign(quantities)), level=1.0)
     assert offered(plan)[5] == pytest.approx(1.8)
     assert plan.objective == pytest.approx(-18.0)
 
 
-def test_use_is_expected_at_its_price():
+def test_expected_activation_is_priced():
     """Proves: a fifth of 1 MW is expected upwards at 90 and bought back at 50: 0.2 * 40 earned.
 
     For 4 h: 32 beside 40 of capacity, and 1 of wear for each MWh, 0.8. Sensitivity: 40 alone.
@@ -279,7 +279,7 @@ def test_use_is_expected_at_its_price():
     assert plan.objective == pytest.approx(400.0 - 40.0 - 31.2)
 
 
-def test_the_meter_saves_the_fee_on_what_is_used_and_pays_it_on_what_is_bought_back():
+def test_activation_changes_the_fees_paid():
     """Proves: a fifth of 1 MW upwards at 90, at 50 and a fee of 30: 90 + 30 - 80 = 40 a MWh.
 
     So for work that puts it off, and downwards at 20: 80 saved for 20 + 30. Sensitivity: the fee
@@ -331,7 +331,7 @@ def test_work_that_may_pause_holds_mfrr():
     assert solved(where, look).objective == pytest.approx(48.0)
 
 
-def test_a_pause_loses_work_that_must_be_made_up():
+def test_pause_loss_reduces_the_reserve():
     """Proves: with half an hour lost by a pause, each MW held needs 1.5 MWh ahead of the deadline.
 
     6 MWh, 3 of them due an hour before the end, done at 00:00 in one hour at 6 MW: 3 MWh are ahead
@@ -348,8 +348,8 @@ def test_a_pause_loses_work_that_must_be_made_up():
     assert offered(plan, "mfrr") == pytest.approx([0.0] * 4 + [2.0, 0.0])
 
 
-def test_a_site_without_products_has_the_model_it_had():
-    """Proves: no row, column or account more. Sensitivity: empty blocks that shift every basis."""
+def test_site_without_products_has_an_unchanged_model():
+    """Proves: no additional row, column or account. Sensitivity: empty blocks shift every basis."""
     with_none = solved(site(battery()), ahead([20.0] * 8, service=1.0))
     assert not [name for name in with_none.values if "reserve" in name]
     assert not {"reserves", "activation", "reserve_shortfall"} & set(with_none.accounts)

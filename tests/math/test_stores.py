@@ -24,21 +24,24 @@ def test_arbitrage(efficiency, profit):
 
 
 @pytest.mark.slow
-def test_wear_stops_small_spreads():
+def test_wear_prevents_trades_on_small_spreads():
     """Proves: a spread of 8 does not pay for wear of 10. Sensitivity: -8 without wear."""
     where = site(battery(wear_price=10.0), connection=grid(export_limit=10.0))
     assert solved(where, outlook([20.0, 28.0])).objective == pytest.approx(0.0)
 
 
-def test_a_full_battery_burns_nothing_at_negative_prices():
-    """Proves: full at -100, there is nothing to earn. Sensitivity: -19 by going in a circle."""
+def test_full_battery_wastes_nothing_at_negative_prices():
+    """Proves: a full battery earns nothing at -100.
+
+    Sensitivity: -19 by charging and discharging at once.
+    """
     where = site(battery(capacity=1.0, efficiency=0.9), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([-100.0]), level=1.0)
     assert plan.objective == pytest.approx(0.0, abs=1e-6)
     assert plan.relaxed_objective < -5.0
 
 
-def test_a_battery_goes_one_way_at_negative_prices():
+def test_battery_has_one_direction_at_negative_prices():
     """Proves: a full battery gives 0.81 MWh in one hour at -100 and takes 1 MWh in the next.
 
     With a load of 1 MW it lets 0.19 and 2 MWh be bought: -219; doing nothing gives -200.
@@ -51,7 +54,7 @@ def test_a_battery_goes_one_way_at_negative_prices():
     assert plan.values["battery.charge"] == pytest.approx([0.0, 1.0])
 
 
-def test_end_level_is_worth_what_it_saves():
+def test_final_level_has_the_terminal_value():
     """Proves: at a terminal price of 60, a MWh at 50 is bought and kept; at 40 it is not.
 
     Sensitivity: 0 in both cases if the end level were worth nothing.
@@ -61,8 +64,8 @@ def test_end_level_is_worth_what_it_saves():
     assert solved(where, outlook([50.0], terminal=40.0)).objective == pytest.approx(0.0)
 
 
-def test_a_store_may_start_outside_the_planned_window():
-    """Proves: a start beyond the margin is no fault. Sensitivity: infeasible with hard margins."""
+def test_store_may_start_outside_its_window():
+    """Proves: a start beyond the margin is allowed. Sensitivity: infeasible with hard margins."""
     where = site(battery(), margins=site().margins.model_copy(update={"level": 0.1}))
     full, empty = (
         solved(where, outlook([50.0, 50.0], terminal=50.0), level=level) for level in (1.0, 0.0)
@@ -71,8 +74,8 @@ def test_a_store_may_start_outside_the_planned_window():
     assert empty.values["battery.level"].min() >= -1e-9
 
 
-def test_a_slightly_wrong_level_is_moved_in():
-    """Proves: a level 1 % beyond full, as noise gives, is moved in. Sensitivity: infeasible."""
+def test_level_just_beyond_full_is_clipped():
+    """Proves: a level 1 % beyond full, as noise causes, is clipped. Sensitivity: infeasible."""
     where = site(battery(), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([50.0]), level=1.01)
     assert plan.values["battery.level"][0] == pytest.approx(4.0)
@@ -83,7 +86,7 @@ def reserved(**changes):
     return battery().model_copy(update={"reserve": 0.25, "ceiling": 0.75, **changes})
 
 
-def test_a_store_whose_reserve_was_used_is_brought_back_first():
+def test_store_below_its_window_is_recharged_first():
     """Proves: of 0 MWh where 1 is kept, a quarter each hour is charged at the least, dear as it is.
 
     A quarter of 104 + 103 + 102 + 101; then a MWh is bought at 10 and sold at 100: 12.5.
@@ -97,7 +100,7 @@ def test_a_store_whose_reserve_was_used_is_brought_back_first():
     assert plan.objective == pytest.approx(12.5)
 
 
-def test_a_store_above_its_ceiling_is_brought_back_first():
+def test_store_above_its_window_is_discharged_first():
     """Proves: of 4 MWh where 3 are traded, a quarter an hour is given, though that costs.
 
     A quarter of 14 + 13 + 12 + 11. Sensitivity: 0 if it could stay, or were taken to be at 3 MWh.
@@ -108,36 +111,36 @@ def test_a_store_above_its_ceiling_is_brought_back_first():
     assert plan.objective == pytest.approx(12.5)
 
 
-def test_a_store_is_brought_back_by_what_room_there_is():
+def test_store_is_recharged_with_the_available_power():
     """Proves: beside 2 MW of racks the connection leaves 0.1 MW, of the 0.25 MW that are meant.
 
-    After four hours it lacks 0.6 of 1 MWh, which is told. Sensitivity: no plan at all.
+    After four hours it lacks 0.6 of 1 MWh, which is reported. Sensitivity: no plan at all.
     """
     where = site(reserved(), connection=grid(import_limit=2.1))
     plan = solved(where, outlook([100.0] * 4, service=2.0), level=-0.5)
     assert plan.values["battery.level"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
-    (told,) = soft_constraint_report(plan)
-    assert told.target == "return of the store to its window (battery)"
-    assert (told.below, told.unit) == (pytest.approx(0.6), "MWh")
-    assert told.cost == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
+    (violation,) = soft_constraint_report(plan)
+    assert violation.target == "return of the store to its window (battery)"
+    assert (violation.below, violation.unit) == (pytest.approx(0.6), "MWh")
+    assert violation.cost == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
 
 
-def test_a_store_above_its_ceiling_waits_for_whoever_takes_what_it_gives():
-    """Proves: racks of 0.1 MW are all that takes anything; 0.6 of 1 MWh too much are left."""
+def test_store_above_its_window_waits_for_load():
+    """Proves: racks of 0.1 MW are the only load; 0.6 of 1 MWh of excess are left."""
     where = site(reserved())
     plan = solved(where, outlook([100.0] * 4, service=0.1), level=1.5)
     assert plan.values["battery.level"] == pytest.approx([4.0, 3.9, 3.8, 3.7, 3.6])
-    (told,) = soft_constraint_report(plan)
-    assert told.above == pytest.approx(0.6)
+    (violation,) = soft_constraint_report(plan)
+    assert violation.above == pytest.approx(0.6)
 
 
-def test_a_store_that_stands_still_below_its_window_is_no_fault():
-    """Proves: a battery out of service, of which all but a watt is gone, needs not come back."""
+def test_idle_store_below_its_window_is_allowed():
+    """Proves: a battery out of service, with one watt of power left, need not return."""
     where = site(reserved(power=1e-6, standing_loss=0.01))
     assert solved(where, outlook([10.0] * 100), level=-0.25).objective == pytest.approx(0, abs=1e-2)
 
 
-def test_a_tank_moves_cooling_to_the_cheap_hour():
+def test_tank_moves_cooling_to_the_cheap_hour():
     """Proves: cooling of 4 MW at half a MW each, made ahead at 10 for the hour at 100.
 
     Load of 4 MW at 10 and 100: 440. Cooling 4 + 3 MW at 10: 35; 1 MW at 100: 50. Sum 525.
@@ -152,7 +155,7 @@ def test_a_tank_moves_cooling_to_the_cheap_hour():
 
 
 def exactly(prices, load, of, *, wear, level, export_limit):
-    """Return the optimum of a battery beside a load, with whole numbers for its way throughout.
+    """Return the optimum of a battery beside a load, with binary directions throughout.
 
     Columns of each hour: charge, discharge, import, export, level, is charging, is importing.
     """
@@ -190,12 +193,12 @@ def exactly(prices, load, of, *, wear, level, export_limit):
 
 
 @pytest.mark.parametrize("seed", seeds(range(40)))
-def test_where_power_is_paid_for_no_way_is_better(seed):
-    """Proves: at prices from -100 to 20 a battery does the best that one without circles can."""
+def test_battery_is_optimal_at_negative_prices(seed):
+    """Proves: at prices from -100 to 20, the plan is optimal among those with one direction."""
     rng = np.random.default_rng([seed, 11])
     count = int(rng.integers(2, 7))
     prices, load = rng.uniform(-100.0, 20.0, count).round(), rng.uniform(0.0, 3.0, count).round(1)
-    asked = {
+    options = {
         "capacity": round(rng.uniform(0.5, 6.0), 1),
         "power": round(rng.uniform(0.3, 3.0), 1),
         "efficiency": float(rng.choice([0.5, 0.8, 0.95])),
@@ -204,17 +207,17 @@ def test_where_power_is_paid_for_no_way_is_better(seed):
     export_limit = float(rng.choice([0.0, 1.0, 10.0]))
     plan = solved(
         site(
-            battery(wear_price=wear, **asked),
+            battery(wear_price=wear, **options),
             connection=grid(import_limit=10.0, export_limit=export_limit),
         ),
         outlook(prices.tolist(), service=load.tolist()),
         level=level,
     )
-    best = exactly(prices, load, asked, wear=wear, level=level, export_limit=export_limit)
+    best = exactly(prices, load, options, wear=wear, level=level, export_limit=export_limit)
     assert plan.objective == pytest.approx(best, rel=1e-4, abs=1e-4)
 
 
-def test_a_small_battery_does_not_run_in_a_circle():
+def test_small_battery_does_not_charge_and_discharge():
     where = site(
         battery(capacity=0.04, power=0.04, efficiency=0.5), connection=grid(export_limit=10.0)
     )
@@ -224,7 +227,7 @@ def test_a_small_battery_does_not_run_in_a_circle():
     assert plan.objective == pytest.approx(-6.0)  # gives 0.02 once, takes 0.04 twice
 
 
-def test_what_a_battery_loses_is_charged_again_at_its_floor():
+def test_self_discharge_is_recharged_at_the_floor():
     """Proves: 10 MWh of which 2 are kept for ride-through, 1 % lost an hour, a week, a dear end:
     what is sold is sold down to 2 MWh, and no further while it rests.
 
@@ -240,7 +243,7 @@ def test_what_a_battery_loses_is_charged_again_at_its_floor():
     assert level[-2:] == pytest.approx([10.0, 2.0])
 
 
-def test_within_its_margin_a_battery_need_not_hurry_and_sinks_no_further():
+def test_battery_within_its_margin_keeps_its_level():
     """Proves: at 2.4 MWh, planned down to 2.8 only, it keeps them: 24 kWh are lost an hour."""
     lossy = battery(capacity=10.0, power=10.0).model_copy(
         update={"standing_loss": 0.01, "reserve": 0.2}
@@ -252,7 +255,7 @@ def test_within_its_margin_a_battery_need_not_hurry_and_sinks_no_further():
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05, 0.11])
-def test_at_its_low_end_a_battery_out_of_service_sinks(level):
+def test_battery_out_of_service_may_sink_at_its_floor(level):
     """Proves: of 2 to 2.88 MWh, meant to stay above 2.8, it loses a hundredth an hour, all it can.
 
     Sensitivity: no plan at all, where the watt that is left of it were to charge 20 kW.
@@ -266,7 +269,7 @@ def test_at_its_low_end_a_battery_out_of_service_sinks(level):
     assert plan.values["battery.level"] == pytest.approx(left, abs=1e-5)
 
 
-def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
+def test_battery_sizing_value_keeps_the_direction():
     """Proves: at -100 EUR/MWh a full battery gives and takes: 90 EUR more for a MWh, 19 for a MW.
 
     Sensitivity: 2,094 and 1,995 where easing one limit forgot that a battery goes one way.
@@ -287,8 +290,8 @@ def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
 
 
 @pytest.mark.parametrize("sold", [0.0, 0.5])
-def test_a_store_on_its_way_back_by_what_room_there_is_holds_nothing(sold):
-    """Proves: 0.1 MW of room bring 0.8 of the 1 MWh that is kept; what FCR is sold is told short.
+def test_store_outside_its_window_holds_no_reserve(sold):
+    """Proves: 0.1 MW of room bring 0.8 of the 1 MWh that is kept; the FCR sold is reported short.
 
     Sensitivity: no plan at all; and FCR that nothing stands behind, were that as dear as lateness.
     """

@@ -1,4 +1,4 @@
-"""What a tariff says within a horizon: time classes, windows, contracts, and band load."""
+"""A tariff within a horizon: time classes, windows, contracts and band load."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_time_classes_are_part_of_the_price():
 
 
 @pytest.mark.parametrize(("hours", "cost"), [("0-1", 80.0), ("1-2", 40.0), ("0-2", 180.0)])
-def test_a_peak_counts_in_its_windows_only(hours, cost):
+def test_peak_counts_only_in_its_windows(hours, cost):
     """Proves: at 60 EUR/MW, 10 in the first hour and 20 in the second.
 
     Window in the first hour: all goes to the second, 80. In the second: all in the first, 40. In
@@ -64,14 +64,14 @@ def test_a_peak_counts_in_its_windows_only(hours, cost):
 @pytest.mark.parametrize(
     ("start", "cost"), [("2026-07-31T23:00", 60.0), ("2026-12-31T23:00", 180.0)]
 )
-def test_a_peak_of_the_year_outlives_the_month_and_not_the_year(start, cost):
+def test_yearly_peak_lasts_until_the_end_of_the_year(start, cost):
     """Proves: under the year's 2 MW, 2 x 20 + 2 x 10; in a new year its 2 MW are paid, 120 more."""
     rules = {"peaks": [{"name": "power", "price": "60 EUR/MW", "of": "year"}]}
     ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc(start))
     assert solved(under(**rules), ahead, peak=2.0).objective == pytest.approx(cost)
 
 
-def test_a_peak_that_is_expected_is_free():
+def test_expected_peak_is_free():
     """Proves: with 4 MW declared to come anyway nothing is saved: 40. Sensitivity: 180."""
     rules = {"peaks": [{"name": "power", "price": "60 EUR/MW"}]}
     ahead = outlook([20.0, 10.0], jobs=MOVABLE)
@@ -98,7 +98,7 @@ def test_taxes_are_part_of_the_price_of_energy():
     assert plan.objective == pytest.approx(124.0)
 
 
-def test_taxes_are_on_every_line_and_on_one_another():
+def test_taxes_apply_to_every_line_and_each_other():
     """Proves: 2 and 2 MW at 60 EUR/MW x 1.32 are 60 + 158.4; energy at 5 EUR/MWh x 1.32 is 26.4.
 
     The bill of these eight quarter-hours has the same 184.8 on it.
@@ -119,7 +119,7 @@ def test_taxes_are_on_every_line_and_on_one_another():
 
 
 @pytest.mark.parametrize(("price", "cost"), [(7.0, 40.0 + 9.24), (8.0, 50.0)])
-def test_taxes_are_on_the_excess(price, cost):
+def test_taxes_apply_to_the_excess(price, cost):
     """Proves: the 4th MW saves 10 and costs 7 x 1.32 = 9.24 or 8 x 1.32 = 10.56."""
     contract = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW"}
     contract["excess_price"] = f"{price} EUR/MW"
@@ -128,7 +128,7 @@ def test_taxes_are_on_the_excess(price, cost):
     assert plan.objective == pytest.approx(cost)
 
 
-def test_taxes_are_on_what_band_load_would_lose():
+def test_taxes_apply_to_the_band_load_discount():
     """Proves: the loss of the class is laid over 3 % of 3 MW: 1.32 x 0.8 x 21,000 EUR / 0.09 MW."""
     plain = under(**guarded(expected_energy="21 GWh")).tariffs["sample"]
     with_taxes = under(**guarded(expected_energy="21 GWh"), taxes=TAXES).tariffs["sample"]
@@ -153,7 +153,7 @@ def guarded(**band):
     return BAND | {"band_load": BAND["band_load"] | band}
 
 
-def test_band_load_guards_the_peak_that_it_allows():
+def test_band_load_limits_the_peak():
     """Proves: 21 GWh in 7,000 h allow 3 MW: 1 x 20 + 3 x 10, and a fifth of 1 EUR on 4 MWh: 50.8.
 
     The 4th MW would save 10 and cost 0.8 x 21,000 EUR over 3 % of 3 MW, 186,667 EUR/MW.
@@ -166,7 +166,7 @@ def test_band_load_guards_the_peak_that_it_allows():
     assert solved(under(**guarded()), ahead).objective == pytest.approx(40.8)
 
 
-def test_a_class_that_is_lost_already_is_guarded_no_more():
+def test_lost_band_load_limits_nothing():
     """Proves: after a quarter-hour of 4 MW this year there is nothing left to guard: 40.8."""
     where = under(**guarded(expected_energy="21 GWh"))
     plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE), peak=4.0)
@@ -191,12 +191,10 @@ ATYPICAL = {
 @pytest.mark.parametrize(
     ("valid_to", "is_held"), [("2026-01-01", False), ("2026-06-01", True), ("2027-01-01", True)]
 )
-def test_a_discount_that_holds_no_more_is_not_counted_with(
-    rules, table, held, published, valid_to, is_held
-):
+def test_ended_discount_is_not_counted(rules, table, held, published, valid_to, is_held):
     """Proves: 4 MWh at 10, or 2 and 2 at 20 and 10 with 2 MW at 60; a bill's first day decides.
 
-    Sensitivity: as in 2025, where plans never look at the dates of the table.
+    Sensitivity: as in 2025, if plans ignored the dates of the table.
     """
     where = under(**rules | {table: rules[table] | {"valid_to": valid_to}})
     plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE))
@@ -208,7 +206,7 @@ def test_a_discount_that_holds_no_more_is_not_counted_with(
     assert (table in [branch.name for branch in billed.charge_options]) == is_held
 
 
-def test_only_what_a_tariff_declares_is_in_the_model():
+def test_model_contains_only_declared_tariff_rules():
     """Proves: without a tariff there is one charge, as ever; with one, those of its rules."""
 
     def charges(where):
@@ -224,7 +222,7 @@ def test_only_what_a_tariff_declares_is_in_the_model():
     assert charges(under(**rules)) == ["grid_peak", "grid_excess"]
 
 
-def test_contracts_keep_the_shape_of_the_model_across_a_month():
+def test_contracts_keep_the_model_shape_across_months():
     """Proves: six classes, with and without a month's end, have equally many peaks."""
     names = [f"P{n}" for n in range(1, 7)]
     periods = [{"name": n, "hours": [f"{4 * i}-{4 * i + 4}"]} for i, n in enumerate(names[:5])]

@@ -1,4 +1,4 @@
-"""Quarter-hours, then hours: each interval is weighed by its length, and told by its time."""
+"""Quarter-hours, then hours: each interval is weighted by its length and reported by its time."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ DEAR = {"name": "dear", "price": "40 EUR/MWh", "periods": ["first"]}
 
 
 def classes(hours):
-    """Return the rules of a tariff that asks for 40 EUR/MWh in some hours."""
+    """Return the rules of a tariff of 40 EUR/MWh in some hours."""
     return {"periods": [{"name": "first", "hours": [hours]}, REST], "energy": [DEAR]}
 
 
@@ -39,7 +39,7 @@ def minute(number):
     return START + np.timedelta64(number, "m")
 
 
-def test_what_is_left_is_worth_the_same_however_the_horizon_is_cut():
+def test_terminal_value_is_independent_of_intervals():
     """Proves: 40 EUR in one hour of four are 10 a MWh: 60 with 50, in hours and in quarter-hours.
 
     Sensitivity: 72.9 where the four quarter-hours of the first count as four hours.
@@ -54,7 +54,7 @@ def test_what_is_left_is_worth_the_same_however_the_horizon_is_cut():
 @pytest.mark.parametrize(
     ("hours", "cost"), [("0:30-1", 60.0), ("1:45-2", 40.0), ("0:45-1:15", 80.0)]
 )
-def test_a_class_that_begins_within_an_hour_is_in_its_price(hours, cost):
+def test_class_within_an_hour_counts_in_its_price(hours, cost):
     """Proves: hours at 10 and 15 EUR and 4 MWh in either of them.
 
     Half of the first hour at 40: 30 a MWh there, so 4 x 15. A quarter of the second: 4 x 10. A
@@ -65,7 +65,7 @@ def test_a_class_that_begins_within_an_hour_is_in_its_price(hours, cost):
 
 
 @pytest.mark.parametrize(("hours", "cost"), [("0:30-1", 80.0), ("1:45-2", 40.0)])
-def test_a_window_that_begins_within_an_hour_counts_its_import(hours, cost):
+def test_window_within_an_hour_counts_its_import(hours, cost):
     """Proves: 60 EUR/MW, hours at 10 and 20 EUR, 4 MWh in either: none in the hour that counts.
 
     Sensitivity: 40 and 40 + 0 where an hour counts by its first quarter only: then 0:30 is free.
@@ -76,7 +76,7 @@ def test_a_window_that_begins_within_an_hour_counts_its_import(hours, cost):
     assert plan.objective == pytest.approx(cost)
 
 
-def test_the_least_contract_within_an_hour_binds_it():
+def test_smallest_contract_within_an_hour_binds():
     """Proves: 1 MW from a quarter past on, 9 before: beyond 1 MW of the hour it is 100 EUR/MW."""
     first = {"name": "first", "hours": ["0-0:15"]}
     terms = {"price": "0 EUR/MW", "excess_price": "100 EUR/MW"}
@@ -86,8 +86,8 @@ def test_the_least_contract_within_an_hour_binds_it():
     assert plan.objective == pytest.approx(40.0 + 300.0)
 
 
-def test_a_ramp_is_told_of_the_interval_into_which_it_is():
-    """Proves: held in quarter-hours only, from the third to the fourth.
+def test_ramp_is_reported_at_the_interval_it_enters():
+    """Proves: the ramp binds between quarter-hours only, from the third to the fourth.
 
     Ramps of 0.9 MW/min allow 8.1 MW into a quarter-hour and 32 into an hour; the 10 MW of service
     that begin with the third quarter-hour break it by 1.9.
@@ -97,26 +97,26 @@ def test_a_ramp_is_told_of_the_interval_into_which_it_is():
     plan = solve_problem(problem(site(connection=grid(import_limit=30.0, ramp=0.9)), ahead))
     (broken,) = soft_constraint_report(plan)
     assert (broken.first, broken.above) == (minute(30), pytest.approx(1.9))
-    told = binding_limits(plan, build_schedule(plan))
-    ramps = [one for one in told if one.limit.startswith("ramp")]
+    limits = binding_limits(plan, build_schedule(plan))
+    ramps = [one for one in limits if one.limit.startswith("ramp")]
     assert {(one.first, one.last) for one in ramps} == {(minute(30), minute(30))}
 
 
-def test_a_budget_is_told_of_all_of_its_day():
-    """Proves: of the first day of two a budget binds, not of the last two hours of the horizon."""
+def test_daily_budget_is_reported_for_its_whole_day():
+    """Proves: the budget of the first day of two binds, not that of the last two hours."""
     least = np.where(np.arange(48) < 24, 100.0 * (np.arange(48) >= 23), 100.0)
     jobs = [("batch", least, np.full(48, 100.0), 10.0)]
     budget = CarbonBudget.model_construct(
         name="budget", amount=8760 * 200.0, price=50.0, window="day"
     )
     plan = solve_problem(problem(site(budget), outlook([50.0] * 48, carbon=100.0, jobs=jobs)))
-    (told,) = (one for one in binding_limits(plan, build_schedule(plan)) if "budget" in one.limit)
-    assert told.first == START
-    assert told.count % 24 == 0
+    (limit,) = (one for one in binding_limits(plan, build_schedule(plan)) if "budget" in one.limit)
+    assert limit.first == START
+    assert limit.count % 24 == 0
 
 
 @pytest.mark.parametrize("minutes", [[60] * 4, [15] * 4])
-def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
+def test_value_of_a_target_is_the_saving_of_a_megawatt(minutes):
     """Proves: 5 MW of service above a target of 3 at 100 EUR/MWh: 100 EUR an hour for a MW more."""
     target = LoadTargetContract.model_construct(
         name="partner",
@@ -131,13 +131,13 @@ def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
     ahead["grid_import_target_price"] = ("time", "contract"), np.full((4, 1), 100.0)
     ahead = variables.tag_dataset(ahead.assign_coords(contract=["partner"]))
     found = limit_values(solve_problem(problem(site(target), ahead)))
-    (told,) = (one for one in found if "target" in one.limit)
-    assert told.unit == "MW"
-    assert told.marginal_value == pytest.approx(100.0 * sum(minutes) / 60.0)
-    assert told.hours == pytest.approx(sum(minutes) / 60.0)
+    (limit,) = (one for one in found if "target" in one.limit)
+    assert limit.unit == "MW"
+    assert limit.marginal_value == pytest.approx(100.0 * sum(minutes) / 60.0)
+    assert limit.hours == pytest.approx(sum(minutes) / 60.0)
 
 
-def test_what_units_did_is_remembered_by_the_clock():
+def test_unit_history_follows_the_clock():
     """Proves: started at 01:00 for two hours at least, a unit is on in the hour from 02:00."""
     rules = units(2, most=5.0, minimum_up=2.0, spare_draw=1.0, start_cost=1.0)
     cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, units=rules)
@@ -146,8 +146,8 @@ def test_what_units_did_is_remembered_by_the_clock():
     plan = solve_problem(problem(where, first, past_units={"cooler": np.zeros(8)}))
     later = outlook([50.0] * 4)
     times = {name: later[name] + np.timedelta64(2, "h") for name in ("time", "instant")}
-    asked = problem(where, later.assign_coords(times))
-    assert solve_problem(asked, plan.warm_start).values["cooler.on"].tolist() == [
+    later_problem = problem(where, later.assign_coords(times))
+    assert solve_problem(later_problem, plan.warm_start).values["cooler.on"].tolist() == [
         2.0,
         0.0,
         0.0,
@@ -155,10 +155,10 @@ def test_what_units_did_is_remembered_by_the_clock():
     ]
 
 
-def test_work_left_undone_is_worth_the_same_where_service_ends_at_all_racks():
+def test_undone_work_keeps_its_value_at_full_service():
     """Proves: 10 MWh of batch are done at 20 EUR, since later they would cost 100.
 
-    With all racks in service in the last hour there is one load only, and no slope of it.
+    With all racks in service in the last hour, there is one load only and no slope.
     """
     jobs = [("batch", np.zeros(3), np.full(3, 10.0), 10.0)]
     for last in (9.0, 10.0):
@@ -167,7 +167,7 @@ def test_work_left_undone_is_worth_the_same_where_service_ends_at_all_racks():
         assert done == pytest.approx(10.0)
 
 
-def test_money_weighs_wear_and_what_is_left_alike():
+def test_money_weight_scales_wear_and_terminal_value():
     """Proves: ten times the weight of money, ten times the objective, and the same plan."""
     ahead = outlook([70.0] * 4, terminal=100.0)
     where = site(battery(capacity=4.0, efficiency=0.9, wear_price=20.0))
@@ -176,7 +176,7 @@ def test_money_weighs_wear_and_what_is_left_alike():
     assert tenfold.values["battery.level"] == pytest.approx(once.values["battery.level"])
 
 
-def test_where_cold_is_free_no_unit_is_called_nor_spare():
+def test_free_cooling_needs_no_units():
     """Proves: 2 MW of service for two hours at 50 EUR, cooled by what needs no unit, cost 200."""
     rules = units(2, free=5.0, most=5.0, spare_draw=0.5, start_cost=1e-6)
     cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, units=rules)

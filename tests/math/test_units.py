@@ -1,4 +1,4 @@
-"""Units: starts, stops, least times and whole numbers, against answers known from elsewhere."""
+"""Units: starts, stops, minimum times and integers, against known answers."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ LOADS = [4000.0, 6000.0, 5000.0, 800.0]
 
 
 def plant(name, price, *, limit=10_000.0, **rules):
-    """Return a plant that burns water of 1 EUR/m3: as much of it as its price says."""
+    """Return a plant that uses water of 1 EUR/m3 in proportion to its price."""
     bank = units(most=limit, **rules)
     draws = {"water": lambda q: price * q}
     return machine(name, "medium_voltage", draws=draws, limit=limit, units=bank)
@@ -49,7 +49,7 @@ def run(coal, gas, loads=LOADS, *, coal_before, gas_before):
     return solved(where, ahead, past_units=past, water=1.0)
 
 
-def test_a_start_is_paid_where_it_saves():
+def test_start_is_paid_where_it_saves():
     """Proves: coal starts (3000) for three hours at 20, gas carries 800 MW at 70: 359000.
 
     Sensitivity: 356000 if the start were free, 316000 if coal could run below its least.
@@ -61,7 +61,7 @@ def test_a_start_is_paid_where_it_saves():
     assert plan.accounts["starts"].sum() == pytest.approx(3000.0)
 
 
-def test_a_stop_is_paid_where_it_saves():
+def test_stop_is_paid_where_it_saves():
     """Proves: gas stops (1000) for three hours, then coal does (1000): 300000 + 56000 + 2000.
 
     Sensitivity: 356000 without costs of stops; 372000 if gas ran on at its least.
@@ -73,7 +73,7 @@ def test_a_stop_is_paid_where_it_saves():
     assert plan.values["gas.on"].tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
-def test_the_model_with_units_is_compiled_as_pyomo_says():
+def test_compiled_unit_model_equals_pyomo():
     from tests.optimizer.test_compile import as_pyomo_says, dense  # noqa: PLC0415
 
     where = site(
@@ -91,7 +91,7 @@ def test_the_model_with_units_is_compiled_as_pyomo_says():
 
 
 def cheap(**rules):
-    """Return a plan of eight hours in which a cheap unit is wanted now and then."""
+    """Return a plan of eight hours in which a cheap unit is needed at times."""
     coal = plant("coal", 20.0, least=1000.0, start_cost=1.0, **rules)
     loads = [500.0, 4000.0, 500.0, 500.0, 4000.0, 500.0, 500.0, 500.0]
     gas = plant("gas", 70.0)
@@ -112,7 +112,7 @@ def test_least_times():
     assert sum(cheap(minimum_restart_time=4.0)) == 1
 
 
-def test_what_began_before_the_window_stays_on():
+def test_minimum_up_time_spans_the_horizon_start():
     """Proves: started an hour ago for three hours, it runs two more, though gas were cheaper.
 
     Sensitivity: off at once.
@@ -125,7 +125,7 @@ def test_what_began_before_the_window_stays_on():
     assert plan.values["coal.on"].tolist()[:2] == [1.0, 1.0]
 
 
-def test_a_bank_is_one_whole_number():
+def test_bank_is_one_integer():
     """Proves: of ten units of 1 MW, 3.4 MW need four; one in four is too many by 0.6.
 
     A unit too many draws 0.1 MW at 50 EUR/MWh: 3.4 x 50 + 0.6 x 0.1 x 50 = 173. Sensitivity: 170
@@ -139,7 +139,7 @@ def test_a_bank_is_one_whole_number():
     assert plan.relaxed_objective == pytest.approx(170.0)
 
 
-def test_where_power_is_paid_for_units_are_not_too_many_and_too_few_without_end():
+def test_surplus_units_are_limited_at_negative_prices():
     """Proves: at -20 EUR/MWh six units of 1 MW over 3.4 MW draw 0.1 MW more each, at the most.
 
     3.4 + 6 x 0.1 = 4 MW; physics has 2.6 of them too many, 3.66 MW. Sensitivity: 100 MW, all that
@@ -152,14 +152,14 @@ def test_where_power_is_paid_for_units_are_not_too_many_and_too_few_without_end(
     assert plan.values["grid.import_power"].tolist() == pytest.approx([4.0])
 
 
-def test_too_few_units_are_no_schedule():
+def test_too_few_units_are_infeasible():
     bank = units(3, most=1.0)
     line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
     with pytest.raises(NoScheduleError, match=r"output of the units that run \(line\)"):
         solved(site(line=line), outlook([50.0], service=3.4))
 
 
-def test_a_unit_that_nothing_needs_any_more_stops():
+def test_unneeded_unit_stops():
     """Proves: two of 4 MW ran, 3 MW are left: one stops at once, of a week 7 x 24 x 3 x 50 EUR.
 
     The other would draw 0.02 MW, 6 EUR in the six hours in which units are whole. Sensitivity: it
@@ -178,7 +178,7 @@ def test_a_unit_that_nothing_needs_any_more_stops():
 
 
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])
-def test_a_battery_earns_the_spread(efficiency, profit):
+def test_battery_earns_the_spread(efficiency, profit):
     """Proves: 4 MWh and 1 MW, empty at both ends, over 8 h at 20 and 8 h at 80 EUR/MWh."""
     where = site(battery(efficiency=efficiency), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([20.0] * 8 + [80.0] * 8))
@@ -186,7 +186,7 @@ def test_a_battery_earns_the_spread(efficiency, profit):
 
 
 def bank_and_battery(seed):
-    """Return a day of a bank beside a battery, at prices that are often negative."""
+    """Return a day of a bank and a battery at often negative prices."""
     rng, steps = np.random.default_rng(seed), 30
     least, cost = rng.choice([0.5, 2.0]), rng.choice([5.0, 30.0, 100.0])
     count = int(rng.choice([1, 2, 3]))
@@ -208,8 +208,8 @@ def bank_and_battery(seed):
 @pytest.mark.parametrize(
     ("seed", "best"), [(174, -2587.335), (184, -2252.144), (190, -959.170), (195, -2017.676)]
 )
-def test_a_start_that_the_solver_values_wrongly_does_not_end_the_search(seed, best):
-    """Proves: what searches without a start find, to their gap.
+def test_misjudged_mip_start_does_not_end_the_search(seed, best):
+    """Proves: the result equals that of searches without a start, within their gap.
 
     Sensitivity: 1.2, 0.2, 0.3 and 0.3 % worse where HiGHS 1.16 took the start for the optimum.
     """
@@ -223,10 +223,10 @@ def test_a_start_that_the_solver_values_wrongly_does_not_end_the_search(seed, be
         ((1.0, 0.0, 1.0), 3.0, 3.0, [1.0] * 5),  # started too soon: runs on
     ],
 )
-def test_a_past_that_broke_least_times_gives_way(past, up, down, on):
+def test_history_that_broke_minimum_times_is_relaxed(past, up, down, on):
     """Proves: 20 EUR instead of 70 as soon as what may still bind allows it.
 
-    Sensitivity: of both rules held, no plan kept one.
+    Sensitivity: with both rules enforced, there was no plan.
     """
     coal = plant("coal", 20.0, limit=4.0, minimum_up=up, minimum_down=down)
     gas = machine("gas", "medium_voltage", draws={"water": lambda q: 70.0 * q}, limit=1e5)
@@ -253,10 +253,10 @@ def line(**rules):
 
 @pytest.mark.parametrize(("hours", "count"), [(1.0, 4), (0.25, 8)])
 @pytest.mark.parametrize("minutes", [0, 7])
-def test_units_change_once_an_hour_whatever_the_minute(hours, count, minutes):
+def test_units_change_hourly_from_any_minute(hours, count, minutes):
     """Proves: 3 MW want one unit of at least 2.5 MW, 6 MW two: the second starts for 1 EUR.
 
-    Sensitivity: where no interval begins at a full hour, none could change, and there was no plan.
+    Sensitivity: without an interval at a full hour, no unit could change: no plan.
     """
     half = count // 2
     ahead = outlook([20.0] * count, hours=hours, service=[3.0] * half + [6.0] * half)
@@ -265,7 +265,7 @@ def test_units_change_once_an_hour_whatever_the_minute(hours, count, minutes):
     assert plan.objective == pytest.approx(20.0 * hours * half * 9.0 + 1.0)
 
 
-def test_units_are_whole_after_a_first_interval_that_is_cut():
+def test_units_are_integer_after_a_short_first_interval():
     """Proves: 3 MW for 8 minutes, then 6 MW: two whole units, as many as 6 MW need of 4 MW each.
 
     Sensitivity: 1.5 units, where only intervals as long as the first had whole ones.
@@ -276,7 +276,7 @@ def test_units_are_whole_after_a_first_interval_that_is_cut():
 
 
 @pytest.mark.parametrize(("least", "first"), [(1.0, 2), (2.0, 3)])
-def test_a_least_time_is_kept_in_hours_where_the_first_interval_is_cut(least, first):
+def test_minimum_time_is_in_hours_with_a_short_interval(least, first):
     """Proves: a unit that stopped as the plan began stays off for 1 h or 2 h: 30 minutes are over
     with the first interval, so that it may start with the second or third after it.
 
@@ -285,16 +285,16 @@ def test_a_least_time_is_kept_in_hours_where_the_first_interval_is_cut(least, fi
     ahead = cut(outlook([20.0] * 5, service=[3.0, 3.0, 3.0, 6.0, 6.0]), [30, 60, 60, 60, 60])
     service = np.where(np.arange(5) < first, 3.0, 6.0)
     where = site(line=line(minimum_down=least, start_cost=0.0))
-    asked = later(unlabelled(ahead, "service_racks", service), 30)
-    plan = solve_problem(problem(where, asked, past_units={"line": np.array([2.0])}))
+    shifted = later(unlabelled(ahead, "service_racks", service), 30)
+    plan = solve_problem(problem(where, shifted, past_units={"line": np.array([2.0])}))
     assert plan.values["line.on"].tolist() == [1.0 if racks == 3.0 else 2.0 for racks in service]
-    sooner = unlabelled(asked, "service_racks", np.where(np.arange(5) < first - 1, 3.0, 6.0))
+    sooner = unlabelled(shifted, "service_racks", np.where(np.arange(5) < first - 1, 3.0, 6.0))
     with pytest.raises(NoScheduleError, match="least time that units stay off"):
         solve_problem(problem(where, sooner, past_units={"line": np.array([2.0])}))
 
 
 @pytest.mark.parametrize("minimum_up", [0.0, 3.0])
-def test_a_unit_that_tripped_waits_for_its_next_start(minimum_up):
+def test_tripped_unit_waits_for_its_next_start(minimum_up):
     """Proves: started two hours ago and off since one, it may start again four hours after that
     start, in the third hour, though it did not stay on for as long as it should.
 

@@ -1,4 +1,4 @@
-"""Work that moves: deadlines, caps, racks, lateness, what is left undone."""
+"""Movable work: deadlines, caps, racks, lateness and undone work."""
 
 import pytest
 
@@ -8,7 +8,7 @@ CAPPED = kind(throughput=BENT, tolerance=0.2)
 """May run at half power, where it does four fifths of the work."""
 
 
-def test_a_deadline_beats_the_price():
+def test_deadline_beats_the_price():
     """Proves: 3 MWh due after the dear hour are done there. Sensitivity: 30 without deadlines."""
     jobs = [("batch", [3.0, 3.0], [3.0, 3.0], 10.0)]
     assert solved(site(), outlook([50.0, 10.0], jobs=jobs)).objective == pytest.approx(150.0)
@@ -30,14 +30,14 @@ def test_caps_are_chosen_by_price():
     assert plan.values["work.racks"][0, 0] == pytest.approx([10.0, 0.0, 0.0])
 
 
-def test_a_rack_is_not_capped_beyond_its_tolerance():
+def test_rack_is_not_capped_beyond_its_tolerance():
     """Proves: without tolerance the same work costs 8 MWh. Sensitivity: 500."""
     jobs = [("batch", [8.0], [8.0], 10.0)]
     plan = solved(site(work=[kind(throughput=BENT)]), outlook([100.0], jobs=jobs))
     assert plan.objective == pytest.approx(800.0)
 
 
-def test_power_is_never_burned_without_work():
+def test_racks_draw_no_power_without_work():
     """Proves: at -100, with 4 MWh of work to do, 4 racks draw 4 MW and no cap is lifted for
     nothing. Sensitivity: -1000 if racks could draw without working.
     """
@@ -57,13 +57,13 @@ def test_lateness_is_priced():
     assert plan.accounts["lateness"] == pytest.approx([200.0, 0.0])
 
 
-def test_jobs_use_no_more_racks_than_they_have():
+def test_jobs_use_at_most_their_racks():
     """Proves: 6 MWh on 3 racks need both hours: 3 x 10 + 3 x 50. Sensitivity: 60."""
     jobs = [("batch", [0.0, 6.0], [6.0, 6.0], 3.0)]
     assert solved(site(), outlook([10.0, 50.0], jobs=jobs)).objective == pytest.approx(180.0)
 
 
-def test_service_takes_its_racks_first():
+def test_service_has_precedence_on_racks():
     """Proves: beside 8 racks of service, 2 racks do 2 of 4 MWh in the cheap hour.
 
     Service 80 + 400, work 20 + 100. Sensitivity: 520 if racks were shared.
@@ -73,13 +73,13 @@ def test_service_takes_its_racks_first():
     assert plan.objective == pytest.approx(600.0)
 
 
-def test_without_any_work_the_service_is_planned():
+def test_service_is_planned_without_other_work():
     """Proves: 2 MW of inference at 10 and 20 cost 60. Sensitivity: it ended in a traceback."""
     ahead = outlook([10.0, 20.0], service=2.0).isel(cohort=slice(0, 0))
     assert solved(site(), ahead).objective == pytest.approx(60.0)
 
 
-def test_undone_work_is_worth_its_energy():
+def test_undone_work_has_the_terminal_value():
     """Proves: at a terminal price of 30, work is done at 20 and left at 40.
 
     Left: 4 MWh at 30. Done: 4 MWh at 20. Sensitivity: 0 in both cases.
@@ -92,7 +92,7 @@ def test_undone_work_is_worth_its_energy():
     assert left.objective == pytest.approx(120.0)
 
 
-def test_two_kinds_share_the_racks_by_urgency():
+def test_urgent_kind_gets_racks_first():
     """Proves: 10 racks do 6 MWh of the urgent kind and 4 of the other at 10, the rest at 20."""
     jobs = [("batch", [6.0, 6.0], [6.0, 6.0], 10.0), ("long", [0.0, 8.0], [8.0, 8.0], 10.0)]
     plan = solved(site(work=[kind(), kind("long")]), outlook([10.0, 20.0], jobs=jobs))

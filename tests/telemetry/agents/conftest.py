@@ -1,4 +1,4 @@
-"""A small site in a mild morning with four jobs, and a service that answers by a script."""
+"""A small site on a mild morning with four jobs, and a service that answers from a script."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def small():
 
 @pytest.fixture(scope="package")
 def workload():
-    """Return four jobs of 6 racks that are here, and a fifth that comes within the first step."""
+    """Return four waiting jobs of 6 racks, and a fifth that arrives within the first step."""
     arrival = np.array([START] * 4 + [START + QUARTER])
     length = np.array([1.0, 2.0, 1.5, 3.0, 1.0])
     jobs = Jobs(
@@ -61,7 +61,7 @@ def scene(small, workload):
 
 
 class Script:
-    """A client without a broker: what is sent is kept, and each tick is answered at once.
+    """A client without a broker: it records messages and answers each tick at once.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Script:
     def acknowledge(self, messages):
         pass
 
-    def heard(self, kind):
+    def samples(self, kind):
         """Return all samples of a kind of topic that were sent."""
         of_kind = [m for m in self.sent if topics.parse_topic(m[0]).kind == kind]
         return [decode(topic, payload) for topic, payload, *_ in of_kind]

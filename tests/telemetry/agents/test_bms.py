@@ -1,4 +1,4 @@
-"""The building-management system: dead bands, repetition, sensors, and who may write."""
+"""The building management system: dead bands, repetition, sensor noise and write permissions."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def make(small, requests):
 
 @pytest.fixture
 def plant(small):
-    """Return what stands behind the points, with some import."""
+    """Return the plant state behind the points, with a given import."""
 
     def at(import_power=2.0, temperature=38.0):
         truth = state_values(state.initial_state(small, NOW)) | {
@@ -50,35 +50,35 @@ def plant(small):
     return at
 
 
-def told(bms, plant_now, **options):
+def published_values(bms, plant_now, **options):
     messages = bms.changed_messages(*plant_now, time=NOW, **options)
     return {decode(*message).point: decode(*message).value for message in messages}
 
 
-def point_of(values, *words):
-    return next(point for point in values if all(word in point for word in words))
+def point_of(values, *parts):
+    return next(point for point in values if all(part in point for part in parts))
 
 
 def steady(values):
-    """Return the points without those of flow meters, which scatter even in silence."""
+    """Return the points without flow meters, whose readings scatter even at rest."""
     return {point for point in values if "flow" not in point}
 
 
-def test_metadata_come_for_every_point_and_in_shares(make):
+def test_metadata_of_every_point_come_in_shares(make):
     bms = make()
-    whole = bms.metadata()
-    assert len({topic for topic, _ in whole}) == len(whole)
-    assert len(bms.metadata(share=10)) == pytest.approx(len(whole) / 10, abs=1)
+    metadata = bms.metadata()
+    assert len({topic for topic, _ in metadata}) == len(metadata)
+    assert len(bms.metadata(share=10)) == pytest.approx(len(metadata) / 10, abs=1)
 
 
 def test_every_value_has_metadata(make, plant):
     bms = make()
     known = {decode(*message).point for message in bms.metadata()}
-    assert set(told(bms, plant(), is_whole=True)) <= known
+    assert set(published_values(bms, plant(), is_whole=True)) <= known
 
 
 def test_values_are_in_the_units_of_their_points(make, plant):
-    values = told(make(), plant(), is_whole=True)
+    values = published_values(make(), plant(), is_whole=True)
     assert values[point_of(values, "ActivePower", "grid_import_power")] == 2000.0
     assert values[point_of(values, "battery_level")] == pytest.approx(60.0)  # half of 20 to 100 %
     assert values[point_of(values, "warm_plant", "supply_temperature")] == 38.0
@@ -87,26 +87,30 @@ def test_values_are_in_the_units_of_their_points(make, plant):
     assert not any("request" in point for point in values)
 
 
-def test_what_does_not_change_is_told_once_in_four(make, plant):
+def test_unchanged_values_are_sent_every_fourth_time(make, plant):
     bms = make()
-    everything = steady(told(bms, plant(), is_whole=True))
-    turns = [steady(told(bms, plant())) for _ in range(REPEAT)]
+    everything = steady(published_values(bms, plant(), is_whole=True))
+    turns = [steady(published_values(bms, plant())) for _ in range(REPEAT)]
     assert set.union(*turns) == everything
     assert sum(map(len, turns)) == len(everything)
 
 
-def test_a_change_beyond_the_dead_band_is_told_at_once(make, plant):
+def test_change_beyond_the_dead_band_is_sent_at_once(make, plant):
     bms = make()
-    first = told(bms, plant(), is_whole=True)
+    first = published_values(bms, plant(), is_whole=True)
     power, supply = (point_of(first, w) for w in ("grid_import_power", "facility_supply_temp"))
-    within = [told(bms, plant(import_power=2.001, temperature=38.1)) for _ in range(REPEAT)]
+    within = [
+        published_values(bms, plant(import_power=2.001, temperature=38.1)) for _ in range(REPEAT)
+    ]
     assert sum(power in values for values in within) == 1
-    beyond = [told(bms, plant(import_power=2.0 + 0.02 * i)) for i in range(2, 2 + REPEAT)]
+    beyond = [
+        published_values(bms, plant(import_power=2.0 + 0.02 * i)) for i in range(2, 2 + REPEAT)
+    ]
     assert all(power in values for values in beyond)
     assert supply in first
 
 
-def test_sensors_scatter_as_they_are_said_to(make, plant):
+def test_sensors_have_the_declared_noise(make, plant):
     bms = make(FacilityNoise())
     seen = [bms.changed_messages(*plant(), time=NOW, is_whole=True) for _ in range(300)]
     grid = [message for messages in seen for message in messages if "grid_import" in message[0]]
@@ -115,13 +119,15 @@ def test_sensors_scatter_as_they_are_said_to(make, plant):
     assert values.std() == pytest.approx(4.0, rel=0.2)
 
 
-def test_the_same_seed_reads_alike(make, plant):
-    one, same, other = (told(make(FacilityNoise(), seed), plant()) for seed in (1, 1, 2))
+def test_same_seed_gives_the_same_readings(make, plant):
+    one, same, other = (
+        published_values(make(FacilityNoise(), seed), plant()) for seed in (1, 1, 2)
+    )
     assert one == same
     assert one != other
 
 
-def test_a_request_of_ours_reaches_the_guardrails_in_megawatt(make, requests):
+def test_request_reaches_the_guardrails_in_megawatts(make, requests):
     bms = make()
     points = {decode(*message).point for message in bms.metadata()}
     point = point_of(points, "battery_request")
@@ -130,7 +136,7 @@ def test_a_request_of_ours_reaches_the_guardrails_in_megawatt(make, requests):
     assert requests.active_values(NOW)["battery_request", "battery_1"] == pytest.approx(0.3)
 
 
-def test_nobody_else_writes_and_nobody_writes_readings(make, requests):
+def test_writes_of_others_and_of_readings_are_refused(make, requests):
     bms = make()
     points = {decode(*message).point for message in bms.metadata()}
     ours, theirs = point_of(points, "battery_request"), point_of(points, "grid_import_power")
@@ -141,7 +147,7 @@ def test_nobody_else_writes_and_nobody_writes_readings(make, requests):
     assert requests.refused == 2
 
 
-def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
+def test_heartbeats_carry_own_time_and_echo_the_other(make, requests):
     bms = make()
     assert len(bms.heartbeat(NOW)) == 1
     points = {decode(*message).point for message in bms.metadata()}
@@ -156,6 +162,8 @@ def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
 
 
 def test_topics_are_those_of_the_bus(make, plant):
-    for topic, _ in make().changed_messages(*plant(), time=NOW):
+    messages = list(make().changed_messages(*plant(), time=NOW))
+    assert messages
+    for topic, _ in messages:
         assert topics.parse_topic(topic).kind == topics.TopicKind.POINT_VALUE
         assert topic.split("/")[6] == "small"

@@ -1,4 +1,4 @@
-"""The scheduler: whom it obeys, and what it does on its own. Jobs of 6 racks on 28 racks."""
+"""The scheduler with and without orders. Jobs of 6 racks on 28 racks."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def running(cluster):
     return {job.number: job.cap for job in cluster.running_jobs}
 
 
-def test_ordered_jobs_run_and_the_others_wait(cluster):
+def test_ordered_jobs_run_and_others_wait(cluster):
     assert cluster.apply_job_orders(orders({0: 1.0, 2: 0.8}), START).is_applied
     cluster.advance(0.25, 2.0)
     assert running(cluster) == {0: 1.0, 2: 0.8}
@@ -54,7 +54,7 @@ def test_ordered_jobs_run_and_the_others_wait(cluster):
         (orders({1: 1.5}, sequence=6), "a cap is above 0 and at most 1"),
     ],
 )
-def test_bad_orders_are_refused_with_a_reason_and_the_old_ones_hold(cluster, order, reason):
+def test_bad_orders_are_refused_and_old_ones_stay(cluster, order, reason):
     cluster.apply_job_orders(orders({0: 1.0}, sequence=5), START)
     status = cluster.apply_job_orders(order, START)
     assert not status.is_applied
@@ -63,44 +63,44 @@ def test_bad_orders_are_refused_with_a_reason_and_the_old_ones_hold(cluster, ord
     assert running(cluster) == {0: 1.0}
 
 
-def test_without_renewal_what_runs_goes_on_and_nothing_starts(cluster):
+def test_expired_orders_keep_jobs_but_start_none(cluster):
     cluster.apply_job_orders(orders({0: 1.0, 1: 0.9}, valid=QUARTER), START)
     for _ in range(3):
         cluster.advance(0.25, 2.0)
     assert running(cluster) == {0: 1.0, 1: 0.9}
 
 
-def test_without_any_orders_nothing_runs(cluster):
+def test_without_orders_nothing_runs(cluster):
     cluster.advance(0.25, 2.0)
     assert running(cluster) == {}
 
 
-def test_no_more_jobs_run_than_there_are_racks_and_it_is_said(cluster):
+def test_jobs_beyond_the_racks_are_reported(cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(4), 1.0)), START)
-    _, said = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
+    _, statuses = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
     assert len(running(cluster)) == 3
-    assert [status.reason for status in said] == ["1 jobs wait for racks"]
+    assert [status.reason for status in statuses] == ["1 jobs wait for racks"]
 
 
-def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
+def test_job_caps_are_lowered_to_the_hall_cap(small, cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
     assert cluster.apply_hall_cap(cap(0.95 * uncapped), START).is_applied
-    progress, said = cluster.advance(0.25, 2.0)
+    progress, statuses = cluster.advance(0.25, 2.0)
     led = hall_powers(small, work_power=float(progress.work_power.sum()), service_racks=2.0)
     assert led["hall_1"] == pytest.approx(0.95 * uncapped)
     assert set(running(cluster)) == {0, 1, 2}
-    assert "caps of 3 jobs lowered" in said[0].reason
+    assert "caps of 3 jobs lowered" in statuses[0].reason
 
 
-def test_a_cap_that_caps_cannot_keep_drops_the_laxest_jobs(cluster):
+def test_low_cap_stops_the_jobs_with_most_slack(cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     cluster.apply_hall_cap(cap(0.336 + 0.3), START)  # 14 idle racks draw 0.336 MW
     cluster.advance(0.25, 0.0)
     assert 0 < len(running(cluster)) < 3
 
 
-def test_a_cap_ends_with_its_expiry(cluster):
+def test_cap_ends_with_its_expiry(cluster):
     cluster.apply_hall_cap(cap(0.9), START)
     assert cluster.active_caps(START + QUARTER) == {"hall_1": 0.9}
     assert cluster.active_caps(START + 2 * QUARTER) == {}
@@ -114,13 +114,13 @@ def test_a_cap_ends_with_its_expiry(cluster):
         (cap(0.9, issued=START - 2 * QUARTER), "expired"),
     ],
 )
-def test_senseless_caps_are_refused(cluster, order, reason):
+def test_invalid_caps_are_refused(cluster, order, reason):
     status = cluster.apply_hall_cap(order, START)
     assert not status.is_applied
     assert reason in status.reason
 
 
-def test_jobs_are_told_when_they_arrive_and_not_before(cluster):
+def test_jobs_are_reported_on_arrival_and_not_before(cluster):
     assert cluster.snapshot().jobs.number.tolist() == [0, 1, 2, 3]
     assert 4 not in cluster.history().jobs.number
     cluster.advance(0.25, 2.0)
@@ -129,7 +129,7 @@ def test_jobs_are_told_when_they_arrive_and_not_before(cluster):
     assert cluster.history().jobs.number.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_is_done_is_told(small, cluster):
+def test_finished_jobs_are_reported(small, cluster):
     cluster.apply_job_orders(orders({0: 1.0}), START)
     cluster.advance(0.25, 2.0)
     queue = cluster.snapshot().queue(small)
@@ -137,8 +137,8 @@ def test_what_is_done_is_told(small, cluster):
     assert queue.is_running.tolist() == [True, False, False, False, False]
 
 
-def test_racks_that_a_cap_leaves_out_may_draw_all_they_can(cluster, small):
-    """Of 14 racks two are left out: the hall may draw the cap and two full racks."""
+def test_racks_outside_a_cap_may_draw_full_power(cluster, small):
+    """Two of 14 racks are excluded: the hall may draw the cap and two full racks."""
     hall = small.equipment["hall_1"]
     twelve = hall.idle_power * 12 / 14
     assert not cluster.apply_hall_cap(cap(twelve), START).is_applied

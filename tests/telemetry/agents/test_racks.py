@@ -38,7 +38,7 @@ def row(batch, name):
     return batch.values[CHIP_VARIABLES.index(name)]
 
 
-def test_every_rack_speaks_once(small, load):
+def test_every_rack_sends_one_batch(small, load):
     found = batches(small, load, count=3)
     assert len({(batch.hall, batch.rack) for batch in found}) == 28
     assert {batch.sequence for batch in found} == {3}
@@ -53,7 +53,7 @@ def test_batches_can_be_read_again(small, load):
     assert (read.boot, read.sequence, read.time) == (17, 1, NOW)
 
 
-def test_chips_draw_what_reaches_them_and_are_as_warm_as_that_makes_them(small, load):
+def test_chip_temperature_follows_the_chip_power(small, load):
     hall = small.equipment["hall_1"]
     found = batches(small, load)
     busiest = max(found, key=lambda batch: row(batch, "power").mean())
@@ -67,8 +67,8 @@ def test_chips_draw_what_reaches_them_and_are_as_warm_as_that_makes_them(small, 
     assert row(busiest, "clock").mean() == pytest.approx(FULL_CLOCK_MHZ, rel=0.02)
 
 
-def test_where_air_cools_chips_are_as_warm_as_air_makes_them(small, load):
-    """Proves: hall_2 stands in air of 24 degC. Sensitivity: coolant of 40 degC is 16 K too warm."""
+def test_air_cooled_chips_follow_the_air_temperature(small, load):
+    """Proves: chips of hall_2 follow air of 24 degC. Sensitivity: 40 degC of coolant."""
     mixed = airy(small, "hall_2")
     truth = TRUTH | {("rack_inlet_temperature", "hall_air_1"): 24.0}
     racks = SimulatedRackAgents(mixed, boot=17, rng=np.random.default_rng(0))
@@ -80,15 +80,15 @@ def test_where_air_cools_chips_are_as_warm_as_air_makes_them(small, load):
         np.testing.assert_allclose(mine, expected, atol=0.5)
 
 
-def test_a_rack_in_air_tells_of_no_liquid(small, load):
+def test_air_cooled_rack_reports_no_coolant(small, load):
     truth = TRUTH | {("facility_supply_temperature", "chilled_plant"): 18.0}
-    told = rack_readings(airy(small, "hall_2"), truth, load)
+    readings = rack_readings(airy(small, "hall_2"), truth, load)
     for word in ("rack_supply_temperature", "rack_return_temperature", "rack_flow"):
-        assert np.isfinite(told[word]).tolist() == [True] * 14 + [False] * 14
-    assert np.isfinite(told["rack_power"]).all()
+        assert np.isfinite(readings[word]).tolist() == [True] * 14 + [False] * 14
+    assert np.isfinite(readings["rack_power"]).all()
 
 
-def test_waiting_chips_are_cool_and_slow(small, load):
+def test_idle_chips_are_cool_and_slow(small, load):
     found = batches(small, load)
     idlest = min(found, key=lambda batch: row(batch, "power").mean())
     assert row(idlest, "clock").mean() < 400.0
@@ -96,13 +96,15 @@ def test_waiting_chips_are_cool_and_slow(small, load):
     assert 40.0 < row(idlest, "temperature").mean() < 45.0
 
 
-def test_shares_stay_shares(small, load):
-    for batch in batches(small, load):
+def test_shares_stay_within_0_and_1(small, load):
+    found = list(batches(small, load))
+    assert found
+    for batch in found:
         for name in ("utilisation", "memory"):
             assert 0.0 <= row(batch, name).min() <= row(batch, name).max() <= 1.0
 
 
-def test_the_same_seed_scatters_alike(small, load):
+def test_same_seed_gives_the_same_noise(small, load):
     one, same, other = (batches(small, load, seed=seed) for seed in (1, 1, 2))
     assert [encode(batch) for batch in one] == [encode(batch) for batch in same]
     assert encode(one[0]) != encode(other[0])

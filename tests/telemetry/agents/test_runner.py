@@ -46,9 +46,9 @@ def run(scene, answers, **options):
     return script, simulated.run(), reports
 
 
-def test_a_run_is_told_from_start_to_end(scene):
+def test_run_is_reported_from_start_to_end(scene):
     script, outcome, reports = run(scene, all_run)
-    ticks = script.heard(TopicKind.TICK)
+    ticks = script.samples(TopicKind.TICK)
     assert [tick.step for tick in ticks] == list(range(STEPS + 1))
     assert [tick.time for tick in ticks] == [START + i * QUARTER for i in range(STEPS + 1)]
     assert [tick.is_last for tick in ticks] == [False] * STEPS + [True]
@@ -59,19 +59,19 @@ def test_a_run_is_told_from_start_to_end(scene):
     assert count_violations(scene.site, outcome.record).sum() == 0
 
 
-def test_a_site_that_air_alone_cools_runs(scene):
-    """Sensitivity: the plant looked for coolant that is not there, and ended."""
+def test_air_cooled_site_runs(scene):
+    """Sensitivity: the plant ended because it expected coolant."""
     site = airy(scene.site)
     begin = state.initial_state(site, START, peak_power=2.0, grid_import_power=1.0)
     script, outcome, _ = run(replace(scene, site=site, initial_state=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
-    words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
-    told = {value.point for value in script.heard(TopicKind.POINT_VALUE)}
-    assert words["rack_power"] in told
-    assert words["rack_supply_temperature"] not in told
+    point_by_variable = {one.meaning.variable: one.metadata.point for one in list_points(site)}
+    points = {value.point for value in script.samples(TopicKind.POINT_VALUE)}
+    assert point_by_variable["rack_power"] in points
+    assert point_by_variable["rack_supply_temperature"] not in points
 
 
-def test_ticks_count_what_was_sent_before_them(scene):
+def test_ticks_count_the_messages_before_them(scene):
     script, _, _ = run(scene, all_run)
     sent = {TopicKind.RACK_BATCH: 0, TopicKind.POINT_VALUE: 0}
     for topic, payload, *_ in script.sent:
@@ -82,9 +82,10 @@ def test_ticks_count_what_was_sent_before_them(scene):
             tick = decode(topic, payload)
             assert (tick.batches, tick.points) == tuple(sent.values())
             sent = dict.fromkeys(sent, 0)
+    assert len(script.samples(TopicKind.TICK)) > 1
 
 
-def test_metadata_come_first_and_are_kept(scene):
+def test_metadata_come_first_and_are_retained(scene):
     script, _, _ = run(scene, all_run)
     kinds = [topics.parse_topic(topic).kind for topic, *_ in script.sent]
     first = kinds.index(TopicKind.POINT_VALUE)
@@ -93,44 +94,48 @@ def test_metadata_come_first_and_are_kept(scene):
         for topic, *_ in script.sent[:first]
         if "/Metadata/" in topic
     }
-    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
-    assert told <= announced
+    points = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    assert points <= announced
     assert all(retain and qos == 1 for topic, _, qos, retain in script.sent if "Metadata" in topic)
     assert not any(retain for topic, _, _, retain in script.sent if "/Value/" in topic)
 
 
-def test_every_point_of_the_plant_is_told(scene):
+def test_every_point_of_the_plant_is_published(scene):
     script, _, _ = run(scene, all_run)
-    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    points = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
     silent = {
         listed.meaning.variable
         for listed in list_points(scene.site)
-        if not listed.meaning.is_writable and listed.metadata.point not in told
+        if not listed.meaning.is_writable and listed.metadata.point not in points
     }
     assert silent == {"plant_heartbeat_echo"}  # nobody beats in this script
 
 
-def test_racks_say_together_what_their_hall_draws(scene):
+def test_rack_batches_add_up_to_the_hall_power(scene):
     script, outcome, _ = run(scene, all_run)
     last = START + STEPS * QUARTER
-    points = [value for value in script.heard(TopicKind.POINT_VALUE) if "RackPower" in value.point]
+    points = [
+        value for value in script.samples(TopicKind.POINT_VALUE) if "RackPower" in value.point
+    ]
     newest = {value.point: value.value for value in points if value.time <= last}
     meant = float(outcome.record["hall_power"].sum("hall")[-15:].mean())
     assert sum(newest.values()) / 1000.0 == pytest.approx(meant, rel=0.03)
 
 
-def test_the_same_seed_says_the_same(scene):
+def test_same_seed_publishes_the_same(scene):
     one, other = (run(scene, all_run)[0].sent for _ in range(2))
     assert one == other
 
 
-def test_jobs_that_are_ordered_run(scene):
+def test_ordered_jobs_run(scene):
     script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
     assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
-    assert all(status.is_applied for status in script.heard(TopicKind.JOB_STATUS))
+    statuses = script.samples(TopicKind.JOB_STATUS)
+    assert statuses
+    assert all(status.is_applied for status in statuses)
 
 
-def test_nobody_decides_and_the_plant_goes_on(scene):
+def test_plant_continues_without_decisions(scene):
     def once(tick):
         return [orders(tick, {0: 1.0, 1: 1.0})] if tick.step == 0 else [None]
 
@@ -140,10 +145,10 @@ def test_nobody_decides_and_the_plant_goes_on(scene):
     assert [report.is_decided for report in reports[:2]] == [True, False]
 
 
-def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
-    """Proves: a machine that stands still for a minute after each tick hears what it was told.
+def test_received_decision_counts_after_the_deadline(scene, monkeypatch):
+    """Proves: decisions count on a machine that stalls for a minute after each tick.
 
-    Sensitivity: all 8 undecided if the clock is looked at before the messages.
+    Sensitivity: all 8 steps undecided if the deadline is checked before the messages.
     """
     now = itertools.count(0.0, 60.0)
     monkeypatch.setattr("time.monotonic", lambda: next(now))
@@ -151,26 +156,26 @@ def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
     assert outcome.counts["undecided"] == 0
 
 
-def test_a_decision_counts_only_with_its_orders(scene):
-    def forgetful(tick):
+def test_decision_counts_only_with_its_orders(scene):
+    def without_orders(tick):
         return [None, DecisionNotice(site="small", time=tick.time, sequence=99)]
 
-    _, outcome, _ = run(scene, forgetful, deadline=0.02)
+    _, outcome, _ = run(scene, without_orders, deadline=0.02)
     assert outcome.counts["undecided"] == STEPS
 
 
-def test_who_was_started_anew_hears_at_once_where_the_plant_is(scene):
-    asked = set()
+def test_restarted_service_receives_the_tick_at_once(scene):
+    seen = set()
 
-    def anew(tick):
-        if tick.step in asked:
+    def restarted(tick):
+        if tick.step in seen:
             return all_run(tick)
-        asked.add(tick.step)
+        seen.add(tick.step)
         return [None, DecisionNotice(site="small", time=START - QUARTER, sequence=-1)]
 
-    script, outcome, _ = run(scene, anew)
+    script, outcome, _ = run(scene, restarted)
     assert outcome.counts["undecided"] == 0
-    assert [tick.step for tick in script.heard(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
+    assert [tick.step for tick in script.samples(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
 
 
 def test_shadow_mode_is_a_decision(scene):
@@ -179,10 +184,10 @@ def test_shadow_mode_is_a_decision(scene):
     assert outcome.counts["refused"] == 0
 
 
-def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
+def test_stores_follow_requests_and_rest_without(scene):
     silent, _, _ = run(scene, lambda _: [])
-    told = [topics.parse_topic(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
-    point = next(point for point in told if "battery_request" in point)
+    points = [topics.parse_topic(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
+    point = next(point for point in points if "battery_request" in point)
 
     def charging(tick):
         ask = PointValue(point=point, time=tick.time, value=400.0, sender="GIGATWIN")
@@ -193,11 +198,11 @@ def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
     assert charge[20:60] == pytest.approx(0.4)
     # the last request came at 15 min: void after 60 min, seen at 75 min, gone 10 min later
     assert charge[85:] == pytest.approx(0.0, abs=1e-9)
-    applied = [v for v in script.heard(TopicKind.POINT_VALUE) if "battery_applied" in v.point]
+    applied = [v for v in script.samples(TopicKind.POINT_VALUE) if "battery_applied" in v.point]
     assert {v.value for v in applied} == {0.0, 400.0}
 
 
-def test_a_hall_keeps_its_cap(scene):
+def test_hall_keeps_its_cap(scene):
     def capped(tick):
         caps = [
             CapOrder(
@@ -214,20 +219,22 @@ def test_a_hall_keeps_its_cap(scene):
 
     script, outcome, _ = run(scene, capped)
     assert float(outcome.record["hall_power"].max()) <= 1.0 + 1e-9
-    assert any("lowered" in status.reason for status in script.heard(TopicKind.JOB_STATUS))
-    assert all(status.is_applied for status in script.heard(TopicKind.CAP_STATUS))
+    assert any("lowered" in status.reason for status in script.samples(TopicKind.JOB_STATUS))
+    statuses = script.samples(TopicKind.CAP_STATUS)
+    assert statuses
+    assert all(status.is_applied for status in statuses)
 
 
-def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
+def test_stopped_run_is_complete_until_the_stop(scene):
     script = Script(all_run)
     simulated = SimulatedSite(scene, script, listen=lambda _: simulated.stop())
     outcome = simulated.run()
     assert outcome.record.sizes["time"] == 15
-    assert script.heard(TopicKind.TICK)[-1].is_last
+    assert script.samples(TopicKind.TICK)[-1].is_last
 
 
 @pytest.mark.slow
-def test_at_native_rate_every_rack_speaks_every_second(scene):
+def test_native_rate_sends_each_rack_every_second(scene):
     def stopping(tick):
         simulated.stop()  # waits for nobody any more
         return all_run(tick)
@@ -235,21 +242,23 @@ def test_at_native_rate_every_rack_speaks_every_second(scene):
     script = Script(stopping)
     simulated = SimulatedSite(scene, script, speed=10.0)
     outcome = simulated.run()
-    batches = script.heard(TopicKind.RACK_BATCH)
+    batches = script.samples(TopicKind.RACK_BATCH)
     assert len(batches) == 28 + 28 * 900
     assert {batch.interval for batch in batches[28:]} == {np.timedelta64(1, "s")}
-    grid = [value for value in script.heard(TopicKind.POINT_VALUE) if "grid_import" in value.point]
+    grid = [
+        value for value in script.samples(TopicKind.POINT_VALUE) if "grid_import" in value.point
+    ]
     assert max(np.diff([value.time for value in grid])) <= np.timedelta64(100, "s")
     assert outcome.record.sizes["time"] == 15
 
 
-def test_what_cannot_be_read_is_counted_and_survived(scene):
+def test_unreadable_messages_are_counted(scene):
     script = Script(all_run)
-    whole = script.poll
+    original_poll = script.poll
 
     def poll(limit=1000, timeout=0.1):
-        """Return each message behind a spoilt copy of itself."""
-        messages = whole(limit, timeout)
+        """Return each message after a corrupted copy of it."""
+        messages = original_poll(limit, timeout)
         return [m for message in messages for m in (message._replace(payload=b"{"), message)]
 
     script.poll = poll
@@ -268,15 +277,15 @@ def test_a_run_over_a_broker(scene, broker):
     client.stop()
     assert outcome.counts["undecided"] == 0
     assert outcome.counts["refused"] == 0
-    assert service.heard[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
+    assert service.received[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
     assert count_violations(scene.site, outcome.record).sum() == 0
 
 
 class Service:
-    """A service of a few lines: it waits for the queue of each tick and runs all jobs."""
+    """A minimal service: it waits for the queue of each tick and runs all jobs."""
 
     def __init__(self, url):
-        self.heard = Counter()
+        self.received = Counter()
         self._client = Client(url, client_id="service")
         self._client.connect()
         self._client.subscribe(*topics.service_filters("small"), topics.METADATA_FILTER).wait(
@@ -288,11 +297,13 @@ class Service:
     def _serve(self):
         tick = queue = None
         last = 0
-        while not (tick and tick.is_last and self.heard[TopicKind.RACK_BATCH] >= 28 * (STEPS + 1)):
+        while not (
+            tick and tick.is_last and self.received[TopicKind.RACK_BATCH] >= 28 * (STEPS + 1)
+        ):
             messages = self._client.poll()
             for topic, payload, *_ in messages:
                 kind = topics.parse_topic(topic).kind
-                self.heard[kind] += 1
+                self.received[kind] += 1
                 queue = decode(topic, payload) if kind == TopicKind.JOB_QUEUE else queue
                 tick = decode(topic, payload) if kind == TopicKind.TICK else tick
             self._client.acknowledge(messages)

@@ -1,4 +1,4 @@
-"""Messages of DSX Flex as a partner writes them, readers of ours, and both sides, for tests."""
+"""DSX Flex messages of a partner, an agent and a partner for tests."""
 
 import base64
 import json
@@ -29,12 +29,12 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def target(value=100.0, unit="megawatt", *, start=None, end=None, tags=(), best_effort=None):
     """Return one target; a value of None lifts."""
     interval = {"start_time": start, "end_time": end}
-    told = {
+    document = {
         "interval": {name: text for name, text in interval.items() if text},
         "load_constraint": None if value is None else {"value": value, "unit": unit},
     }
     more = {} if best_effort is None else {"strategy": {"best_effort": best_effort}}
-    return told | more | ({"feed_tags": list(tags)} if tags else {})
+    return document | more | ({"feed_tags": list(tags)} if tags else {})
 
 
 def event(*targets, by="tso-1", data=None, at=NOW, **others):
@@ -60,7 +60,7 @@ def payload(*targets, **others):
 
 
 def content(signed):
-    """Return what a signed text says."""
+    """Return the payload of a signed text."""
     part = signed.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
@@ -75,7 +75,7 @@ def validator(path, name):
 
 
 def load(*planned):
-    """Return a load of which an interval after another is planned, from now on."""
+    """Return a load planned for consecutive intervals from now on."""
     return PlannedLoad(
         starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned)
     )
@@ -97,7 +97,7 @@ def agent_of(broker, folder, meter=lambda _: 100.0):
 
 
 class Partner:
-    """Somebody who sets targets and hears power states."""
+    """A partner that sets targets and receives power states."""
 
     def __init__(self, broker):
         self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", clean_session=True)
@@ -105,17 +105,17 @@ class Partner:
         assert self.client.subscribe(STATUS).wait(DEADLINE)
 
     def set(self, *targets, topic=TOPIC, **others):
-        told = event(*targets, **others)
-        assert self.client.publish(topic, json.dumps(told).encode(), qos=1).wait(DEADLINE)
-        return told
+        envelope = event(*targets, **others)
+        assert self.client.publish(topic, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
+        return envelope
 
-    def hear(self):
+    def receive(self):
         """Return the next power state: envelope and feed."""
         messages = until(lambda: self.client.poll(limit=1))
         self.client.acknowledge(messages)
-        told = json.loads(messages[0].payload)
-        signing.verify_signature(told["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
-        return told, content(told["data"])["feeds"]["rhine"]
+        envelope = json.loads(messages[0].payload)
+        signing.verify_signature(envelope["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
+        return envelope, content(envelope["data"])["feeds"]["rhine"]
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""The agent of DSX Flex on a broker: targets taken and confirmed, ramps told, refusals recorded."""
+"""The DSX Flex agent on a broker: targets confirmed, ramps reported, refusals recorded."""
 
 import os
 import time
@@ -30,44 +30,44 @@ def partner(embedded):
     partner.client.stop()
 
 
-def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
+def test_target_is_confirmed_with_its_correlation(agent, partner):
     agent.publish_state(load(120.0), NOON)
-    _, before = partner.hear()
+    _, before = partner.receive()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
-    told = partner.set(target(100.0))
+    sent = partner.set(target(100.0))
     (record,) = until(lambda: agent.poll(NOON))
     assert record["targets"] == [
         {"start": str(NOON), "end": None, "power_mw": 100.0, "best_effort": False}
     ]
-    envelope, feed = partner.hear()
-    assert envelope["correlationid"] == told["correlationid"]
-    assert envelope["traceparent"][:35] == told["traceparent"][:35]
-    assert envelope["traceparent"] != told["traceparent"]
+    envelope, feed = partner.receive()
+    assert envelope["correlationid"] == sent["correlationid"]
+    assert envelope["traceparent"][:35] == sent["traceparent"][:35]
+    assert envelope["traceparent"] != sent["traceparent"]
     assert feed["event"] == "target_set"
     assert not feed["compliant"]  # 120 MW are still planned
     (shown,) = feed["targets"]
-    assert (shown["active"], shown["correlation_id"]) == (True, told["correlationid"])
+    assert (shown["active"], shown["correlation_id"]) == (True, sent["correlationid"])
     assert (
         agent.targets.limit_by_interval("tso-1", NOON + 15 * MINUTE * np.arange(3))[0].tolist()
         == [100.0] * 2
     )
 
 
-def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
-    """Proves: between decisions too, from the meter of the moment."""
-    told = []
+def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
+    """Proves: ramps are also detected between decisions, from the current meter value."""
+    reported = []
 
     def step(measured, after, planned=None):
         meter.shown, now = measured, NOON + after * MINUTE
         agent.poll(now) if planned is None else agent.publish_state(load(planned), now)
-        _, feed = partner.hear()
-        told.append((feed["event"], feed["in_flight"], feed["compliant"]))
+        _, feed = partner.receive()
+        reported.append((feed["event"], feed["in_flight"], feed["compliant"]))
         return feed
 
     step(120.0, 0, 120.0)
     partner.set(target(100.0))
     until(lambda: agent.poll(NOON))
-    partner.hear()
+    partner.receive()
     feed = step(118.0, 1, 99.0)
     assert feed["power_event_start_time"] == "2026-07-01T12:00:00.000Z"
     step(110.0, 2)
@@ -75,13 +75,13 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
     step(101.9, 4)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
     until(lambda: agent.poll(NOON + 4 * MINUTE))
-    partner.hear()
+    partner.receive()
     feed = step(100.0, 5, 120.0)
     assert "power_event_start_time" not in feed
     step(118.4, 6)
     step(118.6, 7)
     step(115.0, 29)
-    assert told == [
+    assert reported == [
         ("periodic", False, True),
         ("start_ramp_down", True, True),
         ("periodic", True, True),
@@ -94,91 +94,89 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
     ]
 
 
-def test_a_plan_is_none_any_more_when_others_should_have_come(agent, partner, meter):
-    """Proves: 80 MW planned at 12:00 keep a target of 90 until 12:30; then nobody plans.
+def test_outdated_plan_is_not_reported(agent, partner, meter):
+    """Proves: 80 MW planned at 12:00 keep a target of 90 MW until 12:30, when the plan ends.
 
-    Sensitivity: 80 MW and compliant a day later, of a target that no plan has heard of.
+    Sensitivity: 80 MW and compliant a day later, with a target that no plan considered.
     """
     meter.shown = 85.0
     agent.publish_state(load(80.0), NOON)
-    partner.hear()
-    told = partner.set(target(90.0))
+    partner.receive()
+    sent = partner.set(target(90.0))
     until(lambda: agent.poll(NOON))
-    partner.hear()
+    partner.receive()
     agent.poll(NOON + 30 * MINUTE - np.timedelta64(1, "s"))
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (80.0, True)
     agent.poll(NOON + 1560 * MINUTE)
-    _, feed = partner.hear()
-    assert feed["targets"][0]["correlation_id"] == told["correlationid"]
+    _, feed = partner.receive()
+    assert feed["targets"][0]["correlation_id"] == sent["correlationid"]
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (85.0, False)
     partner.set(target(None), at="2026-07-02T14:00:00Z")
     until(lambda: agent.poll(NOON + 1560 * MINUTE))
-    assert partner.hear()[1]["compliant"]  # the contract: true when no target is active
+    assert partner.receive()[1]["compliant"]  # the contract: true when no target is active
 
 
-def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partner, meter):
-    """Proves: a state at a tick tells the plan of the interval that begins.
+def test_target_start_is_compared_with_its_own_plan(agent, partner, meter):
+    """Proves: a state at a tick reports the plan of the interval that begins.
 
-    Sensitivity: told of the first interval, the site would not comply for a moment.
+    Sensitivity: with the plan of the first interval, the site would briefly not comply.
     """
     meter.shown = 119.0
     agent.publish_state(load(120.0, 90.0), NOON)
-    partner.hear()
+    partner.receive()
     partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
     until(lambda: agent.poll(NOON))
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (120.0, True)
     agent.poll(NOON + 15 * MINUTE)
-    _, feed = partner.hear()
+    _, feed = partner.receive()
     assert feed["targets"][0]["active"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("start_ramp_down", 90.0)
     assert feed["compliant"]
 
 
-def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, partner):
-    """Proves: after a restart nobody is told that nothing is taken."""
-    told = partner.set(target(100.0))
+def test_target_without_a_plan_is_confirmed_with_the_next(agent, partner):
+    """Proves: after a restart, no state claims that no target was accepted."""
+    sent = partner.set(target(100.0))
     until(lambda: agent.poll(NOON))
     agent.poll(NOON + MINUTE)
     agent.publish_state(load(99.0), NOON + MINUTE)
-    envelope, feed = partner.hear()
-    assert envelope["correlationid"] == told["correlationid"]
+    envelope, feed = partner.receive()
+    assert envelope["correlationid"] == sent["correlationid"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
     assert feed["compliant"]
 
 
-def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
-    embedded, partner, tmp_path
-):
-    """Proves: a lift, which nothing lists, is confirmed by who never heard it, and only once."""
+def test_target_before_a_crash_is_confirmed_after_it(embedded, partner, tmp_path):
+    """Proves: a restarted agent confirms a lift, which no state lists, exactly once."""
     first = agent_of(embedded, tmp_path)
     assert first.start().wait(DEADLINE)
-    told = partner.set(target(None))
+    sent = partner.set(target(None))
     until(lambda: first.poll(NOON))
     first.stop()
-    heard = []
+    received = []
     for events in (2, 1):
         agent = agent_of(embedded, tmp_path)
         agent.start()
         agent.publish_state(load(99.0), NOON + MINUTE)
-        heard += [partner.hear() for _ in range(events)]
+        received += [partner.receive() for _ in range(events)]
         agent.stop()
-    assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
-        (told["correlationid"], "target_set"), (None, "periodic"), (None, "periodic"),
+    assert [(e.get("correlationid"), f["event"]) for e, f in received] == [
+        (sent["correlationid"], "target_set"), (None, "periodic"), (None, "periodic"),
     ]  # fmt: skip
-    assert heard[0][0]["traceparent"][:35] == told["traceparent"][:35]
+    assert received[0][0]["traceparent"][:35] == sent["traceparent"][:35]
 
 
-def test_it_is_told_again_each_minute(agent, partner):
+def test_power_state_repeats_each_minute(agent, partner):
     agent.publish_state(load(80.0), NOON)
-    partner.hear()
+    partner.receive()
     agent.poll(NOON + MINUTE - np.timedelta64(1, "s"))
     agent.poll(NOON + MINUTE)
-    envelope, _ = partner.hear()
+    envelope, _ = partner.receive()
     assert envelope["time"] == "2026-07-01T12:01:00.000Z"
-    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back keeps nobody waiting
-    envelope, _ = partner.hear()
+    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back delays no state
+    envelope, _ = partner.receive()
     assert envelope["time"] == "2026-07-01T11:50:00.000Z"
 
 
@@ -186,7 +184,7 @@ def test_it_is_told_again_each_minute(agent, partner):
     "others",
     [{"by": "mallory"}, {"source": "//grid/v1/isv/tso-2"}, {"at": "2026-07-01T12:06:00Z"}],
 )
-def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
+def test_refused_target_is_recorded_without_effect(agent, partner, others):
     partner.set(target(1.0), **others)
     (record,) = until(lambda: agent.poll(NOON))
     assert record["event"] == "load_target_refused"
@@ -194,38 +192,38 @@ def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     assert agent.counters["refused"] == 1
 
 
-def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
-    """Proves: the next power state heard is the one told a minute later, without correlation."""
-    told = partner.set(target(1.0, tags=("iberia",)))
+def test_target_of_another_feed_is_not_confirmed(agent, partner):
+    """Proves: the next power state is the periodic one a minute later, without correlation."""
+    sent = partner.set(target(1.0, tags=("iberia",)))
     (record,) = until(lambda: agent.poll(NOON))
     assert record == {
         "event": "load_target_for_others",
         "partner": "tso-1",
-        "correlation": told["correlationid"],
+        "correlation": sent["correlationid"],
         "feeds": ["iberia"],
     }
     assert agent.counters == {"passed": 1}
     agent.publish_state(load(80.0), NOON + MINUTE)
-    envelope, feed = partner.hear()
+    envelope, feed = partner.receive()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])
 
 
-def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
+def test_target_above_the_connection_is_refused(agent, partner):
     partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
     (record,) = until(lambda: agent.poll(NOON))
     assert "151 MW from 2026-07-01T13:00" in record["reason"]
-    assert "takes 150 MW at most" in record["reason"]
+    assert "at most 150 MW" in record["reason"]
 
 
-def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeypatch):
+def test_full_disk_delays_targets_until_space_is_free(agent, partner, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     partner.set(target(100.0))
     until(lambda: agent.poll(NOON) or agent.error)
-    assert "make room" in agent.error
+    assert "free space" in agent.error
     assert agent.targets.tightest(NOON) is None
     monkeypatch.undo()
     assert agent.poll(NOON)[0]["event"] == "load_target"
@@ -233,25 +231,25 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
     assert agent.targets.tightest(NOON).target.power == 100.0
 
 
-def test_a_broker_that_does_not_let_us_hear_targets_is_told(agent, monkeypatch):
-    """Proves: a SUBACK of 0x80, as of NATS, is no silence of the partners."""
+def test_denied_subscription_is_an_error(agent, monkeypatch):
+    """Proves: a SUBACK of 0x80, as NATS sends, is reported."""
     assert agent.error == ""
     monkeypatch.setattr(agent._client._loop._subscriptions, "_denied", {TOPIC: 1})
-    assert "load targets are not heard" in agent.error
-    assert f"does not let us hear {TOPIC}" in agent.error
+    assert "load targets are not received" in agent.error
+    assert f"denies the subscription to {TOPIC}" in agent.error
 
 
-def test_what_found_no_room_to_wait_is_no_deafness(agent, monkeypatch):
-    """Proves: after the broker was away for long, targets are heard, and it says what was lost.
+def test_full_outgoing_queue_is_not_a_receive_error(agent, monkeypatch):
+    """Proves: after a long broker failure, lost states are reported and targets are received.
 
-    Sensitivity: for ten minutes it said that load targets are not heard.
+    Sensitivity: for ten minutes it reported that load targets are not received.
     """
     monkeypatch.setattr(agent._client, "_overflowed", time.monotonic())
-    assert "messages found no room to wait" in agent.error
-    assert "not heard" not in agent.error
+    assert "messages were dropped" in agent.error
+    assert "not received" not in agent.error
 
 
-def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
+def test_target_set_while_offline_is_accepted_later(nats, tmp_path):
     agent = agent_of(nats, tmp_path)
     assert agent.start().wait(DEADLINE)
     partner = Partner(nats)
@@ -262,7 +260,7 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
     later = agent_of(nats, tmp_path)
     later.start()
 
-    def is_taken():  # before it may come what was taken already, which the broker sends again
+    def is_taken():  # the broker may first repeat the accepted target
         later.poll(NOON + 2 * MINUTE)
         return later.targets.tightest(NOON + 2 * MINUTE).target.power == 90.0
 

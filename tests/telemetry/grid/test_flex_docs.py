@@ -1,6 +1,6 @@
-"""The published schemas of DSX Flex are what the code reads and writes.
+"""The published schemas of DSX Flex match the messages that the code reads and writes.
 
-Run as a program it writes that of load targets from the codec's own types.
+Run as a program, it writes the schema of load targets from the types of the codec.
 """
 
 import json
@@ -51,20 +51,20 @@ def schema(kind):
     return json.loads((SCHEMAS / f"{kind}-1.schema.json").read_text())
 
 
-def faults(kind, told, part=None):
-    """Return what a schema, or a part of it, has against a document."""
+def schema_errors(kind, document, part=None):
+    """Return the errors of a document by a schema or a part of it."""
     whole = schema(kind)
-    asked = whole if part is None else {"$defs": whole["$defs"], "$ref": f"#/$defs/{part}"}
-    return [error.message for error in Draft202012Validator(asked).iter_errors(told)]
+    expected = whole if part is None else {"$defs": whole["$defs"], "$ref": f"#/$defs/{part}"}
+    return [error.message for error in Draft202012Validator(expected).iter_errors(document)]
 
 
-def test_the_schema_of_load_targets_is_that_of_its_types():
+def test_load_target_schema_matches_its_types():
     text = (SCHEMAS / "loadtarget-1.schema.json").read_text()
     assert text == load_target_schema(), "run `python -m tests.telemetry.grid.test_flex_docs`"
 
 
-def without(told, name):
-    return {key: value for key, value in told.items() if key != name}
+def without(document, name):
+    return {key: value for key, value in document.items() if key != name}
 
 
 @pytest.mark.parametrize(
@@ -91,23 +91,23 @@ def without(told, name):
     ],
 )
 def test_code_and_schema_refuse_the_same_targets(wrong, is_taken):
-    told = event(wrong)
-    assert not faults("loadtarget", told)
-    assert bool(faults("loadtarget", {"targets": [wrong]}, "Set")) != is_taken
-    assert is_read(told) == is_taken
+    document = event(wrong)
+    assert not schema_errors("loadtarget", document)
+    assert bool(schema_errors("loadtarget", {"targets": [wrong]}, "Set")) != is_taken
+    assert is_read(document) == is_taken
 
 
 @pytest.mark.parametrize("name", [*event(), "correlationid"])
 def test_code_and_schema_refuse_the_same_envelopes(name):
-    told = without(event(target()), name)
-    assert bool(faults("loadtarget", told)) == (name != "correlationid")
-    assert is_read(told) == (name == "correlationid")
+    document = without(event(target()), name)
+    assert bool(schema_errors("loadtarget", document)) == (name != "correlationid")
+    assert is_read(document) == (name == "correlationid")
 
 
-def is_read(told):
+def is_read(document):
     try:
         found = read_load_targets(
-            TOPIC, json.dumps(told).encode(), issuer="tso-1", keys=public_jwk_set(key("tso-1"))
+            TOPIC, json.dumps(document).encode(), issuer="tso-1", keys=public_jwk_set(key("tso-1"))
         )
     except MessageError:
         return False
@@ -115,12 +115,12 @@ def is_read(told):
 
 
 @pytest.mark.parametrize("correlation", ["", ID])
-def test_a_power_state_is_what_its_schema_says(correlation):
-    asked = LoadTarget(start=NOON, end=None, feeds=(), power=80.0, is_best_effort=True)
+def test_power_state_matches_its_schema(correlation):
+    requested = LoadTarget(start=NOON, end=None, feeds=(), power=80.0, is_best_effort=True)
     state = PowerFeedState(
         min_target=0.0,
         max_power=150.0,
-        targets=[FeedTarget(target=asked, is_active=True, correlation=ID)],
+        targets=[FeedTarget(target=requested, is_active=True, correlation=ID)],
         load=79.0,
         is_in_flight=True,
         event="start_ramp_down",
@@ -136,9 +136,9 @@ def test_a_power_state_is_what_its_schema_says(correlation):
         ids=(ID, TRACE),
         correlation=correlation,
     )
-    told = json.loads(text)
-    assert not faults("powerstate", told)
-    assert not faults("powerstate", content(told["data"]), "State")
+    document = json.loads(text)
+    assert not schema_errors("powerstate", document)
+    assert not schema_errors("powerstate", content(document["data"]), "State")
 
 
 if __name__ == "__main__":

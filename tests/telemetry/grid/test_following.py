@@ -1,4 +1,4 @@
-"""A partner on a broker: what is published is followed and acknowledged, whoever else publishes."""
+"""A partner on a broker follows and acknowledges schedules, even while a rogue publishes too."""
 
 import json
 import subprocess
@@ -25,14 +25,14 @@ TOPIC = "feed/v1/tso-1/rhine/schedule"
 SAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
 
 
-def test_keys_are_checked_before_anything():
+def test_keys_are_checked_first():
     with pytest.raises(SecurityError, match="site"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys={"key": {}})
     with pytest.raises(SecurityError, match=r"none\.json"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys="none.json")
 
 
-def test_a_broker_that_is_not_there_is_told(monkeypatch):
+def test_absent_broker_is_an_error(monkeypatch):
     monkeypatch.setattr("telemetry.feed.subscriber.CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(BrokerError, match="127"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys=keys())
@@ -40,7 +40,7 @@ def test_a_broker_that_is_not_there_is_told(monkeypatch):
 
 @contextmanager
 def running(url, name, folder):
-    """Run a feed with one partner, whose name keeps it apart from what others left retained."""
+    """Run a feed with one partner, whose name separates it from retained messages of others."""
     feed = SchedulePublisher(
         lambda partner_name, will: Client(url, client_id=f"feed-{partner_name}", will=will),
         site="rhine",
@@ -58,7 +58,7 @@ def clock():
 
 
 def collected(feed, count):
-    """Return the answers that count, once there are enough."""
+    """Return the accepted answers, once there are enough."""
     answers = []
 
     def enough():
@@ -74,29 +74,29 @@ def following(url):
 
 
 @pytest.mark.slow
-def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path):
+def test_follow_yields_and_acknowledges_schedules(embedded, tmp_path):
     with running(embedded.url, "tso-1", tmp_path) as feed:
         feed.publish(plan(power=10.0))
-        course = following(embedded.url)
-        first = next(course)  # the retained one
+        schedules = following(embedded.url)
+        first = next(schedules)  # the retained one
         assert float(first["grid_import_power"].max()) == 10.0
         feed.publish(plan(power=-20.0))
-        second = next(course)
+        second = next(schedules)
         assert float(second["grid_export_power"].max()) == 20.0
         assert second.attrs["revision"] == 2
         assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
         assert feed.in_force("tso-1")["revision"] == 2
-        course.close()
+        schedules.close()
 
 
 @pytest.mark.slow
-def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
+def test_follow_refuses_a_rogue_and_continues(embedded, tmp_path):
     rogue = Client(embedded.url, client_id="rogue")
     rogue.connect(DEADLINE)
     with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
         feed.publish(plan(power=10.0))
-        course = following(embedded.url)
-        assert next(course).attrs["revision"] == 1
+        schedules = following(embedded.url)
+        assert next(schedules).attrs["revision"] == 1
         for payload in (
             b"junk",
             signed(schedule(99), by="stranger"),
@@ -106,12 +106,12 @@ def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
         ):
             assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
         feed.publish(plan(power=12.0))
-        assert next(course).attrs["revision"] == 2
-        course.close()
+        assert next(schedules).attrs["revision"] == 2
+        schedules.close()
     rogue.stop()
-    told = [log["reason"] for log in logs if log["event"] == "schedule refused"]
-    words = ["not signed", "not signed", "not newer", "another", "No longer valid"]
-    assert all(word in reason for word, reason in zip(words, told, strict=True)), told
+    reasons = [log["reason"] for log in logs if log["event"] == "schedule refused"]
+    expected = ["not signed", "not signed", "not newer", "another", "No longer valid"]
+    assert all(word in reason for word, reason in zip(expected, reasons, strict=True)), reasons
 
 
 def backwards(document):
@@ -119,7 +119,7 @@ def backwards(document):
 
 
 def unchecked(document):
-    """Return a document signed by the site whatever stands in it."""
+    """Return a document signed by the site without any check."""
     header = {"alg": "ES256", "kid": key("rhine").kid, "typ": signing.jws_type("schedule")}
     return jws.serialize_compact(header, json.dumps(document), key("rhine")._key).encode()
 
@@ -136,11 +136,11 @@ ROGUE = {
     "not JSON compliant": unchecked(schedule(99, power=float("nan"))),
     "refused: ": b"junk",
 }
-"""What the sample partner says -> what a rogue publishes."""
+"""Text that the sample partner prints -> payload that a rogue publishes."""
 
 
 @pytest.mark.slow
-def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
+def test_sample_partner_verifies_and_acknowledges(broker, tmp_path):
     path, answers = tmp_path / "keys.json", tmp_path / "answers.jsonl"
     path.write_text(json.dumps(keys()))
     command = [sys.executable, SAMPLE, "--broker", broker.url, "--site", "rhine"]
@@ -155,9 +155,9 @@ def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
         (again,) = (tmp_path / "feed" / "documents").iterdir()  # as brokers do after a restart
         assert rogue.publish(TOPIC, again.read_bytes(), qos=1).wait(DEADLINE)
         assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
-        for words, payload in ROGUE.items():
+        for printed, payload in ROGUE.items():
             assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
-            assert words in process.stdout.readline()
+            assert printed in process.stdout.readline()
         feed.publish(plan(power=20.0, **SIMULATED))
         last, _ = process.communicate(timeout=DEADLINE)
         assert last == "revision 2 accepted: 20.0 to 20.0 MW\n"
@@ -169,8 +169,8 @@ def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_broker_speaks_our_last_will(embedded, tmp_path):
-    """A site that is killed is told offline by the broker, in its own signature."""
+def test_broker_publishes_the_last_will(embedded, tmp_path):
+    """When a site is killed, the broker publishes its signed offline status."""
     code = """
 import sys, time
 from telemetry.mqtt.client import Client
@@ -199,22 +199,22 @@ time.sleep(600)
     watcher.subscribe("feed/v1/will/rhine/status")
     states = []
 
-    def heard(state):
+    def has_state(state):
         for message in watcher.poll(timeout=0.05):
             known = public_jwk_set(load_or_create_key(tmp_path))
             states.append(
                 json.loads(signing.verify_signature(message.payload, known, kind="status"))
             )
-        return any(told["state"] == state for told in states)
+        return any(status["state"] == state for status in states)
 
-    until(lambda: heard("ok"))
+    until(lambda: has_state("ok"))
     process.kill()
-    until(lambda: heard("offline"))
+    until(lambda: has_state("offline"))
     process.communicate()
     watcher.stop()
 
 
-def test_the_sample_partner_fits_on_a_page():
+def test_sample_partner_fits_on_a_page():
     assert len(SAMPLE.read_text().splitlines()) <= 80
     assert "gigatwin import" not in SAMPLE.read_text()
     for room in ("twin", "telemetry", "sites", "optimizer"):

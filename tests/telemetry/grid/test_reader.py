@@ -1,4 +1,4 @@
-"""A partner's side: what is forged, replayed, expired or not for it is refused, and told so."""
+"""A partner refuses documents that are forged, replayed, expired or for others, and answers so."""
 
 import pytest
 
@@ -30,13 +30,13 @@ def judged(reader, document, now=NOW, **others):
     return reader.evaluate(signed(document, **others), now)
 
 
-def test_a_good_document_is_taken_and_acknowledged_with_a_reason(reader):
+def test_valid_document_is_accepted_and_acknowledged(reader):
     judgement = judged(reader, schedule())
     assert judgement.schedule == schedule()
     assert answer_of(judgement) == ("A01", "A01")
 
 
-def test_what_is_forged_gets_no_answer(reader):
+def test_forged_document_gets_no_answer(reader):
     for by in ("stranger", "tso-1"):
         judgement = judged(reader, schedule(), by=by)
         assert judgement.schedule is None
@@ -46,7 +46,7 @@ def test_what_is_forged_gets_no_answer(reader):
 
 
 @pytest.mark.parametrize("revision", [1, 4, 5])
-def test_what_is_older_or_as_old_is_refused(reader, revision):
+def test_older_or_equal_revision_is_refused(reader, revision):
     judged(reader, schedule(5))
     judgement = judged(reader, schedule(revision, power=50.0))
     assert judgement.schedule is None
@@ -54,19 +54,19 @@ def test_what_is_older_or_as_old_is_refused(reader, revision):
     assert judged(reader, schedule(6)).schedule is not None
 
 
-def test_the_same_again_gets_the_same_answer_and_is_not_taken_twice(reader):
+def test_repeated_document_gets_the_same_answer(reader):
     judged(reader, schedule(5))
     judgement = judged(reader, schedule(5))
     assert judgement.schedule is None
     assert answer_of(judgement) == ("A01", "A01")
 
 
-def test_what_has_expired_is_refused(reader):
+def test_expired_document_is_refused(reader):
     assert answer_of(judged(reader, schedule(), now=NOW + 3_600_000)) == ("A02", "A57")
     assert answer_of(judged(reader, schedule(), now=NOW + 3_599_999)) == ("A01", "A01")
 
 
-def test_in_a_simulation_the_newest_signed_time_is_the_clock(reader):
+def test_simulated_clock_is_the_newest_signed_time(reader):
     years = 10 * 365 * 24 * 3_600_000
     assert judged(reader, schedule(1, is_simulated=True), now=NOW + years).schedule
     later = schedule(2, start=START + 120 * MINUTE, is_simulated=True)
@@ -75,12 +75,12 @@ def test_in_a_simulation_the_newest_signed_time_is_the_clock(reader):
     assert answer_of(judged(reader, old, now=NOW + years)) == ("A02", "A57")
 
 
-def test_what_is_for_others_is_refused(reader):
+def test_document_for_others_is_refused(reader):
     for document in (schedule(name="dso-2"), schedule(site="iberia")):
         assert answer_of(judged(reader, document)) == ("A02", "A53")
 
 
-def test_what_breaks_the_schema_is_refused_if_it_says_what_it_is(reader):
+def test_identified_document_with_bad_schema_is_refused(reader):
     assert answer_of(judged(reader, schedule() | {"v": 2})) == ("A02", "A94")
     assert answer_of(judged(reader, schedule() | {"intervals": []})) == ("A02", "A94")
     for broken in ({"mrid": 1}, {"revision": "x"}, {"revision": 0}, {"revision": True}):
@@ -89,7 +89,7 @@ def test_what_breaks_the_schema_is_refused_if_it_says_what_it_is(reader):
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff" * 99, b"a.b.c", b"[" * 100_000])
-def test_junk_raises_nothing(reader, junk):
+def test_junk_raises_no_error(reader, junk):
     judgement = reader.evaluate(junk, NOW)
     assert judgement.schedule is None
     assert judgement.answer is None

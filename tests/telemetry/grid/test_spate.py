@@ -1,4 +1,4 @@
-"""Of very many refusals the first are told by themselves, the rest as their number."""
+"""The first refusals are logged one by one, further ones as a count."""
 
 from unittest.mock import Mock
 
@@ -10,8 +10,8 @@ from tests.feeds import Bench, acknowledgement
 from tests.telemetry.grid.flexing import NOON, TOPIC, agent_of
 
 
-class Hours:
-    """Time that a test lets pass. [s]"""
+class Clock:
+    """Clock that a test sets. [s]"""
 
     now = 0.0
 
@@ -19,32 +19,34 @@ class Hours:
         return self.now
 
 
-def test_the_first_are_told_and_the_rest_are_counted():
-    passed = Hours()
-    spate = LogRateLimiter(passed)
-    assert [spate.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [False] * 5
-    assert spate.allows("dso")  # one sender takes no other's room
-    assert spate.drain_suppressed() == []
-    passed.now = LOG_PERIOD_S
-    assert spate.drain_suppressed() == [("tso", 5)]
-    assert spate.drain_suppressed() == []
-    assert spate.allows("tso")
+def test_first_messages_pass_and_the_rest_are_counted():
+    clock = Clock()
+    limiter = LogRateLimiter(clock)
+    assert [limiter.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [
+        False
+    ] * 5
+    assert limiter.allows("dso")  # each sender has its own limit
+    assert limiter.drain_suppressed() == []
+    clock.now = LOG_PERIOD_S
+    assert limiter.drain_suppressed() == [("tso", 5)]
+    assert limiter.drain_suppressed() == []
+    assert limiter.allows("tso")
 
 
-def test_a_partner_that_sends_nonsense_without_end_fills_no_record(tmp_path):
-    """Sensitivity: each of 30,000 messages in four seconds was a line of record and of log."""
-    agent, passed = agent_of(Mock(), tmp_path), Hours()
-    agent._client, agent._log_limiter = Mock(), LogRateLimiter(passed)
-    agent._client.take.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
-    told = agent.poll(NOON)
-    assert [one["event"] for one in told] == ["load_target_refused"] * MAX_LOGGED
+def test_flood_of_bad_targets_does_not_fill_the_record(tmp_path):
+    """Sensitivity: each of 30,000 messages in four seconds filled a line of record and log."""
+    agent, clock = agent_of(Mock(), tmp_path), Clock()
+    agent._client, agent._log_limiter = Mock(), LogRateLimiter(clock)
+    agent._client.poll.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
+    records = agent.poll(NOON)
+    assert [one["event"] for one in records] == ["load_target_refused"] * MAX_LOGGED
     assert agent.counters["refused"] == 1000
-    agent._client.take.return_value, passed.now = [], LOG_PERIOD_S
+    agent._client.poll.return_value, clock.now = [], LOG_PERIOD_S
     (rest,) = agent.poll(NOON)
     assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
 
 
-def test_answers_without_effect_and_without_end_fill_no_log(tmp_path):
+def test_flood_of_bad_answers_does_not_fill_the_log(tmp_path):
     bench = Bench(tmp_path)
     junk = acknowledgement(1)._replace(payload=b"junk")
     with structlog.testing.capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Load targets: the latest of an issuer counts, the tightest of all binds, none is lost."""
+"""Load targets: the latest of each issuer applies, the tightest binds, none is lost."""
 
 import json
 
@@ -15,18 +15,18 @@ MINUTE = np.timedelta64(1, "m")
 EDGES = NOW + 15 * MINUTE * np.arange(5)
 
 
-def asked(power=100.0, *, start=None, end=None, feeds=(), best=False):
+def load_target(power=100.0, *, start=None, end=None, feeds=(), best=False):
     """Return a target; minutes from NOW."""
     first, last = (None if at is None else NOW + at * MINUTE for at in (start, end))
     return LoadTarget(start=first, end=last, feeds=feeds, power=power, is_best_effort=best)
 
 
-class Desk:
+class Partners:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
-        self.book = LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0)
+        self.store = LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0)
 
-    def take(self, *targets, by="tso", at=0, now=0, signed=None):
+    def accept(self, *targets, by="tso", at=0, now=0, signed=None):
         self.count += 1
         message = LoadTargetMessage(
             correlation=f"c{self.count}",
@@ -35,211 +35,217 @@ class Desk:
             signed=signed or f"h.s{self.count}.x",
             targets=targets,
         )
-        return self.book.accept(by, message, NOW + now * MINUTE)
+        return self.store.accept(by, message, NOW + now * MINUTE)
 
     def limit(self, by="tso"):
-        return self.book.limit_by_interval(by, EDGES)[0].tolist()
+        return self.store.limit_by_interval(by, EDGES)[0].tolist()
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def partners(tmp_path):
+    return Partners(tmp_path)
 
 
-def test_nothing_asked_is_no_limit(desk):
-    assert desk.limit() == [np.inf] * 4
-    assert desk.book.tightest(NOW) is None
+def test_no_target_means_no_limit(partners):
+    assert partners.limit() == [np.inf] * 4
+    assert partners.store.tightest(NOW) is None
 
 
-def test_without_an_end_it_stands_until_it_is_replaced_or_lifted(desk):
-    desk.take(asked(100.0))
-    assert desk.limit() == [100.0] * 4
-    desk.take(asked(120.0), at=1)
-    assert desk.limit() == [120.0] * 4
-    desk.take(asked(None), at=2)
-    assert desk.limit() == [np.inf] * 4
+def test_open_target_applies_until_replaced_or_lifted(partners):
+    partners.accept(load_target(100.0))
+    assert partners.limit() == [100.0] * 4
+    partners.accept(load_target(120.0), at=1)
+    assert partners.limit() == [120.0] * 4
+    partners.accept(load_target(None), at=2)
+    assert partners.limit() == [np.inf] * 4
 
 
-def test_one_for_later_leaves_the_one_in_force_alone(desk):
-    desk.take(asked(100.0))
-    desk.take(asked(60.0, start=30, end=45))
-    assert desk.limit() == [100.0, 100.0, 60.0, 100.0]
+def test_future_target_leaves_the_current_one(partners):
+    partners.accept(load_target(100.0))
+    partners.accept(load_target(60.0, start=30, end=45))
+    assert partners.limit() == [100.0, 100.0, 60.0, 100.0]
 
 
-def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
-    """60 MW from 12:20 to 12:25 bind the whole quarter-hour: its mean may not be above."""
-    desk.take(asked(60.0, start=20, end=25))
-    assert desk.limit() == [np.inf, 60.0, np.inf, np.inf]
+def test_lowest_target_limits_the_whole_interval(partners):
+    """60 MW from 12:20 to 12:25 limit the mean of the whole quarter-hour."""
+    partners.accept(load_target(60.0, start=20, end=25))
+    assert partners.limit() == [np.inf, 60.0, np.inf, np.inf]
 
 
-def spans(desk, now=0):
-    """Return what stands: power, minutes from NOW from when to when, and who set it."""
-    told = []
-    for one in desk.book.current_and_future(NOW + now * MINUTE):
+def spans(partners, now=0):
+    """Return the active targets: power, start and end in minutes from NOW, correlation."""
+    rows = []
+    for one in partners.store.current_and_future(NOW + now * MINUTE):
         start, end = (
             None if at is None else int((at - NOW) / MINUTE)
             for at in (one.target.start, one.target.end)
         )
-        told.append((one.target.power, start, end, one.correlation))
-    return told
+        rows.append((one.target.power, start, end, one.correlation))
+    return rows
 
 
-def test_what_is_lifted_for_a_while_stands_before_and_after(desk):
-    """Proves: 100 MW lifted from 13:00 to 14:00 stand until 13:00 and from 14:00 on.
+def test_lifted_window_leaves_the_target_around_it(partners):
+    """Proves: 100 MW lifted from 13:00 to 14:00 apply until 13:00 and from 14:00 on.
 
     Sensitivity: 100 MW without an end, as if nothing had been lifted.
     """
-    desk.take(asked(100.0))
-    desk.take(asked(None, start=60, end=120))
-    assert spans(desk) == [(100.0, 0, 60, "c1"), (100.0, 120, None, "c1")]
-    assert spans(desk, now=60) == [(100.0, 120, None, "c1")]
-    assert desk.book.tightest(NOW + 90 * MINUTE) is None
-    assert spans(Desk(desk.folder)) == spans(desk)
+    partners.accept(load_target(100.0))
+    partners.accept(load_target(None, start=60, end=120))
+    assert spans(partners) == [(100.0, 0, 60, "c1"), (100.0, 120, None, "c1")]
+    assert spans(partners, now=60) == [(100.0, 120, None, "c1")]
+    assert partners.store.tightest(NOW + 90 * MINUTE) is None
+    assert spans(Partners(partners.folder)) == spans(partners)
 
 
-def test_of_targets_that_overlap_one_is_in_force(desk):
-    desk.take(asked(100.0, end=60), asked(60.0, start=30, end=90))
-    desk.take(asked(80.0, start=40, end=50), by="dso")
-    assert spans(desk) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
-    assert desk.book.tightest(NOW + 45 * MINUTE).target.power == 60.0
+def test_one_of_overlapping_targets_applies(partners):
+    partners.accept(load_target(100.0, end=60), load_target(60.0, start=30, end=90))
+    partners.accept(load_target(80.0, start=40, end=50), by="dso")
+    assert spans(partners) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
+    assert partners.store.tightest(NOW + 45 * MINUTE).target.power == 60.0
 
 
-def test_a_file_of_targets_that_overlap_is_read_as_it_was_meant(desk):
-    desk.take(asked(100.0))
-    path = desk.folder / "targets.json"
-    told = json.loads(path.read_text())
-    del told["checksum"]
-    lifted = told["held"][0] | {"power": None, "start": str(NOW + 60 * MINUTE)}
-    path.write_text(json.dumps(told | {"held": [*told["held"], lifted]}))
-    assert spans(Desk(desk.folder)) == [(100.0, 0, 60, "c1")]
+def test_file_with_overlapping_targets_is_resolved(partners):
+    partners.accept(load_target(100.0))
+    path = partners.folder / "targets.json"
+    stored = json.loads(path.read_text())
+    del stored["checksum"]
+    lifted = stored["held"][0] | {"power": None, "start": str(NOW + 60 * MINUTE)}
+    path.write_text(json.dumps(stored | {"held": [*stored["held"], lifted]}))
+    assert spans(Partners(partners.folder)) == [(100.0, 0, 60, "c1")]
 
 
-def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
-    desk.take(asked(100.0), by="tso")
-    desk.take(asked(90.0), by="dso")
-    desk.take(asked(None), by="other")
-    assert (desk.limit("tso"), desk.limit("dso")) == ([100.0] * 4, [90.0] * 4)
-    assert desk.book.tightest(NOW).issuer == "dso"
+def test_tightest_target_of_all_issuers_is_active(partners):
+    partners.accept(load_target(100.0), by="tso")
+    partners.accept(load_target(90.0), by="dso")
+    partners.accept(load_target(None), by="other")
+    assert (partners.limit("tso"), partners.limit("dso")) == ([100.0] * 4, [90.0] * 4)
+    assert partners.store.tightest(NOW).issuer == "dso"
 
 
-def test_of_equal_powers_the_one_that_is_no_best_effort_counts(desk):
-    desk.take(asked(100.0, best=True), asked(100.0, start=5, end=10))
-    assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [False, True, True, True]
+def test_firm_target_precedes_an_equal_best_effort(partners):
+    partners.accept(load_target(100.0, best=True), load_target(100.0, start=5, end=10))
+    assert partners.store.limit_by_interval("tso", EDGES)[1].tolist() == [False, True, True, True]
 
 
-def test_a_best_effort_eases_nothing_that_is_firm(desk):
-    """Proves: 100 MW firm all along and 90 at best effort from 12:10 hold 12:00 to 90, firm.
+def test_best_effort_does_not_relax_a_firm_target(partners):
+    """Proves: firm 100 MW and best-effort 90 MW from 12:10 limit 12:00 to 90 MW, firm.
 
-    Sensitivity: 90 MW at the price of best effort, for which 150 may be the better choice.
+    Sensitivity: 90 MW at the best-effort price, where 150 MW may be cheaper.
     """
-    desk.take(asked(100.0))
-    desk.take(asked(90.0, start=10, end=15, best=True))
-    power, is_best = desk.book.limit_by_interval("tso", EDGES)
+    partners.accept(load_target(100.0))
+    partners.accept(load_target(90.0, start=10, end=15, best=True))
+    power, is_best = partners.store.limit_by_interval("tso", EDGES)
     assert power.tolist() == [90.0, 100.0, 100.0, 100.0]
     assert not is_best.any()
 
 
-def test_what_is_lifted_makes_no_best_effort_firm(desk):
-    desk.take(asked(90.0, best=True))
-    desk.take(asked(None, end=5))
-    assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [True] * 4
+def test_lift_does_not_make_a_best_effort_firm(partners):
+    partners.accept(load_target(90.0, best=True))
+    partners.accept(load_target(None, end=5))
+    assert partners.store.limit_by_interval("tso", EDGES)[1].tolist() == [True] * 4
 
 
-def test_a_message_for_others_is_not_judged_and_changes_nothing(desk):
-    """Proves: one made at 12:02 for iberia leaves one made at 12:01 for us in its right."""
-    assert desk.take(asked(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
-    assert desk.take(asked(90.0), at=1)
-    assert desk.limit() == [90.0] * 4
+def test_message_for_other_feeds_changes_nothing(partners):
+    """Proves: a message of 12:02 for iberia does not outdate one of 12:01 for this feed."""
+    assert partners.accept(load_target(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
+    assert partners.accept(load_target(90.0), at=1)
+    assert partners.limit() == [90.0] * 4
 
 
-def test_another_feed_is_none_of_ours(desk):
-    assert desk.take(asked(10.0, feeds=("iberia",)), asked(90.0, feeds=("iberia", "rhine")))
-    assert desk.limit() == [90.0] * 4
+def test_target_of_another_feed_is_ignored(partners):
+    assert partners.accept(
+        load_target(10.0, feeds=("iberia",)), load_target(90.0, feeds=("iberia", "rhine"))
+    )
+    assert partners.limit() == [90.0] * 4
 
 
-def test_they_are_there_after_a_restart(desk):
-    desk.take(asked(100.0, end=45, best=True))
-    again = Desk(desk.folder)
+def test_targets_survive_a_restart(partners):
+    partners.accept(load_target(100.0, end=45, best=True))
+    again = Partners(partners.folder)
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
-    assert again.book.current_and_future(NOW) == desk.book.current_and_future(NOW)
+    assert again.store.current_and_future(NOW) == partners.store.current_and_future(NOW)
     with pytest.raises(MessageError) as error:
-        again.take(asked(120.0), signed="h.s1.y")
+        again.accept(load_target(120.0), signed="h.s1.y")
     assert error.value.code is IssueCode.REPLAYED
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", "null", '{"held": [{}]}', '{"held": 3}'])
-def test_a_broken_file_is_set_aside(desk, junk):
-    desk.take(asked(100.0))
-    (desk.folder / "targets.json").write_text(junk)
-    again = Desk(desk.folder)
+def test_broken_file_is_set_aside(partners, junk):
+    partners.accept(load_target(100.0))
+    (partners.folder / "targets.json").write_text(junk)
+    again = Partners(partners.folder)
     assert again.limit() == [np.inf] * 4
-    assert (desk.folder / "targets.broken").read_text() == junk
-    again.take(asked(90.0))
-    assert Desk(desk.folder).limit() == [90.0] * 4
+    assert (partners.folder / "targets.broken").read_text() == junk
+    again.accept(load_target(90.0))
+    assert Partners(partners.folder).limit() == [90.0] * 4
 
 
 @pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
-def test_a_text_that_was_signed_once_counts_once(desk, again):
-    """Proves: the text is header and payload; of (r, s) anybody can make (r, n - s), as good."""
-    desk.take(asked(60.0), signed="h.p.s")
-    desk.take(asked(None), at=1)
+def test_signed_text_counts_once(partners, again):
+    """Proves: header and payload identify a text; (r, n - s) is as valid a signature as (r, s)."""
+    partners.accept(load_target(60.0), signed="h.p.s")
+    partners.accept(load_target(None), at=1)
     with pytest.raises(MessageError) as error:
-        desk.take(asked(60.0), at=2, signed=again)
+        partners.accept(load_target(60.0), at=2, signed=again)
     assert error.value.code is IssueCode.REPLAYED
-    assert desk.limit() == [np.inf] * 4
+    assert partners.limit() == [np.inf] * 4
 
 
-def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
-    """Sensitivity: with one memory for all, what tso had lifted is in force again."""
+def test_issuers_have_separate_replay_memories(partners, monkeypatch):
+    """Sensitivity: with a shared memory, a target that tso had lifted applies again."""
     monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
-    desk.take(asked(60.0), signed="h.p.s")
-    desk.take(asked(None))
+    partners.accept(load_target(60.0), signed="h.p.s")
+    partners.accept(load_target(None))
     for _ in range(4):
-        desk.take(asked(100.0), by="dso")
+        partners.accept(load_target(100.0), by="dso")
     with pytest.raises(MessageError) as error:
-        desk.take(asked(60.0), signed="h.p.s")
+        partners.accept(load_target(60.0), signed="h.p.s")
     assert error.value.code is IssueCode.REPLAYED
-    assert desk.limit() == [np.inf] * 4
+    assert partners.limit() == [np.inf] * 4
 
 
-def test_what_is_unconfirmed_is_known_after_a_restart(desk):
-    desk.take(asked(100.0))
-    desk.take(asked(90.0), by="dso")
-    again = Desk(desk.folder).book
+def test_unconfirmed_targets_survive_a_restart(partners):
+    partners.accept(load_target(100.0))
+    partners.accept(load_target(90.0), by="dso")
+    again = Partners(partners.folder).store
     assert again.unconfirmed == (("c1", ""), ("c2", ""))
     again.mark_confirmed([("c1", "")])
-    assert Desk(desk.folder).book.unconfirmed == (("c2", ""),)
+    assert Partners(partners.folder).store.unconfirmed == (("c2", ""),)
 
 
 @pytest.mark.parametrize(
     ("wrong", "at", "code"),
     [
-        (asked(150.1), 0, IssueCode.OUT_OF_RANGE),
-        (asked(end=0), 0, IssueCode.EXPIRED),
-        (asked(start=-60, end=-30), 0, IssueCode.EXPIRED),
-        (asked(start=600_000), 0, IssueCode.OUT_OF_RANGE),
-        (asked(), 6, IssueCode.OUT_OF_RANGE),
-        (asked(), -2, IssueCode.REPLAYED),
+        (load_target(150.1), 0, IssueCode.OUT_OF_RANGE),
+        (load_target(end=0), 0, IssueCode.EXPIRED),
+        (load_target(start=-60, end=-30), 0, IssueCode.EXPIRED),
+        (load_target(start=600_000), 0, IssueCode.OUT_OF_RANGE),
+        (load_target(), 6, IssueCode.OUT_OF_RANGE),
+        (load_target(), -2, IssueCode.REPLAYED),
     ],
 )
-def test_what_has_no_sense_has_no_effect(desk, wrong, at, code):
-    desk.take(asked(100.0), at=-1)
+def test_invalid_target_has_no_effect(partners, wrong, at, code):
+    partners.accept(load_target(100.0), at=-1)
     with pytest.raises(MessageError) as error:
-        desk.take(asked(50.0), wrong, at=at)
+        partners.accept(load_target(50.0), wrong, at=at)
     assert error.value.code is code
-    assert desk.limit() == [100.0] * 4
+    assert partners.limit() == [100.0] * 4
 
 
-def test_not_more_than_some_stand(desk):
-    desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(MAX_ACTIVE_TARGETS)))
+def test_number_of_active_targets_is_limited(partners):
+    partners.accept(
+        *(load_target(100.0, start=5 * i, end=5 * i + 5) for i in range(MAX_ACTIVE_TARGETS))
+    )
     with pytest.raises(MessageError) as error:
-        desk.take(asked(90.0, start=9000, end=9001))
+        partners.accept(load_target(90.0, start=9000, end=9001))
     assert error.value.code is IssueCode.TOO_LARGE
-    desk.take(asked(90.0))  # hides all of them
-    assert len(desk.book.current_and_future(NOW)) == 1
+    partners.accept(load_target(90.0))  # hides all of them
+    assert len(partners.store.current_and_future(NOW)) == 1
 
 
-def test_what_is_over_is_forgotten(desk):
-    desk.take(asked(100.0, end=30))
-    desk.take(asked(90.0, start=60, end=90), now=31, at=31)
-    assert [one.target.power for one in desk.book.current_and_future(NOW + 31 * MINUTE)] == [90.0]
+def test_ended_targets_are_deleted(partners):
+    partners.accept(load_target(100.0, end=30))
+    partners.accept(load_target(90.0, start=60, end=90), now=31, at=31)
+    assert [one.target.power for one in partners.store.current_and_future(NOW + 31 * MINUTE)] == [
+        90.0
+    ]

@@ -1,4 +1,4 @@
-"""How much of what points said was heard, over years with many pauses of their sender."""
+"""Coverage of points over years, with many pauses of their sender."""
 
 import random
 
@@ -19,20 +19,20 @@ def overlap(first, last, pauses):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
-    """Each silence is held against all pauses, one by one."""
-    dice = random.Random(seed)
-    coverage, pauses, silent, beat, last = PointCoverage(), [], 0, 1000, 1000
+def test_silence_excludes_the_pauses_of_the_sender(seed):
+    """The expected shares subtract every pause from every silence."""
+    rng = random.Random(seed)
+    coverage, pauses, silent, last_heartbeat, last = PointCoverage(), [], 0, 1000, 1000
     coverage.record_heartbeat(1000)
     coverage.record(POINT, 1000)
-    for second in [*sorted(dice.sample(range(1001, 20_000), 60)), 20_000]:
-        if dice.random() < 0.7 and second < 20_000:
+    for second in [*sorted(rng.sample(range(1001, 20_000), 60)), 20_000]:
+        if rng.random() < 0.7 and second < 20_000:
             pauses += (
-                [(beat, second)]
-                if second - beat > MAX_MISSED_HEARTBEATS * HEARTBEAT_PERIOD_S
+                [(last_heartbeat, second)]
+                if second - last_heartbeat > MAX_MISSED_HEARTBEATS * HEARTBEAT_PERIOD_S
                 else []
             )
-            beat = second
+            last_heartbeat = second
             coverage.record_heartbeat(second)
         else:
             length = second - last - overlap(last, second, pauses)
@@ -42,19 +42,19 @@ def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
             last = second
             coverage.record(POINT, second)
     total = 20_000 - 1000 - overlap(1000, 20_000, pauses)
-    told = [one["share"] for one in coverage.worst_points(20_000)]
-    assert told == ([max(1.0 - silent / total, 0.0)] if silent else [])
+    shares = [one["share"] for one in coverage.worst_points(20_000)]
+    assert shares == ([max(1.0 - silent / total, 0.0)] if silent else [])
 
 
-def test_nobody_walks_through_years_of_pauses():
-    """Proves: it is told within a moment, on whose end a HOLD may wait, whatever was before."""
+def test_coverage_does_not_read_years_of_pauses():
+    """Proves: the coverage is computed without reading all pauses; a HOLD may wait for it."""
 
-    class Long(list):
+    class UnreadList(list):
         def __iter__(self):
-            raise AssertionError("all pauses were looked at")
+            raise AssertionError("all pauses were read")
 
     coverage = PointCoverage()
-    coverage._pauses, coverage._starts = Long(), Long()
+    coverage._pauses = UnreadList()
     for second in range(0, 100_000, 1000):
         coverage.record_heartbeat(second)
         coverage.record(POINT, second)

@@ -1,4 +1,4 @@
-"""How many chips a rack may tell of: as many as the site's others, of whatever kinds they are."""
+"""Accepted numbers of chips of a rack, compared with the other racks of its site."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from telemetry.ingest.dead_letter import DeadLetterStore, RackWidthGuard
 
 
 @pytest.mark.parametrize(("small", "chips"), [(1000, 8), (700, 4), (1000, 1)])
-def test_a_site_of_two_kinds_of_racks_loses_none(small, chips):
-    """Judged by the median, all large racks were refused where a little over half are small."""
+def test_site_with_two_rack_sizes_loses_none(small, chips):
+    """Sensitivity: by the median, all large racks were refused if over half are small."""
     deep = RackWidthGuard(DeadLetterStore(None), None)
     assert deep.accepts((f"a/{n}" for n in range(small)), chips)
     assert deep.accepts((f"b/{n}" for n in range(small * 9 // 10)), 72)

@@ -1,4 +1,4 @@
-"""What is said once comes back as it was said, or not at all."""
+"""Last messages are loaded unchanged, or not at all."""
 
 import json
 
@@ -14,43 +14,43 @@ from tests.waiting import until
 ITEMS = [encode(metadata()), encode(metadata(POINT.replace("battery_1", "battery_2")))]
 
 
-def kept(folder):
+def last_message_store(folder):
     return LastMessageStore(folder / "kept.jsonl")
 
 
 def write(folder):
-    held = kept(folder)
+    store = last_message_store(folder)
     for item in ITEMS:
-        held.update(*item)
-    held.save()
+        store.update(*item)
+    store.save()
 
 
-def test_what_is_said_once_comes_back(tmp_path):
-    assert list(kept(tmp_path).load()) == []
+def test_last_messages_are_loaded_again(tmp_path):
+    assert list(last_message_store(tmp_path).load()) == []
     write(tmp_path)
-    assert list(kept(tmp_path).load()) == ITEMS
+    assert list(last_message_store(tmp_path).load()) == ITEMS
     assert corrupt_lines(tmp_path / "kept.jsonl") == []
     assert loss_log.read_losses(tmp_path) == []
 
 
-def test_lines_without_a_checksum_are_read_as_before(tmp_path):
+def test_lines_without_a_checksum_are_read(tmp_path):
     lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
-    assert list(kept(tmp_path).load()) == ITEMS
+    assert list(last_message_store(tmp_path).load()) == ITEMS
     assert [one["reason"] for one in loss_log.read_losses(tmp_path)] == [
         "line 3 of kept.jsonl is corrupt",
         "line 4 of kept.jsonl is corrupt",
     ]
 
 
-def test_a_changed_letter_makes_no_other_unit(tmp_path):
-    """A letter made kilowatts megawatts, and nobody knew."""
+def test_corrupt_line_is_dropped(tmp_path):
+    """Sensitivity: one changed letter turned kilowatts into megawatts unnoticed."""
     write(tmp_path / "archive")
     path = tmp_path / "archive" / "kept.jsonl"
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
     with Service(tmp_path) as service:
         until(lambda: len(loss_log.read_losses(path.parent)) == 1)
-        topics = [topic for topic, _ in service.ingester._router.kept.load()]
+        topics = [topic for topic, _ in service.ingester._router.last_messages.load()]
         assert topics == [ITEMS[1][0]]
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
@@ -58,17 +58,17 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
-    """Proves: units that came after the file was written, and are behind the archive, are known.
+def test_newest_metadata_survive_a_restart(tmp_path):
+    """Proves: units that came after the file was written, and are not archived yet, are known.
 
-    Sensitivity: those of the first minute were, and of jobs the queue of then: plans went by that.
+    Sensitivity: plans used the units and the job queue of the first minute.
     """
     with Service(tmp_path) as service:
         service.wire.send(metadata(unit="%"), value(0, 50.0))
         until(lambda: len(service.wire.acknowledged) == 2)
         assert service.ingester._committer.commit(include_open=True)  # writes the file
         service.wire.send(metadata(unit="1"), value(60, 0.5))
-        service.wire.send_raw((ITEMS[0][0], b"spoilt"))
+        service.wire.send_raw((ITEMS[0][0], b"corrupt"))
         until(lambda: len(service.wire.acknowledged) == 5)
     with Service(tmp_path) as again:
-        assert again.ingester._router.kept.changed_only([encode(metadata(unit="1"))]) == []
+        assert again.ingester._router.last_messages.changed_only([encode(metadata(unit="1"))]) == []

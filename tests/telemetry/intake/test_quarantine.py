@@ -1,4 +1,4 @@
-"""What is kept of refused messages, and how it is told that some had to give way."""
+"""Refused messages are kept up to a limit, and the number of deleted ones is logged."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ LINES = 40
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Make files small, and free room that of which a share takes some 20 lines of 300 B."""
+    """Make files small, with free space for some 20 lines of 300 B."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(dead_letter, "MAX_FILE_BYTES", 1000)
     monkeypatch.setattr(dead_letter, "MIN_ROTATED_BYTES", 2000)
@@ -23,13 +23,13 @@ def small(monkeypatch):
 
 
 def numbers(folder, stem):
-    """Return what is left, oldest first."""
+    """Return the remaining lines, oldest first."""
     files = [*dead_letter._rotated(folder, stem), folder / f"{stem}.jsonl"]
     lines = [line for path in files for line in path.read_text().splitlines()]
     return [int(json.loads(line)["reason"]) for line in lines]
 
 
-def test_sound_messages_are_kept_whole_and_apart_from_poison(tmp_path):
+def test_valid_messages_are_kept_apart_from_poison(tmp_path):
     kept = DeadLetterStore(tmp_path / "q", tmp_path)
     for number in range(10):
         kept.add_rejected("a/topic", str(number), bytes(150))
@@ -42,8 +42,8 @@ def test_sound_messages_are_kept_whole_and_apart_from_poison(tmp_path):
     assert loss_log.read_losses(tmp_path) == []
 
 
-def test_how_many_had_to_give_way_is_told(tmp_path):
-    """It was said that all of them were there."""
+def test_number_of_deleted_messages_is_logged(tmp_path):
+    """Sensitivity: deleted messages were counted as kept."""
     for first in range(0, LINES, 10):  # processes that follow one another
         kept = DeadLetterStore(tmp_path / "q", tmp_path)
         for number in range(first, first + 10):
@@ -51,12 +51,12 @@ def test_how_many_had_to_give_way_is_told(tmp_path):
     left = numbers(tmp_path / "q", "late")
     assert left == list(range(LINES - len(left), LINES))
     assert 15 < len(left) < 30
-    told = [int(one["reason"].split()[0]) for one in loss_log.read_losses(tmp_path)]
-    assert sum(told) == LINES - len(left)
+    counts = [int(one["reason"].split()[0]) for one in loss_log.read_losses(tmp_path)]
+    assert sum(counts) == LINES - len(left)
     assert {one["group"] for one in loss_log.read_losses(tmp_path)} == {"quarantine"}
 
 
-def test_a_disk_that_takes_nothing_is_no_reason_to_stop(tmp_path):
+def test_full_disk_does_not_stop_the_quarantine(tmp_path):
     (tmp_path / "q").write_text("a file")
     kept = DeadLetterStore(tmp_path / "q", tmp_path)
     kept.add_rejected("a/topic", "0", b"")

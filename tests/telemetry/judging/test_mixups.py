@@ -1,4 +1,4 @@
-"""Units that change under way are told, and real courses of real machines are left alone."""
+"""Units that change are flagged, and real series of real machines are not."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ GRID, HALL, BATTERY = SITE.grid, SITE.equipment["hall_1"], SITE.equipment["batte
 
 
 def verdicts(limits, values, *, every=100, start=NOON):
-    """Return the verdicts on a course of numbers, in the canonical unit, so many seconds apart."""
+    """Return the flags of a series in the canonical unit, with values a number of seconds apart."""
     history, flags = NO_HISTORY, []
     for count, value in enumerate(values):
         reading = PointReading(value=float(value), time=start + count * every * SECOND)
@@ -34,25 +34,23 @@ def verdicts(limits, values, *, every=100, start=NOON):
         ("air_temperature", None, [10.0, 50.1, 50.4, 49.9]),
     ],
 )
-def test_a_unit_that_changes_within_the_band_is_told_and_goes_on_being_told(
-    variable, machine, values
-):
+def test_unit_change_within_the_band_stays_flagged(variable, machine, values):
     limits = plausible_range(variable, machine)
     back = [*values, values[0] * 1.03]
     expected = [QualityFlag.GOOD] + [QualityFlag.UNIT] * (len(values) - 1) + [QualityFlag.GOOD]
     assert verdicts(limits, back) == expected
 
 
-def test_what_is_out_of_its_band_goes_on_being_another_unit():
-    """311 K at 38 degC, and 10 K warmer an hour later, a little at a time."""
+def test_value_out_of_its_band_stays_another_unit():
+    """311 K at 38 degC, rising slowly by 10 K in an hour."""
     kelvin = np.linspace(38.0, 48.0, 37) + 273.15
     flags = verdicts(plausible_range("facility_supply_temperature"), [38.0, *kelvin])
     assert set(flags[1:]) == {QualityFlag.UNIT}
 
 
 @pytest.mark.parametrize("every", [1, 100, 900])
-def test_powers_that_fall_to_almost_nothing_are_good(every):
-    """A battery at any power rests at some kW, a hall is switched off, the sun sets."""
+def test_powers_that_fall_to_almost_zero_are_good(every):
+    """A battery rests at some kW, a hall is switched off, the sun sets."""
     noise = np.random.default_rng(7)
     for power in np.linspace(0.05, 1.0, 20):
         rest = np.abs(noise.normal(0.0, 0.0025, 10)).round(4)
@@ -73,8 +71,8 @@ def test_powers_that_fall_to_almost_nothing_are_good(every):
         }
 
 
-def test_a_rest_at_the_very_thousandth_is_doubted_until_it_moves():
-    """1000 kW, then 1 kW, to the last digit: nobody can tell. 2 kW, and it is a rest."""
+def test_exact_thousandth_is_doubted_until_it_changes():
+    """Exactly 1000 kW, then 1 kW, is ambiguous; 2 kW then shows a battery at rest."""
     flags = verdicts(
         plausible_range("battery_charge", BATTERY), [0.5, 0.0005, 0.0005, 0.001, 0.0005]
     )
@@ -88,7 +86,7 @@ def test_a_rest_at_the_very_thousandth_is_doubted_until_it_moves():
 
 
 def test_real_weather_and_water_are_good():
-    """Two weeks of air, fronts of 12 K in an hour among them; water that is heated and cooled."""
+    """Two weeks of air with fronts of 12 K in an hour; water that is heated and cooled."""
     noise = np.random.default_rng(11)
     hours = np.arange(0.0, 336.0, 1.0 / 36.0)
     air = 9.0 + 7.0 * np.sin(hours / 24.0 * 2.0 * np.pi) + noise.normal(0.0, 0.2, hours.size)
@@ -109,6 +107,6 @@ def test_real_weather_and_water_are_good():
         }
 
 
-def test_after_a_long_silence_a_number_says_nothing_of_the_unit_of_the_next():
+def test_long_silence_resets_the_unit_check():
     limits = plausible_range("facility_supply_temperature")
     assert verdicts(limits, [20.0, 68.0], every=7200) == [QualityFlag.GOOD, QualityFlag.GOOD]

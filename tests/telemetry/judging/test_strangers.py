@@ -1,4 +1,4 @@
-"""Points without a meaning for the twin: what nobody can have measured is not called good."""
+"""Points without a meaning for the twin: impossible values are not flagged good."""
 
 from dataclasses import replace
 
@@ -45,13 +45,13 @@ def verdict(value, metadata=PUMP, *, ahead=0, quality=1, now=NOON):
         ("furlong", (1e9,), (1e30,)),
     ],
 )
-def test_what_nobody_can_have_measured_is_out_of_range(unit, good, bad):
+def test_impossible_value_is_out_of_range(unit, good, bad):
     metadata = replace(PUMP, unit=unit)
     assert {verdict(value, metadata) for value in good} == {QualityFlag.GOOD}
     assert {verdict(value, metadata) for value in bad} == {QualityFlag.RANGE}
 
 
-def test_clock_and_source_are_judged_with_and_without_metadata():
+def test_time_and_source_are_checked_without_metadata():
     for metadata in (PUMP, None):
         assert verdict(50.0, metadata, ahead=-3600) is QualityFlag.LATE
         assert verdict(1e30, metadata, ahead=-3600) is QualityFlag.RANGE
@@ -62,19 +62,19 @@ def test_clock_and_source_are_judged_with_and_without_metadata():
         assert verdict(float("nan"), metadata) is QualityFlag.RANGE
 
 
-def test_a_state_is_one_of_those_that_were_told():
+def test_state_must_be_an_announced_one():
     assert [verdict(value, LEAK) for value in (0.0, 1.0)] == [QualityFlag.GOOD] * 2
     assert [verdict(value, LEAK) for value in (2.0, 0.5)] == [QualityFlag.RANGE] * 2
 
 
-def test_power_factors_and_signs_of_life_have_no_unit():
+def test_power_factors_and_heartbeats_have_no_unit():
     factor = replace(PUMP, unit="", point_type="PowerFactor")
     assert (verdict(-0.97, factor), verdict(97.0, factor)) == (QualityFlag.GOOD, QualityFlag.RANGE)
     beat = replace(PUMP, unit="", point_type="HeartbeatTimestampBms")
     assert (verdict(1.78e12, beat), verdict(-1.0, beat)) == (QualityFlag.GOOD, QualityFlag.RANGE)
 
 
-def test_the_binder_remembers_what_strangers_said_of_themselves():
+def test_binder_keeps_metadata_of_unknown_points():
     binder = PointBinder(sites.load_site("small"))
     assert binder.metadata(PUMP.point) is None
     assert binder.register(PUMP) is None
@@ -90,7 +90,7 @@ def test_the_binder_remembers_what_strangers_said_of_themselves():
 @pytest.mark.parametrize("age", [-10, -1, 0, 1, 3600])
 @pytest.mark.parametrize("value", [None, -1.0, 50.0, 150.0])
 def test_archive_and_window_agree(value, age):
-    """Proves: what is worked out once a point says of each value what the window is told."""
+    """Proves: limits computed once per point give the same flags as those of the window."""
     sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
     once = unbound_point_limits(PUMP).check(sample, age * 1_000_000)
     assert once is check_unbound(PUMP, sample, NOON + age * SECOND)

@@ -1,4 +1,4 @@
-"""Racks that plant and cluster call differently: found after both have spoken, never before."""
+"""Racks with different names at plant and cluster are found once both have sent names."""
 
 import json
 
@@ -21,7 +21,7 @@ LONG_AGO = np.datetime64("2000-01-01", "us")
 
 
 def batches(*, without=(), more=()):
-    """Return a batch of each rack of the site, but for some, and of some more."""
+    """Return a batch of each rack of the site, without some and with some more."""
     named = [
         (hall.name, f"r{rack + 1:04d}")
         for hall in SITE.machines_of(ITHall)
@@ -58,80 +58,82 @@ def numbered():
     return [(hall, n) for hall in SITE.machines_of(ITHall) for n in range(1, hall.racks + 1)]
 
 
-def heard(*samples):
-    apart = RackNameMismatch(SITE)
+def mismatch_of(*samples):
+    mismatch = RackNameMismatch(SITE)
     for sample in samples:
-        apart.observe(sample)
-    return apart
+        mismatch.observe(sample)
+    return mismatch
 
 
-def asked_until(apart, end):
-    """Return what is told at a moment by who is asked again and again until then."""
+def asked_until(mismatch, end):
+    """Return the report at a time, after regular queries until then."""
     for moment in np.arange(NOW, end, PERIOD / 4):
-        apart.mismatched_racks(moment, PERIOD)
-    return apart.mismatched_racks(end, PERIOD)
+        mismatch.mismatched_racks(moment, PERIOD)
+    return mismatch.mismatched_racks(end, PERIOD)
 
 
-def test_racks_that_both_name_alike_are_acted_on():
-    apart = heard(*points(), *batches())
-    assert asked_until(apart, LATER) == ()
-    assert apart.describe() == []
+def test_racks_with_equal_names_are_used():
+    mismatch = mismatch_of(*points(), *batches())
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.describe() == []
 
 
-def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_spoken():
-    apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
-    assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
-    assert apart.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
-    words = "; ".join(apart.describe())
-    assert "the plant names and the site file does not have: hall_1-r0O03" in words
-    assert "send batches and that the plant does not name: hall_1-r0003" in words
+def test_rack_with_two_names_is_not_used():
+    mismatch = mismatch_of(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
+    assert asked_until(mismatch, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
+    assert mismatch.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
+    report = "; ".join(mismatch.describe())
+    assert "the plant names and the site file does not have: hall_1-r0O03" in report
+    assert "send batches and that the plant does not name: hall_1-r0003" in report
 
 
-def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken():
-    """Sensitivity: plant and agents agreed on A01 and on, all that they said was lost, no alarm."""
+def test_names_outside_the_site_file_are_reported():
+    """Sensitivity: where plant and agents agreed on A01, all data were lost without an alarm."""
     renamed = {f"{hall.name}-r{n:04d}": f"{hall.name}-A{n:02d}" for hall, n in numbered()}
     strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
     usual = [(hall.name, f"r{n:04d}") for hall, n in numbered()]
-    apart = heard(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
-    assert not apart.has_no_declared_racks
-    assert asked_until(apart, LATER) == ()
-    assert apart.has_no_declared_racks
-    assert "send batches and the site file does not have: hall_1-A01" in "; ".join(apart.describe())
-    apart.observe(batches()[0])
-    assert not apart.has_no_declared_racks
+    mismatch = mismatch_of(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
+    assert not mismatch.has_no_declared_racks
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.has_no_declared_racks
+    assert "send batches and the site file does not have: hall_1-A01" in "; ".join(
+        mismatch.describe()
+    )
+    mismatch.observe(batches()[0])
+    assert not mismatch.has_no_declared_racks
 
 
-def test_a_rack_that_is_named_later_is_acted_on_again():
-    apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
-    assert asked_until(apart, LATER) == ("hall_2-r0014",)
-    apart.observe(batches()[-1])
-    assert apart.mismatched_racks(LATER, PERIOD) == ()
+def test_rack_that_is_named_later_is_used_again():
+    mismatch = mismatch_of(*points(), *batches(without=[("hall_2", "r0014")]))
+    assert asked_until(mismatch, LATER) == ("hall_2-r0014",)
+    mismatch.observe(batches()[-1])
+    assert mismatch.mismatched_racks(LATER, PERIOD) == ()
 
 
-def test_a_clock_that_leaps_tells_nothing_of_racks_whose_names_are_yet_to_come():
-    """As a simulated one at its first tick, or that of a machine which starts in another year."""
-    apart = heard(*points(), *batches()[:2])
-    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
-    assert apart.mismatched_racks(NOW, PERIOD) == ()
-    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
-    assert len(asked_until(apart, LATER)) == SITE.racks - 2
+def test_clock_leap_reports_no_racks_yet_to_be_named():
+    """For example a simulated clock at its first tick, or a machine started in another year."""
+    mismatch = mismatch_of(*points(), *batches()[:2])
+    assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
+    assert mismatch.mismatched_racks(NOW, PERIOD) == ()
+    assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
+    assert len(asked_until(mismatch, LATER)) == SITE.racks - 2
 
 
 @pytest.mark.parametrize("samples", [[*points()], batches(), []])
-def test_where_one_side_names_nothing_nothing_differs(samples):
-    apart = heard(*samples)
-    assert asked_until(apart, LATER) == ()
+def test_one_silent_side_gives_no_differences(samples):
+    mismatch = mismatch_of(*samples)
+    assert asked_until(mismatch, LATER) == ()
 
 
-def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
-    apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
-    assert asked_until(apart, LATER) == ()
-    assert apart.describe() == [
+def test_racks_of_other_sites_are_ignored():
+    mismatch = mismatch_of(*points(), *batches(more=[("hall_9", "r0001")]))
+    assert asked_until(mismatch, LATER) == ()
+    assert mismatch.describe() == [
         "racks that send batches and the site file does not have: hall_9-r0001"
     ]
 
 
-def test_many_racks_are_told_in_short():
+def test_many_racks_are_summarised():
     assert describe_excluded(()) == ""
     racks = [f"hall_1-r{number:04d}" for number in range(1, 13)]
     assert describe_excluded(racks).startswith(
@@ -155,7 +157,7 @@ def cap(power, *without):
     )
 
 
-def test_a_cap_comes_back_with_the_racks_that_it_leaves_out():
+def test_cap_returns_with_the_racks_that_it_excludes():
     assert decode(*encode(cap(1.5, "r0003", "r0007"))) == cap(1.5, "r0003", "r0007")
     assert b"without" not in encode(cap(1.5))[1]
     topic, payload = encode(cap(1.5, "r0003"))

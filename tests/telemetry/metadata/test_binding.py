@@ -1,4 +1,4 @@
-"""Points are bound again by their metadata alone; what is strange or changes is listed."""
+"""Points are bound by their metadata alone; unknown and changed points are listed."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from telemetry.points.site_points import list_points
 from tests.telemetry.small_points import metadata_of, site
 
 
-def test_every_point_is_bound_by_its_metadata_alone():
+def test_every_point_is_bound_by_its_metadata():
     binder = PointBinder(site())
     for listed in list_points(site()):
         object_type, point_type, name, _ = listed.metadata.point.split("/", 3)
@@ -80,14 +80,14 @@ def test_states_are_read_by_their_texts():
 @pytest.mark.parametrize(
     "no", ["Not Available", "not_available", "NOT-AVAILABLE", "Unavailable", "Out of Service"]
 )
-def test_a_machine_that_is_not_available_is_believed_whatever_its_vendor_calls_it(no):
-    told = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
-    binding = PointBinder(site()).register(told)
+def test_unavailable_state_is_read_in_any_spelling(no):
+    metadata = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
+    binding = PointBinder(site()).register(metadata)
     assert [binding.to_canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("value", [2.0, 0.6, -1.0, 1e30, float("nan")])
-def test_a_machine_of_unknown_state_is_not_available(value):
+def test_machine_in_unknown_state_is_unavailable(value):
     states = ((0, "NotAvailable"), (1, "Available"), (2, "Bypass"))
     binding = PointBinder(site()).register(metadata_of("battery_available", state_text=states))
     assert binding.to_canonical(value) == 0.0
@@ -104,12 +104,12 @@ def test_a_machine_of_unknown_state_is_not_available(value):
         (),
     ],
 )
-def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
+def test_point_without_a_needed_state_is_not_bound(states):
     binder = PointBinder(site())
-    told = metadata_of("battery_available", state_text=states)
-    assert binder.register(told) is None
+    metadata = metadata_of("battery_available", state_text=states)
+    assert binder.register(metadata) is None
     assert binder.counters == {"unknown states": 1}
-    assert "NotAvailable and Available are expected" in binder.unknown[told.point]
+    assert "NotAvailable and Available are expected" in binder.unknown[metadata.point]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
         ({"is_setpoint": True}, "unknown point"),
     ],
 )
-def test_what_nobody_knows_is_listed(changes, reason):
+def test_unknown_points_are_listed(changes, reason):
     binder = PointBinder(site())
     strange = metadata_of("grid_import_power", **changes)
     assert binder.register(strange) is None
@@ -143,7 +143,7 @@ def test_points_of_other_sites_are_ignored():
     assert not binder.unknown
 
 
-def test_a_second_sensor_of_one_quantity_is_a_spare():
+def test_second_sensor_of_a_quantity_is_a_spare():
     binder = PointBinder(site())
     binder.register(metadata_of("grid_import_power"))
     twin_point = metadata_of("grid_import_power", point="PowerMeter/ActivePower/small/other")
@@ -152,7 +152,7 @@ def test_a_second_sensor_of_one_quantity_is_a_spare():
     assert not binder.register(metadata_of("grid_import_power")).is_spare
 
 
-def test_a_second_request_or_state_of_one_sense_is_refused():
+def test_second_request_or_state_is_refused():
     binder = PointBinder(site())
     for variable in ("battery_request", "battery_available"):
         known = metadata_of(variable)
@@ -164,7 +164,7 @@ def test_a_second_request_or_state_of_one_sense_is_refused():
     assert binder.redundant == set()
 
 
-def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
+def test_changed_unit_is_refused_until_confirmed():
     binder = PointBinder(site())
     known = metadata_of("grid_import_power")
     changed = replace(known, unit="MW")
@@ -181,8 +181,8 @@ def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
 @pytest.mark.parametrize(
     ("was", "now"), [("kW", "KW"), ("MW", " MW"), ("C", "°C"), ("degC", "C"), ("m3/h", "m³/h")]
 )
-def test_a_unit_that_is_spelled_otherwise_is_no_change(was, now):
-    """Sensitivity: after an update of a gateway all of its points waited for a person."""
+def test_other_spelling_of_a_unit_is_no_change(was, now):
+    """Sensitivity: after a gateway update, all of its points waited for a confirmation."""
     variable = "grid_import_power" if "W" in was else "facility_supply_temperature"
     variable = "facility_flow" if "/" in was else variable
     binder = PointBinder(site())
@@ -190,7 +190,7 @@ def test_a_unit_that_is_spelled_otherwise_is_no_change(was, now):
     assert binder.register(known) is binder.register(replace(known, unit=now)) is not None
 
 
-def test_metadata_that_changes_and_changes_back_still_waits():
+def test_metadata_changed_twice_still_waits():
     binder = PointBinder(site())
     known = metadata_of("battery_request")
     binder.register(known)
@@ -200,7 +200,7 @@ def test_metadata_that_changes_and_changes_back_still_waits():
     assert binder.integration_points == {}
 
 
-def test_strange_points_cannot_fill_the_memory():
+def test_unknown_points_cannot_fill_the_memory():
     binder = PointBinder(site())
     for number in range(MAX_UNKNOWN_POINTS + 10):
         path = f"Teapot/Status/small/{number}"

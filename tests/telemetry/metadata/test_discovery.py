@@ -1,4 +1,4 @@
-"""A draft of a site file, and differences of topology, from what a plant says."""
+"""A draft of a site file, and differences of topology, from the messages of a plant."""
 
 import errno
 import itertools
@@ -55,7 +55,7 @@ def batch_of(site, hall, rack):
 
 
 @pytest.mark.parametrize("name", ["small", "rhine", "gallia"])
-def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
+def test_draft_names_machines_and_kinds(name):
     site = sites.load_site(name)
     discovery = SiteDiscovery(name)
     for point in announced_metadata(site):
@@ -76,7 +76,7 @@ def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
                 assert table["count"] == site.equipment[machine].count
 
 
-def test_the_draft_says_what_it_cannot_know():
+def test_draft_marks_unknown_values():
     discovery = SiteDiscovery("small")
     level = next(
         p for p in announced_metadata(SMALL) if p.object_id == "battery_1" and p.unit == "%"
@@ -92,7 +92,7 @@ def test_the_draft_says_what_it_cannot_know():
     assert discovery.other_sites == {"other": 1}
 
 
-def test_names_that_would_break_a_file_are_quoted():
+def test_unsafe_names_are_quoted():
     discovery = SiteDiscovery("small")
     discovery.observe(
         PointMetadata(
@@ -107,7 +107,7 @@ def test_names_that_would_break_a_file_are_quoted():
     assert list(tomllib.loads(discovery.draft())["equipment"]) == ['pump ]\n"x" \\']
 
 
-def test_a_name_that_no_site_file_can_have_is_told():
+def test_invalid_name_is_noted_in_the_draft():
     discovery = SiteDiscovery("small")
     for hall in ("hall_1", "hall-2"):
         discovery.observe(batch_of(SMALL, hall, "r0001"))
@@ -116,13 +116,13 @@ def test_a_name_that_no_site_file_can_have_is_told():
     assert "[equipment.hall-2]\n# a name has letters, digits and _ only" in draft
 
 
-def test_plant_and_file_that_agree_have_no_differences():
+def test_equal_plant_and_file_have_no_differences():
     assert compare_topology(SMALL, announced_metadata(SMALL), batches_of(SMALL)) == []
     assert mismatched_racks(SMALL, announced_metadata(SMALL), batches_of(SMALL)) == set()
 
 
-def test_differences_are_sensor_words():
-    heard = []
+def test_differences_are_listed():
+    points = []
     for point in announced_metadata(SMALL):
         if point.object_id == "tank_1":
             continue
@@ -130,29 +130,35 @@ def test_differences_are_sensor_words():
             point = replace(point, serves=(*point.serves[1:], "hall_9-r0001"))
         if point.object_id == "ups_1":
             point = replace(point, object_id="ups_7", object_name="ups_7")
-        heard.append(point)
-    told = compare_topology(SMALL, heard, batches_of(SMALL))
-    assert "hall_1: by the site file it serves hall_1-r0001, the plant does not announce it" in told
-    assert "hall_1: the plant announces that it serves hall_9-r0001, the site file does not" in told
-    assert "tank_1 (Tank): the plant has announced no point of it" in told
-    assert "ups_7 (UPS): the site file has no such machine" in told or any(
-        line.startswith("ups_7") for line in told
+        points.append(point)
+    differences = compare_topology(SMALL, points, batches_of(SMALL))
+    assert (
+        "hall_1: by the site file it serves hall_1-r0001, the plant does not announce it"
+        in differences
+    )
+    assert (
+        "hall_1: the plant announces that it serves hall_9-r0001, the site file does not"
+        in differences
+    )
+    assert "tank_1 (Tank): the plant has announced no point of it" in differences
+    assert "ups_7 (UPS): the site file has no such machine" in differences or any(
+        line.startswith("ups_7") for line in differences
     )
 
 
-def test_racks_that_differ_are_named():
+def test_mismatched_racks_are_named():
     points = [
         replace(point, rack="hall_1-r0099") if point.rack == "hall_1-r0003" else point
         for point in announced_metadata(SMALL)
     ]
     assert mismatched_racks(SMALL, points, batches_of(SMALL)) == {"hall_1-r0003", "hall_1-r0099"}
-    told = compare_topology(SMALL, points, batches_of(SMALL))
-    assert "racks that the plant names and the site file does not have: hall_1-r0099" in told
-    assert "racks that send batches and that the plant does not name: hall_1-r0003" in told
+    differences = compare_topology(SMALL, points, batches_of(SMALL))
+    assert "racks that the plant names and the site file does not have: hall_1-r0099" in differences
+    assert "racks that send batches and that the plant does not name: hall_1-r0003" in differences
 
 
 def test_coverage_by_hand():
-    """Heard at 0, 100, 200, then 500: 300 s of silence, 200 more than allowed, two repetitions."""
+    """Values at 0, 100, 200, 500: 300 s of silence, 200 s above the limit, two missing values."""
     coverage = PointCoverage()
     for second in (0, 100, 200, 500, 600):
         coverage.record("a", second)
@@ -165,13 +171,13 @@ def test_coverage_by_hand():
     assert worst == {"point": "a", "share": pytest.approx(1 - (200 + 300) / 1000), "gaps": 5}
 
 
-def test_a_plant_that_is_dead_has_no_gaps():
+def test_silent_plant_has_no_gaps():
     coverage = PointCoverage()
     coverage.record_heartbeat(0)
     coverage.record("a", 0)
     coverage.record_heartbeat(100)
     coverage.record("a", 100)
-    coverage.record_heartbeat(1000)  # it was away for 900 s
+    coverage.record_heartbeat(1000)  # no messages for 900 s
     coverage.record("a", 1000)
     assert coverage.worst_points(1000) == []
 
@@ -183,13 +189,13 @@ def test_values_out_of_order_are_no_gaps():
     assert coverage.worst_points(580) == []
 
 
-def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
+def discover(*arguments, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     options = ["--broker", url, "--seconds", seconds]
-    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, words)])
+    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, arguments)])
 
 
 @pytest.mark.parametrize(
-    ("words", "site", "expected"),
+    ("arguments", "site", "expected"),
     [
         ((), "#", "a name in a topic is not empty"),
         (
@@ -204,34 +210,34 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
         (("--out", "/"), "small", "a new file"),
     ],
 )
-def test_what_cannot_come_to_good_is_said_before_anybody_listens(words, site, expected):
-    """The broker of these is not there: who came so far would say that first."""
-    told = discover(*words, site=site)
-    assert told.exit_code == 1
-    assert expected in " ".join(told.stderr.split())
-    assert "127.0.0.1" not in told.stderr
-    assert isinstance(told.exception, SystemExit)
+def test_invalid_options_are_refused_before_connecting(arguments, site, expected):
+    """There is no broker at the URL: a connection attempt would fail with another message."""
+    result = discover(*arguments, site=site)
+    assert result.exit_code == 1
+    assert expected in " ".join(result.stderr.split())
+    assert "127.0.0.1" not in result.stderr
+    assert isinstance(result.exception, SystemExit)
 
 
-def test_a_draft_that_cannot_be_written_is_not_lost(tmp_path, embedded, monkeypatch):
+def test_unwritable_draft_goes_to_stdout(tmp_path, embedded, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_text", full)
-    told = discover("--out", tmp_path / "draft.toml", url=embedded.url)
-    assert told.exit_code == 1
-    assert "# Draft of small" in told.stdout
-    assert "No space left" in told.stderr
+    result = discover("--out", tmp_path / "draft.toml", url=embedded.url)
+    assert result.exit_code == 1
+    assert "# Draft of small" in result.stdout
+    assert "No space left" in result.stderr
 
 
-def test_only_what_a_service_of_the_site_may_hear_is_asked_for():
-    """Brokers refuse what goes beyond their access lists, all of it or silently."""
+def test_discovery_uses_only_filters_of_a_service():
+    """Brokers refuse subscriptions beyond their access lists entirely or silently."""
     allowed = {METADATA_FILTER, *service_filters("small")}
     assert set(SiteDiscovery("small").filters) <= allowed
 
 
 class Bus:
-    """A broker that has said all its points when it lets us hear."""
+    """A client that has received the metadata of all points when it subscribes."""
 
     url = "mqtt://here"
 
@@ -254,10 +260,10 @@ class Bus:
         pass
 
 
-def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
-    """Proves: a machine that stands still for a minute hears all points within a second.
+def test_received_messages_count_after_the_deadline(monkeypatch):
+    """Proves: a machine that stalls for a minute receives all points of a one-second run.
 
-    Sensitivity: none if the clock is looked at before the messages.
+    Sensitivity: none if the deadline is checked before the messages.
     """
     now = itertools.count(0.0, 60.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))
@@ -268,16 +274,16 @@ def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
     )
 
 
-def test_points_of_other_paths_are_told(monkeypatch):
-    """Proves: who names the wrong site, or whose paths begin otherwise, is told how they begin."""
+def test_points_of_other_paths_are_reported(monkeypatch):
+    """Proves: for a wrong site name or path prefix, the message shows the prefix found."""
     monkeypatch.setattr(module, "Client", Bus)
-    told = discover(site="ours")
-    assert "do not begin with ours: points of small (" in " ".join(told.stderr.split())
+    result = discover(site="ours")
+    assert "do not begin with ours: points of small (" in " ".join(result.stderr.split())
     assert "passed over" not in discover(site="small").stderr
 
 
-def test_what_of_the_site_cannot_be_read_is_told(monkeypatch):
-    """Proves: a sensor in Fahrenheit, which the contract refuses, is told and not just left out."""
+def test_unreadable_points_of_the_site_are_reported(monkeypatch):
+    """Proves: a sensor in Fahrenheit, which the contract refuses, is reported as refused."""
     (sensor,) = (p for p in announced_metadata(SMALL) if p.point_type == "AirTemperature")
     topic, payload = encode(sensor)
     bad = payload.replace(b'"C"', b'"F"')
@@ -290,13 +296,13 @@ def test_what_of_the_site_cannot_be_read_is_told(monkeypatch):
             ]
 
     monkeypatch.setattr(module, "Client", Spoilt)
-    told = discover(site="small")
-    assert told.stderr.count("refused: ") == 1
-    assert "the engUnit of AirTemperature is C" in " ".join(told.stderr.split())
+    result = discover(site="small")
+    assert result.stderr.count("refused: ") == 1
+    assert "the engUnit of AirTemperature is C" in " ".join(result.stderr.split())
 
 
 @pytest.mark.slow
-def test_the_command_drafts_what_a_broker_says(tmp_path):
+def test_command_drafts_the_points_of_a_broker(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     plant = Client(broker.url, client_id="plant")
@@ -306,14 +312,14 @@ def test_the_command_drafts_what_a_broker_says(tmp_path):
             if point.object_id != "tank_1":
                 receipt = plant.publish(*encode(point), qos=1, retain=True)
         assert receipt.wait(DEADLINE)
-        words = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
-        words += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
-        told = CliRunner().invoke(app, words)
+        arguments = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
+        arguments += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
+        result = CliRunner().invoke(app, arguments)
     finally:
         plant.stop()
         broker.stop()
-    assert told.exit_code == 0, told.output
-    found = json.loads(told.stdout[told.stdout.index("{") :])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout[result.stdout.index("{") :])
     assert found["points"] > 200
     assert "tank_1 (Tank): the plant has announced no point of it" in found["differences"]
     assert "tank_1" not in tomllib.loads((tmp_path / "draft.toml").read_text())["equipment"]

@@ -1,4 +1,4 @@
-"""Points of a site: every one fits the contract of the event bus, and has a meaning."""
+"""Every point of a site fits the contract of the event bus and has a meaning."""
 
 import json
 from collections import Counter
@@ -36,16 +36,16 @@ def validator(shared):
 
 
 @pytest.mark.parametrize("name", ["small", "rhine", "iberia"])
-def test_every_point_of_a_site_fits_the_contract(name, validator):
+def test_every_point_fits_the_contract(name, validator):
     machines = set()
     for listed in list_points(sites.load_site(name)):
         point = listed.metadata
         topic, payload = encode(point)
         _, _, sender, kind, object_type, point_type, *_ = topic.split("/")
-        words = (listed.meaning.variable, listed.machine)
-        if words in machines:  # the others of a bank differ in their ids alone
+        key = (listed.meaning.variable, listed.machine)
+        if key in machines:  # other units of a bank differ only in their ids
             continue
-        machines.add(words)
+        machines.add(key)
         errors = list(
             validator[sender, kind, object_type, point_type].iter_errors(json.loads(payload))
         )
@@ -56,6 +56,7 @@ def test_every_point_of_a_site_fits_the_contract(name, validator):
         for sent in (value, replace(value, value=None, quality=0)):
             check = validator[place, "Value", object_type, point_type]
             assert list(check.iter_errors(json.loads(encode(sent)[1]))) == []
+    assert machines
 
 
 def test_points_are_unique_and_begin_with_the_site():
@@ -73,19 +74,19 @@ def test_banks_and_racks_have_a_point_each():
     assert by_variable["technology_supply_request"].object_id == "cdu_1/003"
 
 
-def test_chillers_have_points_where_plans_commit_them():
-    """Proves: one to ask and one to see of each circuit, where chillers keep least times."""
-    words = ("cooling_plant_units_applied", "cooling_plant_units_request")
-    assert not any(listed.meaning.variable in words for listed in list_points(site()))
-    found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
+def test_committed_chillers_have_points():
+    """Proves: a request and a reading for each circuit whose chillers have minimum times."""
+    names = ("cooling_plant_units_applied", "cooling_plant_units_request")
+    assert not any(listed.meaning.variable in names for listed in list_points(site()))
+    found = [p for p in list_points(strict(site())) if p.meaning.variable in names]
     circuits = ("warm_plant", PLANT)
-    told = [(p.machine, p.meaning.variable) for p in found]
-    assert told == [(circuit, word) for circuit in circuits for word in words]
+    pairs = [(p.machine, p.meaning.variable) for p in found]
+    assert pairs == [(circuit, name) for circuit in circuits for name in names]
     assert [p.metadata.integration for p in found] == ["", INTEGRATION_NAME] * 2
     assert {p.metadata.object_type for p in found} == {"GenericObject"}
 
 
-def test_every_word_is_declared_and_every_unit_converts():
+def test_every_variable_is_declared_and_unit_converts():
     for meaning in POINT_MEANINGS:
         canonical = variables.variable_definition(meaning.variable).unit
         if meaning.reverse_variable:
@@ -115,7 +116,7 @@ def test_power_and_coolant_reach_every_rack():
 
 
 @pytest.mark.parametrize("changes", [{"unit": "degC"}, {"scope": "x"}, {"phase": "D"}])
-def test_the_contract_would_notice(changes, validator):
-    spoilt = metadata_of("technology_supply_temperature", **changes)
+def test_contract_refuses_changed_points(changes, validator):
+    changed = metadata_of("technology_supply_temperature", **changes)
     check = validator["PUB", "Metadata", "CDU", "LiquidTemperature"]
-    assert list(check.iter_errors(json.loads(encode(spoilt)[1])))
+    assert list(check.iter_errors(json.loads(encode(changed)[1])))

@@ -1,4 +1,4 @@
-"""Journals whose clock stands at a second of the data."""
+"""Journals whose clock is fixed at a second of the data."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tests.telemetry.archives import SECOND, START
 
 
 def clock_at(seconds):
-    """Return a clock of journals that stands at a second of the data."""
+    """Return a journal clock that is fixed at a second of the data."""
     return lambda: int((START + seconds * SECOND).astype(np.int64)) * 1000
 
 
@@ -19,7 +19,7 @@ def append(journal, *samples):
 
 
 def recorded(folder, samples, *, is_simulated):
-    """Return the archiver that has read samples, of which the journal gives each its own piece."""
+    """Return an archiver that has read samples one at a time from a journal."""
     journal = Journal(folder / "a", clock=clock_at(200))
     archive = Archive(folder / "archive", "rhine")
     archiver = JournalArchiver(

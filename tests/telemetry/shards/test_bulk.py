@@ -1,4 +1,4 @@
-"""Journals are read in bulk, as the decoder reads them; a tail follows who writes."""
+"""Bulk reading of journals agrees with the decoder; a tail follows the writer."""
 
 import numpy as np
 
@@ -18,19 +18,19 @@ def segment_of(folder):
     return path.read_bytes(), int(path.stem)
 
 
-def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
-    dice = np.random.default_rng(3)
+def test_bulk_reader_agrees_with_the_decoder(tmp_path):
+    rng = np.random.default_rng(3)
     journal = Journal(tmp_path, clock=clock_at(10))
     sent = [
-        batch(f"r{dice.integers(9):04d}", int(dice.integers(12)), chips=int(dice.integers(1, 4)))
+        batch(f"r{rng.integers(9):04d}", int(rng.integers(12)), chips=int(rng.integers(1, 4)))
         for _ in range(200)
     ]
     items = [encode(sample) for sample in sent]
-    for number in range(0, 200, 3):  # spoilt in one byte of header, values or topic
+    for number in range(0, 200, 3):  # corrupt in one byte of header, values or topic
         topic, payload = items[number]
-        spoilt = bytearray(payload)
-        spoilt[dice.integers(len(spoilt))] ^= 1 << int(dice.integers(8))
-        items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
+        corrupt = bytearray(payload)
+        corrupt[rng.integers(len(corrupt))] ^= 1 << int(rng.integers(8))
+        items[number] = (topic, bytes(corrupt)) if number % 2 else (topic + "x", payload)
     journal.append(items)
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine", is_simulated=True).decode(
@@ -63,12 +63,12 @@ def is_batch(frame):
         return False
 
 
-def test_what_is_not_finite_goes_the_slow_way(tmp_path):
+def test_values_not_finite_use_the_decoder(tmp_path):
     journal = Journal(tmp_path, clock=clock_at(0))
     good, bad = encode(batch("r0001", 0)), encode(batch("r0002", 0))
-    spoilt = bytearray(bad[1])
-    spoilt[-4:] = np.float32(np.nan).tobytes()
-    journal.append([good, (bad[0], bytes(spoilt))])
+    corrupt = bytearray(bad[1])
+    corrupt[-4:] = np.float32(np.nan).tobytes()
+    journal.append([good, (bad[0], bytes(corrupt))])
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine").decode(
         data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
@@ -76,10 +76,10 @@ def test_what_is_not_finite_goes_the_slow_way(tmp_path):
     assert found.batches[0].labels == ["hall_1/r0001"]
     (frame,) = found.other_records
     assert frame.topic == bad[0]
-    assert frame.payload == bytes(spoilt)
+    assert frame.payload == bytes(corrupt)
 
 
-def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path):
+def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):
     journal = Journal(tmp_path, segment_bytes=10_000)
     append(journal, batch("r0001", 0))
     tail, scanner = JournalFollower(tmp_path, None), JournalChunkDecoder("rhine", is_simulated=True)

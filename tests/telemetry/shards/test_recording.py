@@ -1,4 +1,4 @@
-"""A site recorded by processes of its own, from a real broker, though one of them is killed."""
+"""A site is recorded by several processes from a real broker, though one is killed."""
 
 import io
 import json
@@ -36,7 +36,7 @@ from tests.waiting import DEADLINE, until
 from twin.errors import MessageError
 
 
-def test_shards_hear_everything_once():
+def test_partitions_receive_everything_once():
     (one,) = partition_filters("rhine").values()
     assert one["dc/v1/rhine/+/+/tele"] == 1
     assert one["dc/v1/rhine/+/+/tele/held"] == 0
@@ -53,24 +53,24 @@ def test_shards_hear_everything_once():
     assert several[PLANT_PARTITION]["sim/v1/rhine/clock"] == 1
 
 
-def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
+def test_each_point_type_has_one_ingester():
     parts = partition_filters("rhine", ["hall_1"], ["Rack", "CDU"])
     assert list(parts) == [PLANT_PARTITION, "Rack", "CDU", "hall_1"]
     assert parts["Rack"] == {
         "BMS/v1/PUB/Value/Rack/+/rhine/#": 1,
         "BMS/v1/PUB/Metadata/Rack/+/rhine/#": 0,
     }
-    heard = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
-    assert sorted(heard) == sorted(RULES_BY_OBJECT)
+    types = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
+    assert sorted(types) == sorted(RULES_BY_OBJECT)
     assert "sim/v1/rhine/clock" in parts[PLANT_PARTITION]
 
 
-def test_a_type_that_the_contract_does_not_know_is_refused():
+def test_unknown_object_type_is_refused():
     with pytest.raises(MessageError, match=r"Rock.*CDU.*Rack"):
         partition_filters("rhine", types=["Rock"])
 
 
-def test_a_task_is_read_as_it_was_told():
+def test_ingester_config_survives_serialisation():
     task = IngesterConfig(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
     assert IngesterConfig.from_line(task.to_line()) == task
     assert str(task.tls.ca) == "g"
@@ -78,7 +78,7 @@ def test_a_task_is_read_as_it_was_told():
 
 
 @pytest.mark.slow
-def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
+def test_killed_ingester_restarts_without_loss(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     task = IngesterConfig(url=broker.url, client_id="", topics={}, folder="")
@@ -105,7 +105,7 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
                     assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
-            until(lambda: watched(running) and is_read(running, START + 99 * SECOND))
+            until(lambda: watch_all(running) and is_read(running, START + 99 * SECOND))
         assert running.errors == {}
     finally:
         plant.stop()
@@ -118,17 +118,17 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
     assert points["value"].sel(point=POINT).values.tolist() == list(range(100))
 
 
-def watched(running):
+def watch_all(running):
     for ingester in running._ingesters.values():
         ingester.watch()
     return True
 
 
-class Watched:
-    """A recording whose ingesters are let in after some looks; nothing ends it."""
+class FakeRecording:
+    """A recording whose ingesters connect after some checks; nothing ends it."""
 
-    def __init__(self, looks):
-        self._left = looks
+    def __init__(self, checks):
+        self._left = checks
 
     @property
     def is_listening(self):
@@ -139,35 +139,37 @@ class Watched:
         return False
 
 
-@pytest.mark.parametrize(("looks", "over"), [(0, 5), (4, 9), (10_000, 124)])
-def test_time_is_counted_from_when_all_listen(looks, over):
-    """Proves: 1 s are 4 looks of 0.25 s behind the one that finds all let in; or behind 30 s.
+@pytest.mark.parametrize(("checks", "over"), [(0, 5), (4, 9), (10_000, 124)])
+def test_recording_time_starts_when_all_listen(checks, over):
+    """Proves: 1 s is 4 checks of 0.25 s after the one that finds all connected, or after 30 s.
 
-    Sensitivity: always 4 if time ran while processes start.
+    Sensitivity: always 4 if the time of starting counted.
     """
-    watched = Watched(looks)
-    watch = _RecordingTimer(watched, watched, 1.0)
+    recording = FakeRecording(checks)
+    watch = _RecordingTimer(recording, recording, 1.0)
     assert next(n for n in range(1, 1000) if watch.is_finished(0.25)) == over
 
 
 def is_read(running, moment):
-    """Whether the last reading is read of both journals; counts hold what a broker sent twice."""
+    """Whether the last reading of both journals is read; counters include repeated messages."""
     newest = running._archiver._router.newest
     end = int(moment.astype("datetime64[s]").astype(int))
     return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
 
 
 @pytest.mark.slow
-def test_the_command_records_for_so_long_and_says_what(tmp_path):
+def test_command_records_and_reports(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     try:
-        words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
-        told = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
+        arguments = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
+        result = CliRunner().invoke(
+            app, [*arguments, "--state", str(tmp_path / "s"), "--json", "-"]
+        )
     finally:
         broker.stop()
-    assert told.exit_code == 0, told.output
-    found = json.loads(told.stdout[told.stdout.index("{") :])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout[result.stdout.index("{") :])
     assert found["site"] == "rhine"
     assert found["messages"] == 0
     assert {found[name] for name in SUMMED_COUNTERS} == {0}
@@ -176,28 +178,37 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "expected"),
     [
-        (["--broker", "foo://x"], "no broker speaks 'foo'; write mqtt://host:port"),
+        (["--broker", "foo://x"], "the scheme is 'foo', not mqtt or mqtts"),
         (["--broker", "mqtts://x", "--ca", "/nofile"], "the certificates cannot be used"),
         (["--broker", "mqtt://x", "--state", "/proc/x"], "name another with --state"),
     ],
 )
-def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
-    """Each of them was started again for ever, and the command ended well."""
-    words = ["telemetry", "record", "rhine", "--state", str(tmp_path), "--seconds", "0", *words]
-    found = CliRunner().invoke(app, words)
+def test_impossible_recording_is_refused_at_once(tmp_path, arguments, expected):
+    """Sensitivity: each ingester was restarted for ever, and the command succeeded."""
+    arguments = [
+        "telemetry",
+        "record",
+        "rhine",
+        "--state",
+        str(tmp_path),
+        "--seconds",
+        "0",
+        *arguments,
+    ]
+    found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
-    assert told in found.stderr
+    assert expected in found.stderr
 
 
-def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
+def test_recording_starts_before_its_broker(tmp_path):
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
     assert RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"]).errors == {}
 
 
-def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
-    """An older copy that is put back shall go on behind that, whatever the clock says."""
+def test_ingesters_get_the_archived_position(tmp_path):
+    """A restored older copy must continue after that position, whatever the clock."""
     journal = Journal(tmp_path / "journals" / PLANT_PARTITION)
     end = journal.append([encode(batch("r0001", 0))])
     journal.close()
@@ -214,8 +225,8 @@ def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
     }
 
 
-def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
-    """Sensitivity: what a killed recording had acknowledged of it stayed in its journal."""
+def test_journal_of_a_removed_hall_is_archived(tmp_path):
+    """Sensitivity: messages acknowledged by a killed recording stayed in its journal."""
     journal = Journal(tmp_path / "journals" / "hall_1")
     journal.append([encode(batch("r0001", 0))])
     journal.close()
@@ -229,8 +240,8 @@ def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
     assert chips["rack"].values.tolist() == ["hall_1/r0001"]
 
 
-def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
-    """What a library prints within an ingester stood among its answers, and ended the listening."""
+def test_other_output_of_an_ingester_is_ignored(tmp_path):
+    """Sensitivity: output of a library within an ingester ended the reading of its status."""
     ingester = IngesterProcess(
         IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path))
     )
@@ -240,32 +251,36 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
         "[1]",
         '{"messages": 5}',
     ]
-    ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
+    ingester._read_status(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
     assert ingester.status == {"messages": 5}
 
 
-def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
+def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
     ingester = IngesterProcess(
         IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)),
         DeadLetterStore(tmp_path),
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
     for _ in range(2):
-        ingester._hear(SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}')))
+        ingester._read_status(
+            SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}'))
+        )
         ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
         ingester.died = 0.0
         ingester.watch()
     assert ingester.counters == {"messages": 6, "oversized": 2, "dropped": 4}
     lines = (tmp_path / "poison.jsonl").read_text().splitlines()
-    told = [json.loads(line) for line in lines]
-    assert [(one["topic"], one["size"]) for one in told] == [("some/topic", 300_000)] * 2
+    records = [json.loads(line) for line in lines]
+    assert [(one["topic"], one["size"]) for one in records] == [("some/topic", 300_000)] * 2
 
 
 @pytest.mark.slow
-def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
-    (tmp_path / "sources.json").write_text("spoilt")
+def test_ingester_logs_to_stderr_only(tmp_path):
+    (tmp_path / "sources.json").write_text("corrupt")
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
-    words = [sys.executable, "-m", "telemetry.ingest.ingester"]
-    done = subprocess.run(words, input=task.to_line(), capture_output=True, text=True, check=True)
+    arguments = [sys.executable, "-m", "telemetry.ingest.ingester"]
+    done = subprocess.run(
+        arguments, input=task.to_line(), capture_output=True, text=True, check=True
+    )
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
     assert json.loads(done.stderr.splitlines()[0])["event"] == "delivery state not readable"

@@ -1,4 +1,4 @@
-"""A site heard in shards: journals of several ingesters, read by the archiver of the site."""
+"""The archiver of a site reads the journals of several ingesters."""
 
 import base64
 import json
@@ -67,8 +67,8 @@ def check(folder, seconds):
 
 
 @pytest.mark.slow
-def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
-    """Readings written where archived ones had stood were passed over without a word."""
+def test_journal_shorter_than_the_archive_is_reported(tmp_path):
+    """Sensitivity: readings at positions of archived ones were skipped silently."""
     recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("rb") as file:
@@ -83,8 +83,8 @@ def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     assert "ends before" in (tmp_path / "archive" / "lost.jsonl").read_text()
 
 
-def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
-    """Sensitivity: in a black-out the minute before it could not be read until it was over."""
+def test_messages_before_a_silence_are_archived_in_it(tmp_path, monkeypatch):
+    """Sensitivity: in a blackout, the minute before it was unreadable until it ended."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, *[batch("r0001", second) for second in range(50)])
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
@@ -95,8 +95,8 @@ def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, mon
     assert chips.sizes["time"] == 50
 
 
-def test_a_segment_that_is_deleted_before_it_was_read_is_told(tmp_path):
-    """Sensitivity: who makes room on a full disk so lost what was acknowledged, without a word."""
+def test_segment_deleted_unread_is_reported(tmp_path):
+    """Sensitivity: deleting it on a full disk lost acknowledged messages silently."""
     journal = Journal(tmp_path / "a", segment_bytes=1)
     for second in range(4):
         append(journal, batch("r0001", second))
@@ -113,8 +113,8 @@ def test_a_segment_that_is_deleted_before_it_was_read_is_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_hall_may_have_a_name_of_two_words(tmp_path):
-    """Sensitivity: its archive could not be opened again: it was set aside at each start."""
+def test_hall_name_may_have_two_words(tmp_path):
+    """Sensitivity: its archive could not be opened again, and was set aside at each start."""
     name = "Halle Süd @2"
     for second in range(2):
         append(journal := Journal(tmp_path / name), batch("r0001", second))
@@ -141,8 +141,8 @@ FAR = 72 * 365 * 86_400
         (batch("r0001", FAR), True),
     ],
 )
-def test_one_wrong_stamp_stops_no_recording(tmp_path, wrong, is_simulated):
-    """It closed all time up to 2098: what came after was refused, what was before retired."""
+def test_one_wrong_time_stops_no_recording(tmp_path, wrong, is_simulated):
+    """Sensitivity: it closed all time until 2098, so later messages were refused."""
     samples = [one for k in range(0, 120, 10) for one in (batch("r0001", k), value(k, float(k)))]
     archiver = recorded(tmp_path, [*samples[:8], wrong, *samples[8:]], is_simulated=is_simulated)
     assert archiver.counters["future" if is_simulated else "ticks"] == 1
@@ -153,7 +153,7 @@ def test_one_wrong_stamp_stops_no_recording(tmp_path, wrong, is_simulated):
 
 
 @pytest.mark.slow
-def test_a_simulated_plant_may_begin_anew_at_a_later_date(tmp_path):
+def test_simulated_plant_may_restart_at_a_later_date(tmp_path):
     samples = [batch(f"r{rack:04d}", second) for second in (0, 1) for rack in range(1, 5)]
     later = [batch(f"r{rack:04d}", FAR) for rack in range(1, 5)] + [archives.tick(FAR)]
     archiver = recorded(tmp_path, [*samples, *later], is_simulated=True)
@@ -165,8 +165,8 @@ def test_a_simulated_plant_may_begin_anew_at_a_later_date(tmp_path):
     )
 
 
-def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
-    """Sources were told that it is durable, and let go of it: one line had no payload at all."""
+def test_refused_messages_are_quarantined_and_counted(tmp_path):
+    """Sensitivity: sources had deleted them once acknowledged; one line had no payload."""
     day = 86_400
     late = [batch("r0002", 38 * day, chips=72), batch("r0002", 6 * day, chips=72)]
     archiver = recorded(
@@ -180,36 +180,38 @@ def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
         False,
         False,
     ]
-    for line in (tmp_path / "q" / "late.jsonl").read_text().splitlines():
-        told = json.loads(line)
-        assert (told["topic"], base64.b64decode(told["payload"])) == encode(late[1])
+    lines = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
+    assert lines
+    for line in lines:
+        rejected = json.loads(line)
+        assert (rejected["topic"], base64.b64decode(rejected["payload"])) == encode(late[1])
     (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r0002"
     assert lost["reason"].startswith("2 readings came too late")
 
 
-def test_a_recording_judges_what_it_archives(tmp_path):
-    """Proves: what nobody can have measured, and what came an hour late, is not called good."""
-    said = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
-    recorded(tmp_path, said, is_simulated=False)
+def test_recording_flags_bad_values(tmp_path):
+    """Proves: impossible values, and values an hour late, are not flagged good."""
+    samples = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
+    recorded(tmp_path, samples, is_simulated=False)
     points = open_archive("rhine", group="points", root=tmp_path).sel(point=POINT)
-    words = points["quality"].attrs["flag_meanings"].split()
+    meanings = points["quality"].attrs["flag_meanings"].split()
     codes = points["quality"].attrs["flag_values"]
-    names = dict(zip(codes, words, strict=True))
+    names = dict(zip(codes, meanings, strict=True))
     assert [names[code] for code in points["quality"].values.tolist()] == ["late", "good", "range"]
 
 
 @pytest.mark.slow
 def test_coverage_of_a_recording_by_hand(tmp_path):
-    """Of 0 to 500 s, heard at 0, 100, 400 and 500: 200 s more silence than allowed."""
-    said = [value(second, 1.0) for second in (0, 100, 400, 500)]
-    archiver = recorded(tmp_path, said, is_simulated=True)
+    """Values at 0, 100, 400 and 500 s: 200 s of silence above the limit."""
+    samples = [value(second, 1.0) for second in (0, 100, 400, 500)]
+    archiver = recorded(tmp_path, samples, is_simulated=True)
     worst = {"point": POINT, "share": pytest.approx(0.6), "gaps": 2}
     assert archiver.coverage == {"points": 1, "worst": [worst]}
 
 
 @pytest.mark.slow
-def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
+def test_archived_messages_are_skipped_after_a_restart(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(
@@ -227,7 +229,7 @@ def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
     check(tmp_path, 150)
 
 
-def test_an_archive_that_falls_behind_reads_again(tmp_path):
+def test_archive_that_falls_behind_reads_again(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(
@@ -244,7 +246,7 @@ def test_an_archive_that_falls_behind_reads_again(tmp_path):
     check(tmp_path, 150)
 
 
-def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
+def test_failed_commit_is_reported(tmp_path, monkeypatch):
     append(Journal(tmp_path / "a", clock=clock_at(200)), batch("r0001", 0))
     archive = Archive(tmp_path / "archive", "rhine")
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
@@ -273,7 +275,7 @@ def main(folder):
 
 
 @pytest.mark.slow
-def test_kills_of_the_archiver_lose_and_double_nothing(tmp_path):
+def test_killed_archiver_loses_and_doubles_nothing(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(9999), segment_bytes=100_000)
     for minute in range(50):
         samples = []

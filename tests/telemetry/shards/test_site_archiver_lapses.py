@@ -1,4 +1,4 @@
-"""What an archiver of a site goes on over: journals put back or spoilt, memory, absurd racks."""
+"""An archiver survives restored and corrupt journals, full memory and implausible racks."""
 
 import base64
 import json
@@ -20,8 +20,8 @@ from tests.telemetry.shards.journaling import append, clock_at, recorded
 
 
 @pytest.mark.slow
-def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
-    """Batches that a source sent again stood where archived ones had been, and were not taken."""
+def test_late_batches_in_a_restored_copy_are_archived(tmp_path):
+    """Sensitivity: repeated batches at positions of archived ones were skipped."""
     recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
     recorded(tmp_path, [batch("r0001", second) for second in range(1, 50)], is_simulated=False)
@@ -37,8 +37,8 @@ def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
     assert np.flatnonzero(np.isfinite(power)).tolist() == list(range(20, 40))
 
 
-def test_batches_are_counted_in_whichever_form_they_come(tmp_path):
-    """Proves: four batches, two as bytes and two in JSON, which counted as none though archived."""
+def test_batches_of_both_encodings_are_counted(tmp_path):
+    """Proves: two binary and two JSON batches count as four. Sensitivity: JSON counted as none."""
     journal = Journal(tmp_path / "a", clock=clock_at(300))
     append(journal, batch("r0001", 0), batch("r0002", 0))
     journal.append([encode_batch_json(batch("r0001", second)) for second in (1, 2)])
@@ -47,13 +47,13 @@ def test_batches_are_counted_in_whichever_form_they_come(tmp_path):
     assert archiver.counters["batches"] == 4
 
 
-def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
+def test_unreadable_part_of_a_journal_is_a_loss(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, batch("r0001", 0))
     journal.close()
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("ab") as file:
-        file.write(b"spoilt" * 20)
+        file.write(b"corrupt" * 20)
     other = format.segment_path(tmp_path / "a", int(path.stem) + 1)
     other.write_bytes(format.segment_header(int(path.stem) + 1))
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
@@ -61,11 +61,11 @@ def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
     archiver.run()
     assert archiver.counters["torn"] == 1
     (lost,) = loss_log.read_losses(tmp_path / "archive")
-    assert "cannot be read from" in lost["reason"]
+    assert "unreadable from" in lost["reason"]
 
 
-def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
-    """A second that took more than the limit was forgotten and read again for ever."""
+def test_full_archive_commits_and_continues(tmp_path):
+    """Sensitivity: a second larger than the limit was dropped and read again for ever."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(journal, batch("r0001", second), batch("r0002", second, chips=500))
@@ -75,11 +75,11 @@ def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
     assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
     assert archiver.error == ""
-    archiver._fallen = [time.monotonic()] * 3
+    archiver._fallback_times = [time.monotonic()] * 3
     assert "fell behind 3 times in an hour" in archiver.error
 
 
-def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
+def test_rack_with_too_many_chips_is_refused(tmp_path):
     absurd = batch("r9999", 0, chips=4096)
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, absurd, *(batch(f"r{rack:04d}", 0) for rack in range(50)))

@@ -1,4 +1,4 @@
-"""A service on loopback that answers what a test tells it to."""
+"""A service on loopback with the answers of a test."""
 
 import threading
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ class StandIn:
     Attributes
     ----------
     answers
-        Path -> status, headers and text of its answers, the last of them for ever.
+        Path -> status, headers and text of its answers; the last one repeats.
     asked
-        Path, query and headers of each question.
+        Path, query and headers of each request.
     url
-        Where it is.
+        Address of the service.
     """
 
     answers: dict[str, list[tuple[int, dict[str, str], str]]]
@@ -52,7 +52,7 @@ def standing_in(answers: dict[str, list[tuple[int, dict[str, str], str]]]) -> It
             self.wfile.write(raw)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""A rack of hosts with dcgm-exporter: each accelerator in its place, whatever fails beside it."""
+"""A rack of hosts with dcgm-exporter: accelerators keep their slots when others fail."""
 
 import threading
 
@@ -24,15 +24,15 @@ LONG = DEADLINE
 
 
 def text(*gpus, host="a", lacks=(), model="B200"):
-    """Return what an exporter says: of each accelerator (number, card), 100 W and its card."""
+    """Return exporter text for accelerators (number, card): 100 W plus the card number."""
     lines = []
     for number, card in gpus:
         for metric, value in METRICS.items():
             if (number, metric) in lacks:
                 continue
-            told = value + card if "POWER" in metric else value
+            reading = value + card if "POWER" in metric else value
             labels = f'gpu="{number}",UUID="GPU-{host}{card}",modelName="{model}",Hostname="{host}"'
-            lines.append(f"{metric}{{{labels}}} {told}")
+            lines.append(f"{metric}{{{labels}}} {reading}")
     return "\n".join(lines)
 
 
@@ -40,24 +40,24 @@ EIGHT = [(n, n) for n in range(8)]
 
 
 @pytest.fixture
-def hear(tmp_path):
-    """Return what a gateway that is started anew reads of some texts, and what troubles it."""
+def read_all(tmp_path):
+    """Return the readings of a new gateway from some texts, and its errors."""
 
     def read(*rounds, exporters=(A,), each=None):
-        told = {}
+        texts_by_url = {}
 
         def fetch(url):
-            if url not in told:
+            if url not in texts_by_url:
                 raise SeriesError(
                     url, [ValidationIssue(location="exporter", found="refused", remedy="start it")]
                 )
-            return told[url]
+            return texts_by_url[url]
 
         rack = DcgmRackReader(exporters, path=tmp_path / "places.json", each=each, fetch=fetch)
         found = []
         for texts in rounds:
-            told.clear()
-            told.update(texts)
+            texts_by_url.clear()
+            texts_by_url.update(texts)
             found.append([chip.values[0] for chip in rack.read(LONG)])
         rack.close()
         return found, rack.errors
@@ -69,43 +69,43 @@ def watts(*cards):
     return pytest.approx([np.nan if card is None else 100.0 + card for card in cards], nan_ok=True)
 
 
-def test_an_accelerator_that_falls_off_the_bus_leaves_its_place_empty(hear):
+def test_missing_accelerator_leaves_its_slot_empty(read_all):
     gone = [(n, n) for n in range(8) if n != 2]
-    found, troubles = hear({A: text(*EIGHT)}, {A: text(*gone)}, {A: text(*EIGHT)})
+    found, errors = read_all({A: text(*EIGHT)}, {A: text(*gone)}, {A: text(*EIGHT)})
     assert found == [watts(*range(8)), watts(0, 1, None, 3, 4, 5, 6, 7), watts(*range(8))]
-    assert troubles == {}
+    assert errors == {}
 
 
-def test_places_hold_when_host_and_gateway_start_anew_and_number_them_anew(hear):
-    hear({A: text(*EIGHT)})
+def test_slots_survive_restarts_and_renumbering(read_all):
+    read_all({A: text(*EIGHT)})
     renumbered = list(enumerate(n for n in range(8) if n != 2))
-    found, troubles = hear({A: text(*renumbered)})
+    found, errors = read_all({A: text(*renumbered)})
     assert found == [watts(0, 1, None, 3, 4, 5, 6, 7)]
-    assert troubles == {A: "1 of 8 accelerators are missing"}
+    assert errors == {A: "1 of 8 accelerators are missing"}
 
 
-def test_a_new_card_takes_the_place_of_the_one_it_replaces(hear):
+def test_new_card_takes_the_slot_of_the_old_one(read_all):
     replaced = [(n, 20 if n == 2 else n) for n in range(8)]
-    found, _ = hear({A: text(*EIGHT)}, {A: text(*replaced)}, {A: text(*replaced)})
+    found, _ = read_all({A: text(*EIGHT)}, {A: text(*replaced)}, {A: text(*replaced)})
     assert found[1:] == [watts(0, 1, 20, 3, 4, 5, 6, 7)] * 2
 
 
-def test_a_host_that_is_down_takes_only_its_own_places_along(hear):
-    """And one that was never heard has as many as the other, or as is said."""
+def test_failed_host_empties_only_its_own_slots(read_all):
+    """A host never read has as many slots as the other, or as configured."""
     both = {A: text(*EIGHT), B: text(*EIGHT[:4], host="b")}
-    found, troubles = hear({B: both[B]}, both, {A: both[A]}, exporters=(A, B))
+    found, errors = read_all({B: both[B]}, both, {A: both[A]}, exporters=(A, B))
     assert found[0] == watts(*[None] * 4, *range(4))
     assert found[1:] == [watts(*range(8), *range(4)), watts(*range(8), *[None] * 4)]
-    assert "refused: start it" in troubles[B].replace(" = ", " ")
-    found, _ = hear({B: both[B]}, exporters=(A, B), each=8)
+    assert "refused: start it" in errors[B].replace(" = ", " ")
+    found, _ = read_all({B: both[B]}, exporters=(A, B), each=8)
     assert found == [watts(*[None] * 8, *range(4), *[None] * 4)]
 
 
-def test_a_metric_that_one_accelerator_lacks_silences_no_other(hear):
+def test_missing_metric_affects_one_accelerator_only(read_all):
     lacking = text(*EIGHT, lacks={(3, "DCGM_FI_DEV_SM_CLOCK")})
-    found, troubles = hear({A: lacking})
+    found, errors = read_all({A: lacking})
     assert found == [watts(0, 1, 2, None, 4, 5, 6, 7)]
-    assert troubles == {A: "gpu 3 lacks DCGM_FI_DEV_SM_CLOCK"}
+    assert errors == {A: "gpu 3 lacks DCGM_FI_DEV_SM_CLOCK"}
     chips = parse_exporter_text(lacking)
     batch = to_rack_batch(
         chips,
@@ -118,12 +118,12 @@ def test_a_metric_that_one_accelerator_lacks_silences_no_other(hear):
     assert np.isnan(values).all(axis=0).tolist() == [n == 3 for n in range(8)]
 
 
-def test_a_host_that_hangs_is_not_waited_for(tmp_path):
-    """Its thread stays with it; the next reading does not ask it once more."""
-    release, asked = threading.Event(), []
+def test_hanging_host_does_not_delay_readings(tmp_path):
+    """Its thread keeps waiting; the next reading does not query it again."""
+    release, queried = threading.Event(), []
 
     def fetch(url):
-        asked.append(url)
+        queried.append(url)
         if url == B and not release.is_set():
             release.wait(LONG)
         return text(*EIGHT[:2], host=url[7])
@@ -139,7 +139,7 @@ def test_a_host_that_hangs_is_not_waited_for(tmp_path):
 
     for _ in range(2):
         until(is_heard_alone)
-    assert asked.count(B) == 1
+    assert queried.count(B) == 1
     release.set()
     while rack.read(LONG)[2].values[0] != 100.0:
         pass
@@ -147,18 +147,18 @@ def test_a_host_that_hangs_is_not_waited_for(tmp_path):
     rack.close()
 
 
-def test_nothing_of_any_host_is_an_error_that_names_all(hear):
+def test_error_names_all_hosts_if_none_answers(read_all):
     with expect_refused("start it"):
-        hear({}, exporters=(A, B))
+        read_all({}, exporters=(A, B))
     with expect_refused(r"gpu 0: DCGM_FI_DEV_GPU_UTIL;"):
-        hear({A: text(*EIGHT).replace("GPU_UTIL", "GPU_UTIL_OF_ANOTHER_NAME")})
+        read_all({A: text(*EIGHT).replace("GPU_UTIL", "GPU_UTIL_OF_ANOTHER_NAME")})
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"x": 3}', "{", '{"http://a:9400/metrics": null}'])
-def test_a_file_of_places_that_is_none_is_passed_over(hear, tmp_path, content):
+def test_unreadable_slot_file_is_ignored(read_all, tmp_path, content):
     (tmp_path / "places.json").write_text(content)
-    assert hear({A: text(*EIGHT)})[0] == [watts(*range(8))]
+    assert read_all({A: text(*EIGHT)})[0] == [watts(*range(8))]
 
 
-def test_labels_may_hold_braces(hear):
-    assert hear({A: text(*EIGHT, model="B200 {x} y")})[0] == [watts(*range(8))]
+def test_labels_may_contain_braces(read_all):
+    assert read_all({A: text(*EIGHT, model="B200 {x} y")})[0] == [watts(*range(8))]

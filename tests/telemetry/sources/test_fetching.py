@@ -1,4 +1,4 @@
-"""Fetching: a service on loopback that is busy, broken, away, or answers what is no answer."""
+"""Fetching from a loopback service that is busy, failing, absent, or answers wrongly."""
 
 import contextlib
 import json
@@ -21,29 +21,29 @@ BROKEN = (503, {}, "maintenance")
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def short_timeouts(monkeypatch):
     monkeypatch.setattr(providers, "READ_TIMEOUT_S", 5.0)
     monkeypatch.setattr(providers, "BACKOFF_FACTOR_S", 0.01)
 
 
-def told(answer, status=200):
+def reply(answer, status=200):
     return (status, {}, answer if isinstance(answer, str) else json.dumps(answer))
 
 
-def asked(service, **others):
+def query_for(service, **others):
     given = {"zone": "DE-LU", "latitude": 50.1, "longitude": 8.65, "now": NOW, "days": 3}
     return SeriesQuery(url=service.url, **(given | others))
 
 
-def test_what_is_busy_or_broken_is_asked_again():
-    with standing_in({"/a": [BUSY, BROKEN, told("well")]}) as service:
+def test_busy_or_failing_service_is_asked_again():
+    with standing_in({"/a": [BUSY, BROKEN, reply("well")]}) as service:
         assert get_text(f"{service.url}/a", parameters={"b": "c"}) == "well"
         assert [query for _, query, _ in service.asked] == [{"b": "c"}] * 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "expected"),
     [
         ((404, {}, "no data"), ["status 404: no data", "[refused]"]),
         ((401, {}, '{"message": "bad token"}'), ["status 401", "bad token", "valid token"]),
@@ -51,15 +51,15 @@ def test_what_is_busy_or_broken_is_asked_again():
         (BROKEN, ["status 503: maintenance", "[refused]"]),
     ],
 )
-def test_what_stays_so_is_told_with_what_the_service_says(answer, words):
+def test_lasting_failure_shows_the_service_message(answer, expected):
     with standing_in({"/a": [answer]}) as service, pytest.raises(SeriesError) as refused:
         get_text(f"{service.url}/a", parameters={"securityToken": "secret"})
-    for word in words:
-        assert word in with_codes(refused.value)
+    for part in expected:
+        assert part in with_codes(refused.value)
     assert "secret" not in str(refused.value)
 
 
-def test_nobody_there_is_told_without_the_token():
+def test_unreachable_service_error_hides_the_token():
     with standing_in({}) as service:
         url = service.url
     with expect_refused(r"\[unreachable\]") as refused:
@@ -69,10 +69,10 @@ def test_nobody_there_is_told_without_the_token():
         get_text("ftp://a", parameters={})
 
 
-def test_prices_are_fetched_as_they_came(tmp_path):
+def test_fetched_prices_are_stored_unchanged(tmp_path):
     out = tmp_path / "prices.json"
-    with standing_in({"/price": [BROKEN, told(energy_charts(188))]}) as service:
-        found = fetch_series("prices", "energy-charts", asked(service), out=out)
+    with standing_in({"/price": [BROKEN, reply(energy_charts(188))]}) as service:
+        found = fetch_series("prices", "energy-charts", query_for(service), out=out)
         _, query, _ = service.asked[-1]
     assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
     assert (found.intervals, found.kept_existing_file) == (188, False)
@@ -84,43 +84,47 @@ def test_prices_are_fetched_as_they_came(tmp_path):
 @pytest.mark.parametrize(
     "answer",
     [
-        told(energy_charts(8)),  # ends earlier than what is there
-        told(energy_charts(price=[float(n) if n < 84 else None for n in range(96)], count=96)),
-        told(energy_charts(price=[1.0, *[None] * 94, 2.0], count=96)),
-        told(energy_charts(price=[1.0, None, *[2.0] * 94], count=96)),
+        reply(energy_charts(8)),  # ends earlier than the existing file
+        reply(energy_charts(price=[float(n) if n < 84 else None for n in range(96)], count=96)),
+        reply(energy_charts(price=[1.0, *[None] * 94, 2.0], count=96)),
+        reply(energy_charts(price=[1.0, None, *[2.0] * 94], count=96)),
         (404, {}, "no data"),
-        told("<html>gone</html>"),
-        told(energy_charts(price=[None] * 8)),
+        reply("<html>gone</html>"),
+        reply(energy_charts(price=[None] * 8)),
     ],
 )
-def test_a_worse_answer_never_takes_the_place_of_a_better_file(tmp_path, answer):
+def test_worse_answer_does_not_replace_a_file(tmp_path, answer):
     out = tmp_path / "prices.json"
     out.write_text(json.dumps(energy_charts(96)))
     before = out.read_bytes()
     with standing_in({"/price": [answer]}) as service, contextlib.suppress(SeriesError):
-        assert fetch_series("prices", "energy-charts", asked(service), out=out).kept_existing_file
+        assert fetch_series(
+            "prices", "energy-charts", query_for(service), out=out
+        ).kept_existing_file
     assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_spoilt_file_is_replaced(tmp_path):
+def test_unreadable_file_is_replaced(tmp_path):
     out = tmp_path / "prices.json"
     out.write_text("{")
-    with standing_in({"/price": [told(energy_charts(8))]}) as service:
+    with standing_in({"/price": [reply(energy_charts(8))]}) as service:
         assert not fetch_series(
-            "prices", "energy-charts", asked(service), out=out
+            "prices", "energy-charts", query_for(service), out=out
         ).kept_existing_file
     assert read_prices(out).sizes["time"] == 8
 
 
-def test_entsoe_is_asked_for_a_zone_by_its_code(tmp_path):
+def test_entsoe_query_uses_the_zone_code(tmp_path):
     out = tmp_path / "prices.xml"
     answer = document(series({1: "10.0", 3: "30.0"}))
-    with standing_in({"/api": [told(answer)]}) as service:
+    with standing_in({"/api": [reply(answer)]}) as service:
         fetch_series(
             "prices",
             "entsoe",
-            asked(service, token="secret", zone="FR", now=np.datetime64("2026-06-01T12:00", "us")),
+            query_for(
+                service, token="secret", zone="FR", now=np.datetime64("2026-06-01T12:00", "us")
+            ),
             out=out,
         )
         _, query, _ = service.asked[0]
@@ -131,18 +135,18 @@ def test_entsoe_is_asked_for_a_zone_by_its_code(tmp_path):
     assert read_prices(out)["electricity_price"].to_numpy().tolist() == [10.0, 10.0, 30.0, 30.0]
 
 
-def test_no_data_that_come_with_status_200_are_told(tmp_path):
+def test_no_data_with_status_200_is_an_error(tmp_path):
     document = "Acknowledgement_MarketDocument"
     answer = f"<{document}><Reason><text>No matching data</text></Reason></{document}>"
     with (
-        standing_in({"/api": [told(answer)]}) as service,
+        standing_in({"/api": [reply(answer)]}) as service,
         expect_refused("No matching data"),
     ):
-        fetch_series("prices", "entsoe", asked(service, token="t"), out=tmp_path / "prices.xml")
+        fetch_series("prices", "entsoe", query_for(service, token="t"), out=tmp_path / "prices.xml")
 
 
 @pytest.mark.slow
-def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
+def test_weather_query_has_all_needed_variables(tmp_path):
     hours = 24
     answer = {
         "latitude": 50.1,
@@ -169,37 +173,37 @@ def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
         },
     }
     out = tmp_path / "weather.json"
-    with standing_in({"/v1/forecast": [told(answer)]}) as service:
-        fetch_series("weather", "open-meteo", asked(service, days=200), out=out)
+    with standing_in({"/v1/forecast": [reply(answer)]}) as service:
+        fetch_series("weather", "open-meteo", query_for(service, days=200), out=out)
         _, query, _ = service.asked[0]
     assert set(query["hourly"].split(",")) == set(answer["hourly"]) - {"time"}
     assert (query["latitude"], query["past_days"], query["timezone"]) == ("50.1", "92", "GMT")
     assert read_weather(out)["wind_speed"].to_numpy()[0] == pytest.approx(1.0)
-    refused = told({"error": True, "reason": "Latitude must be in range"}, status=400)
+    refused = reply({"error": True, "reason": "Latitude must be in range"}, status=400)
     with (
         standing_in({"/v1/forecast": [refused]}) as service,
         expect_refused("Latitude must be"),
     ):
-        fetch_series("weather", "open-meteo", asked(service), out=out)
+        fetch_series("weather", "open-meteo", query_for(service), out=out)
 
 
 @pytest.mark.slow
-def test_history_of_carbon_grows_with_each_fetch(tmp_path):
-    """Proves: the service tells 24 hours back; what was fetched before them stays, so far asked."""
+def test_carbon_history_grows_with_each_fetch(tmp_path):
+    """Proves: the service returns 24 hours; earlier hours stay, up to the days requested."""
 
     def answers(day, first):
         hour = f"2026-03-{day}T{{:02d}}:00:00.000Z".format
         past = [{"datetime": hour(n), "carbonIntensity": first + n} for n in range(4)]
         ahead = [{"datetime": hour(n), "carbonIntensity": 100} for n in range(4, 8)]
         return {
-            "/carbon-intensity/history": [told({"zone": "DE", "history": past})],
-            "/carbon-intensity/forecast": [told({"zone": "DE", "forecast": ahead})],
+            "/carbon-intensity/history": [reply({"zone": "DE", "history": past})],
+            "/carbon-intensity/forecast": [reply({"zone": "DE", "forecast": ahead})],
         }
 
     out = tmp_path / "carbon.json"
     for day, first in (("24", 200), ("27", 300), ("28", 400)):
         with standing_in(answers(day, first)) as service:
-            question = asked(service, token="secret", before=out)
+            question = query_for(service, token="secret", before=out)
             fetch_series("carbon", "electricity-maps", question, out=out)
             assert {headers["auth-token"] for _, _, headers in service.asked} == {"secret"}
             assert service.asked[0][1] == {"zone": "DE"}
@@ -210,18 +214,18 @@ def test_history_of_carbon_grows_with_each_fetch(tmp_path):
     assert values[24:].tolist() == [400, 401, 402, 403, 100, 100, 100, 100]
 
 
-def test_a_file_of_another_service_is_replaced(tmp_path):
-    """Sensitivity: it was read as history, and broke each fetch from then on."""
+def test_file_of_another_service_is_replaced(tmp_path):
+    """Sensitivity: it was read as history, and every later fetch failed."""
     out = tmp_path / "carbon"
     out.write_text(json.dumps(energy_charts(8)))
     past = [{"datetime": "2026-03-28T00:00:00Z", "carbonIntensity": 1}]
     past.append({"datetime": "2026-03-28T01:00:00Z", "carbonIntensity": 2})
     answers = {
-        "/carbon-intensity/history": [told({"zone": "SE-SE3", "history": past})],
-        "/carbon-intensity/forecast": [told({"message": "not in your plan"}, status=403)],
+        "/carbon-intensity/history": [reply({"zone": "SE-SE3", "history": past})],
+        "/carbon-intensity/forecast": [reply({"message": "not in your plan"}, status=403)],
     }
     with standing_in(answers) as service:
-        question = asked(service, token="secret", before=out, zone="SE3")
+        question = query_for(service, token="secret", before=out, zone="SE3")
         found = fetch_series("carbon", "electricity-maps", question, out=out)
         assert service.asked[0][1] == {"zone": "SE-SE3"}
     assert found.intervals == 2
@@ -229,8 +233,8 @@ def test_a_file_of_another_service_is_replaced(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_token_is_given_to_nobody_else(status):
-    with standing_in({"/b": [told("mine")]}) as other:
+def test_token_is_not_sent_to_another_host(status):
+    with standing_in({"/b": [reply("mine")]}) as other:
         moved = (status, {"Location": f"{other.url}/b?token=secret"}, "")
         with (
             standing_in({"/a": [moved]}) as service,
@@ -242,30 +246,30 @@ def test_a_token_is_given_to_nobody_else(status):
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "truncated",
     [
         (200, {"Content-Encoding": "gzip"}, "no gzip"),
         (200, {"Transfer-Encoding": "chunked"}, "zz"),
     ],
 )
-def test_an_answer_that_breaks_off_is_told_in_words(spoilt):
+def test_truncated_answer_is_an_error(truncated):
     with (
-        standing_in({"/a": [spoilt]}) as service,
+        standing_in({"/a": [truncated]}) as service,
         expect_refused(r"\[unreachable\]"),
     ):
         get_text(f"{service.url}/a", parameters={})
 
 
-def test_an_endless_answer_is_given_up(monkeypatch):
+def test_too_large_answer_is_refused(monkeypatch):
     monkeypatch.setattr(providers, "MAX_RESPONSE_BYTES", 1000)
     with (
-        standing_in({"/a": [told("x" * 2000)]}) as service,
+        standing_in({"/a": [reply("x" * 2000)]}) as service,
         expect_refused(r"over 1000 bytes.*\[too-large\]"),
     ):
         get_text(f"{service.url}/a", parameters={})
 
 
-def test_what_a_terminal_would_obey_is_not_told():
+def test_control_characters_are_not_shown():
     with (
         standing_in({"/a": [(404, {}, "\x1b]0;owned\x07 no data")]}) as service,
         pytest.raises(SeriesError) as refused,
@@ -275,11 +279,11 @@ def test_what_a_terminal_would_obey_is_not_told():
     assert "\x1b" not in str(refused.value)
 
 
-def test_a_stamp_of_another_year_is_no_answer(tmp_path):
+def test_time_of_another_year_is_refused(tmp_path):
     far = energy_charts(2)
     far["unix_seconds"][1] += 400 * 86_400
-    with standing_in({"/price": [told(far)]}) as service, pytest.raises(SeriesError):
-        fetch_series("prices", "energy-charts", asked(service), out=tmp_path / "prices")
+    with standing_in({"/price": [reply(far)]}) as service, pytest.raises(SeriesError):
+        fetch_series("prices", "energy-charts", query_for(service), out=tmp_path / "prices")
     assert not (tmp_path / "prices").exists()
 
 
@@ -293,4 +297,4 @@ def test_services_are_known_by_name(tmp_path):
         standing_in({}) as service,
         expect_refused("did you mean energy-charts"),
     ):
-        fetch_series("prices", "energy-chart", asked(service), out=tmp_path / "prices")
+        fetch_series("prices", "energy-chart", query_for(service), out=tmp_path / "prices")

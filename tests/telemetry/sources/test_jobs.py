@@ -1,4 +1,4 @@
-"""Jobs: hours of a year become moments."""
+"""Jobs: hours of a year become times."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_jobs_are_placed_in_the_year_and_sorted(tmp_path):
     assert jobs["size"].tolist() == [1, 4]
 
 
-def test_size_is_one_where_none_is_named(tmp_path):
+def test_default_size_is_one(tmp_path):
     path = tmp_path / "jobs.csv"
     path.write_text("arrival_time,length\n0,1\n")
     assert read_jobs(path, year=2023)["size"].tolist() == [1]
@@ -25,8 +25,8 @@ def test_size_is_one_where_none_is_named(tmp_path):
         read(path)
 
 
-def test_a_file_without_jobs_is_read_without_a_word(tmp_path):
-    """Proves: none is none. Sensitivity: numpy warned of the mean of an empty slice."""
+def test_file_without_jobs_is_read_without_warnings(tmp_path):
+    """Proves: no jobs are accepted. Sensitivity: numpy warned of the mean of an empty slice."""
     path = tmp_path / "jobs.csv"
     path.write_text("arrival_time,length,cpus\n")
     jobs = read_jobs(path, year=2024)
@@ -46,25 +46,25 @@ def test_a_file_without_jobs_is_read_without_a_word(tmp_path):
         ),
     ],
 )
-def test_what_is_not_read_is_noted(tmp_path, head, notes):
-    """Proves: columns that nobody reads, and sizes that are not there, are noted in words."""
+def test_unread_columns_are_noted(tmp_path, head, notes):
+    """Proves: unread columns and missing sizes are noted."""
     path = tmp_path / "jobs.csv"
     path.write_text(f"{head}\n{','.join('1' for _ in head.split(','))}\n")
     assert read_jobs(path, year=2023).attrs["notes"] == notes
 
 
 def noted(tmp_path, *odd, head="arrival_time,length,cpus"):
-    """Return the notes on a file of 200 jobs of 2 h and 4 cpus, and some odd ones."""
+    """Return the notes on a file of 200 jobs of 2 h and 4 CPUs, and some unusual ones."""
     path = tmp_path / "jobs.csv"
     usual = [",".join(f"{at},2,4".split(",")[: head.count(",") + 1]) for at in range(200)]
     path.write_text("\n".join([head, *usual, *odd]))
     return read_jobs(path, year=2023).attrs["notes"]
 
 
-def test_a_job_that_is_most_of_all_work_is_told(tmp_path):
-    """Proves: with its row, size and share; 200 jobs have 1,600 cpu-hours beside it.
+def test_dominant_job_is_noted(tmp_path):
+    """Proves: the note has its row, size and share beside 200 jobs of 1,600 CPU hours.
 
-    Sensitivity: without the note a back-test of next to nothing looks like any other.
+    Sensitivity: without the note, a back-test of almost no work looks normal.
     """
     (note,) = noted(tmp_path, "200,2,1e15")
     assert note.startswith("row 202: one job, 1e+15 cpus for 2 h, is 100 % of all work, and")
@@ -74,18 +74,18 @@ def test_a_job_that_is_most_of_all_work_is_told(tmp_path):
     assert "100 % of all work" in noted(tmp_path, "200,2,1e308", "201,2,2")[0]
 
 
-def test_a_job_of_months_is_told(tmp_path):
-    told = "longer than 720 h, up to 5000 h; is length in hours?"
-    assert noted(tmp_path, "200,5000,1e-3") == [f"row 202: a job lasts {told}"]
+def test_job_of_months_is_noted(tmp_path):
+    note = "longer than 720 h, up to 5000 h; is length in hours?"
+    assert noted(tmp_path, "200,5000,1e-3") == [f"row 202: a job lasts {note}"]
     rows = ("200,800,1e-3", "201,5000,1e-3")
-    assert noted(tmp_path, *rows) == [f"row 203: 2 jobs last {told}"]
+    assert noted(tmp_path, *rows) == [f"row 203: 2 jobs last {note}"]
     unsized = noted(tmp_path, "200,700", head="arrival_time,length")
     assert unsized[1].startswith("row 202: one job, 700 h, is 63.6 % of all work")
 
 
 @pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
-def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
-    """Proves: a misspelt column of sizes is refused by its name and with the remedy.
+def test_misspelt_size_column_is_refused(tmp_path, name):
+    """Proves: a misspelt column of sizes is refused with its name and a remedy.
 
     Sensitivity: without the rule this job of four runs as one of one.
     """
@@ -96,7 +96,7 @@ def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("arrival_time,cpus\n0,1\n", r"arrival_time, cpus: .*\[missing\]"),
         ("arrival_time,length\n0,0\n", r"row 2, length = 0: .*\[out-of-range\]"),
@@ -107,8 +107,8 @@ def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
         ("arrival_time,length,cpus\n0,1,0\n", "row 2, cpus = 0"),
     ],
 )
-def test_jobs_that_cannot_be_are_faults(tmp_path, text, words):
+def test_impossible_jobs_are_refused(tmp_path, text, expected):
     path = tmp_path / "jobs.csv"
     path.write_text(text)
-    with expect_refused(words):
+    with expect_refused(expected):
         read_jobs(path, year=2023)

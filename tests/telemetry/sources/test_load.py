@@ -27,14 +27,14 @@ def test_power_is_read_in_megawatts(write, header, first, second):
 
 
 @pytest.mark.parametrize("value", ["-1", "99999", "inf"])
-def test_power_that_no_halls_draw_is_refused_by_its_row(write, value):
+def test_implausible_hall_power_is_refused_by_row(write, value):
     path = write("time_utc,hall_power_mw", "2026-06-16T00:00Z,1", f"2026-06-16T01:00Z,{value}")
     with expect_refused(r"halls\.csv, row 3, hall_power"):
         read_load(path)
 
 
 @pytest.mark.parametrize("header", ["power_mw", "hall_power_mw,hall_power_kw"])
-def test_one_column_of_power_is_wanted(write, header):
+def test_one_power_column_is_required(write, header):
     row = ",".join(["2026-06-16T00:00Z", *["1"] * len(header.split(","))])
     with expect_refused(r"columns = time_utc, .*hall_power_mw, hall_power_kw;.*\[missing\]"):
         read_load(write(f"time_utc,{header}", row))

@@ -1,4 +1,4 @@
-"""Answers of services of prices and carbon, as they came."""
+"""Unchanged answers of price and carbon services."""
 
 import json
 
@@ -23,14 +23,14 @@ def written(tmp_path, answer, name="answer"):
 
 
 def energy_charts(count=8, unit="EUR / MWh", **others):
-    told = {
+    answer = {
         "license_info": "CC BY 4.0",
         "unix_seconds": [MIDNIGHT + 900 * number for number in range(count)],
         "price": [float(number) for number in range(count)],
         "unit": unit,
         "deprecated": False,
     }
-    return told | others
+    return answer | others
 
 
 def document(*series):
@@ -61,11 +61,11 @@ def series(
     )
 
 
-def test_prices_of_energy_charts_are_read_over_the_change_of_clocks(tmp_path):
-    """Proves: 192 - 4 quarter-hours of two local days are one row in UTC, a null is a gap."""
-    told = energy_charts(188)
-    told["price"][5] = None
-    found = read_prices(written(tmp_path, told))
+def test_energy_charts_prices_cross_clock_changes(tmp_path):
+    """Proves: 192 - 4 quarter-hours of two local days are one series in UTC; a null is a gap."""
+    answer = energy_charts(188)
+    answer["price"][5] = None
+    found = read_prices(written(tmp_path, answer))
     assert found.sizes["time"] == 188
     assert found["time"].to_numpy()[0] == np.datetime64("2026-03-27T23:00")
     assert found["time"].to_numpy()[-1] == np.datetime64("2026-03-29T21:45")
@@ -74,7 +74,7 @@ def test_prices_of_energy_charts_are_read_over_the_change_of_clocks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         ({"price": None, "unix_seconds": None}, ["prices = none", "[missing]"]),
         ({"price": [None] * 8}, ["prices = none"]),
@@ -83,24 +83,24 @@ def test_prices_of_energy_charts_are_read_over_the_change_of_clocks(tmp_path):
         ({"unix_seconds": ["noon"]}, ["unix_seconds.0", "'noon'"]),
     ],
 )
-def test_an_answer_without_prices_is_refused_in_words(tmp_path, change, words):
+def test_answer_without_prices_is_refused(tmp_path, change, expected):
     with pytest.raises(SeriesError) as refused:
         read_prices(written(tmp_path, energy_charts(**change)))
-    for word in words:
-        assert word in with_codes(refused.value)
+    for part in expected:
+        assert part in with_codes(refused.value)
 
 
-def test_an_answer_that_is_none_says_what_the_service_says(tmp_path):
+def test_error_answer_shows_the_service_message(tmp_path):
     with expect_refused("no such zone"):
         read_prices(written(tmp_path, {"detail": "no such zone"}))
     with expect_refused("row 1"):
         read_prices(written(tmp_path, '{"unix_seconds": [1, 2'))
 
 
-def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
-    """Proves: (2 x 490 + 1 x 11)/3; load is no plant, a pump no generation.
+def test_carbon_is_weighted_by_generation(tmp_path):
+    """Proves: (2 x 490 + 1 x 11)/3; load and pumping are not generation.
 
-    Where what generates elsewhere is null nothing is known: the newest hour is not all of the sun.
+    If a generation that exists elsewhere is null, the hour is a gap, not all solar.
     """
     kinds = {
         "Load": [9.0, 9.0, 9.0, 9.0],
@@ -109,12 +109,12 @@ def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
         "Solar": [-0.1, 0.0, 0.0, 0.0],
         "Nuclear": [None, None, None, None],
     }
-    told = {
+    answer = {
         "unix_seconds": [MIDNIGHT + 3600 * number for number in range(4)],
         "production_types": [{"name": name, "data": data} for name, data in kinds.items()],
         "deprecated": False,
     }
-    path = written(tmp_path, told)
+    path = written(tmp_path, answer)
     found = read_carbon(path, kind="lca")
     means = found["carbon_intensity"].to_numpy().tolist()
     assert means[:3] == pytest.approx([991.0 / 3.0, 490.0, 11.0], abs=0.01)
@@ -124,7 +124,7 @@ def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
         read_carbon(path, kind="direct")
 
 
-def test_hours_of_electricity_maps_past_and_to_come_are_one_series(tmp_path):
+def test_history_and_forecast_become_one_series(tmp_path):
     def hour(number, value, **others):
         return {
             "datetime": f"2026-02-01T{number:02d}:00:00.000Z",
@@ -132,17 +132,17 @@ def test_hours_of_electricity_maps_past_and_to_come_are_one_series(tmp_path):
         } | others
 
     past = [hour(n, 300 + n, emissionFactorType="direct", isEstimated=n > 1) for n in range(4)]
-    told = {"zone": "DE", "history": past, "forecast": [hour(n, 200) for n in range(3, 6)]}
-    found = read_carbon(written(tmp_path, told), zone="DE-LU")
+    answer = {"zone": "DE", "history": past, "forecast": [hour(n, 200) for n in range(3, 6)]}
+    found = read_carbon(written(tmp_path, answer), zone="DE-LU")
     assert found["carbon_intensity"].to_numpy().tolist() == [300, 301, 302, 200, 200, 200]
-    mixed = {**told, "history": [*past[:1], hour(1, 9, emissionFactorType="lifecycle")]}
+    mixed = {**answer, "history": [*past[:1], hour(1, 9, emissionFactorType="lifecycle")]}
     with expect_refused("direct, lifecycle"):
         read_carbon(written(tmp_path, mixed))
     with expect_refused("none"):
         read_carbon(written(tmp_path, {"zone": "DE", "history": []}))
 
 
-def test_points_that_entsoe_leaves_out_repeat_the_last_one(tmp_path):
+def test_omitted_points_of_curve_a03_repeat_the_last(tmp_path):
     """Proves: positions 1 and 3 of four hours are 10, 10, 30, 30 in curve A03."""
     path = written(tmp_path, document(series({1: "10.0", 3: "30.0"})))
     found = read_prices(path)
@@ -151,14 +151,14 @@ def test_points_that_entsoe_leaves_out_repeat_the_last_one(tmp_path):
     assert recognise(path) == "prices"
 
 
-def test_points_that_another_curve_leaves_out_are_gaps(tmp_path):
+def test_omitted_points_of_other_curves_are_gaps(tmp_path):
     points = {number: f"{number}" for number in (1, 2, 4)}
     found = read_prices(written(tmp_path, document(series(points, curve="A01"))))
     assert found.attrs["gaps"] == ["2026-06-02T00:00Z/2026-06-02T01:00Z"]
 
 
-def test_the_coupled_auction_counts_and_no_other_beside_it(tmp_path):
-    """Proves: DE-LU has EXAA's prices of 10:15 as sequence 2; alone they are better than none."""
+def test_coupled_auction_precedes_others(tmp_path):
+    """Proves: sequence 2 of DE-LU, the EXAA auction of 10:15, is used only if it is alone."""
     both = document(series({1: "9"}, sequence=2), series({1: "7"}, sequence=1))
     assert set(read_prices(written(tmp_path, both))["electricity_price"].to_numpy()) == {7.0}
     alone = document(series({1: "9"}, sequence=2))
@@ -166,7 +166,7 @@ def test_the_coupled_auction_counts_and_no_other_beside_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("<a><Reason><code>999</code><text>No matching data found</text></Reason></a>", "No match"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", r"= <!DOCTYPE: .*\[invalid-format\]"),
@@ -178,20 +178,20 @@ def test_the_coupled_auction_counts_and_no_other_beside_it(tmp_path):
         (document(series({1: "dear"})), "dear"),
     ],
 )
-def test_an_answer_of_entsoe_that_is_no_prices_is_refused_in_words(tmp_path, text, words):
-    with expect_refused(words):
+def test_entsoe_answer_without_prices_is_refused(tmp_path, text, expected):
+    with expect_refused(expected):
         read_prices(written(tmp_path, text))
 
 
-def test_a_real_answer_of_entsoe_is_read(shared):
-    """Its first two prices of sequence 1, which stands second in it."""
+def test_real_entsoe_answer_is_read(shared):
+    """The first two prices of sequence 1, which comes second in the file."""
     found = read_prices(shared / "contracts/entsoe_A44_sample.xml")
     assert found.sizes["time"] == 192
     assert found["electricity_price"].to_numpy()[:2].tolist() == [100.41, 101.91]
     assert found.attrs["gaps"] == []
 
 
-def test_a_zone_without_code_is_refused_with_those_that_have_one():
+def test_zone_without_a_code_is_refused():
     assert entsoe_area("de_lu") == "10Y1001A1001A82H"
     with expect_refused(r"zone = US-CAL: .*AT, BE.*\[unknown-name\]"):
         entsoe_area("US-CAL")

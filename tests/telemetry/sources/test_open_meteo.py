@@ -1,4 +1,4 @@
-"""Weather as it was: Open-Meteo, its clock and its units, and what is modelled."""
+"""Historical weather of Open-Meteo: clock, units and modelled variables."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_open_meteo_is_converted_and_moved_by_its_offset(tmp_path):
     assert weather.attrs["typical_year"] is False
 
 
-def test_open_meteo_lacks_irradiance_and_pressure_and_says_what_is_modelled(tmp_path):
+def test_modelled_open_meteo_variables_are_noted(tmp_path):
     weather = read_weather(_open_meteo(tmp_path))
     assert weather.attrs["modelled"] == "global_irradiance, air_pressure"
     assert weather["air_pressure"].values == pytest.approx(100.0, abs=0.05)  # 111 m: 1.33 kPa less
@@ -59,7 +59,7 @@ def test_open_meteo_lacks_irradiance_and_pressure_and_says_what_is_modelled(tmp_
     assert weather["global_irradiance"].values.argmax() in (12, 13)  # noon is 11:25 UTC
 
 
-def test_radiation_of_open_meteo_moves_to_the_hour_it_describes(tmp_path):
+def test_open_meteo_radiation_is_moved_to_its_hour(tmp_path):
     radiation = [0.0] * 24
     radiation[6] = 100.0  # the mean of 05:00 to 06:00
     path = _open_meteo(
@@ -82,7 +82,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "expected"),
     [
         ("temperature_2m", 61.0, r"row 3, air_temperature = 61 degC: -60 to 60.*\[out-of-range\]"),
         ("relative_humidity_2m", 106, r"row 3, relative_humidity = 1.06: .*\[out-of-range\]"),
@@ -90,14 +90,14 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
         ("temperature_2m", "warm", r"row 3, temperature_2m = 'warm': .*\[wrong-type\]"),
     ],
 )
-def test_absurd_weather_is_a_fault(tmp_path, key, value, words):
+def test_implausible_weather_is_refused(tmp_path, key, value, expected):
     entries = [20.0] * 24
     entries[2] = value
-    with expect_refused(words):
+    with expect_refused(expected):
         read_weather(_open_meteo(tmp_path, **{key: entries}))
 
 
-def test_nulls_are_gaps_and_a_little_over_saturation_is_saturation(tmp_path):
+def test_nulls_are_gaps_and_humidity_is_clipped(tmp_path):
     humidity = [104] * 24
     humidity[5] = None
     weather = read_weather(_open_meteo(tmp_path, relative_humidity_2m=humidity))
@@ -105,7 +105,7 @@ def test_nulls_are_gaps_and_a_little_over_saturation_is_saturation(tmp_path):
     assert weather.attrs["gaps"] == ["2023-06-01T04:00Z/2023-06-01T05:00Z"]
 
 
-def test_open_meteo_that_is_broken_is_a_fault(tmp_path):
+def test_broken_open_meteo_is_refused(tmp_path):
     with expect_refused(r"utc_offset_seconds: .*\[time-zone\]"):
         read_weather(_open_meteo(tmp_path, offset=None))
     with expect_refused(r"cloudcover = 3 values: 24.*\[inconsistent\]"):
@@ -123,7 +123,7 @@ def test_open_meteo_that_is_broken_is_a_fault(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["time_utc,price_eur_mwh\n2026-06-16T00:00,50\n", "[1]", "3"])
-def test_what_is_no_weather_says_what_is_wanted(tmp_path, text):
+def test_file_without_weather_names_what_is_expected(tmp_path, text):
     """Proves: prices in place of weather. Sensitivity: the remedy was to "give whole JSON"."""
     path = tmp_path / "prices.csv"
     path.write_text(text)
@@ -132,7 +132,7 @@ def test_what_is_no_weather_says_what_is_wanted(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "expected"),
     [
         ('"elevation": 111.0', '"elevation": 1e9', "elevation"),
         ('"latitude": 50.1', '"latitude": NaN', r"= NaN .*\[invalid-format\]"),
@@ -144,17 +144,17 @@ def test_what_is_no_weather_says_what_is_wanted(tmp_path, text):
         ("2023-06-01T05:00", "2023-06-01T05:00+02:00", "time"),
     ],
 )
-def test_open_meteo_that_is_absurd_is_a_fault(tmp_path, old, new, words):
+def test_implausible_open_meteo_is_refused(tmp_path, old, new, expected):
     path = _open_meteo(tmp_path)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with expect_refused(words):
+    with expect_refused(expected):
         read_weather(path)
 
 
 @pytest.mark.parametrize("second", [None, -1, 1e30, "x"])
-def test_seconds_of_open_meteo_are_of_this_century(tmp_path, second):
+def test_open_meteo_times_are_of_this_century(tmp_path, second):
     times = [1_685_577_600 + 3600 * hour for hour in range(24)]
     units = {"time": "unixtime"}
     assert read_weather(_open_meteo(tmp_path, units=units, time=times)).sizes["time"] == 24
@@ -162,7 +162,7 @@ def test_seconds_of_open_meteo_are_of_this_century(tmp_path, second):
         read_weather(_open_meteo(tmp_path, units=units, time=[*times[:2], second, *times[3:]]))
 
 
-def test_what_cannot_be_modelled_is_a_fault(tmp_path):
+def test_missing_inputs_of_a_model_are_refused(tmp_path):
     nothing = [None] * 24
     with expect_refused(r"columns = relative_humidity, .*\[missing\]"):
         read_weather(_open_meteo(tmp_path, temperature_2m=nothing))
@@ -170,7 +170,7 @@ def test_what_cannot_be_modelled_is_a_fault(tmp_path):
         read_weather(_open_meteo(tmp_path, cloudcover=nothing))
 
 
-def test_models_against_numbers_worked_out_by_hand():
+def test_models_agree_with_hand_calculations():
     noon = np.array(["2023-03-21T12:07"], dtype="datetime64[us]")  # equinox, Greenwich
     clear = estimate_irradiance(np.zeros(1), noon, latitude=0.0, longitude=0.0)
     assert clear[0] == pytest.approx(880.0, abs=1.0)  # 910 - 30 under a sun overhead

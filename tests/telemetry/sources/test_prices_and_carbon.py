@@ -16,7 +16,7 @@ JOINED = "time_utc,price_eur_mwh,ci_direct,ci_lca\n"
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a text to a file whose name says nothing."""
+    """Return a function that writes a text to a file with a neutral name."""
 
     def put(text, name="series.dat", encoding="utf-8"):
         path = tmp_path / name
@@ -48,7 +48,7 @@ def test_unit_of_the_header_is_converted(write, header, factor):
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("header", "expected"),
     [
         ("SEK_per_kWh", r"price = SEK_per_kWh: .*\[wrong-unit\]"),
         ("Price (GBP/MWh)", "convert it to EUR/MWh"),
@@ -57,12 +57,12 @@ def test_unit_of_the_header_is_converted(write, header, factor):
         ("volume", r"time, volume: price_eur_mwh.*\[missing\]"),
     ],
 )
-def test_foreign_units_and_missing_columns_are_faults(write, header, words):
-    with expect_refused(words):
+def test_foreign_units_and_missing_columns_are_refused(write, header, expected):
+    with expect_refused(expected):
         read_prices(write(_two_hours(f"time,{header}")))
 
 
-def test_two_price_columns_are_a_fault_and_a_second_currency_is_not(write):
+def test_two_price_columns_are_refused(write):
     text = "time,EUR_per_kWh,{}\n2023-01-01T00:00Z,1,9\n2023-01-01T01:00Z,2,9\n"
     with expect_refused(r"price = .*\[duplicate\]"):
         read_prices(write(text.format("price_eur_mwh")))
@@ -81,7 +81,7 @@ def _column(*cells):
     return "\n".join(["time_utc;price_eur_mwh", *rows])
 
 
-def test_a_decimal_comma_tells_what_dots_mean_in_its_column(write):
+def test_decimal_comma_defines_dots_in_its_column(write):
     prices = read_prices(write(_column("998,5", "1.002", "-1.004,5", "", "7")))
     assert prices["electricity_price"].values.tolist() == [998.5, 1002.0, -1004.5, -498.75, 7.0]
     prices = read_prices(write(_column("998.5", "1.002")))
@@ -89,13 +89,13 @@ def test_a_decimal_comma_tells_what_dots_mean_in_its_column(write):
 
 
 @pytest.mark.parametrize("cell", ["3.5", "0.250", "1.00", "1,002.5", "1.5e3", "1.0.002", ".002"])
-def test_a_dot_of_no_sure_meaning_is_refused(write, cell):
+def test_ambiguous_dot_is_refused(write, cell):
     with expect_refused(rf"row 3, .*{cell}.*with a decimal comma"):
         read_prices(write(_column("998,5", cell)))
 
 
-def test_one_comma_among_points_is_the_odd_one(write):
-    """Proves: where dots are many and one cell has a comma, that one is named."""
+def test_single_comma_among_points_is_named(write):
+    """Proves: among many dots, the one cell with a comma is named."""
     path = write(_column(*["41.5"] * 7, "42,5"), name="prices.csv")
     with expect_refused(r"has 1 issue\n.*row 9, .*'42,5': .*a decimal point"):
         read_prices(path)
@@ -115,15 +115,15 @@ def test_unicode_text_of_a_spreadsheet_is_read(write, encoding):
     assert prices["electricity_price"].values.tolist() == [-1.5, 2.0]
 
 
-def test_unicode_text_without_its_mark_is_told(write):
+def test_utf_16_without_byte_order_mark_is_reported(write):
     text = _two_hours("time,price_eur_mwh")
     with expect_refused(r"binary data: .*\[invalid-format\]"):
         read_prices(write(text, encoding="utf-16-le"))
 
 
 @pytest.mark.parametrize("rows", [3, 20, 20_000])
-def test_a_quote_without_end_is_told_where_it_opens(write, rows):
-    """Proves: at the row of the quote, however far the cell that it opens reaches."""
+def test_unclosed_quote_is_reported_at_its_start(write, rows):
+    """Proves: the row of the quote is named, however long the cell is."""
     stamps = [f"2023-01-01T00:00Z,{row}" for row in range(rows)]
     stamps[1] = '2023-01-01T01:00Z,"1'
     path = write("\n".join(["time,price_eur_mwh", "", *stamps]), name="prices.csv")
@@ -131,8 +131,8 @@ def test_a_quote_without_end_is_told_where_it_opens(write, rows):
         read_prices(path)
 
 
-def test_a_cell_of_several_lines_is_read(write):
-    """Proves: line ends between quotes are no fault, and rows count from where they begin."""
+def test_cell_with_several_lines_is_read(write):
+    """Proves: line ends between quotes are accepted; rows are counted by their first line."""
     text = (
         'time,price_eur_mwh,"of\nus"\n2023-01-01T00:00Z,1,"a\n""b"""\n2023-01-01T01:00Z,2,"c\nd"\n'
     )
@@ -157,7 +157,7 @@ def test_bad_cells_name_their_row(write, cell):
         read_prices(path)
 
 
-def test_broken_files_are_faults(write, tmp_path):
+def test_broken_files_are_refused(write, tmp_path):
     with expect_refused(r"row 3 = 3 cells: 2 cells.*\[invalid-format\]"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,1,2\n"))
     with expect_refused(r"row 3 = field larger .*: .*\[invalid-format\]"):
@@ -180,7 +180,7 @@ def test_broken_files_are_faults(write, tmp_path):
         ("#1\ndouble tab1(8760,30)", r"= weather \(.mos\)"),
     ],
 )
-def test_a_file_of_another_kind_is_called_that(write, text, what):
+def test_file_of_another_kind_is_named(write, text, what):
     """Proves: weather given as prices. Sensitivity: "43811 rows, 2 cells: the header has 1"."""
     with expect_refused(rf"has 1 issue\n.*({what}): .*\[invalid-format\]"):
         read_prices(write(text))
@@ -194,30 +194,30 @@ def test_electricity_maps_has_two_kinds(write):
     assert read_carbon(newer, kind="lca")["carbon_intensity"].values.tolist() == [150, 151]
 
 
-def test_intensity_of_another_country_is_told(write):
+def test_intensity_of_another_country_is_noted(write):
     for zone in ("ES", "Europe/Madrid"):
         assert not any(
             "right file" in note for note in read_carbon(write(MAPS), zone=zone).attrs["notes"]
         )
     for zone in ("DE-LU", "DE_LU", "de_lu"):
-        told = read_carbon(write(MAPS), zone=zone).attrs["notes"]
-        assert told[-1] == f"Zone Id: intensity of ES, for a site in {zone}; is it the right file?"
+        notes = read_carbon(write(MAPS), zone=zone).attrs["notes"]
+        assert notes[-1] == f"Zone Id: intensity of ES, for a site in {zone}; is it the right file?"
 
 
-def test_kind_that_is_absent_is_a_fault_that_tells_which_there_are(write):
+def test_absent_kind_is_refused_with_the_known_ones(write):
     path = write("time_utc,ci_lca\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
     with expect_refused(r"carbon kind = direct: lca;.*\[missing\]"):
         read_carbon(path)
 
 
-def test_unspecified_kind_is_taken_with_a_warning(write):
+def test_unspecified_kind_gives_a_warning(write):
     path = write("time_utc,ci_unspecified\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
     carbon = read_carbon(path, kind="lca")
     assert carbon["carbon_intensity"].attrs["units"] == "kg MWh-1"
     assert "does not say whether" in carbon.attrs["notes"][0]
 
 
-def test_unit_of_carbon_is_looked_at(write):
+def test_unit_of_carbon_is_checked(write):
     text = MAPS.replace("gCO₂eq/kWh", "kgCO₂eq/kWh").replace(",10", ",")
     kilograms = read_carbon(write(text))
     assert kilograms["carbon_intensity"].values == pytest.approx([500.0, 1500.0])
@@ -237,7 +237,7 @@ def test_joined_file_gives_both(write):
     assert bundle.weather is None
 
 
-def test_naive_times_of_a_joined_file_are_those_of_the_zone(write):
+def test_naive_times_of_a_joined_file_use_the_zone(write):
     path = write(
         JOINED.replace("time_utc", "time")
         + "2023-01-01T00:00,1,100,150\n2023-01-01T01:00,2,101,151\n"
@@ -257,7 +257,7 @@ def test_files_are_recognised_by_content(write):
         recognise(write("TIMESTAMP,tokens\n1,2\n"))
 
 
-def test_two_files_of_one_sort_are_a_fault(write):
+def test_two_files_of_one_kind_are_refused(write):
     first, second = write(MAPS, name="a"), write(MAPS, name="b")
     with expect_refused(r"b = carbon: .* in a;.*\[duplicate\]"):
         read(first, second)

@@ -1,4 +1,4 @@
-"""Reserves from a file: what is sold of each product, nothing guessed, and what a MW is paid."""
+"""Reserves from a file: sold capacity and prices of each product; nothing is guessed."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def rows(*cells):
     return "".join(f"2026-07-01T{4 * i:02d}:00Z,{row}\n" for i, row in enumerate(cells))
 
 
-def test_what_is_sold_and_what_it_is_paid(tmp_path):
+def test_sold_capacity_and_prices_are_read(tmp_path):
     found = read_reserves(file(tmp_path, HEAD + rows("2,18.5,1", "0,12,1", "3,9,0")))
     assert found["product"].values.tolist() == ["fcr", "mfrr"]
     blocks = found.isel(time=slice(None, None, 4))
@@ -31,7 +31,7 @@ def test_what_is_sold_and_what_it_is_paid(tmp_path):
     assert found["instant"].values[-1] == np.datetime64("2026-07-01T12:00")
 
 
-def test_a_block_is_longer_where_clocks_change_and_a_missing_one_is_refused(tmp_path):
+def test_missing_block_is_refused_also_at_clock_change(tmp_path):
     head, times = "time,fcr_mw\n", ["24T20", "25T00", "25T04", "25T08", "25T12"]
     lines = [f"2026-10-{one}:00,{i}\n" for i, one in enumerate(times)]
     found = read_reserves(file(tmp_path, head + "".join(lines)), zone="Europe/Berlin")
@@ -40,7 +40,7 @@ def test_a_block_is_longer_where_clocks_change_and_a_missing_one_is_refused(tmp_
         read_reserves(file(tmp_path, head + "".join(lines[:2] + lines[3:])), zone="Europe/Berlin")
 
 
-def test_a_missing_hour_is_a_hole_and_not_a_longer_hour(tmp_path):
+def test_missing_hour_is_a_gap(tmp_path):
     hours = (0, 1, 3, 4, 5)
     sold = "".join(f"2026-10-25T{hour:02d}:00Z,{hour}\n" for hour in hours)
     with expect_refused(r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: .*\[time-gap\]"):
@@ -50,7 +50,7 @@ def test_a_missing_hour_is_a_hole_and_not_a_longer_hour(tmp_path):
     assert prices.values.ravel().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-def test_what_is_not_read_is_noted_and_what_is_filled_of_any_product(tmp_path):
+def test_unread_columns_and_filled_gaps_are_noted(tmp_path):
     text = "time_utc,fcr_kw,mfrr_eur_mw_h,fcr_eur_mw_h\n"
     lines = [f"2026-07-01T{hour:02d}:00Z,9,5,{'' if hour == 2 else 7}\n" for hour in range(5)]
     found = read_reserves(file(tmp_path, text + "".join(lines)))
@@ -58,13 +58,13 @@ def test_what_is_not_read_is_noted_and_what_is_filled_of_any_product(tmp_path):
     assert found.attrs["gaps"] == ["2026-07-01T02:00Z/2026-07-01T03:00Z"]
 
 
-def test_prices_alone_will_do(tmp_path):
+def test_prices_alone_are_enough(tmp_path):
     found = read_reserves(file(tmp_path, "time_utc,fcr_eur_mw_h\n" + rows("5", "6")))
     assert list(found.data_vars) == ["reserve_price"]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (HEAD + rows("2,18,1", ",18,1", "2,18,1"), r"fcr_mw = .*\[time-gap\]"),
         (HEAD + rows("2,18,1", "-2,18,1"), r"reserve_held = -2 MW: .*\[out-of-range\]"),
@@ -76,13 +76,13 @@ def test_prices_alone_will_do(tmp_path):
         ("time_utc,position_mwh\n" + rows("1", "2"), r"columns = .*<product>_mw.*\[missing\]"),
     ],
 )
-def test_a_file_without_sense_is_refused(tmp_path, text, told):
-    with expect_refused(told):
+def test_inconsistent_file_is_refused(tmp_path, text, expected):
+    with expect_refused(expected):
         read_reserves(file(tmp_path, text))
 
 
-def test_a_block_that_cannot_be_is_told_once(tmp_path):
-    """A row stands for four hours, and each of them has the fault."""
+def test_invalid_block_is_reported_once(tmp_path):
+    """One row covers four hours, and each of them has the issue."""
     with expect_refused("has 1 issue") as caught:
         read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
     assert len(caught.value.issues) == 1

@@ -1,4 +1,4 @@
-"""The core: resolution, gaps, absurd values, stretches."""
+"""Series: resolution, gaps, implausible values and windows."""
 
 import numpy as np
 import pytest
@@ -55,17 +55,17 @@ def test_resolution_may_change_back():
 
 
 @pytest.mark.parametrize("year", ["9999", "0001", "1999"])
-def test_a_series_of_another_age_is_refused_before_anything_is_built(year):
-    """Sensitivity: a record from now to 9999 has 280 million quarter-hours, and ends in no room."""
+def test_implausible_span_is_refused_before_allocation(year):
+    """Sensitivity: a series from now to 9999 has 280 million quarter-hours and fills the memory."""
     stamps = np.datetime64(f"{year}-06-01T00:00", "us") + np.arange(24) * HOUR
-    told = (
+    expected = (
         rf"prices.csv, time = 24 rows such as {year}-06-01T00:00Z: .*2000 to 2099.*\[out-of-range\]"
     )
-    with expect_refused(told):
+    with expect_refused(expected):
         to_intervals(_rows(stamps, np.ones(24)))
 
 
-def test_gap_where_the_resolution_changes_is_cut_fine():
+def test_gap_at_a_resolution_change_has_the_finer_one():
     stamps = np.delete(_changing(), [23, 24])  # 23:00 and 00:00 are missing
     prices = to_intervals(_rows(stamps, np.ones(118)))
     assert prices.attrs["gaps"] == ["2025-09-30T23:00Z/2025-10-01T00:15Z"]
@@ -95,7 +95,7 @@ def test_three_hours_are_filled_and_four_are_not():
     assert long["electricity_price"].attrs["long_gaps"] == long.attrs["long_gaps"]
 
 
-def test_blank_rows_and_missing_rows_are_one_gap():
+def test_blank_and_missing_rows_are_one_gap():
     values = np.array([0, 1, np.nan, 4, 5], dtype=float)
     stamps = np.delete(_hourly(6), 3)  # hour 2 is blank, hour 3 is missing
     prices = to_intervals(_rows(stamps, values))
@@ -103,7 +103,7 @@ def test_blank_rows_and_missing_rows_are_one_gap():
     assert prices["electricity_price"].values == pytest.approx([0, 1, 2, 3, 4, 5])
 
 
-def test_blanks_at_the_ends_are_held():
+def test_blanks_at_the_ends_are_filled():
     prices = to_intervals(_rows(_hourly(4), [np.nan, 2, 3, np.nan]))
     assert prices["electricity_price"].values.tolist() == [2, 2, 3, 3]
     assert len(prices.attrs["gaps"]) == 2
@@ -119,18 +119,18 @@ def test_each_variable_has_its_own_gaps():
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 10_001.0, -10_001.0])
-def test_absurd_values_are_faults(value):
+def test_implausible_values_are_refused(value):
     with expect_refused(r"prices.csv, row 4, electricity_price"):
         to_intervals(_rows(_hourly(4), [1, 2, value, 4]))
 
 
-def test_many_faults_are_told_by_the_first_few():
+def test_only_the_first_of_many_issues_are_shown():
     with expect_refused(r"= 3 more issues: .*\[out-of-range\]") as caught:
         to_intervals(_rows(_hourly(8), [1e9] * 8))
     assert len(caught.value.issues) == 6
 
 
-def test_doubled_lonely_sparse_and_mistyped_stamps_are_faults():
+def test_duplicate_and_sparse_times_are_refused():
     with expect_refused(r"row 3 = 2025-09-30T00:00Z: .*row 2.*\[duplicate\]"):
         to_intervals(_rows([START, START, START + HOUR], [1, 2, 3]))
     with expect_refused(r"= 1 rows: .*\[missing\]"):
@@ -155,7 +155,7 @@ def test_between_cuts_exactly():
     assert between(prices, start=START, end=START + 4 * HOUR).identical(prices)
 
 
-def test_between_takes_a_selection_and_keeps_the_gaps_inside():
+def test_between_keeps_the_gaps_inside():
     values = np.arange(48.0)
     values[[5, 30]] = np.nan
     prices = to_intervals(_rows(_hourly(48), values))
@@ -165,7 +165,7 @@ def test_between_takes_a_selection_and_keeps_the_gaps_inside():
     assert len(prices["electricity_price"].attrs["gaps"]) == 2  # the whole is as it was
 
 
-def test_between_refuses_what_it_cannot_give():
+def test_between_refuses_uncovered_times():
     values = np.arange(48.0)
     values[10:20] = np.nan
     prices = to_intervals(_rows(_hourly(48), values))
@@ -178,7 +178,7 @@ def test_between_refuses_what_it_cannot_give():
         between(prices, start="2025-10-02", end="2025-10-01")
 
 
-def test_a_file_that_changes_resolution_is_read_right(tmp_path):
+def test_file_with_two_resolutions_is_read(tmp_path):
     path = tmp_path / "prices.csv"
     rows = [f"{stamp}+00:00,{at}" for at, stamp in enumerate(_changing())]
     path.write_text("\n".join(["time_utc,price_eur_mwh", *rows]))
@@ -188,7 +188,7 @@ def test_a_file_that_changes_resolution_is_read_right(tmp_path):
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_what_stands_in_the_file_stands_in_the_series(data):
+def test_series_has_the_values_of_the_file(data):
     hours = data.draw(st.integers(6, 60))
     quarters = data.draw(st.integers(0, 60))
     stamps = np.concatenate([_hourly(hours), START + hours * HOUR + np.arange(quarters) * QUARTER])

@@ -1,4 +1,4 @@
-"""Times: offsets, naive local time, and both days on which the clocks change."""
+"""Times: offsets, naive local time, and both days of clock changes."""
 
 from datetime import date
 
@@ -36,7 +36,7 @@ def test_naive_local_time_needs_a_zone(tmp_path):
         read_prices(path)
 
 
-def test_naive_local_time_is_moved_to_utc(tmp_path):
+def test_naive_local_time_is_converted_to_utc(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-06-01"))
     prices = read_prices(path, zone="DE-LU")
@@ -51,14 +51,14 @@ def test_times_of_a_column_that_names_gmt_are_utc(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["Hour Ending (UTC)", "datetime_ending_utc", "time until"])
-def test_a_time_that_closes_its_interval_does_not_open_it(tmp_path, header):
+def test_end_time_is_not_read_as_a_start(tmp_path, header):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-06-01").replace("Datetime", header))
     with expect_refused(r"columns = .*\[missing\]"):
         read_prices(path, zone="DE-LU")
 
 
-def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_path):
+def test_spring_day_of_24_rows_loses_one_hour(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-03-26"))
     prices = read_prices(path, zone="DE-LU")
@@ -71,15 +71,15 @@ def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_pat
     ]
 
 
-def test_the_quarters_of_the_hour_that_does_not_exist_are_told_in_one_note():
-    """Proves: four rows, one note. Sensitivity: a file of quarter-hours filled the screen."""
+def test_quarters_of_the_lost_hour_give_one_note():
+    """Proves: four rows give one note. Sensitivity: a file of quarter-hours filled the screen."""
     naive = np.arange("2023-03-26T01:00", "2023-03-26T04:00", 15, dtype="datetime64[m]")
     moments, notes = local_to_utc(naive.astype("datetime64[us]"), "Europe/Berlin")
     assert np.isnat(moments).sum() == 4
     assert notes == ["2023-03-26T02:00 does not exist in Europe/Berlin: 4 rows dropped"]
 
 
-def test_autumn_day_forced_to_24_rows_has_a_gap_of_one_hour(tmp_path):
+def test_autumn_day_of_24_rows_has_a_gap_of_one_hour(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-10-29"))
     prices = read_prices(path, zone="DE-LU")
@@ -90,7 +90,7 @@ def test_autumn_day_forced_to_24_rows_has_a_gap_of_one_hour(tmp_path):
 
 
 @pytest.mark.parametrize("is_falling", [False, True])
-def test_autumn_hour_that_stands_twice_is_summer_then_winter(tmp_path, is_falling):
+def test_doubled_autumn_hour_is_summer_then_winter(tmp_path, is_falling):
     path = tmp_path / "prices.csv"
     hours = ["00:00", "01:00", "02:00", "02:00", "03:00", "04:00"]
     text = _local_rows("2023-10-29", hours, [0, 1, 2, 3, 4, 5])
@@ -101,14 +101,14 @@ def test_autumn_hour_that_stands_twice_is_summer_then_winter(tmp_path, is_fallin
     assert (prices["time"].values == _hours("2023-10-28T22:00")[:6]).all()
 
 
-def test_another_hour_that_stands_twice_is_a_fault(tmp_path):
+def test_other_doubled_hour_is_refused(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_local_rows("2023-06-01", ["00:00", "01:00", "01:00", "02:00"], [0, 1, 2, 3]))
     with expect_refused(r"prices.csv, row 4 = 2023-05-31T23:00Z: .*row 3.*\[duplicate\]"):
         read_prices(path, zone="DE-LU")
 
 
-def test_offsets_need_no_zone_and_outlive_both_changes(tmp_path):
+def test_offsets_need_no_zone_at_clock_changes(tmp_path):
     path = tmp_path / "prices.csv"
     local = pd.date_range("2025-10-26", periods=100, freq="15min", tz="Europe/Berlin")
     ends = local + pd.Timedelta("15min")
@@ -121,7 +121,7 @@ def test_offsets_need_no_zone_and_outlive_both_changes(tmp_path):
     assert prices["time"].values[0] == np.datetime64("2025-10-25T22:00")
 
 
-def test_mixed_offsets_and_broken_times_are_faults(tmp_path):
+def test_mixed_offsets_and_broken_times_are_refused(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00,2\n")
     with expect_refused(r"row 3, time.*\[invalid-format\]"):
@@ -135,7 +135,7 @@ def test_mixed_offsets_and_broken_times_are_faults(tmp_path):
 
 
 @pytest.mark.parametrize("odd", ["2023-06-01T02+05", "20230601T020000Z", "2023-06-01T02Z"])
-def test_an_offset_behind_the_hour_is_seen(tmp_path, odd):
+def test_offset_after_the_hour_is_read(tmp_path, odd):
     path = tmp_path / "prices.csv"
     path.write_text(f"Datetime,price_eur_mwh\n2023-06-01T00:00Z,1\n2023-06-01T01Z,1\n{odd},1\n")
     assert read_prices(path)["electricity_price"].notnull().any()
@@ -144,7 +144,7 @@ def test_an_offset_behind_the_hour_is_seen(tmp_path, odd):
         read_prices(path, zone="DE-LU")
 
 
-def test_a_file_without_rows_is_a_fault(tmp_path):
+def test_file_without_rows_is_refused(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text("Datetime,price_eur_mwh\n")
     with expect_refused(r"= 0 rows: .*\[missing\]"):
@@ -166,7 +166,7 @@ def test_zones_are_market_ids_or_iana_names():
     minutes=st.sampled_from([15, 30, 60]),
     is_falling=st.booleans(),
 )
-def test_local_time_there_and_back_is_the_same(zone, day, minutes, is_falling):
+def test_local_time_round_trip_is_exact(zone, day, minutes, is_falling):
     begin = pd.Timestamp(day) + pd.Timedelta("12h")
     utc = pd.date_range(begin, periods=24 * 60 * 90 // minutes, freq=f"{minutes}min", tz="UTC")
     order = slice(None, None, -1 if is_falling else 1)
@@ -182,7 +182,7 @@ QUARTERS = pd.date_range("2025-10-25T22:00", periods=24, freq="15min")
 
 @pytest.mark.parametrize("lost", range(8, 16))
 @pytest.mark.parametrize("order", [1, -1])
-def test_doubled_hour_that_lacks_a_quarter_keeps_the_others_where_they_are(lost, order):
+def test_doubled_hour_without_a_quarter_keeps_the_rest(lost, order):
     utc = QUARTERS.delete(lost)[::order]
     naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
     moments, _ = local_to_utc(naive, "Europe/Berlin")
@@ -191,14 +191,14 @@ def test_doubled_hour_that_lacks_a_quarter_keeps_the_others_where_they_are(lost,
 
 @pytest.mark.parametrize("first", range(7, 18))
 @pytest.mark.parametrize("order", [1, -1])
-def test_file_that_begins_within_the_doubled_hour_has_no_hole(first, order):
+def test_file_starting_in_the_doubled_hour_has_no_gap(first, order):
     utc = QUARTERS[first:][::order]
     naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
     moments, _ = local_to_utc(naive, "Europe/Berlin")
     assert (moments == utc.to_numpy()).all()
 
 
-def test_both_doubled_hours_may_stand_side_by_side():
+def test_doubled_hours_may_be_interleaved():
     naive = np.array(["02:00", "02:00", "02:15", "02:15", "02:30", "02:30", "02:45", "02:45"])
     stamps = np.array([f"2025-10-26T{time}" for time in naive], dtype="datetime64[us]")
     moments, _ = local_to_utc(stamps, "Europe/Berlin")

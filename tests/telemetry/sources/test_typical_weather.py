@@ -1,4 +1,4 @@
-"""Typical years: EPW, MOS and PVGIS, their clocks, and the year that they stand for."""
+"""Typical years: EPW, MOS and PVGIS, their clocks and years."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.refusals import refused as expect_refused
 
 
 def _epw(tmp_path, *, zone=1.0, rows=None):
-    """One year whose dry bulb is the hour of the local day and whose pressure counts the days."""
+    """A year whose dry bulb is the local hour and whose pressure counts the days."""
     head = [f"LOCATION,TOWN,-,DEU,IWEC Data,000000,50.0,8.0,{zone},100.0", "DATA PERIODS,1,1,Data"]
     lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     body, day_of_year = [], 0
@@ -92,7 +92,7 @@ def test_missing_numbers_of_epw_are_gaps(tmp_path):
     assert weather.attrs["gaps"] == ["2023-01-02T02:00Z/2023-01-02T03:00Z"]
 
 
-def test_epw_that_is_broken_is_a_fault(tmp_path):
+def test_broken_epw_is_refused(tmp_path):
     with expect_refused("row 3, values = "):
         read_weather(
             _epw(tmp_path, rows=lambda body: ["1990,1,1,1,60,x,hot", *body[1:]]), year=2023
@@ -112,7 +112,7 @@ def test_epw_that_is_broken_is_a_fault(tmp_path):
         [0, *range(3600, 31_536_001, 3600)],  # a copy of it put there
     ],
 )
-def test_mos_closes_its_hours_however_it_covers_the_beginning(tmp_path, seconds):
+def test_mos_times_end_their_hours(tmp_path, seconds):
     weather = read_weather(_mos(tmp_path, seconds), year=2023)
     assert weather.sizes["time"] == 8760
     assert weather.attrs["gaps"] == weather.attrs["long_gaps"] == []
@@ -121,7 +121,7 @@ def test_mos_closes_its_hours_however_it_covers_the_beginning(tmp_path, seconds)
     assert weather["air_temperature"].values[0] == 1.0 + copies
 
 
-def test_mos_that_begins_at_zero_and_lacks_the_end_is_a_ring(tmp_path):
+def test_mos_without_its_last_hour_is_periodic(tmp_path):
     weather = read_weather(_mos(tmp_path, list(range(0, 31_536_000, 3600))), year=2023)
     assert weather.attrs["gaps"] == []
     assert weather["air_temperature"].values[[0, -2]].tolist() == [2.0, 0.0]
@@ -141,7 +141,7 @@ def _pvgis(tmp_path, key, rows, slope=0):
     return path
 
 
-def test_hours_of_pvgis_are_actual_and_dew_is_modelled(tmp_path):
+def test_pvgis_hours_are_actual_and_dew_is_modelled(tmp_path):
     rows = [
         {"time": f"20200601:{hour:02d}10", "G(i)": 10.0 * hour, "T2m": 10.0 + hour, "WS10m": 2.0}
         for hour in range(24)

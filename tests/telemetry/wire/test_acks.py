@@ -1,4 +1,4 @@
-"""The newest message of a lasting session stays at the broker until a newer one is durable."""
+"""The newest message of a persistent session stays unacknowledged until a newer one is durable."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ def acks(*, keeps_newest=True):
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=20))
-def test_all_but_the_newest_are_acknowledged_once_and_in_their_order(sizes):
+def test_all_but_the_newest_are_acknowledged_in_order(sizes):
     box, sent, handed_in = acks(), [], 0
     for size in sizes:
         box.on_message()
@@ -33,13 +33,13 @@ def test_all_but_the_newest_are_acknowledged_once_and_in_their_order(sizes):
     assert [number for number in range(handed_in) if box.is_held_back(number)] == [handed_in - 1]
 
 
-def test_a_session_that_ends_with_its_connection_keeps_nothing():
+def test_clean_session_holds_nothing_back():
     box = acks(keeps_newest=False)
     box.add([(1, 1), (1, 2)])
     assert box.take_due(1) == [1, 2]
 
 
-def test_nothing_is_kept_for_long_from_a_broker_that_sends_one_at_a_time(monkeypatch):
+def test_hold_back_is_short_with_a_window_of_one(monkeypatch):
     box = acks()
     box.add([(1, 1)])
     assert box.take_due(1) == []
@@ -53,7 +53,7 @@ def test_nothing_is_kept_for_long_from_a_broker_that_sends_one_at_a_time(monkeyp
     assert box.take_due(1) == [4]
 
 
-def test_another_that_comes_meanwhile_shows_that_the_broker_sends_more(monkeypatch):
+def test_second_message_shows_a_larger_window(monkeypatch):
     box = acks()
     box.add([(1, 1)])
     assert box.take_due(1) == []
@@ -63,7 +63,7 @@ def test_another_that_comes_meanwhile_shows_that_the_broker_sends_more(monkeypat
     assert box.is_held_back(1)
 
 
-def test_what_an_earlier_connection_brought_comes_too_late():
+def test_acknowledgements_of_old_connections_are_late():
     counts = Counter()
     box = AcknowledgementQueue(hold_back_last=True, counts=counts)
     box.add([(1, 1), (1, 2)])
@@ -77,7 +77,7 @@ def test_what_an_earlier_connection_brought_comes_too_late():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mosquitto", "nats"])
-def test_the_newest_comes_again_to_a_later_connection_only(request, made, connected, kind):
+def test_newest_is_redelivered_only_after_reconnecting(request, made, connected, kind):
     url = request.getfixturevalue(kind).url
     first = connected(url, "a/#", client_id="keeper")
     sender = connected(url, clean_session=True)
@@ -85,8 +85,8 @@ def test_the_newest_comes_again_to_a_later_connection_only(request, made, connec
         sender.publish("a", str(number).encode(), qos=1)
     taken(first, 50)
     until(lambda: first.counters["acknowledged"] >= 50, deadline=LONG)
-    first.acknowledge(first.take(timeout=0.5))  # what came twice, as we were slow
-    assert first.take(timeout=REDELIVERED[kind]) == []  # NATS sends it again, and it is passed over
+    first.acknowledge(first.poll(timeout=0.5))  # repeated messages of a slow run
+    assert first.poll(timeout=REDELIVERED[kind]) == []  # NATS repeats it, and it is ignored
     first.stop()
     again = made(url, client_id="keeper")
     again.connect(LONG)
@@ -94,13 +94,13 @@ def test_the_newest_comes_again_to_a_later_connection_only(request, made, connec
 
 
 @pytest.mark.slow
-def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
+def test_nats_store_is_not_empty_when_killed(nats, connected):
     client = connected(nats.url, "a/#")
     sender = connected(nats.url, clean_session=True)
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     taken(client, 50)
-    client.acknowledge(client.take(timeout=1.0))  # until NATS has let go of all it was told of
+    client.acknowledge(client.poll(timeout=1.0))  # until NATS has deleted all that is acknowledged
     nats.kill()
     nats.start()
     log = (nats.folder / "log").read_text()
@@ -110,7 +110,7 @@ def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
 
 
 @pytest.mark.slow
-def test_a_broker_that_sends_one_at_a_time_does_not_wait_for_ever(run, connected):
+def test_broker_with_a_window_of_one_does_not_stall(run, connected):
     url = run("mosquitto", ONE_AT_A_TIME).url
     client = connected(url, "a/#")
     sender = connected(url, clean_session=True)

@@ -1,4 +1,4 @@
-"""Messages found in a buffer are those that paho finds, wherever the buffer is cut."""
+"""Packets found in a buffer are those that paho finds, wherever the buffer is cut."""
 
 from importlib.metadata import version
 
@@ -41,7 +41,7 @@ MESSAGES = st.lists(
 
 
 @given(messages=MESSAGES, is_5=st.booleans(), cut=st.integers(0, 10_000))
-def test_whole_messages_are_found_and_the_rest_is_left(messages, is_5, cut):
+def test_complete_packets_are_split_from_the_rest(messages, is_5, cut):
     sent, ends = [], [0]
     for topic, payload, qos, number, flags, properties in messages:
         sent.append(
@@ -65,7 +65,7 @@ def test_whole_messages_are_found_and_the_rest_is_left(messages, is_5, cut):
 
 
 @given(data=st.binary(max_size=400), is_5=st.booleans())
-def test_whatever_comes_nothing_is_raised(data, is_5):
+def test_random_bytes_raise_no_error(data, is_5):
     _, at = parse_publishes(data, 0, is_5=is_5)
     assert 0 <= at <= len(data)
 
@@ -82,7 +82,7 @@ def test_whatever_comes_nothing_is_raised(data, is_5):
         b"\x32\x04\x00\x02tt",  # no number
     ],
 )
-def test_what_is_not_a_message_is_left_to_paho(other):
+def test_other_packets_are_left_to_paho(other):
     good = packet(b"a/b", b"1")
     assert parse_publishes(good + other + good, 0, is_5=False) == (
         [(b"a/b", b"1", 2, 7)],
@@ -90,6 +90,6 @@ def test_what_is_not_a_message_is_left_to_paho(other):
     )
 
 
-def test_the_paho_that_we_reach_into_is_the_one_we_know():
+def test_paho_has_the_expected_internals():
     assert version("paho-mqtt").startswith("2.")
     assert {"_sock_recv", "_packet_queue", "_sock_close"} <= set(dir(ReadAheadPahoClient))

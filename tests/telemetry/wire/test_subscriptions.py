@@ -1,4 +1,4 @@
-"""What is asked of a broker again on a new connection."""
+"""Subscriptions are requested again on a new connection."""
 
 import pytest
 
@@ -6,31 +6,31 @@ from telemetry.mqtt.network_loop import SubscriptionState
 
 
 class Broker:
-    """Takes down what is asked, and grants all topics but some."""
+    """A broker that records subscriptions and grants all topics but some."""
 
     def __init__(self, *denied):
         self.denied = denied
-        self.asked = []
+        self.requested = []
 
     def connect(self, wanted, *, is_known):
-        self.asked = []
+        self.requested = []
         wanted.on_connect(is_known)
         questions = {}
 
         def subscribe(filters):
-            self.asked += filters.items()
+            self.requested += filters.items()
             questions[len(questions)] = [topic not in self.denied for topic in filters]
             return len(questions) - 1
 
         wanted.send(subscribe)
         for number, answers in questions.items():
             wanted.on_suback(number, answers)
-        return sorted(self.asked)
+        return sorted(self.requested)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_what_was_denied_is_asked_for_again(is_known):
-    """Proves: who remedies the access list, as the trouble asks for, need not restart us."""
+def test_denied_subscription_is_requested_again(is_known):
+    """Proves: after a correction of the access list, no restart is needed."""
     wanted, broker = SubscriptionState(), Broker("b/#")
     receipt = wanted.request({"a/#": 1, "b/#": 0})
     broker.connect(wanted, is_known=False)
@@ -43,7 +43,7 @@ def test_what_was_denied_is_asked_for_again(is_known):
     assert broker.connect(wanted, is_known=True) == []
 
 
-def test_what_is_denied_after_a_restart_of_the_broker_is_told():
+def test_denial_after_a_broker_restart_is_reported():
     wanted, broker = SubscriptionState(), Broker()
     wanted.request({"a/#": 1})
     broker.connect(wanted, is_known=False)

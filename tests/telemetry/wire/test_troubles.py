@@ -1,12 +1,12 @@
-"""What is wrong with a broker, with a remedy that can be done."""
+"""Broker problems have feasible remedies."""
 
 import socket
 
 from telemetry.mqtt import errors
 
 
-def test_two_clients_of_one_name_are_told_what_can_be_done():
-    """Proves: nobody is asked for a client id, which no command takes."""
+def test_client_id_conflict_has_a_feasible_remedy():
+    """Proves: the remedy asks for no client id, since no command has such an option."""
     for trouble in (
         errors.client_id_conflict("gigatwin-small"),
         errors.connection_refused("bad identifier"),
@@ -15,8 +15,8 @@ def test_two_clients_of_one_name_are_told_what_can_be_done():
     assert errors.client_id_conflict("gigatwin-small").remedy.startswith("stop the other one")
 
 
-def test_a_name_server_that_is_away_blames_no_name():
-    """Proves: whoever has named the broker right is not asked to correct it while DNS is down."""
+def test_absent_name_server_does_not_blame_the_name():
+    """Proves: while DNS is down, the remedy does not ask to correct a correct host name."""
     for number, reason in [
         (socket.EAI_AGAIN, "no name server answers"),
         (socket.EAI_NONAME, "the host does not exist"),
