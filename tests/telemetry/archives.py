@@ -1,4 +1,4 @@
-"""Samples and a writer for the tests of archive and ingester; run as a script it can be killed."""
+"""Samples and a writer for the tests of archive and ingester; a script that can be killed."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ SITE = "rhine"
 
 
 def batch(rack, seconds, *, sequence=0, interval=SECOND, chips=3, value=None):
-    """Return a batch whose numbers tell its second, rack and chip."""
+    """Return a batch whose values identify its second and chip."""
     power = seconds + np.arange(chips) / 8 if value is None else np.full(chips, value)
     values = np.tile(power, (5, 1)).astype(np.float32)
     return RackBatch(
@@ -40,7 +40,7 @@ def value(seconds, number, *, point=POINT, quality=1):
 
 
 def metadata(point=POINT, unit="%"):
-    """Return what the level of the battery of `rhine` is."""
+    """Return the metadata of the battery level of `rhine`."""
     object_type, point_type, *_ = point.split("/")
     return PointMetadata(
         point=point,
@@ -66,7 +66,7 @@ def tick(seconds, step=0):
 
 
 def messages(seconds):
-    """Return what a plant of two racks and a battery says in one second."""
+    """Return the messages of two racks and a battery in one second."""
     samples = [
         batch("r0001", seconds, sequence=seconds),
         batch("r0002", seconds, sequence=seconds),
@@ -76,7 +76,7 @@ def messages(seconds):
 
 
 def fill(folder, seconds, *, is_compacted=False):
-    """Archive two racks, and a battery whose last reading is bad; return the archive's folder."""
+    """Archive two racks and a battery whose last reading is bad; return the archive's folder."""
     archive = Archive(folder / "archive", SITE)
     archive.add(metadata(), JournalPosition(1, 30))
     for second in seconds:
@@ -91,7 +91,7 @@ def fill(folder, seconds, *, is_compacted=False):
 
 
 def replay(archive, journal):
-    """Add to an archive what it does not hold."""
+    """Add the frames of a journal that an archive does not contain."""
     for frame in journal.read(after=archive.position):
         archive.add(decode(frame.topic, frame.payload), frame.position)
         archive.advance(frame.position)
@@ -100,15 +100,15 @@ def replay(archive, journal):
 
 
 def write(folder, seconds):
-    """Append and archive, from where the journal ends; a line on stdout for each durable second."""
+    """Append and archive from the end of the journal; write a line for each durable second."""
     journal = Journal(folder / "journal")
     archive = Archive(folder / "archive", SITE)
     replay(archive, journal)
     done = sum(1 for _ in (folder / "done").open()) if (folder / "done").exists() else 0
-    with (folder / "done").open("a", buffering=1) as told:
+    with (folder / "done").open("a", buffering=1) as log:
         for second in range(done, seconds):
             position = journal.append(messages(second))
-            told.write(f"{second}\n")
+            log.write(f"{second}\n")
             for topic, payload in messages(second):
                 archive.add(decode(topic, payload), position)
             archive.advance(position)

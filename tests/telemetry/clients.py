@@ -1,23 +1,23 @@
-"""What tests of clients ask of them."""
+"""Waits of the tests of clients."""
 
 import re
 
 from tests.waiting import DEADLINE, until
 
 LONG = DEADLINE
-"""Longest wait for anything. [s]"""
+"""Longest wait for a condition. [s]"""
 
 
 def taken(client, count, *, acknowledge=True):
-    """Return so many messages, as they come; what a broker sends again counts once."""
+    """Return this many messages in order of arrival; a repeated message counts once."""
     messages, seen = [], set()
 
     def are_enough():
-        fresh = client.take(timeout=0.5)
-        for one in fresh:
-            if not (one.dup and (one.topic, one.payload) in seen):
-                messages.append(one)
-            seen.add((one.topic, one.payload))
+        fresh = client.poll(timeout=0.5)
+        for message in fresh:
+            if not (message.dup and (message.topic, message.payload) in seen):
+                messages.append(message)
+            seen.add((message.topic, message.payload))
         if acknowledge:
             client.acknowledge(fresh)
         return len(messages) >= count
@@ -27,7 +27,7 @@ def taken(client, count, *, acknowledge=True):
 
 
 def until_told(client, pattern):
-    """Wait until a client that is not let in is told why, in words that have a pattern."""
+    """Wait until the error of a client that cannot connect matches a pattern."""
     client.start()
     until(lambda: re.search(pattern, client.error), what=lambda: client.error)
     assert client.counters["connections"] == 0

@@ -1,4 +1,4 @@
-"""An archive that hears samples, for the tests of what is read from it."""
+"""An archive that receives samples, for the tests of what is read from it."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from tests.telemetry.archives import START
 
 
 class Heard:
-    """An archive, and the end of a journal that nobody needs."""
+    """An archive, and the end position of a journal that is not used."""
 
     def __init__(self, folder, **options):
         self.folder = folder

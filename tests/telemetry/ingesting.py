@@ -1,6 +1,6 @@
-"""Ingesters: one without a broker, and one in a process of its own, which can be killed.
+"""Ingesters: one without a broker, and one in its own process, which can be killed.
 
-Run as a script it ends by itself after a tick.
+Run as a script, it ends after a simulation tick.
 """
 
 import subprocess
@@ -41,7 +41,7 @@ class Wire:
             self.sent += [ReceivedMessage(topic, payload, qos) for topic, payload in items]
             self._filled.notify()
 
-    def take(self, limit=1000, timeout=0.1):
+    def poll(self, limit=1000, timeout=0.1):
         with self._filled:
             self._filled.wait_for(lambda: self.sent, timeout)
             taken, self.sent = self.sent[:limit], self.sent[limit:]
@@ -52,7 +52,7 @@ class Wire:
 
 
 class Service:
-    """An ingester with all that belongs to it, on a folder."""
+    """An ingester with its journal, archive and live state in a folder."""
 
     def __init__(self, folder, *, archive=None, is_simulated=True, segment_bytes=2**20):
         self.folder = folder
@@ -81,7 +81,7 @@ class Service:
         self.journal.close()
 
     def die(self):
-        """End without a last commit."""
+        """Stop without a last commit."""
         self.archive.commit = lambda **_: False
         self.__exit__()
 
@@ -90,7 +90,7 @@ class Service:
 
 
 def start(command, folder):
-    """Start it, and return it once it listens."""
+    """Start the process, and return it once it listens."""
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     while "listens" not in process.stdout.readline():
         assert process.poll() is None

@@ -1,4 +1,4 @@
-"""Batches of one rack, as an outbox holds them and as they come."""
+"""Batches of one rack, as a spool stores them and as they are received."""
 
 from telemetry.delivery.publisher import SpooledBatch
 from telemetry.messages import encode

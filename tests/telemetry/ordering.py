@@ -1,4 +1,4 @@
-"""Orders to the site `small`: what is wanted, and a wire that keeps what is ordered."""
+"""Orders to the site `small`: commands, and a client that records what is published."""
 
 import sites
 from telemetry.commands import CommandPublisher, PlantCommands
@@ -21,15 +21,15 @@ WANTED = PlantCommands(
 
 
 class Wire:
-    """A client that keeps what is published."""
+    """A client that records what is published."""
 
     def __init__(self):
         self.sent = []
         self.unkept = set()
 
-    def publish(self, topic, payload, *, qos=0, retain=False, is_newest=False):
+    def publish(self, topic, payload, *, qos=0, retain=False, conflate=False):
         assert not retain
-        assert is_newest
+        assert conflate
         self.sent.append(decode(topic, payload))
         if qos == 0:
             self.unkept.add(self.sent[-1].point)
@@ -56,7 +56,7 @@ def point(binder, *key):
 
 
 def making(wire, folder):
-    """Return the function that makes actuators, which remember in the same folder."""
+    """Return a function that makes publishers which store their commands in the same folder."""
 
     def make(binder=None):
         path = folder / "orders.json"

@@ -125,15 +125,15 @@ def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
     assert client.error == ""
 
 
-def letter(topic, payload=b"", *, is_newest=True):
-    return OutgoingMessage(topic, payload, 1, False, PublishToken(), 0, is_newest)
+def letter(topic, payload=b"", *, conflate=True):
+    return OutgoingMessage(topic, payload, 1, False, PublishToken(), 0, conflate)
 
 
 def test_letters_go_in_the_order_of_the_last_on_each_topic():
     outbox = OutgoingQueue(10)
     for topic, payload in (("a", b"1"), ("b", b"1"), ("a", b"2")):
         outbox.put(letter(topic, payload))
-    outbox.put(letter("b", b"x", is_newest=False))
+    outbox.put(letter("b", b"x", conflate=False))
     assert len(outbox) == 3
     went = [(one.topic, one.payload) for one in iter(outbox.take, None)]
     assert went == [("b", b"1"), ("a", b"2"), ("b", b"x")]
@@ -141,7 +141,7 @@ def test_letters_go_in_the_order_of_the_last_on_each_topic():
 
 def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
     outbox = OutgoingQueue(10)
-    for one in (letter("a"), letter("b", is_newest=False)):
+    for one in (letter("a"), letter("b", conflate=False)):
         outbox.put(one)
     first, second = outbox.take(), outbox.take()
     outbox.put(letter("a", b"newer"))

@@ -132,7 +132,7 @@ def test_after_an_outage_of_days_only_what_stands_is_asked(request, connected, k
     until(lambda: not client.is_connected and not sender.is_connected, deadline=LONG)
     for hour in range(100):
         for battery in range(4):
-            sender.publish(f"asked/{battery}", b"%d" % hour, qos=1, is_newest=True)
+            sender.publish(f"asked/{battery}", b"%d" % hour, qos=1, conflate=True)
     last = {"qos": 1, "is_newest": True, "retain": True}
     receipts = [sender.publish(f"asked/{n}", b"null", **last) for n in range(4)]
     broker.start()
@@ -153,7 +153,7 @@ def test_an_embedded_broker_that_forgot_all_is_asked_again(connected):
         until(lambda: client.is_connected and client.counters["connections"] >= 2, deadline=LONG)
         sender = connected(second.url)
         until(
-            lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1),
+            lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.poll(10, 0.1),
             deadline=LONG,
         )
 

@@ -66,7 +66,7 @@ class Cluster:
 
     def hear(self):
         """Take what came, as the service does."""
-        messages = self._client.take()
+        messages = self._client.poll()
         for message in messages:
             sample = decode(message.topic, message.payload)
             self.samples.append(sample)
