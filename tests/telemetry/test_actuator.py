@@ -68,7 +68,7 @@ def test_only_points_that_name_us_are_written(made, wire):
             binder.register(metadata)
     made = made(binder)
     made.apply(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
-    made.withdraw(NOW)
+    made.withdraw_requests(NOW)
     written = set(wire.requests())
     assert point(stranger, "battery_request", "battery_1") not in written
     assert point(stranger, "tank_request", "tank_1") not in written
@@ -94,10 +94,10 @@ def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, w
     lost = [handed_over(binder, *WATER, integration="MEPAI")]
     lost += [handed_over(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES]
     wire.sent.clear()
-    ordering.act(WANTED, NOW)
-    ordering.act(PlantCommands(), NOW)
-    ordering.withdraw(NOW)
-    ordering.beat(1.75e12, NOW)
+    ordering.apply(WANTED, NOW)
+    ordering.apply(PlantCommands(), NOW)
+    ordering.withdraw_requests(NOW)
+    ordering.publish_heartbeat(1.75e12, NOW)
     assert not set(lost) & set(wire.requests())
     assert point(binder, "battery_request", "battery_1") in wire.requests()
 
@@ -112,7 +112,7 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     made(binder).apply(WANTED, NOW)
     assert lost not in wire.requests()
     binder.accept(lost)
-    made(binder).act(WANTED, NOW)
+    made(binder).apply(WANTED, NOW)
     assert wire.asked()[lost] == 38.5
 
 
@@ -123,7 +123,7 @@ def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):
     ordering.apply(WANTED, NOW)
     changed = handed_over(binder, *WATER, unit="F")
     wire.sent.clear()
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     assert wire.requests()[changed] is None
 
 
@@ -136,7 +136,7 @@ def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeyp
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
         monkeypatch.setattr(commands.time, "monotonic", lambda at=clock + later: at)
         wire.sent.clear()
-        ordering.repeat(NOW + np.timedelta64(int(later), "s"))
+        ordering.repeat_requests(NOW + np.timedelta64(int(later), "s"))
         assert wire.requests() == expected
     assert {sample.time for sample in wire.sent} == {NOW + np.timedelta64(202, "s")}
 
@@ -147,15 +147,15 @@ def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
     ordering.apply(WANTED, NOW)
     match way:
         case "hold":
-            ordering.freeze(NOW)
+            ordering.renew_last_caps(NOW)
         case "withdraw":
-            ordering.withdraw(NOW)
+            ordering.withdraw_requests(NOW)
         case "simulated":
-            ordering.decided(NOW, 1)
+            ordering.publish_decision(NOW, 1)
     later = commands.time.monotonic() + (3600.0 if way == "old" else 150.0)
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
-    ordering.repeat(NOW)
+    ordering.repeat_requests(NOW)
     assert wire.asked() == {}
 
 
@@ -165,7 +165,7 @@ def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
     later = commands.time.monotonic() + 150.0
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
-    ordering.beat(None, NOW)
+    ordering.publish_heartbeat(None, NOW)
     assert len(wire.asked()) == len(("battery", "water", "our heartbeat"))
 
 
@@ -184,7 +184,7 @@ def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
     assert wire.asked()[point(binder, *key)] == 40.5
     for expected in ([None], []):
         wire.sent.clear()
-        ordering.act(WANTED, NOW)
+        ordering.apply(WANTED, NOW)
         told = [s.value for s in wire.of(PointValue) if s.point == point(binder, *key)]
         assert told == expected
 
@@ -220,11 +220,11 @@ def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, mon
     ours = made()
     ours.publish_decision(NOW, ours.apply(WANTED, NOW))
     first = wire.of(JobOrders)
-    ours.hear(tick(NOW))  # it may still be on its way
-    ours.hear(tick(NOW + time_axes.QUARTER_HOUR))  # not decided yet
+    ours.on_sample(tick(NOW))  # it may still be on its way
+    ours.on_sample(tick(NOW + time_axes.QUARTER_HOUR))  # not decided yet
     assert wire.of(JobOrders) == first
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
-    ours.hear(tick(NOW))
+    ours.on_sample(tick(NOW))
     again = wire.of(JobOrders)[-1]
     assert again.caps == first[0].caps
     assert again.sequence > first[0].sequence
@@ -237,7 +237,7 @@ def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours = made()
     ours.publish_decision(NOW, -1)
-    ours.hear(tick(NOW))
+    ours.on_sample(tick(NOW))
     assert wire.of(JobOrders) == []
     assert [decided.sequence for decided in wire.of(DecisionNotice)] == [-1, -1]
 
@@ -248,7 +248,7 @@ def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
     ours = float(NOW.astype("datetime64[ms]").astype(np.int64))
     assert sorted(wire.requests().values()) == sorted([ours, 1.75e12])
     wire.sent.clear()
-    made(binder).beat(None, NOW)
+    made(binder).publish_heartbeat(None, NOW)
     assert list(wire.requests().values()) == [ours]
 
 
@@ -257,7 +257,7 @@ def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire)
     binder = bound()
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
-    ordering.beat(1.75e12, NOW)
+    ordering.publish_heartbeat(1.75e12, NOW)
     assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
 
 

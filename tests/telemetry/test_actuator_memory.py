@@ -23,7 +23,7 @@ def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
     frozen = made()
     first = frozen.apply(WANTED, NOW)
     wire.sent.clear()
-    second = frozen.freeze(NOW + COMMAND_VALIDITY)
+    second = frozen.renew_last_caps(NOW + COMMAND_VALIDITY)
     (jobs,) = wire.of(JobOrders)
     assert jobs.caps == {7: 0.75, 12: 1.0}
     assert jobs.expires == NOW + 2 * COMMAND_VALIDITY
@@ -47,10 +47,10 @@ def test_the_caps_of_halls_follow_inference_up_to_what_was_frozen(made, wire):
         eased = (
             None if power is None else replace(WANTED, hall_caps={"hall_1": power, "hall_2": 0.5})
         )
-        frozen.freeze(NOW, eased)
+        frozen.renew_last_caps(NOW, eased)
         told += [cap.power_cap for cap in wire.of(CapOrder) if cap.hall == "hall_1"]
     assert told == [1.25, 0.8, 0.8, 1.1, 1.25]
-    assert frozen.last_commands.jobs == WANTED.job_caps
+    assert frozen.last_commands.job_caps == WANTED.job_caps
 
 
 def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
@@ -87,7 +87,7 @@ def test_what_was_frozen_survives_a_restart(made, wire):
     wire.sent.clear()
     again = made()
     assert again.last_commands == replace(WANTED, requests={})
-    assert again.freeze(NOW) > 0
+    assert again.renew_last_caps(NOW) > 0
     assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
 
 
@@ -95,13 +95,17 @@ def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
     """Proves: after days a HOLD does not put jobs and caps of then into force again."""
     made().apply(WANTED, NOW)
     wire.sent.clear()
-    assert made().freeze(NOW + COMMAND_VALIDITY) > 0
+    assert made().renew_last_caps(NOW + COMMAND_VALIDITY) > 0
     wire.sent.clear()
     late = made()
-    assert late.freeze(NOW + 3 * COMMAND_VALIDITY) == late.freeze(NOW + 4 * COMMAND_VALIDITY) == -1
+    assert (
+        late.renew_last_caps(NOW + 3 * COMMAND_VALIDITY)
+        == late.renew_last_caps(NOW + 4 * COMMAND_VALIDITY)
+        == -1
+    )
     assert wire.of(JobOrders) == wire.of(CapOrder) == []
-    assert late.act(WANTED, NOW + 4 * COMMAND_VALIDITY) > 0
-    assert late.freeze(NOW + 5 * COMMAND_VALIDITY) > 0
+    assert late.apply(WANTED, NOW + 4 * COMMAND_VALIDITY) > 0
+    assert late.renew_last_caps(NOW + 5 * COMMAND_VALIDITY) > 0
 
 
 def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
@@ -109,7 +113,7 @@ def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
     kept = json.loads((tmp_path / "orders.json").read_text())
     del kept["issued"], kept["checksum"]
     (tmp_path / "orders.json").write_text(json.dumps(kept))
-    assert made().freeze(NOW + 9 * COMMAND_VALIDITY) > 0
+    assert made().renew_last_caps(NOW + 9 * COMMAND_VALIDITY) > 0
 
 
 def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
@@ -119,7 +123,7 @@ def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
     cap = WANTED.hall_caps["hall_1"]
     path.write_text(path.read_text().replace(f'"hall_1": {cap}', f'"hall_1": {cap + 8.0}'))
     wire.sent.clear()
-    assert made().freeze(NOW) == -1
+    assert made().renew_last_caps(NOW) == -1
     assert wire.of(CapOrder) == []
 
 
@@ -132,7 +136,7 @@ def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
 
 def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
     made().apply(PlantCommands(), NOW)
-    assert made().freeze(NOW) > 0
+    assert made().renew_last_caps(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
 
 
@@ -160,8 +164,8 @@ def test_a_broken_file_orders_nothing(made, tmp_path, content):
     broken = made()
     assert broken.last_commands == PlantCommands()
     assert broken.renew_last_caps(NOW) == -1
-    assert broken.act(WANTED, NOW) > 0
-    assert made().last_commands.jobs == WANTED.job_caps
+    assert broken.apply(WANTED, NOW) > 0
+    assert made().last_commands.job_caps == WANTED.job_caps
 
 
 def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
@@ -171,14 +175,18 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
     monkeypatch.setattr(commands, "write_atomic", refuse)
     full = made()
     assert full.apply(WANTED, NOW) > 0
-    assert full.freeze(NOW) > 0
+    assert full.renew_last_caps(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.job_caps] * 2
 
 
 def test_sequences_rise_within_a_millisecond(made, monkeypatch):
     monkeypatch.setattr(commands.time, "time", lambda: 1.8e9)
     ordering = made()
-    numbers = [ordering.apply(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
+    numbers = [
+        ordering.apply(WANTED, NOW),
+        ordering.renew_last_caps(NOW),
+        ordering.apply(WANTED, NOW),
+    ]
     assert numbers == sorted(set(numbers))
 
 
@@ -189,7 +197,7 @@ def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monke
     for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
         monkeypatch.setattr(commands.time, "time", lambda at=clock: at)
         order = made()
-        numbers.append(order.act(WANTED, NOW) if way == "act" else order.freeze(NOW))
+        numbers.append(order.apply(WANTED, NOW) if way == "act" else order.renew_last_caps(NOW))
     assert numbers[1] > numbers[0]
 
 

@@ -40,14 +40,14 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
     until(lambda: len(service.heard) == 3)
-    assert "make room" in service.ingester.trouble
+    assert "make room" in service.ingester.error
     service.wire.send(value(1, 40.0))
     until(lambda: len(service.heard) == 4)
     assert service.wire.acknowledged == []
-    assert service.window.observed(START)["battery_level"].item() > 0.0
+    assert service.window.present(START)["battery_level"].item() > 0.0
     monkeypatch.setattr(service.journal, "append", append)
     until(lambda: len(service.wire.acknowledged) == 4)
-    until(lambda: service.ingester.trouble == "")
+    until(lambda: service.ingester.error == "")
     service.wire.send(tick(1))
     until(lambda: service.archive.counters["commits"] >= 1)
     assert service.racks().sizes["time"] == 1
@@ -96,7 +96,7 @@ def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypa
         service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
         until(lambda: len(service.wire.acknowledged) == 1501)
         until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
-        assert service.ingester.trouble == ""
+        assert service.ingester.error == ""
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
 
@@ -138,7 +138,7 @@ def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     (tmp_path / "archive" / "store" / "repo").write_bytes(b"nonsense")
     with Service(tmp_path) as service:
-        assert len(service.archive.set_aside) == 1
+        assert len(service.archive.corrupt_copies) == 1
     assert service.racks().sizes["time"] == 2
     assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]
 
@@ -182,7 +182,7 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
         service.die()
     path = spoil(tmp_path, -1)
     with Service(tmp_path) as service:
-        words = service.ingester.damage.words
+        words = service.ingester.damage.describe()
         assert f"segment {path.stem}" in words
         assert "messages that were not archived are lost" in words
         assert "check the disk" in words
@@ -191,7 +191,7 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
-        assert service.ingester.damage.words == ""
+        assert service.ingester.damage.describe() == ""
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_pa
     shutil.rmtree(tmp_path / "archive")
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
-        words = service.ingester.damage.words
+        words = service.ingester.damage.describe()
         assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
@@ -220,5 +220,5 @@ def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     spoil(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "the archive has all of their messages" in service.ingester.damage.words
+        assert "the archive has all of their messages" in service.ingester.damage.describe()
     assert loss_log.read_losses(tmp_path / "archive") == []

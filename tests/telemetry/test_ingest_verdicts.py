@@ -32,7 +32,7 @@ def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
         service.wire.send(said[2])
         until(lambda: service.window.counters["range"] == 2)
         service.archive.rewind()
-        service.ingester._committer.ring()
+        service.ingester._committer.notify()
         until(lambda: not service.archive.is_behind)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]
@@ -45,10 +45,10 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         fine = PointValue(point=archives.POINT, time=now, value=2.0)
         service.wire.send(early, fine)
         until(lambda: service.ingester.counters.get("future") == 1)
-        assert "s ahead of the clock here" in service.ingester.trouble
-        assert f"stamps of {archives.POINT} are" in service.ingester.trouble
+        assert "s ahead of the clock here" in service.ingester.error
+        assert f"stamps of {archives.POINT} are" in service.ingester.error
         assert service.ingester.failure == ""  # the others are taken in
-        assert "set its clock" in service.ingester.trouble
+        assert "set its clock" in service.ingester.error
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
 
@@ -63,8 +63,8 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
     with Service(tmp_path, is_simulated=False) as service:
         service.wire.send(*early)
         until(lambda: service.ingester.counters["future"] == 3)
-        assert "3 sources, as hall_1/r0000, are" in service.ingester.trouble
-        assert "set the clock here" in service.ingester.trouble
+        assert "3 sources, as hall_1/r0000, are" in service.ingester.error
+        assert "set the clock here" in service.ingester.error
     lines = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     told = [json.loads(line) for line in lines]
     kept = [(one["topic"], base64.b64decode(one["payload"])) for one in told]
@@ -80,7 +80,7 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(*(archives.batch(f"r{rack:04d}", 0) for rack in range(50)), absurd)
         until(lambda: service.ingester.counters["refused"] == 1)
-        assert "hall_1/r9999 (4096)" in service.ingester.trouble
+        assert "hall_1/r9999 (4096)" in service.ingester.error
     (line,) = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
     (lost,) = loss_log.read_losses(tmp_path / "archive")
@@ -121,25 +121,25 @@ def test_gaps_of_points_are_found(service):
     until(lambda: service.ingester.counters["messages"] == 5)
     now = int(START.astype("datetime64[s]").astype(int)) + 600
     # 300 s too much
-    until(lambda: [one["gaps"] for one in service.ingester.coverage.worst(now)] == [3])
+    until(lambda: [one["gaps"] for one in service.ingester.coverage.worst_points(now)] == [3])
 
 
 def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
     """A heartbeat or a value stamped in 2099 made every silence a short one, for ever."""
     with Service(tmp_path, is_simulated=False) as service:
         now = np.datetime64("now", "us")
-        desk, coverage = service.ingester._router, service.ingester.coverage
+        router, coverage = service.ingester._router, service.ingester.coverage
         known = [
             one.metadata for one in list_points(SITE) if HEARTBEAT_TOPIC_PART in one.metadata.point
         ]
         (beat,) = (one.point for one in known)
         for one in (metadata(), *known):
-            desk.show(one, now)
+            router.update_live(one, now)
 
         def say(point, seconds, received):
             time = now + np.timedelta64(seconds, "s")
             sample = PointValue(point=point, time=time, value=50.0)
-            return desk.show(sample, now + np.timedelta64(received, "s"))
+            return router.update_live(sample, now + np.timedelta64(received, "s"))
 
         for point in (archives.POINT, beat):
             say(point, 0, 0)
@@ -148,7 +148,7 @@ def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
         for second in range(10, 3600, 10):
             say(beat, second, second)
         end = int(now.astype("datetime64[s]").astype(int)) + 3600
-        (worst,) = coverage.worst(end)
+        (worst,) = coverage.worst_points(end)
         assert worst["point"] == archives.POINT
         assert worst["gaps"] == 35  # of 3600 s, 3500 more than allowed
         assert worst["share"] == pytest.approx(100 / 3600)

@@ -163,14 +163,14 @@ def test_the_agent_of_the_docs_obeys_the_orders_of_the_service(
             lambda: {one["state_reason"] for one in cluster.told()["jobs"][:4]} == {"JobHeldAdmin"}
         )
 
-        sequence = actuator.act(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
+        sequence = actuator.apply(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
         assert cluster.status(sequence) == JobStatus(
             site="small", sequence=sequence, is_applied=True
         )
         until(lambda: cluster.running() == {11, TASK})
         until(lambda: cluster.caps() == "r11 0.8\n")
 
-        cluster.status(actuator.act(PlantCommands(job_caps={TASK: 1.0}), now()))
+        cluster.status(actuator.apply(PlantCommands(job_caps={TASK: 1.0}), now()))
         until(lambda: cluster.running() == {TASK})
         assert cluster.told()["said"][-2:] == ["hold 11", "requeue 11"]
 
