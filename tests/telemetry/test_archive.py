@@ -210,7 +210,7 @@ def test_one_process_commits_and_another_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
-    """It asked every five seconds, for ever, and nobody was told: its trouble was empty."""
+    """Sensitivity: it tried every five seconds for ever, and `error` was empty."""
     heard = Heard(tmp_path)
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()

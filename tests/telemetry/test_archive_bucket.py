@@ -113,7 +113,7 @@ def fill(folder, url=None, *, seconds=SECONDS):
 def test_what_is_in_a_bucket_is_what_would_be_on_a_disk(bucket, tmp_path):
     fill(tmp_path / "disk")
     archive = fill(tmp_path / "bucket", bucket)
-    assert archive.set_aside == []
+    assert archive.corrupt_copies == []
     assert not (tmp_path / "bucket" / "archive" / "store").exists()
     for group in ("racks", "points"):
         for resolution in (None, "1min", "15min", "1h"):
@@ -184,7 +184,7 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
 
 @pytest.mark.slow
 def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
-    """Sensitivity: whoever wrote or read waited for ever, and nobody was told.
+    """Sensitivity: writers and readers waited for ever without an error.
 
     It takes what is sent, as behind a firewall that forgets a connection.
     """

@@ -93,7 +93,7 @@ def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
     assert not doubt.is_confirmed(far)
     moment[0] = repository.ROLLBACK_CONFIRMATION_S
     assert doubt.is_confirmed(far)
-    assert not doubt.is_confirmed(near)  # it was set, and counts anew
+    assert not doubt.is_confirmed(near)  # the clock was set, so counting restarts
     assert not doubt.is_confirmed(far)
     moment[0] = 3.0 * repository.ROLLBACK_CONFIRMATION_S
     assert not doubt.is_confirmed(None)

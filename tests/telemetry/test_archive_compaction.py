@@ -124,7 +124,7 @@ def test_sparse_plants_are_rolled_up_by_the_hour(heard):
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["one by one", "many"])
 def test_one_wrong_interval_makes_no_day_sparse(heard, way):
-    """Whoever spoke last before the first commit of a day decided for all of it."""
+    """Sensitivity: the last source before the first commit of a day decided for all of it."""
     minute = np.timedelta64(61, "s")
     for second in range(0, 120, 20):
         heard.hear(*(batch(f"r000{rack}", second) for rack in range(3)), value(second, 1.0))

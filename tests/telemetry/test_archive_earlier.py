@@ -45,8 +45,8 @@ def test_values_keep_the_unit_of_their_time(tmp_path):
     assert levels(tmp_path) == pytest.approx([40.0, 40.0, np.nan, 40.0], nan_ok=True)
     written(tmp_path, metadata(unit="%"), value(2700, 50.0))
     written(tmp_path, value(3600, 25.0))
-    told = [40.0, 40.0, np.nan, 40.0, np.nan, 20.0]
-    assert levels(tmp_path) == pytest.approx(told, nan_ok=True)
+    expected = [40.0, 40.0, np.nan, 40.0, np.nan, 20.0]
+    assert levels(tmp_path) == pytest.approx(expected, nan_ok=True)
     sent = open_archive("rhine", group="points", root=tmp_path)["value"].sel(point=POINT)
     assert sent.values.tolist() == [50.0, 50.0, 0.5, 0.5, 50.0, 25.0]
 

@@ -93,7 +93,7 @@ def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, code, plac
 def test_a_moment_with_an_offset_is_that_moment(tmp_path, start):
     """Proves: 50 s of UTC, and nothing beside it.
 
-    Sensitivity: numpy warned that it knows no time zones, on the screen of whoever exported.
+    Sensitivity: numpy printed a warning about time zones during the export.
     """
     fill(tmp_path, range(0, 100, 5))
     with warnings.catch_warnings():

@@ -130,7 +130,7 @@ def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkey
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
     with monkeypatch.context() as patch:
-        patch.setattr(MinuteWriter, "_over", lambda *given: given[-1])
+        patch.setattr(MinuteWriter, "_with_stored", lambda *given: given[-1])
         model.hear(model.names[:1], 610)
         heard.archive.commit(include_open=True)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""An archive of which files are spoilt: what is kept, what is told, and how it goes on."""
+"""An archive with corrupt files: what is kept, what is reported, and how it continues."""
 
 import icechunk
 import numpy as np
@@ -38,8 +38,8 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     archive.commit(include_open=True)
     archive.maintain(is_whole=True)
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
-    told = sorted([*range(0, 120, 10), 5])
-    assert chips["clock"].values.tolist() == told
+    expected = sorted([*range(0, 120, 10), 5])
+    assert chips["clock"].values.tolist() == expected
     assert chips["power"].sel(time=START + 5 * archives.SECOND).values == 5
     assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
 
@@ -61,20 +61,20 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
     assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
     assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.error
-    assert Archive(tmp_path / "archive", "rhine").error == ""  # it is told until the next start
+    assert Archive(tmp_path / "archive", "rhine").error == ""  # reported until the next start
 
 
 def test_a_wrong_reach_is_noticed():
-    told = Checkpoint(
+    stored = Checkpoint(
         replay_from={"a": JournalPosition(7, 100)},
         received={"a": JournalPosition(7, 120)},
         closed=60,
     ).to_metadata()
-    assert Checkpoint.from_metadata(told).closed == 60
+    assert Checkpoint.from_metadata(stored).closed == 60
     with pytest.raises(ValueError, match="is corrupt"):
-        Checkpoint.from_metadata({**told, "position": "a@7:900"})
-    del told["checksum"]  # as commits had none
-    assert Checkpoint.from_metadata(told).replay_from == {"a": JournalPosition(7, 100)}
+        Checkpoint.from_metadata({**stored, "position": "a@7:900"})
+    del stored["checksum"]  # commits of older versions have none
+    assert Checkpoint.from_metadata(stored).replay_from == {"a": JournalPosition(7, 100)}
 
 
 def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):

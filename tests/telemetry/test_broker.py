@@ -49,9 +49,9 @@ def test_it_listens_on_loopback_only(embedded):
 
 
 def test_a_taken_port_is_told(embedded):
-    with pytest.raises(BrokerError, match="name another port") as told:
+    with pytest.raises(BrokerError, match="name another port") as caught:
         EmbeddedBroker(embedded.port).start()
-    assert told.value.url == embedded.url
+    assert caught.value.url == embedded.url
 
 
 def test_a_free_port_that_is_taken_meanwhile_is_left(embedded, monkeypatch):
@@ -107,7 +107,7 @@ def test_retained_messages_outlive_its_segments(monkeypatch):
         client = connected(broker, "late", "BMS/v1/PUB/Metadata/#", qos=0)
         came = taken(client, 2500)
         assert len({message.topic for message in came}) == 2500
-        assert all(message.is_retained for message in came)
+        assert all(message.retain for message in came)
         assert [m.payload for m in came if m.topic.endswith("/0")] == [b"latest"]
         sender.publish("BMS/v1/PUB/Metadata/0", b"", qos=1, retain=True).wait(LONG)
         later = connected(broker, "later", "#", qos=0)

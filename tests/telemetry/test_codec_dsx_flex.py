@@ -94,7 +94,7 @@ def test_without_a_correlation_the_event_has_one():
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "reason"),
     [
         ({"specversion": "1.0"}, "specversion"),
         ({"id": "7"}, "id"),
@@ -110,13 +110,13 @@ def test_without_a_correlation_the_event_has_one():
         ({"by": "mallory"}, "kid of a known key"),
     ],
 )
-def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
-    with pytest.raises(MessageError, match=told):
+def test_invalid_envelope_is_refused(changed, reason):
+    with pytest.raises(MessageError, match=reason):
         read(payload(target(), **changed))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reason"),
     [
         (target(-1.0), "above 0"),
         (target(0.0), "above 0"),
@@ -132,8 +132,8 @@ def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
         ({"load_constraint": None}, "interval"),
     ],
 )
-def test_a_target_that_breaks_the_contract_is_refused(wrong, told):
-    with pytest.raises(MessageError, match=told):
+def test_invalid_target_is_refused(wrong, reason):
+    with pytest.raises(MessageError, match=reason):
         read(payload(wrong))
 
 
@@ -187,10 +187,10 @@ def test_a_power_state_fits_the_contract(contract):
         )
     )
     validator(contract, "PowerStateStatusEvent").validate(sent)
-    told = content(sent["data"])
-    validator(contract, "PowerStateStatusData").validate(told)
+    message = content(sent["data"])
+    validator(contract, "PowerStateStatusData").validate(message)
     assert signing.verify_signature(sent["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
-    feed = told["feeds"]["rhine"]
+    feed = message["feeds"]["rhine"]
     assert feed["metadata"]["power_minimum"] == {"value": 60.0, "unit": "megawatt"}
     assert feed["calculated_load"] == {"value": 88.0, "unit": "megawatt"}
     assert feed["targets"][0]["interval"] == {
@@ -203,8 +203,8 @@ def test_the_example_for_partners_is_read():
     page = (Path(__file__).parents[2] / "docs" / "grid-partners.md").read_text()
     chapter = page.split("## Setting a load target")[1].split("\n## ")[0]
     blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
-    envelope, told = map(json.loads, blocks)
-    signed = signing.sign_document(told, key("tso-1"), kind=FLEX_KIND)
+    envelope, message = map(json.loads, blocks)
+    signed = signing.sign_document(message, key("tso-1"), kind=FLEX_KIND)
     found = read(json.dumps(envelope | {"data": signed}).encode())
     (one,) = found.targets
     assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)

@@ -48,10 +48,10 @@ def packed(**changes):
 
 
 @pytest.mark.parametrize(
-    "told", [queue(5_500), JobHistory(site="rhine", time=NOW, jobs=jobs(8_000))]
+    "sample", [queue(5_500), JobHistory(site="rhine", time=NOW, jobs=jobs(8_000))]
 )
-def test_the_jobs_of_a_large_site_are_within_a_message_and_come_back_whole(told):
-    topic, payload = encode(told)
+def test_jobs_of_large_site_fit_in_one_message(sample):
+    topic, payload = encode(sample)
     assert len(payload) <= MAX_PAYLOAD_BYTES
     assert len(gzip.decompress(payload)) > 2 * MAX_PAYLOAD_BYTES
     assert encode(decode(topic, payload)) == (topic, payload)

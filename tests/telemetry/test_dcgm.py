@@ -144,7 +144,7 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     words = ["telemetry", "dcgm", "rhine", "hall_1", "r0001", "--broker", broker.url]
     words += ["--state", str(tmp_path)]
     try:
-        told = CliRunner().invoke(
+        result = CliRunner().invoke(
             app, [*words, "--exporter", url, "--period", "0.2", "--count", "2"]
         )
         messages = []
@@ -159,7 +159,7 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
         broker.stop()
         server.shutdown()
         server.server_close()
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
     payloads = [one for one in messages if one.topic.endswith("/tele")]
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]

@@ -1,4 +1,4 @@
-"""A journal: what was appended is read again, in order, and told apart by its position."""
+"""A journal: appended records are read in order, each with its own position."""
 
 import shutil
 import threading

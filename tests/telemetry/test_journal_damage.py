@@ -253,15 +253,15 @@ def test_killed_while_writing_it_keeps_what_append_returned_for(folder, lines):
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root
     ) as writer:
-        told = 0
+        written = 0
         for _ in range(lines):
-            told = int(writer.stdout.readline())
+            written = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)
         for line in writer.stdout:  # what it managed to tell before it died
-            told = int(line) if line.endswith("\n") else told
+            written = int(line) if line.endswith("\n") else written
     journal = Journal(folder)
     read = contents(journal)
-    assert len(read) >= told
+    assert len(read) >= written
     assert read == [(str(i), bytes(i % 2000)) for i in range(len(read))]
     journal.close()
 

@@ -14,7 +14,7 @@ from telemetry.logging import configure_logging, run_with_logging
 
 
 def tell(word):
-    structlog.get_logger().warning("told", word=word)
+    structlog.get_logger().warning("sent", word=word)
 
 
 def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
@@ -23,10 +23,10 @@ def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
     )
     process.start()
     process.join()
-    told = capfd.readouterr()
+    shown = capfd.readouterr()
     assert process.exitcode == 0
-    assert told.out == ""
-    assert json.loads(told.err)["word"] == "hello"
+    assert shown.out == ""
+    assert json.loads(shown.err)["word"] == "hello"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def logs(monkeypatch):
 
 def tell_all(logger):
     for say in (logger.info, logger.warning, logger.error):
-        say("told")
+        say("sent")
 
 
 def test_a_log_that_finds_no_room_ends_nobody(logs):

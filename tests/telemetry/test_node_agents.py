@@ -44,8 +44,8 @@ def test_the_agent_of_the_docs_writes_what_we_read():
 
 def test_a_chip_of_which_nothing_is_known_keeps_its_place():
     agent = example("node_agent")
-    told = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
-    rows = [agent.chip(line) for line in (*told, "300, 40, 0, 0, 0, 100")]
+    lines = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
+    rows = [agent.chip(line) for line in (*lines, "300, 40, 0, 0, 0, 100")]
     batch = decode("dc/v1/rhine/hall_1/r0001/tele", agent.payload(rows, 7, 9, 1_782_864_000.0))
     assert batch.values[:, 0].tolist() == [312.5, 41.0, np.float32(0.87), 0.75, 1980.0]
     assert np.isnan(batch.values[:, 1:]).all()
@@ -160,15 +160,15 @@ def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
         def isError(self):  # noqa: N802 - pymodbus calls it so
             return True
 
-    told = []
+    published = []
 
     class Bus:
         def publish(self, topic, payload, **_):
-            told.append((topic, payload))
+            published.append((topic, payload))
 
     bridge.tell(Broken(), Bus(), "small")
-    assert all(json.loads(payload)["value"] is None for _, payload in told)
-    assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in told)
+    assert all(json.loads(payload)["value"] is None for _, payload in published)
+    assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in published)
 
 
 class Bus:
@@ -182,9 +182,9 @@ class Bus:
 
     def batches(self):
         """Return the sequences that were sent since they were last asked for."""
-        told = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
+        sequences = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
         self.sent.clear()
-        return told
+        return sequences
 
 
 def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, monkeypatch):

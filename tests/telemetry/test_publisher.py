@@ -61,7 +61,7 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
 
 
 def test_a_publisher_that_nobody_answers_says_so(box):
-    """Proves: a misspelt site, or a topic that the broker silently denies, is told.
+    """Proves: a misspelt site, or a topic that the broker silently denies, is reported.
 
     Sensitivity: batches were held until the disk was full, without a word.
     """
@@ -79,7 +79,7 @@ def test_a_publisher_that_nobody_answers_says_so(box):
         publisher._report()
     assert publisher.error
     wire.is_connected = False
-    assert publisher.error == ""  # the client tells
+    assert publisher.error == ""  # the client reports it
 
 
 def test_one_bad_batch_keeps_no_other_from_being_held(box):
@@ -92,7 +92,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
     assert [(one.first, one.last) for one in outbox.reports(SOURCE)] == [(1, 3)]
 
 
-class Mending(Wire):
+class AcknowledgingWire(Wire):
     """A wire that has an answer, then remedies the disk, and then ends the publisher."""
 
     def __init__(self, outbox):
@@ -116,7 +116,7 @@ class Mending(Wire):
 def test_a_publisher_outlives_a_disk_that_fails_for_a_while(box):
     outbox = box()
     outbox.put(letters(1, 2))
-    wire = Mending(outbox)
+    wire = AcknowledgingWire(outbox)
     wire.publisher = publisher = LosslessPublisher(wire, outbox, period=0.0)
     outbox._base.execute("alter table batches rename to aside")
     publisher._run()

@@ -65,8 +65,8 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     broker = Broker()
     stretch = read_messages(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
     publish_replay(stretch, broker, speed=0.0)
-    told = [one for one in broker.heard if not isinstance(one, SimulationTick)]
-    assert [getattr(one, "unit", getattr(one, "value", None)) for one in told] == [
+    samples = [one for one in broker.heard if not isinstance(one, SimulationTick)]
+    assert [getattr(one, "unit", getattr(one, "value", None)) for one in samples] == [
         "%",
         50.0,
         "1",
@@ -128,8 +128,8 @@ def test_batches_tell_of_the_time_between_them(tmp_path, seconds, interval):
     broker = Broker()
     stretch = read_messages(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
     publish_replay(stretch, broker, speed=0.0)
-    told = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
-    assert told == {interval * SECOND}
+    intervals = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
+    assert intervals == {interval * SECOND}
 
 
 def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
@@ -180,11 +180,11 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
     threads = [threading.Thread(target=one) for one in (hear, decide)]
     for thread in threads:
         thread.start()
-    told = run(tmp_path, embedded.url, "--to", "2026-07-01T00:45:01Z", "--ticks")
+    result = run(tmp_path, embedded.url, "--to", "2026-07-01T00:45:01Z", "--ticks")
     stop.set()
     for thread in threads:
         thread.join(LONG)
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
     assert cycles == [(START + n * QUARTER, 0.0) for n in range(4)]
 
 
@@ -225,9 +225,9 @@ def run(folder, url, *words, start="2026-07-01"):
 def test_the_command_replays(tmp_path, embedded, connected):
     fill(tmp_path, [0, 10])
     listener = connected(embedded.url, f"BMS/v1/PUB/Value/{POINT}")
-    told = run(tmp_path, embedded.url)
-    assert told.exit_code == 0
-    assert json.loads(told.stdout[told.stdout.index("{") :])["messages"] == 1 + 2 * 3
+    result = run(tmp_path, embedded.url)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout[result.stdout.index("{") :])["messages"] == 1 + 2 * 3
     assert listener.poll(timeout=LONG)
 
 
@@ -245,15 +245,15 @@ def test_the_command_replays(tmp_path, embedded, connected):
 )
 def test_what_cannot_be_replayed_is_said_in_words(tmp_path, embedded, words, start, expected):
     fill(tmp_path, [0, 10])
-    told = run(tmp_path, embedded.url, *words, start=start)
-    assert told.exit_code == 1
-    assert expected in " ".join(told.stderr.split())
-    assert "Traceback" not in told.output
+    result = run(tmp_path, embedded.url, *words, start=start)
+    assert result.exit_code == 1
+    assert expected in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
 
 
 def test_the_state_of_another_site_is_not_replayed(tmp_path, embedded):
     fill(tmp_path, [0, 10])
     options = ["--from", "2026-07-01", "--to", "2026-07-02", "--broker", embedded.url]
-    told = CliRunner().invoke(app, ["replay", "small", *options, "--state", str(tmp_path)])
-    assert told.exit_code == 1
-    assert "the archive of rhine, not of small" in " ".join(told.stderr.split())
+    result = CliRunner().invoke(app, ["replay", "small", *options, "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "the archive of rhine, not of small" in " ".join(result.stderr.split())

@@ -26,5 +26,5 @@ def test_what_came_by_a_clock_that_was_ahead_has_arrived(tmp_path, monkeypatch):
     agent.look(NOON + 7260.0)
     agent.look(NOON)
     for name, text in agent.lists(NOON).items():
-        told = decode(f"dc/v1/small/jobs/{name}", text)
-        assert told.jobs.arrival.tolist() == [np.datetime64("2026-11-28T08:00:00", "us").item()]
+        message = decode(f"dc/v1/small/jobs/{name}", text)
+        assert message.jobs.arrival.tolist() == [np.datetime64("2026-11-28T08:00:00", "us").item()]

@@ -46,17 +46,17 @@ def plant(small, outdoors):
 
 def points(hall=1.0, **others):
     """Return set points of the small site: each hall at some power, the rest at nothing."""
-    told = {("hall_power", f"hall_{i}"): hall for i in (1, 2)}
+    commands = {("hall_power", f"hall_{i}"): hall for i in (1, 2)}
     for store in ("battery", "tank"):
         for way in ("charge", "discharge"):
-            told[f"{store}_{way}", f"{store}_1"] = others.get(f"{store}_{way}", 0.0)
+            commands[f"{store}_{way}", f"{store}_1"] = others.get(f"{store}_{way}", 0.0)
     for source in ("solar_1", "wind_1"):
-        told["renewable_used_power", source] = others.get(source, 0.0)
-    return told
+        commands["renewable_used_power", source] = others.get(source, 0.0)
+    return commands
 
 
-def followed(plant, *told):
-    for set_points in told:
+def followed(plant, *commands):
+    for set_points in commands:
         plant.run_with(set_points)
     return plant.record()
 
@@ -256,15 +256,15 @@ def test_a_month_begins_without_a_peak(small, outdoors):
         small, start, peak_power=9.0, mean_weekly_import=1.0, grid_import_power=1.0
     )
     machine = SimulatedFacility(small, around, begin, seed=0)
-    told = []
+    peaks = []
     for hall in (1.2, 1.2, 0.4, 0.3):
         machine.run_with(points(hall))
-        told.append(float(machine.observe()["peak_power"]))
+        peaks.append(float(machine.observe()["peak_power"]))
     means = (
         machine.record()["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
     )
-    assert told[:2] == [9.0, 0.0]
-    assert told[2:] == pytest.approx([means[2], max(means[2:])])
+    assert peaks[:2] == [9.0, 0.0]
+    assert peaks[2:] == pytest.approx([means[2], max(means[2:])])
     usual = 1.0
     for mean in means:
         usual += (mean - usual) * (1.0 - np.exp(-0.25 / 168.0))
