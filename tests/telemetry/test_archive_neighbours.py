@@ -105,7 +105,7 @@ def test_late_readings_between_compactions(heard, group):
 
 @pytest.mark.slow
 @BOTH
-def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
+def test_late_readings_hide_no_neighbours(heard, group):
     model = Model(heard, group, np.random.default_rng(0))
     model.hear(model.names, 10)
     heard.archive.commit(include_open=True)
@@ -122,7 +122,7 @@ def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
 
 @pytest.mark.slow
 @BOTH
-def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkeypatch):
+def test_hidden_neighbours_are_readable_again(heard, group, monkeypatch):
     """Minutes as an earlier version wrote them: only what was said, in blocks of their own."""
     model = Model(heard, group, np.random.default_rng(1))
     for second in range(0, 3600, 60):

@@ -20,7 +20,7 @@ from twin.errors import ArchiveError
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
+def test_corrupt_variable_affects_no_other(tmp_path, is_late):
     """The hour was found by its first variable: with that gone, all others were dropped."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
@@ -45,7 +45,7 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
 
 
 @pytest.mark.slow
-def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
+def test_hour_is_compacted_without_lost_variable(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
@@ -64,7 +64,7 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     assert Archive(tmp_path / "archive", "rhine").error == ""  # reported until the next start
 
 
-def test_a_wrong_reach_is_noticed():
+def test_wrong_position_is_detected():
     stored = Checkpoint(
         replay_from={"a": JournalPosition(7, 100)},
         received={"a": JournalPosition(7, 120)},
@@ -77,7 +77,7 @@ def test_a_wrong_reach_is_noticed():
     assert Checkpoint.from_metadata(stored).replay_from == {"a": JournalPosition(7, 100)}
 
 
-def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
+def test_archive_of_other_site_is_left_unchanged(tmp_path):
     Archive(tmp_path / "archive", "rhine")
     with pytest.raises(ArchiveError, match="archive of rhine, not of gallia"):
         Archive(tmp_path / "archive", "gallia")
@@ -85,7 +85,7 @@ def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["snapshots", "manifests"])
-def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
+def test_corrupt_archive_is_moved_aside_and_rebuilt(heard, part):
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
     halve(heard, part)
@@ -102,7 +102,7 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
 
 
 @pytest.mark.slow
-def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
+def test_corrupt_first_commit_does_not_stop_deletion(heard):
     """It had: every round of upkeep failed from then on, and nothing old was ever deleted."""
     commits = heard.folder / "archive" / "store" / "snapshots"
     first = commits / first_commit(heard)
@@ -132,7 +132,7 @@ def halve(heard, part):
 
 
 @pytest.mark.slow
-def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
+def test_corrupt_head_falls_back_one_commit(heard):
     for second in (0, 60):
         heard.hear(batch("r0001", second), tick(second))
         heard.archive.commit()
@@ -149,7 +149,7 @@ def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
     assert loss["group"] == "all"
 
 
-def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
+def test_head_at_older_commit_is_detected(heard):
     store = heard.folder / "archive" / "store"
     kept = None
     for second in (0, 60):
@@ -161,7 +161,7 @@ def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
         heard.open("racks")
 
 
-def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
+def test_flipped_bit_in_manifest_loses_one_array(heard):
     for second in range(3):
         heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
@@ -188,12 +188,12 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     assert verify(heard.folder / "archive").lost[0]["variable"] == "power"
 
 
-def test_a_headless_archive_is_set_aside(heard):
+def test_archive_without_head_is_moved_aside(heard):
     (heard.folder / "archive" / "store" / "repo").unlink()
     assert len(Heard(heard.folder).archive.corrupt_copies) == 1
 
 
-def test_a_repository_that_was_hardly_begun_is_finished(tmp_path):
+def test_incomplete_new_repository_is_completed(tmp_path):
     heard = Heard(tmp_path / "whole")
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()

@@ -66,7 +66,7 @@ def test_a_target_is_read_in_megawatts(value, unit, power, contract):
     assert one.feeds == ()
 
 
-def test_null_lifts_and_best_effort_is_told():
+def test_null_lifts_target_and_best_effort_is_read():
     found = read(payload(target(None), target(5.0, tags=["main-a"], best_effort=True)))
     lifted, asked = found.targets
     assert lifted.power is None
@@ -77,17 +77,17 @@ def test_null_lifts_and_best_effort_is_told():
 
 @pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z",
     "2100-01-01T00:00:00Z", "2099-12-31T23:00:00-01:00"])  # fmt: skip
-def test_an_end_after_this_century_is_none(end):
+def test_end_after_this_century_means_no_end(end):
     (found,) = read(payload(target(end=end))).targets
     assert found.end is None
 
 
-def test_the_last_end_of_this_century_is_one():
+def test_last_end_of_this_century_is_kept():
     (found,) = read(payload(target(end="2100-01-01T00:59:59+01:00"))).targets
     assert found.end == np.datetime64("2099-12-31T23:59:59")
 
 
-def test_without_a_correlation_the_event_has_one():
+def test_missing_correlation_id_becomes_event_id():
     given = event(target())
     del given["correlationid"]
     assert read(json.dumps(given).encode()).correlation == given["id"]
@@ -138,7 +138,7 @@ def test_invalid_target_is_refused(wrong, reason):
 
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
-def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
+def test_invalid_numbers_are_refused_despite_signature(number):
     text = json.dumps({"targets": [target(5.5, "watt")]}).replace("5.5", number)
     signed = signing.jws.serialize_compact(
         {"alg": "ES256", "kid": key("tso-1").kid}, text, key("tso-1")._key
@@ -157,7 +157,7 @@ def test_a_target_signed_with_rs256_is_read():
     assert [one.power for one in found.targets] == [80.0]
 
 
-def test_an_acknowledgement_of_the_feed_passes_for_no_target():
+def test_feed_acknowledgement_is_no_target():
     signed = signing.sign_document({"targets": [target()]}, key("tso-1"), kind="ack")
     with pytest.raises(MessageError, match="typ"):
         read(payload(data=signed))

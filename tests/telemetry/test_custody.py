@@ -78,7 +78,7 @@ def test_gaps_are_those_of_a_plain_set(sequences, last):
 
 @given(st.lists(st.integers(0, 40)), st.integers(0, 45))
 @settings(max_examples=300, deadline=None)
-def test_what_a_source_let_go_of_is_counted_as_lost(sequences, first):
+def test_batches_dropped_by_source_are_counted(sequences, first):
     boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
         boot.add(sequence)
@@ -99,7 +99,7 @@ def answers(progress, *reports):
     return protocol.decode_ack(topic, payload)
 
 
-def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path):
+def test_forged_report_lasts_until_next_report(tmp_path):
     """Sensitivity: all later batches of the source were acknowledged as durable."""
     progress = DeliveryTracker(tmp_path)
     answers(progress, SenderReport(boot=1, first=1, last=0))
@@ -114,7 +114,7 @@ def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path
     ]
 
 
-def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
+def test_gap_is_requested_after_its_delay(tmp_path):
     progress = DeliveryTracker(tmp_path)
     progress.add_durable(batches(1))  # nobody has asked yet: not even remembered
     assert answers(progress, SenderReport(boot=1, first=1, last=0)) == [
@@ -135,7 +135,7 @@ def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
     assert progress.lost == 0
 
 
-def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
+def test_batches_gone_from_source_are_reported_lost(tmp_path):
     progress = DeliveryTracker(tmp_path)
     answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2, 5))
@@ -145,7 +145,7 @@ def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
     assert progress.lost == 2
 
 
-def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
+def test_dropped_range_is_not_requested_again(tmp_path):
     progress = DeliveryTracker(tmp_path)
     answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2, 5, 9))
@@ -157,7 +157,7 @@ def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
     assert progress.lost == 3
 
 
-def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
+def test_empty_boot_is_forgotten(tmp_path):
     progress = DeliveryTracker(tmp_path)
     answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2))
@@ -182,7 +182,7 @@ def test_batches_as_json_count_too(tmp_path):
     ]
 
 
-def test_questions_are_no_messages_of_the_journal(tmp_path):
+def test_reports_are_not_journaled(tmp_path):
     progress = DeliveryTracker(tmp_path)
     data, questions = progress.split_reports(
         [*batches(1), asked(SenderReport(boot=1, first=1, last=1))]
@@ -209,7 +209,7 @@ def test_questions_are_no_messages_of_the_journal(tmp_path):
         f"dc/v1/rhine/hall_1/{'r' * 2000}/tele/held",
     ],
 )
-def test_only_what_asks_is_sifted(tmp_path, topic):
+def test_only_reports_are_split_off(tmp_path, topic):
     """A point whose path ends like that was taken for a question: never durable, never answered."""
     try:
         is_question = parse_topic(topic).kind is TopicKind.SENDER_REPORT

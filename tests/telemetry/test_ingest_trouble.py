@@ -40,7 +40,7 @@ def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
     until(lambda: len(service.heard) == 3)
-    assert "make room" in service.ingester.error
+    assert "free space" in service.ingester.error
     service.wire.send(value(1, 40.0))
     until(lambda: len(service.heard) == 4)
     assert service.wire.acknowledged == []

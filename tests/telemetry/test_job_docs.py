@@ -141,7 +141,7 @@ def test_the_schema_is_what_its_declaration_says(name):
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_field_says_what_it_means_and_every_number_its_unit(name):
+def test_fields_have_descriptions_and_units(name):
     for field, rule in schema(name)["properties"].items():
         assert rule["description"], field
         is_number = "number" in what(rule) or "integer" in what(rule) or rule["type"] == "object"

@@ -51,7 +51,7 @@ def test_goes_on_after_a_restart(folder):
     second.close()
 
 
-def test_an_older_copy_put_back_goes_on_behind_all_that_was_there(folder, tmp_path):
+def test_restored_older_copy_continues_behind_all_segments(folder, tmp_path):
     """What was then written stood where archived frames had been, and counted as archived."""
     first = opened(folder)
     first.append([("a", b"1")])

@@ -47,13 +47,13 @@ def tell_all(logger):
         say("sent")
 
 
-def test_a_log_that_finds_no_room_ends_nobody(logs):
+def test_full_disk_of_log_ends_no_process(logs):
     """Sensitivity: a full disk under the log, or a reader that ended, ended the service with it."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         tell_all(logs(io.TextIOWrapper(full, write_through=True)))
 
 
-def test_a_log_that_nobody_reads_any_more_ends_nobody(logs):
+def test_closed_log_pipe_ends_no_process(logs):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as lost:

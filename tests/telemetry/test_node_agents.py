@@ -31,7 +31,7 @@ def example(name):
     return module
 
 
-def test_the_agent_of_the_docs_writes_what_we_read():
+def test_example_agent_writes_valid_batches():
     agent = example("node_agent")
     rows = [(900.0 + chip, 50.0, 0.5, 0.25, 1965.0) for chip in range(72)]
     payload = agent.payload(rows, 7, 9, 1_782_864_000.25)
@@ -42,7 +42,7 @@ def test_the_agent_of_the_docs_writes_what_we_read():
     assert batch.values[4].tolist() == [1965.0] * 72
 
 
-def test_a_chip_of_which_nothing_is_known_keeps_its_place():
+def test_unknown_chip_keeps_its_place():
     agent = example("node_agent")
     lines = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
     rows = [agent.chip(line) for line in (*lines, "300, 40, 0, 0, 0, 100")]
@@ -91,9 +91,7 @@ class Plc:
 
 
 @pytest.mark.slow
-def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung_up(
-    embedded, monkeypatch
-):
+def test_bridge_reconnects_to_meter(embedded, monkeypatch):
     pytest.importorskip("pymodbus")
     bridge = example("modbus_bridge")
     monkeypatch.setattr(bridge, "PERIOD", 0.05)
@@ -148,7 +146,7 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.5 * 1.6)
 
 
-def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
+def test_bridge_publishes_null_for_unreadable_values():
     bridge = example("modbus_bridge")
 
     class Broken:
@@ -187,7 +185,7 @@ class Bus:
         return sequences
 
 
-def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, monkeypatch):
+def test_lossless_agent_sends_missing_batches(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     source = "dc/v1/rhine/hall_1/r0001/tele"
     agent = example("lossless_agent").Agent(source, tmp_path / "file")
@@ -218,7 +216,7 @@ def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, 
     agent.base.close()
 
 
-def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path, monkeypatch):
+def test_lossless_agent_keeps_batches_of_earlier_boot(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     module = example("lossless_agent")
     for boot in (7, 9):
@@ -233,9 +231,7 @@ def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path
     assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
 
 
-def test_the_lossless_agent_of_the_docs_outlives_an_answer_that_cannot_be_read(
-    tmp_path, monkeypatch, embedded
-):
+def test_lossless_agent_survives_invalid_answer(tmp_path, monkeypatch, embedded):
     """Sensitivity: paho's thread ended, and with it all that the agent would ever send."""
     monkeypatch.syspath_prepend(EXAMPLES)
     source = "dc/v1/rhine/hall_1/r0001/tele"

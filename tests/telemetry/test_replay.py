@@ -55,7 +55,7 @@ class Broker:
         return True
 
 
-def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
+def test_replayed_value_has_unit_of_its_time(tmp_path):
     """Sensitivity: 50 % of before came back as 50 of 1, by the metadata of today."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second, unit, number in [(0, "%", 50.0), (900, "1", 0.5), (1800, "1", 0.25)]:
@@ -74,7 +74,7 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     ]
 
 
-def test_a_second_replay_to_one_window_is_taken_too(tmp_path):
+def test_second_replay_is_accepted(tmp_path):
     """The hours one after the other, and the first once more: no batch of them is a double."""
     folder = fill(tmp_path, range(0, 7200, 600))
     window = LiveState(sites.load_site("rhine"))
@@ -123,7 +123,7 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
 @pytest.mark.parametrize(
     ("seconds", "interval"), [([0, 1, 9], 1), ([0, 900, 1800], 900), ([0, 7200], 900), ([0], 1)]
 )
-def test_batches_tell_of_the_time_between_them(tmp_path, seconds, interval):
+def test_replayed_batches_have_their_interval(tmp_path, seconds, interval):
     """A listener learns from it how often a plant speaks, and what is stale."""
     broker = Broker()
     stretch = read_messages(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
@@ -191,7 +191,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
 TICK = SimulationTick(site="x", time=START, interval=QUARTER, step=0, steps=1, batches=0, points=0)
 
 
-def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
+def test_decisions_count_after_timeout(monkeypatch):
     """Proves: a machine that stands still for a minute hears a decision within half of one.
 
     Sensitivity: nobody decided it, if the clock is looked at before the messages.
@@ -208,7 +208,7 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
     assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
 
 
-def test_a_replay_that_nobody_decides_says_so(embedded, made):
+def test_replay_without_decisions_is_reported(embedded, made):
     client = made(embedded.url)
     decisions = DecisionWaiter(client, "x", timeout=0.0)
     client.connect(LONG)
@@ -243,7 +243,7 @@ def test_the_command_replays(tmp_path, embedded, connected):
         (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),
     ],
 )
-def test_what_cannot_be_replayed_is_said_in_words(tmp_path, embedded, words, start, expected):
+def test_invalid_replay_is_refused(tmp_path, embedded, words, start, expected):
     fill(tmp_path, [0, 10])
     result = run(tmp_path, embedded.url, *words, start=start)
     assert result.exit_code == 1

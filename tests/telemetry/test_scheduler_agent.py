@@ -262,7 +262,7 @@ def test_work_follows_cap_and_pause_loss(module, tmp_path, monkeypatch):
     agent = module.Agent("small", tmp_path / "agent.json")
 
     def look(hours, *, start):
-        monkeypatch.setattr(module.scheduler, "jobs", lambda: iter([job(7, start=start)]))
+        monkeypatch.setattr(module.cluster, "jobs", lambda: iter([job(7, start=start)]))
         agent.look(NOON + 3600.0 * hours)
         return agent.known["7"]
 
@@ -279,7 +279,7 @@ def test_long_lists_have_running_and_due_jobs_first(module, tmp_path, monkeypatc
     rng = np.random.default_rng(3)
     hours = rng.uniform(0.1, 90.0, 9000).tolist()
     live = [job(n, hours=h, start=NOON if n > 8990 else 0) for n, h in enumerate(hours)]
-    monkeypatch.setattr(module.scheduler, "jobs", lambda: iter(live))
+    monkeypatch.setattr(module.cluster, "jobs", lambda: iter(live))
     agent = module.Agent("small", tmp_path / "agent.json")
     agent.look(NOON + 77.7)
     lists = agent.lists(NOON + 77.7)
@@ -292,5 +292,5 @@ def test_long_lists_have_running_and_due_jobs_first(module, tmp_path, monkeypatc
 
 
 def test_array_tasks_are_parsed(module):
-    assert list(module.scheduler.tasks("0-3,7-9:2%4")) == [0, 1, 2, 3, 7, 9]
-    assert list(module.scheduler.tasks("5")) == [5]
+    assert list(module.cluster.tasks("0-3,7-9:2%4")) == [0, 1, 2, 3, 7, 9]
+    assert list(module.cluster.tasks("5")) == [5]

@@ -187,7 +187,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     assert machine.meter.mean(9) == pytest.approx(net[0])
 
 
-def test_warmer_water_is_given_when_it_is_asked_for(plant):
+def test_warmer_water_follows_request(plant):
     machine = plant(0, SILENT)
     machine.run_with(points())
     machine.set_supply_temperature("warm_plant", 40.0)
@@ -230,7 +230,7 @@ def test_the_sensors_scatter_about_the_truth(plant):
         assert values.std(axis=0) == pytest.approx(error, rel=0.2)
 
 
-def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
+def test_observation_is_a_valid_state(small, plant):
     machine = plant(2)
     machine.run_with(points())
     observed = machine.observe()
@@ -302,7 +302,7 @@ def test_the_record_is_whole_and_in_minutes(plant):
     variables.check_variables(record, *map(str, record.data_vars))
 
 
-def test_hours_become_a_smooth_course_of_minutes():
+def test_hours_become_smooth_minutes():
     hours = time_axes.regular_axes(START, 3, np.timedelta64(1, "h"))
     hours["air_temperature"] = "time", [10.0, 16.0, 16.0]
     hours = hours.assign_coords(renewable=["wind_1"])

@@ -15,7 +15,7 @@ NAMES = st.text(
 
 @pytest.mark.parametrize("kind", topics.TOPIC_PATTERNS)
 @given(site=NAMES, hall=NAMES, rack=NAMES, partner=NAMES)
-def test_what_is_built_is_parsed(kind, site, hall, rack, partner):
+def test_built_topics_are_parsed(kind, site, hall, rack, partner):
     given_names = {"site": site, "hall": hall, "rack": rack, "partner": partner}
     names = {
         key: name

@@ -21,7 +21,7 @@ def later(window, request):
     return moment
 
 
-def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
+def test_readings_from_clock_ahead_are_reported(window, later):
     seen = window.present(CORRECTED)
     for name in ("grid_import_power", "battery_level", "accelerator_power"):
         assert np.isnan(seen[name]).all()
@@ -33,7 +33,7 @@ def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
 
 
 @pytest.mark.usefixtures("later")
-def test_the_next_reading_counts_at_once(window):
+def test_next_reading_counts_at_once(window):
     """Sensitivity: telemetry stood still for as long as the clock had been ahead."""
     when = CORRECTED + SECOND
     for value in (
@@ -51,14 +51,14 @@ def test_the_next_reading_counts_at_once(window):
     assert past["grid_import_power"].max() == pytest.approx(0.9)
 
 
-def test_the_past_forgets_what_was_ahead(window, later):
+def test_recent_drops_readings_ahead(window, later):
     """What that clock said of an hour to come is no part of the mean of that hour."""
     window.add(value_of("grid_import_power", 900.0, time=CORRECTED), CORRECTED)
     past = window.recent(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
-def test_a_leap_is_judged_again_at_once(window):
+def test_leap_is_checked_again_at_once(window):
     """Sensitivity: nothing was a leap until the clock had passed what was said by it ahead."""
 
     def flag_of(value, when):
@@ -71,7 +71,7 @@ def test_a_leap_is_judged_again_at_once(window):
     assert flag_of(50.0, CORRECTED + SECOND) is QualityFlag.RATE
 
 
-def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
+def test_readings_of_next_tick_are_current(window):
     tick = SimulationTick(
         site="small", time=NOON, interval=QUARTER_HOUR, step=1, steps=9, batches=0, points=0
     )
