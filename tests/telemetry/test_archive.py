@@ -1,4 +1,4 @@
-"""An archive: what is heard becomes minutes, and is opened by its own words and units."""
+"""An archive: readings become minutes, and open with their variables and units."""
 
 import random
 import subprocess
@@ -130,9 +130,9 @@ def test_spare_point_is_read_while_first_is_silent(heard):
     heard.hear(value(701, 50.0), value(702, 19.0, point=renamed))
     heard.archive.commit(include_open=True)
     level = heard.open()["battery_level"].sel(battery="battery_1") * 100.0 / capacity
-    believed = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
-    np.testing.assert_allclose(level.values, believed)
-    for place, one in enumerate(believed):  # whatever part is asked for
+    expected_values = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
+    np.testing.assert_allclose(level.values, expected_values)
+    for place, one in enumerate(expected_values):  # whatever part is asked for
         np.testing.assert_allclose(level.isel(time=place).values, one)
     np.testing.assert_allclose(level.isel(time=[5, 2, 4]).values, [20.0, np.nan, 29.0])
 

@@ -1,4 +1,4 @@
-"""Blocks and shards of our own making are plain Zarr, and what is spoilt in them is noticed."""
+"""Blocks and shards are plain Zarr, and corruption in them is detected."""
 
 import icechunk
 import numpy as np

@@ -28,7 +28,7 @@ from twin.errors import ArchiveError
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(os.environ.get("GIGATWIN_S3", ROOT / ".venv-s3" / "bin" / "moto_server"))
-HASTY = 5  # s; a store that stands still is not waited for longer
+HASTY = 5  # s; longest wait for a stalled store
 SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
 
 
@@ -205,7 +205,7 @@ def test_silent_bucket_is_reported_after_timeout(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_emptied_bucket_is_reported_and_restarted(bucket, server, tmp_path):
-    """Sensitivity: a new archive was begun there without a word, and `verify` found all well."""
+    """Sensitivity: a new archive was begun silently, and `verify` found no loss."""
     fill(tmp_path, bucket)
     again = Archive(tmp_path / "archive", SITE)
     assert verify(tmp_path / "archive").lost == []

@@ -1,4 +1,4 @@
-"""An archive under a clock that stands still or is set back: nothing is spoilt, nothing is lost."""
+"""An archive under a clock that stops or is set back loses and corrupts nothing."""
 
 import time
 
@@ -22,7 +22,7 @@ def add(archive, seconds):
 
 
 def test_clock_set_back_loses_nothing(tmp_path, monkeypatch):
-    """Proves: a minute behind, a commit is refused in words; what it had is in the next one."""
+    """Proves: a minute behind, a commit is refused with a reason; the next one has its data."""
     archive = Archive(tmp_path, SITE)
     add(archive, 1)
     archive.commit(include_open=True)
@@ -48,7 +48,7 @@ def test_commit_times_strictly_rise(monkeypatch):
 
 
 def test_clock_set_back_during_wait_is_reported(monkeypatch):
-    """Proves: nobody waits for it in silence, for an hour and with the archive locked."""
+    """Proves: the wait ends with an error instead of an hour with the archive locked."""
     now = TRUE()
     ticking = iter([now, now - 3600.0])
     monkeypatch.setattr(time, "time", lambda: next(ticking))

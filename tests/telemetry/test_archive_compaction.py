@@ -1,4 +1,4 @@
-"""Minutes become hours and roll-ups; late readings go into them; nothing is lost on the way."""
+"""Minutes become hours and roll-ups, which include late readings; nothing is lost."""
 
 from datetime import timedelta
 
@@ -48,8 +48,8 @@ def test_late_readings_join_compacted_hour(heard):
     fill(heard, range(0, 4000, 10))
     heard.archive.maintain(is_whole=True)
     heard.hear(batch("r0002", 125, value=7.0), batch("r0001", 131, value=8.0))
-    heard.hear(batch("r0001", 130, value=9.0))  # in the place of another
-    heard.hear(value(130, None), flag=QualityFlag.BAD_SOURCE)  # in the place of a good one
+    heard.hear(batch("r0001", 130, value=9.0))  # replaces another value
+    heard.hear(value(130, None), flag=QualityFlag.BAD_SOURCE)  # does not replace a good value
     heard.hear(value(131, None), flag=QualityFlag.BAD_SOURCE)
     heard.archive.commit(include_open=True)
     for _ in range(2):  # before and after the next compaction
@@ -74,7 +74,7 @@ def test_roll_ups_by_hand(heard):
     """Seconds 0 to 119 of value 0 to 119: minutes of 0..59 and 60..119, means 29.5 and 89.5."""
     heard.hear(metadata())
     fill(heard, range(120))
-    heard.hear(value(120, 1e9), flag=QualityFlag.RANGE)  # kept, and not believed
+    heard.hear(value(120, 1e9), flag=QualityFlag.RANGE)  # stored and not used
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
     points = heard.open("points", resolution="1min").sel(point=POINT)
@@ -138,7 +138,7 @@ def test_wrong_interval_does_not_make_day_sparse(heard, way):
             intervals=np.array([1.0, 61.0]),
         )
         assert heard.archive.add_racks(wrong, JournalPosition(1, 9999)) == []
-    heard.hear(tick(119))  # of a plant that closes quarters of an hour and speaks in between
+    heard.hear(tick(119))  # a plant with intervals of 15 min that reports in between
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
     for group, name in (("racks", "power_count"), ("points", "value_count")):

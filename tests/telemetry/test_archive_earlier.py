@@ -34,7 +34,7 @@ def levels(folder):
 
 
 def test_values_keep_the_unit_of_their_time(tmp_path):
-    """Proves: 50 % and then 0.5 of 80 MWh are 40 MWh each, whatever the gateway says today.
+    """Proves: 50 % and then 0.5 of 80 MWh are 40 MWh each, whatever the unit is today.
 
     Sensitivity: 4000 MWh of a battery of 80, in all that was heard before, as soon as the unit was
     another one. What came with the change is of either unit, so it is none.
@@ -106,7 +106,7 @@ class Attributes(dict):
 
 
 def test_simultaneous_changes_are_written_once():
-    """Sensitivity: 13 s for 2,000 points, hours for those of a site: each with all before."""
+    """Sensitivity: 13 s for 2,000 points and hours for a site, as each write had all before."""
     root = SimpleNamespace(attrs=Attributes())
     points = [f"Sensor/Temperature/rhine/{number}/t" for number in range(9)]
     before = {one: metadata_to_json(metadata(one, unit="C")) for one in points}
@@ -128,7 +128,7 @@ class Counted(PointBinder):
 
 
 def test_earlier_metadata_is_bound_together(tmp_path, monkeypatch):
-    """Sensitivity: one for each change, 60 ms each at `rhine`: it took minutes to open."""
+    """Sensitivity: one binding a change, 60 ms each at `rhine`, so opening took minutes."""
     monkeypatch.setattr("telemetry.archive.reader.PointBinder", Counted)
     for second, unit in enumerate(["%", "1", "%", "1"]):
         written(tmp_path, metadata(unit=unit), value(3600 * second, 0.5))
@@ -139,7 +139,7 @@ def test_earlier_metadata_is_bound_together(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_changes_are_kept_as_long_as_values(tmp_path):
-    """Proves: two gateways that differ for ever fill no archive, nor slow each commit of it."""
+    """Proves: two disagreeing gateways neither fill the archive nor slow its commits."""
     for second in range(0, 600, 60):
         unit = "%" if second % 120 else "1"
         written(tmp_path, metadata(unit=unit), value(second, 0.5), value(second + 59, 0.5))

@@ -72,7 +72,7 @@ def half_spoilt(tmp_path_factory):
 
 
 def tried(path, at):
-    """Return what the search said from a byte on, up to where it hung."""
+    """Return the output of the search from a byte on, up to where it hung."""
     words = [sys.executable, "-c", TRY, str(path), str(at)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

@@ -75,7 +75,7 @@ def within(second, milliseconds, number, **options):
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_newest_good_value_of_a_second_stays(heard, is_late):
-    """The last to come stayed, a null of a broken sensor too, and nobody counted it."""
+    """Sensitivity: the last received value stayed, even a null, and was not counted."""
     if is_late:
         heard.hear(value(500, 1.0))
         heard.archive.commit(include_open=True)
@@ -93,7 +93,7 @@ def test_newest_good_value_of_a_second_stays(heard, is_late):
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_null_never_replaces_a_value(heard, is_late):
-    """A null of quality 1 of a point that had not said what it is stayed, and was called good."""
+    """Sensitivity: a null of quality 1 of a point without metadata stayed as good."""
     if is_late:
         heard.hear(value(500, 1.0))
         heard.archive.commit(include_open=True)
@@ -107,7 +107,7 @@ def test_null_never_replaces_a_value(heard, is_late):
 
 @pytest.mark.parametrize("is_committed", [False, True])
 def test_duplicate_leaves_quality_unchanged(heard, is_committed):
-    """It was judged beside what had come since, and believed."""
+    """Sensitivity: it was compared with later readings, and accepted."""
     heard.hear(value(0, 60.0), flag=QualityFlag.RATE)
     heard.hear(value(1, None), flag=QualityFlag.BAD_SOURCE)
     if is_committed:
@@ -187,7 +187,7 @@ def test_uncommitted_batch_is_the_newest(heard, monkeypatch):
         chips_of(heard, [1, 2, 3], 500, is_last=False)
         with pytest.raises(ArchiveError):
             heard.archive.commit(include_open=True)
-    chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # of before, though it came later
+    chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # earlier time, received later
     assert chips_of(heard, [6, np.nan, 7], 200) == [1.0, 2.0, 3.0]
 
 

@@ -1,4 +1,4 @@
-"""An archive said again: what was said, at its pace, and archived as it was."""
+"""Replay of an archive: the recorded messages, at their pace, archived unchanged."""
 
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ from twin.errors import ArchiveError
 @pytest.mark.slow
 @pytest.mark.parametrize("is_late", [False, True])
 def test_corrupt_variable_affects_no_other(tmp_path, is_late):
-    """The hour was found by its first variable: with that gone, all others were dropped."""
+    """Sensitivity: the first variable located the hour; without it all others were dropped."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
@@ -103,7 +103,7 @@ def test_corrupt_archive_is_moved_aside_and_rebuilt(heard, part):
 
 @pytest.mark.slow
 def test_corrupt_first_commit_does_not_stop_deletion(heard):
-    """It had: every round of upkeep failed from then on, and nothing old was ever deleted."""
+    """Sensitivity: each round of maintenance failed, and old data were never deleted."""
     commits = heard.folder / "archive" / "store" / "snapshots"
     first = commits / first_commit(heard)
     for second in (0, 60):
@@ -120,7 +120,7 @@ def test_corrupt_first_commit_does_not_stop_deletion(heard):
 
 
 def first_commit(heard):
-    """Return the name of the first commit: what all others descend from."""
+    """Return the name of the first commit, from which all others descend."""
     store = icechunk.Repository.open(local_storage(heard.folder / "archive" / "store"))
     return [*store.ancestry(branch=MAIN_BRANCH)][-1].id
 
@@ -177,7 +177,7 @@ def test_flipped_bit_in_manifest_loses_one_array(heard):
     assert chips["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2]
     with pytest.raises(ArchiveError, match="checksum differs"):
         chips["power"].load()
-    again = Heard(heard.folder)  # who writes gives it up, and goes on
+    again = Heard(heard.folder)  # the writer drops it and continues
     again.hear(batch("r0001", 3), tick(3))
     again.archive.commit()
     assert again.archive.corrupt_copies == []

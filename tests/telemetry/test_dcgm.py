@@ -1,4 +1,4 @@
-"""What dcgm-exporter says of accelerators is read, and becomes batches on a broker."""
+"""Metrics of dcgm-exporter are read and become batches on a broker."""
 
 import http.server
 import threading
@@ -164,5 +164,5 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]
     with closing(SpoolStore(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
-        assert outbox.size > 0  # nobody has said it is durable
+        assert outbox.size > 0  # nothing is acknowledged as durable
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])

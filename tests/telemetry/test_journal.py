@@ -52,7 +52,7 @@ def test_goes_on_after_a_restart(folder):
 
 
 def test_restored_older_copy_continues_behind_all_segments(folder, tmp_path):
-    """What was then written stood where archived frames had been, and counted as archived."""
+    """Sensitivity: new records were at archived positions, so they counted as archived."""
     first = opened(folder)
     first.append([("a", b"1")])
     first.close()

@@ -1,4 +1,4 @@
-"""A journal cut, spoilt, killed while writing, or without room: what is whole is kept."""
+"""A journal that is cut, corrupt, killed or without space keeps all intact records."""
 
 import errno
 import os

@@ -81,7 +81,7 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
 
 
 def test_unreadable_key_is_not_replaced(tmp_path, monkeypatch):
-    """Proves: one that root owns asks for rights, and not for another key."""
+    """Proves: a key without read permission gives an error and is not replaced."""
     signing.load_or_create_key(tmp_path)
 
     def refuse(_):
@@ -95,7 +95,7 @@ def test_unreadable_key_is_not_replaced(tmp_path, monkeypatch):
 
 
 def test_missing_private_key_is_replaced_with_warning(tmp_path):
-    """Proves: partners who know the set of before verify nothing of ours, and that is said."""
+    """Proves: a warning is logged, as partners with the earlier set cannot verify the new key."""
     old = signing.load_or_create_key(tmp_path)
     (tmp_path / "feed.private.json").unlink()
     with structlog.testing.capture_logs() as logs:

@@ -179,7 +179,7 @@ class Bus:
         self.sent.append((topic, payload if isinstance(payload, bytes) else payload.encode()))
 
     def batches(self):
-        """Return the sequences that were sent since they were last asked for."""
+        """Return the sequences sent since the last call."""
         sequences = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
         self.sent.clear()
         return sequences
@@ -211,7 +211,7 @@ def test_lossless_agent_sends_missing_batches(tmp_path, monkeypatch):
     assert ask() == [3, 4, 6]  # nothing has come for a while: the last is lost too
     agent.run("delete from batches where sequence = 4")
     assert ask() == [3, 6]
-    assert ask() == [3, 6]  # 4 is known to be gone, and asked for no more
+    assert ask() == [3, 6]  # 4 is known to be lost and not requested again
     assert progress.lost == 1
     agent.base.close()
 

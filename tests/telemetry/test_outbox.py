@@ -112,7 +112,7 @@ def test_internally_corrupt_spool_is_moved_aside(tmp_path, box):
 
 
 def test_random_losses_are_repaired(tmp_path, box):
-    """A wire that loses a third of all that goes either way; in the end all is here, once asked."""
+    """Proves: over a link that loses a third of all messages, all batches arrive in the end."""
     dice = random.Random(3)
     outbox, progress, journal = box(), DeliveryTracker(tmp_path), set()
     last = 0

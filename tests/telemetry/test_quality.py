@@ -67,7 +67,7 @@ def test_clock(ahead, flag):
 
 
 def test_late_implausible_value_is_out_of_range():
-    """Sensitivity: history believes what is late, so 9999 degC stood in the archive as true."""
+    """Sensitivity: late values are used as history, so 9999 degC was archived as good."""
     assert verdict(9999.0, time=NOON - 901 * SECOND) is QualityFlag.RANGE
 
 
@@ -93,7 +93,7 @@ def flags_of(values, limits=SUPPLY, every=1):
     ],
 )
 def test_spike_is_flagged_and_confirmed_step_passes(values, rates):
-    """More than 2 K in a second since the last that was believed."""
+    """More than 2 K in a second since the last accepted reading."""
     expected = [QualityFlag.RATE if n in rates else QualityFlag.GOOD for n in range(len(values))]
     assert flags_of(values) == expected
 

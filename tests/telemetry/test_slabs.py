@@ -23,7 +23,7 @@ def many(slab, columns, numbers, *, chips=2, stamps=None):
 
 
 def test_one_wide_rack_widens_no_other():
-    """Each of a thousand racks took as much as the deepest: 114 MB a second."""
+    """Sensitivity: each of 1000 racks was as wide as the widest: 114 MB a second."""
     slab = RackSecond()
     many(slab, range(1000), range(1000), chips=72)
     before = slab.size
@@ -77,7 +77,7 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
 
 
 def test_racks_of_two_widths_are_written_in_two_parts():
-    """Joined only where they were neighbours, a second took 350 times as long to write."""
+    """Sensitivity: only adjacent racks were joined, so a write took 350 times as long."""
     slab = RackSecond()
     for column in range(40):
         slab.put(column, values(2 + column % 2, float(column)))

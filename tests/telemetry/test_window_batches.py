@@ -52,7 +52,7 @@ def test_restarted_sender_restarts_its_sequence(window):
     window.add(batch(boot=7, sequence=900))
     assert window.add(batch(boot=8, sequence=1, time=NOON + SECOND)) is QualityFlag.GOOD
     assert window.add(batch(boot=7, sequence=901, time=NOON)) is None
-    # a clock that was set back at boot must not silence a rack for ever
+    # a clock set back at boot must not block a rack
     assert window.add(batch(boot=3, sequence=1, time=NOON + 2 * SECOND)) is QualityFlag.GOOD
     assert window.counters == {"batch good": 3, "old boot": 1}
 

@@ -1,4 +1,4 @@
-"""What the window believes, in whatever order, from whomever, and of two sensors that differ."""
+"""Readings that the live state accepts: order, sender, and disagreeing sensors."""
 
 from dataclasses import replace
 
@@ -100,7 +100,7 @@ def test_two_disagreeing_sensors_are_both_rejected(window):
     assert window.add(far) is QualityFlag.DISAGREES
     late = NOON + 3 * SECOND
     assert window.add(value_of("grid_import_power", 2010.0, time=late)) is QualityFlag.DISAGREES
-    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
+    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last accepted
     assert window.counters["disagrees"] == 2
 
 

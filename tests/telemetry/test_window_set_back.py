@@ -13,7 +13,7 @@ CORRECTED = NOON + 2 * MINUTE
 
 @pytest.fixture(params=[1, 48], ids=["an hour", "two days"])
 def later(window, request):
-    """Return a moment by the clock that was ahead, at which all was heard."""
+    """Return a time by the clock ahead, at which all readings were received."""
     moment = NOON + request.param * HOUR
     window.add(value_of("grid_import_power", 2000.0, time=moment), moment)
     window.add(value_of("battery_level", 50.0, time=moment), moment)
@@ -34,7 +34,7 @@ def test_readings_from_clock_ahead_are_reported(window, later):
 
 @pytest.mark.usefixtures("later")
 def test_next_reading_counts_at_once(window):
-    """Sensitivity: telemetry stood still for as long as the clock had been ahead."""
+    """Sensitivity: telemetry was blocked for as long as the clock had been ahead."""
     when = CORRECTED + SECOND
     for value in (
         value_of("grid_import_power", 900.0, time=CORRECTED),
@@ -52,14 +52,14 @@ def test_next_reading_counts_at_once(window):
 
 
 def test_recent_drops_readings_ahead(window, later):
-    """What that clock said of an hour to come is no part of the mean of that hour."""
+    """Proves: readings stamped in a later hour are not in the mean of that hour."""
     window.add(value_of("grid_import_power", 900.0, time=CORRECTED), CORRECTED)
     past = window.recent(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
 def test_leap_is_checked_again_at_once(window):
-    """Sensitivity: nothing was a leap until the clock had passed what was said by it ahead."""
+    """Sensitivity: no leap was flagged until the clock had passed the stamps ahead."""
 
     def flag_of(value, when):
         label = "warm_plant"
