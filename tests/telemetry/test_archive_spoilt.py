@@ -60,7 +60,7 @@ def test_hour_is_compacted_without_lost_variable(tmp_path):
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
     assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
     assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
-    assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.error
+    assert "corrupt data lost: racks open memory 2026-07-01T00:00:00Z" in archive.error
     assert Archive(tmp_path / "archive", "rhine").error == ""  # reported until the next start
 
 

@@ -133,7 +133,7 @@ def test_outage_delivers_only_last_requests(request, connected, kind):
     for hour in range(100):
         for battery in range(4):
             sender.publish(f"asked/{battery}", b"%d" % hour, qos=1, conflate=True)
-    last = {"qos": 1, "is_newest": True, "retain": True}
+    last = {"qos": 1, "conflate": True, "retain": True}
     receipts = [sender.publish(f"asked/{n}", b"null", **last) for n in range(4)]
     broker.start()
     assert all(receipt.wait(LONG) for receipt in receipts)
