@@ -241,7 +241,9 @@ def test_recording_starts_without_bucket(tmp_path, monkeypatch):
         until(lambda: "archive" in running.errors, deadline=4 * DEADLINE)
         assert "check the object store" in running.errors["archive"]
         assert running.counters["commits"] == 0
-        assert all(one.process.poll() is None for one in running._ingesters.values())
+        ingesters = running._ingesters.values()
+        assert ingesters
+        assert all(one.process.poll() is None for one in ingesters)
 
 
 @pytest.mark.slow

@@ -142,7 +142,9 @@ def test_the_schema_is_what_its_declaration_says(name):
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_fields_have_descriptions_and_units(name):
-    for field, rule in schema(name)["properties"].items():
+    properties = schema(name)["properties"]
+    assert properties
+    for field, rule in properties.items():
         assert rule["description"], field
         is_number = "number" in what(rule) or "integer" in what(rule) or rule["type"] == "object"
         assert field == "v" or is_number == ("x-unit" in rule), field

@@ -165,6 +165,7 @@ def test_bridge_publishes_null_for_unreadable_values():
             published.append((topic, payload))
 
     bridge.tell(Broken(), Bus(), "small")
+    assert published
     assert all(json.loads(payload)["value"] is None for _, payload in published)
     assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in published)
 

@@ -89,4 +89,5 @@ def test_a_service_listens_to_its_site_only():
     filters = topics.service_filters("rhine")
     assert "dc/v1/rhine/+/+/tele" in filters
     assert "sim/v1/rhine/clock" in filters
+    assert filters
     assert not any(filter_.endswith("/set") for filter_ in filters)

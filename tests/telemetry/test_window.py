@@ -41,6 +41,7 @@ def test_present_has_axes_and_units_of_the_state(window):
         state.initial_state(site()).drop_vars("usual_power"),
     )  # estimated
     variables.check_variables(seen, *wanted.data_vars)
+    assert wanted.data_vars
     for name, array in wanted.data_vars.items():
         assert seen[name].dims == array.dims
     for dim in ("battery", "tank", "circuit"):
