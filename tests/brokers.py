@@ -1,4 +1,4 @@
-"""Debian's brokers on free loopback ports, each with a configuration and store of its own."""
+"""Debian's brokers on free loopback ports, each with its own configuration and store."""
 
 import shutil
 import signal
@@ -11,7 +11,8 @@ import pytest
 
 from tests.waiting import DEADLINE
 
-# Started as root it goes on as its own user, who cannot read our folders; else `user` is ignored.
+# Started as root, Mosquitto changes to its own user, which cannot read the folders of the tests.
+# Otherwise `user` is ignored.
 MOSQUITTO = """\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -23,10 +24,10 @@ user root
 """
 
 WIDE = f"{MOSQUITTO}max_inflight_messages 1000\n"
-"""As in `deploy/mosquitto`: with the 20 of its default, a few hundred messages pass. [1/s]"""
+"""As in `deploy/mosquitto`: the default window of 20 limits the rate to a few hundred. [1/s]"""
 
-# NATS lets a session have 65,535 messages pending, over all its filters, and those that end in #
-# count twice: beyond that it refuses to subscribe.
+# NATS allows a session 65,535 pending messages over all its filters; those that end in # count
+# twice. Beyond that it refuses to subscribe.
 NATS = """\
 server_name: test
 listen: "127.0.0.1:{clients}"
@@ -50,7 +51,7 @@ def is_listening(port):
 
 
 class Broker:
-    """One broker process, which can be killed and started again on its port."""
+    """One broker process, which can be killed and restarted on its port."""
 
     def __init__(self, binary, template, folder):
         found = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/usr/local/sbin")
@@ -94,9 +95,9 @@ class Broker:
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
 
-    def _end(self, how):
+    def _end(self, signum):
         if self._process is not None:
-            self._process.send_signal(how)
+            self._process.send_signal(signum)
             self.resume()
             self._process.wait(DEADLINE)
             self._process = None

@@ -1,4 +1,4 @@
-"""Schedules, partners, and a feed on wires that remember, for tests of the feed."""
+"""Schedules, partners, and a feed whose clients record messages, for tests of the feed."""
 
 from collections import defaultdict
 
@@ -30,7 +30,7 @@ def partner(name="tso-1"):
 
 
 def keys(name="tso-1", site="rhine"):
-    """Return what a partner's key file holds."""
+    """Return the content of a partner's key file."""
     return {"partner": name, "key": key(name).private, "site": public_jwk_set(key(site))}
 
 
@@ -99,7 +99,7 @@ def plan(start=START, *, count=96, site="rhine", power=100.0, valid=60, **meta):
 
 
 def schedule(revision=1, *, name="tso-1", **others):
-    """Return a document as a partner gets it."""
+    """Return a document as a partner receives it."""
     who = partner(name)
     return plan(**others) | {
         "partner": name,
@@ -131,7 +131,7 @@ def acknowledgement(revision=1, *, code="A01", name="tso-1", by=None, **others):
 
 
 class Wire:
-    """A client that remembers what it was asked, in the place of a connection."""
+    """A client without a connection that records its calls."""
 
     def __init__(self, will):
         self.will = will
@@ -168,7 +168,7 @@ class Wire:
 
 
 class Bench:
-    """A feed whose wires can be looked at."""
+    """A feed whose clients can be inspected."""
 
     def __init__(self, folder, *names, start=START):
         self.folder, self.wires = folder, {}

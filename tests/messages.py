@@ -1,4 +1,4 @@
-"""One good message of every kind on the wire, for tests that spoil it."""
+"""One valid message of every kind, for tests that corrupt it."""
 
 from telemetry.messages.codec import DECODERS
 from telemetry.messages.topics import TOPIC_PATTERNS, TopicKind
@@ -23,7 +23,7 @@ JOBS = {
 }
 RUNS = {"done_h": [0.0], "ran_h": [0.0], "running": [False]}
 CAP = HEAD | {"hall": "hall_1", "power_cap_mw": 80.0} | ORDER
-SAID = {"applied": True, "reason": ""}
+STATUS = {"applied": True, "reason": ""}
 CHIPS = {name: [1.0] for name in ("power", "temperature", "utilisation", "memory", "clock")}
 GOOD = {
     TopicKind.POINT_VALUE: {"value": 1.0, "timestamp": 1781611200000, "quality": 1},
@@ -47,9 +47,9 @@ GOOD = {
         "interval_ms": 1000,
     },
     TopicKind.CAP_ORDER: CAP,
-    TopicKind.CAP_STATUS: CAP | SAID,
+    TopicKind.CAP_STATUS: CAP | STATUS,
     TopicKind.JOB_ORDERS: HEAD | ORDER | {"caps": {"1": 1.0}},
-    TopicKind.JOB_STATUS: HEAD | SAID | {"sequence": 1},
+    TopicKind.JOB_STATUS: HEAD | STATUS | {"sequence": 1},
     TopicKind.JOB_QUEUE: HEAD | JOBS | RUNS,
     TopicKind.JOB_HISTORY: HEAD | JOBS,
     TopicKind.TICK: HEAD
@@ -64,4 +64,4 @@ GOOD = {
     },
     TopicKind.DECISION: HEAD | {"time": 1781611200000, "sequence": -1},
 }
-"""Documents that decode from :data:`TOPICS`; rack batches in binary are none."""
+"""Documents that decode on :data:`TOPICS`; binary rack batches are not included."""

@@ -1,52 +1,52 @@
-"""Waiting for what another thread or process brings about."""
+"""Waiting for an effect of another thread or process."""
 
 import inspect
 import time
 from collections.abc import Callable
 
 DEADLINE = 60.0
-"""Longest wait unless told otherwise: machines of CI stand still for seconds. [s]"""
+"""Longest wait by default: CI machines sometimes stall for seconds. [s]"""
 
 PAUSE = 0.005
-"""Pause between two looks unless told otherwise. [s]"""
+"""Time between two checks by default. [s]"""
 
 
 def until[T](
-    is_so: Callable[[], T],
+    is_met: Callable[[], T],
     *,
     deadline: float = DEADLINE,
     what: str | Callable[[], str] = "",
     pause: float = PAUSE,
 ) -> T:
-    """Ask again and again; return the first answer that is true, and fail if none is in time.
+    """Check a condition repeatedly; return its first true result, or fail after the deadline.
 
-    It is asked once more after the deadline: what stood still was this machine, perhaps.
+    It is checked once more after the deadline, as the machine itself may have stalled.
 
     Parameters
     ----------
-    is_so
-        The question. What it raises ends the waiting.
+    is_met
+        The condition. An exception from it ends the waiting.
     deadline
         Longest wait. [s]
     what
-        What is waited for, or what says so in the end; the question's own text if empty.
+        Description of the condition, or a function that returns it; by default its source.
     pause
-        Time between two questions. [s]
+        Time between two checks. [s]
     """
     end = time.monotonic() + deadline
     while True:
         is_late = time.monotonic() > end
-        if answer := is_so():
-            return answer
+        if result := is_met():
+            return result
         if is_late:
-            text = what() if callable(what) else what or _text(is_so)
+            text = what() if callable(what) else what or _text(is_met)
             message = f"waited {deadline:g} s in vain: {text}"
             raise AssertionError(message)
         time.sleep(pause)
 
 
-def _text(is_so: Callable[[], object]) -> str:
+def _text(is_met: Callable[[], object]) -> str:
     try:
-        return inspect.getsource(is_so).strip()
-    except (OSError, TypeError):  # it was not read from a file
-        return repr(is_so)
+        return inspect.getsource(is_met).strip()
+    except (OSError, TypeError):  # its source is not in a file
+        return repr(is_met)

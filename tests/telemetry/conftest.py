@@ -1,4 +1,4 @@
-"""What several modules begin with: clients, archives, journals, windows; all end with the test."""
+"""Fixtures: clients, archives, journals, live states; all are closed after the test."""
 
 import itertools
 
@@ -22,7 +22,7 @@ names = (f"client-{number}" for number in itertools.count())
 
 @pytest.fixture
 def made():
-    """Return the function that makes clients, which end with the test."""
+    """Return a function that makes clients, which stop after the test."""
     clients = []
 
     def make(url, **options):
@@ -37,7 +37,7 @@ def made():
 
 @pytest.fixture
 def connected(made):
-    """Return the function that makes connected clients."""
+    """Return a function that makes connected clients."""
 
     def connect(url, *filters, qos=1, **options):
         client = made(url, **options)
@@ -51,7 +51,7 @@ def connected(made):
 
 @pytest.fixture
 def run(tmp_path):
-    """Return the function that runs a broker of a configuration, until the test ends."""
+    """Return a function that starts a broker, which stops after the test."""
     started = []
 
     def start(binary, template):
@@ -66,7 +66,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def heard(tmp_path):
-    """Return an archive that hears samples."""
+    """Return an archive that receives samples."""
     return Heard(tmp_path)
 
 
@@ -85,7 +85,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def journal(folder):
-    """Return a journal that is closed in the end."""
+    """Return a journal that is closed after the test."""
     journal = journals.opened(folder)
     yield journal
     journal.close()
@@ -93,7 +93,7 @@ def journal(folder):
 
 @pytest.fixture
 def window():
-    """Return a window that knows what all points of `small` are."""
+    """Return a live state with the metadata of all points of `small`."""
     whole = LiveState(site())
     for listed in list_points(site()):
         whole.add(listed.metadata)
@@ -108,11 +108,11 @@ def bench(tmp_path):
 
 @pytest.fixture
 def box(tmp_path):
-    """Return a function that opens an outbox, which is closed in the end."""
+    """Return a function that opens a spool, which is closed after the test."""
     opened = []
 
-    def make(**words):
-        opened.append(SpoolStore(tmp_path / "box", **words))
+    def make(**options):
+        opened.append(SpoolStore(tmp_path / "box", **options))
         return opened[-1]
 
     yield make
@@ -122,5 +122,5 @@ def box(tmp_path):
 
 @pytest.fixture
 def wire():
-    """Return a client that keeps what is published."""
+    """Return a client that records what is published."""
     return Wire()

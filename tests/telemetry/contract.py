@@ -144,9 +144,9 @@ class Message:
         """Return every field that some message of the contract has."""
         found: dict = {}
         for schema in self.contract["components"]["schemas"].values():
-            for name, told in schema.get("properties", {}).items():
+            for name, rule in schema.get("properties", {}).items():
                 if name not in {"objectType", "pointType"}:
-                    found.setdefault(name, self._value(told, 0))
+                    found.setdefault(name, self._value(rule, 0))
         return found
 
     def _gather(self, schema: dict, fields: dict, needed: set, choices: list) -> None:
@@ -165,17 +165,17 @@ class Message:
     @staticmethod
     def _words(properties: dict) -> int:
         """Return how many examples show each word of the longest list, a phase's as a rule."""
-        return max((len(told.get("enum", ())) for told in properties.values()), default=1) or 1
+        return max((len(rule.get("enum", ())) for rule in properties.values()), default=1) or 1
 
     @staticmethod
-    def _value(told: dict, number: int) -> object:
-        if "enum" in told:
-            return told["enum"][number % len(told["enum"])]
-        if told.get("type") == "array":
-            is_text = told["items"]["type"] == "string"
+    def _value(rule: dict, number: int) -> object:
+        if "enum" in rule:
+            return rule["enum"][number % len(rule["enum"])]
+        if rule.get("type") == "array":
+            is_text = rule["items"]["type"] == "string"
             return ["hall_1", "Supply"][: number + 1] if is_text else STATES
         return {"boolean": number % 2 == 0, "integer": 1, "number": 1.5}.get(
-            str(told.get("type")), f"word-{number}"
+            str(rule.get("type")), f"word-{number}"
         )
 
 

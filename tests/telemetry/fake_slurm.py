@@ -1,9 +1,9 @@
-"""Stand-ins for squeue and scontrol of Slurm 24.11: what they say and do was taken from real ones.
+"""Stand-ins for squeue and scontrol of Slurm 24.11, modelled on the real programs.
 
     python fake_slurm.py FILE squeue --json
     python fake_slurm.py FILE scontrol release 11,13_4
 
-FILE holds the jobs as JSON, and each word of scontrol that was heard.
+FILE holds the jobs as JSON, and each command that scontrol received.
 """
 
 import contextlib
@@ -41,31 +41,31 @@ def job(name, partition, *, nodes=18, minutes=60, **words):
 
 @contextlib.contextmanager
 def cluster(path):
-    """Give what a file says, and write it back."""
+    """Yield the state in a file, and write it back."""
     with Path(path).open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        told = json.load(file)
-        yield told
+        state = json.load(file)
+        yield state
         file.seek(0)
         file.truncate()
-        json.dump(told, file)
+        json.dump(state, file)
 
 
 def make(path, jobs):
     """Write a cluster of some jobs."""
-    Path(path).write_text(json.dumps({"jobs": jobs, "said": [], "is_down": False, "full": []}))
+    Path(path).write_text(json.dumps({"jobs": jobs, "commands": [], "is_down": False, "full": []}))
 
 
-def named(told, name):
+def jobs_named(state, name):
     """Return the jobs of a name; one task of an array is split off."""
     base, _, task = name.partition("_")
     if not task:
         return [
             one
-            for one in told["jobs"]
+            for one in state["jobs"]
             if int(base) in (one["job_id"], one["array_job_id"]["number"])
         ]
-    tasks = [one for one in told["jobs"] if one["array_job_id"]["number"] == int(base)]
+    tasks = [one for one in state["jobs"] if one["array_job_id"]["number"] == int(base)]
     split = [one for one in tasks if one["array_task_id"] == number(int(task))]
     if split:
         return split
@@ -74,18 +74,18 @@ def named(told, name):
     assert int(task) == last, "this Slurm splits off the last one only"
     whole["array_task_string"] = f"{first}-{last - 1}"
     split = whole | {"job_id": 900 + last, "array_task_id": number(last), "array_task_string": ""}
-    told["jobs"].append(split)
+    state["jobs"].append(split)
     return [split]
 
 
-def change(told, word, one):
-    """Do to a job what scontrol does."""
+def change(state, command, one):
+    """Change a job as scontrol does."""
     runs = "RUNNING" in one["job_state"]
-    if word == "hold":
+    if command == "hold":
         one |= {"hold": True, "state_reason": "JobHeldAdmin"}
-    elif word == "release":
+    elif command == "release":
         one |= {"hold": False, "state_reason": "None"}
-        if one["job_id"] in told["full"]:
+        if one["job_id"] in state["full"]:
             one["state_reason"] = "Resources"
         elif not runs:
             nodes = f"r{one['job_id']}"
@@ -94,22 +94,22 @@ def change(told, word, one):
                 "start_time": number(int(time.time())),
                 "nodes": nodes,
             }
-    elif word == "requeue":
+    elif command == "requeue":
         one |= {"job_state": ["PENDING"], "nodes": "", "submit_time": number(int(time.time()))}
 
 
-def main(path, program, word, names=""):
+def main(path, program, command, names=""):
     """Answer as one of the programs."""
-    with cluster(path) as told:
-        if told["is_down"]:
+    with cluster(path) as state:
+        if state["is_down"]:
             return f"{program}: error: Unable to contact slurm controller (connect failure)"
         if program == "squeue":
-            sys.stdout.write(json.dumps({"jobs": told["jobs"]}))
+            sys.stdout.write(json.dumps({"jobs": state["jobs"]}))
             return 0
-        told["said"].append(f"{word} {names}")
+        state["commands"].append(f"{command} {names}")
         for name in names.split(","):
-            for one in named(told, name):
-                change(told, word, one)
+            for one in jobs_named(state, name):
+                change(state, command, one)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Points of the site `small`, and what they and its racks say."""
+"""Points of the site `small`, and messages of them and its racks."""
 
 from dataclasses import replace
 from functools import cache
@@ -20,7 +20,7 @@ def site():
 
 @cache
 def metadata_of(variable, label="", **changes):
-    """Return the first metadata of a variable, of a machine of that label if told; changed."""
+    """Return the first metadata of a variable, with a machine's label if given, with changes."""
     found = next(
         p.metadata
         for p in list_points(site())

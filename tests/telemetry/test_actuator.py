@@ -1,4 +1,4 @@
-"""Orders to a plant: in its units, to our points alone, renewed, and withdrawn."""
+"""Commands to a plant: in its units, only to own points, renewed and withdrawn."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def made(wire, tmp_path):
     return making(wire, tmp_path)
 
 
-def test_caps_and_jobs_are_ordered_and_expire(made, wire):
+def test_caps_and_jobs_expire(made, wire):
     sequence = made().apply(WANTED, NOW)
     caps, (jobs,) = wire.of(CapOrder), wire.of(JobOrders)
     assert {cap.hall: cap.power_cap for cap in caps} == {"hall_1": 1.25, "hall_2": 0.5}
@@ -36,8 +36,8 @@ def test_caps_and_jobs_are_ordered_and_expire(made, wire):
         assert (order.issued, order.expires) == (NOW, NOW + COMMAND_VALIDITY)
 
 
-def test_requests_are_in_the_units_of_the_wire(made, wire):
-    """-0.3 MW are -300 kW; a temperature in degrees Celsius stays one."""
+def test_requests_are_in_announced_units(made, wire):
+    """-0.3 MW are -300 kW; degrees Celsius stay unchanged."""
     binder = bound()
     made(binder).apply(WANTED, NOW)
     assert wire.asked() == pytest.approx(
@@ -49,7 +49,7 @@ def test_requests_are_in_the_units_of_the_wire(made, wire):
     assert {sample.sender for sample in wire.of(PointValue)} == {INTEGRATION_NAME}
 
 
-def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
+def test_requests_follow_changed_unit(made, wire):
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
         binder.register(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
@@ -57,8 +57,8 @@ def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
     assert wire.requests()[point(binder, "battery_request", "battery_1")] == pytest.approx(-0.3)
 
 
-def test_only_points_that_name_us_are_written(made, wire):
-    """The battery belongs to somebody else, the tank is not announced: neither is told anything."""
+def test_only_own_points_are_written(made, wire):
+    """The battery belongs to another integration, the tank is unannounced: both get nothing."""
     stranger = bound()
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
@@ -68,7 +68,7 @@ def test_only_points_that_name_us_are_written(made, wire):
             binder.register(metadata)
     made = made(binder)
     made.apply(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
-    made.withdraw(NOW)
+    made.withdraw_requests(NOW)
     written = set(wire.requests())
     assert point(stranger, "battery_request", "battery_1") not in written
     assert point(stranger, "tank_request", "tank_1") not in written
@@ -78,33 +78,35 @@ def test_only_points_that_name_us_are_written(made, wire):
 WATER = ("technology_supply_request", "cdu_1/002")
 
 
-def handed_over(binder, *key, **changes):
-    """Let the plant announce anew what a point is; return the point."""
+def register_changed(binder, *key, **changes):
+    """Register changed metadata of a point; return the point."""
     where = point(binder, *key)
     known = next(metadata for metadata in announced_metadata(SITE) if metadata.point == where)
     assert binder.register(replace(known, **changes)) is None
     return where
 
 
-def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, wire):
-    """The contract: MUST NOT publish where the metadata does not name us. Not even a null."""
+def test_point_given_away_is_no_longer_written(made, wire):
+    """Contract: MUST NOT publish to points whose metadata names others, not even null."""
     binder = bound()
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
-    lost = [handed_over(binder, *WATER, integration="MEPAI")]
-    lost += [handed_over(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES]
+    lost = [register_changed(binder, *WATER, integration="MEPAI")]
+    lost += [
+        register_changed(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES
+    ]
     wire.sent.clear()
-    ordering.act(WANTED, NOW)
-    ordering.act(PlantCommands(), NOW)
-    ordering.withdraw(NOW)
-    ordering.beat(1.75e12, NOW)
+    ordering.apply(WANTED, NOW)
+    ordering.apply(PlantCommands(), NOW)
+    ordering.withdraw_requests(NOW)
+    ordering.publish_heartbeat(1.75e12, NOW)
     assert not set(lost) & set(wire.requests())
     assert point(binder, "battery_request", "battery_1") in wire.requests()
 
 
-def test_a_point_that_comes_back_waits_for_a_person(made, wire):
+def test_returned_point_waits_for_acceptance(made, wire):
     binder = bound()
-    lost = handed_over(binder, *WATER, integration="MEPAI")
+    lost = register_changed(binder, *WATER, integration="MEPAI")
     assert "integration was 'GIGATWIN' and is 'MEPAI'" in binder.unknown[lost]
     binder.register(
         next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost)
@@ -113,18 +115,18 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     assert lost not in wire.requests()
 
 
-def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):
-    """38.5 C asked, and the point now in F: the number that stands there means another thing."""
+def test_request_is_withdrawn_when_unit_changes(made, wire):
+    """38.5 C was requested and the point is now in F: the stored number has another meaning."""
     binder = bound()
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
-    changed = handed_over(binder, *WATER, unit="F")
+    changed = register_changed(binder, *WATER, unit="F")
     wire.sent.clear()
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     assert wire.requests()[changed] is None
 
 
-def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeypatch):
+def test_requests_are_repeated_every_100_s(made, wire, monkeypatch):
     binder = bound()
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
@@ -133,47 +135,47 @@ def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeyp
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
         monkeypatch.setattr(commands.time, "monotonic", lambda at=clock + later: at)
         wire.sent.clear()
-        ordering.repeat(NOW + np.timedelta64(int(later), "s"))
+        ordering.repeat_requests(NOW + np.timedelta64(int(later), "s"))
         assert wire.requests() == expected
     assert {sample.time for sample in wire.sent} == {NOW + np.timedelta64(202, "s")}
 
 
 @pytest.mark.parametrize("way", ["hold", "withdraw", "simulated", "old"])
-def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
+def test_withdrawn_requests_are_not_repeated(made, wire, monkeypatch, way):
     ordering = made()
     ordering.apply(WANTED, NOW)
     match way:
         case "hold":
-            ordering.freeze(NOW)
+            ordering.renew_last_caps(NOW)
         case "withdraw":
-            ordering.withdraw(NOW)
+            ordering.withdraw_requests(NOW)
         case "simulated":
-            ordering.decided(NOW, 1)
+            ordering.publish_decision(NOW, 1)
     later = commands.time.monotonic() + (3600.0 if way == "old" else 150.0)
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
-    ordering.repeat(NOW)
+    ordering.repeat_requests(NOW)
     assert wire.asked() == {}
 
 
-def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
+def test_heartbeat_repeats_requests(made, wire, monkeypatch):
     ordering = made()
     ordering.apply(WANTED, NOW)
     later = commands.time.monotonic() + 150.0
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
-    ordering.beat(None, NOW)
+    ordering.publish_heartbeat(None, NOW)
     assert len(wire.asked()) == len(("battery", "water", "our heartbeat"))
 
 
-def test_a_request_that_no_point_takes_is_left_out(made, wire):
+def test_request_without_point_is_omitted(made, wire):
     made().apply(PlantCommands(requests={("battery_request", "battery_9"): 1.0}), NOW)
     assert wire.asked() == {}
     assert len(wire.of(JobOrders)) == 1
 
 
-def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
-    """A plan by rule chooses no water; what an optimum asked must not live on by our heartbeats."""
+def test_obsolete_request_is_withdrawn_once(made, wire):
+    """A rule-based plan requests no water; repetition must not keep the earlier request."""
     binder = bound()
     ordering = made(binder)
     key = ("facility_supply_request", "warm_plant")
@@ -181,13 +183,13 @@ def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
     assert wire.asked()[point(binder, *key)] == 40.5
     for expected in ([None], []):
         wire.sent.clear()
-        ordering.act(WANTED, NOW)
-        told = [s.value for s in wire.of(PointValue) if s.point == point(binder, *key)]
-        assert told == expected
+        ordering.apply(WANTED, NOW)
+        values = [s.value for s in wire.of(PointValue) if s.point == point(binder, *key)]
+        assert values == expected
 
 
-def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
-    """It died before it could withdraw: the next one does not know what stands."""
+def test_restart_withdraws_requests_of_killed_service(made, wire):
+    """The killed service withdrew nothing, so the next one withdraws all other requests."""
     binder = bound()
     made(binder).apply(WANTED, NOW)
     values = wire.requests()
@@ -195,7 +197,7 @@ def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
     assert values[point(binder, "battery_request", "battery_1")] == -300.0
 
 
-def test_a_simulated_plant_is_told_that_it_may_go_on(made, wire):
+def test_decision_is_published_to_simulated_plant(made, wire):
     made().publish_decision(NOW, -1)
     assert wire.sent == [DecisionNotice(site="small", time=NOW, sequence=-1)]
 
@@ -213,15 +215,15 @@ def tick(time):
     )
 
 
-def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, monkeypatch):
+def test_repeated_tick_resends_orders_and_decision(made, wire, monkeypatch):
     ours = made()
     ours.publish_decision(NOW, ours.apply(WANTED, NOW))
     first = wire.of(JobOrders)
-    ours.hear(tick(NOW))  # it may still be on its way
-    ours.hear(tick(NOW + time_axes.QUARTER_HOUR))  # not decided yet
+    ours.on_sample(tick(NOW))  # the decision may still be under way
+    ours.on_sample(tick(NOW + time_axes.QUARTER_HOUR))  # no decision yet
     assert wire.of(JobOrders) == first
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
-    ours.hear(tick(NOW))
+    ours.on_sample(tick(NOW))
     again = wire.of(JobOrders)[-1]
     assert again.caps == first[0].caps
     assert again.sequence > first[0].sequence
@@ -230,34 +232,34 @@ def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, mon
     )
 
 
-def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
+def test_repeated_tick_without_orders_sends_no_orders(made, wire, monkeypatch):
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours = made()
     ours.publish_decision(NOW, -1)
-    ours.hear(tick(NOW))
+    ours.on_sample(tick(NOW))
     assert wire.of(JobOrders) == []
     assert [decided.sequence for decided in wire.of(DecisionNotice)] == [-1, -1]
 
 
-def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
+def test_heartbeat_and_echo_are_published(made, wire):
     binder = bound()
     made(binder).publish_heartbeat(1.75e12, NOW)
     ours = float(NOW.astype("datetime64[ms]").astype(np.int64))
     assert sorted(wire.requests().values()) == sorted([ours, 1.75e12])
     wire.sent.clear()
-    made(binder).beat(None, NOW)
+    made(binder).publish_heartbeat(None, NOW)
     assert list(wire.requests().values()) == [ours]
 
 
-def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire):
-    """Hours later a heartbeat of ours would tell of a life that was not."""
+def test_heartbeats_use_qos_0_and_orders_qos_1(made, wire):
+    """A heartbeat delivered hours later would prove nothing."""
     binder = bound()
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
-    ordering.beat(1.75e12, NOW)
+    ordering.publish_heartbeat(1.75e12, NOW)
     assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
 
 
-def test_without_points_there_is_no_heartbeat(made, wire):
+def test_no_heartbeat_without_points(made, wire):
     made(PointBinder(SITE)).publish_heartbeat(1.75e12, NOW)
     assert wire.sent == []

@@ -1,4 +1,4 @@
-"""An archive: what is heard becomes minutes, and is opened by its own words and units."""
+"""An archive: readings become minutes, and open with their variables and units."""
 
 import random
 import subprocess
@@ -27,14 +27,14 @@ ROOT = Path(__file__).parents[2]
 KILLS = 8
 
 
-def test_nothing_is_there_before_the_first_commit(heard):
+def test_archive_is_empty_before_first_commit(heard):
     assert heard.archive.position is None
     assert not heard.archive.commit()
     assert heard.open("racks").sizes == {"time": 0}
     assert heard.open().sizes == {"time": 0}
 
 
-def test_what_icechunk_remembers_is_bounded(tmp_path):
+def test_icechunk_cache_is_bounded(tmp_path):
     """Proves: a new archive, and one that is opened, do not grow by each commit for days."""
     for _ in range(2):
         caching = ArchiveRepository.open(
@@ -44,7 +44,7 @@ def test_what_icechunk_remembers_is_bounded(tmp_path):
         assert caching.num_chunk_refs == CACHE_LIMITS.num_chunk_refs
 
 
-def test_a_minute_is_committed_once_it_is_closed(heard):
+def test_closed_minute_is_committed(heard):
     for second in range(0, 90):
         heard.hear(batch("r0001", second))
     assert not heard.archive.is_due
@@ -59,14 +59,14 @@ def test_a_minute_is_committed_once_it_is_closed(heard):
     assert chips["power"].attrs["units"] == "W"
 
 
-def test_a_tick_closes_the_interval_that_it_ends(heard):
+def test_tick_closes_its_interval(heard):
     for step in range(3):
         heard.hear(batch("r0001", 900 * step, interval=archives.QUARTER), tick(900 * step))
         assert heard.archive.commit()
     assert seconds_of(heard.open("racks")) == [0, 900, 1800]
 
 
-def test_the_position_goes_no_further_than_what_is_still_open(heard):
+def test_position_stops_before_open_minutes(heard):
     heard.hear(*(batch("r0001", second) for second in range(0, 120)))
     heard.archive.commit()
     assert heard.archive.position == JournalPosition(1, 20 + 60 * 10)  # the 60 first seconds
@@ -74,7 +74,7 @@ def test_the_position_goes_no_further_than_what_is_still_open(heard):
     assert heard.archive.position == JournalPosition(1, 20 + 120 * 10)
 
 
-def test_stragglers_within_the_watermark_go_with_their_minute(heard):
+def test_late_readings_within_watermark_join_their_minute(heard):
     heard.hear(batch("r0001", 0), batch("r0001", 80), batch("r0002", 5), batch("r0001", 95))
     heard.archive.commit()
     assert heard.archive.counters["late"] == 0
@@ -89,7 +89,7 @@ def test_other_sites_are_refused(tmp_path):
     )
 
 
-def test_new_racks_points_and_chips_get_room(heard):
+def test_new_racks_points_and_chips_extend_arrays(heard):
     heard.hear(batch("r0001", 0), value(0, 1.0), tick(0))
     heard.archive.commit()
     heard.hear(batch("r0003", 900, chips=5), value(900, 2.0, point="A/B/c"), tick(900))
@@ -117,7 +117,7 @@ def test_variables_are_bound_by_metadata_in_canonical_units(heard):
     assert set(opened.data_vars) == {"battery_level"}
 
 
-def test_of_two_points_of_one_quantity_the_second_is_read_while_the_first_is_silent(heard):
+def test_spare_point_is_read_while_first_is_silent(heard):
     """Proves: a level whose point was renamed at 10 s goes on, five minutes later.
 
     Sensitivity: the first name alone was read, and calibration had no level any more.
@@ -130,14 +130,14 @@ def test_of_two_points_of_one_quantity_the_second_is_read_while_the_first_is_sil
     heard.hear(value(701, 50.0), value(702, 19.0, point=renamed))
     heard.archive.commit(include_open=True)
     level = heard.open()["battery_level"].sel(battery="battery_1") * 100.0 / capacity
-    believed = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
-    np.testing.assert_allclose(level.values, believed)
-    for place, one in enumerate(believed):  # whatever part is asked for
+    expected_values = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
+    np.testing.assert_allclose(level.values, expected_values)
+    for place, one in enumerate(expected_values):  # whatever part is asked for
         np.testing.assert_allclose(level.isel(time=place).values, one)
     np.testing.assert_allclose(level.isel(time=[5, 2, 4]).values, [20.0, np.nan, 29.0])
 
 
-def test_metadata_stands_beside_the_values(heard):
+def test_metadata_is_archived_with_values(heard):
     heard.hear(value(0, 50.0), metadata(), metadata(unit="1"), tick(0))
     heard.archive.commit()
     points = heard.open("points")
@@ -145,7 +145,7 @@ def test_metadata_stands_beside_the_values(heard):
     assert points["object_id"].values.tolist() == ["battery_1"]
 
 
-def test_bad_readings_are_kept_and_not_believed(heard):
+def test_bad_readings_are_stored_and_not_used(heard):
     heard.hear(metadata(), tick(0))
     heard.hear(value(0, 50.0))
     heard.hear(value(1, 99.0), flag=QualityFlag.RANGE)
@@ -171,7 +171,7 @@ def test_a_span_is_half_open(heard):
     assert chips["power"].isel(time=-1, rack=0, chip=0).item() == 2.0
 
 
-def test_an_opened_archive_stays_as_it_was(heard):
+def test_opened_archive_does_not_change(heard):
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
     opened = heard.open("racks")
@@ -183,7 +183,7 @@ def test_an_opened_archive_stays_as_it_was(heard):
     assert np.array_equal(found, [[0.0, 9.0], [9.0, np.nan]], equal_nan=True)
 
 
-def test_what_was_committed_is_passed_over_when_it_comes_again(tmp_path):
+def test_committed_records_are_skipped_on_replay(tmp_path):
     journal = Journal(tmp_path / "journal")
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(100):
@@ -199,7 +199,7 @@ def test_what_was_committed_is_passed_over_when_it_comes_again(tmp_path):
     assert_whole(tmp_path, 100)
 
 
-def test_one_process_commits_and_another_is_refused(tmp_path):
+def test_second_committing_process_is_refused(tmp_path):
     first, second = (Heard(tmp_path) for _ in range(2))
     first.hear(batch("r0001", 0), tick(0))
     second.hear(batch("r0002", 0), tick(0))
@@ -209,8 +209,8 @@ def test_one_process_commits_and_another_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
-    """It asked every five seconds, for ever, and nobody was told: its trouble was empty."""
+def test_overtaken_writer_reports_and_continues(tmp_path):
+    """Sensitivity: it tried every five seconds for ever, and `error` was empty."""
     heard = Heard(tmp_path)
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
@@ -224,7 +224,7 @@ def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
     assert seconds_of(heard.open("racks")) == [0, 900]
 
 
-def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
+def test_failed_commit_loses_nothing(heard, monkeypatch):
     heard.hear(metadata(), batch("r0001", 0), tick(0))
     store = type(heard.archive._writer._store)
     with monkeypatch.context() as patch:
@@ -243,7 +243,7 @@ def fail(*_, **__):
     raise OSError(28, "no room")
 
 
-def test_too_many_readings_in_memory_are_left_to_the_journal(tmp_path):
+def test_full_buffer_leaves_readings_in_journal(tmp_path):
     heard = Heard(tmp_path, max_bytes=10_000)
     racks = 0
     while not heard.archive.is_behind:
@@ -254,7 +254,7 @@ def test_too_many_readings_in_memory_are_left_to_the_journal(tmp_path):
     assert not heard.archive.commit(include_open=True)
 
 
-def test_what_cannot_be_opened_says_why(tmp_path):
+def test_unreadable_archive_is_refused_with_reason(tmp_path):
     with pytest.raises(ArchiveError, match="no archive; name the state folder"):
         open_archive("rhine", group="racks", root=tmp_path)
     Archive(tmp_path / "archive", "rhine")
@@ -285,7 +285,7 @@ def assert_whole(folder, seconds):
 
 
 @pytest.mark.slow
-def test_kills_at_any_moment_lose_and_double_nothing(tmp_path):
+def test_kills_lose_and_duplicate_nothing(tmp_path):
     seconds, dice = 1500, random.Random(7)
     command = [sys.executable, "-m", "tests.telemetry.archives", str(tmp_path), str(seconds)]
     done = tmp_path / "done"

@@ -1,4 +1,4 @@
-"""Blocks and shards of our own making are plain Zarr, and what is spoilt in them is noticed."""
+"""Blocks and shards are plain Zarr, and corruption in them is detected."""
 
 import icechunk
 import numpy as np
@@ -57,7 +57,7 @@ def put(store, level, second, values, *, columns):
 
 
 @pytest.mark.parametrize("level", [OPEN_MINUTES, COMPACTED_HOURS])
-def test_plain_zarr_reads_what_we_write_and_we_read_the_same(store, level):
+def test_zarr_reads_written_blocks_and_back(store, level):
     held, folder = store
     values = numbers(2 * MINUTE_S, 5, 3)
     put(held, level, DAY + 7260, values, columns=range(5))
@@ -78,7 +78,7 @@ def test_plain_zarr_reads_what_we_write_and_we_read_the_same(store, level):
     assert np.isnan(part[3]).all()
 
 
-def test_cells_that_are_not_told_stay(store):
+def test_unwritten_cells_stay_unchanged(store):
     held, folder = store
     values = numbers(MINUTE_S, 5, 3)
     put(held, OPEN_MINUTES, DAY, values, columns=range(5))
@@ -97,7 +97,7 @@ def test_cells_that_are_not_told_stay(store):
     assert np.array_equal(found, values)
 
 
-def test_minutes_go_before_hours_block_by_block(store):
+def test_minutes_have_priority_over_hours(store):
     held, folder = store
     hours, minutes = numbers(180, 2, 3), numbers(MINUTE_S, 1, 3, seed=2)
     put(held, COMPACTED_HOURS, DAY, hours, columns=[0, 1])
@@ -109,7 +109,7 @@ def test_minutes_go_before_hours_block_by_block(store):
     assert np.array_equal(found, hours)
 
 
-def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
+def test_arrays_may_exceed_one_shard(store):
     held, folder = store
     put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
     more = numbers(180, 70, 7, seed=3)
@@ -132,7 +132,7 @@ def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
     assert np.array_equal(plain["racks/raw/20260701/power"][180:360], more)
 
 
-def test_a_flipped_bit_is_noticed(tmp_path):
+def test_flipped_bit_is_detected(tmp_path):
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
     (chunk,) = (tmp_path / REPOSITORY_FOLDER / "chunks").iterdir()
@@ -164,7 +164,7 @@ def test_objects_are_found_on_disk_without_the_store(tmp_path):
     assert np.array_equal(into, values[[3, 5]])
 
 
-def test_a_manifest_of_another_format_is_left_to_the_store(tmp_path, monkeypatch):
+def test_manifest_of_other_format_is_read_by_icechunk(tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.archive.repository_files._FILE_TYPE", b"\x03\x02\x01")
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)

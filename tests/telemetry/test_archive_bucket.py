@@ -28,7 +28,7 @@ from twin.errors import ArchiveError
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(os.environ.get("GIGATWIN_S3", ROOT / ".venv-s3" / "bin" / "moto_server"))
-HASTY = 5  # s; a store that stands still is not waited for longer
+HASTY = 5  # s; longest wait for a stalled store
 SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
 
 
@@ -36,13 +36,13 @@ SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
     "url",
     ["s3://", "http://bucket/prefix", "s3://bucket/prefix?endpoint=http://x&colour=red"],
 )
-def test_a_url_that_is_none_of_a_bucket_is_refused(tmp_path, url):
+def test_invalid_bucket_url_is_refused(tmp_path, url):
     with pytest.raises(ArchiveError, match="s3://bucket/prefix"):
         set_bucket(tmp_path, url)
     assert not (tmp_path / LOCATION_FILE).exists()
 
 
-def test_an_archive_stays_where_it_began(tmp_path):
+def test_archive_location_cannot_change(tmp_path):
     Archive(tmp_path, SITE)
     with pytest.raises(ArchiveError, match="has its values in store"):
         set_bucket(tmp_path, "s3://bucket/prefix")
@@ -54,7 +54,7 @@ def test_an_archive_stays_where_it_began(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"bucket": 1}'])
-def test_a_spoilt_name_of_a_bucket_is_told(tmp_path, text):
+def test_corrupt_bucket_name_is_refused(tmp_path, text):
     (tmp_path / LOCATION_FILE).write_text(text)
     with pytest.raises(ArchiveError, match="write"):
         RepositoryLocation.of(tmp_path)
@@ -110,10 +110,10 @@ def fill(folder, url=None, *, seconds=SECONDS):
 
 
 @pytest.mark.slow
-def test_what_is_in_a_bucket_is_what_would_be_on_a_disk(bucket, tmp_path):
+def test_bucket_has_same_data_as_disk(bucket, tmp_path):
     fill(tmp_path / "disk")
     archive = fill(tmp_path / "bucket", bucket)
-    assert archive.set_aside == []
+    assert archive.corrupt_copies == []
     assert not (tmp_path / "bucket" / "archive" / "store").exists()
     for group in ("racks", "points"):
         for resolution in (None, "1min", "15min", "1h"):
@@ -132,7 +132,7 @@ def test_what_is_in_a_bucket_is_what_would_be_on_a_disk(bucket, tmp_path):
 
 
 @pytest.mark.slow
-def test_who_starts_again_goes_on_where_he_was(bucket, tmp_path):
+def test_restart_continues_in_bucket(bucket, tmp_path):
     fill(tmp_path, bucket)
     again = Archive(tmp_path / "archive", SITE)
     assert again.position is None
@@ -144,7 +144,7 @@ def test_who_starts_again_goes_on_where_he_was(bucket, tmp_path):
 
 
 @pytest.mark.slow
-def test_of_two_that_write_one_is_refused(bucket, tmp_path):
+def test_second_writer_to_bucket_is_refused(bucket, tmp_path):
     fill(tmp_path, bucket)
     first, second = (Archive(tmp_path / "archive", SITE) for _ in range(2))
     position = first.positions["a"]
@@ -158,7 +158,7 @@ def test_of_two_that_write_one_is_refused(bucket, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_store_that_stands_still_for_a_while_loses_nothing(bucket, server, tmp_path):
+def test_stalled_bucket_loses_nothing(bucket, server, tmp_path):
     process, _ = server
     archive = fill(tmp_path, bucket)
     position = archive.positions["a"]
@@ -172,7 +172,7 @@ def test_a_store_that_stands_still_for_a_while_loses_nothing(bucket, server, tmp
 
 
 @pytest.mark.slow
-def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, monkeypatch):
+def test_missing_bucket_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     url = f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
@@ -183,8 +183,8 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
-    """Sensitivity: whoever wrote or read waited for ever, and nobody was told.
+def test_silent_bucket_is_reported_after_timeout(tmp_path, monkeypatch):
+    """Sensitivity: writers and readers waited for ever without an error.
 
     It takes what is sent, as behind a firewall that forgets a connection.
     """
@@ -204,8 +204,8 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_path):
-    """Sensitivity: a new archive was begun there without a word, and `verify` found all well."""
+def test_emptied_bucket_is_reported_and_restarted(bucket, server, tmp_path):
+    """Sensitivity: a new archive was begun silently, and `verify` found no loss."""
     fill(tmp_path, bucket)
     again = Archive(tmp_path / "archive", SITE)
     assert verify(tmp_path / "archive").lost == []
@@ -222,14 +222,14 @@ def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_backup_of_a_bucket_is_left_to_its_store(bucket, tmp_path):
+def test_backup_of_bucket_is_refused(bucket, tmp_path):
     set_bucket(tmp_path, bucket)
     with pytest.raises(ArchiveError, match="let that store copy the bucket"):
         backup(tmp_path, tmp_path / "file.tar")
 
 
 @pytest.mark.slow
-def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch):
+def test_recording_starts_without_bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     set_bucket(
@@ -241,11 +241,13 @@ def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch
         until(lambda: "archive" in running.errors, deadline=4 * DEADLINE)
         assert "check the object store" in running.errors["archive"]
         assert running.counters["commits"] == 0
-        assert all(one.process.poll() is None for one in running._ingesters.values())
+        ingesters = running._ingesters.values()
+        assert ingesters
+        assert all(one.process.poll() is None for one in ingesters)
 
 
 @pytest.mark.slow
-def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeypatch):
+def test_read_only_bucket_is_reported(bucket, tmp_path, monkeypatch):
     """Sensitivity: the operator was sent to the disk, where nothing was wrong."""
     archive = fill(tmp_path, bucket)
     archive.add(value(3900, 7.0), archive.positions["a"], journal="b")

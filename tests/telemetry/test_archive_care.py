@@ -21,7 +21,7 @@ from twin.errors import ArchiveError
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_compacted", [False, True])
-def test_verify_counts_what_is_there(tmp_path, is_compacted):
+def test_verify_counts_points_and_open_hours(tmp_path, is_compacted):
     found = verify(fill(tmp_path, range(0, 100, 5), is_compacted=is_compacted))
     assert found.lost == []
     assert found.points == 20 * 2 * 3 * 5 + 20 + 1
@@ -30,7 +30,7 @@ def test_verify_counts_what_is_there(tmp_path, is_compacted):
 
 
 @pytest.mark.slow
-def test_verify_lists_what_is_spoilt_and_the_rest_is_read(tmp_path):
+def test_verify_lists_corrupt_chunks(tmp_path):
     folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
     chunks = sorted((folder / "store" / "chunks").iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(chunks[-1].read_bytes())
@@ -45,7 +45,7 @@ def test_verify_lists_what_is_spoilt_and_the_rest_is_read(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-def test_no_flipped_byte_goes_unnoticed(tmp_path, seed):
+def test_flipped_bit_is_found_or_harmless(tmp_path, seed):
     folder = fill(tmp_path, range(0, 200, 10), is_compacted=bool(seed % 2))
     before = {g: open_archive("rhine", group=g, root=tmp_path).load() for g in ("racks", "points")}
     dice = np.random.default_rng(seed)
@@ -57,13 +57,13 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, seed):
     try:
         if verify(folder).lost:
             return
-        for group, dataset in before.items():  # it was of a roll-up, or of no use to anybody
+        for group, dataset in before.items():  # the bit was in a roll-up, or in unused bytes
             assert open_archive("rhine", group=group, root=tmp_path).load().identical(dataset)
     except ArchiveError:
         return
 
 
-def test_a_backup_is_restored_and_what_was_there_is_set_aside(tmp_path):
+def test_restore_moves_present_archive_aside(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     before = open_archive("rhine", group="racks", root=tmp_path).load()
     assert backup(folder, tmp_path / "archive.tar") > 0
@@ -76,7 +76,7 @@ def test_a_backup_is_restored_and_what_was_there_is_set_aside(tmp_path):
         backup(folder, tmp_path / "archive.tar")
 
 
-def test_what_is_no_backup_changes_nothing(tmp_path):
+def test_invalid_backup_changes_nothing(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     before = open_archive("rhine", group="racks", root=tmp_path).load()
     (tmp_path / "other.tar").write_bytes(b"nothing of the kind")
@@ -89,7 +89,7 @@ def test_what_is_no_backup_changes_nothing(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "store"]
 
 
-def spoil(path, share):
+def corrupt(path, share):
     """Change a byte of a backup within the largest of its members."""
     with tarfile.open(path) as file:
         member = max(file.getmembers(), key=lambda one: one.size)
@@ -99,27 +99,27 @@ def spoil(path, share):
 
 
 @pytest.mark.slow
-def test_a_backup_with_losses_replaces_nothing_unless_forced(tmp_path):
-    """Forty changed bytes replaced a sound archive, and the command said that all was well."""
+def test_backup_with_losses_needs_force(tmp_path):
+    """Sensitivity: a backup with 40 changed bytes replaced an intact archive with exit code 0."""
     folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
     before = open_archive("rhine", group="racks", root=tmp_path).load()
     backup(folder, tmp_path / "a.tar")
-    spoil(tmp_path / "a.tar", 0.25)
+    corrupt(tmp_path / "a.tar", 0.25)
     words = ["archive", "restore", "rhine", str(tmp_path / "a.tar"), "--state", str(tmp_path)]
-    told = CliRunner().invoke(app, words)
-    assert told.exit_code == 1
-    assert "1 losses: group" in told.stderr
-    assert "checksum differs" in told.stderr
-    assert "use --force to restore the remainder" in told.stderr
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "1 losses: group" in result.stderr
+    assert "checksum differs" in result.stderr
+    assert "use --force to restore the remainder" in result.stderr
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert not list(folder.glob("store.*"))
-    told = CliRunner().invoke(app, [*words, "--force"])
-    assert told.exit_code == 0
+    result = CliRunner().invoke(app, [*words, "--force"])
+    assert result.exit_code == 0
     assert len(verify(folder).lost) == 1
     assert [path.name[:14] for path in folder.glob("store.*")] == ["store.replaced"]
 
 
-def test_an_archive_of_another_site_is_none(tmp_path):
+def test_archive_of_other_site_is_refused(tmp_path):
     folder = fill(tmp_path / "rhine", range(0, 100, 5))
     Archive(tmp_path / "small" / "archive", "small")
     backup(folder, tmp_path / "a.tar")
@@ -129,30 +129,30 @@ def test_an_archive_of_another_site_is_none(tmp_path):
         ("restore", "small", str(tmp_path / "a.tar"), "--state", str(tmp_path / "small")),
         ("export", "small", str(tmp_path / "a.nc"), "--state", str(tmp_path / "rhine")),
     ):
-        told = CliRunner().invoke(app, ["archive", *words])
-        assert told.exit_code == 1
-        assert is_other in told.stderr
+        result = CliRunner().invoke(app, ["archive", *words])
+        assert result.exit_code == 1
+        assert is_other in result.stderr
     with pytest.raises(ArchiveError, match=is_other):
         open_archive("small", group="racks", root=tmp_path / "rhine")
     assert open_archive("small", group="racks", root=tmp_path / "small").sizes == {"time": 0}
 
 
 def run(*words):
-    told = CliRunner().invoke(app, [*map(str, words), "--json", "-"])
-    return told, json.loads(told.stdout)  # and nothing else stands there, no log either
+    result = CliRunner().invoke(app, [*map(str, words), "--json", "-"])
+    return result, json.loads(result.stdout)  # stdout holds nothing else, no log either
 
 
 @pytest.mark.slow
-def test_the_commands_say_what_they_did(tmp_path):
+def test_commands_print_their_results(tmp_path):
     fill(tmp_path, range(0, 100, 5))
     state = ("--state", tmp_path)
-    told, found = run("archive", "verify", "rhine", *state)
-    assert told.exit_code == 0
+    result, found = run("archive", "verify", "rhine", *state)
+    assert result.exit_code == 0
     assert (found["points"], found["open_hours"], found["lost"]) == (621, 2, [])
     assert run("archive", "compact", "rhine", *state)[1] == {"hours": 2}
     out = tmp_path / "level.csv"
     _, found = run("archive", "export", "rhine", out, "--from", "2026-07-01T00:00:50", *state)
-    assert found["rows"] == 10  # the empty reading is not believed
+    assert found["rows"] == 10  # the bad reading is left out
     assert out.read_text().startswith("time,battery,battery_level [MWh]")
     run("archive", "backup", "rhine", tmp_path / "a.tar", *state)
     _, found = run("archive", "restore", "rhine", tmp_path / "a.tar", "--state", tmp_path / "new")
@@ -167,33 +167,33 @@ def test_the_commands_say_what_they_did(tmp_path):
         ("telemetry", "record", "rhine", "--broker", "mqtt://127.0.0.1:1", "--seconds", "0"),
     ],
 )
-def test_who_would_write_beside_another_is_refused(tmp_path, words):
-    """A recording went on and archived nothing more once somebody else had compacted."""
+def test_second_writer_is_refused(tmp_path, words):
+    """Sensitivity: a recording archived nothing more after another process had compacted."""
     folder = fill(tmp_path, range(0, 100, 5))
     before = sorted(path.name for path in folder.iterdir())
     with StateFolder(tmp_path):
-        told = CliRunner().invoke(app, [*words, "--state", str(tmp_path)])
-    assert told.exit_code == 1
-    assert "another service runs on this state; stop it" in told.stderr
+        result = CliRunner().invoke(app, [*words, "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "another service runs on this state; stop it" in result.stderr
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
-    told = {"group": "points", "variable": "metadata", "reason": "torn", "columns": "0 to 9"}
-    append_losses(fill(tmp_path, range(0, 100, 5)), [told, {"group": "all", "reason": "cut"}])
+def test_losses_are_shown_in_their_columns(tmp_path, monkeypatch):
+    loss = {"group": "points", "variable": "metadata", "reason": "torn", "columns": "0 to 9"}
+    append_losses(fill(tmp_path, range(0, 100, 5)), [loss, {"group": "all", "reason": "cut"}])
     monkeypatch.setenv("COLUMNS", "160")
     shown = CliRunner().invoke(app, ["archive", "verify", "rhine", "--state", str(tmp_path)])
     assert shown.exit_code == 1
     lines = [line for line in shown.stdout.splitlines() if line[:1] in "│┃"]
     head, first, second = ([cell.strip() for cell in re.split("[│┃]", one)] for one in lines)
-    assert dict(zip(head, first, strict=True)).items() >= told.items()
+    assert dict(zip(head, first, strict=True)).items() >= loss.items()
     assert [cell for cell in second if cell] == ["all", "cut"]
     assert second[head.index("reason")] == "cut"
 
 
 @pytest.mark.slow
-def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
-    """Proves: a year of commits leaves no million files, and no file of heads for each of them."""
+def test_files_of_old_commits_are_deleted(tmp_path, monkeypatch):
+    """Proves: the number of files does not grow with the number of commits."""
     monkeypatch.setattr(repository, "MAX_OLD_HEADS", 3)
     folder = fill(tmp_path, range(0, 3600, 60), is_compacted=True)
     files = {}
@@ -204,6 +204,6 @@ def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
     assert files["overwritten"] == [3, 3, 3]
     assert files["transactions"] == files["snapshots"]
     assert verify(folder).lost == []
-    shutil.copyfile(folder / "store" / "seals", folder / "store" / "repo")  # heads that are none
+    shutil.copyfile(folder / "store" / "seals", folder / "store" / "repo")  # an invalid head
     assert Archive(folder, "rhine").corrupt_copies
     assert len(open_archive("rhine", group="racks", root=tmp_path)["time"]) == 4 * 60

@@ -1,4 +1,4 @@
-"""An archive under a clock that stands still or is set back: nothing is spoilt, nothing is lost."""
+"""An archive under a clock that stops or is set back loses and corrupts nothing."""
 
 import time
 
@@ -21,8 +21,8 @@ def add(archive, seconds):
     archive.add(batch("r0001", seconds, sequence=seconds), JournalPosition(1, 30 * seconds))
 
 
-def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
-    """Proves: a minute behind, a commit is refused in words; what it had is in the next one."""
+def test_clock_set_back_loses_nothing(tmp_path, monkeypatch):
+    """Proves: a minute behind, a commit is refused with a reason; the next one has its data."""
     archive = Archive(tmp_path, SITE)
     add(archive, 1)
     archive.commit(include_open=True)
@@ -38,7 +38,7 @@ def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
     assert verify(tmp_path).points == 2 * 3 * 5
 
 
-def test_commits_of_one_tick_follow_one_another(monkeypatch):
+def test_commit_times_strictly_rise(monkeypatch):
     """Proves: a clock that shows a moment twice is waited for until it shows a later one."""
     now = TRUE()
     ticking = iter([now, now, now + 0.04, now + 0.06])
@@ -47,8 +47,8 @@ def test_commits_of_one_tick_follow_one_another(monkeypatch):
     assert next(ticking, None) is None
 
 
-def test_a_clock_that_is_set_back_while_it_is_waited_for_is_told(monkeypatch):
-    """Proves: nobody waits for it in silence, for an hour and with the archive locked."""
+def test_clock_set_back_during_wait_is_reported(monkeypatch):
+    """Proves: the wait ends with an error instead of an hour with the archive locked."""
     now = TRUE()
     ticking = iter([now, now - 3600.0])
     monkeypatch.setattr(time, "time", lambda: next(ticking))
@@ -57,7 +57,7 @@ def test_a_clock_that_is_set_back_while_it_is_waited_for_is_told(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
+def test_clock_of_other_day_moves_nothing_aside(tmp_path, monkeypatch):
     """Proves: a machine that starts with its clock in 1970 keeps its archive, however long.
 
     Sensitivity: from an hour on the archive was called spoilt, and all of it set aside.
@@ -83,7 +83,7 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     assert verify(tmp_path).points == 2 * 3 * 5
 
 
-def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
+def test_clock_far_behind_is_accepted_after_a_time():
     moment = [0.0]
     doubt = repository.ClockLagConfirmation(lambda: moment[0])
     far, near = (
@@ -93,7 +93,7 @@ def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
     assert not doubt.is_confirmed(far)
     moment[0] = repository.ROLLBACK_CONFIRMATION_S
     assert doubt.is_confirmed(far)
-    assert not doubt.is_confirmed(near)  # it was set, and counts anew
+    assert not doubt.is_confirmed(near)  # the clock was set, so counting restarts
     assert not doubt.is_confirmed(far)
     moment[0] = 3.0 * repository.ROLLBACK_CONFIRMATION_S
     assert not doubt.is_confirmed(None)

@@ -34,7 +34,7 @@ def levels(folder):
 
 
 def test_values_keep_the_unit_of_their_time(tmp_path):
-    """Proves: 50 % and then 0.5 of 80 MWh are 40 MWh each, whatever the gateway says today.
+    """Proves: 50 % and then 0.5 of 80 MWh are 40 MWh each, whatever the unit is today.
 
     Sensitivity: 4000 MWh of a battery of 80, in all that was heard before, as soon as the unit was
     another one. What came with the change is of either unit, so it is none.
@@ -45,13 +45,13 @@ def test_values_keep_the_unit_of_their_time(tmp_path):
     assert levels(tmp_path) == pytest.approx([40.0, 40.0, np.nan, 40.0], nan_ok=True)
     written(tmp_path, metadata(unit="%"), value(2700, 50.0))
     written(tmp_path, value(3600, 25.0))
-    told = [40.0, 40.0, np.nan, 40.0, np.nan, 20.0]
-    assert levels(tmp_path) == pytest.approx(told, nan_ok=True)
+    expected = [40.0, 40.0, np.nan, 40.0, np.nan, 20.0]
+    assert levels(tmp_path) == pytest.approx(expected, nan_ok=True)
     sent = open_archive("rhine", group="points", root=tmp_path)["value"].sel(point=POINT)
     assert sent.values.tolist() == [50.0, 50.0, 0.5, 0.5, 50.0, 25.0]
 
 
-def test_a_start_recalls_nothing_of_another_unit(tmp_path):
+def test_restart_restores_no_values_of_other_unit(tmp_path):
     written(tmp_path, metadata(unit="%"), value(0, 50.0))
     written(tmp_path, metadata(unit="1"), value(900, 0.5))
     assert list(recent_readings(tmp_path / "archive", "rhine")) == []
@@ -59,13 +59,13 @@ def test_a_start_recalls_nothing_of_another_unit(tmp_path):
     assert [one.value for one in recent_readings(tmp_path / "archive", "rhine")] == [0.25]
 
 
-def test_metadata_that_is_said_again_takes_nothing_away(tmp_path):
+def test_repeated_metadata_removes_nothing(tmp_path):
     written(tmp_path, metadata(unit="%"), value(0, 50.0))
     written(tmp_path, metadata(unit="%"), value(900, 25.0))
     assert levels(tmp_path) == [40.0, 20.0]
 
 
-def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_next(tmp_path):
+def test_later_change_does_not_affect_written_minute(tmp_path):
     """Proves: a minute is written 30 s after its end, so the change comes with the one before.
 
     Sensitivity: what was heard of the next until then was 4000 MWh of a battery of 80.
@@ -85,7 +85,7 @@ def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_nex
     assert all(np.isnan(one) for one in found[60:130])
 
 
-def test_a_unit_that_changes_within_a_minute_is_not_sure_then(tmp_path):
+def test_unit_change_within_minute_gives_nan(tmp_path):
     """Sensitivity: 4000 MWh, where a gateway had another unit for a moment, or at the first."""
     written(tmp_path, metadata(unit="1"), value(0, 50.0), metadata(unit="%"), value(1, 50.0))
     written(tmp_path, value(60, 50.0))
@@ -105,8 +105,8 @@ class Attributes(dict):
         self.written += 1
 
 
-def test_changes_of_all_points_at_once_are_written_once():
-    """Sensitivity: 13 s for 2,000 points, hours for those of a site: each with all before."""
+def test_simultaneous_changes_are_written_once():
+    """Sensitivity: 13 s for 2,000 points and hours for a site, as each write had all before."""
     root = SimpleNamespace(attrs=Attributes())
     points = [f"Sensor/Temperature/rhine/{number}/t" for number in range(9)]
     before = {one: metadata_to_json(metadata(one, unit="C")) for one in points}
@@ -127,8 +127,8 @@ class Counted(PointBinder):
         super().__init__(site)
 
 
-def test_what_points_were_is_bound_together(tmp_path, monkeypatch):
-    """Sensitivity: one for each change, 60 ms each at `rhine`: it took minutes to open."""
+def test_earlier_metadata_is_bound_together(tmp_path, monkeypatch):
+    """Sensitivity: one binding a change, 60 ms each at `rhine`, so opening took minutes."""
     monkeypatch.setattr("telemetry.archive.reader.PointBinder", Counted)
     for second, unit in enumerate(["%", "1", "%", "1"]):
         written(tmp_path, metadata(unit=unit), value(3600 * second, 0.5))
@@ -138,8 +138,8 @@ def test_what_points_were_is_bound_together(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
-    """Proves: two gateways that differ for ever fill no archive, nor slow each commit of it."""
+def test_changes_are_kept_as_long_as_values(tmp_path):
+    """Proves: two disagreeing gateways neither fill the archive nor slow its commits."""
     for second in range(0, 600, 60):
         unit = "%" if second % 120 else "1"
         written(tmp_path, metadata(unit=unit), value(second, 0.5), value(second + 59, 0.5))
@@ -155,7 +155,7 @@ def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
     assert levels(tmp_path) == [0.4] * 3
 
 
-def test_what_a_point_was_of_another_machine_is_none_of_this_one(tmp_path):
+def test_values_of_earlier_machine_are_left_out(tmp_path):
     """Proves: a tag path that is given to another object takes no history along."""
     other = "BESS/GenericPoint/rhine/spare/level"
     written(tmp_path, metadata(other, unit="furlong"), value(0, 50.0, point=other))

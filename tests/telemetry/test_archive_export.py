@@ -22,7 +22,7 @@ from tests.telemetry.archives import POINT, fill
 from twin.errors import ArchiveError, IssueCode
 
 
-def test_exports_hold_what_was_heard(tmp_path):
+def test_exports_contain_readings(tmp_path):
     pytest.importorskip("pyarrow")
     fill(tmp_path, range(0, 100, 5))
     chips = open_archive("rhine", group="racks", root=tmp_path)
@@ -50,7 +50,7 @@ def test_exports_hold_what_was_heard(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
+def test_export_without_roll_ups_has_no_rows(tmp_path, ending):
     """Proves: before the compaction nothing is exported, and it is said why; then what was heard.
 
     Sensitivity: a count of 0 is taken for something that was heard, and all is nan.
@@ -81,7 +81,7 @@ def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
         ),
     ],
 )
-def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, code, place):
+def test_invalid_request_is_a_usage_error(tmp_path, asked, code, place):
     """It was reported as corrupt, with the remedy of a corrupt archive."""
     fill(tmp_path, range(0, 100, 5))
     with pytest.raises(ArchiveError, match=re.escape(place)) as error:
@@ -90,10 +90,10 @@ def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, code, plac
 
 
 @pytest.mark.parametrize("start", ["2026-07-01T00:00:50Z", "2026-07-01T02:00:50+02:00"])
-def test_a_moment_with_an_offset_is_that_moment(tmp_path, start):
+def test_time_with_offset_is_converted_to_utc(tmp_path, start):
     """Proves: 50 s of UTC, and nothing beside it.
 
-    Sensitivity: numpy warned that it knows no time zones, on the screen of whoever exported.
+    Sensitivity: numpy printed a warning about time zones during the export.
     """
     fill(tmp_path, range(0, 100, 5))
     with warnings.catch_warnings():
@@ -103,7 +103,7 @@ def test_a_moment_with_an_offset_is_that_moment(tmp_path, start):
     assert found.sizes["time"] == 10
 
 
-def test_what_fits_in_no_table_says_what_to_type(tmp_path):
+def test_invalid_export_is_refused_with_remedy(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     archive = Archive(folder, "rhine")
     for listed in list_points(sites.load_site("rhine")):

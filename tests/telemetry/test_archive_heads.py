@@ -72,7 +72,7 @@ def half_spoilt(tmp_path_factory):
 
 
 def tried(path, at):
-    """Return what the search said from a byte on, up to where it hung."""
+    """Return the output of the search from a byte on, up to where it hung."""
     words = [sys.executable, "-c", TRY, str(path), str(at)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
@@ -81,7 +81,7 @@ def tried(path, at):
         return error.stdout.decode().split()
 
 
-def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, monkeypatch):
+def test_only_unsealed_heads_are_tried_in_process(folder, monkeypatch):
     store, tries = folder / "store", []
     run = subprocess.run
 
@@ -101,7 +101,7 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
 
 
 @pytest.mark.slow
-def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypatch):
+def test_hanging_heads_are_reported_and_repaired(folder, monkeypatch):
     monkeypatch.setattr(repository_files, "HEAD_CHECK_CPU_S", 2)
     shutil.copy(WITHOUT_END, folder / "store" / HEAD_FILE)
     with pytest.raises(ArchiveError, match="cannot be opened: the head file is corrupt: reading"):
@@ -113,20 +113,20 @@ def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"no heads", bytes(2000)])
-def test_heads_that_are_none_are_told(folder, data):
+def test_invalid_heads_are_reported(folder, data):
     (folder / "store" / HEAD_FILE).write_bytes(data)
     with pytest.raises(CorruptRepositoryError, match=r"the head file is corrupt: \S"):
         repository_files.verify_head(folder / "store", ManifestChecksums(folder / "store"))
 
 
 @pytest.mark.slow
-def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spoilt, tmp_path):
+def test_unwritable_heads_are_repaired_at_start(half_spoilt, tmp_path):
     archive = Archive(shutil.copytree(half_spoilt[0], tmp_path / "archive"), "rhine")
     assert len(archive.corrupt_copies) == 1
 
 
 @pytest.mark.slow
-def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_path):
+def test_heads_corrupted_by_write_are_repaired(half_spoilt, tmp_path):
     spoilt, sound = half_spoilt
     folder = shutil.copytree(spoilt, tmp_path / "archive")
     path = folder / "store" / HEAD_FILE

@@ -16,7 +16,7 @@ from tests.telemetry.heard import seconds_of
 from twin.errors import ArchiveError
 
 
-def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
+def test_late_readings_leave_neighbours_unchanged(heard):
     heard.hear(batch("r0001", 0), batch("r0002", 0), batch("r0001", 10), value(0, 50.0))
     heard.hear(batch("r0001", 200))
     heard.archive.commit()
@@ -32,7 +32,7 @@ def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
     assert points["value"].values[0].tolist() == [50.0, 51.0]
 
 
-def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
+def test_too_old_readings_are_listed_as_losses(heard):
     """Points say it again; who keeps batches may send them for as long as seconds are kept."""
     days = 86_400
     heard.hear(batch("r0001", 40 * days))
@@ -55,7 +55,7 @@ def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
     assert len(loss_log.read_losses(heard.lost)) == 2
 
 
-def test_of_many_labels_the_losses_name_some(heard):
+def test_losses_name_some_of_many_labels(heard):
     heard.hear(batch("r0001", 40 * 86_400))
     heard.archive.commit(include_open=True)
     for number in range(MAX_LABELS_LISTED + 50):
@@ -74,8 +74,8 @@ def within(second, milliseconds, number, **options):
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_of_one_second_the_newest_good_value_stays(heard, is_late):
-    """The last to come stayed, a null of a broken sensor too, and nobody counted it."""
+def test_newest_good_value_of_a_second_stays(heard, is_late):
+    """Sensitivity: the last received value stayed, even a null, and was not counted."""
     if is_late:
         heard.hear(value(500, 1.0))
         heard.archive.commit(include_open=True)
@@ -92,8 +92,8 @@ def test_of_one_second_the_newest_good_value_stays(heard, is_late):
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_nothing_takes_no_place_of_a_value_whatever_its_quality(heard, is_late):
-    """A null of quality 1 of a point that had not said what it is stayed, and was called good."""
+def test_null_never_replaces_a_value(heard, is_late):
+    """Sensitivity: a null of quality 1 of a point without metadata stayed as good."""
     if is_late:
         heard.hear(value(500, 1.0))
         heard.archive.commit(include_open=True)
@@ -106,8 +106,8 @@ def test_nothing_takes_no_place_of_a_value_whatever_its_quality(heard, is_late):
 
 
 @pytest.mark.parametrize("is_committed", [False, True])
-def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
-    """It was judged beside what had come since, and believed."""
+def test_duplicate_leaves_quality_unchanged(heard, is_committed):
+    """Sensitivity: it was compared with later readings, and accepted."""
     heard.hear(value(0, 60.0), flag=QualityFlag.RATE)
     heard.hear(value(1, None), flag=QualityFlag.BAD_SOURCE)
     if is_committed:
@@ -131,7 +131,7 @@ def racks(milliseconds, labels, numbers):
     )
 
 
-def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
+def test_newest_batch_of_a_second_stays(heard):
     pieces = (
         racks([0, 0, 250, 500], ["a", "b", "a", "a"], [1, 2, 3, 4]),
         racks([250, 750, 0], ["a", "b", "c"], [5, 6, 7]),
@@ -159,7 +159,7 @@ def chips_of(heard, chips, milliseconds, *, is_last=True):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_compacted", [False, True])
-def test_a_late_batch_takes_no_place_that_is_filled(heard, is_compacted):
+def test_late_batch_replaces_no_stored_batch(heard, is_compacted):
     """It overwrote what was there, and where it lacked a chip it was mixed with it."""
     first = chips_of(heard, [200, np.nan, 202], 900)
     if is_compacted:
@@ -172,13 +172,13 @@ def test_a_late_batch_takes_no_place_that_is_filled(heard, is_compacted):
     assert np.array_equal(hour, first, equal_nan=True)
 
 
-def test_of_two_batches_in_time_the_newer_stays_whole(heard):
+def test_newer_of_two_batches_stays_whole(heard):
     chips_of(heard, [1, 2, 3, 4], 100, is_last=False)
     found = chips_of(heard, [5, 6], 600)
     assert np.array_equal(found, [5, 6, np.nan, np.nan], equal_nan=True)
 
 
-def test_what_waits_for_a_commit_is_the_newest_batch_too(heard, monkeypatch):
+def test_uncommitted_batch_is_the_newest(heard, monkeypatch):
     def fail(*_, **__):
         raise OSError(28, "no room")
 
@@ -187,11 +187,11 @@ def test_what_waits_for_a_commit_is_the_newest_batch_too(heard, monkeypatch):
         chips_of(heard, [1, 2, 3], 500, is_last=False)
         with pytest.raises(ArchiveError):
             heard.archive.commit(include_open=True)
-    chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # of before, though it came later
+    chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # earlier time, received later
     assert chips_of(heard, [6, np.nan, 7], 200) == [1.0, 2.0, 3.0]
 
 
-def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
+def test_rack_that_catches_up_widens_no_other(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
     heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
@@ -203,7 +203,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     assert np.flatnonzero(np.isfinite(chips.sel(rack="hall_1/r0002").values)).tolist() == [7, 100]
 
 
-def test_much_that_came_late_waits_for_no_minute(heard, monkeypatch):
+def test_many_late_readings_are_due_at_once(heard, monkeypatch):
     monkeypatch.setattr("telemetry.archive.buffer.MAX_LATE_BYTES", 1000)
     heard.hear(batch("r0001", 500))
     heard.archive.commit(include_open=True)

@@ -1,4 +1,4 @@
-"""Random late readings between compactions: nobody beside them is hidden or overwritten."""
+"""Random late readings between compactions neither hide nor overwrite their neighbours."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ class Model:
             self.held.setdefault((label(self.group, name), second), number)
 
     def late(self, count):
-        """Say something of single labels, doubles with other values among it."""
+        """Send readings of single labels, with duplicates of other values."""
         said = set()
         while len(said) < count:
             name = self.names[self.random.integers(len(self.names))]
@@ -88,10 +88,10 @@ class Model:
 @pytest.mark.slow
 @BOTH
 def test_late_readings_between_compactions(heard, group):
-    """One late reading hid 63 points for its minute, and their roll-ups lost it for ever."""
+    """Sensitivity: a late reading hid 63 points for its minute and lost it in their roll-ups."""
     model = Model(heard, group, np.random.default_rng(2))
     for second in range(0, HOURS * 3600, 60):
-        half = model.names[second // 60 % 2 :: 2]  # places stay free for what is late
+        half = model.names[second // 60 % 2 :: 2]  # leave room for late readings
         model.hear(half, second)
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
@@ -105,13 +105,13 @@ def test_late_readings_between_compactions(heard, group):
 
 @pytest.mark.slow
 @BOTH
-def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
+def test_late_readings_hide_no_neighbours(heard, group):
     model = Model(heard, group, np.random.default_rng(0))
     model.hear(model.names, 10)
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
     model.hear(model.names[:1], 20, chips=1)
-    model.hear(model.names[1:2], 10)  # a double with another value
+    model.hear(model.names[1:2], 10)  # a duplicate with another value
     heard.archive.commit(include_open=True)
     opened = heard.open(group).load()
     values = opened["value"] if group == "points" else opened["power"]
@@ -122,15 +122,15 @@ def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
 
 @pytest.mark.slow
 @BOTH
-def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkeypatch):
-    """Minutes as an earlier version wrote them: only what was said, in blocks of their own."""
+def test_hidden_neighbours_are_readable_again(heard, group, monkeypatch):
+    """Proves: minutes written by an earlier version, with new readings only, are readable."""
     model = Model(heard, group, np.random.default_rng(1))
     for second in range(0, 3600, 60):
         model.hear(model.names, second)
     heard.archive.commit(include_open=True)
     heard.archive.maintain(is_whole=True)
     with monkeypatch.context() as patch:
-        patch.setattr(MinuteWriter, "_over", lambda *given: given[-1])
+        patch.setattr(MinuteWriter, "_with_stored", lambda *given: given[-1])
         model.hear(model.names[:1], 610)
         heard.archive.commit(include_open=True)
     for _ in range(2):

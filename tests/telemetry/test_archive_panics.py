@@ -24,7 +24,7 @@ def breaks(monkeypatch, error, *, times=1):
     monkeypatch.setattr(icechunk.Repository, "open", broken)
 
 
-def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
+def test_panic_becomes_archive_error(monkeypatch, tmp_path):
     (tmp_path / REPOSITORY_FOLDER).mkdir()
     breaks(monkeypatch, PanicException("range start index 919 out of range"))
     with pytest.raises(RuntimeError, match="is corrupt: range start index 919") as caught:
@@ -32,14 +32,14 @@ def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
     assert isinstance(caught.value, STORAGE_ERRORS)
 
 
-def test_other_ends_of_the_process_stay_what_they_are(monkeypatch, tmp_path):
+def test_keyboard_interrupt_passes_through(monkeypatch, tmp_path):
     (tmp_path / REPOSITORY_FOLDER).mkdir()
     breaks(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         open_snapshot(tmp_path)
 
 
-def test_an_archive_that_panics_is_kept_aside_and_goes_on(monkeypatch, tmp_path):
+def test_archive_that_panics_is_moved_aside(monkeypatch, tmp_path):
     folder = tmp_path / "archive"
     folder.mkdir()
     open_or_recover(folder, "rhine")

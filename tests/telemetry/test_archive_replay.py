@@ -1,4 +1,4 @@
-"""An archive said again: what was said, at its pace, and archived as it was."""
+"""Replay of an archive: the recorded messages, at their pace, archived unchanged."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ class Broker:
 
 
 @pytest.mark.slow
-def test_a_replay_says_what_was_said(tmp_path):
+def test_replay_publishes_recorded_messages(tmp_path):
     folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
     broker = Broker()
     span = {"start": "2026-07-01T00:01:00", "end": "2026-07-01T00:02:30"}
@@ -65,7 +65,7 @@ def test_a_replay_keeps_its_pace(tmp_path):
     assert waits == [2.0] * 4  # ten seconds of data each
 
 
-def test_a_replay_that_nobody_takes_is_told(tmp_path):
+def test_replay_without_receiver_is_reported(tmp_path):
     folder = fill(tmp_path, range(0, 100, 10))
     stretch = read_messages(folder, "rhine", start="2026-07-01", end="2026-07-02")
     with pytest.raises(BrokerError, match="not acknowledged"):
@@ -74,7 +74,7 @@ def test_a_replay_that_nobody_takes_is_told(tmp_path):
         list(read_messages(folder, "rhine", start="2026-07-02", end="2026-07-01"))
 
 
-def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
+def test_archived_replay_equals_its_source(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     again = Archive(tmp_path / "again" / "archive", "rhine")
     for second in read_messages(folder, "rhine", start="2026-07-01", end="2026-07-02"):

@@ -32,7 +32,7 @@ def store(tmp_path):
     return tmp_path
 
 
-def test_what_is_sealed_is_believed_and_a_changed_byte_is_not(store):
+def test_changed_byte_breaks_seal(store):
     seals = ManifestChecksums(store)
     seals.check_head(NAMES[3])
     guard = ManifestChecker(seals, {"racks/open/20260701/power": NAMES[4:6]})
@@ -51,7 +51,7 @@ def test_what_is_sealed_is_believed_and_a_changed_byte_is_not(store):
         seals.check("manifests", NAMES[5])
 
 
-def test_a_head_is_the_last_or_a_later_one(store):
+def test_head_is_not_older_than_seal(store):
     seals = ManifestChecksums(store)
     with pytest.raises(CorruptRepositoryError, match="not its last commit"):
         seals.check_head(NAMES[1])
@@ -62,7 +62,7 @@ def test_a_head_is_the_last_or_a_later_one(store):
     ManifestChecksums(store).check_head(NAMES[1])
 
 
-def test_a_torn_record_is_no_seal_and_the_next_stands_in_its_place(store):
+def test_torn_seal_is_replaced_by_the_next(store):
     path = store / CHECKSUM_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
@@ -74,7 +74,7 @@ def test_a_torn_record_is_no_seal_and_the_next_stands_in_its_place(store):
     assert len(path.read_bytes()) == len(whole)
 
 
-def test_a_changed_seal_seals_nothing(store):
+def test_changed_seal_is_ignored(store):
     path, dice = store / CHECKSUM_FILE, random.Random(4)
     whole = path.read_bytes()
     for _ in range(300):
@@ -86,7 +86,7 @@ def test_a_changed_seal_seals_nothing(store):
             seals.check("manifests", name)
 
 
-def test_what_is_gone_is_forgotten_and_the_order_of_commits_kept(store):
+def test_deleted_objects_leave_order_of_commits(store):
     for name in NAMES[:2]:
         (store / "snapshots" / name).unlink()
     for name in NAMES[4:8]:
@@ -98,7 +98,7 @@ def test_what_is_gone_is_forgotten_and_the_order_of_commits_kept(store):
     after.check_head(NAMES[3])
 
 
-def test_losses_are_told_for_ever_and_a_spoilt_line_as_it_stands(tmp_path):
+def test_losses_stay_and_corrupt_lines_are_shown_raw(tmp_path):
     loss_log.append_losses(
         tmp_path, [describe_shard("racks/raw/20260701/power", (3, 1)) | {"reason": "spoilt"}]
     )
@@ -121,7 +121,7 @@ def test_only_arrays_of_a_period_can_be_spared():
     assert describe_shard("points/1h/202607/value_mean", ())["to"] == "2026-08-01T00:00:00Z"
 
 
-def test_a_changed_note_lets_go_of_nothing(tmp_path):
+def test_corrupt_archived_position_is_ignored(tmp_path):
     journal = Journal(tmp_path)
     JournalFollower(tmp_path, None).write_archived(JournalPosition(12, 345))
     assert read_archived(tmp_path) == JournalPosition(12, 345)
@@ -136,7 +136,7 @@ def test_a_changed_note_lets_go_of_nothing(tmp_path):
     journal.close()
 
 
-def test_a_journal_that_begins_after_the_archive_is_noticed(tmp_path):
+def test_journal_starting_after_archive_is_reported(tmp_path):
     journal = Journal(tmp_path)
     journal.append([("a", b"b")])
     end = journal.end

@@ -1,4 +1,4 @@
-"""An archive of which files are spoilt: what is kept, what is told, and how it goes on."""
+"""An archive with corrupt files: what is kept, what is reported, and how it continues."""
 
 import icechunk
 import numpy as np
@@ -20,8 +20,8 @@ from twin.errors import ArchiveError
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
-    """The hour was found by its first variable: with that gone, all others were dropped."""
+def test_corrupt_variable_affects_no_other(tmp_path, is_late):
+    """Sensitivity: the first variable located the hour; without it all others were dropped."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
@@ -38,14 +38,14 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     archive.commit(include_open=True)
     archive.maintain(is_whole=True)
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
-    told = sorted([*range(0, 120, 10), 5])
-    assert chips["clock"].values.tolist() == told
+    expected = sorted([*range(0, 120, 10), 5])
+    assert chips["clock"].values.tolist() == expected
     assert chips["power"].sel(time=START + 5 * archives.SECOND).values == 5
     assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
 
 
 @pytest.mark.slow
-def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
+def test_hour_is_compacted_without_lost_variable(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
@@ -60,24 +60,24 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
     assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
     assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
-    assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.error
-    assert Archive(tmp_path / "archive", "rhine").error == ""  # it is told until the next start
+    assert "corrupt data lost: racks open memory 2026-07-01T00:00:00Z" in archive.error
+    assert Archive(tmp_path / "archive", "rhine").error == ""  # reported until the next start
 
 
-def test_a_wrong_reach_is_noticed():
-    told = Checkpoint(
+def test_wrong_position_is_detected():
+    stored = Checkpoint(
         replay_from={"a": JournalPosition(7, 100)},
         received={"a": JournalPosition(7, 120)},
         closed=60,
     ).to_metadata()
-    assert Checkpoint.from_metadata(told).closed == 60
+    assert Checkpoint.from_metadata(stored).closed == 60
     with pytest.raises(ValueError, match="is corrupt"):
-        Checkpoint.from_metadata({**told, "position": "a@7:900"})
-    del told["checksum"]  # as commits had none
-    assert Checkpoint.from_metadata(told).replay_from == {"a": JournalPosition(7, 100)}
+        Checkpoint.from_metadata({**stored, "position": "a@7:900"})
+    del stored["checksum"]  # commits of older versions have none
+    assert Checkpoint.from_metadata(stored).replay_from == {"a": JournalPosition(7, 100)}
 
 
-def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
+def test_archive_of_other_site_is_left_unchanged(tmp_path):
     Archive(tmp_path / "archive", "rhine")
     with pytest.raises(ArchiveError, match="archive of rhine, not of gallia"):
         Archive(tmp_path / "archive", "gallia")
@@ -85,7 +85,7 @@ def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["snapshots", "manifests"])
-def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
+def test_corrupt_archive_is_moved_aside_and_rebuilt(heard, part):
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
     halve(heard, part)
@@ -102,8 +102,8 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
 
 
 @pytest.mark.slow
-def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
-    """It had: every round of upkeep failed from then on, and nothing old was ever deleted."""
+def test_corrupt_first_commit_does_not_stop_deletion(heard):
+    """Sensitivity: each round of maintenance failed, and old data were never deleted."""
     commits = heard.folder / "archive" / "store" / "snapshots"
     first = commits / first_commit(heard)
     for second in (0, 60):
@@ -120,7 +120,7 @@ def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
 
 
 def first_commit(heard):
-    """Return the name of the first commit: what all others descend from."""
+    """Return the name of the first commit, from which all others descend."""
     store = icechunk.Repository.open(local_storage(heard.folder / "archive" / "store"))
     return [*store.ancestry(branch=MAIN_BRANCH)][-1].id
 
@@ -132,7 +132,7 @@ def halve(heard, part):
 
 
 @pytest.mark.slow
-def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
+def test_corrupt_head_falls_back_one_commit(heard):
     for second in (0, 60):
         heard.hear(batch("r0001", second), tick(second))
         heard.archive.commit()
@@ -149,7 +149,7 @@ def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
     assert loss["group"] == "all"
 
 
-def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
+def test_head_at_older_commit_is_detected(heard):
     store = heard.folder / "archive" / "store"
     kept = None
     for second in (0, 60):
@@ -161,7 +161,7 @@ def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
         heard.open("racks")
 
 
-def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
+def test_flipped_bit_in_manifest_loses_one_array(heard):
     for second in range(3):
         heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
@@ -177,7 +177,7 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     assert chips["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2]
     with pytest.raises(ArchiveError, match="checksum differs"):
         chips["power"].load()
-    again = Heard(heard.folder)  # who writes gives it up, and goes on
+    again = Heard(heard.folder)  # the writer drops it and continues
     again.hear(batch("r0001", 3), tick(3))
     again.archive.commit()
     assert again.archive.corrupt_copies == []
@@ -188,12 +188,12 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     assert verify(heard.folder / "archive").lost[0]["variable"] == "power"
 
 
-def test_a_headless_archive_is_set_aside(heard):
+def test_archive_without_head_is_moved_aside(heard):
     (heard.folder / "archive" / "store" / "repo").unlink()
     assert len(Heard(heard.folder).archive.corrupt_copies) == 1
 
 
-def test_a_repository_that_was_hardly_begun_is_finished(tmp_path):
+def test_incomplete_new_repository_is_completed(tmp_path):
     heard = Heard(tmp_path / "whole")
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()

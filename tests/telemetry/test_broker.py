@@ -32,7 +32,7 @@ def connected(broker, name, *filters, qos=1):
     return client
 
 
-def test_it_runs_within_its_block_only():
+def test_broker_runs_only_within_its_block():
     with EmbeddedBroker() as broker:
         assert broker.is_running
         assert is_listening(broker.port)
@@ -42,19 +42,19 @@ def test_it_runs_within_its_block_only():
     broker.stop()
 
 
-def test_it_listens_on_loopback_only(embedded):
+def test_broker_listens_on_loopback_only(embedded):
     port = f":{embedded.port:04X} 00000000:0000 0A"
     rows = [line for line in Path("/proc/net/tcp").read_text().splitlines() if port in line]
     assert [row.split()[1] for row in rows] == [f"0100007F:{embedded.port:04X}"]
 
 
-def test_a_taken_port_is_told(embedded):
-    with pytest.raises(BrokerError, match="name another port") as told:
+def test_occupied_port_is_reported(embedded):
+    with pytest.raises(BrokerError, match="name another port") as caught:
         EmbeddedBroker(embedded.port).start()
-    assert told.value.url == embedded.url
+    assert caught.value.url == embedded.url
 
 
-def test_a_free_port_that_is_taken_meanwhile_is_left(embedded, monkeypatch):
+def test_port_taken_meanwhile_is_skipped(embedded, monkeypatch):
     ports = iter([embedded.port, brokers._free_port()])
     monkeypatch.setattr(brokers, "_free_port", lambda: next(ports))
     with EmbeddedBroker() as other:
@@ -72,7 +72,7 @@ sys.stdin.read()
 """
 
 
-def test_it_dies_with_a_killed_parent():
+def test_broker_ends_with_killed_parent():
     with subprocess.Popen(
         [sys.executable, "-c", OWNER],
         stdin=subprocess.PIPE,
@@ -86,7 +86,7 @@ def test_it_dies_with_a_killed_parent():
     until(lambda: not is_listening(port), deadline=LONG)
 
 
-def test_ctrl_c_does_not_reach_it(embedded):
+def test_ctrl_c_does_not_stop_broker(embedded):
     child = embedded._broker._process
     os.kill(child.pid, signal.SIGINT)
     client = connected(embedded, "c")
@@ -96,7 +96,7 @@ def test_ctrl_c_does_not_reach_it(embedded):
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_retained_messages_outlive_its_segments(monkeypatch):
+def test_retained_messages_survive_segment_rotation(monkeypatch):
     monkeypatch.setattr(brokers, "SEGMENT_BYTES_AND_COUNT", (100_000, 2))
     with EmbeddedBroker() as broker:
         sender = connected(broker, "sender")
@@ -107,7 +107,7 @@ def test_retained_messages_outlive_its_segments(monkeypatch):
         client = connected(broker, "late", "BMS/v1/PUB/Metadata/#", qos=0)
         came = taken(client, 2500)
         assert len({message.topic for message in came}) == 2500
-        assert all(message.is_retained for message in came)
+        assert all(message.retain for message in came)
         assert [m.payload for m in came if m.topic.endswith("/0")] == [b"latest"]
         sender.publish("BMS/v1/PUB/Metadata/0", b"", qos=1, retain=True).wait(LONG)
         later = connected(broker, "later", "#", qos=0)
@@ -116,7 +116,7 @@ def test_retained_messages_outlive_its_segments(monkeypatch):
             each.stop()
 
 
-def test_a_demo_interval_waits_for_one_who_is_away(embedded):
+def test_session_stores_messages_for_absent_client(embedded):
     connected(embedded, "service", "dc/#", "BMS/#").stop()
     plant = connected(embedded, "plant")
     for number in range(1390):
@@ -130,7 +130,7 @@ def test_a_demo_interval_waits_for_one_who_is_away(embedded):
     plant.stop()
 
 
-def test_a_payload_beyond_its_limit_ends_that_connection_only(embedded):
+def test_oversized_payload_ends_only_its_connection(embedded):
     with socket.create_connection(("127.0.0.1", embedded.port)) as rude:
         rude.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04rude")
         assert rude.recv(4) == b"\x20\x02\x00\x00"

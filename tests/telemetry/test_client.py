@@ -1,4 +1,4 @@
-"""A client and its boxes, without a broker or with one that is none."""
+"""A client and its queues, without a broker or with a server that is no broker."""
 
 import contextlib
 import socket
@@ -35,18 +35,18 @@ from twin.errors import BrokerError, MessageError
         ("mqtt://host/path", "no path"),
     ],
 )
-def test_a_url_that_is_none_is_refused(url, reason):
-    with pytest.raises(BrokerError, match=reason) as told:
+def test_invalid_url_is_refused(url, reason):
+    with pytest.raises(BrokerError, match=reason) as caught:
         Client(url, client_id="c")
-    assert "mqtt" in told.value.remedy
+    assert "mqtt" in caught.value.remedy
 
 
-def test_passwords_are_never_told():
+def test_password_is_never_shown():
     client = Client("mqtt://me:s%40cret@broker.plant:1884", client_id="c")
     assert client.url == "mqtt://me@broker.plant:1884"
-    with pytest.raises(BrokerError) as told:
+    with pytest.raises(BrokerError) as caught:
         Client("mqtt://me:secret@broker.plant:x", client_id="c")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_ports_have_defaults():
@@ -62,12 +62,12 @@ def test_certificates_need_tls_and_files(tmp_path):
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0"])
-def test_what_is_no_topic_is_refused(topic):
+def test_invalid_topic_is_refused(topic):
     with pytest.raises(MessageError, match="topic"):
         Client("mqtt://host", client_id="c").publish(topic, b"")
 
 
-def test_what_no_broker_takes_is_refused():
+def test_qos_2_and_large_payload_are_refused():
     client = Client("mqtt://host", client_id="c")
     with pytest.raises(MessageError, match="QoS 2"):
         client.publish("a", b"", qos=2)
@@ -75,23 +75,23 @@ def test_what_no_broker_takes_is_refused():
         client.publish("a", bytes(256 * 1024 + 1))
 
 
-def test_unreachable_is_told_and_tried_again(made):
+def test_unreachable_broker_is_reported_and_retried(made):
     client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
     client.start()
     until(lambda: client.counters["failed_connections"] > 1, deadline=LONG)
     assert not client.is_connected
     assert client.url in client.error
-    assert "nothing listens there; start the broker" in client.error
+    assert "nothing listens at this address; start the broker" in client.error
 
 
-def test_connect_gives_up(made):
+def test_connect_raises_after_timeout(made):
     client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
-    until_told(client, "nothing listens there")
-    with pytest.raises(BrokerError, match="nothing listens there"):
+    until_told(client, "nothing listens at this address")
+    with pytest.raises(BrokerError, match="nothing listens at this address"):
         client.connect(0.1)
 
 
-def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
+def test_offline_queue_holds_qos_1_up_to_depth(made):
     client = made("mqtt://127.0.0.1:1", depth=2)
     assert not client.publish("a", b"").wait(0.0)
     kept = [client.publish("a", b"", qos=1) for _ in range(3)]
@@ -102,10 +102,10 @@ def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
     assert all(receipt.is_complete and not receipt.wait(0.0) for receipt in kept)
 
 
-def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
+def test_conflated_message_replaces_the_waiting_one(made):
     client = made("mqtt://127.0.0.1:1", depth=3)
     old, other, kept = (client.publish(t, b"", qos=1, conflate=t != "k") for t in ("a", "b", "k"))
-    last = client.publish("a", b"now", qos=1, conflate=True)  # takes no more room
+    last = client.publish("a", b"now", qos=1, conflate=True)  # needs no further place
     assert not client.publish("c", b"", qos=1, conflate=True).wait(0.0)
     assert old.is_complete
     assert not old.wait(0.0)
@@ -115,36 +115,38 @@ def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
     assert all(receipt.is_complete and not receipt.wait(0.0) for receipt in (other, kept, last))
 
 
-def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
+def test_queue_overflow_is_reported_for_a_time(made, monkeypatch):
     client = made("mqtt://127.0.0.1:1", depth=1)
     client.publish("a", b"", qos=1)
     assert client.error == ""
     client.publish("b", b"", qos=1)
-    assert f"{client.url}: 1 messages found no room" in client.error
+    assert (
+        f"{client.url}: 1 messages were dropped because the outgoing queue was full" in client.error
+    )
     monkeypatch.setattr("telemetry.mqtt.client.OVERFLOW_REPORT_S", 0.0)
     assert client.error == ""
 
 
-def letter(topic, payload=b"", *, is_newest=True):
-    return OutgoingMessage(topic, payload, 1, False, PublishToken(), 0, is_newest)
+def outgoing(topic, payload=b"", *, conflate=True):
+    return OutgoingMessage(topic, payload, 1, False, PublishToken(), 0, conflate)
 
 
-def test_letters_go_in_the_order_of_the_last_on_each_topic():
+def test_conflated_messages_keep_order_of_last_publish():
     outbox = OutgoingQueue(10)
     for topic, payload in (("a", b"1"), ("b", b"1"), ("a", b"2")):
-        outbox.put(letter(topic, payload))
-    outbox.put(letter("b", b"x", is_newest=False))
+        outbox.put(outgoing(topic, payload))
+    outbox.put(outgoing("b", b"x", conflate=False))
     assert len(outbox) == 3
-    went = [(one.topic, one.payload) for one in iter(outbox.take, None)]
-    assert went == [("b", b"1"), ("a", b"2"), ("b", b"x")]
+    sent = [(one.topic, one.payload) for one in iter(outbox.take, None)]
+    assert sent == [("b", b"1"), ("a", b"2"), ("b", b"x")]
 
 
-def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
+def test_message_put_back_is_first_unless_replaced():
     outbox = OutgoingQueue(10)
-    for one in (letter("a"), letter("b", is_newest=False)):
+    for one in (outgoing("a"), outgoing("b", conflate=False)):
         outbox.put(one)
     first, second = outbox.take(), outbox.take()
-    outbox.put(letter("a", b"newer"))
+    outbox.put(outgoing("a", b"newer"))
     outbox.put_back(second)
     outbox.put_back(first)
     assert first.token.is_complete
@@ -155,54 +157,54 @@ def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
 
 @contextlib.contextmanager
 def listening(answer):
-    """Run a server that is no broker: it answers every connection with these bytes and waits."""
+    """Run a server that answers every connection with these bytes and then waits."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        held = []
+        accepted = []
 
         def serve():
             with contextlib.suppress(OSError):
                 while True:
-                    held.append(server.accept()[0])
+                    accepted.append(server.accept()[0])
                     if answer is None:
-                        held.pop().close()
+                        accepted.pop().close()
                     else:
-                        held[-1].sendall(answer)
+                        accepted[-1].sendall(answer)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"mqtt://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
-        for connection in held:
+        for connection in accepted:
             connection.close()
 
 
-MUTE = "no welcome"
-"""What is said once one has waited in vain."""
+MUTE = "did not accept the connection within"
+"""Error after a server that did not answer in time."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reason"),
     [
-        (None, "hung up"),
+        (None, "closed the connection"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", MUTE),
         (b"\x20\x02\x00\x05", "Not authorized"),
         (b"\x20\x02\x00\x02", "identifier"),
-        (b"\x20\x7f" + bytes(200), "hung up|makes no sense"),
-        (b"\x30\x00", "hung up|makes no sense"),
+        (b"\x20\x7f" + bytes(200), "closed the connection|sends invalid MQTT"),
+        (b"\x30\x00", "closed the connection|sends invalid MQTT"),
     ],
 )
-def test_no_broker_is_told_and_survived(made, answer, told):
+def test_server_that_is_no_broker_is_reported(made, answer, reason):
     with listening(answer) as url:
         client = made(url)
-        if told != MUTE:
-            until_told(client, told)
-        with pytest.raises(BrokerError, match=told):
+        if reason != MUTE:
+            until_told(client, reason)
+        with pytest.raises(BrokerError, match=reason):
             client.connect(0.3)
 
 
-def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
+def test_silent_server_is_reported(made, monkeypatch):
     monkeypatch.setattr(network_loop, "CONNACK_TIMEOUT_S", 0.2)
     monkeypatch.setattr(network_loop, "SELECT_TIMEOUT_S", 0.05)
     with listening(b"") as url:
@@ -212,7 +214,7 @@ def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
         assert "does not answer" in client.error
 
 
-def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():
+def test_full_incoming_queue_drops_qos_0_first():
     inbox = IncomingQueue(2)
     assert [inbox.put(ReceivedMessage("a", b"")) for _ in range(3)] == [True, True, False]
     assert inbox.put(ReceivedMessage("a", b"", 1))
@@ -224,13 +226,13 @@ def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():
     assert len(inbox) == 1
 
 
-def test_an_inbox_counts_bytes_too():
+def test_incoming_queue_is_full_by_bytes():
     inbox = IncomingQueue(100)
     inbox.put(ReceivedMessage("a", bytes(MAX_INBOX_BYTES), 1))
     assert inbox.is_full
 
 
-def test_a_receipt_waits_for_all_answers():
+def test_token_waits_for_all_answers():
     receipt = PublishToken(2)
     receipt.complete(is_granted=True)
     assert not receipt.wait(0.0)

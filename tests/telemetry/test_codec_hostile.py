@@ -55,7 +55,7 @@ RAW = {
 
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=list(TOPICS))
 @pytest.mark.parametrize("payload", RAW.values(), ids=list(RAW))
-def test_what_is_no_document_is_refused(topic, payload):
+def test_invalid_document_is_refused(topic, payload):
     refused(topic, payload)
 
 
@@ -93,14 +93,14 @@ def test_a_field_of_another_type_is_refused(kind, field):
 
 
 @pytest.mark.parametrize(("kind", "field"), CASES)
-def test_a_field_that_stands_twice_is_refused(kind, field):
+def test_repeated_field_is_refused(kind, field):
     text = json.dumps(GOOD[kind])
     twice = f'{text[:-1]}, "{field}": {json.dumps(GOOD[kind][field])}}}'
     refused(TOPICS[kind], twice.encode())
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_unknown_fields_are_read_past_but_watched(kind):
+def test_unknown_fields_pass_but_are_checked(kind):
     text = json.dumps(GOOD[kind])[:-1]
     decode(TOPICS[kind], (text + ', "new": {"a": [1, "b"]}}').encode())
     for hostile in ("NaN", "1e999", '"\\ud800"', '{"a":1,"a":2}', '[["\\udfff"]]'):
@@ -124,7 +124,7 @@ def test_unknown_fields_are_read_past_but_watched(kind):
         b'{"value":1,"timestamp":1781611200000,"quality":1,"\xff":1}',
     ],
 )
-def test_the_quick_way_is_as_strict(payload):
+def test_fast_decoder_is_as_strict(payload):
     refused(TOPICS[TopicKind.POINT_VALUE], payload)
 
 

@@ -48,10 +48,10 @@ def packed(**changes):
 
 
 @pytest.mark.parametrize(
-    "told", [queue(5_500), JobHistory(site="rhine", time=NOW, jobs=jobs(8_000))]
+    "sample", [queue(5_500), JobHistory(site="rhine", time=NOW, jobs=jobs(8_000))]
 )
-def test_the_jobs_of_a_large_site_are_within_a_message_and_come_back_whole(told):
-    topic, payload = encode(told)
+def test_jobs_of_large_site_fit_in_one_message(sample):
+    topic, payload = encode(sample)
     assert len(payload) <= MAX_PAYLOAD_BYTES
     assert len(gzip.decompress(payload)) > 2 * MAX_PAYLOAD_BYTES
     assert encode(decode(topic, payload)) == (topic, payload)
@@ -82,12 +82,12 @@ def test_text_that_others_packed_is_read():
         pack(pack(b"{}")),
     ],
 )
-def test_what_is_no_whole_list_in_one_gzip_is_refused(payload):
+def test_incomplete_gzip_is_refused(payload):
     with pytest.raises(MessageError, match="jobs/queue"):
         decode(TOPIC, payload)
 
 
-def test_what_would_fill_the_memory_is_refused_at_its_bound():
+def test_gzip_bomb_is_refused_at_limit():
     bomb = pack(b" " * (60 * MAX_UNPACKED_BYTES))
     assert len(bomb) < MAX_PAYLOAD_BYTES
     with pytest.raises(MessageError, match=f"{MAX_UNPACKED_BYTES + 1} bytes"):

@@ -52,7 +52,7 @@ def test_both_forms_come_back(values, boot, sequence, interval):
     assert same(decode(*encode_batch_json(batch)), batch)
 
 
-def test_a_chip_that_is_not_there_keeps_its_place_in_both_forms():
+def test_absent_chip_keeps_its_place():
     values = BATCH.values.copy()
     values[:, 2] = np.nan
     batch = replace(BATCH, values=values)
@@ -64,7 +64,7 @@ def test_a_chip_that_is_not_there_keeps_its_place_in_both_forms():
 @pytest.mark.parametrize(
     "place", [(0, 2), (slice(1, 5), 2), (slice(None), slice(None)), (4, slice(None))]
 )
-def test_one_number_that_is_missing_is_a_fault(place):
+def test_single_missing_value_is_refused(place):
     values = BATCH.values.copy()
     values[place] = np.nan
     with pytest.raises(MessageError, match="NaN in all rows"):
@@ -91,7 +91,7 @@ def test_the_layout_is_as_agreed():
     assert np.frombuffer(PAYLOAD, "<f4", offset=36)[72] == 72.0  # temperature of the first chip
 
 
-def test_a_longer_header_of_a_later_minor_version_is_passed_over():
+def test_longer_header_of_later_version_is_skipped():
     longer = bytearray(PAYLOAD[:36] + b"more" + PAYLOAD[36:])
     longer[6:8] = (40).to_bytes(2, "little")
     assert same(decode(TOPIC, bytes(longer)), BATCH)
@@ -140,7 +140,7 @@ def header(**changes):
         PAYLOAD[:36] + np.full(360, np.inf, "<f4").tobytes(),
     ],
 )
-def test_what_is_not_whole_is_refused(payload):
+def test_incomplete_batch_is_refused(payload):
     with pytest.raises(MessageError):
         decode(TOPIC, payload)
 
@@ -171,7 +171,7 @@ def test_a_flipped_bit_is_refused_or_read(bit):
         {"v": 2},
     ],
 )
-def test_json_without_sense_is_refused(changes):
+def test_inconsistent_json_is_refused(changes):
     topic, payload = encode_batch_json(BATCH)
     with pytest.raises(MessageError):
         decode(topic, json.dumps({**json.loads(payload), **changes}).encode())

@@ -1,4 +1,4 @@
-"""The contract of the event bus: each message that is valid is read, each that is spoilt is not."""
+"""The contract of the event bus: valid messages are read, corrupt ones are refused."""
 
 from collections import Counter
 
@@ -11,20 +11,20 @@ from twin.errors import IssueCode, MessageError
 
 
 @pytest.fixture(scope="module")
-def told(shared):
+def published(shared):
     return messages(read_contract(shared))
 
 
-def test_the_rules_name_every_point_of_the_contract_and_no_other(told):
-    named = {(one.object_type, one.point_type) for one in told if not one.is_value}
+def test_rules_list_exactly_the_points_of_the_contract(published):
+    named = {(one.object_type, one.point_type) for one in published if not one.is_value}
     assert named == {(kind, point) for kind, points in RULES_BY_OBJECT.items() for point in points}
     assert len(named) > 200
 
 
 @pytest.mark.slow
-def test_every_valid_example_is_read(told):
+def test_every_valid_example_is_read(published):
     counts = Counter()
-    for one in told:
+    for one in published:
         examples = one.examples()
         assert examples, one.topic
         for document in examples:
@@ -40,14 +40,14 @@ def test_every_valid_example_is_read(told):
 
 
 @pytest.mark.slow
-def test_every_spoilt_example_is_refused_for_its_reason(told):
+def test_corrupt_example_is_refused_for_its_reason(published):
     """Proves: the refusal names the field that is wrong.
 
-    Fields that no version has yet are no fault: they may be those of a later one. Of the messages
-    that share a rule, one is spoilt in all its examples, the others in their last.
+    Unknown fields are no error: a later version may define them. Of the messages that share a
+    rule, one is corrupted in all its examples, the others in their last.
     """
     count, known = 0, set()
-    for one in told:
+    for one in published:
         shape = one.is_value or RULES_BY_OBJECT[one.object_type][one.point_type]
         examples = one.examples()[-1:] if shape in known else one.examples()
         known.add(shape)
@@ -61,8 +61,8 @@ def test_every_spoilt_example_is_refused_for_its_reason(told):
 
 
 @pytest.mark.slow
-def test_points_and_senders_out_of_the_lists_are_refused(told):
-    for one in told:
+def test_unlisted_points_and_senders_are_refused(published):
+    for one in published:
         payload = as_payload(one.examples()[0])
         kind, point = one.object_type, one.point_type
         for topic, word in (
@@ -82,9 +82,11 @@ def test_points_and_senders_out_of_the_lists_are_refused(told):
                 decode(one.topic.replace("/PUB/", "/MEPAI/"), payload)
 
 
-def test_only_its_writer_sends_the_values_of_a_point(told):
+def test_each_point_has_one_writer(published):
     allowed = {
-        (one.topic.split("/")[2], one.object_type, one.point_type) for one in told if one.is_value
+        (one.topic.split("/")[2], one.object_type, one.point_type)
+        for one in published
+        if one.is_value
     }
     example = as_payload({"value": 1.0, "timestamp": 1_781_611_200_000, "quality": 1})
     refused = 0
@@ -103,8 +105,8 @@ def test_only_its_writer_sends_the_values_of_a_point(told):
 
 
 @pytest.mark.slow
-def test_fields_of_a_later_version_are_read_past(told):
-    for one in told:
+def test_fields_of_later_version_are_ignored(published):
+    for one in published:
         document = one.examples()[0]
         more = document | {"firmwareOfTheNextYear": {"major": [1, 2]}}
         assert not one.is_valid(more)

@@ -1,4 +1,4 @@
-"""Batches are held by their source until they are durable here: words and bookkeeping."""
+"""Sources store batches until they are durable here: messages and bookkeeping."""
 
 import json
 
@@ -18,7 +18,7 @@ from tests.telemetry.letters import SOURCE, batches
 from twin.errors import MessageError
 
 
-def test_words_are_read_as_they_were_told():
+def test_reports_and_acks_round_trip():
     held = [SenderReport(boot=1, first=4, last=9), SenderReport(boot=2, first=1, last=0)]
     assert protocol.decode_report(SOURCE, protocol.encode_report(held)) == held
     durable = [SelectiveAck(boot=2, contiguous_through=7, missing=((9, 9), (11, 20)))]
@@ -44,7 +44,7 @@ def test_words_are_read_as_they_were_told():
         b" " * 70_000,
     ],
 )
-def test_other_questions_are_refused(payload):
+def test_invalid_reports_are_refused(payload):
     with pytest.raises(MessageError):
         protocol.decode_report(SOURCE, payload)
 
@@ -78,7 +78,7 @@ def test_gaps_are_those_of_a_plain_set(sequences, last):
 
 @given(st.lists(st.integers(0, 40)), st.integers(0, 45))
 @settings(max_examples=300, deadline=None)
-def test_what_a_source_let_go_of_is_counted_as_lost(sequences, first):
+def test_batches_dropped_by_source_are_counted(sequences, first):
     boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
         boot.add(sequence)
@@ -90,86 +90,86 @@ def asked(*held):
     return ReceivedMessage(SOURCE + REPORT_SUFFIX, protocol.encode_report(list(held)))
 
 
-def told(progress, *held):
-    """Return what a source is told of its first boot."""
-    said = []
-    progress.answer([asked(*held)], lambda *words: said.append(words))
-    ((topic, payload),) = said
+def answers(progress, *reports):
+    """Return the acknowledgements of the first boot of a source."""
+    published = []
+    progress.answer([asked(*reports)], lambda *message: published.append(message))
+    ((topic, payload),) = published
     assert topic == SOURCE + ACK_SUFFIX
     return protocol.decode_ack(topic, payload)
 
 
-def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path):
-    """All that it would ever send was told to be durable."""
+def test_forged_report_lasts_until_next_report(tmp_path):
+    """Sensitivity: all later batches of the source were acknowledged as durable."""
     progress = DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2))
-    told(progress, SenderReport(boot=1, first=protocol.MAX_SEQUENCE, last=protocol.MAX_SEQUENCE))
-    assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
+    answers(progress, SenderReport(boot=1, first=protocol.MAX_SEQUENCE, last=protocol.MAX_SEQUENCE))
+    assert answers(progress, SenderReport(boot=1, first=1, last=3)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
     progress.add_durable(batches(1, 2, 3))
-    assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
+    assert answers(progress, SenderReport(boot=1, first=1, last=3)) == [
         SelectiveAck(boot=1, contiguous_through=3)
     ]
 
 
-def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
+def test_gap_is_requested_after_its_delay(tmp_path):
     progress = DeliveryTracker(tmp_path)
     progress.add_durable(batches(1))  # nobody has asked yet: not even remembered
-    assert told(progress, SenderReport(boot=1, first=1, last=0)) == [
+    assert answers(progress, SenderReport(boot=1, first=1, last=0)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
     progress.add_durable(batches(1, 2, 5))
-    assert told(progress, SenderReport(boot=1, first=1, last=6)) == [
+    assert answers(progress, SenderReport(boot=1, first=1, last=6)) == [
         SelectiveAck(boot=1, contiguous_through=2)
     ]
-    again = told(
+    again = answers(
         progress, SenderReport(boot=1, first=1, last=8)
     )  # 3, 4 and 6 should be here by now
     assert again == [SelectiveAck(boot=1, contiguous_through=2, missing=((3, 4), (6, 6)))]
     progress.add_durable(batches(3, 4, 6, 7, 8))
-    assert told(progress, SenderReport(boot=1, first=3, last=8)) == [
+    assert answers(progress, SenderReport(boot=1, first=3, last=8)) == [
         SelectiveAck(boot=1, contiguous_through=8)
     ]
     assert progress.lost == 0
 
 
-def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
+def test_batches_gone_from_source_are_reported_lost(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2, 5))
-    assert told(progress, SenderReport(boot=1, first=5, last=5)) == [
+    assert answers(progress, SenderReport(boot=1, first=5, last=5)) == [
         SelectiveAck(boot=1, contiguous_through=5)
     ]
     assert progress.lost == 2
 
 
-def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
+def test_dropped_range_is_not_requested_again(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2, 5, 9))
-    told(progress, SenderReport(boot=1, first=1, last=9))
-    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9))
+    answers(progress, SenderReport(boot=1, first=1, last=9))
+    (answer,) = answers(progress, SenderReport(boot=1, first=1, last=9))
     assert answer.missing == ((3, 4), (6, 8))
-    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9, dropped=((3, 6),)))
+    (answer,) = answers(progress, SenderReport(boot=1, first=1, last=9, dropped=((3, 6),)))
     assert answer == SelectiveAck(boot=1, contiguous_through=6, missing=((7, 8),))
     assert progress.lost == 3
 
 
-def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
+def test_empty_boot_is_forgotten(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))
     progress.add_durable(batches(1, 2))
-    told(progress, SenderReport(boot=2, first=1, last=0))
-    assert told(progress, SenderReport(boot=1, first=1, last=2)) == [
+    answers(progress, SenderReport(boot=2, first=1, last=0))
+    assert answers(progress, SenderReport(boot=1, first=1, last=2)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
 
 
 def test_batches_as_json_count_too(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=0, last=0))
+    answers(progress, SenderReport(boot=1, first=0, last=0))
     topic, payload = encode_batch_json(batch("r0001", 0, sequence=0))
     progress.add_durable(
         [
@@ -177,12 +177,12 @@ def test_batches_as_json_count_too(tmp_path):
             ReceivedMessage(topic, b'{"boot":1,"sequence":"x"}', 1),
         ]
     )
-    assert told(progress, SenderReport(boot=1, first=0, last=0)) == [
+    assert answers(progress, SenderReport(boot=1, first=0, last=0)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
 
 
-def test_questions_are_no_messages_of_the_journal(tmp_path):
+def test_reports_are_not_journaled(tmp_path):
     progress = DeliveryTracker(tmp_path)
     data, questions = progress.split_reports(
         [*batches(1), asked(SenderReport(boot=1, first=1, last=1))]
@@ -209,7 +209,7 @@ def test_questions_are_no_messages_of_the_journal(tmp_path):
         f"dc/v1/rhine/hall_1/{'r' * 2000}/tele/held",
     ],
 )
-def test_only_what_asks_is_sifted(tmp_path, topic):
+def test_only_reports_are_split_off(tmp_path, topic):
     """A point whose path ends like that was taken for a question: never durable, never answered."""
     try:
         is_question = parse_topic(topic).kind is TopicKind.SENDER_REPORT
@@ -220,9 +220,9 @@ def test_only_what_asks_is_sifted(tmp_path, topic):
     assert (data, questions) == (([], [message]) if is_question else ([message], []))
 
 
-def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
+def test_durable_batches_are_known_after_a_kill(tmp_path):
     journal, progress = Journal(tmp_path), DeliveryTracker(tmp_path)
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))
     for part in (batches(1, 2), batches(4)):
         end = journal.append([(one.topic, one.payload) for one in part])
         progress.add_durable(part)
@@ -231,8 +231,8 @@ def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
     journal.close()
     journal, after = Journal(tmp_path), DeliveryTracker(tmp_path)
     after.recover(journal)
-    told(after, SenderReport(boot=1, first=1, last=4))
-    assert told(after, SenderReport(boot=1, first=1, last=4)) == [
+    answers(after, SenderReport(boot=1, first=1, last=4))
+    assert answers(after, SenderReport(boot=1, first=1, last=4)) == [
         SelectiveAck(boot=1, contiguous_through=2, missing=((3, 3),))
     ]
 
@@ -248,8 +248,8 @@ def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
         '{"position":"1:1","sources":{"a":[[1]]}}',
     ],
 )
-def test_a_spoilt_file_of_sources_is_no_reason_to_stop(tmp_path, text):
+def test_corrupt_tracker_file_is_ignored(tmp_path, text):
     (tmp_path / TRACKER_FILE).write_text(text)
     progress = DeliveryTracker(tmp_path)
     progress.recover(Journal(tmp_path))
-    told(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first=1, last=0))

@@ -1,4 +1,4 @@
-"""What dcgm-exporter says of accelerators is read, and becomes batches on a broker."""
+"""Metrics of dcgm-exporter are read and become batches on a broker."""
 
 import http.server
 import threading
@@ -59,7 +59,7 @@ def test_an_exporter_is_read_by_hand():
     assert back.values[0].tolist() == pytest.approx([913.482] * 3)
 
 
-def test_what_an_exporter_lacks_is_named_at_once():
+def test_missing_metrics_are_named():
     lacking = "\n".join(line for line in TEXT.splitlines() if "FB_USED" not in line)
     lacking += "\n" + "\n".join(
         line for line in other(TEXT, gpu="1").splitlines() if "GPU_TEMP" not in line
@@ -86,14 +86,14 @@ def test_a_long_text_of_an_exporter_is_refused_and_a_long_label_costs_no_square(
     assert parse_exporter_text(long)  # by the square of its length it would take minutes
 
 
-def test_an_exporter_that_is_not_there_is_told():
+def test_unreachable_exporter_is_reported():
     with expect_refused(r"exporter = .*\[unreachable\]"):
         fetch_exporter(f"http://127.0.0.1:{brokers.free_port()}/metrics")
     with expect_refused(r"url = file:///etc/passwd: .*\[invalid-format\]"):
         fetch_exporter("file:///etc/passwd")
 
 
-def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
+def test_coarse_clock_gives_one_batch_a_period(monkeypatch):
     """Proves: by a clock of ticks of 48 ms, which shows 0.960 at 1.000, one comes each second.
 
     Sensitivity: a second one at 1.040 if the next second of that clock is slept to but once.
@@ -111,7 +111,7 @@ def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
     assert moments == [1, 2, 3, 4, 5]
 
 
-def test_a_clock_that_is_set_back_silences_no_gateway(monkeypatch):
+def test_clock_set_back_does_not_stop_gateway(monkeypatch):
     """Proves: a minute back, the next batch comes at once. Sensitivity: after 61 s of silence."""
     shown, slept = iter([100.5, 40.0]), []
     monkeypatch.setattr(telemetry, "time", SimpleNamespace(time=shown.__next__, sleep=slept.append))
@@ -144,7 +144,7 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     words = ["telemetry", "dcgm", "rhine", "hall_1", "r0001", "--broker", broker.url]
     words += ["--state", str(tmp_path)]
     try:
-        told = CliRunner().invoke(
+        result = CliRunner().invoke(
             app, [*words, "--exporter", url, "--period", "0.2", "--count", "2"]
         )
         messages = []
@@ -159,10 +159,10 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
         broker.stop()
         server.shutdown()
         server.server_close()
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
     payloads = [one for one in messages if one.topic.endswith("/tele")]
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]
     with closing(SpoolStore(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
-        assert outbox.size > 0  # nobody has said it is durable
+        assert outbox.size > 0  # nothing is acknowledged as durable
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])

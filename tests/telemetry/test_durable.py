@@ -26,7 +26,7 @@ def test_a_file_can_be_read_by_others(tmp_path):
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
 
 
-def test_a_text_that_breaks_off_leaves_the_old_file_whole(tmp_path):
+def test_interrupted_write_keeps_old_file(tmp_path):
     path = tmp_path / "note.txt"
     write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):
@@ -34,7 +34,7 @@ def test_a_text_that_breaks_off_leaves_the_old_file_whole(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_a_disk_that_takes_nothing_is_told_and_not_its_clearing_up(tmp_path, monkeypatch):
+def test_write_error_is_reported_not_cleanup_error(tmp_path, monkeypatch):
     """Proves: a read-only folder is one plain error; taking the draft away hides nothing."""
 
     def refuse(*_, **__):
@@ -46,7 +46,7 @@ def test_a_disk_that_takes_nothing_is_told_and_not_its_clearing_up(tmp_path, mon
         write_atomic(tmp_path / "note.txt", "new")
 
 
-def test_a_full_disk_names_a_mend_that_there_is(tmp_path):
+def test_full_disk_error_has_a_valid_remedy(tmp_path):
     error = disk_error(tmp_path / "note.txt", OSError(errno.ENOSPC, "No space left on device"))
     assert str(error).endswith("note.txt: No space left on device; free space on the disk")
 
@@ -60,7 +60,7 @@ def checksum_of(content):
     return json.loads(json_with_checksum(content))["checksum"]
 
 
-def test_every_flipped_bit_of_what_a_file_says_is_noticed(tmp_path):
+def test_every_flipped_bit_is_detected(tmp_path):
     """Sensitivity: without the checksum a 1.5 that has become a 9.5 is read like any other."""
     path, content = tmp_path / "kept.json", {"halls": {"hall_1": 1.5}, "text": "grün", "none": None}
     write_atomic(path, json_with_checksum(content))
@@ -91,7 +91,7 @@ def test_a_file_of_before_the_checksum_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 99_999, '{"a": 1, "checksum": 7}'])
-def test_what_is_no_object_or_not_the_one_that_was_sealed_is_refused(tmp_path, text):
+def test_content_without_valid_checksum_is_refused(tmp_path, text):
     path = tmp_path / "kept.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):

@@ -1,4 +1,4 @@
-"""The feed: numbers that are never used twice, a document for each partner, and its status."""
+"""The feed: revisions that are never reused, a document for each partner, and its status."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("from_one")
 SITE_KEYS = public_jwk_set(key("rhine"))
 
 
-def test_numbers_rise_and_each_document_names_the_one_before(bench):
+def test_revisions_rise_and_name_the_one_before(bench):
     assert [bench.feed.publish(plan()) for _ in range(3)] == [1, 2, 3]
     first, second, third = bench.documents()
     assert first["supersedes"] is None
@@ -49,7 +49,7 @@ def test_each_partner_has_its_own_document_will_and_connection(tmp_path):
         assert (will["state"], will["partner"], will["revision"]) == ("offline", name, None)
 
 
-def test_numbers_go_on_after_a_restart(tmp_path):
+def test_revisions_continue_after_restart(tmp_path):
     Bench(tmp_path).feed.publish(plan())
     bench = Bench(tmp_path)
     assert bench.feed.publish(plan()) == 2
@@ -57,14 +57,14 @@ def test_numbers_go_on_after_a_restart(tmp_path):
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", "null", '{"revision": 1}', '{"partners/1": 3}'])
-def test_a_broken_memory_is_set_aside_and_numbers_go_on(tmp_path, junk):
+def test_corrupt_state_is_moved_aside(tmp_path, junk):
     Bench(tmp_path).feed.publish(plan())
     (tmp_path / "state.json").write_text(junk)
     assert Bench(tmp_path).feed.publish(plan()) == 2
     assert (tmp_path / "state.broken").read_text() == junk
 
 
-def test_an_older_memory_put_back_brings_no_number_back(tmp_path):
+def test_restored_state_reuses_no_revision(tmp_path):
     bench = Bench(tmp_path)
     bench.feed.publish(plan())
     old = (tmp_path / "state.json").read_text()
@@ -74,10 +74,10 @@ def test_an_older_memory_put_back_brings_no_number_back(tmp_path):
 
 
 @pytest.mark.parametrize("is_backed_up", [True, False])
-def test_a_folder_put_back_or_emptied_brings_no_number_back(tmp_path, is_backed_up):
-    """Proves: a backup of revision 1 put back after 2 and 3 went out, and none, go on above 3.
+def test_restored_or_empty_folder_reuses_no_revision(tmp_path, is_backed_up):
+    """Proves: after revision 3 a restored backup of revision 1 or an empty folder goes on above 3.
 
-    Sensitivity: 2 and 1, which partners refuse as known (A51) until numbers have caught up.
+    Sensitivity: they continued with 2 and 1, which partners refuse as known (A51).
     """
     folder, backup = tmp_path / "feed", tmp_path / "backup"
     bench = Bench(folder)
@@ -93,8 +93,8 @@ def test_a_folder_put_back_or_emptied_brings_no_number_back(tmp_path, is_backed_
     assert later[1] == later[0] + 1
 
 
-def test_the_first_number_of_a_run_is_the_clocks(tmp_path, monkeypatch):
-    """Proves: 2026-06-16 12:00 is in seconds since 2000; from there on one by one."""
+def test_first_revision_follows_the_clock(tmp_path, monkeypatch):
+    """Proves: the first revision is the seconds since 2000; later ones rise by one."""
     monkeypatch.setattr(revisions, "REVISION_EPOCH_MS", MIN_TIME_MS)
     bench = Bench(tmp_path)
     first = int((START - np.datetime64("2000-01-01")) / np.timedelta64(1, "s"))
@@ -105,13 +105,13 @@ def test_the_first_number_of_a_run_is_the_clocks(tmp_path, monkeypatch):
     assert bench.documents()[0]["mrid"] == f"rhine.tso-1.{(first - 1) // 999}"
 
 
-def test_a_plan_that_breaks_the_schema_uses_no_number(bench):
+def test_invalid_plan_uses_no_revision(bench):
     with pytest.raises(MessageError, match=r"\$\.v"):
         bench.feed.publish(plan() | {"v": 2})
     assert bench.feed.publish(plan()) == 1
 
 
-def test_what_is_not_durable_is_not_sent(bench, monkeypatch):
+def test_document_that_is_not_durable_is_not_sent(bench, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -124,7 +124,7 @@ def test_what_is_not_durable_is_not_sent(bench, monkeypatch):
     assert bench.feed.publish(plan()) == 1
 
 
-def test_old_documents_are_removed_but_the_one_in_force(bench, tmp_path, monkeypatch):
+def test_old_documents_are_deleted_except_in_force(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.feed.revisions.MAX_DOCUMENTS", 3)
     assert MAX_DOCUMENTS > 96
     for _ in range(6):
@@ -136,7 +136,7 @@ def test_old_documents_are_removed_but_the_one_in_force(bench, tmp_path, monkeyp
 
 
 class Slow(PublishToken):
-    """A receipt that never comes, and notes how long it was waited for."""
+    """A token that never completes and records the waits for it."""
 
     waits = []  # noqa: RUF012 - of all of them
 
@@ -145,13 +145,13 @@ class Slow(PublishToken):
         return super().wait(timeout)
 
 
-def test_a_flush_has_one_time_for_all(bench):
+def test_flush_has_one_deadline_for_all(bench):
     bench.feed._tokens = [Slow() for _ in range(5)]
     assert not bench.feed.flush(0.05)
     assert Slow.waits[1:] == pytest.approx([0.0] * 4, abs=1e-6)
 
 
-def test_an_answer_before_any_status_is_confirmed_with_the_first(bench):
+def test_early_answer_is_confirmed_by_first_status(bench):
     bench.feed.publish(plan())
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
@@ -160,38 +160,38 @@ def test_an_answer_before_any_status_is_confirmed_with_the_first(bench):
     assert [state["in_force"] for state in bench.states()] == [1]
 
 
-def test_a_confirmation_is_no_older_than_the_status_before_it(bench):
-    """Proves: a HOLD told between hearing an answer and confirming it stays the newest word."""
+def test_confirmation_is_not_older_than_last_status(bench):
+    """Proves: a HOLD between an answer and its confirmation remains the newest status."""
     bench.feed.publish(plan())
     bench.feed.status("hold", reason="maintenance", now=START + MINUTE)
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
-    told = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
-    assert [row[:2] for row in told] == [("hold", None), ("hold", 1)]
-    assert told[0][2] == told[1][2]
+    states = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
+    assert [row[:2] for row in states] == [("hold", None), ("hold", 1)]
+    assert states[0][2] == states[1][2]
 
 
-def test_the_status_is_told_again_after_a_lost_connection(bench):
+def test_status_is_sent_again_after_reconnection(bench):
     feed, wire = bench.feed, bench.wires["tso-1"]
     feed.status("hold", reason="maintenance", now=START)
     feed.poll()
     assert len(bench.states()) == 1
-    wire.counters["connections"] = 2  # meanwhile the broker has published our will
+    wire.counters["connections"] = 2  # the broker has published the will
     feed.poll()
     feed.poll()
     assert [state["state"] for state in bench.states()] == ["hold", "hold"]
 
 
-def test_the_schedule_is_told_again_after_a_lost_connection(bench):
-    """Proves: a broker that was killed, and kept revision 1, gets revision 2 again, word for word.
+def test_schedule_is_sent_again_after_reconnection(bench):
+    """Proves: a killed broker that retained revision 1 receives the bytes of revision 2 again.
 
-    Sensitivity: one message less, and revision 1 stands there until the next quarter-hour.
+    Sensitivity: without that message revision 1 remains there until the next quarter-hour.
     """
     feed, wire = bench.feed, bench.wires["tso-1"]
     feed.publish(plan())
     feed.publish(plan(power=90.0))
     wire.counters["connections"] = 2
-    feed.status("ok", reason="said on the new connection", now=START)  # the status is said already
+    feed.status("ok", reason="sent on the new connection", now=START)  # this is the new status
     feed.poll()
     feed.poll()
     assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
@@ -199,16 +199,16 @@ def test_the_schedule_is_told_again_after_a_lost_connection(bench):
     assert len(bench.states()) == 1
 
 
-def test_the_schedule_is_told_again_after_a_restart(tmp_path):
-    """Proves: where broker and service both ended, each partner's newest document is back at once.
+def test_schedule_is_sent_again_after_restart(tmp_path):
+    """Proves: after both broker and service ended, each partner's newest document is sent at once.
 
-    Sensitivity: no schedule until the next is made, which may take as long as telemetry is away.
+    Sensitivity: no schedule was retained until the next one, which needs telemetry.
     """
     bench = Bench(tmp_path, "tso-1", "dso-2")
     for power in (100.0, 90.0):
         bench.feed.publish(plan(power=power))
     again = Bench(tmp_path, "tso-1", "dso-2", "new-3")
-    assert again.wires["tso-1"].sent == []  # not before it is connected
+    assert again.wires["tso-1"].sent == []  # it is not connected yet
     again.feed.poll()
     again.feed.poll()
     for name in ("tso-1", "dso-2"):
@@ -216,7 +216,7 @@ def test_the_schedule_is_told_again_after_a_restart(tmp_path):
     assert again.wires["new-3"].sent == []
 
 
-def test_a_new_schedule_takes_the_place_of_the_one_to_be_told_again(tmp_path):
+def test_new_schedule_replaces_the_one_to_repeat(tmp_path):
     Bench(tmp_path).feed.publish(plan())
     bench = Bench(tmp_path)
     bench.feed.publish(plan(power=90.0))
@@ -224,8 +224,8 @@ def test_a_new_schedule_takes_the_place_of_the_one_to_be_told_again(tmp_path):
     assert [document["revision"] for document in bench.documents()] == [2]
 
 
-def test_what_is_no_longer_valid_or_lost_is_not_told_again(tmp_path):
-    """Proves: valid for an hour, at its end it is not told; nor is one whose file is gone."""
+def test_expired_or_lost_document_is_not_sent_again(tmp_path):
+    """Proves: neither an expired document nor one without a file is sent again."""
     Bench(tmp_path).feed.publish(plan())
     late = Bench(tmp_path, start=START + 60 * MINUTE)
     (path,) = (tmp_path / "documents").iterdir()
@@ -237,8 +237,8 @@ def test_what_is_no_longer_valid_or_lost_is_not_told_again(tmp_path):
 
 
 @pytest.mark.parametrize("change", [lambda text: text[:-9], lambda text: "A" + text[1:], str.lower])
-def test_a_document_that_a_disk_has_changed_is_not_told_again(tmp_path, change):
-    """Proves: what no partner can verify does not replace the sound one that a broker retains."""
+def test_corrupt_document_is_not_sent_again(tmp_path, change):
+    """Proves: a document with an invalid signature does not replace the retained one."""
     Bench(tmp_path).feed.publish(plan())
     (path,) = (tmp_path / "documents").iterdir()
     path.write_text(change(path.read_text()))
@@ -248,8 +248,8 @@ def test_a_document_that_a_disk_has_changed_is_not_told_again(tmp_path, change):
     assert bench.feed.publish(plan()) > 1
 
 
-def test_each_partner_is_told_the_baseline_that_is_fixed_towards_it(tmp_path):
-    """Proves: 80 MW fixed towards tso-1 alone stand in its document alone; the rest is open."""
+def test_each_partner_receives_its_fixed_baseline(tmp_path):
+    """Proves: 80 MW fixed for tso-1 appear in its document only."""
     bench = Bench(tmp_path, "tso-1", "dso-2")
     bench.feed.publish(plan(), {"tso-1": {NOW: 80.0}})
     (first,), (second,) = bench.documents("tso-1"), bench.documents("dso-2")
@@ -258,14 +258,14 @@ def test_each_partner_is_told_the_baseline_that_is_fixed_towards_it(tmp_path):
     assert {row["scheduled_mw"] for row in first["intervals"]} == {100.0}
 
 
-def test_a_clean_end_says_offline(bench):
+def test_stop_publishes_offline(bench):
     bench.feed.publish(plan())
     bench.feed.stop(START)
     assert [(s["state"], s["revision"]) for s in bench.states()] == [("offline", 1)]
     assert bench.wires["tso-1"].is_stopped
 
 
-def test_a_status_has_a_reason(bench):
+def test_status_without_reason_is_refused(bench):
     with pytest.raises(MessageError, match="reason"):
         bench.feed.status("ok", reason="", now=START)
 
@@ -278,7 +278,7 @@ from telemetry.feed.publisher import SchedulePublisher
 
 class Loud(Wire):
     def publish(self, topic, payload, *, qos, retain):
-        # what is printed may have reached the partner
+        # a printed revision may have reached the partner
         print(feed.revision, file=sys.stderr, flush=True)
         return super().publish(topic, payload, qos=qos, retain=retain)
 
@@ -293,7 +293,7 @@ while True:
 
 
 @pytest.mark.slow
-def test_no_number_is_used_twice_across_kills(tmp_path, request):
+def test_no_revision_is_reused_across_kills(tmp_path, request):
     rng = np.random.default_rng(5)
     seen = []
     for _ in range(8):

@@ -1,4 +1,4 @@
-"""Answers to the feed: they count once, from whom they are of, and silence is an alarm."""
+"""Answers to the feed: each counts once and from its own partner; silence is an alarm."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tests.feeds import MINUTE, START, Bench, acknowledgement, plan
 pytestmark = pytest.mark.usefixtures("from_one")
 
 
-def test_a_revision_is_in_force_once_it_is_acknowledged(bench, tmp_path):
+def test_acknowledged_revision_is_in_force(bench, tmp_path):
     feed = bench.feed
     assert feed.in_force("tso-1") is None
     feed.publish(plan())
@@ -24,7 +24,7 @@ def test_a_revision_is_in_force_once_it_is_acknowledged(bench, tmp_path):
     assert Bench(tmp_path).feed.in_force("tso-1")["revision"] == 1  # also after a restart
 
 
-def test_an_answer_may_come_late_but_not_after_a_newer_one(bench):
+def test_late_answer_counts_unless_newer_one_came(bench):
     for _ in range(3):
         bench.feed.publish(plan())
     assert bench.answer(2)
@@ -42,7 +42,7 @@ def test_an_answer_counts_once(bench):
 
 
 @pytest.mark.parametrize(
-    ("others", "word"),
+    ("others", "counter"),
     [
         ({"revision": 7}, "unknown"),
         ({"revision": 1, "mrid": "rhine.tso-1.9"}, "unknown"),
@@ -54,14 +54,14 @@ def test_an_answer_counts_once(bench):
         ({"revision": 1, "code": "A03"}, "refused"),
     ],
 )
-def test_answers_of_others_or_to_others_have_no_effect(bench, others, word):
+def test_answers_of_or_to_others_have_no_effect(bench, others, counter):
     bench.feed.publish(plan())
     assert bench.answer(**others) is None
-    assert bench.feed.counters == {word: 1}
+    assert bench.feed.counters == {counter: 1}
     assert bench.feed.in_force("tso-1") is None
 
 
-def test_an_answer_of_one_partner_does_not_count_for_another(tmp_path):
+def test_answer_on_topic_of_other_partner_is_refused(tmp_path):
     bench = Bench(tmp_path, "tso-1", "dso-2")
     bench.feed.publish(plan())
     message = acknowledgement(1, name="dso-2")
@@ -71,77 +71,77 @@ def test_an_answer_of_one_partner_does_not_count_for_another(tmp_path):
     assert bench.feed.counters == {"refused": 3}
 
 
-def stands(bench, minutes, name="tso-1"):
-    """Return how it stands with a partner some minutes after the start."""
+def status_at(bench, minutes, name="tso-1"):
+    """Return the status of a partner some minutes after the start."""
     return bench.feed.partner_status(name, START + minutes * MINUTE)
 
 
 def test_silence_raises_an_alarm(bench):
-    assert stands(bench, 0) == PartnerStatus("none")
+    assert status_at(bench, 0) == PartnerStatus("none")
     bench.feed.publish(plan())
-    assert stands(bench, 5) == PartnerStatus("waiting")
-    words = "tso-1 has acknowledged nothing since 2026-06-16T12:00:00Z, also not 1"
-    assert stands(bench, 6) == PartnerStatus("overdue", words)
+    assert status_at(bench, 5) == PartnerStatus("waiting")
+    alarm = "tso-1 has acknowledged nothing since 2026-06-16T12:00:00Z, including revision 1"
+    assert status_at(bench, 6) == PartnerStatus("overdue", alarm)
     bench.answer(1)
-    assert stands(bench, 59) == PartnerStatus("acknowledged")
+    assert status_at(bench, 59) == PartnerStatus("acknowledged")
 
 
-def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
+def test_only_an_answer_ends_the_silence_alarm(bench):
     bench.feed.publish(plan())
     bench.feed.publish(plan(start=START + 15 * MINUTE))
-    late = stands(bench, 16)
+    late = status_at(bench, 16)
     assert late.state == "overdue"
-    assert late.message.endswith("nothing since 2026-06-16T12:00:00Z, also not 2")
+    assert late.message.endswith("nothing since 2026-06-16T12:00:00Z, including revision 2")
     bench.answer(2)
-    assert stands(bench, 60) == PartnerStatus("acknowledged")
+    assert status_at(bench, 60) == PartnerStatus("acknowledged")
 
 
-def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
-    """Proves: with its reason, also while the next document waits, and after a restart.
+def test_rejection_is_alarm_until_newer_is_accepted(bench):
+    """Proves: the alarm has the reason; it stays while a document waits and after a restart.
 
-    Sensitivity: an answer of any kind had ended the alarm, so a partner who takes nothing raised
-    none; and the state had changed to `waiting` with each document, shorter than an alert waits.
+    Sensitivity: any answer ended the alarm, so a partner that rejects all raised none. The state
+    also became `waiting` with each document, too short for an alert.
     """
     bench.feed.publish(plan())
     bench.answer(1)
     bench.feed.publish(plan(start=START + 15 * MINUTE))
     bench.answer(2, code="A02")
-    words = "tso-1 rejected 2 (A51 because), 1 is the last that it accepted"
-    assert stands(bench, 16) == PartnerStatus("rejected", words)
+    alarm = "tso-1 rejected 2 (A51 because); the last accepted is 1"
+    assert status_at(bench, 16) == PartnerStatus("rejected", alarm)
     again = Bench(bench.folder)
     again.feed.publish(plan(start=START + 30 * MINUTE))
     (newest,) = {document["revision"] for document in again.documents()}
-    assert stands(again, 31) == PartnerStatus("rejected", words)
-    assert stands(again, 36).state == "overdue"  # both are told
-    assert words in stands(again, 36).message
+    assert status_at(again, 31) == PartnerStatus("rejected", alarm)
+    assert status_at(again, 36).state == "overdue"  # the message has both alarms
+    assert alarm in status_at(again, 36).message
     again.answer(newest, mrid=again.documents()[0]["mrid"])
-    assert stands(again, 37) == PartnerStatus("acknowledged")
+    assert status_at(again, 37) == PartnerStatus("acknowledged")
 
 
-def test_it_is_told_where_nothing_was_ever_accepted(bench):
+def test_alarm_states_that_nothing_was_accepted(bench):
     bench.feed.publish(plan())
     bench.answer(1, code="A02")
-    assert stands(bench, 1).message == "tso-1 rejected 1 (A51 because), it accepted none"
+    assert status_at(bench, 1).message == "tso-1 rejected 1 (A51 because); it accepted none"
 
 
-def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
-    """Proves: accepted and valid to 13:00, it is not in force then, and nothing newer came."""
+def test_end_of_validity_is_an_alarm(bench):
+    """Proves: a revision valid to 13:00 is not in force then, and without a newer one an alarm."""
     bench.feed.publish(plan())
     bench.answer(1)
-    assert stands(bench, 59) == PartnerStatus("acknowledged")
-    words = "nothing that tso-1 accepted is in force since 2026-06-16T13:00:00Z"
-    assert stands(bench, 60) == PartnerStatus("lapsed", words)
+    assert status_at(bench, 59) == PartnerStatus("acknowledged")
+    alarm = "nothing that tso-1 accepted is in force since 2026-06-16T13:00:00Z"
+    assert status_at(bench, 60) == PartnerStatus("lapsed", alarm)
     bench.feed.publish(plan(start=START + 75 * MINUTE))
-    assert stands(bench, 76) == PartnerStatus("waiting")
+    assert status_at(bench, 76) == PartnerStatus("waiting")
     bench.answer(2, code="A02")
     assert (
-        stands(bench, 81).message
-        == f"tso-1 rejected 2 (A51 because), 1 is the last that it accepted; {words}"
+        status_at(bench, 81).message
+        == f"tso-1 rejected 2 (A51 because); the last accepted is 1; {alarm}"
     )
 
 
-def test_reasons_are_one_short_line_of_letters(bench):
-    """Proves: no escape of a terminal, no change of direction and no page of text is kept."""
+def test_reasons_are_one_short_printable_line(bench):
+    """Proves: terminal escapes, direction changes and long texts are removed."""
     bench.feed.publish(plan())
     reasons = [{"code": "A94", "text": "\x1b[2J\r\n[/]\u202eroom" + "x" * 900}] * 9
     bench.answer(1, code="A02", reasons=reasons)
@@ -151,8 +151,8 @@ def test_reasons_are_one_short_line_of_letters(bench):
     assert sent.reasons.isprintable()
 
 
-def test_what_an_older_version_kept_is_read(bench):
-    """Proves: without reasons and validity a state file is no broken one, and raises no alarm."""
+def test_state_file_of_older_version_is_read(bench):
+    """Proves: a state file without reasons and validity is valid and raises no alarm."""
     bench.feed.publish(plan())
     bench.answer(1)
     path = bench.folder / "state.json"
@@ -164,10 +164,10 @@ def test_what_an_older_version_kept_is_read(bench):
     path.write_text(json.dumps(state))
     again = Bench(bench.folder)
     assert again.feed.in_force("tso-1")["revision"] == 1
-    assert stands(again, 600) == PartnerStatus("acknowledged")
+    assert status_at(again, 600) == PartnerStatus("acknowledged")
 
 
-def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):
+def test_polled_answers_are_acknowledged(bench):
     bench.feed.publish(plan())
     message, junk = acknowledgement(1), acknowledgement(1)._replace(payload=b"junk")
     bench.wires["tso-1"].incoming = [junk, message]
@@ -175,7 +175,7 @@ def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):
     assert bench.wires["tso-1"].acknowledged == [junk, message]
 
 
-def test_on_a_full_disk_answers_wait_and_other_partners_are_heard(tmp_path, monkeypatch):
+def test_full_disk_delays_answers_of_one_partner_only(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

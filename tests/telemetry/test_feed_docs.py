@@ -1,4 +1,4 @@
-"""What partners are told is what the code does: tables, topics, codes.
+"""The page for partners matches the code: tables, topics, codes.
 
 Run as a program it writes the tables of fields into the page.
 """

@@ -1,4 +1,4 @@
-"""An ingester: durable before it is acknowledged, and told to window, archive and listeners."""
+"""An ingester: durable before acknowledgement, then live state, archive and listeners."""
 
 import base64
 import json
@@ -42,19 +42,19 @@ def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch)
     ]
 
 
-def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monkeypatch):
-    said = []
-    monkeypatch.setattr(service.wire, "publish", lambda *one: said.append(one), raising=False)
+def test_reports_are_acknowledged_and_not_journaled(service, monkeypatch):
+    published = []
+    monkeypatch.setattr(service.wire, "publish", lambda *one: published.append(one), raising=False)
     door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
     service.wire.send(door)
     service.wire.send_raw((SOURCE + REPORT_SUFFIX, b"nonsense"))
     until(lambda: len(service.wire.acknowledged) == 2)
     assert [frame.topic for frame in service.journal.read()] == [encode(door)[0]]
-    assert not said
+    assert not published
 
 
 @pytest.mark.slow
-def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
+def test_open_minutes_are_archived_during_silence(tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.ingest.pipeline.IDLE_COMMIT_S", 0.1)
     with Service(tmp_path) as service:
         service.wire.send(batch("r0001", 0), batch("r0001", 1))
@@ -71,7 +71,7 @@ def test_samples_reach_window_archive_and_listeners(service):
         "RackBatch",
         "SimulationTick",
     ]
-    observed = service.window.observed(START)
+    observed = service.window.present(START)
     capacity = SITE.equipment["battery_1"].capacity
     assert observed["battery_level"].item() == pytest.approx(0.5 * capacity)
     assert service.racks().sizes["time"] == 1
@@ -79,7 +79,7 @@ def test_samples_reach_window_archive_and_listeners(service):
     assert opened["battery_level"].values.tolist() == [[0.5 * capacity]]
 
 
-def test_poison_is_explained_and_acknowledged(service):
+def test_undecodable_messages_are_stored_and_acknowledged(service):
     topic = "dc/v1/rhine/hall_1/r0001/tele"
     service.wire.send_raw((topic, b"\xff" * 5000), ("odd/topic", b"{}"))
     service.wire.send(tick(0))
@@ -94,16 +94,16 @@ def test_poison_is_explained_and_acknowledged(service):
     assert second["topic"] == "odd/topic"
 
 
-def test_what_was_too_large_is_told(service):
+def test_oversized_message_is_recorded(service):
     service.wire.oversized.append(("some/topic", 300_000))
     service.wire.counters["oversized"] = 1
     path = service.folder / "quarantine" / "poison.jsonl"
     until(lambda: path.exists() and path.read_text().endswith("\n"))
-    told = json.loads(path.read_text())
-    assert (told["topic"], told["size"], told["reason"]) == ("some/topic", 300_000, "too large")
+    row = json.loads(path.read_text())
+    assert (row["topic"], row["size"], row["reason"]) == ("some/topic", 300_000, "too large")
 
 
-def test_the_same_metadata_again_takes_no_room(tmp_path):
+def test_repeated_metadata_is_not_journaled(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
@@ -121,7 +121,7 @@ def test_the_same_metadata_again_takes_no_room(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_an_earlier_process_left_is_taken_up(tmp_path):
+def test_state_of_killed_process_is_recovered(tmp_path):
     status = JobStatus(site="rhine", sequence=7, is_applied=True)
     with Service(tmp_path) as service:
         service.wire.send(metadata(), status, value(0, 50.0), batch("r0001", 0))
@@ -130,14 +130,14 @@ def test_what_an_earlier_process_left_is_taken_up(tmp_path):
     with Service(tmp_path) as service:
         assert service.heard == []
         assert service.window.job_status == status
-        assert np.isfinite(service.window.observed(START)["battery_level"].item())
+        assert np.isfinite(service.window.present(START)["battery_level"].item())
         service.wire.send(tick(0))
         until(lambda: service.archive.counters["commits"] >= 1)
         assert service.racks()["power"].values[0, 0, 0] == 0.0
 
 
 @pytest.mark.slow
-def test_the_journal_is_trimmed_and_what_is_said_once_stays_known(tmp_path):
+def test_journal_is_trimmed_and_metadata_is_kept(tmp_path):
     status = JobStatus(site="rhine", sequence=7, is_applied=True)
     with Service(tmp_path, segment_bytes=4096) as service:
         first = service.journal.end.segment
@@ -166,7 +166,7 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
         topic, payload = encode(batch(f"r{number % racks:04d}", number // racks, sequence=number))
         receipts.append(publisher.publish(topic, payload, qos=1))
         if number in kills:
-            time.sleep(0.3 * dice.random())  # the moment of the kill, not a wait for anything
+            time.sleep(0.3 * dice.random())  # a random moment of the kill, not a wait
             process.kill()
             process.wait()
             process = ingesting.start(command, ROOT)
@@ -181,8 +181,8 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
     assert (power.values == np.arange(count // racks)[:, None]).all()
 
 
-def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
-    """Of what waited, what went beyond one append was left, and nobody sends it again."""
+def test_stop_ingests_all_waiting_messages(tmp_path, monkeypatch):
+    """Sensitivity: messages beyond one append were lost, as QoS 0 is not sent again."""
     monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
     with Service(tmp_path) as service:
         service.ingester._ended.set()

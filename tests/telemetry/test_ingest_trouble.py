@@ -1,4 +1,4 @@
-"""What an ingester outlives: a full disk, an archive that falls behind, a dead thread."""
+"""Faults that an ingester survives: full disk, slow archive, dead thread."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ def fail(*_, **__):
     raise ZeroDivisionError
 
 
-def test_a_listener_that_fails_stops_nothing(service):
+def test_failing_listener_stops_nothing(service):
     service.ingester.add_listener(fail)
     service.wire.send(value(0, 1.0), value(1, 2.0))
     until(lambda: service.ingester.counters.get("failed") == 2)
     assert len(service.wire.acknowledged) == 2
 
 
-def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service, monkeypatch):
+def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
     full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
     append = service.journal.append
 
@@ -40,14 +40,14 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
     until(lambda: len(service.heard) == 3)
-    assert "make room" in service.ingester.trouble
+    assert "free space" in service.ingester.error
     service.wire.send(value(1, 40.0))
     until(lambda: len(service.heard) == 4)
     assert service.wire.acknowledged == []
-    assert service.window.observed(START)["battery_level"].item() > 0.0
+    assert service.window.present(START)["battery_level"].item() > 0.0
     monkeypatch.setattr(service.journal, "append", append)
     until(lambda: len(service.wire.acknowledged) == 4)
-    until(lambda: service.ingester.trouble == "")
+    until(lambda: service.ingester.error == "")
     service.wire.send(tick(1))
     until(lambda: service.archive.counters["commits"] >= 1)
     assert service.racks().sizes["time"] == 1
@@ -56,7 +56,7 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service
     assert points["value"].values[:, 0].tolist() == [50.0, 40.0]
 
 
-def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
+def test_full_disk_keeps_only_repeatable_messages(service, monkeypatch):
     full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
     def failing(_):
@@ -75,7 +75,7 @@ def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
+def test_slow_archive_catches_up_from_journal(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine", max_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
         for second in range(300):
@@ -87,7 +87,7 @@ def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
+def test_catch_up_survives_failing_decoder(tmp_path, monkeypatch):
     monkeypatch.setitem(DECODERS, TopicKind.JOB_STATUS, fail)
     archive = Archive(tmp_path / "archive", "rhine", max_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
@@ -96,11 +96,11 @@ def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypa
         service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
         until(lambda: len(service.wire.acknowledged) == 1501)
         until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
-        assert service.ingester.trouble == ""
+        assert service.ingester.error == ""
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
 
-def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
+def test_quality_flag_survives_full_disk(service, monkeypatch):
     append = service.journal.append
     full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
@@ -121,31 +121,31 @@ def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("part", "name"), [("archive", "maintain"), ("wire", "poll")])
-def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
+def test_dead_thread_is_reported(tmp_path, monkeypatch, part, name):
     service = Service(tmp_path)
     assert service.ingester.error == ""
     monkeypatch.setattr(getattr(service, part), name, fail)
     with service:
         thread = {"archive": "archiver", "wire": "ingester"}[part]
-        until(lambda: f"the {thread} ended by itself" in service.ingester.error)
-    assert service.ingester.error == ""  # it is meant to have ended
+        until(lambda: f"the {thread} thread ended by itself" in service.ingester.error)
+    assert service.ingester.error == ""  # it was stopped
 
 
 @pytest.mark.slow
-def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
+def test_corrupt_archive_is_rebuilt_from_journal(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
         until(lambda: len(service.wire.acknowledged) == 4)
     (tmp_path / "archive" / "store" / "repo").write_bytes(b"nonsense")
     with Service(tmp_path) as service:
-        assert len(service.archive.set_aside) == 1
+        assert len(service.archive.corrupt_copies) == 1
     assert service.racks().sizes["time"] == 2
     assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]
 
 
 @pytest.mark.slow
-def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path):
-    """What came next lay where archived frames had been, and was not read after a kill."""
+def test_short_journal_continues_behind_archive(tmp_path):
+    """Sensitivity: new frames at archived positions were not read after a kill."""
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
         until(lambda: len(service.wire.acknowledged) == 4)
@@ -161,7 +161,7 @@ def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path
     assert service.racks().sizes["time"] == 3
 
 
-def spoil(tmp_path, place):
+def corrupt(tmp_path, place):
     """Flip a bit of the journal's first segment, as a disk does."""
     path = sorted((tmp_path / "journal").glob("*.journal"))[0]
     data = bytearray(path.read_bytes())
@@ -171,18 +171,18 @@ def spoil(tmp_path, place):
 
 
 @pytest.mark.slow
-def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
-    """Proves: nobody need read the log to know that what was heard is lost, and where it is kept.
+def test_journal_damage_is_reported_and_recorded(tmp_path):
+    """Proves: the error and the loss log name the lost messages and the file with their bytes.
 
-    Sensitivity: a start after it was cut told nothing, and `archive verify` found all well.
+    Sensitivity: a start after the cut reported nothing, and `archive verify` found no loss.
     """
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 1))
         until(lambda: len(service.wire.acknowledged) == 3)
         service.die()
-    path = spoil(tmp_path, -1)
+    path = corrupt(tmp_path, -1)
     with Service(tmp_path) as service:
-        words = service.ingester.damage.words
+        words = service.ingester.damage.describe()
         assert f"segment {path.stem}" in words
         assert "messages that were not archived are lost" in words
         assert "check the disk" in words
@@ -191,12 +191,12 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
-        assert service.ingester.damage.words == ""
+        assert service.ingester.damage.describe() == ""
 
 
 @pytest.mark.slow
-def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_path):
-    """Sensitivity: between the two 10 minutes were missing, and `archive verify` found all well."""
+def test_gap_after_restored_archive_is_reported(tmp_path):
+    """Sensitivity: 10 minutes between both were missing, and `archive verify` found no loss."""
     for second in range(0, 1800, 900):
         with Service(tmp_path, segment_bytes=100) as service:
             service.wire.send(metadata(), batch("r0001", second), tick(second + 900))
@@ -208,17 +208,17 @@ def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_pa
     shutil.rmtree(tmp_path / "archive")
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
-        words = service.ingester.damage.words
+        words = service.ingester.damage.describe()
         assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
 
 
-def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
+def test_damage_of_archived_messages_is_no_loss(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
         until(lambda: len(service.wire.acknowledged) == 4)
-    spoil(tmp_path, HEADER_BYTES)
+    corrupt(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "the archive has all of their messages" in service.ingester.damage.words
+        assert "the archive has all of their messages" in service.ingester.damage.describe()
     assert loss_log.read_losses(tmp_path / "archive") == []

@@ -1,4 +1,4 @@
-"""What an ingester does not believe: wrong stamps, spikes that come twice, silence."""
+"""Readings that an ingester rejects: wrong stamps, repeated spikes; and silence."""
 
 import base64
 import json
@@ -23,16 +23,16 @@ FAR = 72 * 365 * 86_400
 
 
 @pytest.mark.slow
-def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
-    """A spike that came twice was good, and after the archive fell behind every spike was."""
-    said = [value(0, 50.0), value(100, 51.0), value(101, 400.0), value(200, 52.0)]
+def test_flags_survive_duplicates_and_catching_up(tmp_path):
+    """Sensitivity: a repeated spike was good, and so was each spike after the archive lagged."""
+    samples = [value(0, 50.0), value(100, 51.0), value(101, 400.0), value(200, 52.0)]
     with Service(tmp_path) as service:
-        service.wire.send(metadata(), *said)
+        service.wire.send(metadata(), *samples)
         until(lambda: service.ingester.counters["messages"] == 5)
-        service.wire.send(said[2])
+        service.wire.send(samples[2])
         until(lambda: service.window.counters["range"] == 2)
         service.archive.rewind()
-        service.ingester._committer.ring()
+        service.ingester._committer.notify()
         until(lambda: not service.archive.is_behind)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]
@@ -45,16 +45,16 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         fine = PointValue(point=archives.POINT, time=now, value=2.0)
         service.wire.send(early, fine)
         until(lambda: service.ingester.counters.get("future") == 1)
-        assert "s ahead of the clock here" in service.ingester.trouble
-        assert f"stamps of {archives.POINT} are" in service.ingester.trouble
-        assert service.ingester.failure == ""  # the others are taken in
-        assert "set its clock" in service.ingester.trouble
+        assert "s ahead of the clock here" in service.ingester.error
+        assert f"stamps of {archives.POINT} are" in service.ingester.error
+        assert service.ingester.failure == ""  # other points are still ingested
+        assert "set its clock" in service.ingester.error
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
 
 
-def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp_path):
-    """Sources were told that it is durable and let go of it, and it was nowhere."""
+def test_future_batches_are_kept_whole_in_quarantine(tmp_path):
+    """Sensitivity: sources deleted acknowledged batches that were stored nowhere."""
     now = np.datetime64("now", "us")
     early = [
         replace(archives.batch(f"r{rack:04d}", 0, chips=72), time=now + np.timedelta64(3600, "s"))
@@ -63,24 +63,24 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
     with Service(tmp_path, is_simulated=False) as service:
         service.wire.send(*early)
         until(lambda: service.ingester.counters["future"] == 3)
-        assert "3 sources, as hall_1/r0000, are" in service.ingester.trouble
-        assert "set the clock here" in service.ingester.trouble
+        assert "3 sources, such as hall_1/r0000, are" in service.ingester.error
+        assert "set the clock of this machine" in service.ingester.error
     lines = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
-    told = [json.loads(line) for line in lines]
-    kept = [(one["topic"], base64.b64decode(one["payload"])) for one in told]
+    rows = [json.loads(line) for line in lines]
+    kept = [(one["topic"], base64.b64decode(one["payload"])) for one in rows]
     assert kept == [encode(one) for one in early]
     lost = loss_log.read_losses(tmp_path / "archive")
     assert [one["columns"] for one in lost] == [f"hall_1/r{rack:04d}" for rack in range(3)]
     assert lost[0]["reason"].startswith("1 readings were stamped over 5 s ahead of the clock here")
 
 
-def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
-    """Proves: it is whole in quarantine and told, and the others are archived as ever."""
+def test_rack_of_absurd_width_is_refused(tmp_path):
+    """Proves: it is kept whole in quarantine and reported, and the other racks are archived."""
     absurd = archives.batch("r9999", 0, chips=4096)
     with Service(tmp_path) as service:
         service.wire.send(*(archives.batch(f"r{rack:04d}", 0) for rack in range(50)), absurd)
         until(lambda: service.ingester.counters["refused"] == 1)
-        assert "hall_1/r9999 (4096)" in service.ingester.trouble
+        assert "hall_1/r9999 (4096)" in service.ingester.error
     (line,) = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
     (lost,) = loss_log.read_losses(tmp_path / "archive")
@@ -88,8 +88,8 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
     assert dict(service.racks().sizes) == {"time": 1, "rack": 50, "chip": 3}
 
 
-def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):
-    """All that came after it was refused: it was older than what the tick had closed."""
+def test_tick_in_real_time_does_not_stop_archive(tmp_path):
+    """Sensitivity: later readings were refused, as the tick had closed their time."""
     now = np.datetime64("now", "us")
     with Service(tmp_path, is_simulated=False) as service:
         service.wire.send(PointValue(point=archives.POINT, time=now, value=1.0), tick(FAR))
@@ -101,7 +101,7 @@ def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [tick(FAR), value(FAR, 9.0)])
-def test_one_wrong_stamp_among_simulated_ones_stops_nothing(tmp_path, wrong):
+def test_wrong_simulated_stamp_stops_nothing(tmp_path, wrong):
     with Service(tmp_path) as service:
         service.wire.send(value(0, 1.0), value(1, 2.0))
         until(lambda: service.ingester.counters["messages"] == 2)
@@ -114,41 +114,41 @@ def test_one_wrong_stamp_among_simulated_ones_stops_nothing(tmp_path, wrong):
     assert "ahead of the plant's time" in (tmp_path / "quarantine" / "late.jsonl").read_text()
 
 
-def test_gaps_of_points_are_found(service):
+def test_gaps_of_points_are_counted(service):
     service.wire.send(metadata())
     for second in (0, 100, 200, 600):
         service.wire.send(value(second, 40.0 + second / 100))
     until(lambda: service.ingester.counters["messages"] == 5)
     now = int(START.astype("datetime64[s]").astype(int)) + 600
     # 300 s too much
-    until(lambda: [one["gaps"] for one in service.ingester.coverage.worst(now)] == [3])
+    until(lambda: [one["gaps"] for one in service.ingester.coverage.worst_points(now)] == [3])
 
 
-def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
-    """A heartbeat or a value stamped in 2099 made every silence a short one, for ever."""
+def test_wrong_stamp_does_not_count_as_coverage(tmp_path):
+    """Sensitivity: one heartbeat or value stamped in 2099 hid all later silence."""
     with Service(tmp_path, is_simulated=False) as service:
         now = np.datetime64("now", "us")
-        desk, coverage = service.ingester._router, service.ingester.coverage
+        router, coverage = service.ingester._router, service.ingester.coverage
         known = [
             one.metadata for one in list_points(SITE) if HEARTBEAT_TOPIC_PART in one.metadata.point
         ]
         (beat,) = (one.point for one in known)
         for one in (metadata(), *known):
-            desk.show(one, now)
+            router.update_live(one, now)
 
-        def say(point, seconds, received):
+        def send(point, seconds, received):
             time = now + np.timedelta64(seconds, "s")
             sample = PointValue(point=point, time=time, value=50.0)
-            return desk.show(sample, now + np.timedelta64(received, "s"))
+            return router.update_live(sample, now + np.timedelta64(received, "s"))
 
         for point in (archives.POINT, beat):
-            say(point, 0, 0)
-            assert say(point, FAR, 1) is QualityFlag.FUTURE
-            assert say(point, -FAR, 1) is QualityFlag.LATE
+            send(point, 0, 0)
+            assert send(point, FAR, 1) is QualityFlag.FUTURE
+            assert send(point, -FAR, 1) is QualityFlag.LATE
         for second in range(10, 3600, 10):
-            say(beat, second, second)
+            send(beat, second, second)
         end = int(now.astype("datetime64[s]").astype(int)) + 3600
-        (worst,) = coverage.worst(end)
+        (worst,) = coverage.worst_points(end)
         assert worst["point"] == archives.POINT
         assert worst["gaps"] == 35  # of 3600 s, 3500 more than allowed
         assert worst["share"] == pytest.approx(100 / 3600)

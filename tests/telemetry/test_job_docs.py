@@ -1,4 +1,4 @@
-"""What engineers of schedulers are told is what the code takes: schemas, tables, topics, links.
+"""The page for schedulers matches the code: schemas, tables, topics, links.
 
 Run as a program it writes the schemas, and the tables of fields into the page.
 """
@@ -29,7 +29,7 @@ MESSAGES = {
     "cap-status": (TopicKind.CAP_STATUS, control.HallCapStatusRecord),
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-SHARED = {"v", "site", "hall"}  # told once on the page
+SHARED = {"v", "site", "hall"}  # described once on the page
 
 
 def schema(name):
@@ -54,12 +54,12 @@ def path(name):
 def bounds(field):
     """Return in short within what a number, or each of a column, must be."""
     inner = field.get("items") or field.get("additionalProperties") or field
-    told = [(sign, inner[word]) for word, sign in BOUNDS.items() if word in inner]
-    if any(number in {946_684_800_000, 2**53} for _, number in told):
+    limits = [(sign, inner[word]) for word, sign in BOUNDS.items() if word in inner]
+    if any(number in {946_684_800_000, 2**53} for _, number in limits):
         return {"integer": "2000 to 2099" if field.get("x-unit") == "ms" else "≤ 2^53"}[
             inner["type"]
         ]
-    return ", ".join(f"{sign} {number:g}" for sign, number in told)
+    return ", ".join(f"{sign} {number:g}" for sign, number in limits)
 
 
 def what(field):
@@ -72,10 +72,10 @@ def table(name):
     """Return the fields of a message that not all of them have, a line each."""
     whole = schema(name)
     lines = ["| field | what | unit | bounds | meaning |", "|---|---|---|---|---|"]
-    for field, told in whole["properties"].items():
+    for field, rule in whole["properties"].items():
         if field not in SHARED:
-            words = (f"`{field}`", what(told), told.get("x-unit", ""), bounds(told))
-            lines.append(f"| {' | '.join(words)} | {told['description']} |")
+            words = (f"`{field}`", what(rule), rule.get("x-unit", ""), bounds(rule))
+            lines.append(f"| {' | '.join(words)} | {rule['description']} |")
     return "\n".join(lines)
 
 
@@ -141,11 +141,13 @@ def test_the_schema_is_what_its_declaration_says(name):
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_field_says_what_it_means_and_every_number_its_unit(name):
-    for field, told in schema(name)["properties"].items():
-        assert told["description"], field
-        is_number = "number" in what(told) or "integer" in what(told) or told["type"] == "object"
-        assert field == "v" or is_number == ("x-unit" in told), field
+def test_fields_have_descriptions_and_units(name):
+    properties = schema(name)["properties"]
+    assert properties
+    for field, rule in properties.items():
+        assert rule["description"], field
+        is_number = "number" in what(rule) or "integer" in what(rule) or rule["type"] == "object"
+        assert field == "v" or is_number == ("x-unit" in rule), field
 
 
 def test_the_page_shows_each_message_as_it_is_read():

@@ -1,4 +1,4 @@
-"""A journal: what was appended is read again, in order, and told apart by its position."""
+"""A journal: appended records are read in order, each with its own position."""
 
 import shutil
 import threading
@@ -51,8 +51,8 @@ def test_goes_on_after_a_restart(folder):
     second.close()
 
 
-def test_an_older_copy_put_back_goes_on_behind_all_that_was_there(folder, tmp_path):
-    """What was then written stood where archived frames had been, and counted as archived."""
+def test_restored_older_copy_continues_behind_all_segments(folder, tmp_path):
+    """Sensitivity: new records were at archived positions, so they counted as archived."""
     first = opened(folder)
     first.append([("a", b"1")])
     first.close()

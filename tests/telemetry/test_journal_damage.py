@@ -1,4 +1,4 @@
-"""A journal cut, spoilt, killed while writing, or without room: what is whole is kept."""
+"""A journal that is cut, corrupt, killed or without space keeps all intact records."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ items = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(batches=st.lists(items, min_size=1, max_size=4), data=st.data())
-def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
+def test_truncated_file_keeps_whole_frames(batches, data):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         journal = opened(folder)
@@ -60,7 +60,7 @@ def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
 
 @settings(deadline=None, max_examples=60)
 @given(place=st.integers(0, 399), bit=st.integers(0, 7))
-def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
+def test_flipped_bit_moves_rest_of_segment_aside(place, bit):
     assume(place != 4)  # a later layout, which is refused
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -87,7 +87,7 @@ def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
         journal.close()
 
 
-def test_a_spoilt_frame_of_the_open_segment_does_not_hide_what_follows(journal, folder):
+def test_corrupt_frame_does_not_hide_later_ones(journal, folder):
     journal.append([("a", b"1"), ("b", b"2")])
     path = segments(folder)[0]
     data = bytearray(path.read_bytes())
@@ -111,13 +111,13 @@ def test_zeros_at_the_end_are_no_frames(folder):
     again.close()
 
 
-def test_a_full_disk_is_told_cut_and_survived(folder):
+def test_record_cut_by_full_disk_is_removed(folder):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     journal = opened(folder)
     end = journal.append([("a", bytes(1000))])
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(JournalFullError, match="make room"):
+        with pytest.raises(JournalFullError, match="free space"):
             journal.append([("b", bytes(20_000))])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -130,7 +130,7 @@ def test_a_full_disk_is_told_cut_and_survived(folder):
     journal.close()
 
 
-def test_a_follower_takes_nothing_new_for_what_was_cut_off(folder, monkeypatch):
+def test_follower_does_not_mix_new_and_cut_records(folder, monkeypatch):
     """It had read frames of an append that then failed, and skipped what came in their place."""
     journal, tail = opened(folder), JournalFollower(folder, None)
     journal.append([("a", b"1")])
@@ -152,7 +152,7 @@ def test_a_follower_takes_nothing_new_for_what_was_cut_off(folder, monkeypatch):
     journal.close()
 
 
-def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(folder):
+def test_follower_waits_for_half_written_record(folder):
     """The writer finished it and began the next segment before it was passed over."""
     journal = opened(folder, segment_bytes=100)
     journal.append([("a", b"1")])
@@ -189,7 +189,7 @@ def unpacked(data, start):
     )
 
 
-def test_no_room_for_a_new_segment_is_told_and_survived(folder):
+def test_full_disk_at_new_segment_is_reported(folder):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     journal = opened(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
@@ -248,25 +248,25 @@ while True:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 7, 40, 90, 200])
-def test_killed_while_writing_it_keeps_what_append_returned_for(folder, lines):
+def test_kill_keeps_all_acknowledged_records(folder, lines):
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root
     ) as writer:
-        told = 0
+        written = 0
         for _ in range(lines):
-            told = int(writer.stdout.readline())
+            written = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)
         for line in writer.stdout:  # what it managed to tell before it died
-            told = int(line) if line.endswith("\n") else told
+            written = int(line) if line.endswith("\n") else written
     journal = Journal(folder)
     read = contents(journal)
-    assert len(read) >= told
+    assert len(read) >= written
     assert read == [(str(i), bytes(i % 2000)) for i in range(len(read))]
     journal.close()
 
 
-def test_a_journal_that_lost_what_is_archived_goes_on_behind_it(tmp_path):
+def test_journal_continues_behind_archived_position(tmp_path):
     """A copy put back ends where a frame does: nothing is torn, and yet frames are gone."""
     journal = opened(tmp_path)
     kept = journal.append([("a", b"1")])

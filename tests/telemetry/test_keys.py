@@ -45,7 +45,7 @@ def test_a_key_that_was_published_counts_beside_the_new_one(tmp_path):
     assert signing.load_or_create_key(tmp_path).other_public_keys == ()
 
 
-def test_a_key_that_is_added_to_the_published_set_stays_in_it_without_its_private_half(tmp_path):
+def test_added_public_key_stays_published(tmp_path):
     first, later = signing.load_or_create_key(tmp_path), signing.generate_key()
     public = tmp_path / "feed.jwks.json"
     public.write_text(json.dumps({"keys": [first.public, later.private]}))
@@ -54,7 +54,7 @@ def test_a_key_that_is_added_to_the_published_set_stays_in_it_without_its_privat
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"keys": []}', '{"keys": [{"kty": "EC"}]}'])
-def test_a_published_set_that_is_none_is_set_aside(tmp_path, junk):
+def test_invalid_published_set_is_moved_aside(tmp_path, junk):
     first = signing.load_or_create_key(tmp_path)
     public = tmp_path / "feed.jwks.json"
     public.write_text(junk)
@@ -80,8 +80,8 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
         signing.load_or_create_key(tmp_path)
 
 
-def test_a_key_that_cannot_be_read_is_not_called_none(tmp_path, monkeypatch):
-    """Proves: one that root owns asks for rights, and not for another key."""
+def test_unreadable_key_is_not_replaced(tmp_path, monkeypatch):
+    """Proves: a key without read permission gives an error and is not replaced."""
     signing.load_or_create_key(tmp_path)
 
     def refuse(_):
@@ -94,8 +94,8 @@ def test_a_key_that_cannot_be_read_is_not_called_none(tmp_path, monkeypatch):
     assert error.value.location.endswith("private.json")
 
 
-def test_a_private_key_that_is_gone_is_not_replaced_in_silence(tmp_path):
-    """Proves: partners who know the set of before verify nothing of ours, and that is said."""
+def test_missing_private_key_is_replaced_with_warning(tmp_path):
+    """Proves: a warning is logged, as partners with the earlier set cannot verify the new key."""
     old = signing.load_or_create_key(tmp_path)
     (tmp_path / "feed.private.json").unlink()
     with structlog.testing.capture_logs() as logs:

@@ -14,7 +14,7 @@ from telemetry.logging import configure_logging, run_with_logging
 
 
 def tell(word):
-    structlog.get_logger().warning("told", word=word)
+    structlog.get_logger().warning("sent", word=word)
 
 
 def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
@@ -23,10 +23,10 @@ def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
     )
     process.start()
     process.join()
-    told = capfd.readouterr()
+    shown = capfd.readouterr()
     assert process.exitcode == 0
-    assert told.out == ""
-    assert json.loads(told.err)["word"] == "hello"
+    assert shown.out == ""
+    assert json.loads(shown.err)["word"] == "hello"
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def logs(monkeypatch):
 
 def tell_all(logger):
     for say in (logger.info, logger.warning, logger.error):
-        say("told")
+        say("sent")
 
 
-def test_a_log_that_finds_no_room_ends_nobody(logs):
+def test_full_disk_of_log_ends_no_process(logs):
     """Sensitivity: a full disk under the log, or a reader that ended, ended the service with it."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         tell_all(logs(io.TextIOWrapper(full, write_through=True)))
 
 
-def test_a_log_that_nobody_reads_any_more_ends_nobody(logs):
+def test_closed_log_pipe_ends_no_process(logs):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as lost:

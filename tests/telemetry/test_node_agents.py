@@ -31,7 +31,7 @@ def example(name):
     return module
 
 
-def test_the_agent_of_the_docs_writes_what_we_read():
+def test_example_agent_writes_valid_batches():
     agent = example("node_agent")
     rows = [(900.0 + chip, 50.0, 0.5, 0.25, 1965.0) for chip in range(72)]
     payload = agent.payload(rows, 7, 9, 1_782_864_000.25)
@@ -42,10 +42,10 @@ def test_the_agent_of_the_docs_writes_what_we_read():
     assert batch.values[4].tolist() == [1965.0] * 72
 
 
-def test_a_chip_of_which_nothing_is_known_keeps_its_place():
+def test_unknown_chip_keeps_its_place():
     agent = example("node_agent")
-    told = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
-    rows = [agent.chip(line) for line in (*told, "300, 40, 0, 0, 0, 100")]
+    lines = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
+    rows = [agent.chip(line) for line in (*lines, "300, 40, 0, 0, 0, 100")]
     batch = decode("dc/v1/rhine/hall_1/r0001/tele", agent.payload(rows, 7, 9, 1_782_864_000.0))
     assert batch.values[:, 0].tolist() == [312.5, 41.0, np.float32(0.87), 0.75, 1980.0]
     assert np.isnan(batch.values[:, 1:]).all()
@@ -91,9 +91,7 @@ class Plc:
 
 
 @pytest.mark.slow
-def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung_up(
-    embedded, monkeypatch
-):
+def test_bridge_reconnects_to_meter(embedded, monkeypatch):
     pytest.importorskip("pymodbus")
     bridge = example("modbus_bridge")
     monkeypatch.setattr(bridge, "PERIOD", 0.05)
@@ -148,7 +146,7 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.5 * 1.6)
 
 
-def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
+def test_bridge_publishes_null_for_unreadable_values():
     bridge = example("modbus_bridge")
 
     class Broken:
@@ -160,15 +158,16 @@ def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
         def isError(self):  # noqa: N802 - pymodbus calls it so
             return True
 
-    told = []
+    published = []
 
     class Bus:
         def publish(self, topic, payload, **_):
-            told.append((topic, payload))
+            published.append((topic, payload))
 
     bridge.tell(Broken(), Bus(), "small")
-    assert all(json.loads(payload)["value"] is None for _, payload in told)
-    assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in told)
+    assert published
+    assert all(json.loads(payload)["value"] is None for _, payload in published)
+    assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in published)
 
 
 class Bus:
@@ -181,13 +180,13 @@ class Bus:
         self.sent.append((topic, payload if isinstance(payload, bytes) else payload.encode()))
 
     def batches(self):
-        """Return the sequences that were sent since they were last asked for."""
-        told = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
+        """Return the sequences sent since the last call."""
+        sequences = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
         self.sent.clear()
-        return told
+        return sequences
 
 
-def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, monkeypatch):
+def test_lossless_agent_sends_missing_batches(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     source = "dc/v1/rhine/hall_1/r0001/tele"
     agent = example("lossless_agent").Agent(source, tmp_path / "file")
@@ -213,12 +212,12 @@ def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, 
     assert ask() == [3, 4, 6]  # nothing has come for a while: the last is lost too
     agent.run("delete from batches where sequence = 4")
     assert ask() == [3, 6]
-    assert ask() == [3, 6]  # 4 is known to be gone, and asked for no more
+    assert ask() == [3, 6]  # 4 is known to be lost and not requested again
     assert progress.lost == 1
     agent.base.close()
 
 
-def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path, monkeypatch):
+def test_lossless_agent_keeps_batches_of_earlier_boot(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     module = example("lossless_agent")
     for boot in (7, 9):
@@ -233,9 +232,7 @@ def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path
     assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
 
 
-def test_the_lossless_agent_of_the_docs_outlives_an_answer_that_cannot_be_read(
-    tmp_path, monkeypatch, embedded
-):
+def test_lossless_agent_survives_invalid_answer(tmp_path, monkeypatch, embedded):
     """Sensitivity: paho's thread ended, and with it all that the agent would ever send."""
     monkeypatch.syspath_prepend(EXAMPLES)
     source = "dc/v1/rhine/hall_1/r0001/tele"

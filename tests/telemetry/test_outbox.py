@@ -12,7 +12,7 @@ from tests.telemetry.letters import SOURCE, batches, letters
 from twin.errors import JournalError, JournalFullError
 
 
-def test_an_outbox_holds_until_it_may_let_go(box):
+def test_spool_stores_until_release(box):
     outbox = box()
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
@@ -35,7 +35,7 @@ def test_an_outbox_holds_until_it_may_let_go(box):
     assert outbox.size == 100
 
 
-def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
+def test_full_spool_drops_oldest_and_counts_them(box):
     outbox = box(max_bytes=1000)
     for sequence in range(1, 21):
         outbox.put(letters(sequence))
@@ -45,7 +45,7 @@ def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
     assert outbox.size == 100 * (21 - held.first) <= 1000
 
 
-def test_a_spoilt_outbox_is_set_aside(tmp_path, box):
+def test_corrupt_spool_is_moved_aside(tmp_path, box):
     (tmp_path / "box").write_bytes(b"nonsense" * 1000)
     outbox = box()
     outbox.put(letters(1))
@@ -53,7 +53,7 @@ def test_a_spoilt_outbox_is_set_aside(tmp_path, box):
     assert aside.read_bytes().startswith(b"nonsense")
 
 
-def test_a_full_disk_leaves_an_outbox_as_it_was(box):
+def test_full_disk_leaves_spool_unchanged(box):
     outbox = box()
     outbox.put(letters(1))
     outbox._base.execute("pragma max_page_count = 8")
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(box):
 
 
 @pytest.mark.parametrize("table", ["batches", "boots"])
-def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
+def test_each_disk_error_becomes_journal_error(box, table):
     outbox = box(max_bytes=250)
     outbox.put(letters(1, 2))
     base = outbox._base
@@ -86,7 +86,7 @@ def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
     assert outbox.reports(SOURCE)[0].last == 2
 
 
-def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
+def test_spool_without_space_stays_unchanged(box):
     outbox = box(max_bytes=250)
     outbox.put(letters(1, 2))
     outbox._base.execute(
@@ -101,7 +101,7 @@ def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
     assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=2, last=3)]
 
 
-def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
+def test_internally_corrupt_spool_is_moved_aside(tmp_path, box):
     outbox = box()
     outbox.put(letters(*range(100)))
     outbox.close()
@@ -111,8 +111,8 @@ def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
     assert list(tmp_path.glob("box.spoilt-*"))
 
 
-def test_random_losses_are_made_good(tmp_path, box):
-    """A wire that loses a third of all that goes either way; in the end all is here, once asked."""
+def test_random_losses_are_repaired(tmp_path, box):
+    """Proves: over a link that loses a third of all messages, all batches arrive in the end."""
     dice = random.Random(3)
     outbox, progress, journal = box(), DeliveryTracker(tmp_path), set()
     last = 0

@@ -1,4 +1,4 @@
-"""The payloads on the page for operators are those that are taken."""
+"""The payloads on the page for operators are accepted."""
 
 import json
 import re
@@ -18,10 +18,10 @@ _, SECTION = PAGE.split("### Payloads\n")
 SECTION = SECTION.split("\n### ", maxsplit=1)[0]
 
 PLANT = {TopicKind.POINT_METADATA, TopicKind.POINT_VALUE, TopicKind.RACK_BATCH_JSON}
-"""What plant and nodes say in JSON."""
+"""Kinds of JSON messages of plant and nodes."""
 
 
-def told():
+def page_payloads():
     """Return topic -> payload of the page."""
     found = {}
     before, *blocks = SECTION.split("```json\n")
@@ -31,13 +31,13 @@ def told():
     return found
 
 
-def test_each_kind_of_message_of_a_plant_is_on_the_page():
-    assert {parse_topic(topic).kind for topic in told()} == PLANT
+def test_page_has_each_kind_of_plant_message():
+    assert {parse_topic(topic).kind for topic in page_payloads()} == PLANT
 
 
-@pytest.mark.parametrize("topic", told())
-def test_a_payload_of_the_page_is_taken_as_it_is_meant(topic):
-    payload = told()[topic]
+@pytest.mark.parametrize("topic", page_payloads())
+def test_payload_of_the_page_round_trips(topic):
+    payload = page_payloads()[topic]
     write = encode_batch_json if parse_topic(topic).kind is TopicKind.RACK_BATCH_JSON else encode
     again, written = write(decode(topic, payload.encode()))
     assert again == topic
@@ -51,8 +51,8 @@ def test_a_payload_of_the_page_is_taken_as_it_is_meant(topic):
     assert found == wanted
 
 
-def test_a_window_of_the_site_takes_all_of_the_page():
+def test_live_state_accepts_all_payloads_of_the_page():
     window = LiveState(sites.load_site("small"))
-    for topic, payload in told().items():
+    for topic, payload in page_payloads().items():
         window.add(decode(topic, payload.encode()))
     assert window.counters == {"good": 1, "batch good": 1}

@@ -14,7 +14,7 @@ from tests.telemetry.letters import SOURCE, letters
 from twin.errors import MessageError
 
 
-def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
+def test_publisher_sends_spooled_and_reports_missing():
     assert _gaps((3, 9), [4, 5, 8], is_all=True) == [(3, 3), (6, 7), (9, 9)]
     assert _gaps((3, 9), [4, 5, 8], is_all=False) == [(3, 3), (6, 7)]
     assert _gaps((3, 9), [], is_all=True) == [(3, 9)]
@@ -36,7 +36,7 @@ class Wire:
         assert topic == SOURCE + ACK_SUFFIX
 
 
-def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
+def test_publisher_resends_once_per_loss(box):
     wire, outbox = Wire(), box()
     publisher = LosslessPublisher(wire, outbox)
     publisher.publish([batch("r0001", second, sequence=second) for second in range(1, 7)])
@@ -60,8 +60,8 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     assert protocol.decode_report(*wire.sent[-1])[0].dropped == ((3, 3),)
 
 
-def test_a_publisher_that_nobody_answers_says_so(box):
-    """Proves: a misspelt site, or a topic that the broker silently denies, is told.
+def test_publisher_reports_missing_answers(box):
+    """Proves: a misspelt site, or a topic that the broker silently denies, is reported.
 
     Sensitivity: batches were held until the disk was full, without a word.
     """
@@ -79,10 +79,10 @@ def test_a_publisher_that_nobody_answers_says_so(box):
         publisher._report()
     assert publisher.error
     wire.is_connected = False
-    assert publisher.error == ""  # the client tells
+    assert publisher.error == ""  # the client reports it
 
 
-def test_one_bad_batch_keeps_no_other_from_being_held(box):
+def test_invalid_batch_does_not_block_others(box):
     wire, outbox = Wire(), box()
     publisher = LosslessPublisher(wire, outbox)
     bad = replace(batch("r0001", 2, sequence=2), boot=-1)
@@ -92,7 +92,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
     assert [(one.first, one.last) for one in outbox.reports(SOURCE)] == [(1, 3)]
 
 
-class Mending(Wire):
+class AcknowledgingWire(Wire):
     """A wire that has an answer, then remedies the disk, and then ends the publisher."""
 
     def __init__(self, outbox):
@@ -113,10 +113,10 @@ class Mending(Wire):
         return []
 
 
-def test_a_publisher_outlives_a_disk_that_fails_for_a_while(box):
+def test_publisher_survives_disk_failure(box):
     outbox = box()
     outbox.put(letters(1, 2))
-    wire = Mending(outbox)
+    wire = AcknowledgingWire(outbox)
     wire.publisher = publisher = LosslessPublisher(wire, outbox, period=0.0)
     outbox._base.execute("alter table batches rename to aside")
     publisher._run()

@@ -66,8 +66,8 @@ def test_clock(ahead, flag):
     assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is QualityFlag.GOOD
 
 
-def test_what_comes_late_and_nobody_can_have_measured_is_out_of_range():
-    """Sensitivity: history believes what is late, so 9999 degC stood in the archive as true."""
+def test_late_implausible_value_is_out_of_range():
+    """Sensitivity: late values are used as history, so 9999 degC was archived as good."""
     assert verdict(9999.0, time=NOON - 901 * SECOND) is QualityFlag.RANGE
 
 
@@ -92,13 +92,13 @@ def flags_of(values, limits=SUPPLY, every=1):
         ([38.0, 36.1, 34.2, 32.3], []),  # a ramp
     ],
 )
-def test_a_spike_is_flagged_alone_and_a_step_passes_once_three_agree(values, rates):
-    """More than 2 K in a second since the last that was believed."""
+def test_spike_is_flagged_and_confirmed_step_passes(values, rates):
+    """More than 2 K in a second since the last accepted reading."""
     expected = [QualityFlag.RATE if n in rates else QualityFlag.GOOD for n in range(len(values))]
     assert flags_of(values) == expected
 
 
-def test_one_reading_that_comes_three_times_is_no_step():
+def test_repeated_reading_is_no_step():
     history = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     leap = PointReading(value=50.0, time=NOON + SECOND)
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
     assert check_reading(moved, None, history, limits=SUPPLY) is QualityFlag.GOOD
 
 
-def test_a_reading_out_of_order_is_not_held_against_the_newest():
+def test_out_of_order_reading_is_not_compared():
     newest = PointHistory(value=38.0, time=NOON, since=NOON)
     assert verdict(60.0, time=NOON - SECOND, history=newest) is QualityFlag.GOOD
     old = PointReading(value=60.0, time=NOON - SECOND)
@@ -133,7 +133,7 @@ def test_bands_are_shares_of_the_machine():
     assert check_reading(in_kilowatts, None, limits=limits) is QualityFlag.UNIT
 
 
-def test_bands_are_of_declared_words_and_of_real_parameters():
+def test_bands_use_declared_variables_and_parameters():
     site = sites.load_site("small")
     parameters = {name for m in site.equipment.values() for name in dir(m)}
     parameters |= {name for kind in EQUIPMENT_KINDS.values() for name in kind.model_fields}
@@ -182,20 +182,20 @@ POWER = PlausibleRange(low=-0.1, high=10.0, rate=0.5)
         (9.0, QualityFlag.RATE),
     ],
 )
-def test_a_unit_mixed_up_is_told_from_a_wild_number(value, flag):
+def test_wrong_unit_differs_from_outlier(value, flag):
     before = NO_HISTORY.after_trusted(PointReading(value=4.0, time=NOON))
     reading = PointReading(value=value, time=NOON + SECOND)
     assert check_reading(reading, None, before, limits=POWER) is flag
 
 
-def test_degrees_of_another_scale_are_told():
+def test_wrong_temperature_scale_is_detected():
     before = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     for other in (38.0 * 1.8 + 32.0, 38.0 + 273.15):  # 100.4 degF, 311.15 K
         reading = PointReading(value=other, time=NOON + SECOND)
         assert check_reading(reading, None, before, limits=SUPPLY) is QualityFlag.UNIT
 
 
-def test_a_first_number_that_is_a_thousand_times_too_large_is_of_another_unit():
+def test_first_value_1000_times_too_large_has_wrong_unit():
     assert (
         check_reading(PointReading(value=4000.0, time=NOON), None, limits=POWER) is QualityFlag.UNIT
     )

@@ -55,7 +55,7 @@ class Broker:
         return True
 
 
-def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
+def test_replayed_value_has_unit_of_its_time(tmp_path):
     """Sensitivity: 50 % of before came back as 50 of 1, by the metadata of today."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second, unit, number in [(0, "%", 50.0), (900, "1", 0.5), (1800, "1", 0.25)]:
@@ -65,8 +65,8 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     broker = Broker()
     stretch = read_messages(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
     publish_replay(stretch, broker, speed=0.0)
-    told = [one for one in broker.heard if not isinstance(one, SimulationTick)]
-    assert [getattr(one, "unit", getattr(one, "value", None)) for one in told] == [
+    samples = [one for one in broker.heard if not isinstance(one, SimulationTick)]
+    assert [getattr(one, "unit", getattr(one, "value", None)) for one in samples] == [
         "%",
         50.0,
         "1",
@@ -74,7 +74,7 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     ]
 
 
-def test_a_second_replay_to_one_window_is_taken_too(tmp_path):
+def test_second_replay_is_accepted(tmp_path):
     """The hours one after the other, and the first once more: no batch of them is a double."""
     folder = fill(tmp_path, range(0, 7200, 600))
     window = LiveState(sites.load_site("rhine"))
@@ -123,13 +123,13 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
 @pytest.mark.parametrize(
     ("seconds", "interval"), [([0, 1, 9], 1), ([0, 900, 1800], 900), ([0, 7200], 900), ([0], 1)]
 )
-def test_batches_tell_of_the_time_between_them(tmp_path, seconds, interval):
+def test_replayed_batches_have_their_interval(tmp_path, seconds, interval):
     """A listener learns from it how often a plant speaks, and what is stale."""
     broker = Broker()
     stretch = read_messages(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
     publish_replay(stretch, broker, speed=0.0)
-    told = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
-    assert told == {interval * SECOND}
+    intervals = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
+    assert intervals == {interval * SECOND}
 
 
 def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
@@ -180,18 +180,18 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
     threads = [threading.Thread(target=one) for one in (hear, decide)]
     for thread in threads:
         thread.start()
-    told = run(tmp_path, embedded.url, "--to", "2026-07-01T00:45:01Z", "--ticks")
+    result = run(tmp_path, embedded.url, "--to", "2026-07-01T00:45:01Z", "--ticks")
     stop.set()
     for thread in threads:
         thread.join(LONG)
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
     assert cycles == [(START + n * QUARTER, 0.0) for n in range(4)]
 
 
 TICK = SimulationTick(site="x", time=START, interval=QUARTER, step=0, steps=1, batches=0, points=0)
 
 
-def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
+def test_decisions_count_after_timeout(monkeypatch):
     """Proves: a machine that stands still for a minute hears a decision within half of one.
 
     Sensitivity: nobody decided it, if the clock is looked at before the messages.
@@ -208,7 +208,7 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
     assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
 
 
-def test_a_replay_that_nobody_decides_says_so(embedded, made):
+def test_replay_without_decisions_is_reported(embedded, made):
     client = made(embedded.url)
     decisions = DecisionWaiter(client, "x", timeout=0.0)
     client.connect(LONG)
@@ -225,9 +225,9 @@ def run(folder, url, *words, start="2026-07-01"):
 def test_the_command_replays(tmp_path, embedded, connected):
     fill(tmp_path, [0, 10])
     listener = connected(embedded.url, f"BMS/v1/PUB/Value/{POINT}")
-    told = run(tmp_path, embedded.url)
-    assert told.exit_code == 0
-    assert json.loads(told.stdout[told.stdout.index("{") :])["messages"] == 1 + 2 * 3
+    result = run(tmp_path, embedded.url)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout[result.stdout.index("{") :])["messages"] == 1 + 2 * 3
     assert listener.poll(timeout=LONG)
 
 
@@ -243,17 +243,17 @@ def test_the_command_replays(tmp_path, embedded, connected):
         (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),
     ],
 )
-def test_what_cannot_be_replayed_is_said_in_words(tmp_path, embedded, words, start, expected):
+def test_invalid_replay_is_refused(tmp_path, embedded, words, start, expected):
     fill(tmp_path, [0, 10])
-    told = run(tmp_path, embedded.url, *words, start=start)
-    assert told.exit_code == 1
-    assert expected in " ".join(told.stderr.split())
-    assert "Traceback" not in told.output
+    result = run(tmp_path, embedded.url, *words, start=start)
+    assert result.exit_code == 1
+    assert expected in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
 
 
 def test_the_state_of_another_site_is_not_replayed(tmp_path, embedded):
     fill(tmp_path, [0, 10])
     options = ["--from", "2026-07-01", "--to", "2026-07-02", "--broker", embedded.url]
-    told = CliRunner().invoke(app, ["replay", "small", *options, "--state", str(tmp_path)])
-    assert told.exit_code == 1
-    assert "the archive of rhine, not of small" in " ".join(told.stderr.split())
+    result = CliRunner().invoke(app, ["replay", "small", *options, "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "the archive of rhine, not of small" in " ".join(result.stderr.split())

@@ -1,4 +1,4 @@
-"""The agent of the docs for Slurm: what it tells we believe, and what we order it does."""
+"""The example agent for Slurm: its messages are accepted, and it carries out orders."""
 
 import importlib
 import json
@@ -33,7 +33,7 @@ def now():
 
 
 class Cluster:
-    """A cluster that says and does what Slurm would, and who listens to its agent."""
+    """A stand-in of a Slurm cluster, and a client of its agent."""
 
     def __init__(self, folder, broker, client):
         self.file, self._folder, self._broker = folder / "slurm.json", folder, broker
@@ -64,9 +64,9 @@ class Cluster:
                 process.kill()
                 process.wait(DEADLINE)
 
-    def hear(self):
-        """Take what came, as the service does."""
-        messages = self._client.take()
+    def receive(self):
+        """Handle received messages, as the service does."""
+        messages = self._client.poll()
         for message in messages:
             sample = decode(message.topic, message.payload)
             self.samples.append(sample)
@@ -74,23 +74,23 @@ class Cluster:
         self._client.acknowledge(messages)
 
     def running(self):
-        """Return the numbers of the jobs that run, by the queue that is believed."""
-        self.hear()
+        """Return the numbers of the running jobs in the last queue."""
+        self.receive()
         queue = self.window.scheduler.queue
         return None if queue is None else set(queue.jobs.number[queue.running].tolist())
 
     def status(self, sequence):
-        """Return what was said of orders, once it is."""
+        """Return the status of orders, once it is received."""
 
-        def said():
-            self.hear()
+        def received():
+            self.receive()
             last = self.window.job_status
             return last if last is not None and last.sequence == sequence else None
 
-        return until(said)
+        return until(received)
 
     def order(self, *, ago=0.0, sequence=None, **jobs):
-        """Order by hand, and return what was said of it."""
+        """Publish orders, and return their status."""
         issued = now() - np.timedelta64(round(ago * 1e6), "us")
         orders = JobOrders(
             site="small",
@@ -105,20 +105,20 @@ class Cluster:
         return self.status(orders.sequence)
 
     def caps(self):
-        """Return the words of the program that caps nodes."""
+        """Return the arguments of the program that caps nodes."""
         path = self._folder / "caps"
         return path.read_text() if path.exists() else ""
 
     def expire(self):
-        """Let the orders that the agent keeps have expired; it must not run."""
+        """Make the stored orders of the agent expire; it must not run."""
         path = self._folder / "agent.json"
         kept = json.loads(path.read_text())
         kept["orders"]["expires"] = 0
         path.write_text(json.dumps(kept))
 
-    def told(self):
-        with fake_slurm.cluster(self.file) as told:
-            return told
+    def state(self):
+        with fake_slurm.cluster(self.file) as state:
+            return state
 
 
 @pytest.fixture
@@ -143,12 +143,10 @@ def cluster(tmp_path, mosquitto, connected):
 
 
 @pytest.mark.slow
-def test_the_agent_of_the_docs_obeys_the_orders_of_the_service(
-    cluster, connected, mosquitto, tmp_path
-):
-    """Proves: told, started, capped, paused; a job that waits for another has not arrived.
+def test_agent_carries_out_orders(cluster, connected, mosquitto, tmp_path):
+    """Proves: jobs are reported, started, capped and paused; dependent jobs have not arrived.
 
-    Sensitivity: what is ordered no more would run on, and tasks of an array have no numbers.
+    Sensitivity: jobs without orders would run on, and array tasks have no numbers.
     """
     actuator = making(connected(mosquitto.url), tmp_path)()
     with cluster.agent():
@@ -157,26 +155,26 @@ def test_the_agent_of_the_docs_obeys_the_orders_of_the_service(
         racks = dict(zip(jobs.number.tolist(), jobs.racks.tolist(), strict=True))
         tasks = [(task + 1 << 32) + 13 for task in range(3)]
         assert racks == {11: 1.0, 12: 2.0} | dict.fromkeys(tasks, 0.5)
-        history = until(lambda: cluster.hear() or cluster.window.scheduler.history).jobs
+        history = until(lambda: cluster.receive() or cluster.window.scheduler.history).jobs
         assert set(jobs.number.tolist()) == set(history.number.tolist())
         until(
-            lambda: {one["state_reason"] for one in cluster.told()["jobs"][:4]} == {"JobHeldAdmin"}
+            lambda: {one["state_reason"] for one in cluster.state()["jobs"][:4]} == {"JobHeldAdmin"}
         )
 
-        sequence = actuator.act(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
+        sequence = actuator.apply(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
         assert cluster.status(sequence) == JobStatus(
             site="small", sequence=sequence, is_applied=True
         )
         until(lambda: cluster.running() == {11, TASK})
         until(lambda: cluster.caps() == "r11 0.8\n")
 
-        cluster.status(actuator.act(PlantCommands(job_caps={TASK: 1.0}), now()))
+        cluster.status(actuator.apply(PlantCommands(job_caps={TASK: 1.0}), now()))
         until(lambda: cluster.running() == {TASK})
-        assert cluster.told()["said"][-2:] == ["hold 11", "requeue 11"]
+        assert cluster.state()["commands"][-2:] == ["hold 11", "requeue 11"]
 
 
 @pytest.mark.slow
-def test_the_agent_of_the_docs_refuses_in_the_words_of_the_page(cluster):
+def test_agent_refuses_with_documented_reasons(cluster):
     page = (EXAMPLES.parent / "schedulers.md").read_text()
     with cluster.agent():
         until(lambda: cluster.running() == set())
@@ -195,27 +193,27 @@ def test_the_agent_of_the_docs_refuses_in_the_words_of_the_page(cluster):
 
 
 @pytest.mark.slow
-def test_without_orders_nothing_starts_and_nothing_stops(cluster):
-    """Proves: what waits for nodes when orders expire is held again, and what runs goes on.
+def test_expired_orders_start_and_stop_nothing(cluster):
+    """Proves: when orders expire, waiting jobs are held again and running jobs continue.
 
-    Sensitivity: it would start whenever nodes come back, hours after the service is gone.
+    Sensitivity: they would start when nodes become free, hours after the service stopped.
     """
-    with fake_slurm.cluster(cluster.file) as told:
-        told["full"] = [12]
+    with fake_slurm.cluster(cluster.file) as state:
+        state["full"] = [12]
     with cluster.agent():
         until(lambda: cluster.running() == set())
         assert cluster.order(j11=1.0, j12=1.0).is_applied
         until(lambda: cluster.running() == {11})
-    assert cluster.told()["said"][-1] == "release 11,12"
+    assert cluster.state()["commands"][-1] == "release 11,12"
     cluster.expire()
     with cluster.agent():
-        until(lambda: cluster.told()["said"][-1] == "hold 12")
+        until(lambda: cluster.state()["commands"][-1] == "hold 12")
         last = cluster.window.scheduler.queue.time
         until(lambda: cluster.running() == {11} and cluster.window.scheduler.queue.time > last)
 
 
 @pytest.mark.slow
-def test_after_a_restart_orders_and_work_are_remembered(cluster):
+def test_restart_keeps_orders_and_work(cluster):
     with cluster.agent():
         until(lambda: cluster.running() == set())
         last = cluster.order(j11=1.0)
@@ -228,22 +226,22 @@ def test_after_a_restart_orders_and_work_are_remembered(cluster):
         assert cluster.order(sequence=last.sequence, j12=1.0).reason.startswith("stale")
     after = cluster.window.scheduler.queue
     assert after.done[after.jobs.number == 11] >= before.done[before.jobs.number == 11]
-    assert "release 12" not in cluster.told()["said"]
+    assert "release 12" not in cluster.state()["commands"]
 
 
 @pytest.mark.slow
-def test_what_slurm_does_not_tell_is_not_told(cluster):
-    """Proves: between two statuses that say so there is no queue; later the orders are done."""
+def test_unreadable_slurm_publishes_no_queue(cluster):
+    """Proves: while Slurm is down no queue is published; later the orders are carried out."""
     with cluster.agent():
         until(lambda: cluster.running() == set())
-        with fake_slurm.cluster(cluster.file) as told:
-            told["is_down"] = True
+        with fake_slurm.cluster(cluster.file) as state:
+            state["is_down"] = True
         assert "cannot be read" in cluster.order().reason
         begun = len(cluster.samples)
         assert "cannot be read" in cluster.order(j11=1.0).reason
         assert not any(isinstance(one, QueueSnapshot) for one in cluster.samples[begun:])
-        with fake_slurm.cluster(cluster.file) as told:
-            told["is_down"] = False
+        with fake_slurm.cluster(cluster.file) as state:
+            state["is_down"] = False
         until(lambda: cluster.running() == {11})
 
 
@@ -254,15 +252,13 @@ def module(monkeypatch):
 
 
 def job(number, *, start=0, kind="training", hours=2.0, **more):
-    told = {"number": number, "name": str(number), "held_as": str(number), "kind": kind}
-    told |= {"submitted": NOON, "start": start, "hours": hours, "racks": 1.0, "nodes": "r1"}
-    return told | {"depends": False, "is_held": False, "is_free": False} | more
+    described = {"number": number, "name": str(number), "held_as": str(number), "kind": kind}
+    described |= {"submitted": NOON, "start": start, "hours": hours, "racks": 1.0, "nodes": "r1"}
+    return described | {"depends": False, "is_held": False, "is_free": False} | more
 
 
-def test_work_is_counted_at_the_pace_of_its_cap_and_a_pause_falls_back(
-    module, tmp_path, monkeypatch
-):
-    """An hour at 1.0 and one at 0.8 are 1.95 h; a pause leaves 1.85 h; 0.3 h on it outruns."""
+def test_work_follows_cap_and_pause_loss(module, tmp_path, monkeypatch):
+    """An hour at 1.0 and one at 0.8 are 1.95 h; a pause leaves 1.85 h; 0.3 h more exceed it."""
     agent = module.Agent("small", tmp_path / "agent.json")
 
     def look(hours, *, start):
@@ -279,7 +275,7 @@ def test_work_is_counted_at_the_pace_of_its_cap_and_a_pause_falls_back(
     assert look(3.3, start=NOON + 3 * 3600.0)["length"] == pytest.approx(1.85 + 0.3 + 0.25)
 
 
-def test_more_jobs_than_fit_are_told_running_and_due_first(module, tmp_path, monkeypatch):
+def test_long_lists_have_running_and_due_jobs_first(module, tmp_path, monkeypatch):
     rng = np.random.default_rng(3)
     hours = rng.uniform(0.1, 90.0, 9000).tolist()
     live = [job(n, hours=h, start=NOON if n > 8990 else 0) for n, h in enumerate(hours)]
@@ -295,6 +291,6 @@ def test_more_jobs_than_fit_are_told_running_and_due_first(module, tmp_path, mon
     assert (np.diff(queue.jobs.deadline[9:]) >= 0 * SECOND).all()
 
 
-def test_tasks_of_an_array_are_told_as_slurm_writes_them(module):
+def test_array_tasks_are_parsed(module):
     assert list(module.cluster.tasks("0-3,7-9:2%4")) == [0, 1, 2, 3, 7, 9]
     assert list(module.cluster.tasks("5")) == [5]

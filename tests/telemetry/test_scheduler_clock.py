@@ -13,7 +13,7 @@ JOB = {"number": 7, "kind": "batch", "name": "7", "held_as": "7", "start": 0, "h
 JOB |= {"racks": 1.0, "nodes": "r1", "depends": False, "is_held": True, "is_free": False}
 
 
-def test_what_came_by_a_clock_that_was_ahead_has_arrived(tmp_path, monkeypatch):
+def test_jobs_from_clock_ahead_have_arrived(tmp_path, monkeypatch):
     """Proves: queue and history go on at once where the clock is set back.
 
     Sensitivity: the service refused all of them until the clock had caught up with one job.
@@ -26,5 +26,5 @@ def test_what_came_by_a_clock_that_was_ahead_has_arrived(tmp_path, monkeypatch):
     agent.look(NOON + 7260.0)
     agent.look(NOON)
     for name, text in agent.lists(NOON).items():
-        told = decode(f"dc/v1/small/jobs/{name}", text)
-        assert told.jobs.arrival.tolist() == [np.datetime64("2026-11-28T08:00:00", "us").item()]
+        message = decode(f"dc/v1/small/jobs/{name}", text)
+        assert message.jobs.arrival.tolist() == [np.datetime64("2026-11-28T08:00:00", "us").item()]

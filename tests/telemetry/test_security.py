@@ -70,7 +70,7 @@ def test_another_key_is_unknown_even_under_a_known_name():
     refused(token(header, private=stranger), "signature")
 
 
-def test_the_algorithm_is_not_for_the_message_to_choose():
+def test_message_cannot_choose_algorithm():
     kid, typ = key("site").kid, signing.jws_type("schedule")
     refused(f"{part({'alg': 'none', 'kid': kid, 'typ': typ})}.{part(DOCUMENT)}.", "ES256")
     secret = OctKey.import_key(json.dumps(key("site").public))
@@ -95,7 +95,7 @@ def test_a_partner_may_sign_load_targets_with_rsa_and_nothing_else(rsa):
         refused(token(header | {"typ": signing.jws_type(kind)}, b"{}", rsa), "ES256", both, kind)
 
 
-def test_the_key_says_which_algorithm(rsa):
+def test_key_determines_algorithm(rsa):
     both = {"keys": [*known("site")["keys"], rsa.as_dict(private=False)]}
     own = ECKey.import_key(key("site").private)
     crossed = [
@@ -144,7 +144,7 @@ def test_a_status_is_no_schedule():
         b"A" * 2000 + b".e30.e30",
     ],
 )
-def test_junk_is_refused_with_words(junk):
+def test_junk_is_refused(junk):
     refused(junk, "schedule")
 
 
@@ -153,12 +153,12 @@ def test_a_deeply_nested_header_is_refused():
     refused(header + b".e30.e30", "schedule")
 
 
-def test_the_longest_is_not_even_looked_at():
+def test_too_long_message_is_refused_unread():
     refused(b"a" * (signing.MAX_SIGNED_BYTES + 1), "at most")
 
 
 @pytest.mark.parametrize("kind", ["ack", signing.FLEX_KIND])
-def test_whatever_is_not_longer_is_read(kind):
+def test_longest_allowed_message_is_read(kind):
     """Proves: the limits are those of the page; joserfc's own end at 512 and 128,000 letters."""
     header = {"alg": "ES256", "kid": key("site").kid} | {
         name: text for name, text in [("typ", signing.jws_type(kind))] if kind != signing.FLEX_KIND
@@ -182,7 +182,7 @@ def by_hand(header, payload, sign=None):
 
 
 @pytest.mark.parametrize("more", [{"iat": 1}, {"jti": "x"}, {"jku": 5}, {"x5c": "no list"}])
-def test_header_fields_that_nobody_knows_are_passed_over(more):
+def test_unknown_header_fields_are_ignored(more):
     header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("ack")}
     assert (
         signing.verify_signature(by_hand(header | more, b"{}"), known("site"), kind="ack") == b"{}"
@@ -207,7 +207,7 @@ def test_a_long_rsa_key_signs_what_is_read():
     assert signing.verify_signature(text, known_keys, kind=signing.FLEX_KIND) == b"{}"
 
 
-def test_a_header_that_asks_for_more_is_refused():
+def test_critical_header_is_refused():
     header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("schedule")}
     text = f"{part(header | {'crit': ['exp'], 'exp': 1})}.{part(DOCUMENT)}.AAAA"
     refused(text, "without crit")

@@ -22,8 +22,8 @@ def many(slab, columns, numbers, *, chips=2, stamps=None):
     return slab.put_many(columns, block, stamps.astype(np.int16))
 
 
-def test_one_odd_rack_deepens_no_other():
-    """Each of a thousand racks took as much as the deepest: 114 MB a second."""
+def test_one_wide_rack_widens_no_other():
+    """Sensitivity: each of 1000 racks was as wide as the widest: 114 MB a second."""
     slab = RackSecond()
     many(slab, range(1000), range(1000), chips=72)
     before = slab.size
@@ -36,7 +36,7 @@ def test_one_odd_rack_deepens_no_other():
     assert (block[1000] == 7.0).all()
 
 
-def test_two_racks_far_apart_take_their_own_room_only():
+def test_distant_racks_take_only_their_own_space():
     slab = RackSecond()
     many(slab, [0, 9000], [1.0, 2.0])
     assert slab.size == 2 * 5 * 2 * 4 + BLOCK_OVERHEAD_BYTES
@@ -76,8 +76,8 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
     assert block[3, 0] == 3.0
 
 
-def test_racks_of_unlike_many_chips_in_turn_are_written_in_two_pieces():
-    """Joined only where they were neighbours, a second took 350 times as long to write."""
+def test_racks_of_two_widths_are_written_in_two_parts():
+    """Sensitivity: only adjacent racks were joined, so a write took 350 times as long."""
     slab = RackSecond()
     for column in range(40):
         slab.put(column, values(2 + column % 2, float(column)))

@@ -46,17 +46,17 @@ def plant(small, outdoors):
 
 def points(hall=1.0, **others):
     """Return set points of the small site: each hall at some power, the rest at nothing."""
-    told = {("hall_power", f"hall_{i}"): hall for i in (1, 2)}
+    commands = {("hall_power", f"hall_{i}"): hall for i in (1, 2)}
     for store in ("battery", "tank"):
         for way in ("charge", "discharge"):
-            told[f"{store}_{way}", f"{store}_1"] = others.get(f"{store}_{way}", 0.0)
+            commands[f"{store}_{way}", f"{store}_1"] = others.get(f"{store}_{way}", 0.0)
     for source in ("solar_1", "wind_1"):
-        told["renewable_used_power", source] = others.get(source, 0.0)
-    return told
+        commands["renewable_used_power", source] = others.get(source, 0.0)
+    return commands
 
 
-def followed(plant, *told):
-    for set_points in told:
+def followed(plant, *commands):
+    for set_points in commands:
         plant.run_with(set_points)
     return plant.record()
 
@@ -83,7 +83,9 @@ def test_no_machine_is_better_than_its_data_sheet(small):
         real = worn_facility(small, np.random.default_rng(seed))
         assert 1.0 <= real.machines_of(UpsBank)[0].loss_factor <= 1.1
         assert 0.9 <= real.machines_of(CduBank)[0].fouling <= 1.0
-        for plant in real.machines_of(CoolingPlant):
+        plants = real.machines_of(CoolingPlant)
+        assert plants
+        for plant in plants:
             assert 60.0 <= plant.loop.valve_lag <= 120.0
         assert 1.0 <= real.equipment["chilled_plant"].chillers.eir_factor <= 1.12
     assert small == sites.load_site("small")
@@ -187,7 +189,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     assert machine.meter.mean(9) == pytest.approx(net[0])
 
 
-def test_warmer_water_is_given_when_it_is_asked_for(plant):
+def test_warmer_water_follows_request(plant):
     machine = plant(0, SILENT)
     machine.run_with(points())
     machine.set_supply_temperature("warm_plant", 40.0)
@@ -230,7 +232,7 @@ def test_the_sensors_scatter_about_the_truth(plant):
         assert values.std(axis=0) == pytest.approx(error, rel=0.2)
 
 
-def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
+def test_observation_is_a_valid_state(small, plant):
     machine = plant(2)
     machine.run_with(points())
     observed = machine.observe()
@@ -256,15 +258,15 @@ def test_a_month_begins_without_a_peak(small, outdoors):
         small, start, peak_power=9.0, mean_weekly_import=1.0, grid_import_power=1.0
     )
     machine = SimulatedFacility(small, around, begin, seed=0)
-    told = []
+    peaks = []
     for hall in (1.2, 1.2, 0.4, 0.3):
         machine.run_with(points(hall))
-        told.append(float(machine.observe()["peak_power"]))
+        peaks.append(float(machine.observe()["peak_power"]))
     means = (
         machine.record()["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
     )
-    assert told[:2] == [9.0, 0.0]
-    assert told[2:] == pytest.approx([means[2], max(means[2:])])
+    assert peaks[:2] == [9.0, 0.0]
+    assert peaks[2:] == pytest.approx([means[2], max(means[2:])])
     usual = 1.0
     for mean in means:
         usual += (mean - usual) * (1.0 - np.exp(-0.25 / 168.0))
@@ -302,7 +304,7 @@ def test_the_record_is_whole_and_in_minutes(plant):
     variables.check_variables(record, *map(str, record.data_vars))
 
 
-def test_hours_become_a_smooth_course_of_minutes():
+def test_hours_become_smooth_minutes():
     hours = time_axes.regular_axes(START, 3, np.timedelta64(1, "h"))
     hours["air_temperature"] = "time", [10.0, 16.0, 16.0]
     hours = hours.assign_coords(renewable=["wind_1"])

@@ -15,7 +15,7 @@ NAMES = st.text(
 
 @pytest.mark.parametrize("kind", topics.TOPIC_PATTERNS)
 @given(site=NAMES, hall=NAMES, rack=NAMES, partner=NAMES)
-def test_what_is_built_is_parsed(kind, site, hall, rack, partner):
+def test_built_topics_are_parsed(kind, site, hall, rack, partner):
     given_names = {"site": site, "hall": hall, "rack": rack, "partner": partner}
     names = {
         key: name
@@ -89,4 +89,5 @@ def test_a_service_listens_to_its_site_only():
     filters = topics.service_filters("rhine")
     assert "dc/v1/rhine/+/+/tele" in filters
     assert "sim/v1/rhine/clock" in filters
+    assert filters
     assert not any(filter_.endswith("/set") for filter_ in filters)

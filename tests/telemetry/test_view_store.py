@@ -50,7 +50,7 @@ def test_what_is_written_is_read(tmp_path, pieces):
         np.testing.assert_array_equal(found[name].to_numpy(), whole[name].to_numpy())
 
 
-def test_a_writer_that_ended_goes_on_where_it_was(tmp_path, pieces):
+def test_restarted_writer_continues(tmp_path, pieces):
     first = opened(tmp_path, pieces)
     assert first.next_time == pieces[0]["time"].to_numpy()[0]
     first.write(pieces[0])
@@ -62,7 +62,7 @@ def test_a_writer_that_ended_goes_on_where_it_was(tmp_path, pieces):
     assert open_view(tmp_path).sizes["time"] == 120
 
 
-def test_a_block_torn_by_a_kill_is_written_again(tmp_path, pieces):
+def test_torn_block_is_rewritten(tmp_path, pieces):
     store = opened(tmp_path, pieces)
     store.write(pieces[0])
     store.write(pieces[1])
@@ -76,7 +76,7 @@ def test_a_block_torn_by_a_kill_is_written_again(tmp_path, pieces):
     )
 
 
-def test_another_view_is_not_written_over(tmp_path, pieces):
+def test_other_view_is_not_overwritten(tmp_path, pieces):
     opened(tmp_path, pieces).write(pieces[0])
     with pytest.raises(ArchiveError, match="holds another view; name another folder"):
         opened(tmp_path, pieces, ORIGIN | {"seed": "1"})

@@ -27,7 +27,7 @@ QUARTER = np.timedelta64(900, "s")
 LATER = NOON + 60 * MINUTE
 
 
-def test_nothing_heard_is_nan_and_infinitely_old():
+def test_missing_values_are_nan_with_infinite_age():
     seen = LiveState(site()).present(NOON)
     for name in ("battery_level", "grid_import_power", "chip_temperature", "rack_power"):
         assert np.isnan(seen[name]).all()
@@ -35,12 +35,13 @@ def test_nothing_heard_is_nan_and_infinitely_old():
     assert seen["racks_heard"].to_numpy().tolist() == [0.0, 0.0]
 
 
-def test_what_is_observed_has_the_axes_and_units_of_the_state(window):
+def test_present_has_axes_and_units_of_the_state(window):
     seen, wanted = (
         window.present(NOON),
         state.initial_state(site()).drop_vars("usual_power"),
     )  # estimated
     variables.check_variables(seen, *wanted.data_vars)
+    assert wanted.data_vars
     for name, array in wanted.data_vars.items():
         assert seen[name].dims == array.dims
     for dim in ("battery", "tank", "circuit"):
@@ -65,7 +66,7 @@ def test_a_net_meter_has_two_directions(window, net, taken, given):
     assert seen["grid_export_power"] == pytest.approx(given)
 
 
-def test_after_three_periods_a_value_is_gone_but_its_age_is_told(window):
+def test_stale_value_is_nan_and_keeps_its_age(window):
     window.add(value_of("peak_power", 3000.0))
     last = NOON + 3 * REPEAT_PERIOD
     assert window.present(last)["peak_power"] == pytest.approx(3.0)
@@ -86,7 +87,7 @@ def test_the_period_follows_simulated_time(window):
     assert window.present(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
 
 
-def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
+def test_tick_in_real_time_is_only_counted(window):
     """It made a day the period of all points, and nothing was stale any more."""
     tick = SimulationTick(
         site="small", time=NOON, interval=DAY, step=0, steps=1, batches=0, points=0
@@ -97,7 +98,7 @@ def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
     assert window.counters["tick in real time"] == 1
 
 
-def test_ticks_are_the_clock_where_there_is_no_other(window):
+def test_ticks_are_the_clock_in_simulated_time(window):
     window.add(
         SimulationTick(
             site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9
@@ -108,7 +109,7 @@ def test_ticks_are_the_clock_where_there_is_no_other(window):
     assert window.add(value_of("peak_power", 3000.0, time=NOON + QUARTER)) is QualityFlag.GOOD
 
 
-def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
+def test_bank_mean_uses_reporting_units(window):
     window.add(value_of("technology_supply_temperature", 40.0, label="cdu_1/001"))
     window.add(value_of("technology_supply_temperature", 42.0, label="cdu_1/003"))
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
@@ -118,14 +119,14 @@ def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
     assert seen["cdu_available"].sel(cdu="cdu_1") == pytest.approx(0.5)
 
 
-def test_a_machine_that_says_what_nobody_knows_is_not_available_at_once(window):
+def test_unknown_state_is_unavailable(window):
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
     assert flag is QualityFlag.GOOD
     assert window.present(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
 
 
-def test_the_past_is_told_in_intervals(window):
+def test_recent_returns_intervals(window):
     for second, power in ((1, 1000.0), (100, 2000.0), (101, 3000.0), (250, -500.0)):
         window.add(value_of("grid_import_power", power, time=NOON + second * SECOND))
     for sequence, (second, temperature) in enumerate(((50, 51.0), (100, 53.0))):
@@ -201,7 +202,7 @@ def test_a_queue_of_the_future_is_refused(window):
     assert window.counters == {"future jobs": 2}
 
 
-def test_a_queue_of_a_clock_that_was_set_back_is_in_nobody_s_way(window):
+def test_queue_from_clock_ahead_is_replaced(window):
     """The clock of all was an hour ahead. Sensitivity: all queues were refused for that hour."""
     window.add(snapshot(LATER), LATER)
     window.add(JobHistory(site="small", time=LATER, jobs=columns()), LATER)
@@ -214,7 +215,7 @@ def test_a_queue_of_a_clock_that_was_set_back_is_in_nobody_s_way(window):
     assert window.scheduler.error(NOON + 2 * MINUTE) == ""
 
 
-def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
+def test_old_queue_is_reported_with_refusals(window):
     assert window.scheduler.error(NOON) == ""  # a site may have no jobs at all
     window.add(snapshot(), NOON)
     assert window.scheduler.error(NOON + 30 * MINUTE) == ""
@@ -227,7 +228,7 @@ def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
     assert window.scheduler.error(NOON + 31 * MINUTE) == ""
 
 
-def test_answers_of_the_plant_are_kept(window):
+def test_plant_answers_are_stored(window):
     order = CapOrder(
         site="small", hall="hall_1", sequence=1, issued=NOON, expires=NOON + QUARTER, power_cap=1.0
     )
@@ -240,7 +241,7 @@ def test_answers_of_the_plant_are_kept(window):
     assert window.counters == {"other site": 1}
 
 
-def test_points_that_are_ours_to_write_are_listed(window):
+def test_own_points_are_listed(window):
     ours = window.integration_points
     point = ours["technology_supply_request", "cdu_1/002"]
     assert point.startswith("CDU/LiquidTemperatureSpRequest/small/")

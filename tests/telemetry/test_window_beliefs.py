@@ -1,4 +1,4 @@
-"""What the window believes, in whatever order, from whomever, and of two sensors that differ."""
+"""Readings that the live state accepts: order, sender, and disagreeing sensors."""
 
 from dataclasses import replace
 
@@ -58,13 +58,13 @@ def test_bad_values_leave_the_last_good_one(window):
     assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
 
 
-def test_a_reading_of_the_future_does_not_shut_out_the_present(window):
+def test_future_reading_does_not_block_present_ones(window):
     far = value_of("battery_level", 50.0, time=NOON + np.timedelta64(365, "D"))
     assert window.add(far, NOON) is QualityFlag.FUTURE
     assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
 
 
-def test_doubles_are_one_and_order_does_not_matter(window):
+def test_duplicates_and_order_do_not_matter(window):
     first, second = (
         value_of("battery_level", 50.0),
         value_of("battery_level", 60.0, time=NOON + SECOND),
@@ -75,7 +75,7 @@ def test_doubles_are_one_and_order_does_not_matter(window):
     assert window.counters == {"good": 2, "duplicate": 1, "out of order": 1}
 
 
-def test_nobody_else_may_send_the_plants_values(window):
+def test_values_of_other_senders_are_refused(window):
     forged = replace(value_of("battery_level", 50.0), sender="MEPAI")
     assert window.add(forged) is None
     assert window.counters == {"wrong sender": 1}
@@ -90,7 +90,7 @@ def spares(window, count):
     return points
 
 
-def test_of_two_sensors_that_differ_neither_is_believed(window):
+def test_two_disagreeing_sensors_are_both_rejected(window):
     (spare,) = spares(window, 1)
     assert window.add(value_of("grid_import_power", 2000.0)) is QualityFlag.GOOD
     second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
@@ -100,11 +100,11 @@ def test_of_two_sensors_that_differ_neither_is_believed(window):
     assert window.add(far) is QualityFlag.DISAGREES
     late = NOON + 3 * SECOND
     assert window.add(value_of("grid_import_power", 2010.0, time=late)) is QualityFlag.DISAGREES
-    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
+    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last accepted
     assert window.counters["disagrees"] == 2
 
 
-def test_of_three_sensors_the_odd_one_is_wrong(window):
+def test_odd_one_of_three_sensors_is_rejected(window):
     first, second = spares(window, 2)
     window.add(PointValue(point=first, time=NOON, value=2000.0))
     window.add(PointValue(point=second, time=NOON, value=4000.0))
@@ -113,14 +113,14 @@ def test_of_three_sensors_the_odd_one_is_wrong(window):
     assert window.add(odd) is QualityFlag.DISAGREES
 
 
-def test_a_sensor_whose_twin_is_silent_is_believed(window):
+def test_sensor_with_silent_twin_is_accepted(window):
     (spare,) = spares(window, 1)
     window.add(PointValue(point=spare, time=NOON, value=4000.0))
     later = NOON + 4 * REPEAT_PERIOD
     assert window.add(value_of("grid_import_power", 2000.0, time=later)) is QualityFlag.GOOD
 
 
-def test_a_point_that_is_never_heard_hides_no_other(window):
+def test_silent_point_hides_no_other(window):
     """Proves: 2.1 MW, though the broker retains what the meter was called before.
 
     Sensitivity: the spare was compared with nothing, and the meter never shown.
@@ -131,7 +131,7 @@ def test_a_point_that_is_never_heard_hides_no_other(window):
     assert window.recent(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
-def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(window):
+def test_spare_is_read_after_three_silent_periods(window):
     (spare,) = spares(window, 1)
     window.add(value_of("grid_import_power", 2000.0))
 
@@ -150,7 +150,7 @@ def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(windo
     assert read(spare, 2500.0, 7) == pytest.approx(2.5)
 
 
-def test_a_spare_that_comes_late_takes_no_place(window):
+def test_late_spare_replaces_nothing(window):
     (spare,) = spares(window, 1)
     window.add(value_of("grid_import_power", 2000.0, time=NOON))
     late = PointValue(point=spare, time=NOON - 4 * REPEAT_PERIOD, value=2100.0)
@@ -158,7 +158,7 @@ def test_a_spare_that_comes_late_takes_no_place(window):
     assert window.binder.get(spare).is_spare
 
 
-def test_a_spare_is_read_where_the_sensors_clock_was_ahead_and_is_set_back(window):
+def test_spare_is_read_after_sensor_clock_correction(window):
     (spare,) = spares(window, 1)
     ahead = NOON + 60 * REPEAT_PERIOD
     assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is QualityFlag.GOOD

@@ -1,4 +1,4 @@
-"""A clock of plant and service that was ahead and is mended: what came by it is in nobody's way."""
+"""A clock that was ahead and is corrected: its earlier readings do not block new ones."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch, value_of
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
 
-MENDED = NOON + 2 * MINUTE
+CORRECTED = NOON + 2 * MINUTE
 
 
 @pytest.fixture(params=[1, 48], ids=["an hour", "two days"])
 def later(window, request):
-    """Return a moment by the clock that was ahead, at which all was heard."""
+    """Return a time by the clock ahead, at which all readings were received."""
     moment = NOON + request.param * HOUR
     window.add(value_of("grid_import_power", 2000.0, time=moment), moment)
     window.add(value_of("battery_level", 50.0, time=moment), moment)
@@ -21,22 +21,25 @@ def later(window, request):
     return moment
 
 
-def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
-    seen = window.present(MENDED)
+def test_readings_from_clock_ahead_are_reported(window, later):
+    seen = window.present(CORRECTED)
     for name in ("grid_import_power", "battery_level", "accelerator_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
     assert (seen["racks_heard"] == 0.0).all()
-    told = window.describe_future_values(MENDED)
-    assert told.startswith("3 points or racks have stamps up to ")
+    text = window.describe_future_values(CORRECTED)
+    assert text.startswith("3 points or racks have stamps up to ")
     assert window.describe_future_values(later) == ""
 
 
 @pytest.mark.usefixtures("later")
-def test_the_next_reading_counts_at_once(window):
-    """Sensitivity: telemetry stood still for as long as the clock had been ahead."""
-    when = MENDED + SECOND
-    for value in (value_of("grid_import_power", 900.0, time=MENDED), batch(time=MENDED, boot=1)):
+def test_next_reading_counts_at_once(window):
+    """Sensitivity: telemetry was blocked for as long as the clock had been ahead."""
+    when = CORRECTED + SECOND
+    for value in (
+        value_of("grid_import_power", 900.0, time=CORRECTED),
+        batch(time=CORRECTED, boot=1),
+    ):
         assert window.add(value, when) is QualityFlag.GOOD
     seen = window.present(when)
     assert seen["grid_import_power"] == pytest.approx(0.9)
@@ -48,27 +51,27 @@ def test_the_next_reading_counts_at_once(window):
     assert past["grid_import_power"].max() == pytest.approx(0.9)
 
 
-def test_the_past_forgets_what_was_ahead(window, later):
-    """What that clock said of an hour to come is no part of the mean of that hour."""
-    window.add(value_of("grid_import_power", 900.0, time=MENDED), MENDED)
+def test_recent_drops_readings_ahead(window, later):
+    """Proves: readings stamped in a later hour are not in the mean of that hour."""
+    window.add(value_of("grid_import_power", 900.0, time=CORRECTED), CORRECTED)
     past = window.recent(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
-def test_a_leap_is_judged_again_at_once(window):
-    """Sensitivity: nothing was a leap until the clock had passed what was said by it ahead."""
+def test_leap_is_checked_again_at_once(window):
+    """Sensitivity: no leap was flagged until the clock had passed the stamps ahead."""
 
-    def said(value, when):
+    def flag_of(value, when):
         label = "warm_plant"
         reading = value_of("facility_supply_temperature", value, time=when, label=label)
         return window.add(reading, when)
 
-    assert said(38.0, NOON + HOUR) is QualityFlag.GOOD
-    assert said(30.0, MENDED) is QualityFlag.GOOD
-    assert said(50.0, MENDED + SECOND) is QualityFlag.RATE
+    assert flag_of(38.0, NOON + HOUR) is QualityFlag.GOOD
+    assert flag_of(30.0, CORRECTED) is QualityFlag.GOOD
+    assert flag_of(50.0, CORRECTED + SECOND) is QualityFlag.RATE
 
 
-def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
+def test_readings_of_next_tick_are_current(window):
     tick = SimulationTick(
         site="small", time=NOON, interval=QUARTER_HOUR, step=1, steps=9, batches=0, points=0
     )
