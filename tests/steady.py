@@ -15,5 +15,5 @@ def steady_run(start, hours, **words):
         "grid_export_power": 0.0,
         "water_use": 2.0,
     }
-    told = grid.assign({name: ("time", np.full(hours, value)) for name, value in flat.items()})
-    return variables.tag_dataset(told.assign(words))
+    operation = grid.assign({name: ("time", np.full(hours, value)) for name, value in flat.items()})
+    return variables.tag_dataset(operation.assign(words))

@@ -58,7 +58,7 @@ def answer():
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: repr(junk)[:20])
-def test_junk_in_any_place(answer, junk):
+def test_random_junk_is_refused_anywhere(answer, junk):
     rng = np.random.default_rng(0)
     everywhere = list(spots(catalogue.read_toml(catalogue.find_site_file("small"))))
     for index in rng.choice(len(everywhere), 20, replace=False):

@@ -20,6 +20,6 @@ def test_energy_closes_at_every_machine(seed):
         np.testing.assert_allclose(drawn, given, rtol=1e-9, atol=1e-9)
 
 
-def test_sites_differ_and_repeat():
+def test_random_sites_differ_and_are_reproducible():
     assert random_site(1) == random_site(1)
     assert random_site(1) != random_site(2)

@@ -29,7 +29,7 @@ def shielded():
     return SITE.with_equipment(SITE.equipment | made)
 
 
-def test_what_gensets_give_is_no_gain_of_the_ups():
+def test_genset_output_is_not_taken_for_ups_gain():
     """Proves: 0.6 MW from gensets in every fifth quarter-hour leave the UPS as it is."""
     operation = ordered(operation_of(SITE), "genset_power", "genset", genset_1=0.6)
     operation["genset_power"] *= np.arange(operation.sizes["time"])[:, None] % 5 == 0
@@ -40,7 +40,7 @@ def test_what_gensets_give_is_no_gain_of_the_ups():
 
 
 @pytest.mark.parametrize("unmetered", [[], ["switchgear_output"], ["transformer_output"]])
-def test_switchgear_loses_and_not_the_ups(unmetered):
+def test_switchgear_loss_is_not_taken_for_ups_loss(unmetered):
     """Proves: whatever meters there are before the bus, losses of switchgear are its own.
 
     Sensitivity: with that of the transformers alone the UPS had lost 3 % more.
@@ -50,14 +50,14 @@ def test_switchgear_loses_and_not_the_ups(unmetered):
     assert loss_of(site, read) == pytest.approx(1.0, abs=0.01)
 
 
-def test_the_meter_of_the_connection_alone_stands_for_all_behind_it():
+def test_connection_meter_alone_replaces_all_submeters():
     site = shielded()
     read = history_of(site, operation_of(site))
     read = read.drop_vars(["switchgear_output", "transformer_output"])
     assert loss_of(site, read) == pytest.approx(1.0, abs=0.01)
 
 
-def test_readings_without_any_error_are_calibrated():
+def test_calibration_accepts_readings_without_error():
     """Proves: no meter is believed to more than a ten-thousandth; the others' machines are sound.
 
     Gensets that nobody meters are far out of the way in every seventh quarter-hour.
@@ -74,7 +74,7 @@ def test_readings_without_any_error_are_calibrated():
             assert estimate.value == wanted, parameter.name
 
 
-def test_a_site_that_exports_is_no_other():
+def test_exporting_site_gives_the_same_calibration():
     """Proves: power that goes out loses on its way as power that comes in.
 
     Sensitivity: the loss of the transformers was taken for all of what went out.
@@ -96,7 +96,7 @@ def test_a_site_that_exports_is_no_other():
     ("name", "owner"),
     [("cooling_plant_draw", "chilled_plant"), ("battery_charge", "battery_1")],
 )
-def test_what_nobody_meters_is_no_loss_of_the_ups(name, owner):
+def test_unmetered_load_is_not_taken_for_ups_loss(name, owner):
     """Proves: where one machine of the bus has no meter, the bus does not tell the UPS's loss.
 
     Sensitivity: what the plant drew was taken for 7 % more loss, and that counted as identified.

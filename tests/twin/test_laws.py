@@ -61,14 +61,14 @@ def gives(convert):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_more_load_never_burns_less(seed):
+def test_fuel_rises_with_load(seed):
     for genset in random_site(seed).machines_of(Genset):
         burnt = genset.fuel(LOADS * genset.count * genset.rating)
         assert (np.diff(burnt, axis=0) >= -1e-9).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_warmer_wet_bulb_never_cools_cheaper(seed):
+def test_warmer_wet_bulb_never_costs_less(seed):
     site = random_site(seed)
     drawn = []
     for humidity in (0.1, 0.3, 0.5, 0.7, 0.9):  # at one dry bulb, so that the wet one rises
@@ -81,7 +81,7 @@ def test_a_warmer_wet_bulb_never_cools_cheaper(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_warmer_air_never_cools_cheaper(seed):
+def test_warmer_air_never_costs_less(seed):
     site = random_site(seed)
     warm = {
         p.name: p.with_values(frost_flow=0.0)

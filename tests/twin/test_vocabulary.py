@@ -19,7 +19,7 @@ def test_other_names_are_refused(name: str) -> None:
         variables.variable_definition(name)
 
 
-def test_check_gathers_all_faults() -> None:
+def test_check_reports_all_issues_together() -> None:
     wrong = xr.Dataset({"electricity_price": ("time", np.zeros(2), {"units": "EUR kWh-1"})})
     with pytest.raises(UnitError) as caught:
         variables.check_variables(wrong, "electricity_price", "air_temperature")
