@@ -42,7 +42,9 @@ def test_supplier_kinds_agree_with_all_sites():
     """Proves: the kinds that messages name are those that deliver, in all declared sites."""
     assert set(SUPPLIER_KINDS) == set(CARRIER_ENERGY_SIGN) - EXTERNAL_CARRIERS
     loaded = [sites.load_site(name) for home in SITE_DIRS for name in sites.site_names(home)]
+    assert loaded
     for site in loaded:
+        assert site.conversions
         for convert in site.conversions:
             assert site.equipment[convert.owner].kind in SUPPLIER_KINDS[convert.output].split()
 

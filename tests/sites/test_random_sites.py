@@ -12,6 +12,7 @@ from twin.relations import CARRIER_ENERGY_SIGN
 @pytest.mark.parametrize("seed", seeds(range(8)))
 def test_energy_closes_at_every_machine(seed):
     site = random_site(seed)
+    assert site.conversions
     for convert in site.conversions:
         output = np.linspace(0.0, 1.0, 9)[:, None] * convert.max_output(mild_weather(site))
         flows = convert.physics(output, mild_weather(site))

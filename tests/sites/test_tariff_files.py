@@ -25,6 +25,7 @@ YEAR = START + np.arange(35_040) * QUARTER_HOUR
 def test_example_bills_a_year_and_marks_assumptions(name):
     """Proves: 150 MW all of 2023 have a bill of plausible size, and prices that are ours say so."""
     rules = sites.load_tariffs(name)
+    assert rules
     assert all(
         tariff.status == "assumed" and "assumed" in tariff.source for tariff in rules.values()
     )

@@ -52,13 +52,16 @@ PLACE = ("title", "zone", "time_zone", "latitude", "longitude", "elevation", "ki
 @pytest.mark.parametrize("name", sites.site_names("validation"))
 def test_every_number_has_a_source_or_is_marked_assumed(name):
     text = (SITES_DIR / "validation" / f"{name}.toml").read_text(encoding="utf-8")
+    count = 0
     for line in text.splitlines():
         word, _, value = line.partition(" = ")
         said, _, note = value.partition(" # ")
         if not re.fullmatch(r"\w+", word) or word in (*PLACE, "standard", "throughput"):
             continue
         if re.search(r"\d", said) and said != "0":  # no service is no number
+            count += 1
             assert re.search(r"\[\d\]|assumed", note), f"{name}: {line}"
+    assert count > 10
 
 
 @pytest.mark.parametrize(

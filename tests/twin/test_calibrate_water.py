@@ -59,9 +59,9 @@ def test_unreported_set_point_changes_are_excluded(moved):
     result = calibrate(SITE, moved.drop_vars(WORDS))
     assert {text.split()[0] for text in result.data_quality} == LEFT
     assert "warm_plant is left out: the history lacks its set points" in result.data_quality[0]
-    for estimate in result.estimates:
-        if estimate.parameter.machine in LEFT:
-            assert estimate.identifiability is Identifiability.UNKNOWN
+    excluded = [e for e in result.estimates if e.parameter.machine in LEFT]
+    assert {e.parameter.machine for e in excluded} == LEFT
+    assert all(e.identifiability is Identifiability.UNKNOWN for e in excluded)
     assert result.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
 
 

@@ -22,7 +22,9 @@ def test_energy_closes_at_every_node_of_a_busy_site(seed):
     start, operation = random_run(site, seed)
     result = simulate(site, start, operation)
     scale = 1e-6 * site.grid.import_limit
-    for node, (gained, spent) in balances(site, result).items():
+    nodes = balances(site, result)
+    assert nodes
+    for node, (gained, spent) in nodes.items():
         np.testing.assert_allclose(gained, spent, rtol=0.0, atol=scale, err_msg=node)
     assert result["closure"].max() < 1e-6
 
@@ -174,6 +176,7 @@ def test_levels_follow_from_charge_and_discharge():
     start, operation = random_run(site, 5)
     result = simulate(site, start, operation)
     hours = result["duration"].to_numpy()
+    assert site.stores
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         level, put, got = (

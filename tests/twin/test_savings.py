@@ -70,8 +70,9 @@ def test_each_measure_saves_compared_with_the_previous(week):
 
 def test_chip_and_ramp_limits_are_kept(site, week):
     (hall,) = site.machines_of(ITHall)
-    for course in week.values():
-        assert course.chip_temperature.max() < hall.chip_temperature_limit
+    assert set(week) == set(CONTROL_STRATEGIES)
+    for trajectory in week.values():
+        assert trajectory.chip_temperature.max() < hall.chip_temperature_limit
     steps = np.abs(np.diff(week[RATE_LIMITED].supply_temperature)) / 60.0
     assert 0.01 < steps.max() <= site.set_points.temperature_ramp * (1 + 1e-9)
 

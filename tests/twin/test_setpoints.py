@@ -105,6 +105,7 @@ def test_random_sites_keep_all_limits(seed):
         next(p for p in site.machines_of(CoolingPlant) if p.serves == serves)
         for serves in ("warm", "chilled")
     )
+    assert heat.expected
     for plant in (warm, chilled):
         assert (points.supply_temperature[plant.name] <= plant.supply_limit - kept + 1e-9).all()
     for cdu in site.machines_of(CduBank):
@@ -150,6 +151,7 @@ def test_no_heat_gives_finite_set_points():
     site = sites.load_site("frontier")
     found = cheapest_set_points(site, heat_of(site, np.zeros(4)), sky())
     for table in (found.supply_temperature, found.temperature_range, found.technology_range):
+        assert table
         assert all(np.isfinite(values).all() for values in table.values())
 
 
@@ -164,6 +166,7 @@ def test_warmest_safe_water_is_reported_if_nothing_is_safe():
 def test_result_is_deterministic():
     site = sites.load_site("rhine")
     one, two = (cheapest_set_points(site, heat_of(site), sky()) for _ in range(2))
+    assert one.supply_temperature
     for name, values in one.supply_temperature.items():
         np.testing.assert_array_equal(values, two.supply_temperature[name])
 

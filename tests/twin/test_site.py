@@ -23,6 +23,7 @@ def test_consumers_run_before_suppliers(seed):
     for convert in random_site(seed).conversions:
         assert not delivered & set(convert.inputs)
         delivered.add(convert.output)
+    assert delivered
 
 
 def test_order_of_the_file_does_not_matter(small):

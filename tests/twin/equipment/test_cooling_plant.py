@@ -48,6 +48,7 @@ def test_energy_closes_and_nothing_is_negative(plant, outdoors, air) -> None:
     np.testing.assert_allclose(flows.heat, load + flows.inputs["medium_voltage"], rtol=1e-12)
     parts = [flows.details[f"cooling_plant_{role}_power"] for role in ("fan", "pump", "compressor")]
     np.testing.assert_allclose(sum(parts), flows.inputs["medium_voltage"], rtol=1e-12)
+    assert flows.details
     for name, values in flows.details.items():
         variables.variable_definition(name)
         assert np.all(values >= 0.0), name
@@ -198,7 +199,9 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 27.0, 2.0)
-    for plant in random_site(seed).machines_of(CoolingPlant):
+    plants = [*random_site(seed).machines_of(CoolingPlant)]
+    assert plants
+    for plant in plants:
         weather = outdoors(bulbs + 6.0, bulbs)
         drawn = plant.operate(loads * plant.rated_cooling, weather).inputs["medium_voltage"]
         for cold, warm in itertools.pairwise(drawn.T):
@@ -213,14 +216,16 @@ def test_no_plant_exceeds_the_best_chillers_on_the_market(seed: int, outdoors) -
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 35.0, 2.0)
-    for plant in random_site(seed).machines_of(CoolingPlant):
-        if plant.chillers is None:
-            continue
+    plants = [*random_site(seed).machines_of(CoolingPlant)]
+    plants = [plant for plant in plants if plant.chillers is not None]
+    assert plants
+    for plant in plants:
         found = plant.operate(loads * plant.rated_cooling, outdoors(bulbs + 8.0, bulbs)).details
         carried = loads * plant.rated_cooling * (1.0 - found["cooling_plant_free_share"])
         supply = plant.supply_temperature
         lift = found["cooling_plant_condenser_temperature"] - supply
         least = carried * lift / (supply + 273.15) / 0.78
+        assert least.max() > 0.0
         assert np.all(found["cooling_plant_compressor_power"] >= 0.999 * least)
 
 

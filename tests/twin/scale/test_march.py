@@ -17,6 +17,7 @@ def test_spans_together_are_the_whole(span):
     begin, operation = random_run(site, seed=3, count=16)
     whole = simulate(site, begin, operation)
     parts = list(simulate_in_chunks(site, begin, operation, chunk_size=span))
+    assert whole.data_vars
     for name, values in whole.data_vars.items():
         axis = "instant" if "instant" in values.dims else "time"
         pieces = [part[name] for part in parts]

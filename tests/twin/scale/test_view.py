@@ -41,6 +41,7 @@ def day(site):
 
 def same(left, right, kelvin=1e-4):
     """Assert that two views are one: to the float32 they are kept in."""
+    assert left.data_vars
     assert set(left.data_vars) == set(right.data_vars)
     for name in left.data_vars:
         if name != "closure":

@@ -79,6 +79,7 @@ def test_hours_of_use_have_no_tolerance():
         base[-2] -= less
         found = compute_bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
         assert found.charge_option == branch
+        assert found.charge_options
         assert all(way.note.startswith(note) for way in found.charge_options)
 
 
