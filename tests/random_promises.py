@@ -1,4 +1,4 @@
-"""Random promises of a site: reserves that it sells, who may hold them, and who calls them."""
+"""Random contracts of a site: reserves that it sells, and load targets that activate them."""
 
 import numpy as np
 

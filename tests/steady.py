@@ -1,4 +1,4 @@
-"""A site that draws the same all the time: figures of it can be worked out by hand."""
+"""A site with constant load: its figures can be worked out by hand."""
 
 import numpy as np
 

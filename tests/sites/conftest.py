@@ -1,4 +1,4 @@
-"""A sound site table to spoil, and the issues that the loader finds in it."""
+"""A valid site table to modify, and the issues that the loader finds in it."""
 
 import pytest
 

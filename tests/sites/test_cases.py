@@ -1,4 +1,4 @@
-"""The cases that the twin is held to: each passes, each could fail, and the page is theirs."""
+"""Validation cases of the twin: each passes, each could fail, and the page shows them."""
 
 from dataclasses import replace
 

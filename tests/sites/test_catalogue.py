@@ -1,4 +1,4 @@
-"""Files of the room: what is refused unread, and standard machines with their sources."""
+"""TOML files: which are refused unread, and standard machines with their sources."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""What sound machines must keep together; each rule broken once."""
+"""Rules between valid machines; each rule is broken once."""
 
 import numpy as np
 import pytest

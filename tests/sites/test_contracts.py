@@ -1,4 +1,4 @@
-"""Contracts of a site file: which there are, and which cannot stand side by side."""
+"""Contracts of a site file: valid ones, and combinations that are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The declared sites: that they are sound, and that they are what they say."""
+"""The declared sites are valid and have their stated size."""
 
 import numpy as np
 import pytest

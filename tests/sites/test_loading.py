@@ -1,4 +1,4 @@
-"""Faults of site files: each with place, value and remedy, and all of them together."""
+"""Issues of site files: each with code, location, value and remedy, all reported together."""
 
 import pytest
 

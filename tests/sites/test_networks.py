@@ -1,4 +1,4 @@
-"""What a declared network must keep: each rule broken once, on the site that has one."""
+"""Rules of a declared network; each is broken once, on the site that has one."""
 
 import pytest
 

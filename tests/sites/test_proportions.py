@@ -1,4 +1,4 @@
-"""What looks odd of a site that can be loaded: units and commas that went wrong."""
+"""Implausible values of a valid site: wrong units and decimal points."""
 
 import json
 

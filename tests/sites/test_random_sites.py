@@ -1,4 +1,4 @@
-"""Random sites: that they are many, sound, and close at every node."""
+"""Random sites: different, valid, and closing at every machine."""
 
 import numpy as np
 import pytest

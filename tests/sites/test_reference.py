@@ -1,4 +1,4 @@
-"""The committed reference pages are what the code writes."""
+"""The committed reference pages are up to date."""
 
 import pytest
 

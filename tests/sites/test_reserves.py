@@ -1,4 +1,4 @@
-"""Reserves in site files: the example of the docs, and faults in words."""
+"""Reserves in site files: the documented example, and issues."""
 
 import re
 import tomllib

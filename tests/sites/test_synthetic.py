@@ -1,4 +1,4 @@
-"""The small series: made again they are the same, and they have the shapes they claim."""
+"""The synthetic series: reproducible, and with the stated shapes."""
 
 import numpy as np
 import pandas as pd

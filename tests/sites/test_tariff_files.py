@@ -1,4 +1,4 @@
-"""The examples of tariffs: whole, honest about their sources, and billed."""
+"""The tariff examples: complete, with marked sources, and billed."""
 
 from typing import get_args, get_origin
 

@@ -1,4 +1,4 @@
-"""Tariffs in a site file: how they stand there, and what is refused."""
+"""Tariffs in a site file: their form, and what is refused."""
 
 import tomllib
 from datetime import date

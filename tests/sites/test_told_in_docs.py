@@ -1,4 +1,4 @@
-"""What the page for planners shows of `sites check` is what it says."""
+"""The output of `sites check` in the page for planners is up to date."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Plants that exist: sound, and with the published power through the machines they declare."""
+"""Real plants: valid, and with the published power of their machines."""
 
 import re
 

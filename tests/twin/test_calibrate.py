@@ -1,4 +1,4 @@
-"""Calibration: from telemetry to parameters, and honest about what it cannot tell."""
+"""Calibration: parameters from telemetry, with honest uncertainty."""
 
 import numpy as np
 import pytest

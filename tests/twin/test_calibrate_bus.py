@@ -1,4 +1,4 @@
-"""Calibration of the bus: what gensets give and what switchgear loses is no loss of the UPS."""
+"""Calibration of the bus: genset output and switchgear loss are not taken for UPS loss."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Calibration of a heat pump: what it draws follows the network, whose supply may slide."""
+"""Calibration of a heat pump whose network has a sliding supply temperature."""
 
 import numpy as np
 import pytest

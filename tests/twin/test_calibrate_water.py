@@ -1,4 +1,4 @@
-"""Calibration where set points of the water move: no machine is worn by it."""
+"""Calibration while water set points move: moved set points are not taken for wear."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Carbon by location and by the market, and the share without any, by hand."""
+"""Location-based and market-based carbon, and the carbon-free share, by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Connections that are not firm: a limit of the hour, and how soon it can be kept."""
+"""Non-firm connections: hourly limits, and how soon they can be kept."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Limits of law beside figures by hand: 10 MW of a site whose IT draws 8 MW are a PUE of 1.25."""
+"""Legal limits by hand: 10 MW of a site whose IT draws 8 MW are a PUE of 1.25."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Errors pass from process to process as they are."""
+"""Errors can be passed between processes."""
 
 import pickle
 

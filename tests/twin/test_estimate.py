@@ -1,4 +1,4 @@
-"""The observer: between what the twin expects and what sensors say, and honest about both."""
+"""The observer: estimates between model and sensors, with honest uncertainty."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""How far a run lies beyond its limits, in the limits' own units."""
+"""Limit violations of a run, in the units of the limits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Frost inside dry coolers, by the energy that the air takes."""
+"""Freezing inside dry coolers, from the energy that the air takes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is handed in from Python and is of another kind is refused by its name."""
+"""Arguments of a wrong type are refused by name."""
 
 import numpy as np
 import pytest

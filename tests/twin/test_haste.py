@@ -1,4 +1,4 @@
-"""Ramps: refused is what something could still have made gentler, and only that."""
+"""Ramps: only those that flexibility could have reduced are refused."""
 
 import numpy as np
 import pytest

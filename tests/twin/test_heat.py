@@ -1,4 +1,4 @@
-"""Heat through the twin: sold no more than ordered, than the network takes, than there is."""
+"""Heat reuse in the twin: limited by order, network demand and available heat."""
 
 import numpy as np
 import pytest

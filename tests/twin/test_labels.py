@@ -1,4 +1,4 @@
-"""Values of one machine, by the place of its label: the same as xarray finds."""
+"""Values of one machine by its label, compared with xarray."""
 
 import numpy as np
 import pytest

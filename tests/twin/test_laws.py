@@ -1,4 +1,4 @@
-"""Laws that every machine and every site keeps, at random parameters, loads and weathers."""
+"""Laws that every machine and site keeps, at random parameters, loads and weather."""
 
 import numpy as np
 import pytest
@@ -61,15 +61,10 @@ def gives(convert):
     )
 
 
-def test_random_sites_include_gensets():
-    assert any([*random_site(seed).machines_of(Genset)] for seed in range(8))
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fuel_rises_with_load(seed):
-    gensets = [*random_site(seed).machines_of(Genset)]
-    if not gensets:
-        pytest.skip("a site without gensets")
+    sites_from_seed = (random_site(seed + 100 * offset) for offset in range(20))
+    gensets = next(found for site in sites_from_seed if (found := [*site.machines_of(Genset)]))
     for genset in gensets:
         burnt = genset.fuel(LOADS * genset.count * genset.rating)
         assert (np.diff(burnt, axis=0) >= -1e-9).all()

@@ -1,4 +1,4 @@
-"""Names that go out are those which the documents for partners take."""
+"""Names in outgoing documents are accepted by their formats."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The cold plates get the coolant that the units pump: chips are warmer where that is little."""
+"""Cold plates get the coolant flow of the CDUs: less flow makes warmer chips."""
 
 import numpy as np
 import pytest

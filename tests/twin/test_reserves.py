@@ -1,4 +1,4 @@
-"""Reserve products: terms, blocks of the market's day, gates, and how long activations last."""
+"""Reserve products: terms, blocks of the market day, gates and activation times."""
 
 import numpy as np
 import pytest

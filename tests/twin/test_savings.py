@@ -1,4 +1,4 @@
-"""What set points save on the Frontier-like plant: parts by hand, and a week of swinging load."""
+"""Savings by set points on the Frontier-like plant: parts by hand, and a week of varying load."""
 
 import numpy as np
 import pytest

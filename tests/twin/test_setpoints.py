@@ -1,4 +1,4 @@
-"""The cheapest safe set points: laws that every site and sky has to keep."""
+"""The cheapest safe set points: laws that hold at every site and weather."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Set points in air so hot that coolers cannot hold the water that is asked for."""
+"""Set points in air so hot that coolers cannot reach the requested water temperature."""
 
 import numpy as np
 import pytest

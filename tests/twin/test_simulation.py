@@ -1,4 +1,4 @@
-"""The twin's run: halves add up, steps converge, order is nothing, nonsense is refused."""
+"""The simulation: splitting and order change nothing, steps converge, invalid input is refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Spans of time in the unit that people say."""
+"""Formatting of time spans."""
 
 import pytest
 

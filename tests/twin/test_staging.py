@@ -1,4 +1,4 @@
-"""Starts and broken least times of a known course, by hand."""
+"""Starts and violated minimum times of a known trajectory, by hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The state at rest, and what a state must not be."""
+"""The initial state, and states that are refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Set points of the water in a plan: written, read back, calmed and judged, by hand."""
+"""Water set points in a plan: written, read back, rate-limited and verified, by hand."""
 
 import numpy as np
 import pytest

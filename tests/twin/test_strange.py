@@ -1,4 +1,4 @@
-"""What is said of a history: sensors that drift, and nothing of arithmetic's rounding."""
+"""Data quality of a history: drifting sensors are reported, rounding errors are not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a site draws whatever is asked of its connection."""
+"""Minimum import of a site, whatever limit its connection gets."""
 
 import numpy as np
 import pytest

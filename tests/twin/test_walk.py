@@ -1,4 +1,4 @@
-"""Stores and loops through time, against numbers worked out by hand."""
+"""Stores and loops over time, against numbers worked out by hand."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Weather: what follows from temperature, humidity and pressure, and stretches of it."""
+"""Weather: quantities from temperature, humidity and pressure, and time slices of it."""
 
 import numpy as np
 import pytest

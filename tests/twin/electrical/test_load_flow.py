@@ -1,4 +1,4 @@
-"""The network of a site: who stands where, what it carries, and what one lost unit overloads."""
+"""The network of a site: nodes, loads, and overloads after the loss of one unit."""
 
 import numpy as np
 import pytest

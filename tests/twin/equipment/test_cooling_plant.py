@@ -1,4 +1,4 @@
-"""Plants of one circuit: laws that hold in every weather, and points worked out otherwise."""
+"""Plants of one circuit: laws that hold in every weather, and independently computed points."""
 
 import itertools
 from typing import Any

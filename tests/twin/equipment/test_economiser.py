@@ -1,4 +1,4 @@
-"""What an economiser can take with little condenser water: no more than the second law allows."""
+"""An economiser with little condenser water stays within the second law."""
 
 import numpy as np
 import pytest

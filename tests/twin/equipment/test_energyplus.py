@@ -1,4 +1,4 @@
-"""EnergyPlus as an oracle of chiller and tower: a month of hours, and the hours that are stored."""
+"""EnergyPlus as a reference for chiller and tower: a month of hours, and stored hours."""
 
 import numpy as np
 import pandas as pd

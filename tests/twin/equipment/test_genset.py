@@ -1,4 +1,4 @@
-"""Gensets and what they are for, by hand."""
+"""Gensets and backup power, by hand."""
 
 import numpy as np
 import pytest

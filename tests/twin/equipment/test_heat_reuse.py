@@ -1,4 +1,4 @@
-"""Heat pumps to a network: what they draw, what the network takes, what the circuit has."""
+"""Heat pumps to a network: power, heat demand and available heat."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sun, by hand, and what all sources have in common."""
+"""Solar power by hand, and properties of all sources."""
 
 import pytest
 

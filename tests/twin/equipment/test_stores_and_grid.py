@@ -1,4 +1,4 @@
-"""Batteries, tanks and the connection: what they promise to the rest of the house."""
+"""Batteries, tanks and the grid connection: their relations in the model."""
 
 import pytest
 from pydantic import ValidationError

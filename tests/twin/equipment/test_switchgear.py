@@ -1,4 +1,4 @@
-"""Switchgear: what it carries, loses and uses, by hand."""
+"""Switchgear: limit, loss and own use, by hand."""
 
 import numpy as np
 import pytest

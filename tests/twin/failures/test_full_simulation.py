@@ -1,4 +1,4 @@
-"""Time to limit beside a full simulation in small steps, at random states and failures."""
+"""Time to limit compared with a full simulation in small steps, at random states and failures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Names of failures: as in the file, as people say them, and wrongly."""
+"""Names of failures: as in the file, in common use, and wrong ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Scenarios are worth more than the forecast alone, on a year that they were not tried on."""
+"""Scenarios score better than the forecast alone, on a year not used for tuning."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scenarios: nothing leaks into them, what is known they keep, and they hang together."""
+"""Scenarios: no future data, published values kept, errors correlated."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The bank of filters: between model and sensor, and it learns which of them to believe."""
+"""The filter bank: weighs model and sensor, and learns the noise of both."""
 
 import numpy as np
 import pytest

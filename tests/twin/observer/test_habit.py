@@ -1,4 +1,4 @@
-"""A sensor that shows one number is stuck only where that is not its habit."""
+"""A constant reading counts as stuck only if it is unusual for the sensor."""
 
 import numpy as np
 

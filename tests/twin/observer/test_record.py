@@ -1,4 +1,4 @@
-"""What was learned of a stock survives being written down."""
+"""The memory of the observer survives serialisation."""
 
 import json
 

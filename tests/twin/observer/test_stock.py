@@ -1,4 +1,4 @@
-"""What is said of a stock, within what it can be."""
+"""Estimates of a store stay within its size."""
 
 import numpy as np
 

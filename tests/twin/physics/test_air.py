@@ -1,4 +1,4 @@
-"""Humid air, against hand-worked numbers, psychrolib and the laws it must keep."""
+"""Humid air, against hand-worked numbers, psychrolib and laws."""
 
 import numpy as np
 import pytest

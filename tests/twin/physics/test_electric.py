@@ -1,4 +1,4 @@
-"""Losses of the electrical chain: hand-worked numbers and sane limits."""
+"""Losses of the electrical chain: hand-worked numbers and plausible limits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The published numbers that the physics is held to, cases 1 to 6 of the founding requirements."""
+"""Published numbers that the physics reproduces, cases 1 to 6 of the founding requirements."""
 
 import numpy as np
 import pytest

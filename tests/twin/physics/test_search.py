@@ -1,4 +1,4 @@
-"""The last place up to which a bound is kept, beside what halving finds."""
+"""The last point at which a bound is kept, compared with bisection."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What stands behind reserves, by hand: levels under full activation, and what is refused."""
+"""Backing of reserves, by hand: levels under full activation, and refused plans."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""How work is spread over racks: by hall, job and seed, and the same in every window."""
+"""Work spread over racks: by hall, job and seed, and equal in every window."""
 
 import numpy as np
 import pytest

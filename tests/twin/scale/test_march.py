@@ -1,4 +1,4 @@
-"""A run in spans is the run as a whole."""
+"""A run in spans equals the run as a whole."""
 
 import numpy as np
 import pytest

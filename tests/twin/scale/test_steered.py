@@ -1,4 +1,4 @@
-"""Racks behind a run whose water was steered: they see what the run saw."""
+"""Racks of a run with ordered water set points agree with the run."""
 
 import numpy as np
 import pytest

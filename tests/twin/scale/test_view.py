@@ -1,4 +1,4 @@
-"""Racks, units and chips behind a run: they sum to it, and every way to ask gives the same."""
+"""Racks, CDUs and chips of a run: they sum to it, and every view agrees."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Band load through the year, and tariffs that follow one another."""
+"""Band load through the year, and successive tariffs."""
 
 from decimal import Decimal
 

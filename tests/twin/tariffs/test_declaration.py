@@ -1,4 +1,4 @@
-"""Tariffs as they stand in files: what is refused, and when what applies."""
+"""Tariffs in files: what is refused, and when each rule applies."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""German bills by hand: published prices, windows and band load, of which the cheapest is taken."""
+"""German bills by hand: published prices, windows and band load; the cheapest applies."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Billing periods: the months of a site's own clock, and what is carried across them."""
+"""Billing periods: local months, and values carried across them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The room in which work may be moved, and what to expect of jobs to come."""
+"""Flexibility of movable work, and expected arrivals."""
 
 import numpy as np
 import pytest

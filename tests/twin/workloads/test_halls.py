@@ -1,4 +1,4 @@
-"""The power of all racks as that of the halls they stand in."""
+"""Power of all racks and of their halls."""
 
 import numpy as np
 import pytest

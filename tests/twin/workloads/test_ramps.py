@@ -1,4 +1,4 @@
-"""Sums of ramps, beside the table of every ramp at every instant."""
+"""Sums of ramps, compared with explicit ramps at every instant."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Arrivals that come again, by hand."""
+"""Repeated arrivals, by hand."""
 
 import numpy as np
 import pytest
