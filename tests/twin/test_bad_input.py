@@ -41,7 +41,7 @@ def numbers(result):
 )
 def test_heat_without_a_cooling_path_is_refused(gone, asks, lacks):
     site = SITE.with_equipment({n: m for n, m in SITE.equipment.items() if n != gone})
-    with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*needs {lacks}.*has no path"):
+    with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*delivers {lacks}.*has no path"):
         simulate(site, state.initial_state(site), steady(site))
 
 
@@ -64,14 +64,17 @@ def test_impossible_air_is_refused_with_name_and_time(word, value, pattern):
 def test_interval_of_zero_length_is_refused():
     operation = steady(SITE)
     operation["duration"] = operation["duration"] * 0.0
-    with pytest.raises(StateError, match="duration: must be the distance of the instants"):
+    with pytest.raises(StateError, match="duration .*differences of the instants"):
         simulate(SITE, state.initial_state(SITE), operation)
 
 
 @pytest.mark.parametrize(
     ("spoil", "pattern"),
     [
-        (lambda one: one.assign_coords(duration=2.0 * one["duration"]), "distance of the instants"),
+        (
+            lambda one: one.assign_coords(duration=2.0 * one["duration"]),
+            "differences of the instants",
+        ),
         (
             lambda one: one.assign_coords(instant=one["instant"] + np.timedelta64(1, "D")),
             "the starts of all intervals",

@@ -145,7 +145,7 @@ def test_more_tolerant_ups_never_draws_less():
     rng = np.random.default_rng(4)
     voltage = np.repeat(rng.uniform(0.0, 1.1, 60), 20)
     tolerant = tuple((u - 0.1, 2.0 * t) for u, t in ITIC_UNDERVOLTAGE)
-    rules = {"max_disturbances": 0, "delay": 0.5, "walk_in": 1.0, "band": (0.0, 1.2)}
+    rules = {"max_disturbances": 0, "return_delay": 0.5, "walk_in": 1.0, "normal_band": (0.0, 1.2)}
     strict = simulate_voltage_ride_through(voltage, STEP, UpsRideThroughSettings(**rules))
     calm = simulate_voltage_ride_through(
         voltage, STEP, UpsRideThroughSettings(undervoltage=tolerant, **rules)
