@@ -64,7 +64,7 @@ def test_impossible_air_is_refused_with_name_and_time(word, value, pattern):
 def test_interval_of_zero_length_is_refused():
     operation = steady(SITE)
     operation["duration"] = operation["duration"] * 0.0
-    with pytest.raises(StateError, match="duration .*differences of the instants"):
+    with pytest.raises(StateError, match=r"duration .*differences of the instants"):
         simulate(SITE, state.initial_state(SITE), operation)
 
 
