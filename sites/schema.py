@@ -112,6 +112,9 @@ TableValues = Mapping[str, object]
 
 
 def _value_code(item: ErrorDetails) -> IssueCode:
+    """Return the code of a value; `twin.units` raises errors whose type is a code."""
+    if item["type"] in set(IssueCode):
+        return IssueCode(item["type"])
     is_type = item["type"] in {*DATE_ERROR_TYPES, *TABLE_ERROR_TYPES, "tuple_type"}
     return IssueCode.WRONG_TYPE if is_type else IssueCode.OUT_OF_RANGE
 

@@ -1,4 +1,4 @@
-"""A site that air alone cools: no coolant, and so neither its units nor a warm circuit."""
+"""An air-cooled site: no coolant, no CDUs and no warm circuit."""
 
 from twin.equipment import ITHall
 

@@ -1,4 +1,4 @@
-"""Declared sites whose declaration is altered, as who adopts one would alter it."""
+"""Declared sites with changed declarations, as an operator would change them."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The small site with a heat pump, and a question to it."""
+"""The small site with a heat pump, and a problem for it."""
 
 from dataclasses import replace
 from functools import cache

@@ -1,4 +1,4 @@
-"""Histories of a site that is as its file says: a calibration must find no fault in it."""
+"""Histories of a site that matches its file: a calibration must find no change."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Random promises of a site: reserves that it sells, who may hold them, and who calls them."""
+"""Random contracts of a site: reserves that it sells, and load targets that activate them."""
 
 import numpy as np
 
@@ -61,8 +61,8 @@ def products(site, rng):
     sold = {"least_bid": step, "bid_step": step, "gate": rng.choice([0.0, 14.0])}
     found = {}
     for name, terms in drawn.items():
-        told = {"name": name, "price": rng.uniform(2.0, 20.0)} | COMMON | sold | terms
-        one = ReserveProduct.model_validate(told, context={"canonical": True})
+        declaration = {"name": name, "price": rng.uniform(2.0, 20.0)} | COMMON | sold | terms
+        one = ReserveProduct.model_validate(declaration, context={"canonical": True})
         if not site_issues(site.model_copy(update={"reserves": {name: one}})):
             found[name] = one
     return found
@@ -72,13 +72,15 @@ def contracted(site, rng):
     """Return a site with a partner who calls, and perhaps a budget of carbon."""
     contracts = {}
     if "mfrr" in site.reserves and rng.random() < 0.8:
-        told = {"name": "tso_1", "up_price": 500.0, "effect": rng.choice(["hard", "priced"])}
-        told |= {"activates": ("mfrr",)}
-        contracts["tso_1"] = LoadTargetContract.model_validate(told, context={"canonical": True})
+        declaration = {"name": "tso_1", "up_price": 500.0, "effect": rng.choice(["hard", "priced"])}
+        declaration |= {"activates": ("mfrr",)}
+        contracts["tso_1"] = LoadTargetContract.model_validate(
+            declaration, context={"canonical": True}
+        )
     if rng.random() < 0.3:
-        told = {"name": "cap", "price": 0.1, "window": rng.choice(["day", "horizon"])}
-        told |= {"amount": rng.uniform(0.0, 4e8)}
-        contracts["cap"] = CarbonBudget.model_validate(told, context={"canonical": True})
+        declaration = {"name": "cap", "price": 0.1, "window": rng.choice(["day", "horizon"])}
+        declaration |= {"amount": rng.uniform(0.0, 4e8)}
+        contracts["cap"] = CarbonBudget.model_validate(declaration, context={"canonical": True})
     return site.with_equipment({**site.equipment, **contracts})
 
 

@@ -1,4 +1,4 @@
-"""Weather in minutes for trials: the synthetic June that ships, with its sun and wind."""
+"""Minute weather for trials: the supplied synthetic June, with sun and wind."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""A site that draws the same all the time: figures of it can be worked out by hand."""
+"""A site with constant load: its figures can be worked out by hand."""
 
 import numpy as np
 
@@ -15,5 +15,5 @@ def steady_run(start, hours, **words):
         "grid_export_power": 0.0,
         "water_use": 2.0,
     }
-    told = grid.assign({name: ("time", np.full(hours, value)) for name, value in flat.items()})
-    return variables.tag_dataset(told.assign(words))
+    operation = grid.assign({name: ("time", np.full(hours, value)) for name, value in flat.items()})
+    return variables.tag_dataset(operation.assign(words))

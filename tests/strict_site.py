@@ -1,4 +1,4 @@
-"""A site whose chillers have to be committed: least times, and a cost of each start."""
+"""A site whose chillers need commitment: minimum times, and a cost of each start."""
 
 PLANT = "chilled_plant"
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "start_cost": 20.0}

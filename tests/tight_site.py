@@ -1,4 +1,4 @@
-"""The small site on a hot night with small chillers: any one of them is missed at full work."""
+"""The small site on a hot night with small chillers: at full work it needs all of them."""
 
 from dataclasses import replace
 

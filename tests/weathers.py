@@ -1,4 +1,4 @@
-"""Hours of even weather, for what sources give in it."""
+"""Hours of constant weather, for tests of sources."""
 
 import numpy as np
 

@@ -190,16 +190,16 @@ class Quantity:
             remedy = f'write a text with a unit, as in "5 {format_unit(self.unit)}"'
             if self.unit == "1":
                 remedy = "write a number without a unit"
-            raise PydanticCustomError("quantity", remedy)
+            raise PydanticCustomError(IssueCode.WRONG_TYPE.value, remedy)
         if isinstance(value, str):
             try:
                 return parse_quantity(value, self.unit)
             except UnitError as error:
-                raise PydanticCustomError("quantity", error.issues[0].remedy) from error
+                issue = error.issues[0]
+                raise PydanticCustomError(issue.code.value, issue.remedy) from error
         if self.unit != "1" and not is_canonical:
-            raise PydanticCustomError(
-                "quantity", f'write the unit, as in "{value:g} {format_unit(self.unit)}"'
-            )
+            remedy = f'write the unit, as in "{value:g} {format_unit(self.unit)}"'
+            raise PydanticCustomError(IssueCode.WRONG_UNIT.value, remedy)
         try:
             return float(value)
         except OverflowError as error:

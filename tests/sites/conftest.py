@@ -1,4 +1,4 @@
-"""A sound site table to spoil, and what the loader says about it."""
+"""A valid site table to modify, and the issues that the loader finds in it."""
 
 import pytest
 
@@ -14,14 +14,24 @@ def table():
 
 
 @pytest.fixture
-def told():
-    """Return the function that gives the faults of a table, as text."""
+def issues_of():
+    """Return the function that returns the issues of a table."""
 
-    def faults(table):
+    def issues(table):
         try:
             build_site(table, "spoilt", source="spoilt.toml")
         except SiteError as error:
-            return [str(fault) for fault in error.issues]
+            return list(error.issues)
         return []
 
-    return faults
+    return issues
+
+
+@pytest.fixture
+def facts_of(issues_of):
+    """Return the function that returns code, location and value of each issue of a table."""
+
+    def facts(table):
+        return [(issue.code.value, issue.location, issue.found) for issue in issues_of(table)]
+
+    return facts

@@ -1,4 +1,4 @@
-"""The cases that the twin is held to: each passes, each could fail, and the page is theirs."""
+"""Validation cases of the twin: each passes, each could fail, and the page shows them."""
 
 from dataclasses import replace
 
@@ -41,13 +41,13 @@ def hand(*values, expected=(10.0, 20.0), **changed):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
-def test_the_twin_is_held_to(case, found):
+def test_validation_case_passes(case, found):
     result = outcome(found, case)
     assert len(case.points) == len(case.expected) == len(result.computed)
     assert result.passes, f"{case.title}: {result.errors} beside {case.tolerance}"
 
 
-def test_every_number_of_the_requirements_has_its_case():
+def test_every_required_number_has_a_case():
     numbers = {case.number for case in CASES}
     assert numbers == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
     titles = [case.title for case in CASES]
@@ -63,25 +63,25 @@ def test_shares_and_units_by_hand():
     assert not hand(10.05, 20.0, is_relative=False).passes
 
 
-def test_what_is_no_number_fails():
+def test_missing_or_infinite_values_fail():
     assert not hand(np.nan, 20.0).passes
     assert not hand(np.inf, 20.0).passes
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.number], ids=lambda case: case.title)
-def test_a_twin_that_is_wrong_by_thrice_the_tolerance_fails(case, found):
+def test_error_of_three_tolerances_fails(case, found):
     """No case is so wide that it could not fail."""
     right = outcome(found, case).computed
     wrong = right * (1.0 + 3.0 * case.tolerance) if case.is_relative else right + 3 * case.tolerance
     assert not evaluate_case(replace(case, compute=lambda: wrong)).passes
 
 
-def test_stored_hours_and_networks_are_there():
+def test_stored_hours_and_networks_exist():
     assert len(reference_programs.energyplus_case().points) >= 60
     assert {case.unit for case in reference_programs.load_flow_cases()} == {"1", "MW"}
 
 
-def test_words_of_errors_by_hand():
+def test_error_texts_by_hand():
     share, unit = hand(10.05, 20.0), hand(10.005, 20.0, is_relative=False)
     assert report.format_error(share, share.errors[0]) == "0.5 %"
     assert report.format_error(share, share.errors[1]) == "< 0.001 %"
@@ -89,7 +89,7 @@ def test_words_of_errors_by_hand():
     assert report.format_tolerance(unit) == "0.01 MW"
 
 
-def test_a_page_tells_what_fails():
+def test_page_shows_failed_cases():
     text = report.validation_page([hand(10.05, 20.0), hand(11.0, 20.0, title="a wrong one")])
     assert "1 of 2 cases pass, 4 points in all." in text
     assert "| a wrong one | 2 | 10 % | 1 % | **fail** |" in text.replace("|  |", "|")
@@ -101,7 +101,7 @@ def test_a_page_tells_what_fails():
 
 
 @pytest.mark.slow
-def test_the_committed_page_is_what_the_code_writes(found):
+def test_committed_page_is_up_to_date(found):
     written = PAGE.read_text(encoding="utf-8")
-    told = report.validation_page([outcome(found, case) for case in CASES])
-    assert written == told, "run `./dev gigatwin validate --markdown docs/validation.md`"
+    page = report.validation_page([outcome(found, case) for case in CASES])
+    assert written == page, "run `./dev gigatwin validate --markdown docs/validation.md`"

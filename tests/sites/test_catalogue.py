@@ -1,4 +1,4 @@
-"""Files of the room: what is refused unread, and standard machines with their sources."""
+"""TOML files: which are refused unread, and standard machines with their sources."""
 
 import pytest
 from pydantic import ValidationError
@@ -66,11 +66,11 @@ def refusal(path, content):
         ),
     ],
 )
-def test_what_is_refused(tmp_path, content, fault):
+def test_invalid_files_are_refused(tmp_path, content, fault):
     assert refusal(tmp_path / "site.toml", content).startswith(fault)
 
 
-def test_a_fault_of_the_grammar_names_the_line(tmp_path):
+def test_syntax_error_names_the_line(tmp_path):
     assert "at line 2" in refusal(tmp_path / "site.toml", b'title = "a"\ntitel "b"\n')
 
 
@@ -91,35 +91,35 @@ def test_a_fault_of_the_grammar_names_the_line(tmp_path):
         ),
     ],
 )
-def test_the_parsers_words_are_followed_by_the_mend(tmp_path, line, remedy):
-    told = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
-    assert "(at line 2" in told
-    assert remedy in told
+def test_syntax_error_is_followed_by_a_remedy(tmp_path, line, remedy):
+    message = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
+    assert "(at line 2" in message
+    assert remedy in message
 
 
 @pytest.mark.parametrize("line", ["a = 2", 'b = "open', "[b", "b = [1 MW]"])
-def test_no_mend_is_told_where_none_is_sure(tmp_path, line):
-    told = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
-    assert "quotes:" not in told
+def test_no_remedy_is_given_if_none_is_certain(tmp_path, line):
+    message = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
+    assert "quotes:" not in message
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path):
+def test_byte_order_mark_is_accepted(tmp_path):
     path = tmp_path / "site.toml"
     path.write_bytes(b"\xef\xbb\xbfa = 1")
     assert catalogue.read_toml(path) == {"a": 1}
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(SiteError, match=r"file: .*make the file readable .No such file"):
         catalogue.read_toml(tmp_path / "none.toml")
 
 
-def test_a_site_that_is_not_declared():
+def test_unknown_site_is_refused_with_a_suggestion():
     with pytest.raises(SiteError, match="did you mean rhine"):
         catalogue.find_site_file("rine")
 
 
-def test_a_site_wins_over_its_standard():
+def test_site_values_override_the_standard():
     own = {"kind": "cdu", "standard": "row_1300_kw", "approach": "5 K"}
     filled, faults = catalogue.apply_standards(own, "", location="")
     assert faults == []
@@ -128,14 +128,14 @@ def test_a_site_wins_over_its_standard():
     assert "standard" not in filled
 
 
-def test_inner_tables_take_standards_too():
+def test_inner_tables_accept_standards():
     own = {"throughput": {"standard": "blackwell_training"}}
     filled, _ = catalogue.apply_standards(own, "", location="")
     assert filled["throughput"]["power_points"][-1] == 1.0
 
 
 @pytest.mark.parametrize("family", [300 * "x", "../standard/chillers", ""])
-def test_a_family_that_no_file_can_have_has_no_standard_machines(family):
+def test_invalid_family_has_no_standard_machines(family):
     assert catalogue.standard_machines(family) == {}
 
 
@@ -162,7 +162,7 @@ def faults(family, parameters):
     return []
 
 
-def test_names():
+def test_shipped_site_names():
     assert set(sites.site_names()) >= {"iberia", "rhine", "small"}
 
 
@@ -180,7 +180,7 @@ RATED = [
 
 
 @pytest.mark.parametrize("name", RATED)
-def test_at_full_work_a_part_draws_its_rated_power(name):
+def test_part_draws_its_rated_power_at_full_work(name):
     entry, _ = catalogue.apply_standards(
         {"standard": name, "racks": 1}, "accelerators", location="hall"
     )
@@ -189,7 +189,7 @@ def test_at_full_work_a_part_draws_its_rated_power(name):
 
 
 @pytest.mark.parametrize("name", RATED)
-def test_a_part_keeps_its_case_limit_in_the_warmest_allowed_air_or_water(name):
+def test_part_keeps_its_case_limit_in_the_warmest_conditions(name):
     entry, _ = catalogue.apply_standards(
         {"standard": name, "racks": 1}, "accelerators", location="hall"
     )

@@ -1,4 +1,4 @@
-"""Contracts of a site file: which there are, and which cannot stand side by side."""
+"""Contracts of a site file: valid ones, and combinations that are refused."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def with_contracts(table, contracts, *, carbon="average"):
     return table
 
 
-def test_all_of_them_may_stand_together(table):
+def test_all_contracts_can_be_combined(table):
     found = build_site(with_contracts(table, ALL, carbon="matched"), "mine", source="mine.toml")
     assert found.equipment["cap"].amount == pytest.approx(9e6)  # kg
     assert found.equipment["tso_1"].issuer == "tso-1"
@@ -50,7 +50,7 @@ def test_all_of_them_may_stand_together(table):
         ),
     ],
 )
-def test_what_cannot_be_is_told_with_its_place(table, told, contracts, carbon, fault):
-    found = told(with_contracts(table, contracts, carbon=carbon))
+def test_invalid_contracts_are_refused_with_location(table, issues_of, contracts, carbon, fault):
+    found = issues_of(with_contracts(table, contracts, carbon=carbon))
     assert len(found) == 1
-    assert found[0].startswith(fault)
+    assert str(found[0]).startswith(fault)

@@ -1,4 +1,4 @@
-"""The declared sites: that they are sound, and that they are what they say."""
+"""The declared sites are valid and have their stated size."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def site(request):
     return sites.load_site(request.param)
 
 
-def test_every_site_is_sound(site):
+def test_every_declared_site_is_valid(site):
     assert site.relations
 
 
@@ -25,7 +25,7 @@ def test_a_gigafactory_has_about_100_000_accelerators(name):
     assert 150 <= site.grid.import_limit <= 250
 
 
-def test_small_is_a_fiftieth_of_rhine():
+def test_small_site_is_a_fiftieth_of_rhine():
     small, rhine = (
         sites.design_loads(sites.load_site(name), busy_share=1.0) for name in ("small", "rhine")
     )

@@ -1,4 +1,4 @@
-"""What looks odd of a site that can be loaded: units and commas that went wrong."""
+"""Implausible values of a valid site: wrong units and decimal points."""
 
 import json
 
@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from sites import catalogue
+from twin.errors import IssueCode
 
 SMALL = catalogue.find_site_file("small").read_text()
 
@@ -23,12 +24,12 @@ def doubted(tmp_path, old, new):
 @pytest.mark.parametrize(
     "name", [name for home in catalogue.SITE_DIRS for name in sites.site_names(home)]
 )
-def test_declared_sites_raise_no_doubt(name):
+def test_declared_sites_have_plausible_values(name):
     assert list(sites.implausible_values(sites.load_site(name))) == []
 
 
 @pytest.mark.parametrize("name", ["münchen", "small (2)", "a+b", "..", "-small", "s" * 33])
-def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
+def test_name_unfit_for_a_service_is_reported(tmp_path, name):
     path = tmp_path / f"{name}.toml"
     path.write_text(SMALL)
     (doubt,) = sites.implausible_values(sites.load_site(path))
@@ -36,7 +37,7 @@ def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "expected"),
     [
         ('volume = "240 m3"', 'volume = "2.40 m3"', "it would be empty in 4.02 min"),
         ('capacity = "1.6 MWh"', 'capacity = "1600 MWh"', "it would be empty in 1600 h"),
@@ -86,12 +87,12 @@ def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
         ),
     ],
 )
-def test_sizes_that_do_not_go_together_are_doubted(tmp_path, old, new, told):
+def test_disproportionate_sizes_are_reported(tmp_path, old, new, expected):
     found = doubted(tmp_path, old, new)
-    assert any(told in one for one in found), found
+    assert any(expected in one for one in found), found
 
 
-def test_a_connection_beyond_its_voltage_is_doubted(tmp_path):
+def test_connection_too_large_for_its_voltage_is_reported(tmp_path):
     """Proves: below ten times the halls the current is judged: 1950 MW / (sqrt(3) 110 kV)."""
     text = catalogue.find_site_file("rhine").read_text()
     assert '"235 MW"' in text
@@ -99,13 +100,13 @@ def test_a_connection_beyond_its_voltage_is_doubted(tmp_path):
     path.write_text(text.replace('"235 MW"', '"1.9 GW"'))
     assert list(sites.implausible_values(sites.load_site(path))) == []
     path.write_text(text.replace('"235 MW"', '"1.95 GW"'))
-    (doubt,) = map(str, sites.implausible_values(sites.load_site(path)))
-    assert doubt == (
-        "equipment.grid_1 = import of 1950 MW: at 110 kV that is 10,235 A; is it in MW?"
-    )
+    (doubt,) = sites.implausible_values(sites.load_site(path))
+    assert (doubt.code, doubt.location) == (IssueCode.IMPLAUSIBLE, "equipment.grid_1")
+    assert doubt.found == "import of 1950 MW"
+    assert "at 110 kV the current is 10,235 A" in doubt.remedy
 
 
-def test_the_command_tells_doubts_and_calls_the_site_sound(tmp_path):
+def test_command_reports_doubts_of_a_valid_site(tmp_path):
     path, target = tmp_path / "odd.toml", tmp_path / "found.json"
     path.write_text(SMALL.replace('volume = "240 m3"', 'volume = "2.40 m3"'))
     ran = CliRunner().invoke(app, ["sites", "check", str(path), "--json", str(target)])

@@ -1,4 +1,4 @@
-"""Reserves in site files: the example of the docs, and faults in words."""
+"""Reserves in site files: the documented example, and issues."""
 
 import re
 import tomllib
@@ -35,7 +35,7 @@ def faults(change):
     return str(caught.value)
 
 
-def test_the_example_of_the_docs_is_a_site():
+def test_documented_example_is_valid():
     site = build_site(declared(), "small", source="small.toml")
     assert list(site.reserves) == ["fcr", "fcr_d_up", "mfrr"]
     assert site.reserves["mfrr"].full_activation == 12.5
@@ -52,7 +52,7 @@ TSO = ("equipment", "tso_1")
 CALLS = {"kind": "load_target", "up_price": "500 EUR/MWh", "activates": ["mfrr"]}
 
 
-def test_a_contract_may_call_what_waits_for_an_order():
+def test_contract_may_activate_an_ordered_product():
     found = build_site(
         declared(lambda table: put(table, CALLS, *TSO)), "small", source="small.toml"
     )
@@ -83,5 +83,5 @@ def test_a_contract_may_call_what_waits_for_an_order():
         (TSO, CALLS | {"effect": "curtailment"}, '"priced" or "hard", because'),
     ],
 )
-def test_faults_are_told_in_words(path, value, words):
+def test_invalid_reserves_are_refused(path, value, words):
     assert words in faults(lambda table: put(table, value, *path))

@@ -1,4 +1,4 @@
-"""The small series: made again they are the same, and they have the shapes they claim."""
+"""The synthetic series: reproducible, and with the stated shapes."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", ["synthetic_jobs.csv", "synthetic_prices.csv", "synthetic_weather.json"]
 )
-def test_the_committed_file_is_what_the_generator_writes(made, name):
+def test_committed_file_is_up_to_date(made, name):
     assert (synthetic_series.DATA_DIR / name).read_bytes() == (made / name).read_bytes()
 
 
@@ -30,7 +30,7 @@ def test_prices_have_negative_hours_and_an_evening_peak(made):
     assert (prices["ci_lca"] > prices["ci_direct"]).all()
 
 
-def test_weather_is_possible():
+def test_weather_is_plausible():
     weather = synthetic_series.make_weather(np.random.default_rng(3))
     assert weather["temperature_2m"].between(0.0, 42.0).all()
     assert weather["relative_humidity_2m"].between(5.0, 100.0).all()
@@ -38,7 +38,7 @@ def test_weather_is_possible():
     assert weather["shortwave_radiation"][weather.index.hour == 0].eq(0.0).all()
 
 
-def test_jobs_are_in_order_and_mostly_short():
+def test_jobs_are_sorted_and_mostly_short():
     jobs = synthetic_series.make_jobs(np.random.default_rng(3))
     assert jobs["arrival_time"].is_monotonic_increasing
     assert jobs["length"].median() < 6.0 < jobs["length"].max()

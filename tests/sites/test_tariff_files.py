@@ -1,4 +1,4 @@
-"""The examples of tariffs: whole, honest about their sources, and billed."""
+"""The tariff examples: complete, with marked sources, and billed."""
 
 from typing import get_args, get_origin
 
@@ -22,9 +22,10 @@ YEAR = START + np.arange(35_040) * QUARTER_HOUR
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_bills_a_year_and_says_what_is_assumed(name):
+def test_example_bills_a_year_and_marks_assumptions(name):
     """Proves: 150 MW all of 2023 have a bill of plausible size, and prices that are ours say so."""
     rules = sites.load_tariffs(name)
+    assert rules
     assert all(
         tariff.status == "assumed" and "assumed" in tariff.source for tariff in rules.values()
     )
@@ -33,7 +34,7 @@ def test_an_example_bills_a_year_and_says_what_is_assumed(name):
     assert found.utilisation_hours == pytest.approx(8760.0)
 
 
-def test_the_german_example_takes_the_cheapest_branch():
+def test_german_example_applies_the_cheapest_option():
     """Proves: 8,760 h of use pay a tenth of 150 x 90,000 + 1,314,000 x 4 = 18,756,000 EUR."""
     (found,) = bills_by_year(
         sites.load_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
@@ -43,13 +44,13 @@ def test_the_german_example_takes_the_cheapest_branch():
     assert network == pytest.approx(1_875_600.0)
 
 
-def test_spanish_contracts_never_fall():
+def test_spanish_contracted_powers_never_fall():
     (tariff,) = sites.load_tariffs("spain").values()
     powers = [contract.power for contract in tariff.contracted]
     assert powers == sorted(powers)
 
 
-def test_a_span_over_a_year_end_is_billed_by_the_year():
+def test_span_over_a_year_end_is_billed_by_year():
     """Proves: of one tariff two bills, each with its own peak: an hour of 2022, an hour of 2023."""
     starts = START - 4 * QUARTER_HOUR + np.arange(8) * QUARTER_HOUR
     power = np.repeat([9.0, 3.0], 4)
@@ -57,7 +58,7 @@ def test_a_span_over_a_year_end_is_billed_by_the_year():
     assert [one.peak for one in found] == [9.0, 3.0]
 
 
-def test_a_strange_name_is_told(tmp_path):
+def test_unknown_tariff_file_is_refused(tmp_path):
     with pytest.raises(SiteError, match=r"germany, nordic, spain; .*did you mean spain\?"):
         sites.load_tariffs("spian")
     empty = tmp_path / "empty.toml"
@@ -73,7 +74,7 @@ RULE = 'status = "assumed"\nsource = "assumed"\nstanding = [{ name = "fee", pric
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "pattern"),
     [
         (
             f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}"
@@ -97,16 +98,16 @@ RULE = 'status = "assumed"\nsource = "assumed"\nstanding = [{ name = "fee", pric
     ],
     ids=["overlap", "names itself", "no name", "infinite", "too dear"],
 )
-def test_a_file_is_refused_for_what_a_site_is_refused_for(tmp_path, text, told):
+def test_tariff_file_is_checked_like_a_site(tmp_path, text, pattern):
     """Proves: of two tariffs on one day none is silently passed over, as by the later one."""
     path = tmp_path / "rules.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(SiteError, match=told) as caught:
+    with pytest.raises(SiteError, match=pattern) as caught:
         sites.load_tariffs(path)
     assert len(caught.value.issues) == 1
 
 
-def test_every_table_of_a_tariff_can_stand_in_a_file():
+def test_nesting_limit_admits_every_tariff_table():
     """Proves: `hours` of the windows of peaks stand deepest, and the reader lets them pass."""
 
     def depth(kind):
@@ -118,7 +119,7 @@ def test_every_table_of_a_tariff_can_stand_in_a_file():
     assert 2 + depth(Tariff) == MAX_NESTING  # below the file and [tariffs]
 
 
-def test_a_peak_of_some_hours_is_billed_from_a_file(tmp_path):
+def test_peak_within_windows_is_billed_from_a_file(tmp_path):
     """Proves: 4 MW at 07:00 cost 1.2 EUR/kW, 9 MW at 03:00 nothing. Sensitivity: 10,800 EUR."""
     path = tmp_path / "windows.toml"
     path.write_text(

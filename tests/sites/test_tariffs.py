@@ -1,4 +1,4 @@
-"""Tariffs in a site file: how they stand there, and what is refused."""
+"""Tariffs in a site file: their form, and what is refused."""
 
 import tomllib
 from datetime import date
@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 from sites.loading import build_site
+from twin.errors import IssueCode
 
 TABLES = """
 [tariffs.first]
@@ -45,7 +46,7 @@ def with_tariffs(table):
     return table | tomllib.loads(text)
 
 
-def test_tariffs_are_read_with_their_units_and_days(with_tariffs):
+def test_tariffs_are_read_with_units_and_dates(with_tariffs):
     first, second = build_site(with_tariffs, "small", source="small.toml").tariffs.values()
     assert (first.name, first.valid_from) == ("first", date(2026, 1, 1))
     assert first.energy[0].price == pytest.approx(12.0)
@@ -54,66 +55,65 @@ def test_tariffs_are_read_with_their_units_and_days(with_tariffs):
     assert second.valid_to is None
 
 
-def test_two_tariffs_on_one_day(with_tariffs, told):
+def test_overlapping_tariffs_are_refused(with_tariffs, issues_of):
     del with_tariffs["tariffs"]["first"]["valid_to"]
-    (fault,) = told(with_tariffs)
-    assert fault.startswith("[tariffs.first] valid_to: at most ")
+    (issue,) = issues_of(with_tariffs)
+    assert (issue.code, issue.location) == (IssueCode.TIME_ORDER, "[tariffs.first] valid_to")
 
 
-def test_plain_fees_beside_a_tariff(with_tariffs, told):
+def test_simple_fees_beside_a_tariff_are_refused(with_tariffs, issues_of):
     with_tariffs["equipment"]["grid_1"]["peak_price"] = "1300 EUR/MW"
-    (fault,) = told(with_tariffs)
-    assert fault.startswith(
-        "[equipment.grid_1] peak_price = 1300 EUR/MW: no such fee beside a tariff"
-    )
+    (issue,) = issues_of(with_tariffs)
+    assert issue.code is IssueCode.INCONSISTENT
+    assert (issue.location, issue.found) == ("[equipment.grid_1] peak_price", "1300 EUR/MW")
 
 
-def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):
+def test_mixed_peak_spans_are_refused(with_tariffs, issues_of):
     with_tariffs["tariffs"]["second"]["peaks"][0]["of"] = "month"
-    (fault,) = told(with_tariffs)
-    assert fault == "[tariffs.second]: its peaks are of a month, those of first of a year"
+    (issue,) = issues_of(with_tariffs)
+    assert (issue.code, issue.location) == (IssueCode.INCONSISTENT, "[tariffs.second]")
+    assert "month" in issue.found
+    assert "peaks of a year, as in first" in issue.expected
 
 
-def test_a_tariff_without_peaks_goes_with_any(with_tariffs, told):
+def test_tariff_without_peaks_fits_any_span(with_tariffs, issues_of):
     """Proves: peaks of 2027 are of a year, whatever stands before; its register is none of months.
 
     Sensitivity: "those of first of a month", of which it has none.
     """
     del with_tariffs["tariffs"]["first"]["peaks"]
-    assert not told(with_tariffs)
+    assert not issues_of(with_tariffs)
     site = build_site(with_tariffs, "small", source="small.toml")
     assert site.tariffs["first"].peak_span is None
     assert site.billing_rules.span == "year"
 
 
 @pytest.mark.parametrize(("day", "count"), [("2026-06-16", 1), ("2026-06-01", 0)])
-def test_a_tariff_that_changes_within_a_month(with_tariffs, told, day, count):
+def test_tariff_change_within_a_month_is_refused(with_tariffs, issues_of, facts_of, day, count):
     """Proves: the peak of June would be paid by both; from the first on each has its own months."""
     rules = with_tariffs["tariffs"]
     peak = {"name": "power", "price": "100 EUR/MW", "of": "month"}
     rules["first"] |= {"valid_to": date.fromisoformat(day), "peaks": [peak]}
     rules["second"] |= {"valid_from": date.fromisoformat(day), "valid_to": date(2027, 1, 1)}
     rules["second"] |= {"peaks": [peak]}
-    faults = told(with_tariffs)
-    assert len(faults) == count
-    for fault in faults:
-        assert fault.startswith("[tariffs.second] valid_from = 2026-06-16: the first of a month")
+    location = "[tariffs.second] valid_from"
+    assert facts_of(with_tariffs) == [("time-order", location, "2026-06-16")] * count
     rules["second"]["peaks"] = []
-    assert not told(with_tariffs)
+    assert not issues_of(with_tariffs)
 
 
-def test_faults_name_their_place(with_tariffs, told):
+def test_issues_name_their_location(with_tariffs, issues_of):
     with_tariffs["tariffs"]["first"]["energy"][0]["price"] = "12 EUR/kW"
     with_tariffs["tariffs"]["second"]["stage"] = "draft"
     with_tariffs["tariffs"]["second"]["peaks"][0]["of"] = "week"
-    found = told(with_tariffs)
-    assert any("[tariffs.first.energy] price" in fault for fault in found)
-    assert any("[tariffs.second] stage: a parameter of tariff" in fault for fault in found)
-    assert any("[tariffs.second.peaks] of" in fault for fault in found)
+    locations = [issue.location for issue in issues_of(with_tariffs)]
+    assert "[tariffs.first.energy] price" in locations
+    assert "[tariffs.second] stage" in locations
+    assert "[tariffs.second.peaks] of" in locations
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told_of"),
+    ("place", "value", "expected"),
     [
         ("valid_from", 2026, "[tariffs.first] valid_from = 2026: a valid value; write a date"),
         (
@@ -129,30 +129,29 @@ def test_faults_name_their_place(with_tariffs, told):
         ("energy", {"name": "a", "price": "1 EUR/MWh"}, "[tariffs.first.energy]"),
     ],
 )
-def test_days_and_lists_are_told_in_words_of_the_file(with_tariffs, told, place, value, told_of):
-    """Proves: a year for a day, or one row for several, is told with what to write, at its key.
+def test_invalid_dates_and_lists_have_a_remedy(with_tariffs, issues_of, place, value, expected):
+    """Proves: a year instead of a day, or one row instead of several, is reported with a remedy.
 
     Sensitivity: "Datetimes provided to dates should have zero time", "should be a valid tuple".
     """
     with_tariffs["tariffs"]["first"][place] = value
-    (fault,) = told(with_tariffs)
-    assert fault.startswith(told_of)
-    assert "2026-01-31" in fault or "in brackets, as [{ ... }]" in fault
+    (issue,) = issues_of(with_tariffs)
+    assert str(issue).startswith(expected)
+    assert "2026-01-31" in issue.remedy or "in brackets, as [{ ... }]" in issue.remedy
 
 
-def test_what_is_no_table_is_told_so(with_tariffs, told):
+def test_values_instead_of_tables_are_refused(with_tariffs, facts_of):
     """Sensitivity: "should be a valid dictionary or instance of PeakPrice"."""
     with_tariffs["tariffs"]["first"]["peaks"] = ["16 EUR/kW"]
     with_tariffs["weights"] = "3 EUR/m3"
-    assert told(with_tariffs) == [
-        'weights = "3 EUR/m3": write a table here, { key = value, ... }',
-        '[tariffs.first] peaks = "16 EUR/kW": write a table here, { key = value, ... }',
+    assert facts_of(with_tariffs) == [
+        ("wrong-type", "weights", '"3 EUR/m3"'),
+        ("wrong-type", "[tariffs.first] peaks", '"16 EUR/kW"'),
     ]
 
 
-def test_a_single_text_where_several_may_stand(with_tariffs, told):
+def test_single_text_instead_of_a_list_is_refused(with_tariffs, issues_of):
     with_tariffs["tariffs"]["first"]["periods"][0]["hours"] = "6-22"
-    (fault,) = told(with_tariffs)
-    assert fault == (
-        '[tariffs.first.periods] hours = "6-22" stand here: write a list in brackets, as ["6-22"]'
-    )
+    (issue,) = issues_of(with_tariffs)
+    assert (issue.code, issue.location) == (IssueCode.WRONG_TYPE, "[tariffs.first.periods] hours")
+    assert '["6-22"]' in issue.remedy

@@ -1,4 +1,4 @@
-"""What the page for planners shows of `sites check` is what it says."""
+"""The output of `sites check` in the page for planners is up to date."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def checked(tmp_path, monkeypatch, *slips):
     return CliRunner().invoke(app, ["sites", "check", "./mine.toml"]).output
 
 
-def test_the_faults_on_the_page_are_those_that_are_told(tmp_path, monkeypatch):
-    """Sensitivity: the page told a sixth, of a parameter that the misspelt standard brings."""
+def test_documented_output_is_up_to_date(tmp_path, monkeypatch):
+    """Sensitivity: the page showed a sixth issue, about a parameter of the misspelt standard."""
     page = (HERE / "docs" / "planners.md").read_text(encoding="utf-8")
     for slips in (SLIPS, [('volume = "240 m3"', 'volume = "3.300 m3"')]):
         assert f"```text\n{checked(tmp_path, monkeypatch, *slips)}```" in page

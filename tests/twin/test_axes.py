@@ -10,7 +10,7 @@ from twin import time_axes, units
 from twin.errors import ProblemError
 
 
-def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
+def test_bare_date_is_midnight_utc_and_offsets_are_applied() -> None:
     assert time_axes.to_utc("2023-06-28") == np.datetime64("2023-06-28T00:00")
     assert time_axes.to_utc("2023-06-28T02:00+02:00") == np.datetime64("2023-06-28T00:00")
 
@@ -21,7 +21,7 @@ def test_regular_intervals_have_edges_and_durations() -> None:
     assert grid["duration"].to_numpy() == pytest.approx(np.full(4, 0.25))
 
 
-def test_a_horizon_is_fine_near_and_whole_hours_far() -> None:
+def test_horizon_begins_with_quarter_hours_and_ends_with_hours() -> None:
     grid = time_axes.horizon_axes(time_axes.to_utc("2023-06-28T10:15"), [(2, 15), (3, 60)])
     edges = grid["instant"].to_numpy()
     assert grid["duration"].to_numpy()[:8] == pytest.approx(np.full(8, 0.25))
@@ -30,7 +30,7 @@ def test_a_horizon_is_fine_near_and_whole_hours_far() -> None:
 
 
 @pytest.mark.parametrize("minutes", [0, 7, 15, 60, 95, 700])
-def test_horizons_of_all_moments_have_as_many_intervals(minutes: int) -> None:
+def test_horizon_length_does_not_depend_on_the_start(minutes: int) -> None:
     start = time_axes.to_utc("2023-06-28T10:00") + np.timedelta64(minutes, "m")
     edges = time_axes.horizon_axes(start, [(24, 15), (24, 60), (120, 240)])["instant"].to_numpy()
     assert len(edges) == 96 + 24 + 30 + 1
@@ -79,7 +79,7 @@ def test_regridding_conserves_the_integral(values: list[float], pieces: int) -> 
     assert means @ (np.diff(wanted) / time_axes.HOUR) == pytest.approx(sum(values), abs=1e-6)
 
 
-def test_a_value_that_holds_on_is_taken_and_not_reckoned() -> None:
+def test_held_value_is_copied_without_rounding() -> None:
     """Proves: quarters of an hour have its value to the last bit, late in a year too."""
     edges = time_axes.regular_axes(time_axes.to_utc("2023-06-28"), 8760, time_axes.HOUR)[
         "instant"
@@ -89,7 +89,7 @@ def test_a_value_that_holds_on_is_taken_and_not_reckoned() -> None:
     assert (time_axes.regrid(values, edges, quarters) == np.repeat(values, 4)).all()
 
 
-def test_what_is_unknown_spoils_only_what_touches_it() -> None:
+def test_missing_value_affects_only_overlapping_intervals() -> None:
     """Sensitivity: one NaN of a long series made all later means NaN."""
     edges = np.datetime64("2026-01-01", "us") + np.arange(9) * np.timedelta64(15, "m")
     values = np.array([1.0, np.nan, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0])
@@ -99,7 +99,7 @@ def test_what_is_unknown_spoils_only_what_touches_it() -> None:
     assert time_axes.regrid(values, edges, edges[::4]) == pytest.approx([np.nan, 2.5], nan_ok=True)
 
 
-def test_regridding_refuses_to_reach_outside() -> None:
+def test_regridding_outside_the_data_is_refused() -> None:
     edges = time_axes.regular_axes(time_axes.to_utc("2023-06-28"), 2, time_axes.HOUR)[
         "instant"
     ].to_numpy()
@@ -110,19 +110,19 @@ def test_regridding_refuses_to_reach_outside() -> None:
 @pytest.mark.parametrize(
     "text", ["12.06.2023", "06/12/2023", "now", "tomorrow noon", "2026-13-01", "", "NaT"]
 )
-def test_what_is_no_moment_is_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(ProblemError, match="moment = "):
         time_axes.to_utc(text)
 
 
 @pytest.mark.parametrize("steps", [[], [(24, 0)], [(24, -15)], [(0, 15)], [(24, 15), (24, 0.4)]])
-def test_a_horizon_without_length_is_refused(steps):
+def test_empty_horizon_is_refused(steps):
     """Proves: it went on for ever."""
     with pytest.raises(ProblemError, match="hours above 0 and minutes of 1 or more"):
         time_axes.horizon_axes(time_axes.to_utc("2026-06-01"), steps)
 
 
-def test_moments_in_words_are_cut_and_say_their_zone() -> None:
+def test_formatted_times_are_truncated_and_name_their_zone() -> None:
     moment = np.datetime64("2026-07-01T00:59:59.9", "us")
     assert units.format_minute(moment) == "2026-07-01T00:59Z"
     assert units.format_second(moment) == "2026-07-01T00:59:59Z"

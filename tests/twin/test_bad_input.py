@@ -1,4 +1,4 @@
-"""What no plant can be or do is told with its place; what is beyond a fit is flagged, never NaN."""
+"""Impossible input is refused with its location; input beyond a fit is flagged, never NaN."""
 
 import numpy as np
 import pytest
@@ -39,14 +39,14 @@ def numbers(result):
         ("chilled_plant", "", "chilled"),
     ],
 )
-def test_heat_without_a_path_is_refused(gone, asks, lacks):
+def test_heat_without_a_cooling_path_is_refused(gone, asks, lacks):
     site = SITE.with_equipment({n: m for n, m in SITE.equipment.items() if n != gone})
-    with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*needs {lacks}.*has no path"):
+    with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*delivers {lacks}.*has no path"):
         simulate(site, state.initial_state(site), steady(site))
 
 
 @pytest.mark.parametrize(
-    ("word", "value", "told"),
+    ("word", "value", "pattern"),
     [
         ("air_temperature", np.nan, "from -90 to 60 degC"),
         ("air_temperature", 293.15, "= 293.15"),  # kelvin
@@ -56,22 +56,25 @@ def test_heat_without_a_path_is_refused(gone, asks, lacks):
         ("air_pressure", 0.0, "from 50 to 110 kPa"),
     ],
 )
-def test_air_that_is_none_is_refused_by_name_and_time(word, value, told):
-    with pytest.raises(StateError, match=f"weather, {word}.*{told}"):
+def test_impossible_air_is_refused_with_name_and_time(word, value, pattern):
+    with pytest.raises(StateError, match=f"weather, {word}.*{pattern}"):
         simulate(SITE, state.initial_state(SITE), even(**{word: value}))
 
 
-def test_an_interval_of_no_length_is_refused():
+def test_interval_of_zero_length_is_refused():
     operation = steady(SITE)
     operation["duration"] = operation["duration"] * 0.0
-    with pytest.raises(StateError, match="duration: must be the distance of the instants"):
+    with pytest.raises(StateError, match=r"duration .*differences of the instants"):
         simulate(SITE, state.initial_state(SITE), operation)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "pattern"),
     [
-        (lambda one: one.assign_coords(duration=2.0 * one["duration"]), "distance of the instants"),
+        (
+            lambda one: one.assign_coords(duration=2.0 * one["duration"]),
+            "differences of the instants",
+        ),
         (
             lambda one: one.assign_coords(instant=one["instant"] + np.timedelta64(1, "D")),
             "the starts of all intervals",
@@ -84,16 +87,16 @@ def test_an_interval_of_no_length_is_refused():
         ),
     ],
 )
-def test_an_operation_out_of_time_or_of_another_unit_is_refused(spoil, told):
-    """Proves: it is told, and not counted as eight times the energy or at a million degrees."""
+def test_wrong_time_axis_or_unit_is_refused(spoil, pattern):
+    """Proves: it is refused, and not counted as eight times the energy or at a million degrees."""
     with xr.set_options(keep_attrs=True):
         spoilt = spoil(steady(SITE))
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=pattern):
         simulate(SITE, state.initial_state(SITE), spoilt)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
-def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
+def test_tank_discharges_at_most_the_load_of_its_circuit(share):
     """Proves: no water below its set point, and what is not taken stays in the tank."""
     (tank,) = SITE.machines_of(ChilledWaterTank)
     operation = steady(SITE, share=share, count=16)
@@ -110,28 +113,28 @@ def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "pattern"),
     [
         ("battery_level", 2.0, "battery_1 = 2 MWh: from 0 to 1.6 MWh"),
         ("tank_level", -1.0, "tank_1"),
         ("facility_supply_temperature", 311.0, "warm_plant = 311 degC"),
     ],
 )
-def test_a_state_that_cannot_be_is_refused_by_machine(name, value, told):
+def test_impossible_state_is_refused_with_its_machine(name, value, pattern):
     start = state.initial_state(SITE)
     start[name] = start[name].copy(data=np.full(start[name].shape, value))
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=pattern):
         simulate(SITE, start, steady(SITE))
 
 
-def test_a_level_that_a_sensor_misreads_a_little_is_none_to_refuse():
+def test_level_slightly_outside_its_range_is_accepted():
     start = state.initial_state(SITE, level=1.0)
     start["battery_level"] *= 1.05
     simulate(SITE, start, steady(SITE))
 
 
 @pytest.mark.parametrize("temperature", [-60.0, -25.0, 40.0, 55.0])
-def test_weather_beyond_a_correlation_is_flagged_and_finite(temperature):
+def test_weather_outside_a_correlation_is_flagged_and_finite(temperature):
     result = simulate(SITE, state.initial_state(SITE), even(air_temperature=temperature))
     assert np.isfinite(numbers(result)).all()
     flag = result["cooling_plant_extrapolated"]
@@ -145,7 +148,7 @@ def test_weather_within_the_correlations_is_not_flagged():
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.05, 0.1, 1.0, 1.3, 3.0])
-def test_loads_far_below_and_above_the_rating_close(share):
+def test_energy_balance_closes_far_from_the_rating(share):
     full = SITE.machines_of(ITHall)[0].full_power
     result = simulate(SITE, state.initial_state(SITE), even(hall_power=share * full))
     assert np.isfinite(numbers(result)).all()
@@ -154,7 +157,7 @@ def test_loads_far_below_and_above_the_rating_close(share):
     assert over.all() == (share > 1.1)
 
 
-def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
+def test_import_rises_with_load_up_to_three_times_the_rating():
     full = SITE.machines_of(ITHall)[0].full_power
     drawn = [
         total(
@@ -166,7 +169,7 @@ def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
     assert (np.diff(drawn) > 0.0).all()
 
 
-def test_water_that_stands_passes_no_heat_on():
+def test_standing_water_transfers_no_heat():
     hot, cold = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
     passed = heat_exchangers.heat_exchanged(
         10.0, np.array([1.0, 1.0, 0.0]), hot_capacity_rate=hot, cold_capacity_rate=cold
@@ -177,7 +180,7 @@ def test_water_that_stands_passes_no_heat_on():
     ) == 0.0
 
 
-def test_water_that_hardly_flows_leaves_as_cold_as_the_air():
+def test_almost_standing_water_leaves_at_air_temperature():
     def leaving(rate):
         return heat_rejection.dry_cooler_outlet(
             0.001,

@@ -1,4 +1,4 @@
-"""Calibration: from telemetry to parameters, and honest about what it cannot tell."""
+"""Calibration: parameters from telemetry, with honest uncertainty."""
 
 import numpy as np
 import pytest
@@ -44,6 +44,7 @@ def found(calibration, name):
 
 
 def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
+    assert calibration.estimates
     assert tuple(e.parameter for e in calibration.estimates) == calibration_parameters(SITE)
     for estimate in calibration.estimates:
         parameter = estimate.parameter
@@ -51,7 +52,7 @@ def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
         assert 0.0 < estimate.error <= parameter.prior_std
 
 
-def test_what_is_identified_is_right(noisy, calibration):
+def test_identified_parameters_are_right(noisy, calibration):
     named = [e for e in calibration.estimates if e.identifiability is Identifiability.IDENTIFIED]
     assert len(named) > 8
     for estimate in named:
@@ -60,7 +61,7 @@ def test_what_is_identified_is_right(noisy, calibration):
             assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
 
 
-def test_errors_are_honest(noisy, calibration):
+def test_errors_cover_the_truth_as_often_as_stated(noisy, calibration):
     z = [
         (e.value - truth(noisy, e.parameter)) / e.error
         for e in calibration.estimates
@@ -76,21 +77,22 @@ def test_the_calibrated_site_is_a_copy(calibration):
     assert ups.loss_factor == found(calibration, "ups_1.loss_factor").value
 
 
-def test_a_plant_as_its_file_says_stays_as_it_is():
+def test_plant_that_matches_its_file_is_not_changed():
     plant = CalibrationTrial.run(
         SITE, skies.minutes("small", days=1), seed=5, sensing=EXACT, share=0.0
     )
-    told = calibrate(SITE, plant.readings)
-    for estimate in told.estimates:
-        parameter = estimate.parameter
-        if estimate.identifiability is Identifiability.IDENTIFIED and parameter.path[0] in {
-            "loss_factor",
-            "fouling",
-        }:
-            assert estimate.value == pytest.approx(parameter.prior, rel=0.01)
+    identified = [
+        estimate
+        for estimate in calibrate(SITE, plant.readings).estimates
+        if estimate.identifiability is Identifiability.IDENTIFIED
+        and estimate.parameter.path[0] in {"loss_factor", "fouling"}
+    ]
+    assert identified
+    for estimate in identified:
+        assert estimate.value == pytest.approx(estimate.parameter.prior, rel=0.01)
 
 
-def test_what_no_meter_tells_stays_and_is_named(noisy):
+def test_unmetered_parameters_stay_and_are_named(noisy):
     """Without meters behind the connection no loss of the UPS is known."""
     deaf = noisy.readings.drop_vars(
         [
@@ -100,82 +102,82 @@ def test_what_no_meter_tells_stays_and_is_named(noisy):
             "technology_supply_temperature",
         ]
     )
-    told = calibrate(SITE, deaf)
-    loss, fouling = found(told, "ups_1.loss_factor"), found(told, "cdu_1.fouling")
-    assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(told.unidentified)
+    result = calibrate(SITE, deaf)
+    loss, fouling = found(result, "ups_1.loss_factor"), found(result, "cdu_1.fouling")
+    assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(result.unidentified)
     assert (loss.value, fouling.value) == (1.0, 1.0)
     assert loss.error == pytest.approx(loss.parameter.prior_std)
-    assert told.site.equipment["ups_1"] == SITE.equipment["ups_1"]
+    assert result.site.equipment["ups_1"] == SITE.equipment["ups_1"]
 
 
-def test_the_meter_of_the_connection_stands_in_for_those_behind_it(noisy):
-    told = calibrate(SITE, noisy.readings.drop_vars("transformer_output"))
+def test_connection_meter_replaces_missing_submeters(noisy):
+    result = calibrate(SITE, noisy.readings.drop_vars("transformer_output"))
     true = noisy.hidden.equipment["ups_1"].loss_factor
-    assert found(told, "ups_1.loss_factor").value == pytest.approx(true, rel=0.05)
+    assert found(result, "ups_1.loss_factor").value == pytest.approx(true, rel=0.05)
 
 
-def test_outliers_hardly_move_anything(noisy, calibration):
+def test_outliers_have_little_influence(noisy, calibration):
     """Two hours in which a meter shows five times what is true."""
     wild = noisy.readings.copy(deep=True)
     for name in ("cooling_plant_draw", "transformer_output"):
         wild[name][300:420] = 5.0 * wild[name][300:420]
-    told = calibrate(SITE, wild)
+    result = calibrate(SITE, wild)
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor"):
-        was, now = found(calibration, name), found(told, name)
+        was, now = found(calibration, name), found(result, name)
         assert now.value == pytest.approx(was.value, abs=4.0 * was.error)
 
 
-def test_a_gap_is_only_a_gap(noisy, calibration):
+def test_gap_has_little_influence(noisy, calibration):
     torn = noisy.readings.where(
         (noisy.readings["time"] < noisy.readings["time"][600])
         | (noisy.readings["time"] > noisy.readings["time"][900])
     ).assign_coords(noisy.readings.coords)
     torn["duration"] = noisy.readings["duration"]
-    told = calibrate(SITE, torn)
-    was, now = (found(c, "ups_1.loss_factor") for c in (calibration, told))
+    result = calibrate(SITE, torn)
+    was, now = (found(c, "ups_1.loss_factor") for c in (calibration, result))
     assert now.error > was.error
     assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
 
 
-def test_an_offset_of_a_sensor_is_found():
+def test_sensor_offset_is_found():
     off = SensorModel(offsets={("facility_supply_temperature", "chilled_plant"): 0.4})
-    told = calibrate(SITE, trial(days=1, sensing=off).readings)
+    result = calibrate(SITE, trial(days=1, sensing=off).readings)
     name = ("facility_supply_temperature", "chilled_plant")
-    assert told.offsets[name] == pytest.approx(0.4, abs=0.05)
+    assert result.offsets[name] == pytest.approx(0.4, abs=0.05)
 
 
-def test_bounds_are_kept_and_said(noisy):
+def test_bounds_are_kept_and_reported(noisy):
     """A meter that shows three times the draw asks for fans that nobody would build."""
     wild = noisy.readings.copy(deep=True)
     wild["hall_air_draw"] = 3.0 * wild["hall_air_draw"]
-    told = calibrate(SITE, wild)
-    assert found(told, "hall_air_1.fan_power").is_at_bound
+    result = calibrate(SITE, wild)
+    assert found(result, "hall_air_1.fan_power").is_at_bound
     assert all(
-        e.parameter.lower_bound <= e.value <= e.parameter.upper_bound for e in told.estimates
+        e.parameter.lower_bound <= e.value <= e.parameter.upper_bound for e in result.estimates
     )
 
 
-def test_only_what_is_asked_for_moves(noisy):
+def test_only_requested_parameters_change(noisy):
     asked = [p for p in calibration_parameters(SITE) if p.name == "ups_1.loss_factor"]
-    told = calibrate(SITE, noisy.readings, parameters=asked)
-    assert [e.parameter for e in told.estimates] == asked
-    assert told.site.equipment["cdu_1"] == SITE.equipment["cdu_1"]
+    result = calibrate(SITE, noisy.readings, parameters=asked)
+    assert [e.parameter for e in result.estimates] == asked
+    assert result.site.equipment["cdu_1"] == SITE.equipment["cdu_1"]
 
 
-def test_what_stands_for_another_is_told(calibration):
+def test_parameters_that_replace_others_are_reported(calibration):
     """How far the coolant is above the water: a worn exchanger, or a thermometer that is off."""
     pairs = [{one, other} for one, other, _ in calibration.correlated_pairs]
     assert {"cdu_1.fouling", "cdu_1.technology_supply_temperature.offset"} in pairs
 
 
-def test_the_report_is_a_table(calibration):
+def test_report_is_a_table(calibration):
     table = calibration.report()
     assert list(table["parameter"]) == [e.parameter.name for e in calibration.estimates]
     assert np.diag(table["correlation"]) == pytest.approx(1.0)
     assert (np.diff(table["singular_value"]) <= 0.0).all()
 
 
-def test_a_history_without_weather_or_meters_is_refused(noisy):
+def test_history_without_weather_or_meters_is_refused(noisy):
     with pytest.raises(StateError, match="air_temperature"):
         calibrate(SITE, noisy.readings.drop_vars("air_temperature"))
     with pytest.raises(StateError, match=r"history: .*\[missing\]"):
@@ -184,7 +186,7 @@ def test_a_history_without_weather_or_meters_is_refused(noisy):
         calibrate(SITE, noisy.readings.isel(time=[]))
 
 
-def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
+def test_history_too_short_or_in_wrong_units_is_refused(noisy):
     with pytest.raises(StateError, match=r"23 h from .* to .*: from 24 to"):
         calibrate(SITE, noisy.readings.isel(time=slice(0, 23 * 60)))
     named = noisy.readings.copy(deep=True)
@@ -200,7 +202,7 @@ def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
     assert places == ["hall_power of hall_1", "hall_power of hall_2", "air_temperature"]
 
 
-def test_a_stamp_that_must_be_wrong_is_named(noisy):
+def test_implausible_timestamps_are_named(noisy):
     odd = noisy.readings.isel(time=slice(0, 100))
     odd = odd.assign_coords(time=np.append(odd["time"][:-1], np.datetime64("2090-01-01", "us")))
     with pytest.raises(StateError, match=r"to 2090-01-01T00:00Z.*out-of-range"):
@@ -209,7 +211,7 @@ def test_a_stamp_that_must_be_wrong_is_named(noisy):
         calibrate(SITE, odd.isel(time=[-1]))
 
 
-def test_air_that_cannot_be_is_refused_and_single_readings_left_out(noisy, calibration):
+def test_impossible_air_is_refused_or_single_readings_dropped(noisy, calibration):
     percent = noisy.readings.copy(deep=True)
     percent["relative_humidity"] *= 100.0
     hectopascals = np.full(percent.sizes["time"], 1013.0)
@@ -221,28 +223,29 @@ def test_air_that_cannot_be_is_refused_and_single_readings_left_out(noisy, calib
     assert remedies["relative_humidity"] == "convert the unit"
     wild = noisy.readings.copy(deep=True)
     wild["relative_humidity"][600:630] *= 100.0
-    told = calibrate(SITE, wild)
+    result = calibrate(SITE, wild)
     assert (
-        "relative_humidity cannot have been what was read: 2 quarter-hours" in told.data_quality[0]
+        "relative_humidity cannot have been what was read: 2 quarter-hours"
+        in result.data_quality[0]
     )
     name = "chilled_plant.rejection.approach_factor"
-    was, now = found(calibration, name), found(told, name)
+    was, now = found(calibration, name), found(result, name)
     assert now.value == pytest.approx(was.value, abs=now.error)
 
 
-def test_a_sensor_that_stands_still_is_left_out_and_said(noisy, calibration):
+def test_stuck_sensor_is_left_out_and_reported(noisy, calibration):
     stuck = noisy.readings.copy(deep=True)
     stuck["cooling_plant_draw"][600:1300, 1] = float(stuck["cooling_plant_draw"][599, 1])
-    told = calibrate(SITE, stuck)
+    result = calibrate(SITE, stuck)
     assert calibration.data_quality == ()
-    (said,) = told.data_quality
+    (said,) = result.data_quality
     assert "cooling_plant_draw of chilled_plant stood still" in said
     name = "chilled_plant.chillers.eir_factor"
-    was, now = found(calibration, name), found(told, name)
+    was, now = found(calibration, name), found(result, name)
     assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
 
 
-def test_points_on_change_count_by_the_minute_and_not_by_how_often_they_are_sent():
+def test_readings_sent_on_change_are_weighted_by_time():
     """Three readings of 9 in one minute, one of 0 in the next: 4.5 and not 6.75."""
     seconds = np.concatenate([[1, 20, 40, 65], np.arange(61, 86400, 60) + 60])
     values = np.concatenate([[9.0, 9.0, 9.0, 0.0], np.full(len(seconds) - 4, np.nan)])
@@ -257,7 +260,7 @@ def test_points_on_change_count_by_the_minute_and_not_by_how_often_they_are_sent
 
 
 @pytest.mark.slow
-def test_a_sensor_that_drifts_is_said():
+def test_drifting_sensor_is_reported():
     """0.2 K a day of the chilled water, over five days."""
     drift = SensorFault(
         variable="facility_supply_temperature",
@@ -266,34 +269,37 @@ def test_a_sensor_that_drifts_is_said():
         end=5 * DAY,
         drift=0.2 / 24.0,
     )
-    told = calibrate(SITE, trial(days=5, sensing=SensorModel(faults=[drift])).readings)
+    result = calibrate(SITE, trial(days=5, sensing=SensorModel(faults=[drift])).readings)
     assert any(
-        "facility_supply_temperature.chilled_plant moved by +" in t for t in told.data_quality
+        "facility_supply_temperature.chilled_plant moved by +" in t for t in result.data_quality
     )
-    assert not any("warm_plant" in text for text in told.data_quality)
+    assert not any("warm_plant" in text for text in result.data_quality)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_week_of_telemetry_foretells_the_next(seed):
+def test_calibration_of_one_week_predicts_the_next(seed):
     """The acceptance of issue 4; `gigatwin calibrate small --trial 20` gives all twenty seeds."""
     plant = trial(seed, days=14)
     week = 7 * DAY
-    told = calibrate(SITE, plant.readings.isel(time=slice(0, week)))
-    score = plant.score(told.site, week, 2 * week)
+    result = calibrate(SITE, plant.readings.isel(time=slice(0, week)))
+    score = plant.score(result.site, week, 2 * week)
     assert score.cv_rmse <= 0.027
     assert abs(score.nmbe) <= 0.01
     assert score.temperature_rmse <= 0.5
-    for estimate in told.estimates:
-        if (
-            estimate.identifiability is Identifiability.IDENTIFIED
-            and not estimate.parameter.is_offset
-        ):
-            true = truth(plant, estimate.parameter)
-            assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
+    identified = [
+        estimate
+        for estimate in result.estimates
+        if estimate.identifiability is Identifiability.IDENTIFIED
+        and not estimate.parameter.is_offset
+    ]
+    assert identified
+    for estimate in identified:
+        true = truth(plant, estimate.parameter)
+        assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
 
 
-def test_air_of_two_days_that_nobody_read_is_none_to_judge_by():
+def test_intervals_without_weather_are_not_used():
     """Proves: machines are not held against a straight line over two days.
 
     Sensitivity: the chillers had lost an eighth of their COP by a history of four days.
@@ -301,8 +307,8 @@ def test_air_of_two_days_that_nobody_read_is_none_to_judge_by():
     read = history_of(SITE, operation_of(SITE, days=4), noise=NOISE)
     for name in ("air_temperature", "relative_humidity"):
         read[name][100:292] = np.nan
-    told = {e.parameter.name: e for e in calibrate(SITE, read).estimates}
+    result = {e.parameter.name: e for e in calibrate(SITE, read).estimates}
     for name in ("rejection.approach_factor", "chillers.eir_factor"):
-        estimate = told[f"chilled_plant.{name}"]
+        estimate = result[f"chilled_plant.{name}"]
         assert estimate.identifiability is Identifiability.IDENTIFIED
         assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.error)

@@ -1,4 +1,4 @@
-"""Calibration of a heat pump: what it draws follows the network, whose supply may slide."""
+"""Calibration of a heat pump whose network has a sliding supply temperature."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def readings(air):
 
 
 @pytest.mark.parametrize(("air", "supply"), [(-10.0, "80 degC"), (20.0, "62 degC")])
-def test_a_supply_that_slides_is_followed(air, supply):
+def test_sliding_supply_temperature_is_followed(air, supply):
     """Proves: at -10 degC the network has 80 degC, at 20 degC 62 degC, as if it stood there.
 
     Sensitivity: at 20 degC the draw at 80 degC, a fifth more.

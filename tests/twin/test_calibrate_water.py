@@ -1,4 +1,4 @@
-"""Calibration where set points of the water move: no machine is worn by it."""
+"""Calibration while water set points move: moved set points are not taken for wear."""
 
 import numpy as np
 import pytest
@@ -30,9 +30,9 @@ def moved():
     return history_of(SITE, operation.assign(set_point_variables(points)), noise=NOISE)
 
 
-def assert_sound(told):
-    """No parameter that the history tells is off, and many are told."""
-    shares = [e for e in told.estimates if e.identifiability is not Identifiability.UNKNOWN]
+def assert_sound(result):
+    """No identified parameter is off, and many are identified."""
+    shares = [e for e in result.estimates if e.identifiability is not Identifiability.UNKNOWN]
     shares = [e for e in shares if not e.parameter.is_offset]
     assert len(shares) > 10
     for estimate in shares:
@@ -40,32 +40,32 @@ def assert_sound(told):
         assert off <= max(0.025 * estimate.parameter.prior, 4.0 * estimate.error), estimate
 
 
-def test_machines_at_moved_set_points_are_not_worn(moved):
-    """Proves: with its set points told, a sound plant stays sound.
+def test_moved_set_points_are_not_taken_for_wear(moved):
+    """Proves: with its set points known, a sound plant stays sound.
 
     Sensitivity: at the declared ones the pumps of the warm plant have lost half of their power.
     """
-    told = calibrate(SITE, moved)
-    assert told.data_quality == ()
-    assert_sound(told)
+    result = calibrate(SITE, moved)
+    assert result.data_quality == ()
+    assert_sound(result)
 
 
-def test_what_a_plant_says_it_applies_is_as_good_as_orders(moved):
+def test_reported_set_points_count_like_ordered_ones(moved):
     names = {word: word.replace("_set_point", "_applied") for word in WORDS}
     assert_sound(calibrate(SITE, moved.rename(names)))
 
 
-def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
-    told = calibrate(SITE, moved.drop_vars(WORDS))
-    assert {text.split()[0] for text in told.data_quality} == LEFT
-    assert "warm_plant is left out: the history lacks its set points" in told.data_quality[0]
-    for estimate in told.estimates:
-        if estimate.parameter.machine in LEFT:
-            assert estimate.identifiability is Identifiability.UNKNOWN
-    assert told.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
+def test_unreported_set_point_changes_are_excluded(moved):
+    result = calibrate(SITE, moved.drop_vars(WORDS))
+    assert {text.split()[0] for text in result.data_quality} == LEFT
+    assert "warm_plant is left out: the history lacks its set points" in result.data_quality[0]
+    excluded = [e for e in result.estimates if e.parameter.machine in LEFT]
+    assert {e.parameter.machine for e in excluded} == LEFT
+    assert all(e.identifiability is Identifiability.UNKNOWN for e in excluded)
+    assert result.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
 
 
-def test_quarters_in_which_a_set_point_is_not_heard_are_left_out(moved):
+def test_intervals_without_set_point_readings_are_left_out(moved):
     deaf = moved.copy(deep=True)
     deaf["facility_supply_set_point"][8:16, 0] = np.nan
     held = AppliedSetPoints.from_history(SITE, TelemetryHistory(SITE, deaf))
@@ -73,20 +73,20 @@ def test_quarters_in_which_a_set_point_is_not_heard_are_left_out(moved):
     assert "chilled_plant" not in held.unknown
 
 
-def test_water_that_stays_as_declared_is_told_nothing():
+def test_constant_water_needs_no_set_point_readings():
     held = AppliedSetPoints.from_history(
         SITE, TelemetryHistory(SITE, history_of(SITE, operation_of(SITE, days=1)))
     )
     assert (held.set_points, held.unknown, held.exclusions) == (None, {}, ())
 
 
-def test_a_set_point_that_rests_at_its_limit_is_no_stuck_sensor(moved):
+def test_set_point_at_its_limit_is_not_a_stuck_sensor(moved):
     calm = moved.copy(deep=True)
     calm["facility_supply_set_point"][50:90, 0] = 44.0
     assert TelemetryHistory(SITE, calm).stuck_counts == {}
 
 
-def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
+def test_constantly_running_machine_is_not_a_stuck_sensor(moved):
     """Sensitivity: `the sensor of tank_status of tank_1 stood still: 40 readings are left out`."""
     calm = moved.copy(deep=True)
     is_on = np.arange(calm.sizes["time"]) % 2.0
@@ -95,7 +95,7 @@ def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
     assert TelemetryHistory(SITE, calm.assign_coords(tank=["tank_1"])).stuck_counts == {}
 
 
-def test_chillers_that_plans_commit_are_taken_as_they_ran():
+def test_committed_chillers_are_calibrated_as_they_ran():
     plant = SITE.equipment["chilled_plant"]
     committed = plant.chillers.model_copy(update={"minimum_up": 1.0})
     site = SITE.with_equipment(

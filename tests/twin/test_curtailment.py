@@ -1,4 +1,4 @@
-"""Connections that are not firm: a limit of the hour, and how soon it can be kept."""
+"""Non-firm connections: hourly limits, and how soon they can be kept."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def at(where, before):
     return state.initial_state(where, START, grid_import_power=before)
 
 
-def test_without_a_word_the_whole_connection_is_there():
+def test_without_a_limit_the_whole_connection_is_available():
     where = site(connection=grid(import_limit=80.0))
     assert connection.plannable_import_limit(
         where, at(where, 50.0), outlook([1.0, 1.0])
@@ -28,13 +28,13 @@ def test_without_a_word_the_whole_connection_is_there():
     ]
 
 
-def test_a_limit_counts_where_it_is_below_the_connection():
+def test_limit_applies_below_the_connection_limit():
     where = site(connection=grid(import_limit=80.0))
     found = connection.plannable_import_limit(where, at(where, 20.0), ahead([np.inf, 60.0, 90.0]))
     assert found.tolist() == [80.0, 60.0, 80.0]
 
 
-def test_a_limit_without_notice_is_come_down_to_at_half_the_ramp():
+def test_unannounced_limit_is_reached_at_half_the_ramp():
     # from 70 MW at 0.5 x 2 MW/min: 15 MW a quarter-hour: 55, 40, then the limit of 30
     where = site(connection=grid(import_limit=80.0, ramp=2.0))
     found = connection.plannable_import_limit(where, at(where, 70.0), ahead([30.0, 30.0, 30.0]))
@@ -49,12 +49,12 @@ def test_a_limit_without_notice_is_come_down_to_at_half_the_ramp():
         ([58.2, 46.0, 34.0, 30.0], False),
     ],
 )
-def test_a_run_is_judged_by_what_its_schedule_was_told(taken, is_kept):
+def test_run_is_judged_by_the_limit_of_its_schedule(taken, is_kept):
     where = site(connection=grid(import_limit=80.0, ramp=2.0))
-    told = ahead([30.0] * 4)
-    ran = told.assign(grid_import_power=("time", np.array(taken)))
+    operation = ahead([30.0] * 4)
+    ran = operation.assign(grid_import_power=("time", np.array(taken)))
     over = connection.import_limit_excess(
-        where, at(where, 70.0), told, replay=ran, safety_margin=0.0
+        where, at(where, 70.0), operation, replay=ran, safety_margin=0.0
     )
     assert bool((over <= 1.0).all()) == is_kept
     calm = connection.import_limit_excess(
@@ -63,19 +63,19 @@ def test_a_run_is_judged_by_what_its_schedule_was_told(taken, is_kept):
     assert calm.tolist() == [0.0] * 4
 
 
-def test_a_share_of_the_limit_is_kept_free():
+def test_safety_margin_of_the_limit_is_kept():
     where = site(connection=grid(import_limit=80.0))
-    told = ahead([50.0])
-    ran = told.assign(grid_import_power=("time", np.array([49.5])))
+    operation = ahead([50.0])
+    ran = operation.assign(grid_import_power=("time", np.array([49.5])))
     assert (
-        connection.import_limit_excess(where, at(where, 0.0), told, replay=ran, safety_margin=0.02)[
-            0
-        ]
+        connection.import_limit_excess(
+            where, at(where, 0.0), operation, replay=ran, safety_margin=0.02
+        )[0]
         > 1.0
     )
     assert (
-        connection.import_limit_excess(where, at(where, 0.0), told, replay=ran, safety_margin=0.01)[
-            0
-        ]
+        connection.import_limit_excess(
+            where, at(where, 0.0), operation, replay=ran, safety_margin=0.01
+        )[0]
         <= 1.0
     )

@@ -1,4 +1,4 @@
-"""Errors pass from process to process as they are."""
+"""Errors can be passed between processes."""
 
 import pickle
 
@@ -26,7 +26,7 @@ FAULT = ValidationIssue(location="here", found="3 MW", remedy="write 4 MW")
         NoScheduleError("no schedule"),
     ],
 )
-def test_an_error_is_the_same_in_another_process(error):
+def test_error_survives_pickling(error):
     """Sensitivity: a pool of processes waits for ever where its errors cannot be read."""
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)

@@ -1,4 +1,4 @@
-"""The observer: between what the twin expects and what sensors say, and honest about both."""
+"""The observer: estimates between model and sensors, with honest uncertainty."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def followed(operation, *, without=(), steps=None, noise=None):
     return believed, truth
 
 
-def test_the_first_estimate_is_what_the_sensors_say():
+def test_first_estimate_equals_the_readings():
     believed = first()
     assert believed.state.equals(begin())
     assert believed.messages == ()
@@ -92,18 +92,18 @@ def test_the_first_estimate_is_what_the_sensors_say():
 
 
 @pytest.mark.parametrize("name", [*LABELS, "grid_import_power", "grid_export_power", "peak_power"])
-def test_without_any_sensor_the_first_estimate_names_what_is_missing(name):
+def test_first_estimate_names_missing_sensors(name):
     with pytest.raises(StateError, match=f"{name}.*no sensor has shown it yet"):
         estimate_state(SITE, seen(begin(), without=[name]))
 
 
-def test_everything_that_is_missing_is_told_at_once():
+def test_all_missing_sensors_are_reported_together():
     with pytest.raises(StateError) as caught:
         estimate_state(SITE, seen(begin(), without=[*LABELS, "peak_power"]))
     assert len(caught.value.issues) == 7  # battery, tank, twice two circuits, peak
 
 
-def test_noise_comes_closer_than_the_sensor_alone():
+def test_estimate_is_closer_than_the_sensor_alone():
     sensor = NOISE_PRIORS["battery_level"].measurement_std * SIZE
     noise = np.random.default_rng(7).normal(0.0, sensor, 16)
     believed, truth = followed(run(16, charge=0.02), noise=noise)
@@ -112,13 +112,13 @@ def test_noise_comes_closer_than_the_sensor_alone():
     assert believed[-1].standard_error[BATTERY] < sensor
 
 
-def test_right_sensors_leave_nothing_to_say():
+def test_sound_sensors_give_no_warnings():
     believed, truth = followed(run())
     assert [b.messages for b in believed] == [()] * 9
     assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]))
 
 
-def test_a_missing_sensor_is_carried_by_the_model_and_said():
+def test_missing_sensor_is_replaced_by_the_model_and_reported():
     """0.1 MW for 2 h at 0.96 are 0.192 MWh, little standing loss taken off."""
     believed, truth = followed(run(), without=["battery_level"])
     assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]), abs=1e-9)
@@ -140,7 +140,7 @@ def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     assert 0.005 * SIZE < hour[-1].standard_error[BATTERY] < np.hypot(0.005 * SIZE, drift)
 
 
-def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
+def test_long_unobserved_state_is_unusable_until_observed():
     """Nobody believes a model alone for longer than nine hours."""
     operation = run(11, minutes=60, charge=0.01)
     believed, truth = followed(operation, without=LABELS, steps=10)
@@ -157,14 +157,14 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
     assert not back.is_unusable
 
 
-def test_a_leap_of_a_sensor_is_said():
+def test_sensor_jump_is_reported():
     observed = seen(later(begin(), 0.25), battery_level=1.3)
     believed = estimate_state(SITE, observed, last=first(), operation=run(1))
     assert any("battery_level of battery_1 is 1.3 MWh, but" in text for text in believed.messages)
     assert believed.messages[0].endswith("one of them is wrong")
 
 
-def test_without_an_operation_only_sensors_count():
+def test_without_an_operation_only_sensors_are_used():
     """A quarter-hour was missed: the model stood still, the battery may have moved."""
     observed = seen(later(begin(), 0.5), battery_level=0.8)
     believed = estimate_state(SITE, observed, last=first())
@@ -173,7 +173,7 @@ def test_without_an_operation_only_sensors_count():
 
 @pytest.mark.parametrize("minutes", [5, 15, 30])
 @pytest.mark.parametrize("power", [-0.75, 0.75])
-def test_without_an_operation_a_battery_at_full_power_is_believed(power, minutes):
+def test_without_an_operation_battery_changes_are_accepted(power, minutes):
     """Proves: after a restart a store may have gone as fast as it can, and no sensor is wrong.
 
     Sensitivity: with what a blind model errs in general, 16 % in a quarter-hour is a contradiction,
@@ -188,21 +188,21 @@ def test_without_an_operation_a_battery_at_full_power_is_believed(power, minutes
     assert level(found) == pytest.approx(at, abs=0.01 * SIZE)
 
 
-def test_without_an_operation_a_missing_sensor_is_soon_useless():
+def test_without_an_operation_missing_sensors_soon_expire():
     observed = seen(later(begin(), 0.5), without=["battery_level"])
     believed = estimate_state(SITE, observed, last=first())
     assert believed.is_unusable
     assert level(believed) == level(first())
 
 
-def test_after_a_long_gap_the_model_is_not_asked():
+def test_after_a_long_gap_the_model_is_not_used():
     hours = MAX_PREDICTION_H + 1.0
     observed = seen(later(begin(), hours), battery_level=0.4)
     believed = estimate_state(SITE, observed, last=first(), operation=run(8, charge=0.1))
     assert level(believed) == pytest.approx(0.4, abs=5e-3)
 
 
-def test_an_estimate_of_the_future_is_not_believed():
+def test_estimate_from_the_future_is_not_used():
     ahead = estimate_state(SITE, seen(later(begin(), 24.0), battery_level=1.5))
     believed = estimate_state(SITE, seen(begin()), last=ahead)
     assert level(believed) == level(first())
@@ -210,14 +210,14 @@ def test_an_estimate_of_the_future_is_not_believed():
         estimate_state(SITE, seen(begin(), without=["battery_level"]), last=ahead)
 
 
-def test_a_silent_meter_leaves_its_last_word_and_says_so():
+def test_silent_meter_keeps_its_last_value_with_a_warning():
     (_, believed), _ = followed(run(1), without=["grid_import_power", "grid_export_power"])
     assert float(believed.state["grid_import_power"]) == 2.0
     assert "grid_import_power is not measured: the last one counts" in believed.messages
     assert not believed.is_unusable
 
 
-def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
+def test_meter_silent_for_long_is_unusable_until_it_reports():
     operation = run(8)
     believed, truth = followed(operation, without=["grid_import_power"])
     assert [b.is_unusable for b in believed] == [False] * 5 + [True] * 4
@@ -227,7 +227,7 @@ def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
     assert spoken.meter_silence == 0.0
 
 
-def test_a_peak_that_is_not_measured_follows_the_import():
+def test_unmetered_peak_follows_the_import():
     observed = seen(later(begin(), 0.25), without=["peak_power"], grid_import_power=3.7)
     believed = estimate_state(SITE, observed, last=first(), operation=run(1))
     assert float(believed.state["peak_power"]) == 3.7
@@ -245,7 +245,7 @@ def around_the_turn(minutes, *, age=0.0, last=None, **values):
     return estimate_state(SITE, observed.assign(peak_power_age=age), last=last)
 
 
-def test_what_the_meter_said_before_the_month_began_is_last_months():
+def test_reading_before_the_month_belongs_to_last_month():
     """Proves: a peak of 3 MW read a minute before the turn is not one of August."""
     late = around_the_turn(-15, peak_power=3.0)
     assert float(late.state["peak_power"]) == 3.0
@@ -254,7 +254,7 @@ def test_what_the_meter_said_before_the_month_began_is_last_months():
     assert float(around_the_turn(0, last=late, peak_power=0.0).state["peak_power"]) == 0.0
 
 
-def test_a_peak_that_is_not_told_begins_with_the_month():
+def test_unreported_peak_restarts_with_the_month():
     """Proves: a quarter of an hour into August its import of 1.2 MW is its peak, and then stays."""
     late = around_the_turn(-15, peak_power=3.0)
     first = around_the_turn(15, age=1000.0, last=late, grid_import_power=1.2)
@@ -263,7 +263,7 @@ def test_a_peak_that_is_not_told_begins_with_the_month():
     assert float(again.state["peak_power"]) == 1.2
 
 
-def test_the_usual_import_follows_slowly_and_outlives_the_month():
+def test_mean_import_follows_slowly_across_months():
     """Proves: an hour at 4 MW moves a mean of 2 MW by 2 (1 - exp(-1/168)) = 0.0118694 MW."""
     late = around_the_turn(-30, grid_import_power=2.0)
     assert float(late.state["usual_power"]) == 2.0
@@ -271,13 +271,13 @@ def test_the_usual_import_follows_slowly_and_outlives_the_month():
     assert float(after.state["usual_power"]) == pytest.approx(2.0118694, abs=1e-7)
 
 
-def test_a_meter_around_zero_gives_no_negative_power():
+def test_meter_noise_at_zero_gives_no_negative_power():
     believed = estimate_state(SITE, seen(begin(), grid_export_power=-0.003))
     assert float(believed.state["grid_export_power"]) == 0.0
 
 
 @pytest.mark.slow
-def test_a_sensor_that_is_stuck_is_left_out_and_said():
+def test_stuck_sensor_is_left_out_and_reported():
     """Charging goes on; the sensor stands, though it never showed a number twice before."""
     operation = run(40, charge=0.02)
     noise = np.random.default_rng(8).normal(0.0, 0.004, 40)
@@ -291,7 +291,7 @@ def test_a_sensor_that_is_stuck_is_left_out_and_said():
 
 
 @pytest.mark.slow
-def test_a_sensor_that_drifts_is_said_and_the_bounds_hold_the_truth():
+def test_drifting_sensor_is_reported_and_bounds_stay_valid():
     """Two days well, then 3 % of the store an hour."""
     operation = run(220, charge=0.004)
     noise = np.random.default_rng(9).normal(0.0, 0.006, 220)
@@ -305,7 +305,7 @@ def test_a_sensor_that_drifts_is_said_and_the_bounds_hold_the_truth():
 
 
 @pytest.mark.slow
-def test_what_was_learned_goes_on_from_estimate_to_estimate():
+def test_learned_noise_is_carried_to_the_next_estimate():
     """Readings better than a good instrument's make the bounds narrower."""
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
     believed, _ = followed(run(60, charge=0.01), noise=noise)
@@ -315,7 +315,7 @@ def test_what_was_learned_goes_on_from_estimate_to_estimate():
     )
 
 
-def test_the_estimate_fits_the_site_and_leaves_what_it_was_given():
+def test_estimate_fits_the_site_and_leaves_input_unchanged():
     observed, before = seen(later(begin(), 0.25)), first()
     kept, state = observed.copy(deep=True), before.state.copy(deep=True)
     believed = estimate_state(SITE, observed, last=before, operation=run(1))

@@ -1,4 +1,4 @@
-"""Frost inside dry coolers, by the energy that the air takes."""
+"""Freezing inside dry coolers, from the energy that the air takes."""
 
 import numpy as np
 import pytest
@@ -36,15 +36,15 @@ def run(plant, *, heat, flow):
     )
 
 
-def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
+def test_freezing_water_is_reported_with_its_first_hour():
     """A light load is colder by as much as the air is: the same lift above it at all three."""
     small = sites.load_site("small")
     what = run("warm_plant", heat=0.4, flow=20.0)
-    (told,) = freeze_risks(small, what, weather(-1.0, -30.0, -40.0))
-    assert (told.plant, told.count, told.interval_count) == ("warm_plant", 2, 3)
-    assert told.first == GRID["time"].to_numpy()[1]
+    (risk,) = freeze_risks(small, what, weather(-1.0, -30.0, -40.0))
+    assert (risk.plant, risk.count, risk.interval_count) == ("warm_plant", 2, 3)
+    assert risk.first == GRID["time"].to_numpy()[1]
     assert freeze_risks(small, what, weather(-1.0, 5.0, 30.0)) == ()
-    lift = told.reached + 40.0
+    lift = risk.reached + 40.0
     # water enters warmer than it leaves by heat over capacity rate, and leaves above the air
     assert 0.0 < lift < 30.0
     (same,) = freeze_risks(small, what, weather(-20.0, -30.0, -lift - 0.01))
@@ -52,7 +52,7 @@ def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
     assert len(freeze_risks(small, what, weather(-lift + 0.01, 0.0, 0.0))) == 0
 
 
-def test_glycol_freezes_later():
+def test_glycol_freezes_at_lower_temperature():
     small = sites.load_site("small")
     loop = small.equipment["warm_plant"].loop.model_copy(update={"fluid": "pg25"})
     mixed = small.with_parameters("warm_plant", loop=loop.model_dump())
@@ -62,11 +62,11 @@ def test_glycol_freezes_later():
     )
     lift = water.reached + 40.0
     cold = weather(-lift - 5.0, -lift - 9.0, -lift - 11.0)
-    (told,) = freeze_risks(mixed, run("warm_plant", heat=0.4, flow=float(rate)), cold)
-    assert (told.count, told.freezing_point) == (1, -9.8)
+    (risk,) = freeze_risks(mixed, run("warm_plant", heat=0.4, flow=float(rate)), cold)
+    assert (risk.count, risk.freezing_point) == (1, -9.8)
 
 
-def test_freezing_point_of_glycol_is_that_of_coolprop():
+def test_freezing_point_of_glycol_agrees_with_coolprop():
     coolprop = pytest.importorskip("CoolProp.CoolProp")
     kelvin = coolprop.PropsSI("T_freeze", "T", 300.0, "P", 1e5, "INCOMP::MPG[0.25]")
     assert kelvin - 273.15 == pytest.approx(PG25.freezing_point, abs=0.05)

@@ -1,4 +1,4 @@
-"""What is handed in from Python and is of another kind is refused by its name."""
+"""Arguments of a wrong type are refused by name."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,14 @@ from twin.validation import type_issues
 NOW = np.datetime64("2026-06-16", "us")
 
 
-def test_each_is_told_by_its_name_with_what_it_should_be():
+def test_each_wrong_type_is_named_with_the_expected_type():
     long = [[0.0] * 30]
-    told = [str(one) for one in type_issues(step=("15", float), grid=(long, dict), name=("a", str))]
-    assert told == [
-        "step = '15': must be a float of builtins",
-        "grid = list: must be a dict of builtins",
+    issues = list(type_issues(step=("15", float), grid=(long, dict), name=("a", str)))
+    assert [(one.code.value, one.location, one.found) for one in issues] == [
+        ("wrong-type", "step", "'15'"),
+        ("wrong-type", "grid", "list"),
     ]
+    assert ["float" in issues[0].expected, "dict" in issues[1].expected] == [True, True]
 
 
 @pytest.mark.parametrize("bad", [None, "rhine", 3])
@@ -36,7 +37,7 @@ def test_each_is_told_by_its_name_with_what_it_should_be():
         ("start", lambda bad: twin.horizon_axes(bad, [(24, 15)])),
     ],
 )
-def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):
+def test_public_functions_refuse_arguments_of_wrong_type(place, call, bad):
     """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
     with pytest.raises(ProblemError) as caught:
         call(bad)
@@ -46,7 +47,7 @@ def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):
 
 
 @pytest.mark.parametrize("bad", [None, 3])
-def test_indicators_of_no_run_are_refused(bad):
+def test_indicators_refuse_what_is_not_a_run(bad):
     with pytest.raises(UnitError, match=r"an xarray\.Dataset"):
         twin.indicators(bad)
 

@@ -1,4 +1,4 @@
-"""Ramps: refused is what something could still have made gentler, and only that."""
+"""Ramps: only those that flexibility could have reduced are refused."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def judged(before, after, *, level=2.0, work=0.0, sun=(0.0, 0.0), **flows):
     return float(found.ramp_ratio[0]), float(found.avoidable_ratio[0])
 
 
-def test_a_ramp_that_is_kept_is_no_haste():
+def test_kept_ramp_is_not_excessive():
     assert judged(2.0, 3.0) == pytest.approx((1.0, 1.0))
     assert judged(3.0, 2.5) == pytest.approx((0.5, 0.5))
 
@@ -52,7 +52,7 @@ def test_a_ramp_that_is_kept_is_no_haste():
         ({"discharge": 1.0, "sun": (10.0, 12.0)}, False),
     ],
 )
-def test_a_rise_is_needless_while_something_could_rest_or_give(given, is_needless):
+def test_rise_is_avoidable_while_flexibility_is_left(given, is_needless):
     """Proves: from 0 to 3 MW, three times the ramp, is nobody's fault once all is done."""
     assert judged(0.0, 3.0, **given) == pytest.approx((3.0, 3.0 if is_needless else 1.0))
 
@@ -67,10 +67,10 @@ def test_a_rise_is_needless_while_something_could_rest_or_give(given, is_needles
         ({"charge": 1.0, "sun": (1.0, 1.0)}, True),
     ],
 )
-def test_a_fall_is_needless_while_something_could_take_more(given, is_needless):
+def test_fall_is_avoidable_while_something_can_take_more(given, is_needless):
     assert judged(5.0, 2.0, **given) == pytest.approx((3.0, 3.0 if is_needless else 1.0))
 
 
-def test_a_fall_to_what_the_connection_bears_is_not_needless():
+def test_fall_to_the_connection_limit_is_not_avoidable():
     """Proves: at 5 of 5 MW nothing can take more, however steep the way from 8 MW was."""
     assert judged(8.0, 5.0) == pytest.approx((3.0, 1.0))

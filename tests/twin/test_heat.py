@@ -1,4 +1,4 @@
-"""Heat through the twin: sold no more than ordered, than the network takes, than there is."""
+"""Heat reuse in the twin: limited by order, network demand and available heat."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def last(result, name, **label):
     return float((result[name].sel(label) if label else result[name])[-1])
 
 
-def test_what_is_ordered_is_sold_and_lightens_the_plant():
+def test_ordered_heat_is_sold_and_relieves_the_plant():
     site = heated()
     without, sold = run(site, None), run(site, 0.8)
     assert last(without, "heat_reuse_power", heat_reuse="pump") == 0.0
@@ -40,13 +40,13 @@ def test_what_is_ordered_is_sold_and_lightens_the_plant():
     assert 0.9 * power < more < 1.01 * power  # fans rest a little
 
 
-def test_the_network_takes_what_it_needs_only():
+def test_heat_network_takes_at_most_its_demand():
     result = run(heated(), 0.8, air=20.0)
     assert last(result, "heat_reuse_power", heat_reuse="pump") == pytest.approx(0.2)
     assert last(result, "heat_reuse_limit", heat_reuse="pump") == pytest.approx(0.2)
 
 
-def test_no_more_is_sold_than_the_circuit_has():
+def test_heat_sold_is_at_most_the_heat_of_the_circuit():
     site = heated(**HUNGRY)
     result = run(site, 5.0, share=0.3)
     warm = result["cdu_output"].sum("cdu") + result["cdu_pump_power"].sum("cdu")
@@ -56,7 +56,7 @@ def test_no_more_is_sold_than_the_circuit_has():
     assert result["closure"].max() < 1e-9
 
 
-def test_the_place_in_the_file_changes_nothing():
+def test_order_in_the_file_changes_nothing():
     site = heated(**HUNGRY)
     turned = site.with_equipment(dict(reversed(list(site.equipment.items()))))
     one, other = run(site, 5.0), run(turned, 5.0)
@@ -71,12 +71,12 @@ def test_energy_reused_is_an_indicator():
     assert reused == pytest.approx(0.5 / float(result["facility_power"].mean()), rel=1e-3)
 
 
-def test_an_order_that_is_no_power_is_refused():
+def test_invalid_order_is_refused():
     with pytest.raises(StateError, match="heat_reuse_power, pump"):
         run(heated(), np.nan)
 
 
-def test_water_warmer_than_the_circuit_returns_is_no_source():
+def test_heat_source_cannot_be_warmer_than_the_return():
     pump = {"source_inlet_temperature": "55 degC", "source_outlet_temperature": "45 degC"}
     site = heated(**pump)
     (fault,) = site_issues(site)
@@ -84,7 +84,7 @@ def test_water_warmer_than_the_circuit_returns_is_no_source():
     assert fault.location == "[equipment.pump] source_inlet_temperature"
 
 
-def test_two_pumps_are_one_machine():
+def test_second_heat_pump_is_refused():
     site = heated()
     twin = site.equipment["pump"].model_copy(update={"name": "other"})
     faults = site_issues(site.with_equipment({**site.equipment, "other": twin}))

@@ -11,7 +11,7 @@ EDGES = to_utc("2023-06-01") + np.array([0, 60, 90]) * np.timedelta64(1, "m")  #
 
 
 def run(**changed: list[float]) -> xr.Dataset:
-    courses = {
+    values_by_name = {
         "it_power": [100.0, 60.0],  # 130 MWh
         "facility_power": [110.0, 72.0],  # 146 MWh
         "grid_import_power": [90.0, 0.0],
@@ -19,7 +19,9 @@ def run(**changed: list[float]) -> xr.Dataset:
         "water_use": [20.0, 12.0],  # 26 m3
     } | changed
     axes = interval_axes(EDGES)
-    return variables.tag_dataset(axes.assign({name: ("time", v) for name, v in courses.items()}))
+    return variables.tag_dataset(
+        axes.assign({name: ("time", v) for name, v in values_by_name.items()})
+    )
 
 
 def with_renewables() -> xr.Dataset:
@@ -50,13 +52,13 @@ def test_without_carbon_and_renewables():
     assert float(result["ref"]) == 0.0
 
 
-def test_no_work_has_no_effectiveness():
+def test_idle_site_has_no_effectiveness():
     result = indicators(run(it_power=[0.0, 0.0]))
     assert np.isnan(result["pue"])
     assert np.isnan(result["wue"])
 
 
-def test_a_foreign_unit_is_refused():
+def test_wrong_unit_is_refused():
     wrong = xr.DataArray([400.0, 100.0], dims="time", attrs={"units": "g/kWh"})
     with pytest.raises(UnitError, match="kg MWh-1"):
         indicators(run(), carbon_intensity=wrong)

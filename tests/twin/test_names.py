@@ -1,4 +1,4 @@
-"""Names that go out are those which the documents for partners take."""
+"""Names in outgoing documents are accepted by their formats."""
 
 import json
 import re
@@ -13,7 +13,7 @@ UNFIT = ("", ".", "..", "-x", "a b", "a/b", "a+b", "a#b", "münchen", "a\n", "n"
 
 
 @pytest.mark.parametrize("name", FIT)
-def test_a_fit_name_stands_in_every_document(name):
+def test_valid_name_is_accepted_everywhere(name):
     assert is_valid_name(name)
     for kind in ("status", "schedule", "ack"):
         schema = json.loads((files("telemetry") / "schemas" / f"{kind}-1.schema.json").read_text())
@@ -22,5 +22,5 @@ def test_a_fit_name_stands_in_every_document(name):
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_what_somebody_refuses_is_unfit(name):
+def test_names_that_any_document_refuses_are_invalid(name):
     assert not is_valid_name(name)

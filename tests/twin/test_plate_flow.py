@@ -1,4 +1,4 @@
-"""The cold plates get the coolant that the units pump: chips are warmer where that is little."""
+"""Cold plates get the coolant flow of the CDUs: less flow makes warmer chips."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def calm_run(share=0.3, **orders):
     )
 
 
-def test_chips_have_the_coolant_that_the_units_pump():
+def test_chips_get_the_coolant_flow_of_the_cdus():
     """Proves: at 0.3 of the work the flow is at its least, 0.5: 30.46 K above the coolant.
 
     Sensitivity: 24.99 K where the plates keep their declared flow.
@@ -36,19 +36,19 @@ def test_chips_have_the_coolant_that_the_units_pump():
     assert above.to_numpy() == pytest.approx(CALM, abs=0.01)
 
 
-def test_a_declared_range_that_is_told_changes_no_chip_beside_its_flow():
-    """Proves: told or not, at full work, where no least flow binds, chips are equally warm."""
+def test_ordering_the_declared_range_changes_only_the_flow():
+    """Proves: ordered or not, at full work, where no least flow binds, chips are equally warm."""
     plain = calm_run(share=1.0)
     span = np.full((4, 1), BANK.technology_range)
     word = "technology_range_set_point"
-    told = plain["technology_supply_temperature"].copy(data=span)
-    steered = calm_run(share=1.0, **{word: variables.tag_variable(told, word)})
+    declared_span = plain["technology_supply_temperature"].copy(data=span)
+    steered = calm_run(share=1.0, **{word: variables.tag_variable(declared_span, word)})
     assert steered["chip_temperature"].to_numpy() == pytest.approx(
         plain["chip_temperature"].to_numpy(), abs=1e-6
     )
 
 
-def test_the_view_of_racks_and_chips_has_that_flow_too():
+def test_scale_view_has_the_same_flow():
     """Proves: chips of units at their least flow stand 30.46/24.99 as high as at the declared."""
     run = calm_run(share=0.3)
     racks = view(SITE, run, level="rack").isel(time=-1)
@@ -65,7 +65,7 @@ def test_the_view_of_racks_and_chips_has_that_flow_too():
     )
 
 
-def test_a_site_is_checked_at_the_least_flow_too():
+def test_site_check_includes_the_minimum_flow():
     """Proves: 71.9 degC at the least flow and a margin of 0.5 K pass 73, and not 72."""
     for limit, faults in ((73.0, 0), (72.0, 1)):
         site = SITE.with_parameters(HALL.name, chip_temperature_limit=limit)

@@ -83,12 +83,13 @@ def test_a_whole_run_has_all_panels(run, site):
     assert {"price below 0", "carbon (right)", "import, planned", "training", "late"} <= set(shown)
     assert {"chip, hottest (limit 80 °C)", "battery_1 (full: 1.6 MWh)"} <= set(shown)
     named = [axes.get_ylabel() for axes in figure.axes]
+    assert named
     assert all("[" in label for label in named)
     assert figure.axes[4].get_xlabel() == "local time, Europe/Berlin"
 
 
 @pytest.mark.parametrize(("start", "day"), [("T21:45", "06-28"), ("T22:00", "06-29")])
-def test_the_day_of_the_title_is_that_of_the_axis(site, start, day):
+def test_title_and_axis_show_the_same_day(site, start, day):
     """Proves: 22:00 UTC is midnight in Berlin's summer, and belongs to the next day."""
     price = regular_axes(to_utc(f"2023-06-28{start}"), 8).assign(
         electricity_price=("time", np.ones(8))
@@ -96,19 +97,19 @@ def test_the_day_of_the_title_is_that_of_the_axis(site, start, day):
     assert plot_run(price, site, title="small").get_suptitle() == f"small, from 2023-{day}"
 
 
-def test_no_negative_price_no_patch(run, site):
+def test_without_negative_prices_nothing_is_shaded(run, site):
     calm = run.assign(electricity_price=abs(run["electricity_price"]))
     assert "price below 0" not in labels(plot_run(calm, site, title="calm"))
 
 
-def test_only_what_is_there_is_drawn(run, site):
+def test_missing_variables_are_not_drawn(run, site):
     bare = run[["time", "duration", "instant", "electricity_price"]]
     figure = plot_run(bare, site, title="prices")
     assert len(figure.axes) == 1
     assert drawn(figure)[0] == 1200
 
 
-def test_a_backlog_as_a_whole_is_drawn(run, site):
+def test_total_backlog_is_drawn(run, site):
     total = run.assign(work_backlog=run["work_backlog"].sum("cohort")).drop_vars("work_late")
     assert "waiting" in labels(plot_run(total, site, title="total"))
 
@@ -139,7 +140,7 @@ def test_errors_are_drawn_beside_the_tolerance():
     assert height > 100
 
 
-def test_labels_of_plans_that_lie_close_together_do_not_overlap() -> None:
+def test_labels_of_close_plans_do_not_overlap() -> None:
     carbon = [107.4, 107.4, 107.4, 107.38, 107.3, 105.0, 105.0]  # t, two of them thrice and twice
     cost = [29_068.0, 29_068.0, 29_068.0, 29_069.0, 29_070.0, 29_406.0, 29_406.0]
     front = xr.Dataset(

@@ -1,4 +1,4 @@
-"""What set points save on the Frontier-like plant: parts by hand, and a week of swinging load."""
+"""Savings by set points on the Frontier-like plant: parts by hand, and a week of varying load."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_fixed_flow_by_hand(week):
     assert (week[FIXED_FLOW].cooling_power < least + fans + 0.55).all()  # and some compressors
 
 
-def test_every_way_saves_beside_the_one_before(week):
+def test_each_measure_saves_compared_with_the_previous(week):
     energy = {way: week[way].cooling_power.sum() for way in CONTROL_STRATEGIES}
     assert (
         energy[CHOSEN_FLOW_AND_TEMPERATURE]
@@ -68,15 +68,16 @@ def test_every_way_saves_beside_the_one_before(week):
     assert energy[CHOSEN_FLOW_AND_TEMPERATURE] <= energy[RATE_LIMITED] < 0.8 * energy[FIXED_FLOW]
 
 
-def test_chips_and_ramps_keep_their_limits(site, week):
+def test_chip_and_ramp_limits_are_kept(site, week):
     (hall,) = site.machines_of(ITHall)
-    for course in week.values():
-        assert course.chip_temperature.max() < hall.chip_temperature_limit
+    assert set(week) == set(CONTROL_STRATEGIES)
+    for trajectory in week.values():
+        assert trajectory.chip_temperature.max() < hall.chip_temperature_limit
     steps = np.abs(np.diff(week[RATE_LIMITED].supply_temperature)) / 60.0
     assert 0.01 < steps.max() <= site.set_points.temperature_ramp * (1 + 1e-9)
 
 
-def test_flow_leaves_enough_when_a_pump_trips(week):
+def test_flow_suffices_after_a_pump_trip(week):
     for way in CONTROL_STRATEGIES[1:]:
         assert week[way].flow.min() >= 0.4 * (1 - 2e-3)  # warmer water weighs a little less
     assert (
@@ -84,7 +85,7 @@ def test_flow_leaves_enough_when_a_pump_trips(week):
     )  # ready for a swing
 
 
-def test_a_run_begins_at_its_first_set_points(site, week):
+def test_run_begins_at_its_first_set_points(site, week):
     assert week[FIXED_FLOW].supply_temperature == pytest.approx(30.0)
     assert week[CHOSEN_FLOW_AND_TEMPERATURE].supply_temperature.max() == pytest.approx(
         32.0, abs=0.01
@@ -93,15 +94,15 @@ def test_a_run_begins_at_its_first_set_points(site, week):
     assert warm.supply_limit == 34.0
 
 
-def test_stores_and_sources_rest():
-    """A site with battery, tank, sun, wind and district heat has its courses too."""
+def test_stores_and_sources_are_idle():
+    """A site with battery, tank, sun, wind and district heat has its trajectories too."""
     baltica = sites.load_site("baltica")
     halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.machines_of(ITHall)}
     found = compare_control_strategies(baltica, halls, june(1), durations=np.ones(24))
     assert found[RATE_LIMITED].cooling_power.sum() < found[FIXED_FLOW].cooling_power.sum()
 
 
-def test_the_figure_has_months_and_days(week, tmp_path):
+def test_figure_has_months_and_days(week, tmp_path):
     grid = time_axes.regular_axes(time_axes.to_utc("2026-06-08"), HOURS, time_axes.HOUR)
     figure = plot_savings(week, grid, title="a week")
     bars, supply, flow = figure.axes
@@ -114,7 +115,7 @@ def test_the_figure_has_months_and_days(week, tmp_path):
     assert (tmp_path / "week.png").stat().st_size > 10_000
 
 
-def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
+def test_air_cooled_site_has_results_for_its_only_circuit():
     """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
     small = airy(sites.load_site("small"))
     halls = {hall.name: np.full(24, 0.3) for hall in small.machines_of(ITHall)}

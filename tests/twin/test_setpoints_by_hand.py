@@ -16,7 +16,7 @@ from twin.simulation.setpoints import (
 )
 
 
-def test_least_flows_by_hand():
+def test_minimum_flows_by_hand():
     # four pumps at 0.4 of the rated flow: one trips, and three leave 0.3, the vendor's minimum
     site = sites.load_site("frontier")
     assert minimum_flows(site)["warm_plant"] == pytest.approx(0.4)
@@ -26,7 +26,7 @@ def test_least_flows_by_hand():
     assert minimum_flows(jupiter)["cdu_1"] == pytest.approx(0.504032, rel=1e-5)
 
 
-def test_a_single_cdu_is_never_turned_down():
+def test_flow_of_a_single_cdu_is_never_reduced():
     site = sites.load_site("frontier").with_parameters(
         "cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4
     )
@@ -43,7 +43,7 @@ def test_warmest_water_by_hand():
     assert found.supply_temperature["warm_plant"][-1] == pytest.approx(32.0)
 
 
-def test_chips_hold_the_water_down():
+def test_chip_limit_bounds_water_temperature():
     """Chips of 60 degC at most leave less than 34 degC: each kelvin there is one here."""
     site = sites.load_site("frontier")
     cooler = [
@@ -73,7 +73,7 @@ def without_one(site, heat):
     ).item()
 
 
-def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
+def test_water_stays_cold_enough_for_a_cdu_trip_by_hand():
     # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
     # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
     site = sites.load_site("small")
@@ -89,7 +89,7 @@ def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
     assert without_one(site.with_equipment({**site.equipment, bank.name: alone}), 1.5) == np.inf
 
 
-def test_the_dew_point_holds_the_water_up():
+def test_dew_point_is_a_lower_bound_of_the_water():
     """26 degC in the halls and 2 K above: the coolant is not let below 28 degC, at any heat."""
     site = ruled(
         sites.load_site("frontier").with_parameters("warm_plant", supply_temperature=20.0),
@@ -114,17 +114,17 @@ def test_the_dew_point_holds_the_water_up():
     assert found.supply_temperature["warm_plant"].min() < 28.0  # the approach helps
 
 
-def test_temperature_alone_tells_no_flow():
+def test_temperature_alone_orders_no_flow():
     site = sites.load_site("frontier")
     found = cheapest_set_points(site, heat_of(site), sky(), options=SetPointOptions(flow=False))
     assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
     assert (found.temperature_range, found.technology_range, found.minimum_flow) == ({}, {}, {})
 
 
-def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_themselves():
+def test_temperature_alone_relies_on_the_units_minimum_flow():
     """Proves: without heat, 66 degC less 30.46 K at 0.5 of the flow and 5 or so kept: 30.5.
 
-    Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant keeps that is told ranges.
+    Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant with ordered ranges keeps.
     """
     site = sites.load_site("small").with_parameters("hall_1", chip_temperature_limit=66.0)
     (bank,), hall = site.machines_of(CduBank), site.machines_of(ITHall)[0]
@@ -142,7 +142,7 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
     assert found.supply_temperature["warm_plant"] == pytest.approx(66.0 - kept - rise)
 
 
-def test_flow_alone_never_warms_the_water():
+def test_flow_alone_never_raises_water_temperature():
     site = sites.load_site("frontier")
     found = cheapest_set_points(
         site, heat_of(site), sky(), options=SetPointOptions(temperature=False)
@@ -150,7 +150,7 @@ def test_flow_alone_never_warms_the_water():
     assert found.supply_temperature["warm_plant"].max() <= 30.0
 
 
-def test_a_heat_pump_keeps_its_source_warm():
+def test_heat_pump_source_stays_warm():
     """The pump counts on the declared range: less flow is chosen, more is not."""
     site = sites.load_site("lumi")
     assert site.machines_of(HeatReuse)
@@ -158,7 +158,7 @@ def test_a_heat_pump_keeps_its_source_warm():
     assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
 
 
-def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
+def test_chips_bound_the_water_of_their_circuit_by_hand():
     """Proves: chips that air cools bound the chilled water and leave the warm one alone.
 
     1 W a chip and 20 K/W: 20 K over air of at most 45 - 0.5 - 0.5 - 20 - 2. Sensitivity: the inlet

@@ -1,4 +1,4 @@
-"""Set points in air so hot that coolers cannot hold the water that is asked for."""
+"""Set points in air so hot that coolers cannot reach the requested water temperature."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from twin.simulation.setpoints import min_controllable_supply_temperature
 @pytest.mark.parametrize("way", [CHOSEN_FLOW, CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED])
 @pytest.mark.parametrize("air", [37.0, 39.0, 42.0, 50.0])
 @pytest.mark.parametrize("share", [0.7, 1.0])
-def test_less_flow_is_never_chosen_where_chips_need_it(way, air, share):
+def test_flow_is_never_reduced_where_chips_need_it(way, air, share):
     """Proves: chips of 80 degC are kept below it as far as the declared flow would keep them.
 
     Sensitivity: at the water that was asked for, of 38 degC, they had been cool enough; at 39 degC
@@ -35,7 +35,7 @@ def test_less_flow_is_never_chosen_where_chips_need_it(way, air, share):
     assert chosen < max(79.0, declared + 0.01)
 
 
-def test_the_coldest_water_that_coolers_hold_is_where_the_run_ends():
+def test_coldest_reachable_water_is_where_the_run_ends():
     site = sites.load_site("small")
     plant, weather = site.equipment["warm_plant"], sky(air=42.0, wet=20.0, count=1)
     halls = {hall.name: np.full(1, hall.full_power) for hall in site.machines_of(ITHall)}

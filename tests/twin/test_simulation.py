@@ -1,4 +1,4 @@
-"""The twin's run: halves add up, steps converge, order is nothing, nonsense is refused."""
+"""The simulation: splitting and order change nothing, steps converge, invalid input is refused."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def sums(result):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_half_the_step_brings_half_the_error(share):
+def test_halving_the_step_halves_the_error(share):
     # the implicit step is of first order: each halving leaves half of what the last one moved
     site = sites.load_site("small").with_equipment(lagging(sites.load_site("small")))
     site = piped(site, share) if share else site
@@ -36,7 +36,7 @@ def piped(site, share=0.4):
     return site.with_equipment({**site.equipment, plant.name: changed})
 
 
-def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
+def test_run_may_be_cut_anywhere():
     site = piped(sites.load_site("small"))
     operation = steady(site, count=20, minutes=1)
     start = state.initial_state(site)
@@ -55,7 +55,7 @@ def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
         np.testing.assert_allclose(rest[name], whole[name][3:], rtol=1e-12)
 
 
-def test_chips_feel_the_water_that_arrives():
+def test_chips_follow_the_water_that_arrives():
     plain = sites.load_site("small")
     start = state.initial_state(plain)
     start["facility_supply_temperature"] += 3.0
@@ -92,7 +92,7 @@ def halved(machine, names):
     }
 
 
-def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
+def test_splitting_a_store_in_two_changes_nothing():
     site = sites.load_site("small")
     tank, battery = site.machines_of(ChilledWaterTank)[0], site.machines_of(Battery)[0]
     machines = {
@@ -120,7 +120,7 @@ def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
         ("cdu_1", {"count": 6}, ("rated_heat", "pump_power")),
     ],
 )
-def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, doubled, each):
+def test_unit_size_within_a_bank_changes_nothing(machine, doubled, each):
     site = sites.load_site("small")
     bank = site.equipment[machine]
     finer = {name: getattr(bank, name) / 2 for name in each}
@@ -132,7 +132,7 @@ def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, d
     np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
 
 
-def test_halls_split_in_two_draw_the_same():
+def test_splitting_a_hall_in_two_changes_nothing():
     site = sites.load_site("small")
     machines = {n: m for n, m in site.equipment.items() if n != "hall_2"}
     hall = site.equipment["hall_2"]
@@ -144,7 +144,7 @@ def test_halls_split_in_two_draw_the_same():
     np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
 
 
-def test_the_order_of_the_machines_changes_no_total():
+def test_order_of_machines_changes_no_total():
     site = sites.load_site("small")
     start, operation = random_run(site, 3)
     turned = site.with_equipment(dict(reversed(site.equipment.items())))
@@ -153,7 +153,7 @@ def test_the_order_of_the_machines_changes_no_total():
     np.testing.assert_allclose(sums(back), sums(forth), rtol=1e-12)
 
 
-def test_own_power_takes_from_the_import_and_not_from_the_site():
+def test_own_power_reduces_import_and_not_consumption():
     site = sites.load_site("small")
     without = simulate(site, state.initial_state(site), steady(site))
     operation = ordered(steady(site), "renewable_used_power", "renewable", solar_1=0.1, wind_1=0.2)
@@ -167,7 +167,7 @@ def test_own_power_takes_from_the_import_and_not_from_the_site():
     )
 
 
-def test_what_the_site_does_not_need_is_exported():
+def test_surplus_power_is_exported():
     site = sites.load_site("small")
     operation = ordered(
         steady(site, share=0.1), "renewable_used_power", "renewable", solar_1=0.4, wind_1=1.0
@@ -177,7 +177,7 @@ def test_what_the_site_does_not_need_is_exported():
     assert (total(result, "grid_import_power") == 0.0).all()
 
 
-def test_a_hotter_day_costs_more_power():
+def test_hotter_day_takes_more_power():
     site = sites.load_site("small")
     powers = [
         float(
@@ -190,7 +190,7 @@ def test_a_hotter_day_costs_more_power():
     assert powers[0] < powers[1] < powers[2]
 
 
-def test_every_result_has_its_unit_and_its_labels():
+def test_every_result_has_unit_and_labels():
     site = sites.load_site("small")
     start, operation = random_run(site, 1)
     result = simulate(site, start, operation)
@@ -201,7 +201,7 @@ def test_every_result_has_its_unit_and_its_labels():
 
 
 @pytest.mark.parametrize("nonsense", [np.nan, np.inf, -0.1])
-def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
+def test_invalid_orders_are_refused_with_machine_and_time(nonsense):
     site = sites.load_site("small")
     operation = steady(site)
     operation["hall_power"][3, 1] = nonsense
@@ -210,7 +210,7 @@ def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
     assert len(refused.value.issues) == 1
 
 
-def test_a_missing_hall_is_refused_by_name():
+def test_missing_hall_is_refused_by_name():
     site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_2"):
         simulate(site, state.initial_state(site), steady(site).sel(hall=["hall_1"]))
@@ -223,7 +223,7 @@ def test_halls_without_names_are_refused():
 
 
 @pytest.mark.parametrize("unit", ["kW", None])
-def test_another_unit_is_refused(unit):
+def test_wrong_unit_is_refused(unit):
     site = sites.load_site("small")
     operation = steady(site)
     operation["hall_power"].attrs["units"] = unit
@@ -231,8 +231,10 @@ def test_another_unit_is_refused(unit):
         simulate(site, state.initial_state(site), operation)
 
 
-def test_what_is_left_out_is_nothing():
+def test_omitted_orders_are_zero():
     site = sites.load_site("small")
     bare = simulate(site, state.initial_state(site), steady(site))
-    told = ordered(steady(site), "battery_charge", "battery", battery_1=0.0)
-    np.testing.assert_array_equal(sums(simulate(site, state.initial_state(site), told)), sums(bare))
+    resting = ordered(steady(site), "battery_charge", "battery", battery_1=0.0)
+    np.testing.assert_array_equal(
+        sums(simulate(site, state.initial_state(site), resting)), sums(bare)
+    )

@@ -1,4 +1,4 @@
-"""A site: its machines in order, changed copies, and what it refuses."""
+"""A site: order of its machines, changed copies, and refused changes."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from tests.random_sites import random_site
 from tests.seeds import seeds
 from twin.declarations import SafetyMargins
 from twin.equipment import Battery, GridConnection, UpsBank
-from twin.errors import SiteError
+from twin.errors import IssueCode, SiteError
 
 
 @pytest.fixture
@@ -18,21 +18,22 @@ def small():
 
 
 @pytest.mark.parametrize("seed", seeds(range(6)))
-def test_what_draws_a_carrier_runs_before_what_delivers_it(seed):
+def test_consumers_run_before_suppliers(seed):
     delivered = set()
     for convert in random_site(seed).conversions:
         assert not delivered & set(convert.inputs)
         delivered.add(convert.output)
+    assert delivered
 
 
-def test_the_order_of_the_file_does_not_matter(small):
+def test_order_of_the_file_does_not_matter(small):
     turned = small.with_equipment(dict(reversed(small.equipment.items())))
     for site in (small, turned):
         outputs = [convert.output for convert in site.conversions]
         assert outputs.index("rack") < outputs.index("critical") < outputs.index("medium_voltage")
 
 
-def test_machines_that_draw_on_one_another_are_refused(small):
+def test_circular_supply_is_refused(small):
     ups = small.equipment["ups_1"]
 
     class Circle(UpsBank):
@@ -41,11 +42,12 @@ def test_machines_that_draw_on_one_another_are_refused(small):
             return (type(convert)(**{**vars(convert), "inputs": ("rack",)}),)
 
     circle = small.with_equipment({**small.equipment, "ups_1": Circle.model_construct(**dict(ups))})
-    with pytest.raises(SiteError, match=r"busway_1.*ups_1.*circle"):
+    with pytest.raises(SiteError, match=r"busway_1.*ups_1") as caught:
         _ = circle.conversions
+    assert caught.value.code is IssueCode.INCONSISTENT
 
 
-def test_relations_stand_by_kind(small):
+def test_relations_are_grouped_by_kind(small):
     assert [exchange.owner for exchange in small.exchanges] == ["grid_1", "solar_1", "wind_1"]
     assert [store.owner for store in small.stores] == ["battery_1", "tank_1"]
     assert [work.owner for work in small.flexible_loads] == ["hall_1", "hall_2"]
@@ -54,19 +56,19 @@ def test_relations_stand_by_kind(small):
     assert small.machines_of(GridConnection) == (small.grid,)
 
 
-def test_the_connection_is_the_first_exchange_wherever_it_stands(small):
+def test_grid_connection_is_the_first_exchange(small):
     turned = small.with_equipment(dict(reversed(small.equipment.items())))
     assert turned.exchanges[0].owner == "grid_1"
 
 
-def test_a_changed_copy_leaves_the_site_as_it_is(small):
+def test_changing_a_copy_leaves_the_site_unchanged(small):
     assert small.stores[0].max_level == 1.6  # also works the cached relations out
     larger = small.with_parameters("battery_1", capacity="2 MWh", power=1.0)
     assert (larger.stores[0].max_level, larger.stores[0].charge_limit) == (2.0, 1.0)
     assert small.machines_of(Battery)[0].capacity == 1.6
 
 
-def test_margins_are_changed_without_the_rest(small):
+def test_single_margins_can_be_changed(small):
     careful = small.with_margins(SafetyMargins(temperature="2 K"))
     assert careful.margins.temperature == 2.0
     assert careful.equipment == small.equipment
@@ -74,7 +76,7 @@ def test_margins_are_changed_without_the_rest(small):
 
 
 @pytest.mark.parametrize(
-    ("machine", "values", "told"),
+    ("machine", "values", "pattern"),
     [
         ("battery_7", {"power": 1.0}, r"battery_7.*battery_1"),
         (
@@ -94,16 +96,16 @@ def test_margins_are_changed_without_the_rest(small):
         (
             "battery_1",
             {"reserve": 0.9, "ceiling": 0.5},
-            r"equipment\.battery_1 = reserve = 0\.9, ceiling = 0\.5: reserve must be below",
+            r"equipment\.battery_1 = reserve = 0\.9, ceiling = 0\.5: .*reserve must be below",
         ),
     ],
 )
-def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, told):
-    with pytest.raises(SiteError, match=told):
+def test_invalid_change_is_refused_with_its_location(small, machine, values, pattern):
+    with pytest.raises(SiteError, match=pattern):
         small.with_parameters(machine, **values)
 
 
-def test_a_site_travels_without_what_follows_from_it():
+def test_pickled_site_holds_only_declared_data():
     here = sites.load_site("small")
     assert here.conversions  # holds functions that no pickle takes
     there = pickle.loads(pickle.dumps(here))

@@ -1,4 +1,4 @@
-"""Spans of time in the unit that people say."""
+"""Formatting of time spans."""
 
 import pytest
 
@@ -19,5 +19,5 @@ from twin.text import format_duration
         (235_762 * 60.0, "164 days"),
     ],
 )
-def test_a_span_is_said_in_its_unit(seconds, words):
+def test_time_span_is_formatted_in_its_unit(seconds, words):
     assert format_duration(seconds) == words

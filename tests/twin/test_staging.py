@@ -1,4 +1,4 @@
-"""Starts and broken least times of a known course, by hand."""
+"""Starts and violated minimum times of a known trajectory, by hand."""
 
 import numpy as np
 
@@ -19,21 +19,21 @@ def test_starts_and_stops_are_counted_unit_by_unit():
     assert staging([1, 3, 3, 0, 2], count=3) == StagingCounts(starts=5, stops=3)
 
 
-def test_a_run_shorter_than_its_least_time_is_broken():
+def test_run_below_minimum_time_is_a_violation():
     """Proves: a unit that runs half an hour of an hour is one short run, of half an hour none."""
     course = [0, 1, 1, 0, 0]
     assert staging(course, minimum_up=1.0).min_up_violations == 1
     assert staging(course, minimum_up=0.5).min_up_violations == 0
 
 
-def test_first_starts_break_nothing():
+def test_first_starts_are_no_violation():
     """Proves: before the run all rested for long enough; what runs from its begin started then."""
     rules = {"minimum_up": 9.0, "minimum_down": 9.0, "minimum_restart_time": 9.0}
     assert staging([1, 2], **rules) == StagingCounts(starts=2)
     assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, min_up_violations=1)
 
 
-def test_units_take_turns():
+def test_units_alternate():
     """Proves: of two units one runs on; a second of a quarter-hour lets the first rest.
 
     Sensitivity: one short run if the unit that came last went first.
@@ -42,14 +42,14 @@ def test_units_take_turns():
     assert staging([1, 1, 2, 1, 0], minimum_up=0.75).min_up_violations == 1
 
 
-def test_a_rest_shorter_than_its_least_time_is_broken():
+def test_rest_below_minimum_time_is_a_violation():
     """Proves: both run, one stops and is the only one that can start again a quarter-hour later."""
     assert staging([2, 1, 2], minimum_down=0.5).min_down_violations == 1
     assert staging([2, 1, 1, 2], minimum_down=0.5).min_down_violations == 0
     assert staging([1, 0, 1], minimum_down=0.5).min_down_violations == 0  # the other takes its turn
 
 
-def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
+def test_restart_of_a_unit_too_soon_is_a_violation():
     """Proves: one unit starts at 0.25 h and 0.75 h: half an hour apart, of an hour asked for."""
     course = [0, 1, 0, 1, 1]
     assert staging(course, count=1, minimum_restart_time=1.0).restart_violations == 1
@@ -57,7 +57,7 @@ def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
     assert staging(course, count=2, minimum_restart_time=1.0).restart_violations == 0
 
 
-def test_a_bank_that_rests_does_nothing():
+def test_idle_bank_has_no_starts():
     assert staging([0], minimum_up=1.0) == StagingCounts()
 
 
@@ -68,7 +68,7 @@ def too_soon(on, *, count=2, **rules):
     ).tolist()
 
 
-def test_orders_that_come_too_soon_are_found_where_they_do():
+def test_early_orders_are_located():
     """Proves: one started at 0.25 h and stops at 0.75 h, of an hour asked for; the first may stop.
 
     Sensitivity: nothing is found if it had run before, as the other may have.

@@ -1,4 +1,4 @@
-"""The state at rest, and what a state must not be."""
+"""The initial state, and states that are refused."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def small():
     return sites.load_site("small")
 
 
-def test_a_site_at_rest(small):
+def test_initial_state_of_a_site(small):
     calm = state.initial_state(small, "2026-07-01T06:00", peak_power=3.0)
     # a window of 0.2 x 1.6 to 1.6 MWh, half full; 28 racks that wait at 24 kW
     assert float(calm["battery_level"].sel(battery="battery_1")) == pytest.approx(0.96)
@@ -28,16 +28,16 @@ def test_a_site_at_rest(small):
 
 
 @pytest.mark.parametrize(("level", "kept"), [(0.0, 0.32), (1.0, 1.6)])
-def test_stores_stand_within_their_windows(small, level, kept):
+def test_initial_levels_are_within_their_windows(small, level, kept):
     assert float(state.initial_state(small, level=level)["battery_level"][0]) == pytest.approx(kept)
 
 
-def test_an_import_of_nothing_is_not_the_idle_import(small):
+def test_zero_import_differs_from_idle_import(small):
     assert float(state.initial_state(small, grid_import_power=0.0)["grid_import_power"]) == 0.0
 
 
 @pytest.mark.parametrize("seed", seeds(range(6)))
-def test_every_site_has_a_sound_state_with_or_without_stores(seed):
+def test_every_site_has_a_valid_initial_state(seed):
     site = random_site(seed)
     state.check_state(site, state.initial_state(site))
 
@@ -54,7 +54,7 @@ def test_a_missing_unit_is_named(small):
         state.check_state(small, calm)
 
 
-def test_a_state_on_other_axes_is_refused(small):
+def test_state_on_wrong_axes_is_refused(small):
     """Sensitivity: a level that names no battery ended in a trace-back."""
     calm = state.initial_state(small)
     level = calm["battery_level"]
@@ -69,14 +69,14 @@ def test_a_state_on_other_axes_is_refused(small):
             state.check_state(small, one)
 
 
-def test_another_sites_state_is_refused(small):
+def test_state_of_another_site_is_refused(small):
     other = state.initial_state(small).assign_coords(battery=["battery_9"])
     with pytest.raises(StateError, match=r"battery_9.*battery_1"):
         state.check_state(small, other)
 
 
 @pytest.mark.parametrize("nonsense", [np.nan, np.inf])
-def test_all_that_is_not_finite_is_told_at_once(small, nonsense):
+def test_all_non_finite_values_are_reported_together(small, nonsense):
     broken = state.initial_state(small)
     broken["battery_level"][0] = nonsense
     broken["peak_power"].values = np.array(nonsense)

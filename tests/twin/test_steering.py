@@ -1,4 +1,4 @@
-"""Set points of the water in a plan: written, read back, calmed and judged, by hand."""
+"""Water set points in a plan: written, read back, rate-limited and verified, by hand."""
 
 import numpy as np
 import pytest
@@ -30,20 +30,20 @@ def calm(site, *temperatures, **present):
     return found.supply_temperature["warm_plant"]
 
 
-def test_calmed_by_hand(site):
+def test_rate_limit_by_hand(site):
     # 0.1 K/min is 1.5 K in a quarter-hour
     assert calm(site, 30.0, 34.0, 34.0) == pytest.approx([30.0, 31.5, 33.0])
     assert calm(site, 34.0, 34.0, 30.0) == pytest.approx([33.0, 31.5, 30.0])  # down in time
     assert calm(site, 30.0, 31.0, 32.0) == pytest.approx([30.0, 31.0, 32.0])
 
 
-def test_calmed_water_rises_from_what_it_is(site):
+def test_rate_limited_supply_starts_from_its_present_value(site):
     """Proves: from 28 degC it is let rise 1.5 K a quarter-hour; warm water is cooled at once."""
     assert calm(site, 32.0, 32.0, 32.0, warm_plant=28.0) == pytest.approx([29.5, 31.0, 32.0])
     assert calm(site, 30.0, 30.0, 30.0, warm_plant=34.0) == pytest.approx([30.0, 30.0, 30.0])
 
 
-def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
+def test_rate_limited_water_is_never_warmer_and_keeps_the_ramp(site):
     rng = np.random.default_rng(4)
     wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
     found = setpoints.rate_limited(
@@ -53,16 +53,16 @@ def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
     assert (np.abs(np.diff(found)) <= 6.0 * hours[1:] + 1e-9).all()
 
 
-def test_written_and_read_back(site):
-    told = SetPoints(
+def test_set_points_survive_writing_and_reading(site):
+    set_points = SetPoints(
         supply_temperature={"warm_plant": np.array([30.0, 31.0])},
         temperature_range={"warm_plant": np.array([16.0, 20.0])},
         technology_range={"cdu_1": np.array([14.0, 15.0])},
     )
-    plan = xr.Dataset(setpoints.set_point_variables(told))
+    plan = xr.Dataset(setpoints.set_point_variables(set_points))
     found = setpoints.read_set_points(site, plan)
-    assert set(found) == set(setpoints.set_point_dispatch(told))
-    for key, values in setpoints.set_point_dispatch(told).items():
+    assert set(found) == set(setpoints.set_point_dispatch(set_points))
+    for key, values in setpoints.set_point_dispatch(set_points).items():
         np.testing.assert_array_equal(found[key], values)
     again = setpoints.collect_set_points(site, found)
     np.testing.assert_array_equal(again.technology_range["cdu_1"], [14.0, 15.0])
@@ -71,7 +71,7 @@ def test_written_and_read_back(site):
 
 
 @pytest.mark.parametrize(
-    ("word", "dim", "owner", "value", "told"),
+    ("word", "dim", "owner", "value", "pattern"),
     [
         ("facility_supply_set_point", "circuit", "warm_plan", 30.0, "unknown-name"),
         ("technology_range_set_point", "cdu", "warm_plant", 10.0, "unknown-name"),
@@ -80,32 +80,32 @@ def test_written_and_read_back(site):
         ("facility_supply_set_point", "circuit", "warm_plant", 311.0, "from -30 to 110 degC"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(site, word, dim, owner, value, told):
+def test_invalid_set_points_are_refused_by_name(site, word, dim, owner, value, pattern):
     units = "degC" if "supply" in word else "K"
     array = xr.DataArray(
         [[value]], dims=("time", dim), coords={dim: [owner]}, attrs={"units": units}
     )
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=pattern):
         setpoints.read_set_points(site, xr.Dataset({word: array}))
 
 
-def test_a_supply_temperature_alone_changes_no_flow():
-    """Proves: the declared temperatures told change nothing: no range is, so no flow is.
+def test_supply_temperature_alone_changes_no_flow():
+    """Proves: ordering the declared temperatures changes nothing, and without a range no flow.
 
     Sensitivity: at a tenth of the work CDUs of small would keep 0.75 of their flow for 0.5.
     """
     small = sites.load_site("small")
     plain = steady(small, share=0.1, count=2)
     declared = {p.name: np.full(2, p.supply_temperature) for p in small.machines_of(CoolingPlant)}
-    told = plain.assign(setpoints.set_point_variables(SetPoints(supply_temperature=declared)))
+    steered = plain.assign(setpoints.set_point_variables(SetPoints(supply_temperature=declared)))
     one, other = (
-        simulate(small, state.initial_state(small), operation) for operation in (plain, told)
+        simulate(small, state.initial_state(small), operation) for operation in (plain, steered)
     )
     for name in ("cdu_pump_power", "chip_temperature", "grid_import_power"):
         np.testing.assert_allclose(one[name], other[name], rtol=1e-12)
 
 
-def test_kelvin_is_no_unit_of_a_temperature(site):
+def test_kelvin_is_refused_for_a_temperature(site):
     array = xr.DataArray(
         [[303.0]], dims=("time", "circuit"), coords={"circuit": ["warm_plant"]},
         attrs={"units": "K"},
@@ -120,12 +120,13 @@ def planned(site, *temperatures):
     return plan.assign(setpoints.set_point_variables(points(*temperatures)))
 
 
-def test_haste_by_hand(site):
+def test_excessive_ramps_by_hand(site):
     # 1.5 K in a quarter-hour and 0.05 K of tolerance: 3.1 K is twice too fast
     slow, fast, first, cooled = (
         consistency.supply_ramp_ratio(site, plan, simulate(site, state.initial_state(site), plan))
         for plan in (
-            planned(site, *told) for told in ((30.0, 31.5), (30.0, 33.1), (33.1,), (20.0,))
+            planned(site, *temperatures)
+            for temperatures in ((30.0, 31.5), (30.0, 33.1), (33.1,), (20.0,))
         )
     )
     assert first == pytest.approx([2.0])  # the water stands at 30 degC
@@ -134,7 +135,7 @@ def test_haste_by_hand(site):
     assert fast == pytest.approx([0.0, 2.0])
 
 
-def test_the_twin_follows_and_tells_how_dry_it_stays(site):
+def test_simulation_follows_and_reports_the_dew_point_margin(site):
     """Water of 14 degC: the coolant comes a few kelvin above it, and 17 degC are asked for."""
     runs = {
         t: simulate(site, state.initial_state(site), planned(site, *[t] * 8)) for t in (14.0, 30.0)

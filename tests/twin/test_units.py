@@ -36,7 +36,7 @@ class Machine(BaseModel):
         ("-1e-3 MW", "MW", -0.001),
     ],
 )
-def test_text_becomes_canonical(text: str, unit: str, number: float) -> None:
+def test_text_becomes_a_canonical_number(text: str, unit: str, number: float) -> None:
     assert parse_quantity(text, unit) == pytest.approx(number, rel=1e-12)
 
 
@@ -52,14 +52,14 @@ def test_text_becomes_canonical(text: str, unit: str, number: float) -> None:
         ("1", "1"),
     ],
 )
-def test_a_unit_is_written_as_it_is_read(unit: str, people: str) -> None:
+def test_unit_is_written_as_it_is_read(unit: str, people: str) -> None:
     """Proves: people read EUR/MWh, and what they read may be copied into a site file."""
     assert format_unit(unit) == people
     assert parse_quantity(f"7 {people}", unit) == 7.0
 
 
-def test_where_no_unit_belongs_none_is_asked_for() -> None:
-    """Proves: "53.4 N" of latitude is told to be a number, not to convert to 1."""
+def test_dimensionless_values_need_no_unit() -> None:
+    """Proves: "53.4 N" of latitude is refused with the advice to write a number."""
     with pytest.raises(UnitError, match="write a number without a unit"):
         parse_quantity("53.4 N", "1")
 
@@ -84,7 +84,7 @@ def test_where_no_unit_belongs_none_is_asked_for() -> None:
         ("12,5 Euro/MWh", 'write "12.5 EUR/MWh"'),
     ],
 )
-def test_other_texts_are_refused_with_the_mend(text: str, words: str) -> None:
+def test_invalid_texts_are_refused_with_a_remedy(text: str, words: str) -> None:
     with pytest.raises(UnitError, match=words):
         parse_quantity(text, "MW")
 
@@ -105,7 +105,7 @@ def test_other_texts_are_refused_with_the_mend(text: str, words: str) -> None:
         ("share", float("nan"), "finite"),
     ],
 )
-def test_a_parameter_refuses(field: str, value: object, words: str) -> None:
+def test_parameter_refuses_invalid_values(field: str, value: object, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Machine.model_validate({field: value})
 
@@ -136,7 +136,7 @@ class Contract(BaseModel):
         ("rise", "-101 K", "must be at least -100 K"),
     ],
 )
-def test_a_price_has_the_bound_of_its_unit(field: str, value: str, words: str) -> None:
+def test_price_bounds_depend_on_the_unit(field: str, value: str, words: str) -> None:
     """Proves: whether or not a declaration says so, no price is greater than any market's.
 
     Nor is a temperature taken for a difference.
@@ -145,14 +145,14 @@ def test_a_price_has_the_bound_of_its_unit(field: str, value: str, words: str) -
         Contract.model_validate({field: value})
 
 
-def test_prices_of_real_contracts_are_taken() -> None:
+def test_prices_of_real_contracts_are_accepted() -> None:
     """Proves: 10 EUR/kWh either way, 1,000 EUR/kW, cells of 120 EUR/kWh."""
     given = {"energy": "-10 EUR/kWh", "peak": "1000 EUR/kW", "cells": "120 EUR/kWh"}
     contract = Contract.model_validate(given)
     assert (contract.energy, contract.peak, contract.cells) == (-1e4, 1e6, 1.2e5)
 
 
-def test_a_parameter_takes_texts_and_canonical_numbers() -> None:
+def test_parameter_accepts_texts_and_canonical_numbers() -> None:
     assert Machine.model_validate({"power": "5200 kW", "count": 3, "share": "20 %"}) == Machine(
         power="5.2 MW",  # type: ignore[arg-type]  # pydantic reads the text
         count=3,

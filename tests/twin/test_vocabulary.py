@@ -19,14 +19,15 @@ def test_other_names_are_refused(name: str) -> None:
         variables.variable_definition(name)
 
 
-def test_check_gathers_all_faults() -> None:
+def test_check_reports_all_issues_together() -> None:
     wrong = xr.Dataset({"electricity_price": ("time", np.zeros(2), {"units": "EUR kWh-1"})})
     with pytest.raises(UnitError) as caught:
         variables.check_variables(wrong, "electricity_price", "air_temperature")
-    text = str(caught.value)
-    assert "2 faults" in text
-    assert "EUR MWh-1" in text
-    assert "air_temperature" in text
+    assert [(one.code.value, one.location) for one in caught.value.issues] == [
+        ("wrong-unit", "electricity_price"),
+        ("missing", "air_temperature"),
+    ]
+    assert "EUR MWh-1" in str(caught.value)
 
 
 def test_tagged_data_pass_the_check() -> None:

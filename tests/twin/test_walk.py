@@ -1,4 +1,4 @@
-"""Stores and loops through time, against numbers worked out by hand."""
+"""Stores and loops over time, against numbers worked out by hand."""
 
 from types import SimpleNamespace
 
@@ -53,15 +53,13 @@ def walked(kept, level, *, charge=0.0, discharge=0.0, hours=(1.0,)):
         (0.5, {"charge": 1.0}, 1.0, 0.0, 1.4),  # but may be filled
     ],
 )
-def test_a_store_takes_and_gives_what_its_window_and_its_rating_allow(
-    level, orders, put, got, ends
-):
+def test_store_keeps_its_window_and_rating(level, orders, put, got, ends):
     into, out, levels = walked(store(), level, **orders)
     assert (into[0], out[0], levels[-1]) == pytest.approx((put, got, ends))
     assert levels[0] == level
 
 
-def test_what_a_store_loses_by_hand():
+def test_store_losses_by_hand():
     """Proves: 0.1 of 2 MW going in, 0.25 of 1 MW coming out, 0.1 of 5 MWh in an hour."""
     kept, hour = store(standing_loss=0.1), np.ones(1)
     into, out, levels = walked(kept, 5.0, charge=2.0, discharge=1.0)
@@ -70,12 +68,12 @@ def test_what_a_store_loses_by_hand():
     assert into - out - loss == pytest.approx(np.diff(levels))
 
 
-def test_what_stands_is_lost_by_the_hour():
+def test_standing_loss_by_the_hour():
     _, _, levels = walked(store(standing_loss=0.1), 8.0, hours=(1.0, 2.0))
     assert levels == pytest.approx([8.0, 7.2, 7.2 * 0.81])
 
 
-def test_power_fades_before_the_end_of_the_window():
+def test_power_falls_towards_the_end_of_the_window():
     # 0.09 MWh of room let (0.09 / 0.9) MWh in over 0.2 h: 0.5 MW, and after each minute the
     # room is smaller by 0.9 x 0.5 / 60 of 0.09: by a twelfth
     into, _, levels = walked(store(), 8.91, charge=4.0, hours=[MINUTE] * 3)
@@ -83,7 +81,7 @@ def test_power_fades_before_the_end_of_the_window():
     assert levels[-1] == pytest.approx(9.0 - 0.09 * (11 / 12) ** 3)
 
 
-def test_a_lossless_store_knows_no_length_of_step():
+def test_lossless_store_does_not_depend_on_step_length():
     _, _, whole = walked(store(), 5.0, charge=2.0, hours=(1.0,))
     _, _, parts = walked(store(), 5.0, charge=2.0, hours=[0.25] * 4)
     assert parts[-1] == pytest.approx(whole[-1])
@@ -132,7 +130,7 @@ def test_warm_water_arrives_later():
     assert (supply[-1] - 20.0) + (arriving[-1] - 20.0) == pytest.approx(3.0)
 
 
-def test_a_short_step_takes_its_time_to_arrive():
+def test_short_step_arrives_after_the_delay():
     # the supply is 5 K warmer from the start; transit 1 / 6 h; after as long 1 - 1/e has come
     count = 600
     pipes = on_its_way(count, rate=6.0, temperature=20.0)
@@ -144,7 +142,7 @@ def test_a_short_step_takes_its_time_to_arrive():
     assert supply + arriving == pytest.approx(np.full(count + 1, 45.0))
 
 
-def test_a_plant_that_can_holds_its_supply_and_the_halls_follow():
+def test_sufficient_plant_holds_its_supply_temperature():
     pipes = on_its_way(50, rate=6.0, temperature=26.0)
     output, supply, arriving, _ = piped([3.0] * 50, start=(20.0, 3.0), pipes=pipes)
     assert supply == pytest.approx(np.full(51, 20.0))
@@ -153,7 +151,7 @@ def test_a_plant_that_can_holds_its_supply_and_the_halls_follow():
     assert output.sum() == pytest.approx(150.0 + 6.0)
 
 
-def test_a_long_step_is_where_short_ones_end():
+def test_long_step_equals_many_short_ones():
     pipes = on_its_way(1, rate=6.0, temperature=20.0)
     whole = piped([3.0], hours=1e6, base=1.0, rise=1.0, pipes=pipes)
     assert whole.supply[-1] == pytest.approx(22.0, abs=1e-4)
@@ -177,24 +175,24 @@ def test_a_long_step_is_where_short_ones_end():
         ({"start": 21.0, "output": 3.5, "lag": 1.0}, 3.5, 20.75),
     ],
 )
-def test_a_loop_is_held_at_its_set_point_as_far_as_the_plant_can(situation, output, ends):
+def test_loop_stays_at_its_set_point_within_capacity(situation, output, ends):
     outputs, temperatures = circled(3.0, **situation)
     assert (outputs[0], temperatures[-1]) == pytest.approx((output, ends))
 
 
-def test_an_overloaded_loop_warms_hour_after_hour():
+def test_overloaded_loop_warms_continuously():
     _, temperatures = circled([6.0, 6.0, 6.0], base=4.0)
     assert temperatures == pytest.approx([20.0, 21.0, 22.0, 23.0])
 
 
-def test_the_water_keeps_what_the_plant_leaves():
+def test_water_stores_heat_that_the_plant_leaves():
     load = np.random.default_rng(4).uniform(0.0, 10.0, 50)
     outputs, temperatures = circled(load, hours=0.1, base=6.0, rise=0.3, start=23.0, lag=0.2)
     kept = 2.0 * np.diff(temperatures)
     np.testing.assert_allclose(0.1 * (load - outputs), kept, atol=1e-12)
 
 
-def test_a_slow_valve_swings_but_once():
+def test_slow_valve_overshoots_once():
     # critically damped: after a step of the load the water warms and comes back, not below
     _, temperatures = circled(np.full(240, 5.0), hours=MINUTE, output=3.0, start=20.0, lag=0.1)
     above = temperatures - 20.0
@@ -224,7 +222,7 @@ def test_steps_of_a_minute_follow_the_equation_of_a_slow_valve(lag):
     np.testing.assert_allclose(walked.valve_output, true[1], atol=0.12 * 2.0)
 
 
-def test_a_valve_that_has_caught_up_takes_what_came():
+def test_settled_valve_cools_the_load():
     """Proves: in a quarter-hour a valve of two minutes brings back what it was late with."""
     walked = piped([5.0] * 2, hours=0.25, start=(20.0, 3.0), lag=120.0 / 3600.0)
     assert walked.supply == pytest.approx([20.0] * 3, abs=1e-3)
@@ -246,7 +244,7 @@ def _plants(site="small"):
 
 
 @pytest.mark.parametrize("air", [20.0, 30.0, 36.0, 37.5, 39.5, 41.0, 44.0, 50.0])
-def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
+def test_capacity_bound_holds_at_any_temperature_and_weather(air):
     """Proves: also in air hotter than the set point of 38 degC, where the capacity there is 0."""
     warm, _ = _plants()
     weather, water = _air([air]), air + np.array([3.0, 5.0, 7.0])
@@ -257,7 +255,7 @@ def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
     assert ceiling.chiller == 0.0
 
 
-def test_coolers_without_end_have_a_finite_line():
+def test_oversized_coolers_have_a_finite_capacity_line():
     """Proves: as many coolers as may be declared give water of the air's temperature, at any heat.
 
     Sensitivity: a rise without end, and no number at all where the air is at the set point.
@@ -272,7 +270,7 @@ def test_coolers_without_end_have_a_finite_line():
     assert np.isfinite(ceiling.plannable(warm)).all()
 
 
-def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
+def test_only_coolers_gain_capacity_from_warmer_water():
     _, chilled = _plants()
     ceiling = CoolingCapacity.from_plant(chilled, _air([5.0, 30.0]))
     np.testing.assert_array_equal(ceiling.chiller, chilled.capacity(_air([5.0, 30.0]), 18.0))
@@ -283,7 +281,7 @@ def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
 
 
 @pytest.mark.parametrize(("circuit", "site", "hot"), [(0, "rhine", 41.0), (1, "gallia", 29.0)])
-def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
+def test_overloaded_plant_reaches_a_balance(circuit, site, hot):
     """Proves: water as warm as its coolers need, not thousands of degrees; in saturated air too."""
     plant = _plants(site)[circuit]
     count, weather = 48, _air([hot] * 48, wet_bulb_below=0.0)
@@ -300,7 +298,7 @@ def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
     assert hot < supply[-1] < hot + 12.0
 
 
-def test_water_that_is_far_too_warm_does_not_drive_pumps_beyond_their_rating():
+def test_hot_water_does_not_drive_pumps_beyond_rating():
     plant, _ = _plants("rhine")
     rate = plant.capacity_rate(np.array([0.5, 1.0, 2.5]) * plant.rated_cooling, _air([15.0] * 3))
     np.testing.assert_allclose(rate[1:], plant.rated_cooling / plant.temperature_range)

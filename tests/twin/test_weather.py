@@ -1,4 +1,4 @@
-"""Weather: what follows from temperature, humidity and pressure, and stretches of it."""
+"""Weather: quantities from temperature, humidity and pressure, and time slices of it."""
 
 import numpy as np
 import pytest
@@ -18,24 +18,24 @@ def outlook():
     return variables.tag_dataset(ahead)
 
 
-def test_wet_bulb_and_humidity_of_the_chart(outlook):
+def test_wet_bulb_and_humidity_agree_with_the_chart(outlook):
     weather = Weather.from_dataset(outlook)
     # ASHRAE chart No. 1 at 30 degC, 50 %: wet bulb 22.0 degC, 13.3 g/kg
     assert weather.wet_bulb_temperature[0] == pytest.approx(22.0, abs=0.1)
     assert weather.humidity_ratio[0] == pytest.approx(0.0133, abs=1e-4)
 
 
-def test_more_than_saturated_is_saturated(outlook):
+def test_supersaturated_air_counts_as_saturated(outlook):
     weather = Weather.from_dataset(outlook)
     assert weather.wet_bulb_temperature[1] == pytest.approx(10.0, abs=0.01)
 
 
-def test_the_wet_bulb_is_never_above_the_dry_one(outlook):
+def test_wet_bulb_is_never_above_dry_bulb(outlook):
     weather = Weather.from_dataset(outlook)
     assert (weather.wet_bulb_temperature <= weather.air_temperature + 1e-9).all()
 
 
-def test_a_stretch_is_cut_from_every_array(outlook):
+def test_time_slice_applies_to_every_array(outlook):
     weather = Weather.from_dataset(outlook).select(slice(1, 3))
     assert len(weather) == 2
     whole = Weather.from_dataset(outlook)
@@ -44,7 +44,7 @@ def test_a_stretch_is_cut_from_every_array(outlook):
 
 
 @pytest.mark.parametrize("unit", ["Pa", "hPa", None])
-def test_pressure_in_another_unit_is_refused(outlook, unit):
+def test_pressure_in_wrong_unit_is_refused(outlook, unit):
     outlook["air_pressure"].attrs["units"] = unit
     with pytest.raises(UnitError, match="air_pressure"):
         Weather.from_dataset(outlook)
@@ -55,7 +55,7 @@ def test_missing_humidity_is_named(outlook):
         Weather.from_dataset(outlook.drop_vars("relative_humidity"))
 
 
-def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
+def test_rounded_weather_is_never_cooler_or_drier(outlook):
     rough, exact = Weather.from_rounded(outlook), Weather.from_dataset(outlook)
     least = {"air_temperature": -1e-9, "wet_bulb_temperature": -0.005, "humidity_ratio": -1e-9}
     for name, low in least.items():
@@ -64,7 +64,7 @@ def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
     assert (rough.wet_bulb_temperature - exact.wet_bulb_temperature).max() < 0.3
 
 
-def test_air_on_the_grid_stays_there(outlook):
+def test_weather_on_the_rounding_grid_is_unchanged(outlook):
     tenths = np.array([26.7, 0.3, -10.1])
     rough = Weather.from_rounded(
         variables.tag_dataset(outlook.assign(air_temperature=("time", tenths)))
@@ -72,7 +72,7 @@ def test_air_on_the_grid_stays_there(outlook):
     np.testing.assert_allclose(rough.air_temperature, tenths)
 
 
-def test_hours_that_hardly_differ_are_the_same_roughly(outlook):
+def test_similar_hours_round_to_the_same_weather(outlook):
     near = outlook.assign(air_temperature=outlook["air_temperature"] - [0.01, 0.02, 0.0])
     near["air_temperature"].attrs = outlook["air_temperature"].attrs
     for name in ("air_temperature", "wet_bulb_temperature", "humidity_ratio", "air_pressure"):

@@ -1,4 +1,4 @@
-"""The network of a site: who stands where, what it carries, and what one lost unit overloads."""
+"""The network of a site: nodes, loads, and overloads after the loss of one unit."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def busy(rhine):
 
 
 @pytest.mark.parametrize("name", ["small", "rhine", "iberia", "gallia", "baltica"])
-def test_the_machines_draw_what_the_transformers_give(name):
+def test_machine_load_equals_transformer_output(name):
     site = sites.load_site(name)
     result = run(site)
     total = sum(network_draws(site, result).values())
@@ -78,32 +78,32 @@ def simplest(site, result):
     return radial_network({"transformer_1": 1}, most)
 
 
-def test_power_is_kept(rhine, busy):
+def test_power_is_conserved(rhine, busy):
     flow = network_load_flow(rhine, busy)
     drawn = sum(network_draws(rhine, busy).values())
     balance = flow["connection_power"] - flow["network_loss"] - drawn
     assert float(np.abs(balance).max()) < 1e-6 * float(flow["connection_power"].max())
 
 
-def test_what_no_voltage_carries_is_told(rhine, busy):
+def test_infeasible_load_flow_is_reported(rhine, busy):
     weak = rhine.network.model_dump() | {"short_circuit_power": 300.0}
     network = MediumVoltageNetwork.model_validate(weak, context={"canonical": True})
     with pytest.raises(NetworkError, match=r"network, 2026-07-01T00:00.*\[infeasible\]"):
         network_load_flow(rhine.with_network(network), busy)
 
 
-def test_a_machine_that_stands_nowhere_is_named(rhine, busy):
+def test_machine_without_a_node_is_named(rhine, busy):
     bare = rhine.network.restricted_to(set(rhine.equipment) - {"ups_1"})
     with pytest.raises(NetworkError, match=r"\[network.feeds.ups_1\]"):
         network_load_flow(rhine.with_network(bare), busy)
 
 
-def test_a_lost_machine_takes_its_feed_along(rhine):
+def test_failed_machine_removes_its_feed(rhine):
     without = {k: v for k, v in rhine.equipment.items() if k != "wind_1"}
     assert "wind_1" not in rhine.with_equipment(without).network.feeds
 
 
-def test_who_stands_on_medium_voltage(rhine):
+def test_medium_voltage_machines(rhine):
     assert set(network_machines(rhine)) == {
         "ups_1", "warm_plant", "chilled_plant", "battery_1", "solar_1", "wind_1",
     }  # fmt: skip
@@ -119,7 +119,7 @@ def test_who_stands_on_medium_voltage(rhine):
         ({"voltage_low": "1.2"}, "below 1"),
     ],
 )
-def test_what_no_network_can_be(change, words):
+def test_invalid_networks_are_refused(change, words):
     with pytest.raises(ValidationError, match=words):
         MediumVoltageNetwork.model_validate(NETWORK | change)
 
@@ -130,14 +130,14 @@ def test_a_network_by_hand():
     assert list(network.branches) == ["one", "other"]
 
 
-def test_the_simplest_network_has_a_cable_more_than_it_needs():
+def test_simplest_network_has_one_redundant_cable():
     # sqrt(3) x 20 kV x 0.421 A = 14.58 MVA: 40 MW need three
     network = radial_network({"transformer_1": 2}, {"ups_1": 40.0})
     assert network.cables["feeder_ups_1"].count == 4
     assert network.transformers["transformer_1"].count == 2
 
 
-def test_flows_have_words(rhine, busy):
+def test_load_flow_results_are_declared_variables(rhine, busy):
     flow = network_load_flow(rhine, busy)
     assert flow["connection_reactive_power"].attrs["units"] == "Mvar"
     assert isinstance(flow, xr.Dataset)

@@ -1,4 +1,4 @@
-"""Machines and weathers that the tests of cooling share."""
+"""Machines and weather that the tests of cooling share."""
 
 from collections.abc import Callable
 from typing import Any

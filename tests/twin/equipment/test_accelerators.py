@@ -27,37 +27,37 @@ def hall(**changed):
     return ITHall.model_validate(DECLARED | changed)
 
 
-def test_the_hall_draws_what_its_racks_draw():
+def test_hall_power_is_the_sum_of_its_racks():
     assert (hall().full_power, hall().idle_power) == pytest.approx((1.0, 0.2))
 
 
-def test_all_that_racks_draw_leaves_by_liquid_or_by_air():
+def test_rack_power_leaves_as_heat_to_liquid_or_air():
     (work,) = hall().relations()
     assert work.heat == pytest.approx({"liquid": 0.85, "air": 0.15})
     assert (work.racks, work.idle_power, work.full_power) == pytest.approx((10, 0.02, 0.1))
 
 
-def test_power_at_the_board_by_hand():
+def test_board_power_by_hand():
     # 1 MW on shelves of 2 MW: half load, loss 0.5 (1 / 0.95 - 1) = 0.02632 of 2 MW;
     # behind the regulators 0.9 (1 - 0.05263) = 0.85263 MW
     assert hall().board_power(np.array([1.0])) == pytest.approx([0.852632])
 
 
-def test_the_case_of_a_chip_by_hand():
+def test_chip_case_temperature_by_hand():
     # 85.263 kW at the board of a rack, three quarters of it in 72 chips: 888.2 W each;
     # 0.0245 K/W at 1 l/min above coolant of 40 degC: 61.76 degC
     case = hall().chip_temperature(np.array([0.1]), np.array([40.0]))
     assert case == pytest.approx([61.76], abs=0.01)
 
 
-def test_less_power_and_cooler_coolant_leave_the_chip_cooler():
+def test_less_power_or_cooler_coolant_cools_the_chip():
     full = hall().chip_temperature(np.array([0.1]), np.array([40.0]))
     assert hall().chip_temperature(np.array([0.06]), np.array([40.0])) < full
     assert hall().chip_temperature(np.array([0.1]), np.array([35.0])) == full - 5.0
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "pattern"),
     [
         ({"rack_idle_power": "100 kW"}, "rack_idle_power must be below rack_power"),
         ({"shelf_load_points": (0.1, 1.0)}, "shelf_efficiency_points must have the same length"),
@@ -71,15 +71,15 @@ def test_less_power_and_cooler_coolant_leave_the_chip_cooler():
         ({"rack_power": 0.1}, "rack_power"),  # write the unit
     ],
 )
-def test_a_hall_without_sense_is_refused(changed, told):
-    with pytest.raises(ValidationError, match=told):
+def test_invalid_hall_is_refused(changed, pattern):
+    with pytest.raises(ValidationError, match=pattern):
         hall(**changed)
 
 
 AIR = {"chip_flow": "0 l/min", "air_resistance": "0.07 K/W", "liquid_share": 0.0}
 
 
-def test_air_cooled_chips_stand_above_the_air():
+def test_air_cooled_chips_are_warmer_than_the_air():
     # 0.1 MW on shelves of 0.2: board 0.0852632, three quarters of it over 72 chips: 888.2 W
     case = hall(**AIR).chip_temperature(np.array([0.1]), np.array([25.0]))
     assert case == pytest.approx([25.0 + 0.07 * 888.158], abs=1e-3)
@@ -101,12 +101,12 @@ def test_air_cooled_chips_stand_above_the_air():
         ({"smoothing": {"storage": 5.0}}, "write the unit"),
     ],
 )
-def test_parts_that_cannot_be(changed, words):
+def test_impossible_parts_are_refused(changed, words):
     with pytest.raises(ValidationError, match=words):
         hall(**changed)
 
 
-def test_least_cap_of_a_rack_by_hand():
+def test_minimum_cap_of_a_rack_by_hand():
     # three quarters of 100 kW fall to two sevenths
     made = hall(chip_power="700 W", chip_power_least="200 W")
     assert made.min_capped_power == pytest.approx(0.1 * (0.75 * 2 / 7 + 0.25))

@@ -25,7 +25,7 @@ def convert(cdu: CduBank) -> Convert:
     return relation
 
 
-def test_pumps_follow_the_cube_of_the_flow_and_end_as_heat(outdoors) -> None:
+def test_pump_power_follows_the_cube_and_becomes_heat(outdoors) -> None:
     flows = convert(CduBank.model_validate(DECLARED)).physics(
         np.array([200.0, 100.0, 0.0]), outdoors(20.0, 15.0)
     )
@@ -35,13 +35,13 @@ def test_pumps_follow_the_cube_of_the_flow_and_end_as_heat(outdoors) -> None:
     np.testing.assert_array_equal(flows.heat, 0.0)
 
 
-def test_coolant_stands_above_the_facility_water_by_the_approach() -> None:
+def test_coolant_exceeds_facility_water_by_the_approach() -> None:
     cdu = CduBank.model_validate(DECLARED | {"pump_power": "0 kW"})
     supply = cdu.technology_supply_temperature(np.array([200.0, 100.0, 0.0]), np.array(38.0))
     np.testing.assert_allclose(supply, [42.0, 41.482, 38.0], atol=1e-3)
 
 
-def test_the_limit_is_the_rating_of_all_units(outdoors) -> None:
+def test_limit_is_the_rating_of_all_units(outdoors) -> None:
     assert convert(CduBank.model_validate(DECLARED)).max_output(outdoors(20.0, 15.0)) == 200.0
 
 

@@ -18,7 +18,7 @@ def published(chillers: ChillerBank) -> ChillerBank:
 
 
 @pytest.mark.parametrize(("part_load", "power"), [(1.0, 160.97), (0.75, 100.51), (0.5, 56.38)])
-def test_it_draws_what_the_data_set_says(
+def test_chiller_power_agrees_with_the_data_set(
     published: ChillerBank, part_load: float, power: float
 ) -> None:
     condenser = np.array(36.12)
@@ -28,7 +28,7 @@ def test_it_draws_what_the_data_set_says(
     assert units == 1.0
 
 
-def test_no_unit_beats_the_best_machine_sold(published: ChillerBank) -> None:
+def test_no_unit_exceeds_the_best_chiller_on_the_market(published: ChillerBank) -> None:
     """Proves: half load at 7.22 and 36.94 degC is at 0.78 of Carnot: 280.37 / 29.72 = 9.434.
 
     So 7.358 MW of cooling for a MW. Sensitivity: 7.77 by the curves alone, 0.82 of Carnot.
@@ -39,7 +39,7 @@ def test_no_unit_beats_the_best_machine_sold(published: ChillerBank) -> None:
     assert load / drawn == pytest.approx(7.358, rel=1e-3)
 
 
-def test_a_worn_unit_falls_short_of_it_by_its_wear(published: ChillerBank) -> None:
+def test_best_chiller_bound_falls_with_wear(published: ChillerBank) -> None:
     """Proves: a tenth more power is a tenth more at the bound too; a better one stays at it."""
     condenser = np.array(36.94)
     load = 0.5 * published.capacity(7.22, condenser)
@@ -53,7 +53,7 @@ def test_a_worn_unit_falls_short_of_it_by_its_wear(published: ChillerBank) -> No
     assert better == pytest.approx(clean)
 
 
-def test_warmer_condensers_save_nothing_at_little_load(published: ChillerBank) -> None:
+def test_warmer_condensers_save_nothing_at_low_load(published: ChillerBank) -> None:
     """Proves: 0.16 MW at 18 degC takes 13 kW at 22.63 degC and more at 36.94, and half takes half.
 
     Sensitivity: 6.6 kW at 36.94 degC by the curves alone, a COP of 24 where Carnot's is 15.4.
@@ -74,7 +74,7 @@ def test_no_load_gains_from_warmer_condensers(published: ChillerBank, supply: fl
     assert np.all(np.diff(drawn, axis=1) >= -1e-12)
 
 
-def test_curves_that_make_sense_are_followed_to_their_end() -> None:
+def test_valid_curves_are_followed_to_their_end() -> None:
     """Proves: 0.2 of the load of a 19XR of 2,391 kW draws what its curve says, 0.27 of Carnot."""
     entry = standard_machines("chillers")["carrier_19xr_2391"]
     known = {name: value for name, value in entry.items() if name in ChillerBank.model_fields}
@@ -86,7 +86,7 @@ def test_curves_that_make_sense_are_followed_to_their_end() -> None:
     assert load / drawn == pytest.approx(0.27 * (6.67 + 273.15) / (24.93 - 6.67), rel=0.03)
 
 
-def test_no_other_number_of_units_would_draw_less(chillers: ChillerBank) -> None:
+def test_number_of_units_is_optimal(chillers: ChillerBank) -> None:
     load = np.linspace(0.5, 38.0, 40)
     condenser = np.full(40, 28.0)
     least, units = chillers.power(load, supply_temperature=18.0, condenser_temperature=condenser)
@@ -107,7 +107,7 @@ def test_power_rises_with_load_and_with_condenser_temperature(chillers: ChillerB
     assert np.all(units[:, 0] == 0.0)
 
 
-def test_wear_raises_the_power(chillers: ChillerBank) -> None:
+def test_wear_raises_power(chillers: ChillerBank) -> None:
     given = {"supply_temperature": 18.0, "condenser_temperature": np.array(28.0)}
     worn = chillers.model_copy(update={"eir_factor": 1.1})
     clean, _ = chillers.power(np.array(20.0), **given)
@@ -132,6 +132,8 @@ def test_wear_raises_the_power(chillers: ChillerBank) -> None:
         ({"condenser_minimum": 38.0}, "must be below condenser_high"),
     ],
 )
-def test_faults_are_told(chillers: ChillerBank, changes: dict[str, object], words: str) -> None:
+def test_invalid_parameters_are_refused(
+    chillers: ChillerBank, changes: dict[str, object], words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
         ChillerBank.model_validate(chillers.model_dump() | changes, context=CANONICAL)

@@ -1,4 +1,4 @@
-"""Plants of one circuit: laws that hold in every weather, and points worked out otherwise."""
+"""Plants of one circuit: laws that hold in every weather, and independently computed points."""
 
 import itertools
 from typing import Any
@@ -48,6 +48,7 @@ def test_energy_closes_and_nothing_is_negative(plant, outdoors, air) -> None:
     np.testing.assert_allclose(flows.heat, load + flows.inputs["medium_voltage"], rtol=1e-12)
     parts = [flows.details[f"cooling_plant_{role}_power"] for role in ("fan", "pump", "compressor")]
     np.testing.assert_allclose(sum(parts), flows.inputs["medium_voltage"], rtol=1e-12)
+    assert flows.details
     for name, values in flows.details.items():
         variables.variable_definition(name)
         assert np.all(values >= 0.0), name
@@ -56,7 +57,7 @@ def test_energy_closes_and_nothing_is_negative(plant, outdoors, air) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(air=bulbs, change=warmings)
-def test_warmer_weather_is_never_cheaper_nor_allows_more(plant, outdoors, air, change) -> None:
+def test_warmer_weather_never_costs_less_or_allows_more(plant, outdoors, air, change) -> None:
     dry, wet = air[0], air[0] - air[1]
     cool, warm = outdoors(dry, wet), outdoors(dry + change[0], wet + change[0] * change[1])
     assert np.all(draw(plant, warm) >= draw(plant, cool) - 1e-6)
@@ -65,14 +66,14 @@ def test_warmer_weather_is_never_cheaper_nor_allows_more(plant, outdoors, air, c
 
 @settings(max_examples=40, deadline=None)
 @given(air=bulbs, drop=st.floats(0.0, 5.0))
-def test_a_colder_wet_bulb_is_never_dearer(plant, outdoors, air, drop) -> None:
+def test_colder_wet_bulb_never_costs_more(plant, outdoors, air, drop) -> None:
     dry, wet = air[0], air[0] - air[1]
     assert np.all(draw(plant, outdoors(dry, wet - drop)) <= draw(plant, outdoors(dry, wet)) + 1e-6)
 
 
 @settings(max_examples=40, deadline=None)
 @given(air=bulbs)
-def test_more_load_is_never_cheaper(plant, outdoors, air) -> None:
+def test_more_load_never_costs_less(plant, outdoors, air) -> None:
     assert np.all(np.diff(draw(plant, outdoors(air[0], air[0] - air[1])), axis=0) >= -1e-6)
 
 
@@ -90,7 +91,7 @@ def test_fans_reject_the_load_at_the_set_point(warm_plant: CoolingPlant, outdoor
     assert leaving == pytest.approx(38.0, abs=1e-3)
 
 
-def test_capacity_is_what_leaves_at_full_speed_and_rises_with_the_supply(
+def test_capacity_is_full_speed_cooling_and_rises_with_supply(
     warm_plant: CoolingPlant, outdoors
 ) -> None:
     weather = outdoors(30.0, 20.0)
@@ -101,7 +102,7 @@ def test_capacity_is_what_leaves_at_full_speed_and_rises_with_the_supply(
     assert warm_plant.capacity(outdoors(40.0, 20.0), 39.0) == 0.0
 
 
-def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoors) -> None:
+def test_fan_speed_is_optimal(chilled_plant: CoolingPlant, outdoors) -> None:
     weather = outdoors(np.linspace(-5.0, 35.0, 15), np.linspace(-6.0, 22.0, 15))
     load = np.full(15, 30.0)
     least = chilled_plant.operate(load, weather).inputs["medium_voltage"]
@@ -113,7 +114,7 @@ def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoor
         assert np.all(least <= 1.01 * other)
 
 
-def test_water_keeps_moving_in_frost(warm_plant: CoolingPlant, outdoors) -> None:
+def test_water_keeps_flowing_in_frost(warm_plant: CoolingPlant, outdoors) -> None:
     # the least flow rises from 0.3 to 0.6 of the rated one, and with it the power of the pumps
     moved = warm_plant.with_values(frost_flow=0.6)
     weather = outdoors([2.9, 3.0], 1.0)
@@ -124,7 +125,7 @@ def test_water_keeps_moving_in_frost(warm_plant: CoolingPlant, outdoors) -> None
     assert pump == pytest.approx(2.1 * np.array([0.6 * 0.424, 0.3 * 0.181]))
 
 
-def test_blow_down_is_what_does_not_evaporate(chilled_plant: CoolingPlant, outdoors) -> None:
+def test_blow_down_is_make_up_less_evaporation(chilled_plant: CoolingPlant, outdoors) -> None:
     # at four cycles make-up is 4/3 of the evaporation, and blow-down a third: a quarter of it
     found = chilled_plant.operate(np.array([30.0]), outdoors(30.0, 20.0))
     assert found.inputs["water"][0] > 10.0
@@ -138,7 +139,7 @@ def test_frost_cools_without_compressors(chilled_plant: CoolingPlant, outdoors) 
     assert details["cooling_plant_units_on"] == 0.0
 
 
-def test_a_hot_afternoon_needs_chillers_at_a_sound_cop(
+def test_hot_afternoon_needs_chillers_at_a_plausible_cop(
     chilled_plant: CoolingPlant, outdoors
 ) -> None:
     details = chilled_plant.operate(np.array([33.0]), outdoors(35.0, 24.0)).details
@@ -146,9 +147,7 @@ def test_a_hot_afternoon_needs_chillers_at_a_sound_cop(
     assert 6.0 < 33.0 / details["cooling_plant_compressor_power"][0] < 10.0
 
 
-def test_condensers_stay_below_their_greatest_temperature(
-    dry_plant: CoolingPlant, outdoors
-) -> None:
+def test_condensers_stay_below_their_temperature_limit(dry_plant: CoolingPlant, outdoors) -> None:
     weather = outdoors([35.0, 40.0, 45.0], 22.0)
     limit = dry_plant.max_output(weather)
     details = dry_plant.operate(limit, weather).details
@@ -156,7 +155,7 @@ def test_condensers_stay_below_their_greatest_temperature(
     assert np.all(details["cooling_plant_condenser_temperature"] <= 36.94 + 1e-3)
 
 
-def test_leading_axes_pass_through(plant: CoolingPlant, outdoors) -> None:
+def test_leading_axes_are_kept(plant: CoolingPlant, outdoors) -> None:
     weather = outdoors(np.linspace(0.0, 35.0, 6), np.linspace(-1.0, 20.0, 6))
     load = plant.rated_cooling * np.linspace(0.1, 0.9, 4)[:, None] * np.ones(6)
     whole = plant.operate(load, weather)
@@ -175,7 +174,9 @@ def test_leading_axes_pass_through(plant: CoolingPlant, outdoors) -> None:
         ({"minimum_flow": 0.0}, "must be above 0"),
     ],
 )
-def test_faults_are_told(warm_plant: CoolingPlant, changes: dict[str, Any], words: str) -> None:
+def test_invalid_parameters_are_refused(
+    warm_plant: CoolingPlant, changes: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
         warm_plant.with_values(**changes)
 
@@ -198,7 +199,9 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 27.0, 2.0)
-    for plant in random_site(seed).machines_of(CoolingPlant):
+    plants = [*random_site(seed).machines_of(CoolingPlant)]
+    assert plants
+    for plant in plants:
         weather = outdoors(bulbs + 6.0, bulbs)
         drawn = plant.operate(loads * plant.rated_cooling, weather).inputs["medium_voltage"]
         for cold, warm in itertools.pairwise(drawn.T):
@@ -206,25 +209,27 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
 
 
 @pytest.mark.parametrize("seed", seeds(range(6)))
-def test_no_plant_beats_the_best_chillers_sold(seed: int, outdoors) -> None:
+def test_no_plant_exceeds_the_best_chillers_on_the_market(seed: int, outdoors) -> None:
     """Proves: what compressors carry at random sites takes at least 1 / 0.78 of Carnot's power.
 
     Sensitivity: up to 1.6 of Carnot's COP where the curves are followed to their least load.
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 35.0, 2.0)
-    for plant in random_site(seed).machines_of(CoolingPlant):
-        if plant.chillers is None:
-            continue
+    plants = [*random_site(seed).machines_of(CoolingPlant)]
+    plants = [plant for plant in plants if plant.chillers is not None]
+    assert plants
+    for plant in plants:
         found = plant.operate(loads * plant.rated_cooling, outdoors(bulbs + 8.0, bulbs)).details
         carried = loads * plant.rated_cooling * (1.0 - found["cooling_plant_free_share"])
         supply = plant.supply_temperature
         lift = found["cooling_plant_condenser_temperature"] - supply
         least = carried * lift / (supply + 273.15) / 0.78
+        assert least.max() > 0.0
         assert np.all(found["cooling_plant_compressor_power"] >= 0.999 * least)
 
 
-def test_slow_fans_are_tried_closely_enough(outdoors) -> None:
+def test_fan_speed_grid_is_fine_enough_for_slow_fans(outdoors) -> None:
     """Proves: behind the dry coolers of a site, down to 0.15, no other least speed would save 3 %.
 
     Sensitivity: 7 % with seven speeds between the least and full speed.

@@ -1,4 +1,4 @@
-"""What an economiser can take with little condenser water: no more than the second law allows."""
+"""An economiser with little condenser water stays within the second law."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from twin.equipment.chiller_plant import ChillerPlant, economiser_temperature_difference
 
 
-def test_the_streams_are_nearest_at_the_end_with_less_water():
+def test_pinch_is_at_the_end_with_less_water():
     """By hand: 12 MW, 2 K at the nearest end.
 
     2 MW/K of chilled water warm by 6 K, 3 MW/K from the tower by 4 K: nearest at the cold end, the
@@ -20,9 +20,7 @@ def test_the_streams_are_nearest_at_the_end_with_less_water():
 
 
 @pytest.mark.parametrize("condenser_range", [5.5, 10.0])
-def test_no_tower_water_leaves_the_economiser_warmer_than_the_return(
-    chilled_plant, outdoors, condenser_range
-):
+def test_tower_water_never_leaves_warmer_than_the_return(chilled_plant, outdoors, condenser_range):
     """Proves: in any weather the streams keep their approach at both ends.
 
     Sensitivity: with 10 K on the condensers and 6 K of chilled water it left 1 K above the return.

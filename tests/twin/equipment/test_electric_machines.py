@@ -34,7 +34,7 @@ def flows(machine, output, weather):
     return convert.physics(np.array(output), weather)
 
 
-def test_transformers_lose_by_core_and_by_the_square_of_the_load(calm):
+def test_transformer_loss_is_core_plus_square_of_load(calm):
     # 179.55 MW are 189 MVA: rated. 3 x (40 + 200) kW; half of it: 3 x (40 + 50) kW
     found = flows(TransformerBank.model_validate(TRANSFORMER), [179.55, 89.775, 0.0], calm)
     assert found.heat == pytest.approx([0.72, 0.27, 0.12])
@@ -42,18 +42,18 @@ def test_transformers_lose_by_core_and_by_the_square_of_the_load(calm):
     assert found.details["transformer_loading"] == pytest.approx([1.0, 0.5, 0.0])
 
 
-def test_transformers_lose_alike_both_ways(calm):
+def test_transformer_loss_is_equal_in_both_directions(calm):
     found = flows(TransformerBank.model_validate(TRANSFORMER), [-89.775], calm)
     assert found.heat == pytest.approx([0.27])
     assert found.inputs["grid"] == pytest.approx([-89.505])
 
 
-def test_transformers_promise_their_rated_power(calm):
+def test_transformer_limit_is_its_rated_power(calm):
     (convert,) = TransformerBank.model_validate(TRANSFORMER).relations()
     assert convert.max_output(calm) == pytest.approx([179.55] * 3)
 
 
-def test_a_ups_gives_its_loss_to_the_chilled_water(calm):
+def test_ups_loss_heats_the_chilled_water(calm):
     # at rating 100 (0.006 - 0.001 + 0.03) = 3.5 MW; at half 100 (0.006 - 0.0005 + 0.0075); at no
     # load what the polynomial gives at its least, at 1/60: 0.6 - 0.1 / 60 + 3 / 3600
     found = flows(UpsBank.model_validate(UPS), [100.0, 50.0, 0.0], calm)
@@ -67,7 +67,7 @@ def test_a_worn_ups_loses_more(calm):
     assert found.inputs["chilled"] == pytest.approx([3.85])
 
 
-def test_busways_warm_the_halls_with_the_square_of_the_current(calm):
+def test_busway_loss_heats_halls_with_square_of_current(calm):
     found = flows(Busway.model_validate(BUSWAY), [100.0, 50.0, 0.0], calm)
     assert found.inputs["air"] == pytest.approx([1.5, 0.375, 0.0])
     assert found.inputs["critical"] == pytest.approx([101.5, 50.375, 0.0])
@@ -83,6 +83,6 @@ def test_busways_warm_the_halls_with_the_square_of_the_current(calm):
         (Busway, BUSWAY, "rated_loss", 0.2),
     ],
 )
-def test_what_no_machine_can_be_is_refused(kind, declared, name, value):
+def test_invalid_machines_are_refused(kind, declared, name, value):
     with pytest.raises(ValidationError, match=name):
         kind.model_validate(declared | {name: value})

@@ -1,4 +1,4 @@
-"""EnergyPlus as an oracle of chiller and tower: a month of hours, and the hours that are stored."""
+"""EnergyPlus as a reference for chiller and tower: a month of hours, and stored hours."""
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def test_water_agrees_hour_by_hour(hours, ours, name):
     assert error.max() < 0.7  # K: hours in which the load swings by a third
 
 
-def test_water_evaporated_is_theirs_on_dry_air(hours):
+def test_evaporation_agrees_in_dry_air(hours):
     """EnergyPlus counts moist air times the difference of its specific humidities, W / (1 + W).
 
     The water taken up is dry air times the difference of humidity ratios, 1 + W2 times as much.

@@ -19,7 +19,7 @@ DECLARED = {
 }
 
 
-def test_fans_follow_the_heat_and_end_as_heat(outdoors) -> None:
+def test_fan_power_follows_heat_and_becomes_heat(outdoors) -> None:
     (relation,) = CrahBank.model_validate(DECLARED).relations()
     assert isinstance(relation, Convert)
     flows = relation.physics(np.array([30.0, 15.0, 0.0]), outdoors(20.0, 15.0))

@@ -18,7 +18,7 @@ def padded(dry_cooler: DryCooler) -> DryCooler:
     return dry_cooler.model_copy(update={"pad_effectiveness": 0.8, "pad_threshold": 30.0})
 
 
-def test_a_dry_cooler_keeps_the_textbook_effectiveness(outdoors) -> None:
+def test_dry_cooler_has_the_textbook_effectiveness(outdoors) -> None:
     # Air 98.04 kg/s x 1.02 kJ/(kg K) = 0.1 MW/K, water 0.05, UA 0.1: N = 2, Cr = 0.5, eps = 0.739.
     # 0.739 MW then need 20 K over the air of 20 degC; the water leaves at 40 - 0.739 / 0.05.
     unit = DryCooler.model_validate(
@@ -37,7 +37,7 @@ def test_a_dry_cooler_keeps_the_textbook_effectiveness(outdoors) -> None:
     assert leaving == pytest.approx(25.22, abs=0.02)
 
 
-def test_the_slowest_speed_meets_the_target(dry_cooler: DryCooler, outdoors) -> None:
+def test_slowest_sufficient_speed_is_found(dry_cooler: DryCooler, outdoors) -> None:
     weather = outdoors([-10.0, 25.0, 37.0], [-11.0, 15.0, 15.0])
     heat, rate = np.full(3, 160.0), np.full(3, 19.0)
     speed = dry_cooler.min_fan_speed(heat, 38.0, capacity_rate=rate, weather=weather)
@@ -48,7 +48,7 @@ def test_the_slowest_speed_meets_the_target(dry_cooler: DryCooler, outdoors) -> 
     assert leaving[2] > 38.0
 
 
-def test_pads_hold_the_air_at_their_threshold_as_far_as_the_wet_bulb_allows(
+def test_pads_cool_to_their_threshold_or_near_the_wet_bulb(
     padded: DryCooler, dry_cooler: DryCooler, outdoors
 ) -> None:
     hot = outdoors(38.0, 20.0)
@@ -61,7 +61,7 @@ def test_pads_hold_the_air_at_their_threshold_as_far_as_the_wet_bulb_allows(
     np.testing.assert_allclose(moist, wet)
 
 
-def test_pads_drink_what_cools_the_air(padded: DryCooler, outdoors) -> None:
+def test_pad_water_equals_the_cooling_of_the_air(padded: DryCooler, outdoors) -> None:
     # 22,500 kg/s x half speed x 1.02 kJ/(kg K) x 8 K / 2430 kJ/kg = 37.8 kg/s = 136 m3/h;
     # with blow-down at 4 cycles x 4/3 = 181 m3/h.
     used = padded.water_use(np.array([100.0]), outdoors(38.0, 20.0), 0.5 * FULL)
@@ -69,7 +69,7 @@ def test_pads_drink_what_cools_the_air(padded: DryCooler, outdoors) -> None:
     assert padded.water_use(np.array([100.0]), outdoors(29.0, 20.0), 0.5 * FULL) == 0.0
 
 
-def test_a_tower_keeps_the_published_approach(tower: CoolingTower, outdoors) -> None:
+def test_tower_has_the_published_approach(tower: CoolingTower, outdoors) -> None:
     # YorkCalc at 20 degC wet bulb, 6 K range, L/G 1: 5.38 K. Rated flow: 16 x 130 kg/s, 8.69 MW/K.
     rate = 16 * 130.0 * 4.18e-3
     leaving = tower.leaving_temperature(
@@ -83,7 +83,7 @@ def test_a_tower_keeps_the_published_approach(tower: CoolingTower, outdoors) -> 
 
 @pytest.mark.parametrize("speed", [0.05, 0.1, 0.2, 0.3])
 @pytest.mark.parametrize("span", [3.0, 6.0, 10.0])
-def test_no_air_leaves_a_slow_tower_warmer_than_its_water(
+def test_tower_air_never_leaves_warmer_than_the_water(
     tower: CoolingTower, outdoors, speed, span
 ) -> None:
     """Proves: fans at a tenth of their speed move a tenth of the air, which holds so much heat.
@@ -103,15 +103,13 @@ def test_no_air_leaves_a_slow_tower_warmer_than_its_water(
     assert behind < leaving + span
 
 
-def test_a_tower_evaporates_more_than_the_latent_heat_in_hot_dry_air(
-    tower: CoolingTower, outdoors
-) -> None:
+def test_tower_evaporates_beyond_latent_heat_in_hot_dry_air(tower: CoolingTower, outdoors) -> None:
     latent = 40.0 / 2430.0 * 3600.0 * 4.0 / 3.0  # MW / (kJ/kg) to m3/h, with blow-down
     assert tower.water_use(np.array([40.0]), outdoors(38.0, 20.0), FULL) > 1.1 * latent
     assert tower.water_use(np.array([40.0]), outdoors(0.0, -1.0), FULL) < 0.9 * latent
 
 
-def test_wear_makes_warmer_water(tower: CoolingTower, dry_cooler: DryCooler, outdoors) -> None:
+def test_wear_warms_the_water(tower: CoolingTower, dry_cooler: DryCooler, outdoors) -> None:
     for machine in (tower, dry_cooler):
         given = {
             "heat": np.array([40.0]),
@@ -123,7 +121,7 @@ def test_wear_makes_warmer_water(tower: CoolingTower, dry_cooler: DryCooler, out
         assert worn.leaving_temperature(**given) > machine.leaving_temperature(**given)
 
 
-def test_a_wet_bulb_outside_the_correlation_is_told(tower: CoolingTower, outdoors) -> None:
+def test_wet_bulb_outside_the_correlation_is_flagged(tower: CoolingTower, outdoors) -> None:
     weather = outdoors([-15.0, 20.0, 35.0], [-16.0, 15.0, 30.0])
     assert tower.is_extrapolated(weather).tolist() == [True, False, True]
 
@@ -133,9 +131,7 @@ def test_parameters_carry_units(dry_cooler: DryCooler) -> None:
         DryCooler.model_validate(dry_cooler.model_dump())
 
 
-def test_cold_air_that_hardly_moves_makes_no_water_colder_than_the_correlation(
-    tower: CoolingTower, outdoors
-) -> None:
+def test_slow_cold_air_stays_within_the_correlation(tower: CoolingTower, outdoors) -> None:
     """Proves: at -10 degC wet bulb, 9 K and 2.94 times the water per air the approach is 45.5 K.
 
     Sensitivity: held to 40 K, the greatest of the fit, fans slower than needed would do.
@@ -152,7 +148,7 @@ def test_cold_air_that_hardly_moves_makes_no_water_colder_than_the_correlation(
 
 
 @pytest.mark.parametrize("machine", ["tower", "dry_cooler"])
-def test_fans_in_thin_air_do_what_slower_fans_do_at_sea_level(machine, request, outdoors) -> None:
+def test_fans_in_thin_air_equal_slower_fans_at_sea_level(machine, request, outdoors) -> None:
     """Proves: at 81.06 kPa, 0.8 of the rating, full fans move what 0.8 of their speed would.
 
     Sensitivity: without a rated pressure they move all of it, at any height.

@@ -1,4 +1,4 @@
-"""Heat pumps to a network: what they draw, what the network takes, what the circuit has."""
+"""Heat pumps to a network: power, heat demand and available heat."""
 
 import numpy as np
 import pytest
@@ -26,14 +26,14 @@ def test_the_rated_cop_is_a_share_of_the_lorenz_cycle():
     assert machine.power(np.array([1.0])) == pytest.approx(1.0 / machine.rated_cop)
 
 
-def test_half_load_needs_less_lift_and_less_than_half_the_power():
+def test_half_load_takes_less_than_half_the_power():
     # lift 20.26 K and approaches of 6 K at rating, 3 K at half load: 23.26 / 26.26
     full, half, tenth, least = pump().power(np.array([1.0, 0.5, 0.1, 0.05]))
     assert half / full == pytest.approx(0.5 * 23.26 / 26.26, abs=1e-4)
     assert least == pytest.approx(tenth / 2.0)  # cycling
 
 
-def test_a_network_that_slides_asks_for_less_lift_in_mild_air():
+def test_sliding_network_needs_less_lift_in_mild_weather():
     # 80 degC at -10 degC outdoors, 60 at 20: at 5 degC 70, whose mean with 47 degC is 331.52 K
     machine = pump(mild_supply_temperature="60 degC")
     outdoors = np.array([-20.0, -10.0, 5.0, 20.0, 30.0])
@@ -50,24 +50,24 @@ def test_a_network_that_slides_asks_for_less_lift_in_mild_air():
 
 
 @pytest.mark.parametrize("mild", ["85 degC", "47 degC"])
-def test_a_network_slides_between_return_and_supply(mild):
+def test_sliding_supply_stays_between_its_limits(mild):
     with pytest.raises(ValidationError, match="must lie between return_ and supply_temperature"):
         pump(mild_supply_temperature=mild)
 
 
-def test_a_worse_machine_draws_more():
+def test_less_efficient_machine_draws_more():
     assert pump(lorenz_efficiency=0.4).power(np.ones(1)) == pytest.approx(
         1.25 * pump().power(np.ones(1))
     )
 
 
-def test_the_network_takes_more_in_the_cold_up_to_its_contract(outside):
+def test_heat_demand_rises_in_the_cold_up_to_the_contract(outside):
     # 0.2 of 1 MW for hot water; heating from 20 degC down to -10 degC
     assert pump().max_output(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
     assert pump(rated_heat="0.5 MW").max_output(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
 
 
-def test_no_more_heat_is_taken_than_there_is():
+def test_heat_taken_is_at_most_heat_available():
     machine = pump()
     there = np.array([0.0, 0.3, 0.8, 5.0])
     heat = machine.max_output_from_source(there)
@@ -94,7 +94,7 @@ def test_energy_closes(outside):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "pattern"),
     [
         ({"source_outlet_temperature": "50 degC"}, "source_outlet_temperature"),
         ({"return_temperature": "85 degC"}, "return_temperature"),
@@ -108,12 +108,12 @@ def test_energy_closes(outside):
         ({"rated_heat": 1.0}, "rated_heat"),
     ],
 )  # fmt: skip
-def test_a_pump_without_sense_is_refused(changed, told):
-    with pytest.raises(ValidationError, match=told):
+def test_invalid_heat_pump_is_refused(changed, pattern):
+    with pytest.raises(ValidationError, match=pattern):
         pump(**changed)
 
 
-def test_no_part_load_beats_the_lorenz_cycle():
+def test_part_load_never_exceeds_the_lorenz_cycle():
     """Proves: at a tenth the lift is 20.26 + 0.6 of 26.26 K, so 0.79 at rating is 0.9945 there.
 
     Sensitivity: 0.8 would be 1.007, and is refused.

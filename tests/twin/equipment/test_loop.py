@@ -12,7 +12,7 @@ def test_a_circuit_without_rejection_warms_by_almost_five_kelvin_a_minute() -> N
     assert 164.0 / 60.0 / loop.heat_capacity == pytest.approx(4.73, abs=0.01)
 
 
-def test_glycol_holds_less_heat() -> None:
+def test_glycol_stores_less_heat() -> None:
     water = CoolingLoop.model_validate({"volume": "500 m3"})
     glycol = CoolingLoop.model_validate({"volume": "500 m3", "fluid": "pg25"})
     assert glycol.heat_capacity < water.heat_capacity

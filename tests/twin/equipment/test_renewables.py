@@ -1,4 +1,4 @@
-"""Sun, by hand, and what all sources have in common."""
+"""Solar power by hand, and properties of all sources."""
 
 import pytest
 
@@ -16,14 +16,14 @@ FIELD = {
 }
 
 
-def test_level_modules_at_noon():
+def test_horizontal_modules_at_noon():
     # 800 W/m2 on the level. Module: 20 + 800 / (25 + 6.84) = 45.13 degC, so
     # 100 MW x 0.8 x (1 - 0.0035 x 20.13) x 0.86 = 63.95 MW
     given = Photovoltaic.model_validate(FIELD).available_power(sky("2026-06-13T12:00", [800.0]))
     assert given == pytest.approx([63.95], abs=0.05)
 
 
-def test_modules_that_face_the_sun_of_an_equinox():
+def test_modules_facing_the_sun_at_equinox():
     # latitude 50, tilt 50: the sun stands straight before the modules, 40 degrees high.
     # Outside the air 1361 x 1.007 = 1371 W/m2, on the level 881; so clearness 600 / 881 = 0.681.
     # Erbs: of 600 W/m2 0.251 = 150 are diffuse; direct 450 / sin 40 = 700 W/m2.
@@ -36,7 +36,7 @@ def test_modules_that_face_the_sun_of_an_equinox():
     assert given == pytest.approx([71.6], rel=0.01)
 
 
-def test_modules_look_to_the_equator():
+def test_modules_face_the_equator():
     """Proves: the same field gives as much at latitude -50 of an equinox as at 50, by 3 %.
 
     Sensitivity: 8.5 MW, from diffuse light alone, where it looks to the south there too.
@@ -49,7 +49,7 @@ def test_modules_look_to_the_equator():
     assert away.available_power(south)[0] < 0.2 * field.available_power(south)[0]
 
 
-def test_the_sun_stands_where_it_is_in_the_middle_of_the_hour():
+def test_sun_position_is_that_of_the_middle_of_the_hour():
     # in mid-June the sun crosses the meridian at 12:00 UTC: the hour before it is to the east
     # what the hour after it is to the west
     eastern, western = (
@@ -62,14 +62,14 @@ def test_the_sun_stands_where_it_is_in_the_middle_of_the_hour():
     assert eastern.available_power(hours)[1] < 0.9 * before
 
 
-def test_the_converter_gives_no_more_than_its_rating_and_the_night_nothing():
+def test_converter_rating_is_kept_and_night_gives_nothing():
     field = Photovoltaic.model_validate(FIELD | {"power": "50 MW"})
     given = field.available_power(sky("2026-06-13T00:00", [0.0] * 12 + [1000.0]))
     assert (given[:12] == 0.0).all()
     assert given[12] == 50.0
 
 
-def test_heat_costs_and_wind_brings_power():
+def test_heat_reduces_and_wind_raises_power():
     field = Photovoltaic.model_validate(FIELD)
     noon = "2026-06-13T12:00"
     plain, hot, windy = (
@@ -81,7 +81,7 @@ def test_heat_costs_and_wind_brings_power():
     assert windy > plain
 
 
-def test_a_source_is_bounded_by_the_outlook_and_paid_by_its_contract():
+def test_source_is_bounded_by_outlook_and_paid_by_contract():
     field = Photovoltaic.model_validate(FIELD | {"price": "60 EUR/MWh"})
     (exchange,) = field.relations()
     assert exchange == Exchange(

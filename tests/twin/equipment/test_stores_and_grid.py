@@ -1,4 +1,4 @@
-"""Batteries, tanks and the connection: what they promise to the rest of the house."""
+"""Batteries, tanks and the grid connection: their relations in the model."""
 
 import pytest
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ TANK = {
 GRID = {"name": "grid", "import_limit": "200 MW", "ramp": "4 MW/min", "peak_price": "900 EUR/MW"}
 
 
-def test_a_battery_trades_between_its_reserve_and_its_ceiling():
+def test_battery_operates_between_reserve_and_upper_limit():
     battery = Battery.model_validate(BATTERY | {"reserve": 0.2, "ceiling": 0.9})
     (store,) = battery.relations()
     assert (store.min_level, store.max_level) == pytest.approx((2.0, 9.0))
@@ -32,7 +32,7 @@ def test_a_battery_trades_between_its_reserve_and_its_ceiling():
     assert store.carrier == "medium_voltage"
 
 
-def test_old_cells_keep_and_give_less():
+def test_aged_cells_store_and_deliver_less():
     # 0.8 x 10 MWh are left; of cells for 0.5 of their capacity an hour 4 MW, below the converters'
     battery = Battery.model_validate(BATTERY | {"health": 0.8, "c_rate": 0.5, "reserve": 0.25})
     (store,) = battery.relations()
@@ -40,7 +40,7 @@ def test_old_cells_keep_and_give_less():
     assert (store.charge_limit, store.discharge_limit) == pytest.approx((4.0, 4.0))
 
 
-def test_wear_is_the_price_of_new_cells_over_what_they_give():
+def test_wear_cost_is_cell_price_per_throughput():
     # 120 EUR/kWh over 6000 cycles are 20 EUR for each MWh of the cells, 20 / 0.95 at the bus
     battery = Battery.model_validate(
         BATTERY | {"cell_price": "120 EUR/kWh", "cycle_life": 6000, "wear_price": "0 EUR/MWh"}
@@ -51,7 +51,7 @@ def test_wear_is_the_price_of_new_cells_over_what_they_give():
         Battery.model_validate(BATTERY | {"cell_price": "1 EUR/kWh", "wear_price": "1 EUR/MWh"})
 
 
-def test_a_battery_without_a_window_is_refused():
+def test_battery_without_a_window_is_refused():
     with pytest.raises(ValidationError, match="reserve must be below ceiling"):
         Battery.model_validate(BATTERY | {"reserve": 0.5, "ceiling": 0.5})
 
@@ -60,12 +60,12 @@ def test_a_battery_without_a_window_is_refused():
     ("name", "value"),
     [("capacity", "0 MWh"), ("charge_efficiency", 1.1), ("reserve", 1.0), ("capacity", "10 MW")],
 )
-def test_a_battery_without_sense_is_refused(name, value):
+def test_invalid_battery_is_refused(name, value):
     with pytest.raises(ValidationError, match=name):
         Battery.model_validate(BATTERY | {name: value})
 
 
-def test_a_tank_keeps_what_its_water_carries():
+def test_tank_capacity_is_that_of_its_water():
     # 900 m3 x 999.1 kg/m3 x 4.186 kJ/(kg K) x 8 K / 3.6e6 kJ/MWh = 8.364 MWh
     tank = ChilledWaterTank.model_validate(TANK)
     assert tank.capacity == pytest.approx(8.364, abs=0.02)
@@ -75,13 +75,13 @@ def test_a_tank_keeps_what_its_water_carries():
     assert store.charge_efficiency == store.discharge_efficiency == 1.0
 
 
-def test_twice_the_span_keeps_twice_as_much():
+def test_capacity_is_proportional_to_temperature_span():
     tank = ChilledWaterTank.model_validate(TANK)
     wider = ChilledWaterTank.model_validate(TANK | {"temperature_span": "16 K"})
     assert wider.capacity == pytest.approx(2.0 * tank.capacity)
 
 
-def test_a_connection_trades_and_has_its_peak_charged():
+def test_connection_trades_and_pays_for_its_peak():
     exchange, promise = GridConnection.model_validate(
         GRID | {"import_fee": "12 EUR/MWh"}
     ).relations()
@@ -94,10 +94,10 @@ def test_a_connection_trades_and_has_its_peak_charged():
 @pytest.mark.parametrize(
     ("name", "value"), [("import_limit", "0 MW"), ("export_limit", "-1 MW"), ("ramp", "4 MW")]
 )
-def test_a_connection_without_sense_is_refused(name, value):
+def test_invalid_connection_is_refused(name, value):
     with pytest.raises(ValidationError, match=name):
         GridConnection.model_validate(GRID | {name: value})
 
 
-def test_a_ramp_by_the_hour_is_a_ramp_by_the_minute():
+def test_ramp_per_hour_is_converted_to_minutes():
     assert GridConnection.model_validate(GRID | {"ramp": "240 MW/h"}).ramp == pytest.approx(4.0)

@@ -1,4 +1,4 @@
-"""Switchgear: what it carries, loses and uses, by hand."""
+"""Switchgear: limit, loss and own use, by hand."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def made(**changed):
     return Switchgear.model_validate(PANELS | changed)
 
 
-def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
+def test_switchgear_loss_is_square_of_load_plus_heaters(outdoors):
     # 95 MW are the rating: 0.05 + 0.02 MW; half of it 0.0125 + 0.02; either way
     (convert,) = made().relations()
     weather = outdoors([20.0] * 4, 15.0)
@@ -36,7 +36,7 @@ def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
     assert convert.max_output(weather) == pytest.approx([95.0] * 4)
 
 
-def test_a_site_with_switchgear_draws_its_loss_too():
+def test_site_with_switchgear_draws_its_loss():
     site = sites.load_site("small")
     bank = site.equipment["transformer_1"].with_values(delivers="busbar")
     panels = made(rating="6 MVA", own_use=0.001)
@@ -50,26 +50,26 @@ def test_a_site_with_switchgear_draws_its_loss_too():
     assert lossy["closure"].max() < 1e-9
 
 
-def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
+def test_panel_overload_is_a_violation_in_every_minute():
     """Proves: 2.5 MVA of panels under what a transformer of 6 MVA gives."""
     site = sites.load_site("small")
     bank = site.equipment["transformer_1"].with_values(delivers="busbar")
     tight = site.with_equipment(
         {**site.equipment, bank.name: bank, "switchgear_1": made(rating="2.5 MVA")}
     )
-    told = steady(tight, count=20, minutes=1)
-    told["hall_power"] = xr.full_like(told["hall_power"], 1.4).assign_attrs(
-        told["hall_power"].attrs
+    operation = steady(tight, count=20, minutes=1)
+    operation["hall_power"] = xr.full_like(operation["hall_power"], 1.4).assign_attrs(
+        operation["hall_power"].attrs
     )
-    record = simulate(tight, state.initial_state(tight), told)
+    record = simulate(tight, state.initial_state(tight), operation)
     assert record["switchgear_loading"].min() > 1.0
     assert count_violations(tight, record).sel(limit="switchgear_loading of switchgear_1") == 20
     wide = site.with_equipment(
         {**site.equipment, bank.name: bank, "switchgear_1": made(rating="6 MVA")}
     )
-    assert count_violations(wide, simulate(wide, state.initial_state(wide), told)).sum() == 0
+    assert count_violations(wide, simulate(wide, state.initial_state(wide), operation)).sum() == 0
 
 
-def test_transformers_that_deliver_to_no_switchgear_are_told():
+def test_transformers_without_switchgear_are_reported():
     site = sites.load_site("small").with_parameters("transformer_1", delivers="busbar")
     assert any("a machine that delivers medium_voltage" in str(f) for f in site_issues(site))

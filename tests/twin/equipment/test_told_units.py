@@ -1,4 +1,4 @@
-"""Chillers that are told to run, by hand: followed, and never at the cost of cooling."""
+"""Ordered numbers of running chillers, by hand: followed, but never at the cost of cooling."""
 
 import numpy as np
 import pytest
@@ -28,30 +28,30 @@ def hot(outdoors):
     return outdoors(35.0, 24.0)
 
 
-def test_as_many_run_as_are_told(chilled_plant, hot):
+def test_ordered_number_of_chillers_runs(chilled_plant, hot):
     """Proves: of 8 units of 5 MW two, three or eight carry 8 MW, each in its part-load range."""
-    for told in (2.0, 3.0, 8.0):
-        assert on(chilled_plant, 8.0, hot, units_on=told)[0] == told
+    for ordered in (2.0, 3.0, 8.0):
+        assert on(chilled_plant, 8.0, hot, units_on=ordered)[0] == ordered
 
 
-def test_too_few_are_joined_by_as_many_as_the_load_needs(chilled_plant, hot):
-    """Proves: 8 MW need two units of 5 MW: told one or none, two run, and all is cooled."""
-    for told in (0.0, 1.0):
-        running, flows = on(chilled_plant, 8.0, hot, units_on=told)
+def test_too_few_ordered_units_are_completed(chilled_plant, hot):
+    """Proves: 8 MW need two units of 5 MW; with fewer ordered, two run and cool everything."""
+    for ordered in (0.0, 1.0):
+        running, flows = on(chilled_plant, 8.0, hot, units_on=ordered)
         assert running == 2.0
         assert flows.details["cooling_plant_output"][0] == 8.0
         np.testing.assert_allclose(flows.heat, 8.0 + flows.inputs["medium_voltage"], rtol=1e-12)
 
 
-def test_more_than_there_are_do_not_run(chilled_plant, hot):
-    """Proves: a unit out of service is not run: of nine told, the eight that there are do."""
+def test_ordered_units_are_limited_to_existing_ones(chilled_plant, hot):
+    """Proves: of nine ordered units the eight that exist run."""
     assert on(chilled_plant, 8.0, hot, units_on=9.0)[0] == 8.0
 
 
-def test_free_cooling_needs_none(chilled_plant, outdoors):
-    """Proves: told none, none runs where the economiser carries all; nor any without a load.
+def test_free_cooling_needs_no_chillers(chilled_plant, outdoors):
+    """Proves: with none ordered, none runs where the economiser carries all, or without a load.
 
-    Two that are told get the load below which they would cycle, and the economiser the rest.
+    Two ordered units get their least load, and the economiser the rest.
     """
     cold = outdoors(2.0, 0.0)
     assert on(chilled_plant, 8.0, cold, units_on=0.0)[0] == 0.0
@@ -68,8 +68,8 @@ def test_free_cooling_needs_none(chilled_plant, outdoors):
     np.testing.assert_allclose(taken, 2.0 * least, rtol=0.02)  # but for the heat of the pumps
 
 
-def test_fans_turn_faster_before_a_unit_that_is_not_told_starts(chilled_plant, outdoors):
-    """Proves: where the economiser can carry all at full fans and need not, the told zero holds.
+def test_fans_speed_up_before_an_unordered_unit_starts(chilled_plant, outdoors):
+    """Proves: an order of zero holds where the economiser can carry all at full fans.
 
     Sensitivity: the least power takes a unit there.
     """
@@ -77,33 +77,33 @@ def test_fans_turn_faster_before_a_unit_that_is_not_told_starts(chilled_plant, o
     for wet in np.arange(8.0, 16.0, 0.5):
         mild = outdoors(wet + 3.0, wet)
         alone = on(chilled_plant, 12.0, mild)[0]
-        told = on(chilled_plant, 12.0, mild, units_on=0.0)[0]
-        assert told <= alone
-        found.append(told == 0.0 < alone)
+        ordered = on(chilled_plant, 12.0, mild, units_on=0.0)[0]
+        assert ordered <= alone
+        found.append(ordered == 0.0 < alone)
     assert any(found)
 
 
-def test_the_number_that_takes_least_power_draws_least(chilled_plant, hot):
-    """Proves: told what it would run by itself a plant draws the same, told others no less."""
+def test_optimal_number_of_units_draws_least(chilled_plant, hot):
+    """Proves: with its own number ordered a plant draws the same, with others no less."""
     alone, flows = on(chilled_plant, 18.0, hot)
     least = flows.inputs["medium_voltage"][0]
     assert on(chilled_plant, 18.0, hot, units_on=alone)[1].inputs["medium_voltage"][0] == least
-    for told in range(9):
-        drawn = on(chilled_plant, 18.0, hot, units_on=told)[1].inputs["medium_voltage"][0]
+    for ordered in range(9):
+        drawn = on(chilled_plant, 18.0, hot, units_on=ordered)[1].inputs["medium_voltage"][0]
         assert drawn >= least - 1e-9
 
 
-def operation(site, told, *, dim="cooling_plant"):
+def operation(site, ordered, *, dim="cooling_plant"):
     units = xr.DataArray(
-        [[float(n)] for n in told], dims=("time", dim), coords={dim: [PLANT]},
+        [[float(n)] for n in ordered], dims=("time", dim), coords={dim: [PLANT]},
         attrs={"units": "1"},
     )  # fmt: skip
-    plain = steady(site, count=len(told))
+    plain = steady(site, count=len(ordered))
     plain["air_temperature"].values[:] = 30.0
     return plain.assign({setpoints.UNITS_ON: units})
 
 
-def test_a_site_runs_through_the_units_of_a_plan():
+def test_simulation_follows_the_units_of_a_plan():
     """Proves: units go through the doors of the twin; those of a run, on circuits, are no order."""
     site = sites.load_site("small")
     ran = simulate(site, state.initial_state(site), operation(site, [2, 1, 2]))
@@ -116,7 +116,7 @@ def test_a_site_runs_through_the_units_of_a_plan():
 
 
 @pytest.mark.parametrize(
-    ("told", "owner", "said"),
+    ("ordered", "owner", "said"),
     [
         (1.5, PLANT, "out-of-range"),
         (-1.0, PLANT, "out-of-range"),
@@ -125,8 +125,8 @@ def test_a_site_runs_through_the_units_of_a_plan():
         (1.0, "chillers", "unknown-name"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(told, owner, said):
+def test_invalid_numbers_are_refused_by_name(ordered, owner, said):
     site = sites.load_site("small")
-    wrong = operation(site, [told]).assign_coords(cooling_plant=[owner])
+    wrong = operation(site, [ordered]).assign_coords(cooling_plant=[owner])
     with pytest.raises(StateError, match=said):
         simulate(site, state.initial_state(site), wrong)

@@ -45,11 +45,11 @@ def given(machine, *, wind, air=AIR, pressure=PRESSURE):
         (25.0, 0.0),
     ],
 )
-def test_wind_by_its_generic_curve(speed, power):
+def test_generic_power_curve(speed, power):
     assert given(park(), wind=speed) == pytest.approx([power], abs=0.01)
 
 
-def test_a_published_turbine_by_its_curve():
+def test_power_curve_of_a_published_turbine():
     # Vestas V126-3.45 MW: 1172 kW at 7 m/s, 1446 kW at 7.5, the greatest power 3450 kW;
     # cut-out at 22.5 m/s. Of 50 MW 0.9 are there.
     made = park(turbine="V126/3450", hub_height="100 m", shear=0.0)
@@ -59,7 +59,7 @@ def test_a_published_turbine_by_its_curve():
     assert got == pytest.approx(45.0 * shares, abs=0.01)
 
 
-def test_thin_air_moves_the_curve():
+def test_thin_air_shifts_the_power_curve():
     # 0.9800 kg/m3: (1.225 / 0.98) = 1.25. Up to 7.5 m/s speeds grow by 1.25^(1/3) = 1.07722, from
     # 12.5 m/s on by 1.25^(2/3) = 1.16040; at 12 m/s the exponent is 0.63333 and the factor 1.15179.
     thin = 0.98 / 1.225 * (PRESSURE - 0.100013) + 0.100013
@@ -73,7 +73,7 @@ def test_thin_air_moves_the_curve():
     assert given(park(), wind=25.1, pressure=thin) == pytest.approx([0.0])
 
 
-def test_cold_air_bears_more():
+def test_cold_air_gives_more_power():
     warm, cold = (given(park(), wind=7.0, air=t)[0] for t in (30.0, -20.0))
     assert cold > 1.15 * warm
 
@@ -88,7 +88,7 @@ def test_the_wind_is_stronger_at_the_hub():
         assert high == pytest.approx(low, rel=2e-3)
 
 
-def test_wakes_slow_the_wind_of_a_park():
+def test_wakes_reduce_the_power_of_a_park():
     # the mean park of the dena study leaves 0.94495 of the wind at 5 m/s
     from windpowerlib import wake_losses  # noqa: PLC0415  (a slow import)
 
@@ -98,11 +98,11 @@ def test_wakes_slow_the_wind_of_a_park():
     assert wake == pytest.approx(given(park(), wind=5.0 * kept), rel=1e-6)
 
 
-def test_what_is_not_known_of_the_wind_is_not_known_of_the_power():
+def test_missing_wind_gives_missing_power():
     assert np.isnan(given(park(), wind=[np.nan, 8.0])).tolist() == [True, False]
 
 
-def test_a_year_of_minutes_is_taken_in_pieces():
+def test_year_of_minutes_is_computed_in_chunks():
     speed = np.linspace(0.0, 30.0, 20_000)
     whole = given(park(), wind=speed)
     assert whole[::5000] == pytest.approx(given(park(), wind=speed[::5000]))
@@ -119,6 +119,6 @@ def test_a_year_of_minutes_is_taken_in_pieces():
         ({"roughness": "0 m"}, "must be above 0 m"),
     ],
 )
-def test_a_park_that_cannot_be_is_refused(changed, words):
+def test_invalid_park_is_refused(changed, words):
     with pytest.raises(ValidationError, match=words):
         park(**changed)

@@ -1,4 +1,4 @@
-"""Random failures of random sites at work, most of them tight enough that it matters."""
+"""Random failures of random sites under load, most of them tight enough to matter."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a plant takes at most after a failure, over the temperature of its water."""
+"""Maximum cooling of a plant after a failure, by water temperature."""
 
 import numpy as np
 

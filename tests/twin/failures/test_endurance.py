@@ -48,7 +48,7 @@ def path(site, name, *, share=1.0, air=20.0, length=10):
     )
 
 
-def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
+def test_loop_without_rejection_warms_by_heat_over_capacity():
     # 500 m3 x 995.6 kg/m3 x 4.18 kJ/(kg K) = 2.081 GJ/K; 164 MW / 2.081 GJ/K = 4.73 K/min
     loop = RHINE.equipment["warm_plant"].loop.model_copy(update={"volume": 500.0})
     site = RHINE.with_parameters("warm_plant", loop=loop)
@@ -67,7 +67,7 @@ def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
     assert limit == "supply limit of warm_plant"
 
 
-def test_a_cdu_pump_that_fails_leaves_its_chips_less_coolant():
+def test_failed_cdu_pump_reduces_coolant_flow():
     # 159.3 of 182 MW: flow .875; alone on its manifold one keeps .5 of the rating, .5675 of what
     # carries pump heat too. 1.575 -> .894 l/min: R .02146 -> .02549 K/W, 25.71 -> 30.54 K.
     site = planned(RHINE, cdu_group=1, cdu_pump_flow=0.5)
@@ -76,13 +76,13 @@ def test_a_cdu_pump_that_fails_leaves_its_chips_less_coolant():
     assert above.to_numpy() == pytest.approx([30.54, 30.54], abs=0.02)
 
 
-def test_a_manifold_without_its_only_cdu_throttles_within_seconds():
+def test_losing_the_only_cdu_throttles_within_seconds():
     found, limit = minutes(planned(RHINE, cdu_group=1), "cdu_17", share=1.0)
     assert limit == "throttling in hall_1"
     assert 1.0 / 60.0 < found < 1.0
 
 
-def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
+def test_tank_bridges_for_its_content_over_the_load():
     # Whatever else warms meanwhile, it bridges longer by E / Q than an empty one.
     operation = steady(RHINE, share=0.4, air=20.0, count=1)
     empty, _ = minutes(RHINE, "chilled_plant", level=0.0, operation=operation)
@@ -109,7 +109,7 @@ def two_tanks(site, one, other):
     return site, start.assign(tank_level=start["tank_level"].copy(data=levels))
 
 
-def test_an_empty_tank_beside_a_full_one_gives_nothing():
+def test_empty_tank_beside_a_full_one_gives_nothing():
     """Proves: without its plant `small` has as long with both as with the full one alone.
 
     Each gives 0.3 of the 0.6 MW that are lacking: 3.3 min. Sensitivity: 41 min, if the full one
@@ -129,7 +129,7 @@ def test_an_empty_tank_beside_a_full_one_gives_nothing():
     assert np.ptp(shown["tank_level"].sel(tank="tank_1").to_numpy()) == 0.0
 
 
-def test_two_tanks_share_what_is_lacking_until_one_is_empty():
+def test_two_tanks_share_the_deficit_until_one_is_empty():
     """Proves: of 0.3 MW each, one with 0.02 and one with 0.8 of its energy bridge less than two
     with 0.41, and more than none and one with 0.82: the first ends early, the other goes on."""
     operation = steady(SMALL, share=0.9, air=25.0, count=1)
@@ -142,17 +142,18 @@ def test_two_tanks_share_what_is_lacking_until_one_is_empty():
     assert found[0] < found[1] < found[2]
 
 
-def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
+def test_failure_of_a_discharging_tank_has_an_effect():
     # The chillers that run take up at once what they can; the water warms until the others start.
     site = RHINE.with_parameters("tank_1", power="40 MW")
     operation = steady(site, share=0.9, air=20.0, count=1)
-    told = ordered(operation, "tank_discharge", "tank", tank_1=20.0)
+    ordered_discharge = ordered(operation, "tank_discharge", "tank", tank_1=20.0)
     start = state.initial_state(site, operation["time"].to_numpy()[0], level=0.5)
-    settled = simulate(site, start, told)
+    settled = simulate(site, start, ordered_discharge)
     start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
     trip = find_contingency(site, "tank_1")
     calm, lost = (
-        contingency_trajectory(site, start, told, contingency=t, minutes=30) for t in (None, trip)
+        contingency_trajectory(site, start, ordered_discharge, contingency=t, minutes=30)
+        for t in (None, trip)
     )
     water = [p["facility_supply_temperature"].sel(circuit="chilled_plant") for p in (calm, lost)]
     assert np.ptp(water[0].to_numpy()) == pytest.approx(0.0, abs=0.01)
@@ -163,7 +164,7 @@ def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
     assert resting == (np.inf, "")
 
 
-def test_a_heat_pump_that_fails_leaves_its_heat_in_the_warm_water():
+def test_failed_heat_pump_leaves_heat_in_the_warm_water():
     site = heated()
     operation = ordered(
         steady(site, share=0.6, air=-10.0, count=1), "heat_reuse_power", "heat_reuse", pump=0.8
@@ -176,7 +177,7 @@ def test_a_heat_pump_that_fails_leaves_its_heat_in_the_warm_water():
     assert float(source[0]) > 0.5
 
 
-def test_steered_water_is_held_where_it_is_told():
+def test_ordered_set_point_is_held_after_a_failure():
     operation = steady(RHINE, share=1.0, air=10.0, count=1)
     cool = operation.assign_coords(circuit=["warm_plant", "chilled_plant"]).assign(
         facility_supply_set_point=(("time", "circuit"), [[30.0, 18.0]], {"units": "degC"})
@@ -184,15 +185,16 @@ def test_steered_water_is_held_where_it_is_told():
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     start["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = 30.0
     trip = find_contingency(RHINE, "warm_plant/pump_1")
-    told = contingency_trajectory(RHINE, start, cool, contingency=trip, minutes=60)
+    steered = contingency_trajectory(RHINE, start, cool, contingency=trip, minutes=60)
     left = contingency_trajectory(RHINE, start, operation, contingency=trip, minutes=60)
     ends = [
-        float(p["facility_supply_temperature"].sel(circuit="warm_plant")[-1]) for p in (told, left)
+        float(p["facility_supply_temperature"].sel(circuit="warm_plant")[-1])
+        for p in (steered, left)
     ]
     assert ends == pytest.approx([30.0, 38.0], abs=0.1)
 
 
-def test_without_a_failure_nothing_moves():
+def test_without_a_failure_nothing_changes():
     operation = steady(RHINE, share=0.8, air=20.0, count=1)
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
     settled = simulate(RHINE, start, operation)
@@ -202,7 +204,7 @@ def test_without_a_failure_nothing_moves():
         assert np.ptp(values.to_numpy(), axis=0) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_what_is_left_of_an_electrical_supply_bears_its_overload():
+def test_remaining_supply_bears_its_overload():
     # 105 % for 10 min, 120 % for 1 min, 140 % for 10 s, 160 % not at all
     assert ups_overload_time(np.array([0.9, 1.05, 1.2, 1.4, 1.6])) == pytest.approx(
         [np.inf, 10.0, 1.0, 1.0 / 6.0, 0.0]
@@ -218,7 +220,7 @@ def test_what_is_left_of_an_electrical_supply_bears_its_overload():
     assert float(other) == pytest.approx(132.8, rel=3e-3)
 
 
-def test_a_result_of_another_operation_is_refused():
+def test_result_of_another_operation_is_refused():
     operation = steady(RHINE, count=4)
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     result = simulate(RHINE, start, operation)

@@ -1,4 +1,4 @@
-"""Time to limit beside a full simulation in small steps, at random states and failures."""
+"""Time to limit compared with a full simulation in small steps, at random states and failures."""
 
 import numpy as np
 import pytest
@@ -68,14 +68,14 @@ def check(seeds):
 
 
 @pytest.mark.slow
-def test_a_few_failures_are_followed_as_in_a_full_simulation():
+def test_few_failures_agree_with_a_full_simulation():
     reached, near = check(range(8))
     assert reached
     assert not near
 
 
 @pytest.mark.slow
-def test_two_hundred_failures_are_followed_as_in_a_full_simulation():
+def test_two_hundred_failures_agree_with_a_full_simulation():
     reached, near = check(range(200))
     assert len(reached) > 50
     assert len(near) <= 4

@@ -1,4 +1,4 @@
-"""Names of failures: as in the file, as people say them, and wrongly."""
+"""Names of failures: as in the file, in common use, and wrong ones."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from twin.errors import ProblemError
 RHINE = sites.load_site("rhine")
 
 
-def test_every_kind_of_failure_of_a_site_is_listed_once():
+def test_each_failure_of_a_site_is_listed_once():
     every = single_contingencies(RHINE)
     assert len({trip.name for trip in every}) == len(every)
     assert {trip.failed_part for trip in every} == set(FailedPart) - {FailedPart.HEAT_PUMP}
@@ -39,7 +39,7 @@ def test_every_kind_of_failure_of_a_site_is_listed_once():
         ("tank_1", "tank_1"),
     ],
 )
-def test_a_unit_is_found_as_people_call_it(said, name):
+def test_failure_is_found_by_its_usual_name(said, name):
     assert find_contingency(RHINE, said).name == name
 
 
@@ -52,12 +52,12 @@ def test_a_unit_is_found_as_people_call_it(said, name):
         ("", "one of transformer_1/unit_1"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(said, words):
+def test_unknown_failure_is_refused_with_the_choices(said, words):
     with pytest.raises(ProblemError, match=words):
         find_contingency(RHINE, said)
 
 
-def test_a_failure_is_told_in_words():
+def test_failure_is_described_in_words():
     assert find_contingency(RHINE, "chiller_3").title == "one chiller of chilled_plant (9 alike)"
     assert find_contingency(RHINE, "warm_plant").title == "whole plant of warm_plant"
     assert find_contingency(RHINE, "tank_1").title == "tank tank_1"

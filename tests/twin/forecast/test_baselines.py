@@ -12,7 +12,7 @@ def times(start: np.datetime64, count: int) -> np.ndarray:
     return start.astype("datetime64[us]") + np.arange(count) * np.timedelta64(15, "m")
 
 
-def test_a_day_that_repeats_itself_is_foreseen_exactly():
+def test_repeating_day_is_predicted_exactly():
     day = np.sin(np.arange(QUARTERS_PER_DAY))
     local = times(MONDAY, 4 * QUARTERS_PER_DAY)
     ahead = extrapolate(
@@ -24,7 +24,7 @@ def test_a_day_that_repeats_itself_is_foreseen_exactly():
     np.testing.assert_allclose(ahead, np.tile(day, 2), atol=1e-12)
 
 
-def test_a_new_deviation_is_carried_on_and_fades():
+def test_recent_deviation_is_continued_and_fades():
     past = np.zeros(2 * QUARTERS_PER_DAY)
     past[-4:] = 1.0  # the last hour is 1 above the day before
     local = times(MONDAY, 3 * QUARTERS_PER_DAY)
@@ -36,7 +36,7 @@ def test_a_new_deviation_is_carried_on_and_fades():
     assert ahead[24] == pytest.approx(np.exp(-6.125 / 6.0))
 
 
-def test_a_scaled_deviation_leaves_the_night_dark():
+def test_scaled_deviation_keeps_night_at_zero():
     day = np.where(np.arange(QUARTERS_PER_DAY) < 48, 0.0, 4.0)
     past = np.concatenate([day, day[:48], [2.0] * 8])  # since noon half as bright
     local = times(MONDAY, 3 * QUARTERS_PER_DAY)
@@ -67,7 +67,7 @@ def test_weekends_follow_weekends():
         )
 
 
-def test_a_first_weekend_follows_what_there_is():
+def test_first_weekend_follows_available_days():
     local = times(MONDAY, 6 * QUARTERS_PER_DAY)
     recipe = ExtrapolationRule(
         days=7, deviation_window=24, deviation_decay_time=24.0, matches_day_type=True
@@ -82,7 +82,7 @@ def test_a_first_weekend_follows_what_there_is():
 
 
 @pytest.mark.parametrize("change", ["2023-03-26", "2023-10-29"])
-def test_eight_o_clock_follows_eight_o_clock_over_a_change_of_time(change):
+def test_local_hours_match_across_a_clock_change(change):
     stamps = pd.date_range(
         pd.Timestamp(change) - pd.Timedelta("3D"), periods=6 * QUARTERS_PER_DAY, freq="15min"
     )
@@ -96,7 +96,7 @@ def test_eight_o_clock_follows_eight_o_clock_over_a_change_of_time(change):
     np.testing.assert_allclose(ahead[is_far_from_change], clock[is_far_from_change])
 
 
-def test_blanks_are_passed_over_and_an_empty_past_gives_nan():
+def test_gaps_are_skipped_and_an_empty_past_gives_nan():
     local = times(MONDAY, 4 * QUARTERS_PER_DAY)
     past = np.full(3 * QUARTERS_PER_DAY, 5.0)
     past[2 * QUARTERS_PER_DAY :] = np.nan

@@ -28,7 +28,7 @@ def whole(site, series):
 @pytest.mark.parametrize(
     "now", ["2023-06-20T00:00", "2023-06-20T10:30", "2023-06-20T10:45", "2023-06-23T17:07"]
 )
-def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
+def test_unpublished_data_is_not_used(site, series, whole, now, corruption):
     now = to_utc(now)
     corrupted = []
     for dataset in series:
@@ -48,7 +48,7 @@ def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
     xr.testing.assert_identical(honest, other)  # bit for bit
 
 
-def test_published_prices_are_taken_as_they_are(site, series, whole):
+def test_published_prices_are_used_unchanged(site, series, whole):
     now = to_utc("2023-06-20T10:45")
     until = published_until(now, site.time_zone)
     expected = outlook(site, whole, now, axes=regular_axes(now, 192))
@@ -60,7 +60,7 @@ def test_published_prices_are_taken_as_they_are(site, series, whole):
     assert expected.attrs["degraded"] == ""
 
 
-def test_foresight_is_the_truth(site, series, whole):
+def test_foresight_equals_the_truth(site, series, whole):
     now = to_utc("2023-06-20T10:45")
     seen = outlook(site, whole, now, axes=regular_axes(now, 192), has_perfect_foresight=True)
     np.testing.assert_allclose(
@@ -71,7 +71,7 @@ def test_foresight_is_the_truth(site, series, whole):
         np.testing.assert_allclose(seen[name], series[1][name].sel(time=hour), atol=1e-8)
 
 
-def test_every_word_is_there_finite_and_in_its_unit(site, whole):
+def test_every_variable_is_present_finite_and_tagged(site, whole):
     now = to_utc("2023-06-20T10:30")
     axes = horizon_axes(now, MIXED)
     expected = outlook(site, whole, now, axes=axes)
@@ -106,7 +106,7 @@ def test_terminal_price_is_the_mean_of_the_day_after(site, whole, series):
     assert float(seen["terminal_price"]) == pytest.approx(after.to_numpy().mean())
 
 
-def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
+def test_forecast_continues_after_prices_end_with_a_note(site, series):
     prices, rest = series
     now = to_utc("2023-06-20T10:45")
     row = int((to_utc("2023-06-21T00:00") - to_utc("2023-06-01")) / HOUR) * 4
@@ -119,7 +119,7 @@ def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
     assert expected.attrs["prices_known_until"] == "2023-06-21T00:00Z"
 
 
-def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
+def test_stale_weather_is_forecast_with_a_note(site, series):
     prices, rest = series
     now = to_utc("2023-06-20T10:45")
     old = rest.isel(time=slice(0, 24 * 18), instant=slice(0, 24 * 18 + 1))
@@ -128,7 +128,7 @@ def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
     assert np.isfinite(expected["air_temperature"]).all()
 
 
-def test_too_short_a_past_is_refused(site, whole):
+def test_too_short_a_history_is_refused(site, whole):
     now = to_utc("2023-06-01T02:00")
     with pytest.raises(SeriesError, match="time-gap"):
         outlook(site, whole, now, axes=regular_axes(now, 96))
@@ -154,13 +154,13 @@ def test_the_service_follows_local_days(site):
     np.testing.assert_allclose(saturday, 0.5 * racks)
 
 
-def test_measured_is_never_ahead_of_now():
+def test_measured_data_end_at_now():
     for minute in range(60):
         now = to_utc("2023-06-20T10:00") + np.timedelta64(minute, "m")
         assert measured_until(now) <= now
 
 
-def test_an_outlook_is_never_beyond_what_can_be(site, series):
+def test_outlook_stays_within_physical_bounds(site, series):
     """Proves: what a broken sensor shows is brought within the ranges that a question must keep,
     so that the service is never refused for it.
     """

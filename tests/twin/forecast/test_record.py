@@ -26,7 +26,7 @@ from twin.time_axes import HOUR, to_utc
         ("2023-10-29T11:45", "2023-10-30T23:00"),
     ],
 )
-def test_prices_are_published_at_a_quarter_to_one(now, until):
+def test_prices_are_published_at_12_45(now, until):
     assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
 
 
@@ -39,7 +39,7 @@ def test_prices_are_published_at_a_quarter_to_one(now, until):
         ("2026-10-24T13:00", "2026-10-26T01:00"),
     ],
 )
-def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
+def test_prices_end_at_skipped_or_repeated_midnights(now, until):
     """Proves: in the Azores clocks change at midnight, and planning goes on."""
     assert published_until(to_utc(now), "Atlantic/Azores") == to_utc(until)
 
@@ -53,18 +53,18 @@ def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
         ({"time_zone": "Europe/Berlin", "market_time_zone": "Europe/Helsinki"}, "2026-01-16T22:00"),
     ],
 )
-def test_the_market_of_a_site_keeps_its_own_day(changed, until):
-    """Proves: at 10:45 UTC it is 12:45 in Finland, and the day-ahead market has not told yet."""
+def test_prices_follow_the_market_day_of_the_site(changed, until):
+    """Proves: at 10:45 UTC it is 12:45 in Finland; the market has not published yet."""
     site = sites.load_site("small").model_copy(update=changed)
     assert published_until(to_utc("2026-01-15T10:45"), site.market_zone) == to_utc(until)
 
 
-def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():
+def test_hourly_mean_is_known_after_the_hour():
     assert measured_until(to_utc("2023-06-28T10:59")) == to_utc("2023-06-28T10:00")
     assert measured_until(to_utc("2023-06-28T11:00")) == to_utc("2023-06-28T11:00")
 
 
-def test_all_series_stand_on_quarter_hours(site, make_series):
+def test_all_series_have_quarter_hours(site, make_series):
     prices, rest = make_series(days=3)
     whole = series_history(site, prices.isel(time=slice(96, None), instant=slice(96, None)), rest)
     assert whole["time"][0] == rest["time"][0]
@@ -79,7 +79,7 @@ def test_all_series_stand_on_quarter_hours(site, make_series):
     assert str(whole["local_time"].to_numpy()[0]).startswith("2023-06-01T02:00")
 
 
-def test_finer_series_give_means(site, make_series):
+def test_finer_series_are_averaged(site, make_series):
     prices, rest = make_series(days=1)
     coarse = rest.assign_coords(
         time=rest["time"].to_numpy()[0] + np.arange(24) * np.timedelta64(5, "m"),
@@ -90,7 +90,7 @@ def test_finer_series_give_means(site, make_series):
     np.testing.assert_allclose(whole["air_temperature"][:8], means)
 
 
-def test_no_power_is_claimed_where_the_weather_is_blank(site, make_series):
+def test_missing_weather_gives_missing_power(site, make_series):
     prices, rest = make_series(days=2)
     rest["wind_speed"][5] = np.nan
     power = series_history(site, prices, rest)["renewable_available_power"]
@@ -98,7 +98,7 @@ def test_no_power_is_claimed_where_the_weather_is_blank(site, make_series):
     assert np.flatnonzero(is_blank).tolist() == [20, 21, 22, 23]
 
 
-def test_a_gap_filled_across_now_is_not_known(site, make_series):
+def test_gap_filled_across_now_is_unknown(site, make_series):
     prices, rest = make_series(days=2)
     rest["air_temperature"].attrs["gaps"] = ["2023-06-01T09:00Z/2023-06-01T11:00Z"]
     temperature = series_history(site, prices, rest)["air_temperature"]
@@ -112,7 +112,7 @@ def test_a_missing_series_is_named(site, make_series):
         series_history(site, prices, rest.drop_vars("carbon_intensity"))
 
 
-def test_a_foreign_unit_is_refused(site, make_series):
+def test_wrong_unit_is_refused(site, make_series):
     prices, rest = make_series(days=2)
     prices["electricity_price"].attrs["units"] = "EUR/kWh"
     with pytest.raises(UnitError, match="EUR MWh-1"):

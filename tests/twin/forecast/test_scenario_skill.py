@@ -1,4 +1,4 @@
-"""Scenarios are worth more than the forecast alone, on a year that they were not tried on."""
+"""Scenarios score better than the forecast alone, on a year not used for tuning."""
 
 import numpy as np
 import pytest
@@ -26,17 +26,17 @@ def found(site, shared):
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_scenarios_say_more_than_the_forecast(found, name):
+def test_scenarios_score_better_than_the_forecast(found, name):
     assert found[name].crps < 0.9 * found[name].error
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_quantiles_cover_about_what_they_say(found, name):
+def test_quantiles_cover_about_their_level(found, name):
     """Eight of ten should lie within; reduced to 20 scenarios some fewer do."""
     assert 0.55 < found[name].coverage < 0.95
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_errors_hang_together_in_time(found, name):
+def test_errors_are_correlated_in_time(found, name):
     """Were the errors of 48 h independent, their means would hardly spread: under three of ten."""
     assert found[name].mean_coverage > 0.5

@@ -1,4 +1,4 @@
-"""Scenarios: nothing leaks into them, what is known they keep, and they hang together."""
+"""Scenarios: no future data, published values kept, errors correlated."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def drawn(site, whole):
 
 
 @pytest.mark.parametrize("false", [np.nan, 1e9])
-def test_nothing_unpublished_leaks(site, series, drawn, false):
+def test_unpublished_data_is_not_used(site, series, drawn, false):
     corrupted = []
     for dataset in series:
         changed = dataset.copy(deep=True)
@@ -46,14 +46,14 @@ def test_nothing_unpublished_leaks(site, series, drawn, false):
         xr.testing.assert_identical(one.outlook, two.outlook)  # bit for bit
 
 
-def test_probabilities_add_up_and_origins_lie_whole_in_the_past(drawn):
+def test_probabilities_add_up_and_origins_are_past(drawn):
     assert len(drawn) == 5
     assert sum(s.probability for s in drawn) == pytest.approx(1.0, abs=1e-12)
     reach = np.timedelta64(72, "h")  # two days, and the day after them
     assert all(s.origin + reach <= measured_until(NOW) for s in drawn)
 
 
-def test_what_is_published_is_the_same_in_all(site, whole, drawn):
+def test_published_values_are_equal_in_all_scenarios(site, whole, drawn):
     until = published_until(NOW, site.time_zone)
     expected = outlook(site, whole, NOW, axes=AXES)
     is_known = AXES["time"].to_numpy() < until
@@ -63,24 +63,24 @@ def test_what_is_published_is_the_same_in_all(site, whole, drawn):
         assert (prices[~is_known] != expected["electricity_price"][~is_known]).any()
 
 
-def test_a_scenario_is_the_forecast_and_the_error_of_its_origin(site, whole, drawn):
+def test_scenario_is_forecast_plus_error_of_its_origin(site, whole, drawn):
     """The same sum made by hand, from the outlook of the origin and what came after it."""
     expected = outlook(site, whole, NOW, axes=AXES)
     for one in drawn:
         then = regular_axes(
             one.origin + np.timedelta64(30, "m"), 192
         )  # made at the full hour before
-        told = outlook(site, whole, one.origin, axes=then)
+        forecast_then = outlook(site, whole, one.origin, axes=then)
         came = outlook(site, whole, one.origin, axes=then, has_perfect_foresight=True)
         is_open = AXES["time"].to_numpy() >= measured_until(NOW)
         for name in ("air_temperature", "wind_speed"):
-            error = (came[name] - told[name]).to_numpy() * is_open
+            error = (came[name] - forecast_then[name]).to_numpy() * is_open
             wanted = expected[name].to_numpy() + error
             wanted = wanted if name == "air_temperature" else np.maximum(wanted, 0.0)
             np.testing.assert_allclose(one.outlook[name], wanted, atol=1e-9)
 
 
-def test_sun_and_wind_stay_within_their_machines(site, drawn):
+def test_renewable_power_stays_within_ratings(site, drawn):
     for one in drawn:
         power = one.outlook["renewable_available_power"]
         assert float(power.min()) >= 0.0
@@ -88,7 +88,7 @@ def test_sun_and_wind_stay_within_their_machines(site, drawn):
             assert float(power.sel(renewable=name).max()) <= site.equipment[name].power
 
 
-def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
+def test_cached_errors_give_the_same_scenarios(site, whole, drawn):
     kept = ForecastErrors(site, whole)
     before = NOW - np.timedelta64(1, "D")
     kept.blocks_before(before, regular_axes(before, 192))
@@ -98,7 +98,7 @@ def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
         xr.testing.assert_identical(one.outlook, two.outlook)
 
 
-def test_errors_that_are_kept_are_filled_and_looked_up_again(site, whole, monkeypatch):
+def test_cached_errors_are_completed_and_reused(site, whole, monkeypatch):
     kept = ForecastErrors(site, whole)
     first = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
     assert len(kept) > 5
@@ -107,7 +107,7 @@ def test_errors_that_are_kept_are_filled_and_looked_up_again(site, whole, monkey
     assert [one.origin for one in again] == [one.origin for one in first]
 
 
-def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
+def test_hourly_errors_serve_their_quarter_hours(site, whole):
     kept = ForecastErrors(site, whole)
     for quarter in range(4):
         now = to_utc("2023-06-24T10:00") + quarter * QUARTER_HOUR
@@ -120,7 +120,7 @@ def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
     assert 0 < len(for_all) <= len(kept) <= 60
 
 
-def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
+def test_old_errors_are_dropped(site, whole):
     kept = ForecastErrors(site, whole)
     for days in (3, 2, 1, 0):
         now = NOW - np.timedelta64(days, "D")
@@ -128,7 +128,7 @@ def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
     assert len(kept) <= 5
 
 
-def test_without_a_past_there_is_the_forecast_alone(site, whole):
+def test_without_history_only_the_forecast_remains(site, whole):
     early = to_utc("2023-06-03T10:00")
     axes = regular_axes(early, 192)
     (one,) = forecast_scenarios(site, whole, early, axes=axes)

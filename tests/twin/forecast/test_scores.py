@@ -20,7 +20,7 @@ def test_crps_weighs_scenarios():
     assert crps(MEMBERS, np.array([0.75, 0.25]), np.array(1.0)) == pytest.approx(0.75)
 
 
-def test_crps_of_one_scenario_is_its_error():
+def test_crps_of_one_scenario_is_its_absolute_error():
     one = np.array([[3.0, -1.0]])
     np.testing.assert_allclose(crps(one, np.ones(1), np.array([1.0, 1.0])), [2.0, 2.0])
 
@@ -57,7 +57,7 @@ def test_reduction_by_hand():
     np.testing.assert_allclose(probability, [2.0 / 3.0, 1.0 / 3.0])
 
 
-def test_reduction_keeps_twins_and_no_more_than_there_are():
+def test_reduction_keeps_duplicates_and_existing_scenarios():
     places, probability = select_scenarios(np.zeros((3, 2)), np.array([0.2, 0.3, 0.5]), 9)
     assert places.tolist() == [0, 1, 2]
     np.testing.assert_allclose(probability, [0.2, 0.3, 0.5])

@@ -1,4 +1,4 @@
-"""The forecasts beat the day before, on a year that was and that the recipes were not tried on."""
+"""Forecasts score better than the day before, on a year not used for tuning."""
 
 import numpy as np
 import pytest

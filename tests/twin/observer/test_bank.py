@@ -1,4 +1,4 @@
-"""The bank of filters: between model and sensor, and it learns which of them to believe."""
+"""The filter bank: weighs model and sensor, and learns the noise of both."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ def deviation(bank):
     return np.sqrt(np.sum(bank.weight * (variance * bank.covariances[..., 0, 0] + off**2)))
 
 
-def test_the_first_reading_is_believed_as_far_as_its_sensor():
+def test_first_reading_has_the_error_of_its_sensor():
     bank = KalmanFilterBank.start_at(0.7, STORE.measurement_std, STORE)
     assert (bank.mean, bank.spread, bank.noise) == pytest.approx((0.7, 0.01, 0.01))
 
 
-def test_a_model_gathers_errors_with_the_root_of_time():
+def test_model_error_grows_with_the_square_root_of_time():
     """sqrt(0.01^2 + 0.02^2 * 0.25 h) = 0.0141; some models err more, most less."""
     bank = KalmanFilterBank.start_at(0.7, 0.01, STORE).predicted(
         0.8, 1.0, process_noise_scale=1.0, noise_prior=STORE, elapsed=QUARTER
@@ -46,7 +46,7 @@ def test_a_model_gathers_errors_with_the_root_of_time():
     assert 0.01 < bank.spread < deviation(bank)
 
 
-def test_half_of_an_error_of_a_stock_that_forgets_half_lives_on():
+def test_error_of_a_decaying_state_decays():
     """Half of 0.01, and what the model errs by: 0.02^2 * 0.25 h; its bias counts by half too."""
     bank = KalmanFilterBank.start_at(0.7, 0.01, STORE).predicted(
         0.7, 0.5, process_noise_scale=1.0, noise_prior=STORE, elapsed=QUARTER
@@ -55,7 +55,7 @@ def test_half_of_an_error_of_a_stock_that_forgets_half_lives_on():
     assert deviation(bank) == pytest.approx(np.sqrt(0.005**2 + 1e-4 + bias**2), rel=1e-3)
 
 
-def test_what_is_held_stands_halfway_between_model_and_sensor():
+def test_equally_certain_model_and_sensor_are_averaged():
     """Both err by 0.1; the model's bias, of up to 0.15, draws it a little to the sensor."""
     bank = KalmanFilterBank.start_at(20.0, 0.1, HELD).predicted(
         20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER
@@ -71,7 +71,7 @@ def test_what_is_held_stands_halfway_between_model_and_sensor():
 
 
 @pytest.mark.parametrize("true", [0.003, 0.03])
-def test_the_noise_of_a_sensor_is_learned(true):
+def test_sensor_noise_is_learned(true):
     """A perfect model: what readings scatter by is the sensor's."""
     noise = np.random.default_rng(1).normal(0.0, true, 600)
     bank = followed(STORE, noise)
@@ -80,7 +80,7 @@ def test_the_noise_of_a_sensor_is_learned(true):
     assert abs(bank.mean) < 3.0 * bank.spread
 
 
-def test_the_noise_of_a_model_is_learned():
+def test_model_noise_is_learned():
     """A perfect sensor, and a stock that walks: it is where it is seen."""
     walk = np.cumsum(np.random.default_rng(2).normal(0.0, 0.03, 600))
     bank = followed(STORE, walk)
@@ -89,7 +89,7 @@ def test_the_noise_of_a_model_is_learned():
 
 
 @pytest.mark.slow
-def test_bounds_hold_the_truth_whatever_makes_the_noise():
+def test_bounds_contain_the_truth_for_either_noise():
     """Proves: 95 % bounds are honest, with noise unlike what was believed beforehand."""
     rng = np.random.default_rng(3)
     inside = []
@@ -107,7 +107,7 @@ def test_bounds_hold_the_truth_whatever_makes_the_noise():
     assert 0.92 <= np.mean(inside) <= 0.98
 
 
-def test_a_sensor_that_drifts_is_found_out_and_the_model_believed():
+def test_drifting_sensor_is_detected_and_the_model_used():
     rng = np.random.default_rng(4)
     drift = np.concatenate([np.zeros(300), 0.005 * np.arange(60)])  # 2 % of the store an hour
     readings = drift + rng.normal(0.0, 0.003, len(drift))
@@ -118,7 +118,7 @@ def test_a_sensor_that_drifts_is_found_out_and_the_model_believed():
     assert followed(STORE, readings[:300]).drift_probability < 0.1
 
 
-def test_a_sensor_that_was_mended_is_believed_again():
+def test_repaired_sensor_is_trusted_again():
     rng = np.random.default_rng(5)
     drift = np.concatenate([np.zeros(200), 0.005 * np.arange(60), np.zeros(40)])
     bank = followed(STORE, drift + rng.normal(0.0, 0.003, len(drift)))
@@ -126,7 +126,7 @@ def test_a_sensor_that_was_mended_is_believed_again():
     assert abs(bank.mean) < 0.01
 
 
-def test_a_wild_reading_hardly_moves_anything():
+def test_outlier_has_little_influence():
     readings = np.random.default_rng(6).normal(0.0, 0.005, 200)
     readings[150] = 0.9
     bank, calm = (
@@ -136,7 +136,7 @@ def test_a_wild_reading_hardly_moves_anything():
     assert bank.noise == pytest.approx(calm.noise, rel=0.1)
 
 
-def test_a_model_that_settles_beside_the_truth_is_put_right():
+def test_biased_model_is_corrected():
     """The model says 20, the water is held at 20.3."""
     readings = 20.3 + np.random.default_rng(7).normal(0.0, 0.05, 300)
     bank = followed(HELD, readings, course=np.full(300, 20.0), slope=0.0)

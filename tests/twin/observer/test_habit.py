@@ -1,4 +1,4 @@
-"""A sensor that shows one number is stuck only where that is not its habit."""
+"""A constant reading counts as stuck only if it is unusual for the sensor."""
 
 import numpy as np
 
@@ -19,19 +19,19 @@ def noisy(count):
     return np.random.default_rng(1).normal(0.0, 1.0, count)
 
 
-def test_a_sensor_that_always_differs_is_stuck_when_it_stands():
+def test_normally_varying_sensor_that_stops_is_stuck():
     """1/32 a time: two are not enough below 1e-4, three are."""
     habit = shown(noisy(31))
     assert not shown([0.5, 0.5, 0.5], habit=habit).is_stuck
     assert shown([0.5, 0.5, 0.5, 0.5], habit=habit).is_stuck
 
 
-def test_a_sensor_without_a_history_is_not_stuck():
+def test_sensor_without_history_is_not_stuck():
     assert not shown([0.5] * 100).is_stuck
     assert not shown([0.5] * 100, habit=shown(noisy(MIN_READINGS))).reading_pairs[0] > MIN_READINGS
 
 
-def test_a_display_of_a_store_at_rest_may_stand_still():
+def test_level_of_an_idle_store_may_be_constant():
     """Its habit while nothing moves is to stand; while the store is charged it is not."""
     habit = shown(np.arange(20.0), is_moving=True)
     habit = shown([20.0] * 30 + [21.0] * 30 + [22.0], habit=habit)
@@ -39,7 +39,7 @@ def test_a_display_of_a_store_at_rest_may_stand_still():
     assert shown([23.0] * 5, is_moving=True, habit=habit).is_stuck
 
 
-def test_what_is_stuck_is_no_habit_and_ends_with_another_reading():
+def test_stuck_state_ends_with_another_reading():
     habit = shown(noisy(40))
     stuck = shown([0.5] * 50, habit=habit)
     assert stuck.is_stuck
@@ -48,6 +48,6 @@ def test_what_is_stuck_is_no_habit_and_ends_with_another_reading():
     assert freed.repeated_pairs == habit.repeated_pairs
 
 
-def test_a_missing_reading_teaches_nothing():
+def test_missing_reading_changes_no_statistics():
     habit = shown(noisy(40))
     assert shown([np.nan] * 9, habit=habit) == habit

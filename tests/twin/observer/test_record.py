@@ -1,4 +1,4 @@
-"""What was learned of a stock survives being written down."""
+"""The memory of the observer survives serialisation."""
 
 import json
 
@@ -12,7 +12,7 @@ NOW = np.datetime64("2026-07-01T00:00", "us")
 
 
 @pytest.mark.parametrize("name", sorted(NOISE_PRIORS))
-def test_a_memory_comes_back_as_it_was(name):
+def test_observer_memory_survives_serialisation(name):
     trust = NOISE_PRIORS[name].scaled(3.0)
     memory = update_stock(None, 1.5, now=NOW, noise_prior=trust, max_value=np.inf)
     carried = memory.predicted(1.6, 0.5, excitation=2.0, noise_prior=trust, elapsed=0.25)
@@ -29,12 +29,12 @@ def test_a_memory_comes_back_as_it_was(name):
 
 
 @pytest.mark.parametrize("broken", [{}, [], {"bank": {}}, "memory"])
-def test_anything_else_is_refused(broken):
+def test_invalid_memory_is_refused(broken):
     with pytest.raises(ValueError, match="memory"):
         restore_filter(broken, NOISE_PRIORS["tank_level"])
 
 
-def test_a_memory_of_another_kind_of_stock_is_refused():
+def test_memory_of_another_kind_of_store_is_refused():
     trust = NOISE_PRIORS["tank_level"]
     memory = serialise_filter(update_stock(None, 0.5, now=NOW, noise_prior=trust, max_value=np.inf))
     with pytest.raises(ValueError, match="another kind"):

@@ -1,4 +1,4 @@
-"""What is said of a stock, within what it can be."""
+"""Estimates of a store stay within its size."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ def said(spread, size):
     )
 
 
-def test_a_stock_is_known_within_its_own_size_at_worst():
-    """Sensitivity: a battery of 1.6 MWh was told give or take 8e+03."""
+def test_uncertainty_is_at_most_the_size_of_the_store():
+    """Sensitivity: a battery of 1.6 MWh was estimated within 8e+03 MWh."""
     assert said(0.1, 1.6) == ["level is not measured: 0.9932 MWh by the model, give or take 0.1"]
     assert said(8e3, 1.6) == ["level is not measured: anything from 0 to 1.6 MWh by the model"]
 
@@ -40,7 +40,7 @@ def followed(memory, changes, readings):
     return memory
 
 
-def test_a_display_that_ends_at_an_empty_tank_is_not_stuck():
+def test_constant_reading_at_an_empty_tank_is_not_stuck():
     """Proves: an empty tank shows 0 for days, and its sensor is believed.
 
     One that stays at 0 while the tank is charged is stuck.

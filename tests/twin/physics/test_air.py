@@ -1,4 +1,4 @@
-"""Humid air, against hand-worked numbers, psychrolib and the laws it must keep."""
+"""Humid air, against hand-worked numbers, psychrolib and laws."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def weather():
     return random.uniform(-40, 60, 300), random.uniform(0.02, 1, 300)
 
 
-def test_saturation_pressure_of_the_steam_tables():
+def test_saturation_pressure_agrees_with_steam_tables():
     # ASHRAE Handbook - Fundamentals 2017, ch. 1, table 3: -20, 0, 20, 50 degC.
     found = saturation_pressure(np.array([-20.0, 0.0, 20.0, 50.0]))
     assert found == pytest.approx([0.10326, 0.6112, 2.3389, 12.3513], rel=3e-4)
@@ -88,7 +88,7 @@ def test_wet_bulb_rises_with_humidity(temperature, one, other):
 
 @given(temperatures, st.floats(0.01, 1), pressures)
 @settings(max_examples=100, deadline=None)
-def test_humidity_goes_to_wet_bulb_and_back(temperature, share, pressure):
+def test_humidity_and_wet_bulb_are_inverse(temperature, share, pressure):
     bulb = psychrometrics.wet_bulb_temperature(temperature, share, pressure=pressure)
     found = psychrometrics.humidity_ratio_from_wet_bulb(temperature, bulb, pressure=pressure)
     known = psychrometrics.humidity_ratio(temperature, share, pressure=pressure)

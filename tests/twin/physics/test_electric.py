@@ -1,4 +1,4 @@
-"""Losses of the electrical chain: hand-worked numbers and sane limits."""
+"""Losses of the electrical chain: hand-worked numbers and plausible limits."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_loss_is_convex(points):
     assert np.all(np.diff(loss, 2) > -1e-12)
 
 
-def test_nothing_in_nothing_out():
+def test_zero_load_has_zero_loss():
     assert electrical_equipment.efficiency_from_loss(0.0, 0.0) == 0
     assert electrical_equipment.conversion_power(0.0, 0.96, offset=17.0) == pytest.approx(
         17.0 / 0.96

@@ -19,7 +19,7 @@ both = pytest.mark.parametrize(
 )
 
 
-def test_crossflow_of_the_textbook():
+def test_crossflow_agrees_with_the_textbook():
     found = heat_exchangers.crossflow_effectiveness(np.array([2.0, 3.0]), np.array([0.5, 0.75]))
     assert found == pytest.approx([0.739, 0.755], abs=5e-4)
 
@@ -31,7 +31,7 @@ def test_counterflow_by_hand():
 
 
 @both
-def test_condensing_side_leaves_one_form(effectiveness):
+def test_condensing_side_gives_one_formula(effectiveness):
     assert effectiveness(1.5, 0.0) == pytest.approx(1 - np.exp(-1.5))
 
 
@@ -73,7 +73,7 @@ def test_conductance_by_hand():
 
 
 @pytest.mark.parametrize("cold_outlet", [41.0, 38.0])
-def test_conductance_of_a_measured_point_gives_back_the_heat(cold_outlet):
+def test_conductance_of_a_measured_point_reproduces_its_heat(cold_outlet):
     # balanced: 10 MW over 4 K is 2.5 MW/K
     found = heat_exchangers.conductance_from_temperatures(
         10.0, 45.0, hot_outlet=35.0, cold_inlet=31.0, cold_outlet=cold_outlet
@@ -97,7 +97,7 @@ def test_plate_without_flow_stays_finite():
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
-def test_an_endless_surface_exchanges_all_that_can_be(ratio):
+def test_infinite_surface_has_effectiveness_one(ratio):
     """Sensitivity: infinite transfer units gave NaN."""
     assert heat_exchangers.counterflow_effectiveness(np.inf, ratio) == pytest.approx(1.0)
     most = heat_exchangers.crossflow_effectiveness(1e6, ratio)

@@ -90,7 +90,7 @@ def test_evaporation_by_hand():
     assert evaporation(25.0, 0.5) == pytest.approx(37.2, abs=0.1)
 
 
-def test_evaporation_is_not_the_heat_over_the_latent_heat():
+def test_evaporation_differs_from_heat_over_latent_heat():
     latent_only = 100.0e3 / 2440.0
     assert evaporation(40.0, 0.1, air_flow=8000.0) > 1.5 * latent_only
     assert evaporation(-5.0, 0.8) < 0.6 * latent_only
@@ -147,7 +147,7 @@ def power(curves, load, chilled=9.0, condenser=30.0):
     )
 
 
-def test_reference_point_of_the_larger_machine():
+def test_reference_point_of_the_larger_chiller():
     # at 6.67 and 21.78 degC all three curves are near 1: 1.4031 / 7.09 = 0.1979 MW
     curves = CARRIER_19XR_1403
     assert power(curves, 1.4031, 6.67, 21.78) == pytest.approx(0.1979, rel=0.02)
@@ -163,14 +163,14 @@ def test_power_starts_at_zero_and_rises_with_load(curves):
 
 @both_sets
 @given(st.floats(5, 20), st.floats(12, 40), st.floats(0.01, 1))
-def test_power_is_positive_and_warm_chilled_water_never_costs_more(curves, chilled, warm, load):
+def test_warmer_chilled_water_never_costs_more(curves, chilled, warm, load):
     cold, warmer = power(curves, load * curves.rated_cooling, np.array([7.0, 12.0]), warm)
     assert 0 < warmer <= 1.01 * cold  # the published curves bend by 0.7 % at a fifth of the load
     assert power(curves, load * curves.rated_cooling, chilled, warm) > 0
 
 
 @given(st.floats(5, 20), st.floats(12, 40), st.floats(0, 5), st.floats(0.05, 0.8))
-def test_warmer_condenser_water_never_helps(chilled, condenser, warmer, load):
+def test_warmer_condenser_water_never_costs_less(chilled, condenser, warmer, load):
     curves = CARRIER_19XR_1403
     drawn = power(curves, load * curves.rated_cooling, chilled, np.array([0, warmer]) + condenser)
     assert drawn[0] <= drawn[1] * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""The published numbers that the physics is held to, cases 1 to 6 of the founding requirements."""
+"""Published numbers that the physics reproduces, cases 1 to 6 of the founding requirements."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def frontier_power(cpu: float, gpu: float) -> tuple[float, float]:
         (1.0, 1.0, 2704.26, 28.2279),
     ],
 )
-def test_frontier_draws_what_it_is_known_to_draw(cpu, gpu, node, site):
+def test_frontier_draws_its_published_power(cpu, gpu, node, site):
     assert frontier_power(cpu, gpu) == pytest.approx((node, site), rel=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_cold_plate_has_its_published_resistance(flow, resistance):
     assert cold_plate_resistance(flow) == pytest.approx(resistance, rel=1e-9)
 
 
-def test_one_kilowatt_chip_on_one_litre_a_minute():
+def test_kilowatt_chip_cooled_by_one_litre_per_minute():
     assert cold_plate_case_temperature(1000, 40, flow=1) == pytest.approx(64.5, abs=0.01)
     assert cold_plate_outlet_temperature(1000, 40, flow=1) == pytest.approx(55.0, abs=0.15)
 

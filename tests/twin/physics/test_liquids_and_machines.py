@@ -33,13 +33,13 @@ def test_pump_without_static_head_keeps_the_affinity_laws():
     assert pump_power(60.0, 100.0, rated_power=1.0) == pytest.approx(0.6**3)
 
 
-def test_static_head_makes_part_load_dearer():
+def test_static_head_raises_part_load_power():
     # head at half flow: 0.4 + 0.6 x 0.25 = 0.55; power 0.5 x 0.55
     power = pump_power(50.0, 100.0, rated_power=1.0, static_head_share=0.4)
     assert power == pytest.approx(0.275)
 
 
-def test_least_speed_and_least_flow_bind():
+def test_minimum_speed_and_flow_bind():
     # v = 0.2, n held at 0.5: head 1.25 x 0.25 - 0.25 x 0.04 = 0.3025; power 0.2 x 0.3025
     slow = pump_power(20.0, 100.0, rated_power=1.0, minimum_speed_share=0.5)
     assert slow == pytest.approx(0.0605)
@@ -47,7 +47,7 @@ def test_least_speed_and_least_flow_bind():
     assert idle == pytest.approx(0.3**3)
 
 
-def test_fan_of_the_energyplus_tower():
+def test_fan_agrees_with_the_energyplus_tower():
     assert fan_power(0.298, 1.0) == pytest.approx(0.042, abs=5e-4)
     assert fan_power(0.1, 1.0, exponent=3.0, minimum_speed_share=0.2) == pytest.approx(0.008)
 

@@ -47,8 +47,8 @@ def one_line(capacitance=0.0):
     )
 
 
-def test_a_load_that_is_no_number_is_refused():
-    """Sensitivity: the solver took it for one that stays, and told plausible voltages."""
+def test_load_that_is_not_a_number_is_refused():
+    """Sensitivity: the solver ignored it and returned plausible voltages."""
     loads = np.array([[1.0], [np.nan]])
     with pytest.raises(ValueError, match="load 0 is not finite in interval 1"):
         solve_load_flow(one_line(), loads, np.zeros((2, 1)))
@@ -71,13 +71,13 @@ def test_generation_lifts_the_voltage():
     assert found.voltage[0, 1] == pytest.approx(1.046580, abs=1e-6)
 
 
-def test_an_idle_cable_gives_reactive_power():
+def test_idle_cable_supplies_reactive_power():
     # 2 uF at 20 kV: w C U^2 = 314.159 x 2e-6 x 4e8 = 0.2513 Mvar
     found = solve_load_flow(one_line(capacitance=2.0), np.array([[0.0]]), np.array([[0.0]]))
     assert found.reactive[0] == pytest.approx(-0.2513, abs=1e-4)
 
 
-def test_what_no_voltage_carries_is_said():
+def test_infeasible_load_is_reported():
     # R P may be 100 at most: 50 MW
     found = solve_load_flow(one_line(), np.array([[49.0], [51.0], [1.0]]), np.zeros((3, 1)))
     assert found.is_solved.tolist() == [True, False, True]
@@ -112,7 +112,7 @@ def test_a_transformer_by_hand():
     )
 
 
-def test_an_open_line_leaves_its_end_without_supply():
+def test_open_line_disconnects_its_end():
     found = solve_load_flow(
         one_line(), np.full((2, 1), 5.0), np.zeros((2, 1)), in_service=np.array([[True], [False]])
     )
@@ -156,7 +156,7 @@ def random_case(seed):
 
 
 @pytest.mark.slow
-def test_pandapower_agrees():
+def test_power_flow_agrees_with_pandapower():
     if not ORACLE.exists():
         pytest.skip("no pandapower: .ci/run makes .venv-oracle, or name it in GIGATWIN_ORACLE")
     cases = [random_case(seed) for seed in range(20)]

@@ -1,4 +1,4 @@
-"""Ride-through: what the grid sees of a UPS-fed load, by hand."""
+"""Ride-through: grid power of a UPS-fed load, by hand."""
 
 import numpy as np
 import pytest
@@ -18,18 +18,18 @@ def course(*parts, step=STEP):
     return np.concatenate([np.full(round(seconds / step), voltage) for voltage, seconds in parts])
 
 
-def test_undisturbed():
+def test_normal_voltage_changes_nothing():
     ride = simulate_voltage_ride_through(course((1.0, 5.0)), STEP)
     assert (ride.grid_power_share == 1.0).all()
     assert (ride.transfers, ride.locked_after, ride.battery_time) == (0, None, 0.0)
 
 
-def test_nothing_in_nothing_out():
+def test_zero_load_stays_zero():
     assert simulate_voltage_ride_through(np.empty(0), STEP).grid_power_share.size == 0
 
 
 @pytest.mark.parametrize(("voltage", "seconds"), ITIC_UNDERVOLTAGE)
-def test_a_dip_is_borne_just_so_long(voltage, seconds):
+def test_dip_is_tolerated_up_to_its_duration(voltage, seconds):
     below = voltage - 0.01
     assert (
         simulate_voltage_ride_through(course((1, 1), (below, seconds), (1, 1)), STEP).transfers == 0
@@ -43,7 +43,7 @@ def test_a_dip_is_borne_just_so_long(voltage, seconds):
 
 
 @pytest.mark.parametrize(("voltage", "seconds"), [(1.15, 0.5), (1.25, 0.003)])
-def test_a_swell_is_borne_just_so_long(voltage, seconds):
+def test_swell_is_tolerated_up_to_its_duration(voltage, seconds):
     step = 0.001
     kept = simulate_voltage_ride_through(
         course((1, 0.1), (voltage, seconds), (1, 0.1), step=step), step
@@ -54,7 +54,7 @@ def test_a_swell_is_borne_just_so_long(voltage, seconds):
     assert (kept.transfers, lost.transfers) == (0, 1)
 
 
-def test_a_deep_dip_by_hand():
+def test_deep_dip_by_hand():
     # at 1 s the voltage falls to 0.2 for 0.3 s. Till 1.02 s the rectifier holds 1.25 x 0.2 of the
     # load, then the battery all; calm from 1.3 s, back from 11.3 s, half at 18.8 s, all at 26.3 s
     ride = simulate_voltage_ride_through(course((1.0, 1.0), (0.2, 0.3), (1.0, 30.0)), STEP)
@@ -94,7 +94,7 @@ def dips(*starts, end=120.0, depth=0.75, length=0.1):
     return course(*parts, (1.0, end - now))
 
 
-def test_the_third_dip_within_a_minute_locks_out():
+def test_third_dip_within_a_minute_locks_out():
     ride = simulate_voltage_ride_through(dips(5.0, 30.0, 60.0), STEP)
     assert ride.locked_after == pytest.approx(60.0)
     assert ride.grid_power_share[round(59.9 / STEP)] == 1.0
@@ -107,7 +107,7 @@ def test_three_dips_in_more_than_a_minute_do_not():
     assert (ride.locked_after, ride.transfers) == (None, 0)
 
 
-def test_the_counter_can_be_off():
+def test_dip_counter_can_be_disabled():
     ride = simulate_voltage_ride_through(
         dips(5.0, 10.0, 15.0, 20.0), STEP, UpsRideThroughSettings(max_disturbances=0)
     )
@@ -121,7 +121,7 @@ def test_six_faults_in_82_s_as_on_10_july_2024():
     assert ride.grid_power_share[-1] == 0.0
 
 
-def test_a_dip_on_the_way_back_starts_the_delay_anew():
+def test_dip_during_return_restarts_the_delay():
     # calm from 1.1 s, walking in from 11.1 s; dip at 15 s for 0.05 s: calm from 15.05 s, back at
     # 25.05 s from nothing
     rules = UpsRideThroughSettings(max_disturbances=0)
@@ -135,17 +135,17 @@ def test_a_dip_on_the_way_back_starts_the_delay_anew():
     assert ride.transfers == 2
 
 
-def test_a_finer_step_tells_the_same():
+def test_finer_step_gives_the_same_result():
     coarse = simulate_voltage_ride_through(course((1, 1), (0.5, 0.3), (1, 30)), STEP)
     fine = simulate_voltage_ride_through(course((1, 1), (0.5, 0.3), (1, 30), step=0.001), 0.001)
     assert fine.battery_time == pytest.approx(coarse.battery_time, abs=2 * STEP)
 
 
-def test_a_more_tolerant_ups_never_takes_less():
+def test_more_tolerant_ups_never_draws_less():
     rng = np.random.default_rng(4)
     voltage = np.repeat(rng.uniform(0.0, 1.1, 60), 20)
     tolerant = tuple((u - 0.1, 2.0 * t) for u, t in ITIC_UNDERVOLTAGE)
-    rules = {"disturbances": 0, "delay": 0.5, "walk_in": 1.0, "band": (0.0, 1.2)}
+    rules = {"max_disturbances": 0, "return_delay": 0.5, "walk_in": 1.0, "normal_band": (0.0, 1.2)}
     strict = simulate_voltage_ride_through(voltage, STEP, UpsRideThroughSettings(**rules))
     calm = simulate_voltage_ride_through(
         voltage, STEP, UpsRideThroughSettings(undervoltage=tolerant, **rules)

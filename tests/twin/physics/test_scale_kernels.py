@@ -88,7 +88,7 @@ def test_a_step_of_two_racks_by_hand(kernel):
 
 
 @pytest.mark.parametrize("hours", [1e-4, 0.1, 1e6])
-def test_coolant_goes_to_its_steady_state_at_any_step(hours):
+def test_coolant_reaches_steady_state_at_any_step(hours):
     # at rest X = Q + p = 0.128 = 0.01 (T + 0.1 - 25) -> mean return 37.7; supply 37.7 - (X - p)/C
     # = 37.7 - 0.126/0.02 = 31.4
     state = CoolantState(racks=np.array([90.0, 5.0]), cdus=np.array([60.0]))
@@ -104,7 +104,7 @@ def test_coolant_goes_to_its_steady_state_at_any_step(hours):
     )
 
 
-def test_machine_code_and_python_give_the_same_numbers():
+def test_compiled_and_python_kernels_agree():
     assert KERNELS[0] is not KERNELS[1]
     ends = []
     for kernel in KERNELS:

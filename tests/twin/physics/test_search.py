@@ -1,4 +1,4 @@
-"""The last place up to which a bound is kept, beside what halving finds."""
+"""The last point at which a bound is kept, compared with bisection."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def rising(seed):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_it_is_within_the_bound_and_nothing_beyond_it_is(seed):
+def test_result_is_the_last_point_within_the_bound(seed):
     excess, tolerance = rising(seed), 1e-7
     found = last_feasible(excess, np.zeros(MANY), np.ones(MANY), tolerance=tolerance)
     never = excess(np.zeros(MANY)) > 0.0
@@ -34,19 +34,19 @@ def test_it_is_within_the_bound_and_nothing_beyond_it_is(seed):
     assert ((excess(beyond) > 0.0) | (found == 1.0) | (excess(found) == 0.0)).all()
 
 
-def test_it_goes_either_way():
+def test_search_works_in_both_directions():
     """The least x with x^2 >= 2, from 2 down to 0."""
     found = last_feasible(lambda x: 2.0 - x**2, np.full(1, 2.0), np.zeros(1), tolerance=1e-9)
     assert found == pytest.approx(np.sqrt(2.0), abs=2e-9)
     assert (found**2 >= 2.0).all()
 
 
-def test_a_bound_that_is_kept_everywhere_is_kept_at_the_end():
+def test_bound_kept_everywhere_gives_the_end_point():
     found = last_feasible(lambda x: x - 9.0, np.zeros(2), np.array([1.0, 2.0]), tolerance=1e-9)
     assert found.tolist() == [1.0, 2.0]
 
 
-def test_few_trials_do():
+def test_search_needs_few_evaluations():
     """Halving takes 27 to the same tolerance."""
     places = []
 
@@ -58,7 +58,7 @@ def test_few_trials_do():
     assert len(places) <= 12
 
 
-def test_it_ends_where_floats_lie_farther_apart_than_the_tolerance():
+def test_search_ends_at_floating_point_resolution():
     places = []
 
     def excess(x):

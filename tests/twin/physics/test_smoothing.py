@@ -17,27 +17,27 @@ def smoother(**changed):
     return SmoothingModel(**{"idle_power": 0.02, "full_power": 0.12} | changed)
 
 
-def test_without_anything_nothing_changes():
+def test_without_smoothing_nothing_changes():
     load = np.array([0.02, 0.12, 0.05])
     found = smooth_load(load, smoother(), step=0.1)
     assert found.busway_power.tolist() == load.tolist()
     assert (found.excess_energy, found.deferred_energy) == (0.0, 0.0)
 
 
-def test_a_floor_burns_what_lies_under_it():
+def test_power_floor_fills_what_lies_below():
     # by hand: work at 0.05 MW under a floor of 0.08 burns 0.03 MW for 2 s, and is idle then
     found = smooth_load(np.array([0.05, 0.05, 0.02]), smoother(power_floor=0.08), step=1.0)
     assert found.accelerator_power.tolist() == [0.08, 0.08, 0.02]
     assert found.excess_energy == pytest.approx(0.06)
 
 
-def test_hysteresis_holds_the_floor_for_its_time():
+def test_hysteresis_keeps_the_floor_for_its_duration():
     load = np.array([0.12, 0.02, 0.02, 0.02])
     found = smooth_load(load, smoother(power_floor=0.08, hysteresis=0.2), step=0.1)
     assert found.accelerator_power.tolist() == [0.12, 0.08, 0.08, 0.02]
 
 
-def test_ramps_withhold_and_burn():
+def test_ramps_reduce_and_add_power():
     # by hand: 0.1 MW at 0.1 MW/s takes the whole second up, at 0.2 MW/s half a second down
     found = smooth_load(
         np.array([0.02, 0.12, 0.02]), smoother(ramp_up=0.1, ramp_down=0.2), step=1.0
@@ -67,9 +67,7 @@ def test_ramps_within_a_step_are_exact():
     storage=st.floats(0.0, 0.05),
     step=st.floats(1e-3, 0.5),
 )
-def test_energy_is_conserved_and_the_store_keeps_its_window(
-    loads, floor, ramp, hysteresis, storage, step
-):
+def test_store_conserves_energy_and_keeps_its_window(loads, floor, ramp, hysteresis, storage, step):
     load = np.array(loads)
     what = smoother(
         power_floor=floor,

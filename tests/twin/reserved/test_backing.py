@@ -1,4 +1,4 @@
-"""What stands behind reserves, by hand: levels under full activation, and what is refused."""
+"""Backing of reserves, by hand: levels under full activation, and refused plans."""
 
 from dataclasses import replace
 
@@ -38,14 +38,14 @@ def worst(held, *, level, net, hours, fading=0.0, **changes):
     return extreme_levels(STORE, {"fcr": one}, held_by_name, **settings)
 
 
-def test_a_battery_at_rest():
+def test_idle_battery_backs_its_full_power():
     """A MW for a quarter of an hour takes 0.25 / 0.9 = 0.2778 MWh, and puts in 0.225."""
     low, high = worst([1.0, 1.0], level=[1.0, 1.0, 1.0], net=[0.0, 0.0], hours=[1.0, 1.0])
     assert low == pytest.approx([0.7222, 0.7222], abs=1e-4)
     assert high == pytest.approx([1.225, 1.225])
 
 
-def test_power_that_fades_needs_more():
+def test_fading_power_needs_more_energy():
     """0.9 MW for a quarter from 2 MWh, while 0.1 MW are given: 2 - 0.0278 - 0.25, and 0.2 h * 1 MW.
 
     Of the window below 0.2 / 0.9 = 0.2222 cannot be used at full power. At the start 0.25 + 0.2.
@@ -54,7 +54,7 @@ def test_power_that_fades_needs_more():
     assert low == pytest.approx([2.0 - 0.0278 - 0.25 - 0.2222], abs=1e-4)
 
 
-def test_a_battery_that_gives_by_plan():
+def test_discharging_battery_by_hand():
     """From 2 MWh 0.9 MW for an hour leave 1; the activation ends at 1 - 0.2778.
 
     Downwards it is highest at the start: 2.225 if the plan did nothing, 2 if it goes on.
@@ -64,7 +64,7 @@ def test_a_battery_that_gives_by_plan():
     assert high == pytest.approx([2.225])
 
 
-def test_discharge_that_is_stopped_spares_more_than_charge_stores():
+def test_stopped_discharge_saves_more_than_charge_stores():
     """0.9 MW for a quarter, then 1 MW of charge: planned 1, 0.75, 0.975.
 
     Half an hour of 0.9 MW downwards that ends there: nothing is given, then 1.9 MW are taken:
@@ -93,13 +93,13 @@ def test_products_of_different_lengths_end_together():
     assert low == pytest.approx([0.7, -0.3])
 
 
-def test_what_is_over_is_not_asked_for():
+def test_finished_blocks_need_no_backing():
     """Held in the first of three quarters, half an hour lasts into the second, not the third."""
     low, _ = worst([0.9, 0.0, 0.0], level=[1.0] * 4, net=[0.0] * 3, hours=[0.25] * 3, duration=0.5)
     assert low == pytest.approx([0.5, 0.75, 2.0])
 
 
-def test_powers_kept_for_a_MW():  # noqa: N802
+def test_power_kept_per_megawatt():
     """FCR-D up, 1 MW and 20 % back; FCR-N 1.34 both ways."""
     up = product("up", direction="up", opposite_share=0.2)
     both = product("both", power_share=1.34)
@@ -108,7 +108,7 @@ def test_powers_kept_for_a_MW():  # noqa: N802
     assert [float(one[0]) for one in kept] == pytest.approx([1.67, 0.87])
 
 
-def test_work_put_off():
+def test_deferred_work_by_hand():
     """2 MW for half an hour, half an hour lost by the pause: 1.5, then 2 MWh; it ends with 0.5."""
     one = product(direction="up", duration=0.5)
     held = np.array([2.0, 2.0, 0.0, 0.0])
@@ -125,22 +125,22 @@ def test_work_put_off():
         ({"direction": "symmetric"}, False),
     ],
 )
-def test_which_work_may_pause(changes, may):
+def test_pausable_work_by_hand(changes, may):
     slow = {"direction": "up", "needs_controller": False, "full_activation": 12.5}
     batch = kind().model_copy(update={"pause_time": 10.0})
     assert may_pause(product(**(slow | changes)), batch) is may
     assert not may_pause(product(**slow), kind())
 
 
-def test_a_plan_by_hand_is_found_sound():
+def test_plan_by_hand_is_accepted():
     """What the model thinks is behind a MW is what the twin finds: hold with 0.45 MWh, no less."""
     plan = solved(held_by(hand.battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     schedule = build_schedule(plan)
     problem = plan.data.problem
     held = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held == pytest.approx([0.0] * 4 + [1.0] * 4)
-    told = [*hand_judged(problem, schedule)]
-    assert told == []
+    violations = [*hand_judged(problem, schedule)]
+    assert violations == []
     schedule["battery_level"].loc[{"instant": schedule["instant"][-1]}] = 0.2
     assert hand_judged(problem, schedule) == ["energy in battery behind its reserves, upwards"]
 
@@ -149,7 +149,7 @@ def test_a_plan_by_hand_is_found_sound():
     ("rating", "broken"),
     [(2.5, []), (1.5, ["load of line with all reserves activated upwards"])],
 )
-def test_a_transformer_bears_what_runs_backwards(rating, broken):
+def test_transformer_carries_reverse_flow(rating, broken):
     """Proves: 3 MW upwards turn 1 MW of load into 2 MW of export: too much for 1.5 MVA."""
     where = held_by(
         hand.battery(capacity=8.0, power=3.0),
@@ -197,7 +197,7 @@ def refusals(schedule):
     return " ".join(str(b) for b in verify(problem.site, problem.state, schedule).violations)
 
 
-def test_a_plan_with_reserves_may_leave(decided):
+def test_plan_with_reserves_is_released(decided):
     assert decided.verdict.violations == ()
     held = decided.schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held[0] == pytest.approx(0.3)
@@ -208,7 +208,7 @@ NIGHT = slice("2026-06-17T00:00", "2026-06-17T01:00")
 
 
 @pytest.mark.parametrize(
-    ("word", "change", "where", "told"),
+    ("word", "change", "where", "expected"),
     [
         ("reserve_capacity", lambda v: v + 0.05, {}, "fcr is no bid of the market"),
         ("reserve_capacity", lambda v: v + 0.1, {"time": NIGHT}, "changes within a block"),
@@ -219,9 +219,9 @@ NIGHT = slice("2026-06-17T00:00", "2026-06-17T01:00")
         ("battery_reserve", lambda v: v * np.nan, {}, "finite values of 0 or more"),
     ],
 )
-def test_what_is_promised_without_backing_is_refused(decided, word, change, where, told):
+def test_reserve_without_backing_is_refused(decided, word, change, where, expected):
     bad = spoilt(decided.schedule, word, change, product="fcr", **where)
-    assert told in refusals(bad)
+    assert expected in refusals(bad)
 
 
 def test_capacity_after_the_gate_is_refused(decided):
@@ -235,11 +235,11 @@ def test_an_unknown_product_is_refused(decided):
     assert "reserve afrr is no product of the site" in refusals(bad)
 
 
-def test_a_missing_word_is_refused_without_an_error(decided):
+def test_missing_variable_is_refused_without_an_error(decided):
     assert "reserve_held" in refusals(decided.schedule.drop_vars("reserve_held"))
 
 
-def test_a_battery_that_trades_its_reserve_away_is_refused(decided):
+def test_battery_that_sells_its_reserve_is_refused(decided):
     """All that lies in the battery is given in the first hour of the night: nothing is behind."""
     bad = decided.schedule.copy(deep=True)
     bad["battery_discharge"].loc[{"time": NIGHT}] = 0.4
@@ -250,5 +250,5 @@ def test_a_battery_that_trades_its_reserve_away_is_refused(decided):
 def test_a_battery_without_a_controller_is_refused(decided):
     problem = reserve_days.problem()
     plain = problem.site.with_parameters("battery_1", local_controller=False)
-    told = verify(plain, problem.state, decided.schedule).violations
-    assert any("has no local controller" in breach.limit for breach in told)
+    violations = verify(plain, problem.state, decided.schedule).violations
+    assert any("has no local controller" in breach.limit for breach in violations)

@@ -1,4 +1,4 @@
-"""How work is spread over racks: by hall, job and seed, and the same in every window."""
+"""Work spread over racks: by hall, job and seed, and equal in every window."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from twin.racks.rack_series import MAX_JOB_INTERVALS, MAX_WORK_DEVIATION, work_d
 PLACES = RackPlacement(first_rack=np.array([0, 20, 50]), hall=np.repeat([0, 1], [20, 30]))
 
 
-def test_every_hall_keeps_its_sum():
+def test_rack_powers_sum_to_their_hall():
     found = work_deviations(PLACES, 1000, 300, seed=1)
     assert found.shape == (300, 50)
     for hall in (0, 1):
@@ -20,17 +20,17 @@ def test_every_hall_keeps_its_sum():
     assert found.std() == pytest.approx(0.8 / np.sqrt(12), rel=0.1)
 
 
-def test_any_window_is_a_part_of_the_whole():
+def test_window_is_a_part_of_the_whole():
     whole = work_deviations(PLACES, 5000, 400, seed=7)
     np.testing.assert_array_equal(work_deviations(PLACES, 5123, 17, seed=7), whole[123:140])
 
 
-def test_another_seed_gives_another_course():
+def test_other_seed_gives_other_trajectories():
     assert (
         work_deviations(PLACES, 0, 9, seed=1) != work_deviations(PLACES, 0, 9, seed=2)
     ).mean() > 0.9
 
 
-def test_a_rack_alone_in_its_hall_works_as_the_hall_does():
+def test_single_rack_works_as_its_hall():
     alone = RackPlacement(first_rack=np.array([0, 1]), hall=np.array([0]))
     assert (work_deviations(alone, 0, 3 * MAX_JOB_INTERVALS, seed=4) == 0.0).all()

@@ -1,4 +1,4 @@
-"""The example of docs/planners.md runs as it stands."""
+"""The example of docs/planners.md runs unchanged."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_views_of_the_planners_page(capsys):
+def test_views_on_the_planners_page(capsys):
     page = (ROOT / "docs/planners.md").read_text()
     section = page.partition("### Every rack, every chip\n")[2].partition("\n## ")[0]
     (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)

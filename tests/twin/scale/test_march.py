@@ -1,4 +1,4 @@
-"""A run in spans is the run as a whole."""
+"""A run in spans equals the run as a whole."""
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ def test_spans_together_are_the_whole(span):
     begin, operation = random_run(site, seed=3, count=16)
     whole = simulate(site, begin, operation)
     parts = list(simulate_in_chunks(site, begin, operation, chunk_size=span))
+    assert whole.data_vars
     for name, values in whole.data_vars.items():
         axis = "instant" if "instant" in values.dims else "time"
         pieces = [part[name] for part in parts]
@@ -46,7 +47,7 @@ def test_set_points_hold_in_every_span():
     assert float(last[name].sel(circuit="warm_plant")[-1]) == pytest.approx(41.0, abs=0.1)
 
 
-def test_nonsense_is_refused_before_the_first_span():
+def test_invalid_input_is_refused_before_the_first_span():
     site = sites.load_site("small")
     operation = steady(site, count=8)
     operation["hall_power"].values[-1] = np.nan
@@ -55,7 +56,7 @@ def test_nonsense_is_refused_before_the_first_span():
 
 
 @pytest.mark.parametrize(("name", "factor"), [("hall_power", 1000.0), ("air_temperature", 15.0)])
-def test_what_is_refused_of_a_whole_is_refused_of_spans(name, factor):
+def test_spans_refuse_what_the_whole_run_refuses(name, factor):
     """Proves: kilowatts and kelvin are no operation of spans either.
 
     Sensitivity: 1e113 MW were drawn, and water was cooled by air of 300 degC.

@@ -1,4 +1,4 @@
-"""Racks behind a run whose water was steered: they see what the run saw."""
+"""Racks of a run with ordered water set points agree with the run."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ SITE = sites.load_site("small")
 COUNT = 12
 
 
-def told(**fields):
+def set_point_operation(**fields):
     return steady(SITE, count=COUNT, share=0.6).assign(set_point_variables(SetPoints(**fields)))
 
 
 def moved():
     """Return an operation with a narrower and then a wider range of both waters."""
     half = np.repeat([1.0, 1.5], COUNT // 2)
-    return told(
+    return set_point_operation(
         supply_temperature={"warm_plant": np.linspace(38.0, 40.0, COUNT)},
         temperature_range={"warm_plant": 10.0 * half},
         technology_range={"cdu_1": 10.0 * half[::-1]},
@@ -31,7 +31,7 @@ def moved():
 
 
 def beside(run, operation):
-    """Return a run with the set points that it was told."""
+    """Return a run with its ordered set points."""
     return run.assign({word: operation[word] for word in SET_POINT_VARIABLES})
 
 
@@ -45,7 +45,7 @@ def assert_alike(run, racks):
     assert pumps == pytest.approx(run["cdu_pump_power"].isel(cdu=0).to_numpy(), rel=0.06)
 
 
-def test_racks_have_the_coolant_of_a_run_that_was_told_ranges():
+def test_racks_have_the_coolant_of_ordered_ranges():
     """Proves: with set points beside the run, its coolant and pumps are found at the racks.
 
     Sensitivity: at the declared ranges the coolant was up to 4 K off.
@@ -61,19 +61,19 @@ def test_racks_have_the_coolant_of_a_run_that_was_told_ranges():
     assert alone["chip_temperature"].to_numpy() == pytest.approx(again.to_numpy(), abs=1e-4)
 
 
-def test_a_run_without_the_set_points_that_it_was_told_is_refused():
+def test_run_without_its_set_points_is_refused():
     run = simulate(SITE, state.initial_state(SITE), moved())
     with pytest.raises(StateError, match="inconsistent"):
         view.view(SITE, run, level="rack")
 
 
-def test_a_supply_temperature_alone_needs_no_telling():
+def test_supply_temperature_alone_needs_no_set_points():
     operation = moved().drop_vars(["facility_range_set_point", "technology_range_set_point"])
     run = simulate(SITE, state.initial_state(SITE), operation)
     assert_alike(run, view.view(SITE, run, level="rack"))
 
 
-def test_spans_carry_what_they_were_told():
+def test_spans_carry_their_set_points():
     operation = moved()
     spans = list(simulate_in_chunks(SITE, state.initial_state(SITE), operation, chunk_size=5))
     whole = beside(simulate(SITE, state.initial_state(SITE), operation), operation)
@@ -83,7 +83,7 @@ def test_spans_carry_what_they_were_told():
     assert hot == pytest.approx(racks["chip_temperature"].to_numpy(), abs=1e-3)
 
 
-def test_water_on_its_way_arrives_at_the_racks_when_it_does():
+def test_water_reaches_the_racks_after_its_delay():
     """Proves: where much of a loop's water is under way, racks see it late, as the run does."""
     plant = SITE.equipment["warm_plant"]
     loop = plant.loop.model_copy(update={"volume": 120.0, "supply_share": 0.8})

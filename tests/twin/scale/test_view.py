@@ -1,4 +1,4 @@
-"""Racks, units and chips behind a run: they sum to it, and every way to ask gives the same."""
+"""Racks, CDUs and chips of a run: they sum to it, and every view agrees."""
 
 import math
 
@@ -41,6 +41,7 @@ def day(site):
 
 def same(left, right, kelvin=1e-4):
     """Assert that two views are one: to the float32 they are kept in."""
+    assert left.data_vars
     assert set(left.data_vars) == set(right.data_vars)
     for name in left.data_vars:
         if name != "closure":
@@ -58,14 +59,14 @@ def test_racks_sum_to_their_halls(site, day):
     assert float(racks["rack_power"].std("rack").mean()) > 1e-3  # and they are not all alike
 
 
-def test_units_take_the_heat_of_their_racks(site, day):
+def test_cdus_take_the_heat_of_their_racks(site, day):
     racks = view.view(site, day, level="rack")
     liquid = racks["rack_power"] * site.machines_of(ITHall)[0].liquid_share
     summed = liquid.groupby("serving").sum("rack").rename(serving="unit")
     np.testing.assert_allclose(racks["cdu_output"], summed.transpose("time", "unit"), rtol=1e-5)
 
 
-def test_heat_is_kept(site, day):
+def test_heat_is_conserved(site, day):
     racks = view.view(site, day, level="rack")
     assert float(racks["closure"].max()) < 1e-6
     gained = racks["cdu_output"] + racks["cdu_pump_power"]
@@ -73,7 +74,7 @@ def test_heat_is_kept(site, day):
     np.testing.assert_allclose(gone, gained, rtol=1e-6)
 
 
-def test_units_at_rest_do_what_the_bank_does(site):
+def test_cdus_in_steady_state_equal_the_bank(site):
     """Where all racks of a hall are equally busy, the view is the run."""
     run = simulate(site, state.initial_state(site), steady(site, count=8, share=1.0))
     racks = view.view(site, run, level="rack").isel(time=-1)
@@ -91,7 +92,7 @@ def test_units_at_rest_do_what_the_bank_does(site):
     assert float(racks["chip_temperature"].mean()) == pytest.approx(hottest, abs=0.05)
 
 
-def test_a_rack_is_as_warm_as_its_flow_says(site):
+def test_rack_temperature_follows_its_flow(site):
     # at rest the coolant warms by heat over capacity rate: technology_range where the flow follows
     run = simulate(site, state.initial_state(site), steady(site, count=8, share=1.0))
     racks = view.view(site, run, level="rack").isel(time=-1)
@@ -103,7 +104,7 @@ def test_a_rack_is_as_warm_as_its_flow_says(site):
     np.testing.assert_allclose(warming, racks["cdu_output"] / rate, rtol=1e-3)
 
 
-def test_an_hour_of_a_year_is_that_hour_of_the_whole(site):
+def test_hour_of_a_year_equals_that_hour_of_the_whole(site):
     start = time_axes.to_utc("2026-01-01")
     operation = restless(site, count=365 * 24)
     grid = time_axes.regular_axes(start, 365 * 24, np.timedelta64(1, "h"))
@@ -118,7 +119,7 @@ def test_an_hour_of_a_year_is_that_hour_of_the_whole(site):
 
 
 @pytest.mark.parametrize("level", ["rack", "chip"])
-def test_dask_blocks_and_one_piece_agree(site, day, level, monkeypatch):
+def test_dask_blocks_equal_the_whole(site, day, level, monkeypatch):
     window = day.isel(time=slice(30, 38), instant=slice(30, 39))
     step = MINUTE if level == "rack" else np.timedelta64(30, "s")
     whole = view.view(site, window, level=level, step=step)
@@ -133,7 +134,7 @@ def test_dask_blocks_and_one_piece_agree(site, day, level, monkeypatch):
     same(xr.concat([part.drop_vars("instant") for part in parts], "time"), whole)
 
 
-def test_blocks_go_on_where_they_were_left(site, monkeypatch):
+def test_blocks_continue_from_the_previous_one(site, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     runs = list(
         simulate_in_chunks(site, state.initial_state(site), restless(site, count=16), chunk_size=8)
@@ -163,7 +164,7 @@ def test_chips_share_the_power_of_their_rack(site, day):
     assert float(spread) == pytest.approx(rack_series.CHIP_POWER_STD, rel=0.1)
 
 
-def test_a_chip_forgets_a_step_of_power_in_its_time_constant(site):
+def test_chip_follows_a_step_with_its_time_constant(site):
     """A jump of the hall is met by 1 - 1/e of its effect after one time constant."""
     operation = steady(site, count=8, share=0.4)
     operation["hall_power"].values[4:] *= 2.0
@@ -179,7 +180,7 @@ def test_a_chip_forgets_a_step_of_power_in_its_time_constant(site):
     assert above[11] == pytest.approx(expected, abs=0.3)  # two steps of a second after the jump
 
 
-def test_site_and_hall_are_the_run(site, day):
+def test_site_and_hall_views_equal_the_run(site, day):
     xr.testing.assert_identical(view.view(site, day, level="site"), day)
     halls = view.view(site, day, level="hall", time=HOUR)
     assert halls.sizes["time"] == 4
@@ -189,7 +190,7 @@ def test_site_and_hall_are_the_run(site, day):
 
 
 @pytest.mark.parametrize("level", ["rack", "chip"])
-def test_everything_is_tagged(site, day, level):
+def test_all_variables_are_tagged(site, day, level):
     found = view.view(site, day, level=level, time=HOUR, step=MINUTE)
     variables.check_variables(found, *(str(name) for name in found.data_vars))
     assert found["rack"].to_numpy()[0] == "hall_1/r0001"
@@ -206,39 +207,39 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "remedy"), REFUSED)
-def test_what_cannot_be_viewed_is_refused(site, day, words, remedy):
+def test_invalid_views_are_refused(site, day, words, remedy):
     with pytest.raises(StateError, match=remedy):
         view.view(site, day, **words)
 
 
-def test_a_run_without_numbers_is_refused(site, day):
+def test_run_with_missing_values_is_refused(site, day):
     broken = day.copy(deep=True)
     broken["hall_power"].values[5] = np.nan
     with pytest.raises(StateError, match="hall_power"):
         view.view(site, broken, level="rack")
 
 
-def test_a_site_whose_chips_stand_in_air_is_refused(site, day):
+def test_air_cooled_site_is_refused(site, day):
     airy = {"chip_flow": 0.0, "air_resistance": 0.02, "liquid_share": 0.0}
     halls = {hall.name: hall.model_copy(update=airy) for hall in site.machines_of(ITHall)}
     with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | halls), day, level="rack")
 
 
-def test_a_site_with_less_racks_than_units_is_refused(site, day):
+def test_site_with_fewer_racks_than_cdus_is_refused(site, day):
     bank = site.machines_of(CduBank)[0].model_copy(update={"count": 99})
     with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | {"cdu_1": bank}), day, level="rack")
 
 
-def test_chips_of_unlike_racks_are_refused(site, day):
+def test_chips_of_unequal_racks_are_refused(site, day):
     other = site.machines_of(ITHall)[1].model_copy(update={"chips_per_rack": 8})
     unlike = site.with_equipment(dict(site.equipment) | {other.name: other})
     with pytest.raises(StateError, match="unsupported"):
         view.view(unlike, day, level="chip", time=HOUR)
 
 
-def test_a_large_view_without_dask_says_what_to_do(site, day, monkeypatch):
+def test_large_view_without_dask_is_refused_with_a_remedy(site, day, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
     with pytest.raises(StateError, match="install dask"):
@@ -259,7 +260,7 @@ def test_a_block_of_a_large_site_is_small(level):
     assert held == pytest.approx(4 * width * block_steps(rhine, level), rel=0.01)
 
 
-def test_a_run_with_a_short_first_interval_is_viewed(site):
+def test_short_first_interval_is_supported(site):
     """Proves: 10 min, then quarter-hours: each scale has them all, and a part what touches it."""
     grid = time_axes.horizon_axes(time_axes.to_utc("2026-06-16T12:05"), [(70 / 60, 15)])
     run = simulate(
@@ -275,7 +276,7 @@ def test_a_run_with_a_short_first_interval_is_viewed(site):
     assert racks.sizes["time"] == 70
 
 
-def test_steps_of_half_a_second_end_where_they_should(site):
+def test_half_second_steps_end_at_the_right_time(site):
     """Proves: two minutes of half seconds are viewed again, to their last edge."""
     run = simulate(site, state.initial_state(site), steady(site, count=2, minutes=1))
     fine = view.view(site, run, level="rack", step=np.timedelta64(500, "ms"))

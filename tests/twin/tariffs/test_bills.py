@@ -22,7 +22,7 @@ from twin.markets.tariffs import month_numbers
 JANUARY = quarters("2025-12-31T23:00", "2026-01-31T23:00")
 
 
-def test_a_spanish_january():
+def test_spanish_bill_of_january():
     """Proves: 20 MW all January 2026 in Madrid, over 18 MW contracted in P1.
 
     22 days from Monday to Friday less the 1st and the 6th are 20 working days: P1 9 h, P2 7 h, P6
@@ -59,7 +59,7 @@ def test_a_spanish_january():
         ("2025-12-31T23:00", "2026-12-31T23:00", 365),
     ],
 )
-def test_a_day_is_a_day_though_the_clocks_change_on_it(begin, end, days):
+def test_day_with_clock_change_is_billed_as_one_day(begin, end, days):
     """Proves: 1 MW at 365 EUR of a year for so many days. Sensitivity: March was 743 h of 8,760."""
     rules = {
         "year_by": "days",
@@ -71,7 +71,7 @@ def test_a_day_is_a_day_though_the_clocks_change_on_it(begin, end, days):
     assert found.total == 1000 * days
 
 
-def test_a_nordic_quarter_of_monthly_peaks():
+def test_nordic_bill_of_three_monthly_peaks():
     """Proves: peaks of 3, 5 and 4 MW in three months at 1,300 EUR/MW; 1/4 of a fee of 999 EUR.
 
     2 MW but for these quarter-hours: 90 days less an hour of summer time, 2,159 h: 4,318 MWh and
@@ -97,7 +97,7 @@ def test_a_nordic_quarter_of_monthly_peaks():
     assert found.total == Decimal("49412.27")
 
 
-def test_a_month_in_part_is_told_where_its_peak_is_charged_whole():
+def test_partial_month_with_whole_peak_charge_is_noted():
     """June of UTC is a June of Berlin without its first two hours, and two hours of July."""
     rules = {"peaks": [{"name": "power", "price": "1 EUR/kW"}]}
     june = quarters("2026-06-01", "2026-07-01")
@@ -113,7 +113,7 @@ def test_a_month_in_part_is_told_where_its_peak_is_charged_whole():
         assert not any("in part" in note for note in found.notes)
 
 
-def test_only_the_peak_in_the_windows_counts():
+def test_only_peaks_within_windows_count():
     """Proves: 3 MW at 17:00 on a working Monday, 9 MW on the Sunday before: 3,900 EUR."""
     starts = quarters("2026-01-03T23:00", "2026-01-06T23:00")
     load = np.full(len(starts), 2.0)
@@ -123,7 +123,7 @@ def test_only_the_peak_in_the_windows_counts():
     assert compute_bill(tariff(**rules), starts, load, time_zone=BERLIN).total == Decimal("3900.00")
 
 
-def test_a_subscribed_power_with_its_greatest_excess():
+def test_subscribed_power_with_its_largest_excess():
     """Proves: 8 MW subscribed at 24,000 a year, 2,000 a month; 9.5 and 9 MW cost 1.5 x 5,000."""
     starts = quarters("2026-05-31T22:00", "2026-06-30T22:00")
     load = np.full(len(starts), 8.0)
@@ -145,7 +145,7 @@ def test_a_subscribed_power_with_its_greatest_excess():
 
 
 @pytest.mark.parametrize(("rounding", "total"), [("line", "0.02"), ("total", "0.01")])
-def test_a_bill_rounds_by_its_own_rule(rounding, total):
+def test_bill_is_rounded_by_its_own_rule(rounding, total):
     """Proves: two lines of 0.005 EUR are 2 cents if each is rounded, and 1 cent if the sum is."""
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:15")
     energy = [{"name": name, "price": "0.02 EUR/MWh"} for name in ("a", "b")]
@@ -155,7 +155,7 @@ def test_a_bill_rounds_by_its_own_rule(rounding, total):
     assert found.total == Decimal(total)
 
 
-def test_a_class_of_several_rows_is_billed_whole():
+def test_class_of_several_rows_is_billed_completely():
     """Proves: 1 MW all of 2026 takes each class's hours in MWh, also those of other seasons.
 
     The hours are those of tests/twin/tariffs/test_declaration.py; there are no holidays here.
@@ -175,14 +175,14 @@ def test_a_class_of_several_rows_is_billed_whole():
     )
 
 
-def test_what_is_given_to_the_grid_is_not_taken_from_it():
+def test_export_is_not_deducted_from_import():
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:30")
     rules = {"energy": [{"name": "a", "price": "10 EUR/MWh"}]}
     found = compute_bill(tariff(**rules), starts, np.array([4.0, -4.0]), time_zone=BERLIN)
     assert found.total == Decimal("10.00")
 
 
-def test_months_of_a_year_add_up_to_it():
+def test_months_add_up_to_the_year():
     """Proves: charges by the month and by share of a year are the same in twelve bills or in one.
 
     Rounding apart, which may differ by half a cent a line.
@@ -200,7 +200,7 @@ def test_months_of_a_year_add_up_to_it():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "pattern"),
     [
         (lambda s, p: (np.delete(s, 5), np.delete(p, 5)), "no quarter-hour"),
         (lambda s, p: (s, np.where(np.arange(len(p)) == 3, np.nan, p)), "not a number"),
@@ -214,13 +214,13 @@ def test_months_of_a_year_add_up_to_it():
         ),
     ],
 )
-def test_quarter_hours_that_are_not_whole_are_refused(spoil, told):
+def test_incomplete_quarter_hours_are_refused(spoil, pattern):
     starts, power = spoil(JANUARY[:96], np.ones(96))
-    with pytest.raises(SeriesError, match=told):
+    with pytest.raises(SeriesError, match=pattern):
         compute_bill(tariff(), starts, power, time_zone=MADRID)
 
 
-def test_a_site_without_tariffs_has_no_bill():
+def test_site_without_tariffs_has_no_bill():
     with pytest.raises(SeriesError, match="at least one tariff"):
         bills_by_year({}, JANUARY, np.ones(len(JANUARY)), time_zone=MADRID)
 
@@ -232,7 +232,7 @@ def test_a_site_without_tariffs_has_no_bill():
         ({"standing": [{"name": "fee", "price": "1200.06 EUR"}]}, "100.01"),
     ],
 )
-def test_a_twelfth_that_ends_in_half_a_cent_is_rounded_up(rule, total):
+def test_half_cents_are_rounded_up(rule, total):
     """Proves: 499.995 and 100.005 EUR. Sensitivity: a cent less where a twelfth was cut short."""
     july = quarters("2025-07-01T00:00", "2025-08-01T00:00")
     made = tariff(periods=[{"name": "P"}], **rule)

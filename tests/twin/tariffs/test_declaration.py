@@ -1,4 +1,4 @@
-"""Tariffs as they stand in files: what is refused, and when what applies."""
+"""Tariffs in files: what is refused, and when each rule applies."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("rules", "pattern"),
     [
         ({"valid_to": "2026-01-01"}, "valid_to must be later"),
         ({"source": " "}, "source is empty"),
@@ -60,12 +60,12 @@ from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
         ),
     ],
 )
-def test_what_has_no_sense_is_refused(rules, told):
-    with pytest.raises(ValidationError, match=told):
+def test_invalid_tariffs_are_refused(rules, pattern):
+    with pytest.raises(ValidationError, match=pattern):
         tariff(**rules)
 
 
-def test_windows_are_the_same_in_any_order():
+def test_order_of_windows_does_not_matter():
     """Proves: two charges may count in the same windows, however they are written down."""
     windows = [{"hours": ["6-9"]}, {"months": [1], "hours": ["17-20"]}]
     peaks = [
@@ -79,12 +79,12 @@ def test_windows_are_the_same_in_any_order():
     ("span", "between"),
     [("9-14", (540, 840)), ("16:30-20", (990, 1200)), ("22:15-24", (1335, 1440))],
 )
-def test_spans_of_a_day(span, between):
+def test_hour_spans_of_a_day(span, between):
     assert span_minutes(span) == between
 
 
 @pytest.mark.parametrize("span", ["14-9", "9-9", "9-25", "9:75-11", "9", "a-b", "-1-5"])
-def test_spans_that_are_none(span):
+def test_invalid_hour_spans_are_refused(span):
     with pytest.raises(ValueError, match="not a span of hours"):
         span_minutes(span)
 
@@ -106,7 +106,7 @@ def test_the_six_periods_of_a_year_in_madrid():
     assert hours == {"P1": 792, "P2": 1003, "P3": 886, "P4": 1040, "P5": 455, "P6": 4584}
 
 
-def test_windows_follow_the_clock_and_not_the_sun():
+def test_windows_follow_local_time():
     """Proves: 16:30 in Berlin is 15:30 UTC in winter, 14:30 in summer; weekends are other days."""
     window = TimeWindow.model_validate({"hours": ["16:30-16:45"], "days": "working"})
     found = WHOLE_YEAR[TariffCalendar(WHOLE_YEAR, BERLIN).in_window(window)]

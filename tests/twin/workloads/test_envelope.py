@@ -1,4 +1,4 @@
-"""The room in which work may be moved, and what to expect of jobs to come."""
+"""Flexibility of movable work, and expected arrivals."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_one_job_by_hand(pool, make_jobs, start, hours):
     assert room["kind"].sel(cohort="gang/0") == "gang"
 
 
-def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
+def test_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
     """3 h of 10 racks due at 10 h, at 60 % throughput: 5 h and 2 in hand, so from 3 h on."""
     room = work_flexibility(open_queue(pool, make_jobs((1, 0, 3, 10, 10)), start), hours)
     least = room["work_least"].sum("cohort").to_numpy()
@@ -46,14 +46,14 @@ def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
         (3, 1.0),
     ],
 )
-def test_a_job_that_has_lost_its_time_runs_on_capped(pool, make_jobs, start, hours, deadline, pace):
+def test_job_without_slack_keeps_running_capped(pool, make_jobs, start, hours, deadline, pace):
     """3 h of 10 racks: no faster than the deadline asks for."""
     room = work_flexibility(open_queue(pool, make_jobs((1, 0, 3, 10, deadline)), start), hours)
     least = room["work_least"].sum("cohort").to_numpy()
     assert least[:4] == pytest.approx(pace * np.arange(4))
 
 
-def test_a_late_job_is_due_as_fast_as_it_can_run(pool, make_jobs, start, hours):
+def test_late_job_is_due_as_fast_as_possible(pool, make_jobs, start, hours):
     queue = open_queue(pool, make_jobs((1, -3, 2, 10, -1)), start)
     room = work_flexibility(queue, hours).sel(cohort="batch/0")
     assert room["work_least"].to_numpy() == pytest.approx(room["work_most"].to_numpy())
@@ -72,7 +72,7 @@ def test_foresight_starts_jobs_at_their_arrival(pool, make_jobs, start, hours):
     assert racks[3:6] == pytest.approx([0, 5, 10])
 
 
-def test_what_runs_and_how_long_it_has_to_run(pool, make_jobs, start, hours):
+def test_running_work_and_its_remaining_time(pool, make_jobs, start, hours):
     """Of gangs of 10 and 30 racks with 8 and 4 h one runs: 10 racks, 5 h on average; after an hour
     7 and 4 h: 4.75 h. Expected jobs run nothing yet, each as long as those that came.
     """
@@ -96,7 +96,7 @@ def test_what_runs_and_how_long_it_has_to_run(pool, make_jobs, start, hours):
     assert float(known["work_rest"].sel(cohort="gang/2")) == pytest.approx((70 + 120 + 360) / 80)
 
 
-def test_nothing_expected_without_a_past(pool, make_jobs, start, hours):
+def test_no_expected_work_without_history(pool, make_jobs, start, hours):
     nothing = expected_arrivals(make_jobs((1, 1, 1, 1, 9)), pool.kinds, start)
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
     room = work_flexibility(queue, hours, expected=nothing)
@@ -117,7 +117,7 @@ def random_jobs(start, seed, count=400):
     )
 
 
-def test_expected_work_flows_at_the_mean_rate_of_the_past(pool, start):
+def test_expected_work_has_the_mean_rate_of_the_past(pool, start):
     """Far ahead, all curves rise by the mean work that arrived in an hour."""
     past = random_jobs(start, 1)
     flow = expected_arrivals(past, pool.kinds, start)
@@ -130,7 +130,7 @@ def test_expected_work_flows_at_the_mean_rate_of_the_past(pool, start):
     assert (flow.max_work(np.array([0.0])) == 0).all()
 
 
-def test_expectations_do_not_look_ahead(pool, start):
+def test_expected_work_uses_no_future_data(pool, start):
     """Jobs after now change nothing."""
     jobs = random_jobs(start, 2)
     now = start - np.timedelta64(5, "D")
@@ -141,7 +141,7 @@ def test_expectations_do_not_look_ahead(pool, start):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_run_stays_inside_the_envelope(pool, start, seed):
+def test_every_schedule_stays_inside_the_envelope(pool, start, seed):
     """Work done by running at random, pressing jobs always, lies between least and most."""
     rng = np.random.default_rng(seed)
     jobs = random_jobs(start, seed, 60)
@@ -159,14 +159,14 @@ def test_any_run_stays_inside_the_envelope(pool, start, seed):
         assert least[step + 1] - 1e-9 <= done <= most[step + 1] + 1e-9
 
 
-def test_labels_are_the_same_whatever_is_there(pool, start, hours, make_jobs):
+def test_labels_do_not_depend_on_the_jobs(pool, start, hours, make_jobs):
     room = work_flexibility(open_queue(pool, make_jobs((1, 9, 1, 1, 20)), start), hours)
     assert tuple(room["cohort"].to_numpy()) == cohort_labels(pool.kinds)
     assert float(room["work_most"].sum()) == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_racks_can_do_what_is_due_between_any_two_instants(pool, start, seed):
+def test_racks_can_do_the_work_due_between_any_instants(pool, start, seed):
     """Proves: of no queue, late jobs included, nor of what is expected or known to come, is more
     due by an instant than its racks can do since another, beside what can be done by that one.
 
@@ -182,7 +182,7 @@ def test_racks_can_do_what_is_due_between_any_two_instants(pool, start, seed):
     queue, _ = advance_queue(queue, some, hours=2.7)
     grid = time_axes.horizon_axes(queue.instant, [(5.0, 15.0), (30.0, 60.0)])
     span = grid["instant"].to_numpy()[-1] - queue.instant
-    courses = [
+    schedules = [
         {"expected": expected_arrivals(jobs, pool.kinds, queue.instant)},
         {
             "expected": ArrivalScenario.from_past(
@@ -192,8 +192,10 @@ def test_racks_can_do_what_is_due_between_any_two_instants(pool, start, seed):
         {"future": jobs},
     ]
     hours = grid["duration"].to_numpy()[:, None]
-    for course, is_cautious in ((one, cautious) for one in courses for cautious in (True, False)):
-        room = work_flexibility(queue, grid, keeps_slack=is_cautious, **course)
+    for schedule, is_cautious in (
+        (one, cautious) for one in schedules for cautious in (True, False)
+    ):
+        room = work_flexibility(queue, grid, keeps_slack=is_cautious, **schedule)
         least, most = room["work_least"].to_numpy(), room["work_most"].to_numpy()
         can = pool.rack_power * hours * room["work_racks_limit"].to_numpy()
         for last in range(1, len(least)):

@@ -27,14 +27,14 @@ def runs(powers=POWERS, works=WORKS, *, job="one"):
     )
 
 
-def test_points_on_a_concave_curve_are_met():
+def test_concave_points_are_fitted_exactly():
     found = fit_throughput(runs())
     assert found.throughput.power_points == (0.5, 0.75, 1.0)
     assert found.throughput.work_points == pytest.approx((0.6, 0.9, 1.0), abs=1e-4)
     assert found.error < 1e-9
 
 
-def test_one_odd_job_does_not_bend_the_curve():
+def test_single_outlier_does_not_change_the_curve():
     jobs = [runs(job=name) for name in "abcd"]
     odd = runs([0.5, 0.75, 1.0], [0.1, 0.2, 1.0], job="odd")
     found = fit_throughput(pd.concat([*jobs, odd]))
@@ -42,7 +42,7 @@ def test_one_odd_job_does_not_bend_the_curve():
     assert found.error == pytest.approx((0.5 + 0.7) / 31)
 
 
-def test_the_rest_of_the_rack_draws_the_same_under_a_limit():
+def test_other_rack_power_is_constant_under_a_cap():
     found = fit_throughput(runs(), board_share=0.8)
     assert found.throughput.power_points == pytest.approx((0.6, 0.8, 1.0))
 
@@ -50,7 +50,7 @@ def test_the_rest_of_the_rack_draws_the_same_under_a_limit():
 @pytest.mark.parametrize(
     ("limit", "work", "energy"), [(150, 0.899, 0.806), (125, 0.853, 0.796), (100, 0.725, 0.836)]
 )
-def test_medians_of_the_v100(shared, limit, work, energy):
+def test_medians_of_the_v100_data(shared, limit, work, energy):
     found = fit_throughput(pd.read_csv(shared / "data" / "powercap" / "summary_power_v100.csv"))
     row = found.medians.loc[limit]
     assert row["work"] == pytest.approx(work, abs=5e-4)
@@ -63,7 +63,7 @@ def test_medians_of_the_v100(shared, limit, work, energy):
         lambda pairs: min(power for power, _ in pairs) < 0.98
     )
 )
-def test_whatever_was_measured_the_curve_is_concave(pairs):
+def test_fitted_curve_is_always_concave(pairs):
     powers, works = zip(*pairs, strict=True)
     measured = runs([*powers, 1.0], [*works, 1.0])
     measured["power_limit"] = [*range(1, len(pairs) + 1), 1000]
@@ -72,7 +72,7 @@ def test_whatever_was_measured_the_curve_is_concave(pairs):
     assert np.isfinite(found.error)
 
 
-def test_jobs_count_beside_themselves():
+def test_jobs_are_compared_with_themselves():
     slow = runs([0.5, 1.0], [0.6, 1.0], job="a").assign(time_per_epoch=[500.0, 300.0])
     fast = runs([0.5, 1.0], [0.6, 1.0], job="b")
     assert relative_to_uncapped(pd.concat([slow, fast]))["work"].tolist() == pytest.approx(
@@ -92,6 +92,6 @@ def test_jobs_count_beside_themselves():
         (lambda runs: runs.assign(average_power=200.0), "power_limit = .*inconsistent"),
     ],
 )
-def test_measurements_that_are_none_are_refused(spoil, words):
+def test_invalid_measurements_are_refused(spoil, words):
     with pytest.raises(SeriesError, match=words):
         fit_throughput(spoil(runs([0.5, 0.75, 1.0], [0.6, 0.9, 1.0])))

@@ -1,4 +1,4 @@
-"""The power of all racks as that of the halls they stand in."""
+"""Power of all racks and of their halls."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import sites
 from twin.workload.queue import hall_powers, split_over_halls
 
 
-def test_halls_share_by_their_racks_and_draw_no_more_than_at_full_work():
+def test_halls_share_work_by_racks_up_to_full_power():
     # 10 and 30 of 40 racks of 132 kW: 5.28 MW at the most
     site = (
         sites.load_site("small")
@@ -20,7 +20,7 @@ def test_halls_share_by_their_racks_and_draw_no_more_than_at_full_work():
     np.testing.assert_allclose(spread.transpose("time", "hall"), [[1.0, 3.0], [1.32, 3.96]])
 
 
-def test_work_and_service_are_spread_over_the_racks_that_are_not_apart():
+def test_work_is_spread_over_available_racks():
     # 40 racks idle at 24 kW; 2 MW of work on 39 racks is as 2 x 40/39 on all
     site = (
         sites.load_site("small")

@@ -31,7 +31,7 @@ def whole(site, jobs, hours=24, **kwargs):
     return workload_from_jobs(jobs, site, start=start, end=end, **{"load_scale": 0.5} | kwargs)
 
 
-def test_mean_work_is_the_share_asked(site):
+def test_mean_work_equals_the_requested_share(site):
     """The file spans one day, so its work is 0.5 x 100 racks x 24 h = 1200 rack-hours."""
     jobs = whole(site, frame((0, 2, 1), (5, 4, 3), (9, 1, 6)), is_closed=False).jobs
     assert jobs.racks @ jobs.length == pytest.approx(1200)
@@ -44,7 +44,7 @@ def test_wide_jobs_are_made_narrower_at_the_same_work(site):
     assert work[1] / work[0] == pytest.approx(6)
 
 
-def test_longest_kind_reached_is_the_kind(pool):
+def test_job_has_the_longest_matching_kind(pool):
     assert kind_by_length(np.array([0.1, 5.9, 6.0, 50.0]), pool.kinds).tolist() == [1, 1, 0, 0]
 
 
@@ -56,7 +56,7 @@ def test_arrival_is_the_next_quarter_and_window_counts_from_it(site):
     assert (jobs.deadline[0] - jobs.arrival[0]) / HOUR == pytest.approx(5)
 
 
-def test_backlog_has_its_rest_and_keeps_its_deadline(site):
+def test_backlog_keeps_remaining_work_and_deadline(site):
     """Arrived at 2:00 with 5 h; at 4:00 it has 3 h left and is due at 2 + 25 h."""
     rows = [(2, 5, 1), *((h, 1, 1) for h in range(5, 24))]
     start = to_utc("2023-06-12T04:00")
@@ -65,7 +65,7 @@ def test_backlog_has_its_rest_and_keeps_its_deadline(site):
     assert (jobs.deadline[0] - to_utc("2023-06-12T02:00")) / HOUR == pytest.approx(25)
 
 
-def test_closing_makes_all_due_at_the_end_and_keeps_slack(site):
+def test_closing_makes_all_work_due_and_keeps_slack(site):
     """A batch job of 5 h arriving 10 h before the end gets 10 / (1 + 4) = 2 h."""
     rows = [(h, 1, 1) for h in range(14)] + [(14, 5, 1)]
     jobs = whole(site, frame(*rows), load_scale=0.01).jobs
@@ -73,7 +73,7 @@ def test_closing_makes_all_due_at_the_end_and_keeps_slack(site):
     assert (jobs.deadline <= to_utc("2023-06-13")).all()
 
 
-def test_past_knows_nothing_of_the_future(site):
+def test_history_holds_no_future_jobs(site):
     work = whole(site, frame(*((h, 1, 1) for h in range(24))))
     now = to_utc("2023-06-12T10:00")
     assert (work.past(now).arrival <= now).all()
@@ -99,12 +99,12 @@ def test_job_wider_than_the_site_is_refused(make_jobs):
         (frame((0, 1, -2)), "job 0, size = -2: .*out-of-range"),
     ],
 )
-def test_frames_without_sense_are_refused(site, rows, words):
+def test_invalid_job_tables_are_refused(site, rows, words):
     with pytest.raises(ProblemError, match=words):
         whole(site, rows)
 
 
-def test_a_run_without_jobs_is_refused(site):
+def test_run_without_jobs_is_refused(site):
     with pytest.raises(ProblemError, match=r"run = .*\[missing\]"):
         whole(site, frame((0, 1, 1)), start=to_utc("2024-01-01"))
 

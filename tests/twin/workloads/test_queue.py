@@ -10,7 +10,7 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import advance_queue, open_queue
 
 
-def test_a_job_that_ends_inside_frees_its_racks(pool, make_jobs, start):
+def test_job_that_ends_within_an_interval_frees_its_racks(pool, make_jobs, start):
     """Half an hour of 10 racks in an hour: 5 racks on average, 0.08 MW each above idle."""
     queue = open_queue(pool, make_jobs((1, 0, 0.5, 10, 9)), start)
     queue, progress = advance_queue(queue, {0: 1.0}, hours=1.0)
@@ -30,7 +30,7 @@ def test_a_cap_slows_work_by_its_throughput(pool, make_jobs, start):
     assert progress.work_power[1] == pytest.approx(10 * (0.075 - 0.02))
 
 
-def test_a_pause_throws_back_to_the_checkpoint(pool, make_jobs, start):
+def test_pause_returns_to_the_checkpoint(pool, make_jobs, start):
     """An hour done, half an hour lost, 4 racks: 0.2 MWh to be done again."""
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     queue, _ = advance_queue(queue, {0: 1.0}, hours=1.0)
@@ -42,14 +42,14 @@ def test_a_pause_throws_back_to_the_checkpoint(pool, make_jobs, start):
     assert queue.run_hours[0] == 0
 
 
-def test_a_pause_loses_no_more_than_was_done(pool, make_jobs, start):
+def test_pause_loses_at_most_the_work_done(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     queue, _ = advance_queue(queue, {0: 1.0}, hours=0.25)
     queue, _ = advance_queue(queue, {}, hours=0.25)
     assert queue.remaining_hours[0] == pytest.approx(8)
 
 
-def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool, make_jobs, start):
+def test_pause_loses_at_most_the_work_since_the_last_start(pool, make_jobs, start):
     """Restored after 2.5 h, run for a quarter and paused again: the quarter is lost, no more."""
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     for caps in ({0: 1.0},) * 12 + ({}, {0: 1.0}, {}, {0: 1.0}, {}):
@@ -58,7 +58,7 @@ def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool
     assert progress.work_lost[0] == pytest.approx(0.25 * 4 * 0.1)
 
 
-def test_lateness_is_completion_less_deadline(pool, make_jobs, start):
+def test_lateness_is_completion_minus_deadline(pool, make_jobs, start):
     """Due at 1 h, done at 2.5 h, 2 racks of 0.1 MW: 1.5 h late, 0.3 MWh."""
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 1)), start)
     late = energy = 0.0
@@ -78,7 +78,7 @@ def test_arrivals_join_at_the_end_of_the_interval(pool, make_jobs, start):
     assert queue.jobs.number.tolist() == [0, 1]
 
 
-def test_orders_for_jobs_that_are_gone_are_void(pool, make_jobs, start):
+def test_orders_for_finished_jobs_are_ignored(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 9)), start)
     after, progress = advance_queue(queue, {77: 1.0}, hours=0.25)
     assert progress.work_done.sum() == 0

@@ -1,4 +1,4 @@
-"""Sums of ramps, beside the table of every ramp at every instant."""
+"""Sums of ramps, compared with explicit ramps at every instant."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ HOURS = np.array([0.0, 0.25, 1.0, 2.0, 5.0, 6.5, 12.0, 30.0])
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_sums_are_those_of_a_table_of_all_ramps(seed):
+def test_sums_agree_with_explicit_ramps(seed):
     of = drawn(seed)
     each = of["slope"][:, None] * np.clip(HOURS - of["begin"][:, None], 0.0, of["length"][:, None])
     table = np.stack([each[of["row"] == row].sum(axis=0) for row in range(3)])
@@ -29,7 +29,7 @@ def test_sums_are_those_of_a_table_of_all_ramps(seed):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_presence_is_the_mean_of_what_is_there(seed):
+def test_presence_is_the_mean_over_the_interval(seed):
     of = drawn(seed)
     found = mean_presence(sum_of_ramps(HOURS, **of), HOURS)
     assert (found >= 0.0).all()
@@ -38,7 +38,7 @@ def test_presence_is_the_mean_of_what_is_there(seed):
     )
 
 
-def test_by_hand():
+def test_ramps_by_hand():
     """2 racks from 1 h on for 1.5 h: a rack-hour by 1.5 h, 3 at last; half of the third hour."""
     one = {"begin": [1.0], "length": [1.5], "slope": [2.0], "row": [0], "count": 1}
     one = {name: np.asarray(value) for name, value in one.items()} | {"count": 1}

@@ -1,4 +1,4 @@
-"""Arrivals that come again, by hand."""
+"""Repeated arrivals, by hand."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def again(past, *, lag=DAY, span=DAY):
     return ArrivalScenario.from_past(past, KINDS, NOW, lag=lag, span=span)
 
 
-def test_a_job_of_yesterday_comes_again():
+def test_job_of_yesterday_is_repeated():
     """One of 22 h ago comes in 2 h, runs 3 h on 4 racks and may wait 3 h: until 5 h from now."""
     found = again(jobs([22.0]))
     hours = np.array([0.0, 2.0, 3.0, 5.0, 6.0, 9.0])
@@ -39,26 +39,26 @@ def test_a_job_of_yesterday_comes_again():
     np.testing.assert_allclose(found.min_work(hours), [[0.0, 0.0, 0.0, 0.0, 4.0, 12.0]])
 
 
-def test_racks_are_there_while_the_job_may_run():
+def test_racks_are_present_while_the_job_may_run():
     """From 2 h on, for twice its rest and its wait, 9 h: half of the first 4 h, all of the next."""
     found = again(jobs([22.0]))
     np.testing.assert_allclose(found.racks_in_use(np.array([0.0, 4.0, 8.0])), [[2.0, 4.0]])
 
 
-def test_only_the_span_after_the_lag_comes_again():
+def test_only_the_span_after_the_lag_is_repeated():
     past = jobs([49.0, 47.0, 25.0, 23.0, 1.0])
     assert again(past).start == pytest.approx([1.0, 23.0])
     assert again(past, lag=2 * DAY, span=DAY).start == pytest.approx([1.0, 23.0])
     assert again(past, lag=2 * DAY, span=2 * DAY).start == pytest.approx([1.0, 23.0, 25.0, 47.0])
 
 
-def test_nothing_after_now_is_looked_at():
+def test_no_data_after_now_is_used():
     known = jobs([20.0])
     later = jobs([-1.0])
     assert again(known.followed_by(later), span=2 * DAY).start == pytest.approx([4.0])
 
 
-def test_without_jobs_nothing_comes():
+def test_without_jobs_nothing_is_expected():
     found = again(jobs([]))
     assert found.max_work(np.array([0.0, 1.0])).tolist() == [[0.0, 0.0]]
     assert found.racks_in_use(np.array([0.0, 1.0])).tolist() == [[0.0]]
