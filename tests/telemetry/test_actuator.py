@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from telemetry import commands
-from telemetry.commands import COMMAND_VALIDITY, HEARTBEAT_VARIABLES, PlantCommands
+from telemetry.commands import COMMAND_VALIDITY, SERVICE_HEARTBEAT_VARIABLES, PlantCommands
 from telemetry.messages.models import (
     CapOrder,
     DecisionNotice,
@@ -92,7 +92,9 @@ def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, w
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
     lost = [handed_over(binder, *WATER, integration="MEPAI")]
-    lost += [handed_over(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES]
+    lost += [
+        handed_over(binder, word, "", integration="MEPAI") for word in SERVICE_HEARTBEAT_VARIABLES
+    ]
     wire.sent.clear()
     ordering.act(WANTED, NOW)
     ordering.act(PlantCommands(), NOW)
@@ -258,7 +260,7 @@ def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire)
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
     ordering.beat(1.75e12, NOW)
-    assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
+    assert wire.unkept == {point(binder, word, "") for word in SERVICE_HEARTBEAT_VARIABLES}
 
 
 def test_without_points_there_is_no_heartbeat(made, wire):

@@ -55,7 +55,7 @@ def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monke
 
 @pytest.mark.slow
 def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.ingest.pipeline.IDLE_COMMIT_S", 0.1)
+    monkeypatch.setattr("telemetry.ingest.pipeline.PIPELINE_IDLE_COMMIT_S", 0.1)
     with Service(tmp_path) as service:
         service.wire.send(batch("r0001", 0), batch("r0001", 1))
         until(lambda: service.archive.counters["commits"])

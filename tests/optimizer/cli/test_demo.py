@@ -121,7 +121,7 @@ def process(tmp_path):
 
 
 def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkeypatch):
-    monkeypatch.setattr("optimizer.demo.simulated_day.EXIT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("optimizer.demo.simulated_day.DEMO_EXIT_TIMEOUT_S", 0.01)
     process.log.write_text("before\nI am counting\n")
     process.run(["-c", "import time; time.sleep(600)"])
     with pytest.raises(ServiceError, match="has not ended within") as told:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twin.estimation.measurement import MIN_READINGS, StuckDetector
+from twin.estimation.measurement import MIN_REPEAT_READINGS, StuckDetector
 
 START = np.datetime64("2026-07-01T00:00", "us")
 QUARTER = np.timedelta64(15, "m")
@@ -28,7 +28,10 @@ def test_a_sensor_that_always_differs_is_stuck_when_it_stands():
 
 def test_a_sensor_without_a_history_is_not_stuck():
     assert not shown([0.5] * 100).is_stuck
-    assert not shown([0.5] * 100, habit=shown(noisy(MIN_READINGS))).reading_pairs[0] > MIN_READINGS
+    assert (
+        not shown([0.5] * 100, habit=shown(noisy(MIN_REPEAT_READINGS))).reading_pairs[0]
+        > MIN_REPEAT_READINGS
+    )
 
 
 def test_a_display_of_a_store_at_rest_may_stand_still():
