@@ -20,7 +20,7 @@ SITE_DIRS: Final[dict[SitePurpose, Path]] = {
 }
 """Folders of the declared sites, by purpose."""
 
-MAX_FILE_BYTES: Final = 1_000_000
+MAX_SITE_FILE_BYTES: Final = 1_000_000
 """Maximum size of a site file. [bytes]"""
 MAX_LINE_BYTES: Final = 1_000
 """Maximum length of a line: the parser's time is quadratic in a dotted key's length. [bytes]"""
@@ -113,12 +113,12 @@ def read_toml(path: Path) -> TomlTable:
     """Return the table of a TOML file."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(MAX_SITE_FILE_BYTES + 1)
     except OSError as error:
         remedy = f"make the file readable ({error.strerror})"
         raise _file_error(path, "file", remedy, IssueCode.FILE_ERROR) from error
-    if len(content) > MAX_FILE_BYTES:
-        remedy = f"shorten the file to at most {MAX_FILE_BYTES:,} bytes"
+    if len(content) > MAX_SITE_FILE_BYTES:
+        remedy = f"shorten the file to at most {MAX_SITE_FILE_BYTES:,} bytes"
         raise _file_error(path, "file", remedy, IssueCode.TOO_LARGE)
     for number, text in enumerate(content.splitlines(), start=1):
         if len(text) > MAX_LINE_BYTES:

@@ -31,6 +31,7 @@ from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.site import Site, unsupplied_carriers
 from twin.text import closest_match_hint
+from twin.units import SECONDS_PER_HOUR
 from twin.workload.flexibility import DEADLINE_SLACK_H
 
 MAX_HALL_TO_CONNECTION: Final = 10.0
@@ -453,9 +454,6 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
                     expected=f"at most {DEADLINE_SLACK_H:g} h with the pause_loss of {kind.name}",
                     remedy=remedy,
                 )
-
-
-SECONDS_PER_HOUR: Final = 3600.0
 
 
 def backup_issues(site: Site) -> Iterator[ValidationIssue]:

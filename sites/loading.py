@@ -160,7 +160,7 @@ def _unfilled(issues: Sequence[ValidationIssue]) -> list[str]:
     return [f.location[1 : -len(ending)] for f in issues if f.location.endswith(ending)]
 
 
-MAX_ABSOLUTE_VALUE: Final = 1e12
+MAX_SITE_FILE_VALUE: Final = 1e12
 """Maximum absolute value of a number in a site file, in any unit."""
 
 
@@ -241,7 +241,7 @@ def out_of_range_issues(
             code=IssueCode.OUT_OF_RANGE,
             location=key_location(location, key),
             found=toml_text(value),
-            expected=f"a number between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}",
+            expected=f"a number between -{MAX_SITE_FILE_VALUE:g} and {MAX_SITE_FILE_VALUE:g}",
             remedy="correct the number",
         )
 
@@ -260,7 +260,7 @@ def without_out_of_range(value: object) -> object:
 
 
 def _is_out_of_range(value: object) -> bool:
-    return isinstance(value, int | float) and not -MAX_ABSOLUTE_VALUE < value < MAX_ABSOLUTE_VALUE
+    return isinstance(value, int | float) and not -MAX_SITE_FILE_VALUE < value < MAX_SITE_FILE_VALUE
 
 
 def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:

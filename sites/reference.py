@@ -21,7 +21,7 @@ GENERATED_NOTICE = (
     "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
 )
 
-_SOURCE: Final = re.compile(r"^ *\.\. (\[\d+\]) (.*?)(?=^ *\.\. \[|\Z)", re.MULTILINE | re.DOTALL)
+_CITATION: Final = re.compile(r"^ *\.\. (\[\d+\]) (.*?)(?=^ *\.\. \[|\Z)", re.MULTILINE | re.DOTALL)
 """Number and text of a reference in a docstring."""
 
 
@@ -75,7 +75,7 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
     head = ["| parameter | unit | default | bounds | meaning |", "|---|---|---|---|---|"]
     sources = [
         f"- {number} {' '.join(text.split())}"
-        for number, text in _SOURCE.findall(model.__doc__ or "")
+        for number, text in _CITATION.findall(model.__doc__ or "")
         if any(number in row for row in rows)
     ]
     texts = [summary, "\n".join(head + rows), "\n".join(sources)]

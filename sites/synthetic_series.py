@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from sites.catalogue import DATA_DIR
 from twin.physics import FloatArray
 
 SEED: Final = 20260601
-DATA_DIR: Final = Path(__file__).parent / "data"
 START: Final = pd.Timestamp("2026-06-01")
 HOUR_COUNT: Final = 30 * 24
 LATITUDE: Final = 50.1

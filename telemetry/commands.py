@@ -34,9 +34,9 @@ from twin.errors import JournalError
 from twin.simulation.engine import VariableKey
 from twin.time_axes import QUARTER_HOUR
 
-__all__ = ["COMMAND_VALIDITY", "HEARTBEAT_VARIABLES", "CommandPublisher"]
+__all__ = ["COMMAND_VALIDITY", "SERVICE_HEARTBEAT_VARIABLES", "CommandPublisher"]
 
-HEARTBEAT_VARIABLES: Final = ("service_heartbeat", "service_heartbeat_echo")
+SERVICE_HEARTBEAT_VARIABLES: Final = ("service_heartbeat", "service_heartbeat_echo")
 """Variables of the service's heartbeat and of its echo of the plant's heartbeat."""
 
 COMMAND_VALIDITY: Final = 2 * QUARTER_HOUR
@@ -144,7 +144,7 @@ class CommandPublisher:
             if self._ordered is not None:
                 self._ordered = replace(self._ordered, requests={})
             for (variable, _), point in list(self._binder.integration_points.items()):
-                if variable not in HEARTBEAT_VARIABLES:
+                if variable not in SERVICE_HEARTBEAT_VARIABLES:
                     self._write(point, None, now)
 
     def wait_acknowledged(self, timeout: float) -> bool:
@@ -179,7 +179,7 @@ class CommandPublisher:
         """
         heartbeat = float(now.astype("datetime64[ms]").astype(np.int64))
         values = (heartbeat, plant_heartbeat)
-        for variable, value in zip(HEARTBEAT_VARIABLES, values, strict=True):
+        for variable, value in zip(SERVICE_HEARTBEAT_VARIABLES, values, strict=True):
             point = self._binder.integration_points.get((variable, ""))
             if point is not None and value is not None:
                 # at QoS 0, as a delayed heartbeat would not prove that the service runs
@@ -209,7 +209,7 @@ class CommandPublisher:
         for key, point in list(self._binder.integration_points.items()):
             was_requested = self._requested is None or key in self._requested
             is_requested = key in requests and self._binder.get(point) is not None
-            if was_requested and not is_requested and key[0] not in HEARTBEAT_VARIABLES:
+            if was_requested and not is_requested and key[0] not in SERVICE_HEARTBEAT_VARIABLES:
                 self._write(point, None, now)
         self._requested = set(requests)
 

@@ -13,7 +13,7 @@ from twin.errors import IssueCode, MessageError, SeriesError, ValidationIssue
 EIC_LENGTH: Final = 16
 """Letters of a code. [1]"""
 
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+_EIC_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 _UNUSED_OFFICE: Final = "00"  # no issuing office has this number, so no real code begins with it
 _FREE_LETTERS: Final = 12
 
@@ -70,14 +70,14 @@ def eic_check_character(first: str) -> str:
     """
     weights = range(EIC_LENGTH, 1, -1)
     total = sum(
-        w * _ALPHABET.index(letter) for w, letter in zip(weights, first.upper(), strict=True)
+        w * _EIC_ALPHABET.index(letter) for w, letter in zip(weights, first.upper(), strict=True)
     )
-    return _ALPHABET[36 - (total - 1) % 37]
+    return _EIC_ALPHABET[36 - (total - 1) % 37]
 
 
 def is_valid_eic(code: str) -> bool:
     """Return whether a text is a code with the right check character."""
-    if len(code) != EIC_LENGTH or not set(code) <= set(_ALPHABET) or code.endswith("-"):
+    if len(code) != EIC_LENGTH or not set(code) <= set(_EIC_ALPHABET) or code.endswith("-"):
         return False
     return eic_check_character(code[:-1]) == code[-1]
 
@@ -94,8 +94,8 @@ def demonstration_eic(name: str, kind: str = "X") -> str:
     Only the first seven letters and digits of ``name`` count. ``kind`` is ``X`` for a party, ``Y``
     for an area, ``Z`` for a measurement point.
     """
-    word = "".join(letter for letter in name.upper() if letter in _ALPHABET[:-1])
-    for filler in _ALPHABET[::-1]:
+    word = "".join(letter for letter in name.upper() if letter in _EIC_ALPHABET[:-1])
+    for filler in _EIC_ALPHABET[::-1]:
         first = f"{_UNUSED_OFFICE}{kind}" + f"DEMO-{word[:7]}".ljust(_FREE_LETTERS, filler)
         if eic_check_character(first) != "-":
             return first + eic_check_character(first)

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from twin.equipment.cooling_plant import CoolingLoop
 from twin.physics import FloatArray
-from twin.units import Declaration, ParameterDescription, Quantity
+from twin.units import HOURS_PER_DAY, SECONDS_PER_HOUR, Declaration, ParameterDescription, Quantity
 
 
 class SetPointRules(Declaration):
@@ -49,9 +49,6 @@ class SetPointRules(Declaration):
     electricity_price: Annotated[
         float, Quantity("EUR MWh-1", "price of electricity, to compare with that of water", above=0)
     ] = 80.0
-
-
-_SECONDS_PER_HOUR = 3600.0
 
 
 class ResilienceSettings(Declaration):
@@ -146,7 +143,7 @@ class ResilienceSettings(Declaration):
 
     def valve_time_constant(self, loop: CoolingLoop) -> float:
         """Return the valve lag of a circuit, by default that of these settings. [h]"""
-        return (loop.valve_lag or self.valve_lag) / _SECONDS_PER_HOUR
+        return (loop.valve_lag or self.valve_lag) / SECONDS_PER_HOUR
 
 
 class FleetRoute(Declaration):
@@ -184,8 +181,6 @@ class FleetRoute(Declaration):
 
 SLOPE_TOLERANCE: Final = 1e-9
 """Rise of a slope that counts as rounding. [1]"""
-
-HOURS_PER_DAY: Final = 24
 
 
 class Throughput(Declaration):

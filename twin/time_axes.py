@@ -16,9 +16,15 @@ import xarray as xr
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.validation import check_argument_types
 
+DAY: Final = np.timedelta64(1, "D")
 HOUR: Final = np.timedelta64(1, "h")
 QUARTER_HOUR: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
+SECOND: Final = np.timedelta64(1, "s")
+MICROSECOND: Final = np.timedelta64(1, "us")
+
+CONTROL_INTERVAL_MIN: Final = 1
+"""Time between two control actions within a metering period. [min]"""
 
 METERING_PERIOD_MIN: Final = 15
 """Averaging time of the connection's meter. [min]"""

@@ -24,12 +24,45 @@ from twin.errors import IssueCode, UnitError, ValidationIssue
 ZERO_CELSIUS_K: Final = 273.15
 """0 degC in kelvin. [K]"""
 
-_TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
+KW_PER_MW: Final = 1000.0
+"""Kilowatts of a megawatt. [kW MW-1]"""
+
+W_PER_MW: Final = 1e6
+"""Watts of a megawatt, as VA of an MVA and var of an Mvar. [W MW-1]"""
+
+MICROSECONDS_PER_MS: Final = 1000
+"""Microseconds of a millisecond. [us ms-1]"""
+
+MICROSECONDS_PER_S: Final = 1_000_000
+"""Microseconds of a second; numpy is slower with its own times than with numbers. [us s-1]"""
+
+MILLISECONDS_PER_HOUR: Final = 3_600_000
+"""Milliseconds of an hour. [ms h-1]"""
+
+SECONDS_PER_HOUR: Final = 3600
+"""Seconds of an hour. [s h-1]"""
+
+MINUTES_PER_HOUR: Final = 60.0
+"""Minutes of an hour. [min h-1]"""
+
+MINUTES_PER_DAY: Final = 1440
+"""Minutes of a day by the clock. [min d-1]"""
+
+HOURS_PER_DAY: Final = 24
+"""Hours of a day by the clock. [h d-1]"""
+
+QUARTERS_PER_DAY: Final = 96
+"""Quarter-hours of a day by the clock. [d-1]"""
+
+QUARTER_HOUR_H: Final = 0.25
+"""Length of a quarter-hour. [h]"""
+
+_QUANTITY_TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 _COMMAS: Final = re.compile(r"^\s*([-+]?\d[\d.]*,[\d.,]*\d(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 _THOUSANDS: Final = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 _EURO: Final = re.compile(r"€|\b[Ee]uros?\b|\beur\b")
 _ALIASES: Final = {"%": "percent", "": "dimensionless", "1": "dimensionless"}
-_POWER: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
+_EXPONENT: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
 _BELOW: Final = re.compile(r" ([A-Za-z]+)-(\d)")
 
 
@@ -51,7 +84,7 @@ def _registry() -> pint.UnitRegistry[float]:
 def parse_quantity(text: str, unit: str) -> float:
     """Return the number of a text with a unit, in the canonical unit. [``unit``]"""
     _check_spelling(text)
-    match = _TEXT.match(text)
+    match = _QUANTITY_TEXT.match(text)
     if match is None:
         remedy = f'write a number and a unit, as in "5.2 {format_unit(unit)}"'
         raise _unit_error(text, remedy, IssueCode.INVALID_FORMAT)
@@ -96,7 +129,7 @@ def _expression(unit: str) -> str:
     """Return the unit in pint's grammar: "kg s-1" becomes "kg*s**-1"."""
     if unit in _ALIASES:
         return _ALIASES[unit]
-    return "*".join(_POWER.sub(r"**\1", unit).split())
+    return "*".join(_EXPONENT.sub(r"**\1", unit).split())
 
 
 def _unit_error(text: str, remedy: str, code: IssueCode = IssueCode.WRONG_UNIT) -> UnitError:
@@ -180,7 +213,7 @@ class Quantity:
         """Return the converted value of a text in another unit, such as 18 K as -255.15 degC."""
         if not isinstance(value, str):
             return ""
-        match = _TEXT.match(value)
+        match = _QUANTITY_TEXT.match(value)
         if match is None or match[2] in {"", self.unit, format_unit(self.unit)}:
             return ""
         return f"; {value.strip()} is {number:.5g} {format_unit(self.unit)}".removesuffix(" 1")

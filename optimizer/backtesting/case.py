@@ -6,11 +6,11 @@ from typing import Final, Protocol, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs.series_files import DAY, RunInputs, read_run_inputs, synthetic_files
+from optimizer.inputs.series_files import RunInputs, read_run_inputs, synthetic_files
 from optimizer.policies.storage_and_renewables import sell_heat
 from optimizer.problem.outlook import build_horizon, position_outlook
 from optimizer.problem.problem import Problem, build_problem
-from telemetry.simulator.plant import QUARTER_MINUTES, interpolate_to_minutes
+from telemetry.simulator.plant import interpolate_to_minutes
 from twin import time_axes
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES
@@ -18,7 +18,7 @@ from twin.forecast.outlook import outlook
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR
+from twin.time_axes import DAY, METERING_PERIOD_MIN, QUARTER_HOUR
 from twin.validation import check_argument_types
 from twin.workload.jobs import Workload, workload_from_jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
@@ -100,7 +100,7 @@ class BacktestCase:
         truth = truth.merge(position, compat="override")
         surroundings = truth[[*WEATHER_VARIABLES, "renewable_available_power"]]
         around = interpolate_to_minutes(
-            surroundings, inputs.start, QUARTER_MINUTES * grid.sizes["time"]
+            surroundings, inputs.start, METERING_PERIOD_MIN * grid.sizes["time"]
         )
         expected = outlook(site, inputs.series, inputs.start, axes=grid)
         mean_import = _mean_import(site, expected, load_scale)

@@ -17,12 +17,9 @@ from twin.equipment import HeatReuse
 from twin.simulation import setpoints
 from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.time_axes import HOUR, METERING_PERIOD_MIN, MINUTE
+from twin.time_axes import CONTROL_INTERVAL_MIN, HOUR, METERING_PERIOD_MIN, MINUTE
 from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, QueueProgress, advance_queue, hall_powers
-
-CONTROL_INTERVAL_MIN: Final = 1
-"""Time between two control actions, as in the service. [min]"""
 
 
 def run_policy(

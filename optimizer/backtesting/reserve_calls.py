@@ -113,7 +113,12 @@ def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> R
     return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)
 
 
-RESERVE_VARIABLES = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excused")
+SETTLED_RESERVE_VARIABLES = (
+    "reserve_capacity",
+    "reserve_shortfall",
+    "reserve_price",
+    "reserve_excused",
+)
 """Variables of a schedule that are settled."""
 
 
@@ -172,12 +177,12 @@ def reserve_record(
     starts = [decision.start for decision in decisions]
     current = np.searchsorted(starts, time, side="right") - 1
     steps = [
-        decisions[which].schedule[[*RESERVE_VARIABLES]].sel(time=moment, method="pad")
+        decisions[which].schedule[[*SETTLED_RESERVE_VARIABLES]].sel(time=moment, method="pad")
         for moment, which in zip(time, current, strict=True)
     ]
     grid = time_axes.regular_axes(case.inputs.start, len(time))
     planned = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
-    variables_only = planned[[*RESERVE_VARIABLES]].drop_vars(
+    variables_only = planned[[*SETTLED_RESERVE_VARIABLES]].drop_vars(
         [n for n in planned.coords if n not in {"time", "product"}]
     )
     found = grid.merge(variables_only.assign_coords(time=time)).merge(called, compat="override")

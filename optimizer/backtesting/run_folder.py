@@ -35,10 +35,10 @@ RESULTS_FILE: Final = "results.json"
 IDENTITY_FILE: Final = "run.json"
 """File that identifies the back-test of a folder."""
 
-REQUIRED_VARIABLES: Final = ("grid_import_power", "facility_power", "electricity_price")
+REQUIRED_TRAJECTORY_VARIABLES: Final = ("grid_import_power", "facility_power", "electricity_price")
 """Variables of every trajectory."""
 
-EXPLAINED_VARIABLES: Final = (*REQUIRED_VARIABLES, "carbon_intensity")
+EXPLAINED_VARIABLES: Final = (*REQUIRED_TRAJECTORY_VARIABLES, "carbon_intensity")
 """Variables that an explanation shows of an interval, where they are known."""
 
 IDENTITY_VERSION: Final = 4
@@ -296,7 +296,7 @@ def read_trajectory_file(path: Path) -> xr.Dataset:
         raise damaged_file(path, "cut short, or no NetCDF") from error
     if absent := [
         name
-        for name in ("time", "instant", *REQUIRED_VARIABLES)
+        for name in ("time", "instant", *REQUIRED_TRAJECTORY_VARIABLES)
         if name not in trajectory.variables
     ]:
         raise damaged_file(path, f"not a file of a back-test (without {', '.join(absent)})")

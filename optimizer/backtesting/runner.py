@@ -41,10 +41,11 @@ from optimizer.policies.policy import (
     threshold_capped_policy,
     threshold_policy,
 )
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
+from telemetry.simulator.plant import SimulatedFacility
 from twin import time_axes, variables
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.text import closest_match_hint
+from twin.time_axes import METERING_PERIOD_MIN
 from twin.units import format_minute
 from twin.validation import check_argument_types
 from twin.workload.queue import JobQueue, QueueProgress
@@ -126,7 +127,7 @@ def settle_policy_run(
     )
 
 
-COMPARED_VARIABLES = ("grid_import_power", "grid_export_power", "facility_power")
+COMPARED_SCHEDULE_VARIABLES = ("grid_import_power", "grid_export_power", "facility_power")
 """Variables of a schedule that a trajectory compares with the plant."""
 
 
@@ -166,12 +167,12 @@ def build_trajectory(
     stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
     means = (
         flows.drop_vars(["duration", "instant"], errors="ignore")
-        .coarsen(time=QUARTER_MINUTES)
+        .coarsen(time=METERING_PERIOD_MIN)
         .mean()
     )
     edges = stocks.drop_vars(["time", "duration"], errors="ignore")
     trajectory = (
-        grid.merge(edges.isel(instant=slice(None, None, QUARTER_MINUTES)))
+        grid.merge(edges.isel(instant=slice(None, None, METERING_PERIOD_MIN)))
         .merge(means.assign_coords(time=grid["time"]))
         .merge(case.actual.drop_vars(unknown), compat="override")
     )
@@ -193,10 +194,10 @@ def _planned_values(
         return {}
     starts = [decision.start for decision in decisions]
     current = np.searchsorted(starts, time, side="right") - 1
-    found: dict[str, list[float]] = {name: [] for name in COMPARED_VARIABLES}
+    found: dict[str, list[float]] = {name: [] for name in COMPARED_SCHEDULE_VARIABLES}
     for moment, which in zip(time, current, strict=True):
-        step = decisions[which].schedule[[*COMPARED_VARIABLES]].sel(time=moment)
-        for name in COMPARED_VARIABLES:
+        step = decisions[which].schedule[[*COMPARED_SCHEDULE_VARIABLES]].sel(time=moment)
+        for name in COMPARED_SCHEDULE_VARIABLES:
             found[name].append(float(step[name]))
     return {
         f"plan_{name}": variables.tag_variable(xr.DataArray(values, dims="time"), name)

@@ -29,11 +29,10 @@ from twin.physics import FloatArray
 from twin.relations import HARD_OBLIGATION_PENALTY, Obligation, Store
 from twin.simulation.limits import StagingCounts, staging_by_bank
 from twin.site import Site
-from twin.time_axes import HOUR, METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
+from twin.time_axes import METERING_PERIOD_MIN, interval_edges
+from twin.units import MINUTES_PER_HOUR, QUARTER_HOUR_H
 from twin.variables import net_import
 from twin.workload.queue import RackPool
-
-MINUTES_PER_HOUR: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,9 +277,6 @@ def _electricity_per_unit(site: Site, store: Store, record: xr.Dataset) -> float
     return drawn / max(cooled, 1e-9)
 
 
-INTERVAL_HOURS: Final = float(QUARTER_HOUR / HOUR)
-
-
 def network_accounts(
     site: Site, starts: InstantArray, net: FloatArray, *, peak_power: float
 ) -> dict[str, float]:
@@ -305,8 +301,8 @@ def network_accounts(
     planning, without rounding.
     """
     imported, exported = (
-        np.maximum(net, 0.0) * INTERVAL_HOURS,
-        np.maximum(-net, 0.0) * INTERVAL_HOURS,
+        np.maximum(net, 0.0) * QUARTER_HOUR_H,
+        np.maximum(-net, 0.0) * QUARTER_HOUR_H,
     )
     fees = imported @ site.import_fees(starts) + exported.sum() * site.grid.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
@@ -399,7 +395,7 @@ def _deviation_cost(
     return float(up_price @ above + terms.price_below @ below)
 
 
-POWER_TOLERANCE_MW: Final = 1e-6
+RESERVE_CALL_TOLERANCE_MW: Final = 1e-6
 """Power that counts as none. [MW]"""
 
 
@@ -439,7 +435,7 @@ def reserve_accounts(
         found["reserves"] -= float(hours @ (price * capacity))
         late = ~is_recovering(
             product,
-            (up > POWER_TOLERANCE_MW) | (down > POWER_TOLERANCE_MW),
+            (up > RESERVE_CALL_TOLERANCE_MW) | (down > RESERVE_CALL_TOLERANCE_MW),
             interval_edges(reserves),
         )
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))

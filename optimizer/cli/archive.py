@@ -22,12 +22,12 @@ app = typer.Typer(
     help="Check, compact, export, back up or restore a telemetry archive.",
 )
 
-MAX_LOSSES_LISTED: Final = 20
+MAX_LOSSES_IN_TABLE: Final = 20
 """Losses in the table; JSON lists all."""
 
 LOSS_COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
 
-_MEGABYTE: Final = 1e6
+_BYTES_PER_MB: Final = 1e6
 
 SiteNameOption = Annotated[str, typer.Argument(help="Name of the site.")]
 StateOption = Annotated[
@@ -58,13 +58,13 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
     found = verification.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
-        f"{site}: {found.blocks:,} blocks, {found.stored_bytes / _MEGABYTE:,.1f} MB, "
+        f"{site}: {found.blocks:,} blocks, {found.stored_bytes / _BYTES_PER_MB:,.1f} MB, "
         f"{found.points:,} values, {found.bytes_per_point:.2f} B each; "
         f"{found.open_hours} hours not compacted"
     )
     if found.lost:
         shown = table("lost", *LOSS_COLUMNS)
-        for one in found.lost[:MAX_LOSSES_LISTED]:
+        for one in found.lost[:MAX_LOSSES_IN_TABLE]:
             shown.add_row(*(str(one.get(name, "")) for name in LOSS_COLUMNS))
         screen.print(shown)
     write_json(
@@ -139,7 +139,7 @@ def backup(
 ) -> None:
     """Write the current archive to one file; the service may run."""
     size = verification.backup(_folder(site, state), to)
-    console(json_file).print(f"{to}: {size / _MEGABYTE:,.1f} MB")
+    console(json_file).print(f"{to}: {size / _BYTES_PER_MB:,.1f} MB")
     write_json({"file": str(to), "bytes": size}, json_file)
 
 

@@ -19,7 +19,7 @@ from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.units import parse_quantity
+from twin.units import SECONDS_PER_HOUR, parse_quantity
 from twin.variables import tag_dataset, tag_variable
 
 MAX_STEP_H: Final = 1.0
@@ -27,8 +27,6 @@ MAX_STEP_H: Final = 1.0
 
 RELATIVE_TOLERANCE: Final = 1e-9
 """Relative difference below which numbers count as equal, after rounding of means. [1]"""
-
-SECONDS_PER_HOUR: Final = 3600
 
 
 WeatherFileOption = Annotated[

@@ -10,7 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 import sites
-from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
+from optimizer.backtesting.case import (
+    DEFAULT_LOAD_SCALE,
+    MAX_LOAD_SCALE,
+    MIN_LOAD_SCALE,
+    BacktestCase,
+)
 from optimizer.backtesting.fleet_run import FleetRunResult, run_fleet
 from optimizer.backtesting.run_folder import write_policy_run
 from optimizer.cli.options import JsonFile, output_option
@@ -47,9 +52,6 @@ from twin.units import MAX_ENERGY_PRICE_EUR_MWH
 
 app = typer.Typer(add_completion=False, help="Plan for sites that exchange movable work.")
 
-DEFAULT_LOAD_SCALE: Final = 0.6
-"""Default mean movable work as a share of all racks at full power. [1]"""
-
 PLAN_COLUMNS: Final = (
     "alone [EUR]",
     "together [EUR]",
@@ -58,7 +60,7 @@ PLAN_COLUMNS: Final = (
     "earns [EUR]",
 )
 
-RESULTS_FILE: Final = "fleet.json"
+FLEET_RESULTS_FILE: Final = "fleet.json"
 FIGURE_FILE: Final = "fleet.png"
 """Files of the whole fleet; each site has a folder beside them."""
 
@@ -343,7 +345,7 @@ def run_closed_loop(
     result = {**found.as_json(), **notes}
     if out is not None:
         _write(out, cases, found)
-        write_json_atomic(out / RESULTS_FILE, result)
+        write_json_atomic(out / FLEET_RESULTS_FILE, result)
         screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
     return result
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from telemetry.files import is_stream, write_atomic
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 
-INTERVALS_PER_DAY: Final = 96
-"""Quarter-hours of a day, and between two lines of progress in a file. [1]"""
+PROGRESS_LINE_INTERVALS: Final = 96
+"""Quarter-hours between two lines of progress in a file. [1]"""
 
 
 def option_error(
@@ -140,5 +140,5 @@ class ProgressBars:
         if run not in self._tasks:
             self._tasks[run] = self._progress.add_task(run, total=total)
         self._progress.update(self._tasks[run], completed=done)
-        if not self._screen.is_terminal and done % INTERVALS_PER_DAY == 0:
+        if not self._screen.is_terminal and done % PROGRESS_LINE_INTERVALS == 0:
             self._screen.print(f"{run}: {done} of {total} quarter-hours", markup=False)

@@ -22,15 +22,13 @@ from optimizer.cli.options import (
 )
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.simulator.site import SimulatedSite, SimulationProgress
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 
 INTERVALS_PER_LOG_LINE: Final = 4
 """Quarter-hours between two lines of progress. [1]"""
-
-CONNECT_TIMEOUT_S: Final = 10.0
 
 _logger = structlog.get_logger(__name__)
 

@@ -33,6 +33,7 @@ from twin.reporting.setpoint_savings import (
     compare_control_strategies,
 )
 from twin.site import Site
+from twin.units import MINUTES_PER_HOUR
 from twin.weather import Weather
 from twin.workload.jobs import Jobs, workload_from_jobs
 from twin.workload.queue import RackPool, hall_powers
@@ -69,8 +70,6 @@ DEFAULT_PERIOD: Final = "2023-01-01", 364
 
 SYNTHETIC_PERIOD: Final = "2026-06-01", 30
 """Default first day and number of days of the synthetic weather."""
-
-MINUTES_PER_HOUR: Final = 60.0
 
 
 @app.command()

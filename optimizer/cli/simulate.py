@@ -52,12 +52,10 @@ from twin.simulation.limits import freeze_risks, limit_excess, run_violations
 from twin.simulation.simulate import settled_state
 from twin.simulation.simulate import simulate as simulate_site
 from twin.site import Site
-from twin.units import format_minute, parse_quantity
+from twin.units import MILLISECONDS_PER_HOUR, format_minute, parse_quantity
 from twin.weather import Weather
 
 app = typer.Typer(add_completion=False, help="Simulate a site at a given load and weather.")
-
-MILLISECONDS_PER_HOUR: Final = 3_600_000
 
 CarbonFileOption = Annotated[
     Path | None,
@@ -104,7 +102,7 @@ MAX_PATH_ROWS: Final = 16
 ROW_INTERVALS_MIN: Final = (1, 2, 5, 10, 15, 30, 60)
 """Allowed distances between two rows. [min]"""
 
-MINUTES_WITHOUT_LIMIT: Final = 60
+PATH_WITHOUT_LIMIT_MIN: Final = 60
 """Length of a path that reaches no limit. [min]"""
 
 DURATION_FACTOR: Final = 1.25
@@ -121,7 +119,7 @@ PATH_COLUMNS: Final = {
 }
 """Variable of a path -> its label. [degC; MW; MWh]"""
 
-MIN_CHANGE: Final = 0.05
+MIN_DISPLAYED_CHANGE: Final = 0.05
 """Smallest change of a column that is shown. [K; MW; MWh]"""
 
 TRIP_LEGEND: Final = (
@@ -448,7 +446,7 @@ def _print_trip(
     load = period.result["cooling_load"].sum("circuit").to_numpy()
     place = int(times.argmin() if np.isfinite(reached) else load.argmax())
     minutes = (
-        MINUTES_WITHOUT_LIMIT if np.isinf(reached) else int(np.ceil(DURATION_FACTOR * reached)) + 2
+        PATH_WITHOUT_LIMIT_MIN if np.isinf(reached) else int(np.ceil(DURATION_FACTOR * reached)) + 2
     )
     path = contingency_trajectory(
         period.site,
@@ -485,12 +483,12 @@ def _show_path(
     changing: dict[bytes, tuple[str, np.ndarray, float | None]] = {}
     for name, label in PATH_COLUMNS.items():
         for owner, values in _columns(path, name):
-            if np.ptp(values) >= MIN_CHANGE:
+            if np.ptp(values) >= MIN_DISPLAYED_CHANGE:
                 limit = limits_by_owner.get((name, owner))
                 head = f"{label} {owner}" + ("" if limit is None else f" (<{limit:g})")
                 changing.setdefault(values.tobytes(), (head, values, limit))
     if not changing:
-        screen.print(f"{title}\nno temperature or heat flow changes by {MIN_CHANGE:g}")
+        screen.print(f"{title}\nno temperature or heat flow changes by {MIN_DISPLAYED_CHANGE:g}")
         return
     heads = [head for head, *_ in changing.values()]
     shown = table(title, "min", *heads, numbers=["min", *heads])

@@ -12,14 +12,12 @@ import numpy as np
 from telemetry.messages import decode, topics
 from telemetry.messages.models import SimulationTick
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import GigatwinError
 
 SETTLE_TIME_S: Final = 0.5
 """Time without a message after which all retained ones count as received. [s]"""
-
-CONNECT_TIMEOUT_S: Final = 10.0
 
 
 def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:

@@ -28,12 +28,12 @@ PARTNER_SCRIPT: Final = Path(__file__).parents[2] / "docs" / "examples" / "partn
 STALL_TIMEOUT_S: Final = 60.0
 """Longest time without progress of the plant. [s]"""
 
-POLL_INTERVAL_S: Final = 0.1
+MESSAGE_POLL_INTERVAL_S: Final = 0.1
 """Longest wait for a message between two checks. [s]"""
 
 OTHER_POLICIES_FILE: Final = "others.json"
 
-EXIT_TIMEOUT_S: Final = 60.0
+DEMO_EXIT_TIMEOUT_S: Final = 60.0
 """Timeout of a process that should end by itself. [s]"""
 
 TERMINATE_TIMEOUT_S: Final = 90.0
@@ -185,13 +185,13 @@ class ChildProcess:
     def wait(self) -> None:
         """Wait until the process has ended by itself.
 
-        Raises ServiceError if it has not ended after :data:`EXIT_TIMEOUT_S`.
+        Raises ServiceError if it has not ended after :data:`DEMO_EXIT_TIMEOUT_S`.
         """
         if self._process is not None:
             try:
-                self._process.wait(EXIT_TIMEOUT_S)
+                self._process.wait(DEMO_EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self.fail(f"has not ended within {EXIT_TIMEOUT_S:g} s")
+                self.fail(f"has not ended within {DEMO_EXIT_TIMEOUT_S:g} s")
 
     def fail(self, reason: str) -> NoReturn:
         """Raise ServiceError with the reason and the end of the log."""
@@ -285,7 +285,7 @@ def _wait_for_end(
     page = config.folder / "state" / "page.url"
     timeout = max(STALL_TIMEOUT_S, 2.0 * 900.0 / config.speed) if config.speed else STALL_TIMEOUT_S
     while not _is_done(day.traffic):
-        monitor.poll(POLL_INTERVAL_S)
+        monitor.poll(MESSAGE_POLL_INTERVAL_S)
         if not day.page and page.exists():
             day.page = page.read_text(encoding="utf-8")
         on_progress(day)

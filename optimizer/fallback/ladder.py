@@ -42,7 +42,7 @@ WORK_SHARES: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 MIN_RELIEF: Final = 0.9
 """A violation counts as relieved below this share of its former excess. [1]"""
 
-POWER_TOLERANCE_MW: Final = 1e-6
+RUNNING_POWER_TOLERANCE_MW: Final = 1e-6
 """Power that is treated as zero. [MW]"""
 
 NOTHING_TO_SHED: Final = "no work runs that could be shed: other orders cannot relieve the limits"
@@ -289,7 +289,7 @@ def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
     """
     schedule = baseline_plan(problem, 0.0)
     verdict = verify(problem.site, problem.state, schedule)
-    if running_power <= POWER_TOLERANCE_MW:
+    if running_power <= RUNNING_POWER_TOLERANCE_MW:
         return (schedule, verdict, NOTHING_TO_SHED) if verdict.replay is not None else None
     continued = verify(problem.site, problem.state, baseline_plan(problem, running_power))
     if verdict.replay is None or continued.replay is None:

@@ -17,7 +17,7 @@ from twin.time_axes import interval_edges
 from twin.units import format_minute
 from twin.variables import machine_values, net_import
 
-POWER_TOLERANCE_MW: Final = 1e-3
+GRID_REQUEST_TOLERANCE_MW: Final = 1e-3
 """Power difference that is treated as zero. [MW]"""
 
 
@@ -32,11 +32,11 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
     edges = interval_edges(outlook)
     found = []
     for partner, limit in _limits(site, outlook):
-        is_requested = limit < site.grid.import_limit - POWER_TOLERANCE_MW
+        is_requested = limit < site.grid.import_limit - GRID_REQUEST_TOLERANCE_MW
         if not is_requested.any():
             continue
         first = int(np.argmax(is_requested))
-        differs = np.abs(limit[first:] - limit[first]) > POWER_TOLERANCE_MW
+        differs = np.abs(limit[first:] - limit[first]) > GRID_REQUEST_TOLERANCE_MW
         last = first + int(np.argmax(differs)) if differs.any() else len(limit)
         power, planned = float(limit[first]), float(net[first:last].max())
         is_kept = is_within_target(planned, power)
@@ -95,7 +95,9 @@ def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
         (one.name, sold_capacity(outlook, one) - required_capacity(outlook, one))
         for one in products
     ]
-    names = ", ".join(name for name, power in unavailable if (power > POWER_TOLERANCE_MW).any())
+    names = ", ".join(
+        name for name, power in unavailable if (power > GRID_REQUEST_TOLERANCE_MW).any()
+    )
     return f", {names} called or recovering" if names else ""
 
 

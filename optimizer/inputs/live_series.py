@@ -20,6 +20,7 @@ from twin.forecast.scenarios import ERROR_HISTORY_DAYS
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
 from twin.text import format_duration
+from twin.time_axes import SECOND
 from twin.units import format_minute
 
 WEATHER_HORIZON: Final = np.timedelta64(4, "D")
@@ -46,8 +47,6 @@ PUBLICATION_DELAY: Final = np.timedelta64(2, "h")
 
 MIN_WEATHER_REACH: Final = np.timedelta64(1, "D")
 """Shortest remaining weather forecast without an alarm."""
-
-SECOND: Final = np.timedelta64(1, "s")
 
 logger = structlog.get_logger(__name__)
 

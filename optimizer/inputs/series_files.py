@@ -32,7 +32,7 @@ from twin.errors import IssueCode, ProblemError, SeriesError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES, series_history
 from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR
+from twin.time_axes import DAY, QUARTER_HOUR
 from twin.validation import check_argument_types
 from twin.workload.jobs import covered_hours
 
@@ -41,8 +41,6 @@ FORECAST_HISTORY: Final = np.timedelta64(14, "D")
 
 MIN_COVERED_DAYS: Final = 2
 """Days that files must cover to plan a week; forecasts continue from there. [1]"""
-
-DAY: Final = np.timedelta64(1, "D")
 
 NO_CARBON_NOTE: Final = (
     "no carbon intensity in the file of prices; the grid counts as 0 kg/MWh without --carbon FILE"

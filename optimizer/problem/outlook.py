@@ -19,13 +19,14 @@ import xarray as xr
 from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
 from twin import time_axes, variables
 from twin.forecast.history import published_until
-from twin.forecast.outlook import QUARTERS_PER_DAY, outlook
+from twin.forecast.outlook import outlook
 from twin.markets.contracts import DayAheadPosition
 from twin.markets.reserve_products import RESERVE_SERIES, ReserveProduct, block_edges, is_gate_open
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR, interval_edges, regrid
+from twin.units import QUARTERS_PER_DAY
 
 HOURLY_HORIZON: Final = ((6.0, 15.0), (66.0, 60.0), (96.0, 240.0))
 """Horizon of hourly data: hours covered, and minutes per interval.
@@ -38,7 +39,7 @@ QUARTER_HOUR_HORIZON: Final = ((24.0, 15.0), (48.0, 60.0), (96.0, 240.0))
 
 POSITION_VARIABLE: Final = "day_ahead_position"
 
-MARKET_VARIABLES: Final = ("electricity_price", POSITION_VARIABLE, *RESERVE_SERIES)
+PUBLISHED_MARKET_VARIABLES: Final = ("electricity_price", POSITION_VARIABLE, *RESERVE_SERIES)
 """Variables published ahead by markets, by the hour or the quarter-hour."""
 
 VALUE_TOLERANCE: Final = 1e-6
@@ -64,7 +65,7 @@ def build_horizon(
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     until = published_until(now, site.market_zone)
-    published = record[[name for name in MARKET_VARIABLES if name in record]]
+    published = record[[name for name in PUBLISHED_MARKET_VARIABLES if name in record]]
     first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
     near = published.isel(time=slice(first, end))
     return (

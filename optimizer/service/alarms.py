@@ -21,7 +21,7 @@ from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
 
-_NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
+_AMOUNT_OR_TIME: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
 """Matches an age, an amount or a time, but no digits in a name such as chiller_2."""
 
 
@@ -76,7 +76,7 @@ class AlarmList:
 
 def _distinct_problems(text: str) -> set[str]:
     """Return the problems in a text without their numbers, which change from check to check."""
-    return {_NUMBER.sub("", problem) for problem in text.split("; ")}
+    return {_AMOUNT_OR_TIME.sub("", problem) for problem in text.split("; ")}
 
 
 ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {

@@ -18,7 +18,7 @@ from twin.text import one_line
 from twin.units import format_second
 from twin.variables import net_import
 
-MAX_TEXT_LENGTH: Final = 300
+MAX_PARTNER_TEXT_LENGTH: Final = 300
 """Characters of a partner's text that are recorded. [1]"""
 
 MAX_LIST_LENGTH: Final = 20
@@ -66,7 +66,7 @@ def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
 def _cut(value: object) -> object:
     match value:
         case str():
-            return one_line(value, MAX_TEXT_LENGTH)
+            return one_line(value, MAX_PARTNER_TEXT_LENGTH)
         case Mapping():
             return truncated(value)
         case list():

@@ -45,7 +45,8 @@ from twin.physics import FloatArray
 from twin.simulation import state as states
 from twin.simulation.setpoints import SUPPLY_SET_POINT
 from twin.site import Site
-from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.time_axes import QUARTER_HOUR
+from twin.units import QUARTER_HOUR_H
 from twin.variables import values_by_machine
 from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_power, sustained_power
@@ -53,8 +54,7 @@ from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_po
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
 """Battery flows that a plan by rule orders; under HOLD the plant keeps the ramp limit itself."""
 
-INTERVAL_HOURS: Final = float(QUARTER_HOUR / HOUR)
-POWER_TOLERANCE_MW: Final = 1e-6
+JOB_POWER_TOLERANCE_MW: Final = 1e-6
 """Power of jobs above the plan that counts as equal. [MW]"""
 
 
@@ -251,7 +251,7 @@ class DecisionEngine:
         near = choice.schedule.isel(time=slice(2), instant=slice(3))
         headroom, first = compute_headroom(problem.site, problem.state, near), near.isel(time=[0])
         headroom = self._controller.within_rise(headroom, queue)
-        must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, INTERVAL_HOURS)
+        must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, QUARTER_HOUR_H)
         caps = limit_caps(queue, caps, headroom=headroom, must=must)
         caps = caps_below_limit(
             queue, caps, _planned_power(first, queue.pool), fixed=np.zeros_like(must)
@@ -260,7 +260,7 @@ class DecisionEngine:
         if choice.source is ScheduleSource.HOLD:
             return DispatchOrders(jobs=jobs)
         export_room = (
-            headroom.import_power(sustained_power(queue, caps, INTERVAL_HOURS))
+            headroom.import_power(sustained_power(queue, caps, QUARTER_HOUR_H))
             + headroom.export_limit
         )
         batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
@@ -286,7 +286,7 @@ class DecisionEngine:
 
 def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
     """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
-    caps, must = caps.copy(), must_run(queue, INTERVAL_HOURS)
+    caps, must = caps.copy(), must_run(queue, QUARTER_HOUR_H)
     free = queue.pool.racks - problem.service_racks[0] - queue.jobs.racks[caps > 0].sum()
     for job in np.argsort(queue.laxity, kind="stable").tolist():
         if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
@@ -299,7 +299,7 @@ def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
     """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
     service = float(first["service_racks"][0]) * float(pool.power_above_idle(1.0))
     halls = float(first["hall_power"].isel(time=0).sum())
-    return halls - pool.racks * pool.rack_idle_power - service + POWER_TOLERANCE_MW
+    return halls - pool.racks * pool.rack_idle_power - service + JOB_POWER_TOLERANCE_MW
 
 
 def _measured_or_ordered(

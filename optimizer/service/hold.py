@@ -23,7 +23,7 @@ from twin.text import format_duration, one_line
 MAX_HOLD_H: Final = 24.0 * 31.0
 """Longest HOLD with an end. [h]"""
 
-MAX_TEXT_LENGTH: Final = 500
+MAX_HOLD_TEXT_LENGTH: Final = 500
 """Longest name or reason. [characters]"""
 
 logger = structlog.get_logger(__name__)
@@ -195,11 +195,11 @@ class HoldRegister:
                 code=IssueCode.OUT_OF_RANGE if text else IssueCode.MISSING,
                 location=name,
                 found=text[:40],
-                expected=f"1 to {MAX_TEXT_LENGTH} characters",
+                expected=f"1 to {MAX_HOLD_TEXT_LENGTH} characters",
                 remedy=f"give the {name}",
             )
             for name, text in (("author", author), ("reason", reason))
-            if not 0 < len(text) <= MAX_TEXT_LENGTH
+            if not 0 < len(text) <= MAX_HOLD_TEXT_LENGTH
         ]
         if hours is not None and not 0.0 < hours <= MAX_HOLD_H:
             issue = ValidationIssue(

@@ -13,11 +13,8 @@ import xarray as xr
 
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
-from twin.time_axes import METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR
+from twin.time_axes import CONTROL_INTERVAL_MIN, METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR
 from twin.variables import net_import
-
-CONTROL_INTERVAL_MIN: Final = 1.0
-"""Time between two control actions. [min]"""
 
 METER_INTERVAL: Final = np.timedelta64(5, "s")
 """Time between two readings of the meter. [s]"""

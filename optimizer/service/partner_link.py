@@ -50,7 +50,7 @@ FEED_STATES: Final[Mapping[ScheduleSource, FeedStateName]] = {
 }
 """Source of a schedule -> state of the feed."""
 
-MAX_REASON_LENGTH: Final = 500
+MAX_PUBLISHED_REASON_LENGTH: Final = 500
 """Longest reason that is published to partners. [characters]"""
 
 logger = structlog.get_logger(__name__)
@@ -155,7 +155,7 @@ class PartnerLink:
             self._record.errors.add_plan(plan)
             self._store_record()
         choice = result.choice
-        reason = choice.reason[:MAX_REASON_LENGTH] or "the plan is the verified optimum"
+        reason = choice.reason[:MAX_PUBLISHED_REASON_LENGTH] or "the plan is the verified optimum"
         self._feed.status(FEED_STATES[choice.source], reason=reason, now=now)
         self._targets.report_compliance(result, now)
         return revision

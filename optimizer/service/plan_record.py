@@ -19,7 +19,7 @@ LEAD_TIME_EDGES_H: Final = (1.0, 3.0, 6.0, 12.0)
 MIN_ERRORS: Final = 20
 """Errors of a class below which the site's margin is used as band. [1]"""
 
-MAX_ERRORS: Final = 672
+MAX_STORED_ERRORS: Final = 672
 """Stored errors of a class, a week of quarter-hours. [1]"""
 
 _MINUTE_MS: Final = 60_000
@@ -105,7 +105,9 @@ class PlanErrors:
         """Add metered mean minus planned value of one interval by lead-time class. [MW]"""
         if np.isfinite(actual):
             for lead_class, power in planned.items():
-                self.errors[lead_class] = [*self.errors[lead_class], actual - power][-MAX_ERRORS:]
+                self.errors[lead_class] = [*self.errors[lead_class], actual - power][
+                    -MAX_STORED_ERRORS:
+                ]
 
     def band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
         """Return the 10 % error quantiles below and above a plan by ``lead`` [h]. [MW]

@@ -47,7 +47,7 @@ SILENCE_CHECK_INTERVAL_S: Final = 5.0
 IGNORED_COUNTERS: Final = ("unknown point", "other site")
 """Counters of valid messages that plans do not use."""
 
-HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
+PLANT_HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
 """Variables that a plant's gateway sends whether or not a sensor sends anything."""
 
 
@@ -299,6 +299,6 @@ def _names(observed: xr.Dataset) -> list[str]:
 
 def newest_reading_age(observed: xr.Dataset) -> float | None:
     """Return the age of the newest reading of any sensor; None before the first. [s]"""
-    sensors = (name for name in _names(observed) if name not in HEARTBEAT_VARIABLES)
+    sensors = (name for name in _names(observed) if name not in PLANT_HEARTBEAT_VARIABLES)
     age = min((float(observed[f"{name}_age"].min()) for name in sensors), default=np.inf)
     return round(max(age, 0.0), 1) if np.isfinite(age) else None

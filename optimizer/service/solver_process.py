@@ -24,7 +24,7 @@ from twin.errors import GigatwinError, NoScheduleError, SolverError
 SOLVER_TIMEOUT_S: Final = 60.0
 """Longest wait for a decision by the wall clock, a small part of a quarter-hour. [s]"""
 
-EXIT_TIMEOUT_S: Final = 2.0
+SOLVER_EXIT_TIMEOUT_S: Final = 2.0
 """Longest wait for the process to exit. [s]"""
 
 logger = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class SolverProcess:
             if self._lock.locked():
                 self._process.kill()
 
-    def stop(self, timeout: float = EXIT_TIMEOUT_S) -> None:
+    def stop(self, timeout: float = SOLVER_EXIT_TIMEOUT_S) -> None:
         """End the process; kill it if it does not exit within ``timeout``. [s]"""
         self._pipe.close()
         self._process.join(timeout)

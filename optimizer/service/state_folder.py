@@ -11,7 +11,7 @@ import structlog
 from telemetry.files import read_json_with_checksum, write_json_atomic
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
-LAYOUT_VERSION: Final = 1
+STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
 
 LAYOUT_FILE: Final = "schema.json"
@@ -87,7 +87,7 @@ class StateFolder:
         path = self.path / LAYOUT_FILE
         named = {"site": site} if site else {}
         if not path.exists():
-            write_json_atomic(path, {"version": LAYOUT_VERSION, **named})
+            write_json_atomic(path, {"version": STATE_LAYOUT_VERSION, **named})
             return
         content = read_state_file(path)
         check_layout(self.path)
@@ -104,14 +104,14 @@ def check_layout(folder: Path) -> None:
     """
     path = folder / LAYOUT_FILE
     version = read_state_file(path).get("version")
-    if version == LAYOUT_VERSION:
+    if version == STATE_LAYOUT_VERSION:
         return
-    if isinstance(version, int) and version > LAYOUT_VERSION:
+    if isinstance(version, int) and version > STATE_LAYOUT_VERSION:
         issue = ValidationIssue(
             code=IssueCode.WRONG_VERSION,
             location=str(path),
             found=str(version),
-            expected=f"at most version {LAYOUT_VERSION}, which this gigatwin reads",
+            expected=f"at most version {STATE_LAYOUT_VERSION}, which this gigatwin reads",
             remedy="use the gigatwin that wrote it, or an empty folder",
         )
         raise ServiceError("state", [issue])
@@ -119,8 +119,8 @@ def check_layout(folder: Path) -> None:
         code=IssueCode.CORRUPT,
         location=str(path),
         found=f"{path.stat().st_size} B",
-        expected=f"version {LAYOUT_VERSION}; the file is damaged",
-        remedy=f'write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole',
+        expected=f"version {STATE_LAYOUT_VERSION}; the file is damaged",
+        remedy=f'write {{"version": {STATE_LAYOUT_VERSION}}} into it if all else there is whole',
     )
     raise ServiceError("state", [issue])
 

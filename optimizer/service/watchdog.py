@@ -65,7 +65,7 @@ class Watchdog:
             self._beat()
 
 
-POLL_INTERVAL_S: Final = 0.1
+PERIODIC_TASK_INTERVAL_S: Final = 0.1
 """Time between two rounds of the periodic tasks. [s]"""
 
 logger = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ logger = structlog.get_logger(__name__)
 
 def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
     """Run all tasks repeatedly until ``stop`` is set; a failing task affects no other."""
-    while not stop.wait(POLL_INTERVAL_S):
+    while not stop.wait(PERIODIC_TASK_INTERVAL_S):
         for task in tasks:
             try:
                 task()
@@ -134,7 +134,7 @@ class ReadinessGate:
         until = time.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
         while (message := self.missing_inputs()) and time.monotonic() < until:
             yield message
-            if stop.wait(POLL_INTERVAL_S):
+            if stop.wait(PERIODIC_TASK_INTERVAL_S):
                 return
 
     def note_decision(self, *, has_inputs: bool) -> None:

@@ -34,7 +34,7 @@ TOO_FEW_SCENARIOS_MESSAGE: Final = (
     "the series contain fewer than two past forecasts; provide longer series"
 )
 
-COMPARED_VARIABLES: Final = ("electricity_price", "air_temperature")
+COMPARED_OUTLOOK_VARIABLES: Final = ("electricity_price", "air_temperature")
 """Outlook variables whose means are compared between scenarios, beside renewables and work."""
 
 
@@ -129,7 +129,7 @@ def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
     found: dict[str, list[float]] = {}
     for case in scenarios:
         ahead, hours = case.problem.outlook, case.problem.hours
-        rows = {name: case.problem.series(name) for name in COMPARED_VARIABLES}
+        rows = {name: case.problem.series(name) for name in COMPARED_OUTLOOK_VARIABLES}
         if "renewable_available_power" in ahead:
             power = case.problem.series("renewable_available_power")
             rows["renewable_available_power"] = power.sum(axis=1)

@@ -17,7 +17,7 @@ from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES
 from twin.forecast.scenarios import ForecastErrors, ForecastScenario, forecast_scenarios
 from twin.physics import FloatArray
-from twin.time_axes import HOUR, interval_axes
+from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
 from twin.workload.arrivals import ArrivalRates, ArrivalScenario, expected_arrivals
 from twin.workload.flexibility import flexibility_by_scenario
@@ -134,8 +134,6 @@ SCENARIO_VARIABLES: Final = (
 )
 """Outlook variables that each scenario has of its own, beside those of the forecast."""
 
-_DAY: Final = np.timedelta64(1, "D")
-
 
 def generate_scenarios(
     problem: Problem,
@@ -209,16 +207,14 @@ def _arrivals(
     edges = axes["instant"].to_numpy()
     span = edges[-1] - edges[0]
     first = now - ARRIVAL_HISTORY if not len(past) else max(past.arrival[0], now - ARRIVAL_HISTORY)
-    lags = [
-        lag for lag in range(1, ARRIVAL_HISTORY // _DAY + 1) if span <= lag * _DAY <= now - first
-    ]
+    lags = [lag for lag in range(1, ARRIVAL_HISTORY // DAY + 1) if span <= lag * DAY <= now - first]
     if not lags or np.isnat(origin):
         return expected_arrivals(past, kinds, now)
-    days = int((now - origin) // _DAY)
+    days = int((now - origin) // DAY)
     if days not in lags:
         drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
         days = int(drawn.choice(lags))
-    return ArrivalScenario.from_past(past, kinds, now, lag=days * _DAY, span=span)
+    return ArrivalScenario.from_past(past, kinds, now, lag=days * DAY, span=span)
 
 
 def _select_by_work(

@@ -29,7 +29,7 @@ VERIFIED_MARGIN_SHARE: Final = 0.5
 IMPORT_TOLERANCE_SHARE: Final = 0.02
 """Largest difference of planned and simulated import, share of the connection. [1]"""
 
-POWER_TOLERANCE_MW: Final = 0.01
+RENEWABLE_POWER_TOLERANCE_MW: Final = 0.01
 """Difference of power that is ignored. [MW]"""
 
 PLANT_LOAD_TOLERANCE_MW: Final = 1e-6
@@ -38,7 +38,8 @@ PLANT_LOAD_TOLERANCE_MW: Final = 1e-6
 MAX_SIMULTANEOUS_POWER_MW: Final = 0.1
 """Power that may flow in both directions at once through a store or the connection. [MW]"""
 
-CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power")
+VERIFIED_CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power")
+"""Variables of the connection."""
 
 DEPENDENT_VARIABLES: Final = {
     "renewable_used_power": "renewable_available_power",
@@ -154,7 +155,11 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
     """Raise an error if a schedule lacks a variable or unit, has wrong axes, or negative powers."""
     check_argument_types("verify", schedule=(schedule, xr.Dataset))
     pairs = [pair for pair in DEPENDENT_VARIABLES.items() if pair[0] in schedule]
-    names = [*CONNECTION_VARIABLES, "service_racks", *(name for pair in pairs for name in pair)]
+    names = [
+        *VERIFIED_CONNECTION_VARIABLES,
+        "service_racks",
+        *(name for pair in pairs for name in pair),
+    ]
     variables.check_variables(
         schedule, *names, *(name for name in consistency.SCHEDULE_AXES if name in schedule)
     )
@@ -212,7 +217,7 @@ def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> l
     """Check that no store charges and discharges, and the site does not import and export, at
     once.
     """
-    pairs = {"connection": [schedule[name] for name in CONNECTION_VARIABLES]}
+    pairs = {"connection": [schedule[name] for name in VERIFIED_CONNECTION_VARIABLES]}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         names = f"{kind}_charge", f"{kind}_discharge"
@@ -312,6 +317,6 @@ def _check_orders(
             found += find_violation(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
-        excess = over.max("renewable").to_numpy() / POWER_TOLERANCE_MW
+        excess = over.max("renewable").to_numpy() / RENEWABLE_POWER_TOLERANCE_MW
         found += find_violation("renewable_used_power above what is available", excess, time)
     return found

@@ -22,6 +22,7 @@ from twin.physics.voltage_ride_through import (
     UpsMode,
     simulate_voltage_ride_through,
 )
+from twin.units import KW_PER_MW, MINUTES_PER_HOUR
 
 _FLOWS: Final = (0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4)  # l/min
 _RESISTANCES: Final = (0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197)  # K/W
@@ -50,7 +51,6 @@ _SUPPLIES: Final = {
     "power supply, Titanium": electrical_equipment.PSU_TITANIUM,
     "power supply, Ruby": electrical_equipment.PSU_RUBY,
 }
-_KW_PER_MW: Final = 1000.0
 _CHILLED_C: Final = 8.89
 _CONDENSER_C: Final = 36.12
 _OCP: Final = "Open Compute Project, cold plate of the 1 kW accelerator module, PG25"
@@ -139,7 +139,7 @@ def _chiller_powers() -> FloatArray:
         condenser_temperature=_CONDENSER_C,
         curves=curves,
     )
-    return np.asarray(_KW_PER_MW * power)
+    return np.asarray(KW_PER_MW * power)
 
 
 def _wet_bulbs() -> FloatArray:
@@ -182,7 +182,6 @@ _FREQUENCIES: Final = (0.2, 1.0, 2.5, 10.0)  # of training steps, and above [Hz]
 _TIME_CONSTANT_S: Final = 0.5  # of a rack's store
 _STEP_S: Final = 1e-3
 _CYCLES: Final = 20
-_MINUTES_PER_HOUR: Final = 60.0
 _RATING_MVA: Final = 63.0  # of a transformer
 _LOSSES: Final = {"no_load_loss": 0.04, "load_loss": 0.2}  # of that transformer [MW]
 _REQUIREMENTS: Final = "founding requirements, physics of section 1 and 2"
@@ -249,7 +248,7 @@ def _disturbances() -> Iterator[ValidationCase]:
         expected=(4.7,),
         tolerance=0.01,
         source=_REQUIREMENTS,
-        compute=lambda: np.array([164.0 / _loop().heat_capacity / _MINUTES_PER_HOUR]),
+        compute=lambda: np.array([164.0 / _loop().heat_capacity / MINUTES_PER_HOUR]),
     )
     yield ValidationCase(
         number=0,

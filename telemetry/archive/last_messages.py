@@ -35,9 +35,9 @@ MAX_RETAINED_BYTES: Final = 128 * 1024 * 1024
 """Stored payload; messages beyond it are treated as new each time. [B]"""
 
 _MAX_LINES_LISTED: Final = 20
-_MAX_CACHED_TOPICS: Final = 100_000
+_MAX_LAST_MESSAGE_TOPICS: Final = 100_000
 
-_TEXT: Final = ("utf-8", "surrogateescape")
+_TEXT_ENCODING: Final = ("utf-8", "surrogateescape")
 
 _logger = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class LastMessageStore:
             return
         with self._mutex:
             items = list(self._last.items())
-        lines = [json.dumps([topic, payload.decode(*_TEXT)]) for topic, payload in items]
+        lines = [json.dumps([topic, payload.decode(*_TEXT_ENCODING)]) for topic, payload in items]
         lines.append(str(len(items)))
         files.write_atomic(self._path, "\n".join(map(files.add_checksum, lines)))
 
@@ -115,7 +115,7 @@ class LastMessageStore:
                 _logger.warning("last messages not saved", reason=str(error))
 
 
-@lru_cache(maxsize=_MAX_CACHED_TOPICS)
+@lru_cache(maxsize=_MAX_LAST_MESSAGE_TOPICS)
 def _is_retained(topic: str) -> bool:
     try:
         return parse_topic(topic).kind in RETAINED_KINDS
@@ -137,7 +137,7 @@ def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
     items: list[tuple[str, bytes]] = []
     bad: list[int] = []
     count, is_old = -1, True
-    for number, line in enumerate(path.read_text(*_TEXT).split("\n"), start=1):
+    for number, line in enumerate(path.read_text(*_TEXT_ENCODING).split("\n"), start=1):
         try:
             is_plain = line.startswith("[")
             entry = json.loads(line if is_plain else files.verify_checksum(line))
@@ -146,7 +146,7 @@ def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
                 count = entry
                 continue
             topic, payload = entry
-            items.append((str(topic), str(payload).encode(*_TEXT)))
+            items.append((str(topic), str(payload).encode(*_TEXT_ENCODING)))
         except (RecursionError, TypeError, ValueError):
             bad.append(number)
     issues = [f"line {number} of {path.name} is corrupt" for number in bad[:_MAX_LINES_LISTED]]

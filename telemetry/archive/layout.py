@@ -34,7 +34,7 @@ from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
 from twin.errors import ArchiveError, IssueCode
 
-LAYOUT_VERSION: Final = 2
+ARCHIVE_LAYOUT_VERSION: Final = 2
 """Version of the layout; readers reject others."""
 
 NO_QUALITY: Final = -1
@@ -171,7 +171,7 @@ GROUP_ARRAYS: Final[dict[str, dict[str, tuple[str, float]]]] = {
 }
 """Group -> name of an array -> its type and its fill value."""
 
-_FIELDS: Final = tuple(field.name for field in fields(PointMetadata))
+_POINT_FIELDS: Final = tuple(field.name for field in fields(PointMetadata))
 
 
 def rollup_arrays(group: str) -> dict[str, tuple[str, float]]:
@@ -238,7 +238,9 @@ def read_all_metadata(root: zarr.Group) -> dict[str, PointMetadata]:
 
 def metadata_to_json(metadata: PointMetadata) -> str:
     """Return metadata as text."""
-    return json.dumps({name: getattr(metadata, name) for name in _FIELDS}, separators=(",", ":"))
+    return json.dumps(
+        {name: getattr(metadata, name) for name in _POINT_FIELDS}, separators=(",", ":")
+    )
 
 
 def days_between(first: int, last: int) -> Sequence[str]:

@@ -44,7 +44,7 @@ from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.transaction import Transaction
 
-START_SPREAD_S: Final = 1200
+MAINTENANCE_START_SPREAD_S: Final = 1200
 """Time span over which the sites of a machine begin their rounds, in the time of the data. [s]"""
 
 _logger = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ class MaintenanceRound:
     ) -> None:
         self._retention = retention
         self._reader_grace = reader_grace
-        self._offset = zlib.crc32(site.encode()) % START_SPREAD_S
+        self._offset = zlib.crc32(site.encode()) % MAINTENANCE_START_SPREAD_S
         self._round: int | None = None
 
     def is_due(self, closed: int) -> bool:

@@ -327,7 +327,7 @@ def _moment(place: str, moment: TimeArgument) -> np.datetime64:
         raise ArchiveError(message, code=IssueCode.INVALID_FORMAT) from error
 
 
-_MAX_SECOND: Final = 2**40  # later than any time
+_MAX_TIME_S: Final = 2**40  # later than any time
 
 
 def received_seconds(
@@ -336,7 +336,7 @@ def received_seconds(
     """Return the seconds of a span with values, also as times."""
     first, last = (_second(moment) for moment in span)
     seconds = snapshot.seconds_present(
-        group, -_MAX_SECOND if first is None else first, _MAX_SECOND if last is None else last
+        group, -_MAX_TIME_S if first is None else first, _MAX_TIME_S if last is None else last
     )
     return seconds, time_variable(seconds)
 

@@ -26,8 +26,8 @@ import zarr
 from telemetry.archive.chunk_io import IO_THREADS
 from telemetry.archive.commit_batch import Checkpoint, CommitBatch
 from telemetry.archive.layout import (
+    ARCHIVE_LAYOUT_VERSION,
     GROUP_ARRAYS,
-    LAYOUT_VERSION,
     MAIN_BRANCH,
     is_expendable,
     read_labels,
@@ -123,7 +123,9 @@ class ArchiveRepository:
             repository = icechunk.Repository.create(storage, config=_configuration())
         session = repository.writable_session(MAIN_BRANCH)
         root = zarr.open_group(session.store, mode="a")
-        root.attrs.update({"layout": LAYOUT_VERSION, "site": site, OPEN_HOURS_ATTRIBUTE: {}})
+        root.attrs.update(
+            {"layout": ARCHIVE_LAYOUT_VERSION, "site": site, OPEN_HOURS_ATTRIBUTE: {}}
+        )
         wait_until_after(commit_time(repository))
         session.commit("begin", metadata=Checkpoint().to_metadata())
         return cls(repository, folder, checksums=checksums)

@@ -36,9 +36,9 @@ from telemetry.files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode
 
 _HEADER_BYTES: Final = 39
-_MAGIC: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
+_CHUNK_FILE_MAGIC: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
 _FILE_TYPE: Final = b"\x02\x02\x01"  # specification 2, a manifest, zstd
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BASE32_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _NAME_BYTES, _NAME_LETTERS, _NODE_BYTES = 12, 20, 8
 _MAX_CACHED_MANIFESTS: Final = 64
 
@@ -262,7 +262,10 @@ class LocalObjects:
 def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
     """Return the references of a manifest: node -> place of an object -> where it is."""
     raw = Path(path).read_bytes()
-    if not raw.startswith(_MAGIC) or raw[_HEADER_BYTES - 3 : _HEADER_BYTES] != _FILE_TYPE:
+    if (
+        not raw.startswith(_CHUNK_FILE_MAGIC)
+        or raw[_HEADER_BYTES - 3 : _HEADER_BYTES] != _FILE_TYPE
+    ):
         message = f"{path} is not a manifest of a known version"
         raise ValueError(message)
     table = _Table(bytes(zstd.decompress(raw[_HEADER_BYTES:])))
@@ -315,7 +318,7 @@ class _Table:
 def _letters(name: bytes, count: int) -> str:
     """Return bytes in Crockford's base 32."""
     value = int.from_bytes(name) << (5 * count - 8 * len(name))
-    return "".join(_ALPHABET[value >> 5 * place & 31] for place in reversed(range(count)))
+    return "".join(_BASE32_ALPHABET[value >> 5 * place & 31] for place in reversed(range(count)))
 
 
 CHECKSUM_FILE: Final = "seals"

@@ -13,11 +13,11 @@ from zarr.core.sync import sync
 
 from telemetry.archive.chunk_io import ArraySelection, ChunkReader, CorruptionHandler, Int64Array
 from telemetry.archive.layout import (
+    ARCHIVE_LAYOUT_VERSION,
     DAY_S,
     GROUP_ARRAYS,
     HOUR_S,
     LABEL_AXES,
-    LAYOUT_VERSION,
     MAIN_BRANCH,
     OPEN_MINUTES,
     SECOND_LEVELS,
@@ -51,10 +51,10 @@ class Snapshot:
         self.manifest_checker = files.manifest_checker if files is not None else manifest_checker
         self.store: Store = session.store
         self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
-        found = self.root.attrs.get("layout", LAYOUT_VERSION)
-        if found != LAYOUT_VERSION:
+        found = self.root.attrs.get("layout", ARCHIVE_LAYOUT_VERSION)
+        if found != ARCHIVE_LAYOUT_VERSION:
             message = (
-                f"the archive has layout {found}, expected {LAYOUT_VERSION}: "
+                f"the archive has layout {found}, expected {ARCHIVE_LAYOUT_VERSION}: "
                 "read it with the version that wrote it, or name another folder"
             )
             raise ArchiveError(message, code=IssueCode.WRONG_VERSION)

@@ -41,7 +41,7 @@ from telemetry.archive.storage import (
 from telemetry.files import replace_when_written
 from twin.errors import ArchiveError, IssueCode
 
-MAX_LOSSES_LISTED: Final = 3
+MAX_LOSSES_IN_ERROR: Final = 3
 """Losses that an error describes. [1]"""
 
 
@@ -230,7 +230,7 @@ def _unpack(source: Path, draft: Path, site: str) -> VerificationReport:
 def _describe(lost: list[dict[str, str]]) -> str:
     """Return a description of the first of some losses."""
     first = [
-        " ".join(f"{key} {text}" for key, text in one.items()) for one in lost[:MAX_LOSSES_LISTED]
+        " ".join(f"{key} {text}" for key, text in one.items()) for one in lost[:MAX_LOSSES_IN_ERROR]
     ]
-    more = f" and {len(lost) - MAX_LOSSES_LISTED} more" if len(lost) > MAX_LOSSES_LISTED else ""
+    more = f" and {len(lost) - MAX_LOSSES_IN_ERROR} more" if len(lost) > MAX_LOSSES_IN_ERROR else ""
     return f"{len(lost)} losses: {'; '.join(first)}{more}"

@@ -240,7 +240,7 @@ def _stored_bytes(base: sqlite3.Connection) -> int:
 REPORT_PERIOD_S: Final = 10.0
 """Time between two reports. [s]"""
 
-POLL_TIMEOUT_S: Final = 0.2
+DELIVERY_POLL_TIMEOUT_S: Final = 0.2
 """Longest wait for a message. [s]"""
 
 MAX_RESENDS_IN_FLIGHT: Final = 2000
@@ -374,7 +374,7 @@ class LosslessPublisher:
             if is_new or time.monotonic() - reported >= self._period:
                 reported, connections = time.monotonic(), count
                 self._report()
-            for message in self._client.poll(timeout=POLL_TIMEOUT_S):
+            for message in self._client.poll(timeout=DELIVERY_POLL_TIMEOUT_S):
                 self._apply_ack(message)
 
     def _report(self) -> None:

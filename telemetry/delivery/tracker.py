@@ -35,7 +35,7 @@ TRACKER_FILE: Final = "sources.json"
 SAVE_PERIOD_S: Final = 5.0
 """Time between two saves. [s]"""
 
-MAX_SOURCES: Final = 200_000
+MAX_DELIVERY_SOURCES: Final = 200_000
 MAX_RANGES_PER_BOOT: Final = 1024
 """Stored ranges of a boot beyond a gap; later ones are requested again. [1]"""
 
@@ -197,7 +197,7 @@ class DeliveryTracker:
                     _logger.warning("delivery report not decoded", reason=str(error))
                 self.refused += 1
                 continue
-            if source in self._sources or len(self._sources) < MAX_SOURCES:
+            if source in self._sources or len(self._sources) < MAX_DELIVERY_SOURCES:
                 publish(
                     source + ACK_SUFFIX, protocol.encode_ack(self._acknowledge(source, reports))
                 )

@@ -32,7 +32,7 @@ from telemetry.feed.signing import SigningKey
 from telemetry.logging import LogRateLimiter
 from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import AcknowledgingHandler, Client
+from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
@@ -44,9 +44,6 @@ STATUS_PERIOD: Final = np.timedelta64(1, "m")
 
 PLAN_VALIDITY: Final = 2 * QUARTER_HOUR
 """Time for which a plan is current: a plan is made each quarter-hour, and takes a while."""
-
-STOP_TIMEOUT_S: Final = 2.0
-"""Longest wait at a stop for the broker to acknowledge the last message. [s]"""
 
 MeterReader = Callable[[np.datetime64], float]
 """Time -> measured net import; NaN if there is no measurement. [MW]"""

@@ -39,7 +39,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_datetime, to_milliseconds
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import AcknowledgingHandler, Client
+from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
 from twin.errors import MessageError
 from twin.text import one_line
@@ -48,9 +48,6 @@ from twin.units import format_second
 
 ACK_TIMEOUT: Final = 5 * MINUTE
 """Time in which a partner has to acknowledge a schedule."""
-
-STOP_TIMEOUT_S: Final = 2.0
-"""Longest wait at a stop for the broker to acknowledge the last status. [s]"""
 
 ConnectPartner = Callable[[str, LastWill], Client]
 """(name of the partner, last will) -> a client that is not yet started."""
@@ -316,7 +313,7 @@ def _connection(client: Client) -> int:
     return client.counters.get("connections", 0)
 
 
-MAX_REASON_LENGTH: Final = 300
+MAX_STORED_REASON_LENGTH: Final = 300
 """Letters of a partner's reasons that are stored. [1]"""
 
 
@@ -345,7 +342,7 @@ def partner_status(
 def acknowledgement_reasons(answer: Acknowledgement) -> str:
     """Return a partner's reasons as one short line that is safe to show."""
     reasons = "; ".join(f"{one['code']} {one['text']}" for one in answer["reasons"])
-    return one_line(reasons, MAX_REASON_LENGTH)
+    return one_line(reasons, MAX_STORED_REASON_LENGTH)
 
 
 def _silence(partner: str, history: PartnerHistory, due_before: np.datetime64) -> str:

@@ -28,15 +28,12 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, decode_json
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import IssueCode, MessageError, SecurityError
 
-CONNECT_TIMEOUT_S: Final = 10.0
-"""Longest wait for the broker to accept the connection. [s]"""
-
-POLL_TIMEOUT_S: Final = 0.5
+FEED_POLL_TIMEOUT_S: Final = 0.5
 """Longest wait for a message before the timeout is checked. [s]"""
 
 KeySource = Path | str | Mapping[str, object]
@@ -221,7 +218,7 @@ def _schedules(
     last_message = time.monotonic()
     try:
         while timeout is None or time.monotonic() - last_message < timeout:
-            for message in client.poll(limit=1, timeout=POLL_TIMEOUT_S):
+            for message in client.poll(limit=1, timeout=FEED_POLL_TIMEOUT_S):
                 last_message = time.monotonic()
                 schedule = _process(client, subscriber, message, clock())
                 client.acknowledge([message])

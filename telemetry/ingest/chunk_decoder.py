@@ -33,11 +33,11 @@ from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.quality.checks import MAX_CLOCK_LEAD
 from twin.errors import MessageError
 
-_ROWS: Final = len(CHIP_VARIABLES)
+_CHUNK_ROWS: Final = len(CHIP_VARIABLES)
 _MILLISECONDS_PER_S: Final = 1000
 _MAX_FUTURE_MS: Final = int(MAX_CLOCK_LEAD / np.timedelta64(1, "ms"))
 _FLOAT_BYTES: Final = 4
-_MAX_CACHED_TOPICS: Final = 200_000
+_MAX_DECODED_TOPICS: Final = 200_000
 
 type TopicLabels = dict[bytes, str]
 """Topic -> ``{hall}/{rack}`` if it is one of rack batches of the site, or else ""."""
@@ -144,7 +144,7 @@ class JournalChunkDecoder:
                 label = f"{address.hall}/{address.rack}"
         except (MessageError, UnicodeDecodeError):
             pass
-        if len(self._labels) < _MAX_CACHED_TOPICS:
+        if len(self._labels) < _MAX_DECODED_TOPICS:
             self._labels[topic] = label
         return label
 
@@ -161,7 +161,7 @@ class _Columns:
 
     def to_block(self, chips: int) -> tuple[RackBatchBlock, NDArray[np.bool_]]:
         """Return the batches as one block, and which of them are finite."""
-        block = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(-1, _ROWS, chips)
+        block = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(-1, _CHUNK_ROWS, chips)
         is_good = np.ones(len(block), dtype=np.bool_)
         if not np.isfinite(block.sum(dtype=np.float64)):
             is_good = np.isfinite(block).all(axis=(1, 2))
@@ -187,7 +187,7 @@ def _batch_header(data: bytes, first: int, end: int) -> tuple[int, int, int]:
         and version == BATCH_FORMAT
         and not flags
         and length == BATCH_HEADER.size
-        and rows == _ROWS
+        and rows == _CHUNK_ROWS
         and 0 < chips <= MAX_CHIPS
         and 0 < interval <= MAX_INTERVAL_MS
         and end - first == length + rows * chips * _FLOAT_BYTES

@@ -45,10 +45,10 @@ REJECTED_FILE: Final = "late"
 MAX_EXCERPT_BYTES: Final = 1000
 """Part of an undecodable payload that is stored. [B]"""
 
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+MAX_REJECTS_FILE_BYTES: Final = 16 * 1024 * 1024
 """Size at which a file is rotated. [B]"""
 
-MIN_ROTATED_BYTES: Final = 2 * MAX_FILE_BYTES
+MIN_ROTATED_BYTES: Final = 2 * MAX_REJECTS_FILE_BYTES
 """Size that rotated files may always have; beyond it the oldest are deleted. [B]"""
 
 MAX_DISK_SHARE: Final = 0.05
@@ -130,7 +130,7 @@ def _write(folder: Path, stem: str, lines: str) -> int:
     """Append lines; return the number of older ones that were deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     path, displaced = folder / f"{stem}.jsonl", 0
-    if path.exists() and path.stat().st_size > MAX_FILE_BYTES:
+    if path.exists() and path.stat().st_size > MAX_REJECTS_FILE_BYTES:
         numbers = [int(one.name.split(".")[1]) for one in _rotated(folder, stem)]
         path.replace(folder / f"{stem}.{max(numbers, default=0) + 1}.jsonl")
         displaced = _delete_oldest(folder, stem)
@@ -171,7 +171,7 @@ FUTURE_ERROR_S: Final = 300.0
 LOSS_WRITE_PERIOD_S: Final = 60.0
 """Longest time until a loss is recorded. [s]"""
 
-MAX_SOURCES: Final = 200_000
+MAX_REJECTED_SOURCES: Final = 200_000
 """Sources that are tracked. [1]"""
 
 MAX_BUFFERED_MESSAGES: Final = 1000
@@ -212,7 +212,7 @@ class FutureTimestampGuard:
             self._buffer.append((topic, payload))
             is_full = len(self._buffer) >= MAX_BUFFERED_MESSAGES
             self._refusals.add(group, label, epoch_second(sample.time))
-            if label in self._sources or len(self._sources) < MAX_SOURCES:
+            if label in self._sources or len(self._sources) < MAX_REJECTED_SOURCES:
                 self._sources[label] = now, sample.time - received
         if is_full:
             self._flush()
@@ -269,7 +269,7 @@ MAX_CHIPS_PER_SECOND: Final = 100_000
 WIDTH_ERROR_S: Final = 300.0
 """Time for which a refused rack is an error. [s]"""
 
-MAX_RACKS_LISTED: Final = 3
+MAX_RACKS_IN_ERROR: Final = 3
 """Racks that an error names. [1]"""
 
 
@@ -325,8 +325,12 @@ class RackWidthGuard:
             ]
         if not found:
             return ""
-        more = f" and {len(found) - MAX_RACKS_LISTED} more" if len(found) > MAX_RACKS_LISTED else ""
-        listed = ", ".join(found[:MAX_RACKS_LISTED])
+        more = (
+            f" and {len(found) - MAX_RACKS_IN_ERROR} more"
+            if len(found) > MAX_RACKS_IN_ERROR
+            else ""
+        )
+        listed = ", ".join(found[:MAX_RACKS_IN_ERROR])
         return (
             f"too many chips for the site's other racks: {listed}{more}; in "
             "quarantine, not archived: correct the agent"

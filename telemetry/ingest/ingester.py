@@ -173,7 +173,7 @@ BATCH_WAIT_S: Final = 0.010
 FIRST_MESSAGE_TIMEOUT_S: Final = 0.1
 """Longest wait for the first message. [s]"""
 
-DRAIN_TIMEOUT_S: Final = 5.0
+INGESTER_DRAIN_TIMEOUT_S: Final = 5.0
 """Longest time for reading waiting messages at the end. [s]"""
 
 APPEND_RETRY_S: Final = 1.0
@@ -199,7 +199,7 @@ class OversizedMessages:
 
 def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
     """Yield waiting messages at the end, until there are none or the time is over."""
-    deadline = time.monotonic() + DRAIN_TIMEOUT_S
+    deadline = time.monotonic() + INGESTER_DRAIN_TIMEOUT_S
     while messages := source.poll(MAX_BATCH, 0.0):
         yield messages
         if len(messages) < MAX_BATCH or time.monotonic() > deadline:

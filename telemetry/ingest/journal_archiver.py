@@ -23,6 +23,7 @@ from telemetry.archive.layout import HOUR_S, MINUTE_S
 from telemetry.archive.loss_log import append_reasons
 from telemetry.ingest.chunk_decoder import DecodedChunk, JournalChunkDecoder, in_written_order
 from telemetry.ingest.dead_letter import LEAP_REASON, RejectHandler, SimTimeWatermark
+from telemetry.ingest.pipeline import COMMIT_RETRY_S
 from telemetry.journal.follower import JournalFollower
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.messages.codec import try_decode
@@ -44,6 +45,7 @@ from telemetry.quality.checks import (
 )
 from telemetry.quality.tracker import PointCoverage
 from twin.errors import ArchiveError, JournalError
+from twin.units import MICROSECONDS_PER_S
 
 MIN_POLL_S: Final = 0.25
 """Shortest wait if no journal has new data. [s]"""
@@ -51,21 +53,18 @@ MIN_POLL_S: Final = 0.25
 MAX_POLL_S: Final = 60.0
 """Longest wait. [s]"""
 
-START_SPREAD_S: Final = 25
+COMMIT_SPREAD_S: Final = 25
 """Seconds over which the commits of a machine's sites are spread. [s]"""
 
 MAX_JOURNAL_LAG_S: Final = ALLOWED_LATENESS_S // 2
 """Lag of a journal behind the others up to which their commit waits for it. [s]"""
 
-IDLE_COMMIT_S: Final = 60.0
+SHARD_IDLE_COMMIT_S: Final = 60.0
 """Time without new data after which open minutes are archived too, so that the data before an
 outage can be read during the outage. [s]"""
 
 FINAL_COMMIT_ATTEMPTS: Final = 2
 """Attempts of the last commit, as its cause of failure may have been removed meanwhile. [1]"""
-
-COMMIT_RETRY_S: Final = 5.0
-"""Wait after a commit that failed. [s]"""
 
 MAX_FALLBACKS_PER_HOUR: Final = 3
 """Times in an hour that the archive falls behind before it is an error. [1]"""
@@ -112,7 +111,7 @@ class JournalArchiver:
         self._archived_segments: dict[str, int] = {}
         self._fallback_times: list[float] = []
         self._last_read_at = time.monotonic()
-        self._commit_offset_s = zlib.crc32(archive.site_name.encode()) % START_SPREAD_S
+        self._commit_offset_s = zlib.crc32(archive.site_name.encode()) % COMMIT_SPREAD_S
         self._rewind()
 
     @property
@@ -179,7 +178,9 @@ class JournalArchiver:
     @property
     def _is_silent(self) -> bool:
         """Whether nothing has arrived for so long that open minutes need not wait."""
-        return not self._is_simulated and time.monotonic() - self._last_read_at >= IDLE_COMMIT_S
+        return (
+            not self._is_simulated and time.monotonic() - self._last_read_at >= SHARD_IDLE_COMMIT_S
+        )
 
     def _lags(self) -> bool:
         """Read journals that lag behind the others; return whether there was new data."""
@@ -263,7 +264,6 @@ class JournalArchiver:
 
 RECORD_COUNTERS: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
 
-_MICROSECONDS_PER_S: Final = 1_000_000  # as numbers, because numpy is slower with its own times
 UNKNOWN_POINT_LIMITS: Final = unbound_point_limits(None)
 """Plausible values of a point without metadata."""
 
@@ -370,11 +370,11 @@ class RecordRouter:
                 )
                 self._counters["future"] += 1
                 return
-            self.newest[name] = max(self.newest[name], moment // _MICROSECONDS_PER_S)
+            self.newest[name] = max(self.newest[name], moment // MICROSECONDS_PER_S)
             if isinstance(sample, PointValue):
                 flag = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, age)
                 if age <= LATE_US:
-                    self.coverage.record(sample.point, moment // _MICROSECONDS_PER_S)
+                    self.coverage.record(sample.point, moment // MICROSECONDS_PER_S)
         elif isinstance(sample, PointMetadata):
             self._limits[sample.point] = unbound_point_limits(sample)
         elif isinstance(sample, SimulationTick):

@@ -300,7 +300,7 @@ COMMIT_DELAY_S: Final = 0.2
 COMMIT_RETRY_S: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
-IDLE_COMMIT_S: Final = 120.0
+PIPELINE_IDLE_COMMIT_S: Final = 120.0
 """Time without a minute that ends after which open minutes are archived too, so that the data
 before an outage can be read during the outage. [s]"""
 
@@ -376,7 +376,7 @@ class CommitThread:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            is_silent = not self._is_due.wait(IDLE_COMMIT_S)
+            is_silent = not self._is_due.wait(PIPELINE_IDLE_COMMIT_S)
             self._is_due.clear()
             wait = COMMIT_DELAY_S
             while not self._ended.wait(wait):

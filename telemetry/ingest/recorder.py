@@ -206,7 +206,7 @@ With the longest wait and a start of about a second, an ingester is ready within
 STABLE_LIFE_S: Final = 10.0
 """Life after which the next death counts as the first. [s]"""
 
-STOP_TIMEOUT_S: Final = 30.0
+INGESTER_STOP_TIMEOUT_S: Final = 30.0
 """Longest wait for an ingester to end. [s]"""
 
 SUMMED_COUNTERS: Final = (
@@ -318,7 +318,7 @@ class IngesterProcess:
         """Wait until the process has ended; kill it after the timeout."""
         if self.process is not None:
             try:
-                self.process.wait(STOP_TIMEOUT_S)
+                self.process.wait(INGESTER_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

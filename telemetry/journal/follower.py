@@ -15,7 +15,8 @@ from telemetry.journal.format import JournalPosition
 ARCHIVED_FILE: Final = "archived"
 """File with the position up to which a journal is archived."""
 
-READ_BYTES: Final = 16 * 1024 * 1024
+JOURNAL_READ_BYTES: Final = 16 * 1024 * 1024
+"""Bytes read at once. [B]"""
 
 
 class JournalFollower:
@@ -52,7 +53,7 @@ class JournalFollower:
         try:
             with format.segment_path(self._folder, start.segment).open("rb") as file:
                 file.seek(start.offset)
-                return file.read(READ_BYTES)
+                return file.read(JOURNAL_READ_BYTES)
         except FileNotFoundError:
             return b""
 

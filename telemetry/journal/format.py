@@ -35,11 +35,11 @@ FORMAT_VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sB3xQ")
 LENGTH_AND_CHECKSUM: Final = struct.Struct("<II")
 RECORD_HEADER: Final = struct.Struct("<QH")
-_MAGIC: Final = b"GTWJ"
+_JOURNAL_MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
 _SUFFIX: Final = ".journal"
 _CORRUPT_SUFFIX: Final = ".torn"
-_MAX_TOPIC_BYTES: Final = 0xFFFF
+_MAX_RECORD_TOPIC_BYTES: Final = 0xFFFF
 
 
 @dataclass(frozen=True, order=True)
@@ -137,7 +137,7 @@ def is_truncated_before(folder: Path, position: JournalPosition) -> bool:
 
 def segment_header(segment: int) -> bytes:
     """Return the header of a segment."""
-    return _HEADER.pack(_MAGIC, FORMAT_VERSION, segment)
+    return _HEADER.pack(_JOURNAL_MAGIC, FORMAT_VERSION, segment)
 
 
 def header_version(data: bytes, segment: int) -> int | None:
@@ -145,7 +145,7 @@ def header_version(data: bytes, segment: int) -> int | None:
     if len(data) < HEADER_BYTES:
         return None
     magic, version, number = _HEADER.unpack_from(data)
-    return int(version) if (magic, number) == (_MAGIC, segment) else None
+    return int(version) if (magic, number) == (_JOURNAL_MAGIC, segment) else None
 
 
 def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
@@ -154,8 +154,8 @@ def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, byte
     The time of receipt is in [us since 1970].
     """
     name = topic.encode()
-    if len(name) > _MAX_TOPIC_BYTES:
-        message = f"a topic of {len(name)} B exceeds the {_MAX_TOPIC_BYTES} B of MQTT"
+    if len(name) > _MAX_RECORD_TOPIC_BYTES:
+        message = f"a topic of {len(name)} B exceeds the {_MAX_RECORD_TOPIC_BYTES} B of MQTT"
         raise ValueError(message)
     head = RECORD_HEADER.pack(received, len(name)) + name
     checksum = zlib.crc32(payload, zlib.crc32(head))

@@ -16,14 +16,14 @@ from telemetry.messages.models import (
     RackBatch,
     epoch_microseconds,
 )
-from telemetry.points.site_points import _SECOND, NO_TIME_US, rack_name
+from telemetry.points.site_points import NO_TIME_US, rack_name
 from telemetry.quality.checks import MAX_CLOCK_LEAD
 from twin.equipment import ITHall
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.text import format_duration
-from twin.time_axes import QUARTER_HOUR
-from twin.units import format_minute
+from twin.time_axes import QUARTER_HOUR, SECOND
+from twin.units import MICROSECONDS_PER_S, W_PER_MW, format_minute
 
 HALL_VARIABLES: Final = ("accelerator_power", "chip_temperature", "accelerator_utilisation")
 """Sums of a hall: total power [MW], highest temperature [degC], mean utilisation [1]."""
@@ -34,7 +34,6 @@ MIN_RACK_SHARE: Final = 0.9
 _POWER, _TEMPERATURE, _UTILISATION = (
     CHIP_VARIABLES.index(name) for name in ("power", "temperature", "utilisation")
 )
-_WATTS_PER_MW: Final = 1e6
 _SEQUENCE_WINDOW: Final = 64  # latest sequences among which late batches differ from duplicates
 
 
@@ -128,7 +127,7 @@ class RackStates:
             values = values[:, ~np.isnan(values[_POWER])]
         sums = np.array(
             [
-                float(values[_POWER].sum()) / _WATTS_PER_MW * (chips / values.shape[1]),
+                float(values[_POWER].sum()) / W_PER_MW * (chips / values.shape[1]),
                 values[_TEMPERATURE].max(),
                 values[_UTILISATION].mean(),
             ]
@@ -173,8 +172,6 @@ MAX_QUEUE_LEAD: Final = QUARTER_HOUR + MAX_CLOCK_LEAD
 its end. A longer lead comes from a clock that was set back.
 """
 
-ONE_SECOND: Final = np.timedelta64(1, "s")
-
 
 class SchedulerState:
     """Newest accepted job queue and job history, or None; one thread adds, others read.
@@ -201,7 +198,7 @@ class SchedulerState:
         if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # its stamp came from a clock that was set back since
         if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
-            ahead = format_duration(float((sample.time - clock) / ONE_SECOND))
+            ahead = format_duration(float((sample.time - clock) / SECOND))
             self.reject_reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
@@ -221,7 +218,7 @@ class SchedulerState:
         """
         if self.queue is None or -MAX_QUEUE_LEAD <= now - self.queue.time <= MAX_QUEUE_AGE:
             return ""
-        age = float((now - self.queue.time) / ONE_SECOND)
+        age = float((now - self.queue.time) / SECOND)
         offset = (
             f"{format_duration(age)} old"
             if age > 0.0
@@ -238,6 +235,6 @@ def ages(times: NDArray[np.int64], now: np.datetime64, *, max_lead: np.timedelta
     A stamp more than ``max_lead`` ahead of now comes from a clock that was set back; its age is
     infinite too.
     """
-    age = (epoch_microseconds(now) - times.astype(np.float64)) / _SECOND
+    age = (epoch_microseconds(now) - times.astype(np.float64)) / MICROSECONDS_PER_S
     age[(times == NO_TIME_US) | (age < -float(max_lead / np.timedelta64(1, "s")))] = np.inf
     return age

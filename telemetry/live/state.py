@@ -38,6 +38,7 @@ from twin import time_axes, variables
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
 from twin.site import Site
+from twin.time_axes import MICROSECOND
 
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
 """Time span of the stored recent past."""
@@ -433,8 +434,5 @@ def _age(name: str, dim: str, values: FloatArray) -> xr.Variable:
     return xr.Variable((dim,) if dim else (), values, attrs)
 
 
-_MICROSECOND: Final = np.timedelta64(1, "us")
-
-
 def _count(span: np.timedelta64) -> int:
-    return int(span / _MICROSECOND)
+    return int(span / MICROSECOND)

@@ -31,7 +31,6 @@ from telemetry.messages.models import (
 )
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
-    MAX_PAYLOAD_BYTES,
     MESSAGE_VERSION,
     TIME_RANGE,
     Json,
@@ -47,8 +46,9 @@ from telemetry.messages.strict_json import (
     to_milliseconds,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import IssueCode, MessageError
-from twin.time_axes import MINUTE
+from twin.time_axes import MINUTE, SECOND
 
 MAX_UNPACKED_BYTES: Final = 2 * 1024 * 1024
 """Largest list of jobs that is unpacked, so that a small gzip cannot fill the memory. [B]"""
@@ -60,7 +60,6 @@ _GZIP: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = 31  # a gzip with its header and its checksum
 _DONE_TOLERANCE_H: Final = 1e-6  # h, rounding error allowed between done hours and length
 _MAX_TICK_INTERVAL_S: Final = 86_400.0
-_SECOND: Final = np.timedelta64(1, "s")
 
 
 def decode_queue(address: ParsedTopic, topic: str, payload: bytes) -> QueueSnapshot:
@@ -469,7 +468,7 @@ def encode_tick(tick: SimulationTick) -> tuple[str, bytes]:
         "v": MESSAGE_VERSION,
         "site": tick.site,
         "time": to_milliseconds(topic, tick.time),
-        "interval_s": float(tick.interval / _SECOND),
+        "interval_s": float(tick.interval / SECOND),
         "step": tick.step,
         "steps": tick.steps,
         "batches": tick.batches,

@@ -17,12 +17,8 @@ import jsonschema
 import numpy as np
 import xarray as xr
 
-from telemetry.messages.strict_json import (
-    MAX_PAYLOAD_BYTES,
-    MESSAGE_VERSION,
-    decode_json,
-    to_datetime,
-)
+from telemetry.messages.strict_json import MESSAGE_VERSION, decode_json, to_datetime
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin import time_axes, variables
 from twin.errors import IssueCode, MessageError
 from twin.time_axes import QUARTER_HOUR
@@ -328,7 +324,7 @@ REVISIONS_PER_SERIES: Final = 999
 """Revisions of one document series: a revision number has three digits. [1]"""
 
 _DETAIL: Final = "A01"  # classification type
-_POWER: Final = "8716867000016"  # product: active power
+_ACTIVE_POWER: Final = "8716867000016"  # product: active power
 _RESOURCE: Final = "A06"  # object aggregation: resource object
 _MEGAWATT: Final = "MAW"
 _BLOCKS: Final = "A03"  # curve type: a point equal to the one before it is left out
@@ -390,7 +386,7 @@ def _series(
     _add(series, "mRID", number)
     _add(series, "version", str(revision_number(document["revision"])))
     _add(series, "businessType", business)
-    _add(series, "product", _POWER)
+    _add(series, "product", _ACTIVE_POWER)
     _add(series, "objectAggregation", _RESOURCE)
     direction = "in" if business == "A04" else "out"
     _code(series, f"{direction}_Domain.mRID", document["bidding_zone"]["eic"])

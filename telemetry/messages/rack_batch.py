@@ -27,6 +27,7 @@ from telemetry.messages.strict_json import (
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
 from twin.errors import IssueCode, MessageError
+from twin.units import MICROSECONDS_PER_MS
 
 BATCH_MAGIC: Final = b"GTRB"
 BATCH_FORMAT: Final = 1
@@ -40,8 +41,7 @@ MAX_INTERVAL_MS: Final = 86_400_000
 """Longest interval of a batch. [ms]"""
 
 _FLOAT: Final = np.dtype("<f4")
-_ROWS: Final = len(CHIP_VARIABLES)
-_MICROSECONDS_PER_MS: Final = 1000
+_BATCH_ROWS: Final = len(CHIP_VARIABLES)
 
 
 class _Document(msgspec.Struct):
@@ -85,10 +85,11 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
     if magic != BATCH_MAGIC or version != BATCH_FORMAT or flags:
         expected = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
         raise MessageError(topic, payload[:8], expected)
-    if rows != _ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
+    if rows != _BATCH_ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
         shown = f"{rows} variables, {chips} chips, {interval} ms"
         expected = (
-            f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
+            f"a batch has {_BATCH_ROWS} variables, up to {MAX_CHIPS} chips, "
+            f"up to {MAX_INTERVAL_MS} ms"
         )
         raise MessageError(topic, shown, expected)
     if length < BATCH_HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
@@ -103,7 +104,7 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
         boot=boot,
         sequence=sequence,
         time=to_datetime(topic, time),
-        interval=np.timedelta64(interval * _MICROSECONDS_PER_MS, "us"),
+        interval=np.timedelta64(interval * MICROSECONDS_PER_MS, "us"),
         values=values,
     )
 
@@ -151,7 +152,7 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
         boot=document.boot,
         sequence=document.sequence,
         time=to_datetime(topic, document.time),
-        interval=np.timedelta64(document.interval_ms * _MICROSECONDS_PER_MS, "us"),
+        interval=np.timedelta64(document.interval_ms * MICROSECONDS_PER_MS, "us"),
         values=_checked(topic, values),
     )
 
@@ -179,9 +180,9 @@ def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
 
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the block if it has the shape of a batch and finite numbers for all present chips."""
-    if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
+    if values.ndim != len(("variable", "chip")) or values.shape[0] != _BATCH_ROWS:
         raise MessageError(
-            topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip"
+            topic, values.shape, f"a batch has {_BATCH_ROWS} rows, one column for each chip"
         )
     if not 0 < values.shape[1] <= MAX_CHIPS:
         raise MessageError(topic, values.shape, f"a batch has 1 to {MAX_CHIPS} chips")

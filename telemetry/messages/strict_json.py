@@ -14,11 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import IssueCode, MessageError
+from twin.units import MICROSECONDS_PER_MS
 from twin.workload.jobs import TimeArray
-
-MAX_PAYLOAD_BYTES: Final = 262_144
-"""Largest payload that is read. [B]"""
 
 MESSAGE_VERSION: Final = 1
 """Major version of our own JSON messages."""
@@ -30,7 +29,6 @@ MIN_TIME_MS: Final = 946_684_800_000
 END_TIME_MS: Final = 4_102_444_800_000
 """First valid time, 2000-01-01, and the first invalid one after it, 2100-01-01. [ms since 1970]"""
 
-_MICROSECONDS_PER_MS: Final = 1000
 _ESCAPE: Final = b"\\u"
 
 TIME_RANGE: Final = msgspec.Meta(ge=MIN_TIME_MS, lt=END_TIME_MS)
@@ -101,7 +99,7 @@ def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
     """Return epoch milliseconds as a time; refuse times outside this century."""
     if not MIN_TIME_MS <= milliseconds < END_TIME_MS:
         raise MessageError(topic, milliseconds, EXPECTED_TIME, code=IssueCode.OUT_OF_RANGE)
-    return np.datetime64(milliseconds * _MICROSECONDS_PER_MS, "us")
+    return np.datetime64(milliseconds * MICROSECONDS_PER_MS, "us")
 
 
 def to_datetimes(milliseconds: Sequence[int]) -> TimeArray:

@@ -48,6 +48,9 @@ __all__ = ["Client", "LastWill", "PublishToken", "ReceivedMessage", "TlsFiles"]
 QUEUE_DEPTH: Final = 65_536
 """Messages in a queue; it exceeds the number of packet ids of MQTT. [1]"""
 
+CONNECT_TIMEOUT_S: Final = 10.0
+"""Longest wait for the broker to accept a connection. [s]"""
+
 STOP_TIMEOUT_S: Final = 2.0
 """Longest wait for messages still to be sent. [s]"""
 

@@ -286,10 +286,11 @@ SESSION_EXPIRY_S: Final = 86_400
 MAX_PACKET_ID: Final = 0xFFFF
 """Largest packet id of MQTT. [1]"""
 
-MAX_PACKET_BYTES: Final = 1024 * 1024
+MAX_RECEIVED_PACKET_BYTES: Final = 1024 * 1024
 """Largest packet that a broker on MQTT 5 may send. [B]"""
 
-READ_BYTES: Final = 65536
+SOCKET_READ_BYTES: Final = 65536
+"""Bytes read from the socket at once. [B]"""
 
 _PUBACK: Final = struct.Struct("!BBH")
 
@@ -380,7 +381,7 @@ class ReadAheadPahoClient(paho.Client):
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._at >= len(self._ahead):
             self.is_buffer_empty = True
-            self._ahead, self._at = super()._sock_recv(READ_BYTES), 0
+            self._ahead, self._at = super()._sock_recv(SOCKET_READ_BYTES), 0
             self.is_buffer_empty = False
             self.last_received = time.monotonic()
         chunk = self._ahead[self._at : self._at + bufsize]
@@ -393,7 +394,7 @@ def _connect_properties(options: ConnectOptions) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = 0 if options.clean_session else SESSION_EXPIRY_S
     properties.ReceiveMaximum = min(MAX_PACKET_ID, options.receive_maximum)
-    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    properties.MaximumPacketSize = MAX_RECEIVED_PACKET_BYTES
     return properties
 
 

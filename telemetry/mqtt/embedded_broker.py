@@ -22,17 +22,18 @@ from typing import Final, Self
 
 import iotcore
 
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import BrokerError, IssueCode
 
 LOOPBACK_HOST: Final = "127.0.0.1"
 
-MAX_PACKET_BYTES: Final = 256 * 1024 + 1024
+MAX_BROKER_PACKET_BYTES: Final = MAX_PAYLOAD_BYTES + 1024
 """Largest packet: the largest payload, its topic and header. [B]"""
 
 SEGMENT_BYTES_AND_COUNT: Final = (4 * 1024 * 1024, 8)
 """Size [B] and number of the segments of a topic filter."""
 
-MAX_CONNECTIONS: Final = 64
+MAX_BROKER_CONNECTIONS: Final = 64
 """Most clients at a time. [1]"""
 
 MAX_QOS0_BURST: Final = 100_000
@@ -120,7 +121,7 @@ id = 0
 
 [router]
 id = 0
-max_connections = {MAX_CONNECTIONS}
+max_connections = {MAX_BROKER_CONNECTIONS}
 max_outgoing_packet_count = {MAX_QOS0_BURST}
 max_segment_size = {size}
 max_segment_count = {count}
@@ -132,7 +133,7 @@ next_connection_delay_ms = 1
 
 [v4.1.connections]
 connection_timeout_ms = 10000
-max_payload_size = {MAX_PACKET_BYTES}
+max_payload_size = {MAX_BROKER_PACKET_BYTES}
 max_inflight_count = {MAX_INFLIGHT}
 dynamic_filters = true
 """)

@@ -20,6 +20,7 @@ from twin.relations import CARRIER_ENERGY_SIGN, Convert, Exchange, FlexibleLoad,
 from twin.simulation.engine import VariableKey
 from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
 from twin.site import Site
+from twin.time_axes import MICROSECOND
 
 UNIT_COUNT_VARIABLES: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
 """Variables of points that only sites with switchable units have."""
@@ -203,9 +204,6 @@ def _bare(site: Site, meaning: PointMeaning, tag: str) -> PointMetadata:
 NO_TIME_US: Final = np.iinfo(np.int64).min
 """Time of a slot without a value. [us]"""
 
-_SECOND: Final = 1e6  # us
-_MICROSECOND: Final = np.timedelta64(1, "us")
-
 _SINGLE: Final = ("", "grid")
 """Kinds whose variables have no axis of machines."""
 
@@ -276,7 +274,7 @@ class SiteVariables:
         A value after ``latest`` [us since 1970] does not count: its clock was set back since.
         """
         last = int(self.time[slot])
-        return last > latest or time - last > longest / _MICROSECOND
+        return last > latest or time - last > longest / MICROSECOND
 
     def update(self, slot: int, time: int, value: float, *, latest: int) -> bool:
         """Store a value if it is the newest of its slot up to ``latest``; return whether it is."""

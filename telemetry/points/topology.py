@@ -137,7 +137,7 @@ def _some(names: set[str]) -> str:
 MAX_RACK_NAMES: Final = 10_000
 """Names of racks that are stored of each side; no site has more. [1]"""
 
-MAX_RACKS_LISTED: Final = 10
+MAX_RACKS_DISPLAYED: Final = 10
 """Names of racks that are shown. [1]"""
 
 SETTLING_PERIODS: Final = 2
@@ -212,5 +212,7 @@ def describe_excluded(racks: Sequence[str]) -> str:
     """Return a sentence on racks that get no orders; empty if there are none."""
     if not racks:
         return ""
-    more = f" and {len(racks) - MAX_RACKS_LISTED} more" if len(racks) > MAX_RACKS_LISTED else ""
-    return f"not acted on, as their names differ: {', '.join(racks[:MAX_RACKS_LISTED])}{more}"
+    more = (
+        f" and {len(racks) - MAX_RACKS_DISPLAYED} more" if len(racks) > MAX_RACKS_DISPLAYED else ""
+    )
+    return f"not acted on, as their names differ: {', '.join(racks[:MAX_RACKS_DISPLAYED])}{more}"

@@ -28,6 +28,7 @@ from telemetry.messages.models import (
 )
 from telemetry.points.catalogue import unit_conversion
 from telemetry.points.limits import PlausibleRange
+from twin.time_axes import MICROSECOND, SECOND
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far the clock of a sender may be ahead of the receiver's."""
@@ -41,7 +42,6 @@ MAX_READING_AGE: Final = np.timedelta64(15, "m")
 STALE_PERIODS: Final = 3
 """Periods without a message after which a point is stale. [1]"""
 
-_SECOND: Final = np.timedelta64(1, "s")
 _NEVER: Final = np.datetime64("NaT", "us")
 
 
@@ -168,7 +168,7 @@ def _exceeds_rate(change: float, span: np.timedelta64, limits: PlausibleRange) -
     """Return whether a change is faster than the rate limit."""
     if limits.rate == math.inf:
         return False
-    return abs(change) > limits.rate * max(float(span / _SECOND), 1.0)
+    return abs(change) > limits.rate * max(float(span / SECOND), 1.0)
 
 
 NO_HISTORY: Final = PointHistory()
@@ -373,7 +373,6 @@ def continues_other_unit(value: float, doubted: float, before: float, *, unit: s
 MAX_CACHED_POINTS: Final = 200_000
 """Points whose limits are cached. [1]"""
 
-MICROSECOND: Final = np.timedelta64(1, "us")
 FUTURE_US: Final = int(MAX_CLOCK_LEAD / MICROSECOND)
 LATE_US: Final = int(MAX_READING_AGE / MICROSECOND)
 

@@ -30,6 +30,8 @@ from telemetry.quality.checks import (
 )
 from twin.simulation.engine import VariableKey
 from twin.text import format_duration
+from twin.time_axes import SECOND
+from twin.units import MICROSECONDS_PER_S
 
 MIN_MEDIAN_SENSORS: Final = 3
 """Number of sensors from which the median decides which of them is wrong. [1]"""
@@ -102,10 +104,6 @@ class _Redundancy:
             return max(fresh) - min(fresh) <= binding.band.tolerance
         return abs(value - float(np.median(fresh))) <= binding.band.tolerance
 
-
-ONE_SECOND: Final = np.timedelta64(1, "s")
-
-MICROSECONDS_PER_SECOND: Final = 1e6
 
 TIMESTAMP_FLAGS: Final = (QualityFlag.FUTURE, QualityFlag.LATE)
 """Flags of readings that are not used because of their stamp."""
@@ -180,7 +178,7 @@ def describe_future_values(times: NDArray[np.int64], latest: int) -> str:
     ahead = times[times > latest] - latest
     if not ahead.size:
         return ""
-    lead = format_duration(float(ahead.max()) / MICROSECONDS_PER_SECOND)
+    lead = format_duration(float(ahead.max()) / MICROSECONDS_PER_S)
     return (
         f"{ahead.size} points or racks have stamps up to {lead} ahead, from a clock that was set "
         "back: their values are not used until new ones arrive"
@@ -189,7 +187,7 @@ def describe_future_values(times: NDArray[np.int64], latest: int) -> str:
 
 def describe_skews(skews: Iterable[np.timedelta64]) -> str:
     """Return the range of skews of stamps, as text."""
-    seconds = sorted(float(off / ONE_SECOND) for off in skews)
+    seconds = sorted(float(off / SECOND) for off in skews)
     ranges = []
     for side, some in (
         ("behind", [-value for value in reversed(seconds) if value < 0.0]),

@@ -41,7 +41,7 @@ ONE_DAY: Final = np.timedelta64(1, "D")
 PRICE_LEAD: Final = 2 * ONE_DAY
 """How far ahead prices are requested: all that can be published."""
 
-WEATHER_VARIABLES: Final = (
+OPEN_METEO_VARIABLES: Final = (
     "temperature_2m",
     "relative_humidity_2m",
     "surface_pressure",
@@ -145,7 +145,7 @@ def _open_meteo(query: SeriesQuery) -> str:
     parameters = {
         "latitude": f"{query.latitude:g}",
         "longitude": f"{query.longitude:g}",
-        "hourly": ",".join(WEATHER_VARIABLES),
+        "hourly": ",".join(OPEN_METEO_VARIABLES),
         "past_days": f"{min(query.days, MAX_PAST_DAYS)}",
         "forecast_days": f"{FORECAST_DAYS}",
         "timezone": "GMT",
@@ -373,7 +373,7 @@ def find_service(series: str, name: str) -> DataService:
     return known[name]
 
 
-REQUIRED_VARIABLES: Final = {
+REQUIRED_SERIES_VARIABLES: Final = {
     "prices": ("electricity_price",),
     "weather": ("air_temperature", "relative_humidity", "global_irradiance"),
     "carbon": ("carbon_intensity",),
@@ -434,7 +434,7 @@ def fetch_series(series: str, service: str, query: SeriesQuery, *, out: Path) ->
 def covered_intervals(series: str, path: Path) -> NDArray[np.datetime64]:
     """Return the starts of all intervals for which a file has every required variable."""
     data = _read_series(series, path)
-    names = [name for name in REQUIRED_VARIABLES[series] if name in data]
+    names = [name for name in REQUIRED_SERIES_VARIABLES[series] if name in data]
     is_known = np.isfinite(np.stack([data[name].to_numpy() for name in names])).all(axis=0)
     time = data["time"].to_numpy()
     for gap in (*data.attrs["gaps"], *data.attrs["long_gaps"]):  # a reader may have filled it

@@ -22,7 +22,7 @@ from telemetry.series.table import cell_location, raise_issues, refuse_cells, se
 from twin.errors import IssueCode, ValidationIssue
 from twin.time_axes import HOUR
 
-_FIELDS: Final[dict[str, tuple[int, float, float]]] = {
+_EPW_FIELDS: Final[dict[str, tuple[int, float, float]]] = {
     "air_temperature": (0, 99.9, 1.0),
     "relative_humidity": (2, 999.0, 0.01),
     "air_pressure": (3, 999_999.0, 0.001),
@@ -32,7 +32,7 @@ _FIELDS: Final[dict[str, tuple[int, float, float]]] = {
 }
 """Column after that of the dry bulb, number for a missing value, factor to the canonical unit."""
 
-MAX_ABSOLUTE_VALUE: Final = 1e9
+MAX_WEATHER_ROW_VALUE: Final = 1e9
 """Limit of the numbers of a row; the largest valid ones are the seconds of a year."""
 
 _MAX_LOCATION: Final = (90.0, 180.0, 24.0, 9000.0)
@@ -191,7 +191,7 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
     for line, row in zip(lines, cells, strict=True):
         try:
             numbers = np.array([float(cell) for cell in row])
-            is_good = len(row) == width and bool((np.abs(numbers) < MAX_ABSOLUTE_VALUE).all())
+            is_good = len(row) == width and bool((np.abs(numbers) < MAX_WEATHER_ROW_VALUE).all())
         except ValueError:
             is_good = False
         if not is_good:
@@ -209,7 +209,7 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
 
 def _columns(values: np.ndarray) -> dict[str, np.ndarray]:
     columns = {}
-    for name, (at, missing, factor) in _FIELDS.items():
+    for name, (at, missing, factor) in _EPW_FIELDS.items():
         column = values[:, at]
         columns[name] = factor * np.where(np.isclose(column, missing), np.nan, column)
     return columns
@@ -438,7 +438,7 @@ def _horizontal_irradiance(
 HOURS_PER_YEAR: Final = 8760
 """Hours of a typical year, which has no 29 February. [h]"""
 
-_LEAP_DAY: Final = 59 * 24
+_LEAP_DAY_H: Final = 59 * 24
 """Hour at which 29 February would begin. [h]"""
 
 _DAYS_IN: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -479,8 +479,8 @@ def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
     days = int((np.datetime64(f"{year + 1:04d}-01-01") - begin) / np.timedelta64(1, "D"))
     shift = hours[rows]
     if days * 24 > HOURS_PER_YEAR:
-        twice = rows[(hours[rows] >= _LEAP_DAY - 24) & (hours[rows] < _LEAP_DAY)]
-        shift = np.concatenate([shift + 24 * (shift >= _LEAP_DAY), hours[twice] + 24])
+        twice = rows[(hours[rows] >= _LEAP_DAY_H - 24) & (hours[rows] < _LEAP_DAY_H)]
+        shift = np.concatenate([shift + 24 * (shift >= _LEAP_DAY_H), hours[twice] + 24])
         rows = np.concatenate([rows, twice])
     return SeriesRows(
         source=record.source,

@@ -24,7 +24,8 @@ from twin.simulation.engine import SimulationArrays, VariableKey, simulate_array
 from twin.simulation.integration import CoolingCapacity
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR
+from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR
+from twin.units import MINUTES_PER_HOUR
 from twin.variables import net_import, set_machine_value
 from twin.weather import Weather
 
@@ -74,10 +75,6 @@ class PrecomputedRun:
         """Return the set points at the start of a minute after the first."""
         last = minute - self.first_minute - 1
         return {key: float(course[last]) for key, course in self.trajectories.items()}
-
-
-QUARTER_MINUTES: Final = 15
-"""Period of orders and of the metering of the grid connection. [min]"""
 
 
 class SimulatedFacility:
@@ -158,7 +155,7 @@ class SimulatedFacility:
         return replace(self._move, elapsed=self._move.elapsed - minutes).completed_share(minutes)
 
     def run_with(
-        self, set_points: Mapping[VariableKey, float], minutes: int = QUARTER_MINUTES
+        self, set_points: Mapping[VariableKey, float], minutes: int = METERING_PERIOD_MIN
     ) -> None:
         """Move towards new set points, as :meth:`apply` takes them, and run for some minutes."""
         self.apply(set_points)
@@ -173,7 +170,7 @@ class SimulatedFacility:
             ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW],
             ``renewable_used_power`` as an upper limit [MW], and set points of water.
         """
-        last = min(self._clock + QUARTER_MINUTES, len(self._weather)) - 1
+        last = min(self._clock + METERING_PERIOD_MIN, len(self._weather)) - 1
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
         soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
         begin = now | {
@@ -200,7 +197,7 @@ class SimulatedFacility:
 
     def _precomputed(self, end: int) -> PrecomputedRun:
         """Return the operation until the quarter-hour of ``end`` is over, if no order changes."""
-        begin, quarter = self._clock, -(-end // QUARTER_MINUTES) * QUARTER_MINUTES
+        begin, quarter = self._clock, -(-end // METERING_PERIOD_MIN) * METERING_PERIOD_MIN
         span = slice(begin, max(end, min(quarter, len(self._weather))))
         hours = np.full(span.stop - begin, 1.0 / MINUTES_PER_HOUR)
         ceilings = {name: ceiling.select(span) for name, ceiling in self._ceilings.items()}
@@ -231,7 +228,7 @@ class SimulatedFacility:
         )
         self._ceilings[circuit] = CoolingCapacity.from_plant(changed, self._weather)
 
-    def true_values(self, minutes: int = QUARTER_MINUTES) -> dict[VariableKey, float]:
+    def true_values(self, minutes: int = METERING_PERIOD_MIN) -> dict[VariableKey, float]:
         """Return the exact state of the facility, by (name, machine).
 
         Flows and weather are means of the last ``minutes`` that have run, stocks are current
@@ -337,9 +334,6 @@ class SimulatedFacility:
         )
 
 
-MINUTES_PER_HOUR: Final = 60.0
-
-
 RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the facility's controllers use. [1]"""
 
@@ -403,9 +397,9 @@ class ConnectionMeter:
     def read(self, net: FloatArray) -> None:
         """Count some minutes of import less export. [MW]"""
         for value in net.tolist():
-            self._last = [*self._last[1 - QUARTER_MINUTES :], value]
+            self._last = [*self._last[1 - METERING_PERIOD_MIN :], value]
             self._count += 1
-            if self._count % QUARTER_MINUTES == 0:
+            if self._count % METERING_PERIOD_MIN == 0:
                 self._close(float(np.mean(self._last)))
         self.net = float(np.mean(self._last))
 
@@ -418,7 +412,7 @@ class ConnectionMeter:
         if self._billing.counts_in_peak(np.array([self._now]))[0]:
             self.peak = max(self.peak, mean)
         self.mean_weekly_import = running_mean_import(
-            self.mean_weekly_import, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR
+            self.mean_weekly_import, max(mean, 0.0), METERING_PERIOD_MIN / MINUTES_PER_HOUR
         )
         self._now = self._now + QUARTER_HOUR
         if self._now >= self._turn:

@@ -34,7 +34,7 @@ from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
-from twin.time_axes import QUARTER_HOUR
+from twin.time_axes import QUARTER_HOUR, SECOND
 
 READ_SPAN: Final = np.timedelta64(60, "s")
 """Period that is read at once."""
@@ -47,8 +47,6 @@ MAX_IN_FLIGHT: Final = 20_000
 
 MAX_BATCH_INTERVAL: Final = np.timedelta64(15, "m")
 """Longest interval of a batch; a longer one is a gap."""
-
-_SECOND: Final = np.timedelta64(1, "s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +167,8 @@ def _values(
 def _interval(times: NDArray[np.datetime64]) -> np.timedelta64:
     """Return the time between two batches, which is a quarter-hour for an accelerated facility."""
     if len(times) <= 1:
-        return _SECOND
-    return min(max(np.diff(times).min(), _SECOND), MAX_BATCH_INTERVAL)
+        return SECOND
+    return min(max(np.diff(times).min(), SECOND), MAX_BATCH_INTERVAL)
 
 
 class _Sender:
@@ -238,7 +236,7 @@ def publish_replay(
     for second in seconds:
         first = second.time if first is None else first
         if speed > 0.0:
-            ahead = float((second.time - first) / _SECOND) / speed - (clock() - begun)
+            ahead = float((second.time - first) / SECOND) / speed - (clock() - begun)
             if ahead > 0.0:
                 sleep(ahead)
         underway += [

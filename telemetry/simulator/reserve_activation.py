@@ -12,12 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from telemetry.simulator.plant import (
-    MINUTES_PER_HOUR,
-    QUARTER_MINUTES,
-    SimulatedFacility,
-    Trajectories,
-)
+from telemetry.simulator.plant import SimulatedFacility, Trajectories
 from twin import time_axes, variables
 from twin.equipment import Battery
 from twin.feasibility.reserve_activation import activation_power
@@ -25,6 +20,8 @@ from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.time_axes import METERING_PERIOD_MIN
+from twin.units import MINUTES_PER_HOUR
 from twin.variables import net_import
 
 
@@ -88,7 +85,7 @@ class ReserveOrder:
         turned = (
             0.5
             * SET_POINT_TRANSITION_MIN
-            / QUARTER_MINUTES
+            / METERING_PERIOD_MIN
             * np.diff(self.baseline, prepend=self.before)
         )
         usual = self.baseline - turned
@@ -99,9 +96,9 @@ class ReserveOrder:
 
         Power before the full activation is due does not count.
         """
-        ends = QUARTER_MINUTES * np.arange(1, len(self.baseline) + 1)
+        ends = METERING_PERIOD_MIN * np.arange(1, len(self.baseline) + 1)
         return np.asarray(
-            self.power * np.clip((ends - full_activation) / QUARTER_MINUTES, 0.0, 1.0)
+            self.power * np.clip((ends - full_activation) / METERING_PERIOD_MIN, 0.0, 1.0)
         )
 
 
@@ -193,11 +190,11 @@ class ReserveFacility(SimulatedFacility):
         """
         names = list(self._signal)
         rows = [self._called[name][: self._clock] for name in names]
-        power = np.stack(rows, axis=-1).reshape(-1, QUARTER_MINUTES, len(names))
+        power = np.stack(rows, axis=-1).reshape(-1, METERING_PERIOD_MIN, len(names))
         grid = time_axes.regular_axes(self._axes["time"].to_numpy()[0], len(power))
         dims = ("time", "product")
         up, missed = np.maximum(power, 0.0).mean(axis=1), np.zeros((len(power), len(names)))
-        net = net_import(self.record()).to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
+        net = net_import(self.record()).to_numpy().reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
         for order in self.orders:
             given = order.delivered(net)
             place = slice(order.first, order.first + len(given)), names.index(order.product)

@@ -9,14 +9,13 @@ from typing import Final
 import numpy as np
 
 from telemetry.points.site_points import unit_ids
-from telemetry.simulator.plant import QUARTER_MINUTES
 from twin.equipment import CduBank, CoolingPlant, HeatReuse
 from twin.relations import SetPoints
 from twin.simulation import setpoints
 from twin.simulation.engine import VariableKey
 from twin.simulation.setpoints import collect_set_points
 from twin.site import Site
-from twin.time_axes import MINUTE
+from twin.time_axes import METERING_PERIOD_MIN, MINUTE
 
 EXPIRY_PERIODS: Final = 3
 """Periods without a message after which requests expire. [1]"""
@@ -186,7 +185,7 @@ class SetPointRequests:
         """
         wanted = self._wanted_ranges(now)
         minutes = float((now - self._moved) / MINUTE) if self.ranges else 1.0
-        if minutes < QUARTER_MINUTES and self.ranges and wanted == self._wanted:
+        if minutes < METERING_PERIOD_MIN and self.ranges and wanted == self._wanted:
             return
         self._moved, self._wanted = now, wanted
         for (word, owner), declared in declared_flow_ranges(self._site).items():
@@ -197,7 +196,7 @@ class SetPointRequests:
                 goal = max(goal, min(share, 1.0) * declared)
             current = self.ranges.get((word, owner), declared)
             self.ranges[word, owner] = min(
-                goal, current + RANGE_RATE_K_PER_MIN * min(minutes, QUARTER_MINUTES)
+                goal, current + RANGE_RATE_K_PER_MIN * min(minutes, METERING_PERIOD_MIN)
             )
         if not wanted and self.ranges == declared_flow_ranges(self._site):
             self.ranges = {}

@@ -27,6 +27,7 @@ from telemetry.messages.models import (
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from telemetry.simulator.bms import (
     SimulatedBms,
     TopicPayload,
@@ -37,13 +38,13 @@ from telemetry.simulator.bms import (
 )
 from telemetry.simulator.cluster import JobPlacement, SimulatedRackAgents, SimulatedScheduler
 from telemetry.simulator.deviations import FacilityNoise
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
+from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from twin.equipment import ITHall
 from twin.errors import MessageError
 from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
+from twin.time_axes import HOUR, METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR, SECOND
 from twin.workload.jobs import Workload
 from twin.workload.queue import JobQueue, QueueProgress, hall_powers
 
@@ -114,11 +115,6 @@ class SimulationResult:
 MAX_NATIVE_SPEED: Final = 10.0
 """Speed up to which racks report every second. [simulated s per wall s]"""
 
-ONE_SECOND: Final = np.timedelta64(1, "s")
-
-HEARTBEAT_PERIOD_S: Final = 10
-"""Time between two heartbeats, and between two readings of all points, at native rate. [s]"""
-
 REPEAT_READINGS: Final = {True: 10, False: 4}
 """Readings within which every point is published again: 100 s at native rate, else an hour."""
 
@@ -177,7 +173,7 @@ class SimulatedSite:
         )
         self._cluster = SimulatedScheduler(site, scene.workload, start=self._start)
         self._placement = JobPlacement(self._plant.site)
-        boot = int((self._start - np.datetime64(0, "us")) // ONE_SECOND)
+        boot = int((self._start - np.datetime64(0, "us")) // SECOND)
         self._racks = SimulatedRackAgents(self._plant.site, boot=boot, rng=rngs[1])
         self._connection = SimulatorConnection(client, site.name, self._receive)
         self._decided: DecisionNotice | None = None
@@ -195,7 +191,7 @@ class SimulatedSite:
         self._connection.subscribe()
         self._connection.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
         self._wall_start = time.monotonic()
-        self._publish_state(self._start, QUARTER_HOUR, minutes=QUARTER_MINUTES, is_whole=True)
+        self._publish_state(self._start, QUARTER_HOUR, minutes=METERING_PERIOD_MIN, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
             self._connection.publish_reliably(
@@ -328,8 +324,8 @@ class SimulatedSite:
         halls = hall_powers(site, work_power=work, service_racks=service_racks)
         points = {("hall_power", hall): power for hall, power in halls.items()}
         self._placement.place(cluster.running_jobs, service_racks)
-        minutes = 1 if self._is_native else QUARTER_MINUTES
-        for _ in range(0, QUARTER_MINUTES, minutes):
+        minutes = 1 if self._is_native else METERING_PERIOD_MIN
+        for _ in range(0, METERING_PERIOD_MIN, minutes):
             wanted = (
                 points
                 | self._requests.set_points(plant.now)
@@ -347,11 +343,11 @@ class SimulatedSite:
         self, begin: np.datetime64, minutes: int
     ) -> Iterator[tuple[np.datetime64, np.timedelta64]]:
         """Yield time and interval of each report of the racks, after waiting until it is due."""
-        interval = ONE_SECOND if self._is_native else minutes * MINUTE
+        interval = SECOND if self._is_native else minutes * MINUTE
         for count in range(1, int(minutes * MINUTE / interval) + 1):
             moment = begin + count * interval
             if self._speed is not None and not self._is_stopped:
-                wall = float((moment - self._start) / ONE_SECOND) / self._speed
+                wall = float((moment - self._start) / SECOND) / self._speed
                 self._connection.receive_until(self._wall_start + wall, lambda: self._is_stopped)
             yield moment, interval
 
@@ -373,7 +369,7 @@ class SimulatedSite:
         batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
         encoded = map(encode, batches)
         self._sent["batches"] += self._connection.send(encoded, kind="batches", qos=1)
-        if self._is_native and int((moment - self._start) / ONE_SECOND) % HEARTBEAT_PERIOD_S:
+        if self._is_native and int((moment - self._start) / SECOND) % HEARTBEAT_PERIOD_S:
             return
         applied, absent = self._requests.active_values(plant.now), self._scene.out_of_service
         machines = machine_readings(plant.site, truth, applied, water=water, absent=absent)
@@ -408,13 +404,13 @@ def follow_supply_requests(
         plant.set_supply_temperature(circuit, requests.supply[circuit])
 
 
-POLL_TIMEOUT_S: Final = 0.1
+SIMULATOR_POLL_TIMEOUT_S: Final = 0.1
 """Longest wait for a message at once. [s]"""
 
 SUBSCRIBE_TIMEOUT_S: Final = 10.0
 """Longest wait for the grant of a subscription, which is repeated after a reconnection. [s]"""
 
-DRAIN_TIMEOUT_S: Final = 0.01
+SIMULATOR_DRAIN_TIMEOUT_S: Final = 0.01
 """Silence after which no more messages are expected: brokers keep the order of messages of one
 topic only. [s]
 """
@@ -440,7 +436,7 @@ class SimulatorConnection:
         ours = [topics.topic_filter(kind, site=self._site) for kind in orders]
         bus = f"BMS/v1/{INTEGRATION_NAME}/Value/+/+/{self._site}/#"
         self._client.subscribe(*ours, bus).wait(SUBSCRIBE_TIMEOUT_S)
-        while messages := self._client.poll(timeout=POLL_TIMEOUT_S):
+        while messages := self._client.poll(timeout=SIMULATOR_POLL_TIMEOUT_S):
             self._client.acknowledge(messages)
 
     def send(
@@ -473,14 +469,14 @@ class SimulatorConnection:
         """
         while not is_enough():
             left = until - time.monotonic()
-            self._take(min(max(left, 0.0), POLL_TIMEOUT_S))
+            self._take(min(max(left, 0.0), SIMULATOR_POLL_TIMEOUT_S))
             if left <= 0.0:
                 return is_enough()
         return True
 
     def drain(self) -> None:
         """Receive all messages that are still in transit."""
-        while self._take(DRAIN_TIMEOUT_S):
+        while self._take(SIMULATOR_DRAIN_TIMEOUT_S):
             pass
 
     def _take(self, timeout: float) -> int:

@@ -22,10 +22,10 @@ from telemetry.messages import feed_documents as documents
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import to_market_document
 from telemetry.messages.models import CHIP_VARIABLES, RackBatch
-from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.connection import parse_broker_url as parse_url
 from telemetry.mqtt.connection import parse_publishes
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from telemetry.series.dcgm import parse_exporter_text
 from tests import feeds
 from tests.messages import GOOD, TOPICS

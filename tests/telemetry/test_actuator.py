@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from telemetry import commands
-from telemetry.commands import COMMAND_VALIDITY, HEARTBEAT_VARIABLES, PlantCommands
+from telemetry.commands import COMMAND_VALIDITY, SERVICE_HEARTBEAT_VARIABLES, PlantCommands
 from telemetry.messages.models import (
     CapOrder,
     DecisionNotice,
@@ -93,7 +93,8 @@ def test_point_given_away_is_no_longer_written(made, wire):
     ordering.apply(WANTED, NOW)
     lost = [register_changed(binder, *WATER, integration="MEPAI")]
     lost += [
-        register_changed(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES
+        register_changed(binder, word, "", integration="MEPAI")
+        for word in SERVICE_HEARTBEAT_VARIABLES
     ]
     wire.sent.clear()
     ordering.apply(WANTED, NOW)
@@ -257,7 +258,7 @@ def test_heartbeats_use_qos_0_and_orders_qos_1(made, wire):
     ordering = made(binder)
     ordering.apply(WANTED, NOW)
     ordering.publish_heartbeat(1.75e12, NOW)
-    assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
+    assert wire.unkept == {point(binder, word, "") for word in SERVICE_HEARTBEAT_VARIABLES}
 
 
 def test_no_heartbeat_without_points(made, wire):

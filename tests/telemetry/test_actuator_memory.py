@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from telemetry import commands
-from telemetry.commands import COMMAND_VALIDITY, HEARTBEAT_VARIABLES, PlantCommands
+from telemetry.commands import COMMAND_VALIDITY, SERVICE_HEARTBEAT_VARIABLES, PlantCommands
 from telemetry.messages.models import CapOrder, JobOrders
 from telemetry.mqtt.queues import PublishToken
 from tests.telemetry.ordering import NOW, WANTED, bound, making, point
@@ -76,7 +76,7 @@ def test_withdrawal_keeps_heartbeats(made, wire):
     ours = {
         where
         for (word, _), where in binder.integration_points.items()
-        if word not in HEARTBEAT_VARIABLES
+        if word not in SERVICE_HEARTBEAT_VARIABLES
     }
     assert set(wire.requests()) == ours
     assert len(ours) < len(binder.integration_points)

@@ -10,7 +10,7 @@ import pytest
 from telemetry.messages import decode, encode
 from telemetry.messages.control import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
 from telemetry.messages.models import JobColumns, JobHistory, QueueSnapshot
-from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import MessageError
 
 NOW = np.datetime64("2026-11-28T08:00", "us")

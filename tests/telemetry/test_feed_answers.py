@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from telemetry.feed.publisher import MAX_REASON_LENGTH, PartnerStatus
+from telemetry.feed.publisher import MAX_STORED_REASON_LENGTH, PartnerStatus
 from tests.feeds import MINUTE, START, Bench, acknowledgement, plan
 
 pytestmark = pytest.mark.usefixtures("from_one")
@@ -147,7 +147,7 @@ def test_reasons_are_one_short_printable_line(bench):
     bench.answer(1, code="A02", reasons=reasons)
     (sent,) = bench.feed.partner_history("tso-1").sent
     assert sent.reasons.startswith("A94 [2J [/] roomxxx")
-    assert len(sent.reasons) == MAX_REASON_LENGTH + len("...")
+    assert len(sent.reasons) == MAX_STORED_REASON_LENGTH + len("...")
     assert sent.reasons.isprintable()
 
 

@@ -55,7 +55,7 @@ def test_reports_are_acknowledged_and_not_journaled(service, monkeypatch):
 
 @pytest.mark.slow
 def test_open_minutes_are_archived_during_silence(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.ingest.pipeline.IDLE_COMMIT_S", 0.1)
+    monkeypatch.setattr("telemetry.ingest.pipeline.PIPELINE_IDLE_COMMIT_S", 0.1)
     with Service(tmp_path) as service:
         service.wire.send(batch("r0001", 0), batch("r0001", 1))
         until(lambda: service.archive.counters["commits"])

@@ -17,7 +17,7 @@ from telemetry.commands import COMMAND_VALIDITY, PlantCommands
 from telemetry.live.state import LiveState
 from telemetry.messages import decode, encode
 from telemetry.messages.models import JobHistory, JobOrders, JobStatus, QueueSnapshot
-from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from tests.telemetry import fake_slurm
 from tests.telemetry.ordering import making
 from tests.waiting import DEADLINE, until

@@ -6,12 +6,13 @@ import pytest
 import sites
 from optimizer.realtime.intra_interval import metered_means
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility, interpolate_to_minutes
+from telemetry.simulator.plant import SimulatedFacility, interpolate_to_minutes
 from twin import time_axes, variables
 from twin.equipment import CduBank, CoolingPlant, UpsBank
 from twin.markets.tariffs import Tariff
 from twin.simulation import state
 from twin.simulation.limits import count_violations
+from twin.time_axes import METERING_PERIOD_MIN
 
 START = time_axes.to_utc("2026-07-01T06:00")
 SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
@@ -120,7 +121,7 @@ def test_the_connection_never_ramps_faster_than_it_may(small, plant, seed):
 def test_small_changes_are_made_in_ten_minutes(plant):
     record = followed(plant(0, SILENT), points(1.0), points(1.1))
     course = record["hall_power"].sel(hall="hall_1").to_numpy()
-    step = np.diff(course[QUARTER_MINUTES - 1 : 2 * QUARTER_MINUTES])
+    step = np.diff(course[METERING_PERIOD_MIN - 1 : 2 * METERING_PERIOD_MIN])
     assert step[:10] == pytest.approx([step[0]] * 10)
     assert step[10:] == pytest.approx([0.0] * 5)
 
@@ -132,18 +133,18 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
     for _ in range(2):
         here.run_with(points(1.0))
     here.advance(since)
-    here.run_with(points(1.1), QUARTER_MINUTES - since)
+    here.run_with(points(1.1), METERING_PERIOD_MIN - since)
     here.run_with(points(1.1))
     halls = (
         here.record()["hall_power"]
         .sum("hall")
-        .to_numpy()[QUARTER_MINUTES:]
-        .reshape(-1, QUARTER_MINUTES)
+        .to_numpy()[METERING_PERIOD_MIN:]
+        .reshape(-1, METERING_PERIOD_MIN)
     )
     before, goal = halls[0, -1], halls[-1, -1]
     foreseen = metered_means(np.array([goal, goal]), before=before, since=since)
     assert halls[1:].mean(axis=1) == pytest.approx(
-        foreseen, abs=0.51 * (goal - before) / QUARTER_MINUTES
+        foreseen, abs=0.51 * (goal - before) / METERING_PERIOD_MIN
     )
 
 
@@ -151,8 +152,8 @@ def test_large_changes_take_over_more_than_one_quarter_hour(plant):
     # two halls by 1.4 MW each swing 1.15 x 2.8 = 3.22 MW; at 0.75 x 0.2 MW/min that takes 21.5 min
     record = followed(plant(0, SILENT), points(0.4), points(1.8), points(1.8))
     course = record["hall_power"].sum("hall").to_numpy()
-    whole = course[-1] - course[QUARTER_MINUTES - 1]
-    done = course[2 * QUARTER_MINUTES - 1] - course[QUARTER_MINUTES - 1]
+    whole = course[-1] - course[METERING_PERIOD_MIN - 1]
+    done = course[2 * METERING_PERIOD_MIN - 1] - course[METERING_PERIOD_MIN - 1]
     assert done / whole == pytest.approx(15 / (3.22 / 0.15), rel=1e-6)
 
 
@@ -181,7 +182,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     machine.apply(points(1.0, battery_discharge=0.5))
     machine.advance(9)
     left_alone.advance(9)
-    given = machine.record()["battery_discharge"].sum("battery").to_numpy()[QUARTER_MINUTES:]
+    given = machine.record()["battery_discharge"].sum("battery").to_numpy()[METERING_PERIOD_MIN:]
     assert given[:6] == pytest.approx([0.0] * 6)
     assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
     net = [each.true_values(9)["grid_import_power", ""] for each in (machine, left_alone)]
@@ -195,7 +196,9 @@ def test_warmer_water_follows_request(plant):
     machine.set_supply_temperature("warm_plant", 40.0)
     machine.run_with(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
-    assert float(supply[QUARTER_MINUTES]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
+    assert float(supply[METERING_PERIOD_MIN]) == pytest.approx(
+        38.0, abs=0.8
+    )  # its valve still swings
     assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
 
 
@@ -209,8 +212,8 @@ def test_racks_stay_between_nothing_and_full(small, plant):
 def test_no_more_sun_and_wind_is_used_than_there_is(plant, outdoors):
     record = followed(plant(0), points(), points(solar_1=np.inf, wind_1=0.2), points(wind_1=9.0))
     used, given = record["renewable_used_power"], outdoors["renewable_available_power"]
-    assert (used <= given.isel(time=slice(0, 3 * QUARTER_MINUTES)) + 1e-12).all()
-    assert used.sel(renewable="wind_1")[2 * QUARTER_MINUTES - 1] == pytest.approx(0.2)
+    assert (used <= given.isel(time=slice(0, 3 * METERING_PERIOD_MIN)) + 1e-12).all()
+    assert used.sel(renewable="wind_1")[2 * METERING_PERIOD_MIN - 1] == pytest.approx(0.2)
     assert used.sel(renewable="wind_1")[-1] == pytest.approx(0.5)
 
 
@@ -222,8 +225,8 @@ def test_the_sensors_scatter_about_the_truth(plant):
         "facility_supply_temperature": (record["facility_supply_temperature"][-1].to_numpy(), 0.1),
         "battery_level": (record["battery_level"][-1].to_numpy(), 0.003 * 1.6),
         "grid_import_power": (
-            float(record["grid_import_power"][-QUARTER_MINUTES:].mean()),
-            0.002 * float(record["grid_import_power"][-QUARTER_MINUTES:].mean()),
+            float(record["grid_import_power"][-METERING_PERIOD_MIN:].mean()),
+            0.002 * float(record["grid_import_power"][-METERING_PERIOD_MIN:].mean()),
         ),
     }
     for name, (truth, error) in truths.items():
@@ -243,7 +246,7 @@ def test_observation_is_a_valid_state(small, plant):
 def test_the_peak_is_the_greatest_mean_of_a_quarter_hour(plant):
     machine = plant(0)
     record = followed(machine, points(0.4), points(1.5), points(0.4), points(0.4))
-    means = record["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
+    means = record["grid_import_power"].to_numpy().reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
     assert float(machine.observe()["peak_power"]) == pytest.approx(means.max())
     assert means.max() < record["grid_import_power"].max()
 
@@ -263,7 +266,10 @@ def test_a_month_begins_without_a_peak(small, outdoors):
         machine.run_with(points(hall))
         peaks.append(float(machine.observe()["peak_power"]))
     means = (
-        machine.record()["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
+        machine.record()["grid_import_power"]
+        .to_numpy()
+        .reshape(-1, METERING_PERIOD_MIN)
+        .mean(axis=1)
     )
     assert peaks[:2] == [9.0, 0.0]
     assert peaks[2:] == pytest.approx([means[2], max(means[2:])])
@@ -283,7 +289,7 @@ def test_only_what_counts_is_the_peak(small, outdoors):
         site, outdoors, state.initial_state(small, START, peak_power=0.0), seed=0
     )
     record = followed(machine, points(1.5), points(0.4), points(1.5))
-    means = record["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
+    means = record["grid_import_power"].to_numpy().reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
     assert float(machine.observe()["peak_power"]) == pytest.approx(means[1])
     assert means[1] < min(means[0], means[2])
 
@@ -291,7 +297,7 @@ def test_only_what_counts_is_the_peak(small, outdoors):
 def test_the_record_is_whole_and_in_minutes(plant):
     machine = plant(4)
     record = followed(machine, points(1.0), points(1.2, battery_charge=0.4), points(1.1))
-    assert record.sizes["time"] == 3 * QUARTER_MINUTES
+    assert record.sizes["time"] == 3 * METERING_PERIOD_MIN
     np.testing.assert_array_equal(record["time"], START + np.arange(45) * time_axes.MINUTE)
     np.testing.assert_array_equal(record["instant"], START + np.arange(46) * time_axes.MINUTE)
     assert record["closure"].max() < 1e-6

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.calibration.applied_setpoints import AppliedSetPoints
-from twin.calibration.history import QUARTERS_PER_DAY, TelemetryHistory, rack_liquid_heat
+from twin.calibration.history import TelemetryHistory, rack_liquid_heat
 from twin.equipment import (
     Battery,
     Busway,
@@ -32,6 +32,7 @@ from twin.equipment import (
 from twin.physics import FloatArray
 from twin.relations import BIDIRECTIONAL_CARRIERS, Convert, SetPoints
 from twin.site import Site
+from twin.units import QUARTER_HOUR_H, QUARTERS_PER_DAY
 
 POWER_METER_ERROR: Final = 0.003
 """First guess of the standard error of a quarter-hour's mean power, a share. [1]"""
@@ -94,9 +95,6 @@ LEVEL_SENSOR_ERROR: Final = 0.003
 
 LOSS_ITERATIONS: Final = 3
 """Iterations from the input of a feed to its output: its loss is below 1 %. [1]"""
-
-INTERVAL_HOURS: Final = 0.25
-"""Length of a quarter-hour. [h]"""
 
 
 def electrical_channels(
@@ -235,7 +233,7 @@ def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
     def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
         machine = find_machine(tuned, name, Battery)
         gain = machine.charge_efficiency * charge - discharge / machine.discharge_efficiency
-        gain = INTERVAL_HOURS * (gain - machine.standing_loss * np.nan_to_num(level))
+        gain = QUARTER_HOUR_H * (gain - machine.standing_loss * np.nan_to_num(level))
         return _anchored(gain, level, days)
 
     return CalibrationChannel(

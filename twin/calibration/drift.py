@@ -26,7 +26,7 @@ With a hundred parameters and fifty weeks a year, normal errors give one false r
 years.
 """
 
-MIN_CHANGE: Final = 0.02
+MIN_REPORTED_CHANGE: Final = 0.02
 """Smallest reported change of a parameter. [1]"""
 
 MIN_OFFSET_CHANGE_K: Final = 0.2
@@ -137,7 +137,7 @@ def _drift_of(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[Parame
         * np.sign(significance)
     )
     is_significant = abs(significance) >= CHANGE_SIGNIFICANCE and size >= (
-        MIN_OFFSET_CHANGE_K if is_offset else MIN_CHANGE
+        MIN_OFFSET_CHANGE_K if is_offset else MIN_REPORTED_CHANGE
     )
     if not is_significant or (deviations < 1.0).any():
         return

@@ -67,7 +67,7 @@ MAX_BOUND_FACTOR: Final = 3.0
 MIN_ERROR_FACTOR: Final = 0.03
 """Smallest factor on the first guess: residuals of exact data are rounding. [1]"""
 
-MIN_READINGS: Final = 8
+MIN_CHANNEL_READINGS: Final = 8
 """Readings that a channel needs. [1]"""
 
 
@@ -133,7 +133,7 @@ class ParameterFit:
             expected = channel.predict(site, {})
             is_read = np.isfinite(channel.observed) & np.isfinite(expected)
             is_read &= np.isfinite(channel.error) & (channel.error > 0.0)
-            if np.count_nonzero(is_read) >= MIN_READINGS:
+            if np.count_nonzero(is_read) >= MIN_CHANNEL_READINGS:
                 error = channel.error[is_read] * errors.get(channel.name, 1.0)
                 self._channels.append((channel, is_read, error))
 

@@ -17,6 +17,7 @@ from twin.errors import IssueCode, StateError, UnitError, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
+from twin.units import QUARTERS_PER_DAY
 from twin.weather import PLAUSIBLE_AIR, Weather
 
 MIN_READING_SHARE: Final = 0.5
@@ -24,8 +25,6 @@ MIN_READING_SHARE: Final = 0.5
 
 VARIABLE_ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 """Simulated variable -> variable that plants meter instead."""
-
-QUARTERS_PER_DAY: Final = 96
 
 MIN_READINGS_FOR_SPIKES: Final = 10
 """Readings in a quarter-hour from which spikes are searched. [1]"""
@@ -44,7 +43,7 @@ MAX_REPEAT_SHARE: Final = 0.1
 
 MINUTES_PER_QUARTER: Final = 15
 
-UNIT_ERROR_RATIO: Final = 5.0
+MEASURED_UNIT_ERROR_RATIO: Final = 5.0
 """Power over rating from which a wrong unit is assumed. [1]"""
 
 CONSTANT_SUFFIXES: Final = (
@@ -181,7 +180,7 @@ class TelemetryHistory:
         issues = []
         for (name, owner), values in self._values.items():
             middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-            low, high = -np.inf, UNIT_ERROR_RATIO * ratings.get((name, owner), np.inf)
+            low, high = -np.inf, MEASURED_UNIT_ERROR_RATIO * ratings.get((name, owner), np.inf)
             if name.endswith("_temperature"):
                 high = MAX_TEMPERATURE_C
             low, high = PLAUSIBLE_AIR.get(name, (low, high))

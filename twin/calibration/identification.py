@@ -24,10 +24,11 @@ from twin.calibration.fit import (
     error_factors,
     with_parameters,
 )
-from twin.calibration.history import QUARTERS_PER_DAY, TelemetryHistory
+from twin.calibration.history import TelemetryHistory
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.units import HOURS_PER_DAY, QUARTERS_PER_DAY
 
 MAX_REMAINING_PRIOR: Final = 0.5
 """Largest remaining share of a prior deviation at which a parameter is estimated. [1]"""
@@ -311,8 +312,6 @@ MIN_TREND_STD: Final = 1.0
 
 MIN_TREND_DAYS: Final = 3
 """Days of readings that a trend needs. [1]"""
-
-HOURS_PER_DAY: Final = 24
 
 DAILY_PATTERN_SHARE: Final = 0.7
 """Share of the residual variance by the hour of the day from which a daily pattern is reported. [1]

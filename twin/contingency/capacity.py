@@ -111,7 +111,7 @@ class PrefaultState:
 _HEAT_SHARES: Final = np.array([0.0, 0.02, *np.arange(0.1, 1.6, 0.1), 2.0, 3.0])
 """Heats at which the capacity of coolers is computed, over the rated cooling. [1]"""
 
-_MIN_FLOW_SHARE: Final = 1e-3  # of the rated flow, so that rates stay finite
+_MIN_COOLING_FLOW_SHARE: Final = 1e-3  # of the rated flow, so that rates stay finite
 _MIN_RISE_K: Final = 1e-3  # between two nodes, so that slopes stay finite
 _UNREACHABLE_TEMPERATURE_C: Final = 1e6  # first node of coolers that are out
 
@@ -199,7 +199,7 @@ class CapacityCurves:
         target, none = self._plant.target, np.zeros(len(self._weather))
         if bank is None:
             rate = (
-                np.maximum(flow, _MIN_FLOW_SHARE)
+                np.maximum(flow, _MIN_COOLING_FLOW_SHARE)
                 * machine.rated_cooling
                 / machine.temperature_range
             )

@@ -18,7 +18,7 @@ from twin.equipment import (
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
-_NUMBER: Final = re.compile(r"\d+")
+_DIGITS: Final = re.compile(r"\d+")
 _MAX_SUGGESTIONS: Final = 3
 
 
@@ -125,12 +125,12 @@ def _short_name(site: Site, trip: Contingency, unit: str) -> str:
     """Return the short name of a unit, from its kind and number, such as ``cdu_17``."""
     if trip.failed_part not in {FailedPart.CDU, FailedPart.TRANSFORMER}:
         return ""
-    return f"{site.equipment[trip.owner].kind}_{_normalised(_NUMBER.findall(unit)[-1])}"
+    return f"{site.equipment[trip.owner].kind}_{_normalised(_DIGITS.findall(unit)[-1])}"
 
 
 def _normalised(name: str) -> str:
     """Return a name for comparison: lower case, numbers without leading zeros."""
-    return _NUMBER.sub(lambda digits: digits[0].lstrip("0") or "0", name.strip().lower())
+    return _DIGITS.sub(lambda digits: digits[0].lstrip("0") or "0", name.strip().lower())
 
 
 def _hint(normalised: str, units: list[str]) -> str:
@@ -210,7 +210,7 @@ def ups_blocks(site: Site, ups: UpsBank) -> int:
 def _unit_names(trip: Contingency) -> Iterator[str]:
     """Yield the names of all equal units."""
     unit = trip.name.removeprefix(trip.owner)
-    first = _NUMBER.search(unit)
+    first = _DIGITS.search(unit)
     for number in range(1, trip.equivalent_units + 1):
         digits = f"{number:0{len(first[0])}d}" if first else ""
-        yield trip.owner + _NUMBER.sub(digits, unit)
+        yield trip.owner + _DIGITS.sub(digits, unit)

@@ -16,8 +16,7 @@ from twin.equipment import HeatReuse, ITHall
 from twin.equipment.it_hall import L_MIN_PER_M3_H
 from twin.physics import FloatArray
 from twin.physics.heat_exchangers import cold_plate_resistance, part_load_approach
-
-SECONDS_PER_HOUR: Final = 3600.0
+from twin.units import SECONDS_PER_HOUR
 
 LEAKAGE_FLOW_SHARE: Final = 1e-3
 """Share of the rated flow where no pump runs, so that all numbers stay finite. [1]"""

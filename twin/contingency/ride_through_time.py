@@ -14,7 +14,6 @@ from twin import variables
 from twin.contingency.capacity import PrefaultState
 from twin.contingency.contingencies import Contingency, FailedPart, single_contingencies
 from twin.contingency.post_fault_circuits import (
-    SECONDS_PER_HOUR,
     ChilledWaterCircuit,
     FacilityWaterCircuit,
     FaultedCircuit,
@@ -34,6 +33,7 @@ from twin.physics.numerics import BoolArray, clip
 from twin.simulation.setpoints import collect_set_points, read_set_points
 from twin.simulation.simulate import simulate
 from twin.site import Site
+from twin.units import SECONDS_PER_HOUR
 from twin.weather import Weather
 
 RIDE_THROUGH_HORIZON_H: Final = 12.0

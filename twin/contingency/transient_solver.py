@@ -7,15 +7,11 @@ from typing import Final
 import numpy as np
 
 from twin.contingency.capacity import line_segments, segment_index
-from twin.contingency.post_fault_circuits import (
-    SECONDS_PER_HOUR,
-    FaultedCircuit,
-    PostFaultCircuit,
-    PostFaultPhase,
-)
+from twin.contingency.post_fault_circuits import FaultedCircuit, PostFaultCircuit, PostFaultPhase
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray, take_per_column
 from twin.physics.thermal_transients import ChainState, ThermalChain, step_chain
+from twin.units import SECONDS_PER_HOUR
 
 MIN_STEP_S: Final = 1.0
 """Shortest step. [s]"""

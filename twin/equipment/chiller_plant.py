@@ -278,7 +278,7 @@ class ChillerBank(Declaration):
 
 _FAN_SPEEDS: Final = 11  # candidates between minimum and full speed
 _CONDENSER_MARGIN_K: Final = 0.01  # below the maximum condenser temperature
-_ITERATIONS: Final = 3  # compressor power to a relative error of 1e-4
+_COMPRESSOR_POWER_ITERATIONS: Final = 3  # compressor power to a relative error of 1e-4
 _LOAD_TOLERANCE_MW: Final = 1e-7
 
 
@@ -352,7 +352,7 @@ class ChillerPlant:
         kinks = self._kinks(load, fixed, capacity_rate, water_rate)
         speed = self._candidate_speeds(kinks, weather, water_rate=water_rate)
         power = np.zeros_like(speed)
-        for _ in range(_ITERATIONS):
+        for _ in range(_COMPRESSOR_POWER_ITERATIONS):
             heat = fixed + power
             leaving = self.rejection.leaving_temperature(
                 heat, capacity_rate=water_rate, weather=weather, speed=speed

@@ -10,9 +10,8 @@ from pydantic import model_validator
 from twin.equipment.machine import Equipment, check_efficiency_points
 from twin.physics import FloatArray, electrical_equipment
 from twin.relations import ConversionFlows, Relation
-from twin.units import ParameterDescription, Quantity
+from twin.units import SECONDS_PER_HOUR, ParameterDescription, Quantity
 
-_SECONDS_PER_HOUR: Final = 3600.0
 _DAYS_PER_YEAR: Final = 365.0
 _MAX_EFFICIENCY: Final = 0.99  # far above every engine
 
@@ -116,7 +115,7 @@ class Genset(Equipment):
         taken, so its energy covers the time to the gensets' full load.
         """
         supplied = min(critical_power, self.firm_power)
-        return critical_power * float(self.load_pickup_time(supplied)) / _SECONDS_PER_HOUR
+        return critical_power * float(self.load_pickup_time(supplied)) / SECONDS_PER_HOUR
 
     def load_pickup_time(self, load: FloatArray | float) -> FloatArray:
         """Return the time from loss of supply until the bank carries a load [MW]. [s]

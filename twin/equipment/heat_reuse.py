@@ -11,7 +11,7 @@ from twin.relations import ConversionFlows, Convert, Exchange, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
-_ITERATIONS: Final = 12  # each reduces the error by a factor of the COP at least
+_HEAT_PUMP_ITERATIONS: Final = 12  # each reduces the error by a factor of the COP at least
 
 
 class HeatReuse(Equipment):
@@ -174,7 +174,7 @@ class HeatReuse(Equipment):
         """
         source_heat = np.asarray(source_heat, dtype=np.float64)
         heat = np.minimum(source_heat, self.rated_heat)
-        for _ in range(_ITERATIONS):
+        for _ in range(_HEAT_PUMP_ITERATIONS):
             heat = np.minimum(source_heat + self.power(heat, air_temperature), self.rated_heat)
         return heat
 

@@ -12,9 +12,7 @@ from pydantic import model_validator
 from twin.equipment.machine import Equipment, check_efficiency_points
 from twin.physics import FloatArray, electrical_equipment, heat_exchangers
 from twin.relations import FlexibleLoad, Relation
-from twin.units import Declaration, ParameterDescription, Quantity
-
-W_PER_MW: Final = 1e6
+from twin.units import W_PER_MW, Declaration, ParameterDescription, Quantity
 
 L_MIN_PER_M3_H: Final = 1000.0 / 60.0
 

@@ -16,7 +16,7 @@ from twin.estimation.kalman_bank import (
 STUCK_PROBABILITY: Final = 1e-4
 """Probability of a run of repeated readings below which the sensor counts as stuck. [1]"""
 
-MIN_READINGS: Final = 16
+MIN_REPEAT_READINGS: Final = 16
 """Readings that define how often a sensor repeats itself. [1]"""
 
 CONTRADICTION_SIGMAS: Final = 5.0
@@ -62,7 +62,7 @@ class StuckDetector:
         for run, pairs, repeated in zip(
             self.repeats, self.reading_pairs, self.repeated_pairs, strict=True
         ):
-            if pairs >= MIN_READINGS:
+            if pairs >= MIN_REPEAT_READINGS:
                 chance *= ((1.0 + repeated) / (2.0 + pairs)) ** run
         return chance < STUCK_PROBABILITY
 

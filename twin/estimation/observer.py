@@ -25,7 +25,7 @@ from twin.simulation import state as states
 from twin.simulation.engine import VariableKey, simulate_arrays
 from twin.simulation.integration import CoolingCapacity
 from twin.site import Site
-from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.time_axes import HOUR, QUARTER_HOUR, SECOND
 from twin.weather import Weather
 
 MAX_PREDICTION_H: Final = 1.0
@@ -43,9 +43,7 @@ NEVER_MEASURED: Final = "no sensor has shown it yet"
 DRIVING_VARIABLES: Final = {"facility_supply_temperature": "cooling_plant_output"}
 """Variable whose movement excites a stock, if another: controlled water deviates with its load."""
 
-ONE_SECOND: Final = np.timedelta64(1, "s")
-
-CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power", "peak_power")
+METERED_CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power", "peak_power")
 """Variables that only the meter of the connection measures."""
 
 
@@ -252,7 +250,7 @@ def _set_connection(
 ) -> list[str]:
     """Set the connection's variables by the meter; return those without a reading."""
     silent = []
-    for name in CONNECTION_VARIABLES:
+    for name in METERED_CONNECTION_VARIABLES:
         measurement = float(observed[name])
         if np.isnan(measurement):
             silent.append(name)
@@ -277,7 +275,7 @@ def _set_peak(
     begin = site.billing_rules.start(now)
     age = float(observed["peak_power_age"]) if "peak_power_age" in observed else 0.0
     taken = float(state["grid_import_power"])
-    if is_silent or (now - begin) / ONE_SECOND < age:
+    if is_silent or (now - begin) / SECOND < age:
         is_same = last is not None and last.state["instant"].to_numpy() >= begin
         before = float(last.state["peak_power"]) if last and is_same else 0.0
         is_new = (

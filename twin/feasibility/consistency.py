@@ -76,7 +76,7 @@ LEVEL_TOLERANCE_SHARE: Final = 0.01
 INITIAL_LEVEL_TOLERANCE_SHARE: Final = 0.1
 """The same of the initial level, which may have been measured outside the window. [1]"""
 
-POWER_TOLERANCE_MW: Final = 0.01
+NEGATIVE_POWER_TOLERANCE_MW: Final = 0.01
 """Difference of power, or work, that counts as zero. [MW; MWh]"""
 
 NONNEGATIVE_VARIABLES: Final = ("facility_power", "work_late")
@@ -101,7 +101,7 @@ def inconsistencies(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iter
             yield f"{kind}_level of {store.owner} differs from its orders", off
     for name in NONNEGATIVE_VARIABLES:
         if name in schedule:
-            wrong = ~(schedule[name].to_numpy() >= -POWER_TOLERANCE_MW) | np.isinf(
+            wrong = ~(schedule[name].to_numpy() >= -NEGATIVE_POWER_TOLERANCE_MW) | np.isinf(
                 schedule[name].to_numpy()
             )
             yield f"{name} is no number of its kind", _anywhere(wrong, len(schedule["time"]))

@@ -33,7 +33,7 @@ from twin.variables import net_import
 from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
-RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
+SCHEDULED_RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
 """Variables of a schedule on ``time`` and ``product``."""
 
 HOLDER_AXES: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
@@ -63,12 +63,12 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
 
     Raises ``UnitError`` if a variable or its unit is missing.
     """
-    axes_of = {variable: {"time", "product"} for variable in RESERVE_VARIABLES}
+    axes_of = {variable: {"time", "product"} for variable in SCHEDULED_RESERVE_VARIABLES}
     axes_of |= {variable: {"time", "product", axis} for variable, axis in HOLDER_AXES.items()}
     present = [variable for variable in axes_of if variable in schedule]
     if not present:
         return
-    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *present)))
+    variables.check_variables(schedule, *dict.fromkeys((*SCHEDULED_RESERVE_VARIABLES, *present)))
     for variable in present:
         values, wanted = schedule[variable], axes_of[variable]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
@@ -131,7 +131,7 @@ def check_reserves(
     - ``replay``: Simulation of the plan.
     - ``safety_margin``: Share of the limits of connection and transformers that stays free. [1]
     """
-    if RESERVE_VARIABLES[0] not in schedule:
+    if SCHEDULED_RESERVE_VARIABLES[0] not in schedule:
         return
     names = [str(name) for name in schedule["product"].to_numpy()]
     for name in names:
@@ -156,7 +156,7 @@ def check_reserves(
 def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
     """Check that sold capacity is a valid bid, one per block, in time, kept, and held."""
     name, instants = product.name, time_axes.interval_edges(plan.schedule)
-    capacity, short, before = (plan.of(word, name) for word in RESERVE_VARIABLES)
+    capacity, short, before = (plan.of(word, name) for word in SCHEDULED_RESERVE_VARIABLES)
     more = capacity + short - before
     yield f"{name} falls short of what is sold and does not say so", -more / MIN_CAPACITY_MW
     yield (

@@ -26,7 +26,11 @@ WEATHER_VARIABLES: Final = (
 MEASURED_VARIABLES: Final = (*WEATHER_VARIABLES, "carbon_intensity")
 """Variables that are known only after their measurement."""
 
-MARKET_VARIABLES: Final = ("day_ahead_position", "imbalance_short_price", "imbalance_long_price")
+OPTIONAL_MARKET_VARIABLES: Final = (
+    "day_ahead_position",
+    "imbalance_short_price",
+    "imbalance_long_price",
+)
 """Variables that a record has only if a series has them."""
 
 PRICE_PUBLICATION_TIME: Final = pd.Timedelta(hours=12, minutes=45)
@@ -68,7 +72,9 @@ def series_history(
     """
     given = {f"series[{number}]": (one, xr.Dataset) for number, one in enumerate(series)}
     check_argument_types("series_history", site=(site, Site), **given)
-    bought = [name for name in MARKET_VARIABLES if any(name in dataset for dataset in series)]
+    bought = [
+        name for name in OPTIONAL_MARKET_VARIABLES if any(name in dataset for dataset in series)
+    ]
     wanted = ("electricity_price", *MEASURED_VARIABLES, *bought)
     sources = {name: _first_with(name, series) for name in wanted}
     sun_and_wind = _renewable_power(site, sources)
@@ -79,7 +85,7 @@ def series_history(
     powers = _quarter_means_by_owner(sun_and_wind, sources["air_temperature"], axes)
     gaps = _gaps(*(sources[name][name] for name in WEATHER_VARIABLES))
     whole["renewable_available_power"] = powers.assign_attrs(gaps=gaps)
-    for name in RESERVE_SERIES:  # optional, as MARKET_VARIABLES
+    for name in RESERVE_SERIES:  # optional, as OPTIONAL_MARKET_VARIABLES
         if any(name in dataset for dataset in series):
             source = _first_with(name, series)
             whole[name] = _quarter_means_by_owner(source[name], source, axes)

@@ -25,7 +25,7 @@ from twin.forecast.history import (
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR, regrid
-from twin.units import MAX_CARBON_INTENSITY_KG_MWH, format_minute
+from twin.units import MAX_CARBON_INTENSITY_KG_MWH, QUARTERS_PER_DAY, format_minute
 from twin.validation import check_argument_types
 from twin.weather import PLAUSIBLE_AIR
 
@@ -159,8 +159,6 @@ def _dataset(site: Site, axes: xr.Dataset, means: dict[str, FloatArray]) -> xr.D
         | {"renewable": np.array(names, dtype=np.str_)},
     )
 
-
-QUARTERS_PER_DAY: Final = 96
 
 DAYS_PER_WEEK: Final = 7
 

@@ -21,7 +21,6 @@ from twin.forecast.outlook import (
     AVAILABLE_POWER,
     EXTRAPOLATION_RULES,
     FORECAST_BOUNDS,
-    QUARTERS_PER_DAY,
     ForecastSpan,
     QuarterHourForecast,
     outlook_dataset,
@@ -29,7 +28,8 @@ from twin.forecast.outlook import (
 )
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.time_axes import HOUR, QUARTER_HOUR, interval_axes
+from twin.time_axes import DAY, HOUR, QUARTER_HOUR, interval_axes
+from twin.units import QUARTERS_PER_DAY
 
 SCENARIO_COUNT: Final = 6
 """Representative scenarios. [1]"""
@@ -110,10 +110,10 @@ class ForecastErrors:
             known_quarters(self.history[n], measured_until(now))
             for n in (*EXTRAPOLATION_RULES, AVAILABLE_POWER)
         )
-        oldest = _full_hour(now - days * _DAY)
+        oldest = _full_hour(now - days * DAY)
         self._blocks = {origin: block for origin, block in self._blocks.items() if origin >= oldest}
         edges, found = axes["instant"].to_numpy(), []
-        for back in np.arange(1, days + 1) * _DAY:
+        for back in np.arange(1, days + 1) * DAY:
             start, stop, origin = edges[0] - back, edges[-1] - back, _full_hour(now - back)
             block = self._blocks.get(origin)
             if block is None or block.start > start or block.stop < stop:
@@ -232,7 +232,6 @@ def _points(site: Site, trajectories: Sequence[dict[str, FloatArray]], *, ahead:
     return np.concatenate(parts, axis=1)
 
 
-_DAY: Final = np.timedelta64(1, "D")
 _ALMOST_AN_HOUR: Final = HOUR - np.timedelta64(1, "us")
 
 

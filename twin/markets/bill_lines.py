@@ -192,13 +192,13 @@ BILLED_STEP: Final = Decimal("0.001")
 MONEY_RESOLUTION_EUR: Final = Decimal("1e-12")
 """Amounts are rounded to this before cents, to remove the remainder of divisions. [EUR]"""
 
-SIGNIFICANT_DIGITS: Final = 12
+DECLARED_SIGNIFICANT_DIGITS: Final = 12
 """Significant digits of a declared number; a float has three or four more. [1]"""
 
 
 def declared_decimal(value: float) -> Decimal:
     """Return a declared number as written: 12.3, not 12.300000000000001."""
-    return Decimal(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return Decimal(f"{value:.{DECLARED_SIGNIFICANT_DIGITS}g}")
 
 
 def billed_quantity(value: float) -> Decimal:

@@ -15,12 +15,10 @@ from pydantic import model_validator
 from twin import time_axes
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
-from twin.units import Declaration, ParameterDescription, Quantity
+from twin.units import HOURS_PER_DAY, Declaration, ParameterDescription, Quantity
 
 RESERVE_SERIES: Final = ("reserve_price", "reserve_held")
 """Optional variables of a history or outlook, on ``time`` and ``product``."""
-
-HOURS_PER_DAY: Final = 24.0
 
 BID_TOLERANCE: Final = 1e-6
 """Rounding tolerance, as a share of a bid step. [1]"""

@@ -20,14 +20,19 @@ from pydantic import AfterValidator, model_validator
 from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.physics.numerics import BoolArray
 from twin.time_axes import to_utc
-from twin.units import MAX_STANDING_CHARGE_EUR, Declaration, ParameterDescription, Quantity
+from twin.units import (
+    MAX_STANDING_CHARGE_EUR,
+    MINUTES_PER_DAY,
+    Declaration,
+    ParameterDescription,
+    Quantity,
+)
 
 RuleStatus = Literal["in_force", "published", "draft", "assumed"]
 DayType = Literal["all", "working", "other"]
 ChargeMethod = Literal["published", "atypical", "band_load"]
 
 _SPAN: Final = re.compile(r"^(\d{1,2})(?::(\d\d))?-(\d{1,2})(?::(\d\d))?$")
-MINUTES_PER_DAY: Final = 24 * 60
 
 
 def span_minutes(span: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from twin.physics.numerics import Numeric
+from twin.units import KW_PER_MW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,6 @@ def _polynomial(coefficients: tuple[float, float, float], temperature: Numeric) 
     constant, linear, quadratic = coefficients
     return constant + temperature * (linear + temperature * quadratic)
 
-
-KW_PER_MW: Final = 1000.0
 
 FAN_POWER_EXPONENT: Final = 2.62
 """Power over speed of a tower's fan: 4.2 % of the power at 29.8 % of the flow (EnergyPlus). [1]"""

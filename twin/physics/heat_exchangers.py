@@ -16,7 +16,7 @@ FILM_COEFFICIENT_EXPONENT: Final = 0.8
 _MAX_TRANSFER_UNITS: Final = 1e12
 """Upper bound of transfer units, practically infinite. [1]"""
 
-_MIN_FLOW_SHARE: Final = 1e-6  # of a rated flow; keeps film resistances finite
+_MIN_FILM_FLOW_SHARE: Final = 1e-6  # of a rated flow; keeps film resistances finite
 
 
 def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) -> Numeric:
@@ -114,8 +114,8 @@ def conductance(
     :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected.
     Valid while both sides stay turbulent, from about a quarter of the rated flow on.
     """
-    hot = np.maximum(hot_flow_share, _MIN_FLOW_SHARE) ** -exponent
-    cold = np.maximum(cold_flow_share, _MIN_FLOW_SHARE) ** -exponent
+    hot = np.maximum(hot_flow_share, _MIN_FILM_FLOW_SHARE) ** -exponent
+    cold = np.maximum(cold_flow_share, _MIN_FILM_FLOW_SHARE) ** -exponent
     resistance = hot_resistance_share * hot + (1.0 - hot_resistance_share) * cold
     return rated_conductance / resistance
 
@@ -187,7 +187,7 @@ def heat_exchanged(
 
 def _mean_decay(x: Numeric) -> Numeric:
     """Return (1 - exp(-x)) / x, which is 1 at x = 0."""
-    is_small = np.abs(x) < _MIN_FLOW_SHARE
+    is_small = np.abs(x) < _MIN_FILM_FLOW_SHARE
     safe = np.where(is_small, 1.0, x)
     return np.where(is_small, 1.0 - 0.5 * np.asarray(x), -np.expm1(-safe) / safe)[()]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.fluid_flow import KW_PER_MW, heat_capacity
+from twin.physics.fluid_flow import heat_capacity
 from twin.physics.heat_exchangers import crossflow_effectiveness
 from twin.physics.numerics import FloatArray, Numeric, clip
 from twin.physics.psychrometrics import (
@@ -17,6 +17,7 @@ from twin.physics.psychrometrics import (
     saturated_air_temperature,
     saturation_humidity_ratio,
 )
+from twin.units import KW_PER_MW
 
 # YorkCalc: powers of (liquid to gas ratio, range, wet bulb), the last index fastest.
 # EnergyPlus Engineering Reference, "Variable Speed Cooling Towers"; Modelica Buildings library.

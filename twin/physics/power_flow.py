@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.physics.numerics import BoolArray, FloatArray, IntArray
+from twin.units import W_PER_MW
 
 if TYPE_CHECKING:
     from power_grid_model import PowerGridModel
     from power_grid_model.data_types import BatchDataset
-
-W_PER_MW: Final = 1e6
-"""W per MW, VA per MVA, var per Mvar."""
 
 V_PER_KV: Final = 1e3
 

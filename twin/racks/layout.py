@@ -16,6 +16,7 @@ from twin.physics import FloatArray
 from twin.racks.kernels import CduTable, HallTable, RackPlacement, RackTable
 from twin.relations import Convert, SetPoints
 from twin.site import Site
+from twin.units import SECONDS_PER_HOUR, W_PER_MW
 from twin.weather import Weather
 
 TABLE_POINTS: Final = 1025
@@ -27,8 +28,6 @@ RACK_RESIDENCE_S: Final = 15.0
 CDU_RESIDENCE_S: Final = 30.0
 """Time of coolant at rated flow in a unit and its headers; an assumption. [s]"""
 
-_SECONDS_PER_HOUR: Final = 3600.0
-_WATTS_PER_MW: Final = 1e6
 _HEADROOM: Final = 1.05  # of the largest heat that racks can bring to a unit
 _MIN_HEAT_SHARE: Final = 1e-9  # of the rated heat; at zero, heat per kelvin would be 0/0
 
@@ -153,9 +152,7 @@ def _knots(hall: ITHall) -> FloatArray:
 def _chip_power(hall: ITHall) -> FloatArray:
     """Return the power of one chip over the power of its rack, at the knots. [W]"""
     board = hall.board_power(_knots(hall) * hall.racks) / hall.racks
-    return np.asarray(
-        np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * _WATTS_PER_MW
-    )
+    return np.asarray(np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * W_PER_MW)
 
 
 def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float) -> HallTable:
@@ -223,8 +220,8 @@ def _unit_table(
         pump_power=pump,
         capacity_rate=rate,
         heat_per_kelvin=1.0 / (approach / carried + 1.0 / rate),
-        rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE_S / _SECONDS_PER_HOUR,
-        cdu_capacity=rated_rate * CDU_RESIDENCE_S / _SECONDS_PER_HOUR,
+        rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE_S / SECONDS_PER_HOUR,
+        cdu_capacity=rated_rate * CDU_RESIDENCE_S / SECONDS_PER_HOUR,
     )
 
 

@@ -33,6 +33,7 @@ from twin.racks.layout import RackLayout
 from twin.relations import SetPoints
 from twin.simulation.setpoints import SET_POINT_VARIABLES, collect_set_points, read_set_points
 from twin.simulation.simulate import ARRIVING_TEMPERATURE
+from twin.units import SECONDS_PER_HOUR
 
 COOLANT_WARM_UP: Final = np.timedelta64(1, "h")
 """Time after which the initial coolant matters by a billionth of a kelvin."""
@@ -393,7 +394,6 @@ CHIP_POWER_STD: Final = 0.02
 """Standard deviation of chip power within a rack, over its mean; an assumption. [1]"""
 
 _WARM_UP: Final = np.timedelta64(1, "m")  # thirty time constants
-_SECONDS_PER_HOUR: Final = 3600.0
 
 type ChipArrays = tuple[Float32Array, Float32Array]
 """Powers [MW] and case temperatures [degC] of chips, ``(time, rack, chip)``."""
@@ -427,7 +427,7 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
         knots=layout.hall_table.knots_per_mw,
         power=layout.chip_power,
         factor=factor.astype(np.float32),
-        decay=math.exp(-hours * _SECONDS_PER_HOUR / PLATE_TIME_CONSTANT_S),
+        decay=math.exp(-hours * SECONDS_PER_HOUR / PLATE_TIME_CONSTANT_S),
     )
 
 

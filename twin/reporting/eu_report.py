@@ -31,9 +31,7 @@ from twin.reporting.indicators import (
 )
 from twin.site import Site
 from twin.time_axes import HOUR
-from twin.units import format_minute, format_unit
-
-KW_PER_MW: Final = 1e3
+from twin.units import KW_PER_MW, format_minute, format_unit
 
 SUMMED_VARIABLES: Final = (
     *(*INDICATOR_VARIABLES, *COOLING_POWER_VARIABLES, "genset_output", "heat_reuse_power"),

@@ -32,7 +32,7 @@ EQUIPMENT_DIMENSIONS: Final = {
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
 
-UNIT_ERROR_RATIO: Final = 10.0
+OPERATION_UNIT_ERROR_RATIO: Final = 10.0
 """Power over full power from which a wrong unit is assumed. [1]"""
 
 ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
@@ -132,7 +132,7 @@ def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[Validation
         if name not in operation or owner not in operation.coords.get(dim, ()):
             continue  # dispatch_arrays reports it
         power = machine_values(operation, name, owner)
-        if np.isfinite(power).all() and (power > UNIT_ERROR_RATIO * full_power).any():
+        if np.isfinite(power).all() and (power > OPERATION_UNIT_ERROR_RATIO * full_power).any():
             yield ValidationIssue(
                 location=f"operation, {name}, {owner}",
                 found=f"{power.max():g} MW",

@@ -13,7 +13,7 @@ from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
-from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.time_axes import DAY, HOUR, QUARTER_HOUR
 from twin.units import format_minute
 
 type TimeArray = NDArray[np.datetime64]
@@ -24,7 +24,6 @@ MAX_JOB_RACK_SHARE: Final = 0.1
 ARRIVAL_HISTORY: Final = np.timedelta64(14, "D")
 """Time over which past arrivals are used to expect future ones."""
 
-_DAY: Final = np.timedelta64(1, "D")
 _MIN_LENGTH_H: Final = 1e-9
 
 
@@ -192,7 +191,7 @@ def kind_by_length(length: FloatArray, kinds: Sequence[WorkKind]) -> IntArray:
 def covered_hours(arrival: TimeArray) -> float:
     """Return the hours of the days from the first to the last of some arrivals. [h]"""
     first, last = arrival.min().astype("datetime64[D]"), arrival.max().astype("datetime64[D]")
-    return float((last + _DAY - first) / HOUR)
+    return float((last + DAY - first) / HOUR)
 
 
 def _scaled(

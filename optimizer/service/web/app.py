@@ -346,7 +346,7 @@ SERVER_TIMEOUT_S: Final = 10.0
 MAX_REQUESTS: Final = 64
 """Connections served at once; further ones get status 503. [1]"""
 
-MAX_CONNECTIONS: Final = 2 * MAX_REQUESTS
+MAX_PAGE_CONNECTIONS: Final = 2 * MAX_REQUESTS
 """Open and waiting connections; further ones are closed to save file descriptors. [1]"""
 
 FIRST_REQUEST_TIMEOUT_S: Final = 5.0
@@ -372,7 +372,7 @@ class PageServer:
         config = uvicorn.Config(
             create_app(operator_interface, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
             access_log=False,
-            backlog=MAX_CONNECTIONS,
+            backlog=MAX_PAGE_CONNECTIONS,
             http=_TimedProtocol,
             lifespan="off",
             limit_concurrency=MAX_REQUESTS,
@@ -444,7 +444,7 @@ class _TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > MAX_PAGE_CONNECTIONS:
             transport.close()
         self.loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._end_if_silent)
 

@@ -125,7 +125,7 @@ def process(tmp_path):
 
 
 def test_hung_process_is_reported_with_its_last_output(process, monkeypatch):
-    monkeypatch.setattr("optimizer.demo.simulated_day.EXIT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("optimizer.demo.simulated_day.DEMO_EXIT_TIMEOUT_S", 0.01)
     process.log.write_text("before\nI am counting\n")
     process.run(["-c", "import time; time.sleep(600)"])
     with pytest.raises(ServiceError, match="has not ended within") as caught:

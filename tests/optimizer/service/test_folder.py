@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.service.state_folder import (
-    LAYOUT_VERSION,
+    STATE_LAYOUT_VERSION,
     StateFolder,
     owner_of,
     read_state_file,
@@ -20,7 +20,7 @@ from twin.errors import JournalFullError, ServiceError
 def test_a_folder_is_made_for_its_owner_alone(tmp_path):
     with StateFolder(tmp_path / "deep" / "state") as folder:
         assert folder.path.stat().st_mode & 0o777 == 0o700
-        assert read_state_file(folder.path / "schema.json") == {"version": LAYOUT_VERSION}
+        assert read_state_file(folder.path / "schema.json") == {"version": STATE_LAYOUT_VERSION}
 
 
 def test_second_service_is_refused_and_names_the_first(tmp_path):
@@ -67,7 +67,7 @@ def test_folder_remembers_its_site(tmp_path):
     for _ in range(2):
         with StateFolder(tmp_path, site="small"):
             assert read_state_file(tmp_path / "schema.json") == {
-                "version": LAYOUT_VERSION,
+                "version": STATE_LAYOUT_VERSION,
                 "site": "small",
             }
     with pytest.raises(ServiceError, match=r"schema\.json = small: the state of rhine"):

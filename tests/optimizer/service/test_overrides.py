@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from optimizer.service.hold import MAX_HOLD_H, MAX_TEXT_LENGTH, HoldRegister
+from optimizer.service.hold import MAX_HOLD_H, MAX_HOLD_TEXT_LENGTH, HoldRegister
 from twin.errors import JournalFullError, ServiceError
 
 NOW = 1.8e9
@@ -194,7 +194,7 @@ def test_hostile_texts_become_one_plain_line(path, text, kept):
     json.dumps(kept, ensure_ascii=False).encode()
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n\x1b", "x" * (MAX_TEXT_LENGTH + 1)])
+@pytest.mark.parametrize("text", ["", "   ", "\n\x1b", "x" * (MAX_HOLD_TEXT_LENGTH + 1)])
 def test_empty_and_long_texts_are_refused(path, text):
     overrides = HoldRegister(path)
     for words in ({**WHO, "author": text}, {**WHO, "reason": text}):

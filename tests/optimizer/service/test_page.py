@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from optimizer.service.status import state_label
 from optimizer.service.web import PageServer, create_app
-from optimizer.service.web.app import MAX_CONNECTIONS, MAX_REQUESTS
+from optimizer.service.web.app import MAX_PAGE_CONNECTIONS, MAX_REQUESTS
 from tests.boards import ENDED, FakeBoard, decision
 from tests.waiting import DEADLINE
 from twin.errors import GigatwinError, StatusPageError
@@ -300,7 +300,7 @@ def test_connections_are_limited(board, monkeypatch):
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
-        for _ in range(MAX_CONNECTIONS):
+        for _ in range(MAX_PAGE_CONNECTIONS):
             stack.enter_context(socket.create_connection(where))
         with socket.create_connection(where, DEADLINE) as one_more:
             assert one_more.recv(1) == b""

@@ -17,7 +17,7 @@ LINES = 40
 def small(monkeypatch):
     """Make files small, with free space for some 20 lines of 300 B."""
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(dead_letter, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(dead_letter, "MAX_REJECTS_FILE_BYTES", 1000)
     monkeypatch.setattr(dead_letter, "MIN_ROTATED_BYTES", 2000)
     monkeypatch.setattr(dead_letter.shutil, "disk_usage", lambda _: usage(0, 0, 120_000))
 

@@ -88,7 +88,7 @@ def test_messages_before_a_silence_are_archived_in_it(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, *[batch("r0001", second) for second in range(50)])
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
-    monkeypatch.setattr("telemetry.ingest.journal_archiver.IDLE_COMMIT_S", 0.0)
+    monkeypatch.setattr("telemetry.ingest.journal_archiver.SHARD_IDLE_COMMIT_S", 0.0)
     while archiver.step():
         pass
     chips = open_archive("rhine", group="racks", root=tmp_path)

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twin.forecast.outlook import QUARTERS_PER_DAY, ExtrapolationRule, extrapolate
+from twin.forecast.outlook import ExtrapolationRule, extrapolate
+from twin.units import QUARTERS_PER_DAY
 
 MONDAY = np.datetime64("2023-06-05")
 DAY_BEFORE = ExtrapolationRule(days=1, deviation_window=1, deviation_decay_time=6.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twin.estimation.measurement import MIN_READINGS, StuckDetector
+from twin.estimation.measurement import MIN_REPEAT_READINGS, StuckDetector
 
 START = np.datetime64("2026-07-01T00:00", "us")
 QUARTER = np.timedelta64(15, "m")
@@ -28,7 +28,10 @@ def test_normally_varying_sensor_that_stops_is_stuck():
 
 def test_sensor_without_history_is_not_stuck():
     assert not shown([0.5] * 100).is_stuck
-    assert not shown([0.5] * 100, habit=shown(noisy(MIN_READINGS))).reading_pairs[0] > MIN_READINGS
+    assert (
+        not shown([0.5] * 100, habit=shown(noisy(MIN_REPEAT_READINGS))).reading_pairs[0]
+        > MIN_REPEAT_READINGS
+    )
 
 
 def test_level_of_an_idle_store_may_be_constant():

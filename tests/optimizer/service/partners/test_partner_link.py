@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from optimizer.service.audit import AUDIT_FILE
-from optimizer.service.audit_events import MAX_TEXT_LENGTH
+from optimizer.service.audit_events import MAX_PARTNER_TEXT_LENGTH
 from optimizer.service.config import ServiceConfig
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.schedule_document import DocumentSender, read_sender
@@ -181,7 +181,7 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
         bench.answer(1, 1, code="A02", reasons=reasons)
     text = bench.recorded()[0]["reasons"][0]["text"]
     assert text.startswith("no [2J room xxx")
-    assert len(text) == MAX_TEXT_LENGTH + len("...")
+    assert len(text) == MAX_PARTNER_TEXT_LENGTH + len("...")
 
 
 def test_accepted_target_is_recorded_completely(tmp_path):
