@@ -220,5 +220,5 @@ def test_damage_of_archived_messages_is_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     corrupt(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "the archive has all of their messages" in service.ingester.damage.describe()
+        assert "the archive has all of their messages" in service.ingester.damage
     assert loss_log.read_losses(tmp_path / "archive") == []

@@ -274,7 +274,7 @@ def test_time_is_explained_by_the_decision_in_force(folder):
     result = explained(folder, "--at", "2026-06-16T00:50")
     assert result.exit_code == 0, result.stderr
     assert "decision of 2026-06-16T00:00Z" in result.stdout
-    assert "power taken from the grid" in result.stdout
+    assert "power imported from the grid" in result.stdout
     assert "EUR/MWh" in result.stdout
 
 

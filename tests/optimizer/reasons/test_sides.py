@@ -123,7 +123,7 @@ def test_ramp_is_one_limit_in_all_intervals():
     """
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
-    (one,) = values_by_limit(plan)
+    (one,) = limit_values(plan)
     assert one.limit == "ramp of the connection, upwards (grid)"
     assert (one.marginal_value, one.hours) == (pytest.approx(200_000.0), 2.0)
 

@@ -77,7 +77,7 @@ def test_reversed_ramp_begins_another():
                             ("end_ramp_up", False)]  # fmt: skip
 
 
-@pytest.mark.parametrize("unheard", [NAN, -NONE])
+@pytest.mark.parametrize("unknown", [NAN, -NONE])
 def test_missing_meter_keeps_the_ramp_state(unknown):
     readings = [(100.0, 80.0, 80.0), (unknown, 80.0, 80.0), (80.0, 80.0, 80.0)]
     assert ramp_states(*readings) == [
