@@ -19,6 +19,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from telemetry.mqtt.queues import MAX_TOPIC_BYTES
 from twin.errors import MessageError
 
 PROTOCOL_VERSION: Final = 1
@@ -39,9 +40,6 @@ MAX_REPORT_BYTES: Final = 65_536
 
 MAX_SEQUENCE: Final = 2**53
 """Greatest sequence. [1]"""
-
-MAX_TOPIC_BYTES: Final = 1024
-"""Longest topic of a report, so that the topic of the answer fits too. [B]"""
 
 _TOPIC_LEVELS: Final = ("dc", "v1", "", "", "", "tele", "held")
 """Levels of a report's topic as in :data:`telemetry.messages.topics.TOPIC_PATTERNS`; "" for

@@ -60,8 +60,7 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session")
-def modules() -> dict[str, Module]:
+def every_module() -> dict[str, Module]:
     """Return the files of all rooms by their dotted names."""
     found = {}
     for room in ROOMS:
@@ -69,6 +68,12 @@ def modules() -> dict[str, Module]:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             found[name] = Module(path=path, name=name)
     return found
+
+
+@pytest.fixture(scope="session")
+def modules() -> dict[str, Module]:
+    """Return the files of all rooms by their dotted names."""
+    return every_module()
 
 
 @pytest.fixture(name="imported", scope="session")

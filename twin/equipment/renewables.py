@@ -136,7 +136,7 @@ PA_PER_KPA: Final = 1000.0
 """Pa in a kPa."""
 
 _CURVE_STEP_M_S: Final = 0.1  # of a generic power curve
-_MAX_WIND_SPEED_M_S: Final = 100.0
+_MAX_WIND_SPEED_M_S: Final = 100.0  # last point of a power curve
 _CHUNK: Final = 8192  # intervals at once: each has a curve of its own
 
 
