@@ -19,7 +19,6 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from telemetry.mqtt.queues import MAX_TOPIC_BYTES
 from twin.errors import MessageError
 
 PROTOCOL_VERSION: Final = 1
@@ -85,7 +84,10 @@ def is_report_topic(topic: str) -> bool:
     if not topic.endswith(REPORT_SUFFIX):
         return False
     levels = topic.split("/")
-    if len(levels) != len(_TOPIC_LEVELS) or len(topic.encode(errors="replace")) > MAX_TOPIC_BYTES:
+    if (
+        len(levels) != len(_TOPIC_LEVELS)
+        or len(topic.encode(errors="replace")) > MAX_REPORT_TOPIC_BYTES
+    ):
         return False
     return all(
         level and expected in ("", level)
