@@ -40,6 +40,9 @@ MAX_REPORT_BYTES: Final = 65_536
 MAX_SEQUENCE: Final = 2**53
 """Greatest sequence. [1]"""
 
+MAX_REPORT_TOPIC_BYTES: Final = 1024
+"""Longest topic of a report, so that the topic of the answer fits too. [B]"""
+
 _TOPIC_LEVELS: Final = ("dc", "v1", "", "", "", "tele", "held")
 """Levels of a report's topic as in :data:`telemetry.messages.topics.TOPIC_PATTERNS`; "" for
 a name.
