@@ -91,7 +91,7 @@ def _quantity(notes: tuple[object, ...]) -> Quantity | None:
     return None
 
 
-MAX_SHOWN_LENGTH: Final = 60
+MAX_SHOWN_QUANTITY_LENGTH: Final = 60
 """Maximum length of a value in messages. [characters]"""
 
 MISSING_ERROR_TYPES: Final = ("missing", "union_tag_not_found")
@@ -149,7 +149,11 @@ def key_location(location: str, key: str) -> str:
 def toml_text(value: object) -> str:
     """Return a value as in a TOML file, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."
+    return (
+        text
+        if len(text) <= MAX_SHOWN_QUANTITY_LENGTH
+        else f"{text[: MAX_SHOWN_QUANTITY_LENGTH - 3]}..."
+    )
 
 
 def _issue(

@@ -46,7 +46,7 @@ def _format_axes(axes: Collection[object]) -> str:
     return " and ".join(map(str, axes)) or "no axis"
 
 
-_MAX_SHOWN_LENGTH: Final = 40
+_MAX_SHOWN_VALUE_LENGTH: Final = 40
 """Characters of a value that an issue shows. [1]"""
 
 _TYPE_DESCRIPTIONS: Final[Mapping[type, str]] = {
@@ -63,7 +63,7 @@ def type_issues(**arguments: tuple[object, type]) -> Iterator[ValidationIssue]:
     for name, (value, kind) in arguments.items():
         if not isinstance(value, kind):
             shown = repr(value)
-            if len(shown) > _MAX_SHOWN_LENGTH or "\n" in shown:
+            if len(shown) > _MAX_SHOWN_VALUE_LENGTH or "\n" in shown:
                 shown = type(value).__name__
             yield ValidationIssue(
                 code=IssueCode.WRONG_TYPE,

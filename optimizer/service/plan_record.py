@@ -22,9 +22,9 @@ MIN_ERRORS: Final = 20
 MAX_STORED_ERRORS: Final = 672
 """Stored errors of a class, a week of quarter-hours. [1]"""
 
-_MINUTE_MS: Final = 60_000
-_DAY_MS: Final = 24 * 60 * _MINUTE_MS
-_HOUR_MS: Final = int(HOUR / np.timedelta64(1, "ms"))
+_MINUTE_MS: Final = 60_000  # a minute
+_DAY_MS: Final = 24 * 60 * _MINUTE_MS  # a day
+_HOUR_MS: Final = int(HOUR / np.timedelta64(1, "ms"))  # an hour
 
 
 @dataclass

@@ -114,7 +114,7 @@ FINE_PERIOD_H: Final = 2.0
 HOURLY_PERIOD_H: Final = 48.0
 """Period in which they have at least hours; later intervals have :data:`LATE_INTERVAL_H`. [h]"""
 
-LATE_INTERVAL_H: Final = 4
+LATE_INTERVAL_H: Final = 4  # interval after the hourly period
 
 DEFAULT_SCENARIO_COUNT: Final = 3
 """Number of scenarios of a decision. [1]"""

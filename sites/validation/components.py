@@ -180,7 +180,7 @@ def _efficiency(
 _CROSSFLOW: Final = (((2.0, 0.5), 0.739), ((3.0, 0.75), 0.755))  # N, ratio -> effectiveness
 _FREQUENCIES: Final = (0.2, 1.0, 2.5, 10.0)  # of training steps, and above [Hz]
 _TIME_CONSTANT_S: Final = 0.5  # of a rack's store
-_STEP_S: Final = 1e-3
+_STEP_S: Final = 1e-3  # time step of simulated transients
 _CYCLES: Final = 20
 _RATING_MVA: Final = 63.0  # of a transformer
 _LOSSES: Final = {"no_load_loss": 0.04, "load_loss": 0.2}  # of that transformer [MW]

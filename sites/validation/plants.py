@@ -25,7 +25,7 @@ from twin.reporting.indicators import indicators
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
-from twin.units import HOURS_PER_DAY
+from twin.units import HOURS_PER_DAY, W_PER_MW
 from twin.weather import Weather
 
 FRONTIER_LOADS: Final = {"idle": (0.0, 0.0), "HPL": (0.33, 0.79), "full": (1.0, 1.0)}
@@ -35,7 +35,6 @@ FRONTIER_RACK_POWER_MW: Final = 19.2 / 62.8
 """One rack of Frontier under HPL: 19.2 PFlop/s at 62.8 GFlop/s a watt. [MW]"""
 
 _NODES: Final = 2978  # of LUMI-G
-_W_PER_MW: Final = 1e6
 _LOAD_SHARES: Final = (0.0, 0.35, 0.7, 1.0)  # of the halls' power range
 _AIR_TEMPERATURES: Final = (-15.0, 5.0, 20.0, 38.0)  # degC
 _COMPARED_DAY: Final = "2026-07-01"
@@ -122,7 +121,7 @@ def _chassis() -> Chassis:
 
 def _nodes() -> FloatArray:
     node = _chassis().node
-    return np.array([_W_PER_MW * node.power(*shares) for shares in FRONTIER_LOADS.values()])
+    return np.array([W_PER_MW * node.power(*shares) for shares in FRONTIER_LOADS.values()])
 
 
 def _frontier(cpu_share: float, gpu_share: float) -> float:

@@ -34,8 +34,8 @@ RETAINED_KINDS: Final = {
 MAX_RETAINED_BYTES: Final = 128 * 1024 * 1024
 """Stored payload; messages beyond it are treated as new each time. [B]"""
 
-_MAX_LINES_LISTED: Final = 20
-_MAX_LAST_MESSAGE_TOPICS: Final = 100_000
+_MAX_LINES_LISTED: Final = 20  # corrupt lines that a report lists
+_MAX_LAST_MESSAGE_TOPICS: Final = 100_000  # topics whose last message is kept
 
 _TEXT_ENCODING: Final = ("utf-8", "surrogateescape")
 

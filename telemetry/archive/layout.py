@@ -40,10 +40,10 @@ ARCHIVE_LAYOUT_VERSION: Final = 2
 NO_QUALITY: Final = -1
 """Value of ``quality`` without a reading."""
 
-SECOND_S: Final = 1
-MINUTE_S: Final = 60
-HOUR_S: Final = 3600
-DAY_S: Final = 86_400
+SECOND_S: Final = 1  # a second
+MINUTE_S: Final = 60  # a minute
+HOUR_S: Final = 3600  # an hour
+DAY_S: Final = 86_400  # a day
 
 type ZarrArray = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 type ShardIndex = tuple[int, ...]
@@ -52,7 +52,7 @@ type ChunkIndex = NDArray[np.uint64]
 
 MAIN_BRANCH: Final = "main"
 
-_CHECKSUM_BYTES: Final = 4
+_CHECKSUM_BYTES: Final = 4  # CRC-32C
 _INDEX_ENTRY_BYTES: Final = 16  # offset and length
 _MISSING_OFFSET: Final = np.iinfo(np.uint64).max
 _COMPRESSION_LEVEL: Final = 5

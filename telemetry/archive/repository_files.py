@@ -35,12 +35,12 @@ from telemetry.archive.layout import MAIN_BRANCH, ShardIndex
 from telemetry.files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode
 
-_HEADER_BYTES: Final = 39
+_REPOSITORY_HEADER_BYTES: Final = 39  # header of a repository's file
 _CHUNK_FILE_MAGIC: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
 _FILE_TYPE: Final = b"\x02\x02\x01"  # specification 2, a manifest, zstd
 _BASE32_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _NAME_BYTES, _NAME_LETTERS, _NODE_BYTES = 12, 20, 8
-_MAX_CACHED_MANIFESTS: Final = 64
+_MAX_CACHED_MANIFESTS: Final = 64  # parsed manifests in memory
 
 # Numbers of fields in the schema's tables.
 _ARRAYS: Final = 1
@@ -264,11 +264,11 @@ def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
     raw = Path(path).read_bytes()
     if (
         not raw.startswith(_CHUNK_FILE_MAGIC)
-        or raw[_HEADER_BYTES - 3 : _HEADER_BYTES] != _FILE_TYPE
+        or raw[_REPOSITORY_HEADER_BYTES - 3 : _REPOSITORY_HEADER_BYTES] != _FILE_TYPE
     ):
         message = f"{path} is not a manifest of a known version"
         raise ValueError(message)
-    table = _Table(bytes(zstd.decompress(raw[_HEADER_BYTES:])))
+    table = _Table(bytes(zstd.decompress(raw[_REPOSITORY_HEADER_BYTES:])))
     found = {}
     for one in table.vector(table.number(0), _ARRAYS):
         node = _letters(table.data[table.field(one, _NODE) :][:_NODE_BYTES], 13)

@@ -39,7 +39,7 @@ MAX_REPORT_BYTES: Final = 65_536
 
 MAX_SEQUENCE: Final = 2**53
 
-MAX_TOPIC_BYTES: Final = 1024
+MAX_REPORT_TOPIC_BYTES: Final = 1024
 """Longest topic of a report, so that the topic of the answer fits too. [B]"""
 
 _TOPIC_LEVELS: Final = ("dc", "v1", "", "", "", "tele", "held")
@@ -86,7 +86,10 @@ def is_report_topic(topic: str) -> bool:
     if not topic.endswith(REPORT_SUFFIX):
         return False
     levels = topic.split("/")
-    if len(levels) != len(_TOPIC_LEVELS) or len(topic.encode(errors="replace")) > MAX_TOPIC_BYTES:
+    if (
+        len(levels) != len(_TOPIC_LEVELS)
+        or len(topic.encode(errors="replace")) > MAX_REPORT_TOPIC_BYTES
+    ):
         return False
     return all(
         level and expected in ("", level)

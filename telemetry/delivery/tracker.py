@@ -35,7 +35,7 @@ TRACKER_FILE: Final = "sources.json"
 SAVE_PERIOD_S: Final = 5.0
 """Time between two saves. [s]"""
 
-MAX_DELIVERY_SOURCES: Final = 200_000
+MAX_DELIVERY_SOURCES: Final = 200_000  # sources that are tracked
 MAX_RANGES_PER_BOOT: Final = 1024
 """Stored ranges of a boot beyond a gap; later ones are requested again. [1]"""
 

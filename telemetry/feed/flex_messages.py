@@ -37,8 +37,10 @@ MAX_TARGETS: Final = 500
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-_HOUR: Final = r"([01]\d|2[0-3]):[0-5]\d"
-_AFTER_CENTURY_DIGITS: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
+_CLOCK_TIME: Final = r"([01]\d|2[0-3]):[0-5]\d"
+_AFTER_CENTURY_DIGITS: Final = (
+    rf"\d\d-\d\d-\d\dT{_CLOCK_TIME}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_CLOCK_TIME})"
+)
 _DATE_TIME: Final = re.compile(rf"\d\d{_AFTER_CENTURY_DIGITS}")
 _BELOW_MICROSECOND: Final = re.compile(r"(?<=\.\d{6})\d+")
 

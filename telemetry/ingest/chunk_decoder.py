@@ -35,9 +35,11 @@ from twin.errors import MessageError
 
 _CHUNK_ROWS: Final = len(CHIP_VARIABLES)
 _MILLISECONDS_PER_S: Final = 1000
-_MAX_FUTURE_MS: Final = int(MAX_CLOCK_LEAD / np.timedelta64(1, "ms"))
-_FLOAT_BYTES: Final = 4
-_MAX_DECODED_TOPICS: Final = 200_000
+_MAX_FUTURE_MS: Final = int(
+    MAX_CLOCK_LEAD / np.timedelta64(1, "ms")
+)  # largest lead of a stamp over this clock
+_FLOAT_BYTES: Final = 4  # float32
+_MAX_DECODED_TOPICS: Final = 200_000  # parsed topics in memory
 
 type TopicLabels = dict[bytes, str]
 """Topic -> ``{hall}/{rack}`` if it is one of rack batches of the site, or else ""."""

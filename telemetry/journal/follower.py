@@ -40,8 +40,8 @@ class JournalFollower:
             if segment < self.position.segment:
                 continue
             if segment > self.position.segment:
-                self.position = JournalPosition(segment, format.HEADER_BYTES)
-            offset = max(self.position.offset, format.HEADER_BYTES)
+                self.position = JournalPosition(segment, format.JOURNAL_HEADER_BYTES)
+            offset = max(self.position.offset, format.JOURNAL_HEADER_BYTES)
             if data := self._read(JournalPosition(segment, offset)):
                 self.position = JournalPosition(segment, offset)
                 self._length = len(data)
@@ -73,7 +73,7 @@ class JournalFollower:
             if segment > self.position.segment
         ]
         if later and len(self._read(self.position)) == self._length:
-            self.position = JournalPosition(later[0], format.HEADER_BYTES)
+            self.position = JournalPosition(later[0], format.JOURNAL_HEADER_BYTES)
         return bool(later)
 
     def write_archived(self, position: JournalPosition) -> None:

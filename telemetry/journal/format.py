@@ -36,10 +36,10 @@ _HEADER: Final = struct.Struct("<4sB3xQ")
 LENGTH_AND_CHECKSUM: Final = struct.Struct("<II")
 RECORD_HEADER: Final = struct.Struct("<QH")
 _JOURNAL_MAGIC: Final = b"GTWJ"
-HEADER_BYTES: Final = _HEADER.size
+JOURNAL_HEADER_BYTES: Final = _HEADER.size  # header of a segment
 _SUFFIX: Final = ".journal"
 _CORRUPT_SUFFIX: Final = ".torn"
-_MAX_RECORD_TOPIC_BYTES: Final = 0xFFFF
+_MAX_RECORD_TOPIC_BYTES: Final = 0xFFFF  # longest topic of a record, the limit of MQTT
 
 
 @dataclass(frozen=True, order=True)
@@ -142,7 +142,7 @@ def segment_header(segment: int) -> bytes:
 
 def header_version(data: bytes, segment: int) -> int | None:
     """Return the format version in the header of a segment; None if it is not its header."""
-    if len(data) < HEADER_BYTES:
+    if len(data) < JOURNAL_HEADER_BYTES:
         return None
     magic, version, number = _HEADER.unpack_from(data)
     return int(version) if (magic, number) == (_JOURNAL_MAGIC, segment) else None
@@ -165,7 +165,7 @@ def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, byte
 def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:
     """Yield the end and the body of each intact record, up to the first corrupt one."""
     view = memoryview(data)
-    offset = HEADER_BYTES
+    offset = JOURNAL_HEADER_BYTES
     while offset + LENGTH_AND_CHECKSUM.size <= len(view):
         length, checksum = LENGTH_AND_CHECKSUM.unpack_from(view, offset)
         first = offset + LENGTH_AND_CHECKSUM.size
@@ -180,7 +180,7 @@ def intact_length(data: bytes, segment: int) -> int:
     """Return the length of the intact part of a segment, 0 without an intact header. [B]"""
     if header_version(data, segment) != FORMAT_VERSION:
         return 0
-    end = HEADER_BYTES
+    end = JOURNAL_HEADER_BYTES
     for end, _ in _bodies(data):  # noqa: B007 - its last value is the answer
         pass
     return end

@@ -143,7 +143,7 @@ class Journal:
         with self._mutex:
             if known > self._end:
                 self._close_segment()
-                self._end = JournalPosition(known.segment + 1, format.HEADER_BYTES)
+                self._end = JournalPosition(known.segment + 1, format.JOURNAL_HEADER_BYTES)
         path = format.segment_path(self._folder, known.segment)
         end = format.logical_size(self._folder, known.segment)  # parts moved aside were logged
         segments = format.list_segments(self._folder)
@@ -167,7 +167,7 @@ class Journal:
         """Move the incomplete end of the last segment aside; return where writing continues."""
         last = max(format.list_segments(self._folder), default=-1)
         number = max(last + 1, self._clock() // NANOSECONDS_PER_SECOND, 0)
-        self._end = JournalPosition(number, format.HEADER_BYTES)
+        self._end = JournalPosition(number, format.JOURNAL_HEADER_BYTES)
         if last >= 0:
             self._read_intact(last)
         return self._end
@@ -188,7 +188,7 @@ class Journal:
             message = f"{path} has layout {version}, expected {known}: update gigatwin"
             raise JournalError(message, code=IssueCode.WRONG_VERSION)
         intact = format.intact_length(data, segment)
-        if intact < max(len(data), format.HEADER_BYTES):
+        if intact < max(len(data), format.JOURNAL_HEADER_BYTES):
             self._move_aside(JournalPosition(segment, intact))
         return data[:intact]
 
@@ -227,7 +227,7 @@ class Journal:
             files.sync_folder(self._folder)
         except OSError as error:
             os.close(file)
-            self._end = JournalPosition(self._end.segment + 1, format.HEADER_BYTES)
+            self._end = JournalPosition(self._end.segment + 1, format.JOURNAL_HEADER_BYTES)
             with suppress(OSError):  # otherwise the next start finds it incomplete
                 path.unlink()
             raise files.disk_error(path, error) from error
@@ -245,7 +245,7 @@ class Journal:
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(file, self._end.offset)
-                if self._end.offset == format.HEADER_BYTES:
+                if self._end.offset == format.JOURNAL_HEADER_BYTES:
                     path.unlink()  # else each retry on a full disk would leave an empty segment
             self._close_segment()
             raise files.disk_error(path, error) from error
@@ -255,7 +255,7 @@ class Journal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            self._end = JournalPosition(self._end.segment + 1, format.HEADER_BYTES)
+            self._end = JournalPosition(self._end.segment + 1, format.JOURNAL_HEADER_BYTES)
 
 
 MAX_PLACES_DESCRIBED: Final = 1

@@ -59,7 +59,7 @@ MAX_PLAIN_BYTES: Final = 65_536
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = 31  # a gzip with its header and its checksum
 _DONE_TOLERANCE_H: Final = 1e-6  # h, rounding error allowed between done hours and length
-_MAX_TICK_INTERVAL_S: Final = 86_400.0
+_MAX_TICK_INTERVAL_S: Final = 86_400.0  # longest interval of a tick: a day
 
 
 def decode_queue(address: ParsedTopic, topic: str, payload: bytes) -> QueueSnapshot:

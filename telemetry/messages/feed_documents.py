@@ -181,7 +181,7 @@ MAX_DOCUMENT_BYTES: Final[Mapping[DocumentKind, int]] = {
 }
 """Largest document of each kind that is read. [B]"""
 
-_MAX_LISTED_ERRORS: Final = 3
+_MAX_LISTED_ERRORS: Final = 3  # schema errors that an error lists
 
 
 @cache

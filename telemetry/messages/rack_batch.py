@@ -30,7 +30,7 @@ from twin.errors import IssueCode, MessageError
 from twin.units import MICROSECONDS_PER_MS
 
 BATCH_MAGIC: Final = b"GTRB"
-BATCH_FORMAT: Final = 1
+BATCH_FORMAT: Final = 1  # version of the layout
 BATCH_HEADER: Final = struct.Struct("<4sBBHIQQHHI")
 """magic, version, flags, length, boot, sequence, time [ms], variables, chips, interval [ms]"""
 
@@ -41,7 +41,7 @@ MAX_INTERVAL_MS: Final = 86_400_000
 """Longest interval of a batch. [ms]"""
 
 _FLOAT: Final = np.dtype("<f4")
-_BATCH_ROWS: Final = len(CHIP_VARIABLES)
+_BATCH_ROWS: Final = len(CHIP_VARIABLES)  # variables of a chip
 
 
 class _Document(msgspec.Struct):

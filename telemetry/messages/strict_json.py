@@ -25,8 +25,8 @@ MESSAGE_VERSION: Final = 1
 COUNT_RANGE: Final = msgspec.Meta(ge=0, le=2**53)
 """A count that every JSON reader represents exactly."""
 
-MIN_TIME_MS: Final = 946_684_800_000
-END_TIME_MS: Final = 4_102_444_800_000
+MIN_TIME_MS: Final = 946_684_800_000  # 2000-01-01, earliest time on the wire
+END_TIME_MS: Final = 4_102_444_800_000  # 2100-01-01, end of the times on the wire
 """First valid time, 2000-01-01, and the first invalid one after it, 2100-01-01. [ms since 1970]"""
 
 _ESCAPE: Final = b"\\u"

@@ -11,10 +11,10 @@ from typing import Final
 
 from telemetry.messages.bms_contract import check_value_topic
 from telemetry.messages.models import PLANT_SENDER
+from telemetry.mqtt.queues import MAX_TOPIC_BYTES
 from twin.errors import IssueCode, MessageError
 
 _FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_MAX_TOPIC_BYTES: Final = 1024  # it also bounds the memory of the cache of parsed topics
 _PARSED_TOPICS_CACHED: Final = 131_072  # all topics of a large site
 
 
@@ -123,8 +123,8 @@ def service_filters(site: str) -> tuple[str, ...]:
 @lru_cache(maxsize=_PARSED_TOPICS_CACHED)
 def parse_topic(topic: str) -> ParsedTopic:
     """Return the parts of a topic; refuse topics that this program does not define."""
-    if len(topic) > _MAX_TOPIC_BYTES or len(topic.encode(errors="replace")) > _MAX_TOPIC_BYTES:
-        expected = f"a topic of at most {_MAX_TOPIC_BYTES} bytes"
+    if len(topic) > MAX_TOPIC_BYTES or len(topic.encode(errors="replace")) > MAX_TOPIC_BYTES:
+        expected = f"a topic of at most {MAX_TOPIC_BYTES} bytes"
         raise MessageError(topic, topic, expected, code=IssueCode.TOO_LARGE)
     if _FORBIDDEN.search(topic):
         raise MessageError(topic, topic, "a topic has no +, # or control characters")

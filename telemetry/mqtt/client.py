@@ -51,6 +51,9 @@ QUEUE_DEPTH: Final = 65_536
 CONNECT_TIMEOUT_S: Final = 10.0
 """Longest wait for the broker to accept a connection. [s]"""
 
+SUBSCRIBE_TIMEOUT_S: Final = 10.0
+"""Longest wait for the broker to grant a subscription. [s]"""
+
 STOP_TIMEOUT_S: Final = 2.0
 """Longest wait for messages still to be sent. [s]"""
 

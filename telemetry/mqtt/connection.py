@@ -405,7 +405,7 @@ _KIND: Final = 0xF0
 _QOS: Final = 0x06
 _QOS_2: Final = 0x04
 _CONTINUATION: Final = 0x80  # a digit of a length that another digit follows
-_MAX_LENGTH_DIGITS: Final = 4
+_MAX_LENGTH_DIGITS: Final = 4  # bytes of a packet's remaining length
 
 
 def parse_publishes(data: bytes, at: int, *, is_5: bool) -> tuple[list[PublishPacket], int]:

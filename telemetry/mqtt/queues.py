@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
+MAX_TOPIC_BYTES: Final = 1024
+"""Longest topic; it also bounds the memory of the cache of parsed topics. [B]"""
+
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
 """Largest payload that is received or sent. [B]"""
 

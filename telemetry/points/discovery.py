@@ -16,7 +16,7 @@ from typing import Final, Literal
 from telemetry.messages import decode, topics
 from telemetry.messages.models import PointMetadata, PointValue, RackBatch, Sample
 from telemetry.messages.topics import METADATA_FILTER, TopicKind
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.points.catalogue import METER_OBJECT, POINT_MEANINGS, RACK_OBJECT, PointMeaning
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
@@ -27,7 +27,7 @@ BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 """Id of one unit of a bank."""
 
 _SITE_KEYS: Final = ("title", "zone", "time_zone", "latitude", "longitude", "elevation")
-_MAX_STORED: Final = 200_000
+_MAX_STORED: Final = 200_000  # points, and refused topics, that are kept
 _OWNERS: Final = {"", *(meaning.owner for meaning in POINT_MEANINGS)}
 """Ids of objects that are not machines: weather station, management system, this service."""
 
@@ -169,7 +169,7 @@ def discover(
     client.connect()
     count = 0
     try:
-        if not token.wait(_SUBSCRIBE_TIMEOUT_S):
+        if not token.wait(SUBSCRIBE_TIMEOUT_S):
             remedy = f"grant this user the right to read {', '.join(discovery.filters)}"
             raise BrokerError(
                 client.url, "the subscription is not granted", remedy, code=IssueCode.UNAUTHORISED
@@ -177,7 +177,7 @@ def discover(
         end, is_over = time.monotonic() + seconds, False
         while not is_over:  # messages that came during a pause of this machine still count
             is_over = time.monotonic() >= end
-            for message in client.poll(_MAX_POLL, 0.1):
+            for message in client.poll(_MAX_DISCOVERY_POLL, 0.1):
                 count += 1
                 try:
                     discovery.observe(decode(message.topic, message.payload))
@@ -188,8 +188,7 @@ def discover(
     return count
 
 
-_SUBSCRIBE_TIMEOUT_S: Final = 10.0
-_MAX_POLL: Final = 65_536  # messages
+_MAX_DISCOVERY_POLL: Final = 65_536  # messages
 
 
 def _kinds(point: PointMetadata) -> set[str]:

@@ -74,7 +74,9 @@ class PlausibleRange:
         )
 
 
-_STUCK_PERIOD: Final = np.timedelta64(2, "h")
+_STUCK_PERIOD: Final = np.timedelta64(
+    2, "h"
+)  # time of equal readings after which a sensor is stuck
 
 RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "grid_import_power": PlausibleRange(

@@ -241,7 +241,7 @@ UNIT_FACTORS: Final = ((1e3, 0.0), (1e-3, 0.0), (100.0, 0.0), (0.01, 0.0))
 TEMPERATURE_CONVERSIONS: Final = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
 """The same for temperatures: Fahrenheit and kelvin for Celsius, and back."""
 
-MAX_UNIT_RATIO: Final = 1e3
+MAX_UNIT_RATIO: Final = 1e3  # ratio to the greatest value up to which a unit may be wrong
 MIN_UNIT_RATIO: Final = 20.0
 """Ratio of a first value to its band from which, up to a thousand, its unit is wrong. [1]"""
 

@@ -265,7 +265,7 @@ DECISION_TIMEOUT_S: Final = 300.0
 TICK_RESEND_S: Final = 2.0
 """Time after which a tick is repeated, for a service that started late. [s]"""
 
-MAX_POLL: Final = 1000
+MAX_REPLAY_POLL: Final = 1000
 """Messages taken at once. [1]"""
 
 
@@ -341,7 +341,7 @@ class DecisionWaiter:
 
     def _decisions(self, moment: np.datetime64) -> Iterator[bool]:
         """Yield for each message whether it is the decision at a time."""
-        messages = self._client.poll(MAX_POLL, 0.1)
+        messages = self._client.poll(MAX_REPLAY_POLL, 0.1)
         self._client.acknowledge(messages)
         for message in messages:
             try:

@@ -25,7 +25,7 @@ from telemetry.messages.models import (
     SimulationTick,
 )
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
 from telemetry.points.catalogue import INTEGRATION_NAME
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from telemetry.simulator.bms import (
@@ -406,9 +406,6 @@ def follow_supply_requests(
 
 SIMULATOR_POLL_TIMEOUT_S: Final = 0.1
 """Longest wait for a message at once. [s]"""
-
-SUBSCRIBE_TIMEOUT_S: Final = 10.0
-"""Longest wait for the grant of a subscription, which is repeated after a reconnection. [s]"""
 
 SIMULATOR_DRAIN_TIMEOUT_S: Final = 0.01
 """Silence after which no more messages are expected: brokers keep the order of messages of one

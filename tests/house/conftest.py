@@ -60,8 +60,7 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session")
-def modules() -> dict[str, Module]:
+def every_module() -> dict[str, Module]:
     """Return the files of all packages by their dotted names."""
     found = {}
     for package in PACKAGES:
@@ -70,6 +69,12 @@ def modules() -> dict[str, Module]:
             found[name] = Module(path=path, name=name)
     assert found.keys() >= set(PACKAGES)  # or all tests would pass on nothing
     return found
+
+
+@pytest.fixture(scope="session")
+def modules() -> dict[str, Module]:
+    """Return the files of all rooms by their dotted names."""
+    return every_module()
 
 
 @pytest.fixture(name="imported", scope="session")

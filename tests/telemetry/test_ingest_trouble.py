@@ -9,7 +9,7 @@ import pytest
 from telemetry import files
 from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
-from telemetry.journal.format import HEADER_BYTES
+from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.messages.codec import DECODERS
 from telemetry.messages.models import JobStatus
 from telemetry.messages.topics import TopicKind
@@ -150,12 +150,14 @@ def test_short_journal_continues_behind_archive(tmp_path):
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
         until(lambda: len(service.wire.acknowledged) == 4)
     (path,) = (tmp_path / "journal").glob("*.journal")
-    os.truncate(path, HEADER_BYTES)
+    os.truncate(path, JOURNAL_HEADER_BYTES)
     with Service(tmp_path) as service:
         service.wire.send(batch("r0001", 1000))
         until(lambda: len(service.wire.acknowledged) == 1)
         service.die()
-    assert [repair.position.offset for repair in service.journal.corruptions] == [HEADER_BYTES]
+    assert [repair.position.offset for repair in service.journal.corruptions] == [
+        JOURNAL_HEADER_BYTES
+    ]
     with Service(tmp_path) as service:
         pass
     assert service.racks().sizes["time"] == 3
@@ -218,7 +220,7 @@ def test_damage_of_archived_messages_is_no_loss(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
         until(lambda: len(service.wire.acknowledged) == 4)
-    corrupt(tmp_path, HEADER_BYTES)
+    corrupt(tmp_path, JOURNAL_HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "the archive has all of their messages" in service.ingester.damage
+        assert "the archive has all of their messages" in service.ingester.damage.describe
     assert loss_log.read_losses(tmp_path / "archive") == []

@@ -43,8 +43,8 @@ def test_truncated_file_keeps_whole_frames(batches, data):
             torn = path.read_bytes()[:cut]
             path.write_bytes(torn)
             whole = [frame for frame in written if frame.position.offset <= cut]
-            sound = whole[-1].position.offset if whole else format.HEADER_BYTES
-            torn = torn[sound:] if cut >= format.HEADER_BYTES else torn
+            sound = whole[-1].position.offset if whole else format.JOURNAL_HEADER_BYTES
+            torn = torn[sound:] if cut >= format.JOURNAL_HEADER_BYTES else torn
             again = opened(folder)
             assert list(again.read()) == whole
             assert [repair.corrupt_path.read_bytes() for repair in again.corruptions] == (
@@ -78,7 +78,7 @@ def test_flipped_bit_moves_rest_of_segment_aside(place, bit):
         if 5 <= place < 8:  # the header's padding means nothing
             assert read == written
         else:
-            expected = kept if place >= format.HEADER_BYTES else []
+            expected = kept if place >= format.JOURNAL_HEADER_BYTES else []
             assert read == expected + others
             assert len(journal.corruptions) == 1
             assert journal.corruptions[0].corrupt_path.exists()

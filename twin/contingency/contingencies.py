@@ -19,7 +19,7 @@ from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
 _DIGITS: Final = re.compile(r"\d+")
-_MAX_SUGGESTIONS: Final = 3
+_MAX_SUGGESTIONS: Final = 3  # similar names that an error proposes
 
 
 class FailedPart(StrEnum):

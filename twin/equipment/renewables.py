@@ -135,7 +135,7 @@ THERMOMETER_HEIGHT_M: Final = 2.0
 PA_PER_KPA: Final = 1000.0
 
 _CURVE_STEP_M_S: Final = 0.1  # of a generic power curve
-_MAX_WIND_SPEED_M_S: Final = 100.0
+_MAX_WIND_SPEED_M_S: Final = 100.0  # last point of a power curve
 _CHUNK: Final = 8192  # intervals at once: each has a curve of its own
 
 

@@ -70,7 +70,7 @@ def interpolate_extrapolate(position: Numeric, knots: FloatArray, values: FloatA
     return value
 
 
-_MAX_TRIALS: Final = 200
+_MAX_TRIALS: Final = 200  # evaluations of a root search
 _MIN_SPACINGS: Final = 4.0  # floats in the bracket, so that it can be halved
 _CHECK_INTERVAL: Final = 4  # trials between checks that the bracket shrinks like bisection
 

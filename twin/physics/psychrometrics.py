@@ -20,7 +20,7 @@ _ICED_WICK: Final = (2830.0, 0.24, 2.1)
 
 _SATURATED_RANGE: Final = (-60.0, 75.0)  # degC
 _TOLERANCE_K: Final = 1e-7  # last step of Newton's method
-_MAX_ITERATIONS: Final = 60
+_MAX_ITERATIONS: Final = 60  # iterations of a wet-bulb search
 
 STANDARD_PRESSURE_KPA: Final = 101.325
 """Air pressure at sea level in the standard atmosphere. [kPa]"""

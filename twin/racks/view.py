@@ -25,7 +25,7 @@ DEFAULT_STEPS: Final = {"rack": np.timedelta64(1, "m"), "chip": np.timedelta64(1
 BLOCK_BYTES: Final = 64e6
 """Approximate size of a part of a view that is computed at once. [bytes]"""
 
-_LEVEL_VARIABLES: Final = {"rack": "rack_power", "chip": "chip_power"}
+_VIEW_LEVEL_VARIABLES: Final = {"rack": "rack_power", "chip": "chip_power"}
 _BLOCK_STEP_MULTIPLE: Final = 60
 _VALUE_BYTES: Final = 4  # float32
 
@@ -76,7 +76,7 @@ def view(
     """
     _check(level)
     time = slice(None) if time is None else time
-    if level in ("site", "hall") or _LEVEL_VARIABLES[level] in result:
+    if level in ("site", "hall") or _VIEW_LEVEL_VARIABLES[level] in result:
         part = _cut(result, time)
         return part[[n for n in part if "hall" in part[n].dims]] if level == "hall" else part
     layout = RackLayout.from_site(site)

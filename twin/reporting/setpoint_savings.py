@@ -37,7 +37,7 @@ CONTROL_STRATEGIES: Final = (
 """Control strategies of the water, the simplest first."""
 
 _MIN_SHARE: Final = 1e-3  # of heat or range, so that ratios stay finite
-_COOLING_POWER_VARIABLES: Final = ("cooling_plant_draw", "cdu_pump_power", "hall_air_fan_power")
+_COMPARED_COOLING_POWERS: Final = ("cooling_plant_draw", "cdu_pump_power", "hall_air_fan_power")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def _profile(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProf
     water_rate = flows["cooling_plant_flow", warm.name]
     return CoolingProfile(
         cooling_power=np.sum(
-            [v for (name, _), v in flows.items() if name in _COOLING_POWER_VARIABLES], axis=0
+            [v for (name, _), v in flows.items() if name in _COMPARED_COOLING_POWERS], axis=0
         ),
         water_use=flows["water_use", ""],
         chip_temperature=np.max(chips, axis=0) + site.set_points.chip_spread,

@@ -4,7 +4,7 @@ import numpy as np
 
 from telemetry.ingest.chunk_decoder import JournalChunkDecoder
 from telemetry.journal.follower import JournalFollower
-from telemetry.journal.format import HEADER_BYTES
+from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode, encode
 from telemetry.messages.models import RackBatch
@@ -34,7 +34,7 @@ def test_bulk_reader_agrees_with_the_decoder(tmp_path):
     journal.append(items)
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine", is_simulated=True).decode(
-        data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
+        data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
     assert found.count == 200
     assert found.end == len(data)
@@ -71,7 +71,7 @@ def test_values_not_finite_use_the_decoder(tmp_path):
     journal.append([good, (bad[0], bytes(corrupt))])
     data, segment = segment_of(tmp_path)
     found = JournalChunkDecoder("rhine").decode(
-        data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
+        data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
     assert found.batches[0].labels == ["hall_1/r0001"]
     (frame,) = found.other_records
