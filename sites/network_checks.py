@@ -6,7 +6,7 @@ from typing import Final
 
 from sites.schema import key_location, toml_text
 from twin.equipment import TransformerBank
-from twin.equipment.network import MediumVoltageNetwork, reachable_nodes
+from twin.equipment.electrical_network import MediumVoltageNetwork, reachable_nodes
 from twin.errors import IssueCode, ValidationIssue
 from twin.site import Site, network_machines
 

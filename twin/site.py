@@ -35,7 +35,7 @@ from twin.equipment import (
     UpsBank,
     WindFarm,
 )
-from twin.equipment.network import MediumVoltageNetwork
+from twin.equipment.electrical_network import MediumVoltageNetwork
 from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.markets import demand_charges
 from twin.markets.contracts import (

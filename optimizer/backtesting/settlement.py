@@ -18,7 +18,7 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.problem.contracts import described_obligations
+from optimizer.problem.contracts import obligations_in_outlook
 from optimizer.problem.outlook import position_outlook
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.markets.bill_lines import MeteredImport, excess_charges
@@ -368,7 +368,7 @@ def contract_accounts(
         / MINUTES_PER_HOUR
     )
     paid: dict[str, float] = defaultdict(float)
-    for promise in described_obligations(site, truth):
+    for promise in obligations_in_outlook(site, truth):
         paid[promise.account] += _deviation_cost(promise, truth, net, water=water)
     return dict(paid)
 

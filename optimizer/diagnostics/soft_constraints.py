@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.diagnostics.binding import find_exchange
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW, SOC_RETURN_PENALTY_EUR_PER_MWH_H
-from optimizer.problem.contracts import described_obligations
+from optimizer.problem.contracts import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
 from twin.feasibility.connection import IMPORT_LIMIT
@@ -56,7 +56,7 @@ def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation,
     problem = solution.data.problem
     found = [
         one
-        for obligation in described_obligations(problem.site, problem.outlook)
+        for obligation in obligations_in_outlook(problem.site, problem.outlook)
         if (one := _obligation_violation(solution, obligation)) is not None
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]

@@ -150,7 +150,7 @@ class LiveSeries:
             )
         return found
 
-    def preload(self) -> None:
+    def preload_libraries(self) -> None:
         """Import the libraries of renewables in a thread, since this takes seconds."""
         self._preloader = threading.Thread(target=self._run_preload, name="preload", daemon=True)
         self._preloader.start()

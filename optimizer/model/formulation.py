@@ -26,7 +26,7 @@ from optimizer.model.components import (
 )
 from optimizer.model.model_data import ModelData
 from optimizer.model.signature import ModelSignature, SiteSignature
-from optimizer.problem.contracts import described_obligations
+from optimizer.problem.contracts import obligations_in_outlook
 from twin.physics import FloatArray
 from twin.relations import Convert, DemandCharge, Exchange, Store
 
@@ -175,7 +175,7 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
 
 def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     """Yield block, component and obligation of every contract on flows of other components."""
-    for obligation in described_obligations(data.problem.site, data.problem.outlook):
+    for obligation in obligations_in_outlook(data.problem.site, data.problem.outlook):
         yield obligation.owner, contract_position, obligation
 
 

@@ -26,7 +26,7 @@ TARGET_TOLERANCE_MW: Final = 0.01
 """Power above a target that is ignored. [MW]"""
 
 
-def described_obligations(site: Site, outlook: xr.Dataset) -> tuple[Obligation, ...]:
+def obligations_in_outlook(site: Site, outlook: xr.Dataset) -> tuple[Obligation, ...]:
     """Return the obligations of a site whose variables the outlook contains."""
     return tuple(
         c for c in site.obligations if all(variable in outlook for variable in c.required_variables)
@@ -175,7 +175,7 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
             remedy="change carbon, or add or remove the hourly_matching",
         )
     time = outlook["time"].to_numpy()
-    for one in described_obligations(site, outlook):
+    for one in obligations_in_outlook(site, outlook):
         terms = one.terms(outlook)
         spread = terms.price_above + terms.price_below
         wrong = terms.is_binding & (spread < -OBLIGATION_TOLERANCE)
@@ -194,7 +194,7 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
 def find_missing_contracts(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield contracts that an outlook with an axis of contracts does not describe."""
     known = {str(name) for name in outlook.coords.get("contract", xr.DataArray([])).to_numpy()}
-    for one in described_obligations(site, outlook):
+    for one in obligations_in_outlook(site, outlook):
         axes = [name for name in one.required_variables if "contract" in outlook[name].dims]
         if axes and one.owner not in known:
             yield ValidationIssue(

@@ -133,7 +133,7 @@ class AlarmMonitor:
         """
         link = self._link
         link.drift_monitor.update(now)
-        doubts = link.clock_skew(now), link.silent_points(now), *_estimate_warnings(last)
+        doubts = link.refused_timestamps(now), link.silent_points(now), *_estimate_warnings(last)
         texts = {
             "broker": link.error,
             "feed": self._partners.error(now),

@@ -94,7 +94,7 @@ class SiteService:
 
     def run(self, stop: threading.Event) -> None:
         """Decide every quarter-hour until ``stop`` is set."""
-        self._series.preload()
+        self._series.preload_libraries()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
             notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
             background = threading.Thread(

@@ -135,7 +135,7 @@ class PlantLink:
         """Return why water set points cannot be requested; empty if they can."""
         return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
-    def clock_skew(self, now: np.datetime64) -> str:
+    def refused_timestamps(self, now: np.datetime64) -> str:
         """Return how many points are refused because of their timestamps; empty if none is."""
         future = "" if now == NOT_STARTED else self.window.describe_future_values(now)
         messages = (self.window.clock_skew.describe(now, self.window.period), future)

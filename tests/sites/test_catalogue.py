@@ -7,8 +7,8 @@ import sites
 from sites import catalogue
 from twin.declarations import Throughput
 from twin.equipment.chiller_plant import ChillerBank
+from twin.equipment.electrical_network import CableBundle
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
-from twin.equipment.network import CableBundle
 from twin.errors import SiteError
 from twin.site import EQUIPMENT_KINDS
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from twin import variables
 from twin.equipment import Renewable, TransformerBank
-from twin.equipment.network import (
+from twin.equipment.electrical_network import (
     CableBundle,
     MediumVoltageNetwork,
     NetworkBranch,
@@ -45,7 +45,7 @@ def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
     """Return voltages, loadings and losses of the network of a site over a run.
 
     A site without a declared network gets a radial one
-    (:func:`twin.equipment.network.radial_network`).
+    (:func:`twin.equipment.electrical_network.radial_network`).
 
     Returns: On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time,
     branch)`` [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and

@@ -61,7 +61,9 @@ class Bench:
         link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
         link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
         link.broker_status.return_value = {"is_connected": True}
-        link.error = link.archive_error = link.ingest_error = link.clock_skew.return_value = ""
+        link.error = link.archive_error = link.ingest_error = (
+            link.refused_timestamps.return_value
+        ) = ""
         link.silent_points.return_value, link.rack_names = "", RackNameMismatch(site)
         link.jobs.error.return_value = link.jobs.rejected_orders.return_value = ""
         link.jobs.missing_queue = ""

@@ -197,7 +197,7 @@ def test_preload_loads_libraries_and_changes_nothing(copies):
         f"weather=Path({str(copies['weather'])!r}))\n"
         "series = LiveSeries(sites.load_site('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
-        "series.preload()\n"
+        "series.preload_libraries()\n"
         "series.current(np.datetime64('2026-07-01', 'us'))\n"
         "assert 'pvlib' in sys.modules and series.trouble == ''\n"
         "assert sys.modules['pvlib'].solarposition.spa_python  # whole: a record waits for it\n"

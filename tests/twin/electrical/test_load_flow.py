@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 import sites
 from twin import initial_state, regular_axes, simulate
-from twin.equipment.network import MediumVoltageNetwork, radial_network
+from twin.equipment.electrical_network import MediumVoltageNetwork, radial_network
 from twin.errors import NetworkError
 from twin.simulation.load_flow import network_draws, network_load_flow
 from twin.site import network_machines
