@@ -14,10 +14,10 @@ from optimizer.service.status import (
     StatusSnapshot,
     first_at,
     last_at,
+    lookup,
     number_at,
     rows_at,
     state_label,
-    value_at_path,
 )
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.text import format_duration
@@ -54,12 +54,9 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         "plan": _plan(snapshot),
         "from the grid": _power(snapshot),
         "HOLD": _hold(snapshot) or _ended(snapshot),
-        "reason": ""
-        if value_at_path(snapshot, "ended")
-        else value_at_path(snapshot, "decision", "reason"),
-        "revision": value_at_path(snapshot, "decision", "revision"),
-        "broker": value_at_path(snapshot, "broker", "trouble")
-        or value_at_path(snapshot, "broker", "url"),
+        "reason": "" if lookup(snapshot, "ended") else lookup(snapshot, "decision", "reason"),
+        "revision": lookup(snapshot, "decision", "revision"),
+        "broker": lookup(snapshot, "broker", "trouble") or lookup(snapshot, "broker", "url"),
         "telemetry": _telemetry(snapshot),
         "first limit": _first_limit(snapshot),
     }
@@ -83,7 +80,7 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
 
 
 def _plan(snapshot: StatusSnapshot) -> str:
-    source, time = (value_at_path(snapshot, "decision", name) for name in ("source", "time"))
+    source, time = (lookup(snapshot, "decision", name) for name in ("source", "time"))
     return f"{source} of {time}" if source else "none yet"
 
 
@@ -103,7 +100,7 @@ def _power(snapshot: StatusSnapshot) -> str:
 def _hold(snapshot: StatusSnapshot) -> str:
     """Return in words who holds, since when, until when and why, in real time."""
     author, reason, since, until = (
-        value_at_path(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
+        lookup(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
     )
     end = f"until {until}" if until else "until it is released"
     return f"by {author} since {since}, {end}: {reason}" if author else ""
@@ -111,9 +108,7 @@ def _hold(snapshot: StatusSnapshot) -> str:
 
 def _ended(snapshot: StatusSnapshot) -> str:
     """Return in words that a HOLD has ended, until a decision follows it."""
-    author, how, time = (
-        value_at_path(snapshot, "ended", name) for name in ("author", "how", "time")
-    )
+    author, how, time = (lookup(snapshot, "ended", name) for name in ("author", "how", "time"))
     by = f" by {author}" if author else ""
     then = "planning resumes with the next quarter-hour; until then the plant controls itself"
     return f"that{by} ended at {time}: {how}; {then}" if how else ""
@@ -131,6 +126,6 @@ def _first_limit(snapshot: StatusSnapshot) -> str:
 
 def _telemetry(snapshot: StatusSnapshot) -> str:
     age = number_at(snapshot, "telemetry", "age_s")
-    count = value_at_path(snapshot, "telemetry", "messages")
+    count = lookup(snapshot, "telemetry", "messages")
     old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -21,9 +21,9 @@ from optimizer.service.status import (
     StatusSnapshot,
     first_at,
     last_at,
+    lookup,
     number_at,
     rows_at,
-    value_at_path,
 )
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -77,7 +77,7 @@ def _service(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
     decision = snapshot.get("decision")
-    source = value_at_path(decision, "source")
+    source = lookup(decision, "source")
     yield gauge_family(
         "decision_source",
         "Where the last decision comes from.",
@@ -92,7 +92,7 @@ def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
     yield gauge_family(
         "account_cost_euros",
         "Cost of the last plan by account.",
-        numbers_by_name(value_at_path(decision, "accounts")),
+        numbers_by_name(lookup(decision, "accounts")),
         label="account",
     )
     count = len(rows_at(decision, "binding"))
@@ -124,28 +124,28 @@ def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
     received = snapshot.get("telemetry")
-    connected = value_at_path(snapshot, "broker", "is_connected") is True
+    connected = lookup(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
     yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(received, "age_s"))
     for name, key, text in (
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
     ):
-        listed = value_at_path(received, key)
+        listed = lookup(received, key)
         yield gauge(name, text, len(listed) if isinstance(listed, Sequence) else 0)
     for name in ("messages", "points", "batches"):
         yield counter(
             name, f"{name.capitalize()} taken in since the start.", number_at(received, name)
         )
-    quarantined = value_at_path(received, "quarantined")
+    quarantined = lookup(received, "quarantined")
     reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
     yield counter_family("quarantined", "Inputs refused since the start.", reasons, label="reason")
 
 
 def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
     ends, short = (
-        value_at_path(snapshot, "series", "until"),
-        value_at_path(snapshot, "series", "short"),
+        lookup(snapshot, "series", "until"),
+        lookup(snapshot, "series", "short"),
     )
     names = [str(name) for name in ends] if isinstance(ends, Mapping) else []
     yield gauge_family(
@@ -215,7 +215,7 @@ def _failures(snapshot: StatusSnapshot) -> Iterator[Metric]:
             ((who, None if value is None else 60.0 * value) for who, value in samples),
             label="failure",
         )
-    exposed = value_at_path(snapshot, "failures", "exposed")
+    exposed = lookup(snapshot, "failures", "exposed")
     count = len(exposed) if isinstance(exposed, Sequence) else None
     yield gauge("failures_exposed", "Failures that must be endured and are not.", count)
 
@@ -278,7 +278,7 @@ def numbers_by_name(values: object) -> Iterator[tuple[str, float | None]]:
 
 def timestamp_at(snapshot: object, *path: str) -> float | None:
     """Return an ISO 8601 time as seconds since 1970. [s]"""
-    text = value_at_path(snapshot, *path)
+    text = lookup(snapshot, *path)
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:

@@ -79,11 +79,11 @@ class OperatorInterface(Protocol):
 
 def state_label(snapshot: StatusSnapshot) -> str:
     """Return the state of the service as one label, the most severe first."""
-    source = value_at_path(snapshot, "decision", "source")
+    source = lookup(snapshot, "decision", "source")
     missing, ended = snapshot.get("missing"), snapshot.get("ended")
     if snapshot.get("hold") is not None or (source == "hold" and not (missing or ended)):
         return "HOLD"
-    if value_at_path(snapshot, "broker", "is_connected") is False:
+    if lookup(snapshot, "broker", "is_connected") is False:
         return "OFFLINE: broker"
     if missing:
         return "NO PLAN"
@@ -96,7 +96,7 @@ def state_label(snapshot: StatusSnapshot) -> str:
     return "SHADOW" if snapshot.get("mode") == "shadow" else "RUNNING"
 
 
-def value_at_path(snapshot: object, *path: str) -> object:
+def lookup(snapshot: object, *path: str) -> object:
     """Return the value at a path of keys, or None."""
     for name in path:
         if not isinstance(snapshot, Mapping):
@@ -107,7 +107,7 @@ def value_at_path(snapshot: object, *path: str) -> object:
 
 def number_at(snapshot: object, *path: str) -> float | None:
     """Return the finite number at a path of keys, or None."""
-    value = value_at_path(snapshot, *path)
+    value = lookup(snapshot, *path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
@@ -115,7 +115,7 @@ def number_at(snapshot: object, *path: str) -> float | None:
 
 def rows_at(snapshot: object, *path: str) -> list[Mapping[str, object]]:
     """Return the mappings in the list at a path of keys; none if there is no list."""
-    value = value_at_path(snapshot, *path)
+    value = lookup(snapshot, *path)
     if not isinstance(value, Sequence):
         return []
     return [row for row in value if isinstance(row, Mapping)]
@@ -123,12 +123,12 @@ def rows_at(snapshot: object, *path: str) -> list[Mapping[str, object]]:
 
 def first_at(snapshot: StatusSnapshot, *path: str) -> float | None:
     """Return the first value of a series; None if it is no number."""
-    return _at(0, value_at_path(snapshot, *path))
+    return _at(0, lookup(snapshot, *path))
 
 
 def last_at(snapshot: StatusSnapshot, *path: str) -> float | None:
     """Return the last value of a series; None if it is no number, as of a silent meter."""
-    return _at(-1, value_at_path(snapshot, *path))
+    return _at(-1, lookup(snapshot, *path))
 
 
 def _at(place: int, values: object) -> float | None:

@@ -45,7 +45,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from optimizer.service.hold import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
-from optimizer.service.status import OperatorInterface, number_at, state_label, value_at_path
+from optimizer.service.status import OperatorInterface, lookup, number_at, state_label
 from twin.errors import GigatwinError, StatusPageError
 from twin.text import one_line
 
@@ -118,8 +118,8 @@ class _Views:
             "state": state_label(snapshot),
             "is_ready": not missing,
             "missing": missing,
-            "decided": value_at_path(snapshot, "decision", "time"),
-            "revision": value_at_path(snapshot, "decision", "revision"),
+            "decided": lookup(snapshot, "decision", "time"),
+            "revision": lookup(snapshot, "decision", "revision"),
             "telemetry_age_s": number_at(snapshot, "telemetry", "age_s"),
         }
         return Response(_json(summary), media_type="application/json")
