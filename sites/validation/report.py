@@ -63,16 +63,19 @@ These are too long for this page and run with the tests:
 | subject | reference | test |
 |---|---|---|
 | a chiller-tower plant, all 744 hours of a July | EnergyPlus, run again | \
-`tests/twin/equipment/test_energyplus.py` |
-| load flows of random networks | pandapower, run again | `tests/twin/physics/test_powerflow.py` |
-| humid air and liquids | psychrolib, CoolProp | `tests/twin/physics` |
+`tests/unit/twin/equipment/test_energyplus.py` |
+| load flows of random networks | pandapower, run again | \
+`tests/unit/twin/physics/test_powerflow.py` |
+| humid air and liquids | psychrolib, CoolProp | `tests/unit/twin/physics` |
 | energy at every machine, on random sites, loads and weathers | first law, 1e-6 | \
-`tests/twin/test_closure.py` |
-| time to limit after any single failure | full simulation | `tests/twin/failures` |
+`tests/laws/test_energy_closure.py` |
+| time to limit after any single failure | full simulation | `tests/unit/twin/contingency` |
 | parameters learned from telemetry, and bounds of states | the simulated plant's parameters | \
-`tests/twin/test_calibrate.py`, `tests/twin/test_estimate.py` |
-| plans | the twin, independent of the optimiser | `tests/optimizer/test_verify.py` |
-| set points of the water | laws, limits of random sites | `tests/twin/test_setpoints.py` |
+`tests/unit/twin/calibration/test_calibrate.py`, `tests/unit/twin/estimation/test_observer.py` |
+| plans | the twin, independent of the optimiser | \
+`tests/unit/optimizer/verification/test_verify.py` |
+| set points of the water | laws, limits of random sites | \
+`tests/unit/twin/simulation/test_setpoints.py` |
 
 `gigatwin setpoints frontier --weather FILE` compares the yearly savings by better set points with
 those published for Frontier."""

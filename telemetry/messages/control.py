@@ -7,8 +7,8 @@
 A queue or a history may be gzip: a broker's payload limit then fits some 6,000 jobs, not 2,000.
 
 The records below define each field with bounds, unit and meaning.
-``python -m tests.telemetry.test_job_docs`` writes ``telemetry/schemas`` and the tables of
-docs/schedulers.md from them.
+``python -m tests.unit.telemetry.messages.test_job_docs`` writes ``telemetry/schemas`` and
+the tables of docs/schedulers.md from them.
 """
 
 import gzip

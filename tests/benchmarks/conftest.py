@@ -1,3 +1,0 @@
-from tests.house.conftest import root
-
-__all__ = ["root"]

@@ -1,5 +1,0 @@
-"""The benches of the twin."""
-
-from tests.benchmarks import chip_hour, load_flow_year, site_year
-
-BENCHES = (site_year.BENCH, chip_hour.BENCH, load_flow_year.BENCH)

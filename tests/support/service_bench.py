@@ -1,0 +1,105 @@
+"""A service of the small site without a plant: decisions, periodic tasks and state label."""
+
+from functools import cache
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+
+from optimizer.service.clock import ServiceClock
+from optimizer.service.config import ServiceConfig
+from optimizer.service.daemon import SiteService
+from optimizer.service.hold import HoldRegister
+from optimizer.service.jobs import SchedulerJobs
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.status import Severity, state_label
+from telemetry.live.state import LiveState
+from telemetry.points.topology import RackNameMismatch
+from tests.support import moments, small_days
+
+UNHEARD = "the scheduler has reported no queue yet; expected on dc/v1/small/jobs/queue"
+
+
+@cache
+def outcomes():
+    """Return a decision without a HOLD, and one under it, of the same quarter-hour."""
+    free = moments.pilot().decide(moments.facts())
+    return free, moments.pilot().decide(moments.facts(hold="HOLD by ana: work"))
+
+
+class Pilot:
+    """An engine with a fixed result or error; `meanwhile` is called during a decision."""
+
+    interval_control = None
+    last_estimate = None
+
+    def __init__(self, *, error=None, meanwhile=None):
+        self._error, self._meanwhile = error, meanwhile
+
+    def decide(self, facts):
+        if self._error is not None:
+            raise self._error
+        if self._meanwhile is not None:
+            self._meanwhile()
+        return outcomes()[bool(facts.hold_reason)]
+
+
+class Bench:
+    """A service of the small site in shadow, without a plant."""
+
+    def __init__(self, folder, *, is_shadow=True):
+        self.now = moments.facts().queue.instant
+        site = moments.site()
+        settings = ServiceConfig(
+            broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_shadow=is_shadow
+        )
+        link = MagicMock(spec=PlantLink)
+        link.window, link.jobs = LiveState(site), MagicMock(spec=SchedulerJobs)
+        facts = moments.facts()
+        link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
+        link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
+        link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
+        link.broker_status.return_value = {"is_connected": True}
+        link.error = link.archive_error = link.ingest_error = (
+            link.refused_timestamps.return_value
+        ) = ""
+        link.silent_points.return_value, link.rack_names = "", RackNameMismatch(site)
+        link.jobs.error.return_value = link.jobs.rejected_orders.return_value = ""
+        link.jobs.missing_queue = ""
+        link.drift_monitor = SimpleNamespace(
+            update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
+        )
+        link.telemetry_status.return_value = {}
+        clock = MagicMock(spec=ServiceClock)
+        clock.now.return_value, clock.is_simulated, clock.error = self.now, False, ""
+        self.folder, self.link = folder, link
+        self.service = SiteService(
+            site,
+            settings,
+            clock=clock,
+            plant_link=link,
+            partner_link=PartnerLink(site, settings, folder, meter=lambda _: 2.0),
+            hold_register=HoldRegister(folder / "hold.json"),
+            folder=folder,
+        )
+
+    def decide(self, **pilot):
+        self.service._decide_interval(Pilot(**pilot), self.now)
+
+    @property
+    def state(self):
+        return state_label(self.service.snapshot())
+
+    def run_tasks(self):
+        """Run the periodic tasks once; return the causes of alarms."""
+        stop = MagicMock()
+        stop.wait.side_effect = [False, True]
+        self.service._run_periodic_tasks(stop)
+        return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
+
+    def hold(self):
+        self.service.hold(author="ana", reason="work", hours=None)
+
+    def release(self):
+        self.service.release(author="eva")

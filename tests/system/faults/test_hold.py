@@ -1,0 +1,116 @@
+"""HOLD by command and by page: at once, across a restart, and released within the ramp limit."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+
+from telemetry.messages.topics import TopicKind
+from tests.support.service_processes import DEADLINE
+from tests.system.faults.words import caps, requests, schedules, states
+
+pytestmark = pytest.mark.slow
+
+AT_ONCE = 1.0
+"""Time within which HOLD promises to be effective. [s]"""
+
+STEPS = 96
+RISE = 3
+"""Quarter-hours after a release in which the plant is watched going back to the plan. [1]"""
+
+WORDS = {"author": "ana", "reason": "work on the busway"}
+
+
+@pytest.fixture
+def running(stage, ear):
+    """Return a service in the middle of a day, with a plan in force."""
+    stage.serve("--page", "0")
+    stage.attend()
+    stage.play(STEPS)
+    stage.until_ready()
+    ear.until(lambda: len(schedules(ear)) > 1)
+    return stage
+
+
+def by_command(stage, order):
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
+    stage.tell(order, **arguments)
+
+
+def by_page(stage, order):
+    """Press the button with the token of the page."""
+    url = (stage.state / "page.url").read_text()
+    with urllib.request.urlopen(url, timeout=DEADLINE) as page:
+        token = re.search(r'content="([\w-]{20,})"', page.read().decode())[1]
+    arguments = WORDS if order == "hold" else {"author": WORDS["author"]}
+    request = urllib.request.Request(
+        url + order,
+        data=json.dumps(arguments).encode(),
+        headers={
+            "Content-Type": "application/json",
+            "Origin": url.rstrip("/"),
+            "X-Gigatwin-Token": token,
+        },
+    )
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        assert answer.status == 200
+
+
+def is_effective(ear, since):
+    """Return when HOLD had reached the partner and every request was withdrawn, or None."""
+    hold_states = states(ear, since, "hold")
+    requested = {
+        point for point, values in requests(ear, 0.0, since).items() if values[-1][1] is not None
+    }
+    withdrawn = requests(ear, since)
+    ends = [
+        next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in requested
+    ]
+    if not hold_states or None in ends:
+        return None
+    return max([hold_states[0][0], *ends])
+
+
+def ticks(ear, since, until):
+    """Return the number of ticks; without a tick nothing was decided."""
+    return sum(one.at < until for one in ear.of(TopicKind.TICK, since))
+
+
+def check_held(ear, since):
+    """Check that nothing is requested and no cap is raised."""
+    for point, values in requests(ear, since).items():
+        assert all(value is None for _, value in values), point
+    before, after = caps(ear, until=since), caps(ear, since)
+    assert set(after) == set(before)
+    for hall, powers in after.items():
+        assert max(powers) <= before[hall][-1], hall
+
+
+@pytest.mark.parametrize("give", [by_command, by_page])
+def test_hold_acts_at_once_and_survives_a_kill(running, ear, give):
+    stage = running
+    begun = ear.now()
+    give(stage, "hold")
+    effective = ear.until(lambda: is_effective(ear, begun))
+    assert effective - begun < AT_ONCE or not ticks(ear, begun, effective)
+    documents = ear.until(lambda: schedules(ear, effective, "hold"))
+    assert "ana" in documents[0]["meta"]["degraded"]
+
+    stage.service.kill()
+    again = ear.now()
+    stage.serve()
+    ear.until(lambda: schedules(ear, again, "hold"))
+    stage.until_ready()
+    assert stage.tell("status")["snapshot"]["hold"]["reason"] == WORDS["reason"]
+    check_held(ear, effective)
+    assert not schedules(ear, effective, "optimum")
+
+    released = ear.now()
+    give(stage, "release")
+    ear.until(lambda: schedules(ear, released, "optimum"))
+    ear.until(lambda: states(ear, released, "ok"))
+    ear.until(lambda: len(schedules(ear, released)) > RISE)
+    result = stage.finish()
+    assert result["violations"] == {}  # the connection's ramp among them
+    assert result["undecided"] == 0

@@ -1,0 +1,25 @@
+"""A hanging solver delays a schedule by its deadline and marks it as degraded."""
+
+import pytest
+
+from tests.system.faults import hanging
+from tests.system.faults.words import schedules, states
+
+pytestmark = pytest.mark.slow
+
+STEPS = 3
+
+
+def test_hanging_solver_is_replaced_by_a_labelled_rule(stage, ear):
+    stage.serve("--page", "0", module=hanging.__name__)
+    stage.play(STEPS)
+    result = stage.result()
+    assert result["undecided"] == 0
+    assert result["violations"] == {}
+    documents = ear.until(lambda: len(schedules(ear)) == STEPS and schedules(ear))
+    for document in documents:
+        assert document["meta"]["source"] == "rule"
+        assert f"within {hanging.DEADLINE:g} s" in document["meta"]["degraded"]
+    assert {state["state"] for _, state in states(ear)} >= {"degraded"}
+    alarms = stage.tell("status")["snapshot"]["alarms"]
+    assert any("gave no answer" in alarm["text"] for alarm in alarms)

@@ -1,0 +1,336 @@
+"""Endpoints of the page: responses and refusals."""
+
+import json
+import socket
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from starlette.testclient import TestClient
+
+from optimizer.service.status import state_label
+from optimizer.service.web import PageServer, create_app
+from optimizer.service.web.app import MAX_PAGE_CONNECTIONS, MAX_REQUESTS
+from tests.support.status_pages import ENDED, FakeBoard, decision
+from tests.support.waiting import DEADLINE
+from twin.errors import GigatwinError, StatusPageError
+
+TOKEN = "a-token-of-this-start"
+HOLD = {"author": "night shift", "reason": "leak in pod 3", "hours": 2}
+PORT = 8080
+URL = f"http://localhost:{PORT}"
+
+
+@pytest.fixture
+def board():
+    return FakeBoard()
+
+
+@pytest.fixture
+def client(board):
+    return TestClient(create_app(board, token=TOKEN), base_url=URL)
+
+
+def post(client, path="/hold", content=HOLD, **headers):
+    """Post a command as the page does, with changed headers; None omits one."""
+    whole = {"Origin": URL, "X-Gigatwin-Token": TOKEN, "Content-Type": "application/json"}
+    whole |= {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {name: value for name, value in whole.items() if value is not None}
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return client.post(path, content=body, headers=given)
+
+
+def test_page_holds_its_token_and_no_external_address(client):
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert f'content="{TOKEN}"' in answer.text
+    assert "//" not in answer.text.replace("<!doctype html>", "")
+
+
+def test_token_cannot_break_out_of_its_attribute(board):
+    client = TestClient(create_app(board, token='"><script>'), base_url=URL)
+    assert "&quot;&gt;&lt;script&gt;" in client.get("/").text
+
+
+@pytest.mark.parametrize("path", ["/", "/state.json", "/static/page.js", "/health", "/nowhere"])
+def test_every_response_has_security_headers(client, path):
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_state_is_the_snapshot_with_its_label(client, board):
+    state = client.get("/state.json").json()
+    assert state.pop("state") == "RUNNING"
+    assert state == board.snapshot()
+
+
+def test_state_is_sent_again_only_when_it_changed(client, board):
+    tag = client.get("/state.json").headers["ETag"]
+    again = client.get("/state.json", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    board.hold(**HOLD)
+    assert client.get("/state.json", headers={"If-None-Match": tag}).json()["state"] == "HOLD"
+
+
+def test_not_a_number_becomes_null(client, board):
+    board.changes = {"past": {"time": ["2026-07-01T00:00:00Z"], "grid_power": [float("nan")]}}
+    assert client.get("/state.json").json()["past"]["grid_power"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "RUNNING"),
+        ({"mode": "shadow"}, "SHADOW"),
+        ({"decision": None}, "STARTING"),
+        ({"decision": None, "missing": "tank_level"}, "NO PLAN"),
+        ({"decision": {**decision(), "source": "rule"}}, "FALLBACK: safe rule"),
+        ({"decision": {**decision(), "source": "shifted"}}, "FALLBACK: earlier plan"),
+        ({"decision": {**decision(), "source": "hold"}}, "HOLD"),
+        ({"decision": {**decision(), "source": "hold"}, "ended": ENDED}, "HOLD ENDED"),
+        ({"ended": ENDED}, "HOLD ENDED"),
+        ({"ended": ENDED, "hold": {"author": "a"}}, "HOLD"),
+        ({"ended": ENDED, "missing": "tank_level"}, "NO PLAN"),
+        ({"decision": {**decision(), "source": "hold"}, "missing": "tank_level"}, "NO PLAN"),
+        ({"broker": {"is_connected": False}}, "OFFLINE: broker"),
+        ({"broker": {"is_connected": False}, "hold": {"author": "a"}}, "HOLD"),
+        ({"mode": "shadow", "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
+    ],
+)
+def test_state_label(board, changes, expected):
+    board.changes = changes
+    assert state_label(board.snapshot()) == expected
+
+
+def test_hold_and_release_reach_the_service(client, board):
+    assert post(client).status_code == 200
+    assert post(client, content={**HOLD, "author": " Zoë ", "hours": None}).status_code == 200
+    assert post(client, "/release", {"author": "day shift"}).status_code == 200
+    assert board.orders == [
+        ("hold", "night shift", "leak in pod 3", 2.0),
+        ("hold", "Zoë", "leak in pod 3", None),
+        ("release", "day shift"),
+    ]
+
+
+def test_release_reports_whether_there_was_a_hold(client):
+    post(client)
+    answers = [post(client, "/release", {"author": "day shift"}).json() for _ in range(2)]
+    assert [answer["was_held"] for answer in answers] == [True, False]
+    assert [answer["said"] for answer in answers] == ["", "there was no HOLD; nothing has changed"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_Gigatwin_Token": None},
+        {"X_Gigatwin_Token": "another"},
+        {"X_Gigatwin_Token": "ü".encode()},
+        {"Origin": None},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Origin": f"http://localhost:{PORT}.evil.example"},
+        {"Origin": "http://localhost:9999"},
+        {"Host": "evil.example"},
+        {"Host": f"evil.example:{PORT}", "Origin": f"http://evil.example:{PORT}"},
+        {"Host": "localhost"},
+        {"Host": "localhost:9999", "Origin": "http://localhost:9999"},
+    ],
+)
+def test_foreign_commands_are_refused(client, board, headers):
+    answer = post(client, **headers)
+    assert answer.status_code == 403
+    assert answer.json()["error"]
+    assert board.orders == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_names_of_loopback_are_served(client, host):
+    assert client.get("/", headers={"Host": f"{host}:{PORT}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/state.json", "/metrics", "/health/live", "/static/x"])
+def test_foreign_host_names_are_refused(client, path):
+    answer = client.get(path, headers={"Host": f"rebound.example:{PORT}"})
+    assert answer.status_code == 403
+    assert TOKEN not in answer.text
+
+
+def test_configured_names_are_served(board):
+    app = create_app(board, token=TOKEN, hosts=("twin.plant", "proxy.plant:443"))
+    client = TestClient(app, base_url=URL)
+    served = [f"twin.plant:{PORT}", "proxy.plant:443", "proxy.plant"]
+    refused = ["twin.plant", f"proxy.plant:{PORT}", f"localhost:{PORT}"]
+    assert [client.get("/", headers={"Host": host}).status_code for host in served] == [200] * 3
+    assert [client.get("/", headers={"Host": host}).status_code for host in refused] == [403] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b'{"author": "a", "author": "b", "reason": "c"}',
+        b'{"author": "a", "reason": "b", "hours": NaN}',
+        b'{"author": "a", "reason": "b", "hours": 1e999}',
+        b'{"author": "\\ud800", "reason": "b"}',
+        b"[" * 4000,
+        {"author": "a"},
+        {**HOLD, "author": " "},
+        {**HOLD, "author": "x" * 81},
+        {**HOLD, "reason": ""},
+        {**HOLD, "reason": "x" * 301},
+        {**HOLD, "reason": "\u202e\n"},
+        {**HOLD, "hours": 0},
+        {**HOLD, "hours": -1},
+        {**HOLD, "hours": 745},
+        {**HOLD, "hours": "2"},
+        {**HOLD, "hours": True},
+        {**HOLD, "force": True},
+    ],
+)
+def test_malformed_commands_are_refused_with_a_reason(client, board, content):
+    answer = post(client, content=content)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert board.orders == []
+
+
+def test_invisible_characters_become_blanks(client, board):
+    """Proves: invisible characters become blanks, as on the command line.
+
+    Sensitivity: `Not done: reason: String should match pattern '^[^\\p{C}]*$'`, and no HOLD.
+    """
+    assert (
+        post(client, content={**HOLD, "reason": "pump\u00ad 2\t\u202e leaks\x1b"}).status_code
+        == 200
+    )
+    assert post(client, content={**HOLD, "author": "a\nforged line of a log"}).status_code == 200
+    (first, second) = board.orders
+    assert "pump 2 leaks" in str(first)
+    assert "a forged line of a log" in str(second)
+
+
+def test_large_and_foreign_bodies_are_refused(client, board):
+    assert post(client, content={**HOLD, "reason": "x" * 5000}).status_code == 413
+    assert post(client, Content_Type="text/plain").status_code == 415
+    assert post(client, Content_Type=None).status_code == 415
+    assert board.orders == []
+
+
+def test_get_commands_nothing(client, board):
+    assert client.get("/hold").status_code == 405
+    assert board.orders == []
+
+
+def test_service_error_is_shown(client, board, monkeypatch):
+    def refuse(**_):
+        raise GigatwinError("the state folder is full: make room")
+
+    monkeypatch.setattr(board, "hold", refuse)
+    answer = post(client)
+    assert (answer.status_code, answer.json()["error"]) == (
+        409,
+        "the state folder is full: make room",
+    )
+
+
+def test_health_reports_what_is_missing(client, board):
+    assert client.get("/health/live").text == "alive\n"
+    assert client.get("/health/ready").text == "ready\n"
+    board.missing = ["no plan since 12:00"]
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.text) == (503, "not ready:\nno plan since 12:00\n")
+    health = client.get("/health").json()
+    assert (health["state"], health["is_ready"], health["revision"]) == ("RUNNING", False, 147)
+    assert client.get("/health/live").status_code == 200
+
+
+def test_metrics_are_served_as_prometheus_reads_them(client):
+    answer = client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert "gigatwin_ready 1.0" in answer.text
+
+
+def get(url, path):
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_server_serves_until_it_is_stopped(board):
+    server = PageServer(board, port=0, token=TOKEN)
+    server.start()
+    assert get(server.url, "/health/ready") == 200
+    server.stop()
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        get(server.url, "/health/ready")
+
+
+def test_idle_connections_are_closed(board, monkeypatch):
+    """Proves: the page answers despite the maximum of idle connections. Sensitivity: 503."""
+    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        where = ("127.0.0.1", urlsplit(server.url).port)
+        idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MAX_REQUESTS)]
+        idle[0].sendall(b"GET /health")  # an incomplete request
+        for one in idle:
+            one.settimeout(DEADLINE)
+            assert one.recv(1) == b""
+        assert get(server.url, "/health/live") == 200
+
+
+def test_connections_are_limited(board, monkeypatch):
+    """Sensitivity: a thousand connections used all file descriptors of the process. For seconds
+    nothing could be decided, ordered or stored, and asyncio wrote 17 MB of log.
+    """
+    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        where = ("127.0.0.1", urlsplit(server.url).port)
+        for _ in range(MAX_PAGE_CONNECTIONS):
+            stack.enter_context(socket.create_connection(where))
+        with socket.create_connection(where, DEADLINE) as one_more:
+            assert one_more.recv(1) == b""
+
+
+def test_server_serves_on_the_other_loopback(board):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 on this machine")
+    with PageServer(board, port=0, token=TOKEN, address="::1") as server:
+        assert server.url.startswith("http://[::1]:")
+        assert get(server.url, "/") == 200
+
+
+def test_occupied_port_is_reported_with_a_remedy(board):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(
+            StatusPageError, match=rf"port {port} \(address already in use\).*another port"
+        ):
+            PageServer(board, port=port, token=TOKEN).start()
+
+
+def test_invalid_port_is_reported(board):
+    with pytest.raises(StatusPageError, match="port 70000"):
+        PageServer(board, port=70_000, token=TOKEN).start()
+
+
+def test_port_is_free_again_at_once(board):
+    with PageServer(board, port=0, token=TOKEN) as server:
+        get(server.url, "/")
+        port = urlsplit(server.url).port
+    with PageServer(board, port=port, token=TOKEN) as server:
+        assert get(server.url, "/") == 200

@@ -1,0 +1,433 @@
+"""The page in Chromium, on desktop and phone, in light and dark mode."""
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from optimizer.service.web import PageServer
+from tests.support.status_pages import ENDED, NOW, STEP, FakeBoard, decision, failures, iso
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.slow
+
+MOST_BYTES = 300_000
+PATIENCE = 60_000  # ms
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+)
+CHARTS = ("power", "price", "carbon", "temperature", "stores", "work")
+
+PROBES = Path(__file__).with_name("page_probes.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def board():
+    return FakeBoard()
+
+
+@pytest.fixture
+def server(board):
+    with PageServer(board, port=0, token="a-token") as server:
+        yield server
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Return a function that opens the page; browser errors fail the test."""
+    contexts = []
+    troubles = []
+
+    def visit(width=1280, scheme="light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
+        lost = []
+        page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
+        page.goto(server.url)
+        try:
+            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+        except AssertionError as error:
+            error.add_note(f"{page.text_content('.now')}; lost: {lost}")
+            raise
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert [text for text in troubles if "ERR_CONNECTION_REFUSED" not in text] == []
+
+
+def faults(page):
+    """Return visible layout errors."""
+    probes = ("overflows", "overlaps", "cut", "crowded", "faint")
+    found = {probe: page.evaluate(f"{PROBES}.{probe}()") for probe in probes}
+    return {probe: wrong for probe, wrong in found.items() if wrong}
+
+
+def wait_for_word(page, text):
+    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_page_is_laid_out(visit, width, scheme):
+    page = visit(width, scheme)
+    assert faults(page) == {}
+    page.hover("#power svg.plot")
+    assert faults(page) == {}
+    page.mouse.move(0, 0)
+    page.click("#hold")
+    assert faults(page) == {}
+
+
+def test_measurements_are_shown_until_the_next_decision(visit, board):
+    """Proves: an elapsed quarter-hour without a decision hides no earlier value.
+
+    Sensitivity: a dash, as at the end of a demo day.
+    """
+    board.changes = {"time": iso(NOW + STEP)}
+    legend = visit().text_content("#power .legend")
+    assert "measured 184.4" in legend
+
+
+def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
+    """Proves: the first quarter-hour has no earlier plan, which is not a plan of 0 MW.
+
+    Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
+    """
+    assert "its plan" in visit().text_content("#why")
+    board._past["planned_power"][-1] = None
+    text = visit().text_content("#why").replace("\xa0", " ")
+    assert re.search(r"Took 184.4 MW from the grid at \d\d:\d\d; planned now", text)
+
+
+def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
+    """Proves: the last meter reading and its age are shown.
+
+    Sensitivity: NO ANSWER for a service that answered, until the meter reported.
+    """
+    board.changes = {"last_known": {"grid_power": 151.2, "age_minutes": 37}}
+    page = visit()
+    wait_for_word(page, "RUNNING")
+    text = page.text_content("#why").replace("\xa0", " ")
+    assert "meter is silent: last it showed 151.2 MW, 37 min before the plan" in text
+
+
+def test_display_error_is_not_shown_as_a_silent_service(visit, board):
+    """Proves: an error in one card is shown as such; the state and other parts are shown."""
+    board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
+    page = visit()
+    wait_for_word(page, "NO PLAN")
+    assert "this page cannot show all" in page.text_content("#silence")
+    assert page.locator("#silence").is_visible()
+    assert page.locator("#power svg.plot").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown_text"),
+    [
+        ({"missing": "tank_level"}, "quarter-hour: tank_level. It tries again"),
+        ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
+    ],
+)
+def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
+    """Proves: in shadow mode no caps are frozen and no requests withdrawn."""
+    board.changes = {"mode": "shadow", **changes}
+    text = visit().text_content("#why")
+    assert shown_text in text
+    assert "aps" not in text
+
+
+def test_broker_error_names_the_broker_once(visit, board):
+    trouble = "mqtt://broker:1883: nothing listens there; start the broker"
+    board.changes = {
+        "broker": {"url": "mqtt://broker:1883", "is_connected": False, "trouble": trouble}
+    }
+    assert f"No connection to {trouble}. It keeps" in visit().text_content("#why")
+
+
+def test_continued_plan_is_shown_as_continued(visit, board):
+    """Proves: a difference below the display precision is as planned. Sensitivity: "0.0 below"."""
+    board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
+    assert re.search(r"at \d\d:\d\d, as planned; planned now", visit().text_content("#why"))
+
+
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_other_states_are_laid_out(visit, board, width):
+    long = "a rather long text of a partner without end " * 6
+    board.changes = {
+        "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
+        "alarms": [
+            {
+                "time": "2026-07-01T12:00:00Z",
+                "severity": "high",
+                "cause": "broker",
+                "text": long,
+                "remedy": long,
+            }
+        ]
+        * 30,
+        "feed": [
+            {
+                "partner": "p" * 40,
+                "revision": 834883209,
+                "state": "overdue",
+                "sent": iso(NOW - 100 * STEP),
+                "text": long,
+            }
+        ],
+    }
+    page = visit(width)
+    wait_for_word(page, "FALLBACK: safe rule")
+    assert "18 more alarms" in page.text_content("#alarms")
+    assert faults(page) == {}
+
+
+def test_failures_are_shown_with_minutes_to_limit(visit, board):
+    text = visit().text_content("#failures").replace("\xa0", " ")
+    assert "First limit now: 3.7 min after warm_plant fails (supply limit of warm_plant)" in text
+    assert "14.4 min" in text
+    assert "1 other single failure without any limit" in text
+    board.changes = {"failures": {**failures(), "exposed": ["x too soon after chiller_1 fails"]}}
+    assert "Not covered: x too soon" in visit().text_content("#failures")
+
+
+def test_racks_of_small_jobs_are_shown(visit, board):
+    kind = {"kind": "batch", "running": 3, "waiting": 0, "racks": 0.25}
+    jobs = {"running": 3, "waiting": 0, "late": 0, "backlog_mwh": 0.2}
+    board.changes = {"jobs": {**jobs, "kinds": [kind, kind | {"kind": "training", "racks": 240.5}]}}
+    rows = visit().locator("#jobs tbody tr")
+    assert rows.nth(0).locator("td").last.text_content() in {"0.25", "0,25"}
+    assert rows.nth(1).locator("td").last.text_content() in {"241", "240"}
+
+
+def test_shadow_mode_shows_no_job_orders(visit, board):
+    """Proves: plans in shadow mode are not orders, so others decide which jobs run."""
+    assert "197 running" in visit().text_content("#jobs")
+    board.changes = {"mode": "shadow"}
+    text = visit().text_content("#jobs")
+    assert "197 would run" in text
+    assert "running" not in text.lower()
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_no_chart_is_empty(visit, chart):
+    page = visit()
+    lines = page.locator(f"#{chart} svg.plot path.line")  # read at once, because lines are redrawn
+    shown = lines.evaluate_all("all => all.map((l) => [l.getBBox().width, l.getAttribute('d')])")
+    assert shown
+    for width, drawn in shown:
+        assert width > 100
+        assert len(drawn) > 300
+    assert page.locator(f"#{chart} .nowtext").text_content() == "now"
+
+
+def test_empty_data_is_explained(visit, board):
+    board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
+    board.changes |= {"time": None}
+    board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
+    page = visit()
+    wait_for_word(page, "STARTING")
+    assert "waits for telemetry" in page.text_content("#why")
+    assert "no time yet" in page.text_content("#clock")
+    for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
+        assert len(page.text_content(f"#{card} .empty")) > 10
+    for chart in ("price", "carbon"):  # none was read yet; the files have no error
+        assert "yet" in page.text_content(f"#{chart} .empty")
+    assert faults(page) == {}
+
+
+def test_rule_plan_shows_no_binding_limits(visit, board):
+    """Sensitivity: `No limit holds the plan back. Nothing changed since the last plan.`"""
+    unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
+    board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
+    text = visit().text_content("#limits .body")
+    assert "this decision has no prices" in text
+    assert "No limit" not in text
+    assert "Nothing changed" not in text
+
+
+def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
+    context = browser.new_context()
+    page = context.new_page()
+    answers = []
+    page.on(
+        "request", lambda request: request.is_navigation_request() and answers.clear()
+    )  # watch.js
+    page.on("response", lambda answer: answers.append(answer))
+    page.goto(server.url)
+    page.wait_for_selector("#work svg.plot")
+    with page.expect_response(lambda answer: answer.status == 304):
+        pass
+    assert {urlsplit(answer.url).hostname for answer in answers} == {"127.0.0.1"}
+    assert sum(len(answer.body()) for answer in answers if answer.status == 200) < MOST_BYTES
+    context.close()
+
+
+def test_times_are_in_site_zone_and_utc(visit):
+    page = visit()
+    assert "14:30 CEST (12:30 UTC)" in page.text_content("#clock")
+
+
+def test_timestamps_in_texts_are_in_site_zone(visit, board):
+    moved = "moved 3 MWh of batch from 2026-07-01T22:30Z to 2026-07-02T03:00:00Z"
+    board.changes = {"decision": {**decision(), "changes": [moved]}}
+    text = visit().text_content("#limits")
+    assert "from Thu 2 Jul, 00:30 to Thu 2 Jul, 05:00" in text.replace("Thu, ", "Thu ")
+
+
+def test_times_of_another_day_show_the_date(visit, board):
+    """Proves: in a week's plan Wed 1 Jul is today and needs no date, Thu 2 Jul does."""
+    limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
+    rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
+    board.changes = {
+        "decision": {**decision(), "binding": [limit]},
+        "failures": {**failures(), "rows": rows},
+    }
+    page = visit()
+    assert re.search(r"22:00 . Thu 2 Jul, 22:00", page.text_content("#limits"))
+    assert "Wed" not in page.text_content("#limits table")
+    assert "at Sat 4 Jul, 22:00" in page.text_content("#failures")
+    assert faults(page) == {}
+
+
+def test_hold_and_release_by_click(visit, board):
+    page = visit()
+    page.click("#hold")
+    page.click("#confirm")
+    assert "who you are" in page.text_content("#order-fault")
+    page.fill("#author", "night shift")
+    page.fill("#reason", "leak <b>in</b> pod 3")
+    page.fill("#hours", "2,5")
+    page.click("#confirm")
+    wait_for_word(page, "HOLD")
+    assert board.orders == [("hold", "night shift", "leak <b>in</b> pod 3", 2.5)]
+    assert "leak <b>in</b> pod 3" in page.text_content("#why")
+    assert page.locator("#hold").is_hidden()
+    page.click("#release")
+    page.fill("#author", "day shift")
+    page.keyboard.press("Enter")
+    wait_for_word(page, "RUNNING")
+    assert board.orders[1:] == [("release", "day shift")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"ended": ENDED}, "The HOLD by ana is over since Wed 1 Jul, 14:30"),
+        ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
+        ({}, "The service itself holds: no sensor is believed."),
+        ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
+        ({"decision": None, "missing": "tank_level"}, "No plan for this quarter-hour: tank_level."),
+        ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
+    ],
+)
+def test_end_of_a_hold_is_shown(visit, board, changes, text):
+    held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
+    board.changes = {"decision": held, **changes}
+    page = visit()
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
+    assert page.locator("#hold").is_visible()
+
+
+def test_adjustments_within_the_interval_are_shown(visit, board):
+    board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
+    page = visit()
+    text = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
+    sync_api.expect(page.locator("#why")).to_contain_text(text, timeout=PATIENCE)
+
+
+def test_each_softened_limit_has_a_line(visit, board):
+    """Sensitivity: five limits with their times followed one another without breaks."""
+    refused = (
+        "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
+    )
+    board.changes = {"missing": refused}
+    page = visit()
+    sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
+    lines = page.locator("#why").inner_text().splitlines()
+    assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
+
+
+def test_hold_by_keyboard_and_cancel(visit, board):
+    page = visit()
+    page.locator("#hold").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#order[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#order", state="hidden")
+    assert board.orders == []
+
+
+def test_charts_are_usable_by_keyboard(visit):
+    page = visit()
+    chart = page.locator("#price [role=slider]")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    assert "14:45 CEST" in chart.get_attribute("aria-valuetext")
+    assert re.search(r"EUR/MWh", chart.get_attribute("aria-valuetext"))
+    page.keyboard.press("Escape")
+    assert "14:30 CEST" in chart.get_attribute("aria-valuetext")
+
+
+def test_silent_service_is_shown_and_commands_reach_its_successor(visit, server, board):
+    page = visit()
+    server.stop()
+    page.wait_for_selector("#silence:not([hidden])", timeout=PATIENCE)
+    assert re.search(r"No answer from the service since \d\d:\d\d", page.text_content("#silence"))
+    assert page.text_content("#word") == "NO ANSWER"
+    assert faults(page) == {}
+    with PageServer(board, port=urlsplit(server.url).port, token="another token"):
+        page.wait_for_selector("#silence", state="hidden", timeout=PATIENCE)
+        page.click("#hold")
+        page.fill("#author", "night shift")
+        page.fill("#reason", "restarted")
+        page.click("#confirm")
+        wait_for_word(page, "HOLD")
+    assert board.orders == [("hold", "night shift", "restarted", None)]
+
+
+def test_page_without_its_script_is_reloaded(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    refused = ["**/static/*.js", "**/health/live"]
+    for path in refused:
+        page.route(path, lambda request: request.abort())
+    page.goto(server.url)
+    wait_for_word(page, "NO ANSWER")
+    assert "scripts of this page did not load" in page.text_content("#why")
+    assert "gigatwin hold" in page.text_content("#why")
+    assert page.is_disabled("#hold")  # it would have no effect
+    assert faults(page) == {}
+    for path in refused:
+        page.unroute(path)
+    sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+    page.wait_for_selector("#work svg.plot")
+    assert page.is_enabled("#hold")
+    context.close()

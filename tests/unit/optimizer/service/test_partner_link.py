@@ -1,0 +1,214 @@
+"""The link to partners: only sent documents count, under the codes of the site."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.service.audit import AUDIT_FILE
+from optimizer.service.audit_events import MAX_PARTNER_TEXT_LENGTH
+from optimizer.service.config import ServiceConfig
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.schedule_document import DocumentSender, read_sender
+from telemetry.market_zones import eic_check_character
+from telemetry.mqtt.queues import ReceivedMessage
+from tests.support import moments, small_days
+from tests.support.feeds import MINUTE, START
+from tests.support.partner_links import Bench
+from twin.errors import ServiceError
+from twin.time_axes import QUARTER_HOUR
+
+pytestmark = pytest.mark.usefixtures("from_one")
+
+RECORDED_FIELDS = ("site", "partner", "mrid", "revision", "code", "reasons")
+
+
+def code(first):
+    return first + eic_check_character(first)
+
+
+PARTY = code("11XGIGATWIN-TES")
+POINT = code("11ZGIGATWIN-TES")
+CODES = {
+    "party": {"code": PARTY, "name": "Site AG"},
+    "connection_point": {"code": POINT, "name": "Umspannwerk 1"},
+}
+
+
+@cache
+def outcome():
+    return moments.pilot().decide(moments.facts())
+
+
+def linked(folder, **settings):
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings
+    )
+    return PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
+
+
+def draft(link):
+    return link.build_document(outcome(), now=outcome().time)
+
+
+def test_unsent_document_leaves_no_trace(tmp_path):
+    """Proves: shadow mode fixes no baseline and counts no plan error."""
+    link = linked(tmp_path, is_shadow=True)
+    first = draft(link)
+    link.compare_metered(outcome().time - QUARTER_HOUR, 2.0)
+    assert draft(link) == first
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_sent_document_is_compared_with_the_meter(tmp_path):
+    link = linked(tmp_path)
+    plan = draft(link)
+    assert link.publish(plan, outcome(), now=outcome().time) == 1
+    kept = json.loads((tmp_path / "record.json").read_text())
+    assert len(kept["promised"]) == len(plan["intervals"])
+    link.compare_metered(outcome().time, plan["intervals"][0]["scheduled_mw"] + 0.5)
+    assert link._record.errors.errors[0] == pytest.approx([0.5])
+
+
+def test_answers_and_targets_are_counted(tmp_path):
+    """Proves: refused answers and targets are counted in the metrics, from 0 on.
+
+    Sensitivity: both were log lines only, without an alert.
+    """
+    link = linked(tmp_path)
+    found = link.partner_status(outcome().time)
+    assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
+    assert link._feed.handle_ack(ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
+    link._targets._agent.handle(
+        ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
+    )
+    found = link.partner_status(outcome().time)
+    assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
+
+
+def test_unmetered_quarter_hour_is_no_error(tmp_path):
+    link = linked(tmp_path)
+    link.publish(draft(link), outcome(), now=outcome().time)
+    link.compare_metered(outcome().time, np.nan)
+    errors = link._record.errors.errors
+    assert errors
+    assert not any(errors)
+
+
+def test_sent_document_counts_despite_a_write_error(tmp_path):
+    link = linked(tmp_path)
+    (tmp_path / "record.json").mkdir()
+    assert link.publish(draft(link), outcome(), now=outcome().time) == 1
+    assert link._record.errors.planned
+
+
+def test_a_site_sends_under_its_own_codes(tmp_path):
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    (keys / "site.json").write_text(json.dumps(CODES))
+    plan = draft(linked(tmp_path))
+    assert plan["sender"]["eic"] == PARTY
+    assert plan["connection_point"] == {"eic": POINT, "name": "Umspannwerk 1"}
+
+
+def test_without_codes_documents_are_demonstrations(tmp_path):
+    sender = read_sender(tmp_path / "site.json", moments.site())
+    assert sender == DocumentSender.demonstration(moments.site())
+    assert sender.party["eic"].startswith("00")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("party", None),
+        ("party", {"code": PARTY}),
+        ("party", {"code": POINT, "name": "of another type"}),
+        ("connection_point", {"code": POINT[:-1] + "-", "name": "wrong last letter"}),
+        ("connection_point", "11Z"),
+    ],
+)
+def test_invalid_codes_are_refused_by_name(tmp_path, part, value):
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps({**CODES, part: value}))
+    with pytest.raises(ServiceError, match=f"site.json, {part}.*give"):
+        read_sender(path, moments.site())
+
+
+def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
+    """Proves: a signed A01 with further fields is recorded neither as a decision nor as an event.
+
+    Sensitivity: `explain` showed "forged" for 23:45, or always failed where `start` was missing.
+    """
+    bench = Bench(tmp_path)
+    forged = {"event": "decision", "start": "2026-06-16T23:45:00Z", "source": "hold", "v": 1}
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, **forged, degraded="forged", is_shadow=False)
+    (entry,) = bench.recorded()
+    assert entry["event"] == "acknowledgement"
+    assert set(entry) == {"v", "event", "time", *RECORDED_FIELDS}
+    assert [entry[name] for name in RECORDED_FIELDS[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
+
+
+def test_revision_is_recorded_as_an_integer(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1.0, 1)
+    assert json.dumps(bench.recorded()[0]["revision"]) == "1"
+
+
+def test_long_partner_messages_are_shortened_in_the_record(tmp_path):
+    """Proves: 20 messages for 500 other feeds each add 4 kB to the record, not 100 kB."""
+    bench = Bench(tmp_path)
+    feeds = [f"feed-{n:0200d}" for n in range(500)]
+    message = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
+    bench.link._targets.poll = lambda _: [message] * 20
+    bench.link.poll(START)
+    entries = bench.recorded()
+    assert [len(one["feeds"]) for one in entries] == [21] * 20
+    assert entries[0]["feeds"][-1] == "and 480 more"
+    assert entries[0]["feeds"][0] == feeds[0]
+    assert (tmp_path / AUDIT_FILE).stat().st_size < 20 * 6_000
+
+
+def test_a_reason_is_recorded_as_one_short_line(tmp_path):
+    bench = Bench(tmp_path)
+    reasons = [{"code": "A94", "text": "no\x1b[2J\n\u202eroom " + "x" * 900}] * 12
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, code="A02", reasons=reasons)
+    text = bench.recorded()[0]["reasons"][0]["text"]
+    assert text.startswith("no [2J room xxx")
+    assert len(text) == MAX_PARTNER_TEXT_LENGTH + len("...")
+
+
+def test_accepted_target_is_recorded_completely(tmp_path):
+    """Proves: long targets can be replayed from the record."""
+    bench = Bench(tmp_path)
+    message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
+    bench.link._targets.poll = lambda _: [message]
+    assert bench.link.poll(START)
+    assert bench.recorded() == [message]
+
+
+def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, code="A02")
+        bench.answer(1, 1, name="dso-2")
+    words = "tso-1 rejected 1 (A51 because); it accepted none"
+    assert bench.link.error(START + 2 * MINUTE) == words
+    shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
+    sent = "2026-06-16T12:00:00Z"
+    row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}
+    assert shown["tso-1"] == row | {"sent": sent, "text": words}
+    row = {"partner": "dso-2", "acknowledged": 1, "revision": 1, "state": "acknowledged"}
+    assert shown["dso-2"] == row | {"sent": sent, "text": ""}
+
+
+def test_nothing_is_shown_as_sent_before_the_first_document(tmp_path):
+    row = Bench(tmp_path).link.partner_status(START)["feed"][0]
+    assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")

@@ -1,0 +1,201 @@
+"""Status of the plant link: age of the newest reading, silent points and error causes."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.realtime.intra_interval import LoadShedding
+from optimizer.service import plant_link
+from optimizer.service.alarms import AlarmMonitor
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.plant_link import PlantLink, _stale, newest_reading_age
+from telemetry.journal import format
+from telemetry.live.state import LiveState
+from tests.support import moments, small_days
+from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
+from twin.simulation.limits import Violation
+
+FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
+FULL = "journal/1: No space left on device; make room on the disk"
+
+
+def test_newest_reading_may_come_from_any_sensor():
+    """Proves: 10 s, of the battery, though the last meter reading is 60 s old."""
+    window = LiveState(site())
+    assert newest_reading_age(window.present(NOON)) is None
+    for name in ("grid_import_power", "battery_level"):
+        window.add(metadata_of(name))
+    window.add(value_of("grid_import_power", 2000.0))
+    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 60.0
+    window.add(value_of("battery_level", 50.0, time=NOON + 50 * SECOND))
+    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 10.0
+
+
+def test_a_heartbeat_is_no_reading():
+    """Proves: 60 s, of the meter, though the heartbeat of the gateway is new."""
+    window = LiveState(site())
+    for name in ("grid_import_power", "plant_heartbeat"):
+        window.add(metadata_of(name))
+    window.add(value_of("grid_import_power", 2000.0))
+    late = NOON + 60 * SECOND
+    window.add(value_of("plant_heartbeat", 1.8e12, time=late))
+    assert float(window.present(late)["plant_heartbeat_age"]) == 0.0
+    assert newest_reading_age(window.present(late)) == 60.0
+
+
+def test_never_measured_sensor_hides_no_silent_sensor():
+    """Proves: racks have been silent for 600 s, though one of them never had a sensor.
+
+    Sensitivity: the oldest age was infinite, and no silent sensor was reported or named.
+    """
+    window = LiveState(site())
+    for label in ("hall_1-r0001", "hall_1-r0002"):
+        window.add(metadata_of("rack_power", label))
+    window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
+    assert _stale(window.present(NOON), 300 * SECOND) == []
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001: 10 min"
+    window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
+    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001 and 1 more: 10 min"
+
+
+def link_to(folder, *, is_simulated):
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
+    )
+    return PlantLink(moments.site(), settings, folder)
+
+
+@pytest.fixture
+def link(tmp_path):
+    return link_to(tmp_path, is_simulated=True)
+
+
+def test_full_disk_raises_the_archive_alarm_only(link):
+    """Proves: a full disk raises no alarm of the broker."""
+    link._ingester._append_error = FULL
+    fine = SimpleNamespace(error="", alarm_text="", audit_error="")
+    partners = SimpleNamespace(error=lambda _: "", audit_error="")
+    series = SimpleNamespace(alarm_text=lambda _: "")
+    watch = AlarmMonitor(link, partners, series=series, hold_register=fine)
+    watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
+    (alarm,) = watch.alarms.as_snapshot()
+    assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
+    assert link.error == ""
+
+
+def test_planned_ramp_violation_raises_an_alarm(link):
+    """Proves: an unavoidable ramp violation raises an alarm."""
+    steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
+    fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
+    verdict = SimpleNamespace(unavoidable_violations=(steep,))
+    last = SimpleNamespace(
+        choice=SimpleNamespace(source=ScheduleSource.OPTIMUM, verdict=verdict, reason=""),
+        estimate=SimpleNamespace(messages=()),
+        unavailable=(),
+    )
+    watch = AlarmMonitor(
+        link, fine, series=SimpleNamespace(alarm_text=lambda _: ""), hold_register=fine
+    )
+    watch.update(NOON, last, "")
+    alarms = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
+    assert alarms["connection"] == str(steep)
+
+
+def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
+    """Proves: the alarm `archive` names the lost records until the next start."""
+    link = link_to(tmp_path, is_simulated=True)
+    assert link.archive_error == ""
+    end = link._journal.append([("topic", b"payload")])
+    link._journal.close()
+    path = format.segment_path(tmp_path / "journal", end.segment)
+    path.write_bytes(path.read_bytes()[:-1])
+    for words in ("is damaged: of segment", ""):
+        link = link_to(tmp_path, is_simulated=True)
+        assert words in link.archive_error
+        assert ("reported until the next start" in link.archive_error) == bool(words)
+        link._journal.close()
+
+
+def test_meter_gives_net_import_while_it_reports(link):
+    """Proves: -0.3 MW at 300 kW of export; NaN from a silent meter."""
+    assert np.isnan(link.meter(NOON))
+    link.window.add(metadata_of("grid_import_power"))
+    link.window.add(value_of("grid_import_power", -300.0))
+    assert link.meter(NOON + 60 * SECOND) == pytest.approx(-0.3)
+    assert np.isnan(link.meter(NOON + 3600 * SECOND))
+
+
+def test_ignored_points_are_not_counted_as_refused(link):
+    """Proves: an unknown fan and points of another site raise no alert.
+
+    Sensitivity: each of their values counted as refused and raised an alert.
+    """
+    strange = replace(metadata_of("grid_import_power"), object_id="feeder_7", point=FEEDER)
+    link.window.add(strange)
+    link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
+    link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
+    status = link.telemetry_status(NOON)
+    why = "unknown point: nothing in the site file is called 'feeder_7'"
+    assert status["unknown"] == [f"{FEEDER}: {why}"]
+    assert status["passed"] == {"unknown point": 2, "other site": 1}
+    assert status["quarantined"] == {"poison": 0}
+    bad = replace(metadata_of("grid_import_power"), unit="furlong")
+    link.window.add(bad)
+    assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
+
+
+def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
+    """Proves: a meter silent for six minutes is named; within three periods nothing is.
+
+    Sensitivity: a plant without telemetry was RUNNING without an alarm for 15 min.
+    """
+    monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
+    link = link_to(tmp_path, is_simulated=False)
+    for name in ("grid_import_power", "battery_level"):
+        link.window.add(metadata_of(name))
+    link.window.add(value_of("grid_import_power", 2000.0))
+    link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
+    assert link.silent_points(NOT_STARTED) == link.silent_points(NOON + 60 * SECOND) == ""
+    silent = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
+    assert silent == "silent for over 5 min: grid_import_power, and 1 more"
+    link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
+    assert link.silent_points(NOON + 360 * SECOND) == ""
+    later = NOON + 655 * SECOND  # within three periods of the meter
+    assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
+
+
+def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
+    """Proves: the demo raises no alarm; each decision reports what its plant did not send."""
+    monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
+    link.window.add(metadata_of("grid_import_power"))
+    link.window.add(value_of("grid_import_power", 2000.0))
+    assert link.silent_points(NOON + 3600 * SECOND) == ""
+
+
+def test_cap_within_the_interval_also_caps_halls(tmp_path):
+    """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
+    link = link_to(tmp_path, is_simulated=False)
+    outcome = moments.pilot().decide(moments.facts())
+    sequence, before = link.order(outcome), link._actuator.last_commands
+    assert before.job_caps
+    now = outcome.time + 5 * np.timedelta64(1, "m")
+    link.adjust(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
+    assert (link._actuator._sequence, link._actuator.last_commands.hall_caps) == (
+        sequence,
+        before.hall_caps,
+    )
+    eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
+    link.adjust(outcome, replace(outcome.orders, jobs=eased), now)
+    after = link._actuator.last_commands
+    assert link.caps == eased != before.job_caps
+    assert link._actuator._sequence > sequence
+    assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
+        0.05, rel=0.2
+    )
+    assert after.requests == before.requests

@@ -1,0 +1,142 @@
+"""Checks before a start: state folder, series files, port and broker."""
+
+import json
+import socket
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from optimizer.cli.run import print_checks
+from optimizer.service import startup
+from optimizer.service.config import ServiceConfig
+from optimizer.service.startup import PreflightCheck, run_preflight_checks
+from optimizer.service.state_folder import StateFolder
+from telemetry.feed.signing import public_jwk_set
+from telemetry.messages import encode
+from telemetry.mqtt.client import Client
+from telemetry.points.site_points import announced_metadata
+from tests.support import small_days
+from tests.support.feeds import key
+from tests.support.waiting import DEADLINE
+from twin.time_axes import to_utc
+
+SMALL = sites.load_site("small")
+NOW = to_utc("2026-06-16T10:00")
+NOBODY = "mqtt://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def short_discovery(monkeypatch):
+    monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
+
+
+def run_checks(folder, site=SMALL, now=NOW, **words):
+    """Return name -> check, without a broker unless settings name one."""
+    settings = ServiceConfig(
+        broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
+    )
+    found = run_preflight_checks(site, replace(settings, **words), folder, now=now)
+    return {look.name: look for look in islice(found, None if "broker" in words else 5)}
+
+
+@pytest.mark.slow
+def test_checks_report_and_create_nothing(tmp_path):
+    """Proves: the checks create no folder, as a first start would."""
+    folder = tmp_path / "state"
+    found = run_checks(folder, is_simulated=False, broker=NOBODY)
+    assert found["site"].result.startswith("small: ")
+    assert found["series"].result.startswith("prices until 2026-")
+    assert found["state"].result == f"{folder}: none yet, the first start creates it"
+    assert found["partners"].result.startswith(f"none in {folder}/keys/partners")
+    assert found["page"].result == "a free port is taken"
+    assert "nothing listens at this address" in found["broker and plant"].error
+    assert not folder.exists()
+
+
+def test_each_error_is_reported_and_stops_no_check(tmp_path):
+    """Proves: invalid site name, missing and old files, folder of another site, invalid key."""
+    folder = tmp_path / "state"
+    with StateFolder(folder, site="rhine"):
+        pass
+    keys = folder / "keys" / "partners"
+    keys.mkdir(parents=True)
+    (keys / "gridco.json").write_text("{}")
+    missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
+    unnamed = SMALL.model_copy(update={"name": "small#1"})
+    found = run_checks(folder, unnamed, series_files=missing, is_simulated=False)
+    assert "rename its file" in found["site"].error
+    assert "gone.csv = no such file" in found["series"].error
+    assert "name another folder with --state" in found["state"].error
+    assert "gridco.json" in found["partners"].error
+    late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
+    assert "fetch it again" in late["series"].error
+
+
+def test_partners_are_named(tmp_path):
+    keys = tmp_path / "keys" / "partners"
+    keys.mkdir(parents=True)
+    (keys / "gridco.json").write_text(json.dumps(public_jwk_set(key("gridco"))))
+    assert run_checks(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
+
+
+def test_occupied_port_is_an_error_unless_held_by_the_service(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "another port with --page" in run_checks(tmp_path, page_port=port)["page"].error
+        monkeypatch.setattr(startup, "is_service_running", lambda _: True)
+        assert "by the service that runs" in run_checks(tmp_path, page_port=port)["page"].result
+
+
+def test_invalid_folder_and_port_stop_no_check(tmp_path):
+    """Proves: a file in place of the folder and an invalid port are separate errors."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "state"):
+        assert "not writable" in run_checks(path)["state"].error
+    assert "port 70000" in run_checks(tmp_path, page_port=70_000)["page"].error
+
+
+def test_check_result_is_printed_literally(capsys):
+    """Sensitivity: a title in brackets was read as markup and lost."""
+    assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
+    assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
+    """Proves: missing metadata is an error; then points match or differences are listed."""
+    silent = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert "[missing]" in silent.error
+    assert "metadata" in silent.error
+    plant = Client(embedded.url, client_id="plant")
+    plant.connect()
+    receipts = [
+        plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
+    ]
+    assert all(receipt.wait(DEADLINE) for receipt in receipts)
+    heard = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert heard.error == ""
+    assert "points and 0 racks" in heard.result
+    equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
+    without = SMALL.with_equipment(equipment)
+    other = run_checks(tmp_path, without, broker=embedded.url)["broker and plant"].result
+    assert "tank_1" in other
+    plant.stop()
+
+
+@pytest.mark.slow
+def test_command_takes_options_of_run_and_fails_on_errors(tmp_path):
+    files = small_days.files()
+    words = ["config", "check", "small", "--broker", NOBODY, "--page", "0"]
+    words += ["--prices", str(files.prices), "--weather", str(files.weather)]
+    words += ["--state", str(tmp_path / "state")]
+    words += ["--clock", "simulated"]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    assert "nothing listens at this address" in result.output
+    assert "read at the times of the simulated plant" in result.output
+    assert not (tmp_path / "state").exists()

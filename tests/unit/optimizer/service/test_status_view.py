@@ -1,0 +1,299 @@
+"""The status view: ready for JSON, complete columns, for any site and sensors."""
+
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.planner import decide
+from optimizer.service.decision_engine import DecisionEngine
+from optimizer.service.hold import Hold
+from optimizer.service.status_view import (
+    DISPLAYED_INTERVALS,
+    StatusView,
+    decision_status,
+    failure_status,
+    hold_status,
+)
+from tests.support import moments, small_days
+from twin import time_axes
+from twin.errors import NoScheduleError, SolverError
+from twin.simulation import state as states
+from twin.time_axes import QUARTER_HOUR
+from twin.variables import net_import
+
+STORES = {"battery_1": "battery_level", "tank_1": "tank_level"}
+
+
+def fails(*_):
+    raise SolverError("the solver's process died")
+
+
+@cache
+def outcome():
+    return moments.pilot().decide(moments.facts())
+
+
+@cache
+def fallen_back():
+    return moments.pilot(fails).decide(moments.facts(moments.calm()))
+
+
+@cache
+def cut_short():
+    """Return a result planned for two days only."""
+    pilot = moments.pilot()
+    pilot.solve_problem = lambda problem, _: of_part(problem)
+    return pilot.decide(moments.facts(moments.calm()))
+
+
+def of_part(problem):
+    if problem.hours.sum() > 48.0:
+        raise NoScheduleError("tomorrow")
+    return decide(problem)
+
+
+def drawn(made=None, **sensors):
+    made, picture = made or outcome(), StatusView(moments.site())
+    picture.update(made, moments.observed(made.estimate.state, **sensors))
+    return picture
+
+
+def whole(value):
+    """Yield every number of a snapshot."""
+    match value:
+        case dict():
+            for item in value.values():
+                yield from whole(item)
+        case list():
+            for item in value:
+                yield from whole(item)
+        case float() | int():
+            yield value
+
+
+def is_plain(shown):
+    assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+    assert all(math.isfinite(number) for number in whole(shown))
+    return True
+
+
+def test_before_the_first_decision_limits_are_shown():
+    shown = StatusView(moments.site()).as_snapshot()
+    assert shown["past"] == {"time": [], "temperatures": {}}
+    assert shown["limits"]["grid_import_power"] == 4.7
+    assert {row["value"] for row in shown["limits"]["temperatures"]} == {None}
+    assert "plan" not in shown
+    assert is_plain(shown)
+
+
+@pytest.mark.parametrize("made", [outcome, fallen_back, cut_short])
+def test_decision_is_shown_completely(made):
+    picture = StatusView(moments.site())
+    observed = moments.observed(made().estimate.state)
+    picture.update(made(), observed)
+    shown = picture.as_snapshot()
+    assert is_plain(shown)
+    count = len(shown["plan"]["time"])
+    assert count == min(DISPLAYED_INTERVALS, made().choice.schedule.sizes["time"])
+    for name, column in shown["plan"].items():
+        if name != "temperatures":
+            assert len(column) == count, name
+    assert shown["plan"]["temperatures"]
+    for column in shown["plan"]["temperatures"].values():
+        assert len(column) == count
+
+
+def test_planned_levels_are_those_at_interval_ends():
+    plan, replay = drawn().as_snapshot()["plan"], outcome().choice.replay
+    for name in STORES.values():
+        wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
+        assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
+
+
+def test_temperatures_have_the_same_names_everywhere():
+    shown = drawn().as_snapshot()
+    names = [row["name"] for row in shown["limits"]["temperatures"]]
+    assert "facility supply, warm_plant" in names
+    assert len(names) == len(set(names))
+    assert list(shown["past"]["temperatures"]) == names
+    assert list(shown["plan"]["temperatures"]) == names
+
+
+def test_temperatures_are_measured_or_else_simulated():
+    name = "facility supply, warm_plant"
+    measured = drawn(facility_supply_temperature=41.5).as_snapshot()
+    assert measured["past"]["temperatures"][name] == [41.5]
+    assert {row["name"]: row["value"] for row in measured["limits"]["temperatures"]}[name] == 41.5
+    silent = drawn(without=["facility_supply_temperature"]).as_snapshot()
+    expected = float(outcome().choice.replay["facility_supply_temperature"][1, 0])
+    assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
+
+
+def test_silent_meter_shows_the_last_known_power():
+    """Proves: half an hour after the last reading nothing is shown as measured."""
+    heard = drawn().as_snapshot()
+    assert heard["last_known"] is None
+    assert heard["past"]["grid_power"] == [
+        pytest.approx(float(net_import(outcome().estimate.state)), abs=1e-4)
+    ]
+    made = replace(outcome(), estimate=replace(outcome().estimate, meter_silence=0.5))
+    shown = drawn(made, without=["grid_import_power"]).as_snapshot()
+    assert shown["past"]["grid_power"] == [None]
+    assert shown["last_known"] == {
+        "grid_power": heard["past"]["grid_power"][0],
+        "age_minutes": 30.0,
+    }
+
+
+def test_unmeasured_values_are_null():
+    made = outcome()
+    observed = moments.observed(made.estimate.state, without=["hall_power"])
+    lost = np.array([0.1, np.nan])
+    observed = observed.assign_coords(renewable=["solar_1", "wind_1"])
+    observed["renewable_used_power"] = "renewable", lost
+    picture = StatusView(moments.site())
+    picture.update(made, observed)
+    past = picture.as_snapshot()["past"]
+    assert past["work_power"] == [None]
+    assert past["renewable_power"] == [None]
+    assert is_plain(picture.as_snapshot())
+
+
+@pytest.mark.parametrize("without", [[], ["battery_1"], ["tank_1"], [*STORES]])
+def test_site_without_stores_shows_none(without):
+    site = moments.site()
+    left = {name: machine for name, machine in site.equipment.items() if name not in without}
+    bare = site.with_equipment(left)
+    state = states.initial_state(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
+    made = DecisionEngine(site=bare, solve_problem=fails).decide(moments.facts(state))
+    picture = StatusView(bare)
+    picture.update(made, moments.observed(state))
+    shown = picture.as_snapshot()
+    assert is_plain(shown)
+    names = {name for store, name in STORES.items() if store not in without}
+    for part in ("past", "plan"):
+        assert set(STORES.values()) & set(shown[part]) == names, part
+    capacities = {name.replace("level", "capacity") for name in names}
+    assert shown["limits"].keys() == {"grid_import_power", "temperatures", *capacities}
+
+
+def test_site_without_renewables_shows_no_renewable_power():
+    made = outcome()
+    assert drawn().as_snapshot()["past"]["renewable_power"] == [None]
+    schedule = made.choice.schedule.drop_vars("renewable_used_power")
+    bare = replace(made, choice=replace(made.choice, schedule=schedule))
+    assert "renewable_power" not in drawn(bare).as_snapshot()["plan"]
+
+
+def test_planned_import_is_that_of_the_last_quarter_hour():
+    picture, made = drawn(), outcome()
+    first = made.choice.schedule.isel(time=0)
+    promised = float(first["grid_import_power"] - first["grid_export_power"])
+    for quarters, planned in ((1, promised), (3, None), (3, None)):
+        later = replace(made, time=made.time + quarters * QUARTER_HOUR)
+        picture.update(later, moments.observed(made.estimate.state))
+        shown = picture.as_snapshot()["past"]["planned_power"][-1]
+        assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
+
+
+def test_metered_mean_is_shown_with_the_planned_mean():
+    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
+
+    Sensitivity: the set point, by which every ramp seemed to violate the plan.
+    """
+    made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
+    document = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
+    observed = moments.observed(made.estimate.state)
+    picture.update(made, observed, document)
+    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, document)
+    assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
+
+
+def test_the_past_is_a_day_long():
+    picture, made = StatusView(moments.site()), outcome()
+    observed = moments.observed(made.estimate.state)
+    for step in range(DISPLAYED_INTERVALS + 5):
+        picture.update(replace(made, time=made.time + step * QUARTER_HOUR), observed)
+    past = picture.as_snapshot()["past"]
+    assert len(past["time"]) == DISPLAYED_INTERVALS
+    assert past["time"][0] == "2026-06-16T01:15:00Z"
+    assert {len(column) for name, column in past.items() if name != "temperatures"} == {
+        DISPLAYED_INTERVALS
+    }
+
+
+def test_jobs_are_counted_by_state():
+    shown, made = drawn().as_snapshot()["jobs"], outcome()
+    assert shown["running"] == len(made.orders.jobs)
+    assert shown["running"] + shown["waiting"] == len(small_days.queue().jobs)
+    assert sum(kind["running"] for kind in shown["kinds"]) == shown["running"]
+    assert shown["late"] == 0
+    late = replace(made.queue, instant=made.queue.instant + np.timedelta64(9, "D"))
+    assert drawn(replace(made, queue=late)).as_snapshot()["jobs"]["late"] == len(late.jobs)
+
+
+def test_a_decision_is_shown_with_its_source_and_reason():
+    assert decision_status(None, 0) is None
+    best, rule = decision_status(outcome(), 7), decision_status(fallen_back(), 8)
+    assert (best["source"], best["reason"], best["revision"]) == (ScheduleSource.OPTIMUM, "", 7)
+    assert best["cost_eur"] == pytest.approx(sum(best["accounts"].values()), abs=1e-3)
+    assert (rule["source"], rule["reason"]) == ("rule", "the solver's process died")
+    assert is_plain(best)
+    assert is_plain(rule)
+
+
+def test_decision_shows_scenarios_and_degraded_inputs():
+    made = outcome()
+    hedge = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
+    hedge = SimpleNamespace(as_json=lambda: hedge)
+    why = replace(
+        made.choice.decision.explanation,
+        hedge=hedge,
+        degraded="not hedged",
+        reserves=(),
+        uncertain=("racks for training",),
+        units=("one more runs",),
+    )
+    decision = replace(made.choice.decision, explanation=why)
+    shown = decision_status(replace(made, choice=replace(made.choice, decision=decision)), 7)
+    assert shown["hedge"] == hedge
+    assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
+    assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
+    assert "hedge" not in decision_status(made, 7)
+
+
+def test_a_hold_is_shown_in_utc():
+    assert hold_status(None) is None
+    moment = float(
+        (time_axes.to_utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    )
+    hold = Hold(author="Erika", reason="pumps", since=moment, until=moment + 90.4)
+    assert hold_status(hold) == {
+        "author": "Erika",
+        "reason": "pumps",
+        "since": "2026-06-16T08:00:00Z",
+        "until": "2026-06-16T08:01:30Z",
+    }
+    assert hold_status(replace(hold, until=None))["until"] is None
+
+
+def test_failures_are_shown_with_their_minutes():
+    shown = drawn().as_snapshot()["failures"]
+    assert is_plain(shown)
+    assert shown["exposed"] == []
+    assert {"warm_plant", "chilled_plant/chiller_1"} <= {row["failure"] for row in shown["rows"]}
+    assert len(shown["plan"]["minutes"]) == len(shown["plan"]["time"])
+    worst = min(row["minutes"] for row in shown["rows"] if row["minutes"] is not None)
+    assert shown["plan"]["minutes"][0] == pytest.approx(worst, abs=0.01)
+    unjudged = replace(outcome().choice.verdict, coverage=None)
+    assert failure_status(replace_choice(verdict=unjudged)) is None
+
+
+def replace_choice(**changes):
+    return replace(outcome(), choice=replace(outcome().choice, **changes))

@@ -1,0 +1,150 @@
+"""The page for partners matches the code: tables, topics, codes.
+
+Run as a program it writes the tables of fields into the page.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from telemetry.feed import signing
+from telemetry.feed.signing import ES256
+from telemetry.feed.subscriber import ACK_REASONS
+from telemetry.messages import topics
+from telemetry.messages.feed_documents import document_schema
+from telemetry.messages.topics import TopicKind
+from tests.support.pages import filled
+
+DOCS = Path(__file__).parents[4] / "docs"
+PAGE = DOCS / "grid-partners.md"
+FLEX = {"loadtarget": TopicKind.LOAD_TARGET, "powerstate": TopicKind.POWER_STATE}
+KINDS = {
+    "schedule": TopicKind.SCHEDULE,
+    "status": TopicKind.FEED_STATUS,
+    "ack": TopicKind.ACKNOWLEDGEMENT,
+}
+
+
+def rows(declared, whole, path=""):
+    """Yield a line for each field of a schema, inner ones after the one that holds them."""
+    required = declared.get("required", [])
+    for name, given in declared.get("properties", {}).items():
+        field = whole["$defs"][given["$ref"].split("/")[-1]] | given if "$ref" in given else given
+        place = f"{path}{name}"
+        optional = "" if name in required else " (optional)"
+        words = field["description"].replace("|", "\\|")
+        unit = field.get("x-unit", "")
+        yield f"| `{place}` | {kind_of(field)} | {unit} | {words}{optional} |"
+        inner = field.get("items", field)
+        ends = "[]." if "items" in field else "."
+        yield from rows(inner, whole, f"{place}{ends}")
+
+
+def kind_of(field):
+    """Return in short what may stand in a field."""
+    for word in ("const", "enum"):
+        if word in field:
+            values = [field[word]] if word == "const" else field[word]
+            return ", ".join(f"`{value}`" for value in values)
+    if "anyOf" in field:
+        return "object or null"
+    kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    return " or ".join(kinds)
+
+
+def table(kind):
+    whole = document_schema(kind)
+    return "\n".join(
+        ["| field | what | unit | meaning |", "|---|---|---|---|", *rows(whole, whole)]
+    )
+
+
+def test_the_tables_are_those_of_the_schemas():
+    text = PAGE.read_text()
+    assert text.count("<!-- end -->") == len(KINDS)
+    assert filled(text, table, KINDS) == text, (
+        "run `python -m tests.unit.telemetry.feed.test_feed_docs`"
+    )
+
+
+@pytest.fixture(scope="module")
+def api():
+    return yaml.safe_load((DOCS / "feed-1.asyncapi.yaml").read_text())
+
+
+def test_the_channels_are_our_topics(api):
+    assert api["asyncapi"] == "3.0.0"
+    addresses = {name: channel["address"] for name, channel in api["channels"].items()}
+    reserved = addresses.pop("request")
+    assert addresses == {name: topics.TOPIC_PATTERNS[kind] for name, kind in (KINDS | FLEX).items()}
+    assert reserved == "feed/v1/{partner}/{site}/request"
+    for channel in api["channels"].values():
+        assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_messages_have_our_schemas_and_headers(api, kind):
+    message = api["components"]["messages"][kind]
+    path = DOCS / message["payload"]["schema"]["$ref"]
+    assert path.resolve().name == f"{kind}-1.schema.json"
+    assert path.exists()
+    header = message["headers"]["properties"]
+    assert header["typ"]["const"] == signing.jws_type(kind)
+    assert header["alg"]["const"] == ES256
+    assert set(header) == set(message["headers"]["required"])
+
+
+def resolve(api, reference):
+    found = api
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def test_every_reference_leads_somewhere(api):
+    def walk(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "$ref" and value.startswith("#"):
+                    assert resolve(api, value)
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(api)
+
+
+@pytest.mark.parametrize("kind", FLEX)
+def test_the_events_have_our_schemas(api, kind):
+    path = DOCS / api["components"]["messages"][kind]["payload"]["schema"]["$ref"]
+    assert path.resolve().name == f"{kind}-1.schema.json"
+    assert path.exists()
+
+
+def test_what_the_feed_sends_is_retained(api):
+    for operation in api["operations"].values():
+        binding = operation["bindings"]["mqtt"]
+        is_of_feed = operation["channel"]["$ref"].split("/")[-1] in KINDS
+        assert binding["qos"] == 1
+        assert binding["retain"] == (operation["action"] == "send" and is_of_feed)
+
+
+def test_the_page_names_all_topics_reasons_and_kinds():
+    text = PAGE.read_text()
+    wanted = [topics.TOPIC_PATTERNS[kind] for kind in (KINDS | FLEX).values()]
+    wanted += [f"`{code}`" for code in ACK_REASONS]
+    wanted += [signing.jws_type(kind) for kind in KINDS]
+    assert [words for words in wanted if words not in text] == []
+
+
+def test_links_of_the_page_lead_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", PAGE.read_text())
+    assert links
+    assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(), table, KINDS))

@@ -1,0 +1,269 @@
+"""The DSX Flex agent on a broker: targets confirmed, ramps reported, refusals recorded."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from tests.support.flexing import MINUTE, NOON, TOPIC, Meter, Partner, agent_of, load, target
+from tests.support.waiting import DEADLINE, until
+
+
+@pytest.fixture
+def meter():
+    return Meter()
+
+
+@pytest.fixture
+def agent(embedded, tmp_path, meter):
+    agent = agent_of(embedded, tmp_path, meter)
+    assert agent.start().wait(DEADLINE)
+    yield agent
+    agent.stop()
+
+
+@pytest.fixture
+def partner(embedded):
+    partner = Partner(embedded)
+    yield partner
+    partner.client.stop()
+
+
+def test_target_is_confirmed_with_its_correlation(agent, partner):
+    agent.publish_state(load(120.0), NOON)
+    _, before = partner.receive()
+    assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
+    sent = partner.set(target(100.0))
+    (record,) = until(lambda: agent.poll(NOON))
+    assert record["targets"] == [
+        {"start": str(NOON), "end": None, "power_mw": 100.0, "best_effort": False}
+    ]
+    envelope, feed = partner.receive()
+    assert envelope["correlationid"] == sent["correlationid"]
+    assert envelope["traceparent"][:35] == sent["traceparent"][:35]
+    assert envelope["traceparent"] != sent["traceparent"]
+    assert feed["event"] == "target_set"
+    assert not feed["compliant"]  # 120 MW are still planned
+    (shown,) = feed["targets"]
+    assert (shown["active"], shown["correlation_id"]) == (True, sent["correlationid"])
+    assert (
+        agent.targets.limit_by_interval("tso-1", NOON + 15 * MINUTE * np.arange(3))[0].tolist()
+        == [100.0] * 2
+    )
+
+
+def test_start_and_end_of_ramps_are_reported(agent, partner, meter):
+    """Proves: ramps are also detected between decisions, from the current meter value."""
+    reported = []
+
+    def step(measured, after, planned=None):
+        meter.shown, now = measured, NOON + after * MINUTE
+        agent.poll(now) if planned is None else agent.publish_state(load(planned), now)
+        _, feed = partner.receive()
+        reported.append((feed["event"], feed["in_flight"], feed["compliant"]))
+        return feed
+
+    step(120.0, 0, 120.0)
+    partner.set(target(100.0))
+    until(lambda: agent.poll(NOON))
+    partner.receive()
+    feed = step(118.0, 1, 99.0)
+    assert feed["power_event_start_time"] == "2026-07-01T12:00:00.000Z"
+    step(110.0, 2)
+    step(100.5, 3)
+    step(101.9, 4)
+    partner.set(target(None), at="2026-07-01T12:04:00Z")
+    until(lambda: agent.poll(NOON + 4 * MINUTE))
+    partner.receive()
+    feed = step(100.0, 5, 120.0)
+    assert "power_event_start_time" not in feed
+    step(118.4, 6)
+    step(118.6, 7)
+    step(115.0, 29)
+    assert reported == [
+        ("periodic", False, True),
+        ("start_ramp_down", True, True),
+        ("periodic", True, True),
+        ("end_ramp_down", False, True),
+        ("periodic", False, True),
+        ("start_ramp_up", True, True),
+        ("periodic", True, True),
+        ("end_ramp_up", False, True),
+        ("periodic", False, True),
+    ]
+
+
+def test_outdated_plan_is_not_reported(agent, partner, meter):
+    """Proves: 80 MW planned at 12:00 keep a target of 90 MW until 12:30, when the plan ends.
+
+    Sensitivity: 80 MW and compliant a day later, with a target that no plan considered.
+    """
+    meter.shown = 85.0
+    agent.publish_state(load(80.0), NOON)
+    partner.receive()
+    sent = partner.set(target(90.0))
+    until(lambda: agent.poll(NOON))
+    partner.receive()
+    agent.poll(NOON + 30 * MINUTE - np.timedelta64(1, "s"))
+    _, feed = partner.receive()
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (80.0, True)
+    agent.poll(NOON + 1560 * MINUTE)
+    _, feed = partner.receive()
+    assert feed["targets"][0]["correlation_id"] == sent["correlationid"]
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (85.0, False)
+    partner.set(target(None), at="2026-07-02T14:00:00Z")
+    until(lambda: agent.poll(NOON + 1560 * MINUTE))
+    assert partner.receive()[1]["compliant"]  # the contract: true when no target is active
+
+
+def test_target_start_is_compared_with_its_own_plan(agent, partner, meter):
+    """Proves: a state at a tick reports the plan of the interval that begins.
+
+    Sensitivity: with the plan of the first interval, the site would briefly not comply.
+    """
+    meter.shown = 119.0
+    agent.publish_state(load(120.0, 90.0), NOON)
+    partner.receive()
+    partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
+    until(lambda: agent.poll(NOON))
+    _, feed = partner.receive()
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (120.0, True)
+    agent.poll(NOON + 15 * MINUTE)
+    _, feed = partner.receive()
+    assert feed["targets"][0]["active"]
+    assert (feed["event"], feed["calculated_load"]["value"]) == ("start_ramp_down", 90.0)
+    assert feed["compliant"]
+
+
+def test_target_without_a_plan_is_confirmed_with_the_next(agent, partner):
+    """Proves: after a restart, no state claims that no target was accepted."""
+    sent = partner.set(target(100.0))
+    until(lambda: agent.poll(NOON))
+    agent.poll(NOON + MINUTE)
+    agent.publish_state(load(99.0), NOON + MINUTE)
+    envelope, feed = partner.receive()
+    assert envelope["correlationid"] == sent["correlationid"]
+    assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
+    assert feed["compliant"]
+
+
+def test_target_before_a_crash_is_confirmed_after_it(embedded, partner, tmp_path):
+    """Proves: a restarted agent confirms a lift, which no state lists, exactly once."""
+    first = agent_of(embedded, tmp_path)
+    assert first.start().wait(DEADLINE)
+    sent = partner.set(target(None))
+    until(lambda: first.poll(NOON))
+    first.stop()
+    received = []
+    for events in (2, 1):
+        agent = agent_of(embedded, tmp_path)
+        agent.start()
+        agent.publish_state(load(99.0), NOON + MINUTE)
+        received += [partner.receive() for _ in range(events)]
+        agent.stop()
+    assert [(e.get("correlationid"), f["event"]) for e, f in received] == [
+        (sent["correlationid"], "target_set"), (None, "periodic"), (None, "periodic"),
+    ]  # fmt: skip
+    assert received[0][0]["traceparent"][:35] == sent["traceparent"][:35]
+
+
+def test_power_state_repeats_each_minute(agent, partner):
+    agent.publish_state(load(80.0), NOON)
+    partner.receive()
+    agent.poll(NOON + MINUTE - np.timedelta64(1, "s"))
+    agent.poll(NOON + MINUTE)
+    envelope, _ = partner.receive()
+    assert envelope["time"] == "2026-07-01T12:01:00.000Z"
+    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back delays no state
+    envelope, _ = partner.receive()
+    assert envelope["time"] == "2026-07-01T11:50:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"by": "mallory"}, {"source": "//grid/v1/isv/tso-2"}, {"at": "2026-07-01T12:06:00Z"}],
+)
+def test_refused_target_is_recorded_without_effect(agent, partner, others):
+    partner.set(target(1.0), **others)
+    (record,) = until(lambda: agent.poll(NOON))
+    assert record["event"] == "load_target_refused"
+    assert agent.targets.tightest(NOON) is None
+    assert agent.counters["refused"] == 1
+
+
+def test_target_of_another_feed_is_not_confirmed(agent, partner):
+    """Proves: the next power state is the periodic one a minute later, without correlation."""
+    sent = partner.set(target(1.0, tags=("iberia",)))
+    (record,) = until(lambda: agent.poll(NOON))
+    assert record == {
+        "event": "load_target_for_others",
+        "partner": "tso-1",
+        "correlation": sent["correlationid"],
+        "feeds": ["iberia"],
+    }
+    assert agent.counters == {"passed": 1}
+    agent.publish_state(load(80.0), NOON + MINUTE)
+    envelope, feed = partner.receive()
+    assert "correlationid" not in envelope
+    assert (feed["event"], feed["targets"]) == ("periodic", [])
+
+
+def test_target_above_the_connection_is_refused(agent, partner):
+    partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
+    (record,) = until(lambda: agent.poll(NOON))
+    assert "151 MW from 2026-07-01T13:00" in record["reason"]
+    assert "at most 150 MW" in record["reason"]
+
+
+def test_full_disk_delays_targets_until_space_is_free(agent, partner, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    partner.set(target(100.0))
+    until(lambda: agent.poll(NOON) or agent.error)
+    assert "free space" in agent.error
+    assert agent.targets.tightest(NOON) is None
+    monkeypatch.undo()
+    assert agent.poll(NOON)[0]["event"] == "load_target"
+    assert agent.error == ""
+    assert agent.targets.tightest(NOON).target.power == 100.0
+
+
+def test_denied_subscription_is_an_error(agent, monkeypatch):
+    """Proves: a SUBACK of 0x80, as NATS sends, is reported."""
+    assert agent.error == ""
+    monkeypatch.setattr(agent._client._loop._subscriptions, "_denied", {TOPIC: 1})
+    assert "load targets are not received" in agent.error
+    assert f"denies the subscription to {TOPIC}" in agent.error
+
+
+def test_full_outgoing_queue_is_not_a_receive_error(agent, monkeypatch):
+    """Proves: after a long broker failure, lost states are reported and targets are received.
+
+    Sensitivity: for ten minutes it reported that load targets are not received.
+    """
+    monkeypatch.setattr(agent._client, "_overflowed", time.monotonic())
+    assert "messages were dropped" in agent.error
+    assert "not received" not in agent.error
+
+
+def test_target_set_while_offline_is_accepted_later(nats, tmp_path):
+    agent = agent_of(nats, tmp_path)
+    assert agent.start().wait(DEADLINE)
+    partner = Partner(nats)
+    partner.set(target(110.0))
+    until(lambda: agent.poll(NOON))
+    agent.stop()
+    partner.set(target(90.0), at="2026-07-01T12:01:00Z")
+    later = agent_of(nats, tmp_path)
+    later.start()
+
+    def is_taken():  # the broker may first repeat the accepted target
+        later.poll(NOON + 2 * MINUTE)
+        return later.targets.tightest(NOON + 2 * MINUTE).target.power == 90.0
+
+    until(is_taken)
+    later.stop()
+    partner.client.stop()

@@ -1,0 +1,56 @@
+"""The first refusals are logged one by one, further ones as a count."""
+
+from unittest.mock import Mock
+
+import structlog
+
+from telemetry.logging import LOG_PERIOD_S, MAX_LOGGED, LogRateLimiter
+from telemetry.mqtt.queues import ReceivedMessage
+from tests.support.feeds import Bench, acknowledgement
+from tests.support.flexing import NOON, TOPIC, agent_of
+
+
+class Clock:
+    """Clock that a test sets. [s]"""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_first_messages_pass_and_the_rest_are_counted():
+    clock = Clock()
+    limiter = LogRateLimiter(clock)
+    assert [limiter.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [
+        False
+    ] * 5
+    assert limiter.allows("dso")  # each sender has its own limit
+    assert limiter.drain_suppressed() == []
+    clock.now = LOG_PERIOD_S
+    assert limiter.drain_suppressed() == [("tso", 5)]
+    assert limiter.drain_suppressed() == []
+    assert limiter.allows("tso")
+
+
+def test_flood_of_bad_targets_does_not_fill_the_record(tmp_path):
+    """Sensitivity: each of 30,000 messages in four seconds filled a line of record and log."""
+    agent, clock = agent_of(Mock(), tmp_path), Clock()
+    agent._client, agent._log_limiter = Mock(), LogRateLimiter(clock)
+    agent._client.poll.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
+    records = agent.poll(NOON)
+    assert [one["event"] for one in records] == ["load_target_refused"] * MAX_LOGGED
+    assert agent.counters["refused"] == 1000
+    agent._client.poll.return_value, clock.now = [], LOG_PERIOD_S
+    (rest,) = agent.poll(NOON)
+    assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
+
+
+def test_flood_of_bad_answers_does_not_fill_the_log(tmp_path):
+    bench = Bench(tmp_path)
+    junk = acknowledgement(1)._replace(payload=b"junk")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(1000):
+            assert bench.feed.handle_ack(junk) is None
+    assert len(logs) == MAX_LOGGED
+    assert bench.feed.counters["refused"] == 1000

@@ -1,0 +1,114 @@
+"""Jobs: hours of a year become times."""
+
+import numpy as np
+import pytest
+
+from telemetry.series import read, read_jobs
+from tests.support.error_checks import refused as expect_refused
+
+
+def test_jobs_are_placed_in_the_year_and_sorted(tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_text("arrival_time,length,cpus\n1.5,2.0,4\n0.0,25.4,1\n")
+    jobs = read_jobs(path, year=2024)
+    assert jobs["arrival"].dtype == "datetime64[us]"
+    assert jobs["arrival"].tolist()[1] == np.datetime64("2024-01-01T01:30", "us").item()
+    assert jobs["length"].tolist() == [25.4, 2.0]
+    assert jobs["size"].tolist() == [1, 4]
+
+
+def test_default_size_is_one(tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_text("arrival_time,length\n0,1\n")
+    assert read_jobs(path, year=2023)["size"].tolist() == [1]
+    with expect_refused(r"year: .*\[missing\]"):
+        read(path)
+
+
+def test_file_without_jobs_is_read_without_warnings(tmp_path):
+    """Proves: no jobs are accepted. Sensitivity: numpy warned of the mean of an empty slice."""
+    path = tmp_path / "jobs.csv"
+    path.write_text("arrival_time,length,cpus\n")
+    jobs = read_jobs(path, year=2024)
+    assert len(jobs) == 0
+    assert jobs.attrs["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("head", "notes"),
+    [
+        ("arrival_time,length,cpus", []),
+        ("arrival_time,length,cpus,user,cpu", ["not read: user, cpu"]),
+        ("arrival_time,length", ["no column cpus: all jobs are of one size"]),
+        (
+            "arrival_time,length,user",
+            ["not read: user", "no column cpus: all jobs are of one size"],
+        ),
+    ],
+)
+def test_unread_columns_are_noted(tmp_path, head, notes):
+    """Proves: unread columns and missing sizes are noted."""
+    path = tmp_path / "jobs.csv"
+    path.write_text(f"{head}\n{','.join('1' for _ in head.split(','))}\n")
+    assert read_jobs(path, year=2023).attrs["notes"] == notes
+
+
+def noted(tmp_path, *odd, head="arrival_time,length,cpus"):
+    """Return the notes on a file of 200 jobs of 2 h and 4 CPUs, and some unusual ones."""
+    path = tmp_path / "jobs.csv"
+    usual = [",".join(f"{at},2,4".split(",")[: head.count(",") + 1]) for at in range(200)]
+    path.write_text("\n".join([head, *usual, *odd]))
+    return read_jobs(path, year=2023).attrs["notes"]
+
+
+def test_dominant_job_is_noted(tmp_path):
+    """Proves: the note has its row, size and share beside 200 jobs of 1,600 CPU hours.
+
+    Sensitivity: without the note, a back-test of almost no work looks normal.
+    """
+    (note,) = noted(tmp_path, "200,2,1e15")
+    assert note.startswith("row 202: one job, 1e+15 cpus for 2 h, is 100 % of all work, and")
+    (note,) = noted(tmp_path, "200,2,900")
+    assert " is 52.9 % of all work, " in note
+    assert noted(tmp_path, "200,2,80") == []  # 160 of 1,760: less than a tenth
+    assert "100 % of all work" in noted(tmp_path, "200,2,1e308", "201,2,2")[0]
+
+
+def test_job_of_months_is_noted(tmp_path):
+    note = "longer than 720 h, up to 5000 h; is length in hours?"
+    assert noted(tmp_path, "200,5000,1e-3") == [f"row 202: a job lasts {note}"]
+    rows = ("200,800,1e-3", "201,5000,1e-3")
+    assert noted(tmp_path, *rows) == [f"row 203: 2 jobs last {note}"]
+    unsized = noted(tmp_path, "200,700", head="arrival_time,length")
+    assert unsized[1].startswith("row 202: one job, 700 h, is 63.6 % of all work")
+
+
+@pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
+def test_misspelt_size_column_is_refused(tmp_path, name):
+    """Proves: a misspelt column of sizes is refused with its name and a remedy.
+
+    Sensitivity: without the rule this job of four runs as one of one.
+    """
+    path = tmp_path / "jobs.csv"
+    path.write_text(f"arrival_time,length,{name}\n0,1,4\n")
+    with expect_refused(rf"columns = {name}: .*\[unknown-key\]"):
+        read_jobs(path, year=2023)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("arrival_time,cpus\n0,1\n", r"arrival_time, cpus: .*\[missing\]"),
+        ("arrival_time,length\n0,0\n", r"row 2, length = 0: .*\[out-of-range\]"),
+        ("arrival_time,length\n-1,1\n", r"row 2, arrival_time = -1: .*\[out-of-range\]"),
+        ("arrival_time,length\n0,\n", "row 2, length = nan"),
+        ("arrival_time,length\n1e30,1\n", "row 2, arrival_time = 1e[+]30: .*below 1e[+]06 h"),
+        ("arrival_time,length\n0,long\n", "row 2, length = 'long'"),
+        ("arrival_time,length,cpus\n0,1,0\n", "row 2, cpus = 0"),
+    ],
+)
+def test_impossible_jobs_are_refused(tmp_path, text, expected):
+    path = tmp_path / "jobs.csv"
+    path.write_text(text)
+    with expect_refused(expected):
+        read_jobs(path, year=2023)

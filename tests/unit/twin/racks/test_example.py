@@ -1,0 +1,18 @@
+"""The example of docs/planners.md runs unchanged."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_views_on_the_planners_page(capsys):
+    page = (ROOT / "docs/planners.md").read_text()
+    section = page.partition("### Every rack, every chip\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    found = {}
+    exec(example, found)
+    shown = capsys.readouterr().out
+    assert "hall_1/r0" in shown or "hall_2/r0" in shown
+    assert found["racks"].sizes["time"] == 60
+    assert found["chips"]["chip_power"].shape == (300, 28, 72)
