@@ -1,8 +1,8 @@
 """Altered sites: a day of plans on a plant, and no limit may be broken.
 
 Each seed draws what somebody changed in the file of a declared site
-(:mod:`tests.support.altered_sites`), a day, its prices and weather, and how much work there is. It is decided as in a back-test; a plant of
-another nature follows.
+(:mod:`tests.support.altered_sites`), a day, its prices and weather, and the amount of work. Plans
+are made as in a back-test, and a plant that differs from the model follows them.
 """
 
 from collections.abc import Callable

@@ -350,6 +350,7 @@ JOBS_DIGEST: Final = "jobs"
 """Keys of the digests beside the variables of the series."""
 
 DIGEST_BYTES: Final = 16
+"""Length of a digest in a run identity. [B]"""
 
 REQUESTED_VALUES: Final = {
     "start": "start {}",

@@ -26,6 +26,7 @@ DEMO_FOLDER: Final = Path(".demo")
 """Folder for state, logs and results."""
 
 INTERVALS_PER_HOUR: Final = 4
+"""Quarter-hours of an hour. [1]"""
 
 SUMMARY_ROWS: Final = {
     "cost_eur": "cost, EUR",

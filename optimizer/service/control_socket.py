@@ -20,6 +20,7 @@ import structlog
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
+"""Longest command on the control socket. [B]"""
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """Longest wait for an answer. [s]"""

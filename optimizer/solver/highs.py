@@ -87,6 +87,7 @@ def varied_costs(costs: FloatArray) -> FloatArray:
 
 
 LP_TIME_LIMIT_S: Final = 60.0
+"""Time limit of one linear program. [s]"""
 
 LP_OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,

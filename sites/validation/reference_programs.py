@@ -35,8 +35,10 @@ TOWER_SET_POINT_C: Final = 26.0
 """Set point of the water leaving the tower. [degC]"""
 
 CHILLED_WATER_FLOW_M3_S: Final = 0.01754
+"""Rated flow of the chilled water. [m3 s-1]"""
 
 CONDENSER_WATER_FLOW_M3_S: Final = 0.035
+"""Rated flow of the condenser water. [m3 s-1]"""
 
 TOWER_AIR_FLOW_M3_S: Final = 21.0
 """Air flow of the tower at full speed. [m3 s-1]"""

@@ -170,6 +170,7 @@ READ_SHARES: Final = 4
 """Shares of the reads that threads take; more than threads, so that none waits long. [1]"""
 
 MAX_CACHED_INDEXES: Final = 4096
+"""Chunk indexes kept in memory. [1]"""
 
 UNREADABLE_ERRORS: Final = (ArchiveError, FileNotFoundError, icechunk.IcechunkError, ValueError)
 """Errors of a corrupt or missing shard."""

@@ -45,6 +45,7 @@ from telemetry.files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode, JournalError
 
 MAX_OLD_HEADS_TRIED: Final = 5
+"""Older heads tried when the newest is corrupt. [1]"""
 
 DISK_PROBE_BYTES: Final = 1 << 20
 """Size of a probe file, above that of an empty commit. [B]"""

@@ -38,6 +38,7 @@ MAX_REPORT_BYTES: Final = 65_536
 """Longest payload of either message. [B]"""
 
 MAX_SEQUENCE: Final = 2**53
+"""Largest sequence number of a batch. [1]"""
 
 MAX_REPORT_TOPIC_BYTES: Final = 1024
 """Longest topic of a report, so that the topic of the answer fits too. [B]"""

@@ -27,6 +27,7 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 MAX_UNKNOWN_POINTS: Final = 10_000
+"""Unknown points stored for the status. [1]"""
 
 _logger = structlog.get_logger(__name__)
 

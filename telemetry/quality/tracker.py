@@ -210,6 +210,7 @@ MAX_MISSED_HEARTBEATS: Final = 3
 """Missing heartbeats from which a sender counts as silent. [1]"""
 
 MAX_POINTS_LISTED: Final = 5
+"""Points that a message names. [1]"""
 
 HEARTBEAT_TOPIC_PART: Final = "/HeartbeatTimestampBms/"
 """Part of the names of the plant's heartbeat points."""

@@ -208,6 +208,7 @@ TOTAL_TIMEOUT_S: Final = 180.0
 """Longest wait for a whole response. [s]"""
 
 MAX_RETRIES: Final = 4
+"""Requests repeated after a temporary error. [1]"""
 
 BACKOFF_FACTOR_S: Final = 1.0
 """The first retry is immediate, the second waits twice this, each further one twice as long. [s]"""

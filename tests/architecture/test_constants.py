@@ -131,7 +131,7 @@ def page():
 
 
 def test_each_constant_has_one_home(modules):
-    """Proves: a name tells one value; a leading underscore makes no other name of it."""
+    """Proves: a name has one value; a leading underscore makes no other name of it."""
     homes = defaultdict(list)
     for module in modules.values():
         for one in constants(module):

@@ -129,10 +129,10 @@ def test_unknown_command_prints_usage(clone):
 
 
 @pytest.mark.parametrize(
-    ("word", "module"), [("bench", "benchmarks"), ("soak", "soak"), ("golden", "golden")]
+    ("word", "module"), [("bench", "benchmarks"), ("soak", "soak"), ("golden", "tests.golden")]
 )
 def test_benches_and_soaks_use_the_test_environment(clone, word, module):
     clone.put_python("python3.13")
     done = clone.run(word, "twin", "--json", "-")
-    assert (done.returncode, done.stdout) == (0, f"ran -P -m tests.{module} twin --json -\n")
+    assert (done.returncode, done.stdout) == (0, f"ran -P -m {module} twin --json -\n")
     assert clone.done() == [*BASE[:2], "requirements-dev.lock", "project"]

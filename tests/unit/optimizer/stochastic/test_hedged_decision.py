@@ -166,7 +166,8 @@ def test_hedge_is_no_worse_than_the_forecast_plan(problem, cases, found):
     )
     assert ours.worst
     assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
-    weighed = [(1.0 - risk.weight) * one.mean + risk.weight * one.tail for one in (ours, alone)]
+    costs = (ours.mean, ours.tail), (alone.mean, alone.cvar_cost)
+    weighed = [(1.0 - risk.weight) * mean + risk.weight * tail for mean, tail in costs]
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
 
 
