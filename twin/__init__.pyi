@@ -9,7 +9,7 @@ from .simulation.simulate import simulate, simulate_in_chunks
 from .simulation.state import initial_state
 from .site import Site
 from .time_axes import horizon_axes, regular_axes, to_utc
-from .workload.arrivals import expected_arrivals
+from .workload.arrival_forecast import expected_arrivals
 from .workload.flexibility import work_flexibility
 from .workload.jobs import workload_from_jobs
 from .workload.queue import RackPool, open_queue

@@ -22,7 +22,7 @@ from twin.relations import Exchange, Store
 from twin.site import Site
 from twin.validation import check_argument_types
 from twin.variables import machine_values, net_import, values_by_machine
-from twin.workload.arrivals import expected_arrivals
+from twin.workload.arrival_forecast import expected_arrivals
 from twin.workload.flexibility import work_flexibility
 from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue

@@ -21,6 +21,9 @@ from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
 
+SILENCE_ALARM_PERIODS: Final = 3
+"""Repetition periods without a reading after which a point raises the alarm for silence. [1]"""
+
 _AMOUNT_OR_TIME: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
 """Matches an age, an amount or a time, but no digits in a name such as chiller_2."""
 
@@ -133,7 +136,11 @@ class AlarmMonitor:
         """
         link = self._link
         link.drift_monitor.update(now)
-        doubts = link.refused_timestamps(now), link.silent_points(now), *_estimate_warnings(last)
+        doubts = (
+            link.refused_timestamps(now),
+            link.silent_points(now, SILENCE_ALARM_PERIODS),
+            *_estimate_warnings(last),
+        )
         texts = {
             "broker": link.error,
             "feed": self._partners.error(now),

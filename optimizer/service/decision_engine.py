@@ -39,7 +39,7 @@ from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from telemetry.files import json_with_checksum, write_atomic
 from twin.errors import GigatwinError, NoScheduleError
 from twin.estimation.kalman_bank import NOISE_PRIORS
-from twin.estimation.measurement import StockFilter, restore_filter, serialise_filter
+from twin.estimation.measurement_update import StockFilter, restore_filter, serialise_filter
 from twin.estimation.observer import StateEstimate, estimate_state, state_scales
 from twin.physics import FloatArray
 from twin.simulation import state as states

@@ -141,8 +141,8 @@ class PlantLink:
         messages = (self.window.clock_skew.describe(now, self.window.period), future)
         return "; ".join(filter(None, messages))
 
-    def silent_points(self, now: np.datetime64) -> str:
-        """Return which points have stopped sending; empty if none has.
+    def silent_points(self, now: np.datetime64, silent_periods: int) -> str:
+        """Return which points sent nothing for some periods; empty if none is silent.
 
         It is checked periodically, so that it is reported before the next decision. For a simulated
         plant, whose clock jumps from decision to decision, each decision reports it.
@@ -154,7 +154,7 @@ class PlantLink:
             and moment - self._checked_at >= SILENCE_CHECK_INTERVAL_S
         ):
             self._checked_at = moment
-            longest = checks.STALE_PERIODS * self.window.period
+            longest = silent_periods * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.present(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
             span = format_duration(float(longest / np.timedelta64(1, "s")))

@@ -19,7 +19,7 @@ from twin.forecast.scenarios import ForecastErrors, ForecastScenario, forecast_s
 from twin.physics import FloatArray
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
-from twin.workload.arrivals import ArrivalRates, ArrivalScenario, expected_arrivals
+from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario, expected_arrivals
 from twin.workload.flexibility import flexibility_by_scenario
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue

@@ -13,7 +13,7 @@ from tests.support import small_days
 from twin import time_axes, variables
 from twin.forecast.outlook import outlook
 from twin.markets.reserve_products import ReserveProduct
-from twin.workload.arrivals import expected_arrivals
+from twin.workload.arrival_forecast import expected_arrivals
 from twin.workload.flexibility import work_flexibility
 from twin.workload.queue import RackPool
 

@@ -13,7 +13,7 @@ from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
 from twin import time_axes
 from twin.forecast.outlook import outlook
-from twin.workload.arrivals import expected_arrivals
+from twin.workload.arrival_forecast import expected_arrivals
 from twin.workload.flexibility import work_flexibility
 from twin.workload.queue import RackPool
 

@@ -17,7 +17,12 @@ from twin import variables
 from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.estimation.kalman_bank import BOUND_STANDARD_ERRORS, NOISE_PRIORS, KalmanFilterBank
-from twin.estimation.measurement import PredictedStock, StockFilter, diagnostics, update_stock
+from twin.estimation.measurement_update import (
+    PredictedStock,
+    StockFilter,
+    diagnostics,
+    update_stock,
+)
 from twin.markets.tariffs import running_mean_import
 from twin.relations import Store
 from twin.simulation import simulate

@@ -14,7 +14,7 @@ from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.time_axes import HOUR
 from twin.validation import check_argument_types
-from twin.workload.arrivals import (
+from twin.workload.arrival_forecast import (
     ArrivalRates,
     ArrivalScenario,
     mean_presence,

@@ -9,7 +9,7 @@ import pytest
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.realtime.intra_interval import LoadShedding
 from optimizer.service import plant_link
-from optimizer.service.alarms import AlarmMonitor
+from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, _stale, newest_reading_age
@@ -150,6 +150,10 @@ def test_ignored_points_are_not_counted_as_refused(link):
     assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
+def silent_points(link, now):
+    return link.silent_points(now, SILENCE_ALARM_PERIODS)
+
+
 def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypatch):
     """Proves: a meter silent for six minutes is named; within three periods nothing is.
 
@@ -161,13 +165,15 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
-    assert link.silent_points(NOT_STARTED) == link.silent_points(NOON + 60 * SECOND) == ""
-    silent = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
+    assert silent_points(link, NOT_STARTED) == silent_points(link, NOON + 60 * SECOND) == ""
+    silent = silent_points(
+        link, NOON + 360 * SECOND, SILENCE_ALARM_PERIODS
+    )  # one meter shows import and export
     assert silent == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
-    assert link.silent_points(NOON + 360 * SECOND) == ""
+    assert silent_points(link, NOON + 360 * SECOND) == ""
     later = NOON + 655 * SECOND  # within three periods of the meter
-    assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
+    assert silent_points(link, later) == "silent for over 5 min: battery_level of battery_1"
 
 
 def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
@@ -175,7 +181,7 @@ def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
-    assert link.silent_points(NOON + 3600 * SECOND) == ""
+    assert silent_points(link, NOON + 3600 * SECOND) == ""
 
 
 def test_cap_within_the_interval_also_caps_halls(tmp_path):

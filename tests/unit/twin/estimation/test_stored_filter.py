@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twin.estimation.kalman_bank import NOISE_PRIORS
-from twin.estimation.measurement import restore_filter, serialise_filter, update_stock
+from twin.estimation.measurement_update import restore_filter, serialise_filter, update_stock
 
 NOW = np.datetime64("2026-07-01T00:00", "us")
 

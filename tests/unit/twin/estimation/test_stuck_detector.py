@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twin.estimation.measurement import MIN_REPEAT_READINGS, StuckDetector
+from twin.estimation.measurement_update import MIN_REPEAT_READINGS, StuckDetector
 
 START = np.datetime64("2026-07-01T00:00", "us")
 QUARTER = np.timedelta64(15, "m")

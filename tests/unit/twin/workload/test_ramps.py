@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.workload.arrivals import mean_presence, sum_of_ramps
+from twin.workload.arrival_forecast import mean_presence, sum_of_ramps
 
 
 def drawn(seed, count=50):

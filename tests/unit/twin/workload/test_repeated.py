@@ -5,7 +5,7 @@ import pytest
 
 from twin.declarations import WorkKind
 from twin.time_axes import to_utc
-from twin.workload.arrivals import ArrivalScenario
+from twin.workload.arrival_forecast import ArrivalScenario
 from twin.workload.jobs import Jobs
 
 NOW = to_utc("2026-06-16T12:00")

@@ -3,7 +3,12 @@
 import numpy as np
 
 from twin.estimation.kalman_bank import NOISE_PRIORS, KalmanFilterBank
-from twin.estimation.measurement import PredictedStock, StockFilter, diagnostics, update_stock
+from twin.estimation.measurement_update import (
+    PredictedStock,
+    StockFilter,
+    diagnostics,
+    update_stock,
+)
 
 
 def said(spread, size):
