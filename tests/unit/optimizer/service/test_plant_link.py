@@ -166,9 +166,7 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
     assert silent_points(link, NOT_STARTED) == silent_points(link, NOON + 60 * SECOND) == ""
-    silent = silent_points(
-        link, NOON + 360 * SECOND, SILENCE_ALARM_PERIODS
-    )  # one meter shows import and export
+    silent = silent_points(link, NOON + 360 * SECOND)  # one meter shows import and export
     assert silent == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert silent_points(link, NOON + 360 * SECOND) == ""
