@@ -12,7 +12,7 @@ import numpy as np
 
 from sites.network_checks import network_issues
 from sites.plausibility import design_loads, rated_outputs
-from sites.schema import declared_values, key_location, toml_text
+from sites.schema import declared_values, key_location, toml_value_text
 from twin.equipment import (
     Battery,
     CduBank,
@@ -60,7 +60,7 @@ def time_zone_issues(values: Mapping[str, object], key: str = "time_zone") -> li
         ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location=key,
-            found=toml_text(name),
+            found=toml_value_text(name),
             expected="an IANA time zone",
             remedy=f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}",
         )

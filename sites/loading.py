@@ -18,7 +18,7 @@ from sites.catalogue import (
     read_toml,
 )
 from sites.checks import site_issues, tariff_date_issues, time_zone_issues
-from sites.schema import issues_from_pydantic, key_location, toml_text
+from sites.schema import issues_from_pydantic, key_location, toml_value_text
 from twin.declarations import FleetRoute
 from twin.equipment import Equipment
 from twin.errors import IssueCode, SiteError, ValidationIssue
@@ -131,7 +131,7 @@ def _machines(
                 ValidationIssue(
                     code=IssueCode.UNKNOWN_NAME,
                     location=key_location(location, "kind"),
-                    found=toml_text(kind) if kind else "",
+                    found=toml_value_text(kind) if kind else "",
                     expected=f"one of {', '.join(sorted(EQUIPMENT_KINDS))}",
                     remedy=f"write a known kind{hint}",
                 )
@@ -174,7 +174,7 @@ def named_tables(
             ValidationIssue(
                 code=IssueCode.WRONG_TYPE,
                 location=group,
-                found=toml_text(inner),
+                found=toml_value_text(inner),
                 expected="a table of tables",
                 remedy=f"write one table [{group}.<name>] for each",
             )
@@ -187,7 +187,7 @@ def named_tables(
                 ValidationIssue(
                     code=IssueCode.WRONG_TYPE,
                     location=key_location(group, name),
-                    found=toml_text(entry),
+                    found=toml_value_text(entry),
                     expected="a table",
                     remedy=f"write a table [{group}.{name}]",
                 )
@@ -218,7 +218,7 @@ def with_name(
             ValidationIssue(
                 code=IssueCode.UNKNOWN_KEY,
                 location=key_location(location, "name"),
-                found=toml_text(table["name"]),
+                found=toml_value_text(table["name"]),
                 expected="no key name",
                 remedy=f"remove the key: the name of the {owner} is {name}",
             )
@@ -240,7 +240,7 @@ def out_of_range_issues(
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
             location=key_location(location, key),
-            found=toml_text(value),
+            found=toml_value_text(value),
             expected=f"a number between -{MAX_SITE_FILE_VALUE:g} and {MAX_SITE_FILE_VALUE:g}",
             remedy="correct the number",
         )
@@ -299,7 +299,7 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
             ValidationIssue(
                 code=IssueCode.MISSING,
                 location="routes",
-                found=toml_text(entries),
+                found=toml_value_text(entries),
                 expected="at least one route",
                 remedy="write one table [routes.<name>] for each route",
             )
@@ -312,7 +312,7 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
                 ValidationIssue(
                     code=IssueCode.WRONG_TYPE,
                     location=location,
-                    found=toml_text(entry),
+                    found=toml_value_text(entry),
                     expected="a table",
                     remedy=f"write a table [{location}]",
                 )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from sites.schema import key_location, toml_text
+from sites.schema import key_location, toml_value_text
 from twin.equipment import TransformerBank
 from twin.equipment.electrical_network import MediumVoltageNetwork, reachable_nodes
 from twin.errors import IssueCode, ValidationIssue
@@ -74,7 +74,10 @@ def _banks(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
 def _cables(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     """Yield an issue for cables with one node, or with nodes of two voltages."""
     for name, cable in network.cables.items():
-        location, value = key_location(f"network.cables.{name}", "ends"), toml_text(cable.ends)
+        location, value = (
+            key_location(f"network.cables.{name}", "ends"),
+            toml_value_text(cable.ends),
+        )
         one, other = cable.ends
         if one == other:
             yield ValidationIssue(

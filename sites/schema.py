@@ -146,7 +146,7 @@ def key_location(location: str, key: str) -> str:
     return f"[{location}] {key}".strip() if location else key
 
 
-def toml_text(value: object) -> str:
+def toml_value_text(value: object) -> str:
     """Return a value as in a TOML file, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return (
@@ -209,7 +209,7 @@ def _issue(
     return ValidationIssue(
         code=_value_code(item),
         location=where,
-        found=toml_text(item["input"]),
+        found=toml_value_text(item["input"]),
         expected=remedy if is_rule else "a valid value",
         remedy="correct the value" if is_rule else remedy,
     )
@@ -220,7 +220,7 @@ def _remedy(item: ErrorDetails) -> str:
     if item["type"] in DATE_ERROR_TYPES:
         return "write a date without quotes and time, as 2026-01-31"
     if item["type"] == "tuple_type":
-        row = "{ ... }" if isinstance(item["input"], Mapping) else toml_text(item["input"])
+        row = "{ ... }" if isinstance(item["input"], Mapping) else toml_value_text(item["input"])
         return f"write a list in brackets, as [{row}]"
     if item["type"] in TABLE_ERROR_TYPES:
         return "write a table, { key = value, ... }"
@@ -230,7 +230,7 @@ def _remedy(item: ErrorDetails) -> str:
 def _values(remedy: str, table: TableValues) -> str:
     """Return the values of the parameters that a remedy names."""
     shown = [
-        f"{key} = {toml_text(value)}"
+        f"{key} = {toml_value_text(value)}"
         for key, value in table.items()
         if isinstance(value, str | int | float) and re.search(rf"\b{re.escape(key)}\b", remedy)
     ]
@@ -276,7 +276,7 @@ def _blank(note: object, key: str) -> str:
     """Return an example of a parameter without unit, by its type."""
     arguments = get_args(note)
     if get_origin(note) is Literal:
-        return f"{key} = {' or '.join(map(toml_text, arguments))}"
+        return f"{key} = {' or '.join(map(toml_value_text, arguments))}"
     if get_origin(note) is tuple and str in arguments:
         return f"{key} = [{', '.join(len(arguments) * ['"..."'])}]"
     if get_origin(note) is tuple:

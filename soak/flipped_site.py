@@ -6,7 +6,7 @@ from telemetry.archive import Archive, loss_log
 from telemetry.archive.last_messages import LastMessageStore
 from telemetry.delivery.tracker import DeliveryTracker
 from telemetry.ingest.journal_archiver import JournalArchiver
-from telemetry.journal.follower import read_archived
+from telemetry.journal.follower import read_archived_position
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
 from tests.support.archives import SITE, batch, metadata, value
@@ -68,7 +68,7 @@ def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
     journal = _journal(folder)
     progress = DeliveryTracker(folder / "journal")
     progress.recover(journal)
-    position = read_archived(folder / "journal")
+    position = read_archived_position(folder / "journal")
     if position is not None:
         journal.trim(position)
     archive = Archive(folder / "archive", SITE)

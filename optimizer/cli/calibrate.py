@@ -28,8 +28,8 @@ from optimizer.service.weekly_calibration import (
     store_calibration,
 )
 from telemetry.files import state_folder, write_atomic
-from telemetry.simulator import acceptance
-from telemetry.simulator.acceptance import (
+from telemetry.simulator import calibration_trial
+from telemetry.simulator.calibration_trial import (
     BOUND_COVERAGE,
     MAX_ACCEPTED_ERRORS,
     PERIOD_DAYS,
@@ -310,7 +310,7 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     )
     with Progress(console=screen, transient=True) as progress:
         for seed in progress.track(range(seeds), description="plants"):
-            result = acceptance.run_acceptance(site, surroundings, seed=seed)
+            result = calibration_trial.run_acceptance(site, surroundings, seed=seed)
             results.append(result)
             shown.add_row(str(seed), *_row(result))
     worst = _worst(results)

@@ -147,7 +147,7 @@ class PartnerLink:
         """
         with self._lock:
             fixed = {
-                one.name: self._record.of(one.name).fixed_at(plan["created"])
+                one.name: self._record.of(one.name).fixed_values_at(plan["created"])
                 for one in self._partners
             }
         revision = self._feed.publish(plan, fixed)

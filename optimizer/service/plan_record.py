@@ -45,7 +45,7 @@ class Baseline:
     nominated: dict[int, float] = field(default_factory=dict)
     fixed: dict[int, float] = field(default_factory=dict)
 
-    def fixed_at(self, now: int) -> dict[int, float]:
+    def fixed_values_at(self, now: int) -> dict[int, float]:
         """Return the fixed baselines at ``now`` [ms, UTC], by start of interval. [MW]"""
         closed = {
             start: power
@@ -60,7 +60,7 @@ class Baseline:
         closed = {
             row["start"]: row["baseline_mw"] for row in rows if _is_gate_closed(row["start"], at)
         }
-        fixed = closed | self.fixed_at(at)
+        fixed = closed | self.fixed_values_at(at)
         self.fixed = {start: power for start, power in fixed.items() if start > at - _DAY_MS}
         self.nominated = {
             row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed

@@ -22,7 +22,7 @@ from typing import Final, Literal, Protocol, Self, TextIO
 import structlog
 
 from telemetry.delivery.tracker import SAVE_PERIOD_S, DeliveryTracker
-from telemetry.journal.follower import read_archived
+from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.logging import configure_logging
@@ -69,7 +69,7 @@ class Ingester:
         self._client = client
         self._journal = journal
         self.oversized = OversizedMessages(client)
-        self.damage = CorruptionReport(journal, read_archived(journal.folder))
+        self.damage = CorruptionReport(journal, read_archived_position(journal.folder))
         self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
         self._progress = DeliveryTracker(journal.folder)
         self._reports: list[ReceivedMessage] = []
@@ -152,7 +152,7 @@ class Ingester:
             return
         self._trimmed_at = time.monotonic()
         self._progress.save(self._journal.end)
-        position = read_archived(self._journal.folder)
+        position = read_archived_position(self._journal.folder)
         if position is None:
             return
         try:

@@ -97,7 +97,7 @@ class JournalFollower:
         return format.segment_size(self._folder, known.segment) < known.offset
 
 
-def read_archived(folder: Path) -> JournalPosition | None:
+def read_archived_position(folder: Path) -> JournalPosition | None:
     """Return up to where a journal is archived; None if the file is missing or damaged."""
     try:
         stored = (Path(folder) / ARCHIVED_FILE).read_text(encoding="ascii")

@@ -25,7 +25,7 @@ import structlog
 
 from telemetry import files
 from telemetry.journal import format
-from telemetry.journal.follower import read_archived
+from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import Corruption, JournalPosition, JournalRecord
 from twin.errors import IssueCode, JournalError
 
@@ -69,7 +69,7 @@ class Journal:
         self._lock: int | None = files.lock_file(self._folder / "lock", timeout=timeout)
         try:
             self._end = self._repaired_end()
-            if (archived := read_archived(self._folder)) is not None:
+            if (archived := read_archived_position(self._folder)) is not None:
                 self.skip_past(archived)
         except BaseException:
             self.close()

@@ -13,6 +13,7 @@ uses four private members of paho, so the lock file fixes paho's version and tes
 The caller, :class:`telemetry.mqtt.network_loop.NetworkLoop`, drives the connection in one thread.
 """
 
+import random
 import socket
 import ssl
 import struct
@@ -37,6 +38,9 @@ __all__ = [
     "BrokerConnection",
     "ConnectionListener",
 ]
+
+RECONNECT_DELAYS_S: Final = (0.25, 3.0)
+"""Wait after the end of a stable connection, and the longest wait. [s]"""
 
 MAX_UNACKNOWLEDGED: Final = 1000
 """Most messages that are sent and not yet acknowledged by the broker. [1]"""
@@ -65,6 +69,13 @@ class ConnectionListener(Protocol):
 
     def on_disconnect(self, reason: str) -> None:
         """The broker ends the connection and gives a reason."""
+
+
+def reconnect_delay(failures: int) -> float:
+    """Return a random wait before the next attempt; it doubles with each failure in a row. [s]"""
+    first, longest = RECONNECT_DELAYS_S
+    doublings = min(failures, 10)  # beyond 10 the longest wait applies anyway
+    return min(longest, first * 2.0**doublings) * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ and treats the next ones as delivered already. Hundreds of messages that it has 
 lost. So its store must never become empty; see ADR 022.
 """
 
-import random
 import select
 import socket
 import threading
@@ -19,7 +18,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from telemetry.mqtt import errors
-from telemetry.mqtt.connection import BrokerConnection, ConnectOptions
+from telemetry.mqtt.connection import BrokerConnection, ConnectOptions, reconnect_delay
 from telemetry.mqtt.errors import BrokerProblem, ClientIdConflictDetector
 from telemetry.mqtt.queues import (
     MAX_PAYLOAD_BYTES,
@@ -36,9 +35,6 @@ MAX_SILENCE_S: Final = 45.0
 
 CONNACK_TIMEOUT_S: Final = 10.0
 """Longest wait for the broker to accept the connection. [s]"""
-
-RECONNECT_DELAYS_S: Final = (0.25, 3.0)
-"""Wait after the first failure, and the longest wait before the next attempt. [s]"""
 
 STABLE_CONNECTION_S: Final = 10.0
 """Duration of a connection after which the next failure counts as the first. [s]"""
@@ -147,11 +143,7 @@ class NetworkLoop:
             duration = time.monotonic() - begin
             failures = 0 if self.is_up and duration > STABLE_CONNECTION_S else failures + 1
             self._mark_down(problem)
-            delay = min(
-                RECONNECT_DELAYS_S[1],
-                RECONNECT_DELAYS_S[0] * 2.0 ** min(failures, MAX_MESSAGES_PER_SEND),
-            )
-            self._ending.wait(delay * random.uniform(0.5, 1.0))
+            self._ending.wait(reconnect_delay(failures))
         unsent = iter(self.outbox.take, None)
         for token in [*self._in_flight.values(), *(message.token for message in unsent)]:
             token.complete(is_granted=False)

@@ -11,7 +11,7 @@ import sites
 from optimizer.cli import app
 from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.weekly_calibration import CALIBRATIONS_FILE, store_calibration
-from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
 from tests.support.histories import history_of, operation_of
 from tests.unit.twin.calibration.test_drift import weeks

@@ -8,8 +8,8 @@ import telemetry
 from telemetry.archive import Archive
 from telemetry.journal.format import JournalPosition
 from telemetry.messages import decode
-from telemetry.simulator.acceptance import CalibrationTrial
 from telemetry.simulator.bms import SimulatedBms
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from telemetry.simulator.deviations import FacilityNoise
 from tests.support import skies
 from twin.calibration.fit import parameter_value

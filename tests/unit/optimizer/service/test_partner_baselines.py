@@ -22,7 +22,7 @@ def made(revision, minutes, power, **others):
 
 
 def known(baseline, minutes, *starts):
-    found = baseline.fixed_at(at(minutes))
+    found = baseline.fixed_values_at(at(minutes))
     return [found.get(at(start)) for start in starts]
 
 
@@ -63,7 +63,7 @@ def test_expired_document_fixes_nothing():
 def test_document_accepted_after_expiry_fixes_nothing():
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(60))
-    assert baseline.fixed_at(at(60)) == {}
+    assert baseline.fixed_values_at(at(60)) == {}
 
 
 def test_record_survives_conversion_to_json():

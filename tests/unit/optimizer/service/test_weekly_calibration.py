@@ -15,7 +15,7 @@ from optimizer.service.weekly_calibration import (
     read_calibrations,
     store_calibration,
 )
-from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import moments, skies
 from tests.unit.twin.calibration.test_drift import EIR, weeks
 from twin.calibration.drift import EstimatePoint

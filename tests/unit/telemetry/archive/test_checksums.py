@@ -12,7 +12,7 @@ from telemetry.archive.repository_files import (
     ManifestChecker,
     ManifestChecksums,
 )
-from telemetry.journal.follower import ARCHIVED_FILE, JournalFollower, read_archived
+from telemetry.journal.follower import ARCHIVED_FILE, JournalFollower, read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 
@@ -124,7 +124,7 @@ def test_only_arrays_of_a_period_can_be_spared():
 def test_corrupt_archived_position_is_ignored(tmp_path):
     journal = Journal(tmp_path)
     JournalFollower(tmp_path, None).write_archived(JournalPosition(12, 345))
-    assert read_archived(tmp_path) == JournalPosition(12, 345)
+    assert read_archived_position(tmp_path) == JournalPosition(12, 345)
     path = tmp_path / ARCHIVED_FILE
     whole = path.read_bytes()
     for at in range(len(whole)):
@@ -132,7 +132,7 @@ def test_corrupt_archived_position_is_ignored(tmp_path):
             data = bytearray(whole)
             data[at] ^= 1 << bit
             path.write_bytes(data)
-            assert read_archived(tmp_path) is None
+            assert read_archived_position(tmp_path) is None
     journal.close()
 
 

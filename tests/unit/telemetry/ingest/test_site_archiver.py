@@ -16,7 +16,7 @@ from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
 from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.journal import format
-from telemetry.journal.follower import read_archived
+from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
@@ -43,7 +43,7 @@ def test_several_journals_become_one_archive(tmp_path):
         pass
     archiver.stop()
     archiver.run()
-    assert read_archived(tmp_path / "a") <= journals["a"].end
+    assert read_archived_position(tmp_path / "a") <= journals["a"].end
     assert archive.counters["late"] == 0
     assert archiver.counters["future"] == 1
     assert archiver.counters["quarantined"] == 1

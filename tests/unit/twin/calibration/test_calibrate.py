@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import sites
-from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from telemetry.simulator.deviations import SensorFault, SensorModel
 from tests.support import skies
 from tests.support.histories import NOISE, history_of, operation_of

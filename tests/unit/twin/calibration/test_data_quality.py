@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
 from twin.calibration.fit import parameter_value
 from twin.calibration.history import TelemetryHistory, find_spikes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
 from twin.calibration.drift import (
     REFERENCE_CALIBRATIONS,
