@@ -8,7 +8,7 @@ import xarray as xr
 
 from optimizer.inputs.series_files import RunInputs, read_run_inputs, synthetic_files
 from optimizer.policies.storage_and_renewables import sell_heat
-from optimizer.problem.outlook import build_horizon, position_outlook
+from optimizer.problem.planning_outlook import build_horizon, position_outlook
 from optimizer.problem.problem import Problem, build_problem
 from telemetry.simulator.plant import interpolate_to_minutes
 from twin import time_axes

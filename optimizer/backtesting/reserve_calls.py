@@ -14,7 +14,7 @@ import xarray as xr
 from optimizer.backtesting.case import BacktestCase, PlannedSchedule
 from optimizer.inputs.grid_requests import request_outlook
 from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
-from optimizer.problem.outlook import reserve_outlook
+from optimizer.problem.planning_outlook import reserve_outlook
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.reserve_activation import ReserveFacility, ReserveOrder, reserve_calls
 from twin import time_axes, variables

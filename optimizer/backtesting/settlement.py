@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.problem.contracts import obligations_in_outlook
-from optimizer.problem.outlook import position_outlook
+from optimizer.problem.planning_outlook import position_outlook
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.markets.bill_lines import MeteredImport, excess_charges
 from twin.markets.demand_charges import BillingRules

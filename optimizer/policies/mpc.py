@@ -15,7 +15,12 @@ from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
 from optimizer.policies.policy import Observation
-from optimizer.problem.outlook import ExternalRequests, SoldReserves, build_horizon, build_outlook
+from optimizer.problem.planning_outlook import (
+    ExternalRequests,
+    SoldReserves,
+    build_horizon,
+    build_outlook,
+)
 from optimizer.problem.problem import Problem, build_problem
 from optimizer.problem.validation import unit_counts
 from optimizer.realtime.controller import RealtimeController

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.policies import price_rules
-from optimizer.problem.outlook import ExternalRequests, no_requests
+from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from twin import time_axes

@@ -10,7 +10,12 @@ import xarray as xr
 
 from optimizer.problem import validation
 from optimizer.problem.migration import Migration
-from optimizer.problem.outlook import ExternalRequests, build_horizon, build_outlook, no_requests
+from optimizer.problem.planning_outlook import (
+    ExternalRequests,
+    build_horizon,
+    build_outlook,
+    no_requests,
+)
 from optimizer.problem.validation import find_outlook_issues
 from twin.declarations import SafetyMargins
 from twin.equipment import Battery, Equipment
@@ -200,7 +205,7 @@ def build_problem(
     - `record`: series of the site; unpublished values are not used.
     - `state`: the state; its ``instant`` is now.
     - `past`: arrivals of the two weeks before, the basis of expected arrivals.
-    - `grid`: the horizon; by default :func:`optimizer.problem.outlook.build_horizon`.
+    - `grid`: the horizon; by default :func:`optimizer.problem.planning_outlook.build_horizon`.
     """
     if grid is None:
         grid = build_horizon(site, record, queue.instant, requests=requests)

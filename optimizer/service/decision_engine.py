@@ -22,7 +22,7 @@ from optimizer.fallback.ladder import (
     plan_by_rule,
 )
 from optimizer.planner.decision import Decision
-from optimizer.problem.outlook import ExternalRequests, no_requests
+from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.controller import RealtimeController
 from optimizer.realtime.dispatch import limit_caps, must_run

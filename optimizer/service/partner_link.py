@@ -17,7 +17,7 @@ from optimizer.service.audit import AUDIT_FILE, AuditLog
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.load_targets import LoadTargetReceiver
+from optimizer.service.load_target_receiver import LoadTargetReceiver
 from optimizer.service.plan_record import PlanRecord
 from optimizer.service.schedule_document import (
     SENDER_FILE,

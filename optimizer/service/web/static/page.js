@@ -1,7 +1,7 @@
 // Poll the service every two seconds, show its state, and send it the orders of a person.
 
-import { showCards } from "/static/cards.js";
-import { showCharts } from "/static/charts.js";
+import { showCards } from "/static/status_cards.js";
+import { showCharts } from "/static/status_charts.js";
 import { age, amount, clock, moment, localised, useZone, wallClock } from "/static/text.js";
 
 const POLL_MS = 2000;

@@ -8,7 +8,7 @@ import pytest
 from optimizer.backtesting import reserve_calls, runner
 from optimizer.backtesting.case import BacktestCase
 from optimizer.backtesting.settlement import reserve_accounts
-from optimizer.problem.outlook import SoldReserves
+from optimizer.problem.planning_outlook import SoldReserves
 from telemetry.simulator.reserve_activation import ReserveFacility
 from telemetry.simulator.reserve_activation import reserve_calls as reserve_activation_reserve_calls
 from tests.support import reserve_days, small_days

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.problem.outlook import HOURLY_HORIZON, QUARTER_HOUR_HORIZON, build_horizon
+from optimizer.problem.planning_outlook import HOURLY_HORIZON, QUARTER_HOUR_HORIZON, build_horizon
 from optimizer.problem.problem import add_service_racks, build_problem
 from tests.support import small_days
 from twin import time_axes

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from optimizer.backtesting.settlement import contract_accounts
-from optimizer.problem.outlook import position_outlook
+from optimizer.problem.planning_outlook import position_outlook
 from tests.support import small_days
 from tests.support.contract_sites import YEAR, asked, position, with_target, with_words
 from tests.support.hand import START, grid, outlook, site

@@ -6,7 +6,7 @@ import pytest
 from optimizer.inputs.series_files import SeriesFiles, read_market_series
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
-from optimizer.problem.outlook import SoldReserves, reserve_outlook
+from optimizer.problem.planning_outlook import SoldReserves, reserve_outlook
 from optimizer.problem.problem import build_problem
 from optimizer.problem.validation import find_reserve_issues as capacity_faults
 from tests.support import reserve_days, small_days

@@ -9,10 +9,10 @@ import xarray as xr
 
 import sites
 from optimizer.inputs.series_files import SeriesFiles
-from optimizer.problem.outlook import QUARTER_HOUR_HORIZON
+from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
-from optimizer.service.load_targets import LoadTargetReceiver
+from optimizer.service.load_target_receiver import LoadTargetReceiver
 from telemetry.feed.flex_agent import PlannedLoad
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set

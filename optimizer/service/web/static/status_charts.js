@@ -1,6 +1,6 @@
 // Charts of the page, and the columns of the state that they show.
 
-import { Chart } from "/static/chart.js";
+import { Chart } from "/static/time_chart.js";
 import { words } from "/static/text.js";
 
 const DAY = 24 * 3600e3;
