@@ -23,7 +23,7 @@ class Full:
 
     def __init__(self, site, start, operation, trip, *, serves):
         self.site, self.trip, self.plan = site, trip, site.contingency
-        self.part, self.serves = trip.part, serves
+        self.part, self.serves = trip.failed_part, serves
         self.result = simulate(site, start, operation).isel(time=0)
         self.plant = next(p for p in site.machines_of(CoolingPlant) if p.serves == serves)
         self.target = self.plant.supply_temperature

@@ -21,7 +21,7 @@ class Raw:
     """A connection that follows only the handshake of MQTT 3.1.1."""
 
     def __init__(self, port, tls, name):
-        context = tls.context()
+        context = tls.ssl_context()
         context.check_hostname = False
         plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self._socket = context.wrap_socket(plain)

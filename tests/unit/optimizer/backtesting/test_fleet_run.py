@@ -86,7 +86,7 @@ def test_moved_work_starts_after_its_arrival(found):
     shared, _ = found
     assert shared.transfers
     for parcel in shared.transfers:
-        assert parcel.ready - parcel.leaves == np.timedelta64(30, "m")
+        assert parcel.ready - parcel.departure == np.timedelta64(30, "m")
         assert (parcel.jobs.deadline >= parcel.ready).all()
 
 
@@ -139,7 +139,7 @@ def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
 
 
 def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
-    with pytest.raises(ProblemError, match="two sites at least"):
+    with pytest.raises(ProblemError, match="at least two sites"):
         run_fleet(settings[:1], routes)
 
 

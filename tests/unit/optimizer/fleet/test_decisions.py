@@ -161,7 +161,7 @@ def test_fleet_never_costs_more_than_separate_sites(monkeypatch, fleet, fails):
     """Proves: nothing moves where units or the twin undo the linear gain."""
     monkeypatch.setattr(planner, "create_executor", lambda problems, _: Dear(problems, fails=fails))
     found = decide_fleet(together())
-    assert found.costs == found.isolated_costs == pytest.approx(fleet.alone)
+    assert found.costs == found.isolated_costs == pytest.approx(fleet.isolated_costs)
     assert found.saved == 0.0
     assert not nets_of(found).any()
     assert not found.transfers

@@ -93,7 +93,7 @@ def test_dearer_transfer_never_costs_less(seed):
         ]
         found.append(settled(*members, gap=1e-6).cost)
     assert all(np.diff(found) > -1e-3)
-    alone = sum(settled(*members).alone)
+    alone = sum(settled(*members).isolated_costs)
     assert found[-1] == pytest.approx(alone)
     assert found[0] < alone
 

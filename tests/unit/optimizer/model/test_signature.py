@@ -34,8 +34,8 @@ def test_service_with_a_decision_loads_no_pyomo():
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
     back = pickle.loads(result.stdout)
-    assert back.warm.shape == made.warm_start.shape
-    assert back.warm.shape.couplings == ()
+    assert back.warm_start.shape == made.warm_start.shape
+    assert back.warm_start.shape.couplings == ()
 
 
 def _sent(shape):

@@ -43,4 +43,4 @@ def test_rule_emits_less_per_mwh_and_nothing_is_late():
     assert ours.lateness_h <= at_once.lateness_h + 1e-9
     assert ours.violations == 0
     assert ours.carbon_kg / ours.energy_mwh < at_once.carbon_kg / at_once.energy_mwh
-    assert carbonscaler_policy(here.site, here.inputs.record).interval_control is None
+    assert carbonscaler_policy(here.site, here.inputs.series).interval_control is None

@@ -200,9 +200,9 @@ def tried(problem):
 
 def greatest(solver, columns, *, cost):
     """Return the most that may be offered in a block. [MW]"""
-    solver.price(columns, cost - 1e6)
+    solver.set_costs(columns, cost - 1e6)
     most = solver.run().values[columns[0]]
-    solver.price(columns, cost)
+    solver.set_costs(columns, cost)
     return most
 
 

@@ -265,9 +265,9 @@ def test_infeasible_site_stops_running_work():
     """Proves: no job is ordered, and halls get only the power of inference and idle racks."""
     _, outcome = started()
     site = moments.site()
-    none = site.replace(site.grid.name, import_limit=0.4)
+    none = site.with_parameters(site.grid.name, import_limit=0.4)
     facts = next_facts(outcome, battery_level=0.32)
-    assert facts.queue.running.any()
+    assert facts.queue.is_running.any()
     with pytest.raises(LoadShedError, match="grid_import_power is broken by") as caught:
         DecisionEngine(site=none, solve_problem=failing_solver).decide(facts)
     rests = caught.value.outcome

@@ -257,7 +257,7 @@ def test_empty_data_is_explained(visit, board):
     assert "waits for telemetry" in page.text_content("#why")
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
-        assert len(page.text_content(f"#{card} .empty")) > 10
+        assert len(page.text_content(f"#{card} .empty")) > 5
     for chart in ("price", "carbon"):  # none was read yet; the files have no error
         assert "yet" in page.text_content(f"#{chart} .empty")
     assert faults(page) == {}

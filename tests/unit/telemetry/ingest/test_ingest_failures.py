@@ -184,7 +184,7 @@ def test_journal_damage_is_reported_and_recorded(tmp_path):
         service.die()
     path = corrupt(tmp_path, -1)
     with Service(tmp_path) as service:
-        words = service.ingester.damage.describe()
+        words = service.ingester.damage.describe
         assert f"segment {path.stem}" in words
         assert "messages that were not archived are lost" in words
         assert "check the disk" in words
@@ -193,7 +193,7 @@ def test_journal_damage_is_reported_and_recorded(tmp_path):
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
-        assert service.ingester.damage.describe() == ""
+        assert service.ingester.damage.describe == ""
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_gap_after_restored_archive_is_reported(tmp_path):
     shutil.rmtree(tmp_path / "archive")
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
-        words = service.ingester.damage.describe()
+        words = service.ingester.damage.describe
         assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]

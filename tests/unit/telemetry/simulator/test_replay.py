@@ -238,7 +238,7 @@ def test_the_command_replays(tmp_path, embedded, connected):
         ((), "garbage", "a date or a moment in ISO format"),
         (("--to", "2026-13-01"), "2026-07-01", "a date or a moment in ISO format"),
         ((), "2026-07-01T12:00", "rhine: no reading from 2026-07-01T12:00"),
-        (("--to", "2026-06-01"), "2026-07-01", "name the earlier moment first"),
+        (("--to", "2026-06-01"), "2026-07-01", "give the earlier first"),
         (("--ca", "/nodir/ca.crt"), "2026-07-01", "write mqtts://"),
         (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),
     ],

@@ -165,7 +165,7 @@ def test_power_flow_agrees_with_pandapower():
         for wiring, active, reactive, closed in cases
     ]
     answer = subprocess.run(
-        [ORACLE, ROOT / "tests" / "oracles" / "pandapower_flow.py"],
+        [ORACLE, ROOT / "tests" / "support" / "oracles" / "pandapower_flow.py"],
         input=json.dumps(asked, default=lambda array: array.tolist()),
         capture_output=True,
         text=True,
