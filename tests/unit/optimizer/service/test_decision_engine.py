@@ -268,7 +268,7 @@ def test_infeasible_site_stops_running_work():
     none = site.with_parameters(site.grid.name, import_limit=0.4)
     facts = next_facts(outcome, battery_level=0.32)
     assert facts.queue.is_running.any()
-    with pytest.raises(LoadShedError, match="grid_import_power is broken by") as caught:
+    with pytest.raises(LoadShedError, match="grid_import_power is violated by") as caught:
         DecisionEngine(site=none, solve_problem=failing_solver).decide(facts)
     rests = caught.value.outcome
     assert rests.orders.jobs == {}
