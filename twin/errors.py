@@ -96,17 +96,16 @@ class ValidationIssue:
     - `remedy`: what to do; begins with a verb.
     """
 
+    code: IssueCode
     location: str
     found: str
+    expected: str
     remedy: str
-    expected: str = ""
-    code: IssueCode = IssueCode.INCONSISTENT
 
     def __str__(self) -> str:
         """Return the issue as one line of text."""
         shown = f" = {self.found}" if self.found else ""
-        sentences = "; ".join(filter(None, (self.expected, self.remedy)))
-        return f"{self.location}{shown}: {sentences} [{self.code}]"
+        return f"{self.location}{shown}: {self.expected}; {self.remedy} [{self.code}]"
 
     def as_json(self) -> dict[str, object]:
         """Return the issue under the key names of the JSON output."""

@@ -23,7 +23,7 @@ from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import REPLAN_INTERVAL, MpcPolicy
 from optimizer.policies.policy import Observation
 from twin.declarations import FleetRoute
-from twin.errors import NoScheduleError, ProblemError, SolverError, ValidationIssue
+from twin.errors import IssueCode, NoScheduleError, ProblemError, SolverError, ValidationIssue
 from twin.time_axes import HOUR
 from twin.units import format_minute
 from twin.workload.jobs import Jobs
@@ -234,6 +234,7 @@ def _check_days(cases: Sequence[BacktestCase]) -> None:
     days = f"{format_minute(first.inputs.start)} to {format_minute(first.inputs.end)}"
     faults = [
         ValidationIssue(
+            code=IssueCode.INCONSISTENT,
             location=f"{other.site.name}, days",
             found=f"{format_minute(other.inputs.start)} to {format_minute(other.inputs.end)}",
             expected=f"the days of {first.site.name}, {days}",

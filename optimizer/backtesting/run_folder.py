@@ -145,6 +145,7 @@ def check_run_site(folder: Path, site: Site) -> None:
     name = validated(read_json_file(path), IdentityHeader, path)["site"]
     if name != site.name:
         issue = ValidationIssue(
+            code=IssueCode.INCONSISTENT,
             location=str(folder),
             found=f"a run of {name}",
             expected=f"a run of {site.name}",

@@ -46,7 +46,13 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
     if owner and owner != site and owner != sites.load_site(site).name:
         expected = f"{owner}, whose state this is"
         remedy = f"name that site, or the folder of {site} with --state"
-        issue = ValidationIssue(location=str(folder), found=site, expected=expected, remedy=remedy)
+        issue = ValidationIssue(
+            code=IssueCode.INCONSISTENT,
+            location=str(folder),
+            found=site,
+            expected=expected,
+            remedy=remedy,
+        )
         raise ServiceError("state", [issue])
     return folder
 

@@ -258,6 +258,7 @@ def _detail(
         options = {"--level-step": step, "--from": time.start, "--to": time.stop, "--seed": seed}
         issues = [
             ValidationIssue(
+                code=IssueCode.INCONSISTENT,
                 location=option,
                 found=str(value),
                 expected="no value, since it is for racks or chips only",

@@ -136,6 +136,7 @@ def _site_issues(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
         power, reference = (RackPool.from_site(one).rack_power for one in (site, fleet[0]))
         if abs(power - reference) > RACK_POWER_TOLERANCE_SHARE * reference:
             yield ValidationIssue(
+                code=IssueCode.INCONSISTENT,
                 location=f"{site.name}, power of a rack",
                 found=f"{power:g} MW",
                 expected=f"{reference:g} MW, as at {fleet[0].name}: sites exchange work in MWh",
@@ -257,6 +258,7 @@ def _route_issues(
             )
         if route.job_length > route.window:
             yield ValidationIssue(
+                code=IssueCode.INCONSISTENT,
                 location=f"routes.{name}.job_length",
                 found=f"{route.job_length:g} h",
                 expected=f"at most the window of {route.window:g} h",

@@ -209,6 +209,7 @@ def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
     """
     if files.position and not site.machines_of(DayAheadPosition):
         issue = ValidationIssue(
+            code=IssueCode.INCONSISTENT,
             location=files.position.name,
             found="",
             expected='the site has a contract of kind = "day_ahead"',

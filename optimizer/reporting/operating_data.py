@@ -195,6 +195,7 @@ def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]
         elif named != site:
             issues.append(
                 ValidationIssue(
+                    code=IssueCode.INCONSISTENT,
                     location=str(path),
                     found=f"a run of {named}",
                     expected=f"runs of {site} only",

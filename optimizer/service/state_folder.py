@@ -133,6 +133,7 @@ def check_owner(folder: Path, site: str) -> None:
     before = owner_of(folder)
     if site and before and before != site:
         issue = ValidationIssue(
+            code=IssueCode.INCONSISTENT,
             location=str(folder / LAYOUT_FILE),
             found=before,
             expected=f"the state of {site}",

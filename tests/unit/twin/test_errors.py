@@ -6,6 +6,7 @@ import pytest
 
 from twin.errors import (
     BrokerError,
+    IssueCode,
     MessageError,
     NoScheduleError,
     ProblemError,
@@ -13,7 +14,13 @@ from twin.errors import (
     ValidationIssue,
 )
 
-FAULT = ValidationIssue(location="here", found="3 MW", remedy="write 4 MW")
+FAULT = ValidationIssue(
+    expected="a reading",
+    code=IssueCode.INCONSISTENT,
+    location="here",
+    found="3 MW",
+    remedy="write 4 MW",
+)
 
 
 @pytest.mark.parametrize(

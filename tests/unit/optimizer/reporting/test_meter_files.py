@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.reporting.operating_data import read_meter
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 
 def written(tmp_path, text):
@@ -50,7 +50,7 @@ def test_gigawatts_in_kilowatts_are_accepted(tmp_path):
     _, power = read_meter(written(tmp_path, "time_utc,import_kw\n2026-01-01T00:00,2000000\n"))
     assert power == pytest.approx([2000.0])
     path = written(tmp_path, "time_utc,import_kwh\n2026-01-01T00:00,5e8\n")
-    with expect_refused(r"= 2e\+06 MW: .*\[out-of-range\]"):
+    with pytest.raises(SeriesError, match=r"= 2e\+06 MW: .*\[out-of-range\]"):
         read_meter(path)
 
 
@@ -77,7 +77,7 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
     ],
 )
 def test_issues_of_a_file_name_it(tmp_path, rows, pattern):
-    with expect_refused(pattern):
+    with pytest.raises(SeriesError, match=pattern):
         read_meter(written(tmp_path, f"time_utc,import_mw\n{rows}"))
 
 
@@ -96,10 +96,10 @@ def test_issues_of_a_file_name_it(tmp_path, rows, pattern):
     ],
 )
 def test_other_files_are_refused(tmp_path, text, pattern):
-    with expect_refused(pattern):
+    with pytest.raises(SeriesError, match=pattern):
         read_meter(written(tmp_path, text))
 
 
 def test_missing_file_is_refused(tmp_path):
-    with expect_refused(r"\[file-error\]"):
+    with pytest.raises(SeriesError, match=r"\[file-error\]"):
         read_meter(tmp_path / "none.csv")

@@ -18,7 +18,7 @@ from optimizer.service.control_socket import (
     is_service_running,
     send_command,
 )
-from twin.errors import ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 WAIT = 60.0
 
@@ -29,14 +29,32 @@ def answer(command):
             return {"echo": rest}
         case {"command": "refuse"}:
             raise ServiceError(
-                "socket", [ValidationIssue(location="command", found="", remedy="not today")]
+                "socket",
+                [
+                    ValidationIssue(
+                        expected="a reading",
+                        code=IssueCode.INCONSISTENT,
+                        location="command",
+                        found="",
+                        remedy="not today",
+                    )
+                ],
             )
         case {"command": "fail"}:
             raise RuntimeError(command["command"])
         case {"command": "nan"}:
             return {"value": float("nan")}
     raise ServiceError(
-        "socket", [ValidationIssue(location="command", found=repr(command)[:80], remedy="no such")]
+        "socket",
+        [
+            ValidationIssue(
+                expected="a reading",
+                code=IssueCode.INCONSISTENT,
+                location="command",
+                found=repr(command)[:80],
+                remedy="no such",
+            )
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from optimizer.service.audit_events import read_service_decision
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.decision_engine import LoadShedError
 from tests.support.service_bench import UNHEARD, Bench
-from twin.errors import NoScheduleError, SeriesError, StateError, ValidationIssue
+from twin.errors import IssueCode, NoScheduleError, SeriesError, StateError, ValidationIssue
 
 
 @pytest.fixture
@@ -110,7 +110,9 @@ def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
     Sensitivity: a plan without work was RUNNING and ended all jobs of the plant.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    fault = ValidationIssue(location="jobs", found="", remedy=UNHEARD)
+    fault = ValidationIssue(
+        expected="a reading", code=IssueCode.INCONSISTENT, location="jobs", found="", remedy=UNHEARD
+    )
     bench.link.jobs.queue.side_effect = StateError("state of small", [fault])
     bench.link.jobs.missing_queue = UNHEARD
     if way == "hold":
@@ -158,7 +160,16 @@ def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     bench = Bench(tmp_path, is_shadow=False)
     statuses = note_statuses(bench, monkeypatch)
     gone = SeriesError(
-        "series", [ValidationIssue(location="/srv/x/prices.csv", found="", remedy="no such file")]
+        "series",
+        [
+            ValidationIssue(
+                expected="a reading",
+                code=IssueCode.INCONSISTENT,
+                location="/srv/x/prices.csv",
+                found="",
+                remedy="no such file",
+            )
+        ],
     )
     bench.hold()
     bench.decide(error=gone)

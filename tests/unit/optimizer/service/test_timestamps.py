@@ -13,7 +13,7 @@ from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from telemetry.live.state import LiveState
 from tests.support.small_points import metadata_of, site, value_of
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.simulation import state
 
 START = np.datetime64("2026-07-01T12:00", "us")
@@ -103,7 +103,13 @@ def test_document_and_status_carry_their_creation_time(service):
 
 
 def test_missing_schedule_carries_the_time_of_its_report(service):
-    silent = ValidationIssue(location="battery", found="", remedy="nothing is heard of it")
+    silent = ValidationIssue(
+        expected="a reading",
+        code=IssueCode.INCONSISTENT,
+        location="battery",
+        found="",
+        remedy="nothing is heard of it",
+    )
     service._decide_interval(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
 

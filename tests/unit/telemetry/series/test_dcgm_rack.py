@@ -7,9 +7,8 @@ import pytest
 
 from telemetry.messages import decode, encode
 from telemetry.series.dcgm import NO_ANSWER_YET, DcgmRackReader, parse_exporter_text, to_rack_batch
-from tests.support.error_checks import refused as expect_refused
 from tests.support.waiting import DEADLINE, until
-from twin.errors import SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError, ValidationIssue
 
 METRICS = {
     "DCGM_FI_DEV_POWER_USAGE": 100.0,
@@ -49,7 +48,16 @@ def read_all(tmp_path):
         def fetch(url):
             if url not in texts_by_url:
                 raise SeriesError(
-                    url, [ValidationIssue(location="exporter", found="refused", remedy="start it")]
+                    url,
+                    [
+                        ValidationIssue(
+                            expected="start it",
+                            code=IssueCode.INCONSISTENT,
+                            location="exporter",
+                            found="refused",
+                            remedy="start it",
+                        )
+                    ],
                 )
             return texts_by_url[url]
 
@@ -148,9 +156,9 @@ def test_hanging_host_does_not_delay_readings(tmp_path):
 
 
 def test_error_names_all_hosts_if_none_answers(read_all):
-    with expect_refused("start it"):
+    with pytest.raises(SeriesError, match="start it"):
         read_all({}, exporters=(A, B))
-    with expect_refused(r"gpu 0: DCGM_FI_DEV_GPU_UTIL;"):
+    with pytest.raises(SeriesError, match=r"gpu 0: DCGM_FI_DEV_GPU_UTIL;"):
         read_all({A: text(*EIGHT).replace("GPU_UTIL", "GPU_UTIL_OF_ANOTHER_NAME")})
 
 

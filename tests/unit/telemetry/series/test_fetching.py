@@ -10,7 +10,6 @@ from telemetry.series import providers, read_prices, read_weather
 from telemetry.series.electricity import read_carbon
 from telemetry.series.providers import DATA_SERVICES, SeriesQuery, fetch_series, get_text
 from tests.support.data_service import standing_in
-from tests.support.error_checks import refused as expect_refused
 from tests.unit.telemetry.series.test_market import document, energy_charts, series
 from twin.errors import SeriesError
 
@@ -61,10 +60,10 @@ def test_lasting_failure_shows_the_service_message(answer, expected):
 def test_unreachable_service_error_hides_the_token():
     with standing_in({}) as service:
         url = service.url
-    with expect_refused(r"\[unreachable\]") as refused:
+    with pytest.raises(SeriesError, match=r"\[unreachable\]") as refused:
         get_text(url, parameters={"securityToken": "secret"})
     assert "secret" not in str(refused.value)
-    with expect_refused(r"url = ftp://a: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"url = ftp://a: .*\[invalid-format\]"):
         get_text("ftp://a", parameters={})
 
 
@@ -139,7 +138,7 @@ def test_no_data_with_status_200_is_an_error(tmp_path):
     answer = f"<{document}><Reason><text>No matching data</text></Reason></{document}>"
     with (
         standing_in({"/api": [reply(answer)]}) as service,
-        expect_refused("No matching data"),
+        pytest.raises(SeriesError, match="No matching data"),
     ):
         fetch_series("prices", "entsoe", query_for(service, token="t"), out=tmp_path / "prices.xml")
 
@@ -181,7 +180,7 @@ def test_weather_query_has_all_needed_variables(tmp_path):
     refused = reply({"error": True, "reason": "Latitude must be in range"}, status=400)
     with (
         standing_in({"/v1/forecast": [refused]}) as service,
-        expect_refused("Latitude must be"),
+        pytest.raises(SeriesError, match="Latitude must be"),
     ):
         fetch_series("weather", "open-meteo", query_for(service), out=out)
 
@@ -237,7 +236,7 @@ def test_token_is_not_sent_to_another_host(status):
         moved = (status, {"Location": f"{other.url}/b?token=secret"}, "")
         with (
             standing_in({"/a": [moved]}) as service,
-            expect_refused(r"status 30.*\[refused\]") as refused,
+            pytest.raises(SeriesError, match=r"status 30.*\[refused\]") as refused,
         ):
             get_text(f"{service.url}/a", parameters={}, headers={"auth-token": "secret"})
         assert other.asked == []
@@ -254,7 +253,7 @@ def test_token_is_not_sent_to_another_host(status):
 def test_truncated_answer_is_an_error(truncated):
     with (
         standing_in({"/a": [truncated]}) as service,
-        expect_refused(r"\[unreachable\]"),
+        pytest.raises(SeriesError, match=r"\[unreachable\]"),
     ):
         get_text(f"{service.url}/a", parameters={})
 
@@ -263,7 +262,7 @@ def test_too_large_answer_is_refused(monkeypatch):
     monkeypatch.setattr(providers, "MAX_RESPONSE_BYTES", 1000)
     with (
         standing_in({"/a": [reply("x" * 2000)]}) as service,
-        expect_refused(r"over 1000 bytes.*\[too-large\]"),
+        pytest.raises(SeriesError, match=r"over 1000 bytes.*\[too-large\]"),
     ):
         get_text(f"{service.url}/a", parameters={})
 
@@ -294,6 +293,6 @@ def test_services_are_known_by_name(tmp_path):
     }
     with (
         standing_in({}) as service,
-        expect_refused("did you mean energy-charts"),
+        pytest.raises(SeriesError, match="did you mean energy-charts"),
     ):
         fetch_series("prices", "energy-chart", query_for(service), out=tmp_path / "prices")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read, read_jobs
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 
 def test_jobs_are_placed_in_the_year_and_sorted(tmp_path):
@@ -21,7 +21,7 @@ def test_default_size_is_one(tmp_path):
     path = tmp_path / "jobs.csv"
     path.write_text("arrival_time,length\n0,1\n")
     assert read_jobs(path, year=2023)["size"].tolist() == [1]
-    with expect_refused(r"year: .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"year: .*\[missing\]"):
         read(path)
 
 
@@ -91,7 +91,7 @@ def test_misspelt_size_column_is_refused(tmp_path, name):
     """
     path = tmp_path / "jobs.csv"
     path.write_text(f"arrival_time,length,{name}\n0,1,4\n")
-    with expect_refused(rf"columns = {name}: .*\[unknown-key\]"):
+    with pytest.raises(SeriesError, match=rf"columns = {name}: .*\[unknown-key\]"):
         read_jobs(path, year=2023)
 
 
@@ -110,5 +110,5 @@ def test_misspelt_size_column_is_refused(tmp_path, name):
 def test_impossible_jobs_are_refused(tmp_path, text, expected):
     path = tmp_path / "jobs.csv"
     path.write_text(text)
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_jobs(path, year=2023)

@@ -3,7 +3,7 @@
 import pytest
 
 from telemetry.series import read_load
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 
 @pytest.fixture
@@ -29,12 +29,14 @@ def test_power_is_read_in_megawatts(write, header, first, second):
 @pytest.mark.parametrize("value", ["-1", "99999", "inf"])
 def test_implausible_hall_power_is_refused_by_row(write, value):
     path = write("time_utc,hall_power_mw", "2026-06-16T00:00Z,1", f"2026-06-16T01:00Z,{value}")
-    with expect_refused(r"halls\.csv, row 3, hall_power"):
+    with pytest.raises(SeriesError, match=r"halls\.csv, row 3, hall_power"):
         read_load(path)
 
 
 @pytest.mark.parametrize("header", ["power_mw", "hall_power_mw,hall_power_kw"])
 def test_one_power_column_is_required(write, header):
     row = ",".join(["2026-06-16T00:00Z", *["1"] * len(header.split(","))])
-    with expect_refused(r"columns = time_utc, .*hall_power_mw, hall_power_kw;.*\[missing\]"):
+    with pytest.raises(
+        SeriesError, match=r"columns = time_utc, .*hall_power_mw, hall_power_kw;.*\[missing\]"
+    ):
         read_load(write(f"time_utc,{header}", row))

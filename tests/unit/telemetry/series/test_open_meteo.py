@@ -7,7 +7,7 @@ import pytest
 
 from telemetry.series import read_weather
 from telemetry.series.weather import estimate_humidity, estimate_irradiance
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 UNITS = {
     "time": "iso8601",
@@ -77,7 +77,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
     assert weather["air_temperature"].values == pytest.approx(-6.667, abs=1e-3)  # (20 - 32) / 1.8
     assert weather["wind_speed"].values == pytest.approx(36.0)
     for key, unit in (("temperature_2m", "K"), ("cloudcover", "okta"), ("windspeed_10m", "")):
-        with expect_refused(rf"{key}, unit = '{unit}': .*\[wrong-unit\]"):
+        with pytest.raises(SeriesError, match=rf"{key}, unit = '{unit}': .*\[wrong-unit\]"):
             read_weather(_open_meteo(tmp_path, units={key: unit}))
 
 
@@ -93,7 +93,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
 def test_implausible_weather_is_refused(tmp_path, key, value, expected):
     entries = [20.0] * 24
     entries[2] = value
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_weather(_open_meteo(tmp_path, **{key: entries}))
 
 
@@ -106,19 +106,19 @@ def test_nulls_are_gaps_and_humidity_is_clipped(tmp_path):
 
 
 def test_broken_open_meteo_is_refused(tmp_path):
-    with expect_refused(r"utc_offset_seconds: .*\[time-zone\]"):
+    with pytest.raises(SeriesError, match=r"utc_offset_seconds: .*\[time-zone\]"):
         read_weather(_open_meteo(tmp_path, offset=None))
-    with expect_refused(r"cloudcover = 3 values: 24.*\[inconsistent\]"):
+    with pytest.raises(SeriesError, match=r"cloudcover = 3 values: 24.*\[inconsistent\]"):
         read_weather(_open_meteo(tmp_path, cloudcover=[1, 2, 3]))
     path = tmp_path / "answer.json"
     path.write_text('{"error": true, "reason": "no such place"}')
-    with expect_refused(r"answer.json = no such place: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"answer.json = no such place: .*\[invalid-format\]"):
         read_weather(path)
     path.write_text('{"latitude": 1, "hourly": [1]}')
-    with expect_refused(r"answer.json, longitude = .*Field required"):
+    with pytest.raises(SeriesError, match=r"answer.json, longitude = .*Field required"):
         read_weather(path)
     path.write_text('{"hourly": ')
-    with expect_refused(r"row \d+ = .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"row \d+ = .*\[invalid-format\]"):
         read_weather(path)
 
 
@@ -127,7 +127,7 @@ def test_file_without_weather_names_what_is_expected(tmp_path, text):
     """Proves: prices in place of weather. Sensitivity: the remedy was to "give whole JSON"."""
     path = tmp_path / "prices.csv"
     path.write_text(text)
-    with expect_refused(r"prices.csv, row 1 = '.*': .*EPW.*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"prices.csv, row 1 = '.*': .*EPW.*\[invalid-format\]"):
         read_weather(path)
 
 
@@ -149,7 +149,7 @@ def test_implausible_open_meteo_is_refused(tmp_path, old, new, expected):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_weather(path)
 
 
@@ -158,15 +158,15 @@ def test_open_meteo_times_are_of_this_century(tmp_path, second):
     times = [1_685_577_600 + 3600 * hour for hour in range(24)]
     units = {"time": "unixtime"}
     assert read_weather(_open_meteo(tmp_path, units=units, time=times)).sizes["time"] == 24
-    with expect_refused("row 3, time"):
+    with pytest.raises(SeriesError, match="row 3, time"):
         read_weather(_open_meteo(tmp_path, units=units, time=[*times[:2], second, *times[3:]]))
 
 
 def test_missing_inputs_of_a_model_are_refused(tmp_path):
     nothing = [None] * 24
-    with expect_refused(r"columns = relative_humidity, .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"columns = relative_humidity, .*\[missing\]"):
         read_weather(_open_meteo(tmp_path, temperature_2m=nothing))
-    with expect_refused(r"columns = .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"columns = .*\[missing\]"):
         read_weather(_open_meteo(tmp_path, cloudcover=nothing))
 
 

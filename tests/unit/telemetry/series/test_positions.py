@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_positions
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 HEAD = "time_utc,position_mw,short_eur_mwh,long_eur_mwh\n"
 
@@ -52,13 +52,13 @@ def test_position_alone_is_enough(tmp_path):
     ],
 )
 def test_inconsistent_file_is_refused(tmp_path, text, expected):
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_positions(file(tmp_path, text))
 
 
 def test_missing_hour_is_refused(tmp_path):
     text = "time_utc,position_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n2026-07-01T03:00Z,1\n"
-    with expect_refused(r"position_mw = .*\[time-gap\]"):
+    with pytest.raises(SeriesError, match=r"position_mw = .*\[time-gap\]"):
         read_positions(file(tmp_path, text))
 
 

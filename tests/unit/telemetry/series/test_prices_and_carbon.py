@@ -3,7 +3,7 @@
 import pytest
 
 from telemetry.series import read, read_carbon, read_prices, recognise
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 MAPS = (
     "Datetime (UTC),Country,Zone Name,Zone Id,Carbon Intensity gCO₂eq/kWh (direct),"
@@ -58,13 +58,13 @@ def test_unit_of_the_header_is_converted(write, header, factor):
     ],
 )
 def test_foreign_units_and_missing_columns_are_refused(write, header, expected):
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_prices(write(_two_hours(f"time,{header}")))
 
 
 def test_two_price_columns_are_refused(write):
     text = "time,EUR_per_kWh,{}\n2023-01-01T00:00Z,1,9\n2023-01-01T01:00Z,2,9\n"
-    with expect_refused(r"price = .*\[duplicate\]"):
+    with pytest.raises(SeriesError, match=r"price = .*\[duplicate\]"):
         read_prices(write(text.format("price_eur_mwh")))
     prices = read_prices(write(text.format("NOK_per_kWh")))
     assert prices["electricity_price"].values.tolist() == [1000, 2000]
@@ -90,14 +90,14 @@ def test_decimal_comma_defines_dots_in_its_column(write):
 
 @pytest.mark.parametrize("cell", ["3.5", "0.250", "1.00", "1,002.5", "1.5e3", "1.0.002", ".002"])
 def test_ambiguous_dot_is_refused(write, cell):
-    with expect_refused(rf"row 3, .*{cell}.*with a decimal comma"):
+    with pytest.raises(SeriesError, match=rf"row 3, .*{cell}.*with a decimal comma"):
         read_prices(write(_column("998,5", cell)))
 
 
 def test_single_comma_among_points_is_named(write):
     """Proves: among many dots, the one cell with a comma is named."""
     path = write(_column(*["41.5"] * 7, "42,5"), name="prices.csv")
-    with expect_refused(r"has 1 issue\n.*row 9, .*'42,5': .*a decimal point"):
+    with pytest.raises(SeriesError, match=r"has 1 issue\n.*row 9, .*'42,5': .*a decimal point"):
         read_prices(path)
 
 
@@ -117,7 +117,7 @@ def test_unicode_text_of_a_spreadsheet_is_read(write, encoding):
 
 def test_utf_16_without_byte_order_mark_is_reported(write):
     text = _two_hours("time,price_eur_mwh")
-    with expect_refused(r"binary data: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"binary data: .*\[invalid-format\]"):
         read_prices(write(text, encoding="utf-16-le"))
 
 
@@ -127,7 +127,7 @@ def test_unclosed_quote_is_reported_at_its_start(write, rows):
     stamps = [f"2023-01-01T00:00Z,{row}" for row in range(rows)]
     stamps[1] = '2023-01-01T01:00Z,"1'
     path = write("\n".join(["time,price_eur_mwh", "", *stamps]), name="prices.csv")
-    with expect_refused(r"row 4 = '2023-01-01T01:00Z,\"1': .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"row 4 = '2023-01-01T01:00Z,\"1': .*\[invalid-format\]"):
         read_prices(path)
 
 
@@ -138,7 +138,7 @@ def test_cell_with_several_lines_is_read(write):
     )
     assert read_prices(write(text))["electricity_price"].values.tolist() == [1, 2]
     path = write(text.replace(",2,", ",x,"), name="prices.csv")
-    with expect_refused("row 5, electricity_price = 'x'"):
+    with pytest.raises(SeriesError, match="row 5, electricity_price = 'x'"):
         read_prices(path)
 
 
@@ -153,22 +153,22 @@ def test_blank_cells_are_gaps(write, cell):
 @pytest.mark.parametrize("cell", ["inf", "-Infinity", "n.v.", "1e9"])
 def test_bad_cells_name_their_row(write, cell):
     path = write(_two_hours("time,price_eur_mwh", second=cell), name="prices.csv")
-    with expect_refused(r"prices.csv, row 3, electricity_price"):
+    with pytest.raises(SeriesError, match=r"prices.csv, row 3, electricity_price"):
         read_prices(path)
 
 
 def test_broken_files_are_refused(write, tmp_path):
-    with expect_refused(r"row 3 = 3 cells: 2 cells.*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"row 3 = 3 cells: 2 cells.*\[invalid-format\]"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,1,2\n"))
-    with expect_refused(r"row 3 = field larger .*: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"row 3 = field larger .*: .*\[invalid-format\]"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n" + 200_000 * "x"))
-    with expect_refused(r"an empty file: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"an empty file: .*\[invalid-format\]"):
         read_prices(write("\n"))
-    with expect_refused(r"only separators: .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"only separators: .*\[invalid-format\]"):
         read_prices(write(",,\n , \n"))
-    with expect_refused(r"\[file-error\]"):
+    with pytest.raises(SeriesError, match=r"\[file-error\]"):
         read_prices(tmp_path / "none.csv")
-    with expect_refused(r"header = .*\[duplicate\]"):
+    with pytest.raises(SeriesError, match=r"header = .*\[duplicate\]"):
         read_prices(write(_two_hours("time,time")))
 
 
@@ -182,7 +182,7 @@ def test_broken_files_are_refused(write, tmp_path):
 )
 def test_file_of_another_kind_is_named(write, text, what):
     """Proves: weather given as prices. Sensitivity: "43811 rows, 2 cells: the header has 1"."""
-    with expect_refused(rf"has 1 issue\n.*({what}): .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=rf"has 1 issue\n.*({what}): .*\[invalid-format\]"):
         read_prices(write(text))
 
 
@@ -206,7 +206,7 @@ def test_intensity_of_another_country_is_noted(write):
 
 def test_absent_kind_is_refused_with_the_known_ones(write):
     path = write("time_utc,ci_lca\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
-    with expect_refused(r"carbon kind = direct: lca;.*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"carbon kind = direct: lca;.*\[missing\]"):
         read_carbon(path)
 
 
@@ -221,9 +221,9 @@ def test_unit_of_carbon_is_checked(write):
     text = MAPS.replace("gCO₂eq/kWh", "kgCO₂eq/kWh").replace(",10", ",")
     kilograms = read_carbon(write(text))
     assert kilograms["carbon_intensity"].values == pytest.approx([500.0, 1500.0])
-    with expect_refused(r"columns = Carbon.*\[wrong-unit\]"):
+    with pytest.raises(SeriesError, match=r"columns = Carbon.*\[wrong-unit\]"):
         read_carbon(write(MAPS.replace("gCO₂eq/kWh", "lb/MWh")))
-    with expect_refused(r"columns = .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"columns = .*\[missing\]"):
         read_carbon(write(_two_hours("time,price_eur_mwh")))
 
 
@@ -244,7 +244,7 @@ def test_naive_times_of_a_joined_file_use_the_zone(write):
     )
     bundle = read(path, zone="DE-LU")
     assert str(bundle.carbon["time"].values[0]).startswith("2022-12-31T23:00")
-    with expect_refused(r"row 2, time = .*\[time-zone\]"):
+    with pytest.raises(SeriesError, match=r"row 2, time = .*\[time-zone\]"):
         read_carbon(path)
 
 
@@ -253,11 +253,11 @@ def test_files_are_recognised_by_content(write):
     assert recognise(write(_two_hours("time,EUR_per_kWh"))) == "prices"
     assert recognise(write("arrival_time,length,cpus\n0,1,1\n")) == "jobs"
     assert recognise(write('{"hourly": {}}')) == "weather"
-    with expect_refused(r"columns = TIMESTAMP, tokens: .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"columns = TIMESTAMP, tokens: .*\[missing\]"):
         recognise(write("TIMESTAMP,tokens\n1,2\n"))
 
 
 def test_two_files_of_one_kind_are_refused(write):
     first, second = write(MAPS, name="a"), write(MAPS, name="b")
-    with expect_refused(r"b = carbon: .* in a;.*\[duplicate\]"):
+    with pytest.raises(SeriesError, match=r"b = carbon: .* in a;.*\[duplicate\]"):
         read(first, second)

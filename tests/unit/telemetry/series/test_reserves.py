@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_reserves
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 HEAD = "time_utc,fcr_mw,fcr_eur_mw_h,mfrr_mw\n"
 
@@ -36,14 +36,14 @@ def test_missing_block_is_refused_also_at_clock_change(tmp_path):
     lines = [f"2026-10-{one}:00,{i}\n" for i, one in enumerate(times)]
     found = read_reserves(file(tmp_path, head + "".join(lines)), zone="Europe/Berlin")
     assert found["reserve_held"].values.ravel().tolist() == sorted([*range(5)] * 4 + [1])
-    with expect_refused(r"fcr_mw = .*\[time-gap\]"):
+    with pytest.raises(SeriesError, match=r"fcr_mw = .*\[time-gap\]"):
         read_reserves(file(tmp_path, head + "".join(lines[:2] + lines[3:])), zone="Europe/Berlin")
 
 
 def test_missing_hour_is_a_gap(tmp_path):
     hours = (0, 1, 3, 4, 5)
     sold = "".join(f"2026-10-25T{hour:02d}:00Z,{hour}\n" for hour in hours)
-    with expect_refused(r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: .*\[time-gap\]"):
+    with pytest.raises(SeriesError, match=r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: .*\[time-gap\]"):
         read_reserves(file(tmp_path, "time,fcr_mw\n" + sold))
     prices = read_reserves(file(tmp_path, "time,fcr_eur_mw_h\n" + sold))["reserve_price"]
     assert prices.attrs["gaps"] == ["2026-10-25T02:00Z/2026-10-25T03:00Z"]
@@ -77,12 +77,12 @@ def test_prices_alone_are_enough(tmp_path):
     ],
 )
 def test_inconsistent_file_is_refused(tmp_path, text, expected):
-    with expect_refused(expected):
+    with pytest.raises(SeriesError, match=expected):
         read_reserves(file(tmp_path, text))
 
 
 def test_invalid_block_is_reported_once(tmp_path):
     """One row covers four hours, and each of them has the issue."""
-    with expect_refused("has 1 issue") as caught:
+    with pytest.raises(SeriesError, match="has 1 issue") as caught:
         read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
     assert len(caught.value.issues) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read, read_weather
-from tests.support.error_checks import refused as expect_refused
+from twin.errors import SeriesError
 
 
 def _epw(tmp_path, *, zone=1.0, rows=None):
@@ -42,12 +42,12 @@ def _mos(tmp_path, seconds):
 def test_numbers_of_typical_weather_are_finite(tmp_path, cell):
     path = _epw(tmp_path)
     path.write_text(path.read_text().replace("1990,3,4,5,", f"1990,{cell},4,5,"))
-    with expect_refused(r"values = .*: 3 numbers;.*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"values = .*: 3 numbers;.*\[invalid-format\]"):
         read_weather(path, year=2023)
     path = _mos(tmp_path, range(0, 86_400, 3600))
     path.write_text(path.read_text().replace("\n7200\t", f"\n{cell.strip('-')}\t"))
     if cell[0].isdigit():
-        with expect_refused(r"values = .*: 18 numbers;.*\[invalid-format\]"):
+        with pytest.raises(SeriesError, match=r"values = .*: 18 numbers;.*\[invalid-format\]"):
             read_weather(path, year=2023)
 
 
@@ -75,7 +75,7 @@ def test_leap_day_repeats_the_28th(tmp_path):
 
 def test_typical_weather_needs_a_year_or_a_series_that_has_one(tmp_path):
     path = _epw(tmp_path)
-    with expect_refused(r"year: .*\[missing\]"):
+    with pytest.raises(SeriesError, match=r"year: .*\[missing\]"):
         read_weather(path)
     prices = tmp_path / "prices.csv"
     prices.write_text("time_utc,price_eur_mwh\n2022-05-01T00:00,1\n2022-05-01T01:00,1\n")
@@ -93,15 +93,15 @@ def test_missing_numbers_of_epw_are_gaps(tmp_path):
 
 
 def test_broken_epw_is_refused(tmp_path):
-    with expect_refused("row 3, values = "):
+    with pytest.raises(SeriesError, match="row 3, values = "):
         read_weather(
             _epw(tmp_path, rows=lambda body: ["1990,1,1,1,60,x,hot", *body[1:]]), year=2023
         )
     path = tmp_path / "town.epw"
-    with expect_refused("row 3, month, day, hour = 13, 1, 1"):
+    with pytest.raises(SeriesError, match="row 3, month, day, hour = 13, 1, 1"):
         read_weather(_epw(tmp_path, rows=lambda body: ["1990,13" + body[0][6:], *body[1:]]))
     path.write_text("LOCATION,TOWN\nDATA PERIODS,1,1\n")
-    with expect_refused(r"LOCATION = .*\[invalid-format\]"):
+    with pytest.raises(SeriesError, match=r"LOCATION = .*\[invalid-format\]"):
         read_weather(path, year=2023)
 
 
@@ -151,7 +151,7 @@ def test_pvgis_hours_are_actual_and_dew_is_modelled(tmp_path):
     assert weather["global_irradiance"].values[3] == 30.0
     assert weather["relative_humidity"].values[0] == 1.0  # the coldest hour is at its dew point
     assert weather.attrs["modelled"] == "air_pressure, relative_humidity"
-    with expect_refused(r"mounting_system = slope 35: .*\[unsupported\]"):
+    with pytest.raises(SeriesError, match=r"mounting_system = slope 35: .*\[unsupported\]"):
         read_weather(_pvgis(tmp_path, "hourly", rows, slope=35))
 
 
