@@ -83,10 +83,10 @@ def check_argument_types(source: str, **arguments: tuple[object, type]) -> None:
 def value_issues(
     array: xr.DataArray,
     wrong: BoolArray,
-    remedy: str,
     *,
+    expected: str,
+    remedy: str = "correct these values",
     source: str = "outlook",
-    expected: str = "",
     code: IssueCode = IssueCode.OUT_OF_RANGE,
 ) -> Iterator[ValidationIssue]:
     """Yield one issue for all wrong values of a variable; it shows the first of them.
@@ -113,10 +113,25 @@ def value_issues(
     )
 
 
+def missing_column_issues(
+    columns: Collection[str], wanted: Collection[str]
+) -> list[ValidationIssue]:
+    """Return an issue for each wanted column that a table lacks."""
+    return [
+        ValidationIssue(
+            code=IssueCode.MISSING,
+            location=name,
+            found="",
+            expected="a column of this name",
+            remedy="add the column",
+        )
+        for name in wanted
+        if name not in columns
+    ]
+
+
 def negative_value_issues(array: xr.DataArray, *, of: str) -> Iterator[ValidationIssue]:
     """Yield an issue if values of a variable are negative or not finite."""
     values = array.to_numpy()
     wrong = ~(np.isfinite(values) & (values >= 0.0))
-    yield from value_issues(
-        array, wrong, "correct these values", source=of, expected="finite values of 0 or more"
-    )
+    yield from value_issues(array, wrong, source=of, expected="finite values of 0 or more")

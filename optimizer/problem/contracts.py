@@ -136,18 +136,23 @@ def find_obligation_issues(
         values = variable.to_numpy()
         if name.endswith("_price"):
             wrong = (np.abs(values) > greatest) & np.isfinite(values)
-            remedy = f"write prices of at most {greatest:g} EUR/MWh, in EUR/MWh"
-            yield from value_issues(variable, wrong, remedy)
+            yield from value_issues(
+                variable,
+                wrong,
+                expected=f"prices of at most {greatest:g} EUR/MWh",
+                remedy="write prices in EUR/MWh",
+            )
         elif name == "position_held":
-            yield from value_issues(variable, (values != 0.0) & (values != 1.0), "write 0 or 1")
+            yield from value_issues(variable, (values != 0.0) & (values != 1.0), expected="0 or 1")
         else:
             least = 0.0 - site.grid.export_limit if name in _NET else 0.0
             off = (values < least - OBLIGATION_TOLERANCE) | (
                 (values > most + OBLIGATION_TOLERANCE) & np.isfinite(values)
             )
             off &= name != "matched_power" or values < 0.0
-            remedy = f"write values from {least:g} MW to the connection's {most:g} MW"
-            yield from value_issues(variable, off, remedy)
+            yield from value_issues(
+                variable, off, expected=f"values from {least:g} MW to the connection's {most:g} MW"
+            )
     yield from _find_contract_issues(site, outlook)
 
 

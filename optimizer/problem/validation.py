@@ -126,7 +126,7 @@ def find_outlook_issues(
         )
     for name in (n for n in names if n in outlook and f"outlook, {n}" not in reported):
         wrong = ~is_valid_value(name, outlook[name].to_numpy())
-        issues += value_issues(outlook[name], wrong, "write finite values")
+        issues += value_issues(outlook[name], wrong, expected="finite values")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         issues.append(
             _issue(
@@ -339,21 +339,28 @@ def find_outlook_value_issues(site: Site, outlook: xr.Dataset) -> Iterator[Valid
     yield from find_obligation_issues(site, outlook, greatest=MAX_ENERGY_PRICE_EUR_MWH)
     prices = outlook["electricity_price"], outlook["terminal_price"]
     for price in prices:
-        remedy = f"write prices of at most {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh, in EUR/MWh"
-        yield from value_issues(price, np.abs(price.to_numpy()) > MAX_ENERGY_PRICE_EUR_MWH, remedy)
+        yield from value_issues(
+            price,
+            np.abs(price.to_numpy()) > MAX_ENERGY_PRICE_EUR_MWH,
+            expected=f"prices of at most {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh",
+            remedy="write prices in EUR/MWh",
+        )
     racks = outlook["service_racks"]
-    remedy = f"write 0 to {site.racks} racks, the number of the site"
     off = (racks.to_numpy() < 0) | (racks.to_numpy() > site.racks + COUNT_TOLERANCE)
-    yield from value_issues(racks, off, remedy)
+    yield from value_issues(racks, off, expected=f"0 to {site.racks} racks, the number of the site")
     for name, (low, high) in PLAUSIBLE_RANGES.items():
         values, unit = outlook[name].to_numpy(), variables.variable_definition(name).unit
-        limit = f"{high:g}, as a share" if unit == "1" else f"{high:g} {unit}, in {unit}"
-        remedy = f"write values from {low:g} to {limit}"
-        yield from value_issues(outlook[name], (values < low) | (values > high), remedy)
+        limit = f"{high:g}" if unit == "1" else f"{high:g} {unit}"
+        yield from value_issues(
+            outlook[name],
+            (values < low) | (values > high),
+            expected=f"values from {low:g} to {limit}",
+            remedy="write shares of 1" if unit == "1" else f"write values in {unit}",
+        )
     for name in ("work_racks_limit", "renewable_available_power", *PREEMPTION_VARIABLES):
         if name in outlook:
             yield from value_issues(
-                outlook[name], outlook[name].to_numpy() < 0, "write values of 0 or more"
+                outlook[name], outlook[name].to_numpy() < 0, expected="values of 0 or more"
             )
     yield from _find_source_issues(site, outlook)
     yield from _find_work_issues(site, outlook)
@@ -364,9 +371,13 @@ def _find_source_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationI
     for exchange in (one for one in site.exchanges if one.availability_variable):
         most = WRONG_UNIT_FACTOR * exchange.import_limit
         given = outlook[exchange.availability_variable].sel(renewable=[exchange.owner])
-        limit = f"{exchange.import_limit:g} MW"
-        remedy = f"write at most {WRONG_UNIT_FACTOR:g} times the rating of {limit}, in MW"
-        yield from value_issues(given, given.to_numpy() > most, remedy)
+        rating = f"{exchange.import_limit:g} MW"
+        yield from value_issues(
+            given,
+            given.to_numpy() > most,
+            expected=f"at most {WRONG_UNIT_FACTOR:g} times the rating of {rating}",
+            remedy="write values in MW",
+        )
 
 
 def _find_work_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
@@ -379,13 +390,14 @@ def _find_work_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIss
     """
     rows = outlook["work_least"].transpose("instant", "cohort")
     least, most = _cohort_values(outlook, "work_least"), _cohort_values(outlook, "work_most")
-    remedy = "write at most work_most"
-    yield from value_issues(rows, least > most + COUNT_TOLERANCE, remedy)
+    yield from value_issues(rows, least > most + COUNT_TOLERANCE, expected="at most work_most")
     pool = RackPool.from_site(site)
     backlog = MAX_BACKLOG_H * pool.racks * pool.rack_power
-    remedy = f"write at most {backlog:.3g} MWh, the work of all racks in ten years, in MWh"
     yield from value_issues(
-        outlook["work_most"].transpose("instant", "cohort"), most > backlog, remedy
+        outlook["work_most"].transpose("instant", "cohort"),
+        most > backlog,
+        expected=f"at most {backlog:.3g} MWh, the work of all racks in ten years",
+        remedy="write work in MWh",
     )
     hours = outlook["duration"].to_numpy()[:, None]
     can = pool.rack_power * hours * _cohort_values(outlook, "work_racks_limit")
@@ -393,14 +405,21 @@ def _find_work_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIss
     # largest work done so far, less capacity
     begun = np.minimum.accumulate((most - could)[:-1], axis=0)
     short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could[1:] - begun])
-    remedy = "allow later deadlines or shorter jobs: these racks cannot do as much by then"
-    yield from value_issues(rows, short > WORK_WINDOW_TOLERANCE * (1.0 + least), remedy)
+    yield from value_issues(
+        rows,
+        short > WORK_WINDOW_TOLERANCE * (1.0 + least),
+        expected="no more work than these racks can do by then",
+        remedy="allow later deadlines or shorter jobs",
+    )
     for name, sums in (("work_least", least), ("work_most", most)):
         falls = np.diff(sums, axis=0, prepend=0.0) < -COUNT_TOLERANCE
         rows = outlook[name].transpose("instant", "cohort")
-        yield from value_issues(rows, falls, "write sums since the first instant, which never fall")
-        remedy = "write 0 at the first instant"
-        yield from value_issues(rows[:1], np.abs(sums[:1]) > COUNT_TOLERANCE, remedy)
+        yield from value_issues(
+            rows, falls, expected="sums since the first instant, which never fall"
+        )
+        yield from value_issues(
+            rows[:1], np.abs(sums[:1]) > COUNT_TOLERANCE, expected="0 at the first instant"
+        )
 
 
 def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:

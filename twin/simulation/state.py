@@ -141,7 +141,7 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
             )
     for name in STATE_VARIABLES:
         is_wrong = ~np.isfinite(state[name].to_numpy())
-        issues += value_issues(state[name], is_wrong, "must be finite", source="state")
+        issues += value_issues(state[name], is_wrong, expected="finite values", source="state")
     if not issues:
         issues = [*_impossible_value_issues(site, state)]
     if issues:

@@ -15,6 +15,7 @@ from twin.physics.numerics import IntArray
 from twin.site import Site
 from twin.time_axes import DAY, HOUR, QUARTER_HOUR
 from twin.units import format_minute
+from twin.validation import missing_column_issues
 
 type TimeArray = NDArray[np.datetime64]
 
@@ -247,18 +248,8 @@ def _next_quarter(moments: TimeArray) -> TimeArray:
 
 
 def _check_frame(frame: pd.DataFrame) -> None:
-    missing = [name for name in ("arrival", "length", "size") if name not in frame]
-    issues = [
-        ValidationIssue(
-            location=name,
-            found="",
-            expected="a column of this name",
-            remedy="add the column",
-            code=IssueCode.MISSING,
-        )
-        for name in missing
-    ]
-    if not missing and frame.empty:
+    issues = missing_column_issues(frame.columns, ("arrival", "length", "size"))
+    if not issues and frame.empty:
         issues.append(
             ValidationIssue(
                 location="rows",
@@ -268,7 +259,7 @@ def _check_frame(frame: pd.DataFrame) -> None:
                 code=IssueCode.MISSING,
             )
         )
-    for name in {"length", "size"} - set(missing):
+    for name in {"length", "size"} & set(frame.columns):
         values = frame[name].to_numpy(float)
         issues += [
             ValidationIssue(

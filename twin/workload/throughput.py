@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 from twin.declarations import Throughput
 from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.physics import FloatArray
+from twin.validation import missing_column_issues
 
 MEASUREMENT_COLUMNS: Final = ("power_limit", "time_per_epoch", "average_power")
 """Required columns of a file of measurements: limit, time of the work, mean power."""
@@ -113,18 +114,9 @@ def relative_to_uncapped(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check(measured: pd.DataFrame) -> None:
-    missing = [name for name in MEASUREMENT_COLUMNS if name not in measured]
-    issues = [
-        ValidationIssue(
-            location=name,
-            found="",
-            expected="a column of this name",
-            remedy="add the column",
-            code=IssueCode.MISSING,
-        )
-        for name in missing
-    ]
-    for name in set(MEASUREMENT_COLUMNS) - set(missing):
+    issues = missing_column_issues(measured.columns, MEASUREMENT_COLUMNS)
+    is_complete = not issues
+    for name in set(MEASUREMENT_COLUMNS) & set(measured.columns):
         values = pd.to_numeric(measured[name], errors="coerce").to_numpy(dtype=float)
         wrong = ~(np.isfinite(values) & (values > 0.0))
         if wrong.any():
@@ -138,7 +130,7 @@ def _check(measured: pd.DataFrame) -> None:
                     code=IssueCode.OUT_OF_RANGE,
                 )
             )
-    if not missing and measured.empty:
+    if is_complete and measured.empty:
         issues.append(
             ValidationIssue(
                 location="rows",
