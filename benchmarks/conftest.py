@@ -1,23 +1,6 @@
-"""Fixtures of the tests, for those that stand here."""
+"""Fixtures of the tests that the benches' own tests need."""
 
 from tests.architecture.conftest import root
-from tests.conftest import (
-    broker,
-    embedded,
-    from_one,
-    mosquitto,
-    nats,
-    own_logs,
-    shared,
-)
+from tests.conftest import own_logs
 
-__all__ = [
-    "broker",
-    "embedded",
-    "from_one",
-    "mosquitto",
-    "nats",
-    "own_logs",
-    "root",
-    "shared",
-]
+__all__ = ["own_logs", "root"]

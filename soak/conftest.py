@@ -1,21 +1,5 @@
-"""Fixtures of the tests, for those that stand here."""
+"""Fixtures of the tests that the soaks' own tests need."""
 
-from tests.conftest import (
-    broker,
-    embedded,
-    from_one,
-    mosquitto,
-    nats,
-    own_logs,
-    shared,
-)
+from tests.conftest import own_logs
 
-__all__ = [
-    "broker",
-    "embedded",
-    "from_one",
-    "mosquitto",
-    "nats",
-    "own_logs",
-    "shared",
-]
+__all__ = ["own_logs"]

@@ -1,29 +1,5 @@
-"""Fixtures of telemetry: clients, brokers, archives and journals that end with the test."""
+"""Fixtures of telemetry that these tests share with its unit tests."""
 
-from tests.support.telemetry_fixtures import (
-    bench,
-    box,
-    connected,
-    folder,
-    heard,
-    journal,
-    made,
-    run,
-    service,
-    window,
-    wire,
-)
+from tests.unit.telemetry.conftest import connected, journal, made, run, service
 
-__all__ = [
-    "bench",
-    "box",
-    "connected",
-    "folder",
-    "heard",
-    "journal",
-    "made",
-    "run",
-    "service",
-    "window",
-    "wire",
-]
+__all__ = ["connected", "journal", "made", "run", "service"]
