@@ -136,10 +136,13 @@ class PlantLink:
         return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
     def refused_timestamps(self, now: np.datetime64) -> str:
-        """Return how many points are refused because of their timestamps; empty if none is."""
+        """Return which points are refused because of their timestamps; empty if none is.
+
+        If many are ahead, this machine's clock is slow: see :attr:`archive_error`.
+        """
         future = "" if now == NOT_STARTED else self.window.describe_future_values(now)
-        messages = (self.window.clock_skew.describe(now, self.window.period), future)
-        return "; ".join(filter(None, messages))
+        late = self.window.clock_skew.describe_late(now, self.window.period)
+        return "; ".join(filter(None, (late, self._ingester.source_warning, future)))
 
     def silent_points(self, now: np.datetime64, silent_periods: int) -> str:
         """Return which points sent nothing for some periods; empty if none is silent.
@@ -255,6 +258,7 @@ class PlantLink:
             "points": window.get(QualityFlag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
+            "refused": self._ingester.refused_readings,
             "passed": {name: window[name] for name in IGNORED_COUNTERS if name in window},
             "stale": _stale(observed, checks.STALE_PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],

@@ -23,7 +23,8 @@ null stands for what is not known:
   taken, refused, passed;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
 - `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined`, what was refused, and
-  `passed`, what is of other sites or of no use, {reason: count}, `stale` and `unknown` in words,
+  `passed`, what is of other sites or of no use, {reason: count}, `refused`: the newest implausible
+  readings, as `telemetry.ingest.dead_letter.RefusedReading`, `stale` and `unknown` in words,
   `archive`, `coverage`: of the points that were covered least `point`,
   `share` of its time [1] and `gaps`, repetitions that were missing;
 - `series`: `until`, of `prices` and `weather` the end of what the files tell, and `short`, which of

@@ -6,6 +6,8 @@
 * :class:`FutureTimestampGuard`: readings stamped later than they can have been made. One stamp far
   ahead would close all time before it in the archive. If many sources are ahead at once, the clock
   of this machine is slow.
+* :class:`RefusedReadings`: readings with an implausible value. The archive has them with their
+  quality flag; people find them here, by point, topic and value.
 * :class:`RackWidthGuard`: racks with far more chips than the others of their site. The archive
   stores all racks of a site with the chips of the widest, so one agent with 4096 chips among a
   thousand racks of 72 would need fifty times the memory.
@@ -19,7 +21,8 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +34,7 @@ from telemetry.archive import loss_log
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.loss_log import RejectionSummary, append_losses
 from telemetry.messages.models import PointValue, RackBatch, Sample, SimulationTick
-from telemetry.quality.checks import MAX_CLOCK_LEAD
+from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
 from telemetry.quality.tracker import describe_skews
 
 _logger = structlog.get_logger(__name__)
@@ -41,6 +44,9 @@ UNDECODABLE_FILE: Final = "poison"
 
 REJECTED_FILE: Final = "late"
 """Prefix of files of valid messages that are not archived: ``late.jsonl`` and rotated ones."""
+
+IMPLAUSIBLE_FILE: Final = "refused"
+"""Prefix of files of readings with an implausible value: ``refused.jsonl`` and rotated ones."""
 
 MAX_EXCERPT_BYTES: Final = 1000
 """Part of an undecodable payload that is stored. [B]"""
@@ -91,6 +97,10 @@ class DeadLetterStore:
         self._append(
             REJECTED_FILE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages)
         )
+
+    def add_implausible(self, topic: str, reason: str, payload: bytes) -> None:
+        """Store a valid message with an implausible value."""
+        self._append(IMPLAUSIBLE_FILE, _line(topic, reason, payload, len(payload)))
 
     def _append(self, stem: str, lines: str) -> None:
         if self._folder is None:
@@ -235,19 +245,30 @@ class FutureTimestampGuard:
 
     @property
     def error(self) -> str:
-        """Sources that are ahead, by how much, and the remedy; empty if there are none."""
+        """Sources that are ahead, if so many are that the clock here is slow; else empty."""
+        remedy = "set the clock of this machine, as so many are ahead at once"
+        found = self._ahead()
+        return _describe_ahead(found, remedy) if len(found) >= OWN_CLOCK_SOURCES else ""
+
+    @property
+    def warning(self) -> str:
+        """Single sources that are ahead, and the remedy; empty if there are none, or many."""
+        found = self._ahead()
+        if not 0 < len(found) < OWN_CLOCK_SOURCES:
+            return ""
+        return _describe_ahead(found, "set its clock" if len(found) == 1 else "set their clocks")
+
+    def _ahead(self) -> dict[str, np.timedelta64]:
+        """Return the sources that were ahead of late, and by how much."""
         since = time.monotonic() - FUTURE_ERROR_S
         with self._mutex:
-            found = {name: off for name, (last, off) in self._sources.items() if last > since}
-        if not found:
-            return ""
-        skews = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
-        remedy = (
-            "set its clock"
-            if len(found) < OWN_CLOCK_SOURCES
-            else "set the clock of this machine, as so many are ahead at once"
-        )
-        return f"{skews}, and in quarantine, not archived: {remedy}"
+            return {name: off for name, (last, off) in self._sources.items() if last > since}
+
+
+def _describe_ahead(found: Mapping[str, np.timedelta64], remedy: str) -> str:
+    """Return which sources are ahead, by how much, and the remedy."""
+    skews = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
+    return f"{skews}, and in quarantine, not archived: {remedy}"
 
 
 def _listed(names: list[str]) -> str:
@@ -255,6 +276,88 @@ def _listed(names: list[str]) -> str:
     if len(names) < OWN_CLOCK_SOURCES:
         return " and ".join(names)
     return f"{len(names)} sources, such as {names[0]},"
+
+
+IMPLAUSIBLE_FLAGS: Final = (QualityFlag.RANGE, QualityFlag.RATE, QualityFlag.UNIT)
+"""Flags of readings with an implausible value."""
+
+REFUSED_STORE_PERIOD_S: Final = 60.0
+"""Time between two stored implausible readings of one source. [s]"""
+
+REFUSED_LOG_PERIOD_S: Final = 3600.0
+"""Time between two lines of the log about implausible readings of one source. [s]"""
+
+MAX_IMPLAUSIBLE_SOURCES: Final = 10_000
+"""Sources whose implausible readings are tracked. [1]"""
+
+MAX_REFUSED_LISTED: Final = 5
+"""Sources that a status names. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedReading:
+    """The newest implausible reading of a source.
+
+    - `source`: point, or rack as ``hall/rack``.
+    - `topic`: topic that it came on.
+    - `value`, `unit`: as received.
+    - `reason`: its quality flag.
+    - `expected`: what is plausible.
+    - `time`: its stamp, UTC.
+    - `count`: number of implausible readings of the source since the start.
+    """
+
+    source: str
+    topic: str
+    value: float
+    unit: str
+    reason: str
+    expected: str
+    time: str
+    count: int = 1
+
+
+class RefusedReadings:
+    """Readings with an implausible value; one thread adds, any thread reads."""
+
+    def __init__(self, quarantine: DeadLetterStore) -> None:
+        self._quarantine = quarantine
+        self._mutex = threading.Lock()
+        self._newest: dict[str, RefusedReading] = {}
+        self._stored_at: dict[str, float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
+
+    def add(self, reading: RefusedReading, payload: bytes) -> None:
+        """Store, log and list a reading; of each source not more often than the periods allow."""
+        source, now = reading.source, time.monotonic()
+        with self._mutex:
+            before = self._newest.pop(source, None)
+            if before is not None:
+                reading = replace(reading, count=before.count + 1)
+            elif len(self._newest) >= MAX_IMPLAUSIBLE_SOURCES:
+                self._forget(next(iter(self._newest)))
+            self._newest[source] = reading  # the last one is the newest
+        if now - self._stored_at.get(source, -np.inf) >= REFUSED_STORE_PERIOD_S:
+            self._stored_at[source] = now
+            value = f"{reading.value:g} {reading.unit}".strip()
+            text = f"{reading.reason}: {source} is {value}, expected {reading.expected}"
+            self._quarantine.add_implausible(reading.topic, text, payload)
+        key = source, reading.reason
+        if now - self._logged_at.get(key, -np.inf) >= REFUSED_LOG_PERIOD_S:
+            self._logged_at[key] = now
+            _logger.warning("reading refused", **asdict(reading))
+
+    def _forget(self, source: str) -> None:
+        del self._newest[source]
+        self._stored_at.pop(source, None)
+        for flag in IMPLAUSIBLE_FLAGS:
+            self._logged_at.pop((source, flag.value), None)
+
+    def newest(self) -> list[Mapping[str, object]]:
+        """Return the newest reading of a few sources, the newest first, ready for JSON."""
+        with self._mutex:
+            found = list(self._newest.values())
+        return [asdict(one) for one in reversed(found[-MAX_REFUSED_LISTED:])]
 
 
 MAX_WIDTH_RATIO: Final = 8
@@ -408,7 +511,7 @@ class SimTimeWatermark:
 
 
 class RejectHandler:
-    """Store of messages that are not archived, with both guards.
+    """Store of messages that are not archived or implausible, with both guards.
 
     - `quarantine`: folder of the messages; None to store none.
     - `lost`: folder of the archive whose loss log records them; None to log only.
@@ -420,11 +523,17 @@ class RejectHandler:
             FutureTimestampGuard(self.quarantine, lost),
             RackWidthGuard(self.quarantine, lost),
         )
+        self.implausible = RefusedReadings(self.quarantine)
 
     @property
     def error(self) -> str:
-        """Problems of the sources and their remedies; empty if there are none."""
+        """Problems that the archive suffers from and their remedies; empty if there are none."""
         return "; ".join(filter(None, [self.future_guard.error, self.width_guard.error]))
+
+    @property
+    def warning(self) -> str:
+        """Problems of single sources and their remedies; empty if there are none."""
+        return self.future_guard.warning
 
     def write_losses(self) -> None:
         """Record losses, before the journal deletes their messages."""

@@ -126,9 +126,9 @@ class JournalArchiver:
         hour_ago = time.monotonic() - HOUR_S
         count = sum(moment > hour_ago for moment in self._fallback_times)
         overload = f"the archive fell behind {count} times in an hour: reduce the rate of messages"
-        return "; ".join(
-            filter(None, [self._router.rejects.error, overload * (count >= MAX_FALLBACKS_PER_HOUR)])
-        )
+        rejects = self._router.rejects
+        overload *= count >= MAX_FALLBACKS_PER_HOUR
+        return "; ".join(filter(None, [rejects.error, rejects.warning, overload]))
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""

@@ -102,8 +102,18 @@ class IngestPipeline:
 
     @property
     def error(self) -> str:
-        """Problem of the journal, a thread or a clock, and its remedy; empty if there is none."""
+        """Problem of journal, thread or this clock, and its remedy; empty if there is none."""
         return self.failure or self._router.rejects.error
+
+    @property
+    def source_warning(self) -> str:
+        """Problems of single sources, and their remedies; empty if there are none."""
+        return self._router.rejects.warning
+
+    @property
+    def refused_readings(self) -> list[Mapping[str, object]]:
+        """Newest implausible readings, see :class:`telemetry.ingest.dead_letter.RefusedReading`."""
+        return self._router.rejects.implausible.newest()
 
     @property
     def failure(self) -> str:

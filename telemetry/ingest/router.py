@@ -18,9 +18,15 @@ from telemetry.archive.commit_batch import QUALITY_CODES, epoch_second
 from telemetry.archive.last_messages import LastMessageStore
 from telemetry.archive.layout import NO_QUALITY
 from telemetry.archive.metadata_history import read_changes
-from telemetry.archive.reader import open_folder, open_snapshot
+from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
-from telemetry.ingest.dead_letter import LEAP_REASON, RejectHandler, SimTimeWatermark
+from telemetry.ingest.dead_letter import (
+    IMPLAUSIBLE_FLAGS,
+    LEAP_REASON,
+    RefusedReading,
+    RejectHandler,
+    SimTimeWatermark,
+)
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.live.state import LIVE_DEPTH, LiveState
 from telemetry.messages import encode
@@ -34,10 +40,18 @@ from telemetry.messages.models import (
     Sample,
     SimulationTick,
 )
+from telemetry.points.binding import PointBinder
 from telemetry.points.catalogue import RACK_OBJECT
-from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
+from telemetry.quality.checks import (
+    CHIP_MAX,
+    CHIP_MIN,
+    MAX_CLOCK_LEAD,
+    QualityFlag,
+    unbound_point_limits,
+)
 from telemetry.quality.tracker import PointCoverage
 from twin.errors import ArchiveError
+from twin.units import format_second
 
 type SampleListener = Callable[[Sample], None]
 
@@ -109,12 +123,24 @@ class SampleRouter:
             if is_new and flag not in _UNCOVERED and isinstance(sample, PointValue):
                 self._record_coverage(sample)
             if is_new:
+                if flag in IMPLAUSIBLE_FLAGS and isinstance(sample, PointValue | RackBatch):
+                    self._report_implausible(sample, flag)
                 for listener in self.listeners:
                     listener(sample)
         except Exception:
             self.counts["failed"] += 1
             _logger.exception("sample not processed", kind=type(sample).__name__)
         return flag
+
+    def _report_implausible(self, sample: PointValue | RackBatch, flag: QualityFlag) -> None:
+        """Store, log and list a reading with an implausible value."""
+        topic, payload = encode(sample)
+        reading = (
+            _refused_batch(sample, topic)
+            if isinstance(sample, RackBatch)
+            else _refused_point(sample, topic, flag, self._window.binder)
+        )
+        self.rejects.implausible.add(reading, payload)
 
     def _record_coverage(self, sample: PointValue) -> None:
         """Record that a value of a point has arrived."""
@@ -221,6 +247,50 @@ class SampleRouter:
             self.rejects.quarantine.add_rejected(topic, LEAP_REASON, payload)
         else:
             self.counts["ticks"] += 1
+
+
+def _refused_point(
+    sample: PointValue, topic: str, flag: QualityFlag, binder: PointBinder
+) -> RefusedReading:
+    """Return an implausible reading of a point, with what was plausible in the unit of the wire."""
+    binding, metadata = binder.get(sample.point), binder.metadata(sample.point)
+    unit = metadata.unit if metadata else ""
+    limits = unbound_point_limits(metadata)
+    low, high, rate = limits.low, limits.high, np.inf
+    if binding is not None and binding.states is None:
+        ends = (
+            (end - binding.offset) / binding.factor for end in (binding.band.low, binding.band.high)
+        )
+        low, high = sorted(ends)
+        rate = 60.0 * binding.band.rate / abs(binding.factor)
+    expected = {
+        QualityFlag.RATE: f"a change of at most {rate:g} {unit} in a minute",
+        QualityFlag.UNIT: f"a value in {unit or 'the unit of its metadata'}",
+    }.get(flag, f"{low:g} to {high:g} {unit}".strip())
+    return RefusedReading(
+        source=sample.point,
+        topic=topic,
+        value=np.nan if sample.value is None else sample.value,
+        unit=unit,
+        reason=flag.value,
+        expected=expected,
+        time=format_second(sample.time),
+    )
+
+
+def _refused_batch(batch: RackBatch, topic: str) -> RefusedReading:
+    """Return the first implausible value of a rack batch."""
+    row, chip = np.argwhere((batch.values < CHIP_MIN) | (batch.values > CHIP_MAX))[0].tolist()
+    low, high, name = float(CHIP_MIN[row, 0]), float(CHIP_MAX[row, 0]), CHIP_VARIABLES[row]
+    return RefusedReading(
+        source=f"{batch.hall}/{batch.rack}",
+        topic=topic,
+        value=float(batch.values[row, chip]),
+        unit=CHIP_UNITS[name],
+        reason=QualityFlag.RANGE.value,
+        expected=f"{name} of each chip from {low:g} to {high:g} {CHIP_UNITS[name]}",
+        time=format_second(batch.time),
+    )
 
 
 RECALL_INTERVAL: Final = np.timedelta64(15, "m")

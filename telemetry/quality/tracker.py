@@ -149,16 +149,19 @@ class ClockSkewTracker:
         found = self._found.get(key)
         return describe_skews([found.skew]) if found else ""
 
-    def describe(self, now: np.datetime64, period: np.timedelta64) -> str:
-        """Return which or how many points are refused at ``now``, and their skew; empty if none is.
+    def describe_late(self, now: np.datetime64, period: np.timedelta64) -> str:
+        """Return which or how many points are refused as late, and their skew; empty if none is.
 
         A point counts from its second repetition period on: delayed messages come late once,
-        although their clock is right.
+        although their clock is right. Points ahead of ``now`` are those of
+        :class:`telemetry.ingest.dead_letter.FutureTimestampGuard`.
         """
         found = {
             key: one.skew
             for key, one in self._found.copy().items()
-            if one.last - one.since >= 0.5 * period and now - one.last <= STALE_PERIODS * period
+            if one.skew < np.timedelta64(0, "s")
+            and one.last - one.since >= 0.5 * period
+            and now - one.last <= STALE_PERIODS * period
         }
         if not found:
             return ""

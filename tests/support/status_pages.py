@@ -7,6 +7,7 @@ from threading import Lock
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 STEP = timedelta(minutes=15)
 DAY = 96
+VALVE = "CDU/ValvePosition/rhine/hall_1/cdu_1/007/secondary_valve_position"
 PARTNERS = ("tso-1", "dso-1", "aggregator-north")
 
 
@@ -135,6 +136,18 @@ class FakeBoard:
                 "points": 96_412,
                 "batches": 87_801,
                 "quarantined": {"range": 3, "late": 1},
+                "refused": [
+                    {
+                        "source": VALVE,
+                        "topic": f"BMS/v1/PUB/Value/{VALVE}",
+                        "value": 735.0,
+                        "unit": "%",
+                        "reason": "range",
+                        "expected": "-5 to 110 %",
+                        "time": iso(NOW),
+                        "count": 3,
+                    }
+                ],
                 "stale": [],
                 "unknown": [],
                 "archive": "committed to 14:29, 412 MB",

@@ -125,7 +125,13 @@ function few(texts, maximum = 5) {
   return [...texts.slice(0, maximum), ...more].join("; ") || "nothing";
 }
 
-function telemetry({ telemetry: received = {}, broker = {} }) {
+// "14:30: BESS/.../battery_level is 735 %, expected 0 to 110 % (2 times, topic BMS/v1/PUB/Value/...)"
+function refusal({ source, topic, value, unit, expected, time, count: times }, now) {
+  const read = `${value ?? "–"} ${unit}`.trim();
+  return `${dayClock(time, now)}: ${source} is ${read}, expected ${expected} (${plural(times, "time")}; topic ${topic})`;
+}
+
+function telemetry({ telemetry: received = {}, broker = {}, time: now }) {
   const refused = typeof received.quarantined === "object" ? Object.entries(received.quarantined ?? {}) : [["any reason", received.quarantined]];
   const counts = (found) => found.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ") || "none";
   const [stale, unknown] = [received.stale ?? [], received.unknown ?? []];
@@ -135,7 +141,7 @@ function telemetry({ telemetry: received = {}, broker = {} }) {
     ["Address", broker.url ?? "–"],
     ["Newest sample", `${age(received.age_s)} old`.replace("never received old", "never received")],
     ["Received", `${count(received.messages)} messages: ${count(received.points)} points, ${count(received.batches)} rack batches`],
-    ["Refused", counts(refused)],
+    ["Refused", element("div", {}, counts(refused), ...(received.refused ?? []).map((row) => element("div", { class: "quiet" }, refusal(row, now))))],
     ["Ignored", counts(Object.entries(received.passed ?? {}))],
     ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
     ["Unknown points", few(unknown)],

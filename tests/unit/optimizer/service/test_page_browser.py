@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.web import PageServer
-from tests.support.status_pages import ENDED, NOW, STEP, FakeBoard, decision, failures, iso
+from tests.support.status_pages import ENDED, NOW, STEP, VALVE, FakeBoard, decision, failures, iso
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -216,6 +216,12 @@ def test_failures_are_shown_with_minutes_to_limit(visit, board):
     assert "1 other single failure without any limit" in text
     board.changes = {"failures": {**failures(), "exposed": ["x too soon after chiller_1 fails"]}}
     assert "Not covered: x too soon" in visit().text_content("#failures")
+
+
+def test_refused_reading_is_named(visit):
+    """Sensitivity: `Refused 3 range`, without point, topic or value."""
+    text = visit().text_content("#telemetry")
+    assert f"14:30: {VALVE} is 735 %, expected -5 to 110 % (3 times; topic BMS/" in text
 
 
 def test_racks_of_small_jobs_are_shown(visit, board):

@@ -13,7 +13,9 @@ from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, _stale, newest_reading_age
+from optimizer.service.status import Severity
 from telemetry.journal import format
+from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
 from tests.support import moments, small_days
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
@@ -87,6 +89,24 @@ def test_full_disk_raises_the_archive_alarm_only(link):
     (alarm,) = watch.alarms.as_snapshot()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
     assert link.error == ""
+
+
+def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
+    """Proves: one sensor stamped 10 min ahead is a medium alarm that names it.
+
+    Sensitivity: a high alarm said that the archive fails, and to repair it.
+    """
+    link = link_to(tmp_path, is_simulated=False)
+    early = value_of("grid_import_power", 2000.0, time=NOON + 600 * SECOND)
+    link._ingester._router.archive(early, JournalPosition(1, 0), flag=None, received=NOON)
+    fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
+    series = SimpleNamespace(alarm_text=lambda _: "")
+    watch = AlarmMonitor(link, fine, series=series, hold_register=fine)
+    watch.update(NOON, None, "")
+    alarms = {alarm["cause"]: alarm for alarm in watch.alarms.as_snapshot()}
+    assert "archive" not in alarms
+    assert alarms["telemetry"]["severity"] is Severity.MEDIUM
+    assert f"stamps of {early.point} are 600 s ahead" in alarms["telemetry"]["text"]
 
 
 def test_planned_ramp_violation_raises_an_alarm(link):

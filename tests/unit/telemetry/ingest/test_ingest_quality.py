@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import structlog
 
 from telemetry.archive import loss_log
 from telemetry.archive import open as open_archive
@@ -45,12 +46,49 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         fine = PointValue(point=archives.POINT, time=now, value=2.0)
         service.wire.send(early, fine)
         until(lambda: service.ingester.counters.get("future") == 1)
-        assert "s ahead of the clock here" in service.ingester.error
-        assert f"stamps of {archives.POINT} are" in service.ingester.error
-        assert service.ingester.failure == ""  # other points are still ingested
-        assert "set its clock" in service.ingester.error
+        assert "s ahead of the clock here" in service.ingester.source_warning
+        assert f"stamps of {archives.POINT} are" in service.ingester.source_warning
+        assert service.ingester.error == ""  # other points are still ingested and archived
+        assert "set its clock" in service.ingester.source_warning
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
+
+
+def test_implausible_reading_is_named_logged_and_stored(tmp_path):
+    """Proves: point, topic and value are listed, logged and in quarantine; the archive has it too.
+
+    Sensitivity: a reading of 735 % was one more in a count of refused ones.
+    """
+    with Service(tmp_path) as service, structlog.testing.capture_logs() as logs:
+        service.wire.send(metadata(), value(0, 50.0), value(100, 735.0), value(200, 736.0))
+        until(lambda: [one["count"] for one in service.ingester.refused_readings] == [2])
+        (shown,) = service.ingester.refused_readings
+    topic, payload = encode(value(100, 735.0))
+    assert shown["source"] == archives.POINT
+    assert (shown["topic"], shown["value"], shown["unit"]) == (topic, 736.0, "%")
+    assert (shown["reason"], shown["count"], shown["expected"]) == ("range", 2, "-2 to 110 %")
+    (logged,) = [one for one in logs if one["event"] == "reading refused"]
+    assert (logged["source"], logged["topic"], logged["value"]) == (archives.POINT, topic, 735.0)
+    (line,) = (tmp_path / "quarantine" / "refused.jsonl").read_text().splitlines()
+    kept = json.loads(line)
+    assert (kept["topic"], base64.b64decode(kept["payload"])) == (topic, payload)
+    assert "735 %" in kept["reason"]
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values[:, 0].tolist() == [50.0, 735.0, 736.0]
+
+
+def test_implausible_rack_batch_names_rack_and_value(tmp_path):
+    good = archives.batch("r0001", 0)
+    values = good.values.copy()
+    values[2, 1] = 7.35
+    with Service(tmp_path) as service:
+        service.wire.send(replace(good, values=values))
+        until(lambda: service.ingester.refused_readings)
+        (shown,) = service.ingester.refused_readings
+    assert shown["source"] == "hall_1/r0001"
+    assert shown["value"] == pytest.approx(7.35)
+    assert "utilisation of each chip" in shown["expected"]
+    assert "r0001" in (tmp_path / "quarantine" / "refused.jsonl").read_text()
 
 
 def test_future_batches_are_kept_whole_in_quarantine(tmp_path):
@@ -65,6 +103,7 @@ def test_future_batches_are_kept_whole_in_quarantine(tmp_path):
         until(lambda: service.ingester.counters["future"] == 3)
         assert "3 sources, such as hall_1/r0000, are" in service.ingester.error
         assert "set the clock of this machine" in service.ingester.error
+        assert service.ingester.source_warning == ""
     lines = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [(one["topic"], base64.b64decode(one["payload"])) for one in rows]
