@@ -100,15 +100,18 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Receive telemetry, plan every quarter-hour, order and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load_site(site)
-    is_synthetic = prices is None and weather is None and clock is ClockSource.SIMULATED
-    series_files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
+    is_simulated = clock is ClockSource.SIMULATED
+    has_synthetic_series = prices is None and weather is None and is_simulated
+    series_files = (
+        synthetic_files(loaded) if has_synthetic_series else _files(prices, weather, carbon)
+    )
     all_files = replace(series_files, position=position, reserves=reserves, carbon_kind=carbon_kind)
     config = ServiceConfig(
         broker=broker,
         series_files=replace(all_files, zone=zone or default_zone(loaded)),
         is_shadow=shadow,
-        is_simulated=clock is ClockSource.SIMULATED,
-        is_synthetic=is_synthetic,
+        is_simulated=is_simulated,
+        has_synthetic_series=has_synthetic_series,
         page_port=page,
         page_hosts=tuple(page_host or ()),
         tls=build_tls(ca, certificate, key),

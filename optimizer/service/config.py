@@ -17,7 +17,7 @@ class ServiceConfig:
     - `series_files`: prices, carbon and weather.
     - `is_shadow`: plan and show everything; order and publish nothing.
     - `is_simulated`: the clock is that of a simulated plant.
-    - `is_synthetic`: the series are synthetic; every output states it.
+    - `has_synthetic_series`: prices and weather are synthetic.
     - `page_port`: port of the page on loopback; 0 takes a free one, None serves no page.
     - `page_hosts`: further host names under which a proxy serves the page.
     - `tls`: certificates, if the broker requires them.
@@ -28,8 +28,13 @@ class ServiceConfig:
     series_files: SeriesFiles
     is_shadow: bool = False
     is_simulated: bool = False
-    is_synthetic: bool = False
+    has_synthetic_series: bool = False
     page_port: int | None = DEFAULT_PAGE_PORT
     page_hosts: tuple[str, ...] = ()
     tls: TlsFiles | None = None
     protocol: Literal["3.1.1", "5"] = "3.1.1"
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the series or the plant are not real; every output states it."""
+        return self.has_synthetic_series or self.is_simulated

@@ -208,7 +208,7 @@ class SiteService:
             try:
                 if self.settings.is_shadow:
                     return -1
-                self._hold_controller.publish_no_plan(f"no schedule: {text}")
+                self._hold_controller.publish_no_plan()
                 shed = error.outcome if isinstance(error, LoadShedError) else None
                 return self._link.freeze(now, shed)
             finally:

@@ -95,6 +95,7 @@ class DecisionResult:
     - `seconds`: duration of the decision, by the wall clock. [s]
     - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
     - `unavailable`: messages on machines out of service or drained.
+    - `is_held_by_person`: whether a person's HOLD is in force.
     """
 
     time: np.datetime64
@@ -106,6 +107,7 @@ class DecisionResult:
     seconds: float
     excluded_racks: tuple[str, ...] = ()
     unavailable: tuple[str, ...] = ()
+    is_held_by_person: bool = False
 
 
 @dataclass
@@ -173,6 +175,7 @@ class DecisionEngine:
             seconds=time.perf_counter() - begun,
             excluded_racks=inputs.excluded_racks,
             unavailable=absent,
+            is_held_by_person=bool(inputs.hold_reason),
         )
         if choice.verdict.violations:
             raise LoadShedError(result)

@@ -13,19 +13,15 @@ from optimizer.service.hold import Hold, HoldRegister
 from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.state_folder import redact_paths
-from telemetry.messages.feed_documents import FeedStateName
+from telemetry.messages.feed_documents import FeedStateName, PublicReason
 from twin.errors import GigatwinError
 from twin.units import format_second
 
 MAX_STATUS_LENGTH: Final = 1000
-"""Longest reason in a status. [characters]"""
+"""Longest description of a HOLD. [characters]"""
 
 BROKER_TIMEOUT_S: Final = 0.5
 """Longest wait for the broker's acknowledgement of a HOLD. [s]"""
-
-RESUME_NOTICE: Final = "planning resumes with the next quarter-hour"
-"""Text on what follows a HOLD."""
 
 logger = structlog.get_logger(__name__)
 
@@ -73,17 +69,17 @@ class HoldController:
         """Note that a decision without a HOLD is in force again."""
         self._last_ended = None
 
-    def publish_no_plan(self, reason: str) -> None:
-        """Publish to partners why there is no plan, and the HOLD, if any; paths are removed."""
-        hold, reason = self.description, redact_paths(reason)
-        text = f"{hold}; {reason}" if hold else reason
-        state: FeedStateName = "hold" if hold else "degraded"
-        self._partners.publish_status(state, reason=text[:MAX_STATUS_LENGTH], now=self._clock.now())
+    def publish_no_plan(self, reason: PublicReason = PublicReason.NO_PLAN) -> None:
+        """Publish to partners that there is no plan, or the HOLD, if any."""
+        is_held = self.in_force is not None
+        reason = PublicReason.HOLD_BY_PERSON if is_held else reason
+        state: FeedStateName = "hold" if is_held else "degraded"
+        self._partners.publish_status(state, reason=reason, now=self._clock.now())
 
     def publish_ended(self) -> None:
         """Publish again that a HOLD has ended, because a decision under it came later."""
         if self._last_ended and not self._is_shadow:
-            self.publish_no_plan(f"{self._last_ended['how']}; {RESUME_NOTICE}")
+            self.publish_no_plan(PublicReason.HOLD_ENDED)
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> str:
         """Stop optimising at once: withdraw requests, freeze caps, and publish the HOLD.
@@ -137,7 +133,8 @@ class HoldController:
             self._intra_interval.stop()
             if not self._is_shadow:
                 self._freeze(now)
-                self._partners.publish_status("hold", reason=_describe(combined), now=now)
+                reason = PublicReason.HOLD_BY_PERSON
+                self._partners.publish_status("hold", reason=reason, now=now)
             event = {"event": "hold", "author": hold.author, "reason": hold.reason, "hours": hours}
             self._partners.record_event(event | {"time": format_second(now)})
         return combined

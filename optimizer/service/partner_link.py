@@ -33,7 +33,7 @@ from telemetry.feed.partners import ACK_EFFECTS
 from telemetry.feed.publisher import SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
 from telemetry.files import json_with_checksum, write_atomic
-from telemetry.messages.feed_documents import FeedStateName, ScheduleDraft
+from telemetry.messages.feed_documents import FeedStateName, PublicReason, ScheduleDraft
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import LastWill
@@ -50,8 +50,12 @@ FEED_STATES: Final[Mapping[ScheduleSource, FeedStateName]] = {
 }
 """Source of a schedule -> state of the feed."""
 
-MAX_PUBLISHED_REASON_LENGTH: Final = 500
-"""Longest reason that is published to partners. [characters]"""
+SOURCE_REASONS: Final[Mapping[ScheduleSource, PublicReason]] = {
+    ScheduleSource.OPTIMUM: PublicReason.OPTIMUM_RESTRICTED,
+    ScheduleSource.SHIFTED: PublicReason.PLAN_SHIFTED,
+    ScheduleSource.RULE: PublicReason.PLAN_BY_RULE,
+}
+"""Source of a schedule that is no new optimum on good data -> its reason for partners."""
 
 logger = structlog.get_logger(__name__)
 
@@ -154,9 +158,8 @@ class PartnerLink:
         with self._lock:
             self._record.errors.add_plan(plan)
             self._store_record()
-        choice = result.choice
-        reason = choice.reason[:MAX_PUBLISHED_REASON_LENGTH] or "the plan is the verified optimum"
-        self._feed.status(FEED_STATES[choice.source], reason=reason, now=now)
+        reason = public_source_reason(result) or PublicReason.OPTIMUM
+        self._feed.status(FEED_STATES[result.choice.source], reason=reason, now=now)
         self._targets.report_compliance(result, now)
         return revision
 
@@ -201,11 +204,15 @@ class PartnerLink:
 
     def _label(self, result: DecisionResult) -> ScheduleLabel:
         choice, messages = result.choice, result.estimate.messages
-        gaps = str(result.problem.outlook.attrs.get("degraded", ""))
-        warnings = "; ".join([*messages, *([gaps] if gaps else [])])
+        source_reason = public_source_reason(result)
+        reasons = [source_reason] if source_reason else []
+        if messages and source_reason is not PublicReason.HOLD_WITHOUT_TELEMETRY:
+            reasons.append(PublicReason.STATE_ESTIMATED)
+        if result.problem.outlook.attrs.get("degraded", ""):
+            reasons.append(PublicReason.SERIES_INCOMPLETE)
         return ScheduleLabel(
             source=choice.source.value,
-            degraded_reason=choice.reason or warnings,
+            degraded=tuple(reasons),
             quality="estimated" if messages else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
@@ -234,7 +241,9 @@ class PartnerLink:
         """Why entries of the audit record wait to be written; empty if none does."""
         return self._audit.trouble
 
-    def publish_status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
+    def publish_status(
+        self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64
+    ) -> None:
         """Publish the status of the feed to every partner."""
         self._feed.status(state, reason=reason, now=now)
 
@@ -278,6 +287,20 @@ class PartnerLink:
             "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
             "text": status.message,
         }
+
+
+def public_source_reason(result: DecisionResult) -> PublicReason | None:
+    """Return what partners see of why a schedule is no full optimum; None if it is one.
+
+    Reasons in words name plant parts and people, so they stay inside the site.
+    """
+    choice = result.choice
+    if choice.source is ScheduleSource.HOLD:
+        if result.is_held_by_person:
+            return PublicReason.HOLD_BY_PERSON
+        return PublicReason.HOLD_WITHOUT_TELEMETRY
+    is_full_optimum = choice.source is ScheduleSource.OPTIMUM and not choice.reason
+    return None if is_full_optimum else SOURCE_REASONS[choice.source]
 
 
 def _before(result: DecisionResult) -> float:

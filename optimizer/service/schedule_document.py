@@ -16,11 +16,13 @@ from telemetry import market_zones
 from telemetry.feed.partners import Partner, market_party
 from telemetry.feed.signing import keys_by_thumbprint, read_key_file
 from telemetry.messages.feed_documents import (
+    PUBLIC_TEXTS,
     QUARTER_MS,
     CodedText,
     EicArea,
     MarketParty,
     PlantStateQuality,
+    PublicReason,
     SafeSchedule,
     ScheduleDraft,
     ScheduleInterval,
@@ -65,13 +67,13 @@ FLEXIBILITY_METHOD: Final = (
 class ScheduleLabel:
     """Metadata of a schedule.
 
-    - `degraded_reason`: why it is not a new optimum on good data; empty if it is.
+    - `degraded`: why it is not a new optimum on good data; empty if it is.
     - `is_synthetic`, `is_simulated`: whether prices, weather or plant are synthetic; whether the
       times are simulated.
     """
 
     source: ScheduleSource = "optimum"
-    degraded_reason: str = ""
+    degraded: tuple[PublicReason, ...] = ()
     quality: PlantStateQuality = "good"
     is_firm: bool = True
     is_synthetic: bool = False
@@ -252,12 +254,10 @@ def _gate_closure(created: int, starts: list[int]) -> int:
 
 def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
     grid = site.grid
-    degraded = label.degraded_reason or (
-        f"source is {label.source}" if label.source != "optimum" else ""
-    )
     return ScheduleMeta(
         source=label.source,
-        degraded=degraded[:1000] or None,
+        degraded=" ".join(PUBLIC_TEXTS[reason] for reason in label.degraded) or None,
+        degraded_codes=[reason.value for reason in label.degraded],
         quality=label.quality,
         is_firm=label.is_firm,
         is_synthetic=label.is_synthetic,

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import re
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -17,16 +16,7 @@ STATE_LAYOUT_VERSION: Final = 1
 LAYOUT_FILE: Final = "schema.json"
 """File with the version of the layout and the name of the site."""
 
-FOLDER_PATTERN: Final = re.compile(r"""(?<![\w/.])/(?:[^\s/:;,'"](?:[^\n/:;,'"]*[^\s/:;,'"])?/)+""")
-"""Matches folders before a file name; topics, units and addresses do not begin with a slash."""
-
-
 logger = structlog.get_logger(__name__)
-
-
-def redact_paths(text: str) -> str:
-    """Return a text in which files are named without their folders."""
-    return FOLDER_PATTERN.sub("", text)
 
 
 class StateFolder:

@@ -29,9 +29,11 @@ from telemetry.feed.signing import SigningKey, public_jwk_set, sign_document, ve
 from telemetry.logging import LogRateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import (
+    PUBLIC_TEXTS,
     Acknowledgement,
     FeedStateName,
     FeedStatusDocument,
+    PublicReason,
     ScheduleDocument,
     ScheduleDraft,
     check_schema,
@@ -60,7 +62,7 @@ class FeedStatus:
     """State of a feed and its reason, the same for all partners."""
 
     state: FeedStateName
-    reason: str
+    reason: PublicReason
 
     def signed(
         self,
@@ -83,7 +85,8 @@ class FeedStatus:
             partner=partner,
             time=to_milliseconds("status", now),
             state=self.state,
-            reason=self.reason,
+            code=self.reason.value,
+            reason=PUBLIC_TEXTS[self.reason],
             revision=revision,
             in_force=in_force,
         )
@@ -157,9 +160,9 @@ class SchedulePublisher:
             client.start()
             self._clients[name] = client
 
-    def stop(self, now: np.datetime64, reason: str = "the service was ended") -> None:
+    def stop(self, now: np.datetime64) -> None:
         """Publish the status ``offline`` and disconnect."""
-        self.status("offline", reason=reason, now=now)
+        self.status("offline", reason=PublicReason.SERVICE_ENDED, now=now)
         self.flush(STOP_TIMEOUT_S)
         for client in self._clients.values():
             client.stop()
@@ -167,8 +170,7 @@ class SchedulePublisher:
 
     def will(self, partner: str, now: np.datetime64) -> LastWill:
         """Return what the broker publishes when the connection to a partner is lost."""
-        reason = "the connection of the site is lost; this was signed when it was made"
-        status = FeedStatus("offline", reason)
+        status = FeedStatus("offline", PublicReason.CONNECTION_LOST)
         payload = status.signed(self._key, site=self.site, partner=partner, now=now)
         return LastWill(self._topic(TopicKind.FEED_STATUS, partner), payload)
 
@@ -199,7 +201,7 @@ class SchedulePublisher:
         _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
         return revision
 
-    def status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
+    def status(self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64) -> None:
         """Publish the state of the feed to every partner, and again after each reconnection."""
         with self._lock:
             status = FeedStatus(state, reason)

@@ -8,6 +8,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Final, Literal, NotRequired, TypedDict, cast
@@ -32,6 +33,42 @@ ScheduleSource = Literal["optimum", "shifted", "rule", "hold"]
 
 PlantStateQuality = Literal["good", "estimated", "poor"]
 """How well the state of the plant is known."""
+
+
+class PublicReason(StrEnum):
+    """Reason that partners see: a code. Names, reasons and plant data of people stay inside."""
+
+    OPTIMUM = "optimum"
+    OPTIMUM_RESTRICTED = "optimum_restricted"
+    PLAN_SHIFTED = "plan_shifted"
+    PLAN_BY_RULE = "plan_by_rule"
+    HOLD_BY_PERSON = "hold_by_person"
+    HOLD_WITHOUT_TELEMETRY = "hold_without_telemetry"
+    HOLD_ENDED = "hold_ended"
+    NO_PLAN = "no_plan"
+    STATE_ESTIMATED = "state_estimated"
+    SERIES_INCOMPLETE = "series_incomplete"
+    SERVICE_ENDED = "service_ended"
+    CONNECTION_LOST = "connection_lost"
+
+
+PUBLIC_TEXTS: Final[Mapping[PublicReason, str]] = {
+    PublicReason.OPTIMUM: "The plan is a verified optimum.",
+    PublicReason.OPTIMUM_RESTRICTED: "The plan is verified, with a restriction.",
+    PublicReason.PLAN_SHIFTED: "There is no new optimum: the last verified plan continues.",
+    PublicReason.PLAN_BY_RULE: "There is no new optimum: a safe plan by rule is in force.",
+    PublicReason.HOLD_BY_PERSON: "A person has stopped the optimisation of the site.",
+    PublicReason.HOLD_WITHOUT_TELEMETRY: "Too few measurements arrive to plan the site.",
+    PublicReason.HOLD_ENDED: "The HOLD has ended; planning resumes with the next quarter-hour.",
+    PublicReason.NO_PLAN: "The site has no plan for this quarter-hour.",
+    PublicReason.STATE_ESTIMATED: "Some measurements are missing and are estimated.",
+    PublicReason.SERIES_INCOMPLETE: "Some prices, carbon or weather values are missing and are "
+    "replaced.",
+    PublicReason.SERVICE_ENDED: "The service of the site was ended.",
+    PublicReason.CONNECTION_LOST: "The connection of the site is lost; this was signed when it was "
+    "made.",
+}
+"""Code -> text for partners."""
 
 
 class CodedText(TypedDict):
@@ -92,10 +129,11 @@ class SafeSchedule(TypedDict):
 
 
 class ScheduleMeta(TypedDict):
-    """How a schedule was computed."""
+    """How a schedule was computed. Older documents lack the codes of ``degraded``."""
 
     source: ScheduleSource
     degraded: str | None
+    degraded_codes: NotRequired[list[str]]
     quality: PlantStateQuality
     is_firm: bool
     is_synthetic: bool
@@ -141,13 +179,14 @@ class ScheduleDocument(ScheduleDraft):
 
 
 class FeedStatusDocument(TypedDict):
-    """State of the feed. Older documents lack the revision in force."""
+    """State of the feed. Older documents lack code and revision in force."""
 
     v: int
     site: str
     partner: str
     time: int
     state: FeedStateName
+    code: NotRequired[str]
     reason: str
     revision: int | None
     in_force: NotRequired[int | None]

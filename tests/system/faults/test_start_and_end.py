@@ -74,7 +74,7 @@ def test_sigterm_ends_the_service_cleanly(stage, ear):
     assert stage.service.code == 0
     assert time.monotonic() - begun < SOON
     _, last = ear.until(lambda: states(ear, since, "offline"))[-1]
-    assert last["reason"] == "the service was ended"
+    assert last["code"] == "service_ended"
     for point, values in requests(ear).items():
         assert values[-1][1] is None, point
     assert not (stage.state / "control.sock").exists()

@@ -11,6 +11,7 @@ import structlog.testing
 from optimizer.service.audit_events import read_service_decision
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.decision_engine import LoadShedError
+from telemetry.messages.feed_documents import PublicReason
 from tests.support.service_bench import UNHEARD, Bench
 from twin.errors import IssueCode, NoScheduleError, SeriesError, StateError, ValidationIssue
 
@@ -153,9 +154,9 @@ def note_statuses(bench, monkeypatch):
 
 
 def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
-    """Proves: both texts are published, and only the name of a file.
+    """Proves: partners receive codes; the reason and the name of a person stay inside.
 
-    Sensitivity: partners received `degraded`, which implies flexibility, and our file paths.
+    Sensitivity: partners received `degraded`, which implies flexibility, and texts of the site.
     """
     bench = Bench(tmp_path, is_shadow=False)
     statuses = note_statuses(bench, monkeypatch)
@@ -175,9 +176,8 @@ def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     bench.decide(error=gone)
     bench.release()
     bench.decide(error=gone)
-    text = f"no schedule: {gone}".replace("/srv/x/", "")
-    assert statuses[1] == ("hold", f"HOLD by ana: work; {text}")
-    assert statuses[3] == ("degraded", text)
+    assert statuses[1] == ("hold", PublicReason.HOLD_BY_PERSON)
+    assert statuses[3] == ("degraded", PublicReason.NO_PLAN)
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
 
 

@@ -14,11 +14,13 @@ from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
+from telemetry.messages.feed_documents import PublicReason
 from tests.support import moments
 from twin.errors import JournalError
 from twin.time_axes import MINUTE
 
 NOW = np.datetime64("2026-06-16T00:05", "us")
+HELD = ("hold", PublicReason.HOLD_BY_PERSON)
 
 
 class Clock:
@@ -84,7 +86,7 @@ def hold(stand):
 def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     hold(stand)
     assert stand.link.frozen == [NOW]
-    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [HELD]
     assert not stand.guarding.is_due(NOW + MINUTE)
     (entry,) = read_audit(tmp_path / AUDIT_FILE)
     facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
@@ -97,7 +99,7 @@ def test_second_hold_stands_beside_the_first(stand, tmp_path):
     message = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
     whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
     assert message == f"in force now: {whole}"
-    assert stand.partners.statuses[-1] == ("hold", whole)
+    assert stand.partners.statuses[-1] == HELD
     assert stand.halt.in_force.until is None
     assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
     assert stand.halt.release(author="ana")
@@ -135,10 +137,14 @@ def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
     assert stand.link.frozen == [NOW]
 
 
-def test_status_text_is_shortened_for_partners(stand):
-    stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
-    ((_, reason),) = stand.partners.statuses
-    assert len(reason) == 1000
+def test_partners_see_no_name_and_no_reason_of_a_hold(stand):
+    """Proves: partners receive codes; author and reason stay inside the site.
+
+    Sensitivity: "HOLD by ana: ..." and "released by ana" were published.
+    """
+    stand.halt.hold(author="ana", reason="a colleague is ill", hours=None)
+    stand.halt.release(author="ana")
+    assert stand.partners.statuses == [HELD, ("degraded", PublicReason.HOLD_ENDED)]
 
 
 def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
@@ -158,7 +164,7 @@ def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
 def test_partners_are_informed_if_the_plant_cannot_be(stand):
     stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
-    assert stand.partners.statuses == [("hold", "HOLD by ana: work")]
+    assert stand.partners.statuses == [HELD]
     assert stand.halt.description == "HOLD by ana: work"
 
 
@@ -227,7 +233,7 @@ def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
     for _ in range(2):
         stand.halt.update()
     assert stand.link.frozen == [NOW]
-    assert stand.partners.statuses == [("hold", "HOLD by dora: r")]
+    assert stand.partners.statuses == [HELD]
     assert recorded_events(tmp_path) == [
         ("release", "", "the HOLD of dora has expired"),
         ("hold", "dora", "r"),
@@ -300,7 +306,7 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     else:
         stand.overrides.release()  # as at its expiry
         stand.halt.update()
-    assert stand.partners.statuses[-1] == ("hold", "HOLD by ben: still hot")
+    assert stand.partners.statuses[-1] == HELD
     assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]

@@ -1,17 +1,21 @@
 """The link to partners: only sent documents count, under the codes of the site."""
 
 import json
+from dataclasses import replace
 from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
+from optimizer.fallback.ladder import ScheduleSource
 from optimizer.service.audit import AUDIT_FILE
 from optimizer.service.audit_events import MAX_PARTNER_TEXT_LENGTH
 from optimizer.service.config import ServiceConfig
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.schedule_document import DocumentSender, read_sender
 from telemetry.market_zones import eic_check_character
+from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support import moments, small_days
 from tests.support.feeds import MINUTE, START
@@ -50,6 +54,40 @@ def linked(folder, **settings):
 
 def draft(link):
     return link.build_document(outcome(), now=outcome().time)
+
+
+@pytest.mark.parametrize(("is_simulated", "is_synthetic"), [(True, True), (False, False)])
+def test_simulated_plant_makes_documents_synthetic(tmp_path, is_simulated, is_synthetic):
+    """Proves: a simulated plant with prices from files is synthetic towards partners."""
+    meta = draft(linked(tmp_path, is_simulated=is_simulated))["meta"]
+    assert (meta["is_simulated"], meta["is_synthetic"]) == (is_simulated, is_synthetic)
+
+
+def test_documents_under_hold_name_no_person_and_no_reason(tmp_path):
+    """Proves: the schedule of a HOLD carries the code of a HOLD, not the text of a person."""
+    held = moments.pilot().decide(moments.facts(hold="HOLD by ana: a colleague is ill"))
+    document = linked(tmp_path).build_document(held, now=held.time)
+    assert document["meta"]["degraded_codes"] == ["hold_by_person"]
+    assert "ana" not in json.dumps(document)
+    assert "a colleague" not in json.dumps(document)
+
+
+def test_dialogue_of_hold_states_what_partners_see():
+    page = (files("optimizer.service.web") / "static" / "index.html").read_text()
+    dialogue = page[page.index("<dialog") : page.index("</dialog>")]
+    assert f"Partners see: “{PUBLIC_TEXTS[PublicReason.HOLD_BY_PERSON]}”" in dialogue
+
+
+def test_documents_name_no_plant_internals(tmp_path):
+    """Proves: of missing sensors and a failed solver partners see codes only."""
+    late = replace(outcome().choice, source=ScheduleSource.RULE, reason="chiller_2: solver is late")
+    estimate = replace(outcome().estimate, messages=("tank_energy of tank_1 is silent",))
+    document = linked(tmp_path).build_document(
+        replace(outcome(), choice=late, estimate=estimate), now=outcome().time
+    )
+    meta = document["meta"]
+    assert meta["degraded_codes"] == ["plan_by_rule", "state_estimated"]
+    assert not {"chiller_2", "tank_1"} & set(str(meta).replace(":", " ").split())
 
 
 def test_unsent_document_leaves_no_trace(tmp_path):

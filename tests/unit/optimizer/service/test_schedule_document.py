@@ -18,7 +18,7 @@ from optimizer.service.schedule_document import (
 from telemetry import market_zones
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import public_jwk_set
-from telemetry.messages.feed_documents import read_schedule
+from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason, read_schedule
 from telemetry.messages.strict_json import to_milliseconds
 from tests.support import small_days
 from tests.support.feeds import key
@@ -27,6 +27,7 @@ from twin.time_axes import MINUTE
 from twin.variables import net_import
 
 NOW = time_axes.to_utc("2026-06-16T12:00")
+HELD = (PublicReason.HOLD_BY_PERSON,)
 QUARTER_MS = 900_000
 
 
@@ -148,18 +149,18 @@ def test_offers_are_rounded_down_and_withdrawn_on_hold(site):
     made = document(site, plan, flexible=offers)
     assert column(made, "flexibility_up_mw")[0] == 0.123
     assert column(made, "recovery_mwh")[0] == 0.124
-    held = document(site, plan, flexible=offers, source="hold", degraded_reason="maintenance")
+    held = document(site, plan, flexible=offers, source="hold", degraded=HELD)
     assert set(column(held, "flexibility_up_mw")) == {0.0}
     assert set(column(held, "ramp_down_mw_min")) == {0.0}
 
 
 def test_fallback_is_always_labelled(site):
     assert document(site, schedule())["meta"]["degraded"] is None
-    made = document(site, schedule(), source="rule", degraded_reason="the solver is late")
-    assert made["meta"]["degraded"] == "the solver is late"
-    assert document(site, schedule(), source="shifted")["meta"]["degraded"]
-    made = document(site, schedule(), degraded_reason="x" * 5000)
-    assert len(made["meta"]["degraded"]) == 1000
+    assert document(site, schedule())["meta"]["degraded_codes"] == []
+    made = document(site, schedule(), source="hold", degraded=(*HELD, PublicReason.STATE_ESTIMATED))
+    assert made["meta"]["degraded_codes"] == ["hold_by_person", "state_estimated"]
+    texts = [PUBLIC_TEXTS[code] for code in (*HELD, PublicReason.STATE_ESTIMATED)]
+    assert made["meta"]["degraded"] == " ".join(texts)
 
 
 def test_validity_and_gate_count_from_creation(site):

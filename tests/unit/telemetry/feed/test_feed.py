@@ -14,7 +14,7 @@ from telemetry import market_zones
 from telemetry.feed import revisions, signing
 from telemetry.feed.revisions import MAX_DOCUMENTS
 from telemetry.feed.signing import public_jwk_set
-from telemetry.messages.feed_documents import read_status
+from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason, read_status
 from telemetry.messages.strict_json import MIN_TIME_MS
 from telemetry.mqtt.queues import PublishToken
 from tests.support.feeds import NOW, START, Bench, key, plan
@@ -156,14 +156,14 @@ def test_early_answer_is_confirmed_by_first_status(bench):
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
     assert bench.states() == []
-    bench.feed.status("ok", reason="fresh optimum", now=START)
+    bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START)
     assert [state["in_force"] for state in bench.states()] == [1]
 
 
 def test_confirmation_is_not_older_than_last_status(bench):
     """Proves: a HOLD between an answer and its confirmation remains the newest status."""
     bench.feed.publish(plan())
-    bench.feed.status("hold", reason="maintenance", now=START + MINUTE)
+    bench.feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START + MINUTE)
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
     states = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
@@ -173,7 +173,7 @@ def test_confirmation_is_not_older_than_last_status(bench):
 
 def test_status_is_sent_again_after_reconnection(bench):
     feed, wire = bench.feed, bench.wires["tso-1"]
-    feed.status("hold", reason="maintenance", now=START)
+    feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
     feed.poll()
     assert len(bench.states()) == 1
     wire.counters["connections"] = 2  # the broker has published the will
@@ -191,7 +191,7 @@ def test_schedule_is_sent_again_after_reconnection(bench):
     feed.publish(plan())
     feed.publish(plan(power=90.0))
     wire.counters["connections"] = 2
-    feed.status("ok", reason="sent on the new connection", now=START)  # this is the new status
+    feed.status("ok", reason=PublicReason.OPTIMUM, now=START)  # on the new connection
     feed.poll()
     feed.poll()
     assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
@@ -265,9 +265,11 @@ def test_stop_publishes_offline(bench):
     assert bench.wires["tso-1"].is_stopped
 
 
-def test_status_without_reason_is_refused(bench):
-    with pytest.raises(MessageError, match="reason"):
-        bench.feed.status("ok", reason="", now=START)
+@pytest.mark.parametrize("reason", PublicReason)
+def test_status_states_code_and_public_text(bench, reason):
+    bench.feed.status("degraded", reason=reason, now=START)
+    (state,) = bench.states()
+    assert (state["code"], state["reason"]) == (reason.value, PUBLIC_TEXTS[reason])
 
 
 KILLED = """

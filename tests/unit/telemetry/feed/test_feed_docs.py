@@ -13,7 +13,7 @@ from telemetry.feed import signing
 from telemetry.feed.signing import ES256
 from telemetry.feed.subscriber import ACK_REASONS
 from telemetry.messages import topics
-from telemetry.messages.feed_documents import document_schema
+from telemetry.messages.feed_documents import PUBLIC_TEXTS, document_schema
 from telemetry.messages.topics import TopicKind
 from tests.support.pages import filled
 
@@ -61,12 +61,19 @@ def table(kind):
     )
 
 
+def reason_table(_):
+    rows = [f"| `{code}` | {text} |" for code, text in PUBLIC_TEXTS.items()]
+    return "\n".join(["| code | in words |", "|---|---|", *rows])
+
+
+def written_page(text):
+    return filled(filled(text, table, KINDS), reason_table, ["reasons"])
+
+
 def test_the_tables_are_those_of_the_schemas():
     text = PAGE.read_text()
-    assert text.count("<!-- end -->") == len(KINDS)
-    assert filled(text, table, KINDS) == text, (
-        "run `python -m tests.unit.telemetry.feed.test_feed_docs`"
-    )
+    assert text.count("<!-- end -->") == len(KINDS) + 1
+    assert written_page(text) == text, "run `python -m tests.unit.telemetry.feed.test_feed_docs`"
 
 
 @pytest.fixture(scope="module")
@@ -147,4 +154,4 @@ def test_links_of_the_page_lead_somewhere():
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(), table, KINDS))
+    PAGE.write_text(written_page(PAGE.read_text()))

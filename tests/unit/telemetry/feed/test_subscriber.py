@@ -176,6 +176,7 @@ import sys, time
 from telemetry.mqtt.client import Client
 from telemetry.feed.publisher import SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
+from telemetry.messages.feed_documents import PublicReason
 from tests.support.feeds import START, partner
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +185,7 @@ key = load_or_create_key(Path(sys.argv[2]))
 folder = Path(sys.argv[2])
 feed = SchedulePublisher(connect, site="rhine", partners=[partner("will")], key=key, folder=folder)
 feed.start(START)
-feed.status("ok", reason="fresh optimum", now=START)
+feed.status("ok", reason=PublicReason.OPTIMUM, now=START)
 feed.flush(60.0)
 print("said", flush=True)
 time.sleep(600)
