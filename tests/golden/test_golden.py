@@ -12,6 +12,7 @@ from tests.golden.digests import LinearProgram
 from tests.golden.journals import collect_journal
 from tests.golden.models import STARTS, first_model
 from tests.golden.outputs import CHEAP, collect_keys
+from tests.golden.service_day import without_echoes
 from tests.golden.simulations import collect_simulate
 from tests.golden.source_tree import SourceTree
 from tests.golden.wire import payload_shape
@@ -186,3 +187,16 @@ def test_fast_golden_values_match_stored_ones(tmp_path):
         stored = read_stored(HERE, part)["unique"]
         expected = {"unique": {key: stored[key] for key in collected["unique"]}, "machine": {}}
         assert compare({part: expected}, {part: collected}, "stored") == []
+
+
+def test_topics_do_not_depend_on_the_speed_of_the_machine():
+    """Proves: echoes of heartbeats are left out; their metadata and the heartbeats stay."""
+    kept = [
+        "BMS/v1/PUB/Metadata/System/HeartbeatEchoBms/small/GIGATWIN/plant_heartbeat_echo",
+        "BMS/v1/PUB/Value/System/HeartbeatTimestampBms/small/BMS/plant_heartbeat",
+    ]
+    left_out = [
+        "BMS/v1/GIGATWIN/Value/System/HeartbeatEchoIntegration/small/BMS/service_heartbeat_echo",
+        "BMS/v1/PUB/Value/System/HeartbeatEchoBms/small/GIGATWIN/plant_heartbeat_echo",
+    ]
+    assert list(without_echoes(dict.fromkeys([*kept, *left_out], {}))) == kept
