@@ -1,0 +1,171 @@
+"""State, archive and results that commit 6bce1c81 wrote open with the code of today."""
+
+import json
+import lzma
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import sites
+from optimizer.backtesting.folder_conversion import convert_run_folder, present_name
+from optimizer.backtesting.run_folder import (
+    read_backtest_decision,
+    read_results,
+    read_trajectory,
+)
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.state_folder import StateFolder
+from telemetry.archive import Archive, verification
+from telemetry.archive import open as open_archive
+from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.revisions import RevisionStore
+from telemetry.ingest.pipeline import IngestPipeline
+from telemetry.journal.writer import Journal
+from telemetry.live.state import LiveState
+from tests.support.ingesting import Wire
+
+HERE = Path(__file__).parent
+
+EXPECTED = json.loads((HERE / "expected.json").read_text())
+"""What commit 6bce1c81 read; a variable has the number and the sum of its values."""
+
+PLACED = 1796058999.8
+"""Time just after the second HOLD was placed. [s since 1970]"""
+
+DAY_S = 86400.0
+END = np.datetime64("2026-06-16T01:00", "us")
+SITE = sites.load_site("small")
+
+
+def unpacked(name, folder):
+    with tarfile.open(HERE / f"{name}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / name
+
+
+@pytest.fixture
+def state(tmp_path):
+    """Return a copy of the state folder."""
+    return unpacked("state", tmp_path)
+
+
+def totals(dataset):
+    return {
+        str(name): [int(values.notnull().sum()), float(values.sum())]
+        for name, values in dataset.data_vars.items()
+        if values.dtype.kind in "fiu"
+    }
+
+
+def assert_same_values(found, expected):
+    assert found.keys() >= expected.keys()
+    for name, (count, total) in expected.items():
+        assert found[name][0] == count, name
+        assert found[name][1] == pytest.approx(total, rel=1e-6), name
+
+
+def read_values(root):
+    assert_same_values(totals(open_archive(SITE, root=root)), EXPECTED["variables"])
+    racks = open_archive(SITE.name, group="racks", resolution="15min", root=root)
+    assert_same_values(totals(racks), EXPECTED["racks"])
+
+
+def test_earlier_state_keeps_its_site(state):
+    with StateFolder(state, site="small") as folder:
+        assert folder.path == state
+
+
+@pytest.mark.parametrize("later", [60.0, DAY_S, 365.0 * DAY_S])
+def test_earlier_hold_without_end_is_in_force(state, later):
+    register = HoldRegister(state / HOLD_FILE, passed=lambda: later)
+    hold = register.in_force(PLACED + later)
+    assert hold is not None
+    assert "grid desk" in hold.author
+    assert "acceptance of the new meter" in hold.reason
+
+
+def test_earlier_timed_hold_is_in_force(state):
+    hold = HoldRegister(state / HOLD_FILE).in_force(PLACED + DAY_S)
+    assert hold is not None
+    assert "second shift" in hold.author
+
+
+def test_earlier_audit_record_verifies_and_continues(state):
+    path = state / AUDIT_FILE
+    assert [one.hash for one in read_audit(path)][-1] == EXPECTED["audit_head"]
+    AuditLog(path).add({"event": "a test"})
+    entries = list(read_audit(path))
+    assert len(entries) == EXPECTED["audit_entries"] + 1
+    assert {one.content["event"] for one in entries} >= {"decision", "hold", "release"}
+
+
+def test_revisions_continue_after_earlier_ones(state):
+    store = RevisionStore(state / "feed")
+    assert store.last == EXPECTED["revision"]
+    assert store.next_revision(0) == EXPECTED["revision"] + 1
+    assert store.history_of("tso-1").in_force.revision == EXPECTED["revision"]
+    assert store.document("tso-1", EXPECTED["revision"]).count(".") == 2
+
+
+def test_earlier_load_target_is_in_force(state):
+    store = LoadTargetStore(state / "targets.json", feed="small", max_power=4.7)
+    (target,) = store.current_and_future(END)
+    assert (target.issuer, target.target.power) == ("tso-1", 2.5)
+    assert str(target.target.end) == "2026-06-17T12:00:00.000000"
+
+
+def test_earlier_journal_is_recovered(state):
+    journal, archive = Journal(state / "journal"), Archive(state / "archive", "small")
+    assert len(list(journal.read())) == EXPECTED["journal_records"]
+    assert list(journal.read(after=archive.position)) == []
+    window = LiveState(SITE)
+    IngestPipeline(Wire(), journal, window=window, archive=archive, is_simulated=True).recover()
+    present = window.present(END)
+    assert float(present["battery_level"].sum()) > 0.0
+    assert float(present["grid_import_power"]) > 0.0
+
+
+def test_lost_archive_is_rebuilt_from_an_earlier_journal(state, tmp_path):
+    journal, root = Journal(state / "journal"), tmp_path / "rebuilt"
+    pipeline = IngestPipeline(
+        Wire(),
+        journal,
+        window=LiveState(SITE),
+        archive=Archive(root / "archive", "small"),
+        is_simulated=True,
+    )
+    assert pipeline.recover() == EXPECTED["journal_records"]
+    pipeline.start()
+    pipeline.stop()
+    read_values(root)
+
+
+def test_earlier_archive_has_the_same_values(state):
+    assert verification.verify(state / "archive", "small").lost == []
+    read_values(state)
+
+
+def test_backup_of_an_earlier_archive_is_restored(tmp_path):
+    backup = tmp_path / "archive.tar"
+    backup.write_bytes(lzma.decompress((HERE / "archive.tar.xz").read_bytes()))
+    report = verification.restore(backup, tmp_path / "archive", "small", is_forced=False)
+    assert (report.lost, report.open_hours) == ([], 0)
+    read_values(tmp_path)
+
+
+@pytest.mark.slow
+def test_earlier_results_are_converted_and_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("twin.plots.plot_run", lambda *_, **__: Figure(figsize=(1, 1)))
+    folder = unpacked("results", tmp_path)
+    assert convert_run_folder(folder, SITE) != []
+    found = read_results(folder)
+    for name, expected in EXPECTED["policies"].items():
+        policy = present_name(name)
+        summary = found.policies[policy]
+        assert {key: getattr(summary, key) for key in expected} == pytest.approx(expected)
+        assert read_trajectory(folder, policy=policy).sizes["time"] == 96
+    assert read_backtest_decision(folder)["start"].startswith("2026-06-16")
