@@ -85,16 +85,29 @@ def _plan(snapshot: StatusSnapshot) -> str:
 
 
 def _power(snapshot: StatusSnapshot) -> str:
-    """Return the net import: measured or last known, as planned before, and as planned now."""
+    """Return the net import: measured or last known, and planned, each with its quarter-hour."""
     age = number_at(snapshot, "last_known", "age_minutes")
-    known = "measured with the plan" if age is None else f"last known {age:.0f} min before the plan"
+    ended, begins = _time_at(-1, snapshot, "past"), _time_at(0, snapshot, "plan")
+    known = (
+        f"measured in the quarter-hour until {ended}"
+        if age is None
+        else f"last known {age:.0f} min before the plan"
+    )
     measured = last_at(snapshot, "past", "grid_power")
     powers = {
         known: measured if age is None else number_at(snapshot, "last_known", "grid_power"),
-        "was planned": last_at(snapshot, "past", "planned_power"),
-        "planned now": first_at(snapshot, "plan", "grid_power"),
+        "planned for it" if age is None else f"planned until {ended}": last_at(
+            snapshot, "past", "planned_power"
+        ),
+        f"planned from {begins}": first_at(snapshot, "plan", "grid_power"),
     }
     return ", ".join(f"{label} {mw:.2f} MW" for label, mw in powers.items() if mw is not None)
+
+
+def _time_at(place: int, snapshot: StatusSnapshot, part: str) -> str:
+    """Return a time of past or plan; "?" if there is none."""
+    times = lookup(snapshot, part, "time")
+    return str(times[place]) if isinstance(times, list) and times else "?"
 
 
 def _hold(snapshot: StatusSnapshot) -> str:

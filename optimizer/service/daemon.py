@@ -71,7 +71,7 @@ class SiteService:
         self._alarm_monitor = AlarmMonitor(
             plant_link, partner_link, series=self._series, hold_register=hold_register
         )
-        self._status_view = StatusView(site, is_averaged=config.is_simulated)
+        self._status_view = StatusView(site)
         self._lock = threading.RLock()
         self._last_result: DecisionResult | None = None
         self._watchdog, self._intra_interval = (
@@ -174,7 +174,8 @@ class SiteService:
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
             )
         self._partners.record_decision(result)
-        self._status_view.update(result, inputs.observed, plan)
+        means = self._link.means(now - QUARTER_HOUR, now)
+        self._status_view.update(result, inputs.observed, means, plan)
         self._last_result, self._missing_plan_reason = result, ""
         if inputs.hold_reason and not hold:
             self._hold_controller.publish_ended()

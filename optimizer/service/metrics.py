@@ -164,8 +164,16 @@ def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
     watts = (
-        ("grid_power_watts", "Power taken now.", last_at(snapshot, "past", "grid_power")),
-        ("plan_grid_power_watts", "Power planned.", first_at(snapshot, "plan", "grid_power")),
+        (
+            "grid_power_watts",
+            "Mean power taken in the quarter-hour before the last decision.",
+            last_at(snapshot, "past", "grid_power"),
+        ),
+        (
+            "plan_grid_power_watts",
+            "Mean power planned for the quarter-hour of the last decision.",
+            first_at(snapshot, "plan", "grid_power"),
+        ),
         (
             "grid_import_limit_watts",
             "Limit of the connection.",

@@ -122,10 +122,13 @@ class PlantLink:
         """Return the metered net import now; NaN if it is unknown. [MW]"""
         return float(net_import(self.observed(now)))
 
+    def means(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
+        """Return the means of the good readings of a span; NaN where nothing was read."""
+        return self.window.recent(start, end).mean("time")
+
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the metered mean net import; NaN if it is unknown. [MW]"""
-        past = self.window.recent(start, end)
-        return float(net_import(past).mean())
+        return float(net_import(self.means(start, end)))
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
         """Return racks without orders, see :class:`telemetry.points.topology.RackNameMismatch`."""

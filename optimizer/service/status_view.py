@@ -28,14 +28,10 @@ type Row = Mapping[str, float | None]
 
 
 class StatusView:
-    """The last day as measured, and the plan of the next.
+    """The last day as measured, and the plan of the next."""
 
-    ``is_averaged`` states that the meter reports means of whole quarter-hours, as a simulated plant
-    does; otherwise it reports instantaneous values.
-    """
-
-    def __init__(self, site: Site, *, is_averaged: bool = False) -> None:
-        self._site, self._is_averaged = site, is_averaged
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._temperature_limits = [
             limit
             for limit in limits.operating_limits(site)
@@ -51,18 +47,27 @@ class StatusView:
         self._last_metered: Row | None = None
 
     def update(
-        self, result: DecisionResult, observed: xr.Dataset, plan: ScheduleDraft | None = None
+        self,
+        result: DecisionResult,
+        observed: xr.Dataset,
+        means: xr.Dataset,
+        plan: ScheduleDraft | None = None,
     ) -> None:
-        """Add a quarter-hour: readings at its start, decision, and document of partners."""
+        """Add a decision.
+
+        - `observed`: readings at the start of its quarter-hour.
+        - `means`: measured means of the quarter-hour before.
+        - `plan`: document of partners.
+        """
         state, queue = result.estimate.state, result.queue
         outlook = result.problem.outlook.isel(time=0)
         pool = RackPool.from_site(self._site)
         work_power = (
-            float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
+            float(means["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
         )
-        renewable = observed.get("renewable_used_power")
+        renewable = means.get("renewable_used_power")
         row = {
-            "grid_power": float(net_import(observed)),
+            "grid_power": float(net_import(means)),
             "planned_power": self._planned_import(result.time),
             "electricity_price": float(outlook["electricity_price"]),
             "carbon_intensity": float(outlook["carbon_intensity"]),
@@ -85,10 +90,10 @@ class StatusView:
         self._last, self._document = result, plan
 
     def _planned_import(self, now: np.datetime64) -> float | None:
-        """Return what the last plan expects of the meter; None without such a plan."""
+        """Return the mean that the last plan expects of the meter; None without such a plan."""
         if self._last is None or self._last.time != now - QUARTER_HOUR:
             return None
-        if self._is_averaged and self._document is not None:
+        if self._document is not None:
             return self._document["intervals"][0]["scheduled_mw"]
         first = self._last.choice.schedule.isel(time=0)
         return float(net_import(first))

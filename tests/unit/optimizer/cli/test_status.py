@@ -24,7 +24,7 @@ def test_hold_has_author_start_and_end():
 
 
 def test_power_is_shown_with_plan_and_rounded_age():
-    """Proves: three numbers of the board in MW, and 0.142445 s as 0 s."""
+    """Proves: three numbers of the board in MW, each with its time, and 0.142445 s as 0 s."""
     board = FakeBoard()
     shown = board.snapshot()
     shown["past"] = {**shown["past"], "grid_power": [1.0, 3.1], "planned_power": [1.0, 3.0]}
@@ -32,7 +32,9 @@ def test_power_is_shown_with_plan_and_rounded_age():
     shown["telemetry"] |= {"age_s": 0.142445}
     board.changes = shown
     text = status_text(board)
-    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in text
+    until = "measured in the quarter-hour until 2026-07-01T12:30:00Z"
+    assert f"{until} 3.10 MW, planned for it 3.00 MW" in text
+    assert "planned from 2026-07-01T12:30:00Z 2.90 MW" in text
     assert "the newest reading 0 s old" in text
 
 

@@ -151,6 +151,16 @@ def test_meter_gives_net_import_while_it_reports(link):
     assert np.isnan(link.meter(NOON + 3600 * SECOND))
 
 
+def test_means_are_of_all_readings_of_the_quarter_hour(link):
+    """Proves: 2 MW for 10 min and 5 MW for 5 min are 3 MW, not the 5 MW read last."""
+    link.window.add(metadata_of("grid_import_power"))
+    for second in range(100, 1000, 100):
+        power = 2000.0 if second <= 600 else 5000.0
+        link.window.add(value_of("grid_import_power", power, time=NOON + second * SECOND))
+    assert float(link.means(NOON, NOON + 900 * SECOND)["grid_import_power"]) == pytest.approx(3.0)
+    assert link.net_import(NOON, NOON + 900 * SECOND) == pytest.approx(3.0)
+
+
 def test_ignored_points_are_not_counted_as_refused(link):
     """Proves: an unknown fan and points of another site raise no alert.
 

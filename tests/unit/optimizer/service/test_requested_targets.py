@@ -99,5 +99,6 @@ def test_remaining_non_firm_connection_is_shown():
 
 def test_site_without_requests_shows_none():
     made, picture = moments.pilot().decide(moments.facts()), StatusView(moments.site())
-    picture.update(made, moments.observed(made.estimate.state))
+    readings = moments.observed(made.estimate.state)
+    picture.update(made, readings, readings)
     assert picture.as_snapshot()["asked"] == []

@@ -60,7 +60,12 @@ def of_part(problem):
 
 def drawn(made=None, **sensors):
     made, picture = made or outcome(), StatusView(moments.site())
-    picture.update(made, moments.observed(made.estimate.state, **sensors))
+    return update(picture, made, moments.observed(made.estimate.state, **sensors))
+
+
+def update(picture, made, readings, plan=None):
+    """Add a decision during which all readings are constant."""
+    picture.update(made, readings, readings, plan)
     return picture
 
 
@@ -96,7 +101,7 @@ def test_before_the_first_decision_limits_are_shown():
 def test_decision_is_shown_completely(made):
     picture = StatusView(moments.site())
     observed = moments.observed(made().estimate.state)
-    picture.update(made(), observed)
+    update(picture, made(), observed)
     shown = picture.as_snapshot()
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
@@ -158,7 +163,7 @@ def test_unmeasured_values_are_null():
     observed = observed.assign_coords(renewable=["solar_1", "wind_1"])
     observed["renewable_used_power"] = "renewable", lost
     picture = StatusView(moments.site())
-    picture.update(made, observed)
+    update(picture, made, observed)
     past = picture.as_snapshot()["past"]
     assert past["work_power"] == [None]
     assert past["renewable_power"] == [None]
@@ -173,7 +178,7 @@ def test_site_without_stores_shows_none(without):
     state = states.initial_state(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
     made = DecisionEngine(site=bare, solve_problem=fails).decide(moments.facts(state))
     picture = StatusView(bare)
-    picture.update(made, moments.observed(state))
+    update(picture, made, moments.observed(state))
     shown = picture.as_snapshot()
     assert is_plain(shown)
     names = {name for store, name in STORES.items() if store not in without}
@@ -197,29 +202,43 @@ def test_planned_import_is_that_of_the_last_quarter_hour():
     promised = float(first["grid_import_power"] - first["grid_export_power"])
     for quarters, planned in ((1, promised), (3, None), (3, None)):
         later = replace(made, time=made.time + quarters * QUARTER_HOUR)
-        picture.update(later, moments.observed(made.estimate.state))
+        update(picture, later, moments.observed(made.estimate.state))
         shown = picture.as_snapshot()["past"]["planned_power"][-1]
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
 
 
 def test_metered_mean_is_shown_with_the_planned_mean():
-    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
+    """Proves: a plant turns to 2 MW from 5 MW and shows 3 MW, as published to partners.
 
     Sensitivity: the set point, by which every ramp seemed to violate the plan.
     """
-    made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
+    made, picture = outcome(), StatusView(moments.site())
     document = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
-    picture.update(made, observed, document)
-    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, document)
+    update(picture, made, observed, document)
+    update(picture, replace(made, time=made.time + QUARTER_HOUR), observed, document)
     assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
+
+
+def test_powers_of_the_past_are_means_of_the_quarter_hour():
+    """Proves: the meter reads 2 MW at the end of a quarter-hour of 3 MW, and 3 MW are shown.
+
+    Sensitivity: 2 MW, an instantaneous value, were drawn as the mean.
+    """
+    made, picture = outcome(), StatusView(moments.site())
+    readings, means = (
+        moments.observed(made.estimate.state, grid_import_power=power, grid_export_power=0.0)
+        for power in (2.0, 3.0)
+    )
+    picture.update(made, readings, means)
+    assert picture.as_snapshot()["past"]["grid_power"] == [3.0]
 
 
 def test_the_past_is_a_day_long():
     picture, made = StatusView(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)
     for step in range(DISPLAYED_INTERVALS + 5):
-        picture.update(replace(made, time=made.time + step * QUARTER_HOUR), observed)
+        update(picture, replace(made, time=made.time + step * QUARTER_HOUR), observed)
     past = picture.as_snapshot()["past"]
     assert len(past["time"]) == DISPLAYED_INTERVALS
     assert past["time"][0] == "2026-06-16T01:15:00Z"
