@@ -11,6 +11,7 @@ from optimizer.cli.output import console, table, write_json
 from optimizer.service import hold
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.status import (
+    Mode,
     StatusSnapshot,
     first_at,
     last_at,
@@ -50,7 +51,7 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
     time = snapshot["time"] or "no time yet"
     screen.print(f"[bold]{snapshot['site']}[/]: {state_label(snapshot)} at {time}")
     rows = {
-        "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
+        "mode": _mode(snapshot),
         "plan": _plan(snapshot),
         "from the grid": _power(snapshot),
         "HOLD": _hold(snapshot) or _ended(snapshot),
@@ -75,8 +76,14 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         screen.print(f"missing: {text}", style="red", markup=False)
     alarms = snapshot["alarms"]
     for alarm in alarms if isinstance(alarms, list) else []:
-        words = f"{alarm['severity']}, {alarm['cause']}: {alarm['text']} ({alarm['remedy']})"
+        words = f"{alarm['severity']}, {alarm['id']}: {alarm['text']} ({alarm['remedy']})"
         screen.print(words, style="yellow", markup=False)
+
+
+def _mode(snapshot: StatusSnapshot) -> str:
+    is_silent = snapshot["is_shadow"] and snapshot["mode"] != Mode.SHADOW
+    shadow = " (shadow: nothing is ordered)" if is_silent else ""
+    return f"{snapshot['mode']}{shadow}, {snapshot['clock']} clock, plant {snapshot['link']}"
 
 
 def _plan(snapshot: StatusSnapshot) -> str:
@@ -138,7 +145,7 @@ def _first_limit(snapshot: StatusSnapshot) -> str:
 
 
 def _telemetry(snapshot: StatusSnapshot) -> str:
-    age = number_at(snapshot, "telemetry", "age_s")
+    age = number_at(snapshot, "data_age", "newest_s")
     count = lookup(snapshot, "telemetry", "messages")
     old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -102,11 +102,10 @@ class LiveSeries:
             self._stamps, self._read_at = stamps, now
         return self._series
 
-    def alarm_text(self, now: np.datetime64) -> str:
-        """Return what is wrong with the files or their length; empty if nothing. Time is UTC."""
-        return "; ".join(
-            filter(None, (self.trouble or self._missing_files(), *self._short_series(now).values()))
-        )
+    def errors(self, now: np.datetime64) -> Mapping[str, str]:
+        """Return ``files`` or series -> what is wrong with it; empty if nothing. Time is UTC."""
+        unread = self.trouble or self._missing_files()
+        return ({"files": unread} if unread else {}) | self._short_series(now)
 
     def as_snapshot(self, now: np.datetime64) -> Mapping[str, object]:
         """Return the ends of prices and weather, and which of them is too short."""
@@ -123,7 +122,7 @@ class LiveSeries:
         absent = [path for path in self._paths if not is_read and not path.is_file()]
         return f"no such file: {', '.join(map(str, absent))}" if absent else ""
 
-    def _short_series(self, now: np.datetime64) -> Mapping[str, str]:
+    def _short_series(self, now: np.datetime64) -> dict[str, str]:
         """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}

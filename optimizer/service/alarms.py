@@ -1,8 +1,13 @@
-"""Alarms: definitions, those in force, and the monitor that raises and clears them."""
+"""Alarms: definitions, those in force, and the monitor that raises and clears them.
 
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+After ISA-18.2: a condition must last for some time before it raises an alarm and be absent for some
+time before it clears one, and an analogue quantity clears below a lower level than it raises. An
+alarm is identified by its code and its subject, never by its text.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -15,8 +20,9 @@ from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.hold import HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.status import Severity
+from optimizer.service.status import Alarm, AlarmCode, AlarmValues, LinkState, Severity
 from telemetry.points.topology import describe_excluded
+from twin.text import format_duration
 from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
@@ -24,93 +30,241 @@ logger = structlog.get_logger(__name__)
 SILENCE_ALARM_PERIODS: Final = 3
 """Repetition periods without a reading after which a point raises the alarm for silence. [1]"""
 
-_AMOUNT_OR_TIME: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
-"""Matches an age, an amount or a time, but no digits in a name such as chiller_2."""
+CLEAR_LEVEL: Final = 0.7
+"""Level of an analogue quantity below which its alarm clears; it is raised at 1. [1]"""
+
+CHATTER_DELAY_S: Final = 10.0
+"""Time without a condition of a connection after which its alarm clears. [s]"""
+
+SENSOR_RAISE_DELAY_S: Final = 1800.0
+"""Time between decisions for which sensor and model must disagree: three decisions in a row. [s]"""
+
+SENSOR_CLEAR_DELAY_S: Final = 3600.0
+"""Time between decisions for which they must agree again. [s]"""
+
+DECISION_CLEAR_DELAY_S: Final = 900.0
+"""Time between decisions without the cause after which an alarm of a plan clears. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """An alarm in force.
+class AlarmDefinition:
+    """Severity, remedy and delays of the alarms of one code.
 
-    - `cause`: key of :data:`ALARM_DEFINITIONS`, or ``wear``.
-    - `time`: when it was raised, UTC.
-    - `severity`: how soon a person must act.
-    - `text`, `remedy`: what is wrong, and what to do about it.
+    - `raise_delay_s`, `clear_delay_s`: time for which the condition must be present or absent. [s]
+    - `is_by_decision`: whether these times are counted from decision to decision, by the service's
+      time; otherwise by the monotonic clock.
     """
 
-    cause: str
-    time: str
     severity: Severity
-    text: str
     remedy: str
+    raise_delay_s: float = 0.0
+    clear_delay_s: float = 0.0
+    is_by_decision: bool = False
+
+
+ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
+    AlarmCode.BROKER: AlarmDefinition(
+        severity=Severity.HIGH,
+        remedy="check broker and network; the service reconnects by itself",
+        clear_delay_s=CHATTER_DELAY_S,
+    ),
+    AlarmCode.PLANT: AlarmDefinition(
+        severity=Severity.HIGH,
+        remedy="check the plant's gateway; local control decides until it reports",
+        clear_delay_s=CHATTER_DELAY_S,
+    ),
+    AlarmCode.FEED: AlarmDefinition(
+        severity=Severity.MEDIUM, remedy="ask the partner; the feed shows its status"
+    ),
+    AlarmCode.SERIES: AlarmDefinition(
+        severity=Severity.MEDIUM, remedy="check the source of the files"
+    ),
+    AlarmCode.ARCHIVE: AlarmDefinition(
+        severity=Severity.HIGH,
+        remedy="repair what the text names; unstored data is not acknowledged, and is sent again",
+    ),
+    AlarmCode.RECORD: AlarmDefinition(
+        severity=Severity.HIGH, remedy="free space on the disk", clear_delay_s=CHATTER_DELAY_S
+    ),
+    AlarmCode.HOLD: AlarmDefinition(
+        severity=Severity.HIGH, remedy="free space on the disk, or set the clock"
+    ),
+    AlarmCode.DECISION: AlarmDefinition(
+        severity=Severity.HIGH, remedy="restore what the text names as missing"
+    ),
+    AlarmCode.FALLBACK: AlarmDefinition(
+        severity=Severity.MEDIUM,
+        remedy="see the reason; the next quarter-hour is planned again",
+        clear_delay_s=DECISION_CLEAR_DELAY_S,
+        is_by_decision=True,
+    ),
+    AlarmCode.CONNECTION: AlarmDefinition(
+        severity=Severity.MEDIUM,
+        remedy="inform the grid operator; gigatwin explain states the excess; the site can do no "
+        "more",
+        clear_delay_s=DECISION_CLEAR_DELAY_S,
+        is_by_decision=True,
+    ),
+    AlarmCode.TELEMETRY: AlarmDefinition(
+        severity=Severity.MEDIUM,
+        remedy="check the sensors and clocks named",
+        clear_delay_s=CHATTER_DELAY_S,
+    ),
+    AlarmCode.SENSOR: AlarmDefinition(
+        severity=Severity.MEDIUM,
+        remedy="compare the sensor named with a second one, and its machine with the site file",
+        raise_delay_s=SENSOR_RAISE_DELAY_S,
+        clear_delay_s=SENSOR_CLEAR_DELAY_S,
+        is_by_decision=True,
+    ),
+    AlarmCode.JOBS: AlarmDefinition(
+        severity=Severity.HIGH,
+        remedy="check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
+    ),
+    AlarmCode.ORDERS: AlarmDefinition(
+        severity=Severity.MEDIUM, remedy="check the agents of scheduler and nodes"
+    ),
+    AlarmCode.RACKS: AlarmDefinition(
+        severity=Severity.MEDIUM, remedy="align the rack names of plant, cluster and site file"
+    ),
+    AlarmCode.MACHINES: AlarmDefinition(
+        severity=Severity.MEDIUM,
+        remedy="check the machines named; plans use them again when they report availability",
+    ),
+    AlarmCode.WEAR: AlarmDefinition(
+        severity=Severity.LOW, remedy="plan maintenance; see `gigatwin calibrate SITE --drift`"
+    ),
+}
+"""Code of an alarm -> severity, remedy and delays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmCondition:
+    """What a check found; it becomes an alarm if it lasts.
+
+    - `level`: an analogue quantity over the limit at which it raises its alarm. [1]
+    - `severity`: another one than that of the definition.
+    """
+
+    code: AlarmCode
+    text: str
+    subject: str = ""
+    values: AlarmValues = field(default_factory=dict)
+    level: float = 1.0
+    severity: Severity | None = None
+
+
+@dataclass
+class _TrackedCondition:
+    """A condition since it was first found; `last` is the moment at which it was found last."""
+
+    since: str
+    first: float
+    last: float
+    alarm: Alarm | None = None
 
 
 class AlarmList:
-    """Alarms in force by cause; usable from any thread."""
+    """Alarms in force by code and subject; usable from any thread.
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._found: dict[str, Alarm] = {}
+    ``record`` is called with each raised, changed and cleared alarm.
+    """
 
-    def update(self, cause: str, text: str, *, severity: Severity, remedy: str, time: str) -> None:
-        """Raise or update the alarm of a cause; an empty text clears it."""
+    def __init__(self, record: Callable[[Mapping[str, object]], None] = lambda _: None) -> None:
+        self._lock, self._record = Lock(), record
+        self._tracked: dict[tuple[AlarmCode, str], _TrackedCondition] = {}
+
+    def update(
+        self,
+        conditions: Iterable[AlarmCondition],
+        *,
+        now: np.datetime64,
+        decided: np.datetime64 | None = None,
+    ) -> None:
+        """Raise, change and clear alarms by the conditions found now.
+
+        Of several conditions with the same code and subject the first counts. ``decided`` is the
+        time of the last decision, None before the first.
+        """
+        moments = {
+            False: time.monotonic(),
+            True: float((now if decided is None else decided).astype("datetime64[s]").astype(int)),
+        }
+        found: dict[tuple[AlarmCode, str], AlarmCondition] = {}
+        for condition in conditions:
+            found.setdefault((condition.code, condition.subject), condition)
         with self._lock:
-            before = self._found.get(cause)
-            if not text:
-                if self._found.pop(cause, None):
-                    logger.info("alarm cleared", cause=cause)
-                return
-            since = before.time if before else time
-            self._found[cause] = Alarm(
-                cause=cause, time=since, severity=severity, text=text, remedy=remedy
-            )
-        reported = _distinct_problems(before.text) if before else set()
-        is_new = not _distinct_problems(text) <= reported  # one cause may have many problems
-        if before is None or before.severity is not severity or is_new:
-            logger.warning("alarm", cause=cause, severity=severity.value, text=text, remedy=remedy)
+            events = [
+                event
+                for key in {**self._tracked, **found}
+                if (event := self._update_one(key, found.get(key), moments, now))
+            ]
+        for state, alarm in events:
+            _log(state, alarm)
+            self._record({**alarm.as_json(), "event": state, "time": format_second(now)})
 
-    def as_snapshot(self) -> list[Mapping[str, object]]:
+    def _update_one(
+        self,
+        key: tuple[AlarmCode, str],
+        condition: AlarmCondition | None,
+        moments: Mapping[bool, float],
+        now: np.datetime64,
+    ) -> tuple[str, Alarm] | None:
+        """Return the event of one code and subject; None without one."""
+        definition = ALARM_DEFINITIONS[key[0]]
+        moment, tracked = moments[definition.is_by_decision], self._tracked.get(key)
+        alarm = tracked.alarm if tracked else None
+        is_present = condition is not None and condition.level >= (CLEAR_LEVEL if alarm else 1.0)
+        if tracked is None or (not is_present and alarm is None):
+            self._tracked.pop(key, None)
+            if not is_present:
+                return None
+            tracked = self._tracked[key] = _TrackedCondition(format_second(now), moment, moment)
+        if condition is None or not is_present:
+            if alarm is None or abs(moment - tracked.last) < definition.clear_delay_s:
+                return None
+            del self._tracked[key]
+            return "alarm cleared", alarm
+        tracked.last = moment
+        if alarm is None and abs(moment - tracked.first) < definition.raise_delay_s:
+            return None
+        tracked.alarm = Alarm(
+            code=condition.code,
+            subject=condition.subject,
+            since=tracked.since,
+            severity=condition.severity or definition.severity,
+            text=condition.text,
+            remedy=definition.remedy,
+            values=condition.values,
+        )
+        if alarm is None or alarm.severity is not tracked.alarm.severity:
+            return "alarm", tracked.alarm
+        return None
+
+    def in_force(self) -> list[Alarm]:
         """Return all alarms, the most severe first."""
         order = list(Severity)
         with self._lock:
-            found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
-        return [asdict(alarm) for alarm in found]
+            alarms = [one.alarm for one in self._tracked.values() if one.alarm]
+        return sorted(alarms, key=lambda alarm: order.index(alarm.severity))
+
+    def as_snapshot(self) -> list[Mapping[str, object]]:
+        """Return ``alarms`` of the snapshot."""
+        return [alarm.as_json() for alarm in self.in_force()]
 
 
-def _distinct_problems(text: str) -> set[str]:
-    """Return the problems in a text without their numbers, which change from check to check."""
-    return {_AMOUNT_OR_TIME.sub("", problem) for problem in text.split("; ")}
-
-
-ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {
-    "broker": (Severity.HIGH, "check broker and network; the service reconnects by itself"),
-    "feed": (Severity.MEDIUM, "ask the partner; the feed shows its status"),
-    "series": (Severity.MEDIUM, "check the source of the files"),
-    "archive": (
-        Severity.HIGH,
-        "repair what the text names; unstored data is not acknowledged, and is sent again",
-    ),
-    "record": (Severity.HIGH, "free space on the disk"),
-    "hold": (Severity.HIGH, "free space on the disk, or set the clock"),
-    "decision": (Severity.HIGH, "restore what the text names as missing"),
-    "fallback": (Severity.MEDIUM, "see the reason; the next quarter-hour is planned again"),
-    "connection": (
-        Severity.MEDIUM,
-        "inform the grid operator; gigatwin explain states the excess; the site can do no more",
-    ),
-    "telemetry": (Severity.MEDIUM, "check the sensors and clocks named"),
-    "jobs": (
-        Severity.HIGH,
-        "check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
-    ),
-    "orders": (Severity.MEDIUM, "check the agents of scheduler and nodes"),
-    "racks": (Severity.MEDIUM, "align the rack names of plant, cluster and site file"),
-    "machines": (
-        Severity.MEDIUM,
-        "check the machines named; plans use them again when they report availability",
-    ),
-}
-"""Cause of an alarm -> severity and remedy; the drift monitor supplies those of ``wear``."""
+def _log(state: str, alarm: Alarm) -> None:
+    if state == "alarm cleared":
+        logger.info(state, id=alarm.id, cause=alarm.code.value)
+        return
+    logger.warning(
+        state,
+        id=alarm.id,
+        cause=alarm.code.value,
+        severity=alarm.severity.value,
+        text=alarm.text,
+        remedy=alarm.remedy,
+    )
 
 
 class AlarmMonitor:
@@ -124,7 +278,7 @@ class AlarmMonitor:
         series: LiveSeries,
         hold_register: HoldRegister,
     ) -> None:
-        self.alarms = AlarmList()
+        self.alarms = AlarmList(partner_link.record_event)
         self._link, self._partners = plant_link, partner_link
         self._series, self._hold_register = series, hold_register
 
@@ -134,45 +288,96 @@ class AlarmMonitor:
         ``last`` is the last decision; ``missing`` states why this quarter-hour has none, or is
         empty.
         """
-        link = self._link
-        link.drift_monitor.update(now)
-        doubts = (
-            link.refused_timestamps(now),
-            link.silent_points(now, SILENCE_ALARM_PERIODS),
-            *_estimate_warnings(last),
+        self._link.drift_monitor.update(now)
+        conditions = (
+            *self._site_conditions(now, missing),
+            *self._subject_conditions(now),
+            *self._telemetry_conditions(now, last),
+            *(_decision_conditions(last) if last else ()),
         )
+        self.alarms.update(conditions, now=now, decided=last.time if last else None)
+
+    def _site_conditions(self, now: np.datetime64, missing: str) -> Iterator[AlarmCondition]:
+        """Yield the conditions that concern the whole service."""
+        link = self._link
         texts = {
-            "broker": link.error,
-            "feed": self._partners.error(now),
-            "series": self._series.alarm_text(now),
-            "archive": link.archive_error,
-            "record": self._partners.audit_error,
-            "hold": self._hold_register.alarm_text,
-            "decision": missing,
-            "fallback": _fallback(last),
-            "connection": "; ".join(map(str, last.choice.verdict.unavoidable_violations))
-            if last
-            else "",
-            "telemetry": "; ".join(filter(None, doubts)),
-            "jobs": link.jobs.error(now) or (link.jobs.missing_queue if missing else ""),
-            "orders": link.jobs.rejected_orders(),
-            "racks": rack_name_alarm(link, now),
-            "machines": "; ".join(last.unavailable) if last else "",
+            AlarmCode.BROKER: link.error,
+            AlarmCode.PLANT: link.silence_error,
+            AlarmCode.ARCHIVE: link.archive_error,
+            AlarmCode.RECORD: self._partners.audit_error,
+            AlarmCode.HOLD: self._hold_register.alarm_text,
+            AlarmCode.DECISION: missing,
+            AlarmCode.JOBS: link.jobs.error(now) or (link.jobs.missing_queue if missing else ""),
+            AlarmCode.RACKS: rack_name_alarm(link, now),
         }
-        found = {cause: (text, *ALARM_DEFINITIONS[cause]) for cause, text in texts.items()}
-        found["wear"] = link.drift_monitor.alarm()
-        for cause, (text, severity, remedy) in found.items():
-            self.alarms.update(
-                cause, text, severity=severity, remedy=remedy, time=format_second(now)
+        for code, text in texts.items():
+            if text:
+                yield AlarmCondition(code=code, text=text)
+
+    def _subject_conditions(self, now: np.datetime64) -> Iterator[AlarmCondition]:
+        """Yield the conditions of partners, series, agents and worn machines."""
+        texts = {
+            AlarmCode.FEED: self._partners.errors(now),
+            AlarmCode.SERIES: self._series.errors(now),
+            AlarmCode.ORDERS: self._link.jobs.rejected_orders(),
+        }
+        for code, by_subject in texts.items():
+            for subject, text in by_subject.items():
+                yield AlarmCondition(code=code, subject=subject, text=text)
+        for change in self._link.drift_monitor.losses():
+            yield AlarmCondition(
+                code=AlarmCode.WEAR,
+                subject=change.parameter,
+                text=change.text,
+                values={"loss": change.loss},
+                severity=Severity.MEDIUM if change.is_severe else None,
+            )
+
+    def _telemetry_conditions(
+        self, now: np.datetime64, last: DecisionResult | None
+    ) -> Iterator[AlarmCondition]:
+        """Yield silent points and refused clocks, and sensors that disagree with the model.
+
+        A silent plant or a lost broker has its own alarm, so silent points are not reported then.
+        """
+        link = self._link
+        for subject, text in link.refused_timestamps(now).items():
+            yield AlarmCondition(code=AlarmCode.TELEMETRY, subject=subject, text=text)
+        if link.state is LinkState.CONNECTED:
+            for subject, age_s in link.silent_points(now, SILENCE_ALARM_PERIODS).items():
+                yield AlarmCondition(
+                    code=AlarmCode.TELEMETRY,
+                    subject=subject,
+                    text=f"{subject} has been silent for {format_duration(age_s)}",
+                    values={"age_s": round(age_s)},
+                )
+        for warning in last.estimate.warnings if last else ():
+            is_lost = warning.condition.is_unmeasured
+            yield AlarmCondition(
+                code=AlarmCode.TELEMETRY if is_lost else AlarmCode.SENSOR,
+                subject=warning.subject,
+                text=warning.text,
+                values={"condition": warning.condition.value, **warning.values},
+                level=warning.level,
             )
 
 
-def _fallback(last: DecisionResult | None) -> str:
-    if last is None or last.choice.source is ScheduleSource.HOLD:
-        return ""
-    if last.choice.source is ScheduleSource.OPTIMUM:
-        return last.choice.reason
-    return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
+def _decision_conditions(last: DecisionResult) -> Iterator[AlarmCondition]:
+    """Yield a fallback, limits that no plan can keep, and machines out of service."""
+    source, reason = last.choice.source, last.choice.reason
+    is_optimum = source is ScheduleSource.OPTIMUM
+    if source is not ScheduleSource.HOLD and (reason or not is_optimum):
+        text = reason if is_optimum else f"the plan is a fallback ({source}): {reason}"
+        yield AlarmCondition(code=AlarmCode.FALLBACK, text=text, values={"source": source.value})
+    for violation in last.choice.verdict.unavoidable_violations:
+        yield AlarmCondition(
+            code=AlarmCode.CONNECTION,
+            subject=violation.limit,
+            text=str(violation),
+            values={"excess": violation.excess},
+        )
+    for machine, text in last.unavailable.items():
+        yield AlarmCondition(code=AlarmCode.MACHINES, subject=machine, text=text)
 
 
 def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
@@ -181,7 +386,3 @@ def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
     if not head and plant_link.rack_names.has_no_declared_racks:
         head = "no rack name matches the site file"
     return f"{head}: {'; '.join(plant_link.rack_names.describe())}" if head else ""
-
-
-def _estimate_warnings(last: DecisionResult | None) -> tuple[str, ...]:
-    return last.estimate.messages if last else ()

@@ -36,7 +36,7 @@ def decision_entry(
         result.choice.reason,
         degraded,
         told_apart(result.excluded_racks),
-        *result.unavailable,
+        *result.unavailable.values(),
     )
     return {
         "event": "decision",

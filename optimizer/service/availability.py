@@ -43,8 +43,8 @@ FULL_AVAILABILITY: Final = 1.0 - 1e-6
 
 def available_site(
     site: Site, observed: xr.Dataset, state: xr.Dataset
-) -> tuple[Site, tuple[str, ...]]:
-    """Return the site that plans may count on, and messages about what they do without.
+) -> tuple[Site, Mapping[str, str]]:
+    """Return the site that plans may count on, and machine -> message about what they do without.
 
     - `site`, `observed`: see :func:`derate_unavailable`.
     - `state`: state of the site with its store levels.
@@ -53,25 +53,26 @@ def available_site(
     its level is back (`optimizer.model.components.storage_limits`).
     """
     site, messages = derate_unavailable(site, observed)
-    levels, drained = values_by_machine(state, "battery_level"), []
+    levels, drained = values_by_machine(state, "battery_level"), dict[str, str]()
     for battery in site.machines_of(Battery):
         level = max(levels[battery.name], 0.0)
         reserve = battery.reserve * battery.usable_capacity
         if level < reserve - LEVEL_NOISE_SHARE * battery.usable_capacity:
-            drained.append(
+            text = (
                 f"{battery.name} holds {level:.3g} MWh, less than its reserve of "
                 f"{reserve:.3g} MWh: plans only charge it until that is restored"
             )
-    return site, (*messages, *drained)
+            drained[battery.name] = "; ".join(filter(None, (messages.get(battery.name), text)))
+    return site, {**messages, **drained}
 
 
-def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
-    """Return the site without machines out of service, and messages that name them.
+def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, dict[str, str]]:
+    """Return the site without machines out of service, and machine -> message.
 
     ``observed`` holds the newest good readings, among them ``<kind>_available``: 1, or for banks
     the share of their units [1]. A machine without a reading counts as in service.
     """
-    messages = []
+    messages: dict[str, str] = {}
     for name, machine in site.equipment.items():
         share = _share(observed, machine, name)
         if share >= FULL_AVAILABILITY:
@@ -79,14 +80,14 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[st
         status = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
         ratings = DERATABLE.get(type(machine))
         if ratings is None:
-            messages.append(f"{status}, and plans still count on all of it{_hold_advice(machine)}")
+            messages[name] = f"{status}, and plans still count on all of it{_hold_advice(machine)}"
             continue
-        messages.append(f"{status}: plans count on no more")
+        messages[name] = f"{status}: plans count on no more"
         ratings_left = {
             rating: max(share * getattr(machine, rating), ZERO_RATING_MW) for rating in ratings
         }
         site = site.with_parameters(name, **ratings_left)
-    return site, tuple(messages)
+    return site, messages
 
 
 def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:

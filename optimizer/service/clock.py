@@ -31,9 +31,6 @@ MAX_TICK_WAIT_S: Final = 30.0
 MIN_REDECISION_INTERVAL: Final = np.timedelta64(1, "m")
 """Shortest time between two decisions in the same quarter-hour."""
 
-PLANT_SILENCE_ALARM_S: Final = 180.0
-"""Silence of a simulated plant after which an error is reported. [s]"""
-
 MAX_COUNTED_MOMENTS: Final = 1000
 """Number of times whose samples are counted. [1]"""
 
@@ -50,11 +47,6 @@ class ServiceClock(Protocol):
 
     def now(self) -> np.datetime64:
         """Return the time, UTC."""
-        ...
-
-    @property
-    def error(self) -> str:
-        """Why the time does not advance; empty if it does."""
         ...
 
     def on_sample(self, sample: Sample) -> None:
@@ -79,7 +71,6 @@ class RealClock:
     """
 
     is_simulated = False
-    error = ""
     _is_redecision_requested = False
 
     def request_redecision(self) -> None:
@@ -122,8 +113,7 @@ class SimulatedClock:
         self._ticks: queue.SimpleQueue[SimulationTick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
-        self._last_sample_at = self._last_message_at = time.monotonic()
-        self._has_started = self._has_ended = False
+        self._last_sample_at = time.monotonic()
         self._now = NOT_STARTED
         self._queue = NOT_STARTED
         self._is_first = True
@@ -133,20 +123,11 @@ class SimulatedClock:
         """Return the time of the last tick whose telemetry has arrived, UTC."""
         return self._now
 
-    @property
-    def error(self) -> str:
-        """Why the time does not advance: the plant sends nothing; empty if it does."""
-        silence = time.monotonic() - self._last_message_at
-        if not self._has_started or self._has_ended or silence <= PLANT_SILENCE_ALARM_S:
-            return ""
-        return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
-
     def request_redecision(self) -> None:
         """Do nothing: the plant waits in the next tick, whose decision uses the newest inputs."""
 
     def on_sample(self, sample: Sample) -> None:
         """Count rack batches and points; record the times of the queue and of ticks."""
-        self._last_message_at = time.monotonic()
         if not isinstance(sample, SimulationTick):  # a waiting plant repeats its tick
             self._last_sample_at = time.monotonic()
         match sample:
@@ -158,7 +139,6 @@ class SimulatedClock:
             case QueueSnapshot():
                 self._queue = sample.time
             case SimulationTick():
-                self._has_started, self._has_ended = True, sample.is_last
                 self._ticks.put(sample)
 
     def intervals(self, stop: Event) -> Iterator[np.datetime64]:

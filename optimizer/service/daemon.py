@@ -8,7 +8,7 @@ under one lock.
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.solver_process import SolverProcess
+from optimizer.service.status import service_mode
 from optimizer.service.status_view import (
     StatusView,
     decision_log_fields,
@@ -243,9 +244,7 @@ class SiteService:
             self._clock.request_redecision()
 
     def _update_alarms(self) -> None:
-        self._alarm_monitor.update(
-            self._clock.now(), self._last_result, self._missing_now or self._clock.error
-        )
+        self._alarm_monitor.update(self._clock.now(), self._last_result, self._missing_now)
 
     def _send_heartbeat(self) -> None:
         """Send a heartbeat to the plant, except in shadow mode."""
@@ -275,7 +274,8 @@ class SiteService:
     def readiness_problems(self) -> list[str]:
         """Return what is missing; empty when ready."""
         missing = self._missing_now or self._missing_plan_reason
-        return [t for t in (self._link.error, missing, self._link.ingest_error) if t]
+        link = self._link
+        return [t for t in (link.error, link.silence_error, missing, link.ingest_error) if t]
 
     @property
     def _missing_now(self) -> str:
@@ -286,14 +286,16 @@ class SiteService:
         """Return the present state under the keys of :mod:`optimizer.service.status`."""
         now = self._clock.now()
         with self._lock:
-            return {
+            snapshot = {
                 "site": self.site.name,
                 "title": self.site.title,
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
                 "time": None if now == NOT_STARTED else format_second(now),
                 "clock": "simulated" if self._clock.is_simulated else "real",
-                "mode": "shadow" if self.settings.is_shadow else "run",
+                "is_shadow": self.settings.is_shadow,
+                "link": self._link.state.value,
+                "data_age": asdict(self._link.data_age(now)),
                 "interval_minutes": 15,
                 "decision": decision_status(self._last_result, self._partners.revision),
                 "missing": self._missing_now,
@@ -308,3 +310,4 @@ class SiteService:
                 **self._status_view.as_snapshot(),
                 "alarms": self._alarm_monitor.alarms.as_snapshot(),
             }
+        return snapshot | {"mode": service_mode(snapshot).value}

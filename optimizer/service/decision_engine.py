@@ -94,7 +94,7 @@ class DecisionResult:
     - `queue`: jobs now.
     - `seconds`: duration of the decision, by the wall clock. [s]
     - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
-    - `unavailable`: messages on machines out of service or drained.
+    - `unavailable`: machine out of service or drained -> message.
     - `is_held_by_person`: whether a person's HOLD is in force.
     """
 
@@ -106,7 +106,7 @@ class DecisionResult:
     orders: DispatchOrders
     seconds: float
     excluded_racks: tuple[str, ...] = ()
-    unavailable: tuple[str, ...] = ()
+    unavailable: Mapping[str, str] = field(default_factory=dict)
     is_held_by_person: bool = False
 
 
@@ -198,7 +198,7 @@ class DecisionEngine:
 
     def _build_problem(
         self, inputs: DecisionInputs, state: xr.Dataset
-    ) -> tuple[Problem, tuple[str, ...]]:
+    ) -> tuple[Problem, Mapping[str, str]]:
         """Return the problem of the site without machines out of service, and messages on these."""
         site, absent = available_site(self.site, inputs.observed, state)
         if not inputs.accepts_setpoints:
@@ -373,7 +373,7 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
     return StateEstimate(
         state=state,
         standard_error=spread,
-        messages=(),
+        warnings=(),
         is_unusable=False,
         meter_silence=silence,
         filters=_read_priors(learned, site),

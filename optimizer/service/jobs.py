@@ -1,5 +1,6 @@
 """Jobs as the scheduler reports them: the queue, past arrivals, and errors."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -79,16 +80,16 @@ class SchedulerJobs:
         """
         return "" if now == NOT_STARTED else self._window.scheduler.error(now)
 
-    def rejected_orders(self) -> str:
-        """Return which orders scheduler and nodes rejected, and which jobs are excluded."""
-        found = []
+    def rejected_orders(self) -> Mapping[str, str]:
+        """Return scheduler, hall or ``wide jobs`` -> rejected orders or excluded jobs."""
+        found: dict[str, str] = {}
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
-            found.append(f"the scheduler rejected the orders for jobs: {status.reason}")
+            found["scheduler"] = f"the scheduler rejected the orders for jobs: {status.reason}"
         for hall, one in sorted(self._window.cap_status.items()):
             if not one.is_applied:
                 cap = f"{one.order.power_cap:.4g} MW"
-                found.append(f"{hall} rejected the cap of {cap}: {one.reason}")
+                found[hall] = f"{hall} rejected the cap of {cap}: {one.reason}"
         if snapshot is not None:
             jobs = snapshot.jobs
             wide = np.flatnonzero(
@@ -100,8 +101,9 @@ class SchedulerJobs:
             more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
             if named:
                 listed = ", ".join([*named, *more])
-                found.append(f"jobs wider than the {self._site.racks} racks of the site: {listed}")
-        return "; ".join(found)
+                text = f"jobs wider than the {self._site.racks} racks of the site: {listed}"
+                found["wide jobs"] = text
+        return found
 
     def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:
         return jobs.racks <= self._site.racks

@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.service.status import (
+    AlarmCode,
+    LinkState,
+    Mode,
     OperatorInterface,
     Severity,
     StatusSnapshot,
@@ -63,9 +66,17 @@ def _service(snapshot: StatusSnapshot) -> Iterator[Metric]:
     info = GaugeMetricFamily(
         "gigatwin_info", "What runs here.", labels=["site", "mode", "clock", "is_synthetic"]
     )
-    named = [snapshot.get(name) for name in ("site", "mode", "clock", "is_synthetic")]
-    info.add_metric([str(value) for value in named], 1)
+    kind = Mode.SHADOW if snapshot.get("is_shadow") is True else Mode.RUN  # as started
+    named = [snapshot.get(name) for name in ("site", "clock", "is_synthetic")]
+    info.add_metric([str(named[0]), kind.value, *map(str, named[1:])], 1)
     yield info
+    for name, kinds in (("mode", Mode), ("link", LinkState)):
+        yield gauge_family(
+            name,
+            f"Whether the {name} is this one.",
+            ((one.value, snapshot.get(name) == one) for one in kinds),
+            label=name,
+        )
     yield gauge("clock_timestamp_seconds", "Time of the service's clock.", now)
     hold = snapshot.get("hold")
     yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
@@ -126,7 +137,9 @@ def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
     received = snapshot.get("telemetry")
     connected = lookup(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
-    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(received, "age_s"))
+    age, silence = (number_at(snapshot, "data_age", name) for name in ("newest_s", "silence_s"))
+    yield gauge("telemetry_age_seconds", "Age of the newest sample.", age)
+    yield gauge("plant_silence_seconds", "Time since the last message of the plant.", silence)
     for name, key, text in (
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
@@ -238,9 +251,12 @@ def _jobs(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _alarms(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    standing = [row.get("severity") for row in rows_at(snapshot, "alarms")]
-    counts = ((name, standing.count(name)) for name in Severity)
-    yield gauge_family("alarms", "Alarms that stand.", counts, label="severity")
+    rows = rows_at(snapshot, "alarms")
+    for key, kinds in (("severity", Severity), ("cause", AlarmCode)):
+        standing = [row.get(key) for row in rows]
+        counts = ((one.value, standing.count(one)) for one in kinds)
+        name = "alarms" if key == "severity" else "alarms_by_cause"
+        yield gauge_family(name, "Alarms in force.", counts, label=key)
 
 
 def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:

@@ -260,10 +260,12 @@ class PartnerLink:
             self.record_event(entry if is_order else audit_events.truncated(entry))
         return any(entry["event"] == "load_target" for entry in targets)
 
-    def error(self, now: np.datetime64) -> str:
-        """Return errors of acknowledgements and load targets; empty if there are none."""
-        found = [self._feed.partner_status(partner.name, now).message for partner in self._partners]
-        return "; ".join(filter(None, (*found, self._targets.error)))
+    def errors(self, now: np.datetime64) -> Mapping[str, str]:
+        """Return partner or ``load targets`` -> error; empty if there are none."""
+        names = [partner.name for partner in self._partners]
+        found = {name: self._feed.partner_status(name, now).message for name in names}
+        found["load targets"] = self._targets.error
+        return {subject: text for subject, text in found.items() if text}
 
     def partner_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return ``feed``, ``answers`` and ``load_targets`` of the snapshot."""

@@ -20,6 +20,7 @@ from optimizer.service.plant_orders import (
     setpoint_status,
     storage_requests,
 )
+from optimizer.service.status import DataAge, LinkState
 from optimizer.service.weekly_calibration import DriftMonitor
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
@@ -28,14 +29,22 @@ from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
-from telemetry.messages.models import Sample
+from telemetry.messages.models import (
+    REPEAT_PERIOD,
+    PointValue,
+    RackBatch,
+    Sample,
+    SimulationTick,
+)
 from telemetry.mqtt.client import Client
 from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
+from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from twin.site import Site
 from twin.text import format_duration
+from twin.time_axes import SECOND
 from twin.variables import net_import
 
 ACCEPTED_COUNTERS: Final = (QualityFlag.GOOD, "batch good", "duplicate")
@@ -49,6 +58,65 @@ IGNORED_COUNTERS: Final = ("unknown point", "other site")
 
 PLANT_HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
 """Variables that a plant's gateway sends whether or not a sensor sends anything."""
+
+
+SILENT_GAPS: Final = 3
+"""Longest usual gaps between messages after which a plant counts as silent. [1]"""
+
+GAP_MEMORY: Final = 0.3
+"""Share of the longest gap that is left one repetition period or tick later. [1]"""
+
+
+class PlantSilence:
+    """Time since the last message of the plant, by the monotonic clock; usable from any thread.
+
+    It does not depend on the service's time, which a simulated plant sets. The limit follows the
+    longest gaps of the last repetition periods, or of the last ticks of a simulated plant; a plant
+    that follows the contract sends a heartbeat every :data:`HEARTBEAT_PERIOD_S`.
+    """
+
+    def __init__(self, *, is_simulated: bool) -> None:
+        self._is_simulated = is_simulated
+        self._last = self._window_start = time.monotonic()
+        self._has_started = self._has_ended = False
+        self._gap, self._usual_gap = 0.0, float(REPEAT_PERIOD / SECOND)
+
+    def on_sample(self, sample: Sample) -> None:
+        """Count a message that a running plant sends; retained descriptions do not count."""
+        if not isinstance(sample, PointValue | RackBatch | SimulationTick):
+            return
+        moment = time.monotonic()
+        if self._has_started:
+            self._gap = max(self._gap, moment - self._last)
+        self._last, self._has_started = moment, True
+        is_over = moment - self._window_start >= float(REPEAT_PERIOD / SECOND)
+        if isinstance(sample, SimulationTick):
+            self._has_ended, is_over = sample.is_last, True
+        if is_over:
+            self._usual_gap = max(self._gap, GAP_MEMORY * self._usual_gap)
+            self._window_start, self._gap = moment, 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """Time since the last message; None before the first. [s]"""
+        return time.monotonic() - self._last if self._has_started else None
+
+    @property
+    def error(self) -> str:
+        """Why the plant counts as silent; empty if it does not, or a simulated one has ended.
+
+        A simulated plant may start later than the service.
+        """
+        silence = time.monotonic() - self._last
+        is_expected = self._has_started or not self._is_simulated
+        if self._has_ended or not is_expected or silence <= self._limit:
+            return ""
+        return f"nothing received from the plant for {format_duration(silence)}: is it running?"
+
+    @property
+    def _limit(self) -> float:
+        """Silence that is reported: at first three repetition periods. [s]"""
+        return SILENT_GAPS * max(self._gap, self._usual_gap, HEARTBEAT_PERIOD_S)
 
 
 class PlantLink:
@@ -89,7 +157,9 @@ class PlantLink:
         self._ingester.add_listener(self.rack_names.observe, from_before=True)
         self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
-        self._checked_at, self._silent = -np.inf, ""
+        self._silence = PlantSilence(is_simulated=config.is_simulated)
+        self._ingester.add_listener(self._silence.on_sample)
+        self._checked_at, self._silent = -np.inf, dict[str, float]()
 
     def __enter__(self) -> Self:
         """Replay the journal, then connect."""
@@ -138,17 +208,22 @@ class PlantLink:
         """Return why water set points cannot be requested; empty if they can."""
         return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
-    def refused_timestamps(self, now: np.datetime64) -> str:
-        """Return which points are refused because of their timestamps; empty if none is.
+    def refused_timestamps(self, now: np.datetime64) -> Mapping[str, str]:
+        """Return which points are refused because of their timestamps, by kind of clock error.
 
         If many are ahead, this machine's clock is slow: see :attr:`archive_error`.
         """
-        future = "" if now == NOT_STARTED else self.window.describe_future_values(now)
-        late = self.window.clock_skew.describe_late(now, self.window.period)
-        return "; ".join(filter(None, (late, self._ingester.source_warning, future)))
+        found = {
+            "stamps behind": self.window.clock_skew.describe_late(now, self.window.period),
+            "stamps ahead": self._ingester.source_warning,
+            "old stamps ahead": ""
+            if now == NOT_STARTED
+            else self.window.describe_future_values(now),
+        }
+        return {kind: text for kind, text in found.items() if text}
 
-    def silent_points(self, now: np.datetime64, silent_periods: int) -> str:
-        """Return which points sent nothing for some periods; empty if none is silent.
+    def silent_points(self, now: np.datetime64, silent_periods: int) -> Mapping[str, float]:
+        """Return variable -> age of its newest reading, where it sent nothing for some periods. [s]
 
         It is checked periodically, so that it is reported before the next decision. For a simulated
         plant, whose clock jumps from decision to decision, each decision reports it.
@@ -161,10 +236,7 @@ class PlantLink:
         ):
             self._checked_at = moment
             longest = silent_periods * self.window.period
-            names = [one.partition(":")[0] for one in _stale(self.window.present(now), longest)]
-            more = f", and {len(names) - 1} more" if len(names) > 1 else ""
-            span = format_duration(float(longest / np.timedelta64(1, "s")))
-            self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
+            self._silent = stale_ages(self.window.present(now), longest)
         return self._silent
 
     # --- commands
@@ -224,6 +296,29 @@ class PlantLink:
         return self._client.error
 
     @property
+    def state(self) -> LinkState:
+        """State of the connection to the plant."""
+        if not self._client.is_connected:
+            return LinkState.DISCONNECTED
+        return LinkState.SILENT if self._silence.error else LinkState.CONNECTED
+
+    @property
+    def silence_error(self) -> str:
+        """Why the plant counts as silent; empty if it does not, or while the broker is away."""
+        return self._silence.error if self.state is LinkState.SILENT else ""
+
+    def data_age(self, now: np.datetime64) -> DataAge:
+        """Return the age of the telemetry.
+
+        The time of a simulated plant stands still with it, so no reading is younger than the last
+        message.
+        """
+        newest, silence = newest_reading_age(self.observed(now)), self._silence.seconds
+        if newest is not None and silence is not None:
+            newest = round(max(newest, silence), 1)
+        return DataAge(newest_s=newest, silence_s=None if silence is None else round(silence, 1))
+
+    @property
     def ingest_error(self) -> str:
         """Why telemetry is not processed; empty if it is, whatever single sources send."""
         return self._ingester.failure
@@ -249,21 +344,24 @@ class PlantLink:
     def telemetry_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return ``telemetry`` of the snapshot."""
         counters, window = self._ingester.counters, self.window.counters
-        observed = self.window.present(now)
+        observed, longest = self.window.present(now), checks.STALE_PERIODS * self.window.period
         lost = {
             name: count
             for name, count in window.items()
             if name not in (*ACCEPTED_COUNTERS, *IGNORED_COUNTERS)
         }
         return {
-            "age_s": newest_reading_age(observed),
+            "age_s": self.data_age(now).newest_s,
             "messages": counters.get("messages", 0),
             "points": window.get(QualityFlag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
             "refused": self._ingester.refused_readings,
             "passed": {name: window[name] for name in IGNORED_COUNTERS if name in window},
-            "stale": _stale(observed, checks.STALE_PERIODS * self.window.period),
+            "stale": [
+                f"{name}: {format_duration(age_s)}"
+                for name, age_s in stale_ages(observed, longest).items()
+            ],
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
             "coverage": self._ingester.coverage.worst_points(epoch_second(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
@@ -274,21 +372,19 @@ class PlantLink:
         }
 
 
-def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
-    """Return descriptions of variables whose newest reading is older than ``longest``.
+def stale_ages(observed: xr.Dataset, longest: np.timedelta64) -> dict[str, float]:
+    """Return variable -> age of its newest reading, where that is older than ``longest``. [s]
 
     Of several machines the one that has been silent longest is named, with the number of others.
     """
     limit_s = longest / np.timedelta64(1, "s")
-    found = []
+    found = {}
     for name in _names(observed):
         age = observed[f"{name}_age"]
         is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > limit_s)
         if count := int(is_old.sum()):
             old = age.where(is_old, 0.0)
-            found.append(
-                f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}"
-            )
+            found[f"{name}{_oldest_machine(old, count)}"] = float(old.max())
     return found
 
 

@@ -217,7 +217,7 @@ def _series(site: Site, config: ServiceConfig, now: np.datetime64) -> str:
         return "read at the times of the simulated plant"
     series = LiveSeries(site, config.series_files)
     series.current(now)
-    if error := series.alarm_text(now):
+    if error := "; ".join(series.errors(now).values()):
         issue = ValidationIssue(
             code=IssueCode.EXPIRED,
             location="files",

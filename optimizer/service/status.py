@@ -4,7 +4,9 @@ The picture is ready for JSON; times are ISO 8601 in UTC, series are lists besid
 null stands for what is not known:
 
 - `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
-  sent it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
+  sent it), `clock` (simulated, real), `mode` (:class:`Mode`), `is_shadow`, whether it orders and
+  publishes nothing, `interval_minutes`;
+- `link` (:class:`LinkState`), and `data_age` (:class:`DataAge`): `newest_s`, `silence_s`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.diagnostics.binding.BindingLimit.as_json` gives it, `softened`, as
@@ -47,11 +49,12 @@ null stands for what is not known:
 - `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
   decision: what it waits for;
 - `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";
-- `alarms`: `time`, `severity` (high, medium, low), `text`, `remedy`.
+- `alarms`: as :meth:`Alarm.as_json` gives them.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -60,6 +63,120 @@ type StatusSnapshot = Mapping[str, object]
 
 FALLBACK_LABELS: Final = {"rule": "FALLBACK: safe rule", "shifted": "FALLBACK: earlier plan"}
 """Source of a decision that is no new optimum -> its label on the page."""
+
+
+class Mode(StrEnum):
+    """What the service does in this quarter-hour."""
+
+    RUN = "run"
+    SHADOW = "shadow"
+    HOLD = "hold"
+    NO_PLAN = "no plan"
+
+
+class LinkState(StrEnum):
+    """Connection to the plant: a broker without a connection, or a plant that sends nothing."""
+
+    CONNECTED = "connected"
+    SILENT = "silent"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAge:
+    """Age of the telemetry; None before the first message. [s]
+
+    - `newest_s`: age of the newest reading, at least the time since the last message.
+    - `silence_s`: time since the last message of the plant, by the monotonic clock.
+    """
+
+    newest_s: float | None = None
+    silence_s: float | None = None
+
+
+class Severity(StrEnum):
+    """How soon a person must act, after ISA-18.2."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class AlarmCode(StrEnum):
+    """Kind of an alarm; `cause` in JSON. :data:`.alarms.ALARM_DEFINITIONS` defines each."""
+
+    BROKER = "broker"
+    PLANT = "plant"
+    FEED = "feed"
+    SERIES = "series"
+    ARCHIVE = "archive"
+    RECORD = "record"
+    HOLD = "hold"
+    DECISION = "decision"
+    FALLBACK = "fallback"
+    CONNECTION = "connection"
+    TELEMETRY = "telemetry"
+    SENSOR = "sensor"
+    JOBS = "jobs"
+    ORDERS = "orders"
+    RACKS = "racks"
+    MACHINES = "machines"
+    WEAR = "wear"
+
+
+type AlarmValues = Mapping[str, float | str]
+"""Numbers and states of an alarm, which may change while it is in force; units in the names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """An alarm in force.
+
+    - `code`, `subject`: what is wrong, and with which point, machine, partner or file; an empty
+      subject is the whole site. Both together identify the alarm.
+    - `since`: when it was raised, UTC.
+    - `severity`: how soon a person must act.
+    - `text`, `values`: description for people, and its numbers.
+    - `remedy`: what to do.
+    """
+
+    code: AlarmCode
+    subject: str
+    since: str
+    severity: Severity
+    text: str
+    remedy: str
+    values: AlarmValues = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Identifier that does not change while numbers do."""
+        return f"{self.code}:{self.subject}" if self.subject else self.code.value
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the alarm as page, commands and audit record show it."""
+        return {
+            "id": self.id,
+            "time": self.since,
+            "since": self.since,
+            "severity": self.severity.value,
+            "cause": self.code.value,
+            "subject": self.subject,
+            "text": self.text,
+            "values": dict(self.values),
+            "remedy": self.remedy,
+        }
+
+
+def service_mode(snapshot: StatusSnapshot) -> Mode:
+    """Return the mode that the parts of a snapshot imply; HOLD comes before a missing plan."""
+    source, ended = lookup(snapshot, "decision", "source"), snapshot.get("ended")
+    is_planned = source is not None and not (snapshot.get("missing") or ended)
+    if snapshot.get("hold") is not None or (is_planned and source == "hold"):
+        return Mode.HOLD
+    if not is_planned:
+        return Mode.NO_PLAN
+    return Mode.SHADOW if snapshot.get("is_shadow") is True else Mode.RUN
 
 
 class OperatorInterface(Protocol):
@@ -78,23 +195,27 @@ class OperatorInterface(Protocol):
         """Return what is missing; empty when ready."""
 
 
+OFFLINE_LABELS: Final[Mapping[object, str]] = {
+    LinkState.DISCONNECTED: "OFFLINE: broker",
+    LinkState.SILENT: "OFFLINE: plant",
+}
+"""State of the connection to the plant -> label of the service."""
+
+
 def state_label(snapshot: StatusSnapshot) -> str:
     """Return the state of the service as one label, the most severe first."""
-    source = lookup(snapshot, "decision", "source")
-    missing, ended = snapshot.get("missing"), snapshot.get("ended")
-    if snapshot.get("hold") is not None or (source == "hold" and not (missing or ended)):
+    mode, source = snapshot.get("mode"), lookup(snapshot, "decision", "source")
+    if mode == Mode.HOLD:
         return "HOLD"
-    if lookup(snapshot, "broker", "is_connected") is False:
-        return "OFFLINE: broker"
-    if missing:
-        return "NO PLAN"
-    if source is None:
-        return "STARTING"
-    if ended:
-        return "HOLD ENDED"
+    if label := OFFLINE_LABELS.get(snapshot.get("link")):
+        return label
+    if mode == Mode.NO_PLAN:
+        if snapshot.get("missing"):
+            return "NO PLAN"
+        return "STARTING" if source is None else "HOLD ENDED"
     if source in FALLBACK_LABELS:
         return FALLBACK_LABELS[str(source)]
-    return "SHADOW" if snapshot.get("mode") == "shadow" else "RUNNING"
+    return "SHADOW" if mode == Mode.SHADOW else "RUNNING"
 
 
 def lookup(snapshot: object, *path: str) -> object:
@@ -136,11 +257,3 @@ def _at(place: int, values: object) -> float | None:
     if not isinstance(values, Sequence) or not values:
         return None
     return number_at({"value": values[place]}, "value")
-
-
-class Severity(StrEnum):
-    """How soon a person must act, after ISA-18.2."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"

@@ -16,8 +16,8 @@ from optimizer.service.clock import ServiceClock
 from optimizer.service.plant_link import PlantLink
 from telemetry.live.state import LiveState
 from telemetry.points.site_points import SitePoint, list_points
-from twin.errors import NoScheduleError, StateError, ValidationIssue
-from twin.estimation.observer import NEVER_MEASURED, estimate_state
+from twin.errors import IssueCode, NoScheduleError, StateError, ValidationIssue
+from twin.estimation.observer import estimate_state
 from twin.site import Site
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
@@ -173,7 +173,7 @@ class MissingPointLocator:
 
     def _fault(self, fault: ValidationIssue) -> ValidationIssue:
         point = self._points.get(fault.location)
-        if point is None or not fault.remedy.startswith(NEVER_MEASURED):
+        if point is None or fault.code is not IssueCode.MISSING:
             return fault
         clock_error = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
         if clock_error:
@@ -184,4 +184,4 @@ class MissingPointLocator:
         kind = f"{metadata.object_type}/{metadata.point_type}/{self._site.name}"
         area = f"process area {', '.join(metadata.process_area)}, " if metadata.process_area else ""
         remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {metadata.object_id}"
-        return replace(fault, remedy=f"{NEVER_MEASURED}; {remedy}")
+        return replace(fault, remedy=f"no sensor has shown it yet; {remedy}")

@@ -16,7 +16,6 @@ import structlog
 
 import telemetry
 from optimizer.service.state_folder import read_state_file
-from optimizer.service.status import Severity
 from telemetry.files import NO_FILE_STAMP, file_stamp, write_atomic
 from telemetry.logging import run_with_logging
 from twin.calibration.drift import (
@@ -84,12 +83,9 @@ class DriftMonitor:
             self._process.start()
             logger.info("calibration started", site=self._site.name)
 
-    def alarm(self) -> tuple[str, Severity, str]:
-        """Return which machines have worn, the severity, and the remedy."""
-        lost = [change for change in self.changes() if change.loss > 0.0]
-        severity = Severity.MEDIUM if any(change.is_severe for change in lost) else Severity.LOW
-        remedy = "plan maintenance; see `gigatwin calibrate SITE --drift`"
-        return "; ".join(change.text for change in lost), severity, remedy
+    def losses(self) -> tuple[ParameterDrift, ...]:
+        """Return the changes by which machines have worn."""
+        return tuple(change for change in self.changes() if change.loss > 0.0)
 
     def changes(self) -> tuple[ParameterDrift, ...]:
         """Return the changes of parameters, read again when there is another calibration."""

@@ -13,7 +13,7 @@ from optimizer.service.hold import HoldRegister
 from optimizer.service.jobs import SchedulerJobs
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.status import Severity, state_label
+from optimizer.service.status import DataAge, LinkState, state_label
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
 from tests.support import moments, small_days
@@ -62,18 +62,16 @@ class Bench:
         link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
         link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
         link.broker_status.return_value = {"is_connected": True}
-        link.error = link.archive_error = link.ingest_error = (
-            link.refused_timestamps.return_value
-        ) = ""
-        link.silent_points.return_value, link.rack_names = "", RackNameMismatch(site)
-        link.jobs.error.return_value = link.jobs.rejected_orders.return_value = ""
-        link.jobs.missing_queue = ""
-        link.drift_monitor = SimpleNamespace(
-            update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
-        )
+        link.error = link.archive_error = link.ingest_error = link.silence_error = ""
+        link.state, link.data_age.return_value = LinkState.CONNECTED, DataAge()
+        link.refused_timestamps.return_value = link.silent_points.return_value = {}
+        link.rack_names = RackNameMismatch(site)
+        link.jobs.rejected_orders.return_value = {}
+        link.jobs.error.return_value = link.jobs.missing_queue = ""
+        link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
         link.telemetry_status.return_value = {}
         clock = MagicMock(spec=ServiceClock)
-        clock.now.return_value, clock.is_simulated, clock.error = self.now, False, ""
+        clock.now.return_value, clock.is_simulated = self.now, False
         self.folder, self.link = folder, link
         self.service = SiteService(
             site,

@@ -4,6 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
+from optimizer.service.status import service_mode
+
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 STEP = timedelta(minutes=15)
 DAY = 96
@@ -85,7 +87,8 @@ class FakeBoard:
 
     def snapshot(self):
         with self._lock:
-            return {**self._whole(), **self.changes}
+            snapshot = {**self._whole(), **self.changes}
+        return snapshot | {"mode": service_mode(snapshot).value}
 
     def hold(self, *, author, reason, hours):
         until = None if hours is None else iso(NOW + timedelta(hours=hours))
@@ -112,7 +115,9 @@ class FakeBoard:
             "is_synthetic": True,
             "time": iso(NOW),
             "clock": "simulated",
-            "mode": "run",
+            "is_shadow": False,
+            "link": "connected",
+            "data_age": {"newest_s": 2.4, "silence_s": 0.4},
             "interval_minutes": 15,
             "decision": decision(),
             "hold": self._hold,
@@ -164,9 +169,13 @@ class FakeBoard:
             "jobs": jobs(),
             "alarms": [
                 {
+                    "id": "telemetry:cdu_07",
                     "time": iso(NOW - timedelta(hours=2)),
+                    "since": iso(NOW - timedelta(hours=2)),
                     "severity": "medium",
                     "cause": "telemetry",
+                    "subject": "cdu_07",
+                    "values": {"flow_share": 0.92},
                     "text": "cdu_07: secondary flow 8 % below its set point",
                     "remedy": "check the strainer of cdu_07 at the next round",
                 }

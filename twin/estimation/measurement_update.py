@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final, Self, cast
 
 import numpy as np
@@ -218,18 +219,50 @@ def update_stock(
     )
 
 
+class SensorCondition(StrEnum):
+    """What is wrong with a sensor or a stock."""
+
+    SILENT = "silent"
+    STUCK = "stuck"
+    CONTRADICTION = "contradiction"
+    DRIFT = "drift"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether readings are missing, rather than doubtful."""
+        return self in {SensorCondition.SILENT, SensorCondition.UNKNOWN}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorWarning:
+    """A silent or doubtful measurement.
+
+    - ``subject``: Variable and machine, such as ``tank_level of tank_1``.
+    - ``text``: Description for people.
+    - ``values``: Its numbers. [unit of the stock]
+    - ``level``: An analogue quantity over the limit from which it matters. [1]
+    """
+
+    condition: SensorCondition
+    subject: str
+    text: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    level: float = 1.0
+
+
 def diagnostics(
-    what: str,
+    subject: str,
     predicted: PredictedStock | None,
     found: StockFilter,
     *,
     measurement: float,
     unit: str,
     max_value: float,
-) -> Iterator[str]:
-    """Yield a message if a sensor is silent, stuck, drifting or contradicts the model.
+) -> Iterator[SensorWarning]:
+    """Yield a warning if a sensor is silent, stuck, drifting or contradicts the model.
 
-    - ``what``: Name of the stock.
+    - ``subject``: Name of the stock.
     - ``predicted``, ``measurement``, ``max_value``: As for :func:`update_stock`.
     - ``found``: The updated filter.
     """
@@ -240,20 +273,38 @@ def diagnostics(
     if bank.spread >= max_value:
         model = f"anything from 0 to {max_value:.4g} {unit} by the model"
     if np.isnan(measurement):
-        yield f"{what} is not measured: {model}"
+        yield SensorWarning(
+            condition=SensorCondition.SILENT,
+            subject=subject,
+            text=f"{subject} is not measured: {model}",
+            values={"estimate": bank.mean},
+        )
     elif found.stuck_detector.is_stuck:
-        shown = f"{what} stands at {measurement:.4g} {unit} without a change"
-        yield f"{shown}: {model}; its sensor is left out"
+        shown = f"{subject} stands at {measurement:.4g} {unit} without a change"
+        yield SensorWarning(
+            condition=SensorCondition.STUCK,
+            subject=subject,
+            text=f"{shown}: {model}; its sensor is left out",
+            values={"measured": measurement, "estimate": bank.mean},
+        )
     elif _is_far(predicted.filter_bank, measurement):
         expected = predicted.filter_bank.mean
-        yield (
-            f"{what} is {measurement:.4g} {unit}, but {expected:.4g} by the model: "
-            "one of them is wrong"
+        yield SensorWarning(
+            condition=SensorCondition.CONTRADICTION,
+            subject=subject,
+            text=f"{subject} is {measurement:.4g} {unit}, but {expected:.4g} by the model: "
+            "one of them is wrong",
+            values={"measured": measurement, "estimate": expected},
         )
     elif bank.drift_probability > DRIFT_PROBABILITY_LIMIT:
         shown = f"it shows {bank.drift_offset:+.2g} {unit} beside the model"
         # one sensor cannot distinguish the two
-        yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
+        yield SensorWarning(
+            condition=SensorCondition.DRIFT,
+            subject=subject,
+            text=f"the sensor of {subject} drifts, or its machine is not as declared: {shown}",
+            values={"offset": bank.drift_offset},
+        )
 
 
 def _is_at_end(

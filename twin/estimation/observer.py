@@ -19,6 +19,8 @@ from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.estimation.kalman_bank import BOUND_STANDARD_ERRORS, NOISE_PRIORS, KalmanFilterBank
 from twin.estimation.measurement_update import (
     PredictedStock,
+    SensorCondition,
+    SensorWarning,
     StockFilter,
     diagnostics,
     update_stock,
@@ -42,9 +44,6 @@ BLIND_SPREAD_FACTOR: Final = 10.0
 MAX_UNSEEN_H: Final = 9.0
 """Longest time without a reading for which an estimate is usable: the plant may have failed. [h]"""
 
-NEVER_MEASURED: Final = "no sensor has shown it yet"
-"""Begin of the remedy for a stock without any measurement."""
-
 DRIVING_VARIABLES: Final = {"facility_supply_temperature": "cooling_plant_output"}
 """Variable whose movement excites a stock, if another: controlled water deviates with its load."""
 
@@ -59,7 +58,7 @@ class StateEstimate:
     - ``state``: See :func:`twin.initial_state`.
     - ``standard_error``: (variable, machine) -> half the distance between the 95 % bounds, as
       standard errors, in the unit of the variable.
-    - ``messages``: Stale or doubtful measurements, as text.
+    - ``warnings``: Stale or doubtful measurements.
     - ``is_unusable``: Whether a spread is too wide for a plan, or the meter has been silent too
       long.
     - ``meter_silence``: Time since the last reading of the meter. [h]
@@ -68,10 +67,15 @@ class StateEstimate:
 
     state: xr.Dataset
     standard_error: Mapping[VariableKey, float]
-    messages: tuple[str, ...]
+    warnings: tuple[SensorWarning, ...]
     is_unusable: bool
     meter_silence: float = 0.0
     filters: Mapping[VariableKey, StockFilter] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Stale or doubtful measurements, as text."""
+        return tuple(warning.text for warning in self.warnings)
 
     def bounds(self, name: str, owner: str) -> tuple[float, float]:
         """Return the range of a stock with a probability of 95 %. [unit of the stock]"""
@@ -104,7 +108,7 @@ def estimate_state(
         last = None
     state, sizes = states.initial_state(site, now), state_scales(site)
     predictions = _predict_stocks(site, now, last=last, operation=operation)
-    filters, messages, issues = _update_stocks(measurements, predictions, sizes=sizes, now=now)
+    filters, warnings, issues = _update_stocks(measurements, predictions, sizes=sizes, now=now)
     for (name, owner), found in filters.items():
         state[name].loc[{str(state[name].dims[0]): owner}] = found.filter_bank.mean
     silent = _set_connection(state, measurements, last)
@@ -116,12 +120,19 @@ def estimate_state(
         raise StateError(source, issues)
     silence = _silence(silent, now, last)
     spread = {key: found.filter_bank.spread for key, found in filters.items()}
-    messages += [f"{name} is not measured: the last one counts" for name in silent]
-    unusable = list(_unusable_messages(filters, sizes, silence))
+    warnings += [
+        SensorWarning(
+            condition=SensorCondition.SILENT,
+            subject=name,
+            text=f"{name} is not measured: the last one counts",
+        )
+        for name in silent
+    ]
+    unusable = list(_unusable_warnings(filters, sizes, silence))
     return StateEstimate(
         state=state,
         standard_error=spread,
-        messages=(*messages, *unusable),
+        warnings=(*warnings, *unusable),
         is_unusable=bool(unusable),
         meter_silence=silence,
         filters=filters,
@@ -134,10 +145,10 @@ def _update_stocks(
     *,
     sizes: Mapping[VariableKey, float],
     now: np.datetime64,
-) -> tuple[dict[VariableKey, StockFilter], list[str], list[ValidationIssue]]:
-    """Return the updated filters of all stocks, messages, and issues of unknown stocks."""
+) -> tuple[dict[VariableKey, StockFilter], list[SensorWarning], list[ValidationIssue]]:
+    """Return the updated filters of all stocks, warnings, and issues of unknown stocks."""
     filters: dict[VariableKey, StockFilter] = {}
-    messages: list[str] = []
+    warnings: list[SensorWarning] = []
     issues: list[ValidationIssue] = []
     for (name, owner), size in sizes.items():
         measurement = float(observed[name].sel({str(observed[name].dims[0]): owner}))
@@ -155,7 +166,7 @@ def _update_stocks(
             issues.append(_unknown(name, owner))
             continue
         filters[name, owner] = found
-        messages += diagnostics(
+        warnings += diagnostics(
             f"{name} of {owner}",
             prediction,
             found,
@@ -163,19 +174,29 @@ def _update_stocks(
             unit=unit,
             max_value=max_value,
         )
-    return filters, messages, issues
+    return filters, warnings, issues
 
 
-def _unusable_messages(
+def _unusable_warnings(
     filters: Mapping[VariableKey, StockFilter], sizes: Mapping[VariableKey, float], silence: float
-) -> Iterator[str]:
-    """Yield a message for each stock that no plan may use, and for a silent meter. [h]"""
+) -> Iterator[SensorWarning]:
+    """Yield a warning for each stock that no plan may use, and for a silent meter. [h]"""
     for (name, owner), found in filters.items():
         max_spread = NOISE_PRIORS[name].unusable_std * sizes[name, owner]
         if found.filter_bank.spread > max_spread or found.unseen_time > MAX_UNSEEN_H:
-            yield f"{name} of {owner} has been unknown for too long"
+            yield SensorWarning(
+                condition=SensorCondition.UNKNOWN,
+                subject=f"{name} of {owner}",
+                text=f"{name} of {owner} has been unknown for too long",
+                values={"spread": found.filter_bank.spread, "unseen_h": found.unseen_time},
+            )
     if silence > MAX_PREDICTION_H:
-        yield f"the meter of the connection has been silent for {silence:.3g} h"
+        yield SensorWarning(
+            condition=SensorCondition.UNKNOWN,
+            subject="grid_import_power",
+            text=f"the meter of the connection has been silent for {silence:.3g} h",
+            values={"silence_h": silence},
+        )
 
 
 def state_scales(site: Site) -> dict[VariableKey, float]:
@@ -307,7 +328,7 @@ def _unknown(name: str, owner: str) -> ValidationIssue:
         location=f"{name} of {owner}" if owner else name,
         found="",
         expected="a measurement or an earlier estimate",
-        remedy=f"{NEVER_MEASURED}; see the points that the plant publishes",
+        remedy="no sensor has shown it yet; see the points that the plant publishes",
         code=IssueCode.MISSING,
     )
 

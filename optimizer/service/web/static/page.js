@@ -85,8 +85,9 @@ function say(name, text) {
 
 // What the service does now and why, in one or two sentences.
 function why(state) {
-  const { hold, ended, missing, awaited, decision, guarded, broker, mode } = state;
-  const ordered = (text) => (mode === "shadow" ? [] : [text]); // shadow mode orders nothing
+  const { hold, ended, missing, awaited, decision, guarded, broker, link, is_shadow: isShadow } = state;
+  const silence = state.data_age?.silence_s;
+  const ordered = (text) => (isShadow ? [] : [text]); // shadow mode orders nothing
   const said = [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
@@ -97,6 +98,8 @@ function why(state) {
     said.push(`The service itself holds: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it resumes when the cause is gone.");
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${closed(broker.trouble || `${broker.url}: no reason known`)}`, "It keeps trying; local control decides meanwhile.");
+  } else if (link === "silent") {
+    said.push(`Nothing received from the plant for ${age(silence)}: is it running?`, "Local control decides until it reports.");
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen or lowered, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {
@@ -111,7 +114,7 @@ function why(state) {
     said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, `Follows ${what}, revision ${decision.revision}.`);
   }
   if (guarded) said.push(`Within the quarter-hour, ${closed(guarded)}`);
-  if (mode === "shadow") said.push("Shadow mode: it publishes and orders nothing.");
+  if (isShadow) said.push("Shadow mode: it publishes and orders nothing.");
   return said.join(" ");
 }
 

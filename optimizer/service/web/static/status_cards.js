@@ -29,9 +29,8 @@ function alarms({ alarms: standing = [] }) {
   return [element("ul", {}, ...rows), rest > 0 ? element("p", {}, `and ${plural(rest, "more alarm")}`) : ""];
 }
 
-function jobs({ jobs: now, mode }) {
+function jobs({ jobs: now, is_shadow: isShadow }) { // in shadow mode nothing is ordered
   if (!now) return [empty("No queue received yet.")];
-  const isShadow = mode === "shadow"; // then nothing is ordered
   const [run, wait] = isShadow ? ["would run", "would wait"] : ["running", "waiting"];
   const late = now.late ? element("span", { class: "bad" }, `${count(now.late)} late`) : "none late";
   return [
@@ -106,8 +105,8 @@ function failures({ failures: found, time: today }) {
   ];
 }
 
-function feed({ feed: partners = [], mode, time: now }) {
-  if (!partners.length) return [empty(mode === "shadow" ? "Shadow mode: nothing is published." : "No partner is configured.")];
+function feed({ feed: partners = [], is_shadow: isShadow, time: now }) {
+  if (!partners.length) return [empty(isShadow ? "Shadow mode: nothing is published." : "No partner is configured.")];
   const state = (row) => element("div", {},
     element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
     row.state === "acknowledged" || row.acknowledged == null ? null : `, has ${row.acknowledged}`,

@@ -99,18 +99,20 @@ def test_missing_file_is_reported_until_it_returns(series, copies):
 def test_files_never_valid_are_refused_until_valid(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
-    assert f"no such file: {copies['prices']}" in series.alarm_text(NOW)  # before any plan needs it
+    assert (
+        f"no such file: {copies['prices']}" in series.errors(NOW)["files"]
+    )  # before any plan needs it
     for _ in range(2):
         with pytest.raises(SeriesError, match="no such file"):
             series.current(NOW)
-    assert "no such file" in series.alarm_text(NOW)
+    assert "no such file" in series.errors(NOW)["files"]
     copies["prices"].write_bytes(b"junk")
     with pytest.raises(SeriesError):
         series.current(NOW)
-    assert "prices" in series.alarm_text(NOW)
+    assert "prices" in series.errors(NOW)["files"]
     copies["prices"].write_bytes(whole)
     assert np.isfinite(price(series.current(NOW)))
-    assert "never read" not in series.alarm_text(NOW)
+    assert "files" not in series.errors(NOW)
 
 
 def test_typical_year_continues_into_the_next_year(copies, tmp_path):
@@ -152,7 +154,7 @@ def alarm_and_short_files(copies, moment, **others):
         when = int((now - np.timedelta64(2, "D")).astype(np.int64)) * 1000
         os.utime(path, ns=(when, when))
     series.current(now)
-    return series.alarm_text(now), series.as_snapshot(now)["short"]
+    return "; ".join(series.errors(now).values()), series.as_snapshot(now)["short"]
 
 
 @pytest.mark.parametrize(

@@ -1,100 +1,178 @@
-"""Alarms: one per cause with its start, most severe first, cleared with the cause."""
+"""Alarms: one per code and subject with its start, after a delay, cleared with the cause."""
 
 import json
 import logging
 
+import numpy as np
 import pytest
 import structlog.testing
 
-from optimizer.service.alarms import AlarmList
-from optimizer.service.status import Severity
+from optimizer.service import alarms as alarm_module
+from optimizer.service.alarms import ALARM_DEFINITIONS, CLEAR_LEVEL, AlarmCondition, AlarmList
+from optimizer.service.status import AlarmCode, Severity
 
-WORDS = {"severity": Severity.MEDIUM, "remedy": "see to it"}
+START = np.datetime64("2026-06-16T08:00", "us")
+QUARTER = np.timedelta64(15, "m")
+SENSOR = ALARM_DEFINITIONS[AlarmCode.SENSOR]
+DRIFT = {"code": AlarmCode.SENSOR, "subject": "tank_level of tank_1", "text": "drifts"}
+
+
+class Bench:
+    """A list of alarms with a monotonic clock and a record."""
+
+    def __init__(self, monkeypatch):
+        self.moment, self.events = 1000.0, []
+        monkeypatch.setattr(alarm_module.time, "monotonic", lambda: self.moment)
+        self.alarms = AlarmList(self.events.append)
+
+    def update(self, *conditions, step=0):
+        """Update by conditions given as keywords, some quarter-hours after the start."""
+        found = [AlarmCondition(**one) for one in conditions]
+        now = START + step * QUARTER
+        self.alarms.update(found, now=now, decided=now)
+        return [alarm.id for alarm in self.alarms.in_force()]
 
 
 @pytest.fixture
-def alarms():
-    return AlarmList()
+def bench(monkeypatch):
+    return Bench(monkeypatch)
 
 
-def note(alarms, cause, text, time="T1", **others):
-    alarms.update(cause, text, **{**WORDS, **others}, time=time)
+def test_no_alarm_at_first(bench):
+    assert bench.update() == []
+    assert bench.alarms.as_snapshot() == []
 
 
-def test_no_alarm_at_first(alarms):
-    assert alarms.as_snapshot() == []
-    note(alarms, "broker", "")
-    assert alarms.as_snapshot() == []
+def test_alarm_has_id_text_start_values_and_remedy(bench):
+    bench.update({"code": AlarmCode.FEED, "subject": "tso-1", "text": "silent", "values": {"n": 2}})
+    (alarm,) = bench.alarms.as_snapshot()
+    assert alarm == {
+        "id": "feed:tso-1",
+        "time": "2026-06-16T08:00:00Z",
+        "since": "2026-06-16T08:00:00Z",
+        "severity": "medium",
+        "cause": "feed",
+        "subject": "tso-1",
+        "text": "silent",
+        "values": {"n": 2},
+        "remedy": ALARM_DEFINITIONS[AlarmCode.FEED].remedy,
+    }
+    json.dumps(alarm)
 
 
-def test_alarm_has_text_start_and_remedy(alarms):
-    note(alarms, "broker", "no answer")
-    assert alarms.as_snapshot() == [
-        {
-            "cause": "broker",
-            "time": "T1",
-            "severity": "medium",
-            "text": "no answer",
-            "remedy": "see to it",
-        }
+def test_alarm_keeps_its_start_while_text_and_values_change(bench):
+    for step, age_s in enumerate((2, 4, 6)):
+        text = f"{age_s} s late"
+        bench.update({"code": AlarmCode.FEED, "text": text, "values": {"age_s": age_s}}, step=step)
+    (alarm,) = bench.alarms.in_force()
+    assert (alarm.since, alarm.text, alarm.values) == (
+        "2026-06-16T08:00:00Z",
+        "6 s late",
+        {"age_s": 6},
+    )
+    assert len(bench.events) == 1
+
+
+def test_alarm_that_returns_has_a_new_start(bench):
+    down = {"code": AlarmCode.SERIES, "text": "unreadable"}
+    for step, found in enumerate(([down], [], [down])):
+        bench.update(*found, step=step)
+    (alarm,) = bench.alarms.in_force()
+    assert alarm.since == "2026-06-16T08:30:00Z"
+
+
+def test_most_severe_alarm_is_first_and_equals_keep_order(bench):
+    found = [
+        {"code": AlarmCode.WEAR, "text": "worn"},
+        {"code": AlarmCode.RACKS, "text": "names"},
+        {"code": AlarmCode.BROKER, "text": "down"},
+        {"code": AlarmCode.ORDERS, "text": "refused"},
     ]
-    json.dumps(alarms.as_snapshot())
-
-
-def test_alarm_keeps_its_start_while_its_text_changes(alarms):
-    for time, text in (("T1", "2 s late"), ("T2", "4 s late"), ("T3", "6 s late")):
-        note(alarms, "feed", text, time)
-    assert [(alarm["time"], alarm["text"]) for alarm in alarms.as_snapshot()] == [
-        ("T1", "6 s late")
-    ]
-
-
-def test_alarm_that_returns_has_a_new_start(alarms):
-    for time, text in (("T1", "down"), ("T2", ""), ("T3", "down")):
-        note(alarms, "broker", text, time)
-    assert [alarm["time"] for alarm in alarms.as_snapshot()] == ["T3"]
-
-
-def test_most_severe_alarm_is_first_and_equals_keep_order(alarms):
     for _ in range(2):  # a repeated update changes nothing
-        note(alarms, "a", "low", severity=Severity.LOW)
-        note(alarms, "b", "one")
-        note(alarms, "c", "high", severity=Severity.HIGH)
-        note(alarms, "d", "two")
-    note(alarms, "b", "one")
-    assert [alarm["text"] for alarm in alarms.as_snapshot()] == ["high", "one", "two", "low"]
+        shown = bench.update(*found)
+    assert shown == ["broker", "racks", "orders", "wear"]
 
 
-def test_only_new_problems_are_logged(alarms):
-    with structlog.testing.capture_logs() as logged:
-        for text in ("down for 2 s", "down for 2 s", "down for 4.5 s", "", ""):
-            note(alarms, "broker", text)
-    assert [entry["event"] for entry in logged] == ["alarm", "alarm cleared"]
-    assert logged[0]["cause"] == "broker"
+def test_each_subject_has_one_event_whatever_its_text(bench):
+    """Proves: a second partner is logged and recorded; numbers in a text make no event.
 
-
-def test_second_problem_of_the_same_cause_is_logged(alarms):
-    """Proves: a silent meter is logged, though a pump has been reported since the day before.
-
-    Sensitivity: one line at the first problem, and none until all of its cause had ended.
+    Sensitivity: sentences were split and compared without their digits.
     """
-    pump = "pump_2 is {} kW, but 3.1 by the model"
     with structlog.testing.capture_logs() as logged:
-        note(alarms, "telemetry", pump.format(2.2))
-        note(
-            alarms, "telemetry", f"{pump.format(2.3)}; the meter is 5 min old, of 2026-06-16T08:00Z"
-        )
-        note(
-            alarms, "telemetry", f"{pump.format(2.3)}; the meter is 9 min old, of 2026-06-16T08:00Z"
-        )
-        note(alarms, "telemetry", pump.format(2.2))
-        note(alarms, "telemetry", pump.format(2.2).replace("pump_2", "pump_3"))
-    assert [entry["text"].count("meter") for entry in logged] == [0, 1, 0]
+        for age_s in (2, 4):
+            first = {"code": AlarmCode.FEED, "subject": "tso-1", "text": f"{age_s} s late; 1 lost"}
+            bench.update(first)
+        bench.update(first, {"code": AlarmCode.FEED, "subject": "dso-1", "text": "rejected 7"})
+        bench.update()
+    assert [(entry["event"], entry["id"]) for entry in logged] == [
+        ("alarm", "feed:tso-1"),
+        ("alarm", "feed:dso-1"),
+        ("alarm cleared", "feed:tso-1"),
+        ("alarm cleared", "feed:dso-1"),
+    ]
+    assert [(one["event"], one["id"]) for one in bench.events] == [
+        (entry["event"], entry["id"]) for entry in logged
+    ]
 
 
-def test_alarm_of_higher_severity_is_logged_again(alarms):
+def test_alarm_of_higher_severity_is_logged_again(bench):
+    worn = {"code": AlarmCode.WEAR, "subject": "chiller", "text": "lost 12%"}
     with structlog.testing.capture_logs() as logged:
-        note(alarms, "disk", "90 % full", severity=Severity.LOW)
-        note(alarms, "disk", "full", severity=Severity.HIGH)
-    assert [entry["severity"] for entry in logged] == ["low", "high"]
+        bench.update(worn)
+        bench.update({**worn, "severity": Severity.MEDIUM})
+    assert [entry["severity"] for entry in logged] == ["low", "medium"]
     assert logging.getLevelNamesMapping()[logged[1]["log_level"].upper()] >= logging.WARNING
+
+
+def test_condition_of_two_decisions_raises_no_sensor_alarm(bench):
+    """Proves: a sensor must disagree with the model in three decisions in a row."""
+    assert [bench.update(DRIFT, step=step) for step in (0, 1)] == [[], []]
+    assert bench.update(step=2) == []
+    assert [bool(bench.update(DRIFT, step=step)) for step in (3, 4, 5)] == [False, False, True]
+
+
+def test_repeated_checks_of_one_decision_count_once(bench):
+    """Proves: the delay counts decisions, and not the checks every tenth of a second."""
+    for _ in range(100):
+        bench.moment += 100.0
+        assert bench.update(DRIFT) == []
+
+
+def test_sensor_alarm_clears_after_an_hour_without_its_condition(bench):
+    """Proves: an alarm that comes and goes within the hour is one event."""
+    for step in range(3):
+        bench.update(DRIFT, step=step)
+    for step in (3, 4, 5):
+        assert bench.update(step=step)
+    assert bench.update(DRIFT, step=6)
+    assert len(bench.events) == 1
+    cleared = [bool(bench.update(step=step)) for step in range(7, 11)]
+    assert cleared == [True, True, True, False]
+    assert [one["event"] for one in bench.events] == ["alarm", "alarm cleared"]
+
+
+def test_level_below_its_limit_raises_no_alarm_and_clears_lower(bench):
+    """Proves: 99 % of the limit raises nothing; in force, the alarm lasts down to 70 %."""
+    level = iter((0.99, 1.0, 0.99, CLEAR_LEVEL, CLEAR_LEVEL - 0.01))
+    shown = [
+        bool(bench.update({"code": AlarmCode.ORDERS, "text": "off", "level": value}))
+        for value in level
+    ]
+    assert shown == [False, True, True, True, False]
+
+
+def test_broker_that_returns_for_a_moment_is_one_event(bench):
+    """Proves: two interruptions within ten seconds are one alarm."""
+    down = {"code": AlarmCode.BROKER, "text": "refused"}
+    bench.update(down)
+    bench.moment += 3.0
+    assert bench.update() == ["broker"]
+    assert bench.update(down) == ["broker"]
+    bench.moment += 10.0
+    assert bench.update() == []
+    assert [one["event"] for one in bench.events] == ["alarm", "alarm cleared"]
+
+
+def test_every_code_has_a_definition_and_its_delays_are_ordered():
+    assert set(ALARM_DEFINITIONS) == set(AlarmCode)
+    assert SENSOR.clear_delay_s >= SENSOR.raise_delay_s > 0.0

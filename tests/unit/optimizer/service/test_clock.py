@@ -332,21 +332,3 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
     with plant.more:
         assert plant.more.wait_for(lambda: 400 in plant.steps, DEADLINE)
     assert plant.loop.is_alive()
-
-
-def test_silent_simulated_plant_is_reported(monkeypatch):
-    """Proves: a killed plant is reported after three minutes, one that has ended is not."""
-    moment = [1000.0]
-    monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
-    simulated = SimulatedClock()
-    moment[0] += 1000.0
-    assert simulated.error == ""  # no sample has been received
-    ended = tick(1)
-    simulated.on_sample(ended)
-    moment[0] += clock.PLANT_SILENCE_ALARM_S
-    assert simulated.error == ""
-    moment[0] += 60.0
-    assert simulated.error == "the simulated plant has been silent for 4 min: is it running?"
-    simulated.on_sample(replace(ended, is_last=True))
-    moment[0] += 1000.0
-    assert simulated.error == ""

@@ -47,6 +47,9 @@ def test_metrics_hold_the_snapshot_in_base_units(board):
     assert now["gigatwin_jobs", "late"] == 1
     assert now["gigatwin_backlog_joules",] == pytest.approx(1284 * 3.6e9)
     assert now["gigatwin_alarms", "medium"] == 1
+    assert now["gigatwin_alarms_by_cause", "telemetry"] == 1
+    assert (now["gigatwin_mode", "run"], now["gigatwin_mode", "hold"]) == (1, 0)
+    assert now["gigatwin_link", "connected"] == 1
     past = board.snapshot()["past"]
     assert now["gigatwin_grid_power_watts",] == pytest.approx(past["grid_power"][-1] * 1e6)
 
@@ -84,7 +87,7 @@ def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
 def test_missing_values_have_no_sample(board):
     board.missing = ["telemetry"]
     board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
-    board.changes |= {"feed": [], "telemetry": {"age_s": None, "quarantined": 4}}
+    board.changes |= {"feed": [], "data_age": {}, "telemetry": {"quarantined": 4}}
     now = scrape(board)
     assert now["gigatwin_ready",] == 0
     assert now["gigatwin_quarantined_total", "any"] == 4

@@ -86,7 +86,7 @@ def test_not_a_number_becomes_null(client, board):
     ("changes", "expected"),
     [
         ({}, "RUNNING"),
-        ({"mode": "shadow"}, "SHADOW"),
+        ({"is_shadow": True}, "SHADOW"),
         ({"decision": None}, "STARTING"),
         ({"decision": None, "missing": "tank_level"}, "NO PLAN"),
         ({"decision": {**decision(), "source": "rule"}}, "FALLBACK: safe rule"),
@@ -97,9 +97,11 @@ def test_not_a_number_becomes_null(client, board):
         ({"ended": ENDED, "hold": {"author": "a"}}, "HOLD"),
         ({"ended": ENDED, "missing": "tank_level"}, "NO PLAN"),
         ({"decision": {**decision(), "source": "hold"}, "missing": "tank_level"}, "NO PLAN"),
-        ({"broker": {"is_connected": False}}, "OFFLINE: broker"),
-        ({"broker": {"is_connected": False}, "hold": {"author": "a"}}, "HOLD"),
-        ({"mode": "shadow", "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
+        ({"link": "disconnected"}, "OFFLINE: broker"),
+        ({"link": "disconnected", "hold": {"author": "a"}}, "HOLD"),
+        ({"link": "silent"}, "OFFLINE: plant"),
+        ({"link": "silent", "is_shadow": True}, "OFFLINE: plant"),
+        ({"is_shadow": True, "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
     ],
 )
 def test_state_label(board, changes, expected):

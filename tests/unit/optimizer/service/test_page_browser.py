@@ -158,7 +158,7 @@ def test_display_error_is_not_shown_as_a_silent_service(visit, board):
 )
 def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
     """Proves: in shadow mode no caps are frozen and no requests withdrawn."""
-    board.changes = {"mode": "shadow", **changes}
+    board.changes = {"is_shadow": True, **changes}
     text = visit().text_content("#why")
     assert shown_text in text
     assert "aps" not in text
@@ -236,7 +236,7 @@ def test_racks_of_small_jobs_are_shown(visit, board):
 def test_shadow_mode_shows_no_job_orders(visit, board):
     """Proves: plans in shadow mode are not orders, so others decide which jobs run."""
     assert "197 running" in visit().text_content("#jobs")
-    board.changes = {"mode": "shadow"}
+    board.changes = {"is_shadow": True}
     text = visit().text_content("#jobs")
     assert "197 would run" in text
     assert "running" not in text.lower()

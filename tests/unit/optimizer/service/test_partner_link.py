@@ -238,7 +238,7 @@ def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
         bench.answer(1, 1, code="A02")
         bench.answer(1, 1, name="dso-2")
     words = "tso-1 rejected 1 (A51 because); it accepted none"
-    assert bench.link.error(START + 2 * MINUTE) == words
+    assert "; ".join(bench.link.errors(START + 2 * MINUTE).values()) == words
     shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
     sent = "2026-06-16T12:00:00Z"
     row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}

@@ -12,11 +12,12 @@ from optimizer.service import plant_link
 from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
-from optimizer.service.plant_link import PlantLink, _stale, newest_reading_age
-from optimizer.service.status import Severity
+from optimizer.service.plant_link import PlantLink, PlantSilence, newest_reading_age, stale_ages
+from optimizer.service.status import DataAge, LinkState, Severity
 from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
+from telemetry.messages.models import SimulationTick
 from tests.support import moments, small_days
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.simulation.limits import Violation
@@ -58,12 +59,12 @@ def test_never_measured_sensor_hides_no_silent_sensor():
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
-    assert _stale(window.present(NOON), 300 * SECOND) == []
-    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert silent == "rack_power of hall_1-r0001: 10 min"
+    assert stale_ages(window.present(NOON), 300 * SECOND) == {}
+    (silent,) = stale_ages(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001"
     window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
-    (silent,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
-    assert silent == "rack_power of hall_1-r0001 and 1 more: 10 min"
+    (silent,) = stale_ages(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert silent == "rack_power of hall_1-r0001 and 1 more"
 
 
 def link_to(folder, *, is_simulated):
@@ -71,6 +72,13 @@ def link_to(folder, *, is_simulated):
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
     )
     return PlantLink(moments.site(), settings, folder)
+
+
+def without_errors(record_event=lambda _: None):
+    """Return partners, series and HOLD register of a service in which nothing is wrong."""
+    return SimpleNamespace(
+        errors=lambda _: {}, audit_error="", alarm_text="", record_event=record_event
+    )
 
 
 @pytest.fixture
@@ -81,13 +89,13 @@ def link(tmp_path):
 def test_full_disk_raises_the_archive_alarm_only(link):
     """Proves: a full disk raises no alarm of the broker."""
     link._ingester._append_error = FULL
-    fine = SimpleNamespace(error="", alarm_text="", audit_error="")
-    partners = SimpleNamespace(error=lambda _: "", audit_error="")
-    series = SimpleNamespace(alarm_text=lambda _: "")
-    watch = AlarmMonitor(link, partners, series=series, hold_register=fine)
+    events = []
+    fine = without_errors(events.append)
+    watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
     (alarm,) = watch.alarms.as_snapshot()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
+    assert [(one["event"], one["id"]) for one in events] == [("alarm", "archive")]
     assert link.error == ""
 
 
@@ -99,29 +107,27 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
     link = link_to(tmp_path, is_simulated=False)
     early = value_of("grid_import_power", 2000.0, time=NOON + 600 * SECOND)
     link._ingester._router.archive(early, JournalPosition(1, 0), flag=None, received=NOON)
-    fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
-    series = SimpleNamespace(alarm_text=lambda _: "")
-    watch = AlarmMonitor(link, fine, series=series, hold_register=fine)
+    fine = without_errors()
+    watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")
     alarms = {alarm["cause"]: alarm for alarm in watch.alarms.as_snapshot()}
     assert "archive" not in alarms
-    assert alarms["telemetry"]["severity"] is Severity.MEDIUM
+    assert alarms["telemetry"]["severity"] == Severity.MEDIUM
     assert f"stamps of {early.point} are 600 s ahead" in alarms["telemetry"]["text"]
 
 
 def test_planned_ramp_violation_raises_an_alarm(link):
     """Proves: an unavoidable ramp violation raises an alarm."""
     steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
-    fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
+    fine = without_errors()
     verdict = SimpleNamespace(unavoidable_violations=(steep,))
     last = SimpleNamespace(
         choice=SimpleNamespace(source=ScheduleSource.OPTIMUM, verdict=verdict, reason=""),
-        estimate=SimpleNamespace(messages=()),
-        unavailable=(),
+        estimate=SimpleNamespace(warnings=()),
+        unavailable={},
+        time=NOON,
     )
-    watch = AlarmMonitor(
-        link, fine, series=SimpleNamespace(alarm_text=lambda _: ""), hold_register=fine
-    )
+    watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, last, "")
     alarms = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
     assert alarms["connection"] == str(steep)
@@ -195,13 +201,13 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
-    assert silent_points(link, NOT_STARTED) == silent_points(link, NOON + 60 * SECOND) == ""
+    assert silent_points(link, NOT_STARTED) == silent_points(link, NOON + 60 * SECOND) == {}
     silent = silent_points(link, NOON + 360 * SECOND)  # one meter shows import and export
-    assert silent == "silent for over 5 min: grid_import_power, and 1 more"
+    assert silent == {"grid_import_power": 360.0, "grid_export_power": 360.0}
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
-    assert silent_points(link, NOON + 360 * SECOND) == ""
+    assert silent_points(link, NOON + 360 * SECOND) == {}
     later = NOON + 655 * SECOND  # within three periods of the meter
-    assert silent_points(link, later) == "silent for over 5 min: battery_level of battery_1"
+    assert list(silent_points(link, later)) == ["battery_level of battery_1"]
 
 
 def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
@@ -209,7 +215,7 @@ def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
-    assert silent_points(link, NOON + 3600 * SECOND) == ""
+    assert silent_points(link, NOON + 3600 * SECOND) == {}
 
 
 def test_cap_within_the_interval_also_caps_halls(tmp_path):
@@ -233,3 +239,87 @@ def test_cap_within_the_interval_also_caps_halls(tmp_path):
         0.05, rel=0.2
     )
     assert after.requests == before.requests
+
+
+@pytest.fixture
+def moment(monkeypatch):
+    """A monotonic clock as a list of one time. [s]"""
+    moment = [1000.0]
+    monkeypatch.setattr(plant_link.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def tick(**values):
+    fields = {"site": "small", "time": NOON, "interval": 900 * SECOND, "step": 1, "steps": 96}
+    return SimulationTick(**{**fields, "batches": 0, "points": 0, "is_last": False, **values})
+
+
+def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
+    """Proves: with ticks each second the limit is 30 s by the monotonic clock; the end is no error.
+
+    Sensitivity: the page was green for three minutes, and its newest sample 0 s old.
+    """
+    silence = PlantSilence(is_simulated=True)
+    moment[0] += 1000.0
+    assert (silence.error, silence.seconds) == ("", None)  # the plant has not started
+    for _ in range(4):
+        silence.on_sample(tick())
+        moment[0] += 1.0
+    moment[0] += 28.0
+    assert silence.error == ""
+    moment[0] += 2.0
+    assert silence.error == "nothing received from the plant for 31 s: is it running?"
+    assert silence.seconds == 31.0
+    silence.on_sample(tick(is_last=True))
+    moment[0] += 1000.0
+    assert silence.error == ""
+
+
+def test_slow_simulated_plant_is_not_silent(moment):
+    """Proves: at one message a minute the limit is three minutes."""
+    silence = PlantSilence(is_simulated=True)
+    for _ in range(4):
+        silence.on_sample(tick())
+        moment[0] += 60.0
+    moment[0] += 115.0
+    assert silence.error == ""
+    moment[0] += 10.0
+    assert silence.error
+
+
+def test_real_plant_is_silent_after_three_of_its_usual_gaps(moment):
+    """Proves: with a heartbeat each 10 s the limit falls to 30 s, and metadata do not count."""
+    silence = PlantSilence(is_simulated=False)
+    moment[0] += 299.0
+    assert silence.error == ""
+    moment[0] += 2.0
+    assert silence.error  # nothing since the start
+    for _ in range(40):
+        silence.on_sample(value_of("battery_level", 50.0))
+        moment[0] += 10.0
+    assert silence.error == ""
+    moment[0] += 21.0
+    silence.on_sample(metadata_of("battery_level"))
+    assert silence.error == "nothing received from the plant for 31 s: is it running?"
+
+
+def test_silent_plant_shows_offline_and_the_age_of_its_data(link, moment, monkeypatch):
+    """Proves: state, alarm and data age follow the monotonic clock while simulated time stands."""
+    monkeypatch.setattr(type(link._client), "is_connected", property(lambda _: True))
+    link.window.add(metadata_of("grid_import_power"))
+    for _ in range(4):
+        sample = value_of("grid_import_power", 5.0)
+        link.window.add(sample)
+        for one in (sample, tick()):
+            link._silence.on_sample(one)
+        moment[0] += 1.0
+    assert (link.state, link.silence_error) == (LinkState.CONNECTED, "")
+    assert link.telemetry_status(NOON)["age_s"] == 1.0
+    moment[0] += 39.0
+    assert link.state is LinkState.SILENT
+    assert link.data_age(NOON) == DataAge(newest_s=40.0, silence_s=40.0)
+    assert link.telemetry_status(NOON)["age_s"] == 40.0
+    fine = without_errors()
+    watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
+    watch.update(NOON, None, "")
+    assert "plant" in [alarm.id for alarm in watch.alarms.in_force()]

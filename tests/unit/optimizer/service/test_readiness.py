@@ -9,7 +9,7 @@ import pytest
 from tests.support import moments
 from tests.support.service_bench import UNHEARD, Bench
 from twin.errors import NoScheduleError, StateError
-from twin.estimation.observer import NEVER_MEASURED, estimate_state
+from twin.estimation.observer import estimate_state
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_first_decision_after_an_outage_waits_for_readings(bench):
     bench.service._wait_for_telemetry(pilot, MagicMock(wait=wait))
     assert len(looks) == 1
     assert "battery_level of battery_1: " in looks[0]
-    assert NEVER_MEASURED in looks[0]
+    assert "no sensor has shown it yet" in looks[0]
 
 
 def test_start_waits_for_jobs_but_not_under_hold(bench):

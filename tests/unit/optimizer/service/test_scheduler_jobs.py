@@ -86,14 +86,14 @@ def test_job_wider_than_the_site_is_excluded(window, jobs):
     known = moments.running(small_days.queue(), 3)
     now, numbers = known.instant, known.jobs.number.tolist()
     window.add(snapshot(known))
-    assert jobs.rejected_orders() == ""
+    assert jobs.rejected_orders() == {}
     window.add(snapshot(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
     queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.is_running.tolist() == known.is_running[1:].tolist()
     np.testing.assert_array_equal(queue.completed_hours, known.completed_hours[1:])
     wide = f"wider than the 28 racks of the site: job {numbers[0]} of 28.5"
-    assert wide in jobs.rejected_orders()
+    assert wide in jobs.rejected_orders()["wide jobs"]
     fresh = SchedulerJobs(SITE, window)
     window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.scheduler.queue.jobs))
     assert fresh.past_arrivals(now + QUARTER_HOUR).number.tolist() == sorted(numbers[1:])
@@ -102,15 +102,17 @@ def test_job_wider_than_the_site_is_excluded(window, jobs):
 def test_of_many_wide_jobs_three_are_named(window, jobs):
     known = small_days.queue()
     window.add(snapshot(known, wide=range(5)))
-    assert jobs.rejected_orders().count("job ") == 3
-    assert jobs.rejected_orders().endswith("2 more")
+    assert jobs.rejected_orders()["wide jobs"].count("job ") == 3
+    assert jobs.rejected_orders()["wide jobs"].endswith("2 more")
 
 
 def test_rejected_orders_are_reported_until_accepted(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
-    assert jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
+    assert jobs.rejected_orders() == {
+        "scheduler": "the scheduler rejected the orders for jobs: node 3 is down"
+    }
     window.add(JobStatus(site="small", sequence=8, is_applied=True))
-    assert jobs.rejected_orders() == ""
+    assert jobs.rejected_orders() == {}
     now = moments.start()
     cap = CapOrder(
         site="small",
@@ -122,6 +124,6 @@ def test_rejected_orders_are_reported_until_accepted(window, jobs):
     )
     window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
     wanted = "hall_1 rejected the cap of 0.2 MW: it draws 0.3 MW when it waits"
-    assert jobs.rejected_orders() == wanted
+    assert jobs.rejected_orders() == {"hall_1": wanted}
     window.add(CapStatus(order=replace(cap, sequence=2), is_applied=True))
-    assert jobs.rejected_orders() == ""
+    assert jobs.rejected_orders() == {}

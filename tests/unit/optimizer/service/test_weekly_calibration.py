@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from optimizer.service import weekly_calibration as module
-from optimizer.service.status import Severity
 from optimizer.service.weekly_calibration import (
     CALIBRATIONS_FILE,
     DriftMonitor,
@@ -36,10 +35,9 @@ def filled(folder, course):
 
 def test_lost_cop_raises_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
-    text, severity, remedy = DriftMonitor(moments.site(), tmp_path).alarm()
-    assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
-    assert severity is Severity.LOW
-    assert "maintenance" in remedy
+    (change,) = DriftMonitor(moments.site(), tmp_path).losses()
+    assert change.text.startswith("the chillers of chilled_plant lost 8% of their COP since")
+    assert not change.is_severe
 
 
 def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
@@ -47,19 +45,19 @@ def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
-    assert wear.alarm()[1] is Severity.MEDIUM
+    assert wear.losses()[0].is_severe
     (tmp_path / CALIBRATIONS_FILE).unlink()
     filled(tmp_path, np.r_[np.full(8, 1.25), np.full(4, 1.0)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
-    assert wear.alarm()[0] == ""
+    assert wear.losses() == ()
 
 
 def test_missing_or_damaged_result_raises_no_alarm(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
-    assert wear.alarm()[0] == ""
+    assert wear.losses() == ()
     for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
         (tmp_path / CALIBRATIONS_FILE).write_text(text)
-        assert wear.alarm()[0] == ""
+        assert wear.losses() == ()
 
 
 def test_stored_result_is_read_back(tmp_path):

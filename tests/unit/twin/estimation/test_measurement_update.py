@@ -19,9 +19,8 @@ def said(spread, size):
         )
     )
     carried = PredictedStock(prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0)
-    return list(
-        diagnostics("level", carried, memory, measurement=np.nan, unit="MWh", max_value=size)
-    )
+    found = diagnostics("level", carried, memory, measurement=np.nan, unit="MWh", max_value=size)
+    return [warning.text for warning in found]
 
 
 def test_uncertainty_is_at_most_the_size_of_the_store():
