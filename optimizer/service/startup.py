@@ -8,9 +8,11 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -154,6 +156,9 @@ def _parse_hours(value: object) -> float | None:
 DISCOVERY_TIME_S: Final = 5.0
 """Time for which a plant is observed; its metadata is retained, so it arrives at once. [s]"""
 
+LIVE_DATA_TIMEOUT_S: Final = 30.0
+"""Longest wait for values and racks after that: three heartbeats of a plant. [s]"""
+
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
 
 
@@ -281,10 +286,13 @@ def _page(config: ServiceConfig, path: Path) -> str:
 
 
 def _plant(site: Site, config: ServiceConfig) -> str:
-    """Return what the plant sends, and how it differs from the site file."""
-    discovery = SiteDiscovery(site.name)
-    url, protocol = config.broker, config.protocol
-    count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=config.tls, protocol=protocol)
+    """Return what the plant sends, and how it differs from the site file.
+
+    Raises ServiceError if there is only retained metadata, which a dead plant leaves behind.
+    """
+    discovery, begun = SiteDiscovery(site.name), time.monotonic()
+    listen = partial(discover, config.broker, discovery, tls=config.tls, protocol=config.protocol)
+    count = listen(seconds=DISCOVERY_TIME_S)
     points = list(discovery.points.values())
     if not points:
         others = ", ".join(name for name, _ in discovery.other_sites.most_common(MAX_NAMES_LISTED))
@@ -299,10 +307,42 @@ def _plant(site: Site, config: ServiceConfig) -> str:
             remedy="let the plant's gateway publish its metadata",
         )
         raise ServiceError("plant", [issue])
+    _require_live_data(discovery, needs_racks=not config.is_simulated, listen=listen, begun=begun)
+    points = list(discovery.points.values())
     differences = compare_topology(site, points, discovery.batches)
-    counts = f"{len(points)} points and {len(discovery.batches)} racks"
-    observed = f"{counts} received in {DISCOVERY_TIME_S:g} s"
+    counts = (
+        f"{len(points)} points, {len(discovery.live_points)} of them with values, and "
+        f"{len(discovery.batches)} racks"
+    )
+    observed = f"{counts} received in {time.monotonic() - begun:.0f} s"
     if not differences:
         return f"{observed}, as the site file has them"
     first = "; ".join(differences[:MAX_NAMES_LISTED])
     return f"{observed}; {len(differences)} differences from the site file: {first}"
+
+
+def _require_live_data(
+    discovery: SiteDiscovery, *, needs_racks: bool, listen: Callable[..., int], begun: float
+) -> None:
+    """Wait for values of points and for racks, which a running plant sends.
+
+    A simulated plant that waits for a decision repeats its values, but not its racks. ``begun`` is
+    when the observation began, by the monotonic clock [s]. Raises ServiceError if nothing comes.
+    """
+
+    def is_live() -> bool:
+        return bool(discovery.live_points and (discovery.batches or not needs_racks))
+
+    if not is_live():
+        listen(seconds=LIVE_DATA_TIMEOUT_S, is_complete=is_live)
+    if not is_live():
+        counts = f"{len(discovery.live_points)} values and {len(discovery.batches)} racks"
+        issue = ValidationIssue(
+            code=IssueCode.MISSING,
+            location=discovery.site,
+            found=f"metadata, but {counts} in {time.monotonic() - begun:.0f} s",
+            expected="values of points" + " and batches of racks" * needs_racks,
+            remedy="start the plant's gateway and its node agents: the broker keeps the metadata "
+            "of a plant that has stopped",
+        )
+        raise ServiceError("plant", [issue])

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -46,12 +46,17 @@ class _Object:
 
 
 class SiteDiscovery:
-    """Collect the messages of one site and draft its file; MessageError if it is no topic name."""
+    """Collect the messages of one site and draft its file; MessageError if it is no topic name.
+
+    - `points`, `batches`: points by their metadata, which brokers retain; hall and rack of batches.
+    - `live_points`: points whose values arrived as they were sent, not retained by the broker.
+    """
 
     def __init__(self, site: str) -> None:
-        self._site = topics.check_name(site)
+        self.site = topics.check_name(site)
         self.points: dict[str, PointMetadata] = {}
         self.batches: set[tuple[str, str]] = set()
+        self.live_points: set[str] = set()
         self.other_sites: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
         self._chips: Counter[tuple[str, int]] = Counter()
@@ -61,28 +66,30 @@ class SiteDiscovery:
     def filters(self) -> tuple[str, ...]:
         """Topics to subscribe; rack batches of this site only, as those of all need more rights."""
         kinds = (TopicKind.RACK_BATCH, TopicKind.RACK_BATCH_JSON)
-        batches = (topics.topic_filter(kind, site=self._site) for kind in kinds)
+        batches = (topics.topic_filter(kind, site=self.site) for kind in kinds)
         return (METADATA_FILTER, "BMS/v1/PUB/Value/#", *batches)
 
-    def observe(self, sample: Sample) -> None:
+    def observe(self, sample: Sample, *, is_retained: bool = False) -> None:
         """Collect a decoded message."""
         match sample:
             case PointMetadata(point=point):
                 owner = point.split("/", 3)[2]
-                if owner != self._site:
+                if owner != self.site:
                     self.other_sites[owner] += 1
                 elif len(self.points) < _MAX_STORED:
                     self.points[point] = sample
             case PointValue(point=point, value=value) if value is not None:
                 self._largest[point] = max(value, self._largest.get(point, value))
+                if not is_retained and point.split("/", 3)[2] == self.site:
+                    self.live_points.add(point)
             case RackBatch(site=site, hall=hall, rack=rack):
-                if site == self._site:
+                if site == self.site:
                     self.batches.add((hall, rack))
                     self._chips[hall, sample.values.shape[1]] += 1
 
     def record_undecodable(self, topic: str, reason: str) -> None:
         """Store why a message of this site cannot be decoded."""
-        if f"/{self._site}/" in topic and len(self.refused) < _MAX_STORED:
+        if f"/{self.site}/" in topic and len(self.refused) < _MAX_STORED:
             self.refused[topic] = reason
 
     def draft(self) -> str:
@@ -90,11 +97,11 @@ class SiteDiscovery:
         objects = self._objects()
         announced = AnnouncedTopology.of(self.points.values())
         lines = [
-            f"# Draft of {self._site}, from {len(self.points)} points and "
+            f"# Draft of {self.site}, from {len(self.points)} points and "
             f"{len(self.batches)} racks.",
             "# Comments mark missing values; `gigatwin sites check` lists what is missing.",
             "",
-            f'title = "{self._site}, as discovered"',
+            f'title = "{self.site}, as discovered"',
             *(f"# {name} = ...  # required" for name in _SITE_KEYS[1:]),
         ]
         for name in sorted(objects):
@@ -157,11 +164,12 @@ def discover(
     seconds: float,
     tls: TlsFiles | None = None,
     protocol: Literal["3.1.1", "5"] = "3.1.1",
+    is_complete: Callable[[], bool] = lambda: False,
 ) -> int:
     """Collect the messages of a broker for some seconds [s] and return their number.
 
-    The time begins when the broker grants the subscription. Without a connection or a grant
-    BrokerError is raised.
+    It ends earlier once ``is_complete`` returns true. The time begins when the broker grants the
+    subscription. Without a connection or a grant BrokerError is raised.
     """
     name = f"gigatwin-discover-{os.getpid()}"
     client = Client(url, client_id=name, clean_session=True, tls=tls, protocol=protocol)
@@ -176,11 +184,12 @@ def discover(
             )
         end, is_over = time.monotonic() + seconds, False
         while not is_over:  # messages that came during a pause of this machine still count
-            is_over = time.monotonic() >= end
+            is_over = time.monotonic() >= end or is_complete()
             for message in client.poll(_MAX_DISCOVERY_POLL, 0.1):
                 count += 1
                 try:
-                    discovery.observe(decode(message.topic, message.payload))
+                    sample = decode(message.topic, message.payload)
+                    discovery.observe(sample, is_retained=message.retain)
                 except MessageError as error:
                     discovery.record_undecodable(message.topic, str(error))
     finally:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -18,9 +20,10 @@ from optimizer.service.startup import PreflightCheck, run_preflight_checks
 from optimizer.service.state_folder import StateFolder
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages import encode
+from telemetry.messages.models import PointValue
 from telemetry.mqtt.client import Client
 from telemetry.points.site_points import announced_metadata
-from tests.support import small_days
+from tests.support import archives, small_days
 from tests.support.feeds import key
 from tests.support.waiting import DEADLINE
 from twin.time_axes import to_utc
@@ -33,6 +36,7 @@ NOBODY = "mqtt://127.0.0.1:1"
 @pytest.fixture(autouse=True)
 def short_discovery(monkeypatch):
     monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
+    monkeypatch.setattr(startup, "LIVE_DATA_TIMEOUT_S", 0.5)
 
 
 def run_checks(folder, site=SMALL, now=NOW, **words):
@@ -106,26 +110,80 @@ def test_check_result_is_printed_literally(capsys):
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
+def value_of(metadata):
+    return PointValue(point=metadata.point, time=NOW, value=1.0)
+
+
+@contextmanager
+def publishing(url, *samples):
+    """Publish samples, not retained, again and again while the block runs."""
+    plant, ended = Client(url, client_id="plant"), threading.Event()
+    plant.connect()
+
+    def publish():
+        while not ended.wait(0.05):
+            for sample in samples:
+                plant.publish(*encode(sample), qos=0)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        plant.stop()
+
+
+def retain(url, *samples):
+    """Publish samples that the broker retains, as a plant leaves them behind."""
+    plant = Client(url, client_id="past-plant")
+    plant.connect()
+    tokens = [plant.publish(*encode(one), qos=1, retain=True) for one in samples]
+    assert all(token.wait(DEADLINE) for token in tokens)
+    plant.stop()
+
+
 @pytest.mark.slow
-def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
-    """Proves: missing metadata is an error; then points match or differences are listed."""
+def test_plant_that_left_only_retained_messages_is_an_error(tmp_path, embedded):
+    """Proves: metadata and retained values are no running plant; a real one also sends racks.
+
+    Sensitivity: `config check` said ok to a plant that had stopped.
+    """
     silent = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
     assert "[missing]" in silent.error
     assert "metadata" in silent.error
-    plant = Client(embedded.url, client_id="plant")
-    plant.connect()
-    receipts = [
-        plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
-    ]
-    assert all(receipt.wait(DEADLINE) for receipt in receipts)
-    heard = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
-    assert heard.error == ""
-    assert "points and 0 racks" in heard.result
-    equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
-    without = SMALL.with_equipment(equipment)
-    other = run_checks(tmp_path, without, broker=embedded.url)["broker and plant"].result
+    points = list(announced_metadata(SMALL))
+    retain(embedded.url, *points, value_of(points[0]))
+    dead = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+    assert "metadata, but 0 values and 0 racks" in dead.error
+    batch = replace(archives.batch("r0001", 0), site="small")
+    other = replace(value_of(points[0]), point=points[0].point.replace("/small/", "/other/"))
+    with publishing(embedded.url, other, batch):
+        dead = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+        assert "0 values and 1 racks" in dead.error
+    with publishing(embedded.url, value_of(points[1])):
+        assert not run_checks(tmp_path, broker=embedded.url)["broker and plant"].error
+        real = run_checks(tmp_path, broker=embedded.url, is_simulated=False)["broker and plant"]
+        assert "1 values and 0 racks" in real.error
+    with publishing(embedded.url, value_of(points[1]), batch):
+        real = run_checks(tmp_path, broker=embedded.url, is_simulated=False)["broker and plant"]
+        assert "1 of them with values, and 1 racks" in real.result
+
+
+@pytest.mark.slow
+def test_plant_metadata_is_compared_with_the_site_file(tmp_path, embedded):
+    """Proves: points match the site file, or differences are listed."""
+    points = list(announced_metadata(SMALL))
+    retain(embedded.url, *points)
+    with publishing(embedded.url, value_of(points[0])):
+        heard = run_checks(tmp_path, broker=embedded.url)["broker and plant"]
+        assert heard.error == ""
+        assert "1 of them with values, and 0 racks" in heard.result
+        equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
+        without = SMALL.with_equipment(equipment)
+        other = run_checks(tmp_path, without, broker=embedded.url)["broker and plant"].result
     assert "tank_1" in other
-    plant.stop()
 
 
 @pytest.mark.slow
