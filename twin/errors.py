@@ -55,6 +55,8 @@ class IssueCode(StrEnum):
     """A sender or person without the right to do this."""
     INVALID_KEY = "invalid-key"
     """A key or certificate that is unreadable, unsafe or of another kind."""
+    CLEARTEXT = "cleartext"
+    """A connection without encryption to another machine, without permission for it."""
     INVALID_SIGNATURE = "invalid-signature"
     """A signature that its key does not confirm."""
     REPLAYED = "replayed"

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import sites
 from optimizer.backtesting.results import DEFAULT_PLANNER
-from optimizer.cli.options import JsonFile
+from optimizer.cli.options import CleartextOption, JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo import DemoConfig, DemoRun, run_demo
 from twin.errors import IssueCode, ServiceError, ValidationIssue
@@ -42,7 +42,7 @@ SUMMARY_ROWS: Final = {
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[
         str, typer.Option(help="Name of a declared site, or path of a site file.")
     ] = "rhine",
@@ -54,6 +54,7 @@ def demo(
     ] = None,
     hours: Annotated[int, typer.Option(min=1, max=24, help="Hours to run.")] = 24,
     page: Annotated[int, typer.Option(help="Port of the status page; 0 takes a free one.")] = 0,
+    allow_cleartext: CleartextOption = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run broker, simulated plant, service, partner and page for a day, and summarise it."""
@@ -75,6 +76,7 @@ def demo(
         steps=hours * INTERVALS_PER_HOUR,
         speed=speed,
         page_port=page,
+        allow_cleartext=allow_cleartext,
     )
     # the interrupt also ends the processes that were started
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -91,6 +91,16 @@ KeyOption = Annotated[
 ]
 
 
+CleartextOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-cleartext",
+        envvar="GIGATWIN_ALLOW_CLEARTEXT",
+        help="Allow mqtt:// to another machine, without encryption.",
+    ),
+]
+
+
 class MqttVersion(StrEnum):
     """Versions of MQTT."""
 
@@ -103,9 +113,12 @@ class MqttVersion(StrEnum):
         return "5" if self is MqttVersion.V5 else "3.1.1"
 
 
-def build_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles | None:
-    """Return the TLS files, or None if none is given."""
-    return TlsFiles(ca=ca, certificate=certificate, key=key) if ca or certificate or key else None
+def build_tls(
+    ca: Path | None, certificate: Path | None, key: Path | None, *, allow_cleartext: bool
+) -> TlsFiles | None:
+    """Return the TLS files and the permission for cleartext, or None if none is given."""
+    tls = TlsFiles(ca=ca, certificate=certificate, key=key, allow_cleartext=allow_cleartext)
+    return tls if tls != TlsFiles() else None
 
 
 def _json_path(file: str | None) -> str | None:

@@ -15,6 +15,7 @@ from optimizer.cli.backtest import LoadScaleOption
 from optimizer.cli.options import (
     CaOption,
     CertificateOption,
+    CleartextOption,
     JsonFile,
     KeyOption,
     MqttVersion,
@@ -55,6 +56,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
     json_file: JsonFile = None,
 ) -> None:
@@ -65,7 +67,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         broker,
         client_id=f"plant-{loaded.name}",
         protocol=protocol.version,
-        tls=build_tls(ca, certificate, key),
+        tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
     scene = build_scene(case, seed=seed, out_of_service=out_of_service or ())
     simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)

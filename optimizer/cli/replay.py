@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.options import CaOption, CertificateOption, JsonFile, KeyOption, build_tls
+from optimizer.cli.options import (
+    CaOption,
+    CertificateOption,
+    CleartextOption,
+    JsonFile,
+    KeyOption,
+    build_tls,
+)
 from optimizer.cli.output import console, write_json
 from telemetry.files import state_folder
 from telemetry.mqtt.client import Client
@@ -34,6 +41,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     json_file: JsonFile = None,
 ) -> None:
     """Publish points, metadata and rack batches with their original times."""
@@ -44,7 +52,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
         broker,
         client_id=f"gigatwin-replay-{site}",
         clean_session=True,
-        tls=build_tls(ca, certificate, key),
+        tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
     decide = None
     if ticks:

@@ -14,6 +14,7 @@ from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import (
     CaOption,
     CertificateOption,
+    CleartextOption,
     KeyOption,
     MqttVersion,
     StateOption,
@@ -94,6 +95,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
     state: StateOption = None,
     check: Check = False,
@@ -114,7 +116,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         has_synthetic_series=has_synthetic_series,
         page_port=page,
         page_hosts=tuple(page_host or ()),
-        tls=build_tls(ca, certificate, key),
+        tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
         protocol=protocol.version,
     )
     _run_or_check(loaded, config, state or state_folder(loaded.name), is_check_only=check)

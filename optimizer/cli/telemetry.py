@@ -15,6 +15,7 @@ import sites
 from optimizer.cli.options import (
     CaOption,
     CertificateOption,
+    CleartextOption,
     JsonFile,
     KeyOption,
     MqttVersion,
@@ -92,6 +93,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     state: Annotated[Path | None, typer.Option(help="State folder.")] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -105,6 +107,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         ca=str(ca or ""),
         certificate=str(certificate or ""),
         key=str(key or ""),
+        allow_cleartext=allow_cleartext,
     )
     folder = state or state_folder(site)
     with StateFolder(folder):
@@ -152,6 +155,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     json_file: JsonFile = None,
 ) -> None:
     """Listen to a plant and draft its site file; list differences from an existing file."""
@@ -161,7 +165,10 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console("-" if out is None else json_file)
     screen.print(f"listening to {site} for {seconds:g} s")
     messages = site_discovery.discover(
-        broker, discovery, seconds=seconds, tls=build_tls(ca, certificate, key)
+        broker,
+        discovery,
+        seconds=seconds,
+        tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
     if discovery.other_sites:
         others = ", ".join(
@@ -256,6 +263,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
+    allow_cleartext: CleartextOption = False,
     state: Annotated[Path | None, typer.Option(help="Folder of the spool.")] = None,
 ) -> None:
     """Publish the readings of dcgm-exporters of a rack's hosts, if there is no agent.
@@ -265,7 +273,9 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     """
     name = f"dcgm-{site}-{hall}-{rack}"
     folder = state or state_folder(site) / "sources"
-    client = Client(broker, client_id=name, tls=build_tls(ca, certificate, key))
+    client = Client(
+        broker, client_id=name, tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext)
+    )
     publisher = LosslessPublisher(client, outbox := SpoolStore(folder / name))
     hosts = _ExporterHosts(DcgmRackReader(exporter, path=folder / f"{name}.json", each=chips))
     client.start()

@@ -12,7 +12,7 @@ import numpy as np
 from telemetry.messages import decode, topics
 from telemetry.messages.models import SimulationTick
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
+from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client, TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import GigatwinError
 
@@ -20,7 +20,9 @@ SETTLE_TIME_S: Final = 0.5
 """Time without a message after which all retained ones count as received. [s]"""
 
 
-def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:
+def clear_retained(
+    broker: str, site: str, *, clients: Sequence[str], tls: TlsFiles | None = None
+) -> int:
     """Remove retained and queued messages of an earlier run of a site; return their number.
 
     Messages of other sites are not touched. `clients` are the client ids whose sessions end.
@@ -28,10 +30,10 @@ def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:
     Raises BrokerError if the broker cannot be reached.
     """
     for name in clients:
-        client = Client(broker, client_id=name, clean_session=True)
+        client = Client(broker, client_id=name, clean_session=True, tls=tls)
         client.connect(CONNECT_TIMEOUT_S)
         client.stop()
-    client = Client(broker, client_id=f"demo-sweeper-{site}", clean_session=True)
+    client = Client(broker, client_id=f"demo-sweeper-{site}", clean_session=True, tls=tls)
     kinds = (topics.topic_filter(kind, site=site) for kind in topics.TOPIC_PATTERNS)
     client.subscribe("BMS/v1/#", *kinds, qos=0)
     client.connect(CONNECT_TIMEOUT_S)
@@ -83,9 +85,9 @@ class BrokerTraffic:
 class BrokerMonitor:
     """Subscriber to the clock and the feed of a site."""
 
-    def __init__(self, broker: str, site: str) -> None:
+    def __init__(self, broker: str, site: str, *, tls: TlsFiles | None = None) -> None:
         self.traffic = BrokerTraffic()
-        self._client = Client(broker, client_id=f"demo-watcher-{site}", clean_session=True)
+        self._client = Client(broker, client_id=f"demo-watcher-{site}", clean_session=True, tls=tls)
         kinds = (TopicKind.TICK, TopicKind.SCHEDULE, TopicKind.ACKNOWLEDGEMENT)
         self._client.subscribe(*(topics.topic_filter(kind, site=site) for kind in kinds))
 

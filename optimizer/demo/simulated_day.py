@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from optimizer.demo.broker_monitor import BrokerMonitor, BrokerTraffic, clear_retained
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.files import write_atomic
+from telemetry.mqtt.client import TlsFiles
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.site import Site
@@ -52,6 +53,7 @@ class DemoConfig:
     - `steps`: quarter-hours to run. [1]
     - `speed`: simulated seconds per second; None for the fastest speed. [1]
     - `page_port`: port of the status page; 0 takes a free one.
+    - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed.
     """
 
     site: Site
@@ -61,6 +63,7 @@ class DemoConfig:
     steps: int = 96
     speed: float | None = None
     page_port: int = 0
+    allow_cleartext: bool = False
     seed: int = 0
 
 
@@ -100,12 +103,13 @@ def run_demo(
     with ExitStack() as stack:
         broker = config.broker or stack.enter_context(EmbeddedBroker()).url
         _exchange_keys(state, config.folder)
+        tls = TlsFiles(allow_cleartext=config.allow_cleartext)
         if config.broker:
-            clear_retained(broker, name, clients=[f"gigatwin-{name}"])
+            clear_retained(broker, name, clients=[f"gigatwin-{name}"], tls=tls)
         service = ChildProcess(config.folder, "service")
         service.start(["run", config.source, *_service_options(config, broker, state)])
         stack.callback(service.terminate)
-        monitor = stack.enter_context(BrokerMonitor(broker, name))
+        monitor = stack.enter_context(BrokerMonitor(broker, name, tls=tls))
         plant = ChildProcess(config.folder, "plant")
         plant.start(["plant", config.source, *_plant_options(config, broker)])
         stack.callback(plant.terminate)
@@ -248,12 +252,17 @@ def _exchange_keys(state: Path, folder: Path) -> None:
 
 
 def _service_options(config: DemoConfig, broker: str, state: Path) -> list[str]:
-    port = str(config.page_port)
-    return ["--broker", broker, "--clock", "simulated", "--state", str(state), "--page", port]
+    options = ["--clock", "simulated", "--state", str(state), "--page", str(config.page_port)]
+    return [*_broker_options(config, broker), *options]
+
+
+def _broker_options(config: DemoConfig, broker: str) -> list[str]:
+    return ["--broker", broker, *(["--allow-cleartext"] if config.allow_cleartext else [])]
 
 
 def _plant_options(config: DemoConfig, broker: str) -> list[str]:
-    options = ["--broker", broker, "--steps", str(config.steps), "--seed", str(config.seed)]
+    options = [*_broker_options(config, broker), "--seed", str(config.seed)]
+    options += ["--steps", str(config.steps)]
     if config.speed is not None:
         options += ["--speed", str(config.speed)]
     return [*options, "--out", str(config.folder)]

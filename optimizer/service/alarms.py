@@ -68,6 +68,9 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
         remedy="check broker and network; the service reconnects by itself",
         clear_delay_s=CHATTER_DELAY_S,
     ),
+    AlarmCode.CLEARTEXT: AlarmDefinition(
+        severity=Severity.LOW, remedy="use mqtts://, and remove --allow-cleartext"
+    ),
     AlarmCode.PLANT: AlarmDefinition(
         severity=Severity.HIGH,
         remedy="check the plant's gateway; local control decides until it reports",
@@ -302,6 +305,7 @@ class AlarmMonitor:
         link = self._link
         texts = {
             AlarmCode.BROKER: link.error,
+            AlarmCode.CLEARTEXT: link.cleartext_warning,
             AlarmCode.PLANT: link.silence_error,
             AlarmCode.ARCHIVE: link.archive_error,
             AlarmCode.RECORD: self._partners.audit_error,

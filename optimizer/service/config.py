@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from optimizer.inputs.series_files import SeriesFiles
-from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.connection import TlsFiles, parse_broker_url
+from telemetry.mqtt.queues import LastWill
 
 DEFAULT_PAGE_PORT: Final = 8440
 
@@ -20,7 +22,7 @@ class ServiceConfig:
     - `has_synthetic_series`: prices and weather are synthetic.
     - `page_port`: port of the page on loopback; 0 takes a free one, None serves no page.
     - `page_hosts`: further host names under which a proxy serves the page.
-    - `tls`: certificates, if the broker requires them.
+    - `tls`: certificates, if the broker requires them, and the permission for cleartext.
     - `protocol`: version of MQTT.
     """
 
@@ -38,3 +40,32 @@ class ServiceConfig:
     def is_synthetic(self) -> bool:
         """Whether the series or the plant are not real; every output states it."""
         return self.has_synthetic_series or self.is_simulated
+
+    @property
+    def allows_cleartext(self) -> bool:
+        """Whether ``mqtt://`` to another machine is allowed."""
+        return self.tls is not None and self.tls.allow_cleartext
+
+    @property
+    def encryption(self) -> str:
+        """Whether the connection to the broker is encrypted, or why it need not be."""
+        address = parse_broker_url(self.broker)
+        if address.is_exposed:
+            return f"{address}: not encrypted, as --allow-cleartext allows"
+        how = "encrypted" if address.is_secure else "on this machine"
+        unneeded = ", --allow-cleartext is set without need" if self.allows_cleartext else ""
+        return f"{address}: {how}{unneeded}"
+
+    def create_client(self, client_id: str, will: LastWill | None = None) -> Client:
+        """Return a client of the broker that is not started.
+
+        Raises BrokerError if the URL or the certificates are wrong, or the connection would not be
+        encrypted.
+        """
+        return Client(
+            self.broker,
+            client_id=client_id,
+            will=will,
+            protocol=self.protocol,
+            tls=self.tls,
+        )

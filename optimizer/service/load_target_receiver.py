@@ -146,9 +146,4 @@ class LoadTargetReceiver:
         return is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
 
     def _connect(self) -> Client:
-        return Client(
-            self._settings.broker,
-            client_id=f"gigatwin-{self._site.name}-flex",
-            protocol=self._settings.protocol,
-            tls=self._settings.tls,
-        )
+        return self._settings.create_client(f"gigatwin-{self._site.name}-flex")

@@ -115,13 +115,7 @@ class PartnerLink:
                 self._feed.stop(now())
 
     def _connect(self, partner: str, will: LastWill) -> Client:
-        return Client(
-            self._settings.broker,
-            client_id=f"gigatwin-{self._site.name}-feed-{partner}",
-            will=will,
-            protocol=self._settings.protocol,
-            tls=self._settings.tls,
-        )
+        return self._settings.create_client(f"gigatwin-{self._site.name}-feed-{partner}", will)
 
     def build_document(self, result: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
         """Return the document of a decision, which is also shown in shadow mode.

@@ -36,7 +36,6 @@ from telemetry.messages.models import (
     Sample,
     SimulationTick,
 )
-from telemetry.mqtt.client import Client
 from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
@@ -123,16 +122,14 @@ class PlantLink:
     """Connection to the plant of a site.
 
     ``folder`` is the state folder with journal, archive and quarantine.
+
+    - `cleartext_warning`: what the permission for cleartext exposes; empty without the permission.
     """
 
     def __init__(self, site: Site, config: ServiceConfig, folder: Path) -> None:
         self._site, self._is_simulated = site, config.is_simulated
-        self._client = Client(
-            config.broker,
-            client_id=f"gigatwin-{site.name}",
-            protocol=config.protocol,
-            tls=config.tls,
-        )
+        self.cleartext_warning = config.encryption if config.allows_cleartext else ""
+        self._client = config.create_client(f"gigatwin-{site.name}")
         self._client.subscribe(topics.METADATA_FILTER, qos=0)
         self._client.subscribe(*topics.service_filters(site.name))
         self._client.subscribe(

@@ -187,6 +187,7 @@ def run_preflight_checks(
         "state": lambda: _state(site, path),
         "partners": lambda: _partners(site, path / "keys"),
         "page": lambda: _page(config, path),
+        "encryption": lambda: _encryption(config),
         "broker and plant": lambda: _plant(site, config),
     }
     for name, check in checks.items():
@@ -283,6 +284,11 @@ def _page(config: ServiceConfig, path: Path) -> str:
         )
         raise ServiceError("page", [issue]) from error
     return f"port {port} is free" if port else "a free port is taken"
+
+
+def _encryption(config: ServiceConfig) -> str:
+    config.create_client("gigatwin-check")  # refuses cleartext, and unusable certificates
+    return config.encryption
 
 
 def _plant(site: Site, config: ServiceConfig) -> str:

@@ -106,6 +106,7 @@ class AlarmCode(StrEnum):
     """Kind of an alarm; `cause` in JSON. :data:`.alarms.ALARM_DEFINITIONS` defines each."""
 
     BROKER = "broker"
+    CLEARTEXT = "cleartext"
     PLANT = "plant"
     FEED = "feed"
     SERIES = "series"

@@ -231,6 +231,7 @@ class IngesterConfig:
     - `archived_position`: position up to which the archive has read that journal, as far as known;
       the journal continues after it.
     - `ca`, `certificate`, `key`: files, for ``mqtts://``.
+    - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed.
     """
 
     url: str
@@ -242,6 +243,7 @@ class IngesterConfig:
     ca: str = ""
     certificate: str = ""
     key: str = ""
+    allow_cleartext: bool = False
 
     def to_line(self) -> str:
         """Return the configuration as the line that the process reads."""
@@ -258,9 +260,15 @@ class IngesterConfig:
 
     @property
     def tls(self) -> TlsFiles | None:
-        """Certificates, if any are configured."""
+        """Certificates and the permission for cleartext, if any are configured."""
         files = [Path(name) if name else None for name in (self.ca, self.certificate, self.key)]
-        return TlsFiles(ca=files[0], certificate=files[1], key=files[2]) if any(files) else None
+        tls = TlsFiles(
+            ca=files[0],
+            certificate=files[1],
+            key=files[2],
+            allow_cleartext=self.allow_cleartext,
+        )
+        return tls if tls != TlsFiles() else None
 
 
 def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None:

@@ -75,7 +75,8 @@ class Client:
       messages of QoS 1 for a client of the same id, which may be another process.
     - `protocol`: MQTT 3.1.1, which every broker supports, or 5, with a wider window and a session
       that ends after a day.
-    - `tls`: certificates, for ``mqtts://``.
+    - `tls`: certificates, for ``mqtts://``. Without its permission ``mqtt://`` to another machine
+      is refused with BrokerError.
     - `depth`: messages that each queue holds.
     """
 
@@ -92,7 +93,11 @@ class Client:
     ) -> None:
         address = parse_broker_url(url)
         self.url = str(address)
-        if tls is not None and not address.is_secure:
+        if address.is_exposed and not (tls and tls.allow_cleartext):
+            reason = "the connection to another machine would not be encrypted"
+            remedy = "write mqtts://, or allow cleartext (--allow-cleartext, TlsFiles in Python)"
+            raise BrokerError(self.url, reason, remedy, code=IssueCode.CLEARTEXT)
+        if tls and tls.names_files and not address.is_secure:
             reason, remedy = "certificates are given for a connection without TLS", "write mqtts://"
             raise BrokerError(self.url, reason, remedy, code=IssueCode.INCONSISTENT)
         options = ConnectOptions(

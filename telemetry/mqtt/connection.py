@@ -13,6 +13,7 @@ uses four private members of paho, so the lock file fixes paho's version and tes
 The caller, :class:`telemetry.mqtt.network_loop.NetworkLoop`, drives the connection in one thread.
 """
 
+import ipaddress
 import random
 import socket
 import ssl
@@ -80,15 +81,23 @@ def reconnect_delay(failures: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class TlsFiles:
-    """Files for TLS.
+    """Files for TLS, and whether a connection may do without TLS.
 
     - `ca`: certificates of the authorities to trust; those of the system if None.
     - `certificate`, `key`: our own certificate and its key, for brokers that require one.
+    - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed; others on the way can
+      then read passwords and change orders.
     """
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    allow_cleartext: bool = False
+
+    @property
+    def names_files(self) -> bool:
+        """Whether any file is named."""
+        return any((self.ca, self.certificate, self.key))
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return the TLS context of these files; raise OSError if one is missing or invalid."""
@@ -114,6 +123,19 @@ class BrokerAddress:
     def is_secure(self) -> bool:
         """Whether the connection is encrypted."""
         return self.scheme == "mqtts"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others can read the connection: without encryption, to another machine.
+
+        A name that resolves to loopback counts as another machine, except ``localhost``.
+        """
+        if self.is_secure or self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
     def __str__(self) -> str:
         """Return the URL without the password, safe to show."""

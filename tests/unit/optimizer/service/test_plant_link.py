@@ -18,6 +18,7 @@ from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
 from telemetry.messages.models import SimulationTick
+from telemetry.mqtt.client import TlsFiles
 from tests.support import moments, small_days
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.simulation.limits import Violation
@@ -114,6 +115,26 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
     assert "archive" not in alarms
     assert alarms["telemetry"]["severity"] == Severity.MEDIUM
     assert f"stamps of {early.point} are 600 s ahead" in alarms["telemetry"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mqtt://me:secret@192.0.2.1", "mqtt://me@192.0.2.1:1883: not encrypted"),
+        ("mqtts://192.0.2.1", "set without need"),
+    ],
+)
+def test_permission_for_cleartext_is_an_alarm(tmp_path, url, words):
+    tls = TlsFiles(allow_cleartext=True)
+    settings = ServiceConfig(broker=url, series_files=small_days.files(), tls=tls)
+    fine = without_errors()
+    link = PlantLink(moments.site(), settings, tmp_path)
+    watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
+    watch.update(NOON, None, "")
+    alarms = {alarm["cause"]: alarm for alarm in watch.alarms.as_snapshot()}
+    assert words in alarms["cleartext"]["text"]
+    assert "secret" not in alarms["cleartext"]["text"]
+    assert "--allow-cleartext" in alarms["cleartext"]["remedy"]
 
 
 def test_planned_ramp_violation_raises_an_alarm(link):

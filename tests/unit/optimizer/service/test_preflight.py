@@ -21,7 +21,7 @@ from optimizer.service.state_folder import StateFolder
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages import encode
 from telemetry.messages.models import PointValue
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import Client, TlsFiles
 from telemetry.points.site_points import announced_metadata
 from tests.support import archives, small_days
 from tests.support.feeds import key
@@ -79,6 +79,22 @@ def test_each_error_is_reported_and_stops_no_check(tmp_path):
     assert "gridco.json" in found["partners"].error
     late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
     assert "fetch it again" in late["series"].error
+
+
+def test_cleartext_to_another_machine_is_reported(tmp_path):
+    """Proves: it is a fault without the flag, and stated with the flag."""
+    url = "mqtt://gigatwin:secret@192.0.2.1"
+    refused = run_checks(tmp_path, broker=url)
+    for name in ("encryption", "broker and plant"):
+        assert "--allow-cleartext" in refused[name].error
+    config = ServiceConfig(
+        broker=url, series_files=small_days.files(), tls=TlsFiles(allow_cleartext=True)
+    )
+    checks = run_preflight_checks(SMALL, config, tmp_path, now=NOW)
+    found = next(one for one in checks if one.name == "encryption")
+    assert found.error == ""
+    assert "not encrypted, as --allow-cleartext allows" in found.result
+    assert "secret" not in found.result
 
 
 def test_partners_are_named(tmp_path):

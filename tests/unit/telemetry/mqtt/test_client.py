@@ -20,7 +20,7 @@ from telemetry.mqtt.queues import (
 from tests.support import brokers
 from tests.support.clients import LONG, until_told
 from tests.support.waiting import until
-from twin.errors import BrokerError, MessageError
+from twin.errors import BrokerError, IssueCode, MessageError
 
 
 @pytest.mark.parametrize(
@@ -42,33 +42,52 @@ def test_invalid_url_is_refused(url, reason):
 
 
 def test_password_is_never_shown():
-    client = Client("mqtt://me:s%40cret@broker.plant:1884", client_id="c")
-    assert client.url == "mqtt://me@broker.plant:1884"
+    client = Client("mqtts://me:s%40cret@broker.plant:1884", client_id="c")
+    assert client.url == "mqtts://me@broker.plant:1884"
     with pytest.raises(BrokerError) as caught:
         Client("mqtt://me:secret@broker.plant:x", client_id="c")
     assert "secret" not in str(caught.value)
 
 
 def test_ports_have_defaults():
-    assert Client("mqtt://host", client_id="c").url == "mqtt://host:1883"
+    assert Client("mqtt://localhost", client_id="c").url == "mqtt://localhost:1883"
     assert Client("mqtts://[::1]", client_id="c").url == "mqtts://[::1]:8883"
 
 
 def test_certificates_need_tls_and_files(tmp_path):
     with pytest.raises(BrokerError, match="mqtts"):
-        Client("mqtt://host", client_id="c", tls=TlsFiles())
+        Client("mqtt://localhost", client_id="c", tls=TlsFiles(ca=tmp_path / "none.pem"))
     with pytest.raises(BrokerError, match=r"certificates cannot be used .*none\.pem"):
         Client("mqtts://host", client_id="c", tls=TlsFiles(ca=tmp_path / "none.pem"))
+
+
+@pytest.mark.parametrize(
+    "url", ["mqtt://me:secret@broker.plant", "mqtt://10.0.0.5", "mqtt://[2001:db8::1]:1884"]
+)
+def test_cleartext_to_another_machine_needs_permission(url):
+    """Proves: without permission no client is made, so no password leaves this machine."""
+    with pytest.raises(BrokerError) as caught:
+        Client(url, client_id="c", tls=TlsFiles())
+    assert caught.value.code is IssueCode.CLEARTEXT
+    assert "--allow-cleartext" in caught.value.remedy
+    assert "secret" not in str(caught.value)
+    allowed = Client(url, client_id="c", tls=TlsFiles(allow_cleartext=True))
+    assert not allowed.is_connected
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "[::1]"])
+def test_cleartext_on_this_machine_needs_no_permission(host):
+    assert not Client(f"mqtt://{host}", client_id="c").is_connected
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0"])
 def test_invalid_topic_is_refused(topic):
     with pytest.raises(MessageError, match="topic"):
-        Client("mqtt://host", client_id="c").publish(topic, b"")
+        Client("mqtt://localhost", client_id="c").publish(topic, b"")
 
 
 def test_qos_2_and_large_payload_are_refused():
-    client = Client("mqtt://host", client_id="c")
+    client = Client("mqtt://localhost", client_id="c")
     with pytest.raises(MessageError, match="QoS 2"):
         client.publish("a", b"", qos=2)
     with pytest.raises(MessageError, match="262145 B"):
