@@ -18,14 +18,16 @@ from tests.conftest import ROOT
 UNIT = ROOT / "deploy" / "systemd" / "gigatwin@.service"
 FETCH = UNIT.with_name("gigatwin-fetch@.service")
 EXAMPLE = ROOT / "deploy" / "gigatwin.env.example"
+FETCH_EXAMPLE = EXAMPLE.with_name("gigatwin-fetch.env.example")
 EXPOSURE = 12  # tenths
 OTHERS = 256  # of the service, its solver and its page
 
 
-def test_unit_is_hardened():
+@pytest.mark.parametrize("unit", [UNIT, FETCH], ids=["service", "fetch"])
+def test_units_are_hardened(unit):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed; on Debian: apt-get install systemd")
-    command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", UNIT]
+    command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", unit]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-300:] + found.stderr
 
@@ -51,17 +53,68 @@ def threads():
     return len(list(Path("/proc/self/task").iterdir()))
 
 
+def environment(example):
+    return set(re.findall(r"^#?(GIGATWIN_\w+)=", example.read_text(), re.MULTILINE))
+
+
+def variables(unit):
+    return set(re.findall(r"\$(GIGATWIN_\w+)", unit.read_text()))
+
+
+def settings(unit):
+    """Return the values of each setting of a unit."""
+    found = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
 def test_example_lists_exactly_the_service_environment():
-    named = set(re.findall(r"^#?(GIGATWIN_\w+)=", EXAMPLE.read_text(), re.MULTILINE))
-    options = get_command(app).params
-    taken = {option.envvar for option in options if option.envvar}
-    variables = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
+    taken = {option.envvar for option in get_command(app).params if option.envvar}
+    assert variables(UNIT) == {"GIGATWIN_OPTIONS"}
+    assert environment(EXAMPLE) == taken | variables(UNIT)
+
+
+def test_example_lists_exactly_the_fetch_environment():
     tokens = {one.token for known in DATA_SERVICES.values() for one in known.values() if one.token}
-    assert variables == {
-        "GIGATWIN_OPTIONS",
-        *(f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES),
+    assert variables(FETCH) == {f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES}
+    assert environment(FETCH_EXAMPLE) == variables(FETCH) | tokens
+
+
+def test_fetch_cannot_reach_state_and_settings_of_the_service():
+    """Proves: it has another user, another environment file, and no access to the state folder."""
+    service, fetch = settings(UNIT), settings(FETCH)
+    for name in ("User", "Group", "EnvironmentFile", "StateDirectory"):
+        assert len(fetch[name]) == 1
+        assert fetch[name] != service[name]
+    (home,) = {Path("/var/lib", folder).parent for folder in service["StateDirectory"]}
+    assert fetch["InaccessiblePaths"] == [f"-{home}"]
+    assert service["StateDirectoryMode"] == ["0700"]
+    secret = {"GIGATWIN_BROKER", "GIGATWIN_KEY", "GIGATWIN_STATE"}
+    assert not secret & environment(FETCH_EXAMPLE)
+
+
+def test_service_can_read_fetched_files_and_not_write_them():
+    service, fetch = settings(UNIT), settings(FETCH)
+    assert (fetch["UMask"], fetch["StateDirectoryMode"]) == (["0022"], ["0755"])
+    assert service["ProtectSystem"] == ["strict"]
+    assert not service.keys() & {"ReadWritePaths", "BindPaths"}
+
+
+def test_fetch_has_each_restriction_of_the_service():
+    """Proves: it differs in its addresses only, as it asks servers on the internet."""
+    service, fetch = settings(UNIT), settings(FETCH)
+    restricted = {
+        name
+        for name in service
+        if name.startswith(
+            ("Protect", "Private", "Restrict", "SystemCall", "Capability", "Ambient")
+        )
+    } | {"NoNewPrivileges", "MemoryDenyWriteExecute", "LockPersonality", "DevicePolicy"}
+    assert len(restricted) > 20
+    assert {name: fetch.get(name) for name in restricted} == {
+        name: service[name] for name in restricted
     }
-    assert named == taken | variables | tokens
 
 
 def test_fetched_files_are_those_the_service_reads():
