@@ -1,4 +1,5 @@
 from .backtesting.case import BacktestCase
+from .backtesting.results import PairedDifference, paired_difference
 from .backtesting.runner import backtest
 from .inputs.series_files import SeriesFiles, read_run_inputs
 from .planner.decision import Decision
@@ -8,9 +9,11 @@ from .problem.problem import Problem
 __all__ = [
     "BacktestCase",
     "Decision",
+    "PairedDifference",
     "Problem",
     "SeriesFiles",
     "backtest",
     "decide",
+    "paired_difference",
     "read_run_inputs",
 ]

@@ -57,7 +57,12 @@ class ReserveCaller:
         count, called = len(self._orders), 0.0
         first = round((now - self._start) / QUARTER_HOUR)
         for name, due in self._due.items():
-            if plan is None or not due[first] or (first > 0 and due[first - 1]):
+            if (
+                plan is None
+                or "reserve_capacity" not in plan
+                or not due[first]
+                or (first > 0 and due[first - 1])
+            ):
                 continue
             lasts = int(np.argmin(np.append(due[first:], False)))
             order = _call(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER_HOUR)
@@ -145,6 +150,9 @@ def hold_reserves(
     """
     if not isinstance(plant, ReserveFacility) or not decisions:
         return
+    if "battery_reserve" not in decisions[-1].schedule:  # a plan by rule
+        plant.set_reserved_capacity({})
+        return
     step = decisions[-1].schedule["battery_reserve"].sel(time=now, method="pad")
     plant.set_reserved_capacity(
         {
@@ -176,8 +184,9 @@ def reserve_record(
     time = called["time"].to_numpy()
     starts = [decision.start for decision in decisions]
     current = np.searchsorted(starts, time, side="right") - 1
+    undelivered = _undelivered(case, len(time))
     steps = [
-        decisions[which].schedule[[*SETTLED_RESERVE_VARIABLES]].sel(time=moment, method="pad")
+        _settled_step(decisions[which].schedule, case.site, undelivered, moment=moment)
         for moment, which in zip(time, current, strict=True)
     ]
     grid = time_axes.regular_axes(case.inputs.start, len(time))
@@ -188,6 +197,21 @@ def reserve_record(
     found = grid.merge(variables_only.assign_coords(time=time)).merge(called, compat="override")
     paid = found["reserve_capacity"] + found["reserve_excused"]
     return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
+
+
+def _settled_step(
+    schedule: xr.Dataset, site: Site, undelivered: xr.Dataset | None, *, moment: np.datetime64
+) -> xr.Dataset:
+    """Return what a schedule holds at a moment; a plan by rule holds nothing of what was sold."""
+    if "reserve_capacity" in schedule:
+        return schedule[[*SETTLED_RESERVE_VARIABLES]].sel(time=moment, method="pad")
+    products = xr.DataArray(
+        np.zeros(len(site.reserves)), dims="product", coords={"product": list(site.reserves)}
+    )
+    step = xr.Dataset(dict.fromkeys(SETTLED_RESERVE_VARIABLES, products)).assign_coords(time=moment)
+    if undelivered is None:
+        return step
+    return step.assign(reserve_shortfall=undelivered["reserve_shortfall"].sel(time=moment))
 
 
 def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:

@@ -4,12 +4,13 @@ Capture is (J_rule - J_planner) / (J_rule - J_perfect) with the objectives J of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Final
 
 import numpy as np
 
 from optimizer.backtesting.settlement import Settlement, WorkBalance
+from twin.errors import IssueCode, ProblemError, ValidationIssue
 
 DEFAULT_PLANNER: Final = "deterministic"
 PLANNER_ALIAS: Final = "optimal"
@@ -42,10 +43,12 @@ class PolicySummary:
 
     ``work_done`` [MWh] includes the work left at the end, ``work_left``, which the bill values at
     the mean price; so it is equal for all policies. ``energy_equal_work_mwh`` is the metered
-    energy and the energy that the work left will take; it is None where an earlier version did not
-    store it. ``starts`` counts starts of committed units. The last three figures count minimum
+    energy and the energy that the work left will take, and ``carbon_equal_work_kg`` the same of the
+    carbon; policies are compared by these. Both are None where an earlier version did not store
+    them. ``starts`` counts starts of committed units. The three figures after it count minimum
     times that were not kept, see :class:`~twin.simulation.limits.StagingCounts`; these are no
-    ``violations``, because no quantity lies beyond a limit.
+    ``violations``, because no quantity lies beyond a limit. ``fallbacks`` counts plans of a planner
+    that are not the optimum of the whole horizon, because no safe one was found.
     """
 
     objective: float
@@ -65,9 +68,13 @@ class PolicySummary:
     short_runs: float = 0.0
     short_rests: float = 0.0
     early_starts: float = 0.0
+    fallbacks: int = 0
+    carbon_equal_work_kg: float | None = None
 
     @classmethod
-    def of(cls, bill: Settlement, work: WorkBalance, violations: int) -> "PolicySummary":
+    def of(
+        cls, bill: Settlement, work: WorkBalance, violations: int, *, fallbacks: int = 0
+    ) -> "PolicySummary":
         """Return the summary of one settled run."""
         return cls(
             objective=bill.objective,
@@ -87,23 +94,105 @@ class PolicySummary:
             short_runs=bill.staging.min_up_violations,
             short_rests=bill.staging.min_down_violations,
             early_starts=bill.staging.restart_violations,
+            fallbacks=fallbacks,
+            carbon_equal_work_kg=bill.carbon_equal_work_kg,
         )
 
     @classmethod
     def averaged(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
-        """Return the summary over seeds: violations summed, the rest averaged."""
-        means = {
-            field.name: float(np.mean([getattr(summary, field.name) for summary in summaries]))
-            for field in fields(cls)
-            if field.name not in {"violations", "energy_equal_work_mwh"}
+        """Return the summary over seeds: violations and fallbacks summed, the rest averaged."""
+        columns = {
+            one.name: [getattr(summary, one.name) for summary in summaries] for one in fields(cls)
         }
-        energies = [summary.energy_equal_work_mwh for summary in summaries]
-        known = [energy for energy in energies if energy is not None]
-        return cls(
-            **means,
-            violations=sum(summary.violations for summary in summaries),
-            energy_equal_work_mwh=float(np.mean(known)) if len(known) == len(energies) else None,
+        violations, fallbacks = (sum(columns.pop(name)) for name in ("violations", "fallbacks"))
+        energy, carbon = (
+            None if None in values else float(np.mean(values))
+            for values in (
+                columns.pop("energy_equal_work_mwh"),
+                columns.pop("carbon_equal_work_kg"),
+            )
         )
+        return cls(
+            **{name: float(np.mean(values)) for name, values in columns.items()},
+            violations=violations,
+            fallbacks=fallbacks,
+            energy_equal_work_mwh=energy,
+            carbon_equal_work_kg=carbon,
+        )
+
+
+CONFIDENCE: Final = 0.95
+"""Probability with which the interval of a paired difference holds the true mean. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """Mean of paired differences, and its 95 % interval.
+
+    - `mean`: mean of value less reference.
+    - `half_width`: half of the width of the interval; None for a single pair.
+    - `pairs`: number of pairs. [1]
+    """
+
+    mean: float
+    half_width: float | None
+    pairs: int
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 0: only then is the difference a gain or a loss."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
+
+    @property
+    def verdict(self) -> str:
+        """``lower``, ``higher``, ``no difference shown``, or ``unknown`` for a single pair."""
+        if self.half_width is None:
+            return "unknown"
+        if not self.is_significant:
+            return "no difference shown"
+        return "lower" if self.mean < 0.0 else "higher"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that ``--json`` writes. [EUR]"""
+        low, high = (
+            (None, None)
+            if self.half_width is None
+            else (self.mean - self.half_width, self.mean + self.half_width)
+        )
+        return {
+            "mean_eur": self.mean,
+            "low_eur": low,
+            "high_eur": high,
+            "pairs": self.pairs,
+            "verdict": self.verdict,
+        }
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float]) -> PairedDifference:
+    """Return the mean of paired differences and its 95 % interval by Student's t distribution.
+
+    Pairs have the same seed and the same days, so that chance common to both cancels. Values may
+    come from several weeks, one after another.
+
+    Raises ProblemError if both are not equally long, or empty.
+    """
+    if len(values) != len(reference) or not len(values):
+        issue = ValidationIssue(
+            code=IssueCode.WRONG_AXES,
+            location="values",
+            found=f"{len(values)} values and {len(reference)} of the reference",
+            expected="one value of the reference for each value, of the same seed and days",
+            remedy="run both over the same seeds and days",
+        )
+        raise ProblemError("paired difference", [issue])
+    difference = np.subtract(values, reference, dtype=float)
+    count, half_width = len(difference), None
+    if count > 1:
+        from scipy.stats import t as student_t
+
+        quantile = float(student_t.ppf(0.5 + CONFIDENCE / 2.0, count - 1))
+        half_width = quantile * float(difference.std(ddof=1)) / np.sqrt(count)
+    return PairedDifference(mean=float(difference.mean()), half_width=half_width, pairs=count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +208,8 @@ class BacktestResults:
     - `weighed`: Policy -> term beside the cost -> its weight; with the cost they sum to the
       objective. [EUR]
     - `broken`: Policy -> violated limits with the plant, the minutes and the first time.
+    - `fallbacks`: Policy -> plans that are not the optimum, for want of a safe one, each with the
+      plant, the time and the reason.
     """
 
     site: str
@@ -133,6 +224,7 @@ class BacktestResults:
     accounts: Mapping[str, Mapping[str, float]]
     weighed: Mapping[str, Mapping[str, float]]
     broken: Mapping[str, Sequence[Mapping[str, object]]]
+    fallbacks: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
 
     @property
     def capture(self) -> float | None:
@@ -167,6 +259,24 @@ class BacktestResults:
             if {rule, name} <= set(hours) and hours[name] > hours[rule] + LATENESS_TOLERANCE_H
         ]
 
+    def objectives(self, policy: str) -> list[float]:
+        """Return the objective of a policy on every plant. [EUR]"""
+        return [summary.objective for summary in self.by_seed[resolve_policy(policy)]]
+
+    @property
+    def reference(self) -> str:
+        """Policy with which the others are compared: the harder rule, else the first one."""
+        return REFERENCE_RULE if REFERENCE_RULE in self.policies else next(iter(self.policies))
+
+    @property
+    def differences(self) -> dict[str, PairedDifference]:
+        """Policy -> its objective less that of :attr:`reference` on the same plants. [EUR]"""
+        return {
+            name: paired_difference(self.objectives(name), self.objectives(self.reference))
+            for name in self.policies
+            if name != self.reference
+        }
+
     def merged_with(self, earlier: "BacktestResults") -> "BacktestResults":
         """Return these results and, of policies that were not run now, the earlier ones.
 
@@ -189,6 +299,7 @@ class BacktestResults:
             accounts=joined(earlier.accounts, self.accounts),
             weighed=joined(earlier.weighed, self.weighed),
             broken=joined(earlier.broken, self.broken),
+            fallbacks=joined(earlier.fallbacks, self.fallbacks),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -201,6 +312,8 @@ class BacktestResults:
             "cpu_s": round(self.cpu_s, 2),
             "capture": self.capture,
             "captures": self.captures,
+            "reference": self.reference,
+            "differences": {name: one.as_json() for name, one in self.differences.items()},
             "later": self.later,
             "gaps": list(self.gaps),
             "notes": list(self.notes),
@@ -209,6 +322,9 @@ class BacktestResults:
             "accounts": {name: dict(money) for name, money in self.accounts.items()},
             "weighed": {name: dict(money) for name, money in self.weighed.items()},
             "broken": {name: [dict(row) for row in rows] for name, rows in self.broken.items()},
+            "fallbacks": {
+                name: [dict(row) for row in rows] for name, rows in self.fallbacks.items()
+            },
         }
 
 

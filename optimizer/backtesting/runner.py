@@ -71,7 +71,25 @@ class PolicyRun:
     @property
     def summary(self) -> PolicySummary:
         """Figures of the run."""
-        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
+        return PolicySummary.of(
+            self.settlement,
+            self.work,
+            int(self.violations.sum()),
+            fallbacks=sum(decision.is_fallback for decision in self.decisions),
+        )
+
+    @property
+    def fallbacks(self) -> list[dict[str, object]]:
+        """Plans that are not the optimum, for want of a safe one: ``plant, time, reason``."""
+        return [
+            {
+                "plant": self.seed,
+                "time": format_minute(decision.start),
+                "reason": decision.explanation.degraded,
+            }
+            for decision in self.decisions
+            if decision.is_fallback
+        ]
 
     @property
     def violated_limits(self) -> list[dict[str, object]]:
@@ -234,8 +252,15 @@ MIN_SEEDS: Final = 1
 type ProgressCallback = Callable[[str, int, int, int], None]
 """Receives the policy, the seed, the quarter-hours done and those in all."""
 
-type RunSummary = tuple[PolicySummary, Settlement, list[dict[str, object]]]
-"""Summary, bill and violated limits of a run; its trajectory is released."""
+
+@dataclass(frozen=True, kw_only=True)
+class _RunSummary:
+    """Summary, bill, violated limits and fallbacks of a run; its trajectory is released."""
+
+    summary: PolicySummary
+    settlement: Settlement
+    violated_limits: list[dict[str, object]]
+    fallbacks: list[dict[str, object]]
 
 
 def backtest(
@@ -286,24 +311,31 @@ def backtest(
         )
         raise ProblemError("back-test", [fault])
     began = time.process_time()
-    ran: dict[str, list[RunSummary]] = {name: [] for name in names}
+    ran: dict[str, list[_RunSummary]] = {name: [] for name in names}
     for seed in range(seeds):
         for name in names:
             run = run_backtest_policy(
                 case, name, seed=seed, on_progress=on_progress, export_folder=export_folder
             )
             on_run(run)
-            ran[name].append((run.summary, run.settlement, run.violated_limits))
+            ran[name].append(
+                _RunSummary(
+                    summary=run.summary,
+                    settlement=run.settlement,
+                    violated_limits=run.violated_limits,
+                    fallbacks=run.fallbacks,
+                )
+            )
     return _summarise(case, ran, seeds=seeds, cpu_s=time.process_time() - began)
 
 
 def _summarise(
-    case: BacktestCase, ran: Mapping[str, Sequence[RunSummary]], *, seeds: int, cpu_s: float
+    case: BacktestCase, ran: Mapping[str, Sequence[_RunSummary]], *, seeds: int, cpu_s: float
 ) -> BacktestResults:
     """Return the results of a back-test from the summaries of its runs by policy."""
     inputs = case.inputs
-    summaries = {name: [summary for summary, _, _ in many] for name, many in ran.items()}
-    bills = {name: [bill for _, bill, _ in many] for name, many in ran.items()}
+    summaries = {name: [run.summary for run in many] for name, many in ran.items()}
+    bills = {name: [run.settlement for run in many] for name, many in ran.items()}
     return BacktestResults(
         site=case.site.name,
         start=format_minute(inputs.start),
@@ -316,7 +348,12 @@ def _summarise(
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},
         weighed={name: mean_accounts([bill.weighted for bill in b]) for name, b in bills.items()},
-        broken={name: [row for _, _, rows in many for row in rows] for name, many in ran.items()},
+        broken={
+            name: [row for run in many for row in run.violated_limits] for name, many in ran.items()
+        },
+        fallbacks={
+            name: [row for run in many for row in run.fallbacks] for name, many in ran.items()
+        },
     )
 
 

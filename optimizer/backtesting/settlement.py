@@ -60,6 +60,8 @@ class Settlement:
       the units of their names.
     - `weighted`: weights of carbon, lateness and the excess over budgets in the objective. [EUR]
     - `work_left_energy_mwh`: electricity that the work left at the end will take. [MWh]
+    - `carbon_equal_work_kg`: carbon of the import, and of what the work left will take less what
+      stores gained, at the mean intensity; None if it was not computed. [kg]
     - `staging`: starts, and violated minimum times, of committed units.
     """
 
@@ -72,6 +74,7 @@ class Settlement:
     pue: float
     weighted: dict[str, float]
     work_left_energy_mwh: float = 0.0
+    carbon_equal_work_kg: float | None = None
     staging: StagingCounts = field(default_factory=StagingCounts)
 
     @property
@@ -136,6 +139,7 @@ def settle(
         pue=energy / it_energy,
         weighted=weighted,
         work_left_energy_mwh=left,
+        carbon_equal_work_kg=carbon + (left - stored) * meter.mean_carbon(carbon),
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
 

@@ -54,17 +54,18 @@ app = typer.Typer(
 
 DEFAULT_POLICY_OPTION: Final = ",".join(DEFAULT_POLICIES)
 
+CARBON_COLUMN: Final = "carbon_equal_work_kg"
+
 SUMMARY_COLUMNS: Final = (
     ("objective", "objective [EUR]", "{:,.0f}"),
     ("cost_eur", "cost [EUR]", "{:,.0f}"),
-    ("carbon_kg", "carbon [t]", "{:,.0f}"),
-    ("energy_mwh", "energy [MWh]", "{:,.0f}"),
+    (CARBON_COLUMN, "carbon, equal work [t]", "{:,.0f}"),
     ("energy_equal_work_mwh", "energy, equal work [MWh]", "{:,.0f}"),
     ("water_m3", "water [m3]", "{:,.0f}"),
     ("peak_mw", "peak [MW]", "{:.1f}"),
     ("lateness_h", "late [h]", "{:.1f}"),
     ("pue", "PUE", "{:.3f}"),
-    ("violations", "violations", "{:d}"),
+    ("violations", "violations [min]", "{:d}"),
 )
 """Columns of the table: key of the summary, heading, format."""
 
@@ -75,6 +76,19 @@ UNIT_COLUMNS: Final = (
     ("early_starts", "early starts", "{:,.0f}"),
 )
 """Columns of committed units, shown if one of them ever started."""
+
+FALLBACK_COLUMNS: Final = (("fallbacks", "fallbacks", "{:d}"),)
+"""Column of plans that are not the optimum, shown if there was one."""
+
+EXPLANATIONS: Final = {
+    "objective": "cost, and the weights of carbon, lateness and budgets; planners minimise it",
+    "stocks": "value of what battery and tank lost over the run, at its mean price",
+    "backlog": "value of the energy that the work left at the end will take, at the mean price",
+    "equal work": "as metered, and what the work left at the end will take",
+    "late": "hours by which jobs ended after their deadlines, summed over the jobs",
+    "fallbacks": "plans that are not the optimum of the whole horizon, because none was safe",
+}
+"""Words of the table -> what they mean."""
 
 LABEL_WIDTH: Final = 28
 """Width of the column of names in a table. [characters]"""
@@ -169,14 +183,50 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 def _show(screen: Console, results: BacktestResults) -> None:
     for part in batched(results.policies, _policies_per_table(screen, results)):
         screen.print(_table(results, part))
+    headings = [heading for _, heading, _ in _columns(results)]
+    accounts = [name for money in results.accounts.values() for name in money]
+    for word, meaning in EXPLANATIONS.items():
+        if any(word in heading for heading in (*headings, *accounts)):
+            screen.print(f"{word}: {meaning}", style="dim", markup=False)
+    _show_fallbacks(screen, results)
     for name, rows in results.broken.items():
         for row in rows:
             words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
             screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
     if any(money.get("backlog", 0.0) < 0.0 for money in results.accounts.values()):
         screen.print(NEGATIVE_PRICE_WARNING, style="yellow")
+    _show_differences(screen, results)
     _show_capture(screen, results)
     screen.print(f"{results.cpu_s:.0f} s of processor time")
+
+
+def _show_fallbacks(screen: Console, results: BacktestResults) -> None:
+    for name, rows in results.fallbacks.items():
+        if rows:
+            first = rows[0]
+            words = f"{pluralise(len(rows), 'plan')} of {name} by fallback, the first on plant"
+            screen.print(
+                f"{words} {first['plant']} at {first['time']}: {first['reason']}",
+                style="yellow",
+                markup=False,
+            )
+
+
+def _show_differences(screen: Console, results: BacktestResults) -> None:
+    """Print the difference of each objective from the reference, with its interval."""
+    if results.seeds == 1:
+        if results.differences:
+            text = "differences of one plant have no 95 % interval: name more plants with --seeds"
+            screen.print(text, style="yellow", markup=False)
+        return
+    for name, one in results.differences.items():
+        limits = one.as_json()
+        screen.print(
+            f"objective of {name} less that of {results.reference}: {one.mean:+,.0f} EUR, "
+            f"95 % interval {limits['low_eur']:+,.0f} to {limits['high_eur']:+,.0f} EUR "
+            f"over {one.pairs} plants: {one.verdict}",
+            markup=False,
+        )
 
 
 def _show_capture(screen: Console, results: BacktestResults) -> None:
@@ -265,8 +315,10 @@ def _columns(results: BacktestResults) -> Sequence[tuple[str, str, str]]:
     """Return the columns with values; carbon is 0 where its intensity is unknown."""
     is_staged = any(summary.starts for summary in results.policies.values())
     has_carbon = any(summary.carbon_kg for summary in results.policies.values())
-    columns = (*SUMMARY_COLUMNS, *UNIT_COLUMNS) if is_staged else SUMMARY_COLUMNS
-    return [one for one in columns if has_carbon or one[0] != "carbon_kg"]
+    columns = (*SUMMARY_COLUMNS, *(UNIT_COLUMNS if is_staged else ()))
+    if any(summary.fallbacks for summary in results.policies.values()):
+        columns += FALLBACK_COLUMNS
+    return [one for one in columns if has_carbon or one[0] != CARBON_COLUMN]
 
 
 def _account_rows(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
@@ -291,5 +343,5 @@ def _row(summary: PolicySummary, columns: Sequence[tuple[str, str, str]]) -> lis
         if value is None:
             cells.append("unknown")
         else:
-            cells.append(form.format(value / 1000.0 if key == "carbon_kg" else value))
+            cells.append(form.format(value / 1000.0 if key == CARBON_COLUMN else value))
     return cells

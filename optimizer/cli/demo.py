@@ -30,15 +30,20 @@ INTERVALS_PER_HOUR: Final = 4
 
 SUMMARY_ROWS: Final = {
     "cost_eur": "cost, EUR",
-    "carbon_kg": "carbon, kg",
+    "carbon_equal_work_kg": "carbon, equal work, kg",
     "peak_mw": "peak, MW",
-    "energy_mwh": "energy, MWh",
     "energy_equal_work_mwh": "energy, equal work, MWh",
     "pue": "PUE",
     "lateness_h": "lateness, h",
     "violations": "violations",
 }
 """Key of a summary -> its label in the table."""
+
+TABLE_NOTE: Final = (
+    "equal work: as metered, and what the work left at the end will take; lateness: hours by which "
+    "jobs ended after their deadlines, summed; a day is too short to compare savings"
+)
+"""Meaning of the rows of the table."""
 
 
 @app.command()
@@ -84,6 +89,7 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         progress.stop()
         result = _result(config, day, start_time)
         screen.print(_table(result["policies"]))
+        screen.print(TABLE_NOTE, style="dim", markup=False)
         if not day.other_policies:
             screen.print(
                 f"the results of other policies are missing; see {config.folder}/others.log",

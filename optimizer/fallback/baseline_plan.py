@@ -1,5 +1,6 @@
-"""Plans in which running work continues, within the limits of the grid connection."""
+"""Plans in which running work continues, within the limits of the grid connection, and orders."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -8,7 +9,9 @@ import xarray as xr
 
 from optimizer.planner.schedule import COPIED_VARIABLES
 from optimizer.problem.problem import Problem, max_import_change
-from optimizer.realtime.headroom import max_export
+from optimizer.realtime.dispatch import limit_caps, must_run
+from optimizer.realtime.headroom import Headroom, compute_headroom, max_export
+from optimizer.realtime.orders import DispatchOrders, caps_by_job, curtail_export
 from optimizer.verification.verifier import VERIFIED_PERIOD_H, verify
 from twin import time_axes, variables
 from twin.equipment import Battery
@@ -16,8 +19,15 @@ from twin.physics import FloatArray
 from twin.simulation import simulate
 from twin.simulation.setpoints import UNITS_ON
 from twin.site import Site
-from twin.variables import net_import
-from twin.workload.queue import RackPool, split_over_halls
+from twin.units import QUARTER_HOUR_H
+from twin.variables import net_import, values_by_machine
+from twin.workload.queue import (
+    JobQueue,
+    RackPool,
+    caps_below_limit,
+    split_over_halls,
+    sustained_power,
+)
 
 MIN_PARTIAL_HORIZON_H: Final = 1.0
 """Shortest horizon that is worth a plan. [h]"""
@@ -27,6 +37,12 @@ SMOOTHED_INTERVALS: Final = 8
 
 CURTAILMENT_PASSES: Final = 3
 """Iterations of curtailment; curtailed power also reduces losses. [1]"""
+
+BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
+"""Battery flows that a plan by rule orders; under HOLD the plant keeps the ramp limit itself."""
+
+JOB_POWER_TOLERANCE_MW: Final = 1e-6
+"""Power of jobs above the plan that counts as equal. [MW]"""
 
 
 def baseline_plan(problem: Problem, work_power: float) -> xr.Dataset:
@@ -163,3 +179,55 @@ def _smoothing_power(
         flow[i] = wanted - net[i]
         before = wanted
     return flow
+
+
+def orders_by_rule(
+    site: Site,
+    state: xr.Dataset,
+    schedule: xr.Dataset,
+    *,
+    queue: JobQueue,
+    caps: FloatArray,
+    within_rise: Callable[[Headroom, JobQueue], Headroom],
+    keeps_running_work: bool = False,
+) -> DispatchOrders:
+    """Return the orders of a plan by rule, whose first interval begins now.
+
+    Batteries follow the plan, renewables are curtailed to the export limit, and tanks idle.
+
+    - `caps`: caps of the jobs in the order of the queue, 0 for a job that waits. [1]
+    - `within_rise`: reduces the headroom to the rise of work that is left in the quarter-hour.
+    - `keeps_running_work`: whether running work is reduced last, as during a HOLD.
+    """
+    near = schedule.isel(time=slice(2), instant=slice(3))
+    headroom, first = compute_headroom(site, state, near), near.isel(time=[0])
+    headroom = within_rise(headroom, queue)
+    must = caps > 0 if keeps_running_work else must_run(queue, QUARTER_HOUR_H)
+    caps = limit_caps(queue, caps, headroom=headroom, must=must)
+    planned = _planned_work_power(first, queue.pool)
+    caps = caps_below_limit(queue, caps, planned, fixed=np.zeros_like(must))
+    step = first.isel(time=0)
+    export_room = (
+        headroom.import_power(sustained_power(queue, caps, QUARTER_HOUR_H)) + headroom.export_limit
+    )
+    batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
+    renewable_caps = curtail_export(step, batteries.get("battery_discharge", {}), export_room)
+    return DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=renewable_caps, **batteries)
+
+
+def with_urgent_jobs(queue: JobQueue, caps: FloatArray, service_racks: float) -> FloatArray:
+    """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
+    caps, must = caps.copy(), must_run(queue, QUARTER_HOUR_H)
+    free = queue.pool.racks - service_racks - queue.jobs.racks[caps > 0].sum()
+    for job in np.argsort(queue.laxity, kind="stable").tolist():
+        if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
+            free -= queue.jobs.racks[job]
+            caps[job] = 1.0
+    return caps
+
+
+def _planned_work_power(first: xr.Dataset, pool: RackPool) -> float:
+    """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
+    service = float(first["service_racks"][0]) * float(pool.power_above_idle(1.0))
+    halls = float(first["hall_power"].isel(time=0).sum())
+    return halls - pool.racks * pool.rack_idle_power - service + JOB_POWER_TOLERANCE_MW

@@ -307,6 +307,22 @@ def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
     return schedule, verdict, _describe_relief(relieved, after)
 
 
+def stop_all_work(problem: Problem, reason: str) -> ScheduleChoice:
+    """Return the schedule without movable work, whatever limits it violates.
+
+    A simulated plant needs orders also where no schedule is safe; a service issues none.
+    """
+    schedule = baseline_plan(problem, 0.0)
+    verdict = verify(problem.site, problem.state, schedule)
+    return ScheduleChoice(
+        schedule=schedule,
+        replay=schedule if verdict.replay is None else verdict.replay,
+        verdict=verdict,
+        source=ScheduleSource.RULE,
+        reason=f"{reason}\nno schedule is safe: all movable work is stopped",
+    )
+
+
 def _is_worse(before: Violation, after: Violation) -> bool:
     """Return whether a limit is violated earlier, or by more, than before."""
     return after.time < before.time or after.excess * MIN_RELIEF > before.excess

@@ -32,6 +32,8 @@ class Decision:
     relaxed
         Objective of the relaxation, a lower bound of all schedules of the same problem, except
         those that sell fewer reserves. [EUR]
+    is_fallback
+        Whether the schedule is not the optimum of the whole horizon, because none was found.
     """
 
     schedule: xr.Dataset
@@ -41,6 +43,7 @@ class Decision:
     warm_start: WarmStart | None = None
     objective: float = np.nan
     relaxed: float = np.nan
+    is_fallback: bool = False
 
     @property
     def start(self) -> np.datetime64:

@@ -32,9 +32,12 @@ from optimizer.solver.reserve_bidding import round_bids
 from optimizer.solver.solution import Solution, values_by_name
 from optimizer.solver.warm_start import Instants, WarmStart, shift_basis
 from optimizer.verification.verifier import ScheduleVerdict, verify
+from twin.contingency.contingencies import FailedPart
+from twin.contingency.coverage import ContingencyCoverage
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 from twin.validation import check_argument_types
+from twin.variables import machine_values
 
 FEASIBILITY_CHECK_ROWS: Final = 15_000
 """Rows from which a cold start first checks feasibility. Without costs that takes a tenth of the
@@ -221,6 +224,9 @@ WORK_DERATING_STEPS: Final = (0.8, 0.5, 0.0)
 [1]
 """
 
+DISCHARGE_DERATING: Final = 0.95
+"""Factor on the discharge at which a tank may just fail: times are computed in coarse steps. [1]"""
+
 MARGIN_GROWTH: Final = 1.5
 """Factor by which the margins grow from one attempt to the next. [1]"""
 
@@ -302,9 +308,16 @@ def _check_argument_types(
 
 
 def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
-    """Return the error that lists why no plan is safe."""
+    """Return the error that lists why no plan is safe, and what would help."""
     refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
     remedy = "lower the service or the work, or widen these limits"
+    if verdict.uncovered_failures:
+        required = problem.site.contingency.least_time
+        remedy += (
+            f"; for failures: lower contingency.least_time ({required:g} s) to the start time of "
+            "the standby machines, enlarge the water loop, lower the power of the machine that "
+            "fails, or add a spare one"
+        )
     return NoScheduleError(
         f"{problem.site.name}: the twin rejects every plan found\n{refusals}\n  remedy: {remedy}"
     )
@@ -328,19 +341,59 @@ def _tightened(
 ) -> Problem:
     """Return the problem with wider margins, and less work where a failure is not survived.
 
-    Margins answer violated limits. The model knows no failures, so in those intervals work may use
-    only a share of its planned power.
+    Margins answer violated limits. The model contains no failures: where a tank's own failure is
+    not survived, its discharge is limited, because the cooling plant has to replace it; for other
+    failures, work may use only a share of its planned power in those intervals.
     """
     margins = problem.margins
     if verdict.violations:
         wider = {name: MARGIN_GROWTH * value for name, value in margins.model_dump().items()}
         margins = margins.model_copy(update=wider)
-    limit = problem.max_work_power.copy()
-    if verdict.coverage and "work_power" in schedule:
-        short = np.flatnonzero(verdict.coverage.exposed.any(axis=0))
-        used = schedule["work_power"].sum("cohort").to_numpy()
-        limit[short] = np.minimum(limit, share * used)[short]
-    return replace(problem, site=problem.site.with_margins(margins), work_power_limit=limit)
+    work_limit = problem.max_work_power.copy()
+    discharge_limits = dict(problem.discharge_limits)
+    if (coverage := verdict.coverage) is not None:
+        is_tank = np.array([trip.failed_part is FailedPart.TANK for trip in coverage.contingencies])
+        if "work_power" in schedule:
+            short = np.flatnonzero(coverage.exposed[~is_tank].any(axis=0))
+            used = schedule["work_power"].sum("cohort").to_numpy()
+            work_limit[short] = np.minimum(work_limit, share * used)[short]
+        for row in np.flatnonzero(is_tank & coverage.exposed.any(axis=1)).tolist():
+            owner = coverage.contingencies[row].owner
+            discharge_limits[owner] = _discharge_limit(
+                problem, schedule, coverage, row=row, share=share
+            )
+    return replace(
+        problem,
+        site=problem.site.with_margins(margins),
+        work_power_limit=work_limit,
+        discharge_limits=discharge_limits,
+    )
+
+
+def _discharge_limit(
+    problem: Problem,
+    schedule: xr.Dataset,
+    coverage: ContingencyCoverage,
+    *,
+    row: int,
+    share: float,
+) -> FloatArray:
+    """Return the limit of a tank's discharge whose failure, in ``row``, is not survived. [MW]
+
+    The water warms in proportion to the missing cooling. Therefore the planned discharge times the
+    available over the required time is survived. The first limit holds in the exposed intervals.
+    The second holds in all of them, because the optimum moves the discharge to other intervals. At
+    ``share`` 0 the tank is idle.
+    """
+    owner = coverage.contingencies[row].owner
+    store = next(store for store in problem.site.stores if store.owner == owner)
+    limit, short = problem.max_discharge(store), np.flatnonzero(coverage.exposed[row])
+    planned = machine_values(schedule, "tank_discharge", owner)[short]
+    ratio = DISCHARGE_DERATING * coverage.minutes[row][short] / coverage.required_minutes
+    limit[short] = np.minimum(limit[short], planned * np.minimum(ratio, DISCHARGE_DERATING))
+    if share == 0.0:
+        return np.zeros_like(limit)
+    return limit if share == WORK_DERATING_STEPS[0] else np.full_like(limit, limit.min())
 
 
 def fix_first_stage(

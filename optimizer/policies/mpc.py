@@ -11,6 +11,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.diagnostics.explanation import Explanation
+from optimizer.fallback.baseline_plan import orders_by_rule, with_urgent_jobs
+from optimizer.fallback.ladder import ScheduleSource, choose_schedule, stop_all_work
 from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
@@ -29,11 +32,12 @@ from optimizer.realtime.orders import DispatchOrders
 from optimizer.stochastic.planner import StochasticPlanner
 from optimizer.stochastic.scenarios import DEFAULT_SCENARIO_COUNT, ScenarioInputs
 from twin import time_axes
-from twin.errors import NoScheduleError, SolverError
+from twin.errors import GigatwinError, NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
 from twin.site import Site
 from twin.workload.flexibility import work_flexibility
 from twin.workload.jobs import Workload
+from twin.workload.queue import running_power
 
 REPLAN_INTERVAL: Final = np.timedelta64(60, "m")
 """Time between two plans; forecasts, prices and weather are hourly. [min]"""
@@ -69,18 +73,20 @@ class MpcPolicy:
         self._planned = np.datetime64("NaT", "us")
         self._controller, self._sold_reserves = RealtimeController(site), SoldReserves(site)
         self._last: Decision | None = None
+        self._schedule = xr.Dataset()
+        self._follows_rule = False
 
     def orders(self, observation: Observation) -> DispatchOrders:
-        """Return the orders that follow the current plan most closely."""
-        last = self._last
+        """Return the orders that follow the current plan most closely.
+
+        Where no plan is safe, a fallback is followed, as in a service.
+        """
         is_new = self._planned == observation.now  # planned with the fleet just now
-        if (
-            last is None
-            or self.is_due(observation.now)
-            or (observation.has_new_request and not is_new)
-        ):
-            last = self._decide(observation)
-        return self._controller.orders(last.schedule, observation.state, observation.queue)
+        if self.is_due(observation.now) or (observation.has_new_request and not is_new):
+            self._decide(observation)
+        if self._follows_rule:
+            return self._orders_by_rule(observation)
+        return self._controller.orders(self._schedule, observation.state, observation.queue)
 
     @property
     def last(self) -> Decision | None:
@@ -89,7 +95,7 @@ class MpcPolicy:
 
     def is_due(self, now: np.datetime64) -> bool:
         """Return whether a new plan is due."""
-        return self._last is None or bool(now - self._planned >= REPLAN_INTERVAL)
+        return bool(np.isnat(self._planned) or now - self._planned >= REPLAN_INTERVAL)
 
     def horizon(self, observation: Observation) -> xr.Dataset:
         """Return the time axes of a plan made now."""
@@ -115,24 +121,69 @@ class MpcPolicy:
 
     @property
     def interval_control(self) -> MeteringIntervalControl | None:
-        """Controller of the current quarter-hour."""
-        return self._controller.interval_control
+        """Controller of the current quarter-hour; None while a plan by rule is followed."""
+        return None if self._follows_rule else self._controller.interval_control
 
-    def _decide(self, observation: Observation) -> Decision:
-        """Return a new decision, or the last one with the reason why it stays in force."""
+    def _decide(self, observation: Observation) -> None:
+        """Adopt a new decision, or a fallback with the reason why there is none."""
+        problem = self.build_problem(observation)
         try:
-            decision = self._decide_problem(self.build_problem(observation), observation)
+            decision = self._decide_problem(problem, observation)
         except (NoScheduleError, SolverError) as error:
-            if self._last is None:
-                raise
-            previous = self._last.with_degradation(f"last plan kept: {error}")
-            self._adopt(previous, observation.now)
-            return previous
+            self._fall_back(problem, observation, error)
+            return
         self.accept(decision, observation.now)
-        return decision
+
+    def _fall_back(
+        self, problem: Problem, observation: Observation, error: NoScheduleError | SolverError
+    ) -> None:
+        """Adopt the best schedule without an optimum, by the ladder of a service."""
+        queue = observation.queue
+        caps = with_urgent_jobs(queue, queue.caps, float(problem.service_racks[0]))
+
+        def decide_part(part: Problem, _: Decision | None) -> Decision:
+            if part is problem:  # tried already
+                raise error
+            return self._decide_problem(part, observation)
+
+        power = running_power(queue, caps)
+        try:
+            choice = choose_schedule(problem, decide_part, last=self._last, running_power=power)
+        except GigatwinError as refusal:
+            choice = stop_all_work(problem, str(refusal))
+        adopted = choice.decision or Decision(
+            schedule=choice.schedule,
+            verdict=choice.verdict,
+            explanation=Explanation(accounts={}, binding=(), changes=()),
+        )
+        reason = f"{choice.source}: {choice.reason}"
+        adopted = replace(adopted.with_degradation(reason), is_fallback=True)
+        if choice.source is ScheduleSource.OPTIMUM:  # of a shorter horizon
+            self.accept(adopted, observation.now)
+            return
+        self._planned, self._schedule = observation.now, choice.schedule
+        self._follows_rule = choice.source is ScheduleSource.RULE
+        self._last = choice.decision or self._last
+        self._on_decision(replace(adopted, schedule=choice.schedule))
+
+    def _orders_by_rule(self, observation: Observation) -> DispatchOrders:
+        """Return the orders of a plan by rule, from now on."""
+        queue, schedule = observation.queue, self._schedule
+        is_ahead = schedule["time"].to_numpy() >= observation.now
+        ahead = schedule.isel(time=is_ahead, instant=np.append(is_ahead, True))
+        caps = with_urgent_jobs(queue, queue.caps, float(ahead["service_racks"][0]))
+        return orders_by_rule(
+            self._site,
+            observation.state,
+            ahead,
+            queue=queue,
+            caps=caps,
+            within_rise=self._controller.within_rise,
+        )
 
     def _adopt(self, decision: Decision, now: np.datetime64) -> None:
         self._last, self._planned = decision, now
+        self._schedule, self._follows_rule = decision.schedule, False
         self._on_decision(decision)
 
     def _model_file(self, now: np.datetime64) -> Path | None:

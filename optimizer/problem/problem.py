@@ -55,6 +55,8 @@ class Problem:
         Routes for work from and to other sites; None for a site alone.
     work_power_limit
         Limit of the power of work above idle, ``(time,)``, infinite without limit. [MW]
+    discharge_limits
+        Store -> limit of its discharge beside its rated power, ``(time,)``. [MW]
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Problem:
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
     migration: Migration | None = None
     work_power_limit: FloatArray | None = None
+    discharge_limits: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Complete the weights, check all input, and clip levels."""
@@ -83,7 +86,10 @@ class Problem:
             issues += validation.find_outlook_value_issues(self.site, self.outlook)
             issues += validation.find_state_issues(self.site, self.state)
             issues += validation.find_past_unit_issues(self.site, self.past_units)
-            issues += validation.find_work_limit_issues(self.work_power_limit, self.hours)
+            issues += validation.find_limit_issues("work_limit", self.work_power_limit, self.hours)
+            for owner, limit in self.discharge_limits.items():
+                place = f"discharge_limits, {owner}"
+                issues += validation.find_limit_issues(place, limit, self.hours)
         if issues:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, issues)
@@ -119,6 +125,11 @@ class Problem:
             if self.work_power_limit is None
             else self.work_power_limit
         )
+
+    def max_discharge(self, store: Store) -> FloatArray:
+        """Return the largest discharge of a store, ``(time,)``. [MW]"""
+        limit = self.discharge_limits.get(store.owner, np.full_like(self.hours, np.inf))
+        return np.minimum(limit, store.discharge_limit)
 
     @cached_property
     def service_racks(self) -> FloatArray:

@@ -310,15 +310,15 @@ def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterato
                 )
 
 
-def find_work_limit_issues(
-    limit: FloatArray | None, hours: FloatArray
+def find_limit_issues(
+    place: str, limit: FloatArray | None, hours: FloatArray
 ) -> Iterator[ValidationIssue]:
-    """Yield an invalid limit of work power above idle, ``(time,)``. [MW]"""
+    """Yield an invalid limit of power, ``(time,)``, with its place in the problem. [MW]"""
     given = np.full_like(hours, np.inf) if limit is None else np.asarray(limit, dtype=float)
     if given.shape != hours.shape:
         yield _issue(
             IssueCode.WRONG_AXES,
-            "work_limit",
+            place,
             f"of shape {given.shape}",
             expected=f"a number for each of the {len(hours)} intervals",
             remedy="write infinity where there is no limit",
@@ -327,7 +327,7 @@ def find_work_limit_issues(
         at = int(np.flatnonzero(wrong)[0])
         yield _issue(
             IssueCode.OUT_OF_RANGE,
-            f"work_limit, {at}",
+            f"{place}, {at}",
             f"{given[at]:g} MW",
             expected="0 MW or more",
             remedy="write infinity where there is no limit",

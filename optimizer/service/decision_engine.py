@@ -14,6 +14,7 @@ from typing import Final, cast
 import numpy as np
 import xarray as xr
 
+from optimizer.fallback.baseline_plan import orders_by_rule, with_urgent_jobs
 from optimizer.fallback.ladder import (
     DecideFunction,
     ScheduleChoice,
@@ -25,10 +26,8 @@ from optimizer.planner.decision import Decision
 from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.controller import RealtimeController
-from optimizer.realtime.dispatch import limit_caps, must_run
-from optimizer.realtime.headroom import compute_headroom
 from optimizer.realtime.intra_interval import MeteringIntervalControl
-from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders, caps_by_job, curtail_export
+from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
 from optimizer.service.availability import (
     APPLIED_VARIABLES,
     available_site,
@@ -46,16 +45,8 @@ from twin.simulation import state as states
 from twin.simulation.setpoints import SUPPLY_SET_POINT
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
-from twin.units import QUARTER_HOUR_H
-from twin.variables import values_by_machine
 from twin.workload.jobs import Jobs
-from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_power, sustained_power
-
-BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
-"""Battery flows that a plan by rule orders; under HOLD the plant keeps the ramp limit itself."""
-
-JOB_POWER_TOLERANCE_MW: Final = 1e-6
-"""Power of jobs above the plan that counts as equal. [MW]"""
+from twin.workload.queue import JobQueue, running_power
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +151,7 @@ class DecisionEngine:
             power = running_power(queue, caps)
             choice = plan_by_rule(problem, power, source=ScheduleSource.HOLD, reason=hold)
         else:
-            caps = _with_urgent_jobs(queue, caps, problem)
+            caps = with_urgent_jobs(queue, caps, float(problem.service_racks[0]))
             power = running_power(queue, caps)
             choice = choose_schedule(
                 problem, self._decide_function(inputs), last=last, running_power=power
@@ -251,26 +242,17 @@ class DecisionEngine:
         """Return orders by the plan, or, without an optimised plan, by the rule's schedule."""
         if choice.source in {ScheduleSource.OPTIMUM, ScheduleSource.SHIFTED}:
             return self._controller.orders(choice.schedule, problem.state, queue)
-        near = choice.schedule.isel(time=slice(2), instant=slice(3))
-        headroom, first = compute_headroom(problem.site, problem.state, near), near.isel(time=[0])
-        headroom = self._controller.within_rise(headroom, queue)
-        must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, QUARTER_HOUR_H)
-        caps = limit_caps(queue, caps, headroom=headroom, must=must)
-        caps = caps_below_limit(
-            queue, caps, _planned_power(first, queue.pool), fixed=np.zeros_like(must)
+        is_hold = choice.source is ScheduleSource.HOLD
+        orders = orders_by_rule(
+            problem.site,
+            problem.state,
+            choice.schedule,
+            queue=queue,
+            caps=caps,
+            within_rise=self._controller.within_rise,
+            keeps_running_work=is_hold,
         )
-        jobs, step = caps_by_job(queue, caps), first.isel(time=0)
-        if choice.source is ScheduleSource.HOLD:
-            return DispatchOrders(jobs=jobs)
-        export_room = (
-            headroom.import_power(sustained_power(queue, caps, QUARTER_HOUR_H))
-            + headroom.export_limit
-        )
-        batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
-        caps_by_renewable = curtail_export(
-            step, batteries.get("battery_discharge", {}), export_room
-        )
-        return DispatchOrders(jobs=jobs, renewable_cap=caps_by_renewable, **batteries)
+        return DispatchOrders(jobs=orders.jobs) if is_hold else orders
 
     def _last_operation(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
         """Return the flows of the last quarter-hour, as measured, else as ordered."""
@@ -285,24 +267,6 @@ class DecisionEngine:
                     step[name], observed.get(APPLIED_VARIABLES.get(name, name)), ordered
                 )
         return step
-
-
-def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
-    """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
-    caps, must = caps.copy(), must_run(queue, QUARTER_HOUR_H)
-    free = queue.pool.racks - problem.service_racks[0] - queue.jobs.racks[caps > 0].sum()
-    for job in np.argsort(queue.laxity, kind="stable").tolist():
-        if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
-            free -= queue.jobs.racks[job]
-            caps[job] = 1.0
-    return caps
-
-
-def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
-    """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
-    service = float(first["service_racks"][0]) * float(pool.power_above_idle(1.0))
-    halls = float(first["hall_power"].isel(time=0).sum())
-    return halls - pool.racks * pool.rack_idle_power - service + JOB_POWER_TOLERANCE_MW
 
 
 def _measured_or_ordered(

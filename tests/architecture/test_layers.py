@@ -48,7 +48,7 @@ LIVES_IN = {
         "optimizer.model.formulation",
     },
     "rich": {"optimizer.cli"},
-    "scipy": {"twin.calibration.fit", "twin.workload.throughput"},
+    "scipy": {"optimizer.backtesting.results", "twin.calibration.fit", "twin.workload.throughput"},
     "starlette": {"optimizer.service.web"},
     "tomllib": {"sites.catalogue", "sites.loading"},
     "typer": {"optimizer.cli"},

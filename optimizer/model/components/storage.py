@@ -93,7 +93,7 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     may_charge, may_discharge = storage_limits.may_charge_discharge(store, data.problem)
     found = {name: np.array(value) for name, value in scalars.items()} | {
         "charge_max": store.charge_limit * may_charge,
-        "discharge_max": store.discharge_limit * may_discharge,
+        "discharge_max": data.problem.max_discharge(store) * may_discharge,
         "retention": (1.0 - store.standing_loss) ** hours,
         "charge_gain": hours * store.charge_efficiency,
         "discharge_loss": hours / store.discharge_efficiency,

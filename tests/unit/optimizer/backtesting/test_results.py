@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.backtesting.results import PolicySummary, mean_accounts
+from optimizer.backtesting.results import PolicySummary, mean_accounts, paired_difference
 from optimizer.backtesting.settlement import Settlement, WorkBalance
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.files import write_json_atomic
 from tests.support.summaries import results, summary
+from twin.errors import ProblemError
 from twin.simulation.limits import StagingCounts
 
 
@@ -115,6 +116,58 @@ def test_energy_for_equal_work_includes_the_work_left():
     assert PolicySummary.averaged([one, unknown]).energy_equal_work_mwh is None
 
 
+def test_carbon_for_equal_work_is_averaged_where_known():
+    known = summary(carbon_equal_work_kg=10.0)
+    assert PolicySummary.averaged([known, summary(carbon_equal_work_kg=20.0)]) == summary(
+        carbon_equal_work_kg=15.0
+    )
+    assert PolicySummary.averaged([known, summary()]).carbon_equal_work_kg is None
+
+
+def test_fallbacks_are_summed_over_seeds():
+    over = PolicySummary.averaged([summary(fallbacks=2), summary(fallbacks=1)])
+    assert over.fallbacks == 3
+    assert isinstance(over.fallbacks, int)
+
+
+def test_paired_difference_has_a_student_interval():
+    """Differences 1, 2, 3: mean 2, deviation 1, t(0.975; 2) = 4.303, half width 2.484."""
+    found = paired_difference([11.0, 22.0, 33.0], [10.0, 20.0, 30.0])
+    assert (found.mean, found.pairs) == (2.0, 3)
+    assert found.half_width == pytest.approx(4.3027 / np.sqrt(3.0), rel=1e-4)
+    assert (found.is_significant, found.verdict) == (False, "no difference shown")
+
+
+def test_difference_common_to_all_pairs_is_a_gain():
+    """Proves: chance that is common to both values of a pair cancels."""
+    found = paired_difference([90.0, 190.0, 289.0], [100.0, 200.0, 300.0])
+    assert found.verdict == "lower"
+    assert paired_difference([100.0, 200.0, 300.0], [90.0, 190.0, 289.0]).verdict == "higher"
+
+
+def test_single_pair_has_no_interval():
+    found = paired_difference([90.0], [100.0])
+    assert (found.half_width, found.is_significant, found.verdict) == (None, False, "unknown")
+    assert found.as_json()["low_eur"] is None
+
+
+def test_unequal_pairs_are_refused():
+    with pytest.raises(ProblemError, match="of the same seed and days"):
+        paired_difference([1.0, 2.0], [1.0])
+    with pytest.raises(ProblemError, match="0 values"):
+        paired_difference([], [])
+
+
+def test_differences_are_from_the_harder_rule():
+    found = results(immediate=5.0, threshold_capped=3.0, deterministic=2.0)
+    assert found.reference == "threshold_capped"
+    assert {name: one.mean for name, one in found.differences.items()} == {
+        "immediate": 2.0,
+        "deterministic": -1.0,
+    }
+    assert results(immediate=5.0).differences == {}
+
+
 def test_the_json_has_the_keys_of_the_command():
     document = results(
         immediate=4.0, threshold_capped=3.0, deterministic=2.0, perfect=1.0
@@ -131,6 +184,7 @@ def test_the_json_has_the_keys_of_the_command():
     }
     wanted = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
     wanted += " violations pue work_done energy_equal_work_mwh"
+    wanted += " carbon_equal_work_kg fallbacks"
     assert set(wanted.split()) <= set(document["policies"]["deterministic"])
     assert document["by_seed"]["deterministic"] == [asdict(summary(2.0))]
     assert document["accounts"]["deterministic"] == {"electricity": 1.0}

@@ -16,7 +16,7 @@ from optimizer.backtesting.runner import run_backtest_policy as run_policy
 from optimizer.cli import app
 from optimizer.cli.backtest import _show
 from tests.support import small_days
-from tests.support.summaries import results
+from tests.support.summaries import results, summary
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def test_all_policies_run_a_day(run, tmp_path):
 
 def test_table_keeps_its_units(rule_day):
     result, _ = rule_day
-    for heading in ("objective [EUR]", "carbon [t]", "water [m3]", "late [h]"):
+    for heading in ("objective [EUR]", "carbon, equal work [t]", "water [m3]", "late [h]"):
         assert heading in result.stderr
 
 
@@ -367,3 +367,65 @@ def test_run_below_five_days_has_no_capture():
     found = replace(results(threshold_capped=100.0, deterministic=70.0, perfect=60.0), days=4)
     _show(Console(width=240, file=page), found)
     assert "no capture over threshold_capped: it needs a run of 5 days" in page.getvalue()
+
+
+def shown(found):
+    """Return what the command prints of results."""
+    page = io.StringIO()
+    _show(Console(width=240, file=page), found)
+    return page.getvalue()
+
+
+def test_words_of_the_table_are_explained():
+    """Sensitivity: stocks, backlog, late and objective were explained nowhere."""
+    money = {"deterministic": {"stocks": 5.0, "backlog": 5.0}}
+    text = shown(replace(results(deterministic=1.0), accounts=money))
+    for word in ("objective", "stocks", "backlog", "equal work", "late"):
+        assert f"\n{word}: " in text
+    assert "\nfallbacks: " not in text  # there is no such row
+
+
+def test_table_compares_energy_and_carbon_for_equal_work():
+    """Sensitivity: a policy that left work undone seemed to save energy and carbon."""
+    of = {"deterministic": summary(carbon_kg=7e6, carbon_equal_work_kg=9e6, energy_mwh=77.0)}
+    text = shown(replace(results(deterministic=1.0), policies=of))
+    assert "carbon, equal work [t]" in text
+    assert "9,000" in text
+    assert "7,000" not in text
+    assert " 77 " not in text
+
+
+def test_fallbacks_are_counted_and_explained():
+    row = {"plant": 0, "time": "2026-06-16T02:00Z", "reason": "rule: too hot"}
+    found = replace(
+        results(deterministic=1.0),
+        policies={"deterministic": summary(fallbacks=1)},
+        fallbacks={"deterministic": [row]},
+    )
+    text = shown(found)
+    assert "1 plan of deterministic by fallback" in text
+    assert "2026-06-16T02:00Z: rule: too hot" in text
+    assert "\nfallbacks: " in text
+
+
+def test_interval_stands_beside_each_difference():
+    """Proves: a difference inside its interval is called no gain.
+
+    Sensitivity: a larger battery that "costs" 0.1 % by chance read like a result.
+    """
+    seeds = {
+        "threshold_capped": [summary(value) for value in (100.0, 200.0, 300.0)],
+        "deterministic": [summary(value) for value in (90.0, 189.0, 291.0)],
+        "immediate": [summary(value) for value in (150.0, 180.0, 310.0)],
+    }
+    found = replace(
+        results(threshold_capped=200.0, deterministic=190.0, immediate=213.0),
+        seeds=3,
+        by_seed=seeds,
+    )
+    text = shown(found)
+    assert "less that of threshold_capped: -10 EUR, 95 % interval -12 to -8 EUR" in text
+    assert "over 3 plants: lower" in text
+    assert "over 3 plants: no difference shown" in text
+    one_plant = shown(results(threshold_capped=200.0, deterministic=190.0))
+    assert "differences of one plant have no 95 % interval" in one_plant

@@ -140,7 +140,7 @@ def test_result_is_shown_without_a_comparison(process, tmp_path):
         other_policies=simulated_day._read_comparison(process, tmp_path / "others.json"),
     )
     assert process.log_tail == "no memory"
-    keys = ("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "energy_equal_work_mwh", "pue")
+    keys = ("cost_eur", "carbon_equal_work_kg", "peak_mw", "energy_equal_work_mwh", "pue")
     summary = dict.fromkeys(keys, 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     result = _result(

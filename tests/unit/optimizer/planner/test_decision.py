@@ -7,10 +7,13 @@ import pytest
 import xarray as xr
 
 import optimizer.planner.planner as room
+import sites
+from optimizer.backtesting.case import synthetic_case
 from optimizer.planner.planner import decide
 from optimizer.verification.verifier import ScheduleVerdict
 from tests.support import small_days
 from tests.support.tight_site import hot_night
+from twin import time_axes
 from twin.errors import NoScheduleError, ProblemError
 from twin.simulation.limits import Violation
 
@@ -83,6 +86,54 @@ def test_work_yields_for_failure_tolerance(problem):
     limits = [one for one in decision.explanation.binding if "failures are endured" in one.limit]
     assert [one.unit for one in limits] == ["MW"]
     assert limits[0].count == 8
+
+
+def large_tank():
+    """Return a problem of four hot hours at a site whose tank outdoes its water loop."""
+    site = sites.load_site("iberia").with_parameters("tank_1", volume="30000 m3", power="30 MW")
+    case = synthetic_case(site, steps=16)
+    problem = case.build_problem(time_axes.horizon_axes(case.inputs.start, [(4, 15.0)]))
+    outlook = problem.outlook.copy(deep=True)
+    outlook["air_temperature"].values[:] = 36.0
+    outlook["electricity_price"].values[:] = np.where(np.arange(16) < 8, 900.0, -100.0)
+    outlook["terminal_price"].values[...] = 0.0
+    return replace(problem, outlook=outlook)
+
+
+@pytest.mark.slow
+def test_tank_discharge_yields_to_the_failure_of_the_tank():
+    """Proves: the plan discharges only what the plant can replace when the tank fails.
+
+    Sensitivity: only work was reduced, which does not help, and every plan was rejected.
+    """
+    decision = decide(large_tank())
+    assert decision.attempts > 1
+    assert decision.verdict.is_safe
+    discharge = decision.schedule["tank_discharge"].sum("tank").to_numpy()
+    assert 5.0 < discharge.max() < 14.0  # 15.3 MW without the limit
+
+
+@pytest.mark.slow
+def test_rejected_failure_names_its_setting():
+    """Proves: the error names the setting that decides. Sensitivity: it named work and service."""
+    wanted = hot_night(small_days.problem(4), least_time=4.0 * 3600.0)
+    verdict = decide(wanted).verdict
+    breach = Violation(
+        limit="too soon", time=wanted.outlook["time"].to_numpy()[0], count=1, excess=2
+    )
+    refused = replace(verdict, uncovered_failures=(breach,))
+    assert "contingency.least_time (14400 s)" in str(room._refused(wanted, refused))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -1.0])
+def test_discharge_limit_is_kept_and_invalid_one_refused(problem, wrong):
+    limit = np.full(len(problem.hours), 0.02)
+    limited = replace(problem, discharge_limits={"battery_1": limit})
+    discharge = decide(limited).schedule["battery_discharge"].sum("battery")
+    assert discharge.max() <= 0.02 + 1e-6
+    assert decide(problem).schedule["battery_discharge"].max() > 0.1
+    with pytest.raises(ProblemError, match=r"discharge_limits, battery_1, 0.*0 MW or more"):
+        replace(problem, discharge_limits={"battery_1": np.full(len(limit), wrong)})
 
 
 def test_work_limit_is_kept_and_invalid_one_refused(problem):
