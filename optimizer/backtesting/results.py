@@ -188,7 +188,7 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Pa
     difference = np.subtract(values, reference, dtype=float)
     count, half_width = len(difference), None
     if count > 1:
-        from scipy.stats import t as student_t
+        from scipy.stats import t as student_t  # noqa: PLC0415  (heavy, and for this alone)
 
         quantile = float(student_t.ppf(0.5 + CONFIDENCE / 2.0, count - 1))
         half_width = quantile * float(difference.std(ddof=1)) / np.sqrt(count)
