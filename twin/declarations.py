@@ -90,7 +90,7 @@ class ResilienceSettings(Declaration):
         float, Quantity("1", "heat capacity of air and racks over that of air [2]", at_least=1)
     ] = 4.0
     valve_lag: Annotated[
-        float, Quantity("s", "valve lag of a plant whose loop declares none [3]", above=0)
+        float, Quantity("s", "valve lag of a plant whose loop declares 0 [3]", above=0)
     ] = 120.0
     flow_step: Annotated[
         float, Quantity("s", "time between two steps of the facility flow [3]", above=0)

@@ -18,6 +18,9 @@ from twin.weather import Weather
 _MAX_OVERLOAD: Final = 4.0  # of the rated cooling: upper bound of the capacity search
 _MIN_LOAD_MW: Final = 1e-12  # keeps shares of a zero load finite
 
+DEFAULT_VALVE_LAG_S: Final = 120.0
+"""Time constant of a supply-temperature valve without a declared one; an assumption. [s]"""
+
 
 class CoolingLoop(Declaration):
     """The liquid in pipes, headers and heat exchangers of one circuit."""
@@ -29,7 +32,7 @@ class CoolingLoop(Declaration):
     ] = "water"
     valve_lag: Annotated[
         float, Quantity("s", "time constant of the supply-temperature valve", at_least=0)
-    ] = 0.0
+    ] = DEFAULT_VALVE_LAG_S
     supply_share: Annotated[
         float, Quantity("1", "share of the volume between plant and halls", at_least=0, below=0.9)
     ] = 0.0

@@ -56,7 +56,7 @@ def test_name_unfit_for_a_service_is_reported(tmp_path, name):
         ),
         ('pump_power = "30 kW"', 'pump_power = "3 MW"', "it is 0.79 of the cooling of 3.8 MW"),
         ("count = 5 }", 'count = 5, fan_power = "1.5 MW" }', "it is 2 of the cooling of 3.8 MW"),
-        ('{ volume = "12 m3" }', '{ volume = "12 l" }', "it would warm by 4.6e+03 K/min"),
+        ('volume = "12 m3"', 'volume = "12 l"', "it would warm by 4.6e+03 K/min"),
         (
             'temperature_range = "8 K"',
             'temperature_range = "4 K"',

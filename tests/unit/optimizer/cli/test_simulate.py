@@ -108,8 +108,7 @@ def test_run_begins_at_steady_state(run, tmp_path):
     """
     text = (Path(sites.__file__).parent / "small.toml").read_text(encoding="utf-8")
     slow = tmp_path / "slow.toml"
-    volume = 'volume = "12 m3"'
-    slow.write_text(text.replace(volume, f'{volume}, valve_lag = "180 s"'), encoding="utf-8")
+    slow.write_text(text.replace("120 s", "180 s"), encoding="utf-8")
     load, out = ("--utilisation", "1"), tmp_path / "run.nc"
     result = run("--step", "1min", "--json", "-", "--out", out, site=slow, load=load)
     assert json.loads(result.stdout)["beyond"] == []

@@ -18,7 +18,7 @@ from twin.equipment import ChilledWaterTank
 from twin.errors import StateError
 from twin.physics.electrical_equipment import transformer_overload_time, ups_overload_time
 from twin.simulation import state
-from twin.simulation.simulate import simulate
+from twin.simulation.simulate import settled_state, simulate
 
 RHINE = sites.load_site("rhine")
 SMALL = sites.load_site("small")
@@ -196,9 +196,7 @@ def test_ordered_set_point_is_held_after_a_failure():
 
 def test_without_a_failure_nothing_changes():
     operation = steady(RHINE, share=0.8, air=20.0, count=1)
-    start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
-    settled = simulate(RHINE, start, operation)
-    start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
+    start = settled_state(RHINE, operation)
     calm = contingency_trajectory(RHINE, start, operation, contingency=None, minutes=30)
     for values in calm.values():
         assert np.ptp(values.to_numpy(), axis=0) == pytest.approx(0.0, abs=1e-6)
