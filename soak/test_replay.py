@@ -59,7 +59,7 @@ def test_breaches_and_exceptions_are_counted(monkeypatch):
     warm = "facility_supply_temperature of warm_plant: 60"
     outcomes = {
         1: ("", ""),
-        2: ("chip_temperature of hall_1: 3", ""),
+        2: ("full_load_chip_temperature of hall_1: 3", ""),
         3: ZeroDivisionError("seldom"),
         4: ("", warm),
     }
@@ -76,7 +76,7 @@ def test_breaches_and_exceptions_are_counted(monkeypatch):
     assert figures["seeds_of_broken"] == [2, 3]
     assert figures["beyond_any_order"] == {4: warm}
     assert lines == [
-        "seed 2: chip_temperature of hall_1: 3",
+        "seed 2: full_load_chip_temperature of hall_1: 3",
         "seed 3: ZeroDivisionError: seldom",
         f"seed 4, beyond any order: {warm}",
     ]

@@ -202,7 +202,13 @@ SITE_VARIABLES: Final[dict[str, VariableDefinition]] = {
         "1", "1 if a circuit follows the service's requests, else 0"
     ),
     "rack_inlet_temperature": VariableDefinition("degC", "temperature of the air at the racks"),
-    "chip_temperature": VariableDefinition("degC", "case temperature of the hottest accelerator"),
+    "chip_temperature": VariableDefinition(
+        "degC",
+        "case temperature of accelerators: simulated at their mean load, measured the highest",
+    ),
+    "full_load_chip_temperature": VariableDefinition(
+        "degC", "case temperature of an accelerator in a rack at full load"
+    ),
     "chip_power": VariableDefinition("MW", "power of one accelerator"),
     "rack_power": VariableDefinition("MW", "power of one rack, at its inlet"),
     "rack_supply_temperature": VariableDefinition(

@@ -109,7 +109,7 @@ DURATION_FACTOR: Final = 1.25
 """Length of a path over the time to the limit. [1]"""
 
 PATH_COLUMNS: Final = {
-    "chip_temperature": "chips of",
+    "full_load_chip_temperature": "chips of",
     "technology_supply_temperature": "coolant of",
     "facility_supply_temperature": "water of",
     "rack_inlet_temperature": "air of",

@@ -103,7 +103,6 @@ def _published() -> Iterator[ValidationCase]:
             compute=partial(_single, compute),
         )
 
-
     yield ValidationCase(
         number=0,
         title="Frontier: supply water after a swing of 6 MW",

@@ -335,7 +335,7 @@ type MachineColumns = dict[str, FloatArray]
 """Machine -> values on ``instant``."""
 
 _TRAJECTORY_DIMENSIONS: Final = {
-    "chip_temperature": "hall",
+    "full_load_chip_temperature": "hall",
     "technology_supply_temperature": "cdu",
     "facility_supply_temperature": "circuit",
     "cooling_plant_output": "circuit",
@@ -364,7 +364,7 @@ def contingency_trajectory(
       stay. [1]
     - ``result``: Simulation of state and operation, if available.
 
-    Returns: On ``instant``, once a minute: ``chip_temperature(hall)`` and
+    Returns: On ``instant``, once a minute: ``full_load_chip_temperature(hall)`` and
     ``technology_supply_temperature(cdu)`` of the affected racks, ``facility_supply_temperature``
     and ``cooling_plant_output(circuit)``, ``rack_inlet_temperature(hall_air)``,
     ``tank_level(tank)`` and ``tank_discharge(tank)``. Attributes ``trip``, ``time_to_limit`` [min]
@@ -401,7 +401,10 @@ def _trajectory(prefault: PrefaultState, trip: Contingency | None, edges: FloatA
     begun = prefault.result["instant"].to_numpy()[0]
     instants = begun + (edges * MS_PER_SECOND).astype("timedelta64[ms]")
     trajectory = xr.Dataset(coords={"instant": instants.astype("datetime64[us]")})
-    columns = {**_plant_columns(trajectories), "chip_temperature": _chip_columns(trajectories)}
+    columns = {
+        **_plant_columns(trajectories),
+        "full_load_chip_temperature": _chip_columns(trajectories),
+    }
     for circuit, states in trajectories:
         columns |= (
             _coolant_columns(circuit, states)
@@ -422,7 +425,7 @@ def temperature_limits(site: Site) -> dict[tuple[str, str], float]:
     margin = site.contingency.throttle_margin
     found = {}
     for hall in site.machines_of(ITHall):
-        found["chip_temperature", hall.name] = hall.chip_temperature_limit - margin
+        found["full_load_chip_temperature", hall.name] = hall.chip_temperature_limit - margin
     for plant in site.machines_of(CoolingPlant):
         found["facility_supply_temperature", plant.name] = plant.supply_limit
     coolest = min(hall.inlet_temperature_limit for hall in site.machines_of(ITHall))
@@ -437,7 +440,7 @@ def _column(rows: Sequence[FloatArray]) -> FloatArray:
 
 
 def _chip_columns(trajectories: CircuitTrajectories) -> MachineColumns:
-    """Return the hottest chips of each hall."""
+    """Return the chips of each hall in racks at full load."""
     found = {
         hall.name: _column([moment.chips[place] for moment in states])
         for circuit, states in trajectories

@@ -245,9 +245,12 @@ class ITHall(Equipment):
         return np.asarray((hall_power - loss) * self.board_efficiency)
 
     def accelerator_power(self, busy_power: FloatArray | float) -> FloatArray:
-        """Return the power of one accelerator from the draw of its working rack. [MW]"""
+        """Return the power of one accelerator from the draw of its working rack. [MW]
+
+        It is 0 where the power shelves of the rack use more than the rack draws.
+        """
         board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
-        return np.asarray(board * self.chip_share / self.chips_per_rack)
+        return np.asarray(np.maximum(board, 0.0) * self.chip_share / self.chips_per_rack)
 
     def chip_temperature(
         self,

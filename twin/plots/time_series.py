@@ -242,7 +242,7 @@ _RUNS_PANELS: Final = (
 _HEIGHT: Final = 8.0  # in
 
 TRAJECTORY_LABELS: Final = {
-    "chip_temperature": "hottest chip of {}",
+    "full_load_chip_temperature": "chip at full load of {}",
     "technology_supply_temperature": "coolant of {}",
     "facility_supply_temperature": "water of {}",
     "rack_inlet_temperature": "air of {}",
@@ -253,7 +253,7 @@ TRAJECTORY_LABELS: Final = {
 
 _FAILURES_PANELS: Final = (
     ("technology_supply_temperature", "facility_supply_temperature", "rack_inlet_temperature"),
-    ("chip_temperature",),
+    ("full_load_chip_temperature",),
     ("cooling_plant_output", "tank_discharge"),
 )
 _HEAT_WORDS: Final = ("taken by", "given by")

@@ -151,8 +151,7 @@ def _knots(hall: ITHall) -> FloatArray:
 
 def _chip_power(hall: ITHall) -> FloatArray:
     """Return the power of one chip over the power of its rack, at the knots. [W]"""
-    board = hall.board_power(_knots(hall) * hall.racks) / hall.racks
-    return np.asarray(np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * W_PER_MW)
+    return hall.accelerator_power(_knots(hall)) * W_PER_MW
 
 
 def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float) -> HallTable:
@@ -162,9 +161,7 @@ def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float) -> Hal
         power_span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
         liquid_share=np.array([h.liquid_share for h in halls]),
         knots_per_mw=np.array([(TABLE_POINTS - 1) / h.rack_power for h in halls]),
-        chip_temperature_rise=np.stack(
-            [np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]
-        ),
+        chip_temperature_rise=np.stack([h.chip_temperature(_knots(h), cold) for h in halls]),
         resistance=_resistances(halls, cdu, max_heat),
     )
 

@@ -46,7 +46,7 @@ class CoolingProfile:
 
     - ``cooling_power``: Electric power of plants, CDU pumps and fans of the halls. [MW]
     - ``water_use``: Water drawn. [m3 h-1]
-    - ``chip_temperature``: The hottest chip, including the spread. [degC]
+    - ``chip_temperature``: The hottest chip, at full load and including the spread. [degC]
     - ``supply_temperature``, ``flow``: Of the warm circuit, or the only one: supply water [degC],
       flow over the rated one [1].
     """
@@ -162,7 +162,7 @@ def _ramped(site: Site, heat: HeatLoadRange, weather: Weather, hours: FloatArray
 def _profile(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProfile:
     plants = site.machines_of(CoolingPlant)
     warm = next((plant for plant in plants if plant.serves == "warm"), plants[0])
-    chips = [flows["chip_temperature", hall.name] for hall in site.machines_of(ITHall)]
+    chips = [flows["full_load_chip_temperature", hall.name] for hall in site.machines_of(ITHall)]
     water_rate = flows["cooling_plant_flow", warm.name]
     return CoolingProfile(
         cooling_power=np.sum(

@@ -284,9 +284,10 @@ class _SimulationRun:
     def _chips(
         self, cold: FloatArray, *, flow_share: FloatArray | float, is_air_cooled: bool
     ) -> None:
-        """Record the temperature of the chips that a coolant or the hall air cools."""
+        """Record the temperatures of the chips that a coolant or the hall air cools."""
         for hall in self.site.machines_of(ITHall):
             if hall.is_air_cooled is is_air_cooled:
-                busy = np.full(len(self.hours), hall.rack_power)
-                warm = hall.chip_temperature(busy, cold, flow_share=flow_share)
-                self.flows["chip_temperature", hall.name] = warm
+                mean_power = self.flows["hall_power", hall.name] / hall.racks
+                for prefix, power in (("", mean_power), ("full_load_", hall.rack_power)):
+                    warm = hall.chip_temperature(power, cold, flow_share=flow_share)
+                    self.flows[f"{prefix}chip_temperature", hall.name] = warm

@@ -122,7 +122,9 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
         found.append(_upper_limit(variable, plant.name, "circuit", high, "temperature"))
     for hall in site.machines_of(ITHall):
         high = hall.chip_temperature_limit
-        found.append(_upper_limit("chip_temperature", hall.name, "hall", high, "temperature"))
+        found.append(
+            _upper_limit("full_load_chip_temperature", hall.name, "hall", high, "temperature")
+        )
         found.append(_upper_limit("hall_power", hall.name, "hall", hall.full_power, "power"))
         for air in site.machines_of(CrahBank):
             high = hall.inlet_temperature_limit

@@ -72,7 +72,9 @@ def test_failed_cdu_pump_reduces_coolant_flow():
     # carries pump heat too. 1.575 -> .894 l/min: R .02146 -> .02549 K/W, 25.71 -> 30.54 K.
     site = planned(RHINE, cdu_group=1, cdu_pump_flow=0.5)
     end = path(site, "cdu_1/017/pump").isel(instant=-1)
-    above = end["chip_temperature"] - end["technology_supply_temperature"].sel(cdu="cdu_1")
+    above = end["full_load_chip_temperature"] - end["technology_supply_temperature"].sel(
+        cdu="cdu_1"
+    )
     assert above.to_numpy() == pytest.approx([30.54, 30.54], abs=0.02)
 
 

@@ -32,7 +32,9 @@ def test_chips_get_the_coolant_flow_of_the_cdus():
     Sensitivity: 24.99 K where the plates keep their declared flow.
     """
     done = calm_run()
-    above = done["chip_temperature"] - done["technology_supply_temperature"].sel(cdu=BANK.name)
+    above = done["full_load_chip_temperature"] - done["technology_supply_temperature"].sel(
+        cdu=BANK.name
+    )
     assert above.to_numpy() == pytest.approx(CALM, abs=0.01)
 
 

@@ -81,7 +81,7 @@ def test_a_whole_run_has_all_panels(run, site):
     assert height > 600
     shown = labels(figure)
     assert {"price below 0", "carbon (right)", "import, planned", "training", "late"} <= set(shown)
-    assert {"chip, hottest (limit 80 °C)", "battery_1 (full: 1.6 MWh)"} <= set(shown)
+    assert {"full load chip, hottest (limit 80 °C)", "battery_1 (full: 1.6 MWh)"} <= set(shown)
     named = [axes.get_ylabel() for axes in figure.axes]
     assert named
     assert all("[" in label for label in named)

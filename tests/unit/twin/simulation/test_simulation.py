@@ -6,7 +6,7 @@ import pytest
 import sites
 from tests.support.runs import ordered, random_run, steady, total
 from twin import variables
-from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
+from twin.equipment import Battery, ChilledWaterTank, CoolingPlant, ITHall
 from twin.errors import StateError, UnitError
 from twin.simulation import state
 from twin.simulation.simulate import settled_state, simulate
@@ -62,6 +62,23 @@ def test_chips_follow_the_water_that_arrives():
     operation = steady(plain, count=4, minutes=1)
     near, far = (simulate(s, start, operation)["chip_temperature"] for s in (plain, piped(plain)))
     assert (far[1:] > near[1:] + 0.1).all()
+
+
+def test_chips_are_as_warm_as_their_load():
+    """Proves: idle chips are cooler than busy ones. Sensitivity: always that of full load."""
+    site = sites.load_site("small")
+    operation = steady(site, count=3)
+    for index, name in enumerate(("idle_power", "full_power")):
+        operation["hall_power"].values[index] = [getattr(h, name) for h in site.machines_of(ITHall)]
+    operation["hall_power"].values[2] = 0.0  # nothing turned on: as warm as the coolant
+    result = simulate(site, settled_state(site, operation), operation)
+    coolant = result["technology_supply_temperature"].squeeze("cdu")
+    idle, full, off = (result["chip_temperature"] - coolant).isel(hall=0).to_numpy()
+    assert 0.0 < idle < 0.3 * full
+    assert off == 0.0
+    reference = (result["full_load_chip_temperature"] - coolant).isel(hall=0).to_numpy()
+    assert reference[1] == full
+    assert (reference[[0, 2]] > full).all()  # a plate with less flow has a higher resistance
 
 
 def test_a_step_of_load_warms_the_supply_water_of_every_site():
