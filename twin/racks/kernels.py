@@ -1,7 +1,8 @@
 """Kernels that step every rack, coolant unit and chip through time.
 
-A kernel is a plain loop over arrays that numba compiles where it is installed. Powers are in MW,
-temperatures in degC, heat capacities in MWh/K, capacity rates in MW/K.
+The kernel of racks is a plain loop that numba compiles where it is installed; elsewhere the same
+equations are vectorised over the racks. Powers are in MW, temperatures in degC, heat capacities in
+MWh/K, capacity rates in MW/K.
 """
 
 from collections.abc import Callable
@@ -17,30 +18,6 @@ FASTMATH_FLAGS: Final = frozenset({"arcp", "contract", "nsz", "reassoc"})
 
 NaN and infinity stay exact.
 """
-
-
-@cache
-def compile_kernel[**Arguments](
-    kernel: Callable[Arguments, None], *parts: Callable[..., object]
-) -> Callable[Arguments, None]:
-    """Return a kernel as machine code, compiled at its first call and cached beside its file.
-
-    Without numba it returns the function itself: the same numbers, some hundred times slower.
-
-    - ``kernel``: A function of numbers, arrays and named tuples of them that writes into its
-      arguments.
-    - ``parts``: Functions of the same file that it calls; the cache depends on the age of that
-      file.
-    """
-    try:
-        import numba.extending  # noqa: PLC0415  (heavy, and only in the planner's environment)
-    except ImportError:
-        return kernel
-    for part in parts:
-        numba.extending.register_jitable(fastmath=set(FASTMATH_FLAGS))(part)
-    compile_ = numba.njit(cache=True, nogil=True, fastmath=set(FASTMATH_FLAGS))
-    machine: Callable[Arguments, None] = compile_(kernel)
-    return machine
 
 
 MIN_BALANCE_HEAT_MW: Final = 1e-3
@@ -303,8 +280,111 @@ def _place(unit: CduTable, heat: float) -> tuple[int, float]:
     return k, place - k
 
 
-RACK_KERNEL_PARTS: Final = (_work, _exchange, _warm, _flow, _place)
-"""Functions that :func:`rack_kernel` calls, to be compiled with it."""
+_RACK_KERNEL_PARTS: Final = (_work, _exchange, _warm, _flow, _place)  # compiled with the kernel
+
+type RackKernel = Callable[[RackTable, RackInputs, tuple[CoolantState, RackOutputs]], None]
+"""A function with the arguments of :func:`rack_kernel`."""
+
+
+@cache
+def fastest_rack_kernel() -> RackKernel:
+    """Return :func:`rack_kernel` as machine code, or the vectorised one where numba is missing.
+
+    Machine code is compiled at the first call and cached beside this file.
+    """
+    try:
+        import numba.extending  # noqa: PLC0415  (heavy, and only in the planner's environment)
+    except ImportError:
+        return vectorised_rack_kernel
+    for part in _RACK_KERNEL_PARTS:
+        numba.extending.register_jitable(fastmath=set(FASTMATH_FLAGS))(part)
+    compile_ = numba.njit(cache=True, nogil=True, fastmath=set(FASTMATH_FLAGS))
+    machine: RackKernel = compile_(rack_kernel)
+    return machine
+
+
+_VECTORISED_STEPS: Final = 256  # computed at once, to limit memory
+
+
+def vectorised_rack_kernel(
+    table: RackTable, drive: RackInputs, state_and_outputs: tuple[CoolantState, RackOutputs]
+) -> None:
+    """Do the same as :func:`rack_kernel` by operations on all racks at once."""
+    state, found = state_and_outputs
+    for begin in range(0, len(drive.facility_water), _VECTORISED_STEPS):
+        part = slice(begin, begin + _VECTORISED_STEPS)
+        inputs = drive._replace(
+            work_share=drive.work_share[part],
+            work_interval=drive.work_interval[part],
+            facility_water=drive.facility_water[part],
+        )
+        _vectorised_steps(table, inputs, state, RackOutputs._make(rows[part] for rows in found))
+
+
+def _vectorised_steps(
+    table: RackTable, drive: RackInputs, state: CoolantState, found: RackOutputs
+) -> None:
+    """Simulate some steps: all that has no memory at once, then the coolant step by step."""
+    unit, starts = table.cdu, table.places.first_rack[:-1]
+    counts = np.diff(table.places.first_rack)
+    unit_of_rack = np.repeat(np.arange(len(counts)), counts)
+    rises, heats = _vectorised_work(table, drive, found)
+    heat = np.add.reduceat(heats, starts, axis=1)
+    place = heat * unit.knots_per_mw
+    pump, rate, passing = (
+        _interpolate(values[None], 0, place)
+        for values in (unit.pump_power, unit.capacity_rate, unit.heat_per_kelvin)
+    )
+    lag, slow = unit.rack_capacity / drive.step, unit.cdu_capacity / drive.step
+    water = drive.facility_water[:, None]
+    each = rate / counts
+    blend = 1.0 / (lag + each)
+    follow = each * blend
+    from_pump = pump * (1.0 - passing / rate) + passing * water
+    inertia = slow + rate * (1.0 - follow) + passing * follow
+    means, supplies, cdus_before = np.empty((3, *heat.shape))
+    returns, racks_before = np.empty((2, *heats.shape))
+    for t in range(len(water)):
+        racks_before[t], cdus_before[t] = state.racks, state.cdus
+        warmth = np.add.reduceat(state.racks, starts)
+        means[t] = blend[t] * (lag * warmth + heat[t]) / counts
+        gain = slow * state.cdus + (rate[t] - passing[t]) * means[t] + from_pump[t]
+        supplies[t] = gain / inertia[t]
+        brought = (each[t] * supplies[t])[unit_of_rack]
+        returns[t] = blend[t][unit_of_rack] * (lag * state.racks + heats[t] + brought)
+        state.racks[:], state.cdus[:] = returns[t], supplies[t]
+    found.cdu_heat[:], found.cdu_pump_power[:], found.rack_return[:] = heat, pump, returns
+    found.cdu_supply_temperature[:] = supplies
+    found.cdu_transferred_heat[:] = passing * (means + follow * supplies + pump / rate - water)
+    stored = np.add.reduceat(returns - racks_before, starts, axis=1)
+    found.cdu_stored_heat[:] = slow * (supplies - cdus_before) + lag * stored
+    resistance = _interpolate(table.halls.resistance, table.places.hall, place[:, unit_of_rack])
+    found.chip[:] = supplies[:, unit_of_rack] + resistance * rises
+    taken = heat + pump
+    lost = np.abs(taken - found.cdu_transferred_heat - found.cdu_stored_heat)
+    found.balance_error[:] = (lost / np.maximum(taken, MIN_BALANCE_HEAT_MW)).max(axis=1)
+
+
+def _vectorised_work(
+    table: RackTable, drive: RackInputs, found: RackOutputs
+) -> tuple[FloatArray, FloatArray]:
+    """Return chips above the coolant at declared flow [K] and heat of racks [MW], by step."""
+    halls, hall = table.halls, table.places.hall
+    work = drive.work_share[:, hall]
+    headroom = np.maximum(np.minimum(work, 1.0 - work), 0.0)
+    deviation = drive.deviation[drive.work_interval]
+    power = halls.idle_power[hall] + halls.power_span[hall] * (work + headroom * deviation)
+    found.rack_power[:] = power
+    rises = _interpolate(halls.chip_temperature_rise, hall, power * halls.knots_per_mw[hall])
+    return rises, halls.liquid_share[hall] * power
+
+
+def _interpolate(tables: FloatArray, row: IntArray | int, place: FloatArray) -> FloatArray:
+    """Return values of tables at places between their knots; the ends are extrapolated."""
+    knot = np.minimum(place.astype(np.int64), tables.shape[1] - 2)
+    low = tables[row, knot]
+    return np.asarray(low + (place - knot) * (tables[row, knot + 1] - low))
+
 
 _MEGAWATTS: Final = 1e-6  # in a W
 
@@ -361,20 +441,15 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
     exact at any step with constant power and coolant.
     """
     state, powers, temperatures = track
-    last_piece, decay = table.power.shape[1] - 2, np.float32(table.decay)
-    for t in range(drive.rack_power.shape[0]):
-        for r in range(drive.rack_power.shape[1]):
-            h = table.hall[r]
-            place = drive.rack_power[t, r] * table.knots[h]
-            k = min(int(place), last_piece)
-            low = table.power[h, k]
-            mean = low + (place - k) * (table.power[h, k + 1] - low)
-            coolant = np.float32(drive.supply[t, table.unit[r]])  # in the precision of the state
-            rise = drive.chip[t, r] - coolant
-            power = np.float32(_MEGAWATTS * mean)
-            for c in range(table.factor.shape[1]):
-                end = coolant + rise * table.factor[r, c]
-                now = end + (state[r, c] - end) * decay
-                state[r, c] = now
-                powers[t, r, c] = power * table.factor[r, c]
-                temperatures[t, r, c] = now
+    decay = np.float32(table.decay)
+    place = drive.rack_power * table.knots[table.hall]
+    power = (_MEGAWATTS * _interpolate(table.power, table.hall, place)).astype(np.float32)
+    coolant = drive.supply[:, table.unit].astype(np.float32)  # in the precision of the state
+    rise = drive.chip - coolant
+    for t in range(len(power)):
+        end = coolant[t, :, None] + rise[t, :, None] * table.factor
+        state -= end
+        state *= decay
+        state += end
+        temperatures[t] = state
+        np.multiply(power[t, :, None], table.factor, out=powers[t])

@@ -17,7 +17,6 @@ from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.numerics import Float32Array
 from twin.racks.kernels import (
-    RACK_KERNEL_PARTS,
     ChipInputs,
     ChipOutputs,
     ChipTable,
@@ -26,8 +25,7 @@ from twin.racks.kernels import (
     RackOutputs,
     RackPlacement,
     chip_kernel,
-    compile_kernel,
-    rack_kernel,
+    fastest_rack_kernel,
 )
 from twin.racks.layout import RackLayout
 from twin.relations import SetPoints
@@ -156,9 +154,7 @@ def simulate_racks(
         rows = slice(first, first + piece.count)
         part = RackOutputs._make(values[rows] for values in found)
         drive = _rack_inputs(layout, result, piece, seed=seed)
-        compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
-            layout.rack_table(points), drive, (coolant, part)
-        )
+        fastest_rack_kernel()(layout.rack_table(points), drive, (coolant, part))
         first += piece.count
     return found, coolant
 
@@ -216,9 +212,8 @@ def _steady_coolant(
     state = CoolantState(racks=np.zeros(layout.rack_count), cdus=np.zeros(layout.cdu_count))
     drive = _rack_inputs(layout, result, first, seed=seed)._replace(step=_STEADY_STEP_H)
     ((_, points),) = _constant_set_point_pieces(layout, result, first)
-    compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
-        layout.rack_table(points), drive, (state, _empty_outputs(layout, 1))
-    )
+    outputs = _empty_outputs(layout, 1)
+    fastest_rack_kernel()(layout.rack_table(points), drive, (state, outputs))
     return state
 
 
@@ -484,7 +479,7 @@ def _simulate_step(table: ChipTable, found: RackOutputs, chips: Float32Array) ->
     """Simulate the chips of some racks; ``chips`` becomes their final temperatures. [degC]"""
     shape = (len(found.rack_power), *chips.shape)
     track = ChipOutputs(chips, np.empty(shape, np.float32), np.empty(shape, np.float32))
-    compile_kernel(chip_kernel)(
+    chip_kernel(
         table, ChipInputs(found.rack_power, found.chip, found.cdu_supply_temperature), track
     )
     return track.power, track.temperature

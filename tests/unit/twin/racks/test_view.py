@@ -12,6 +12,7 @@ from twin import time_axes, variables
 from twin.equipment import CduBank, ITHall
 from twin.errors import StateError
 from twin.racks import rack_series, view
+from twin.racks.kernels import vectorised_rack_kernel
 from twin.racks.view import block_steps, view_blocks
 from twin.simulation import state
 from twin.simulation.simulate import simulate, simulate_in_chunks
@@ -145,6 +146,14 @@ def test_blocks_continue_from_the_previous_one(site, monkeypatch):
     assert len(again) == len(whole) - 2
     for left, right in zip(again, whole[2:], strict=True):
         same(left, right, kelvin=1e-3)
+
+
+@pytest.mark.parametrize("level", ["rack", "chip"])
+def test_view_without_numba_is_the_same(site, day, level, monkeypatch):
+    step, span = np.timedelta64(30, "s"), slice("2026-07-01T09:00", "2026-07-01T10:00")
+    compiled = view.view(site, day, level=level, time=span, step=step)
+    monkeypatch.setattr(rack_series, "fastest_rack_kernel", lambda: vectorised_rack_kernel)
+    same(view.view(site, day, level=level, time=span, step=step), compiled)
 
 
 def test_chips_share_the_power_of_their_rack(site, day):
