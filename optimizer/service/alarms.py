@@ -71,6 +71,10 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.CLEARTEXT: AlarmDefinition(
         severity=Severity.LOW, remedy="use mqtts://, and remove --allow-cleartext"
     ),
+    AlarmCode.UNSIGNED_TARGETS: AlarmDefinition(
+        severity=Severity.LOW,
+        remedy="have the partner sign iat, jti and aud; then remove accept_unsigned_times",
+    ),
     AlarmCode.PLANT: AlarmDefinition(
         severity=Severity.HIGH,
         remedy="check the plant's gateway; local control decides until it reports",
@@ -306,6 +310,7 @@ class AlarmMonitor:
         texts = {
             AlarmCode.BROKER: link.error,
             AlarmCode.CLEARTEXT: link.cleartext_warning,
+            AlarmCode.UNSIGNED_TARGETS: self._partners.unsigned_times,
             AlarmCode.PLANT: link.silence_error,
             AlarmCode.ARCHIVE: link.archive_error,
             AlarmCode.RECORD: self._partners.audit_error,

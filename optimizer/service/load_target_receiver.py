@@ -11,8 +11,8 @@ from optimizer.inputs.grid_requests import request_outlook
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
-from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad
-from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad, SendNotice
+from telemetry.feed.load_targets import IssuerTerms, LoadTargetStore
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import SigningKey
 from telemetry.mqtt.client import Client
@@ -22,6 +22,7 @@ from twin.markets.reserve_products import is_recovering
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
 from twin.variables import net_import
 
 
@@ -29,7 +30,7 @@ class LoadTargetReceiver:
     """Receive load targets for the connection of a site under its contracts.
 
     Without such a contract nothing is received. ``meter`` returns the measured net import, ``path``
-    is the file that stores the targets.
+    is the file that stores the targets, and ``notify`` sends a notice to a partner.
     """
 
     def __init__(
@@ -41,13 +42,19 @@ class LoadTargetReceiver:
         key: SigningKey,
         meter: MeterReader,
         path: Path,
+        notify: SendNotice = lambda *_: None,
     ) -> None:
         self._site, self._settings = site, config
         self._contracts = site.machines_of(LoadTargetContract)
         keys = {partner.name: partner.keys for partner in partners}
         issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
         self._issuers_without_keys = [c.issuer for c in self._contracts if c.issuer not in keys]
-        self._targets = LoadTargetStore(path, feed=site.name, max_power=site.grid.import_limit)
+        self._targets = LoadTargetStore(
+            path,
+            feed=site.name,
+            max_power=site.grid.import_limit,
+            terms={name: self._terms(name) for name in issuers},
+        )
         self._agent = FlexAgent(
             self._connect,
             agent=site.name,
@@ -57,6 +64,7 @@ class LoadTargetReceiver:
             meter=meter,
             key=key,
         )
+        self._agent.notify = notify
         self._is_active = bool(issuers)
         self._ended: dict[str, np.datetime64] = {}
 
@@ -64,6 +72,22 @@ class LoadTargetReceiver:
     def is_firm(self) -> bool:
         """Whether no contract allows curtailment of the connection."""
         return all(contract.effect != "curtailment" for contract in self._contracts)
+
+    def _terms(self, issuer: str) -> IssuerTerms:
+        """Return the terms for messages of an issuer: the strictest of its contracts."""
+        contracts = [contract for contract in self._contracts if contract.issuer == issuer]
+        age = np.timedelta64(round(min(one.max_age for one in contracts)), "s")
+        if self._settings.is_simulated:  # whose clock moves by whole quarter-hours
+            age = max(age, 2 * QUARTER_HOUR)
+        accepts = all(one.accept_unsigned_times for one in contracts)
+        return IssuerTerms(max_age=age, accepts_unsigned_times=accepts)
+
+    @property
+    def unsigned_times(self) -> str:
+        """Which contracts admit load targets without signed times; empty if none does."""
+        names = [one.name for one in self._contracts if one.accept_unsigned_times]
+        text = "load targets without signed times are accepted by "
+        return text + ", ".join(names) if names else ""
 
     @property
     def error(self) -> str:

@@ -74,6 +74,13 @@ class PartnerLink:
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER_FILE, site)
         key = load_or_create_key(folder / "keys")
+        self._feed = SchedulePublisher(
+            self._connect,
+            site=site.name,
+            partners=self._partners,
+            key=key,
+            folder=folder / "feed",
+        )
         self._targets = LoadTargetReceiver(
             site,
             config,
@@ -81,13 +88,7 @@ class PartnerLink:
             key=key,
             meter=meter,
             path=folder / "targets.json",
-        )
-        self._feed = SchedulePublisher(
-            self._connect,
-            site=site.name,
-            partners=self._partners,
-            key=key,
-            folder=folder / "feed",
+            notify=self._feed.notify,
         )
         self._audit = AuditLog(folder / AUDIT_FILE)
         self._record_path = folder / "record.json"
@@ -260,6 +261,11 @@ class PartnerLink:
         found = {name: self._feed.partner_status(name, now).message for name in names}
         found["load targets"] = self._targets.error
         return {subject: text for subject, text in found.items() if text}
+
+    @property
+    def unsigned_times(self) -> str:
+        """Which contracts admit load targets without signed times; empty if none does."""
+        return self._targets.unsigned_times
 
     def partner_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return ``feed``, ``answers`` and ``load_targets`` of the snapshot."""

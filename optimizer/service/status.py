@@ -107,6 +107,7 @@ class AlarmCode(StrEnum):
 
     BROKER = "broker"
     CLEARTEXT = "cleartext"
+    UNSIGNED_TARGETS = "unsigned_targets"
     PLANT = "plant"
     FEED = "feed"
     SERIES = "series"

@@ -2,7 +2,8 @@
 
 The contract has no negative answers: its only confirmation is a power state with the correlation
 id of an accepted message. Refused messages, and those for other feeds only, are logged, counted and
-returned to the caller for the audit log.
+returned to the caller for the audit log. If the issuer has signed a refused message, it receives
+the reason as a notice of our own feed, at most a few a minute.
 
 :class:`RampTracker` reports whether the load still moves after a change of its limit.
 """
@@ -24,13 +25,16 @@ from telemetry.feed.flex_messages import (
     LoadTargetMessage,
     PowerFeedState,
     PowerStateEvent,
-    read_load_targets,
+    VerifiedEvent,
+    decode_load_targets,
+    verify_event,
     write_power_state,
 )
 from telemetry.feed.load_targets import LoadTargetStore
 from telemetry.feed.signing import SigningKey
 from telemetry.logging import LogRateLimiter
 from telemetry.messages import topics
+from telemetry.messages.feed_documents import NoticeContent
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
@@ -45,8 +49,14 @@ STATUS_PERIOD: Final = np.timedelta64(1, "m")
 PLAN_VALIDITY: Final = 2 * QUARTER_HOUR
 """Time for which a plan is current: a plan is made each quarter-hour, and takes a while."""
 
+MAX_NOTICE_TEXT: Final = 500
+"""Longest text of a notice. [characters]"""
+
 MeterReader = Callable[[np.datetime64], float]
 """Time -> measured net import; NaN if there is no measurement. [MW]"""
+
+SendNotice = Callable[[str, NoticeContent, np.datetime64], None]
+"""(issuer, notice, time): sends a notice to an issuer, rate-limited and signed."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -86,6 +96,7 @@ class FlexAgent:
     - `connect`: creates the connection, not yet started.
     - `issuers`: Name -> JWK set of a party that may set targets.
     - `min_target`: smallest target that is met for every issuer. [MW]
+    - `notify`: sends a notice to an issuer; nothing is sent unless it is set.
     """
 
     def __init__(
@@ -99,6 +110,7 @@ class FlexAgent:
         meter: MeterReader,
         key: SigningKey,
     ) -> None:
+        self.notify: SendNotice = lambda *_: None
         self.counters: Counter[str] = Counter()
         self.targets = targets
         self._connect, self._agent, self._key = connect, agent, key
@@ -159,14 +171,14 @@ class FlexAgent:
         means that the message cannot be stored and has no effect.
         """
         issuer = self._issuer(message.topic)
+        event: VerifiedEvent | None = None
         try:
             keys = self._issuers.get(issuer, {})
-            found = read_load_targets(message.topic, message.payload, issuer=issuer, keys=keys)
+            event = verify_event(message.topic, message.payload, issuer=issuer, keys=keys)
+            found = decode_load_targets(message.topic, event)
             accepted = self.targets.accept(issuer, found, now)
         except (MessageError, SecurityError) as error:
-            self.counters["refused"] += 1
-            is_logged = self._log_limiter.allows(issuer)
-            return log_refused_target(issuer, str(error)) if is_logged else {}
+            return self._refuse(issuer, error, event, now)
         if not accepted:
             return self._ignored(issuer, found)
         self.counters["taken"] += 1
@@ -184,6 +196,27 @@ class FlexAgent:
             self._confirm(now)
         entry = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**entry, "targets": targets}
+
+    def _refuse(
+        self,
+        issuer: str,
+        error: MessageError | SecurityError,
+        event: VerifiedEvent | None,
+        now: np.datetime64,
+    ) -> Mapping[str, object]:
+        """Count and log a refused message; send the reason to its signer, if that is verified."""
+        self.counters["refused"] += 1
+        if event is not None and isinstance(error, MessageError):
+            content = NoticeContent(
+                event="target_refused",
+                correlation=event.correlation,
+                code=error.code.value,
+                text=f"found {error.found}; expected {error.expected}"[:MAX_NOTICE_TEXT],
+                reachable_from=None,
+            )
+            self.notify(issuer, content, now)
+        is_logged = self._log_limiter.allows(issuer)
+        return log_refused_target(issuer, str(error)) if is_logged else {}
 
     def _ignored(self, issuer: str, message: LoadTargetMessage) -> Mapping[str, object]:
         """Return the audit entry of a message for other feeds only, which is not confirmed."""

@@ -1,7 +1,8 @@
 """Load targets and power states of DSX Flex 1.7: CloudEvents whose data is a signed JWS.
 
 Only the data is signed, so no other field is trusted where it could do harm: the sender follows
-from the topic and the key, and a signed text is accepted once
+from the topic and the key. When a message was issued, its unique id and its receivers follow from
+``iat``, ``jti`` and ``aud`` of the signed header (RFC 7519); a message is accepted once
 (:mod:`telemetry.feed.load_targets`).
 """
 
@@ -13,7 +14,7 @@ from typing import Annotated, Final, Literal, cast
 import msgspec
 import numpy as np
 
-from telemetry.feed.signing import FLEX_KIND, SigningKey, sign_document, verify_signature
+from telemetry.feed.signing import FLEX_KIND, SigningKey, sign_document, verify_with_header
 from telemetry.messages.strict_json import (
     END_TIME_MS,
     Json,
@@ -34,6 +35,9 @@ MW_PER_UNIT: Final[Mapping[str, float]] = {"watt": 1e-6, "kilowatt": 1e-3, "mega
 
 MAX_TARGETS: Final = 500
 """Most targets of a message, and most feeds of a target. [1]"""
+
+MAX_TOKEN_LENGTH: Final = 128
+"""Longest unique id (``jti``) of a message. [characters]"""
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
@@ -64,14 +68,15 @@ class _Envelope(msgspec.Struct):
     id: Annotated[_Id, _described("Id of this message.")]
     source: Annotated[str, _described("//grid/v1/isv/{partner}, the partner's name in topics.")]
     type: Annotated[Literal["grid.loadtarget.set.v1"], _described("Type of the message.")]
-    time: Annotated[_Time, _described("Time of creation; never before that of an earlier message.")]
+    time: Annotated[_Time, _described("Time of creation; not signed, so iat of the header counts.")]
     datacontenttype: Annotated[Literal["application/json"], _described("Type of the data.")]
     subject: Annotated[str, _described("loadtarget.")]
     traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE), _described("Trace context of W3C.")]
     data: Annotated[
         str,
         _described(
-            "The targets, as a JWS in compact form; alg is ES256 or RS256.",
+            "The targets, as a JWS in compact form; alg is ES256 or RS256, and the header has iat, "
+            "jti and aud.",
             contentMediaType="application/jose",
             contentSchema={"$ref": "#/$defs/_Set"},
         ),
@@ -145,11 +150,32 @@ class LoadTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignedClaims:
+    """Claims of RFC 7519 in the signed header of a message; each may be missing.
+
+    - `issued`: when it was issued, UTC; None without ``iat``.
+    - `token`: unique id ``jti`` of the message; empty if missing.
+    - `audience`: receivers ``aud``; empty if missing.
+    """
+
+    issued: np.datetime64 | None = None
+    token: str = ""
+    audience: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the claims that are missing."""
+        found = {"iat": self.issued is not None, "jti": self.token, "aud": self.audience}
+        return tuple(name for name, value in found.items() if not value)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadTargetMessage:
     """A message that sets load targets.
 
     - `correlation`: id that its confirmation repeats.
-    - `time`: time of its creation by the sender's clock, UTC.
+    - `time`: time of its creation by the sender's clock, UTC; not signed.
+    - `claims`: what its signed header states.
     """
 
     correlation: str
@@ -157,6 +183,19 @@ class LoadTargetMessage:
     trace: str
     signed: str
     targets: tuple[LoadTarget, ...]
+    claims: SignedClaims = SignedClaims()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedEvent:
+    """An event whose issuer has signed its data; the data is not yet read."""
+
+    correlation: str
+    time: str
+    trace: str
+    signed: str
+    header: Mapping[str, object]
+    content: bytes
 
 
 def read_load_targets(
@@ -167,19 +206,61 @@ def read_load_targets(
     ``issuer`` is the party that may publish on the topic, and ``keys`` the JWK set of its public
     keys.
     """
+    return decode_load_targets(topic, verify_event(topic, payload, issuer=issuer, keys=keys))
+
+
+def verify_event(
+    topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
+) -> VerifiedEvent:
+    """Return an event if its issuer has signed it; see :func:`read_load_targets`."""
     envelope = decode_json(topic, payload, _Envelope)
     if envelope.source != f"//grid/v1/isv/{issuer}":
         expected = f"source must be //grid/v1/isv/{issuer}"
         raise MessageError(topic, envelope.source, expected, code=IssueCode.UNAUTHORISED)
-    content = decode_json(topic, verify_signature(envelope.data, keys, kind=FLEX_KIND), _Set)
+    header, content = verify_with_header(envelope.data, keys, kind=FLEX_KIND)
     correlation = envelope.correlationid
-    return LoadTargetMessage(
+    return VerifiedEvent(
         correlation=envelope.id if isinstance(correlation, msgspec.UnsetType) else correlation,
-        time=_to_time(topic, envelope.time),
+        time=envelope.time,
         trace=envelope.traceparent,
         signed=envelope.data,
-        targets=tuple(_decoded_target(topic, target) for target in content.targets),
+        header=header,
+        content=content,
     )
+
+
+def decode_load_targets(topic: str, event: VerifiedEvent) -> LoadTargetMessage:
+    """Return the load targets of a verified event; MessageError if its content is invalid."""
+    content = decode_json(topic, event.content, _Set)
+    return LoadTargetMessage(
+        correlation=event.correlation,
+        time=_to_time(topic, event.time),
+        trace=event.trace,
+        signed=event.signed,
+        targets=tuple(_decoded_target(topic, target) for target in content.targets),
+        claims=_decoded_claims(topic, event.header),
+    )
+
+
+def _decoded_claims(topic: str, header: Mapping[str, object]) -> SignedClaims:
+    """Return the claims of a signed header; refuse those of another type."""
+    issued, token, audience = (header.get(name) for name in ("iat", "jti", "aud"))
+    moment = None
+    if issued is not None:
+        is_number = isinstance(issued, int | float) and not isinstance(issued, bool)
+        if not is_number or not 0 < cast("float", issued) < END_TIME_MS / 1000:  # nor NaN
+            expected = "iat in seconds since 1970, as 1782907200"
+            raise MessageError(topic, issued, expected, code=IssueCode.WRONG_TYPE)
+        moment = to_datetime(topic, round(cast("float", issued) * 1000.0))
+    if token is not None and not (isinstance(token, str) and 0 < len(token) <= MAX_TOKEN_LENGTH):
+        expected = f"jti as a text of 1 to {MAX_TOKEN_LENGTH} characters"
+        raise MessageError(topic, token, expected, code=IssueCode.WRONG_TYPE)
+    receivers = audience if isinstance(audience, list) else [] if audience is None else [audience]
+    names = tuple(one for one in receivers if isinstance(one, str) and one)
+    if len(names) < len(receivers):
+        expected = "aud as the name of the site, or a list of names"
+        raise MessageError(topic, audience, expected, code=IssueCode.WRONG_TYPE)
+    return SignedClaims(issued=moment, token=str(token or ""), audience=names)
 
 
 type PowerStateEvent = Literal[

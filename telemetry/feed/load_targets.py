@@ -4,12 +4,13 @@ Of one issuer the target accepted last is in force in its own time interval. A t
 leaves the current one unchanged until then, and after it. So the targets of an issuer never
 overlap: a later target removes its interval from earlier ones, and one that lifts leaves nothing
 there. Of several issuers the tightest target binds. The file of the store also holds digests of
-accepted messages, so that none is accepted twice.
+accepted messages, so that none is accepted twice, also after a restart: a digest stays as long as
+its message could otherwise be accepted again.
 """
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NotRequired, Self, TypedDict, cast
@@ -20,11 +21,14 @@ from numpy.typing import NDArray
 
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
-from telemetry.messages.strict_json import to_milliseconds
+from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from twin.errors import IssueCode, JournalError, MessageError
 
 MAX_SENDER_CLOCK_LEAD: Final = np.timedelta64(5, "m")
 """Largest lead of a sender's clock."""
+
+DEFAULT_MAX_AGE: Final = np.timedelta64(5, "m")
+"""Age from which a message is refused, unless a contract states another."""
 
 MAX_START_LEAD: Final = np.timedelta64(366, "D")
 """Longest time until a target starts."""
@@ -62,40 +66,78 @@ class _StoredTargets(TypedDict):
     """Content of the file; files of older versions have ``latest`` instead of ``heard``."""
 
     held: list[Mapping[str, object]]
-    heard: NotRequired[dict[str, Mapping[str, Sequence[Sequence[str]]]]]
+    heard: NotRequired[dict[str, Mapping[str, object]]]
     latest: NotRequired[dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuerTerms:
+    """Terms for the messages of an issuer.
+
+    - `max_age`: age from which a message is refused, by the time that its issuer signed.
+    - `accepts_unsigned_times`: whether messages without signed times are accepted, whose targets
+      must have start and end.
+    """
+
+    max_age: np.timedelta64 = DEFAULT_MAX_AGE
+    accepts_unsigned_times: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptanceSpan:
+    """Identity of a message and the time in which it may be accepted.
+
+    - `digest`: of its unique id ``jti``; without one, of header and payload without the signature,
+      because several signatures match one text (ES256 accepts ``(r, n - s)`` and ``(r, s)``).
+    - `time`: when it was issued, as signed; without signed times, as the envelope states. [ms]
+    - `until`: end of the time in which it could be accepted. [ms]
+    """
+
+    digest: str
+    time: int
+    until: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayGuard:
     """Accepted messages of one issuer.
 
-    - `latest`: creation time of the message accepted last. [ms since 1970]
-    - `seen`: digests of accepted texts: header and payload, without the signature. Several
-      signatures match one text (ES256 accepts ``(r, n - s)`` where it accepts ``(r, s)``).
+    - `latest`: greatest time of an accepted message. [ms since 1970]
+    - `seen`: Digest of an accepted message -> end of the time in which it could be accepted again.
+      [ms since 1970]
     - `unconfirmed`: correlation id and trace context of accepted messages that are not yet
       confirmed.
     """
 
     latest: int = 0
-    seen: Sequence[str] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
     unconfirmed: Sequence[tuple[str, str]] = ()
 
-    def with_message(self, message: LoadTargetMessage) -> Self:
-        """Return the guard after one more message; refuse a repeated or older one."""
-        digest = sha256(message.signed.rpartition(".")[0].encode()).hexdigest()
-        created = to_milliseconds("loadtarget", message.time)
-        if digest in self.seen:
-            expected = "a message that was not accepted before"
+    def with_message(
+        self, message: LoadTargetMessage, span: AcceptanceSpan, now: np.datetime64
+    ) -> Self:
+        """Return the guard after one more message; refuse a repeated or older one.
+
+        Digests are deleted by time only. Neither a clock that is set back nor other messages of the
+        issuer make an old message acceptable: one too many is refused.
+        """
+        if span.digest in self.seen:
+            expected = "a message that was not accepted before, with a jti of its own"
             raise MessageError("loadtarget", message.correlation, expected, code=IssueCode.REPLAYED)
-        if created < self.latest:
+        if span.time < self.latest:
             expected = "a message that is not older than the last accepted one"
-            raise MessageError("loadtarget", str(message.time), expected, code=IssueCode.REPLAYED)
+            found = str(to_datetime("loadtarget", span.time))
+            raise MessageError("loadtarget", found, expected, code=IssueCode.REPLAYED)
+        past = min(span.time, to_milliseconds("loadtarget", now))
+        seen = {digest: until for digest, until in self.seen.items() if until > past}
+        if len(seen) >= MAX_REMEMBERED_MESSAGES:
+            expected = f"at most {MAX_REMEMBERED_MESSAGES} messages in the time of replay memory"
+            raise MessageError("loadtarget", len(seen), expected, code=IssueCode.TOO_LARGE)
         pending = (*self.unconfirmed, (message.correlation, message.trace))
         return replace(
             self,
-            latest=created,
-            seen=(*self.seen, digest)[-MAX_REMEMBERED_MESSAGES:],
+            latest=span.time,
+            seen=seen | {span.digest: span.until},
             unconfirmed=pending[-MAX_REMEMBERED_MESSAGES:],
         )
 
@@ -109,24 +151,87 @@ class ReplayGuard:
         return asdict(self)
 
     @classmethod
-    def of_json(cls, stored: Mapping[str, Sequence[Sequence[str]]]) -> Self:
-        """Return a stored guard; raise ValueError, KeyError or TypeError if it is invalid."""
+    def of_json(cls, stored: Mapping[str, object]) -> Self:
+        """Return a stored guard; raise ValueError, KeyError or TypeError if it is invalid.
+
+        Older versions stored a list of digests without times; these stay for the longest target.
+        """
+        latest, seen = int(str(stored["latest"])), stored["seen"]
+        if isinstance(seen, list):
+            until = latest + int(MAX_START_LEAD / np.timedelta64(1, "ms"))
+            seen = dict.fromkeys(map(str, seen), until)
+        pending = cast("Sequence[tuple[str, str]]", stored["unconfirmed"])
         return cls(
-            latest=int(str(stored["latest"])),
-            seen=tuple(map(str, stored["seen"])),
-            unconfirmed=tuple((str(name), str(trace)) for name, trace in stored["unconfirmed"]),
+            latest=latest,
+            seen={str(key): int(end) for key, end in cast("dict[str, int]", seen).items()},
+            unconfirmed=tuple((str(name), str(trace)) for name, trace in pending),
         )
+
+
+def acceptance_span(
+    message: LoadTargetMessage,
+    own: Sequence[LoadTarget],
+    *,
+    feed: str,
+    terms: IssuerTerms,
+    now: np.datetime64,
+) -> AcceptanceSpan:
+    """Return identity and acceptance of a message with targets ``own`` for a feed.
+
+    MessageError reports missing claims, other receivers, and a message that is too old or from the
+    future; and targets without start or end in a message without signed times.
+    """
+    claims = message.claims
+    if claims.audience and feed not in claims.audience:
+        expected = f"aud that names {feed}"
+        found = ", ".join(claims.audience)
+        raise MessageError("loadtarget", found, expected, code=IssueCode.UNAUTHORISED)
+    is_signed = claims.issued is not None and not claims.missing
+    if not is_signed and not terms.accepts_unsigned_times:
+        expected = "iat, jti and aud in the signed header; missing: " + ", ".join(claims.missing)
+        raise MessageError("loadtarget", message.correlation, expected, code=IssueCode.MISSING)
+    if not is_signed and any(one.start is None or one.end is None for one in own):
+        expected = "start_time and end_time of each target, as its message has no signed times"
+        raise MessageError("loadtarget", message.correlation, expected, code=IssueCode.MISSING)
+    issued = claims.issued if is_signed and claims.issued is not None else message.time
+    if issued > now + MAX_SENDER_CLOCK_LEAD:
+        expected = "a time that is not in the future; set the sender's clock"
+        raise MessageError("loadtarget", str(issued), expected, code=IssueCode.OUT_OF_RANGE)
+    if is_signed and issued < now - terms.max_age:
+        minutes = terms.max_age / np.timedelta64(1, "m")
+        expected = f"a message issued at most {minutes:g} min before {now}; send it again"
+        raise MessageError("loadtarget", str(issued), expected, code=IssueCode.EXPIRED)
+    last = issued + terms.max_age
+    if not is_signed:
+        last = max(one.end for one in own if one.end is not None)
+    if not is_signed and last > now + MAX_START_LEAD:
+        expected = "an end within a year, as its message has no signed times"
+        raise MessageError("loadtarget", str(last), expected, code=IssueCode.OUT_OF_RANGE)
+    text = f"jti {claims.token}" if claims.token else message.signed.rpartition(".")[0]
+    return AcceptanceSpan(
+        digest=sha256(text.encode()).hexdigest(),
+        time=to_milliseconds("loadtarget", issued),
+        until=int((last + MAX_SENDER_CLOCK_LEAD).astype("datetime64[ms]").astype(np.int64)),
+    )
 
 
 class LoadTargetStore:
     """Targets of one feed in force and in the future, for any thread; the caller gives all times.
 
     ``path`` is the file of the targets, ``feed`` the tag of the feed, and ``max_power`` the power
-    of its connection, which no target may exceed. [MW]
+    of its connection, which no target may exceed. [MW] ``terms`` are those of issuers whose terms
+    differ from the default.
     """
 
-    def __init__(self, path: Path, *, feed: str, max_power: float) -> None:
-        self.feed, self.max_power = feed, max_power
+    def __init__(
+        self,
+        path: Path,
+        *,
+        feed: str,
+        max_power: float,
+        terms: Mapping[str, IssuerTerms] | None = None,
+    ) -> None:
+        self.feed, self.max_power, self.terms = feed, max_power, terms or {}
         self._path, self._lock = path, threading.RLock()
         self._targets: tuple[AcceptedTarget, ...] = ()
         self._guards: dict[str, ReplayGuard] = {}
@@ -140,20 +245,17 @@ class LoadTargetStore:
         A target that lifts is among them, without a power. The result is empty if all targets are
         for other feeds; then nothing is checked or changed.
 
-        MessageError reports a message that is repeated, outdated, or from too far in the future,
-        or a target that is over, starts too late or exceeds the connection; then nothing of the
-        message is stored. JournalError reports that it cannot be stored.
+        MessageError reports a message that is repeated, too old, from the future, or for other
+        receivers, or a target that is over, starts too late or exceeds the connection; then nothing
+        of the message is stored. JournalError reports that it cannot be stored.
         """
         own = [one for one in message.targets if not one.feeds or self.feed in one.feeds]
         if not own:
             return ()
         with self._lock:
-            guard = self._guards.get(issuer, ReplayGuard()).with_message(message)
-            if message.time > now + MAX_SENDER_CLOCK_LEAD:
-                expected = "a time that is not in the future; set the sender's clock"
-                raise MessageError(
-                    "loadtarget", str(message.time), expected, code=IssueCode.OUT_OF_RANGE
-                )
+            terms = self.terms.get(issuer, IssuerTerms())
+            span = acceptance_span(message, own, feed=self.feed, terms=terms, now=now)
+            guard = self._guards.get(issuer, ReplayGuard()).with_message(message, span, now)
             fresh = tuple(
                 AcceptedTarget(
                     issuer=issuer, correlation=message.correlation, target=self._checked(one, now)
@@ -323,5 +425,5 @@ def _from_json(stored: Mapping[str, object]) -> AcceptedTarget:
     )
 
 
-MAX_REMEMBERED_MESSAGES: Final = 1000
-"""Texts of an issuer whose digests are stored, and most unconfirmed messages. [1]"""
+MAX_REMEMBERED_MESSAGES: Final = 5000
+"""Most messages of an issuer in the time of replay memory, and most unconfirmed ones. [1]"""

@@ -31,8 +31,11 @@ from telemetry.messages import topics
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
     Acknowledgement,
+    DocumentKind,
+    FeedNotice,
     FeedStateName,
     FeedStatusDocument,
+    NoticeContent,
     PublicReason,
     ScheduleDocument,
     ScheduleDraft,
@@ -135,6 +138,8 @@ class SchedulePublisher:
         self._retained: dict[tuple[str, TopicKind], bytes] = {}
         self._connections: dict[tuple[str, TopicKind], int] = {}
         self._status: tuple[FeedStatus, np.datetime64] | None = None
+        self._notice_limiter = LogRateLimiter()
+        self._suppressed: dict[str, tuple[NoticeContent, np.datetime64]] = {}
         self._lock = threading.RLock()
         for name in self._partners:
             # refuse names that are too long now, not when revisions get long
@@ -209,6 +214,17 @@ class SchedulePublisher:
             for name in self._partners:
                 self._send_status(name, status, now)
 
+    def notify(self, partner: str, content: NoticeContent, now: np.datetime64) -> None:
+        """Send a signed notice to a partner, at most some a minute.
+
+        The last notice above that rate follows after the minute, with the number of the others.
+        """
+        with self._lock:
+            if self._notice_limiter.allows(partner):
+                self._send_notice(partner, content, now)
+            else:
+                self._suppressed[partner] = content, now
+
     def confirm_answer(self, partner: str, now: np.datetime64) -> None:
         """Publish the status to a partner whose answer was received, with the revision in force."""
         with self._lock:
@@ -223,6 +239,9 @@ class SchedulePublisher:
         waits for the next call.
         """
         self._log_limiter.log_suppressed()
+        with self._lock:
+            for name, count in self._notice_limiter.drain_suppressed():
+                self._send_notice(name, *self._suppressed.pop(name), suppressed=count - 1)
         valid = []
         for name, client in self._clients.items():
             answers = self._handlers[name].handle_all(client, self.handle_ack, timeout=timeout)
@@ -297,6 +316,32 @@ class SchedulePublisher:
             in_force=in_force.revision if in_force else None,
         )
         self._send_retained(partner, TopicKind.FEED_STATUS, payload)
+
+    def _send_notice(
+        self, partner: str, content: NoticeContent, now: np.datetime64, *, suppressed: int = 0
+    ) -> None:
+        notice = FeedNotice(
+            **content,
+            v=MESSAGE_VERSION,
+            site=self.site,
+            partner=partner,
+            time=to_milliseconds("notice", now),
+            suppressed=suppressed,
+        )
+        self._send_signed(partner, TopicKind.NOTICE, cast("Mapping[str, object]", notice), "notice")
+
+    def _send_signed(
+        self, partner: str, topic: TopicKind, document: Mapping[str, object], kind: DocumentKind
+    ) -> str:
+        """Sign a document, send it once, and return its text; a lost connection may lose it."""
+        check_schema(document, kind)
+        text = sign_document(document, self._key, kind=kind)
+        self._send_once(partner, topic, text)
+        return text
+
+    def _send_once(self, partner: str, kind: TopicKind, text: str) -> None:
+        if (client := self._clients.get(partner)) is not None:
+            client.publish(self._topic(kind, partner), text.encode(), qos=1)
 
     def _send_retained(self, partner: str, kind: TopicKind, payload: bytes) -> None:
         """Send a retained message, and store on which connection."""

@@ -265,16 +265,22 @@ FLEX_KIND: Final = "dsx-flex"
 
 
 def sign_document(
-    document: Mapping[str, object], key: SigningKey, *, kind: str = "schedule"
+    document: Mapping[str, object],
+    key: SigningKey,
+    *,
+    kind: str = "schedule",
+    claims: Mapping[str, object] | None = None,
 ) -> str:
     """Return a document of finite numbers as a signed JWS in compact form.
 
-    ``kind`` is ``schedule``, ``status`` or ``ack``, which the header contains as ``typ``; documents
-    of :data:`FLEX_KIND` have no ``typ``.
+    ``kind`` is that of the document, which the header contains as ``typ``; documents of
+    :data:`FLEX_KIND` have no ``typ``. ``claims`` are further fields of the protected header.
     """
-    header = {"alg": ES256, "kid": key.kid} | ({} if kind == FLEX_KIND else {"typ": jws_type(kind)})
+    header: dict[str, object] = {"alg": ES256, "kid": key.kid, **(claims or {})}
+    if kind != FLEX_KIND:
+        header["typ"] = jws_type(kind)
     payload = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return jws.serialize_compact(header, payload, key._key, algorithms=[ES256])
+    return jws.serialize_compact(header, payload, key._key, registry=_registry(ES256))
 
 
 def jws_type(kind: str) -> str:
@@ -291,6 +297,13 @@ def verify_signature(
     message. MessageError reports messages that are too long, malformed, of another kind, or signed
     by an unknown key or with another algorithm, and signatures that do not match.
     """
+    return verify_with_header(compact, known, kind=kind)[1]
+
+
+def verify_with_header(
+    compact: bytes | str, known: Mapping[str, object], *, kind: str
+) -> tuple[Mapping[str, object], bytes]:
+    """Return the protected header and the payload of a message; see :func:`verify_signature`."""
     text = compact.encode(errors="replace") if isinstance(compact, str) else compact
     keys = keys_by_thumbprint(known)
     if len(text) > MAX_SIGNED_BYTES:
@@ -303,7 +316,7 @@ def verify_signature(
         header = jws.extract_compact(text, registry=_registry(ES256, RS256)).headers()
         key = _key_of_header(header, keys, kind=kind)
         registry = _registry(algorithm_of(key))
-        return jws.deserialize_compact(text, key, registry=registry).payload
+        return header, jws.deserialize_compact(text, key, registry=registry).payload
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         expected = "a JWS in compact form whose signature matches"
         name = type(error).__name__

@@ -192,6 +192,30 @@ class FeedStatusDocument(TypedDict):
     in_force: NotRequired[int | None]
 
 
+NoticeEvent = Literal["target_refused", "target_reached_later", "request_refused"]
+"""What a notice reports."""
+
+
+class NoticeContent(TypedDict):
+    """Content of a notice about a message of a partner; see its schema."""
+
+    event: NoticeEvent
+    correlation: str | None
+    code: str
+    text: str
+    reachable_from: int | None
+
+
+class FeedNotice(NoticeContent):
+    """A notice as sent to a partner."""
+
+    v: int
+    site: str
+    partner: str
+    time: int
+    suppressed: int
+
+
 class Acknowledgement(TypedDict):
     """A partner's answer to a schedule."""
 
@@ -205,7 +229,7 @@ class Acknowledgement(TypedDict):
     time: int
 
 
-DocumentKind = Literal["schedule", "status", "ack"]
+DocumentKind = Literal["schedule", "status", "ack", "actual", "notice", "request"]
 
 QUARTER_MS: Final = int(QUARTER_HOUR / np.timedelta64(1, "ms"))
 """Length of an interval. [ms]"""
@@ -217,6 +241,9 @@ MAX_DOCUMENT_BYTES: Final[Mapping[DocumentKind, int]] = {
     "schedule": MAX_PAYLOAD_BYTES,
     "status": 16_384,
     "ack": 16_384,
+    "actual": MAX_PAYLOAD_BYTES,
+    "notice": 16_384,
+    "request": 16_384,
 }
 """Largest document of each kind that is read. [B]"""
 

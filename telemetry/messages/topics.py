@@ -38,6 +38,10 @@ class TopicKind(StrEnum):
     SCHEDULE = "schedule"
     FEED_STATUS = "feed_status"
     ACKNOWLEDGEMENT = "acknowledgement"
+    ACTUAL = "actual"
+    REQUEST = "request"
+    RESENT = "resent"
+    NOTICE = "notice"
     LOAD_TARGET = "load_target"
     POWER_STATE = "power_state"
 
@@ -58,6 +62,10 @@ TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
     TopicKind.SCHEDULE: "feed/v1/{partner}/{site}/schedule",
     TopicKind.FEED_STATUS: "feed/v1/{partner}/{site}/status",
     TopicKind.ACKNOWLEDGEMENT: "feed/v1/{partner}/{site}/ack",
+    TopicKind.ACTUAL: "feed/v1/{partner}/{site}/actual",
+    TopicKind.REQUEST: "feed/v1/{partner}/{site}/request",
+    TopicKind.RESENT: "feed/v1/{partner}/{site}/resent",
+    TopicKind.NOTICE: "feed/v1/{partner}/{site}/notice",
     TopicKind.LOAD_TARGET: "grid/v1/isv/{partner}/loadtarget/set",
     TopicKind.POWER_STATE: "grid/v1/dsx-flex-agent/{site}/powerstate/status",
 }

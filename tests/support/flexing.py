@@ -37,10 +37,21 @@ def target(value=100.0, unit="megawatt", *, start=None, end=None, tags=(), best_
     return document | more | ({"feed_tags": list(tags)} if tags else {})
 
 
-def event(*targets, by="tso-1", data=None, at=NOW, **others):
-    """Return a signed event."""
+def claims_at(moment, **others):
+    """Return the claims of a message that is issued at a moment."""
+    issued = np.datetime64(moment.removesuffix("Z"), "ms").astype(int) / 1000
+    return {"iat": issued, "jti": str(uuid.uuid4()), "aud": ["rhine", "small"]} | others
+
+
+def event(*targets, by="tso-1", data=None, at=NOW, claims=None, **others):
+    """Return a signed event; `claims` replace those of the time `at`."""
     data = {"targets": list(targets)} if data is None else data
-    signed = data if isinstance(data, str) else signing.sign_document(data, key(by), kind=FLEX_KIND)
+    claims = claims_at(at) if claims is None else claims
+    signed = (
+        data
+        if isinstance(data, str)
+        else signing.sign_document(data, key(by), kind=FLEX_KIND, claims=claims)
+    )
     return {
         "specversion": "1.0.2",
         "id": str(uuid.uuid4()),

@@ -63,6 +63,7 @@ class Bench:
         link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
         link.broker_status.return_value = {"is_connected": True}
         link.error = link.archive_error = link.ingest_error = link.silence_error = ""
+        link.cleartext_warning = ""
         link.state, link.data_age.return_value = LinkState.CONNECTED, DataAge()
         link.refused_timestamps.return_value = link.silent_points.return_value = {}
         link.rack_names = RackNameMismatch(site)

@@ -57,6 +57,20 @@ class LoadTargetContract(Contract):
         ParameterDescription("reserve products that a target activates; not available meanwhile"),
     ] = ()
 
+    max_age: Annotated[
+        float,
+        Quantity(
+            "s", "age from which a target is refused, by its signed iat", at_least=30, at_most=3600
+        ),
+    ] = 300.0
+    accept_unsigned_times: Annotated[
+        bool,
+        ParameterDescription(
+            "accept targets without signed iat, jti and aud, if they have start and end; raises an "
+            "alarm"
+        ),
+    ] = False
+
     @property
     def issuer(self) -> str:
         """Name of the partner in topics; by default the contract's own."""

@@ -13,7 +13,7 @@ from optimizer.demo.simulated_day import PARTNER_NAME
 from telemetry.feed import signing
 from telemetry.feed.signing import FLEX_KIND, private_key_from_jwk
 from telemetry.mqtt.client import Client
-from tests.support.flexing import content, event, target
+from tests.support.flexing import claims_at, content, event, target
 from tests.support.service_processes import DEADLINE, Stage
 from tests.system.faults.words import schedules
 
@@ -46,7 +46,8 @@ class Operator:
         self.received = []
 
     def set(self, *targets, at):
-        signed = signing.sign_document({"targets": list(targets)}, self.key, kind=FLEX_KIND)
+        document, claims = {"targets": list(targets)}, claims_at(iso(at))
+        signed = signing.sign_document(document, self.key, kind=FLEX_KIND, claims=claims)
         envelope = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
         assert self.client.publish(TOPIC, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
         return envelope["correlationid"]

@@ -234,6 +234,13 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
     assert (bench.state, bench.link.send_heartbeat.call_count) == ("RUNNING", beats + 1)
 
 
+def test_contract_without_signed_times_raises_an_alarm(bench, monkeypatch):
+    bench.decide()
+    assert bench.run_tasks() == []
+    monkeypatch.setattr(type(bench.service._partners), "unsigned_times", "tso_1 accepts such")
+    assert bench.run_tasks() == ["unsigned_targets"]
+
+
 def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
     """Proves: a failing answer of a partner stops neither HOLD nor alarms."""
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))

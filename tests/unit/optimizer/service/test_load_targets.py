@@ -118,6 +118,26 @@ def test_partner_without_keys_is_reported(tmp_path):
     assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).error
 
 
+def test_contract_sets_age_and_signed_times(tmp_path):
+    """Proves: of two contracts of an issuer the stricter terms apply."""
+    both = service(
+        tmp_path,
+        contract(max_age=60.0, accept_unsigned_times=True),
+        contract("tso_2", accept_unsigned_times=True),
+        contract("dso_1", "dso-1", accept_unsigned_times=True),
+        contract("dso_2", "dso-1"),
+    )
+    terms = both._targets.terms
+    minute = np.timedelta64(60, "s")
+    assert (terms["tso-1"].max_age, terms["tso-1"].accepts_unsigned_times) == (minute, True)
+    assert (terms["dso-1"].max_age, terms["dso-1"].accepts_unsigned_times) == (5 * minute, False)
+
+
+def test_contract_without_signed_times_is_named_for_the_alarm(tmp_path):
+    assert service(tmp_path, contract()).unsigned_times == ""
+    assert "tso_1" in service(tmp_path, contract(accept_unsigned_times=True)).unsigned_times
+
+
 class Wire:
     """A client that keeps all messages."""
 

@@ -21,6 +21,7 @@ from tests.support import moments, small_days
 from tests.support.feeds import MINUTE, START
 from tests.support.partner_links import Bench
 from twin.errors import ServiceError
+from twin.estimation.measurement_update import SensorCondition, SensorWarning
 from twin.time_axes import QUARTER_HOUR
 
 pytestmark = pytest.mark.usefixtures("from_one")
@@ -81,7 +82,10 @@ def test_dialogue_of_hold_states_what_partners_see():
 def test_documents_name_no_plant_internals(tmp_path):
     """Proves: of missing sensors and a failed solver partners see codes only."""
     late = replace(outcome().choice, source=ScheduleSource.RULE, reason="chiller_2: solver is late")
-    estimate = replace(outcome().estimate, messages=("tank_energy of tank_1 is silent",))
+    silent = SensorWarning(
+        condition=SensorCondition.SILENT, subject="tank_level of tank_1", text="tank_1 is silent"
+    )
+    estimate = replace(outcome().estimate, warnings=(silent,))
     document = linked(tmp_path).build_document(
         replace(outcome(), choice=late, estimate=estimate), now=outcome().time
     )

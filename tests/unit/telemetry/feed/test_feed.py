@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,13 @@ from telemetry import market_zones
 from telemetry.feed import revisions, signing
 from telemetry.feed.revisions import MAX_DOCUMENTS
 from telemetry.feed.signing import public_jwk_set
-from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason, read_status
+from telemetry.logging import MAX_LOGGED
+from telemetry.messages.feed_documents import (
+    PUBLIC_TEXTS,
+    PublicReason,
+    check_schema,
+    read_status,
+)
 from telemetry.messages.strict_json import MIN_TIME_MS
 from telemetry.mqtt.queues import PublishToken
 from tests.support.feeds import NOW, START, Bench, key, plan
@@ -270,6 +277,40 @@ def test_status_states_code_and_public_text(bench, reason):
     bench.feed.status("degraded", reason=reason, now=START)
     (state,) = bench.states()
     assert (state["code"], state["reason"]) == (reason.value, PUBLIC_TEXTS[reason])
+
+
+CONTENT = {"correlation": "c-1", "code": "expired", "text": "too old", "reachable_from": None}
+REFUSED = {"event": "target_refused", **CONTENT}
+
+
+def notices(bench):
+    """Return the notices that were sent, after a check of signature and schema."""
+    sent = [payload for topic, payload in bench.wires["tso-1"].sent if topic.endswith("/notice")]
+    site = public_jwk_set(key("rhine"))
+    found = [json.loads(signing.verify_signature(one, site, kind="notice")) for one in sent]
+    for document in found:
+        check_schema(document, "notice")
+    return found
+
+
+def test_notice_is_signed_for_its_partner(bench):
+    bench.feed.notify("tso-1", REFUSED, START)
+    identity = {"v": 1, "site": "rhine", "partner": "tso-1", "time": NOW, "suppressed": 0}
+    assert notices(bench) == [REFUSED | identity]
+
+
+def test_notices_of_a_partner_are_rate_limited(bench, monkeypatch):
+    """Proves: of 50 refusals 20 are sent, and a minute later the last, with the number left out."""
+    for number in range(50):
+        bench.feed.notify("tso-1", REFUSED | {"correlation": str(number)}, START)
+    assert [one["correlation"] for one in notices(bench)] == [str(n) for n in range(MAX_LOGGED)]
+    clock = time.monotonic
+    monkeypatch.setattr(bench.feed._notice_limiter, "_clock", lambda: clock() + 61.0)
+    bench.feed.poll()
+    last = notices(bench)[-1]
+    assert (last["correlation"], last["suppressed"]) == ("49", 50 - MAX_LOGGED - 1)
+    bench.feed.poll()
+    assert len(notices(bench)) == MAX_LOGGED + 1
 
 
 KILLED = """

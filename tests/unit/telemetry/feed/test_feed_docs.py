@@ -24,7 +24,9 @@ KINDS = {
     "schedule": TopicKind.SCHEDULE,
     "status": TopicKind.FEED_STATUS,
     "ack": TopicKind.ACKNOWLEDGEMENT,
+    "notice": TopicKind.NOTICE,
 }
+RETAINED = ("schedule", "status")
 
 
 def rows(declared, whole, path=""):
@@ -49,7 +51,7 @@ def kind_of(field):
             values = [field[word]] if word == "const" else field[word]
             return ", ".join(f"`{value}`" for value in values)
     if "anyOf" in field:
-        return "object or null"
+        return "integer or null" if field.get("x-unit") == "ms" else "object or null"
     kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
     return " or ".join(kinds)
 
@@ -131,12 +133,11 @@ def test_the_events_have_our_schemas(api, kind):
     assert path.exists()
 
 
-def test_what_the_feed_sends_is_retained(api):
+def test_only_schedule_and_status_are_retained(api):
     for operation in api["operations"].values():
         binding = operation["bindings"]["mqtt"]
-        is_of_feed = operation["channel"]["$ref"].split("/")[-1] in KINDS
         assert binding["qos"] == 1
-        assert binding["retain"] == (operation["action"] == "send" and is_of_feed)
+        assert binding["retain"] == (operation["channel"]["$ref"].split("/")[-1] in RETAINED)
 
 
 def test_the_page_names_all_topics_reasons_and_kinds():

@@ -6,7 +6,17 @@ import time
 import numpy as np
 import pytest
 
-from tests.support.flexing import MINUTE, NOON, TOPIC, Meter, Partner, agent_of, load, target
+from tests.support.flexing import (
+    MINUTE,
+    NOON,
+    TOPIC,
+    Meter,
+    Partner,
+    agent_of,
+    claims_at,
+    load,
+    target,
+)
 from tests.support.waiting import DEADLINE, until
 
 
@@ -16,8 +26,14 @@ def meter():
 
 
 @pytest.fixture
-def agent(embedded, tmp_path, meter):
+def notices():
+    return []
+
+
+@pytest.fixture
+def agent(embedded, tmp_path, meter, notices):
     agent = agent_of(embedded, tmp_path, meter)
+    agent.notify = lambda *one: notices.append(one)
     assert agent.start().wait(DEADLINE)
     yield agent
     agent.stop()
@@ -190,6 +206,38 @@ def test_refused_target_is_recorded_without_effect(agent, partner, others):
     assert record["event"] == "load_target_refused"
     assert agent.targets.tightest(NOON) is None
     assert agent.counters["refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"claims": {}}, "missing"),
+        ({"claims": claims_at("2026-07-01T11:54:00Z")}, "expired"),
+        ({"claims": claims_at("2026-07-01T12:06:00Z")}, "out-of-range"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", aud="iberia")}, "unauthorised"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", iat=True)}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", iat=10**400)}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", jti=7)}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", aud=[7])}, "wrong-type"),
+        ({"data": {"targets": []}}, "malformed"),
+    ],
+)
+def test_verified_signer_receives_the_reason_of_a_refusal(agent, partner, notices, wrong, code):
+    sent = partner.set(target(1.0), **wrong)
+    until(lambda: agent.poll(NOON))
+    ((issuer, content, now),) = notices
+    assert (issuer, now) == ("tso-1", NOON)
+    assert (content["event"], content["code"]) == ("target_refused", code)
+    assert content["correlation"] == sent["correlationid"]
+    assert content["text"]
+
+
+@pytest.mark.parametrize("others", [{"by": "mallory"}, {"source": "//grid/v1/isv/tso-2"}])
+def test_unverified_signer_receives_no_reason(agent, partner, notices, others):
+    partner.set(target(1.0), **others)
+    (record,) = until(lambda: agent.poll(NOON))
+    assert record["event"] == "load_target_refused"
+    assert notices == []
 
 
 def test_target_of_another_feed_is_not_confirmed(agent, partner):

@@ -1,13 +1,14 @@
 """Load targets: the latest of each issuer applies, the tightest binds, none is lost."""
 
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from telemetry.feed import load_targets
-from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
-from telemetry.feed.load_targets import MAX_ACTIVE_TARGETS, LoadTargetStore
+from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage, SignedClaims
+from telemetry.feed.load_targets import MAX_ACTIVE_TARGETS, IssuerTerms, LoadTargetStore
 from twin.errors import IssueCode, MessageError
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
@@ -26,15 +27,19 @@ class Partners:
         self.folder, self.count = folder, 0
         self.store = LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0)
 
-    def accept(self, *targets, by="tso", at=0, now=0, signed=None):
+    def accept(self, *targets, by="tso", at=0, now=0, terms=None, **others):
+        """Accept a message issued at a minute; `others` replace its claims or other fields."""
         self.count += 1
+        claims = {"issued": NOW + at * MINUTE, "token": f"t{self.count}", "audience": ("rhine",)}
+        fields = {"time": NOW + at * MINUTE, "signed": f"h.s{self.count}.x"} | others
         message = LoadTargetMessage(
             correlation=f"c{self.count}",
-            time=NOW + at * MINUTE,
             trace="",
-            signed=signed or f"h.s{self.count}.x",
             targets=targets,
+            claims=SignedClaims(**{name: fields.pop(name, claims[name]) for name in claims}),
+            **fields,
         )
+        self.store.terms = {by: terms or IssuerTerms()}
         return self.store.accept(by, message, NOW + now * MINUTE)
 
     def limit(self, by="tso"):
@@ -165,7 +170,7 @@ def test_targets_survive_a_restart(partners):
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
     assert again.store.current_and_future(NOW) == partners.store.current_and_future(NOW)
     with pytest.raises(MessageError) as error:
-        again.accept(load_target(120.0), signed="h.s1.y")
+        again.accept(load_target(120.0), token="t1")
     assert error.value.code is IssueCode.REPLAYED
 
 
@@ -180,28 +185,114 @@ def test_broken_file_is_set_aside(partners, junk):
     assert Partners(partners.folder).limit() == [90.0] * 4
 
 
-@pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
-def test_signed_text_counts_once(partners, again):
-    """Proves: header and payload identify a text; (r, n - s) is as valid a signature as (r, s)."""
-    partners.accept(load_target(60.0), signed="h.p.s")
+PLAIN = {"issued": None, "token": "", "audience": ()}
+UNSIGNED = IssuerTerms(accepts_unsigned_times=True)
+WINDOW = {"start": 0, "end": 60}
+
+
+def refusal(partners, *targets, **others):
+    """Return the code with which a message is refused."""
+    before = partners.limit()
+    with pytest.raises(MessageError) as error:
+        partners.accept(*targets, **others)
+    assert partners.limit() == before
+    return error.value.code
+
+
+def test_message_counts_once_by_its_signed_id(partners):
+    """Proves: another envelope time, payload or signature does not make a message new."""
+    partners.accept(load_target(60.0), token="once")
     partners.accept(load_target(None), at=1)
-    with pytest.raises(MessageError) as error:
-        partners.accept(load_target(60.0), at=2, signed=again)
-    assert error.value.code is IssueCode.REPLAYED
-    assert partners.limit() == [np.inf] * 4
+    again = {"token": "once", "signed": "other.text.s", "time": NOW + 3 * MINUTE}
+    assert refusal(partners, load_target(60.0), at=2, **again) is IssueCode.REPLAYED
 
 
-def test_issuers_have_separate_replay_memories(partners, monkeypatch):
-    """Sensitivity: with a shared memory, a target that tso had lifted applies again."""
+@pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
+def test_plain_text_counts_once_until_its_targets_end(partners, again):
+    """Proves: header and payload identify a text; (r, n - s) is as valid a signature as (r, s)."""
+    plain = {"terms": UNSIGNED, **PLAIN}
+    partners.accept(load_target(60.0, **WINDOW), signed="h.p.s", **plain)
+    partners.accept(load_target(None, **WINDOW), at=50, now=50, **plain)
+    late = {"at": 59, "now": 59, "signed": again, **plain}
+    assert refusal(partners, load_target(60.0, **WINDOW), **late) is IssueCode.REPLAYED
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_message_without_a_signed_claim_is_refused(partners, name):
+    missing = {name: PLAIN[name]}
+    assert refusal(partners, load_target(60.0, **WINDOW), **missing) is IssueCode.MISSING
+
+
+@pytest.mark.parametrize("missing", ["start", "end"])
+def test_message_without_signed_times_needs_start_and_end(partners, missing):
+    plain = {"terms": UNSIGNED, **PLAIN}
+    part = load_target(60.0, **{**WINDOW, missing: None})
+    assert refusal(partners, part, **plain) is IssueCode.MISSING
+    assert partners.accept(load_target(60.0, **WINDOW), **plain)
+    endless = load_target(60.0, start=0, end=366 * 1440 + 1)
+    assert refusal(partners, endless, **plain) is IssueCode.OUT_OF_RANGE
+
+
+def test_message_for_another_site_is_refused(partners):
+    wrong = {"audience": ("iberia",)}
+    assert refusal(partners, load_target(60.0), **wrong) is IssueCode.UNAUTHORISED
+    assert refusal(partners, load_target(60.0, **WINDOW), **PLAIN | wrong, terms=UNSIGNED) is (
+        IssueCode.UNAUTHORISED
+    )
+    assert partners.accept(load_target(60.0), audience=("iberia", "rhine"))
+
+
+def test_age_counts_from_the_signed_time(partners):
+    """Proves: an envelope of now does not make a message of six minutes ago young."""
+    old = {"at": 0, "now": 6, "time": NOW + 6 * MINUTE}
+    assert refusal(partners, load_target(60.0), **old) is IssueCode.EXPIRED
+    assert partners.accept(load_target(60.0), **old, terms=IssuerTerms(max_age=10 * MINUTE))
+
+
+def test_order_follows_the_signed_time(partners):
+    """Proves: a withheld target does not replace a later one by a new envelope time."""
+    partners.accept(load_target(None), at=2, now=2)
+    withheld = {"at": 1, "now": 3, "time": NOW + 3 * MINUTE}
+    assert refusal(partners, load_target(60.0), **withheld) is IssueCode.REPLAYED
+
+
+def test_traffic_of_an_issuer_does_not_erase_its_replay_memory(partners, monkeypatch):
+    """Proves: one message too many is refused, and the first one is still known.
+
+    Sensitivity: the newest messages pushed the oldest out, which was then accepted again.
+    """
     monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
-    partners.accept(load_target(60.0), signed="h.p.s")
+    partners.accept(load_target(60.0), token="first")
     partners.accept(load_target(None))
-    for _ in range(4):
-        partners.accept(load_target(100.0), by="dso")
-    with pytest.raises(MessageError) as error:
-        partners.accept(load_target(60.0), signed="h.p.s")
-    assert error.value.code is IssueCode.REPLAYED
-    assert partners.limit() == [np.inf] * 4
+    partners.accept(load_target(None))
+    assert refusal(partners, load_target(None)) is IssueCode.TOO_LARGE
+    assert refusal(partners, load_target(60.0), token="first") is IssueCode.REPLAYED
+    assert partners.accept(load_target(90.0), by="dso")
+    assert partners.accept(load_target(None), at=11, now=11)  # those of 12:00 are too old by now
+
+
+def test_replay_memory_covers_age_and_clock_difference(partners):
+    """Proves: it survives a restart, and a clock that is set back makes no message acceptable."""
+    partners.accept(load_target(60.0), token="early", at=5, now=0)  # a clock that is ahead
+    partners.accept(load_target(None), at=9, now=9)
+    again = Partners(partners.folder)
+    assert refusal(again, load_target(60.0), token="early", at=5, now=9) is IssueCode.REPLAYED
+    again.accept(load_target(None), at=60, now=60, token="later")
+    assert refusal(again, load_target(60.0), token="early", at=5, now=0) is IssueCode.REPLAYED
+    assert refusal(again, load_target(60.0), token="later", at=60, now=60) is IssueCode.REPLAYED
+
+
+def test_replay_memory_of_an_older_version_is_read(partners):
+    """Proves: digests that were stored without times still refuse their texts."""
+    partners.accept(load_target(60.0), at=1, now=1)
+    path = partners.folder / "targets.json"
+    stored = json.loads(path.read_text())
+    del stored["checksum"]
+    stored["heard"]["tso"]["seen"] = [sha256(b"h.old").hexdigest()]
+    path.write_text(json.dumps(stored))
+    plain = {"terms": UNSIGNED, **PLAIN, "at": 2, "now": 2, "signed": "h.old.s"}
+    again = Partners(partners.folder)
+    assert refusal(again, load_target(60.0, **WINDOW), **plain) is IssueCode.REPLAYED
 
 
 def test_unconfirmed_targets_survive_a_restart(partners):

@@ -194,8 +194,11 @@ def test_the_example_for_partners_is_read():
     page = (Path(__file__).parents[4] / "docs" / "grid-partners.md").read_text()
     chapter = page.split("## Setting a load target")[1].split("\n## ")[0]
     blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
-    envelope, message = map(json.loads, blocks)
-    signed = signing.sign_document(message, key("tso-1"), kind=FLEX_KIND)
+    header, envelope, message = map(json.loads, blocks)
+    claims = {name: header[name] for name in ("iat", "jti", "aud")}
+    signed = signing.sign_document(message, key("tso-1"), kind=FLEX_KIND, claims=claims)
     found = read(json.dumps(envelope | {"data": signed}).encode())
     (one,) = found.targets
     assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)
+    assert found.claims.issued == found.time
+    assert (found.claims.token, found.claims.audience) == (header["jti"], ("rhine",))

@@ -65,7 +65,7 @@ def test_names_that_widen_or_break_are_refused(name):
         "dc/v1//hall_1/r0001/tele",
         "dc/v1/rhine/jobs/run",
         "sim/v1/rhine",
-        "feed/v1/grid/rhine/request",
+        "feed/v1/grid/rhine/requests",
         "BMS/v1/PUB/Value/CDU/Status/" + "a" * 2000,
         "dc/v1/rhine/hall_1/\ud800/tele",
         "dc/v1/rhine/hall_1/a\0/tele",
