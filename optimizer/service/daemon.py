@@ -176,7 +176,7 @@ class SiteService:
             )
         self._partners.record_decision(result)
         means = self._link.means(now - QUARTER_HOUR, now)
-        self._status_view.update(result, inputs.observed, means, plan)
+        self._status_view.update(result, inputs.observed, means, plan=plan)
         self._last_result, self._missing_plan_reason = result, ""
         if inputs.hold_reason and not hold:
             self._hold_controller.publish_ended()

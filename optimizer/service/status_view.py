@@ -51,6 +51,7 @@ class StatusView:
         result: DecisionResult,
         observed: xr.Dataset,
         means: xr.Dataset,
+        *,
         plan: ScheduleDraft | None = None,
     ) -> None:
         """Add a decision.

@@ -68,7 +68,7 @@ def asked():
     """Return the load target of a partner."""
     words = "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept"
     row = {"partner": "tso-1", "power": 150.0, "planned": 171.3, "is_kept": False, "words": words}
-    return [row | {"begin": "2026-07-01T14:30Z", "end": "2026-07-01T16:00Z"}]
+    return [row | {"begin": "2026-07-01T12:30Z", "end": "2026-07-01T16:00Z"}]
 
 
 class FakeBoard:

@@ -1,12 +1,13 @@
 // Poll the service every two seconds, show its state, and send it the orders of a person.
 
+import { element } from "/static/dom.js";
 import { showCards } from "/static/status_cards.js";
 import { showCharts } from "/static/status_charts.js";
-import { age, amount, clock, moment, localised, useZone, wallClock } from "/static/text.js";
+import { age, amount, clock, moment, localised, span, useZone, wallClock } from "/static/text.js";
 
 const POLL_MS = 2000;
 const TIMEOUT_MS = 5000;
-const LEVELS = { RUNNING: "good", SHADOW: "good", HOLD: "hold", "FALLBACK:": "hold", STARTING: "wait" };
+const LEVELS = { RUNNING: "good", SHADOW: "shadow", HOLD: "hold", "FALLBACK:": "hold", STARTING: "wait" };
 
 const part = (name) => document.getElementById(name);
 let tag = "";
@@ -52,12 +53,13 @@ function show(state) {
   say("clock", `${state.time ? moment(state.time) : "no time yet"}${state.clock === "simulated" ? ", simulated clock" : ""}`);
   part("synthetic").hidden = !state.is_synthetic;
   setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
+  part("word").dataset.shadow = Boolean(state.is_shadow);
   lastWord = state.state;
   part("hold").hidden = Boolean(state.hold);
   part("release").hidden = !state.hold;
   held = state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
-  const faults = [() => say("why", why(state)), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
+  const faults = [() => showReason(state), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
   isPartial = faults.length > 0;
   part("silence").hidden = !isPartial;
   if (isPartial) say("silence", `The service answers, but this page cannot show all of its answer (${faults.join("; ")}). For the rest try: gigatwin status.`);
@@ -78,6 +80,32 @@ function setWord(word, level) {
   part("word").dataset.level = level;
 }
 
+// The reason takes two lines; a click shows the rest.
+function showReason(state) {
+  const now = Date.parse(state.time);
+  part("targets").replaceChildren(...(state.asked ?? [])
+    .filter(({ begin, end }) => Date.parse(begin) <= now && now < Date.parse(end))
+    .map((row) => element("li", { class: row.is_kept ? "warn" : "bad" }, `Load target of ${row.partner} in force: ${closed(row.words)}`)));
+  say("why", why(state));
+  say("draws", draws(state, now));
+  fitReason();
+}
+
+function fitReason() {
+  const [text, more] = [part("why"), part("more")];
+  const isOpen = more.getAttribute("aria-expanded") === "true";
+  text.classList.add("clamped");
+  more.hidden = text.scrollHeight <= text.clientHeight + 1;
+  text.classList.toggle("clamped", more.hidden || !isOpen);
+}
+
+function toggleReason() {
+  const isOpen = part("more").getAttribute("aria-expanded") !== "true";
+  part("more").setAttribute("aria-expanded", isOpen);
+  say("more", isOpen ? "Show less" : "Show all");
+  fitReason();
+}
+
 // Change a text only if it differs, so that screen readers announce changes only.
 function say(name, text) {
   if (part(name).textContent !== text) part(name).textContent = text;
@@ -88,7 +116,7 @@ function why(state) {
   const { hold, ended, missing, awaited, decision, guarded, broker, link, is_shadow: isShadow } = state;
   const silence = state.data_age?.silence_s;
   const ordered = (text) => (isShadow ? [] : [text]); // shadow mode orders nothing
-  const said = [];
+  const said = isShadow ? ["Shadow mode: it publishes and orders nothing."] : [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
@@ -108,13 +136,12 @@ function why(state) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
       "Planning goes on with the next quarter-hour.", ...ordered("Until then local control decides, and caps stay."));
   } else if (decision.source === "optimum") {
-    said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`, draws(state));
+    said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`);
   } else {
     const what = decision.source === "rule" ? "a rule that is always safe" : "the last verified plan, shifted";
     said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, `Follows ${what}, revision ${decision.revision}.`);
   }
   if (guarded) said.push(`Within the quarter-hour, ${closed(guarded)}`);
-  if (isShadow) said.push("Shadow mode: it publishes and orders nothing.");
   return said.join(" ");
 }
 
@@ -123,18 +150,25 @@ function closed(text) {
   return `${localised(text).trim().replace(/\.$/, "")}.`;
 }
 
-function draws({ past, plan, last_known: known }) {
-  if (known) return `The connection's meter is silent: last it showed ${amount(known.grid_power, "MW")}, ${age(60 * known.age_minutes)} before the plan.`;
+// Power from the grid, each figure with its quarter-hour.
+function draws({ past, plan, last_known: known, interval_minutes: minutes = 15 }, now) {
+  const said = [];
+  const step = minutes * 60e3;
   const row = past?.grid_power?.findLastIndex((value) => value !== null) ?? -1;
-  if (row < 0) return "";
-  const power = past.grid_power[row];
-  const planned = past.planned_power?.[row]; // null before a first plan
-  const off = power - planned;
-  const apart = amount(Math.abs(off));
-  const beside = planned == null ? "" : apart === amount(0) ? ", as planned" : `, ${apart} ${off > 0 ? "above" : "below"} its plan`;
-  const ahead = plan?.grid_power?.[0];
-  const took = `Took ${amount(power, "MW")} from the grid at ${clock(past.time[row])}`; // read with the plan
-  return `${took}${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
+  if (known) {
+    said.push(`The connection's meter is silent: last it showed ${amount(known.grid_power, "MW")}, ${age(60 * known.age_minutes)} before the plan.`);
+  } else if (row >= 0) {
+    const power = past.grid_power[row];
+    const planned = past.planned_power?.[row]; // null before a first plan
+    const apart = amount(Math.abs(power - planned));
+    const beside = planned == null ? "" : apart === amount(0) ? ", as planned" : `, ${apart} ${power > planned ? "above" : "below"} its plan`;
+    const end = Date.parse(past.time[row]);
+    said.push(`${span(end - step, end)}: took ${amount(power, "MW")} from the grid${beside}.`);
+  }
+  const starts = (plan?.time ?? []).map((time) => Date.parse(time));
+  const place = starts.findIndex((start) => start <= now && now < start + step);
+  if (place >= 0) said.push(`${span(starts[place], starts[place] + step)}: planned ${amount(plan.grid_power?.[place], "MW")}.`);
+  return said.join("\n");
 }
 
 const ORDERS = {
@@ -201,6 +235,8 @@ async function send(path, body) {
   return said;
 }
 
+new ResizeObserver(fitReason).observe(part("why").parentElement);
+part("more").addEventListener("click", toggleReason);
 part("hold").addEventListener("click", () => open("hold"));
 part("release").addEventListener("click", () => open("release"));
 part("cancel").addEventListener("click", () => part("order").close());

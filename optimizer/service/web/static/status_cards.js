@@ -124,10 +124,9 @@ function few(texts, maximum = 5) {
   return [...texts.slice(0, maximum), ...more].join("; ") || "nothing";
 }
 
-// "14:30: BESS/.../battery_level is 735 %, expected 0 to 110 % (2 times, topic BMS/v1/PUB/Value/...)"
-function refusal({ source, topic, value, unit, expected, time, count: times }, now) {
-  const read = `${value ?? "–"} ${unit}`.trim();
-  return `${dayClock(time, now)}: ${source} is ${read}, expected ${expected} (${plural(times, "time")}; topic ${topic})`;
+// "14:30: 735 %, expected 0 to 110 %, 2 times, on BMS/v1/PUB/Value/BESS/..."; the topic ends with the point.
+function refusal({ topic, value, unit, expected, time, count: times }, now) {
+  return `${dayClock(time, now)}: ${value ?? "–"} ${unit}, expected ${expected}, ${plural(times, "time")}, on ${topic}`;
 }
 
 function telemetry({ telemetry: received = {}, broker = {}, time: now }) {

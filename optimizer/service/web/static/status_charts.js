@@ -31,7 +31,10 @@ export function showCharts(state) {
   }
   // Past powers are means of the quarter-hour that ended at their time.
   const over = (name) => column(past, past[name]).map(([time, value]) => [time - step, value]);
+  // Prices are of the quarter-hour that begins at their time; planned levels are those at its end.
   const whole = (name) => [...column(past, past[name]).filter(([time]) => time < now), ...column(plan, plan[name])];
+  const ends = (values) => column(plan, values).map(([time, value]) => [time + step, value]);
+  const levels = (name) => [...column(past, past[name]), ...ends(plan[name])];
   const draw = (chart, lines, band = null) => chart.show({ lines, band, now, step });
   const mean = (name, tone, points) => ({ name, tone, points, isStep: true });
   const powers = (name) => [...over(name), ...column(plan, plan[name])];
@@ -49,14 +52,14 @@ export function showCharts(state) {
   draw(carbon, [{ ...mean("grid mix", "green", whole("carbon_intensity")), digits: 0 }]);
   draw(work, [mean("accelerators", "violet", powers("work_power")), mean("own generation", "green", powers("renewable_power"))]);
   draw(stores, [
-    { name: "battery", tone: "blue", points: whole("battery_level"), limit: limits.battery_capacity ?? null },
-    { name: "cold tank", tone: "green", points: whole("tank_level"), limit: limits.tank_capacity ?? null },
+    { name: "battery", tone: "blue", points: levels("battery_level"), limit: limits.battery_capacity ?? null },
+    { name: "cold tank", tone: "green", points: levels("tank_level"), limit: limits.tank_capacity ?? null },
   ]);
   const ceilings = new Map((limits.temperatures ?? []).map(({ name, limit }) => [name, limit ?? null]));
   const places = new Set([...Object.keys(past.temperatures ?? {}), ...Object.keys(plan.temperatures ?? {})]);
   draw(temperature, [...places].map((name, i) => ({
     name: words(name), tone: TONES[i % TONES.length], limit: ceilings.get(name) ?? null,
     style: i < TONES.length ? "" : "dotted",
-    points: [...column(past, past.temperatures?.[name]).filter(([time]) => time < now), ...column(plan, plan.temperatures?.[name])],
+    points: [...column(past, past.temperatures?.[name]), ...ends(plan.temperatures?.[name])],
   })));
 }

@@ -31,6 +31,11 @@ export function clock(time) {
   return format(new Date(time), hourMinute);
 }
 
+// "14:30–14:45"
+export function span(from, to) {
+  return `${clock(from)}–${clock(to)}`;
+}
+
 export function hourOf(time) {
   return Number(format(new Date(time), { hour: "2-digit" }));
 }

@@ -4,7 +4,7 @@
 // holds a value until the next point (means of intervals); a null is a gap; `limit`
 // is drawn dashed in the line's own tone.
 
-import { amount, clock, day, hourOf, moment, zoneName } from "/static/text.js";
+import { amount, clock, day, hourOf, moment, span, zoneName } from "/static/text.js";
 import { element, empty, shape } from "/static/dom.js";
 
 const EDGE = { left: 46, right: 12, top: 22, bottom: 36 };
@@ -148,26 +148,34 @@ export class Chart {
         line(x, EDGE.top, x, this.height - EDGE.bottom, "cursor"), this.above(x, when, 120)));
     }
     this.svg.classList.toggle("away", isAway); // hides the word "now"
-    const values = this.lines.map((entry) => [entry, this.valueAt(entry, time)]);
+    const values = this.lines.map((entry) => [entry, ...this.pointAt(entry, time)]);
     this.legend.replaceChildren(...values.map((value) => this.entry(...value)));
     this.place.setAttribute("aria-valuenow", (time - this.from) / this.step);
-    this.place.setAttribute("aria-valuetext", `${when}; ${values.map(([{ name }, value]) => `${name} ${amount(value, this.unit)}`).join(", ")}`);
+    this.place.setAttribute("aria-valuetext", `${when}; ${values.map(([entry, at, value]) => `${entry.name} ${amount(value, this.unit)} ${this.period(entry, at)}`).join(", ")}`);
   }
 
-  entry({ name, tone, style = "", digits = 1, limit = null }, value) {
+  // The time of a value: a quarter-hour of a mean, an instant of another.
+  period({ isStep = false }, at) {
+    if (at === null) return "";
+    return isStep ? span(at, at + this.step) : clock(at);
+  }
+
+  entry(line, at, value) {
+    const { name, tone, style = "", digits = 1, limit = null } = line;
     const swatch = shape("svg", { viewBox: "0 0 22 10", "aria-hidden": "true" }, shape("path", { class: `line ${tone} ${style}`, d: "M0 5H22" }));
     const isOver = limit !== null && value !== null && value > limit;
     return element("li", {}, swatch, `${name} `,
       element("b", isOver ? { class: "bad" } : {}, amount(value, this.unit, digits)),
-      limit === null ? null : ` ${isOver ? "OVER the limit of" : "of at most"} ${amount(limit, "", digits)}`);
+      limit === null ? null : ` ${isOver ? "OVER the limit of" : "of at most"} ${amount(limit, "", digits)}`,
+      element("span", { class: "quiet" }, ` ${this.period(line, at)}`));
   }
 
-  // The value at a time. Without a cursor the last value may be one interval old, and the next
-  // decision takes time.
-  valueAt({ points }, time) {
+  // Time and value of the point at a time; nulls without one. Without a cursor the last value may
+  // be one interval old, and the next decision takes time.
+  pointAt({ points }, time) {
     const slack = cursor === null ? 1.5 : 0;
     const at = points.findLast(([start]) => start <= time);
-    return at && time - at[0] < this.step * (1 + slack) ? at[1] : null;
+    return at && time - at[0] < this.step * (1 + slack) ? at : [null, null];
   }
 
   summary() {

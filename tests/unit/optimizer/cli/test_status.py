@@ -29,7 +29,7 @@ def test_power_is_shown_with_plan_and_rounded_age():
     shown = board.snapshot()
     shown["past"] = {**shown["past"], "grid_power": [1.0, 3.1], "planned_power": [1.0, 3.0]}
     shown["plan"] = {**shown["plan"], "grid_power": [2.9, 9.0]}
-    shown["telemetry"] |= {"age_s": 0.142445}
+    shown["data_age"] = {"newest_s": 0.142445}
     board.changes = shown
     text = status_text(board)
     until = "measured in the quarter-hour until 2026-07-01T12:30:00Z"
@@ -42,7 +42,7 @@ def test_unmeasured_power_is_not_called_measured():
     """Proves: beside `telemetry: none yet` the last known value and its age are shown."""
     board = FakeBoard()
     shown = board.snapshot()
-    shown["telemetry"] |= {"age_s": None}
+    shown["data_age"] = {"newest_s": None}
     board.changes = shown | {"last_known": {"grid_power": 0.6543, "age_minutes": 12.2}}
     text = status_text(board)
     assert "last known 12 min before the plan 0.65 MW" in text

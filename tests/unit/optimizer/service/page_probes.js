@@ -23,6 +23,7 @@
       while (walk.nextNode()) {
         const { data, parentElement } = walk.currentNode;
         if (!data.trim() || !parentElement.checkVisibility()) continue;
+        if (parentElement.closest(".clamped")) continue; // a click shows the rest
         const range = document.createRange();
         range.selectNodeContents(walk.currentNode);
         const leaves = ({ left, right, top, bottom }) =>

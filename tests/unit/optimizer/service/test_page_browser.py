@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.web import PageServer
-from tests.support.status_pages import ENDED, NOW, STEP, VALVE, FakeBoard, decision, failures, iso
+from tests.support.status_pages import (
+    ENDED,
+    NOW,
+    STEP,
+    VALVE,
+    FakeBoard,
+    asked,
+    decision,
+    failures,
+    iso,
+)
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -90,6 +100,11 @@ def faults(page):
     return {probe: wrong for probe, wrong in found.items() if wrong}
 
 
+def plain(page, place):
+    """Return a text of the page with plain spaces and hyphens."""
+    return page.text_content(place).replace("\xa0", " ").replace("\u2013", "-")
+
+
 def wait_for_word(page, text):
     sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
 
@@ -121,10 +136,10 @@ def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
 
     Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
     """
-    assert "its plan" in visit().text_content("#why")
+    assert "its plan" in visit().text_content("#draws")
     board._past["planned_power"][-1] = None
-    text = visit().text_content("#why").replace("\xa0", " ")
-    assert re.search(r"Took 184.4 MW from the grid at \d\d:\d\d; planned now", text)
+    text = plain(visit(), "#draws")
+    assert "14:15-14:30: took 184.4 MW from the grid.\n14:30-14:45: planned" in text
 
 
 def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
@@ -135,7 +150,7 @@ def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
     board.changes = {"last_known": {"grid_power": 151.2, "age_minutes": 37}}
     page = visit()
     wait_for_word(page, "RUNNING")
-    text = page.text_content("#why").replace("\xa0", " ")
+    text = page.text_content("#draws").replace("\xa0", " ")
     assert "meter is silent: last it showed 151.2 MW, 37 min before the plan" in text
 
 
@@ -153,13 +168,14 @@ def test_display_error_is_not_shown_as_a_silent_service(visit, board):
     ("changes", "shown_text"),
     [
         ({"missing": "tank_level"}, "quarter-hour: tank_level. It tries again"),
-        ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
+        ({"ended": ENDED}, "goes on with the next quarter-hour."),
     ],
 )
 def test_unordered_values_are_not_shown_as_ordered(visit, board, changes, shown_text):
     """Proves: in shadow mode no caps are frozen and no requests withdrawn."""
     board.changes = {"is_shadow": True, **changes}
     text = visit().text_content("#why")
+    assert text.startswith("Shadow mode: it publishes and orders nothing.")
     assert shown_text in text
     assert "aps" not in text
 
@@ -175,7 +191,95 @@ def test_broker_error_names_the_broker_once(visit, board):
 def test_continued_plan_is_shown_as_continued(visit, board):
     """Proves: a difference below the display precision is as planned. Sensitivity: "0.0 below"."""
     board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
-    assert re.search(r"at \d\d:\d\d, as planned; planned now", visit().text_content("#why"))
+    assert "from the grid, as planned." in visit().text_content("#draws")
+
+
+MISSING = "\n".join(
+    f"battery_level of battery_{number}: no sensor has shown it yet; expected on BMS/v1/PUB/Value/"
+    for number in range(9)
+)
+"""Reason for a missing plan: nine points, one on each line."""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440, 2560])
+def test_hold_has_one_place(visit, board, width):
+    """Proves: y = 8 px and the same x with any text, with banners, and when scrolled down.
+
+    Sensitivity: nine missing points moved it to y = 1151 px on a phone.
+    """
+    page = visit(width)
+    first = page.locator("#hold").bounding_box()
+    assert first["y"] == 8
+    board.changes = {"missing": MISSING, "asked": [*asked()] * 5}
+    wait_for_word(page, "NO PLAN")
+    assert page.locator("#hold").bounding_box() == first
+    page.click("#more")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    assert page.evaluate("window.scrollY") > 0
+    assert page.locator("#hold").bounding_box() == first
+    board.changes = {"decision": {**decision(), "source": "shifted"}}
+    wait_for_word(page, "FALLBACK: earlier plan")
+    assert page.locator("#hold").bounding_box() == first
+    assert faults(page) == {}
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_reason_takes_two_lines_until_a_click(visit, board, width):
+    board.changes = {"missing": MISSING}
+    page = visit(width)
+    wait_for_word(page, "NO PLAN")
+    why = page.locator("#why")
+    line = page.evaluate("parseFloat(getComputedStyle(document.body).lineHeight)")
+    assert why.bounding_box()["height"] <= 2 * line + 1
+    page.click("#more")
+    assert why.bounding_box()["height"] > 9 * line
+    assert page.text_content("#more") == "Show less"
+    page.click("#more")
+    assert why.bounding_box()["height"] <= 2 * line + 1
+    board.changes = {}
+    wait_for_word(page, "RUNNING")
+    assert page.locator("#more").is_hidden()
+
+
+def test_shadow_mode_does_not_look_like_running(visit, board):
+    page = visit()
+    colour = "getComputedStyle(document.getElementById('word')).backgroundColor"
+    border = "getComputedStyle(document.getElementById('word')).borderStyle"
+    running = page.evaluate(colour), page.evaluate(border)
+    board.changes = {"is_shadow": True}
+    wait_for_word(page, "SHADOW")
+    shadow = page.evaluate(colour), page.evaluate(border)
+    assert running[0] != shadow[0]
+    assert (running[1], shadow[1]) == ("solid", "dashed")
+    board.changes = {"is_shadow": True, "missing": "tank_level"}
+    wait_for_word(page, "NO PLAN")
+    assert page.evaluate(border) == "dashed"
+
+
+def test_each_figure_names_its_quarter_hour(visit, board):
+    """Proves: header and chart show the plan of the same quarter-hour, also after the decision's.
+
+    Sensitivity: "planned now 86.9 MW" stood above "plan 45.2 MW".
+    """
+    board._plan["grid_power"][:2] = [86.9, 45.2]
+    page = visit()
+    assert "14:30-14:45: planned 86.9" in plain(page, "#draws")
+    assert "measured 184.4 MW of at most 235.0 14:15-14:30" in plain(page, "#power .legend")
+    assert "plan, with p10 to p90 86.9 MW 14:30-14:45" in plain(page, "#power .legend")
+    assert "battery 60.0 MWh of at most 80.0 14:30" in plain(page, "#stores .legend")
+    board.changes = {"time": iso(NOW + STEP)}
+    draws = sync_api.expect(page.locator("#draws"))
+    draws.to_contain_text("14:45\u201315:00: planned 45.2", timeout=PATIENCE)
+    assert "plan, with p10 to p90 45.2 MW 14:45-15:00" in plain(page, "#power .legend")
+
+
+def test_load_target_in_force_is_in_the_header(visit, board):
+    text = visit().text_content("#targets")
+    assert "Load target of tso-1 in force: at most 150.00 MW until Wed 1 Jul, 18:00" in text
+    board.changes = {"asked": [{**asked()[0], "begin": iso(NOW + STEP)}]}
+    page = visit()
+    assert "at most 150.00" in page.text_content("#limits")
+    assert page.text_content("#targets") == ""
 
 
 @pytest.mark.parametrize("width", [1280, 390, 360])
@@ -221,7 +325,8 @@ def test_failures_are_shown_with_minutes_to_limit(visit, board):
 def test_refused_reading_is_named(visit):
     """Sensitivity: `Refused 3 range`, without point, topic or value."""
     text = visit().text_content("#telemetry")
-    assert f"14:30: {VALVE} is 735 %, expected -5 to 110 % (3 times; topic BMS/" in text
+    topic = f"BMS/v1/PUB/Value/{VALVE}"
+    assert f"14:30: 735 %, expected -5 to 110 %, 3 times, on {topic}" in text
 
 
 def test_racks_of_small_jobs_are_shown(visit, board):

@@ -65,7 +65,7 @@ def drawn(made=None, **sensors):
 
 def update(picture, made, readings, plan=None):
     """Add a decision during which all readings are constant."""
-    picture.update(made, readings, readings, plan)
+    picture.update(made, readings, readings, plan=plan)
     return picture
 
 
