@@ -145,11 +145,6 @@ def normalise_zone(zone: str) -> str:
     return zone.upper().replace("_", "-")
 
 
-def is_known_zone(zone: str) -> bool:
-    """Return whether the local time of a zone is known."""
-    return normalise_zone(zone) in TIME_ZONE_BY_ZONE or zone in available_timezones()
-
-
 def time_zone(zone: str) -> str:
     """Return the IANA name of the local time of a bidding zone; an IANA name is returned as it is.
 

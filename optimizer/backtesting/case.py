@@ -168,7 +168,7 @@ def synthetic_case(
     ``load_scale`` the mean share of the racks that jobs use. [1]
     """
     days = int(np.ceil(steps * QUARTER_HOUR / DAY))
-    inputs = read_run_inputs(site, synthetic_files(site), start=start, days=days)
+    inputs = read_run_inputs(site, synthetic_files(), start=start, days=days)
     inputs = replace(inputs, end=inputs.start + steps * QUARTER_HOUR)
     return BacktestCase.of(site, inputs, load_scale=load_scale)
 

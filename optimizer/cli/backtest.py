@@ -44,7 +44,7 @@ from optimizer.cli.output import (
     table,
     write_json,
 )
-from optimizer.inputs.series_files import RunInputs, SeriesFiles, default_zone, read_run_inputs
+from optimizer.inputs.series_files import RunInputs, SeriesFiles, read_run_inputs
 from telemetry.files import write_atomic
 from twin.site import Site
 
@@ -160,7 +160,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         weather=weather,
         jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
-        zone=zone or default_zone(loaded),
+        zone=zone,
         carbon_kind=carbon_kind,
         position=position,
         reserves=reserves,

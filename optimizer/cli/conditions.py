@@ -55,7 +55,7 @@ LoadZoneOption = Annotated[
 ZoneOption = Annotated[
     str | None,
     typer.Option(
-        "--zone", callback=check_zone, help="Time zone of naive local times; default: the site's."
+        "--zone", callback=check_zone, help="Time zone of times without an offset in files."
     ),
 ]
 """A bidding zone, such as DE-LU, or an IANA name, such as Europe/Berlin."""
@@ -135,13 +135,19 @@ def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Data
 
 
 def carbon_on(
-    path: Path | None, grid: xr.Dataset, *, kind: Literal["direct", "lca"], zone: str | None = None
+    site: Site,
+    path: Path | None,
+    grid: xr.Dataset,
+    *,
+    kind: Literal["direct", "lca"],
+    zone: str | None = None,
 ) -> tuple[xr.DataArray | None, SeriesNotes]:
     """Return the carbon intensity of a file on some intervals; None without a file. [kg MWh-1]"""
     if path is None:
         return None, SeriesNotes()
     name, edges = "carbon_intensity", grid["instant"].to_numpy()
-    part = between(read_carbon(path, zone=zone, kind=kind), start=edges[0], end=edges[-1])
+    read = read_carbon(path, zone=zone, kind=kind, market_zone=site.zone)
+    part = between(read, start=edges[0], end=edges[-1])
     values = xr.DataArray(_means(part, name, edges), coords={"time": grid["time"]})
     return tag_variable(values, name), SeriesNotes.of(path, part)
 

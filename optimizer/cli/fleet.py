@@ -18,6 +18,7 @@ from optimizer.backtesting.case import (
 )
 from optimizer.backtesting.fleet_run import FleetRunResult, run_fleet
 from optimizer.backtesting.run_folder import write_policy_run
+from optimizer.cli.conditions import check_zone
 from optimizer.cli.options import JsonFile, output_option
 from optimizer.cli.output import (
     ProgressBars,
@@ -37,7 +38,6 @@ from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
     RunInputs,
     SeriesFiles,
-    default_zone,
     read_run_inputs,
 )
 from optimizer.policies.mpc import REPLAN_INTERVAL
@@ -83,6 +83,10 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     weather: Annotated[list[str], typer.Option(help="Weather file, as --prices.")] = [],  # noqa: B006
     jobs: Annotated[list[str], typer.Option(help="Job file, as --prices.")] = [],  # noqa: B006
     carbon: Annotated[list[str], typer.Option(help="Carbon file, as --prices.")] = [],  # noqa: B006
+    zone: Annotated[
+        list[str],
+        typer.Option(help="Time zone of times without an offset: ZONE for all, or SITE=ZONE."),
+    ] = [],  # noqa: B006
     start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")] = "2026-06-16",
     load_scale: Annotated[
         list[str],
@@ -124,13 +128,16 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     options = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _files(kind, values, loaded) for kind, values in options.items()}
     loads = _loads(load_scale, loaded)
+    zones = [check_zone(name) for name in _per_site("zone", zone, loaded, what="ZONE")]
     own_files = {
         k: None if sites.series_file(k) in v else v for k, v in files.items() if k != "carbon"
     }
     print_synthetic(screen, own_files)
     for name, route in fleet_routes.items():
         screen.print(f"{name}: {_describe_route(route)}", markup=False)
-    inputs = _read_inputs(screen, loaded, files, start=start, days=days or MIN_COVERED_DAYS)
+    inputs = _read_inputs(
+        screen, loaded, files, zones=zones, start=start, days=days or MIN_COVERED_DAYS
+    )
     cases = list(map(_case, loaded, inputs, loads))
     _warn_unknown_carbon(screen, cases)
     if days:
@@ -224,6 +231,7 @@ def _read_inputs(
     loaded: Sequence[Site],
     files: Mapping[str, Sequence[Path | None]],
     *,
+    zones: Sequence[str | None],
     start: str,
     days: int,
 ) -> list[RunInputs]:
@@ -237,7 +245,7 @@ def _read_inputs(
             weather=weather,
             jobs=own["jobs"],
             carbon=own["carbon"],
-            zone=default_zone(site),
+            zone=zones[n],
         )
         found.append(read_run_inputs(site, series_files, start=start, days=days))
         print_series_notes(screen, found[-1])

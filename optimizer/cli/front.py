@@ -24,7 +24,6 @@ from optimizer.cli.output import (
 from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
     SeriesFiles,
-    default_zone,
     read_run_inputs,
 )
 from optimizer.planner.pareto import (
@@ -69,7 +68,7 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
         weather=weather or sites.series_file("weather"),
         jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
-        zone=zone or default_zone(loaded),
+        zone=zone,
     )
     print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     inputs = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)

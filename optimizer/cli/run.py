@@ -21,7 +21,7 @@ from optimizer.cli.options import (
     build_tls,
 )
 from optimizer.cli.output import console, table
-from optimizer.inputs.series_files import SeriesFiles, default_zone, synthetic_files
+from optimizer.inputs.series_files import SeriesFiles, synthetic_files
 from optimizer.service.clock import RealClock
 from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
@@ -104,13 +104,11 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     loaded = sites.load_site(site)
     is_simulated = clock is ClockSource.SIMULATED
     has_synthetic_series = prices is None and weather is None and is_simulated
-    series_files = (
-        synthetic_files(loaded) if has_synthetic_series else _files(prices, weather, carbon)
-    )
+    series_files = synthetic_files() if has_synthetic_series else _files(prices, weather, carbon)
     all_files = replace(series_files, position=position, reserves=reserves, carbon_kind=carbon_kind)
     config = ServiceConfig(
         broker=broker,
-        series_files=replace(all_files, zone=zone or default_zone(loaded)),
+        series_files=replace(all_files, zone=zone),
         is_shadow=shadow,
         is_simulated=is_simulated,
         has_synthetic_series=has_synthetic_series,

@@ -56,7 +56,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
         remedy = "add a table [tariffs.<name>], or name a file with --rules"
         raise _tariff_error(loaded.name, expected=expected, remedy=remedy)
     if meter is not None and run is None:
-        starts, power = read_meter(meter, zone=zone or loaded.time_zone)
+        starts, power = read_meter(meter, zone=zone)
     elif run is not None and meter is None:
         check_run_site(run, loaded)
         for line in convert_run_folder(run, loaded):

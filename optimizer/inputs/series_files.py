@@ -16,7 +16,6 @@ import xarray as xr
 
 import sites
 from optimizer.problem import validation
-from telemetry.market_zones import is_known_zone
 from telemetry.series import (
     between,
     read_carbon,
@@ -70,7 +69,8 @@ class SeriesFiles:
         receives its jobs over MQTT and needs no ``jobs``. Without ``position`` there is none;
         without ``reserves`` products pay the prices of the site file.
     zone
-        Time zone of naive local times in all files except weather and jobs.
+        Time zone of times without an offset in all files except weather and jobs; None refuses
+        them.
     carbon_kind
         Emissions of generation only, or over the life cycle.
     """
@@ -170,7 +170,7 @@ def read_series(
     weather = read_site_weather(site, files.weather, start=start, end=end)
     return [
         (files.prices.name, select_variables(prices, "electricity_price")),
-        ((files.carbon or files.prices).name, read_carbon_intensity(prices, files)),
+        ((files.carbon or files.prices).name, read_carbon_intensity(site, prices, files)),
         (files.weather.name, weather),
         *((str(part.attrs["source"]), part) for part in read_market_series(site, files)),
     ]
@@ -181,12 +181,7 @@ def series_notes(site: Site, parts: Sequence[tuple[str, xr.Dataset]]) -> list[st
     return [*collect_notes(parts, "notes"), *weather_notes(site, *parts[COMMON_SERIES - 1])]
 
 
-def default_zone(site: Site) -> str:
-    """Return the zone of naive local times: the site's market zone, else its time zone."""
-    return site.zone if is_known_zone(site.zone) else site.time_zone
-
-
-def read_carbon_intensity(prices: xr.Dataset, files: SeriesFiles) -> xr.Dataset:
+def read_carbon_intensity(site: Site, prices: xr.Dataset, files: SeriesFiles) -> xr.Dataset:
     """Return the carbon intensity from its own file or that of the prices, else zeros. [kg MWh-1]
 
     `prices` holds what was read from the file of prices.
@@ -198,7 +193,12 @@ def read_carbon_intensity(prices: xr.Dataset, files: SeriesFiles) -> xr.Dataset:
             instant=("instant", time_axes.interval_edges(prices))
         )
         return found.assign_attrs(notes=[NO_CARBON_NOTE])
-    return read_carbon(files.carbon or files.prices, zone=files.zone, kind=files.carbon_kind)
+    return read_carbon(
+        files.carbon or files.prices,
+        zone=files.zone,
+        kind=files.carbon_kind,
+        market_zone=site.zone,
+    )
 
 
 def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
@@ -319,11 +319,10 @@ def _repeat_month(month: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) 
     return pd.concat(moved, ignore_index=True)
 
 
-def synthetic_files(site: Site) -> SeriesFiles:
+def synthetic_files() -> SeriesFiles:
     """Return the synthetic series shipped with gigatwin, for demos only."""
     return SeriesFiles(
         prices=sites.series_file("prices"),
         weather=sites.series_file("weather"),
         jobs=sites.series_file("jobs"),
-        zone=default_zone(site),
     )

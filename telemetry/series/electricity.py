@@ -142,7 +142,11 @@ _KG_PER_MWH: Final = {"g": 1.0, "kg": 1000.0}
 
 
 def read_carbon(
-    path: str | Path, *, zone: str | None = None, kind: Literal["direct", "lca"] = "direct"
+    path: str | Path,
+    *,
+    zone: str | None = None,
+    kind: Literal["direct", "lca"] = "direct",
+    market_zone: str | None = None,
 ) -> xr.Dataset:
     """Return the carbon intensity of an Electricity Maps file, or of a joined price file.
 
@@ -155,6 +159,8 @@ def read_carbon(
         Bidding zone (``DE-LU``) or IANA name of naive local times.
     kind
         Emissions of generation only, or over the life cycle of the plants.
+    market_zone
+        Bidding zone of the site, with which zones in the file are compared; by default ``zone``.
 
     Returns
     -------
@@ -170,7 +176,7 @@ def read_carbon(
     table = read_market_table(path)
     values, remarks = read_intensity(table, kind)
     stamps, notes = row_times(table, zone)
-    notes = [*notes, *remarks, *_notes_on_zone(table, zone)]
+    notes = [*notes, *remarks, *_notes_on_zone(table, market_zone or zone)]
     return _to_intervals(table, stamps, {"carbon_intensity": values}, notes)
 
 

@@ -452,12 +452,52 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
         raise series_error(
             table.source,
             cell_location(table.source, row=table.lines[0], name=column),
-            found=texts[0],
-            expected="a time with an offset, or the zone of local times",
-            remedy="give the zone, as DE-LU, add offsets, or name a UTC column time_utc",
+            found=f"{texts[0]}, without an offset; {_describe_clock(naive)}",
+            expected="times with an offset, a column that names UTC, or the zone of the times",
+            remedy="ask the source which clock it is, then give --zone (in Python zone=): UTC, "
+            "Etc/GMT-1 for CET all year, or a local zone such as DE-LU; or add offsets",
             code=IssueCode.TIME_ZONE,
         )
     return local_to_utc(naive, time_zone(zone))
+
+
+CHANGE_HOURS: Final = np.arange(1, 4).astype("timedelta64[h]")
+"""Local hours in which European clocks change."""
+
+
+def _describe_clock(naive: np.ndarray) -> str:
+    """Return what naive times show of their clock at the European changes of clocks."""
+    hours = np.unique(naive.astype("datetime64[h]"))
+    repeated = np.unique(naive[pd.Series(naive).duplicated()]).astype("datetime64[h]")
+    spring, autumn = (_covered_change(hours, month) for month in (3, 10))
+    shown, has_summer_time = [], False
+    if spring is not None:
+        skipped = np.setdiff1d(spring + CHANGE_HOURS, hours)
+        has_summer_time |= bool(skipped.size)
+        shown.append(f"{'an' if skipped.size else 'no'} hour is missing on {spring}")
+    if autumn is not None:
+        is_twice = bool(np.isin(autumn + CHANGE_HOURS, repeated).any())
+        has_summer_time |= is_twice
+        shown.append(f"{'an' if is_twice else 'no'} hour occurs twice on {autumn}")
+    if not shown:
+        return "the file covers no change of clocks"
+    verdict = (
+        "local time with summer time"
+        if has_summer_time
+        else "a fixed offset (UTC, or CET all year), or local days cut to 24 hours"
+    )
+    return f"{' and '.join(shown)}, which means {verdict}"
+
+
+def _covered_change(hours: np.ndarray, month: int) -> np.datetime64 | None:
+    """Return the first last Sunday of a month within rising hours; None if there is none."""
+    for year in np.unique(hours.astype("datetime64[Y]")):
+        next_month = year.astype("datetime64[M]") + np.timedelta64(month, "M")
+        last_day = next_month.astype("datetime64[D]") - np.timedelta64(1, "D")
+        sunday = np.busday_offset(last_day, 0, roll="backward", weekmask="Sun")
+        if hours[0] < sunday + CHANGE_HOURS[0] and hours[-1] > sunday + CHANGE_HOURS[-1]:
+            return np.datetime64(sunday)
+    return None
 
 
 def parse_iso(texts: pd.Series, *, is_utc: bool) -> pd.Series:

@@ -78,8 +78,8 @@ def test_meter_file_is_billed_by_the_tariff_of_each_day(site, meter):
     assert band["classes"][0]["needed_mw"] == pytest.approx((21_000 - 18) / 8754)
 
 
-def test_naive_times_use_the_site_zone_or_the_given_one(site, meter, tmp_path):
-    """Proves: 18:00 in Berlin is 17:00Z. Sensitivity: the remedy named a missing option.
+def test_naive_times_use_the_given_zone_only(site, meter, tmp_path):
+    """Proves: 18:00 in Berlin is 17:00Z, and without a zone the file is refused.
 
     18:00 in London is 18:00Z, five hours before the year ends in Berlin.
     """
@@ -88,10 +88,11 @@ def test_naive_times_use_the_site_zone_or_the_given_one(site, meter, tmp_path):
     local.write_text("\n".join(["time,import_mw", *(f"{start},3.0" for start in starts)]))
     bills = [
         json.loads(called(site, "--meter", *words, "--json", "-").stdout)["bills"]
-        for words in ((meter,), (local,), (local, "--zone", "GB"))
+        for words in ((meter,), (local, "--zone", "DE-LU"), (local, "--zone", "GB"))
     ]
     assert bills[0] == bills[1]
     assert [one["energy_mwh"] for one in bills[2]] == [15.0, 21.0]
+    assert "ask the source which clock it is" in called(site, "--meter", local).output
     refused = called(site, "--meter", local, "--zone", "Europe/Berlinn").output
     assert "did you mean Europe/Berlin?" in refused
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import sites
-from optimizer.inputs.series_files import default_zone, read_run_inputs
+from optimizer.inputs.series_files import read_run_inputs
 from tests.support import small_days
 from twin import time_axes
 from twin.errors import SeriesError
@@ -126,16 +126,27 @@ def test_notes_on_prices_and_carbon_are_reported(prices, tmp_path):
     assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in notes)
 
 
-@pytest.mark.parametrize(
-    ("zone", "local"), [("DE-LU", "DE-LU"), ("se_3", "Asia/Kathmandu"), ("NP", "Asia/Kathmandu")]
-)
-def test_naive_times_are_in_the_zone_of_market_or_site(zone, local):
-    """Proves: a site outside the known bidding zones reads local prices in its own zone.
+@pytest.mark.parametrize("zone", [None, "UTC", "Etc/GMT-1"])
+def test_zone_of_times_does_not_silence_foreign_carbon(prices, tmp_path, zone):
+    """Sensitivity: a zone that is no market zone, or none, dropped the note."""
+    maps = electricity_maps(tmp_path)
+    maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
+    files = small_days.files(prices=prices(), carbon=maps, zone=zone)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
+    assert any("intensity of FR, for a site in DE-LU; is it" in note for note in world.notes)
 
-    Sensitivity: `--zone` was required, though the site file has a time zone.
+
+def test_times_without_offset_are_refused_also_for_a_known_site(tmp_path):
+    """Proves: Python and the command line have one rule.
+
+    Sensitivity: the command read UTC as the local time of the site, an hour or two off.
     """
-    site = SMALL.model_copy(update={"zone": zone, "time_zone": "Asia/Kathmandu"})
-    assert default_zone(site) == local
+    stamps = pd.date_range("2026-06-01", periods=24 * 30, freq="h").strftime("%Y-%m-%d %H:%M")
+    table = pd.DataFrame({"time": stamps, "price_eur_mwh": 50.0})
+    table.to_csv(tmp_path / "prices.csv", index=False)
+    files = small_days.files(prices=tmp_path / "prices.csv")
+    with pytest.raises(SeriesError, match=r"covers no change of clocks.*\[time-zone\]"):
+        read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
 def test_unread_columns_of_jobs_are_reported(prices, tmp_path):

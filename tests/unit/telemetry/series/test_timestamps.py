@@ -33,8 +33,43 @@ def test_naive_local_time_needs_a_zone(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-06-01"))
     with pytest.raises(
-        SeriesError, match=r"row 2, Datetime = 2023-06-01 00:00:00: .*\[time-zone\]"
+        SeriesError, match=r"row 2, Datetime = 2023-06-01 00:00:00, without.*\[time-zone\]"
     ):
+        read_prices(path)
+
+
+CHANGES = {"2023-03-26T02": 0, "2023-10-29T02": 2}
+"""Local hour in 2023 -> how often Berlin has it."""
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        (CHANGES, ("an hour is missing on 2023-03-26", "an hour occurs twice on 2023-10-29")),
+        (CHANGES, ("which means local time with summer time",)),
+        ({}, ("no hour is missing on 2023-03-26 and no hour occurs twice on 2023-10-29",)),
+        ({}, ("a fixed offset (UTC, or CET all year), or local days cut to 24 hours",)),
+    ],
+)
+def test_refused_file_shows_what_its_clock_does(tmp_path, counts, words):
+    """Proves: the error reports the evidence and asks which clock it is."""
+    hours = np.arange("2023-01-01T00", "2024-01-01T00", dtype="datetime64[h]").astype(str)
+    rows = [f"{hour}:00,50" for hour in hours for _ in range(counts.get(str(hour), 1))]
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join(["Datetime,Price (EUR/MWh)", *rows]))
+    with pytest.raises(SeriesError) as caught:
+        read_prices(path)
+    for word in (*words, "ask the source which clock it is", "Etc/GMT-1 for CET all year"):
+        assert word in str(caught.value)
+
+
+def test_file_without_clock_changes_is_refused_as_such(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-03-26"))  # begins within the day of the change
+    with pytest.raises(SeriesError, match="no hour is missing on 2023-03-26, which means a fixed"):
+        read_prices(path)
+    path.write_text(_day_of_24("2023-06-01"))
+    with pytest.raises(SeriesError, match="the file covers no change of clocks"):
         read_prices(path)
 
 
