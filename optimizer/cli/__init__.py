@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "status": "optimizer.cli.status:app",
     "hold": "optimizer.cli.hold:app",
     "release": "optimizer.cli.hold:release_app",
+    "operators": "optimizer.cli.hold:operators_app",
     "archive": "optimizer.cli.archive:app",
     "replay": "optimizer.cli.replay:app",
     "telemetry": "optimizer.cli.telemetry:app",

@@ -1,6 +1,13 @@
-"""`gigatwin hold`: stop optimising at once. `gigatwin release`: resume it."""
+"""`gigatwin hold`: stop optimising at once. `gigatwin release`: resume it.
 
-from typing import Annotated
+`gigatwin operators`: the persons who may end, shorten, replace or take over a HOLD.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
@@ -20,29 +27,51 @@ from optimizer.service.control_socket import (
     is_service_running,
     send_command,
 )
-from twin.errors import IssueCode, ValidationIssue
+from optimizer.service.operators import (
+    OPERATORS_FILE,
+    TOKEN_ENVIRONMENT_VARIABLE,
+    Requester,
+    add_operator,
+)
+from optimizer.service.status import rows_at
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
+UNTIL_RELEASED: Final = "until a person releases it"
+
 
 @app.command()
-def hold(
+def hold(  # noqa: PLR0913  (one parameter an option of the command line)
     site: SiteName,
-    reason: Annotated[str, typer.Option(help="Reason, which is published and recorded.")],
+    reason: Annotated[str, typer.Option(help="Reason, which is recorded; may follow later.")] = "",
     hours: Annotated[float | None, typer.Option(help="Hours; default: until release.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="End by itself after the hours; default: await a release."),
+    ] = False,
+    replace: Annotated[
+        int | None,
+        typer.Option(metavar="HOLD", help="Take this HOLD over, with the hours or reason given."),
+    ] = None,
     author: Author = "",
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Stop optimising: caps stay as they are, and the plant's own controls take over."""
-    folder, who = resolve_state_folder(site, state), resolve_author(author)
+    folder = resolve_state_folder(site, state)
+    if replace is not None:
+        _replace(site, folder, replace, reason=reason, hours=hours, json_file=json_file)
+        return
+    order = {"author": resolve_author(author), "reason": reason, "hours": hours}
+    order |= {"is_self_ending": resume}
     screen = console(json_file)
     note = ""
     if is_service_running(folder):
         try:
-            note = str(send_command(folder, "hold", author=who, reason=reason, hours=hours)["said"])
+            answer = send_command(folder, "hold", token=_token(), **order)
         except ServiceUnresponsiveError as error:
-            service_hold.place_offline(folder, author=who, reason=reason, hours=hours)
+            _place_offline(folder, order)
             issue = ValidationIssue(
                 location=str(folder),
                 found="",
@@ -55,16 +84,53 @@ def hold(
                 code=IssueCode.UNREACHABLE,
             )
             raise ServiceUnresponsiveError("hold", [issue]) from error
-        end = f"for {hours:g} h" if hours is not None else "until it is released"
-        screen.print(f"{site} ({folder}) holds, by {who}, {end}: {reason}", markup=False)
+        placed, note = _row(answer), str(answer["said"])
+        end = UNTIL_RELEASED
+        if hours is not None:
+            end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED}"
+        text = f"{site} ({folder}) holds, HOLD {placed['number']} by {placed['author']}, {end}"
+        screen.print(f"{text}: {placed['reason']}", markup=False)
         if note:
             screen.print(note, markup=False)
     else:
         require_initialised(folder)
-        service_hold.place_offline(folder, author=who, reason=reason, hours=hours)
+        placed = _place_offline(folder, order).as_json()
         screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
-    result = {"site": site, "hold": True, "author": who, "reason": reason, "hours": hours}
+    result = {"site": site, "hold": True, "author": placed["author"], "reason": placed["reason"]}
+    result |= {"hours": hours, "is_self_ending": resume, "number": placed["number"]}
     write_json(result | {"said": note}, json_file)
+
+
+def _place_offline(folder: Path, order: Mapping[str, object]) -> service_hold.Hold:
+    return service_hold.place_offline(folder, requester=_requester(_token()), **order)  # type: ignore[arg-type]
+
+
+def _replace(
+    site: str,
+    folder: Path,
+    number: int,
+    *,
+    reason: str,
+    hours: float | None,
+    json_file: str | None,
+) -> None:
+    """Take one HOLD over, shorten it, or change its reason."""
+
+    def replace_with(token: str) -> Mapping[str, object]:
+        if is_service_running(folder):
+            words = {"hold": number, "reason": reason, "hours": hours, "token": token}
+            return _row(send_command(folder, "replace", **words))
+        require_initialised(folder)
+        requester = _requester(token)
+        return service_hold.replace_offline(
+            folder, number, requester=requester, reason=reason, hours=hours
+        ).as_json()
+
+    changed = _as_operator(replace_with)
+    text = f"HOLD {number} is now by {changed['author']}: {changed['reason']}"
+    console(json_file).print(f"{site} ({folder}): {text}", markup=False)
+    result = {name: changed[name] for name in ("number", "author", "reason", "is_self_ending")}
+    write_json({"site": site, "hold": True, "hours": hours, "said": "", **result}, json_file)
 
 
 release_app = typer.Typer(add_completion=False, help="Resume optimising after a HOLD.")
@@ -72,20 +138,136 @@ release_app = typer.Typer(add_completion=False, help="Resume optimising after a 
 
 @release_app.command()
 def release(
-    site: SiteName, author: Author = "", state: StateOption = None, json_file: JsonFile = None
+    site: SiteName,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[HOLD]", help="Number; may be omitted if it is alone.")
+    ] = None,
+    state: StateOption = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Resume optimising from the next quarter-hour, at the ramp limit of the connection."""
-    folder, who = resolve_state_folder(site, state), resolve_author(author)
-    held = service_hold.read_offline(folder)
-    if is_service_running(folder):
-        was_held = bool(send_command(folder, "release", author=who)["was_held"])
-    else:
+    """End one HOLD; after the last one planning resumes, at the ramp limit of the connection."""
+    folder = resolve_state_folder(site, state)
+    is_running = is_service_running(folder)
+    if not is_running:
         require_initialised(folder)
-        was_held = service_hold.release_offline(folder, author=who)
-    outcome = f"is released, by {who}" if was_held else "was not held; nothing is changed"
-    if was_held and held and held.author != who:  # that person may still work on the machine
-        outcome += f"; it ended the HOLD of {held.author}: {held.reason}"
+    in_force = _in_force(folder, is_running=is_running)
+    result = {"site": site, "hold": False, "was_held": bool(in_force), "author": "", "ended": ""}
+    if in_force:
+        chosen = _choose(in_force, number)
+
+        def release_with(token: str) -> tuple[Mapping[str, object], str]:
+            if is_running:
+                answer = send_command(folder, "release", hold=chosen, token=token)
+                return _row(answer), str(answer["operator"])
+            requester = _requester(token)
+            ended, operator = service_hold.release_offline(folder, chosen, requester=requester)
+            return ended.as_json(), operator
+
+        ended, operator = _as_operator(release_with)
+        left = len(in_force) - 1
+        result |= {"author": operator, "number": chosen, "hold": left > 0}
+        result["ended"] = f"{ended['author']}: {ended['reason']}"
+        outcome = f"HOLD {chosen} of {result['ended']} is released, by {operator}"
+        outcome += f"; {left} more in force, see gigatwin status {site}" if left else ""
+    else:
+        outcome = "was not held; nothing is changed"
     console(json_file).print(f"{site} ({folder}) {outcome}", markup=False)
-    result = {"site": site, "hold": False, "was_held": was_held, "author": who}
-    result["ended"] = f"{held.author}: {held.reason}" if was_held and held else ""
     write_json(result, json_file)
+
+
+operators_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The operators of a site's service."
+)
+
+
+@operators_app.callback()
+def operators() -> None:
+    """The operators of a site's service: who may end a HOLD."""
+
+
+@operators_app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the operator.")],
+    site: Annotated[str, typer.Option(help="Site, where --state does not name its folder.")] = "",
+    uid: Annotated[
+        list[int] | None,
+        typer.Option(help="Own uid of this person on this machine; may be repeated."),
+    ] = None,
+    state: StateOption = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Add an operator, and print the token once; the file stores only its salted hash."""
+    if state is None and not site:
+        issue = ValidationIssue(
+            code=IssueCode.MISSING,
+            location="--state",
+            found="",
+            expected="the state folder of a service",
+            remedy="name it with --state or GIGATWIN_STATE, or give --site",
+        )
+        raise ServiceError("operators", [issue])
+    folder = resolve_state_folder(site, state) if site or state is None else state
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = add_operator(folder, name, uids=tuple(uid or ()))
+    screen = console(json_file)
+    screen.print(f"{name} is an operator in {folder / OPERATORS_FILE}. The token:", markup=False)
+    screen.print(token, markup=False)
+    advice = f"It is not shown again. Type it on the page, or set {TOKEN_ENVIRONMENT_VARIABLE}."
+    screen.print(advice, markup=False)
+    write_json({"operator": name, "uids": uid or [], "token": token}, json_file)
+
+
+def _in_force(folder: Path, *, is_running: bool) -> Sequence[Mapping[str, object]]:
+    """Return the HOLDs in force in the service, or those with which the next one starts."""
+    if is_running:
+        return rows_at(send_command(folder, "status"), "snapshot", "holds")
+    return [one.as_json() for one in service_hold.read_offline(folder)]
+
+
+def _choose(in_force: Sequence[Mapping[str, object]], number: int | None) -> int:
+    """Return the number of the HOLD to release, which may be omitted if it is alone.
+
+    Raises ServiceError if several are in force and none is named.
+    """
+    if number is not None:
+        return number
+    if len(in_force) == 1:
+        return int(str(in_force[0]["number"]))
+    names = "; ".join(f"{one['number']} of {one['author']}: {one['reason']}" for one in in_force)
+    issue = ValidationIssue(
+        code=IssueCode.MISSING,
+        location="HOLD",
+        found="",
+        expected=f"the number of one HOLD in force: {names}",
+        remedy="release each by its number, when its author agrees",
+    )
+    raise ServiceError("release", [issue])
+
+
+def _row(answer: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the HOLD in an answer of the service."""
+    row = answer["hold"]
+    return row if isinstance(row, Mapping) else {}
+
+
+def _as_operator[T](order: Callable[[str], T]) -> T:
+    """Give an order with the token of the environment; at a terminal, ask for a token if needed.
+
+    Raises ServiceError if the order is refused.
+    """
+    token = _token()
+    try:
+        return order(token)
+    except ServiceError as error:
+        if token or error.code is not IssueCode.UNAUTHORISED or not sys.stdin.isatty():
+            raise
+    return order(typer.prompt("Operator's token", hide_input=True, err=True).strip())
+
+
+def _token() -> str:
+    return os.environ.get(TOKEN_ENVIRONMENT_VARIABLE, "").strip()
+
+
+def _requester(token: str) -> Requester:
+    """Return this process as the sender of an order that no service receives."""
+    return Requester(channel="command", uid=os.getuid(), token=token)

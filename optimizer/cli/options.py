@@ -30,7 +30,9 @@ StateOption = Annotated[
     ),
 ]
 
-Author = Annotated[str, typer.Option(help="Person who gives the order; default: the user's name.")]
+Author = Annotated[
+    str, typer.Option(help="Name of a person who is not signed in; default: the user's name.")
+]
 
 
 def resolve_state_folder(site: str, state: Path | None) -> Path:
@@ -73,9 +75,12 @@ def require_initialised(folder: Path) -> None:
 
 
 def resolve_author(author: str) -> str:
-    """Return the person who gives an order; in a container a user may only have a number."""
+    """Return the name that a person states; in a container a user may only have a number.
+
+    Under ``sudo`` it is that of the person who ran it, not that of the service's account.
+    """
     try:
-        return author or getpass.getuser()
+        return author or os.environ.get("SUDO_USER", "") or getpass.getuser()
     except (KeyError, OSError):  # Python 3.12, and later versions
         return f"user {os.getuid()}"
 

@@ -32,11 +32,12 @@ def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None
     folder = resolve_state_folder(site, state)
     waiting = None if is_service_running(folder) else hold.read_offline(folder)
     if waiting:
+        by = "; ".join(f"{one.author}: {one.reason}" for one in waiting)
         issue = ValidationIssue(
             location=str(folder),
             found="",
             expected="a running service",
-            remedy=f"start it; its next start holds, by {waiting.author}: {waiting.reason}",
+            remedy=f"start it; its next start holds, by {by}",
             code=IssueCode.NOT_RUNNING,
         )
         raise ServiceError("service", [issue])
@@ -54,7 +55,7 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         "mode": _mode(snapshot),
         "plan": _plan(snapshot),
         "from the grid": _power(snapshot),
-        "HOLD": _hold(snapshot) or _ended(snapshot),
+        "HOLD": _ended(snapshot),
         "reason": "" if lookup(snapshot, "ended") else lookup(snapshot, "decision", "reason"),
         "revision": lookup(snapshot, "decision", "revision"),
         "broker": lookup(snapshot, "broker", "trouble") or lookup(snapshot, "broker", "url"),
@@ -65,6 +66,8 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
     for name, value in rows.items():
         if value:
             shown.add_row(name, escape(str(value)))
+    for row in rows_at(snapshot, "holds"):
+        shown.add_row(f"HOLD {row['number']}", escape(_hold(row)))
     for request in rows_at(snapshot, "asked"):
         shown.add_row(f"request of {request['partner']}", escape(str(request["words"])))
     feed = snapshot["feed"]
@@ -117,13 +120,16 @@ def _time_at(place: int, snapshot: StatusSnapshot, part: str) -> str:
     return str(times[place]) if isinstance(times, list) and times else "?"
 
 
-def _hold(snapshot: StatusSnapshot) -> str:
+def _hold(row: Mapping[str, object]) -> str:
     """Return in words who holds, since when, until when and why, in real time."""
-    author, reason, since, until = (
-        lookup(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
-    )
-    end = f"until {until}" if until else "until it is released"
-    return f"by {author} since {since}, {end}: {reason}" if author else ""
+    end = "until a person releases it"
+    if row["until"]:
+        end = (
+            f"until {row['until']}"
+            if row["is_self_ending"]
+            else f"until {row['until']}, then {end}"
+        )
+    return f"by {row['author']} since {row['since']}, {end}: {row['reason']}"
 
 
 def _ended(snapshot: StatusSnapshot) -> str:

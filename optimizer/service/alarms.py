@@ -96,6 +96,9 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.HOLD: AlarmDefinition(
         severity=Severity.HIGH, remedy="free space on the disk, or set the clock"
     ),
+    AlarmCode.HOLD_END: AlarmDefinition(
+        severity=Severity.MEDIUM, remedy="release the HOLD, or replace it with a later end"
+    ),
     AlarmCode.DECISION: AlarmDefinition(
         severity=Severity.HIGH, remedy="restore what the text names as missing"
     ),
@@ -324,11 +327,12 @@ class AlarmMonitor:
                 yield AlarmCondition(code=code, text=text)
 
     def _subject_conditions(self, now: np.datetime64) -> Iterator[AlarmCondition]:
-        """Yield the conditions of partners, series, agents and worn machines."""
+        """Yield the conditions of partners, series, agents, HOLDs and worn machines."""
         texts = {
             AlarmCode.FEED: self._partners.errors(now),
             AlarmCode.SERIES: self._series.errors(now),
             AlarmCode.ORDERS: self._link.jobs.rejected_orders(),
+            AlarmCode.HOLD_END: self._hold_register.end_notices(time.time()),
         }
         for code, by_subject in texts.items():
             for subject, text in by_subject.items():

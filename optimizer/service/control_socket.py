@@ -1,13 +1,15 @@
 """Socket in the state folder through which commands reach the service on the same machine.
 
 Each side sends one JSON object a line: ``{"command": "hold", ...}`` gets ``{"ok": true, ...}`` or
-``{"ok": false, "error": "..."}``. The permissions of the folder decide who may send commands.
+``{"ok": false, "error": "...", "code": "..."}``. The permissions of the folder and of the socket
+decide who may send commands; the handler also receives the uid of the sending process.
 """
 
 import json
 import os
 import socket
 import socketserver
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +20,9 @@ from typing import Final, Self
 import structlog
 
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
+
+SOCKET_FILE: Final = "control.sock"
+"""Name of the socket in the state folder."""
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
 """Longest command on the control socket. [B]"""
@@ -31,9 +36,13 @@ CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
 MAX_SOCKET_PATH_BYTES: Final = 100
 """Longest path of a socket that every system accepts. [B]"""
 
+PEER_CREDENTIALS: Final = "iII"
+"""Layout of ``struct ucred``: process, user and group."""
+
 logger = structlog.get_logger(__name__)
 
-type CommandHandler = Callable[[Mapping[str, object]], Mapping[str, object]]
+type CommandHandler = Callable[[Mapping[str, object], int], Mapping[str, object]]
+"""Function of a command and the uid of its sender; it returns the answer."""
 
 
 class ServiceUnresponsiveError(ServiceError):
@@ -43,14 +52,15 @@ class ServiceUnresponsiveError(ServiceError):
 class ControlServer:
     """Answer commands on a Unix socket; a socket left by a killed service is replaced.
 
+    ``mode`` are the permissions of the socket; by default only its owner may connect.
     A ``GigatwinError`` of the handler becomes the ``error`` of the answer. Raises ServiceError if
     the socket cannot be created, because nobody could stop such a service.
     """
 
-    def __init__(self, path: Path, answer: CommandHandler) -> None:
+    def __init__(self, path: Path, answer: CommandHandler, *, mode: int = 0o600) -> None:
         self._path = path
         try:
-            self._server = _Server(path, answer)
+            self._server = _Server(path, answer, mode)
         except OSError as error:
             issue = ValidationIssue(
                 code=IssueCode.FILE_ERROR,
@@ -75,19 +85,19 @@ class ControlServer:
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    """Listening socket; only its owner may connect."""
+    """Listening socket."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, path: Path, answer: CommandHandler) -> None:
+    def __init__(self, path: Path, answer: CommandHandler, mode: int) -> None:
         path.unlink(missing_ok=True)
         self.answer = answer
         with _short_path(path) as name:
             super().__init__(name, _Handler, bind_and_activate=False)
             try:
                 self.server_bind()
-                Path(name).chmod(0o600)  # before it listens
+                Path(name).chmod(mode)  # before it listens
                 self.server_activate()
             except OSError:
                 self.server_close()
@@ -121,7 +131,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 return
             answer = json.dumps(self._carry_out(line), allow_nan=False)
         except GigatwinError as error:
-            answer = _refusal(str(error))
+            answer = _refusal(str(error), error.code)
         except (OSError, ValueError, RecursionError) as error:
             answer = _refusal(f"no command: {error}")
         except Exception as error:  # a person must get an answer even to our own error
@@ -134,11 +144,20 @@ class _Handler(socketserver.StreamRequestHandler):
             message = f"longer than {MAX_COMMAND_BYTES} bytes"
             raise ValueError(message)
         command = json.loads(line)
-        return {"ok": True, **self.server.answer(command if isinstance(command, dict) else {})}
+        content = command if isinstance(command, dict) else {}
+        return {"ok": True, **self.server.answer(content, peer_uid(self.request))}
 
 
-def _refusal(error: str) -> str:
-    return json.dumps({"ok": False, "error": error})
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid of the process at the other end of a Unix socket. [1]"""
+    size = struct.calcsize(PEER_CREDENTIALS)
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    _, uid, _ = struct.unpack(PEER_CREDENTIALS, found)
+    return int(uid)
+
+
+def _refusal(error: str, code: IssueCode = IssueCode.REFUSED) -> str:
+    return json.dumps({"ok": False, "error": error, "code": code.value})
 
 
 @contextmanager
@@ -162,7 +181,7 @@ def is_service_running(folder: Path) -> bool:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         try:
-            with _short_path(folder / "control.sock") as place:
+            with _short_path(folder / SOCKET_FILE) as place:
                 wire.connect(place)
         except (FileNotFoundError, ConnectionRefusedError):
             return False
@@ -179,12 +198,12 @@ def is_service_running(folder: Path) -> bool:
 
 
 def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
-    """Send ``status``, ``hold`` or ``release`` to a running service and return its answer.
+    """Send ``status``, ``hold``, ``replace`` or ``release`` to a service and return its answer.
 
     Raises ServiceUnresponsiveError if it does not answer; it may still execute the command. Raises
-    ServiceError if no service runs on the folder, or it refuses.
+    ServiceError if no service runs on the folder, or it refuses; the code is the service's.
     """
-    path = folder / "control.sock"
+    path = folder / SOCKET_FILE
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire, _short_path(path) as place:
             wire.settimeout(ANSWER_TIMEOUT_S)
@@ -212,7 +231,7 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
         raise ServiceError("service", [issue]) from error
     if not answer.pop("ok"):
         issue = ValidationIssue(
-            code=IssueCode.REFUSED,
+            code=IssueCode(answer.get("code", IssueCode.REFUSED)),
             location=name,
             found="refused",
             expected=str(answer["error"]),

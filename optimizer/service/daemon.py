@@ -28,7 +28,7 @@ from optimizer.service.decision_engine import (
     read_estimate,
     store_estimate,
 )
-from optimizer.service.hold import HoldRegister
+from optimizer.service.hold import Hold, HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
@@ -91,6 +91,7 @@ class SiteService:
             is_shadow=config.is_shadow,
         )
         self.hold, self.release = self._hold_controller.hold, self._hold_controller.release
+        self.replace_hold = self._hold_controller.replace_hold
         plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
@@ -284,7 +285,7 @@ class SiteService:
 
     def snapshot(self) -> Mapping[str, object]:
         """Return the present state under the keys of :mod:`optimizer.service.status`."""
-        now = self._clock.now()
+        now, holds = self._clock.now(), self._hold_controller.all_in_force
         with self._lock:
             snapshot = {
                 "site": self.site.name,
@@ -301,7 +302,8 @@ class SiteService:
                 "missing": self._missing_now,
                 "awaited": "" if self._has_decided else self._missing_plan_reason,
                 "guarded": self._intra_interval.describe(now),
-                "hold": hold_status(self._hold_controller.in_force),
+                "hold": hold_status(Hold.combine(holds)),
+                "holds": [hold_status(one) for one in holds],
                 "ended": self._hold_controller.last_ended,
                 **self._partners.partner_status(now),
                 "broker": self._link.broker_status(),

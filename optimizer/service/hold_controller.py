@@ -1,4 +1,7 @@
-"""Execution of a person's HOLD and release: at once, and whatever else fails."""
+"""Execution of a person's HOLD and release: at once, and whatever else fails.
+
+Everybody may place a HOLD. Only an operator may release or replace one, each by its number.
+"""
 
 import time
 from collections.abc import Mapping
@@ -9,12 +12,14 @@ import numpy as np
 import structlog
 
 from optimizer.service.clock import ServiceClock
-from optimizer.service.hold import Hold, HoldRegister
+from optimizer.service.hold import Hold, HoldRegister, order_event, release_event
 from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.operators import Requester, describe_author, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from telemetry.messages.feed_documents import FeedStateName, PublicReason
 from twin.errors import GigatwinError
+from twin.text import one_line
 from twin.units import format_second
 
 MAX_STATUS_LENGTH: Final = 1000
@@ -45,14 +50,19 @@ class HoldController:
     ) -> None:
         self._hold_register, self._clock, self._link = hold_register, clock, plant_link
         self._partners, self._intra_interval = partner_link, intra_interval
-        self._lock, self._is_shadow = lock, is_shadow
+        self._folder, self._lock, self._is_shadow = hold_register.folder, lock, is_shadow
         self._previous_hold = self.in_force
         self._last_ended: Mapping[str, object] | None = None
 
     @property
     def in_force(self) -> Hold | None:
-        """The HOLD in force, or None."""
-        return self._hold_register.in_force(time.time())
+        """The HOLDs in force combined into one, or None."""
+        return Hold.combine(self.all_in_force)
+
+    @property
+    def all_in_force(self) -> tuple[Hold, ...]:
+        """Each HOLD in force, the oldest first."""
+        return self._hold_register.all_in_force(time.time())
 
     @property
     def description(self) -> str:
@@ -81,33 +91,66 @@ class HoldController:
         if self._last_ended and not self._is_shadow:
             self.publish_no_plan(PublicReason.HOLD_ENDED)
 
-    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
+    def hold(
+        self,
+        *,
+        requester: Requester,
+        author: str = "",
+        reason: str = "",
+        hours: float | None = None,
+        is_self_ending: bool = False,
+    ) -> tuple[Hold, str]:
         """Stop optimising at once: withdraw requests, freeze caps, and publish the HOLD.
 
-        Return what else a person must know: other HOLDs in force, that it is not on disk, or that
-        orders do not reach the plant. ``hours`` is None for no end. [h] Raises ServiceError if
-        author, reason or hours are invalid.
+        Return the HOLD, and what else a person must know: other HOLDs in force, that it is not on
+        disk, or that orders do not reach the plant. ``author`` is the name that a person states who
+        is not signed in; ``hours`` is None for no end. [h] Raises ServiceError if a text or the
+        hours are invalid.
         """
         placed = self._hold_register.set_hold(
-            author=author, reason=reason, hours=hours, now=time.time()
+            author=describe_author(self._folder, requester, one_line(author)),
+            reason=reason,
+            hours=hours,
+            is_self_ending=is_self_ending,
+            now=time.time(),
         )
-        combined = self._place(placed, hours)
+        logger.warning("HOLD", number=placed.number, author=placed.author, reason=placed.reason)
+        combined = self._execute(placed)
+        self._record(order_event("hold", placed, requester, hours=hours))
         others = f"in force now: {_describe(combined)}" if combined != placed else ""
         error = self._hold_register.trouble
         lost = f"{error}; a restart before that is fixed loses it" if error else ""
-        return "; ".join(filter(None, [others, lost, self._undelivered()]))
+        return placed, "; ".join(filter(None, [others, lost, self._undelivered()]))
 
-    def release(self, *, author: str) -> bool:
-        """Resume optimisation from the next quarter-hour; return whether there was a HOLD.
+    def replace_hold(
+        self, number: int, *, requester: Requester, reason: str = "", hours: float | None = None
+    ) -> Hold:
+        """Make one HOLD the operator's: take it over, shorten it, or change its reason.
 
-        The ramp limit stays in force. Without a HOLD nothing is done.
+        An empty reason and ``hours`` None leave these as they are. [h] Raises ServiceError if the
+        sender is no operator, no such HOLD is in force, or a value is invalid.
         """
-        if self._hold_register.release() is None:
-            logger.info("not released: there is no HOLD", author=author)
-            return False
-        logger.warning("released", author=author)
-        self._end(author=author, how=f"released by {author}")
-        return True
+        operator = require_operator(self._folder, requester, order=f"replacing HOLD {number}")
+        before, after = self._hold_register.replace_hold(
+            number, author=operator, reason=reason, hours=hours, now=time.time()
+        )
+        logger.warning("HOLD replaced", number=number, author=operator, before=before.author)
+        event = order_event("replace", after, requester, hours=hours, before=before.as_json())
+        self._record(event)
+        return after
+
+    def release(self, number: int, *, requester: Requester) -> tuple[Hold, str]:
+        """End one HOLD, and return it and the operator.
+
+        Without another HOLD, optimisation resumes from the next quarter-hour, within the ramp
+        limit. Raises ServiceError if the sender is no operator, or no such HOLD is in force.
+        """
+        operator = require_operator(self._folder, requester, order=f"releasing HOLD {number}")
+        hold = self._hold_register.release(number)
+        logger.warning("released", number=number, author=operator, hold_author=hold.author)
+        self._end(f"released by {operator}")
+        self._record(release_event(hold, operator, requester))
+        return hold, operator
 
     def update(self) -> None:
         """Resume if the HOLD has expired; hold again if it expired by a wrong clock."""
@@ -115,17 +158,21 @@ class HoldController:
         for one in self._hold_register.take_expired():
             logger.warning("HOLD expired", author=one.author, reason=one.reason)
             if now or not previous:  # another is in force, or it expired while no service ran
-                self._note_end("", f"the HOLD of {one.author} has expired")
+                self._record_expiry(f"the HOLD of {one.author} has expired")
         if previous and not now:
-            self._end(author="", how="the HOLD has expired")
+            self._end("the HOLD has expired")
+            self._record_expiry("the HOLD has expired")
         elif self._hold_register.take_reinstated() and now:
-            self._place(now, (now.until - now.since) / 3600.0 if now.until else None)
+            logger.warning("HOLD again", author=now.author, reason=now.reason)
+            self._execute(now)
+            hours = (now.until - now.since) / 3600.0 if now.until else None
+            event = {"event": "hold", "author": now.author, "reason": now.reason, "hours": hours}
+            self._record(event)
         else:
             self._previous_hold = now
 
-    def _place(self, hold: Hold, hours: float | None) -> Hold:
-        """Execute a HOLD; return the combined HOLD in force."""
-        logger.warning("HOLD", author=hold.author, reason=hold.reason, hours=hours)
+    def _execute(self, hold: Hold) -> Hold:
+        """Stop optimising; return the combined HOLD in force."""
         with self._lock:
             combined = self._previous_hold = self.in_force or hold
             self._last_ended = None
@@ -135,25 +182,24 @@ class HoldController:
                 self._freeze(now)
                 reason = PublicReason.HOLD_BY_PERSON
                 self._partners.publish_status("hold", reason=reason, now=now)
-            event = {"event": "hold", "author": hold.author, "reason": hold.reason, "hours": hours}
-            self._partners.record_event(event | {"time": format_second(now)})
         return combined
 
-    def _end(self, *, author: str, how: str) -> None:
-        """Publish the end of a HOLD; only record it if another one is in force."""
+    def _end(self, how: str) -> None:
+        """Publish the end of a HOLD, unless another one is in force."""
         with self._lock:
-            now = self._clock.now()
-            if not self.in_force:
-                ended, self._previous_hold = self._previous_hold, None
-                of = {"author": ended.author, "reason": ended.reason} if ended else {}
-                self._last_ended = {**of, "how": how, "time": format_second(now)}
-                self.publish_ended()
-            self._note_end(author, how)
+            if self.in_force:
+                return
+            ended, self._previous_hold = self._previous_hold, None
+            of = {"author": ended.author, "reason": ended.reason} if ended else {}
+            self._last_ended = {**of, "how": how, "time": format_second(self._clock.now())}
+            self.publish_ended()
 
-    def _note_end(self, author: str, how: str) -> None:
-        now = format_second(self._clock.now())
-        event = {"event": "release", "author": author, "reason": how, "time": now}
-        self._partners.record_event(event)
+    def _record_expiry(self, how: str) -> None:
+        self._record({"event": "release", "author": "", "reason": how})
+
+    def _record(self, event: Mapping[str, object]) -> None:
+        """Write an order or the end of a HOLD into the audit record, with the service's time."""
+        self._partners.record_event({**event, "time": format_second(self._clock.now())})
 
     def _undelivered(self) -> str:
         """Return that orders do not reach the plant; empty if they do, or in shadow mode."""

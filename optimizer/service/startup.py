@@ -22,9 +22,15 @@ import structlog
 from optimizer.inputs.live_series import LiveSeries
 from optimizer.service.clock import RealClock, SimulatedClock
 from optimizer.service.config import ServiceConfig
-from optimizer.service.control_socket import ControlServer, is_service_running
+from optimizer.service.control_socket import (
+    SOCKET_FILE,
+    CommandHandler,
+    ControlServer,
+    is_service_running,
+)
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.operators import Requester, read_operators
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.schedule_document import SENDER_FILE, read_partners, read_sender
@@ -37,6 +43,12 @@ from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
 from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError, ValidationIssue
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
+
+SHARED_FOLDER_VARIABLE: Final = "RUNTIME_DIRECTORY"
+"""Environment variable of systemd with a folder for a socket that other users may reach."""
+
+SHARED_SOCKET_MODE: Final = 0o660
+"""Permissions of that socket: the service's user and its group."""
 
 logger = structlog.get_logger(__name__)
 
@@ -51,7 +63,9 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(stop_on_signals())
-        link, register = PlantLink(site, config, folder), HoldRegister(folder / HOLD_FILE)
+        register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
+        register.create_file()
+        link = PlantLink(site, config, folder)
         service = SiteService(
             site,
             config,
@@ -72,7 +86,11 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
             stack.callback(page.stop)
             write_page_url(folder / "page.url", page.url)
             logger.info("page", url=page.url)
-        stack.enter_context(ControlServer(folder / "control.sock", _handle_commands(service)))
+        answer = _handle_commands(service)
+        stack.enter_context(ControlServer(folder / SOCKET_FILE, answer))
+        if shared := os.environ.get(SHARED_FOLDER_VARIABLE):
+            path = Path(shared) / SOCKET_FILE
+            stack.enter_context(ControlServer(path, answer, mode=SHARED_SOCKET_MODE))
         register.reload()  # until now commands wrote a HOLD to the file
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
@@ -108,25 +126,38 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _handle_commands(
-    service: SiteService,
-) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
+def _handle_commands(service: SiteService) -> CommandHandler:
     """Return the handler of commands of the control socket."""
 
-    def answer(command: Mapping[str, object]) -> Mapping[str, object]:
+    def answer(command: Mapping[str, object], uid: int) -> Mapping[str, object]:
+        token = command.get("token")
+        requester = Requester(
+            channel="command", uid=uid, token=token if isinstance(token, str) else ""
+        )
+        hours = _parse_hours(command.get("hours"))
         match command:
             case {"command": "status"}:
                 return {"snapshot": service.snapshot(), "missing": service.readiness_problems()}
             case {"command": "hold", "author": str(author), "reason": str(reason)}:
-                hours = _parse_hours(command.get("hours"))
-                return {"said": service.hold(author=author, reason=reason, hours=hours)}
-            case {"command": "release", "author": str(author)}:
-                return {"was_held": service.release(author=author)}
+                hold, note = service.hold(
+                    requester=requester,
+                    author=author,
+                    reason=reason,
+                    hours=hours,
+                    is_self_ending=command.get("is_self_ending") is True,
+                )
+                return {"hold": hold.as_json(), "said": note}
+            case {"command": "replace", "hold": int(number), "reason": str(reason)}:
+                hold = service.replace_hold(number, requester=requester, reason=reason, hours=hours)
+                return {"hold": hold.as_json()}
+            case {"command": "release", "hold": int(number)}:
+                hold, operator = service.release(number, requester=requester)
+                return {"hold": hold.as_json(), "operator": operator}
         issue = ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location="command",
-            found=repr(command)[:80],
-            expected="status, hold (author, reason, hours) or release (author)",
+            found=repr({**command, "token": "..."})[:80],
+            expected="status, hold (author, reason), replace (hold, reason) or release (hold)",
             remedy="send one of these commands",
         )
         raise ServiceError("socket", [issue])
@@ -250,7 +281,13 @@ def _state(site: Site, path: Path) -> str:
         return f"{path}: none yet, the first start creates it"
     check_layout(path)
     check_owner(path, site.name)
-    return f"{path}{', a service runs on it' if is_service_running(path) else ''}"
+    running = ", a service runs on it" if is_service_running(path) else ""
+    operators = (
+        ""
+        if read_operators(path)
+        else ("; no operators, so nobody can release a HOLD: run gigatwin operators add NAME")
+    )
+    return f"{path}{running}{operators}"
 
 
 def _partners(site: Site, keys: Path) -> str:

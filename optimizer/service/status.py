@@ -14,8 +14,9 @@ null stands for what is not known:
   that bind at prices that are not believed, `reserves` and `units` in words, `degraded`, or "", and
   where scenarios were weighed `hedge`, as `optimizer.diagnostics.explanation.HedgeSummary.as_json`
   gives it;
-- `hold`, a person's, null without one: `author`, `reason`, `since`, `until` (null: until released),
-  by the wall clock;
+- `hold`, null without one: all HOLDs in force as one, with `author`, `reason`, `since`, `until`
+  (null: until released), by the wall clock, and `is_self_ending` (else it awaits a release);
+- `holds`: each HOLD in force, with the same and its `number`;
 - `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
   `how` it ended, in words, and at what `time`;
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
@@ -57,6 +58,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
+
+from optimizer.service.hold import Hold
+from optimizer.service.operators import Requester
 
 type StatusSnapshot = Mapping[str, object]
 """Snapshot with the keys above."""
@@ -114,6 +118,7 @@ class AlarmCode(StrEnum):
     ARCHIVE = "archive"
     RECORD = "record"
     HOLD = "hold"
+    HOLD_END = "hold_end"
     DECISION = "decision"
     FALLBACK = "fallback"
     CONNECTION = "connection"
@@ -187,11 +192,24 @@ class OperatorInterface(Protocol):
     def snapshot(self) -> StatusSnapshot:
         """Return the present snapshot; cheap."""
 
-    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
-        """Stop the optimiser, for some hours or until released; return further notes."""
+    def hold(
+        self,
+        *,
+        requester: Requester,
+        author: str,
+        reason: str,
+        hours: float | None,
+        is_self_ending: bool,
+    ) -> tuple[Hold, str]:
+        """Stop the optimiser; return the HOLD and further notes."""
 
-    def release(self, *, author: str) -> bool:
-        """Resume optimisation; return whether a HOLD was in force."""
+    def replace_hold(
+        self, number: int, *, requester: Requester, reason: str, hours: float | None
+    ) -> Hold:
+        """Make one HOLD that of an operator, with another reason or end if given."""
+
+    def release(self, number: int, *, requester: Requester) -> tuple[Hold, str]:
+        """End one HOLD; return it and the operator."""
 
     def readiness_problems(self) -> list[str]:
         """Return what is missing; empty when ready."""

@@ -283,12 +283,18 @@ def decision_log_fields(result: DecisionResult) -> dict[str, object]:
 
 
 def hold_status(hold: Hold | None) -> Mapping[str, object] | None:
-    """Return ``hold`` of the snapshot."""
+    """Return ``hold`` of the snapshot, or one of its ``holds``."""
     if hold is None:
         return None
     until = None if hold.until is None else format_second(np.datetime64(round(hold.until), "s"))
-    since = format_second(np.datetime64(round(hold.since), "s"))
-    return {"author": hold.author, "reason": hold.reason, "since": since, "until": until}
+    return {
+        "number": hold.number,
+        "author": hold.author,
+        "reason": hold.reason,
+        "since": format_second(np.datetime64(round(hold.since), "s")),
+        "until": until,
+        "is_self_ending": hold.is_self_ending,
+    }
 
 
 def _finite_row(row: Mapping[str, float | None]) -> Row:

@@ -50,7 +50,7 @@ LIVES_IN = {
     "rich": {"optimizer.cli"},
     "scipy": {"optimizer.backtesting.results", "twin.calibration.fit", "twin.workload.throughput"},
     "starlette": {"optimizer.service.web"},
-    "tomllib": {"sites.catalogue", "sites.loading"},
+    "tomllib": {"optimizer.service.operators", "sites.catalogue", "sites.loading"},
     "typer": {"optimizer.cli"},
     "zarr": {"telemetry.archive"},
     "uvicorn": {"optimizer.service.web"},

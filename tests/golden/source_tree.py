@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,19 @@ class SourceTree:
         Folder of the checkout.
     scratch
         Folder for files; results of shared runs are kept in it and read again.
+    variables
+        Further environment variables of its processes.
     """
 
     root: Path
     scratch: Path
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables under which Python imports this checkout."""
         own = {"PYTHONPATH": str(self.root), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-        return {**os.environ, **own}
+        return {**os.environ, **own, **self.variables}
 
     def arguments(self, *words: str) -> list[str]:
         """Return the arguments of a process that runs a command of this checkout."""

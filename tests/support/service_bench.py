@@ -11,6 +11,7 @@ from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HoldRegister
 from optimizer.service.jobs import SchedulerJobs
+from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import DataAge, LinkState, state_label
@@ -72,6 +73,7 @@ class Bench:
         link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
         link.telemetry_status.return_value = {}
         clock = MagicMock(spec=ServiceClock)
+        hold_register = HoldRegister(folder / "hold.json")  # before others write there
         clock.now.return_value, clock.is_simulated = self.now, False
         self.folder, self.link = folder, link
         self.service = SiteService(
@@ -80,7 +82,7 @@ class Bench:
             clock=clock,
             plant_link=link,
             partner_link=PartnerLink(site, settings, folder, meter=lambda _: 2.0),
-            hold_register=HoldRegister(folder / "hold.json"),
+            hold_register=hold_register,
             folder=folder,
         )
 
@@ -99,7 +101,10 @@ class Bench:
         return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
 
     def hold(self):
-        self.service.hold(author="ana", reason="work", hours=None)
+        requester = Requester(channel="page")
+        self.service.hold(requester=requester, author="ana", reason="work", hours=None)
 
     def release(self):
-        self.service.release(author="eva")
+        token = add_operator(self.folder, "eva")
+        (held,) = self.service.snapshot()["holds"]
+        self.service.release(held["number"], requester=Requester(channel="page", token=token))

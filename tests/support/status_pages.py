@@ -1,10 +1,14 @@
 """A service snapshot with a day of plausible series, for tests of page and metrics."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
+from optimizer.service.hold import Hold
 from optimizer.service.status import service_mode
+from optimizer.service.status_view import hold_status
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -71,14 +75,33 @@ def asked():
     return [row | {"begin": "2026-07-01T12:30Z", "end": "2026-07-01T16:00Z"}]
 
 
+OPERATOR_TOKEN = "token-of-eva"
+
+
+def require_token(requester):
+    """Refuse an order without the operator's token."""
+    if requester.token != OPERATOR_TOKEN:
+        issue = ValidationIssue(
+            code=IssueCode.UNAUTHORISED,
+            location="HOLD",
+            found="no operator's token",
+            expected="the token of an operator",
+            remedy="type your token",
+        )
+        raise ServiceError("hold", [issue])
+
+
 class FakeBoard:
-    """A service that accepts HOLD and release; `changes` overrides parts of the snapshot."""
+    """A service that accepts orders; `changes` overrides parts of the snapshot.
+
+    An order about a HOLD in force needs the token :data:`OPERATOR_TOKEN`, which is that of eva.
+    """
 
     def __init__(self):
         self.changes = {}
         self.missing = []
         self.orders = []
-        self._hold = None
+        self._holds = []
         self._lock = Lock()
         self._past = series(range(1 - DAY, 1), is_plan=False)
         self._plan = series(range(DAY), is_plan=True)
@@ -90,19 +113,37 @@ class FakeBoard:
             snapshot = {**self._whole(), **self.changes}
         return snapshot | {"mode": service_mode(snapshot).value}
 
-    def hold(self, *, author, reason, hours):
-        until = None if hours is None else iso(NOW + timedelta(hours=hours))
+    def hold(self, *, author, reason, hours, requester=None, is_self_ending=False):
+        since = NOW.timestamp()
         with self._lock:
             self.orders.append(("hold", author, reason, hours))
-            self._hold = {"author": author, "reason": reason, "since": iso(NOW), "until": until}
-            return ""
+            placed = Hold(
+                number=len(self._holds) + 1,
+                author=author or "not signed in (page)",
+                reason=reason or "pending",
+                since=since,
+                until=None if hours is None else since + hours * 3600.0,
+                is_self_ending=is_self_ending,
+            )
+            self._holds.append(placed)
+            return placed, ""
 
-    def release(self, *, author):
+    def replace_hold(self, number, *, requester, reason, hours):
+        require_token(requester)
         with self._lock:
-            self.orders.append(("release", author))
-            was_held = self._hold is not None
-            self._hold = None
-        return was_held
+            self.orders.append(("replace", number, reason, hours))
+            before = next(one for one in self._holds if one.number == number)
+            after = replace(before, author="eva", reason=reason or before.reason)
+            self._holds = [after if one is before else one for one in self._holds]
+            return after
+
+    def release(self, number, *, requester):
+        require_token(requester)
+        with self._lock:
+            self.orders.append(("release", number))
+            released = next(one for one in self._holds if one.number == number)
+            self._holds.remove(released)
+            return released, "eva"
 
     def readiness_problems(self):
         return list(self.missing)
@@ -120,7 +161,8 @@ class FakeBoard:
             "data_age": {"newest_s": 2.4, "silence_s": 0.4},
             "interval_minutes": 15,
             "decision": decision(),
-            "hold": self._hold,
+            "hold": hold_status(Hold.combine(self._holds)),
+            "holds": [hold_status(one) for one in self._holds],
             "ended": None,
             "missing": "",
             "awaited": "",

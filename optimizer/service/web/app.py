@@ -1,9 +1,10 @@
-"""Endpoints of the page: HTML, state, health, metrics, and the orders HOLD and release.
+"""Endpoints of the page: HTML, state, health, metrics, and the orders about HOLDs.
 
 No other website in the operator's browser may read the page or press HOLD. A foreign page can send
 requests to loopback, and can point a host name of its own there (DNS rebinding). So every request
 must name a permitted host. A POST must also come from the page itself (Origin) and carry its token.
-The bodies of POSTs are validated strictly.
+That token suffices to place a HOLD; to release or replace one, the order must carry the operator's
+own token. The bodies of POSTs are validated strictly.
 
 The server runs on its own thread, and is bound before it starts.
 """
@@ -45,8 +46,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from optimizer.service.hold import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
+from optimizer.service.operators import Requester
 from optimizer.service.status import OperatorInterface, lookup, number_at, state_label
-from twin.errors import GigatwinError, StatusPageError
+from twin.errors import GigatwinError, IssueCode, StatusPageError
 from twin.text import one_line
 
 STATIC_FOLDER: Final = Path(__file__).with_name("static")
@@ -77,6 +79,7 @@ def create_app(
             Route("/health/ready", views.ready),
             Route("/metrics", views.metrics),
             Route("/hold", views.hold, methods=["POST"]),
+            Route("/replace", views.replace_hold, methods=["POST"]),
             Route("/release", views.release, methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC_FOLDER)),
         ],
@@ -134,14 +137,33 @@ class _Views:
 
     async def hold(self, request: Request) -> Response:
         order = await read_request(request, HoldRequest)
-        said = await run_in_threadpool(self._service.hold, **order.model_dump())
-        return JSONResponse({"accepted": "hold", "said": said})
+        hold, said = await run_in_threadpool(
+            self._service.hold,
+            requester=order.requester,
+            author=order.author,
+            reason=order.reason,
+            hours=order.hours,
+            is_self_ending=order.is_self_ending,
+        )
+        return JSONResponse({"accepted": "hold", "hold": hold.number, "said": said})
+
+    async def replace_hold(self, request: Request) -> Response:
+        order = await read_request(request, ReplaceRequest)
+        hold = await run_in_threadpool(
+            self._service.replace_hold,
+            order.hold,
+            requester=order.requester,
+            reason=order.reason,
+            hours=order.hours,
+        )
+        return JSONResponse({"accepted": "replace", "hold": hold.number, "said": ""})
 
     async def release(self, request: Request) -> Response:
         order = await read_request(request, ReleaseRequest)
-        was_held = await run_in_threadpool(self._service.release, **order.model_dump())
-        said = "" if was_held else "there was no HOLD; nothing has changed"
-        return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
+        hold, _ = await run_in_threadpool(
+            self._service.release, order.hold, requester=order.requester
+        )
+        return JSONResponse({"accepted": "release", "hold": hold.number, "said": ""})
 
 
 async def _live(_: Request) -> Response:
@@ -155,7 +177,9 @@ async def _malformed(_: Request, error: Exception) -> Response:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=409)
+    code = error.code if isinstance(error, GigatwinError) else None
+    status = 403 if code is IssueCode.UNAUTHORISED else 409
+    return JSONResponse({"error": str(error), "code": code}, status_code=status)
 
 
 def _json(content: object) -> bytes:
@@ -262,12 +286,9 @@ MAX_BODY_BYTES: Final = 4096
 
 
 # Invisible characters could forge log lines: they are removed, and no HOLD is refused for them.
-type Author = Annotated[
-    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=80)
-]
-type Reason = Annotated[
-    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=300)
-]
+type Author = Annotated[str, AfterValidator(one_line), StringConstraints(max_length=80)]
+type Reason = Annotated[str, AfterValidator(one_line), StringConstraints(max_length=300)]
+type Hours = Annotated[float, Field(gt=0, le=MAX_HOLD_H)]
 
 
 class RequestError(ValueError):
@@ -279,21 +300,39 @@ class RequestError(ValueError):
 
 
 class _OperatorRequest(BaseModel):
+    """An order; ``token`` is that of the operator, empty for a person who is not signed in."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    token: Annotated[str, StringConstraints(max_length=200)] = ""
+
+    @property
+    def requester(self) -> Requester:
+        """The sender; the page does not know the uid behind a connection."""
+        return Requester(channel="page", token=self.token.strip())
 
 
 class HoldRequest(_OperatorRequest):
     """Stop the optimiser; ``hours`` null means until released. [h]"""
 
-    author: Author
-    reason: Reason
-    hours: Annotated[float, Field(gt=0, le=MAX_HOLD_H)] | None = None
+    author: Author = ""
+    reason: Reason = ""
+    hours: Hours | None = None
+    is_self_ending: bool = False
+
+
+class ReplaceRequest(_OperatorRequest):
+    """Take one HOLD over, with another reason or end if given. [h]"""
+
+    hold: int
+    reason: Reason = ""
+    hours: Hours | None = None
 
 
 class ReleaseRequest(_OperatorRequest):
-    """Resume optimisation."""
+    """End one HOLD."""
 
-    author: Author
+    hold: int
 
 
 async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> T:

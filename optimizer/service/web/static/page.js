@@ -55,11 +55,8 @@ function show(state) {
   setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
   part("word").dataset.shadow = Boolean(state.is_shadow);
   lastWord = state.state;
-  part("hold").hidden = Boolean(state.hold);
-  part("release").hidden = !state.hold;
-  held = state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
-  const faults = [() => showReason(state), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
+  const faults = [() => showReason(state), () => showHolds(state.holds ?? []), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
   isPartial = faults.length > 0;
   part("silence").hidden = !isPartial;
   if (isPartial) say("silence", `The service answers, but this page cannot show all of its answer (${faults.join("; ")}). For the rest try: gigatwin status.`);
@@ -118,8 +115,7 @@ function why(state) {
   const ordered = (text) => (isShadow ? [] : [text]); // shadow mode orders nothing
   const said = isShadow ? ["Shadow mode: it publishes and orders nothing."] : [];
   if (hold) {
-    const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
-    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
+    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${end(hold)}: ${closed(hold.reason)}`,
       ...ordered("Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be."));
     if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: commands do not reach the plant. They are sent when the connection is back; until then the plant's own heartbeat timeout decides.`);
   } else if (decision?.source === "hold" && !missing && !ended) {
@@ -171,48 +167,85 @@ function draws({ past, plan, last_known: known, interval_minutes: minutes = 15 }
   return said.join("\n");
 }
 
+// When a HOLD ends, in words.
+function end({ until, is_self_ending: isSelfEnding }) {
+  if (!until) return "until it is released";
+  return isSelfEnding ? `until ${moment(until)}` : `until ${moment(until)}, then until it is released`;
+}
+
+let shownHolds = "";
+
+// Each HOLD in force with its actions; drawn again only when it changed, so that a focus stays.
+function showHolds(holds) {
+  part("holds").hidden = !holds.length;
+  if (JSON.stringify(holds) === shownHolds) return;
+  shownHolds = JSON.stringify(holds);
+  const act = (name, hold, text) => {
+    const button = element("button", { type: "button", "aria-label": `${text} HOLD ${hold.number}` }, `${text}…`);
+    button.addEventListener("click", () => open(name, hold));
+    return button;
+  };
+  const rows = holds.map((hold) => element("li", {},
+    element("div", {}, `${hold.number} by ${hold.author} since ${moment(hold.since)}, ${end(hold)}: ${hold.reason}`),
+    element("div", { class: "orders" }, act("release", hold, "Release"), act("replace", hold, "Take over"))));
+  document.querySelector("#holds .body").replaceChildren(element("ul", { class: "plain" }, ...rows));
+}
+
 const ORDERS = {
-  hold: { title: "HOLD", button: "HOLD now",
-    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are informed." },
-  release: { title: "Release", button: "Release now",
-    text: "The optimiser plans again, and power returns at the ramp limit." },
+  hold: { title: "HOLD", button: "HOLD now", needsToken: false, reason: "may follow later", hours: "until released",
+    text: () => "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are informed. It isolates no equipment." },
+  replace: { title: "Take over", button: "Take over", needsToken: true, reason: "as it is", hours: "as they are",
+    text: (hold) => `HOLD ${hold.number} of ${hold.author} becomes yours, with the reason and hours given here.` },
+  release: { title: "Release", button: "Release now", needsToken: true,
+    text: (hold) => `Ends HOLD ${hold.number} of ${hold.author}: ${closed(hold.reason)} After the last HOLD the optimiser plans again, and power returns at the ramp limit.` },
 };
 let order = "hold";
-let held = null; // the HOLD in force in the last answer
+let chosen = null; // the HOLD that the order is about
 
-function open(name) {
+function open(name, hold = null) {
   order = name;
-  say("order-title", ORDERS[name].title);
-  say("order-text", ORDERS[name].text + (name === "release" && held ? ` It ends the HOLD of ${held.author}: ${closed(held.reason)}` : ""));
-  say("confirm", ORDERS[name].button);
+  chosen = hold;
+  const { title, text, button, needsToken, reason, hours } = ORDERS[name];
+  say("order-title", hold ? `${title} HOLD ${hold.number}` : title);
+  say("order-text", text(hold));
+  say("confirm", button);
   say("order-fault", "");
   part("confirm").classList.toggle("hold", name === "hold");
-  part("order-why").hidden = name !== "hold";
-  part("reason").value = part("hours").value = "";
+  part("order-author").hidden = part("order-new").hidden = name !== "hold";
+  part("order-why").hidden = name === "release";
+  part("reason").placeholder = reason ?? "";
+  part("hours").placeholder = hours ?? "";
+  part("reason").value = part("hours").value = part("token").value = ""; // others may use this computer
+  part("self-ending").checked = false;
   part("order").showModal();
-  part(part("author").value && name === "hold" ? "reason" : "author").focus();
+  part(needsToken ? "token" : "reason").focus();
 }
 
 async function confirm(event) {
   event.preventDefault();
-  const body = { author: part("author").value.trim() };
-  if (!body.author) return fault("author", "Say who you are.");
-  if (order === "hold") {
+  const { needsToken } = ORDERS[order];
+  const body = { token: part("token").value.trim() };
+  if (needsToken && !body.token) return fault("token", "Type your operator's token.");
+  if (chosen) body.hold = chosen.number;
+  if (order !== "release") {
     body.reason = part("reason").value.trim();
-    if (!body.reason) return fault("reason", "Say why; the next shift reads it.");
     const hours = part("hours").value.trim().replace(",", ".");
     body.hours = hours ? Number(hours) : null;
     if (hours && !(body.hours > 0)) return fault("hours", "Hours are a number above 0, or empty.");
   }
+  if (order === "hold") {
+    body.author = part("author").value.trim();
+    body.is_self_ending = part("self-ending").checked;
+    if (body.is_self_ending && body.hours === null) return fault("hours", "Give the hours after which it ends by itself.");
+  }
   part("confirm").disabled = true;
   try {
-    const answer = await send(`/${order}`, body);
+    await send(`/${order}`, body);
     poll();
-    if (answer.was_held === false) return fault("author", `Not released: ${answer.said}.`);
     part("order").close();
   } catch (error) {
     const none = error instanceof TypeError; // thrown by fetch without an answer
-    fault("author", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order}.` : error.message}`);
+    fault(needsToken ? "token" : "reason", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order === "release" ? "release" : "hold"}.` : error.message}`);
   } finally {
     part("confirm").disabled = false;
   }
@@ -238,7 +271,6 @@ async function send(path, body) {
 new ResizeObserver(fitReason).observe(part("why").parentElement);
 part("more").addEventListener("click", toggleReason);
 part("hold").addEventListener("click", () => open("hold"));
-part("release").addEventListener("click", () => open("release"));
 part("cancel").addEventListener("click", () => part("order").close());
 part("order").querySelector("form").addEventListener("submit", confirm);
 document.documentElement.dataset.running = "yes"; // for watch.js

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 from optimizer.cli import app
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import ControlServer
-from optimizer.service.hold import HoldRegister
+from optimizer.service.hold import HoldRegister, read_offline
+from optimizer.service.operators import TOKEN_ENVIRONMENT_VARIABLE, add_operator
 from optimizer.service.state_folder import StateFolder
 
-REASON = ["--reason", "work on chiller 2", "--author", "ana"]
+REASON = ["--reason", "a smell at chiller 2", "--author", "ana"]
+ANA = f"ana, not signed in (command, uid {os.getuid()})"
 
 
 def give(*words):
@@ -33,6 +35,12 @@ def held(folder):
     return HoldRegister(folder / "hold.json").in_force(0.0)
 
 
+@pytest.fixture
+def eva(folder, monkeypatch):
+    """Sign in as an operator of the folder."""
+    monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, add_operator(folder, "eva"))
+
+
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
 def test_folder_of_another_site_is_refused(folder, words):
     """Proves: an order to `rhine` neither changes nor reports the folder of `small`."""
@@ -44,24 +52,83 @@ def test_folder_of_another_site_is_refused(folder, words):
     assert held(folder).author == "eva"
 
 
-def test_orders_without_a_service_are_recorded(folder):
+def test_orders_without_a_service_are_recorded(folder, monkeypatch):
     """Proves: every order of a person is recorded. Sensitivity: none was."""
+    HoldRegister(folder / "hold.json").create_file()
     AuditLog(folder / AUDIT_FILE).add({"event": "decision"})
-    assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
-    assert give("release", "small", "--author", "eva", "--state", str(folder))[0] == 0
+    place = ["small", "--state", str(folder)]
+    assert give("hold", *place, *REASON)[0] == 0
+    monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, add_operator(folder, "eva"))
+    assert give("hold", *place, "--replace", "1", "--hours", "2")[0] == 0
+    assert give("release", *place)[0] == 0
     orders = [entry.content for entry in read_audit(folder / AUDIT_FILE)][1:]
     assert [(row["event"], row["author"]) for row in orders] == [
-        ("hold", "ana"),
+        ("hold", ANA),
+        ("replace", "eva"),
         ("release", "eva"),
     ]
-    assert all(row["is_offline"] for row in orders)
+    for row in orders:
+        assert row["is_offline"]
+        assert (row["hold"], row["channel"], row["uid"]) == (1, "command", os.getuid())
+        assert row["wall_time"].endswith("Z")
+
+
+@pytest.mark.parametrize("words", [["release"], ["hold", "--replace", "1"]])
+@pytest.mark.parametrize("token", ["", "guessed"])
+def test_only_an_operator_ends_or_changes_a_hold(folder, monkeypatch, words, token):
+    """Proves: without an operator's token nothing changes, also without a service.
+
+    Sensitivity: `release --author ANYBODY` ended it, and the same author replaced it.
+    """
+    monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, token)
+    give("hold", "small", *REASON, "--state", str(folder))
+    order, *options = words
+    code, text = give(order, "small", *options, "--state", str(folder))
+    assert code == 1
+    assert "gigatwin operators add NAME" in text
+    assert give("hold", "small", *REASON, "--hours", "0.01", "--state", str(folder))[0] == 0
+    assert [one.until is None for one in read_offline(folder)] == [True, False]
+
+
+@pytest.mark.usefixtures("eva")
+def test_one_of_several_holds_is_named(folder):
+    """Proves: `release` without a number ends no HOLD if there are several."""
+    place = ["small", "--state", str(folder)]
+    give("hold", *place, *REASON)
+    give("hold", *place, "--reason", "storm")
+    code, text = give("release", *place)
+    assert code == 1
+    assert "1 of eva: a smell at chiller 2; 2 of eva: storm" in text
+    code, text = give("release", *place, "2")
+    assert (code, held(folder).number) == (0, 1)
+    assert text.endswith("1 more in force, see gigatwin status small")
+    assert give("release", *place, "2")[0] == 1
+
+
+def test_sudo_does_not_hide_the_person(folder, monkeypatch):
+    """Proves: `sudo -u gigatwin` states the name of the person who ran it, as not signed in.
+
+    Sensitivity: everybody was recorded as `gigatwin`.
+    """
+    monkeypatch.setenv("SUDO_USER", "ana")
+    assert give("hold", "small", "--reason", "leak", "--state", str(folder))[0] == 0
+    assert held(folder).author == ANA
+
+
+def test_hold_that_ends_by_itself(folder):
+    words = ["hold", "small", *REASON, "--state", str(folder), "--resume"]
+    code, text = give(*words)
+    assert code == 1
+    assert "hours = none" in text
+    assert give(*words, "--hours", "2")[0] == 0
+    assert held(folder).is_self_ending
 
 
 def test_status_shows_hold_without_a_service(folder):
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     code, text = give("status", "small", "--state", str(folder))
     assert code == 1
-    assert "its next start holds, by ana: work on chiller 2" in text
+    assert f"its next start holds, by {ANA}: a smell at chiller 2" in text
 
 
 def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
@@ -74,14 +141,14 @@ def test_unresponsive_service_is_held_at_next_start(folder, monkeypatch):
     assert code == 1
     assert "whether it holds now is unknown" in text
     assert "systemctl stop gigatwin@small" in text
-    assert held(folder).author == "ana"
+    assert held(folder).author == ANA
 
 
 def test_site_is_known_by_name_without_its_file(tmp_path):
     with StateFolder(tmp_path, site="elbe"):
         pass
     code, text = give("hold", "elbe", *REASON, "--state", str(tmp_path))
-    assert (code, held(tmp_path).author) == (0, "ana")
+    assert (code, held(tmp_path).author) == (0, ANA)
     assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in text
 
 
@@ -94,6 +161,7 @@ def test_own_site_is_known_by_name_in_its_folder(tmp_path, monkeypatch, words):
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with StateFolder(tmp_path / "gigatwin" / "elbe", site="elbe") as folder:
+        HoldRegister(folder.path / "hold.json").create_file()
         AuditLog(folder.path / AUDIT_FILE).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
     order, *options = words
     _, text = give(order, "elbe", *options)
@@ -117,7 +185,7 @@ def test_older_folder_without_site_name_accepts_orders(tmp_path):
     with StateFolder(tmp_path):
         pass
     assert give("hold", "small", *REASON, "--state", str(tmp_path))[0] == 0
-    assert held(tmp_path).author == "ana"
+    assert held(tmp_path).author == ANA
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
@@ -130,24 +198,38 @@ def test_order_in_an_empty_folder_fails(tmp_path, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("eva")
 def test_release_reports_whether_hold_was_set(folder):
-    words = ["release", "small", "--author", "eva", "--state", str(folder)]
+    words = ["release", "small", "--state", str(folder)]
     assert give(*words) == (0, f"small ({folder}) was not held; nothing is changed")
     give("hold", "small", *REASON, "--state", str(folder))
-    released = f"small ({folder}) is released, by eva"
-    assert give(*words) == (0, f"{released}; it ended the HOLD of ana: work on chiller 2")
+    released = "HOLD 1 of eva: a smell at chiller 2 is released, by eva"
+    assert give(*words) == (0, f"small ({folder}) {released}")
     assert held(folder) is None
-    give("hold", "small", "--reason", "a look", "--author", "eva", "--state", str(folder))
-    assert give(*words) == (0, released)
 
 
-@pytest.mark.parametrize(
-    ("was_held", "output"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
-)
-def test_running_service_reports_whether_hold_was_set(folder, was_held, output):
-    with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
-        text = give("release", "small", "--author", "eva", "--state", str(folder))[1]
-    assert text.startswith(f"small ({folder}) {output}")
+def test_release_names_the_hold_of_a_running_service(folder, monkeypatch):
+    """Proves: a lone HOLD needs no number; the order carries it, so that it ends no other."""
+    row = {"number": 4, "author": "ana", "reason": "leak"}
+    received = []
+
+    def answer(command, _):
+        received.append(command)
+        if command["command"] == "status":
+            return {"snapshot": {"holds": [row]}}
+        return {"hold": row, "operator": "eva"}
+
+    monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, "a-token")
+    with ControlServer(folder / "control.sock", answer):
+        text = give("release", "small", "--state", str(folder))[1]
+    assert text == f"small ({folder}) HOLD 4 of ana: leak is released, by eva"
+    assert received[-1] == {"command": "release", "hold": 4, "token": "a-token"}
+
+
+def test_running_service_without_a_hold_is_not_released(folder):
+    with ControlServer(folder / "control.sock", lambda *_: {"snapshot": {"holds": []}}):
+        text = give("release", "small", "--state", str(folder))[1]
+    assert text.startswith(f"small ({folder}) was not held; nothing is changed")
 
 
 def test_order_to_a_service_loads_no_heavy_library():
@@ -169,7 +251,8 @@ def test_user_without_a_name_can_hold(folder, monkeypatch, error):
     def fails():
         raise error
 
+    monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr("getpass.getuser", fails)
     code, text = give("hold", "small", "--reason", "leak", "--state", str(folder))
     assert code == 0, text
-    assert held(folder).author == f"user {os.getuid()}"
+    assert held(folder).author.startswith(f"user {os.getuid()}, not signed in")

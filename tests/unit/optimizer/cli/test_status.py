@@ -14,13 +14,17 @@ def status_text(board):
     return " ".join(page.getvalue().split())
 
 
-def test_hold_has_author_start_and_end():
+def test_each_hold_has_author_start_and_end():
     board = FakeBoard()
-    board.hold(author="ana", reason="work on chiller 2", hours=2)
-    words = "by ana since 2026-07-01T12:30:00Z, until 2026-07-01T14:30:00Z: work on chiller 2"
-    assert words in status_text(board)
-    board.hold(author="ana", reason="work on chiller 2", hours=None)
-    assert "until it is released: work" in status_text(board)
+    board.hold(author="ana", reason="a smell", hours=2, is_self_ending=True)
+    board.hold(author="bo", reason="a look", hours=2)
+    board.hold(author="eva", reason="storm", hours=None)
+    text = status_text(board)
+    until = "since 2026-07-01T12:30:00Z, until 2026-07-01T14:30:00Z"
+    assert f"by ana {until}: a smell" in text
+    assert f"by bo {until}, then until a person releases it: a look" in text
+    assert "by eva since 2026-07-01T12:30:00Z, until a person releases it: storm" in text
+    assert "HOLD 3" in text
 
 
 def test_power_is_shown_with_plan_and_rounded_age():

@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,8 +25,10 @@ from twin.errors import IssueCode, ServiceError, ValidationIssue
 WAIT = 60.0
 
 
-def answer(command):
+def answer(command, uid):
     match command:
+        case {"command": "who"}:
+            return {"uid": uid}
         case {"command": "echo", **rest}:
             return {"echo": rest}
         case {"command": "refuse"}:
@@ -81,9 +85,37 @@ def test_a_command_is_answered(folder):
     assert send_command(folder, "echo", **arguments) == {"echo": arguments}
 
 
-def test_refusal_carries_its_reason(folder):
-    with pytest.raises(ServiceError, match="not today"):
+def test_refusal_carries_its_reason_and_code(folder):
+    with pytest.raises(ServiceError, match="not today") as caught:
         send_command(folder, "refuse")
+    assert caught.value.code is IssueCode.INCONSISTENT
+
+
+def test_sender_is_known_by_the_uid_of_its_process(folder):
+    """Proves: the system states the uid; a command cannot claim another."""
+    assert send_command(folder, "who", uid=0, peer_uid=0) == {"uid": os.getuid()}
+    if os.getuid() == 0:
+        command = [sys.executable, "-c", AS_NOBODY, str(folder / "control.sock")]
+        (folder / "control.sock").chmod(0o666)
+        folder.chmod(0o755)
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(found.stdout) == {"ok": True, "uid": 12_345}
+
+
+AS_NOBODY = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as wire:
+    os.chdir(os.path.dirname(sys.argv[1]))
+    os.setuid(12345)
+    wire.connect("control.sock")
+    wire.sendall(b'{"command": "who", "uid": 0}\\n')
+    print(wire.makefile().readline())
+"""
+
+
+def test_permissions_of_a_shared_socket(tmp_path):
+    with ControlServer(tmp_path / "control.sock", answer, mode=0o660):
+        assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o660
 
 
 def test_internal_error_is_reported_and_the_server_continues(folder):
@@ -138,7 +170,7 @@ def test_incomplete_command_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket._Handler, "timeout", 0.05)
     with ControlServer(tmp_path / "control.sock", answer):
         response = send_raw(tmp_path, b'{"comm', is_ended=False)
-    assert response == {"ok": False, "error": "no command: timed out"}
+    assert response == {"ok": False, "error": "no command: timed out", "code": "refused"}
 
 
 def test_disconnected_clients_leave_no_traceback(folder, capfd):
@@ -229,7 +261,7 @@ def test_missing_service_is_reported(tmp_path, place):
 def test_unresponsive_service_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", 0.05)
     done = threading.Event()
-    with ControlServer(tmp_path / "control.sock", lambda _: {"late": done.wait(WAIT)}):
+    with ControlServer(tmp_path / "control.sock", lambda *_: {"late": done.wait(WAIT)}):
         with pytest.raises(ServiceError, match="does not answer"):
             send_command(tmp_path, "status")
         done.set()

@@ -7,7 +7,8 @@ import pytest
 import structlog.testing
 
 from optimizer.service.hold import MAX_HOLD_H, MAX_HOLD_TEXT_LENGTH, HoldRegister
-from twin.errors import JournalFullError, ServiceError
+from telemetry.files import json_with_checksum
+from twin.errors import IssueCode, JournalFullError, ServiceError
 
 NOW = 1.8e9
 WHO = {"author": "Erika", "reason": "test of pumps"}
@@ -20,7 +21,7 @@ def path(tmp_path):
 
 def register_with_hold(path, **others):
     overrides = HoldRegister(path)
-    overrides.set_hold(**WHO, now=NOW, **others)
+    overrides.set_hold(**WHO, now=NOW, is_self_ending="hours" in others, **others)
     return overrides
 
 
@@ -42,17 +43,19 @@ def test_a_hold_survives_a_restart(path):
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     overrides = register_with_hold(path)
     assert overrides.in_force(NOW + 1e8) is not None
-    assert overrides.release().author == "Erika"
+    assert overrides.release(1).author == "Erika"
     assert overrides.in_force(NOW) is None
-    assert overrides.release() is None
+    with pytest.raises(ServiceError, match="there is none"):
+        overrides.release(1)
     assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_hold_lasts_until_the_last_person_ends(path):
     """Proves: Max's two hours end after Erika's one, in any order. Sensitivity: his is lost."""
     overrides = register_with_hold(path, hours=1.0)
-    overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
-    overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)
+    timed = {"is_self_ending": True}
+    overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0, **timed)
+    overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1, **timed)
     both = HoldRegister(path).in_force(NOW + 1000.0)
     assert (both.author, both.reason) == ("Erika and Max", "Erika: test of pumps; Max: storm")
     assert (both.since, both.until) == (NOW, NOW + 60.0 + 7200.0)
@@ -60,15 +63,133 @@ def test_hold_lasts_until_the_last_person_ends(path):
     assert HoldRegister(path).in_force(NOW + 7261.0) is None
 
 
-def test_person_may_change_the_end_of_their_hold(path):
+def test_same_author_twice_is_two_holds(path):
+    """Proves: a HOLD under a person's name leaves that person's HOLD as it is.
+
+    Sensitivity: any local user shortened a HOLD by placing another one under the same name.
+    """
     overrides = register_with_hold(path)
-    overrides.set_hold(**WHO, now=NOW, hours=1.0)
-    assert HoldRegister(path).in_force(NOW).until == NOW + 3600.0
+    overrides.set_hold(**WHO, now=NOW, hours=0.01, is_self_ending=True)
+    numbers = [(one.number, one.until) for one in overrides.all_in_force(NOW)]
+    assert numbers == [(1, None), (2, NOW + 36.0)]
+    assert HoldRegister(path).in_force(NOW + 60.0).number == 1
+
+
+def test_release_ends_the_named_hold_only(path):
+    """Sensitivity: `release` ended the HOLDs of all persons."""
+    overrides = register_with_hold(path)
+    overrides.set_hold(author="Max", reason="storm", now=NOW)
+    assert overrides.release(1).author == "Erika"
+    assert overrides.in_force(NOW).author == "Max"
+    assert HoldRegister(path).in_force(NOW).author == "Max"
+
+
+def test_hold_is_taken_over_with_another_end(path):
+    """Proves: only the named HOLD changes, and it keeps its beginning."""
+    overrides = register_with_hold(path)
+    overrides.set_hold(author="Max", reason="storm", now=NOW)
+    later = {"hours": 1.0, "now": NOW + 60.0}
+    before, after = overrides.replace_hold(1, author="Eva", reason="", **later)
+    assert (before.author, before.until) == ("Erika", None)
+    assert (after.author, after.reason, after.since) == ("Eva", WHO["reason"], NOW)
+    assert after.until == NOW + 60.0 + 3600.0
+    stored = HoldRegister(path).all_in_force(NOW)
+    assert [one.author for one in stored] == ["Eva", "Max"]
+    assert not any(one.is_self_ending for one in stored)
+    with pytest.raises(ServiceError, match="1 of Eva, 2 of Max"):
+        overrides.replace_hold(7, author="Eva", reason="", **later)
+
+
+def test_number_of_a_hold_is_never_given_again(path):
+    """Proves: an old page cannot release a newer HOLD that has the same number."""
+    overrides = register_with_hold(path)
+    overrides.release(1)
+    assert overrides.set_hold(**WHO, now=NOW).number == 2
+    overrides.release(2)
+    assert HoldRegister(path).set_hold(**WHO, now=NOW).number == 3
+
+
+def test_hold_past_its_end_awaits_a_person(path):
+    """Proves: a timed HOLD warns 15 min before its end, and stays in force after it."""
+    overrides = HoldRegister(path)
+    overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    assert overrides.end_notices(NOW + 6000.0) == {}
+    (text,) = overrides.end_notices(NOW + 6600.0).values()
+    assert text == "HOLD 1 of Erika reaches its end in 10 min; it then awaits a person"
+    for register in (overrides, HoldRegister(path)):
+        assert register.in_force(NOW + 9000.0).author == "Erika"
+        assert "30 min ago and stays in force" in register.end_notices(NOW + 9000.0)["HOLD 1"]
+        assert register.take_expired() == []
+    overrides.release(1)
+    assert overrides.end_notices(NOW + 9000.0) == {}
+
+
+def test_short_hold_is_announced_in_its_second_half(path):
+    overrides = HoldRegister(path)
+    overrides.set_hold(**WHO, now=NOW, hours=0.2)  # 12 min
+    assert overrides.end_notices(NOW) == {}
+    assert "in 5 min" in overrides.end_notices(NOW + 420.0)["HOLD 1"]
+
+
+def test_hold_that_ends_by_itself_needs_hours(path):
+    with pytest.raises(ServiceError) as caught:
+        HoldRegister(path).set_hold(**WHO, now=NOW, is_self_ending=True)
+    assert caught.value.code is IssueCode.INCONSISTENT
+
+
+@pytest.mark.parametrize("name", ["audit.jsonl", "feed", "orders.json"])
+def test_state_restored_without_holds_is_held(path, name):
+    """Proves: a state that was restored without its HOLD file starts in HOLD.
+
+    Sensitivity: the missing file counted as no HOLD, so a restore ended every HOLD.
+    """
+    (path.parent / name).touch()
+    overrides = HoldRegister(path)
+    overrides.create_file()
+    (hold,) = overrides.all_in_force(NOW)
+    assert (hold.author, hold.until) == ("gigatwin", None)
+    assert "restored" in hold.reason
+    assert HoldRegister(path).all_in_force(NOW) == (hold,)
+    overrides.reload()
+    assert overrides.all_in_force(NOW) == (hold,)
+    overrides.release(hold.number)
+    assert HoldRegister(path).in_force(NOW) is None
+
+
+@pytest.mark.parametrize("name", ["keys", "operators.toml", "archive", "schema.json", "lock"])
+def test_prepared_folder_is_not_a_restored_one(path, name):
+    """Proves: keys, operators and telemetry may come before the first start."""
+    (path.parent / name).touch()
+    overrides = HoldRegister(path)
+    overrides.create_file()
+    assert overrides.in_force(NOW) is None
+    (path.parent / "audit.jsonl").touch()
+    assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_a_file_of_one_person_is_still_read(path):
     path.write_text(json.dumps(WHO | {"since": NOW, "until": None}))
-    assert HoldRegister(path).in_force(NOW).author == "Erika"
+    hold = HoldRegister(path).in_force(NOW)
+    assert (hold.number, hold.author) == (1, "Erika")
+
+
+def test_holds_of_commit_6bce1c81_are_read(path):
+    """Proves: HOLDs without numbers get some, and end by themselves as they were placed to."""
+    rows = [
+        {**WHO, "since": NOW, "until": NOW + 60.0, "is_told": False},
+        {"author": "Max", "reason": "r", "since": NOW, "until": None, "is_told": False},
+    ]
+    path.write_text(json_with_checksum({"holds": rows}))
+    overrides = HoldRegister(path)
+    assert [one.number for one in overrides.all_in_force(NOW)] == [1, 2]
+    assert [one.author for one in HoldRegister(path).all_in_force(NOW + 61.0)] == ["Max"]
+    assert overrides.set_hold(**WHO, now=NOW).number == 3
+
+
+def test_empty_file_of_commit_6bce1c81_is_no_hold(path):
+    (path.parent / "audit.jsonl").touch()
+    path.write_text("{}")
+    assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_damaged_hold_among_several_stays_in_force(path):
@@ -102,7 +223,7 @@ def test_damaged_file_is_a_hold(path, content):
     hold = HoldRegister(path).in_force(NOW)
     assert hold.author == "gigatwin"
     assert hold.reason == "hold.json is damaged: it may hold a HOLD"
-    assert HoldRegister(path).release() == hold
+    assert HoldRegister(path).release(1) == hold
     assert HoldRegister(path).in_force(NOW) is None
 
 
@@ -122,7 +243,7 @@ def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            overrides.release()
+            overrides.release(1)
     path.with_name(".hold.json.1.1.draft").write_bytes(b'{"auth')
     assert path.read_bytes() == before
     assert HoldRegister(path).in_force(NOW).author == "Erika"
@@ -162,11 +283,11 @@ def test_hold_takes_effect_despite_a_full_disk(path, full_disk):
 def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
     passed = [0.0, 3600.0, 3600.0]
     overrides = HoldRegister(path, passed=lambda: passed.pop(0))
-    overrides.set_hold(**WHO, now=NOW, hours=1.0)
+    overrides.set_hold(**WHO, now=NOW, hours=1.0, is_self_ending=True)
     full_disk.fill()
     assert overrides.in_force(NOW + 3600.0) is None
     overrides.set_hold(**WHO, now=NOW)
-    assert overrides.release().author == "Erika"
+    assert overrides.release(2).author == "Erika"
     assert overrides.in_force(NOW) is None
     assert (
         HoldRegister(path).in_force(NOW) is not None
@@ -194,13 +315,18 @@ def test_hostile_texts_become_one_plain_line(path, text, kept):
     json.dumps(kept, ensure_ascii=False).encode()
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n\x1b", "x" * (MAX_HOLD_TEXT_LENGTH + 1)])
-def test_empty_and_long_texts_are_refused(path, text):
+@pytest.mark.parametrize("name", ["author", "reason"])
+def test_long_texts_are_refused(path, name):
     overrides = HoldRegister(path)
-    for words in ({**WHO, "author": text}, {**WHO, "reason": text}):
-        with pytest.raises(ServiceError, match="1 to 500 characters"):
-            overrides.set_hold(**words, now=NOW)
+    with pytest.raises(ServiceError, match="1 to 500 characters"):
+        overrides.set_hold(**WHO | {name: "x" * (MAX_HOLD_TEXT_LENGTH + 1)}, now=NOW)
     assert overrides.in_force(NOW) is None
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\x1b"])
+def test_missing_reason_is_pending(path, text):
+    """Proves: a HOLD acts at once; its reason may follow."""
+    assert HoldRegister(path).set_hold(author="Max", reason=text, now=NOW).reason == "pending"
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf"), MAX_HOLD_H + 1.0])

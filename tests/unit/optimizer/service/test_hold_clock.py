@@ -1,11 +1,14 @@
 """HOLDs and a clock that is wrong for a while: no HOLD ends early."""
 
+import json
+
 import pytest
 
 from optimizer.service.hold import EXPIRY_CONFIRMATION_S, HoldRegister
 
 NOW = 1.8e9
 WHO = {"author": "Erika", "reason": "test of pumps"}
+TIMED = WHO | {"is_self_ending": True}
 
 
 class Times:
@@ -38,7 +41,7 @@ def times(path):
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_hold_ends_at_its_time(times, restarted):
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     if restarted:
         times.start()
     times.pass_by(7199.9)
@@ -54,11 +57,11 @@ def test_hold_ends_at_its_time(times, restarted):
 
 
 def test_clock_briefly_ahead_ends_no_hold(times):
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.pass_by(3600.0)
     times.now += 86_400.0
     assert times.hold.author == "Erika"
-    conflict = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
+    conflict = "HOLD 1 of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
     assert conflict in times.overrides.clock_conflict
     times.now -= 86_400.0
     assert times.hold.author == "Erika"
@@ -73,7 +76,7 @@ def test_clock_briefly_ahead_ends_no_hold(times):
 def test_hold_set_by_a_clock_ahead_reports_it(times):
     """Its hours have passed, but the corrected clock says that it lasts: a person decides."""
     times.now += 86_400.0
-    times.overrides.set_hold(**WHO, now=times.now, hours=1.0)
+    times.overrides.set_hold(**TIMED, now=times.now, hours=1.0)
     times.now -= 86_400.0
     times.pass_by(3700.0)
     assert times.hold is not None
@@ -81,7 +84,7 @@ def test_hold_set_by_a_clock_ahead_reports_it(times):
 
 
 def test_hold_ends_in_time_after_a_slow_clock(times):
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.start()
     times.now = 60.0  # 1970: nobody had set it
     assert times.hold is not None
@@ -92,14 +95,14 @@ def test_hold_ends_in_time_after_a_slow_clock(times):
 
 @pytest.mark.parametrize(("minutes", "is_back"), [(2.0, True), (11.0, False)])
 def test_after_restart_a_clock_ahead_ends_a_hold_later(times, path, minutes, is_back):
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.start()
     times.now += 86_400.0
     assert times.hold is None
     assert [one.author for one in times.overrides.take_expired()] == ["Erika"]
     times.pass_by(60.0 * minutes)
     assert times.hold is None
-    assert (path.read_text().strip() != "{}") is is_back
+    assert bool(json.loads(path.read_text())["holds"]) is is_back
     times.now -= 86_400.0
     assert (times.hold is not None) is is_back
     assert times.overrides.take_reinstated() is is_back
@@ -113,7 +116,7 @@ def test_expiry_is_reported_once_across_restarts(times):
 
     Sensitivity: each start reported it again, so the record had two ends of one HOLD.
     """
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.pass_by(7300.0)
     expired = []
     for _ in range(3):
@@ -127,7 +130,7 @@ def test_expiry_is_reported_once_across_restarts(times):
 
 def test_second_expiry_is_reported_again(times):
     """Proves: the end by a clock that was ahead, and the true one, are both reported."""
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.start()
     expired = []
     for now in (NOW + 86_400.0, NOW + 60.0, NOW + 7300.0):
@@ -143,7 +146,7 @@ def test_second_expiry_is_reported_again(times):
 
 
 def test_new_hold_keeps_one_that_expired_by_a_wrong_clock(times):
-    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.overrides.set_hold(**TIMED, now=NOW, hours=2.0)
     times.start()
     times.now += 86_400.0
     times.overrides.set_hold(author="Max", reason="storm", now=times.now)

@@ -14,9 +14,10 @@ from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.operators import OPERATORS_FILE, Requester, add_operator
 from telemetry.messages.feed_documents import PublicReason
 from tests.support import moments
-from twin.errors import JournalError
+from twin.errors import IssueCode, JournalError, ServiceError
 from twin.time_axes import MINUTE
 
 NOW = np.datetime64("2026-06-16T00:05", "us")
@@ -52,14 +53,20 @@ class Partners:
         self.statuses.append((state, reason))
 
 
+PERSON = Requester(channel="command", uid=1007)
+"""A sender who is no operator."""
+
+
 class Stand:
     def __init__(self, folder, *, is_shadow=False):
+        folder.mkdir(exist_ok=True)
+        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
         self.link, self.partners, self.guarding = (
             Link(),
             Partners(folder / AUDIT_FILE),
             IntraIntervalController(),
         )
-        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
+        self.eva = Requester(channel="page", token=add_operator(folder, "eva"))
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
         self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)
@@ -79,8 +86,25 @@ def stand(tmp_path):
     return Stand(tmp_path)
 
 
-def hold(stand):
-    stand.halt.hold(author="ana", reason="work", hours=2.0)
+def hold(stand, *, author="ana", reason="work", hours=2.0):
+    """Place a HOLD that ends by itself if it has an end; return what else a person must know."""
+    is_timed = hours is not None
+    placed = {"author": author, "reason": reason, "hours": hours, "is_self_ending": is_timed}
+    return stand.halt.hold(requester=PERSON, **placed)[1]
+
+
+def release(stand):
+    """Release the oldest HOLD as an operator."""
+    return stand.halt.release(stand.halt.all_in_force[0].number, requester=stand.eva)
+
+
+def expire(stand):
+    """End the oldest HOLD as at its expiry."""
+    stand.overrides.release(stand.halt.all_in_force[0].number)
+
+
+ANA = "ana, not signed in (command, uid 1007)"
+BO = "bo, not signed in (command, uid 1007)"
 
 
 def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
@@ -89,40 +113,98 @@ def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     assert stand.partners.statuses == [HELD]
     assert not stand.guarding.is_due(NOW + MINUTE)
     (entry,) = read_audit(tmp_path / AUDIT_FILE)
-    facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
-    assert entry.content == {"event": "hold"} | facts
+    content = dict(entry.content)
+    assert content.pop("wall_time").endswith("Z")
+    facts = {"author": ANA, "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
+    sender = {"hold": 1, "channel": "command", "uid": 1007}
+    assert content == {"event": "hold"} | facts | sender
 
 
 def test_second_hold_stands_beside_the_first(stand, tmp_path):
     """Proves: a shorter HOLD does not end another one, and its author is informed."""
-    stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
-    message = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
-    whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
+    hold(stand, reason="a smell at chiller 2", hours=None)
+    message = hold(stand, author="bo", reason="a look at a job", hours=0.5)
+    whole = f"HOLD by {ANA} and {BO}: {ANA}: a smell at chiller 2; {BO}: a look at a job"
     assert message == f"in force now: {whole}"
     assert stand.partners.statuses[-1] == HELD
     assert stand.halt.in_force.until is None
-    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
-    assert stand.halt.release(author="ana")
-    assert stand.halt.in_force is None
+    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == [ANA, BO]
+
+
+def test_each_hold_is_released_by_an_operator(stand, tmp_path):
+    """Proves: a release names its HOLD, needs an operator, and records both persons.
+
+    Sensitivity: anybody's `release`, under any name, ended the HOLDs of all persons.
+    """
+    hold(stand, hours=None)
+    hold(stand, author="bo", hours=None)
+    for token in ("", "guessed", "ana"):
+        for channel, uid in (("page", None), ("command", 1007)):
+            requester = Requester(channel=channel, uid=uid, token=token)
+            with pytest.raises(ServiceError) as caught:
+                stand.halt.release(1, requester=requester)
+            assert caught.value.code is IssueCode.UNAUTHORISED
+            with pytest.raises(ServiceError) as caught:
+                stand.halt.replace_hold(1, requester=requester, hours=0.001)
+            assert caught.value.code is IssueCode.UNAUTHORISED
+    assert [one.number for one in stand.halt.all_in_force] == [1, 2]
+    stand.halt.release(1, requester=stand.eva)
+    assert [one.author for one in stand.halt.all_in_force] == [BO]
+    assert stand.partners.statuses == [HELD, HELD]
+    *_, entry = read_audit(tmp_path / AUDIT_FILE)
+    facts = {name: entry.content[name] for name in ("event", "hold", "author", "of", "channel")}
+    assert facts == {"event": "release", "hold": 1, "author": "eva", "of": ANA, "channel": "page"}
+    assert (entry.content["uid"], entry.content["wall_time"][-1]) == (None, "Z")
+
+
+def test_hold_is_taken_over_by_an_operator(stand, tmp_path):
+    """Proves: a take-over shortens the named HOLD only, and records it before and after."""
+    hold(stand, hours=None)
+    stand.halt.replace_hold(1, requester=stand.eva, hours=1.0)
+    (taken,) = stand.halt.all_in_force
+    assert (taken.author, taken.reason) == ("eva", "work")
+    *_, entry = read_audit(tmp_path / AUDIT_FILE)
+    assert (entry.content["event"], entry.content["author"]) == ("replace", "eva")
+    assert entry.content["before"]["author"] == ANA
+    assert (entry.content["before"]["until"], entry.content["hours"]) == (None, 1.0)
+
+
+def test_operator_is_the_author_of_a_hold(stand):
+    """Proves: a signed-in person is named without a doubt; a stated name is marked."""
+    stand.halt.hold(requester=stand.eva, author="somebody else")
+    stand.halt.hold(requester=PERSON, author="eva")
+    stand.halt.hold(requester=Requester(channel="page"))
+    authors = [one.author for one in stand.halt.all_in_force]
+    assert authors == ["eva", "eva, not signed in (command, uid 1007)", "not signed in (page)"]
+
+
+def test_unreadable_operators_prevent_no_hold(stand, tmp_path):
+    """Proves: a HOLD is placed whatever else fails; a release then needs a correct file."""
+    (tmp_path / OPERATORS_FILE).write_text("[")
+    hold(stand)
+    assert stand.halt.in_force.author == ANA
+    with pytest.raises(ServiceError, match="a table for each operator"):
+        release(stand)
+    assert stand.halt.in_force is not None
 
 
 def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
     """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
     stand.link.is_accepted = lambda _: False
-    message = stand.halt.hold(author="ana", reason="a smell", hours=None)
+    message = hold(stand, reason="a smell", hours=None)
     assert (
         "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s"
         in message
     )
     shadow = Stand(tmp_path / "shadow", is_shadow=True)
     shadow.link.is_accepted = lambda _: False
-    assert shadow.halt.hold(author="ana", reason="a smell", hours=None) == ""
+    assert hold(shadow, reason="a smell", hours=None) == ""
 
 
 def test_hold_reports_a_missing_connection(stand):
     stand.link.error = "no connection to the broker"
-    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    message = hold(stand, hours=None)
     assert "commands do not reach the plant now: no connection to the broker" in message
 
 
@@ -131,7 +213,7 @@ def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
-    message = stand.halt.hold(author="ana", reason="work", hours=None)
+    message = hold(stand, hours=None)
     assert message.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
     assert message.endswith("a restart before that is fixed loses it")
     assert stand.link.frozen == [NOW]
@@ -142,8 +224,8 @@ def test_partners_see_no_name_and_no_reason_of_a_hold(stand):
 
     Sensitivity: "HOLD by ana: ..." and "released by ana" were published.
     """
-    stand.halt.hold(author="ana", reason="a colleague is ill", hours=None)
-    stand.halt.release(author="ana")
+    hold(stand, reason="a colleague is ill", hours=None)
+    release(stand)
     assert stand.partners.statuses == [HELD, ("degraded", PublicReason.HOLD_ENDED)]
 
 
@@ -165,12 +247,12 @@ def test_partners_are_informed_if_the_plant_cannot_be(stand):
     stand.link.failure = JournalError("orders", "orders.json", "make room")
     hold(stand)
     assert stand.partners.statuses == [HELD]
-    assert stand.halt.description == "HOLD by ana: work"
+    assert stand.halt.description == f"HOLD by {ANA}: work"
 
 
 def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
-    stand.overrides.release()  # as at its expiry
+    expire(stand)
     stand.halt.update()
     stand.halt.update()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
@@ -193,23 +275,23 @@ def recorded_events(tmp_path):
 
 def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     hold(stand)
-    stand.halt.hold(author="bo", reason="a look", hours=1.0)
+    hold(stand, author="bo", reason="a look", hours=1.0)
     pass_time(monkeypatch, 1.5)
     stand.halt.update()
-    assert stand.halt.description == "HOLD by ana: work"
+    assert stand.halt.description == f"HOLD by {ANA}: work"
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold"]
     pass_time(monkeypatch, 1.0)
     stand.halt.update()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold", "degraded"]
     assert recorded_events(tmp_path)[2:] == [
-        ("release", "", "the HOLD of bo has expired"),
+        ("release", "", f"the HOLD of {BO} has expired"),
         ("release", "", "the HOLD has expired"),
     ]
 
 
 def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     HoldRegister(tmp_path / "hold.json").set_hold(
-        author="dora", reason="r", hours=1.0, now=time.time()
+        author="dora", reason="r", hours=1.0, is_self_ending=True, now=time.time()
     )
     pass_time(monkeypatch, 2.0)
     stand = Stand(tmp_path)
@@ -222,7 +304,7 @@ def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
 def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
     """Proves: requests made meanwhile are withdrawn at once, and partners are informed."""
     HoldRegister(tmp_path / "hold.json").set_hold(
-        author="dora", reason="r", hours=1.0, now=time.time()
+        author="dora", reason="r", hours=1.0, is_self_ending=True, now=time.time()
     )
     ahead = time.time() + 86_400.0
     with monkeypatch.context() as patch:
@@ -248,7 +330,7 @@ def test_expired_hold_is_logged(stand, monkeypatch):
         stand.halt.update()
         stand.halt.update()
     assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
-        ("HOLD expired", "ana", "work")
+        ("HOLD expired", ANA, "work")
     ]
 
 
@@ -259,11 +341,11 @@ def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
     hold(stand)
     assert stand.halt.last_ended is None
     if way == "release":
-        stand.halt.release(author="eva")
+        release(stand)
     else:
-        stand.overrides.release()
+        expire(stand)
         stand.halt.update()
-    facts = {"author": "ana", "reason": "work", "time": "2026-06-16T00:05:00Z"}
+    facts = {"author": ANA, "reason": "work", "time": "2026-06-16T00:05:00Z"}
     assert stand.halt.last_ended == facts | {"how": how}
     stand.halt.clear_ended()
     assert stand.halt.last_ended is None
@@ -271,7 +353,7 @@ def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
 
 def test_new_hold_is_not_shown_as_ended(stand):
     hold(stand)
-    stand.halt.release(author="eva")
+    release(stand)
     hold(stand)
     assert stand.halt.last_ended is None
 
@@ -300,17 +382,17 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
     """
     hold(stand)
     ben = {"author": "ben", "reason": "still hot", "hours": None}
-    stand.halt._lock = BusyLock(lambda: stand.halt.hold(**ben))
+    stand.halt._lock = BusyLock(lambda: hold(stand, **ben))
     if way == "release":
-        stand.halt.release(author="eva")
+        release(stand)
     else:
-        stand.overrides.release()  # as at its expiry
+        expire(stand)
         stand.halt.update()
     assert stand.partners.statuses[-1] == HELD
     assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
-    stand.overrides.release()
+    expire(stand)
     stand.halt.update()
     assert stand.partners.statuses[-1][0] == "degraded"
 
@@ -318,7 +400,7 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
 def test_shadow_mode_publishes_nothing(tmp_path):
     stand = Stand(tmp_path, is_shadow=True)
     hold(stand)
-    stand.halt.release(author="ana")
+    release(stand)
     assert stand.link.frozen == []
     assert stand.partners.statuses == []
     assert [e.content["event"] for e in read_audit(tmp_path / AUDIT_FILE)] == ["hold", "release"]
@@ -326,9 +408,11 @@ def test_shadow_mode_publishes_nothing(tmp_path):
 
 def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
     """Proves: no end of a HOLD is published where there was none."""
-    assert not stand.halt.release(author="ana")
+    with pytest.raises(ServiceError) as caught:
+        stand.halt.release(1, requester=stand.eva)
+    assert caught.value.code is IssueCode.UNKNOWN_NAME
     assert stand.partners.statuses == []
-    assert list(tmp_path.iterdir()) == []  # no record and no file of the HOLD
+    assert [one.name for one in tmp_path.iterdir()] == [OPERATORS_FILE]  # no record of a release
     hold(stand)
-    assert stand.halt.release(author="ana")
+    release(stand)
     assert stand.partners.statuses[-1][0] == "degraded"

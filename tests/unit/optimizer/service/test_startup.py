@@ -10,6 +10,7 @@ import structlog.testing
 import sites
 from optimizer.service import hold, startup
 from optimizer.service.config import ServiceConfig
+from optimizer.service.operators import Requester
 from tests.support import small_days
 from twin.errors import ServiceError
 
@@ -57,6 +58,10 @@ def test_nohup_service_survives_its_terminal():
         signal.signal(signal.SIGHUP, before)
 
 
+PERSON = Requester(channel="command", uid=1007)
+ANA = "ana, not signed in (command, uid 1007)"
+
+
 def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
     """Proves: a HOLD placed before the service listens takes effect in it, as reported.
 
@@ -69,7 +74,7 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
 
     class Page(startup.PageServer):
         def start(self):
-            hold.place_offline(tmp_path, author="ana", reason="leak", hours=None)
+            hold.place_offline(tmp_path, requester=PERSON, author="ana", reason="leak")
             super().start()
 
     monkeypatch.setattr(startup, "PageServer", Page)
@@ -77,5 +82,5 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
         startup.SiteService, "run", lambda self, _: seen.append(self.snapshot()["hold"])
     )
     startup.run_service(sites.load_site("small"), settings, tmp_path)
-    assert [hold["author"] for hold in seen] == ["ana"]
-    assert hold.read_offline(tmp_path).author == "ana"
+    assert [hold["author"] for hold in seen] == [ANA]
+    assert [one.author for one in hold.read_offline(tmp_path)] == [ANA]

@@ -292,12 +292,14 @@ def test_a_hold_is_shown_in_utc():
     moment = float(
         (time_axes.to_utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
     )
-    hold = Hold(author="Erika", reason="pumps", since=moment, until=moment + 90.4)
+    hold = Hold(number=3, author="Erika", reason="pumps", since=moment, until=moment + 90.4)
     assert hold_status(hold) == {
+        "number": 3,
         "author": "Erika",
         "reason": "pumps",
         "since": "2026-06-16T08:00:00Z",
         "until": "2026-06-16T08:01:30Z",
+        "is_self_ending": False,
     }
     assert hold_status(replace(hold, until=None))["until"] is None
 

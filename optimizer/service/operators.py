@@ -1,0 +1,215 @@
+"""Operators of a site: the persons who may end, shorten, replace or take over a HOLD.
+
+``operators.toml`` in the state folder has one table for each operator; keys that this module does
+not know are left for later use, such as roles::
+
+    [ana]
+    salt = "8f1c..."
+    token_sha256 = "51d0..."
+    uids = [1001]
+
+An operator is identified by a token, or by the uid of the process that sends a command. A person
+who is not identified may still place a HOLD.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from telemetry.files import write_atomic
+from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.text import NAME_RULE, is_valid_name
+
+OPERATORS_FILE: Final = "operators.toml"
+"""Name of the file in the state folder."""
+
+OPERATORS_FILE_MODE: Final = 0o600
+"""Permissions of the file."""
+
+TOKEN_ENVIRONMENT_VARIABLE: Final = "GIGATWIN_OPERATOR_TOKEN"
+"""Environment variable with the token of the operator who gives a command."""
+
+TOKEN_BYTES: Final = 24
+"""Random bytes of a token. [B]"""
+
+SALT_BYTES: Final = 16
+"""Random bytes of a salt. [B]"""
+
+UNMAPPED_UID: Final = 65_534
+"""Uid that Linux reports for every user outside the user namespace of this process. [1]"""
+
+type Channel = Literal["page", "command"]
+"""How a person reaches the service."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requester:
+    """The sender of an order.
+
+    - `channel`: page or command.
+    - `uid`: user of the sending process as the system reports it; None for the page.
+    - `token`: the operator's token, or empty.
+    """
+
+    channel: Channel
+    uid: int | None = None
+    token: str = ""
+
+    def audit_fields(self) -> dict[str, object]:
+        """Return what the audit record states beside a person's order."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"channel": self.channel, "uid": self.uid, "wall_time": now}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """One table of the file; ``token_hash`` is the salted SHA-256 of the token."""
+
+    name: str
+    salt: str
+    token_hash: str
+    uids: tuple[int, ...] = ()
+
+    def has_token(self, token: str) -> bool:
+        """Return whether a token is this operator's."""
+        return hmac.compare_digest(_hash(self.salt, token).encode(), self.token_hash.encode())
+
+
+def read_operators(folder: Path) -> tuple[Operator, ...]:
+    """Return the operators of a state folder; none if there is no file.
+
+    Raises ServiceError if the file cannot be read, is no such table, or others may change it.
+    """
+    path = folder / OPERATORS_FILE
+    try:
+        if path.stat().st_mode & 0o022:
+            expected = "a file that only the service's user may change"
+            raise _error(path, IssueCode.INVALID_KEY, expected, f"run chmod 600 {path}")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        expected = "a file that the service's user may read"
+        remedy = f"correct owner and permissions ({error.strerror})"
+        raise _error(path, IssueCode.FILE_ERROR, expected, remedy) from error
+    except ValueError as error:
+        expected = f"a table for each operator ({error})"
+        raise _error(path, IssueCode.CORRUPT, expected, "correct the file") from error
+    return tuple(_operator(path, name, row) for name, row in content.items())
+
+
+def _operator(path: Path, name: str, row: object) -> Operator:
+    match row:
+        case {"salt": str(salt), "token_sha256": str(token_hash), **others}:
+            uids = others.get("uids", [])
+            if isinstance(uids, list) and all(type(uid) is int for uid in uids):
+                return Operator(name=name, salt=salt, token_hash=token_hash, uids=tuple(uids))
+    expected = f"salt, token_sha256 and a list of uids in table {name}"
+    raise _error(path, IssueCode.MALFORMED, expected, "remove the table and add the operator again")
+
+
+def identify_operator(folder: Path, requester: Requester) -> str:
+    """Return the name of the operator who sends an order; empty if there is no such operator.
+
+    A token has precedence over the uid. Raises ServiceError as :func:`read_operators` does.
+    """
+    operators = read_operators(folder)
+    if requester.token:
+        found = [one.name for one in operators if one.has_token(requester.token)]
+    else:
+        found = [one.name for one in operators if requester.uid in one.uids]
+    return found[0] if len(found) == 1 else ""
+
+
+def require_operator(folder: Path, requester: Requester, *, order: str) -> str:
+    """Return the operator who sends an order that not everybody may give.
+
+    Raises ServiceError if the sender is no operator, or the file cannot be read.
+    """
+    if name := identify_operator(folder, requester):
+        return name
+    token = "a token that belongs to no operator" if requester.token else "no operator's token"
+    sender = "" if requester.uid is None else f", uid {requester.uid}"
+    logger.warning("order refused", order=order, channel=requester.channel, uid=requester.uid)
+    issue = ValidationIssue(
+        code=IssueCode.UNAUTHORISED,
+        location=order,
+        found=f"{token}{sender}",
+        expected=f"the token of an operator in {OPERATORS_FILE}",
+        remedy=f"type your token on the page or set {TOKEN_ENVIRONMENT_VARIABLE}; "
+        "gigatwin operators add NAME issues one",
+    )
+    raise ServiceError("hold", [issue])
+
+
+def describe_author(folder: Path, requester: Requester, stated: str) -> str:
+    """Return the author of a HOLD: the operator, or that the sender is not signed in.
+
+    An error of the file must not prevent a HOLD: the sender then counts as not signed in.
+    """
+    try:
+        operator = identify_operator(folder, requester)
+    except ServiceError as error:
+        logger.warning("operators unreadable", because=str(error))
+        operator = ""
+    uid = "" if requester.uid is None else f", uid {requester.uid}"
+    name = f"{stated}, " if stated else ""
+    return operator or f"{name}not signed in ({requester.channel}{uid})"
+
+
+def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
+    """Add an operator to the file of a state folder, and return the new token.
+
+    The token is not stored; only its salted hash is. Raises ServiceError if the name is invalid or
+    taken, a uid cannot identify one person, or the file cannot be read.
+    """
+    path = folder / OPERATORS_FILE
+    known = read_operators(folder)
+    if not is_valid_name(name) or "." in name:
+        expected = f"a name of {NAME_RULE}; also no ."
+        raise _error(path, IssueCode.INVALID_FORMAT, expected, "choose another name", name)
+    if name in {one.name for one in known}:
+        remedy = f"choose another name, or remove table [{name}] to issue a new token"
+        raise _error(path, IssueCode.DUPLICATE, "a name that is not in the file", remedy, name)
+    shared = {folder.stat().st_uid: "the service's account", UNMAPPED_UID: "no user's own"}
+    shared |= {uid: f"operator {one.name}'s" for one in known for uid in one.uids}
+    for uid in uids:
+        if uid in shared:
+            expected = f"the uid of one person; this is {shared[uid]}"
+            remedy = "leave it out: this operator then identifies by token"
+            raise _error(path, IssueCode.INCONSISTENT, expected, remedy, f"uid {uid}")
+    token, salt = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_hex(SALT_BYTES)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    rows = [f"[{name}]", f'salt = "{salt}"', f'token_sha256 = "{_hash(salt, token)}"']
+    rows += [f"uids = {list(uids)}"] if uids else []
+    separator = "\n" if before else ""
+    write_atomic(path, f"{before}{separator}{chr(10).join(rows)}\n")
+    path.chmod(OPERATORS_FILE_MODE)
+    if os.geteuid() == 0:  # the service's user must be able to read what root writes
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return token
+
+
+def _hash(salt: str, token: str) -> str:
+    """Return the salted hash of a token; it is random, so a slow hash would add nothing."""
+    return hashlib.sha256(f"{salt}{token}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _error(
+    path: Path, code: IssueCode, expected: str, remedy: str, found: str = ""
+) -> ServiceError:
+    issue = ValidationIssue(
+        code=code, location=str(path), found=found, expected=expected, remedy=remedy
+    )
+    return ServiceError("operators", [issue])

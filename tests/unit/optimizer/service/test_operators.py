@@ -1,0 +1,134 @@
+"""Operators: tokens, uids, and the file that names them."""
+
+import os
+import stat
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.service.operators import (
+    OPERATORS_FILE,
+    UNMAPPED_UID,
+    Requester,
+    add_operator,
+    identify_operator,
+    read_operators,
+    require_operator,
+)
+from twin.errors import IssueCode, ServiceError
+
+
+def by_token(token):
+    return Requester(channel="page", token=token)
+
+
+def by_uid(uid):
+    return Requester(channel="command", uid=uid)
+
+
+def test_operator_is_identified_by_token(tmp_path):
+    tokens = {name: add_operator(tmp_path, name) for name in ("ana", "bo")}
+    assert {identify_operator(tmp_path, by_token(one)) for one in tokens.values()} == set(tokens)
+    for wrong in ("", "ana", tokens["ana"][:-1], f"{tokens['ana']}x", "\ud800", "ü"):
+        assert identify_operator(tmp_path, by_token(wrong)) == ""
+
+
+def test_file_stores_no_token(tmp_path):
+    """Proves: a person who reads the file or a backup of it cannot end a HOLD."""
+    token = add_operator(tmp_path, "ana")
+    path = tmp_path / OPERATORS_FILE
+    assert token not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (ana,) = read_operators(tmp_path)
+    assert identify_operator(tmp_path, by_token(ana.token_hash)) == ""
+
+
+def test_operator_is_identified_by_own_uid(tmp_path):
+    token = add_operator(tmp_path, "ana", uids=(1001, 1002))
+    add_operator(tmp_path, "bo")
+    assert [identify_operator(tmp_path, by_uid(uid)) for uid in (1001, 1002)] == ["ana", "ana"]
+    assert identify_operator(tmp_path, by_uid(1003)) == ""
+    wrong = Requester(channel="command", uid=1001, token=f"{token}x")
+    assert identify_operator(tmp_path, wrong) == ""  # a stated token has precedence
+
+
+@pytest.mark.parametrize("account", ["service", "unmapped", "other"])
+def test_shared_uid_identifies_nobody(tmp_path, account):
+    """Proves: `sudo -u gigatwin` signs nobody in, as all operators may use it."""
+    add_operator(tmp_path, "ana", uids=(1001,))
+    owner = tmp_path.stat().st_uid
+    uid = {"service": owner, "unmapped": UNMAPPED_UID, "other": 1001}[account]
+    with pytest.raises(ServiceError) as caught:
+        add_operator(tmp_path, "bo", uids=(uid,))
+    assert caught.value.code is IssueCode.INCONSISTENT
+    assert [one.name for one in read_operators(tmp_path)] == ["ana"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "-a", "ana, not signed in", "x" * 33])
+def test_invalid_name_is_refused(tmp_path, name):
+    with pytest.raises(ServiceError) as caught:
+        add_operator(tmp_path, name)
+    assert caught.value.code is IssueCode.INVALID_FORMAT
+
+
+def test_operator_is_added_once(tmp_path):
+    add_operator(tmp_path, "ana")
+    with pytest.raises(ServiceError) as caught:
+        add_operator(tmp_path, "ana")
+    assert caught.value.code is IssueCode.DUPLICATE
+
+
+def test_further_keys_and_comments_are_kept(tmp_path):
+    """Proves: roles may come later in the same file."""
+    token = add_operator(tmp_path, "ana")
+    path = tmp_path / OPERATORS_FILE
+    path.write_text(f"# day shift\n{path.read_text()}roles = ['engineer']\n")
+    add_operator(tmp_path, "bo")
+    assert "# day shift" in path.read_text()
+    assert "roles" in path.read_text()
+    assert identify_operator(tmp_path, by_token(token)) == "ana"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "ana = 7", "[ana]", '[ana]\nsalt = 1\ntoken_sha256 = ""', '[ana]\nsalt = "s"\nuids = 1'],
+)
+def test_damaged_file_identifies_nobody(tmp_path, text):
+    path = tmp_path / OPERATORS_FILE
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ServiceError, match=OPERATORS_FILE):
+        require_operator(tmp_path, by_token("x"), order="releasing HOLD 1")
+
+
+def test_file_that_others_may_change_identifies_nobody(tmp_path):
+    token = add_operator(tmp_path, "ana")
+    (tmp_path / OPERATORS_FILE).chmod(0o620)
+    with pytest.raises(ServiceError) as caught:
+        identify_operator(tmp_path, by_token(token))
+    assert caught.value.code is IssueCode.INVALID_KEY
+
+
+def test_command_prints_the_token_once(tmp_path):
+    place = ["--state", str(tmp_path)]
+    added = CliRunner().invoke(app, ["operators", "add", "ana", "--uid", "1001", *place])
+    assert added.exit_code == 0, added.output
+    tokens = added.output.split()
+    assert "ana" in {identify_operator(tmp_path, by_token(word)) for word in tokens}
+    assert identify_operator(tmp_path, by_uid(1001)) == "ana"
+
+
+def test_command_needs_a_folder(monkeypatch):
+    monkeypatch.delenv("GIGATWIN_STATE", raising=False)
+    refused = CliRunner().invoke(app, ["operators", "add", "ana"])
+    assert refused.exit_code == 1
+    assert "--state" in refused.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")
+def test_file_written_by_root_belongs_to_the_service(tmp_path):
+    os.chown(tmp_path, 1234, 1235)
+    add_operator(tmp_path, "ana")
+    found = (tmp_path / OPERATORS_FILE).stat()
+    assert (found.st_uid, found.st_gid) == (1234, 1235)
