@@ -16,11 +16,12 @@ import numpy as np
 
 from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, ITHall
 from twin.errors import IssueCode, SiteError, ValidationIssue
-from twin.physics import FloatArray, psychrometrics
+from twin.physics import FloatArray, psychrometrics, refrigeration
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
 from twin.relations import CARRIER_ENERGY_SIGN, Convert
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
+from twin.units import KW_PER_MW
 from twin.weather import Weather
 
 STORAGE_DURATION_LIMITS_H: Final = (0.1, 100.0)
@@ -62,6 +63,12 @@ HIGH_ELEVATION_M: Final = 1000.0
 MAX_DELTA_T_RATIO: Final = 1.25
 """Maximum ratio of the temperature ranges of plant and consumer; declared: 1.15. [1]"""
 
+MAX_POWER_RISE: Final = 1.1
+"""Maximum power of a chiller over that at any higher load; declared ones have up to 1.04. [1]"""
+
+_SAMPLED_PART_LOADS: Final = 33  # from the minimum to full load
+_SAMPLED_TEMPERATURES: Final = 9  # of condenser water
+
 MAX_SOLAR_TIME_OFFSET_H: Final = 4.0
 """Maximum difference of local and solar time; the largest of a country is 3.5. [h]"""
 
@@ -88,6 +95,7 @@ def implausible_values(site: Site) -> Iterator[ValidationIssue]:
     yield from _of_coolant(site)
     for plant in site.machines_of(CoolingPlant):
         yield from _of_plant(plant)
+        yield from _of_chillers(plant)
         yield from _of_ranges(site, plant)
 
 
@@ -256,6 +264,40 @@ def _of_plant(plant: CoolingPlant) -> Iterator[ValidationIssue]:
             found=f"{plant.loop.volume:g} m3",
             expected="0.1 to 100 K/min of warming without cooling",
             remedy=f"check the unit: uncooled it would warm by {warming:.2g} K/min at rating",
+        )
+
+
+def _of_chillers(plant: CoolingPlant) -> Iterator[ValidationIssue]:
+    """Yield an issue for chillers that need more power for less load, by their curves."""
+    if (bank := plant.chillers) is None:
+        return
+    loads = np.linspace(bank.minimum_part_load, 1.0, _SAMPLED_PART_LOADS)
+    water = np.linspace(bank.condenser_low, bank.condenser_high, _SAMPLED_TEMPERATURES)[:, None]
+    chilled = min(max(plant.supply_temperature, bank.chilled_low), bank.chilled_high)
+    available = bank.capacity(chilled, water) / bank.count
+    power = bank.eir_factor * np.asarray(
+        refrigeration.chiller_power(
+            loads * available,
+            bank.rated_cooling,
+            chilled_temperature=chilled,
+            condenser_temperature=water,
+            curves=bank.curves,
+        )
+    )
+    least = np.minimum.accumulate(power[:, ::-1], axis=1)[:, ::-1]  # of this and higher loads
+    row, low = np.unravel_index(int(np.argmax(power / least)), power.shape)
+    high = low + int(np.argmin(power[row, low:]))
+    if power[row, low] > MAX_POWER_RISE * power[row, high]:
+        yield ValidationIssue(
+            code=IssueCode.IMPLAUSIBLE,
+            location=f"equipment.{plant.name}.chillers.eir_part_load_curve",
+            found=(
+                f"{KW_PER_MW * power[row, low]:.3g} kW at {100 * loads[low]:.0f} % and "
+                f"{KW_PER_MW * power[row, high]:.3g} kW at {100 * loads[high]:.0f} % of the load, "
+                f"condenser water of {float(water[row, 0]):.3g} degC"
+            ),
+            expected="no more power for less load",
+            remedy="check the curve, or raise minimum_part_load",
         )
 
 

@@ -286,7 +286,7 @@ EQUIPMENT_ROLES: Final[dict[str, VariableDefinition]] = {
     "pump_power": VariableDefinition("MW", "electric power of the pumps"),
     "compressor_power": VariableDefinition("MW", "electric power of the compressors"),
     "extrapolated": VariableDefinition(
-        "1", "1 where the weather is outside the range of a correlation"
+        "1", "1 where a correlation is evaluated at the bound of its range"
     ),
     "free_share": VariableDefinition("1", "share of the load cooled without compressors"),
     "units_on": VariableDefinition("1", "number of running machines"),

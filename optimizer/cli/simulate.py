@@ -205,7 +205,8 @@ def _exceeded(
         )
     weather, extrapolated = Weather.from_dataset(operation), []
     for plant in site.machines_of(CoolingPlant):
-        if (is_extrapolated := plant.is_extrapolated(weather)).any():
+        flag = result["cooling_plant_extrapolated"].sel(circuit=plant.name).to_numpy()
+        if (is_extrapolated := flag > 0.0).any():
             first = format_minute(operation["time"].to_numpy()[np.argmax(is_extrapolated)])
             count = int(is_extrapolated.sum())
             location = (
@@ -213,7 +214,8 @@ def _exceeded(
             )
             extrapolated.append({"plant": plant.name, "count": count, "first": first})
             screen.print(
-                f"outside the tower's correlation, evaluated at its bound: {location}", markup=False
+                f"outside the range of a correlation, evaluated at its bound: {location}",
+                markup=False,
             )
     frost = _print_frost(site, result, weather, screen)
     return {"beyond": rows, "extrapolated": extrapolated, "frost": frost}

@@ -30,6 +30,7 @@ SUMMARY_VARIABLES: Final = (
     "heat_reuse_power",
     "closure",
     *FREEZE_VARIABLES,
+    "cooling_plant_extrapolated",
 )
 """Variables of a run that its summary needs; the others are released chunk by chunk."""
 

@@ -18,6 +18,7 @@ class ValidationCase:
     - `tolerance`: maximum accepted error: a share of the expected value, or in ``unit``.
     - `is_relative`: whether the tolerance is a share.
     - `compute`: returns the twin's values. [``unit``]
+    - `note`: returns a remark for the page, with the twin's values.
     """
 
     number: int
@@ -29,6 +30,7 @@ class ValidationCase:
     is_relative: bool = True
     source: str
     compute: Callable[[], FloatArray]
+    note: Callable[[], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,8 @@ def _section(outcome: ValidationResult) -> Iterator[str]:
     case = outcome.case
     yield f"## {case.title}"
     yield f"Source: {case.source}. Tolerance: {format_tolerance(outcome)}."
+    if note := case.note():
+        yield note
     errors = outcome.errors
     shown = np.arange(len(errors))
     if len(errors) > MAX_LISTED_POINTS:

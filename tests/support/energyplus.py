@@ -155,7 +155,9 @@ def machines() -> dict:
             "eir": curve(CURVES.energy_input, CURVES.chilled_range, CURVES.condenser_range),
         },
         "Curve:Bicubic": {
-            "part load": curve(CURVES.part_load, CURVES.condenser_range, CURVES.part_load_range)
+            "part load": curve(
+                CURVES.part_load, CURVES.part_load_curve_range.x, CURVES.part_load_curve_range.y
+            ),
         },
     }  # fmt: skip
 

@@ -33,12 +33,39 @@ _MIN_OUTPUT = 0.1  # of a unit's rating
 _UNIT_PENALTY = 1e-9  # share of power that a further unit must save, to break ties
 
 
+class CurveFit(Declaration):
+    """Range of the fit of one curve, where it differs from that of the capacity curve."""
+
+    chilled_low: (
+        Annotated[float, Quantity("degC", "minimum leaving chilled water of the fit")] | None
+    ) = None
+    chilled_high: (
+        Annotated[float, Quantity("degC", "maximum leaving chilled water of the fit")] | None
+    ) = None
+    condenser_low: (
+        Annotated[float, Quantity("degC", "minimum leaving condenser water of the fit")] | None
+    ) = None
+    condenser_high: (
+        Annotated[float, Quantity("degC", "maximum leaving condenser water of the fit")] | None
+    ) = None
+    part_load_low: (
+        Annotated[float, Quantity("1", "minimum part-load ratio of the fit", above=0, below=1)]
+        | None
+    ) = None
+
+    def limits(self, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        """Return the range of an argument of the curve, in its unit."""
+        low, high = (getattr(self, f"{name}_{end}", None) for end in ("low", "high"))
+        return default[0] if low is None else low, default[1] if high is None else high
+
+
 class ChillerBank(Declaration):
     """Equal water-cooled chillers (reformulated EIR model) with their condenser pumps.
 
     The curves follow EnergyPlus: biquadratics in (leaving chilled, leaving condenser water)
     with terms 1, x, x2, y, y2, xy; a bicubic in (leaving condenser water, part-load ratio) with
-    terms 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
+    terms 1, x, x2, y, y2, xy, x3, y3, x2y, xy2. Arguments outside the fit of a curve are clipped to
+    it, and ``cooling_plant_extrapolated`` of a run is 1 there.
     """
 
     count: Annotated[
@@ -49,6 +76,8 @@ class ChillerBank(Declaration):
     capacity_curve: tuple[float, float, float, float, float, float]
     eir_temperature_curve: tuple[float, float, float, float, float, float]
     eir_part_load_curve: tuple[float, ...]
+    eir_temperature_fit: CurveFit = CurveFit()
+    eir_part_load_fit: CurveFit = CurveFit()
     chilled_low: Annotated[float, Quantity("degC", "minimum leaving chilled water of the fit")]
     chilled_high: Annotated[float, Quantity("degC", "maximum leaving chilled water of the fit")]
     condenser_low: Annotated[float, Quantity("degC", "minimum leaving condenser water of the fit")]
@@ -112,7 +141,42 @@ class ChillerBank(Declaration):
             chilled_range=(self.chilled_low, self.chilled_high),
             condenser_range=(self.condenser_low, self.condenser_high),
             part_load_range=(self.minimum_part_load, _MAX_PART_LOAD),
+            energy_input_fit=refrigeration.CurveRange(
+                x=self.eir_temperature_fit.limits("chilled", (self.chilled_low, self.chilled_high)),
+                y=self.eir_temperature_fit.limits(
+                    "condenser", (self.condenser_low, self.condenser_high)
+                ),
+            ),
+            part_load_fit=refrigeration.CurveRange(
+                x=self.eir_part_load_fit.limits(
+                    "condenser", (self.condenser_low, self.condenser_high)
+                ),
+                y=self.eir_part_load_fit.limits(
+                    "part_load", (self.minimum_part_load, _MAX_PART_LOAD)
+                ),
+            ),
         )
+
+    def is_extrapolated(
+        self,
+        load: FloatArray,
+        *,
+        supply_temperature: FloatArray | float,
+        condenser_temperature: FloatArray,
+        units_on: FloatArray,
+    ) -> BoolArray:
+        """Return where running units are outside the fit of a curve, on the axes of the load.
+
+        ``load`` is that of all units [MW]; see :func:`.refrigeration.is_outside_fits`.
+        """
+        outside = refrigeration.is_outside_fits(
+            load / np.maximum(units_on, 1.0),
+            self.rated_cooling,
+            chilled_temperature=supply_temperature,
+            condenser_temperature=condenser_temperature,
+            curves=self.curves,
+        )
+        return outside & (units_on > 0.0)
 
     @property
     def rated_rejection(self) -> float:

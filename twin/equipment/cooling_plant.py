@@ -145,10 +145,6 @@ class CoolingPlant(Equipment):
         )
         return np.maximum(heat - self.pump_power, 0.0)
 
-    def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the weather is outside a correlation and clipped to its range."""
-        return self.rejection.is_extrapolated(weather)
-
     def operate(
         self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
     ) -> ConversionFlows:
@@ -188,7 +184,9 @@ class CoolingPlant(Equipment):
             "cooling_plant_free_share": point.economiser_heat
             / np.maximum(load + pump, _MIN_LOAD_MW),
             "cooling_plant_units_on": point.units_on,
-            "cooling_plant_extrapolated": np.where(self.is_extrapolated(weather), 1.0, 0.0 * draw),
+            "cooling_plant_extrapolated": np.where(
+                self._is_extrapolated(load + pump, weather, point, target=target), 1.0, 0.0 * draw
+            ),
             "cooling_plant_condenser_temperature": point.condenser_temperature,
             "cooling_plant_rejected_heat": rejected,
             "cooling_plant_blow_down": used / self.rejection.cycles_of_concentration,
@@ -197,6 +195,25 @@ class CoolingPlant(Equipment):
         }
         draws = {"medium_voltage": draw, "water": used}
         return ConversionFlows(inputs=draws, heat=load + draw, details=details)
+
+    def _is_extrapolated(
+        self,
+        heat: FloatArray,
+        weather: Weather,
+        point: PlantOperatingPoint,
+        *,
+        target: FloatArray | float,
+    ) -> BoolArray:
+        """Return where a correlation of the coolers or chillers is clipped to its range."""
+        if self.chillers is None:
+            return self.rejection.is_extrapolated(weather, point.condenser_temperature - target)
+        is_outside = self.rejection.is_extrapolated(weather, self.chillers.condenser_range)
+        return is_outside | self.chillers.is_extrapolated(
+            heat - point.economiser_heat,
+            supply_temperature=target,
+            condenser_temperature=point.condenser_temperature,
+            units_on=point.units_on,
+        )
 
     def capacity_rate(
         self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None

@@ -181,8 +181,8 @@ class DryCooler(HeatRejectionBank):
             _M3_H_PER_KG_S * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
-    def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the weather is outside the model; for a dry cooler nowhere."""
+    def is_extrapolated(self, weather: Weather, cooling_range: FloatArray | float) -> BoolArray:
+        """Return where the model is used outside its range; for a dry cooler nowhere."""
         return np.zeros(len(weather), dtype=bool)
 
     def _entering_air(self, weather: Weather) -> FloatArray:
@@ -240,11 +240,11 @@ class CoolingTower(HeatRejectionBank):
             _M3_H_PER_KG_S * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
-    def is_extrapolated(self, weather: Weather) -> BoolArray:
-        """Return where the wet bulb is outside the correlation and clipped to its range."""
+    def is_extrapolated(self, weather: Weather, cooling_range: FloatArray | float) -> BoolArray:
+        """Return where wet bulb [degC] or cooling range [K] are outside the correlation."""
         low, high = heat_rejection.WET_BULB_LIMITS_C
-        bulb = weather.wet_bulb_temperature
-        return np.asarray((bulb < low) | (bulb > high))
+        bulb, widest = weather.wet_bulb_temperature, heat_rejection.COOLING_RANGE_LIMITS_K[1]
+        return np.asarray((bulb < low) | (bulb > high) | (cooling_range > widest))
 
 
 HeatRejection = Annotated[DryCooler | CoolingTower, Field(discriminator="kind")]

@@ -40,6 +40,10 @@ WET_BULB_LIMITS_C: Final = (-10.0, 26.7)
 COOLING_RANGE_LIMITS_K: Final = (1.1, 18.0)
 """Range of cooling ranges. [K]"""
 
+APPROACH_SLOPE: Final = 0.33
+"""Rise of the approach with the range above it: that of the correlation at 18 K, 20 degC and rated
+flows. [1]"""
+
 LIQUID_GAS_RATIO_LIMITS: Final = (0.25, 3.0)
 """Range of water over air flow, each relative to rated flow. [1]"""
 
@@ -130,9 +134,10 @@ def tower_outlet(
     -----
     :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`,
     clipped to the range in which it is monotone. Below a range of 1.1 K the approach goes to zero
-    with it. Above a ratio of 3 the wet bulb is raised to that of air which has already absorbed
-    :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; otherwise slow fans
-    would remove more heat than their air can absorb.
+    with it. Above 18 K it rises by :data:`APPROACH_SLOPE`; a constant approach would let a tower
+    reject any heat. Above a ratio of 3 the wet bulb is raised to that of air which has already
+    absorbed :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; otherwise slow
+    fans would remove more heat than their air can absorb.
     """
     bulb = _warmed_wet_bulb(
         wet_bulb_temperature,
@@ -145,8 +150,11 @@ def tower_outlet(
         clip(cooling_range, *COOLING_RANGE_LIMITS_K),
         liquid_gas_ratio=clip(liquid_gas_ratio, *LIQUID_GAS_RATIO_LIMITS),
     )
-    damping = clip(cooling_range / COOLING_RANGE_LIMITS_K[0], 0.0, 1.0)
-    outlet: FloatArray = bulb + approach_factor * damping * np.maximum(approach, MIN_APPROACH_K)
+    lowest, highest = COOLING_RANGE_LIMITS_K
+    damping = clip(cooling_range / lowest, 0.0, 1.0)
+    beyond = APPROACH_SLOPE * np.maximum(cooling_range - highest, 0.0)
+    approach = damping * np.maximum(approach, MIN_APPROACH_K) + beyond
+    outlet: FloatArray = bulb + approach_factor * approach
     return outlet
 
 

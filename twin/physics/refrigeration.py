@@ -8,8 +8,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics.numerics import FloatArray, Numeric, clip
+from twin.physics.numerics import BoolArray, FloatArray, Numeric, clip
 from twin.units import ZERO_CELSIUS_K
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveRange:
+    """Range of the fit of one curve of a chiller, in the units of its arguments x and y."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def clip(self, x: Numeric, y: Numeric) -> tuple[Numeric, Numeric]:
+        """Return the arguments of the curve, each clipped to the range of its fit."""
+        return clip(x, *self.x), clip(y, *self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +35,11 @@ class ChillerCurves:
       xy.
     - `part_load`: bicubic of x, the leaving condenser water [degC], and y, the part-load ratio, for
       the power: 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
-    - `chilled_range`, `condenser_range`: leaving temperatures that the biquadratics were fitted.
-      [degC]
-    - `part_load_range`: part-load ratios of the bicubic's fit; below the first the chiller cycles.
-      [1]
+    - `chilled_range`, `condenser_range`: leaving temperatures of the capacity curve's fit. [degC]
+    - `part_load_range`: part-load ratios of operation; below the first the chiller cycles. [1]
+    - `energy_input_fit`: range of the fit of `energy_input`; by default that of `capacity`. [degC]
+    - `part_load_fit`: range of the fit of `part_load`; by default the condenser water of `capacity`
+      and the part loads of operation. [degC, 1]
     """
 
     rated_cooling: float
@@ -37,6 +50,23 @@ class ChillerCurves:
     chilled_range: tuple[float, float]
     condenser_range: tuple[float, float]
     part_load_range: tuple[float, float]
+    energy_input_fit: CurveRange | None = None
+    part_load_fit: CurveRange | None = None
+
+    @property
+    def capacity_range(self) -> CurveRange:
+        """Range of the fit of the capacity curve: leaving chilled and condenser water. [degC]"""
+        return CurveRange(x=self.chilled_range, y=self.condenser_range)
+
+    @property
+    def energy_input_range(self) -> CurveRange:
+        """Range of the fit of the energy input ratio. [degC]"""
+        return self.energy_input_fit or self.capacity_range
+
+    @property
+    def part_load_curve_range(self) -> CurveRange:
+        """Range of the fit of the part-load curve: condenser water [degC] and part load [1]."""
+        return self.part_load_fit or CurveRange(x=self.condenser_range, y=self.part_load_range)
 
 
 # EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD" (centrifugal,
@@ -53,6 +83,7 @@ CARRIER_19XR_869: Final = ChillerCurves(
     chilled_range=(7.22, 12.78),
     condenser_range=(22.63, 36.94),
     part_load_range=(0.18, 1.03),
+    part_load_fit=CurveRange(x=(14.40, 35.00), y=(0.18, 1.03)),
 )
 
 
@@ -77,9 +108,8 @@ def available_cooling_share(
     -----
     Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
-    return _biquadratic(
-        curves.capacity, *_clip_temperatures(chilled_temperature, condenser_temperature, curves)
-    )
+    clipped = curves.capacity_range.clip(chilled_temperature, condenser_temperature)
+    return _biquadratic(curves.capacity, *clipped)
 
 
 def energy_input_ratio(
@@ -103,7 +133,7 @@ def energy_input_ratio(
     -----
     Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
-    clipped = _clip_temperatures(chilled_temperature, condenser_temperature, curves)
+    clipped = curves.energy_input_range.clip(chilled_temperature, condenser_temperature)
     return _biquadratic(curves.energy_input, *clipped) / curves.rated_cop
 
 
@@ -138,9 +168,10 @@ def chiller_power(
     :math:`P = Q_r\, f_Q(T_e, T_c)\, f_E(T_e, T_c)\, f_P(T_c, y) / COP_r` with the part-load ratio
     :math:`y = Q / [Q_r f_Q]`. Below the minimum part-load ratio the chiller cycles, so power is
     proportional to load; above the maximum it is invalid, and the caller must check the load
-    (:func:`available_cooling_share`). Temperatures are clipped to the ranges of the fit. This is
-    conservative except for condenser water above ``condenser_range``, which the caller must avoid.
-    The part-load curve is used in the same range, a few kelvin beyond its own.
+    (:func:`available_cooling_share`). The arguments of each curve are clipped to the range of its
+    own fit, but part loads above it are not, which is conservative. Clipping is conservative except
+    for condenser water above a range and chilled water below it; :func:`is_outside_fits` shows
+    where.
 
     References
     ----------
@@ -148,20 +179,57 @@ def chiller_power(
        reformulated regression-based electric chiller model," *ASHRAE Transactions*, vol. 108,
        no. 2, pp. 1118-1127, 2002.
     """
-    chilled, condenser = _clip_temperatures(chilled_temperature, condenser_temperature, curves)
-    available = rated_cooling * _biquadratic(curves.capacity, chilled, condenser)
-    full_power = available * _biquadratic(curves.energy_input, chilled, condenser)
+    available = rated_cooling * available_cooling_share(
+        chilled_temperature, condenser_temperature, curves=curves
+    )
+    input_ratio = energy_input_ratio(chilled_temperature, condenser_temperature, curves=curves)
     ratio = load / available
-    minimum, _ = curves.part_load_range
-    running = _bicubic(curves.part_load, condenser, np.maximum(ratio, minimum))
-    return full_power / curves.rated_cop * running * np.minimum(ratio / minimum, 1.0)
+    minimum, fit = curves.part_load_range[0], curves.part_load_curve_range
+    running = _bicubic(
+        curves.part_load,
+        clip(condenser_temperature, *fit.x),
+        np.maximum(ratio, max(minimum, fit.y[0])),
+    )
+    return available * input_ratio * running * np.minimum(ratio / minimum, 1.0)
 
 
-def _clip_temperatures(
-    chilled_temperature: Numeric, condenser_temperature: Numeric, curves: ChillerCurves
-) -> tuple[Numeric, Numeric]:
-    chilled = clip(chilled_temperature, *curves.chilled_range)
-    return chilled, clip(condenser_temperature, *curves.condenser_range)
+def is_outside_fits(
+    load: Numeric,
+    rated_cooling: Numeric,
+    *,
+    chilled_temperature: Numeric,
+    condenser_temperature: Numeric,
+    curves: ChillerCurves,
+) -> BoolArray:
+    """Return where a curve of a chiller is clipped and its power may be too low.
+
+    Parameters
+    ----------
+    load
+        Cooling delivered by one unit. [MW]
+    rated_cooling
+        Cooling at the reference temperatures. [MW]
+    chilled_temperature, condenser_temperature
+        Leaving water of both sides. [degC]
+
+    Returns
+    -------
+    numpy.ndarray
+        Whether condenser water is above the fit of a curve, chilled water below it, or the part
+        load of a running unit outside it. Clipping on the other sides is conservative.
+    """
+    temperature_fits = curves.capacity_range, curves.energy_input_range
+    part_load_fit = curves.part_load_curve_range
+    available = rated_cooling * available_cooling_share(
+        chilled_temperature, condenser_temperature, curves=curves
+    )
+    ratio = np.maximum(load / available, curves.part_load_range[0])
+    return np.asarray(
+        (chilled_temperature < max(fit.x[0] for fit in temperature_fits))
+        | (condenser_temperature > min(*(fit.y[1] for fit in temperature_fits), part_load_fit.x[1]))
+        | (ratio < part_load_fit.y[0])
+        | (ratio > part_load_fit.y[1])
+    )
 
 
 def _biquadratic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
@@ -315,6 +383,9 @@ def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
     is_invalid = fall > fall[-1] + _POWER_TOLERANCE
     valid = np.where(is_invalid[:-1], ratio[1:], ratio[0]).max(axis=0)
     valid[:, :-1] = np.maximum(valid[:, :-1], valid[:, 1:])  # conservative between points
+    valid = np.maximum.accumulate(
+        valid, axis=1
+    )  # no step down where the part-load curve is clipped
     return ValidPartLoads(chilled=chilled, condenser=condenser, ratio=valid)
 
 

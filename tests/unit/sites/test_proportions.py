@@ -72,6 +72,14 @@ def test_name_unfit_for_a_service_is_reported(tmp_path, name):
             'temperature_range = "15 K"',
             "cdu_1, facility_range = 10 K: about 15 K, the range of warm_plant",
         ),
+        # power over that of full load: 1 - 1.6 y + 1.6 y^2, which is 0.6 at 0.5 of the load and
+        # 0.764 at 0.18
+        (
+            'standard = "carrier_19xr_869"',
+            'standard = "carrier_19xr_869"\n'
+            "eir_part_load_curve = [1.0, 0.0, 0.0, -1.6, 1.6, 0.0, 0.0, 0.0, 0.0, 0.0]",
+            "kW at 18 % and",
+        ),
         # (1 - 2.25577e-5 x 2500)^5.25588 = 0.737
         ('elevation = "111 m"', 'elevation = "2500 m"', "of 0.74 times the density at sea level"),
         # 0.737 x 600/1200 + 1 - 0.737 = 0.63; batch may lose 0.25 of its pace, at 0.56 of the power

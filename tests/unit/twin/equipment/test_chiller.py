@@ -39,6 +39,74 @@ def test_no_unit_exceeds_the_best_chiller_on_the_market(published: ChillerBank) 
     assert load / drawn == pytest.approx(7.358, rel=1e-3)
 
 
+def test_each_curve_has_the_range_of_its_own_fit(published: ChillerBank) -> None:
+    """Proves: the part-load curve is taken at 35 degC when the condenser water is warmer.
+
+    Half of the load takes 0.3544 of full power there. Sensitivity: extrapolated to 36.12 degC it
+    gives 0.3502, as the bare curve of validation case 4 does.
+    """
+    fit = {"condenser_low": 14.4, "condenser_high": 35.0}
+    fitted = ChillerBank.model_validate(
+        published.model_dump() | {"eir_part_load_fit": fit}, context=CANONICAL
+    )
+    condenser, full = np.array(36.12), 0.16097
+    load = 0.5 * fitted.capacity(8.89, condenser)
+    powers = [
+        float(one.power(load, supply_temperature=8.89, condenser_temperature=condenser)[0])
+        for one in (fitted, published)
+    ]
+    # 0.1317677 - 0.00750196 x + 5.073e-6 x^2 + 0.42753715 - 0.155399675 + 0.003633951 x + 0.0796694
+    # is 0.3543974 at 35 degC and 0.3504684 at 36.12; both over 1.0002 or so at full load
+    assert powers[0] / full == pytest.approx(0.3544, rel=1e-3)
+    assert powers[1] / full == pytest.approx(0.3502, rel=1e-3)
+    flags = [
+        bool(
+            one.is_extrapolated(
+                load, supply_temperature=8.89, condenser_temperature=condenser, units_on=np.ones(())
+            )
+        )
+        for one in (fitted, published)
+    ]
+    assert flags == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("part_load", "chilled", "condenser", "is_outside"),
+    [
+        (0.5, 10.0, 30.0, False),
+        (0.25, 10.0, 30.0, True),  # below the fit of the part-load curve
+        (0.1, 10.0, 30.0, True),  # the unit cycles at 0.2, which is below it too
+        (0.5, 7.0, 30.0, True),  # colder chilled water than that of the fit: the power is too low
+        (0.5, 14.0, 30.0, False),  # warmer: taken as colder, on the safe side
+        (0.5, 10.0, 20.0, False),  # a colder condenser: taken as warmer
+        (0.5, 10.0, 37.0, True),
+    ],
+)
+def test_clipping_that_is_not_conservative_is_flagged(
+    published: ChillerBank, part_load: float, chilled: float, condenser: float, is_outside: bool
+) -> None:
+    changes = {"eir_part_load_fit": {"part_load_low": 0.3}, "minimum_part_load": 0.2}
+    bank = ChillerBank.model_validate(published.model_dump() | changes, context=CANONICAL)
+    warm = np.array(condenser)
+    point = {"supply_temperature": chilled, "condenser_temperature": warm}
+    load = part_load * bank.capacity(chilled, warm)
+    assert bool(bank.is_extrapolated(load, **point, units_on=np.ones(()))) is is_outside
+    assert not bank.is_extrapolated(0.0 * load, **point, units_on=np.zeros(()))
+
+
+def test_part_load_curve_is_clipped_at_its_least_load(published: ChillerBank) -> None:
+    """Proves: between the least load of the machine and of the fit the power stays.
+
+    Sensitivity: extrapolated it falls, up to 50 % too far in a comparison with EnergyPlus.
+    """
+    changes = {"eir_part_load_fit": {"part_load_low": 0.6}, "minimum_part_load": 0.5}
+    bank = ChillerBank.model_validate(published.model_dump() | changes, context=CANONICAL)
+    warm = np.array([30.0, 30.0])
+    load = np.array([0.52, 0.6]) * bank.capacity(10.0, warm)
+    low, high = bank.power(load, supply_temperature=10.0, condenser_temperature=warm)[0]
+    assert low == pytest.approx(high)
+
+
 def test_best_chiller_bound_falls_with_wear(published: ChillerBank) -> None:
     """Proves: a tenth more power is a tenth more at the bound too; a better one stays at it."""
     condenser = np.array(36.94)

@@ -122,8 +122,23 @@ def test_wear_warms_the_water(tower: CoolingTower, dry_cooler: DryCooler, outdoo
 
 
 def test_wet_bulb_outside_the_correlation_is_flagged(tower: CoolingTower, outdoors) -> None:
-    weather = outdoors([-15.0, 20.0, 35.0], [-16.0, 15.0, 30.0])
-    assert tower.is_extrapolated(weather).tolist() == [True, False, True]
+    weather = outdoors([-15.0, 20.0, 35.0, 20.0], [-16.0, 15.0, 30.0, 15.0])
+    ranges = np.array([8.0, 8.0, 8.0, 18.5])
+    assert tower.is_extrapolated(weather, ranges).tolist() == [True, False, True, True]
+
+
+def test_warm_air_limits_a_tower(tower: CoolingTower, outdoors) -> None:
+    """Proves: capacity falls with the wet bulb at any range of the water.
+
+    Sensitivity: above a range of 18 K the approach did not grow, and the search met its own bound.
+    """
+    bulbs = np.array([20.0, 24.0, 26.0, 28.0, 30.0])
+    found = tower.max_heat(
+        32.0, capacity_rate=np.array(2.0), weather=outdoors(bulbs + 1.0, bulbs), search_limit=1e3
+    )
+    assert (np.diff(found) < 0.0).all()
+    assert found[0] < 500.0
+    assert found[-1] > 0.0
 
 
 def test_parameters_carry_units(dry_cooler: DryCooler) -> None:
