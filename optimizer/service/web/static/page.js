@@ -113,6 +113,7 @@ function why(state) {
   const { hold, ended, missing, awaited, decision, guarded, broker, link, is_shadow: isShadow } = state;
   const silence = state.data_age?.silence_s;
   const ordered = (text) => (isShadow ? [] : [text]); // shadow mode orders nothing
+  const follows = (what) => (isShadow ? `Would follow ${what}.` : `Follows ${what}, revision ${decision.revision}.`);
   const said = isShadow ? ["Shadow mode: it publishes and orders nothing."] : [];
   if (hold) {
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${end(hold)}: ${closed(hold.reason)}`,
@@ -132,10 +133,10 @@ function why(state) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
       "Planning goes on with the next quarter-hour.", ...ordered("Until then local control decides, and caps stay."));
   } else if (decision.source === "optimum") {
-    said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`);
+    said.push(follows(`the verified optimum of ${clock(decision.time)}`));
   } else {
     const what = decision.source === "rule" ? "a rule that is always safe" : "the last verified plan, shifted";
-    said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, `Follows ${what}, revision ${decision.revision}.`);
+    said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, follows(what));
   }
   if (guarded) said.push(`Within the quarter-hour, ${closed(guarded)}`);
   return said.join(" ");
