@@ -146,9 +146,10 @@ class HoldController:
         limit. Raises ServiceError if the sender is no operator, or no such HOLD is in force.
         """
         operator = require_operator(self._folder, requester, order=f"releasing HOLD {number}")
-        hold = self._hold_register.release(number)
+        with self._lock:  # else a check in between would report that it expired
+            hold = self._hold_register.release(number)
+            self._end(f"released by {operator}")
         logger.warning("released", number=number, author=operator, hold_author=hold.author)
-        self._end(f"released by {operator}")
         self._record(release_event(hold, operator, requester))
         return hold, operator
 
@@ -160,7 +161,10 @@ class HoldController:
             if now or not previous:  # another is in force, or it expired while no service ran
                 self._record_expiry(f"the HOLD of {one.author} has expired")
         if previous and not now:
-            self._end("the HOLD has expired")
+            with self._lock:
+                if self._previous_hold is None:
+                    return  # an operator has released it meanwhile
+                self._end("the HOLD has expired")
             self._record_expiry("the HOLD has expired")
         elif self._hold_register.take_reinstated() and now:
             logger.warning("HOLD again", author=now.author, reason=now.reason)
@@ -169,7 +173,8 @@ class HoldController:
             event = {"event": "hold", "author": now.author, "reason": now.reason, "hours": hours}
             self._record(event)
         else:
-            self._previous_hold = now
+            with self._lock:
+                self._previous_hold = self.in_force or self._previous_hold
 
     def _execute(self, hold: Hold) -> Hold:
         """Stop optimising; return the combined HOLD in force."""

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from threading import RLock
+from threading import RLock, Thread
 
 import numpy as np
 import pytest
@@ -101,6 +101,30 @@ def release(stand):
 def expire(stand):
     """End the oldest HOLD as at its expiry."""
     stand.overrides.release(stand.halt.all_in_force[0].number)
+
+
+def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
+    """Proves: a check of another thread during a release waits until the release is complete.
+
+    Sensitivity: `the HOLD has expired`, in status and audit, where an operator had released it.
+    """
+    hold(stand)
+    register, checks = stand.overrides.release, []
+
+    def release_while_checked(number):
+        released = register(number)
+        checks.append(Thread(target=stand.halt.update))
+        checks[0].start()
+        checks[0].join(0.5)
+        return released
+
+    monkeypatch.setattr(stand.overrides, "release", release_while_checked)
+    release(stand)
+    checks[0].join()
+    assert stand.halt.last_ended["how"] == "released by eva"
+    entries = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
+    assert [entry["event"] for entry in entries] == ["hold", "release"]
+    assert "expired" not in str(entries)
 
 
 ANA = "ana, not signed in (command, uid 1007)"

@@ -223,6 +223,9 @@ def test_hold_has_one_place(visit, board, width):
     board.changes = {"decision": {**decision(), "source": "shifted"}}
     wait_for_word(page, "FALLBACK: earlier plan")
     assert page.locator("#hold").bounding_box() == first
+    board.hold(author="night shift", reason="leak in pod 3 " * 20, hours=2.5)
+    wait_for_word(page, "HOLD")
+    assert page.locator("#hold").bounding_box() == first
     assert faults(page) == {}
 
 
