@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 import typer
@@ -21,7 +21,7 @@ from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
 from twin.markets.demand_charges import ConstantLoadStatus, constant_load_status
-from twin.markets.tariffs import InstantArray, valid_tariffs, year_bounds
+from twin.markets.tariffs import InstantArray, carried_forward, valid_tariffs, year_bounds
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import format_minute
@@ -29,6 +29,9 @@ from twin.units import format_minute
 app = typer.Typer(
     add_completion=False, help="Compute the network bill of quarter-hours by the site's tariffs."
 )
+
+UTC_OVERHANG: Final = np.timedelta64(3, "h")
+"""Largest part of a year of UTC that lies in the next local year in Europe."""
 
 
 @app.command()
@@ -65,7 +68,10 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     else:
         expected, remedy = "one of them", "name the file of a meter, or the folder of a back-test"
         raise _tariff_error("--meter, --run", expected=expected, remedy=remedy)
-    notes = _beyond(loaded, starts, power)
+    notes = [
+        *_beyond(loaded, starts, power),
+        *carried_forward(loaded.tariffs, starts, loaded.time_zone),
+    ]
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)
@@ -103,9 +109,12 @@ def _beyond(site: Site, starts: InstantArray, power: FloatArray) -> list[str]:
 def _band_load_state(
     site: Site, starts: InstantArray, power: FloatArray
 ) -> ConstantLoadStatus | None:
-    """Return the band load status of the last year in the file."""
-    begin, _ = year_bounds(starts[-1], site.time_zone)
-    year = starts >= begin
+    """Return the band load status of the last year in the file.
+
+    A year of UTC ends in the first local hours of the next year; it shows the year before.
+    """
+    begin, end = year_bounds(max(starts[-1] - UTC_OVERHANG, starts[0]), site.time_zone)
+    year = (starts >= begin) & (starts < end)
     last, is_valid = list(valid_tariffs(site.tariffs, starts[year], site.time_zone))[-1]
     return constant_load_status(
         last, starts[year][is_valid], power[year][is_valid], time_zone=site.time_zone

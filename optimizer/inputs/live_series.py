@@ -15,7 +15,12 @@ from telemetry.files import NO_FILE_STAMP, FileStamp, file_stamp
 from twin import time_axes
 from twin.equipment import Renewable
 from twin.errors import GigatwinError, IssueCode, SeriesError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES, published_until, series_history
+from twin.forecast.history import (
+    PRICE_PUBLICATION_TOLERANCE,
+    WEATHER_VARIABLES,
+    published_until,
+    series_history,
+)
 from twin.forecast.scenarios import ERROR_HISTORY_DAYS
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
@@ -41,9 +46,6 @@ PRELOAD_WEATHER: Final = {
 
 REREAD_INTERVAL: Final = np.timedelta64(1, "D")
 """Time after which unchanged files are read again, since typical years follow the date."""
-
-PUBLICATION_DELAY: Final = np.timedelta64(2, "h")
-"""Time after publication within which new prices should be in the file."""
 
 MIN_WEATHER_REACH: Final = np.timedelta64(1, "D")
 """Shortest remaining weather forecast without an alarm."""
@@ -126,7 +128,7 @@ class LiveSeries:
         """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}
-        published = published_until(now - PUBLICATION_DELAY, self._site.market_zone)
+        published = published_until(now - PRICE_PUBLICATION_TOLERANCE, self._site.market_zone)
         files, found = self._files, dict[str, str]()
         requirements = {
             "prices": (files.prices, published, f"published until {format_minute(published)}"),

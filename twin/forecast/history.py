@@ -33,8 +33,17 @@ OPTIONAL_MARKET_VARIABLES: Final = (
 )
 """Variables that a record has only if a series has them."""
 
-PRICE_PUBLICATION_TIME: Final = pd.Timedelta(hours=12, minutes=45)
-"""Local time at which tomorrow's day-ahead prices are published."""
+PRICE_PUBLICATION_TIMES: Final = (
+    (pd.Timestamp("1970-01-01"), pd.Timedelta(hours=12, minutes=45)),
+    (pd.Timestamp("2025-10-01"), pd.Timedelta(hours=12, minutes=55)),
+)
+"""First day of delivery -> local time at which its day-ahead prices are published, the day before.
+
+The coupled market has quarter-hour products from 1 October 2025 on, and its results come later.
+"""
+
+PRICE_PUBLICATION_TOLERANCE: Final = np.timedelta64(2, "h")
+"""Delay of published prices that is neither an alarm nor a degraded plan."""
 
 AXIS_EXTENSION: Final = np.timedelta64(15, "D")
 """Extension of the record's axis beyond its data, or beyond a later time, for horizons."""
@@ -99,12 +108,14 @@ def series_history(
 def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
     """Return the end of the day-ahead prices published at a time: local midnight, in UTC.
 
-    It is the midnight after today, from 12:45 on the midnight after tomorrow, both in
-    ``time_zone``.
+    It is the midnight after today, from the time of :data:`PRICE_PUBLICATION_TIMES` on the midnight
+    after tomorrow, both in ``time_zone``.
     """
     clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone).tz_localize(None)
     today = clock.normalize()
-    is_out = clock - today >= PRICE_PUBLICATION_TIME
+    tomorrow = today + pd.DateOffset(days=1)
+    published = [moment for first, moment in PRICE_PUBLICATION_TIMES if first <= tomorrow][-1]
+    is_out = clock - today >= published
     return local_midnight(today + pd.DateOffset(days=2 if is_out else 1), time_zone)
 
 

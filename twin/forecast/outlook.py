@@ -18,6 +18,7 @@ from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.forecast.history import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
+    PRICE_PUBLICATION_TOLERANCE,
     known_quarters,
     measured_until,
     published_until,
@@ -71,8 +72,9 @@ def outlook(
 
     Notes
     -----
-    Known are the published prices (to the end of the local day, from 12:45 to the end of tomorrow)
-    and the measurements up to the last full hour. Everything else is extrapolated by
+    Known are the published prices (to the end of the local day, and from the time of
+    :data:`~twin.forecast.history.PRICE_PUBLICATION_TIMES` on to the end of tomorrow) and the
+    measurements up to the last full hour. Everything else is extrapolated by
     :data:`EXTRAPOLATION_RULES`.
 
     The terminal price is the mean of the 24 hours after the horizon. Remaining work or cooling
@@ -348,6 +350,10 @@ def quarter_hour_forecast(
             series, rule, name=name, expected_end=known_counts[AVAILABLE_POWER]
         )
         rows[name] = np.clip(values, 0.0, machine.power)
+    if not foresight:  # published prices may arrive late
+        due = published_until(now - PRICE_PUBLICATION_TOLERANCE, site.market_zone)
+        name = "electricity_price"
+        known_counts[name] = min(known_counts[name], known_quarters(record[name], due))
     return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=known_counts)
 
 

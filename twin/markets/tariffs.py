@@ -434,9 +434,10 @@ def valid_tariffs(
 ) -> Iterator[tuple[Tariff, BoolArray]]:
     """Yield each tariff that is valid at some of the moments, with a mask of these.
 
-    ``moments`` are UTC starts of intervals [datetime64]. With ``extends_last`` the first tariff
-    also covers earlier moments and the last one later moments: a plan must assume some tariff; a
-    bill raises a SeriesError instead.
+    ``moments`` are UTC starts of intervals [datetime64]. The last tariff is carried forward beyond
+    its end, see :func:`carried_forward`. With ``extends_last`` the first tariff also covers earlier
+    moments, and gaps are covered by the one before: a plan must assume some tariff; a bill raises a
+    SeriesError instead.
     """
     if not tariffs:
         issue = ValidationIssue(
@@ -460,8 +461,13 @@ def valid_tariffs(
 
 
 def _check_validity(tariff: Tariff, days: InstantArray, in_order: Sequence[Tariff]) -> None:
-    """Raise a SeriesError if a tariff is not valid on some of the days."""
-    wrong = [day for day in np.unique(days).tolist() if not tariff.is_valid_on(day)]
+    """Raise a SeriesError if a tariff is not valid on some of the days; the last one has no end."""
+    is_last = tariff is in_order[-1]
+    wrong = [
+        day
+        for day in np.unique(days).tolist()
+        if not (tariff.is_valid_on(day) or (is_last and day >= tariff.valid_from))
+    ]
     if wrong:
         spans = [
             f"from {one.valid_from} " + (f"to before {one.valid_to}" if one.valid_to else "on")
@@ -476,6 +482,27 @@ def _check_validity(tariff: Tariff, days: InstantArray, in_order: Sequence[Tarif
         )
         source = "tariffs"
         raise SeriesError(source, [issue])
+
+
+def carried_forward(
+    tariffs: Mapping[str, Tariff], moments: InstantArray, time_zone: str
+) -> list[str]:
+    """Return a warning if moments lie beyond the end of the last tariff, as a list of texts.
+
+    ``moments`` are UTC starts of intervals [datetime64].
+    """
+    last = max(tariffs.values(), key=lambda tariff: tariff.valid_from, default=None)
+    if last is None or last.valid_to is None:
+        return []
+    days = TariffCalendar(moments, time_zone).days
+    beyond = days >= np.datetime64(last.valid_to)
+    if not beyond.any():
+        return []
+    count = f"{int(beyond.sum())} of {len(days)} intervals"
+    return [
+        f"tariff {last.name} ends before {last.valid_to}: its prices are carried forward to "
+        f"{count}, until {days[-1]}; declare the next tariff once it is published"
+    ]
 
 
 COUPLED_MARKET_ZONE: Final = "Europe/Brussels"

@@ -122,3 +122,29 @@ def test_unbillable_input_is_refused(site, meter, tmp_path):
     assert "the policy threshold_capped first" in (
         called(site, "--run", tmp_path, "--policy", "threshold_capped").output.replace("\n", " ")
     )
+
+
+def test_year_of_utc_is_billed_with_the_last_tariff_carried_forward(tmp_path):
+    """Proves: the last hour of 2026 in UTC is 2027 in Frankfurt, after the shipped tariff.
+
+    Sensitivity: the command refused the whole file for that hour.
+    """
+    starts = np.datetime64("2026-12-31T12:00") + np.arange(48) * np.timedelta64(15, "m")
+    path = tmp_path / "meter.csv"
+    path.write_text("\n".join(["time_utc,import_mw", *(f"{start},90.0" for start in starts)]))
+    done = called("rhine", "--rules", "germany", "--meter", path, "--json", "-")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert [one["energy_mwh"] for one in document["bills"]] == [90.0 * 11, 90.0]
+    (note,) = document["notes"]
+    assert "ends before 2027-01-01: its prices are carried forward to 4 of 48 intervals" in note
+    assert document["band_load"]["hours"] == pytest.approx(11.0)  # of 2026
+
+
+def test_day_before_the_first_tariff_is_still_refused(site, tmp_path):
+    path = tmp_path / "meter.csv"
+    starts = np.datetime64("2025-06-01T12:00") + np.arange(8) * np.timedelta64(15, "m")
+    path.write_text("\n".join(["time_utc,import_mw", *(f"{start},3.0" for start in starts)]))
+    done = called(site, "--meter", path)
+    assert done.exit_code == 1
+    assert "a day within the validity of a tariff" in done.output

@@ -162,8 +162,9 @@ def alarm_and_short_files(copies, moment, **others):
     [
         ("2026-06-28T23:30Z", []),
         ("2026-06-30T08:00Z", ["weather"]),  # covers the rest of the day, but not 24 h
-        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow was published at 10:45 and may still arrive
-        ("2026-06-30T12:45Z", ["prices", "weather"]),
+        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow was published at 10:55 and may still arrive
+        ("2026-06-30T12:54Z", ["weather"]),
+        ("2026-06-30T12:55Z", ["prices", "weather"]),
         ("2026-07-04T00:00Z", ["prices", "weather"]),
     ],
 )

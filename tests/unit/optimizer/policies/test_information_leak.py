@@ -21,11 +21,11 @@ from twin.workload.queue import RackPool, open_queue
 
 START = time_axes.to_utc(small_days.START)
 BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not published
-AFTER = time_axes.to_utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
+AFTER = time_axes.to_utc("2026-06-16T11:00")  # 13:00 in Frankfurt: they are
 KNOWN_UNTIL = {  # end of measurements, end of published prices
     START: (START, time_axes.to_utc("2026-06-16T22:00")),
     BEFORE: (time_axes.to_utc("2026-06-16T09:00"), time_axes.to_utc("2026-06-16T22:00")),
-    AFTER: (time_axes.to_utc("2026-06-16T10:00"), time_axes.to_utc("2026-06-17T22:00")),
+    AFTER: (time_axes.to_utc("2026-06-16T11:00"), time_axes.to_utc("2026-06-17T22:00")),
 }
 SPOILERS = ("nothing", "huge", "noise")
 

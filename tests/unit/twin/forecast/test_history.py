@@ -26,7 +26,22 @@ from twin.time_axes import HOUR, to_utc
         ("2023-10-29T11:45", "2023-10-30T23:00"),
     ],
 )
-def test_prices_are_published_at_12_45(now, until):
+def test_hourly_prices_are_published_at_12_45(now, until):
+    assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2025-09-29T10:45", "2025-09-30T22:00"),  # 12:45 in Berlin, the last hourly products
+        ("2025-09-30T10:54", "2025-09-30T22:00"),  # 12:54, of the first quarter-hour products
+        ("2025-09-30T10:55", "2025-10-01T22:00"),
+        ("2026-06-16T10:45", "2026-06-16T22:00"),
+        ("2026-06-16T10:55", "2026-06-17T22:00"),
+    ],
+)
+def test_quarter_hour_prices_are_published_at_12_55(now, until):
+    """Sensitivity: prices counted as known ten minutes before the market published them."""
     assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
 
 
@@ -47,16 +62,16 @@ def test_prices_end_at_skipped_or_repeated_midnights(now, until):
 @pytest.mark.parametrize(
     ("changed", "until"),
     [
-        ({"time_zone": "Europe/Helsinki"}, "2026-01-15T23:00"),  # 11:45 by the market's clock
+        ({"time_zone": "Europe/Helsinki"}, "2026-01-15T23:00"),  # 11:55 by the market's clock
         ({"time_zone": "Atlantic/Azores"}, "2026-01-15T23:00"),
-        ({"time_zone": "Europe/London"}, "2026-01-16T00:00"),  # 10:45, and no part of it
+        ({"time_zone": "Europe/London"}, "2026-01-16T00:00"),  # 10:55, and no part of it
         ({"time_zone": "Europe/Berlin", "market_time_zone": "Europe/Helsinki"}, "2026-01-16T22:00"),
     ],
 )
 def test_prices_follow_the_market_day_of_the_site(changed, until):
-    """Proves: at 10:45 UTC it is 12:45 in Finland; the market has not published yet."""
+    """Proves: at 10:55 UTC it is 12:55 in Finland; the market has not published yet."""
     site = sites.load_site("small").model_copy(update=changed)
-    assert published_until(to_utc("2026-01-15T10:45"), site.market_zone) == to_utc(until)
+    assert published_until(to_utc("2026-01-15T10:55"), site.market_zone) == to_utc(until)
 
 
 def test_hourly_mean_is_known_after_the_hour():

@@ -106,16 +106,19 @@ def test_terminal_price_is_the_mean_of_the_day_after(site, whole, series):
     assert float(seen["terminal_price"]) == pytest.approx(after.to_numpy().mean())
 
 
-def test_forecast_continues_after_prices_end_with_a_note(site, series):
+@pytest.mark.parametrize(
+    ("moment", "is_late"), [("10:45", False), ("12:44", False), ("12:45", True)]
+)
+def test_forecast_continues_after_prices_end_with_a_note(site, series, moment, is_late):
+    """Proves: published at 10:45 UTC, prices may arrive two hours late without a note."""
     prices, rest = series
-    now = to_utc("2023-06-20T10:45")
+    now = to_utc(f"2023-06-20T{moment}")
     row = int((to_utc("2023-06-21T00:00") - to_utc("2023-06-01")) / HOUR) * 4
     short = prices.isel(time=slice(0, row), instant=slice(0, row + 1))
     expected = outlook(site, series_history(site, short, rest), now, axes=horizon_axes(now, MIXED))
     assert np.isfinite(expected["electricity_price"]).all()
-    assert expected.attrs["degraded"] == (
-        "electricity_price: nothing from 2023-06-21T00:00Z on, so forecast"
-    )
+    note = "electricity_price: nothing from 2023-06-21T00:00Z on, so forecast"
+    assert expected.attrs["degraded"] == (note if is_late else "")
     assert expected.attrs["prices_known_until"] == "2023-06-21T00:00Z"
 
 

@@ -10,7 +10,7 @@ from twin.errors import SeriesError
 from twin.markets import demand_charges
 from twin.markets.bills import bills_by_year, compute_bill, rebate_class, utilisation_hours
 from twin.markets.demand_charges import constant_load_status
-from twin.markets.tariffs import Tariff
+from twin.markets.tariffs import Tariff, carried_forward
 
 
 def test_half_a_year_gives_the_need_of_the_rest():
@@ -128,11 +128,23 @@ def test_a_year_end_makes_two_bills():
     assert [one.total for one in found] == [Decimal("40.00"), Decimal("80.00")]
 
 
-def test_days_without_a_tariff_are_refused():
-    starts = quarters("2027-06-01T00:00", "2027-06-01T01:00")
-    words = r"2027-06-01: a day within.*from 2026-01-01 to before 2027.*declare a tariff"
+def test_days_before_the_first_tariff_are_refused():
+    starts = quarters("2025-06-01T00:00", "2025-06-01T01:00")
+    words = r"2025-06-01: a day within.*from 2026-01-01 to before 2027.*declare a tariff"
     with pytest.raises(SeriesError, match=words):
         bills_by_year({"a": tariff()}, starts, np.ones(4), time_zone=BERLIN)
+
+
+def test_last_tariff_is_carried_forward_with_a_warning():
+    """Sensitivity: days after the last tariff were refused, though none is published yet."""
+    rules = {"energy": [{"name": "a", "price": "10 EUR/MWh"}]}
+    tariffs = {"a": Tariff.model_validate(YEAR | rules)}
+    starts = quarters("2026-12-31T22:00", "2027-01-01T00:00")  # an hour in each year
+    found = bills_by_year(tariffs, starts, np.full(8, 4.0), time_zone=BERLIN)
+    assert [one.total for one in found] == [Decimal("40.00"), Decimal("40.00")]
+    (warning,) = carried_forward(tariffs, starts, BERLIN)
+    assert "carried forward to 4 of 8 intervals, until 2027-01-01" in warning
+    assert carried_forward(tariffs, starts[:4], BERLIN) == []
 
 
 def test_classes_reached_at_year_end_need_nothing():
