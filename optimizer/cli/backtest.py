@@ -64,7 +64,7 @@ SUMMARY_COLUMNS: Final = (
     ("water_m3", "water [m3]", "{:,.0f}"),
     ("peak_mw", "peak [MW]", "{:.1f}"),
     ("lateness_h", "late [h]", "{:.1f}"),
-    ("pue", "PUE", "{:.3f}"),
+    ("pue", "PUE1", "{:.3f}"),
     ("violations", "violations [min]", "{:d}"),
 )
 """Columns of the table: key of the summary, heading, format."""
@@ -86,6 +86,7 @@ EXPLANATIONS: Final = {
     "backlog": "value of the energy that the work left at the end will take, at the mean price",
     "equal work": "as metered, and what the work left at the end will take",
     "late": "hours by which jobs ended after their deadlines, summed over the jobs",
+    "PUE1": "energy of the site over that at the UPS outputs; an interim value under twelve months",
     "fallbacks": "plans that are not the optimum of the whole horizon, because none was safe",
 }
 """Words of the table -> what they mean."""

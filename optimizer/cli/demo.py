@@ -33,7 +33,7 @@ SUMMARY_ROWS: Final = {
     "carbon_equal_work_kg": "carbon, equal work, kg",
     "peak_mw": "peak, MW",
     "energy_equal_work_mwh": "energy, equal work, MWh",
-    "pue": "PUE",
+    "pue": "PUE1, interim",
     "lateness_h": "lateness, h",
     "violations": "violations",
 }

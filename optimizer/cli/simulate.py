@@ -84,7 +84,9 @@ SUMMARY_LABELS: Final = {
     "energy_mwh": ("energy [MWh]", "{:,.1f}"),
     "it_energy_mwh": ("energy of the IT [MWh]", "{:,.1f}"),
     "facility_power_max_mw": ("greatest power of the site [MW]", "{:,.2f}"),
-    "pue": ("PUE, power usage effectiveness [1]", "{:.3f}"),
+    "pue": ("PUE1, power usage effectiveness at the UPS outputs [1]", "{:.3f}"),
+    "pue2": ("PUE2, at the PDU outputs [1]", "{:.3f}"),
+    "pue3": ("PUE3, at the rack inlets [1]", "{:.3f}"),
     "wue": ("WUE, water used for the IT [m3/MWh]", "{:.3f}"),
     "cue": ("CUE, carbon for the IT [kg/MWh]", "{:.1f}"),
     "erf": ("ERF, share of the energy reused [1]", "{:.3f}"),
@@ -92,6 +94,9 @@ SUMMARY_LABELS: Final = {
     "closure": ("greatest error of a balance [1]", "{:.0e}"),
 }
 """Key of the summary -> its label with the unit, and its format."""
+
+PUE_CATEGORIES: Final = ("pue", "pue2", "pue3")
+"""Keys of the PUE by category of ISO/IEC 30134-2; under twelve months they are interim values."""
 
 ALL_TRIPS: Final = "all"
 """Value of --trip for all single failures."""
@@ -326,6 +331,8 @@ def _table(summary: Mapping[str, float | None], title: str) -> Table:
     shown = table(title, "quantity", "value", numbers=["value"])
     for name, (label, form) in SUMMARY_LABELS.items():
         value = summary[name]
+        if name in PUE_CATEGORIES and summary["is_interim"]:
+            label = f"interim {label}"
         shown.add_row(escape(label), "unknown" if value is None else form.format(value))
     return shown
 
@@ -337,7 +344,8 @@ def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[
         "energy_mwh": float((result["facility_power"] * hours).sum()),
         "it_energy_mwh": float((result["it_power"] * hours).sum()),
         "facility_power_max_mw": float(result["facility_power"].max()),
-        "pue": float(found["pue"]),
+        **{name: float(found[name]) for name in PUE_CATEGORIES},
+        "is_interim": bool(found.attrs["is_interim"]),
         "wue": float(found["wue"]),
         "cue": float(found["cue"]) if "cue" in found else None,
         "erf": float(found["erf"]),

@@ -28,6 +28,8 @@ SUMMARY_VARIABLES: Final = (
     *INDICATOR_VARIABLES,
     "renewable_used_power",
     "heat_reuse_power",
+    "hall_power",
+    "distribution_loss",
     "closure",
     *FREEZE_VARIABLES,
     "cooling_plant_extrapolated",

@@ -231,7 +231,7 @@ def annual_cases() -> Iterator[ValidationCase]:
     """Yield cases of whole years; tolerances include that of the assumed climate."""
     yield ValidationCase(
         number=0,
-        title="PUE of Frontier over a year, at fixed flow",
+        title="PUE3 of Frontier over a year",
         unit="1",
         points=("1.03 to 1.06",),
         expected=(1.045,),
@@ -253,9 +253,8 @@ def annual_cases() -> Iterator[ValidationCase]:
 
 
 def _effectiveness() -> FloatArray:
-    """Return the PUE of Frontier with pumps at rating (arXiv:2603.01198). [1]"""
-    fixed = load_site("frontier").with_parameters("warm_plant", minimum_flow=1.0)
-    return np.array([float(indicators(_year(fixed))["pue"])])
+    """Return the PUE of Frontier at the inlets of its racks, as it has no UPS. [1]"""
+    return np.array([float(indicators(_year(load_site("frontier")))["pue3"])])
 
 
 def _heat_sold() -> FloatArray:

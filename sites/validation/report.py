@@ -49,8 +49,7 @@ _HEAD: Final = """\
 Each case compares published, measured or independently computed values with those of the twin. No
 parameter was fitted to its case unless the source says so. The cold plate, the double conversion
 and the power supplies are declared by the published points themselves; their cases only verify the
-interpolation between the points. One condition was added after a first result: Frontier's PUE is
-computed with its warm pumps at rating, because a flow proportional to the load gave 1.020.
+interpolation between the points.
 
 An error is a share of the expected value, or in the unit of the case. A case passes if every point
 is within the tolerance."""

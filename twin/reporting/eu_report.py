@@ -226,7 +226,7 @@ def _indicators(found: xr.Dataset, missing: Set[str]) -> Iterator[ReportItem]:
     over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
     own = "run; without further purchase agreements and guarantees of origin"
     words = {
-        "pue": ("PUE", "energy of the site over that of the IT", "run"),
+        "pue": ("PUE", "energy of the site over that of the IT, category 1 (UPS outputs)", "run"),
         "wue": ("WUE", "water over the energy of the IT", "run"),
         "erf": ("ERF", "heat reused over the energy of the site", "run"),
         "ref": ("REF", "renewable energy over that of the site", own),

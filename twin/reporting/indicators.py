@@ -30,6 +30,7 @@ from twin.equipment import CduBank, CoolingPlant, CrahBank, Equipment, Genset, H
 from twin.markets.contracts import HourlyMatching
 from twin.site import Site
 from twin.time_axes import HOUR, local_midnight
+from twin.units import HOURS_PER_DAY
 
 INDICATOR_VARIABLES = (
     "grid_import_power",
@@ -39,6 +40,9 @@ INDICATOR_VARIABLES = (
     "water_use",
 )
 """Variables that a run must have."""
+
+TWELVE_MONTHS_H: Final = 365.0 * HOURS_PER_DAY
+"""Length of a run from which its indicators are no longer interim values. [h]"""
 
 COOLING_POWER_VARIABLES: Final[dict[str, type[Equipment]]] = {
     "cooling_plant_compressor_power": CoolingPlant,
@@ -59,22 +63,25 @@ REPORTING_KINDS: Final[dict[str, type[Equipment]]] = {
 
 
 def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None) -> xr.Dataset:
-    r"""Return PUE, WUE, ERF, REF and, where carbon is known, CUE of a run.
+    r"""Return PUE of each category, WUE, ERF, REF and, where carbon is known, CUE of a run.
 
     Parameters
     ----------
     result
         A run on ``time`` with ``duration``, as from :func:`twin.simulate`: ``facility_power``,
         ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW], ``water_use`` [m3 h-1] and,
-        where present, ``renewable_used_power`` and ``heat_reuse_power`` [MW].
+        where present, ``renewable_used_power``, ``heat_reuse_power``, ``hall_power`` and
+        ``distribution_loss`` [MW].
     carbon_intensity
         Carbon intensity of the grid on the same ``time``; without it there is no CUE. [kg MWh-1]
 
     Returns
     -------
     xarray.Dataset
-        Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN if the
-        IT drew nothing, or a needed variable is NaN anywhere.
+        Scalars ``pue``, ``pue2``, ``pue3``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue``
+        [kg MWh-1]; NaN if the IT drew nothing, or a needed variable is NaN anywhere. ``pue3`` needs
+        ``hall_power``, and ``pue2`` also ``distribution_loss``. The attribute ``is_interim`` is 1
+        for runs under twelve months, else 0.
 
     Raises
     ------
@@ -83,7 +90,10 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
 
     Notes
     -----
-    With the energy :math:`E` of the run, of IT taken at the outputs of the UPS (category 1),
+    With the energy :math:`E` of the run, of IT taken at the outputs of the UPS (category 1). Pumps
+    of CDUs and fans of halls behind the UPS count as IT there, also at sites without UPS. ``pue2``
+    takes the energy of IT at the outputs of the PDUs into the busways, ``pue3`` at the inlets of
+    the racks [6]_:
 
     .. math::
         PUE = \frac{E_{DC}}{E_{IT}}, \quad WUE = \frac{V}{E_{IT}}, \quad
@@ -104,6 +114,7 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     .. [3] EN 50600-4-6:2020, "Energy reuse factor."
     .. [4] EN 50600-4-8:2022, "Carbon usage effectiveness."
     .. [5] EN 50600-4-9:2022, "Water usage effectiveness."
+    .. [6] ISO/IEC 30134-2:2016, "Power usage effectiveness (PUE)."
     """
     variables.check_variables(result, *INDICATOR_VARIABLES)
     it, facility = _total(result["it_power"]), _total(result["facility_power"])
@@ -118,7 +129,15 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
             carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity"
         )
         values["cue"] = _share(_total(result["grid_import_power"] * carbon_intensity), it)
-    return variables.tag_dataset(xr.Dataset({name: ((), value) for name, value in values.items()}))
+    if "hall_power" in result:
+        racks = _total(result["hall_power"].sum("hall", skipna=False))
+        values["pue3"] = _share(facility, racks)
+        if "distribution_loss" in result:
+            lost = _total(result["distribution_loss"].sum("distribution", skipna=False))
+            values["pue2"] = _share(facility, racks + lost)
+    found = xr.Dataset({name: ((), value) for name, value in values.items()})
+    found.attrs["is_interim"] = int(float(result["duration"].sum()) < TWELVE_MONTHS_H)
+    return variables.tag_dataset(found)
 
 
 def missing_variables(site: Site, result: xr.Dataset) -> frozenset[str]:

@@ -98,6 +98,8 @@ def test_limits_broken_on_a_hot_day_are_listed(run, tmp_path):
     words = " ".join(hot.stderr.split())
     assert "beyond its limit: facility_supply_temperature of chilled_plant reaches" in words
     mild = json.loads(run("--json", "-").stdout)
+    assert mild["pue"] < mild["pue2"] < mild["pue3"]
+    assert mild["is_interim"] is True
     assert (mild["beyond"], mild["extrapolated"], mild["frost"]) == ([], [], [])
 
 

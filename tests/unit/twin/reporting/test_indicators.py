@@ -41,6 +41,29 @@ def test_indicators_by_hand():
     variables.check_variables(result, "pue", "wue", "cue", "ref", "erf")
 
 
+def test_pue_of_each_category_by_hand():
+    """Proves: IT is 130 MWh at the UPS, 117 at the PDUs and 114 at the racks; an hour is no year.
+
+    Sensitivity: only the first was stated, under the name of all.
+    """
+    racks = ("hall", "time"), [[50.0, 28.0], [38.0, 24.0]], {"units": "MW"}  # 88 + 26 MWh
+    lost = ("distribution", "time"), [[2.0, 2.0]], {"units": "MW"}  # 3 MWh
+    result = indicators(run().assign(hall_power=racks, distribution_loss=lost))
+    assert float(result["pue"]) == pytest.approx(146.0 / 130.0)
+    assert float(result["pue2"]) == pytest.approx(146.0 / 117.0)
+    assert float(result["pue3"]) == pytest.approx(146.0 / 114.0)
+    variables.check_variables(result, "pue2", "pue3")
+    assert result.attrs["is_interim"] == 1
+    assert not {"pue2", "pue3"} & set(indicators(run()).data_vars)
+
+
+@pytest.mark.parametrize(("days", "is_interim"), [(364, 1), (365, 0), (366, 0)])
+def test_indicators_of_less_than_a_year_are_interim(days, is_interim):
+    whole = run()
+    whole["duration"] = "time", [24.0 * days - 1.0, 1.0]
+    assert indicators(whole).attrs["is_interim"] == is_interim
+
+
 def test_heat_for_others_is_reused_by_hand():
     sold = ("heat_reuse", "time"), [[20.0, 6.0]], {"units": "MW"}  # 20 and 3 MWh
     assert float(indicators(run().assign(heat_reuse_power=sold))["erf"]) == pytest.approx(23 / 146)
