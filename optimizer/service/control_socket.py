@@ -19,6 +19,7 @@ from typing import Final, Self
 
 import structlog
 
+from telemetry.supervised_thread import SupervisedThread
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 SOCKET_FILE: Final = "control.sock"
@@ -29,6 +30,12 @@ MAX_COMMAND_BYTES: Final = 64 * 1024
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """Longest wait for an answer. [s]"""
+
+CONTROL_POLL_S: Final = 0.1
+"""Time between two checks whether to end. [s]"""
+
+CONTROL_DEADLINE_S: Final = 60.0
+"""Longest time in which the socket accepts no command. [s]"""
 
 CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
 """Errors when a running service closes the connection; the last is an incomplete answer."""
@@ -55,6 +62,8 @@ class ControlServer:
     ``mode`` are the permissions of the socket; by default only its owner may connect.
     A ``GigatwinError`` of the handler becomes the ``error`` of the answer. Raises ServiceError if
     the socket cannot be created, because nobody could stop such a service.
+
+    - `thread`: the thread that accepts commands.
     """
 
     def __init__(self, path: Path, answer: CommandHandler, *, mode: int = 0o600) -> None:
@@ -70,15 +79,22 @@ class ControlServer:
                 remedy="allow the service's user to write to the folder",
             )
             raise ServiceError("socket", [issue]) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self._ended = threading.Event()
+        self.thread = self._server.thread = SupervisedThread(
+            lambda: self._server.serve_forever(CONTROL_POLL_S),
+            name="control",
+            deadline_s=CONTROL_DEADLINE_S,
+            ended=self._ended,
+        )
 
     def __enter__(self) -> Self:
         """Start to answer."""
-        self._thread.start()
+        self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop answering and remove the socket."""
+        self._ended.set()
         self._server.shutdown()
         self._server.server_close()
         self._path.unlink(missing_ok=True)
@@ -89,6 +105,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
     daemon_threads = True
     request_queue_size = 128
+    thread: SupervisedThread
 
     def __init__(self, path: Path, answer: CommandHandler, mode: int) -> None:
         path.unlink(missing_ok=True)
@@ -111,6 +128,10 @@ class _Server(socketserver.ThreadingUnixStreamServer):
             super().process_request(request, client_address)
         except RuntimeError:  # a HOLD must not fail for lack of threads
             self.process_request_thread(request, client_address)
+
+    def service_actions(self) -> None:
+        """Note between two commands that the socket is served."""
+        self.thread.note_progress()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log a command that failed or whose client disconnected."""

@@ -1,13 +1,13 @@
 """The service: telemetry in, a decision every quarter-hour, orders and schedules out.
 
-Threads: the ingester receives, the main thread decides, and one runs periodic tasks (answers of
-partners, heartbeats, alarms). The page and the control socket have their own. Shared state is here,
-under one lock.
+Threads: the ingester receives, the archiver stores, and the main thread decides. One thread sends
+heartbeats, one serves partners, whose messages may come in bursts, and one runs the other periodic
+tasks. The page and the control socket have their own. Shared state is here, under one lock.
 """
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -41,7 +41,8 @@ from optimizer.service.status_view import (
     decision_status,
     hold_status,
 )
-from optimizer.service.watchdog import ReadinessGate, Watchdog, notify_systemd, run_periodic
+from optimizer.service.watchdog import ReadinessGate, Watchdog, notify_systemd, periodic_thread
+from telemetry.supervised_thread import SupervisedThread
 from twin.errors import GigatwinError
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
@@ -92,6 +93,7 @@ class SiteService:
         )
         self.hold, self.release = self._hold_controller.hold, self._hold_controller.release
         self.replace_hold = self._hold_controller.replace_hold
+        self.supervise = self._watchdog.supervise
         plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
@@ -99,9 +101,8 @@ class SiteService:
         self._series.preload_libraries()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
             notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
-            background = threading.Thread(
-                target=self._run_background, args=(stop, worker), daemon=True
-            )
+            threads = self._create_threads(stop, worker)
+            self.supervise(*self._link.threads, *threads)
             engine = DecisionEngine(
                 site=self.site,
                 solve_problem=worker.decide,
@@ -109,13 +110,15 @@ class SiteService:
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
             )
-            background.start()
+            for thread in threads:
+                thread.start()
             for now in self._clock.intervals(stop):
                 self._wait_for_telemetry(engine, stop)
                 is_over = self._clock.now() - now >= QUARTER_HOUR  # the next one has begun
                 if not (stop.is_set() or is_over):
                     self._decide_interval(engine, now)
-            background.join()
+            for thread in threads:
+                thread.join()
         logger.info("stopped", site=self.site.name)
 
     def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
@@ -223,22 +226,39 @@ class SiteService:
             fields = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
-    def _run_background(self, stop: threading.Event, worker: SolverProcess) -> None:
-        """Run periodic tasks; at the end withdraw requests at once, even during a decision."""
-        self._run_periodic_tasks(stop)
-        try:
-            self._withdraw_requests()
-        finally:
-            worker.abort()
+    def _create_threads(
+        self, stop: threading.Event, worker: SolverProcess
+    ) -> Sequence[SupervisedThread]:
+        """Return the threads of periodic tasks; none delays those of another.
 
-    def _run_periodic_tasks(self, stop: threading.Event) -> None:
-        tasks = (
-            self._poll_partners,
-            self._readiness.redecide_when_ready,
-            self._watchdog.update,
-            self._run_intra_interval,
-        )
-        run_periodic(stop, *tasks, self._hold_controller.update, self._update_alarms)
+        At the end requests are withdrawn at once, even during a decision.
+        """
+
+        def end() -> None:
+            try:
+                self._withdraw_requests()
+            finally:
+                worker.abort()
+
+        at_end = {"tasks": end}
+        return [
+            periodic_thread(name, stop, *tasks, at_end=at_end.get(name))
+            for name, tasks in self.periodic_tasks.items()
+        ]
+
+    @property
+    def periodic_tasks(self) -> Mapping[str, Sequence[Callable[[], None]]]:
+        """Name of a thread -> its tasks."""
+        return {
+            "heartbeat": [self._watchdog.update],
+            "partners": [self._poll_partners],
+            "tasks": [
+                self._readiness.redecide_when_ready,
+                self._run_intra_interval,
+                self._hold_controller.update,
+                self._update_alarms,
+            ],
+        }
 
     def _poll_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
@@ -276,7 +296,8 @@ class SiteService:
         """Return what is missing; empty when ready."""
         missing = self._missing_now or self._missing_plan_reason
         link = self._link
-        return [t for t in (link.error, link.silence_error, missing, link.ingest_error) if t]
+        texts = (link.error, link.silence_error, missing, link.ingest_error)
+        return list(dict.fromkeys(filter(None, (*texts, *self._watchdog.thread_failures))))
 
     @property
     def _missing_now(self) -> str:

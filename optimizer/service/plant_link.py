@@ -1,7 +1,7 @@
 """Connection of the service to the plant: telemetry in, commands out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
@@ -41,6 +41,7 @@ from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
+from telemetry.supervised_thread import SupervisedThread
 from twin.site import Site
 from twin.text import format_duration
 from twin.time_axes import SECOND
@@ -174,6 +175,11 @@ class PlantLink:
         self._client.stop()
         self.drift_monitor.stop()
         self._journal.close()
+
+    @property
+    def threads(self) -> Sequence[SupervisedThread]:
+        """Threads that ingest and archive."""
+        return self._ingester.threads
 
     def subscribe(self, listener: Callable[[Sample], None]) -> None:
         """Call a function with every sample, on the thread of the ingester."""

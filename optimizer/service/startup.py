@@ -87,10 +87,12 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
             write_page_url(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         answer = _handle_commands(service)
-        stack.enter_context(ControlServer(folder / SOCKET_FILE, answer))
+        sockets = [ControlServer(folder / SOCKET_FILE, answer)]
         if shared := os.environ.get(SHARED_FOLDER_VARIABLE):
             path = Path(shared) / SOCKET_FILE
-            stack.enter_context(ControlServer(path, answer, mode=SHARED_SOCKET_MODE))
+            sockets.append(ControlServer(path, answer, mode=SHARED_SOCKET_MODE))
+        for control in sockets:
+            service.supervise(stack.enter_context(control).thread)
         register.reload()  # until now commands wrote a HOLD to the file
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)

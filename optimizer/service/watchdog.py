@@ -16,9 +16,12 @@ from optimizer.service.clock import ServiceClock
 from optimizer.service.plant_link import PlantLink
 from telemetry.live.state import LiveState
 from telemetry.points.site_points import SitePoint, list_points
+from telemetry.supervised_thread import SupervisedThread
 from twin.errors import IssueCode, NoScheduleError, StateError, ValidationIssue
 from twin.estimation.observer import estimate_state
 from twin.site import Site
+
+logger = structlog.get_logger(__name__)
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
 """Time between two heartbeats, by the plant's contract. [s]"""
@@ -31,7 +34,7 @@ WATCHDOG_LIMIT_S: Final = 300.0
 
 
 class Watchdog:
-    """Send heartbeats while no decision is stuck.
+    """Send heartbeats while no decision is stuck; report to systemd while all threads work.
 
     - `decision_started`: start of the current decision by the monotonic clock; infinite if there is
       none. [s]
@@ -40,7 +43,18 @@ class Watchdog:
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
         self._last_beat = 0.0
+        self._threads: list[SupervisedThread] = []
+        self._reported = ""
         self.decision_started = np.inf
+
+    def supervise(self, *threads: SupervisedThread) -> None:
+        """Let systemd restart the service if one of these threads ends or hangs."""
+        self._threads += threads
+
+    @property
+    def thread_failures(self) -> list[str]:
+        """Which threads do not work."""
+        return [failure for thread in self._threads if (failure := thread.failure)]
 
     @property
     def error(self) -> str:
@@ -54,12 +68,20 @@ class Watchdog:
         )
 
     def update(self) -> None:
-        """Send a heartbeat if it is due; none to the plant while a decision is stuck."""
+        """Send a heartbeat if it is due.
+
+        The plant gets none while a decision is stuck, and systemd none while one is stuck for long,
+        or a thread does not work.
+        """
         moment = time.monotonic()
         if moment - self._last_beat < HEARTBEAT_INTERVAL_S:
             return
         self._last_beat = moment
-        if moment - self.decision_started < WATCHDOG_LIMIT_S:
+        failure = "; ".join(self.thread_failures)
+        if failure and not self._reported:
+            logger.error("systemd restarts the service", because=failure)
+        self._reported = failure
+        if not failure and moment - self.decision_started < WATCHDOG_LIMIT_S:
             notify_systemd("WATCHDOG=1")
         if not self.error:
             self._beat()
@@ -68,7 +90,8 @@ class Watchdog:
 PERIODIC_TASK_INTERVAL_S: Final = 0.1
 """Time between two rounds of the periodic tasks. [s]"""
 
-logger = structlog.get_logger(__name__)
+TASK_DEADLINE_S: Final = 120.0
+"""Longest round of periodic tasks. [s]"""
 
 
 def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
@@ -79,6 +102,20 @@ def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
                 task()
             except Exception:
                 logger.exception("periodic task failed", turn=task.__qualname__)
+
+
+def periodic_thread(
+    name: str, stop: Event, *tasks: Callable[[], None], at_end: Callable[[], None] | None = None
+) -> SupervisedThread:
+    """Return a thread that runs tasks repeatedly until ``stop`` is set, and then ``at_end``."""
+
+    def work() -> None:
+        run_periodic(stop, thread.note_progress, *tasks)
+        if at_end is not None:
+            at_end()
+
+    thread = SupervisedThread(work, name=name, deadline_s=TASK_DEADLINE_S, ended=stop)
+    return thread
 
 
 NOTIFY_SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"

@@ -38,7 +38,14 @@ from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.live.state import LiveState
 from telemetry.mqtt.queues import ReceivedMessage
 from telemetry.quality.tracker import PointCoverage
+from telemetry.supervised_thread import SupervisedThread
 from twin.errors import ArchiveError, JournalError
+
+INGESTER_DEADLINE_S: Final = 120.0
+"""Longest time in which the ingester appends one batch, also to a slow disk. [s]"""
+
+ARCHIVER_DEADLINE_S: Final = 1800.0
+"""Longest time of one commit with its maintenance, which compacts all hours that are over. [s]"""
 
 PIPELINE_COUNTERS: Final = ("messages", "appends", "repeated", "unjournaled", "oversized")
 
@@ -93,7 +100,9 @@ class IngestPipeline:
                 append_lock=self._append_lock,
                 before_commit=(self._router.rejects.write_losses, self._record_damage),
             )
-        self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
+        self._thread = SupervisedThread(
+            self._run, name="ingester", deadline_s=INGESTER_DEADLINE_S, ended=self._ended
+        )
 
     def add_listener(self, listener: SampleListener, *, from_before: bool = False) -> None:
         """Add a fast function to call with new samples, and with recovered ones if requested."""
@@ -118,8 +127,13 @@ class IngestPipeline:
     @property
     def failure(self) -> str:
         """Why ingestion or archiving has stopped, apart from single sources; empty if it runs."""
-        dead = thread_failure(self._thread, self._ended)
+        dead = self._thread.failure
         return dead or self._append_error or (self._committer.error if self._committer else "")
+
+    @property
+    def threads(self) -> Sequence[SupervisedThread]:
+        """Threads that ingest and archive."""
+        return [self._thread, *([self._committer.thread] if self._committer else [])]
 
     @property
     def coverage(self) -> PointCoverage:
@@ -184,6 +198,7 @@ class IngestPipeline:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._thread.note_progress()
             if len(self._waiting) >= MAX_WAITING and not self._drop_qos_0():
                 self._ended.wait(APPEND_RETRY_S)
             else:
@@ -326,6 +341,7 @@ class CommitThread:
     - `add`: adds the sample of a record to the archive only.
     - `append_lock`: lock for appending to the journal and adding the same records to the archive.
     - `before_commit`: functions that record losses before the journal is trimmed.
+    - `thread`: the thread.
     """
 
     def __init__(
@@ -347,16 +363,18 @@ class CommitThread:
         self._is_due = threading.Event()
         self._ended = threading.Event()
         self._trimmed: JournalPosition | None = None
-        self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
+        self.thread = SupervisedThread(
+            self._run, name="archiver", deadline_s=ARCHIVER_DEADLINE_S, ended=self._ended
+        )
 
     @property
     def error(self) -> str:
-        """Error of a thread that has died, and its remedy; empty if it has not."""
-        return thread_failure(self._thread, self._ended)
+        """Error of a thread that has ended or hangs, and its remedy; empty if it works."""
+        return self.thread.failure
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self.thread.start()
         self.notify()
 
     def notify(self) -> None:
@@ -367,8 +385,8 @@ class CommitThread:
         """Commit all data, including open minutes, and end."""
         self._ended.set()
         self._is_due.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self.thread.is_alive():
+            self.thread.join()
         if not self._archive.is_behind:
             self.commit(include_open=True)
 
@@ -386,10 +404,12 @@ class CommitThread:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self.thread.note_progress()
             is_silent = not self._is_due.wait(PIPELINE_IDLE_COMMIT_S)
             self._is_due.clear()
             wait = COMMIT_DELAY_S
             while not self._ended.wait(wait):
+                self.thread.note_progress()
                 is_behind = self._archive.is_behind
                 is_done = self._catch_up() if is_behind else self.commit(include_open=is_silent)
                 if is_done and not self._archive.is_behind:
@@ -431,16 +451,10 @@ class CommitThread:
         for record in self._journal.read(after=self._archive.added_position):
             self._add(record)
             self._archive.advance(record.position)
+            self.thread.note_progress()
             count += 1
             if self._archive.is_due and not self.commit():
                 return count, False
             if self._ended.is_set():
                 break
         return count, True
-
-
-def thread_failure(thread: threading.Thread, ended: threading.Event) -> str:
-    """Return the error of a thread that ended without being stopped; empty if it did not."""
-    if thread.ident is None or thread.is_alive() or ended.is_set():
-        return ""
-    return f"the {thread.name} thread ended by itself: see the log, and restart the service"

@@ -57,6 +57,9 @@ SUBSCRIBE_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 2.0
 """Longest wait for messages still to be sent. [s]"""
 
+MAX_HANDLED_MESSAGES: Final = 50
+"""Most messages that a handler takes at once, such as load targets of 25 ms each. [1]"""
+
 THREAD_JOIN_TIMEOUT_S: Final = 15.0
 """Longest wait for the network thread, which may be within a handshake. [s]"""
 
@@ -290,11 +293,14 @@ class AcknowledgingHandler:
     ) -> list[T]:
         """Handle waiting and new messages in order, acknowledge them, and return the results.
 
+        It takes at most :data:`MAX_HANDLED_MESSAGES` at once, so that a burst delays nothing else.
         If ``handle`` raises JournalError, its message and all later ones wait for the next call.
         ``timeout`` is the longest wait for the first message. [s]
         """
         with self._lock:
-            waiting = [*self._waiting, *client.poll(timeout=timeout)]
+            waiting = self._waiting
+            if room := max(MAX_HANDLED_MESSAGES - len(waiting), 0):
+                waiting = [*waiting, *client.poll(room, timeout)]
             results: list[T] = []
             failure = ""
             for message in waiting:

@@ -15,6 +15,7 @@ from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import DataAge, LinkState, state_label
+from optimizer.service.watchdog import run_periodic
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
 from tests.support import moments, small_days
@@ -71,7 +72,7 @@ class Bench:
         link.jobs.rejected_orders.return_value = {}
         link.jobs.error.return_value = link.jobs.missing_queue = ""
         link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
-        link.telemetry_status.return_value = {}
+        link.telemetry_status.return_value, link.threads = {}, ()
         clock = MagicMock(spec=ServiceClock)
         hold_register = HoldRegister(folder / "hold.json")  # before others write there
         clock.now.return_value, clock.is_simulated = self.now, False
@@ -95,9 +96,10 @@ class Bench:
 
     def run_tasks(self):
         """Run the periodic tasks once; return the causes of alarms."""
-        stop = MagicMock()
-        stop.wait.side_effect = [False, True]
-        self.service._run_periodic_tasks(stop)
+        for tasks in self.service.periodic_tasks.values():
+            stop = MagicMock()
+            stop.wait.side_effect = [False, True]
+            run_periodic(stop, *tasks)
         return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
 
     def hold(self):

@@ -3,11 +3,12 @@
 import contextlib
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from telemetry.mqtt import network_loop
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import AcknowledgingHandler, Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import (
     MAX_INBOX_BYTES,
@@ -20,7 +21,7 @@ from telemetry.mqtt.queues import (
 from tests.support import brokers
 from tests.support.clients import LONG, until_told
 from tests.support.waiting import until
-from twin.errors import BrokerError, IssueCode, MessageError
+from twin.errors import BrokerError, IssueCode, JournalError, MessageError
 
 
 @pytest.mark.parametrize(
@@ -257,3 +258,30 @@ def test_token_waits_for_all_answers():
     assert not receipt.wait(0.0)
     receipt.complete(is_granted=True)
     assert receipt.wait(0.0)
+
+
+def test_burst_is_handled_in_bounded_parts():
+    """Proves: a handler takes at most 50 messages at once, also those that could not be stored."""
+    burst = [ReceivedMessage("a", str(n).encode(), 1) for n in range(120)]
+    acknowledged, is_full = [], True
+
+    def poll(limit, _):
+        taken = burst[:limit]
+        del burst[:limit]
+        return taken
+
+    def handle(message):
+        if is_full:
+            raise JournalError("no space left; make room on the disk")
+        return message.payload
+
+    client = SimpleNamespace(poll=poll, acknowledge=acknowledged.extend)
+    handler = AcknowledgingHandler()
+    for _ in range(3):
+        assert handler.handle_all(client, handle) == []
+    assert (len(burst), acknowledged) == (70, [])
+    is_full = False
+    parts = [handler.handle_all(client, handle) for _ in range(3)]
+    assert [len(part) for part in parts] == [50, 50, 20]
+    assert [one for part in parts for one in part] == [str(n).encode() for n in range(120)]
+    assert len(acknowledged) == 120
