@@ -140,11 +140,10 @@ class SiteService:
         sequence = -1
         try:
             inputs = self._gather_inputs(now)
-            result = engine.decide(inputs)
-            with self._lock:
-                if self._is_stopping:
-                    return
-                result, sequence = self._apply_result(engine, inputs, result)
+            applied = self._decide_and_apply(engine, inputs)
+            if applied is None:
+                return
+            result, sequence = applied
             store_estimate(self._estimate_path, result.estimate)
             self._readiness.note_decision(has_inputs=not result.estimate.is_unusable)
         except Exception as error:
@@ -157,15 +156,34 @@ class SiteService:
         self._watchdog.decision_started, self._has_decided = np.inf, True
         self._log_decision(now, time.monotonic() - begun)
 
-    def _apply_result(
-        self, engine: DecisionEngine, inputs: DecisionInputs, result: DecisionResult
-    ) -> tuple[DecisionResult, int]:
-        """Publish and order a decision; decide again if a HOLD began meanwhile."""
-        now, sequence = result.time, -1
-        if (
-            hold := self._hold_controller.description
-        ) and result.choice.source is not ScheduleSource.HOLD:
+    def _decide_and_apply(
+        self, engine: DecisionEngine, inputs: DecisionInputs
+    ) -> tuple[DecisionResult, int] | None:
+        """Return a decision in force and the sequence of its orders; None if the service stops.
+
+        If a HOLD begins meanwhile, decide again, without the lock for which the HOLD waits.
+        """
+        result = engine.decide(inputs)
+        while True:
+            with self._lock:
+                if self._is_stopping:
+                    return None
+                hold = self._hold_controller.description
+                if not hold or result.choice.source is ScheduleSource.HOLD:
+                    is_held = bool(hold)
+                    return result, self._apply_result(engine, inputs, result, is_held=is_held)
             result = engine.decide(replace(inputs, hold_reason=hold))
+
+    def _apply_result(
+        self,
+        engine: DecisionEngine,
+        inputs: DecisionInputs,
+        result: DecisionResult,
+        *,
+        is_held: bool,
+    ) -> int:
+        """Publish and order a decision; return the sequence of the orders."""
+        now, sequence = result.time, -1
         if not self.settings.is_shadow:
             self._partners.compare_metered(
                 now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
@@ -173,8 +191,8 @@ class SiteService:
         plan = self._partners.build_document(result, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, result, now=self._clock.now())
-            is_held = result.choice.source is ScheduleSource.HOLD  # renews the last orders
-            sequence = self._link.freeze(now, result) if is_held else self._link.order(result)
+            renews_last = result.choice.source is ScheduleSource.HOLD
+            sequence = self._link.freeze(now, result) if renews_last else self._link.order(result)
             self._intra_interval.start_interval(
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
             )
@@ -182,11 +200,11 @@ class SiteService:
         means = self._link.means(now - QUARTER_HOUR, now)
         self._status_view.update(result, inputs.observed, means, plan=plan)
         self._last_result, self._missing_plan_reason = result, ""
-        if inputs.hold_reason and not hold:
+        if inputs.hold_reason and not is_held:
             self._hold_controller.publish_ended()
-        elif not hold:
+        elif not is_held:
             self._hold_controller.clear_ended()
-        return result, sequence
+        return sequence
 
     def _gather_inputs(self, now: np.datetime64) -> DecisionInputs:
         moment = self._clock.now()  # the quarter-hour may have begun minutes before
@@ -307,6 +325,7 @@ class SiteService:
     def snapshot(self) -> Mapping[str, object]:
         """Return the present state under the keys of :mod:`optimizer.service.status`."""
         now, holds = self._clock.now(), self._hold_controller.all_in_force
+        telemetry = self._link.telemetry_status(now)  # without the lock, for which a HOLD may wait
         with self._lock:
             snapshot = {
                 "site": self.site.name,
@@ -328,7 +347,7 @@ class SiteService:
                 "ended": self._hold_controller.last_ended,
                 **self._partners.partner_status(now),
                 "broker": self._link.broker_status(),
-                "telemetry": self._link.telemetry_status(now),
+                "telemetry": telemetry,
                 "series": self._series.as_snapshot(now),
                 **self._status_view.as_snapshot(),
                 "alarms": self._alarm_monitor.alarms.as_snapshot(),

@@ -53,10 +53,15 @@ null stands for what is not known:
 - `alarms`: as :meth:`Alarm.as_json` gives them.
 """
 
+import gzip
+import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from threading import Lock
 from typing import Final, Protocol
 
 from optimizer.service.hold import Hold
@@ -277,3 +282,95 @@ def _at(place: int, values: object) -> float | None:
     if not isinstance(values, Sequence) or not values:
         return None
     return number_at({"value": values[place]}, "value")
+
+
+SNAPSHOT_PERIOD_S: Final = 0.5
+"""Time for which all clients get the same snapshot. [s]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedSnapshot:
+    """A snapshot and its JSON, plain and compressed.
+
+    - `orders`: orders given through the page before it was built.
+    - `expiry`: time of the monotonic clock from which on it is built again. [s]
+    """
+
+    snapshot: StatusSnapshot
+    body: bytes
+    compressed: bytes
+    tag: str
+    orders: int
+    expiry: float
+
+
+class SharedSnapshot:
+    """The snapshot for all clients: one thread builds it, at most once a period.
+
+    Otherwise each client would let the service build one, and a HOLD would wait for them.
+    """
+
+    def __init__(self, build: Callable[[], StatusSnapshot]) -> None:
+        self._build, self._building = build, Lock()
+        self._current: RenderedSnapshot | None = None
+        self._orders = 0
+
+    def get(self) -> RenderedSnapshot:
+        """Return the newest one; while another thread builds it, the one before."""
+        current = self._current
+        if current is not None and self._is_new(current):
+            return current
+        if current is None or current.orders < self._orders:
+            self._building.acquire()
+        elif not self._building.acquire(blocking=False):
+            return current
+        try:
+            current = self._current
+            if current is None or not self._is_new(current):
+                current = self._current = self._render()
+            return current
+        finally:
+            self._building.release()
+
+    def expire(self) -> None:
+        """Build it again for the next client: an order was given."""
+        self._orders += 1
+
+    def _is_new(self, shown: RenderedSnapshot) -> bool:
+        return shown.orders == self._orders and time.monotonic() < shown.expiry
+
+    def _render(self) -> RenderedSnapshot:
+        orders = self._orders
+        snapshot = self._build()
+        body = render_json({**snapshot, "state": state_label(snapshot)})
+        return RenderedSnapshot(
+            snapshot=snapshot,
+            body=body,
+            compressed=gzip.compress(body, GZIP_LEVEL),
+            tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+            orders=orders,
+            expiry=time.monotonic() + SNAPSHOT_PERIOD_S,
+        )
+
+
+GZIP_LEVEL: Final = 5
+"""Level of compression that costs half the time of the highest. [1]"""
+
+
+def render_json(content: object) -> bytes:
+    """Return content as JSON; numbers that are not finite become null."""
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return render_json(_finite(content))
+    return text.encode("utf-8", "replace")
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content

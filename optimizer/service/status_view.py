@@ -45,6 +45,7 @@ class StatusView:
         self._last: DecisionResult | None = None
         self._document: ScheduleDraft | None = None
         self._last_metered: Row | None = None
+        self._shown: dict[str, object] | None = None
 
     def update(
         self,
@@ -88,7 +89,7 @@ class StatusView:
         }
         self._past.append((format_second(result.time), _finite_row(row), _finite_row(heat)))
         self._last_metered = None if np.isfinite(net_import(observed)) else _last_known(result)
-        self._last, self._document = result, plan
+        self._last, self._document, self._shown = result, plan, None
 
     def _planned_import(self, now: np.datetime64) -> float | None:
         """Return the mean that the last plan expects of the meter; None without such a plan."""
@@ -100,7 +101,15 @@ class StatusView:
         return float(net_import(first))
 
     def as_snapshot(self) -> dict[str, object]:
-        """Return ``past``, ``plan``, ``limits``, ``jobs`` and others of the snapshot."""
+        """Return ``past``, ``plan``, ``limits``, ``jobs`` and others of the snapshot.
+
+        They change with a decision only, so they are built once for each.
+        """
+        if self._shown is None:
+            self._shown = self._build_snapshot()
+        return dict(self._shown)
+
+    def _build_snapshot(self) -> dict[str, object]:
         site = self._site
         shown: dict[str, object] = {
             "past": self._show_past(),

@@ -15,9 +15,8 @@ import hashlib
 import hmac
 import html
 import json
-import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -47,7 +46,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from optimizer.service.hold import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.operators import Requester
-from optimizer.service.status import OperatorInterface, lookup, number_at, state_label
+from optimizer.service.status import (
+    OperatorInterface,
+    SharedSnapshot,
+    lookup,
+    number_at,
+    render_json,
+    state_label,
+)
 from twin.errors import GigatwinError, IssueCode, StatusPageError
 from twin.text import one_line
 
@@ -96,6 +102,8 @@ class _Views:
 
     def __init__(self, operator_interface: OperatorInterface, token: str) -> None:
         self._service = operator_interface
+        self._shared = SharedSnapshot(operator_interface.snapshot)
+        self._unfinished = 0  # orders whose body has not arrived; of the event loop only
         text = (STATIC_FOLDER / "index.html").read_text(encoding="utf-8")
         self._page = text.replace("{{watch}}", RELOAD_SCRIPT).replace(
             "{{token}}", html.escape(token)
@@ -105,15 +113,17 @@ class _Views:
         return HTMLResponse(self._page)
 
     def state(self, request: Request) -> Response:
-        snapshot = self._service.snapshot()
-        body = _json({**snapshot, "state": state_label(snapshot)})
-        tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        if request.headers.get("If-None-Match") == tag:
-            return Response(status_code=304, headers={"ETag": tag})
-        return Response(body, media_type="application/json", headers={"ETag": tag})
+        shown = self._shared.get()
+        headers = {"ETag": shown.tag, "Vary": "Accept-Encoding"}
+        if request.headers.get("If-None-Match") == shown.tag:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(shown.compressed, media_type="application/json", headers=headers)
+        return Response(shown.body, media_type="application/json", headers=headers)
 
     def health(self, _: Request) -> Response:
-        snapshot = self._service.snapshot()
+        snapshot = self._shared.get().snapshot
         missing = self._service.readiness_problems()
         summary = {
             "site": snapshot.get("site"),
@@ -125,7 +135,7 @@ class _Views:
             "revision": lookup(snapshot, "decision", "revision"),
             "telemetry_age_s": number_at(snapshot, "telemetry", "age_s"),
         }
-        return Response(_json(summary), media_type="application/json")
+        return Response(render_json(summary), media_type="application/json")
 
     def ready(self, _: Request) -> Response:
         missing = self._service.readiness_problems()
@@ -135,8 +145,24 @@ class _Views:
     def metrics(self, _: Request) -> Response:
         return Response(metrics_text(self._service), headers={"Content-Type": CONTENT_TYPE})
 
+    async def _read[T: _OperatorRequest](self, request: Request, kind: type[T]) -> T:
+        """Return an order; refuse it if its body is late, or too many others are.
+
+        Raises RequestError as :func:`read_request` does.
+        """
+        if self._unfinished >= MAX_UNFINISHED_ORDERS:
+            raise RequestError(503, "too many orders are unfinished: use gigatwin hold instead")
+        self._unfinished += 1
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await read_request(request, kind)
+        except TimeoutError as error:
+            raise RequestError(408, f"the order did not arrive in {BODY_TIMEOUT_S:g} s") from error
+        finally:
+            self._unfinished -= 1
+
     async def hold(self, request: Request) -> Response:
-        order = await read_request(request, HoldRequest)
+        order = await self._read(request, HoldRequest)
         hold, said = await run_in_threadpool(
             self._service.hold,
             requester=order.requester,
@@ -145,10 +171,11 @@ class _Views:
             hours=order.hours,
             is_self_ending=order.is_self_ending,
         )
+        self._shared.expire()
         return JSONResponse({"accepted": "hold", "hold": hold.number, "said": said})
 
     async def replace_hold(self, request: Request) -> Response:
-        order = await read_request(request, ReplaceRequest)
+        order = await self._read(request, ReplaceRequest)
         hold = await run_in_threadpool(
             self._service.replace_hold,
             order.hold,
@@ -156,13 +183,15 @@ class _Views:
             reason=order.reason,
             hours=order.hours,
         )
+        self._shared.expire()
         return JSONResponse({"accepted": "replace", "hold": hold.number, "said": ""})
 
     async def release(self, request: Request) -> Response:
-        order = await read_request(request, ReleaseRequest)
+        order = await self._read(request, ReleaseRequest)
         hold, _ = await run_in_threadpool(
             self._service.release, order.hold, requester=order.requester
         )
+        self._shared.expire()
         return JSONResponse({"accepted": "release", "hold": hold.number, "said": ""})
 
 
@@ -173,32 +202,14 @@ async def _live(_: Request) -> Response:
 
 async def _malformed(_: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, RequestError) else 400
-    return JSONResponse({"error": str(error)}, status_code=status)
+    # the rest of a refused body is not waited for
+    return JSONResponse({"error": str(error)}, status_code=status, headers={"Connection": "close"})
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     code = error.code if isinstance(error, GigatwinError) else None
     status = 403 if code is IssueCode.UNAUTHORISED else 409
     return JSONResponse({"error": str(error), "code": code}, status_code=status)
-
-
-def _json(content: object) -> bytes:
-    """Return content as JSON; numbers that are not finite become null."""
-    try:
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    except ValueError:
-        return _json(_finite(content))
-    return text.encode("utf-8", "replace")
-
-
-def _finite(content: object) -> object:
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return content
 
 
 DEFAULT_HTTP_PORTS: Final = ("80", "443")
@@ -283,6 +294,12 @@ class AccessMiddleware:
 
 MAX_BODY_BYTES: Final = 4096
 """Largest body of an order. [B]"""
+
+BODY_TIMEOUT_S: Final = 5.0
+"""Longest wait for the body of an order. [s]"""
+
+MAX_UNFINISHED_ORDERS: Final = 16
+"""Orders whose body is awaited at once; further ones are refused. [1]"""
 
 
 # Invisible characters could forge log lines: they are removed, and no HOLD is refused for them.
@@ -382,10 +399,7 @@ def _describe_errors(error: ValidationError) -> str:
 SERVER_TIMEOUT_S: Final = 10.0
 """Longest wait for the server to start, or to end. [s]"""
 
-MAX_REQUESTS: Final = 64
-"""Connections served at once; further ones get status 503. [1]"""
-
-MAX_PAGE_CONNECTIONS: Final = 2 * MAX_REQUESTS
+MAX_PAGE_CONNECTIONS: Final = 128
 """Open and waiting connections; further ones are closed to save file descriptors. [1]"""
 
 FIRST_REQUEST_TIMEOUT_S: Final = 5.0
@@ -414,7 +428,6 @@ class PageServer:
             backlog=MAX_PAGE_CONNECTIONS,
             http=_TimedProtocol,
             lifespan="off",
-            limit_concurrency=MAX_REQUESTS,
             log_config=None,
             loop="asyncio",
             proxy_headers=False,

@@ -2,7 +2,11 @@
 
 import json
 import re
+import threading
 import urllib.request
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -62,6 +66,39 @@ def by_page(stage, order, **arguments):
         assert answer.status == 200
 
 
+CLIENTS = 50
+"""Open pages. [1]"""
+
+POLL_PERIOD_S = 2.0
+"""Time between two requests of a page. [s]"""
+
+
+@contextmanager
+def polling_clients(url):
+    """Poll the state as open pages do; yield the number of answers so far."""
+    ended, answers = threading.Event(), []
+
+    def poll(delay):
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+        while not ended.wait(delay):
+            connection.request("GET", "/state.json", headers={"Accept-Encoding": "gzip"})
+            answers.append(connection.getresponse().read())
+            delay = POLL_PERIOD_S
+        connection.close()
+
+    delays = [POLL_PERIOD_S * number / CLIENTS for number in range(CLIENTS)]
+    pages = [threading.Thread(target=poll, args=(delay,)) for delay in delays]
+    for page in pages:
+        page.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        for page in pages:
+            page.join()
+
+
 def is_effective(ear, since):
     """Return when HOLD had reached the partner and every request was withdrawn, or None."""
     hold_states = states(ear, since, "hold")
@@ -85,6 +122,23 @@ def check_held(ear, since):
     assert set(after) == set(before)
     for hall, powers in after.items():
         assert max(powers) <= before[hall][-1], hall
+
+
+@pytest.mark.parametrize("give", [by_command, by_page])
+def test_hold_acts_at_once_while_clients_poll(running, ear, give):
+    """Proves: a HOLD takes effect within 1 s while 50 pages are open and the site is decided.
+
+    Sensitivity: 3 s, as the service built a snapshot for each request under the lock of orders.
+    """
+    url = (running.state / "page.url").read_text()
+    with polling_clients(url) as answers:
+        ear.until(lambda: len(answers) > 2 * CLIENTS)
+        decided = ear.now()
+        ear.until(lambda: schedules(ear, decided))  # in the middle of the day
+        begun = ear.now()
+        give(running, "hold", **WORDS)
+        effective = ear.until(lambda: is_effective(ear, begun))
+    assert effective - begun < AT_ONCE
 
 
 @pytest.mark.parametrize("give", [by_command, by_page])

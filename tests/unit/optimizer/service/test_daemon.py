@@ -1,5 +1,6 @@
 """Decisions of the service: what is published after a HOLD, and without a plan."""
 
+import threading
 import time
 from dataclasses import replace
 from unittest.mock import MagicMock
@@ -13,6 +14,7 @@ from optimizer.service.clock import NOT_STARTED
 from optimizer.service.decision_engine import LoadShedError
 from telemetry.messages.feed_documents import PublicReason
 from tests.support.service_bench import UNHEARD, Bench
+from tests.support.waiting import DEADLINE
 from twin.errors import IssueCode, NoScheduleError, SeriesError, StateError, ValidationIssue
 
 
@@ -41,6 +43,24 @@ def test_release_during_a_decision_is_shown_until_the_next(bench):
     assert bench.state == "HOLD ENDED"
     bench.decide()
     assert bench.service.snapshot()["ended"] is None
+
+
+def test_hold_does_not_wait_for_a_decision(bench):
+    """Proves: a HOLD takes effect while another quarter-hour is decided again because of a HOLD.
+
+    Sensitivity: that decision had the lock of the plant's orders, for as long as it took.
+    """
+    placed = []
+
+    def place():
+        hold = threading.Thread(target=bench.hold, daemon=True)
+        hold.start()
+        hold.join(DEADLINE)
+        placed.append(not hold.is_alive())
+
+    bench.decide(meanwhile=place)
+    assert placed == [True, True]  # the second while it is decided again
+    assert bench.state == "HOLD"
 
 
 def test_hold_released_within_a_quarter_hour_is_shown(bench):

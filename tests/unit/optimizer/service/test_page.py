@@ -2,6 +2,8 @@
 
 import json
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
@@ -9,16 +11,19 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from optimizer.service.status import state_label
+from optimizer.service import status
+from optimizer.service.status import SharedSnapshot, state_label
 from optimizer.service.web import PageServer, create_app
-from optimizer.service.web.app import MAX_PAGE_CONNECTIONS, MAX_REQUESTS
+from optimizer.service.web import app as page_app
+from optimizer.service.web.app import MAX_PAGE_CONNECTIONS
 from tests.support.status_pages import ENDED, OPERATOR_TOKEN, FakeBoard, decision
-from tests.support.waiting import DEADLINE
+from tests.support.waiting import DEADLINE, until
 from twin.errors import GigatwinError, StatusPageError
 
 TOKEN = "a-token-of-this-start"
 HOLD = {"author": "night shift", "reason": "leak in pod 3", "hours": 2}
 PORT = 8080
+UNFINISHED = 64
 URL = f"http://localhost:{PORT}"
 
 
@@ -303,12 +308,102 @@ def test_idle_connections_are_closed(board, monkeypatch):
     monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
-        idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MAX_REQUESTS)]
+        idle = [stack.enter_context(socket.create_connection(where)) for _ in range(UNFINISHED)]
         idle[0].sendall(b"GET /health")  # an incomplete request
         for one in idle:
             one.settimeout(DEADLINE)
             assert one.recv(1) == b""
         assert get(server.url, "/health/live") == 200
+
+
+def test_unfinished_bodies_do_not_block_the_page(board, monkeypatch):
+    """Proves: while 64 orders have not arrived, health, state and other orders are answered.
+
+    Sensitivity: /health answered 503, as for a service that is down.
+    """
+    monkeypatch.setattr(page_app, "BODY_TIMEOUT_S", 1.0)
+    head = f"POST /hold HTTP/1.1\r\nHost: 127.0.0.1:{{port}}\r\nX-Gigatwin-Token: {TOKEN}\r\n"
+    head += "Origin: http://127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head += "Content-Length: 100\r\n\r\n{{"
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        where = ("127.0.0.1", urlsplit(server.url).port)
+        slow = [stack.enter_context(socket.create_connection(where)) for _ in range(UNFINISHED)]
+        for one in slow:
+            one.sendall(head.format(port=where[1]).encode())
+        for path in ("/health", "/health/live", "/state.json"):
+            assert get(server.url, path) == 200
+        for one in slow:  # each is answered and closed, without the rest of its body
+            one.settimeout(DEADLINE)
+            answer = one.makefile("rb").read()
+            assert answer[9:12] in {b"408", b"503"}
+    assert board.orders == []
+
+
+def test_late_body_is_refused(board, monkeypatch):
+    monkeypatch.setattr(page_app, "BODY_TIMEOUT_S", 0.05)
+    with PageServer(board, port=0, token=TOKEN) as server:
+        parts = urlsplit(server.url)
+        headers = {"Origin": server.url.rstrip("/"), "X-Gigatwin-Token": TOKEN}
+        headers |= {"Content-Type": "application/json", "Content-Length": "100"}
+        connection = HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+        connection.putrequest("POST", "/hold")
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        answer = connection.getresponse()
+        assert answer.status == 408
+        assert "did not arrive" in json.loads(answer.read())["error"]
+        connection.close()
+
+
+class Builds:
+    """A board that counts its snapshots, and builds each when it is allowed to."""
+
+    def __init__(self, board):
+        self.count, self.board, self.is_allowed = 0, board, threading.Event()
+        self.is_allowed.set()
+
+    def __call__(self):
+        self.count += 1
+        number = self.count
+        assert self.is_allowed.wait(DEADLINE)
+        return {**self.board.snapshot(), "build": number}
+
+
+def test_all_clients_share_one_snapshot(board, monkeypatch):
+    """Proves: 50 clients let the service build one snapshot a period, not one each."""
+    monkeypatch.setattr(status, "SNAPSHOT_PERIOD_S", 10 * DEADLINE)
+    builds = Builds(board)
+    shared = SharedSnapshot(builds)
+    with ThreadPoolExecutor(50) as pool:
+        shown = list(pool.map(lambda _: shared.get().snapshot["build"], range(200)))
+    assert set(shown) == {1}
+    shared.expire()
+    assert shared.get().snapshot["build"] == 2
+    assert builds.count == 2
+
+
+def test_client_is_answered_while_a_snapshot_is_built(board, monkeypatch):
+    """Proves: clients do not wait for a decision that holds up the next snapshot."""
+    monkeypatch.setattr(status, "SNAPSHOT_PERIOD_S", 0.0)
+    builds = Builds(board)
+    shared = SharedSnapshot(builds)
+    assert shared.get().snapshot["build"] == 1
+    builds.is_allowed.clear()
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(shared.get)
+        until(lambda: builds.count == 2)
+        assert shared.get().snapshot["build"] == 1
+        builds.is_allowed.set()
+        assert building.result().snapshot["build"] == 2
+
+
+def test_state_is_compressed_for_clients_that_accept_it(client):
+    plain = client.get("/state.json", headers={"Accept-Encoding": "identity"})
+    packed = client.get("/state.json", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.json() == plain.json()
 
 
 def test_connections_are_limited(board, monkeypatch):
