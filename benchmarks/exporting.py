@@ -16,5 +16,7 @@ def prices_of(inputs: ModelData) -> dict[str, float]:
 def export_problem(place: Place, name: str, inputs: ModelData) -> None:
     """Write our linear model of a problem, if models are wanted."""
     if place.export:
-        arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
-        LpSolver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps")
+        structure = compile_model(signature_of(inputs))
+        arrays = structure.arrays(parameter_values(inputs))
+        labels = structure.labels(inputs.problem.outlook["instant"].to_numpy())
+        LpSolver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps", labels)

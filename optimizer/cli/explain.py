@@ -133,10 +133,17 @@ def _show_reasons(screen: Console, record: DecisionRecord) -> None:
 
 
 def _describe_relaxed(row: Mapping[str, object]) -> str:
-    """Return in words the penalty of a target that was not met."""
+    """Return in words the deviation from a target, and its price; of a limit only the excess.
+
+    Records of earlier versions have no ``penalty_eur``.
+    """
+    between = f"{_without_year(row['from'])} to {_without_year(row['to'])}"
+    if row.get("penalty_eur"):
+        sizes = (row[side] for side in ("above", "below"))
+        excess = " and ".join(f"{size} {row['unit']}" for size in sizes if size)
+        return f"- {row['target']}, {between}: limit exceeded by {excess}"
     sides = [f"{row[side]} {row['unit']} {side}" for side in ("above", "below") if row[side]]
     hard = ", which is not allowed" if row["is_hard"] else ""
-    between = f"{_without_year(row['from'])} to {_without_year(row['to'])}"
     paid = f"{row['paid_eur']:,.0f} EUR"
     return f"- {row['target']}, {between}: {' and '.join(sides)}{hard}, penalty {paid}"
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
+from numpy.typing import NDArray
 from pyomo.common.gc_manager import PauseGC
 from pyomo.core.expr import (
     EqualityExpression,
@@ -52,7 +53,7 @@ class CompiledModel:
     ``parameters`` maps ``<block>.<parameter>`` to the first position and the axes of its values.
     The matrix holds every element that can be nonzero. ``bound`` is the lower bound of rows with
     ``has_low`` and the upper bound of rows with ``has_high``. ``account`` and ``cost_column``
-    belong to each ``cost``.
+    belong to each ``cost``. ``column_axes`` and ``row_axes`` are the axes of each component.
     """
 
     signature: ModelSignature
@@ -74,6 +75,24 @@ class CompiledModel:
     step: IntArray
     columns: Mapping[str, IntArray]
     rows: Mapping[str, IntArray]
+    column_axes: Mapping[str, tuple["IndexAxis", ...]]
+    row_axes: Mapping[str, tuple["IndexAxis", ...]]
+
+    def labels(self, instants: NDArray[np.datetime64]) -> tuple[list[str], list[str]]:
+        """Return the names of all columns and rows: machine, quantity, time and other indices.
+
+        An example is ``battery_1.charge(20260616T0015Z)``. The names are valid in MPS and LP files.
+        ``instants`` are the ends of all intervals, the first one included. (UTC)
+        """
+        stamps = [
+            f"{str(stamp).translate(_STAMP_CHARACTERS)}Z"
+            for stamp in instants.astype("datetime64[m]")
+        ]
+        columns, rows = (
+            [f"{name}{one}" for name, axes in parts.items() for one in _index_labels(axes, stamps)]
+            for parts in (self.column_axes, self.row_axes)
+        )
+        return columns, rows
 
     def arrays(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
         """Return the model with parameter values, each on the axes of its parameter.
@@ -143,7 +162,34 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
             step=reader.column_intervals().astype(np.int32),
             columns={n: at.positions.astype(np.int32) for n, at in reader.columns.named.items()},
             rows={n: at.positions.astype(np.int32) for n, at in reader.rows.named.items()},
+            column_axes={n: at.axes for n, at in reader.columns.named.items()},
+            row_axes={n: at.axes for n, at in reader.rows.named.items()},
         )
+
+
+INTERVAL_SETS: Final = frozenset(
+    (
+        *("time", "instant", "now", "near", "first", "later", "at_once"),
+        *("ramped", "ramped_first", "ramped_later"),
+    )
+)
+"""Index sets whose members are numbers of intervals or instants of the horizon."""
+
+_STAMP_CHARACTERS: Final = str.maketrans("", "", "-:")
+"""Characters of a time that names of LP files cannot contain."""
+
+
+def _index_labels(axes: tuple["IndexAxis", ...], stamps: Sequence[str]) -> Iterator[str]:
+    """Yield the indices of a component in its order, as text in brackets; nothing of a scalar."""
+    each = (
+        [
+            stamps[member] if axis.name in INTERVAL_SETS else f"{axis.name}_{member}"
+            for member in axis.members.tolist()
+        ]
+        for axis in axes
+    )
+    for index in product(*each):
+        yield f"({','.join(index)})" if index else ""
 
 
 @contextmanager
@@ -163,18 +209,19 @@ def templatised_rules() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class IndexAxis:
-    """An index set of integers: its members, and the position of each member."""
+    """An index set of integers: its members, the position of each member, and its name."""
 
     members: Positions
     position: Positions
+    name: str
 
     @staticmethod
-    def of(members: Iterable[int]) -> "IndexAxis":
+    def of(members: Iterable[int], name: str) -> "IndexAxis":
         """Return an axis of members in ascending order."""
         numbers = np.array(list(members), dtype=np.int64)
         position = np.full(int(numbers.max(initial=-1)) + 1, -1)
         position[numbers] = np.arange(len(numbers))
-        return IndexAxis(numbers, position)
+        return IndexAxis(numbers, position, name)
 
 
 @dataclass(frozen=True)
@@ -242,7 +289,7 @@ def component_axes(component: Any) -> tuple[IndexAxis, ...]:
     """Return the axes of a component; none for a scalar."""
     if not component.is_indexed():
         return ()
-    return tuple(IndexAxis.of(part) for part in component.index_set().subsets())
+    return tuple(IndexAxis.of(part, part.local_name) for part in component.index_set().subsets())
 
 
 def template_indices(templates: Sequence[Any], before: int, after: int) -> dict[int, Positions]:

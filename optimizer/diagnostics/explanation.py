@@ -1,7 +1,7 @@
 """Explanation of a schedule: cost by account, binding limits, changes and scenarios."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
@@ -20,6 +20,9 @@ from twin.variables import variable_definition
 
 MIN_LATENESS_CHANGE_MWH_H: Final = 0.1
 """Change of lateness that is not reported. [MWh h]"""
+
+MIN_PENALTY_EUR: Final = 0.01
+"""Penalty that is not reported. [EUR]"""
 
 MIN_MOVED_WORK_MWH: Final = 2.0
 """Energy of moved work that is not reported. [MWh]"""
@@ -93,6 +96,8 @@ class HedgeSummary:
 class Explanation:
     """Reasons for a schedule: weighted cost of each account [EUR], and binding limits.
 
+    ``penalties`` are the weights of exceeded limits in the objective, which nobody is paid, by
+    account; accounts leave them out [EUR].
     Texts are ``changes`` since the last plan, further limits with ``uncertain`` duals, the reason
     of a ``degraded`` plan, reserve capacity by product and block, and chillers beyond the plan.
     ``failures`` are single failures that lead to a limit, the soonest first, as in
@@ -109,11 +114,13 @@ class Explanation:
     reserves: Sequence[str] = ()
     units: Sequence[str] = ()
     hedge: HedgeSummary | None = None
+    penalties: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
         return {
             "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
+            "penalties": {name: round(money, 2) for name, money in self.penalties.items()},
             "binding": [limit.as_json() for limit in self.binding],
             "changes": list(self.changes),
             "doubtful": list(self.uncertain),
@@ -132,7 +139,12 @@ def explain_schedule(
     """Explain a schedule; ``previous`` is the schedule in force until now."""
     fees = solution.data.problem.site.mean_import_fees(schedule["instant"].to_numpy())
     return Explanation(
-        accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
+        accounts={name: float(money.sum()) for name, money in solution.payments.items()},
+        penalties={
+            name: total
+            for name, money in solution.penalties.items()
+            if (total := float(money.sum())) > MIN_PENALTY_EUR
+        },
         binding=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
         uncertain=uncertain_limits(solution, schedule),

@@ -28,6 +28,7 @@ from optimizer.diagnostics.binding import (
     priced_limits,
     split_by_period,
 )
+from optimizer.diagnostics.soft_constraints import exceeded_columns
 from optimizer.model.formulation import parameter_values
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import account_weights
@@ -177,7 +178,7 @@ def _without_unreachable_rows(solution: Solution, arrays: ModelArrays) -> ModelA
 
 
 def _with_fixed_columns(solution: Solution, arrays: ModelArrays) -> ModelArrays:
-    """Return a model with fixed units, bids and directions."""
+    """Return a model with fixed units, bids and directions, and the excess over soft limits."""
     low, high = arrays.column_low.copy(), arrays.column_high.copy()
     for columns, least, most in _fixed(solution, arrays):
         low[columns], high[columns] = least, most
@@ -196,6 +197,8 @@ def _fixed(
     for one in solution.fixed_segments:
         places, low, high = one.column_bounds(arrays)
         yield places.ravel(), low.ravel(), high.ravel()
+    exceeded = exceeded_columns(solution.data, arrays.columns, values)
+    yield exceeded, values[exceeded], values[exceeded]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,24 @@
-"""Violated soft constraints of a plan: by how much, and at what cost."""
+"""Violated soft constraints of a plan: by how much, and at what cost.
 
-from collections.abc import Iterator
+A penalty makes a limit soft in the model, so that no plan fails for it. It is no payment. Accounts
+and marginal values leave it out, and the report states by how much a limit is exceeded.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from optimizer.compiler.arrays import IntArray
 from optimizer.diagnostics.binding import find_exchange
-from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW, SOC_RETURN_PENALTY_EUR_PER_MWH_H
+from optimizer.model.model_data import ModelData
+from optimizer.model.objective import (
+    RAMP_PENALTY_EUR_PER_MW,
+    RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H,
+    SOC_RETURN_PENALTY_EUR_PER_MWH_H,
+    account_weights,
+)
 from optimizer.problem.contracts import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
@@ -24,8 +35,10 @@ VIOLATION_TOLERANCE: Final = 1e-3
 class SoftConstraintViolation:
     """A violated soft constraint: its label, and first and last interval of the violation.
 
-    ``above`` and ``below`` are the deviation over all of them [``unit``]; ``cost`` is negative
-    where the deviation earns [EUR]. A hard obligation is violated only if nothing else is feasible.
+    ``above`` and ``below`` are the deviation over all of them [``unit``]; ``cost`` is what a
+    partner is paid for it, negative where the deviation earns [EUR]. ``penalty`` is the weight of
+    the deviation in the objective, which nobody is paid [EUR]. A hard obligation is violated only
+    if nothing else is feasible.
     """
 
     target: str
@@ -35,6 +48,7 @@ class SoftConstraintViolation:
     below: float
     unit: str
     cost: float
+    penalty: float = 0.0
     is_hard: bool = False
 
     def as_json(self) -> dict[str, object]:
@@ -47,6 +61,7 @@ class SoftConstraintViolation:
             "below": round(self.below, 3),
             "unit": self.unit,
             "paid_eur": round(self.cost, 2),
+            "penalty_eur": round(self.penalty, 2),
             "is_hard": self.is_hard,
         }
 
@@ -60,7 +75,65 @@ def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation,
         if (one := _obligation_violation(solution, obligation)) is not None
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]
-    return tuple(sorted(found, key=lambda one: -one.cost))
+    return tuple(sorted(found, key=lambda one: -(one.cost + one.penalty)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyCost:
+    """Penalty on a variable of the model: its account, and the weight in the objective of each
+    value, on the axes of the variable. [EUR per unit]
+    """
+
+    account: str
+    cost: FloatArray
+
+
+def penalty_costs(data: ModelData) -> dict[str, PenaltyCost]:
+    """Return the penalties of the variables by which limits are exceeded, by variable.
+
+    A variable that a model lacks, such as a ramp that cannot bind, is also listed.
+    """
+    problem, hours = data.problem, data.hours
+    weights = account_weights(problem.weights)
+    found = {
+        f"{exchange.owner}.ramp_excess": ("ramp", np.array(RAMP_PENALTY_EUR_PER_MW))
+        for exchange in problem.site.exchanges
+    }
+    found |= {
+        f"{store.owner}.soc_violation": ("return", SOC_RETURN_PENALTY_EUR_PER_MWH_H * hours)
+        for store in problem.site.stores
+    }
+    for obligation in obligations_in_outlook(problem.site, problem.outlook):
+        hard = np.isinf(obligation.terms(problem.outlook).price_above)
+        cost = np.where(hard, HARD_OBLIGATION_PENALTY[obligation.quantity], 0.0)
+        found[f"{obligation.owner}.above"] = obligation.account, cost
+    found |= {
+        f"{product}_reserve.shortfall": (
+            "reserve_shortfall",
+            RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H * hours,
+        )
+        for product in problem.site.reserves
+    }
+    return {
+        name: PenaltyCost(account=account, cost=weights[account] * cost)
+        for name, (account, cost) in found.items()
+    }
+
+
+def exceeded_columns(
+    data: ModelData, columns: Mapping[str, IntArray], values: FloatArray
+) -> IntArray:
+    """Return the columns of limits that a plan exceeds at a penalty.
+
+    ``columns`` are the columns by variable, ``values`` those of all columns.
+    """
+    penal = [
+        places[np.broadcast_to(one.cost > 0.0, places.shape)]
+        for name, one in penalty_costs(data).items()
+        if (places := columns.get(name)) is not None
+    ]
+    every: IntArray = np.concatenate([np.empty(0, dtype=np.int32), *penal])
+    return np.asarray(every[values[every] > VIOLATION_TOLERANCE])
 
 
 def _obligation_violation(
@@ -74,13 +147,13 @@ def _obligation_violation(
     )
     above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
     hard = np.isinf(terms.price_above)
-    price = np.where(hard, HARD_OBLIGATION_PENALTY[obligation.quantity], terms.price_above)
+    price = np.where(hard, 0.0, terms.price_above)
     off = (above > VIOLATION_TOLERANCE) | (
         (below > VIOLATION_TOLERANCE) & (terms.price_below != 0.0)
     )
     if not off.any():
         return None
-    weight = problem.weights["carbon" if obligation.account == "carbon" else "money"]
+    weight = account_weights(problem.weights)[obligation.account]
     paid = weight * float(price[off] @ above[off] + terms.price_below[off] @ below[off])
     time = problem.outlook["time"].to_numpy()[np.isin(terms.window_index, np.flatnonzero(off))]
     return SoftConstraintViolation(
@@ -91,6 +164,9 @@ def _obligation_violation(
         below=float(below[off].sum()),
         unit=OBLIGATION_UNITS[obligation.quantity],
         cost=paid,
+        penalty=weight
+        * HARD_OBLIGATION_PENALTY[obligation.quantity]
+        * float(above[off & hard].sum()),
         is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
     )
 
@@ -120,7 +196,8 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
             above=total,
             below=0.0,
             unit="MW",
-            cost=RAMP_PENALTY_EUR_PER_MW * total * problem.weights["money"],
+            cost=0.0,
+            penalty=RAMP_PENALTY_EUR_PER_MW * total * problem.weights["money"],
         )
 
 
@@ -162,7 +239,8 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
                 above=0.0 if is_below else largest,
                 below=largest if is_below else 0.0,
                 unit="MWh",
-                cost=SOC_RETURN_PENALTY_EUR_PER_MWH_H
+                cost=0.0,
+                penalty=SOC_RETURN_PENALTY_EUR_PER_MWH_H
                 * float(problem.hours @ distance)
                 * problem.weights["money"],
             )

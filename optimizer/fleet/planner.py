@@ -172,8 +172,9 @@ def _cheaper(
 
 
 def _cost(decision: Decision) -> float:
-    """Return the cost of a decision. [EUR]"""
-    return float(sum(decision.explanation.accounts.values()))
+    """Return the cost of a decision, penalties included. [EUR]"""
+    explanation = decision.explanation
+    return float(sum(explanation.accounts.values()) + sum(explanation.penalties.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

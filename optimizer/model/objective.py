@@ -84,6 +84,9 @@ UNBACKED_PENALTY_RATIO: Final = 10.0
 energy. [1]
 """
 
+PENALTY_ACCOUNTS: Final = ("ramp", "return")
+"""Accounts that hold penalties alone."""
+
 VIOLATION_ACCOUNTS: Final = ("lateness", "ramp", "targets", "reserve_shortfall")
 """Accounts that pay for violated obligations and limits."""
 

@@ -29,8 +29,8 @@ class Decision:
         Start values of the next decision.
     objective
         Weighted cost of the schedule, penalties included. [EUR]
-    relaxed
-        Objective of the relaxation, a lower bound of all schedules of the same problem, except
+    bound
+        Objective of the relaxation, a lower bound of all schedules of the last attempt, except
         those that sell fewer reserves. [EUR]
     is_fallback
         Whether the schedule is not the optimum of the whole horizon, because none was found.
@@ -42,8 +42,14 @@ class Decision:
     attempts: int = 1
     warm_start: WarmStart | None = None
     objective: float = np.nan
-    relaxed: float = np.nan
+    bound: float = np.nan
     is_fallback: bool = False
+
+    @property
+    def gap(self) -> float:
+        """Largest share of the objective that another schedule could save; NaN if unknown. [1]"""
+        scale = abs(self.objective)
+        return max(self.objective - self.bound, 0.0) / scale if scale > 0.0 else np.nan
 
     @property
     def start(self) -> np.datetime64:

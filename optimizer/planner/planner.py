@@ -15,7 +15,11 @@ from optimizer.compiler.arrays import ModelArrays
 from optimizer.compiler.structure import compile_model
 from optimizer.diagnostics.explanation import Explanation, explain_schedule, reserve_messages
 from optimizer.diagnostics.infeasibility import explain_infeasibility
-from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.diagnostics.soft_constraints import (
+    exceeded_columns,
+    penalty_costs,
+    soft_constraint_report,
+)
 from optimizer.model.components.workload import CREDITED_WORK_COLUMN
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data
@@ -118,11 +122,13 @@ def _solve(
         lp_solution, fixed = repair_relaxation(
             solver, arrays, data=model.data, lp_solution=lp_solution
         )
+        lp_solution = _without_penalties(model, solver, lp_solution)
     return Solution(
         data=model.data,
         values=values_by_name(arrays.columns, lp_solution.values),
         duals=model.duals(lp_solution),
         accounts=arrays.cost_by_account(lp_solution.values, prices),
+        penalties=model.penalties(lp_solution),
         objective=lp_solution.objective,
         relaxed_objective=relaxed.objective,
         fixed_segments=fixed,
@@ -163,6 +169,35 @@ class _CompiledProblem:
             self.arrays.columns, costs
         )
 
+    def penalties(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
+        """Return the penalties of exceeded limits by account, ``(time,)``. [EUR]"""
+        arrays, steps = self.arrays, len(self.data.hours)
+        found: dict[str, FloatArray] = {}
+        for name, one in penalty_costs(self.data).items():
+            if (places := arrays.columns.get(name)) is not None and places.size:
+                paid = np.broadcast_to(one.cost, places.shape) * lp_solution.values[places]
+                by_step = np.bincount(arrays.step[places], weights=paid, minlength=steps)
+                found[one.account] = found.get(one.account, 0.0) + by_step
+        return found
+
+
+def _without_penalties(
+    model: _CompiledProblem, solver: LpSolver, lp_solution: LpSolution
+) -> LpSolution:
+    """Return the plan with duals that contain no penalty: each limit keeps its excess."""
+    places = exceeded_columns(model.data, model.arrays.columns, lp_solution.values)
+    if not len(places):
+        return lp_solution
+    values = lp_solution.values[places]
+    solver.set_column_bounds(places, values, high=values)
+    solver.set_costs(places, np.zeros(len(places)))
+    found = solver.run()
+    if found is None:
+        return lp_solution
+    costs = found.reduced_costs.copy()
+    costs[places] = 0.0
+    return replace(lp_solution, duals=found.duals, reduced_costs=costs)
+
 
 def _compile(
     problem: Problem,
@@ -195,7 +230,7 @@ def _compile(
 def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> LpSolution:
     """Return the optimum of the relaxation."""
     if export is not None:
-        solver.export(export)
+        solver.export(export, compile_model(model.shape).labels(model.instants))
     is_long = (
         model.matching_warm_start is None and len(model.arrays.row_low) >= FEASIBILITY_CHECK_ROWS
     )
@@ -287,7 +322,7 @@ def decide(
                 attempts=attempt,
                 warm_start=solution.warm_start,
                 objective=solution.objective,
-                relaxed=solution.relaxed_objective,
+                bound=solution.relaxed_objective,
             )
         warm_start = solution.warm_start
         tightened = _tightened(tightened, schedule, verdict, share=share)

@@ -56,7 +56,7 @@ def build_schedule(solution: Solution) -> xr.Dataset:
 
     It contains the operation for the twin (``hall_power``, orders to stores,
     ``renewable_used_power``, ``heat_reuse_power``, weather), import and export, racks by cohort and
-    cap, and costs by account; chosen set points and reserve capacity, if there are any.
+    cap, and costs by account without penalties; chosen set points and reserve capacity, if any.
     """
     problem = solution.data.problem
     site, outlook = problem.site, problem.outlook
@@ -72,11 +72,12 @@ def build_schedule(solution: Solution) -> xr.Dataset:
     variables_of_schedule |= (
         _connection(solution, variables_of_schedule) | _trades(solution) | _units(solution, banks)
     )
+    payments = solution.payments
     variables_of_schedule["money"] = (
         ("time", "account"),
-        np.stack([*solution.accounts.values()], axis=-1),
+        np.stack([*payments.values()], axis=-1),
     )
-    labels = owners | {"cooling_plant": banks, "account": list(solution.accounts)}
+    labels = owners | {"cooling_plant": banks, "account": list(payments)}
     used = {dim for dims, _ in variables_of_schedule.values() for dim in dims}
     data = xr.Dataset(
         {name: known.variables[name] for name in known.data_vars} | variables_of_schedule,

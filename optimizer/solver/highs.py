@@ -6,7 +6,7 @@ last bits of the processor. A result that is safe for one of them only is a defe
 """
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -242,10 +242,17 @@ class LpSolver:
             message = "the solver returned values that are not finite; plan again"
             raise SolverError(message, code=IssueCode.NOT_FINITE)
 
-    def export(self, path: Path) -> None:
+    def export(self, path: Path, labels: tuple[Sequence[str], Sequence[str]] = ((), ())) -> None:
         """Write the model to a file ``.mps`` or ``.lp``, or compressed to ``.mps.gz`` or
         ``.lp.gz``.
+
+        ``labels`` are the names of all columns and of all rows; by default they are numbered.
         """
+        for set_name, names in zip(
+            (self._highs.passColName, self._highs.passRowName), labels, strict=True
+        ):
+            for number, name in enumerate(names):
+                check_status(set_name(number, name), f"name {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         is_compressed = path.suffix == ".gz"
         plain = path.with_suffix("") if is_compressed else path  # HiGHS does not compress

@@ -117,11 +117,13 @@ def _is_objective_consistent(highs: Any, values: FloatArray) -> bool:
     return abs(reported - true) <= OBJECTIVE_TOLERANCE * (1.0 + abs(true))
 
 
+SEGMENT_SEARCH_GAP: Final = 1e-6
+"""Relative gap at which a search for segments ends. [1]"""
+
 SEGMENT_SEARCH_OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
     "threads": 1,  # all solvers of a process must have the same number
     "parallel": "off",
-    "mip_rel_gap": 1e-6,
     "mip_max_nodes": 2000,
 }
 """Options of the search for segments, which ends with the best known solution."""
@@ -150,14 +152,19 @@ class SegmentChoice:
 
 
 def solve_segment_mip(
-    model: Any, choices: list[SegmentChoice], values: FloatArray
+    model: Any,
+    choices: list[SegmentChoice],
+    values: FloatArray,
+    *,
+    gap: float = SEGMENT_SEARCH_GAP,
 ) -> list[SegmentNumbers] | None:
     """Return the best segments of a short search, for each step of each choice; None without any.
 
-    ``model`` is a linear model of HiGHS; ``values`` are the initial values of all columns.
+    ``model`` is a linear model of HiGHS; ``values`` are the initial values of all columns; ``gap``
+    is the relative gap at which the search ends. [1]
     """
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
-    set_options(highs, SEGMENT_SEARCH_OPTIONS)
+    set_options(highs, SEGMENT_SEARCH_OPTIONS | {"mip_rel_gap": gap})
     check_status(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_add_binaries(highs, choice) for choice in choices]
     start = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])

@@ -4,25 +4,28 @@ Convex segments are exact only while waste costs something. Where waste pays, a 
 segment first, or charges and discharges at once. Such a machine is fixed to the segment of its
 output, and a store or exchange to one direction; the rest is solved from the present basis. Where
 the solution reaches the end of its segment, the next segment is tried. Both contain the present
-solution, so the objective never grows. This takes a few solves and proves nothing. If it loses more
-than a little in few intervals, branch and bound chooses the segments.
+solution, so the objective never grows. This takes a few solves and proves nothing. The first rounds
+fix only intervals with waste. Later rounds fix every interval of an owner that wastes, until no
+waste is left. If the repair loses more than a little, branch and bound chooses the segments, window
+by window where there are many.
 
 Where import costs what export earns, simultaneous import and export is equally good. It is netted
 without a solve.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from optimizer.compiler.arrays import ModelArrays
+from optimizer.compiler.arrays import ModelArrays, SegmentNumbers
 from optimizer.curves.piecewise_linear import MAX_SEGMENTS
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import account_weights
 from optimizer.solver.highs import LpSolution, LpSolver
-from optimizer.solver.mip import SegmentChoice, solve_segment_mip
+from optimizer.solver.mip import SEGMENT_SEARCH_GAP, SegmentChoice, solve_segment_mip
 from optimizer.solver.solution import (
     FixedSegments,
     merge_by_owner,
@@ -37,7 +40,7 @@ from twin.relations import Exchange
 from twin.site import Site
 
 MAX_REPAIR_ROUNDS: Final = 10
-"""Largest number of repairs of a plan. [1]"""
+"""Rounds that fix single intervals and try neighbouring segments. [1]"""
 
 MIN_REPAIR_GAIN: Final = 1e-6
 """Share of the objective by which a round must improve it to count. [1]"""
@@ -49,7 +52,21 @@ MAX_REPAIR_LOSS: Final = 1e-3
 """Share of the objective that repair may cost before segments are searched. [1]"""
 
 MAX_SEARCH_BINARIES: Final = 120
-"""Largest number of binaries of a search: a day of one battery, or a few machines. [1]"""
+"""Largest number of binaries of one search: a day of one battery, or a few machines. [1]"""
+
+WINDOW_BINARIES: Final = 60
+"""Binaries of a window, where there are too many for one search: about eight intervals of a
+battery, the connection and a chilled plant. HiGHS then ends within about 0.3 s. [1]
+"""
+
+WINDOW_GAP: Final = 3e-4
+"""Relative gap at which the search in a window ends. [1]"""
+
+MAX_SEARCH_SWEEPS: Final = 2
+"""Passes over all windows; those of the second pass overlap two of the first. [1]"""
+
+SEARCH_TIME_LIMIT_S: Final = 10.0
+"""Time after which no further window is searched: a sixth of the time of a decision. [s]"""
 
 
 def repair_relaxation(
@@ -62,28 +79,30 @@ def repair_relaxation(
     found, fixed = _improve(solver, arrays, data, lp_solution)
     scale = max(abs(found.objective), abs(lp_solution.objective))
     if fixed and found.objective - lp_solution.objective > MAX_REPAIR_LOSS * scale:
-        found, fixed = _search(solver, arrays, data, (found, fixed))
+        found, fixed = _search_all(solver, arrays, data, (found, fixed))
     return found, tuple(fixed)
 
 
 def _improve(
     solver: LpSolver, arrays: ModelArrays, data: ModelData, lp_solution: LpSolution
 ) -> tuple[LpSolution, list[FixedSegments]]:
-    """Fix segments where a plan wastes, and improve it segment by segment."""
+    """Fix segments where a plan wastes until none does, and improve it segment by segment."""
     fixed: list[FixedSegments] = []
     idle, turn, is_loose = 0, 0, False
-    while idle < MAX_IDLE_ROUNDS and turn < MAX_REPAIR_ROUNDS:
+    while True:
         turn += 1
         lp_solution = net_import_export(arrays, data, lp_solution)
         values = values_by_name(arrays.columns, lp_solution.values)
-        fresh = list(find_fixed_segments(data, values, where=find_waste(data, values)))
-        fresh = [one for one in fresh if not (is_loose and one.is_ordered)]
-        if not (fixed or fresh):
+        fresh = _fresh_segments(data, values, is_loose=is_loose, whole=turn > MAX_REPAIR_ROUNDS)
+        if may_move := idle < MAX_IDLE_ROUNDS and turn <= MAX_REPAIR_ROUNDS:
+            tried = [replace(one, segment=one.next_segments(values, turn)) for one in fixed] + fresh
+        else:
+            tried = merge_by_owner([*fixed, *fresh])
+        if not tried or (not may_move and _count_steps(tried) == _count_steps(fixed)):
             break
-        tried = [replace(one, segment=one.next_segments(values, turn)) for one in fixed] + fresh
         found, again = _solve_fixed(solver, arrays, tried)
-        if not again and fixed and not is_loose:
-            break  # the previous plan does not waste
+        if not again and fixed and not is_loose and all(one.is_ordered for one in fresh):
+            break  # in the previous plan, no store or exchange has both directions
         if not again:  # curves may waste, directions not: the twin verifies the real draw
             is_loose, again = True, [one for one in tried if not one.is_ordered]
         fixed = again
@@ -93,7 +112,23 @@ def _improve(
     return lp_solution, fixed
 
 
-def _search(
+def _fresh_segments(
+    data: ModelData, values: Mapping[str, FloatArray], *, is_loose: bool, whole: bool
+) -> list[FixedSegments]:
+    """Return segments to fix because of waste, of ``whole`` owners or of single intervals."""
+    where = find_waste(data, values)
+    if whole:
+        where = dict.fromkeys(where, tuple(range(len(data.hours))))
+    fresh = find_fixed_segments(data, values, where=where)
+    return [one for one in fresh if not (is_loose and one.is_ordered)]
+
+
+def _count_steps(fixed_segments: list[FixedSegments]) -> int:
+    """Return the number of fixed intervals of all owners. [1]"""
+    return sum(len(one.steps) for one in merge_by_owner(fixed_segments))
+
+
+def _search_all(
     solver: LpSolver,
     arrays: ModelArrays,
     data: ModelData,
@@ -101,23 +136,70 @@ def _search(
 ) -> tuple[LpSolution, list[FixedSegments]]:
     """Return a better plan by branch and bound over segments, or the known plan.
 
-    Where the result wastes elsewhere, those segments join the search.
+    Many binaries are searched window by window: segments outside a window stay fixed.
+    """
+    count = _binaries_by_interval(known[1], len(data.hours))
+    if count.sum() <= MAX_SEARCH_BINARIES:
+        return _search(solver, arrays, data, known, within=np.flatnonzero(count))
+    end = time.monotonic() + SEARCH_TIME_LIMIT_S
+    for sweep in range(MAX_SEARCH_SWEEPS):
+        before = known[0].objective
+        for window in _windows(known[1], len(data.hours), shift=sweep * WINDOW_BINARIES // 2):
+            if time.monotonic() < end:
+                known = _search(solver, arrays, data, known, within=window, gap=WINDOW_GAP)
+        if before - known[0].objective <= WINDOW_GAP * abs(before):
+            break
+    return known
+
+
+def _binaries_by_interval(fixed: list[FixedSegments], intervals: int) -> SegmentNumbers:
+    """Return the number of binaries of each interval, ``(time,)``. [1]"""
+    count = np.zeros(intervals, dtype=np.int64)
+    for one in merge_by_owner(fixed):
+        count[one.steps] += one.width.shape[1]
+    return count
+
+
+def _windows(fixed: list[FixedSegments], intervals: int, *, shift: int) -> Iterator[SegmentNumbers]:
+    """Yield the intervals of windows of about :data:`WINDOW_BINARIES` binaries.
+
+    ``shift`` is the number of binaries by which the first window is shorter.
+    """
+    count = _binaries_by_interval(fixed, intervals)
+    window = (np.cumsum(count) + shift - 1) // WINDOW_BINARIES
+    for number in np.unique(window[count > 0]):
+        yield np.flatnonzero((window == number) & (count > 0))
+
+
+def _search(
+    solver: LpSolver,
+    arrays: ModelArrays,
+    data: ModelData,
+    known: tuple[LpSolution, list[FixedSegments]],
+    *,
+    within: SegmentNumbers,
+    gap: float = SEGMENT_SEARCH_GAP,
+) -> tuple[LpSolution, list[FixedSegments]]:
+    """Return a better plan by branch and bound over segments, or the known plan.
+
+    Segments are chosen ``within`` some intervals. Where the result wastes elsewhere, those segments
+    are fixed too, and join the search within the intervals.
     """
     lp_solution, fixed = known
     begin, candidates = lp_solution, merge_by_owner(fixed)
     for _ in range(MAX_REPAIR_ROUNDS):
-        choices = [_choice(one, arrays) for one in candidates]
+        inside = [part for one in candidates if len((part := one.within(within)).steps)]
+        choices = [_choice(one, arrays) for one in inside]
         if sum(choice.count for choice in choices) > MAX_SEARCH_BINARIES:
             break
         try:
-            segments = solve_segment_mip(solver.model(), choices, begin.values)
+            segments = solve_segment_mip(solver.model(), choices, begin.values, gap=gap)
         except SolverError:  # a failed search keeps the known plan
             break
         if segments is None:
             break
-        candidates = [
-            replace(one, segment=piece) for one, piece in zip(candidates, segments, strict=True)
-        ]
+        chosen = [replace(one, segment=piece) for one, piece in zip(inside, segments, strict=True)]
+        candidates = merge_by_owner([*chosen, *candidates])
         begin, again = _solve_fixed(solver, arrays, candidates)
         if not again or lp_solution.objective - begin.objective <= MIN_REPAIR_GAIN * abs(
             lp_solution.objective

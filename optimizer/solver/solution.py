@@ -6,7 +6,7 @@ store or exchange to one direction.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from optimizer.compiler.arrays import IntArray, ModelArrays, SegmentNumbers
 from optimizer.model.model_data import ModelData
+from optimizer.model.objective import PENALTY_ACCOUNTS
 from optimizer.solver.warm_start import WarmStart
 from twin.physics import FloatArray
 
@@ -68,6 +69,13 @@ class FixedSegments:
             width=np.concatenate([self.width, other.width[new]]),
         )
 
+    def within(self, intervals: SegmentNumbers) -> "FixedSegments":
+        """Return the part of this in some intervals."""
+        where = np.isin(self.steps, intervals)
+        return replace(
+            self, steps=self.steps[where], segment=self.segment[where], width=self.width[where]
+        )
+
     def at_output(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
         """Return this with the segments of the present outputs; directions do not change."""
         if not self.is_ordered:
@@ -100,8 +108,9 @@ class Solution:
       (time,)``, ``work.racks (time, cohort, cap)``, ``work.work_overdue (instant, cohort)``.
     - `duals`: ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
       objective with the bound of the row or variable. [EUR per its unit]
-    - `accounts`: Account -> weighted cost in each interval, ``(time,)``; their sum is the
-      objective. [EUR]
+    - `accounts`: Account -> weighted cost in each interval, ``(time,)``, penalties included; their
+      sum is the objective. [EUR]
+    - `penalties`: Account -> the part of it for exceeded limits, which nobody is paid. [EUR]
     - `relaxed_objective`: objective of the relaxation: a lower bound of all plans, except those
       that sell fewer reserves. [EUR]
     - `seconds`: CPU time by stage. [s]
@@ -116,6 +125,16 @@ class Solution:
     warm_start: WarmStart
     fixed_segments: tuple[FixedSegments, ...]
     seconds: Mapping[str, float]
+    penalties: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def payments(self) -> dict[str, FloatArray]:
+        """Accounts without penalties, ``(time,)``; without accounts of penalties alone. [EUR]"""
+        return {
+            name: money - self.penalties.get(name, 0.0)
+            for name, money in self.accounts.items()
+            if name not in PENALTY_ACCOUNTS
+        }
 
     def column_values(self, arrays: ModelArrays) -> FloatArray:
         """Return the value of every column of the model."""

@@ -21,6 +21,7 @@ ROW = {
     [
         ({}, "2.5 MWh above, penalty 1,250 EUR"),
         ({"is_hard": True}, "2.5 MWh above, which is not allowed, penalty 1,250 EUR"),
+        ({"is_hard": True, "paid_eur": 0.0, "penalty_eur": 75000.0}, "limit exceeded by 2.5 MWh"),
         ({"below": 1.0, "paid_eur": -20.0}, "2.5 MWh above and 1.0 MWh below, penalty -20 EUR"),
     ],
 )

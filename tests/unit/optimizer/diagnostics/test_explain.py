@@ -44,7 +44,7 @@ def answer(duals=None, accounts=None, fees=0.0):
     ahead, hours = hours_of([50.0] * 4, [0.0] * 4), np.ones(4)
     problem = SimpleNamespace(site=site, margins=margins, outlook=ahead, hours=hours, state=still)
     inputs = SimpleNamespace(curves={}, hours=hours, problem=problem)
-    return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, data=inputs)
+    return SimpleNamespace(duals=duals or {}, payments=accounts or {}, penalties={}, data=inputs)
 
 
 def binding(**duals):

@@ -117,15 +117,28 @@ def test_energy_behind_reserves_is_the_minimum_level(reserve, limit):
 
 
 def test_ramp_is_one_limit_in_all_intervals():
-    """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more spares 100,000 EUR in each hour.
+    """Proves: work of 20 MWh at 50 EUR, worth 90: from none, 1.8 MW more an hour. A MW more in each
+    hour is 1 and 2 MW more of work, worth 40 EUR each.
 
-    Sensitivity: 100,000 for an hour, the first interval listed under the label of the others.
+    Sensitivity: 80 for an hour, the first interval listed under the label of the others.
+    """
+    where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
+    jobs = [("batch", [0.0, 0.0], [20.0, 20.0], 30.0)]
+    plan = hand.solved(where, hand.outlook([50.0] * 2, jobs=jobs, terminal=90.0))
+    (one,) = limit_values(plan)
+    assert one.limit == "ramp of the connection, upwards (grid)"
+    assert (one.marginal_value, one.hours) == (pytest.approx(120.0), 2.0)
+
+
+def test_exceeded_ramp_is_valued_without_its_penalty():
+    """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more saves no money.
+
+    Sensitivity: 200,000 EUR, the penalty on the excess.
     """
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
-    (one,) = limit_values(plan)
-    assert one.limit == "ramp of the connection, upwards (grid)"
-    assert (one.marginal_value, one.hours) == (pytest.approx(200_000.0), 2.0)
+    assert plan.penalties["ramp"].sum() == pytest.approx(100_000.0 * (3.2 + 3.2))
+    assert limit_values(plan) == ()
 
 
 def test_energy_behind_reserves_is_valued_per_mwh():

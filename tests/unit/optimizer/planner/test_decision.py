@@ -237,6 +237,11 @@ def test_unavoidable_ramp_is_reported_and_planned(problem):
         "worst 1.05 where 1 is allowed"
     ]
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
+    assert decision.explanation.penalties.keys() == {"ramp"}
+    assert "ramp" not in decision.explanation.accounts
+    assert max((limit.price for limit in decision.explanation.binding), default=0.0) < 1000.0
+    total = sum(decision.explanation.accounts.values())
+    assert decision.objective == pytest.approx(total + decision.explanation.penalties["ramp"])
 
 
 def test_zero_export_site_with_sun_and_battery_is_planned(problem):

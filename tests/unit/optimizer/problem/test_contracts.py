@@ -12,6 +12,7 @@ from tests.support.contract_sites import asked, position, with_target, with_word
 from tests.support.hand import grid, outlook, problem, site, solved
 from twin.errors import IssueCode, ProblemError
 from twin.markets.contracts import HourlyMatching
+from twin.relations import HARD_OBLIGATION_PENALTY
 
 PRICES = [50.0, 40.0]
 
@@ -101,14 +102,32 @@ def test_cost_of_a_missed_target_is_listed():
         "below": 0.0,
         "unit": "MWh",
         "paid_eur": 200.0,
+        "penalty_eur": 0.0,
         "is_hard": False,
     }
 
 
 def test_broken_hard_target_is_listed():
     ahead = with_target(outlook([10.0], service=5.0), [3.0], price=np.inf)
-    (one,) = soft_constraint_report(solved(site(asked()), ahead))
+    plan = solved(site(asked()), ahead)
+    (one,) = soft_constraint_report(plan)
     assert one.is_hard
+    assert (one.above, one.cost) == (pytest.approx(2.0), 0.0)
+    assert one.penalty == pytest.approx(2.0 * HARD_OBLIGATION_PENALTY["net_import"])
+
+
+def test_penalty_of_a_hard_target_is_in_no_account_and_no_price():
+    """Proves: 5 MWh at 10 EUR cost 50 EUR, though 2 MWh exceed the target of 3 MWh.
+
+    Sensitivity: 60,050 EUR with the penalty, and a dual of 30,010 EUR/MWh at the bus.
+    """
+    ahead = with_target(outlook([10.0], service=5.0), [3.0], price=np.inf)
+    plan = solved(site(asked()), ahead)
+    paid = {name: money.sum() for name, money in plan.payments.items()}
+    assert sum(paid.values()) == pytest.approx(50.0)
+    assert paid["targets"] == pytest.approx(0.0)
+    assert plan.penalties["targets"].sum() == pytest.approx(plan.objective - 50.0)
+    assert max(np.abs(duals).max(initial=0.0) for duals in plan.duals.values()) < 1000.0
 
 
 def test_imbalance_revenue_is_listed_as_negative_cost():

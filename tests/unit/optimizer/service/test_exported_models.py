@@ -32,6 +32,30 @@ def test_a_model_read_back_has_the_same_optimum(tmp_path, ending):
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("ending", [".mps", ".lp"])
+def test_columns_and_rows_name_machine_quantity_and_time(tmp_path, ending):
+    """Proves: a reader of the file finds the charging power of a quarter-hour by its name."""
+    path = tmp_path / f"model{ending}"
+    problem = small_days.problem()
+    solution = solve_problem(problem, export=path)
+    other = highspy.Highs()
+    other.setOptionValue("output_flag", False)
+    assert other.readModel(str(path)) == highspy.HighsStatus.kOk
+    model = other.getLp()
+    assert len(set(model.col_names_)) == model.num_col_
+    assert len(set(model.row_names_)) == model.num_row_
+    stamps = [
+        np.datetime_as_string(stamp, unit="m").replace("-", "").replace(":", "") + "Z"
+        for stamp in problem.outlook["time"].to_numpy()
+    ]
+    names = [f"battery_1.charge({stamp})" for stamp in stamps]
+    upper = dict(zip(model.col_names_, model.col_upper_, strict=True))
+    power = problem.site.equipment["battery_1"].power
+    assert [upper[name] for name in names] == pytest.approx([power] * len(names))
+    assert f"battery_1.soc_balance({stamps[-1]})" in model.row_names_
+    assert len(names) == len(solution.values["battery_1.charge"])
+
+
 def test_packed_models_are_packed(tmp_path):
     path = tmp_path / "model.mps.gz"
     solve_problem(small_days.problem(), export=path)
