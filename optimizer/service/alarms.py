@@ -140,6 +140,8 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.MACHINES: AlarmDefinition(
         severity=Severity.MEDIUM,
         remedy="check the machines named; plans use them again when they report availability",
+        clear_delay_s=DECISION_CLEAR_DELAY_S,
+        is_by_decision=True,
     ),
     AlarmCode.WEAR: AlarmDefinition(
         severity=Severity.LOW, remedy="plan maintenance; see `gigatwin calibrate SITE --drift`"
@@ -354,9 +356,10 @@ class AlarmMonitor:
         A silent plant or a lost broker has its own alarm, so silent points are not reported then.
         """
         link = self._link
+        is_connected = link.state is LinkState.CONNECTED
         for subject, text in link.refused_timestamps(now).items():
             yield AlarmCondition(code=AlarmCode.TELEMETRY, subject=subject, text=text)
-        if link.state is LinkState.CONNECTED:
+        if is_connected:
             for subject, age_s in link.silent_points(now, SILENCE_ALARM_PERIODS).items():
                 yield AlarmCondition(
                     code=AlarmCode.TELEMETRY,
@@ -366,6 +369,8 @@ class AlarmMonitor:
                 )
         for warning in last.estimate.warnings if last else ():
             is_lost = warning.condition.is_unmeasured
+            if is_lost and not is_connected:
+                continue
             yield AlarmCondition(
                 code=AlarmCode.TELEMETRY if is_lost else AlarmCode.SENSOR,
                 subject=warning.subject,

@@ -35,6 +35,15 @@ EXCITATION_TIME_H: Final = 24.0
 DRIFT_PROBABILITY_LIMIT: Final = 0.9
 """Probability from which a sensor is reported as drifting. [1]"""
 
+ALARM_DEVIATION_ERRORS: Final = 2.0
+"""Deviation from the model that matters to people, in prior errors of the sensor. [1]
+
+The filter learns the noise of a machine at rest, whose least deviation is then significant.
+"""
+
+MIN_DEVIATION_ERRORS: Final = 1.0
+"""Deviation from the model that is reported at all, in prior errors of the sensor. [1]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StuckDetector:
@@ -258,17 +267,18 @@ def diagnostics(
     *,
     measurement: float,
     unit: str,
+    noise_prior: NoisePrior,
     max_value: float,
 ) -> Iterator[SensorWarning]:
     """Yield a warning if a sensor is silent, stuck, drifting or contradicts the model.
 
     - ``subject``: Name of the stock.
-    - ``predicted``, ``measurement``, ``max_value``: As for :func:`update_stock`.
+    - ``predicted``, ``measurement``, ``noise_prior``, ``max_value``: As for :func:`update_stock`.
     - ``found``: The updated filter.
     """
     if predicted is None:
         return
-    bank = found.filter_bank
+    bank, error = found.filter_bank, noise_prior.measurement_std
     model = f"{bank.mean:.4g} {unit} by the model, give or take {bank.spread:.2g}"
     if bank.spread >= max_value:
         model = f"anything from 0 to {max_value:.4g} {unit} by the model"
@@ -289,14 +299,21 @@ def diagnostics(
         )
     elif _is_far(predicted.filter_bank, measurement):
         expected = predicted.filter_bank.mean
+        deviation = (measurement - predicted.filter_bank.predicted_measurement) / error
+        if abs(deviation) < MIN_DEVIATION_ERRORS:
+            return
         yield SensorWarning(
             condition=SensorCondition.CONTRADICTION,
             subject=subject,
             text=f"{subject} is {measurement:.4g} {unit}, but {expected:.4g} by the model: "
             "one of them is wrong",
             values={"measured": measurement, "estimate": expected},
+            level=abs(deviation) / ALARM_DEVIATION_ERRORS,
         )
-    elif bank.drift_probability > DRIFT_PROBABILITY_LIMIT:
+    elif (
+        bank.drift_probability > DRIFT_PROBABILITY_LIMIT
+        and abs(bank.drift_offset) >= MIN_DEVIATION_ERRORS * error
+    ):
         shown = f"it shows {bank.drift_offset:+.2g} {unit} beside the model"
         # one sensor cannot distinguish the two
         yield SensorWarning(
@@ -304,6 +321,7 @@ def diagnostics(
             subject=subject,
             text=f"the sensor of {subject} drifts, or its machine is not as declared: {shown}",
             values={"offset": bank.drift_offset},
+            level=abs(bank.drift_offset) / (ALARM_DEVIATION_ERRORS * error),
         )
 
 

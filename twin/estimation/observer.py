@@ -172,6 +172,7 @@ def _update_stocks(
             found,
             measurement=measurement,
             unit=unit,
+            noise_prior=NOISE_PRIORS[name].scaled(size),
             max_value=max_value,
         )
     return filters, warnings, issues

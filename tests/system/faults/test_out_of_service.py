@@ -19,10 +19,10 @@ def test_plan_excludes_stores_out_of_service(tmp_path, embedded):
         stage.attend()
         stage.play(STEPS, words=OUT)
         stage.until_ready()
-        stage.until(lambda: "machines" in alarms(stage))
-        text = alarms(stage)["machines"]
-        assert "battery_1 is out of service: plans count on no more" in text
-        assert "tank_1 is out of service" in text
+        stage.until(lambda: "machines:battery_1" in alarms(stage))
+        found = alarms(stage)
+        assert found["machines:battery_1"] == "battery_1 is out of service: plans count on no more"
+        assert "tank_1 is out of service" in found["machines:tank_1"]
         result = stage.finish()
         assert result["violations"] == {}
         assert result["undecided"] == 0
@@ -32,5 +32,5 @@ def test_plan_excludes_stores_out_of_service(tmp_path, embedded):
 
 
 def alarms(stage):
-    """Return the alarms in force: cause -> text."""
-    return {one["cause"]: one["text"] for one in stage.tell("status")["snapshot"]["alarms"]}
+    """Return the alarms in force: id -> text."""
+    return {one["id"]: one["text"] for one in stage.tell("status")["snapshot"]["alarms"]}

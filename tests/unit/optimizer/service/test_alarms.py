@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +177,16 @@ def test_broker_that_returns_for_a_moment_is_one_event(bench):
 def test_every_code_has_a_definition_and_its_delays_are_ordered():
     assert set(ALARM_DEFINITIONS) == set(AlarmCode)
     assert SENSOR.clear_delay_s >= SENSOR.raise_delay_s > 0.0
+
+
+def test_operators_guide_has_one_entry_for_each_alarm():
+    """Proves: the table of docs/operators.md names each code once, with its severity."""
+    guide = (Path(__file__).parents[4] / "docs" / "operators.md").read_text(encoding="utf-8")
+    table = guide.partition("| alarm | severity | what to do |\n")[2].partition("\n\n")[0]
+    rows = [row.split(" | ")[:2] for row in table.splitlines()[1:]]
+    severities = {
+        code: severity for codes, severity in rows for code in codes.strip("| ").split(", ")
+    }
+    assert sorted(severities) == sorted(AlarmCode)
+    for code, definition in ALARM_DEFINITIONS.items():
+        assert severities[code].startswith(definition.severity.value)

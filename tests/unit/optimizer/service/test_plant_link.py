@@ -78,7 +78,12 @@ def link_to(folder, *, is_simulated):
 def without_errors(record_event=lambda _: None):
     """Return partners, series and HOLD register of a service in which nothing is wrong."""
     return SimpleNamespace(
-        errors=lambda _: {}, audit_error="", alarm_text="", record_event=record_event
+        errors=lambda _: {},
+        audit_error="",
+        alarm_text="",
+        end_notices=lambda _: {},
+        record_event=record_event,
+        unsigned_times="",
     )
 
 

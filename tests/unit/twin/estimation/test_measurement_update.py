@@ -13,13 +13,18 @@ from twin.estimation.measurement_update import (
 
 def said(spread, size):
     """Return what is said of a stock that nobody measures, known to some spread. [MWh]"""
-    memory = StockFilter(
-        filter_bank=KalmanFilterBank.start_at(
-            0.9932, spread, NOISE_PRIORS["battery_level"].scaled(1.6)
-        )
-    )
+    prior = NOISE_PRIORS["battery_level"].scaled(1.6)
+    memory = StockFilter(filter_bank=KalmanFilterBank.start_at(0.9932, spread, prior))
     carried = PredictedStock(prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0)
-    found = diagnostics("level", carried, memory, measurement=np.nan, unit="MWh", max_value=size)
+    found = diagnostics(
+        "level",
+        carried,
+        memory,
+        measurement=np.nan,
+        unit="MWh",
+        noise_prior=prior,
+        max_value=size,
+    )
     return [warning.text for warning in found]
 
 

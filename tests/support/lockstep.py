@@ -1,0 +1,136 @@
+"""The service of a site and its simulated plant in one process, in lockstep and without a broker.
+
+Plant, sensors, live state, decisions, orders, alarms and audit record are the real ones. Messages
+go from one to the other as bytes; journal, archive and MQTT are left out.
+"""
+
+import numpy as np
+
+import sites
+from optimizer.backtesting.case import synthetic_case
+from optimizer.demo.simulated_plant import build_scene
+from optimizer.inputs.series_files import synthetic_files
+from optimizer.planner.planner import decide
+from optimizer.service.clock import NOT_STARTED, SimulatedClock
+from optimizer.service.config import ServiceConfig
+from optimizer.service.daemon import SiteService
+from optimizer.service.decision_engine import DecisionEngine
+from optimizer.service.hold import HoldRegister
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from telemetry.messages import decode
+from telemetry.messages.models import SimulationTick
+from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.simulator.site import SimulatedSite
+
+
+class MemoryClient:
+    """One end of a connection in memory; `receive` is called with each message of this end."""
+
+    url, error, is_connected, counters = "memory", "", True, {}
+
+    def __init__(self, *_, **__):
+        self.receive = lambda *_: None
+        self.waiting = []
+
+    def subscribe(self, *_, **__):
+        return _done()
+
+    def publish(self, topic, payload, *, qos=0, retain=False, conflate=False):
+        self.receive(topic, payload)
+        return _done()
+
+    def poll(self, limit=1000, timeout=0.1):
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        return taken
+
+    def acknowledge(self, messages):
+        pass
+
+
+class MemoryConfig(ServiceConfig):
+    """Settings of a service whose connections are in memory."""
+
+    def create_client(self, client_id, will=None):
+        return MemoryClient()
+
+
+def _done():
+    token = PublishToken()
+    token.complete(True)
+    return token
+
+
+class LockstepClock(SimulatedClock):
+    """Time of the last tick; a service in lockstep reads no queue of ticks."""
+
+    time = NOT_STARTED
+
+    def now(self):
+        return self.time
+
+
+class LockstepService:
+    """A service that decides each tick of its plant, with the solver in this process.
+
+    - `distort`: changes each sample of the plant, as a fault of a sensor does.
+    - `events`: time, event, id and text of each event of an alarm.
+    - `sources`: source of each decision.
+    """
+
+    def __init__(self, name, folder, *, steps, out_of_service=(), distort=lambda sample: sample):
+        site = sites.load_site(name)
+        case = synthetic_case(site, steps=steps)
+        config = MemoryConfig(
+            broker="mqtt://memory", series_files=synthetic_files(site), is_simulated=True
+        )
+        self.link = PlantLink(site, config, folder)
+        self.clock = LockstepClock()
+        self.partners = PartnerLink(site, config, folder, meter=self.link.meter)
+        self.events = []
+        record_event = self.partners.record_event
+
+        def record(content):
+            if content["event"].startswith("alarm"):
+                self.events.append(tuple(content[key] for key in ("time", "event", "id", "text")))
+            record_event(content)
+
+        self.partners.record_event = record
+        self.service = SiteService(
+            site,
+            config,
+            clock=self.clock,
+            plant_link=self.link,
+            partner_link=self.partners,
+            hold_register=HoldRegister(folder / "hold.json"),
+            folder=folder,
+        )
+        self.engine = DecisionEngine(
+            site=site,
+            solve_problem=lambda problem, last: decide(problem, previous=last),
+            caps=self.link.caps,
+        )
+        plant = MemoryClient()
+        plant.receive = self._receive
+        self.link._client.receive = lambda topic, payload: plant.waiting.append(
+            ReceivedMessage(topic, payload, 1)
+        )
+        scene = build_scene(case, seed=0, out_of_service=out_of_service)
+        self.plant, self.distort = SimulatedSite(scene, plant), distort
+        self.sources = []
+
+    def run(self):
+        """Run to the end, and return the events of alarms."""
+        self.plant.run()
+        return self.events
+
+    def _receive(self, topic, payload):
+        """Process a message of the plant as the ingester does, and decide on a tick."""
+        sample = self.distort(decode(topic, payload))
+        self.link.window.add(sample)
+        self.link.rack_names.observe(sample)
+        if isinstance(sample, SimulationTick) and not sample.is_last:
+            self.clock.time = np.datetime64(sample.time, "us")
+            self.service._decide_interval(self.engine, self.clock.time)
+            self.service._update_alarms()
+            self.sources.append(self.service._last_result.choice.source.value)
