@@ -82,7 +82,7 @@ class LockstepService:
         site = sites.load_site(name)
         case = synthetic_case(site, steps=steps)
         config = MemoryConfig(
-            broker="mqtt://memory", series_files=synthetic_files(site), is_simulated=True
+            broker="mqtt://memory", series_files=synthetic_files(), is_simulated=True
         )
         self.link = PlantLink(site, config, folder)
         self.clock = LockstepClock()
