@@ -33,6 +33,7 @@ from optimizer.service.operators import (
     Requester,
     add_operator,
 )
+from optimizer.service.state_folder import LAYOUT_FILE
 from optimizer.service.status import rows_at
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
@@ -71,7 +72,8 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
         try:
             answer = send_command(folder, "hold", token=_token(), **order)
         except ServiceUnresponsiveError as error:
-            _place_offline(folder, order)
+            if (folder / LAYOUT_FILE).exists():  # /run has the socket only
+                _place_offline(folder, order)
             issue = ValidationIssue(
                 location=str(folder),
                 found="",

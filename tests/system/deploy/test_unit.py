@@ -32,6 +32,16 @@ def test_units_are_hardened(unit):
     assert found.returncode == 0, found.stdout[-300:] + found.stderr
 
 
+def test_commands_come_from_the_accounts_of_persons():
+    """Proves: operators reach the service without its account, and it sees their uids.
+
+    Sensitivity: everybody used `sudo -u gigatwin`; with PrivateUsers all uids are 65534.
+    """
+    unit = UNIT.read_text()
+    assert "RuntimeDirectory=gigatwin/%i\nRuntimeDirectoryMode=0750\n" in unit
+    assert "PrivateUsers=" not in unit
+
+
 def test_unit_allows_the_threads_of_the_archive(tmp_path):
     """Proves: while old files are deleted hourly, solver, page and HOLD still get threads."""
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path)))

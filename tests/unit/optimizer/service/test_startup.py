@@ -2,17 +2,21 @@
 
 import errno
 import os
+import shutil
 import signal
+import stat
 
 import pytest
 import structlog.testing
 
 import sites
 from optimizer.service import hold, startup
+from optimizer.service.audit import AUDIT_FILE, AuditLog
 from optimizer.service.config import ServiceConfig
-from optimizer.service.operators import Requester
+from optimizer.service.control_socket import send_command
+from optimizer.service.operators import Requester, add_operator
 from tests.support import small_days
-from twin.errors import ServiceError
+from twin.errors import IssueCode, ServiceError
 
 
 @pytest.mark.parametrize("name", ["münchen", "a b", "a+b", "..", "s" * 33])
@@ -84,3 +88,68 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
     startup.run_service(sites.load_site("small"), settings, tmp_path)
     assert [hold["author"] for hold in seen] == [ANA]
     assert [one.author for one in hold.read_offline(tmp_path)] == [ANA]
+
+
+def run_briefly(folder, monkeypatch, use):
+    """Start a service without a broker and without its loop; `use` sees it and its folder."""
+    settings = ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=None
+    )
+    monkeypatch.setattr(startup.SiteService, "run", lambda service, _: use(service))
+    startup.run_service(sites.load_site("small"), settings, folder)
+
+
+def test_group_reaches_the_service_by_a_socket_of_its_own(tmp_path, monkeypatch):
+    """Proves: persons send commands under their own accounts, so that the uid is theirs."""
+    shared = tmp_path / "run"
+    shared.mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(shared))
+    seen = []
+
+    def use(_):
+        seen.append(stat.S_IMODE((shared / "control.sock").stat().st_mode))
+        answer = send_command(shared, "hold", author="ana", reason="leak")
+        seen.append(answer["hold"]["author"])
+
+    run_briefly(tmp_path / "state", monkeypatch, use)
+    assert seen == [0o660, f"ana, not signed in (command, uid {os.getuid()})"]
+
+
+def test_only_an_operator_releases_by_command(tmp_path, monkeypatch):
+    """Proves: a running service refuses a release without a token, and accepts one with it."""
+    folder = tmp_path / "state"
+    seen = []
+
+    def use(service):
+        send_command(folder, "hold", author="ana", reason="leak")
+        for token in ("", "guessed"):
+            with pytest.raises(ServiceError) as caught:
+                send_command(folder, "release", hold=1, token=token)
+            assert caught.value.code is IssueCode.UNAUTHORISED
+        token = add_operator(folder, "eva")
+        changed = send_command(folder, "replace", hold=1, reason="", hours=2, token=token)
+        seen.append(changed["hold"]["author"])
+        seen.append(send_command(folder, "release", hold=1, token=token)["operator"])
+        seen.append(service.snapshot()["hold"])
+
+    run_briefly(folder, monkeypatch, use)
+    assert seen == ["eva", "eva", None]
+
+
+def test_service_on_a_restored_state_starts_in_hold(tmp_path, monkeypatch):
+    """Proves: a copy of a state without hold.json is held until an operator releases it.
+
+    Sensitivity: the missing file counted as no HOLD; the restored site was optimised.
+    """
+    holds = []
+
+    def use(service):
+        holds.append([one["author"] for one in service.snapshot()["holds"]])
+
+    run_briefly(tmp_path / "state", monkeypatch, use)
+    AuditLog(tmp_path / "state" / AUDIT_FILE).add({"event": "decision"})
+    shutil.copytree(tmp_path / "state", tmp_path / "restored", ignore=lambda *_: ["hold.json"])
+    run_briefly(tmp_path / "restored", monkeypatch, use)
+    shutil.copytree(tmp_path / "state", tmp_path / "complete")
+    run_briefly(tmp_path / "complete", monkeypatch, use)
+    assert holds == [[], ["gigatwin"], []]
