@@ -269,7 +269,7 @@ class SiteService:
         """Name of a thread -> its tasks."""
         return {
             "heartbeat": [self._watchdog.update],
-            "partners": [self._poll_partners],
+            "partners": [self._poll_partners, self._report_actuals],
             "tasks": [
                 self._readiness.redecide_when_ready,
                 self._run_intra_interval,
@@ -281,6 +281,10 @@ class SiteService:
     def _poll_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
             self._clock.request_redecision()
+
+    def _report_actuals(self) -> None:
+        """Report measured powers to partners, once a quarter-hour."""
+        self._partners.report_actuals(self._link.measured_import, self._clock.now())
 
     def _update_alarms(self) -> None:
         self._alarm_monitor.update(self._clock.now(), self._last_result, self._missing_now)

@@ -128,6 +128,7 @@ def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
         )
     for name, text in (
         ("answers", "Answers of partners since the start, by what came of them."),
+        ("requests", "Requests of partners since the start, by what came of them."),
         ("load_targets", "Messages with load targets since the start, by what came of them."),
     ):
         yield counter_family(name, text, snapshot.get(name), label="effect")

@@ -28,19 +28,30 @@ from optimizer.service.schedule_document import (
     read_sender,
 )
 from optimizer.service.state_folder import read_state_file
+from telemetry.feed.actuals import CORRECTION_PERIOD_MS, MeasuredInterval, measured_intervals
 from telemetry.feed.flex_agent import MeterReader
-from telemetry.feed.partners import ACK_EFFECTS
-from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.partners import ACK_EFFECTS, document_series
+from telemetry.feed.publisher import REQUEST_EFFECTS, SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
 from telemetry.files import json_with_checksum, write_atomic
-from telemetry.messages.feed_documents import FeedStateName, PublicReason, ScheduleDraft
+from telemetry.messages.feed_documents import (
+    QUARTER_MS,
+    ActualContent,
+    DocumentIdentity,
+    FeedStateName,
+    MeasurementQuality,
+    PublicReason,
+    ScheduleDraft,
+)
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import LastWill
 from twin.errors import GigatwinError, JournalError
+from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import format_second
 from twin.variables import net_import
+from twin.workload.jobs import TimeArray
 
 FEED_STATES: Final[Mapping[ScheduleSource, FeedStateName]] = {
     ScheduleSource.OPTIMUM: "ok",
@@ -56,6 +67,15 @@ SOURCE_REASONS: Final[Mapping[ScheduleSource, PublicReason]] = {
     ScheduleSource.RULE: PublicReason.PLAN_BY_RULE,
 }
 """Source of a schedule that is no new optimum on good data -> its reason for partners."""
+
+METER_DELAY: Final = np.timedelta64(2, "m")
+"""Time after a quarter-hour until its last readings have arrived."""
+
+CORRECTION_PERIOD: Final = np.timedelta64(CORRECTION_PERIOD_MS, "ms")
+"""Period of past quarter-hours that late readings correct."""
+
+MeasureImport = Callable[[np.datetime64, np.datetime64], tuple[TimeArray, FloatArray]]
+"""(start, end) -> starts and mean net import of the intervals between, NaN if unknown. [MW]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -93,6 +113,7 @@ class PartnerLink:
         self._audit = AuditLog(folder / AUDIT_FILE)
         self._record_path = folder / "record.json"
         self._record = PlanRecord.of_json(read_state_file(self._record_path))
+        self._measured_quarter: np.int64 | None = None
         self._lock = threading.RLock()
 
     @property
@@ -137,6 +158,54 @@ class PartnerLink:
         """Compare the metered mean of a past quarter-hour with its plans; NaN if unknown. [MW]"""
         with self._lock:
             self._record.errors.add_metered(to_milliseconds("record", start), net_import)
+
+    def report_actuals(self, measure: MeasureImport, now: np.datetime64) -> None:
+        """Send measured quarter-hours that are over, and corrections of earlier ones.
+
+        This is done once a quarter-hour. ``measure`` returns the record of a period. Quarter-hours
+        that cannot be stored stay due.
+        """
+        settled = now if self._settings.is_simulated else now - METER_DELAY
+        quarter = settled.astype("datetime64[ms]").astype(np.int64) // QUARTER_MS
+        if self._settings.is_shadow or now == NOT_STARTED or quarter == self._measured_quarter:
+            return
+        self._measured_quarter = quarter
+        end = np.datetime64(int(quarter) * QUARTER_MS, "ms").astype("datetime64[us]")
+        measured = measured_intervals(*measure(end - CORRECTION_PERIOD, end))
+        at = to_milliseconds("actual", now)
+        try:
+            for interval in self._feed.actuals.due(measured, to_milliseconds("actual", end)):
+                contents = {
+                    one.name: self._actual(one.name, interval, at) for one in self._partners
+                }
+                self._feed.report_actual(interval, contents)
+            self._feed.actuals.prune(at)
+        except (JournalError, OSError):
+            logger.exception("measured values not on disk, partners wait for them")
+
+    def _actual(self, partner: str, interval: MeasuredInterval, at: int) -> ActualContent:
+        """Return the measured values of a quarter-hour beside what a partner has accepted."""
+        with self._lock:
+            baseline = self._record.of(partner)
+            revision, scheduled = baseline.scheduled.get(interval.start, (0, None))
+            fixed = baseline.fixed_values_at(at).get(interval.start)
+        quality: MeasurementQuality = "measured" if interval.coverage == 1.0 else "partial"
+        mrid = document_series(self._site.name, partner, revision) if revision else ""
+        return ActualContent(
+            created=at,
+            start=interval.start,
+            end=interval.start + QUARTER_MS,
+            revision=interval.revision,
+            connection_point=self._sender.connection_point,
+            measured_mw=interval.power,
+            coverage=interval.coverage,
+            scheduled_mw=scheduled,
+            baseline_mw=fixed,
+            schedule=DocumentIdentity(mrid=mrid, revision=revision) if revision else None,
+            quality="missing" if interval.power is None else quality,
+            is_synthetic=self._settings.is_synthetic,
+            is_simulated=self._settings.is_simulated,
+        )
 
     def publish(self, plan: ScheduleDraft, result: DecisionResult, *, now: np.datetime64) -> int:
         """Send a document to every partner, and return its revision.
@@ -245,7 +314,7 @@ class PartnerLink:
     def poll(self, now: np.datetime64) -> bool:
         """Process acknowledgements and load targets; return whether targets changed."""
         self._audit.retry()
-        for answer in self._feed.poll():
+        for answer in self._feed.poll(now):
             self.record_event(audit_events.answer_entry(answer))
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
             self._feed.confirm_answer(answer["partner"], now)
@@ -272,6 +341,7 @@ class PartnerLink:
         return {
             "feed": [self._show(partner.name, now) for partner in self._partners],
             "answers": dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
+            "requests": dict.fromkeys(REQUEST_EFFECTS, 0) | self._feed.request_counters,
             "load_targets": self._targets.counters,
         }
 

@@ -6,7 +6,12 @@ from typing import Final, Self, cast
 
 import numpy as np
 
-from telemetry.messages.feed_documents import BAND_QUANTILES, ScheduleDocument, ScheduleDraft
+from telemetry.messages.feed_documents import (
+    BAND_QUANTILES,
+    QUARTER_MS,
+    ScheduleDocument,
+    ScheduleDraft,
+)
 from twin.physics import FloatArray
 from twin.time_axes import HOUR
 
@@ -38,12 +43,15 @@ class Baseline:
     - `until`: end of its validity. [ms, UTC]
     - `nominated`: Start of an interval [ms] -> net import of the document in force. [MW]
     - `fixed`: the same of intervals whose gate is closed; it does not change any more.
+    - `scheduled`: Start of an interval [ms] -> revision in force at its end, or until now, and its
+      scheduled net import. [MW]
     """
 
     revision: int = 0
     until: int = 0
     nominated: dict[int, float] = field(default_factory=dict)
     fixed: dict[int, float] = field(default_factory=dict)
+    scheduled: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def fixed_values_at(self, now: int) -> dict[int, float]:
         """Return the fixed baselines at ``now`` [ms, UTC], by start of interval. [MW]"""
@@ -61,11 +69,19 @@ class Baseline:
             row["start"]: row["baseline_mw"] for row in rows if _is_gate_closed(row["start"], at)
         }
         fixed = closed | self.fixed_values_at(at)
-        self.fixed = {start: power for start, power in fixed.items() if start > at - _DAY_MS}
+        self.fixed = {start: power for start, power in fixed.items() if start > at - 2 * _DAY_MS}
         self.nominated = {
             row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed
         }
         self.revision, self.until = document["revision"], document["valid_until"]
+        in_force = {
+            row["start"]: (document["revision"], row["scheduled_mw"])
+            for row in rows
+            if at < row["start"] + QUARTER_MS and row["start"] < document["valid_until"]
+        }
+        earlier = {start: one for start, one in self.scheduled.items() if start > at - 2 * _DAY_MS}
+        past = {start: one for start, one in earlier.items() if start + QUARTER_MS <= at}
+        self.scheduled = past | in_force
 
 
 def _is_gate_closed(start: int, now: int) -> bool:
@@ -189,4 +205,6 @@ def _baseline(one: Mapping[str, object]) -> Baseline:
         for name in ("nominated", "fixed")
     )
     revision, until = (int(str(one[name])) for name in ("revision", "until"))
-    return Baseline(revision, until, nominated, fixed)
+    rows = cast("dict[str, tuple[int, float]]", one.get("scheduled", {}))  # new in this version
+    scheduled = {int(start): (int(number), float(mw)) for start, (number, mw) in rows.items()}
+    return Baseline(revision, until, nominated, fixed, scheduled)

@@ -42,10 +42,12 @@ from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from telemetry.supervised_thread import SupervisedThread
+from twin.physics import FloatArray
 from twin.site import Site
 from twin.text import format_duration
 from twin.time_axes import SECOND
 from twin.variables import net_import
+from twin.workload.jobs import TimeArray
 
 ACCEPTED_COUNTERS: Final = (QualityFlag.GOOD, "batch good", "duplicate")
 """Counters of accepted and of repeated messages."""
@@ -202,6 +204,13 @@ class PlantLink:
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the metered mean net import; NaN if it is unknown. [MW]"""
         return float(net_import(self.means(start, end)))
+
+    def measured_import(
+        self, start: np.datetime64, end: np.datetime64
+    ) -> tuple[TimeArray, FloatArray]:
+        """Return starts and metered mean net import of intervals, NaN if it is unknown. [MW]"""
+        past = self.window.recent(start, end)
+        return past["time"].to_numpy(), net_import(past).to_numpy()
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
         """Return racks without orders, see :class:`telemetry.points.topology.RackNameMismatch`."""

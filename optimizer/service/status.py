@@ -21,9 +21,9 @@ null stands for what is not known:
   `how` it ended, in words, and at what `time`;
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none, lapsed: nothing accepted is in force), `sent`, `text`, what is wrong;
-- `answers` and `load_targets` since the start, {what came of them: count}: answers accepted,
-  rejected, repeated, without effect (stale, unknown, contradicted), refused; messages with targets
-  taken, refused, passed;
+- `answers`, `requests` and `load_targets` since the start, {what came of them: count}: answers
+  accepted, rejected, repeated, without effect (stale, unknown, contradicted), refused; requests
+  answered, refused, limited (too many in a minute); messages with targets taken, refused, passed;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
 - `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined`, what was refused, and
   `passed`, what is of other sites or of no use, {reason: count}, `refused`: the newest implausible

@@ -6,15 +6,18 @@ all accepted schedules are alarms.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, cast, get_args
 
 import numpy as np
 import structlog
 
+from telemetry.feed.actuals import ActualStore, MeasuredInterval
 from telemetry.feed.partners import (
     Partner,
     address_schedule,
@@ -31,28 +34,47 @@ from telemetry.messages import topics
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
     Acknowledgement,
+    ActualContent,
+    ActualDocument,
     DocumentKind,
     FeedNotice,
     FeedStateName,
     FeedStatusDocument,
     NoticeContent,
+    PartnerRequest,
     PublicReason,
     ScheduleDocument,
     ScheduleDraft,
     check_schema,
+    read_request,
     read_schedule,
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_datetime, to_milliseconds
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError, SecurityError
 from twin.text import one_line
 from twin.time_axes import MINUTE
 from twin.units import format_second
 
 ACK_TIMEOUT: Final = 5 * MINUTE
 """Time in which a partner has to acknowledge a schedule."""
+
+MAX_REQUESTS_A_MINUTE: Final = 10
+"""Requests of a partner that are answered within a minute. [1]"""
+
+MAX_REQUEST_AGE: Final = 30 * MINUTE
+"""Largest difference between the time of a request and that of the site."""
+
+REQUEST_LIMIT_PERIOD_S: Final = 60.0
+"""Period of that limit. [s]"""
+
+RequestEffect = Literal["answered", "refused", "limited"]
+"""What was done with a request."""
+
+REQUEST_EFFECTS: Final = get_args(RequestEffect)
+"""All of them."""
 
 ConnectPartner = Callable[[str, LastWill], Client]
 """(name of the partner, last will) -> a client that is not yet started."""
@@ -132,6 +154,9 @@ class SchedulePublisher:
         self._partners = {partner.name: partner for partner in partners}
         self._key = key
         self._revisions, self._log_limiter = RevisionStore(folder), LogRateLimiter()
+        self.actuals = ActualStore(folder / "actuals")
+        self.request_counters: Counter[str] = Counter()
+        self._requested_at: dict[str, list[float]] = {}
         self._clients: dict[str, Client] = {}
         self._handlers = {name: AcknowledgingHandler() for name in self._partners}
         self._tokens: list[PublishToken] = []
@@ -161,7 +186,8 @@ class SchedulePublisher:
                 self._retained[name, TopicKind.SCHEDULE] = text.encode()
                 self._connections[name, TopicKind.SCHEDULE] = 0  # waits for the connection
             client = self._connect(name, self.will(name, now))
-            client.subscribe(self._topic(TopicKind.ACKNOWLEDGEMENT, name), qos=1)
+            kinds = TopicKind.ACKNOWLEDGEMENT, TopicKind.REQUEST
+            client.subscribe(*(self._topic(kind, name) for kind in kinds), qos=1)
             client.start()
             self._clients[name] = client
 
@@ -225,6 +251,28 @@ class SchedulePublisher:
             else:
                 self._suppressed[partner] = content, now
 
+    def report_actual(
+        self, interval: MeasuredInterval, contents: Mapping[str, ActualContent]
+    ) -> None:
+        """Sign, store and send the measured net import of a quarter-hour to each partner.
+
+        JournalError means that nothing is stored or sent.
+        """
+        texts = {}
+        for partner, content in contents.items():
+            document = ActualDocument(
+                **content,
+                v=MESSAGE_VERSION,
+                site=self.site,
+                partner=partner,
+                resolution="PT15M",
+            )
+            texts[partner] = self._signed(cast("Mapping[str, object]", document), "actual")
+        with self._lock:
+            self.actuals.store(interval, texts)
+            for partner, text in texts.items():
+                self._send_once(partner, TopicKind.ACTUAL, text)
+
     def confirm_answer(self, partner: str, now: np.datetime64) -> None:
         """Publish the status to a partner whose answer was received, with the revision in force."""
         with self._lock:
@@ -232,11 +280,11 @@ class SchedulePublisher:
                 status, published = self._status
                 self._send_status(partner, status, max(now, published))
 
-    def poll(self, timeout: float = 0.0) -> list[Acknowledgement]:
-        """Return valid new answers; publish retained messages again after a reconnection.
+    def poll(self, now: np.datetime64, timeout: float = 0.0) -> list[Acknowledgement]:
+        """Return valid new answers, and answer requests at a time.
 
-        ``timeout`` is the longest wait at each connection. [s] An answer that cannot be stored
-        waits for the next call.
+        Retained messages are published again after a reconnection. ``timeout`` is the longest wait
+        at each connection. [s] An answer that cannot be stored waits for the next call.
         """
         self._log_limiter.log_suppressed()
         with self._lock:
@@ -244,7 +292,9 @@ class SchedulePublisher:
                 self._send_notice(name, *self._suppressed.pop(name), suppressed=count - 1)
         valid = []
         for name, client in self._clients.items():
-            answers = self._handlers[name].handle_all(client, self.handle_ack, timeout=timeout)
+            answers = self._handlers[name].handle_all(
+                client, partial(self._handle, name, now=now), timeout=timeout
+            )
             valid += [answer for answer in answers if answer is not None]
             with self._lock:
                 for (partner, kind), payload in list(self._retained.items()):
@@ -252,6 +302,75 @@ class SchedulePublisher:
                     if partner == name and not is_sent:
                         self._send_retained(partner, kind, payload)
         return valid
+
+    def _handle(
+        self, partner: str, message: ReceivedMessage, *, now: np.datetime64
+    ) -> Acknowledgement | None:
+        """Handle a message of a partner; return it if it is a valid new acknowledgement."""
+        if message.topic != self._topic(TopicKind.REQUEST, partner):
+            return self.handle_ack(message)
+        self.request_counters[self._answer_request(partner, message.payload, now)] += 1
+        return None
+
+    def _answer_request(self, partner: str, payload: bytes, now: np.datetime64) -> RequestEffect:
+        """Send what a signed request asks for, or the reason why not; return what was done."""
+        try:
+            keys = self._partners[partner].keys
+            content = verify_signature(payload, keys, kind="request")
+        except (MessageError, SecurityError) as error:
+            if self._log_limiter.allows(f"{partner} request"):
+                _logger.warning("request refused", partner=partner, reason=str(error))
+            return "refused"
+        if not self._may_request(partner):
+            return "limited"
+        identity: str | None = None
+        try:
+            request = read_request(content, site=self.site, partner=partner)
+            identity = request["id"]
+            self._check_request_time(request, now)
+            texts = self._requested(partner, request)
+        except MessageError as error:
+            reason = f"found {error.found}; expected {error.expected}"
+            refusal = refused_request(identity, code=error.code.value, text=reason)
+            self.notify(partner, refusal, now)
+            _logger.warning("request refused", partner=partner, reason=str(error))
+            return "refused"
+        for text in texts:
+            self._send_once(partner, TopicKind.RESENT, text)
+        _logger.info("request answered", partner=partner, id=identity, documents=len(texts))
+        return "answered"
+
+    def _may_request(self, partner: str) -> bool:
+        """Return whether a partner may send a request now; count it."""
+        moment = time.monotonic()
+        recent = [
+            at for at in self._requested_at.get(partner, []) if at > moment - REQUEST_LIMIT_PERIOD_S
+        ]
+        if len(recent) >= MAX_REQUESTS_A_MINUTE:
+            return False
+        self._requested_at[partner] = [*recent, moment]
+        return True
+
+    def _check_request_time(self, request: PartnerRequest, now: np.datetime64) -> None:
+        """Refuse a request of another time, which may be replayed."""
+        if abs(to_datetime("request", request["time"]) - now) > MAX_REQUEST_AGE:
+            minutes = MAX_REQUEST_AGE / MINUTE
+            expected = f"a time at most {minutes:g} min from {now}, the time of the site"
+            raise MessageError("request", request["time"], expected, code=IssueCode.EXPIRED)
+
+    def _requested(self, partner: str, request: PartnerRequest) -> list[str]:
+        """Return the stored documents that a request asks for, unchanged."""
+        if request["want"] == "actual":
+            start, end = request["period_start"], request["period_end"]
+            texts = self.actuals.documents(partner, start, end)
+        else:
+            sent = self._revisions.history_of(partner).sent
+            revision = request.get("revision", sent[-1].revision if sent else 0)
+            texts = self._revisions.find(partner, int(revision))
+        if not texts:
+            expected = "what is stored; the newest 300 schedules and measurements of 35 days are"
+            raise MessageError("request", request["id"], expected, code=IssueCode.MISSING)
+        return texts
 
     def handle_ack(self, message: ReceivedMessage) -> Acknowledgement | None:
         """Store an answer and return it, if signature, document and revision fit and it is new.
@@ -328,18 +447,15 @@ class SchedulePublisher:
             time=to_milliseconds("notice", now),
             suppressed=suppressed,
         )
-        self._send_signed(partner, TopicKind.NOTICE, cast("Mapping[str, object]", notice), "notice")
+        text = self._signed(cast("Mapping[str, object]", notice), "notice")
+        self._send_once(partner, TopicKind.NOTICE, text)
 
-    def _send_signed(
-        self, partner: str, topic: TopicKind, document: Mapping[str, object], kind: DocumentKind
-    ) -> str:
-        """Sign a document, send it once, and return its text; a lost connection may lose it."""
+    def _signed(self, document: Mapping[str, object], kind: DocumentKind) -> str:
         check_schema(document, kind)
-        text = sign_document(document, self._key, kind=kind)
-        self._send_once(partner, topic, text)
-        return text
+        return sign_document(document, self._key, kind=kind)
 
     def _send_once(self, partner: str, kind: TopicKind, text: str) -> None:
+        """Send a text that is not retained; a lost connection may lose it."""
         if (client := self._clients.get(partner)) is not None:
             client.publish(self._topic(kind, partner), text.encode(), qos=1)
 
@@ -358,6 +474,13 @@ class SchedulePublisher:
 def _connection(client: Client) -> int:
     """Return the number of a client's connection; 0 before the first."""
     return client.counters.get("connections", 0)
+
+
+def refused_request(identity: str | None, *, code: str, text: str) -> NoticeContent:
+    """Return the notice of a request that is not answered."""
+    return NoticeContent(
+        event="request_refused", correlation=identity, code=code, text=text, reachable_from=None
+    )
 
 
 MAX_STORED_REASON_LENGTH: Final = 300

@@ -171,6 +171,11 @@ class RevisionStore:
         except OSError as error:
             raise disk_error(path, error) from error
 
+    def find(self, partner: str, revision: int) -> list[str]:
+        """Return the signed text of a sent document in a list, empty if it is not stored."""
+        path = self._document(revision, partner)
+        return [path.read_text()] if path.exists() else []
+
     def newest_valid(self, partner: str, at: int) -> str:
         """Return the signed text sent last to a partner if it is valid at a time. [ms, UTC]"""
         sent = self.history_of(partner).sent[-1:]

@@ -192,6 +192,48 @@ class FeedStatusDocument(TypedDict):
     in_force: NotRequired[int | None]
 
 
+MeasurementQuality = Literal["measured", "partial", "missing"]
+"""How far the readings of a quarter-hour suffice."""
+
+
+class ActualContent(TypedDict):
+    """Measured net import of a quarter-hour beside what was agreed with a partner; in MW."""
+
+    created: int
+    start: int
+    end: int
+    revision: int
+    connection_point: EicArea
+    measured_mw: float | None
+    coverage: float
+    scheduled_mw: float | None
+    baseline_mw: float | None
+    schedule: DocumentIdentity | None
+    quality: MeasurementQuality
+    is_synthetic: bool
+    is_simulated: bool
+
+
+class ActualDocument(ActualContent):
+    """Measured net import as sent to a partner."""
+
+    v: int
+    site: str
+    partner: str
+    resolution: str
+
+
+class PartnerRequest(TypedDict):
+    """A partner's request for stored documents."""
+
+    id: str
+    time: int
+    want: Literal["schedule", "actual"]
+    revision: NotRequired[int]
+    period_start: NotRequired[int]
+    period_end: NotRequired[int]
+
+
 NoticeEvent = Literal["target_refused", "target_reached_later", "request_refused"]
 """What a notice reports."""
 
@@ -247,6 +289,9 @@ MAX_DOCUMENT_BYTES: Final[Mapping[DocumentKind, int]] = {
 }
 """Largest document of each kind that is read. [B]"""
 
+MAX_REQUESTED_MS: Final = 25 * 3_600_000
+"""Longest period of measured values in a request, the longest day. [ms]"""
+
 _MAX_LISTED_ERRORS: Final = 3  # schema errors that an error lists
 
 
@@ -283,6 +328,33 @@ def read_acknowledgement(payload: bytes) -> Acknowledgement:
         reasons=found["reasons"],
         time=int(found["time"]),
     )
+
+
+def read_actual(payload: bytes) -> ActualDocument:
+    """Return the measured net import of a quarter-hour from the payload of a verified message."""
+    return cast("ActualDocument", _read(payload, "actual"))
+
+
+def read_request(payload: bytes, *, site: str, partner: str) -> PartnerRequest:
+    """Return a request for the topic of a site and a partner; MessageError if it is invalid."""
+    found = _read(payload, "request")
+    if (found["site"], found["partner"]) != (site, partner):
+        expected = f"a request signed for the topic of {site}, {partner}"
+        what = f"{found['site']}, {found['partner']}"
+        raise MessageError("request", what, expected, code=IssueCode.UNAUTHORISED)
+    request = cast("PartnerRequest", found)
+    if request["want"] == "schedule":
+        return request
+    start, end = request.get("period_start"), request.get("period_end")
+    if start is None or end is None:
+        expected = "period_start and period_end of the measured values"
+        raise MessageError("request", request["id"], expected, code=IssueCode.MISSING)
+    if not 0 < end - start <= MAX_REQUESTED_MS:
+        expected = (
+            f"a period of at most {MAX_REQUESTED_MS // 3_600_000} h that ends after its start"
+        )
+        raise MessageError("request", end - start, expected, code=IssueCode.OUT_OF_RANGE)
+    return request
 
 
 def check_schema(document: Mapping[str, object], kind: DocumentKind) -> None:

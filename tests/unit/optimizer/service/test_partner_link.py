@@ -14,8 +14,10 @@ from optimizer.service.audit_events import MAX_PARTNER_TEXT_LENGTH
 from optimizer.service.config import ServiceConfig
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.schedule_document import DocumentSender, read_sender
+from telemetry.feed.signing import public_jwk_set, verify_signature
 from telemetry.market_zones import eic_check_character
 from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason
+from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support import moments, small_days
 from tests.support.feeds import MINUTE, START
@@ -254,3 +256,90 @@ def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
 def test_nothing_is_shown_as_sent_before_the_first_document(tmp_path):
     row = Bench(tmp_path).link.partner_status(START)["feed"][0]
     assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")
+
+
+def minutes(count):
+    return START + count * MINUTE
+
+
+def measure(values):
+    """Return a meter with means of quarter-hours from START on; NaN where there is none."""
+
+    def record(start, end):
+        starts = np.arange(start, end, QUARTER_HOUR)
+        places = ((starts - START) // QUARTER_HOUR).astype(int)
+        return starts, np.array([values.get(place, np.nan) for place in places.tolist()])
+
+    return record
+
+
+def reported(bench, name="tso-1"):
+    """Return the measured documents that a partner has received."""
+    site = public_jwk_set(bench.link._feed._key)
+    texts = [payload for topic, payload in bench.wires[name].sent if topic.endswith("/actual")]
+    return [json.loads(verify_signature(text, site, kind="actual")) for text in texts]
+
+
+def row(document):
+    names = ("start", "revision", "measured_mw", "scheduled_mw", "baseline_mw", "quality")
+    return [document[name] for name in names]
+
+
+def test_partners_receive_measured_beside_accepted_values(tmp_path):
+    """Proves: 12:00 is compared with the document in force at its end, of 12:00, not of 12:15.
+
+    Sensitivity: partners got no measured power at all.
+    """
+    bench = Bench(tmp_path)
+    start = to_milliseconds("test", START)
+    with bench.open(0):
+        bench.link.report_actuals(measure({}), minutes(2))  # reporting begins with 12:00
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+        bench.publish(15, 80.0)
+        bench.answer(2, 16)
+        bench.link.report_actuals(measure({-1: 1.0, 0: 88.0}), minutes(16))
+        assert reported(bench) == []  # the last readings may still arrive
+        bench.link.report_actuals(measure({-1: 1.0, 0: 88.0}), minutes(17))
+        bench.link.report_actuals(measure({0: 88.0, 1: 81.0}), minutes(18))
+    (first,) = reported(bench)
+    assert row(first) == [start, 1, 88.0, 90.0, 90.0, "measured"]
+    assert first["schedule"] == {"mrid": "small.tso-1.0", "revision": 1}
+    (other,) = reported(bench, "dso-2")
+    assert row(other) == [start, 1, 88.0, None, None, "measured"]  # it has accepted nothing
+    assert other["schedule"] is None
+
+
+def test_missing_values_are_reported_and_corrected(tmp_path):
+    bench = Bench(tmp_path)
+    start = to_milliseconds("test", START)
+    with bench.open(0):
+        bench.link.report_actuals(measure({}), minutes(2))
+        bench.link.report_actuals(measure({}), minutes(17))
+        bench.link.report_actuals(measure({0: 70.0}), minutes(32))
+    first, corrected, second = reported(bench)
+    assert row(first) == [start, 1, None, None, None, "missing"]
+    assert row(corrected) == [start, 2, 70.0, None, None, "measured"]
+    assert row(second)[2:] == [None, None, None, "missing"]
+
+
+def test_measured_values_of_a_restart_are_reported_once(tmp_path):
+    """Proves: a new process reports the quarter-hours of its absence, and none again."""
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+        bench.link.report_actuals(measure({}), minutes(2))
+        bench.link.report_actuals(measure({0: 88.0}), minutes(17))
+    again = Bench(tmp_path)
+    with again.open(50):
+        again.link.report_actuals(measure({2: 86.0}), minutes(50))
+    rows = [row(one)[2:] for one in reported(again)]
+    assert rows == [[None, 90.0, 90.0, "missing"], [86.0, 90.0, 90.0, "measured"]]
+
+
+def test_shadow_mode_reports_no_measured_values(tmp_path):
+    link = linked(tmp_path, is_shadow=True)
+    for at in (2, 17):
+        link.report_actuals(measure({0: 88.0}), minutes(at))
+    assert not list((tmp_path / "feed" / "actuals").glob("*.jws"))

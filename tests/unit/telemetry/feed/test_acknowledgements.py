@@ -171,7 +171,7 @@ def test_polled_answers_are_acknowledged(bench):
     bench.feed.publish(plan())
     message, junk = acknowledgement(1), acknowledgement(1)._replace(payload=b"junk")
     bench.wires["tso-1"].incoming = [junk, message]
-    assert [answer["revision"] for answer in bench.feed.poll()] == [1]
+    assert [answer["revision"] for answer in bench.feed.poll(START)] == [1]
     assert bench.wires["tso-1"].acknowledged == [junk, message]
 
 
@@ -188,11 +188,11 @@ def test_full_disk_delays_answers_of_one_partner_only(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     junk = acknowledgement(1, name="dso-2")._replace(payload=b"junk")
     second.incoming = [junk]
-    assert feed.poll() == []
+    assert feed.poll(START) == []
     assert (first.acknowledged, second.acknowledged) == ([], [junk])
-    assert feed.poll() == []
+    assert feed.poll(START) == []
     monkeypatch.undo()
-    assert [answer["revision"] for answer in feed.poll()] == [1, 2]
+    assert [answer["revision"] for answer in feed.poll(START)] == [1, 2]
     assert first.acknowledged == answers
     assert feed.counters == {"refused": 1, "accepted": 2}
-    assert feed.poll() == []
+    assert feed.poll(START) == []

@@ -49,7 +49,7 @@ def test_each_partner_has_its_own_document_will_and_connection(tmp_path):
     for name, wire in bench.wires.items():
         (document,) = bench.documents(name)
         assert (document["partner"], document["revision"]) == (name, 1)
-        assert wire.filters == [f"feed/v1/{name}/rhine/ack"]
+        assert wire.filters == [f"feed/v1/{name}/rhine/{end}" for end in ("ack", "request")]
         assert wire.will.topic == f"feed/v1/{name}/rhine/status"
         assert wire.will.retain
         will = read_status(signing.verify_signature(wire.will.payload, SITE_KEYS, kind="status"))
@@ -181,11 +181,11 @@ def test_confirmation_is_not_older_than_last_status(bench):
 def test_status_is_sent_again_after_reconnection(bench):
     feed, wire = bench.feed, bench.wires["tso-1"]
     feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
-    feed.poll()
+    feed.poll(START)
     assert len(bench.states()) == 1
     wire.counters["connections"] = 2  # the broker has published the will
-    feed.poll()
-    feed.poll()
+    feed.poll(START)
+    feed.poll(START)
     assert [state["state"] for state in bench.states()] == ["hold", "hold"]
 
 
@@ -199,8 +199,8 @@ def test_schedule_is_sent_again_after_reconnection(bench):
     feed.publish(plan(power=90.0))
     wire.counters["connections"] = 2
     feed.status("ok", reason=PublicReason.OPTIMUM, now=START)  # on the new connection
-    feed.poll()
-    feed.poll()
+    feed.poll(START)
+    feed.poll(START)
     assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
     assert wire.sent[1] == wire.sent[-1]
     assert len(bench.states()) == 1
@@ -216,8 +216,8 @@ def test_schedule_is_sent_again_after_restart(tmp_path):
         bench.feed.publish(plan(power=power))
     again = Bench(tmp_path, "tso-1", "dso-2", "new-3")
     assert again.wires["tso-1"].sent == []  # it is not connected yet
-    again.feed.poll()
-    again.feed.poll()
+    again.feed.poll(START)
+    again.feed.poll(START)
     for name in ("tso-1", "dso-2"):
         assert again.wires[name].sent == bench.wires[name].sent[-1:]
     assert again.wires["new-3"].sent == []
@@ -227,7 +227,7 @@ def test_new_schedule_replaces_the_one_to_repeat(tmp_path):
     Bench(tmp_path).feed.publish(plan())
     bench = Bench(tmp_path)
     bench.feed.publish(plan(power=90.0))
-    bench.feed.poll()
+    bench.feed.poll(START)
     assert [document["revision"] for document in bench.documents()] == [2]
 
 
@@ -238,7 +238,7 @@ def test_expired_or_lost_document_is_not_sent_again(tmp_path):
     (path,) = (tmp_path / "documents").iterdir()
     path.unlink()
     for bench in (late, Bench(tmp_path)):
-        bench.feed.poll()
+        bench.feed.poll(START)
         assert bench.documents() == []
         assert bench.feed.publish(plan()) > 1
 
@@ -250,7 +250,7 @@ def test_corrupt_document_is_not_sent_again(tmp_path, change):
     (path,) = (tmp_path / "documents").iterdir()
     path.write_text(change(path.read_text()))
     bench = Bench(tmp_path)
-    bench.feed.poll()
+    bench.feed.poll(START)
     assert bench.documents() == []
     assert bench.feed.publish(plan()) > 1
 
@@ -306,10 +306,10 @@ def test_notices_of_a_partner_are_rate_limited(bench, monkeypatch):
     assert [one["correlation"] for one in notices(bench)] == [str(n) for n in range(MAX_LOGGED)]
     clock = time.monotonic
     monkeypatch.setattr(bench.feed._notice_limiter, "_clock", lambda: clock() + 61.0)
-    bench.feed.poll()
+    bench.feed.poll(START)
     last = notices(bench)[-1]
     assert (last["correlation"], last["suppressed"]) == ("49", 50 - MAX_LOGGED - 1)
-    bench.feed.poll()
+    bench.feed.poll(START)
     assert len(notices(bench)) == MAX_LOGGED + 1
 
 

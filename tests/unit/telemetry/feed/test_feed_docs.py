@@ -25,7 +25,10 @@ KINDS = {
     "status": TopicKind.FEED_STATUS,
     "ack": TopicKind.ACKNOWLEDGEMENT,
     "notice": TopicKind.NOTICE,
+    "actual": TopicKind.ACTUAL,
+    "request": TopicKind.REQUEST,
 }
+CHANNELS = KINDS | FLEX | {"resent": TopicKind.RESENT}
 RETAINED = ("schedule", "status")
 
 
@@ -86,9 +89,7 @@ def api():
 def test_the_channels_are_our_topics(api):
     assert api["asyncapi"] == "3.0.0"
     addresses = {name: channel["address"] for name, channel in api["channels"].items()}
-    reserved = addresses.pop("request")
-    assert addresses == {name: topics.TOPIC_PATTERNS[kind] for name, kind in (KINDS | FLEX).items()}
-    assert reserved == "feed/v1/{partner}/{site}/request"
+    assert addresses == {name: topics.TOPIC_PATTERNS[kind] for name, kind in CHANNELS.items()}
     for channel in api["channels"].values():
         assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
 
@@ -142,7 +143,7 @@ def test_only_schedule_and_status_are_retained(api):
 
 def test_the_page_names_all_topics_reasons_and_kinds():
     text = PAGE.read_text()
-    wanted = [topics.TOPIC_PATTERNS[kind] for kind in (KINDS | FLEX).values()]
+    wanted = [topics.TOPIC_PATTERNS[kind] for kind in CHANNELS.values()]
     wanted += [f"`{code}`" for code in ACK_REASONS]
     wanted += [signing.jws_type(kind) for kind in KINDS]
     assert [words for words in wanted if words not in text] == []

@@ -62,7 +62,7 @@ def collected(feed, count):
     answers = []
 
     def enough():
-        answers.extend(feed.poll(0.05))
+        answers.extend(feed.poll(START, 0.05))
         return len(answers) >= count
 
     until(enough)
