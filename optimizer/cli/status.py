@@ -70,6 +70,8 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         shown.add_row(f"HOLD {row['number']}", escape(_hold(row)))
     for request in rows_at(snapshot, "asked"):
         shown.add_row(f"request of {request['partner']}", escape(str(request["words"])))
+    for reading in rows_at(snapshot, "telemetry", "refused"):
+        shown.add_row("refused reading", escape(_refusal(reading)))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
         words = ": ".join(str(partner[name]) for name in ("state", "text") if partner[name])
@@ -87,6 +89,14 @@ def _mode(snapshot: StatusSnapshot) -> str:
     is_silent = snapshot["is_shadow"] and snapshot["mode"] != Mode.SHADOW
     shadow = " (shadow: nothing is ordered)" if is_silent else ""
     return f"{snapshot['mode']}{shadow}, {snapshot['clock']} clock, plant {snapshot['link']}"
+
+
+def _refusal(reading: Mapping[str, object]) -> str:
+    """Return in words an implausible reading; its topic ends with its point."""
+    value = f"{reading['value']} {reading['unit']}".strip()
+    return (
+        f"{value} on {reading['topic']}, expected {reading['expected']}; {reading['count']} so far"
+    )
 
 
 def _plan(snapshot: StatusSnapshot) -> str:

@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from optimizer.cli.status import _show
-from tests.support.status_pages import ENDED, FakeBoard, decision
+from tests.support.status_pages import ENDED, VALVE, FakeBoard, decision
 
 
 def status_text(board):
@@ -58,6 +58,11 @@ def test_load_target_of_a_partner_is_shown():
     text = status_text(FakeBoard())
     assert "request of tso-1" in text
     assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in text
+
+
+def test_refused_reading_is_named_with_value_and_topic():
+    topic = f"BMS/v1/PUB/Value/{VALVE}"
+    assert f"735.0 % on {topic}, expected -5 to 110 %; 3 so far" in status_text(FakeBoard())
 
 
 def test_status_before_the_first_tick_has_no_time():
