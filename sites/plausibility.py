@@ -42,6 +42,9 @@ MAX_CURRENT_KA: Final = 10.0
 MAX_RENEWABLE_RATIO: Final = 5.0
 """Maximum power of a renewable over the connection; declared sites have up to 0.6. [1]"""
 
+MIN_RENEWABLE_RATIO: Final = 0.005
+"""Minimum power of a renewable over the connection; declared sites have 0.09 or more. [1]"""
+
 RACK_POWER_LIMITS_MW: Final = (0.002, 2.0)
 """Plausible full power of a rack; declared ones have 0.06 to 0.4. [MW]"""
 
@@ -149,17 +152,26 @@ def _of_machines(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationI
                 expected="0.002 to 2 MW per rack",
                 remedy="check the chips per rack and their power",
             )
+    yield from _of_renewables(site)
+
+
+def _of_renewables(site: Site) -> Iterator[ValidationIssue]:
+    connection = site.grid.import_limit
     for exchange in site.exchanges:
-        if (
-            exchange.availability_variable
-            and exchange.import_limit > MAX_RENEWABLE_RATIO * site.grid.import_limit
-        ):
+        if not exchange.availability_variable:
+            continue
+        ratio, expected = exchange.import_limit / connection, ""
+        if ratio > MAX_RENEWABLE_RATIO:
+            expected = f"at most {MAX_RENEWABLE_RATIO:g} times the connection"
+        elif ratio < MIN_RENEWABLE_RATIO:
+            expected = f"at least {MIN_RENEWABLE_RATIO:g} of the connection"
+        if expected:
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=f"equipment.{exchange.owner}",
                 found=f"{exchange.import_limit:g} MW",
-                expected=f"at most {MAX_RENEWABLE_RATIO:g} times the connection",
-                remedy=f"check the unit: the connection has {site.grid.import_limit:g} MW",
+                expected=expected,
+                remedy=f"check the unit: the connection has {connection:g} MW",
             )
 
 

@@ -1,11 +1,13 @@
 """Setting that all runs of a back-test share: site, series, work, and the plant's initial state."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self
 
 import numpy as np
 import xarray as xr
 
+import sites
 from optimizer.inputs.series_files import RunInputs, read_run_inputs, synthetic_files
 from optimizer.policies.storage_and_renewables import sell_heat
 from optimizer.problem.planning_outlook import build_horizon, position_outlook
@@ -15,6 +17,7 @@ from twin import time_axes
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES
 from twin.forecast.outlook import outlook
+from twin.markets.tariffs import carried_forward
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
@@ -22,6 +25,12 @@ from twin.time_axes import DAY, METERING_PERIOD_MIN, QUARTER_HOUR
 from twin.validation import check_argument_types
 from twin.workload.jobs import Workload, workload_from_jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
+
+USUAL_PRICE_QUANTILE: Final = 0.95
+"""Share of the prices that must lie within plausible limits. [1]"""
+
+USUAL_PRICE_LIMITS_EUR_MWH: Final = (5.0, 2000.0)
+"""Plausible size of that share of all prices; weeks of 2022 and 2023 had 100 to 700. [EUR MWh-1]"""
 
 MIN_LOAD_SCALE: Final = 0.01
 MAX_LOAD_SCALE: Final = 0.95
@@ -119,6 +128,58 @@ class BacktestCase:
             surroundings=around,
             initial_state=begin,
         )
+
+    def doubts(self) -> list[ValidationIssue]:
+        """Return implausible values of the site, its series and its work; none keeps a run back."""
+        return [
+            *sites.implausible_values(self.site),
+            *self._price_doubts(),
+            *self._work_doubts(),
+            *self._tariff_doubts(),
+        ]
+
+    def _price_doubts(self) -> Iterator[ValidationIssue]:
+        """Yield an issue for prices that look like those of another unit."""
+        price = self.inputs.series["electricity_price"].to_numpy()
+        usual = float(np.nanquantile(np.abs(price), USUAL_PRICE_QUANTILE))
+        low, high = USUAL_PRICE_LIMITS_EUR_MWH
+        if not low <= usual <= high:
+            unit = "EUR/kWh, or divided by 1000" if usual < low else "ct/MWh, or multiplied by 1000"
+            yield ValidationIssue(
+                code=IssueCode.IMPLAUSIBLE,
+                location="prices",
+                found=f"{USUAL_PRICE_QUANTILE:.0%} of the prices within {usual:.3g} EUR/MWh of 0",
+                expected=f"within {low:g} to {high:,g} EUR/MWh of 0",
+                remedy=f"check the unit in the header: the values look like {unit}",
+            )
+
+    def _work_doubts(self) -> Iterator[ValidationIssue]:
+        """Yield an issue if more work arrives in the run than free racks can do in its time."""
+        jobs, actual = self.workload.jobs, self.actual
+        hours = actual["duration"].to_numpy()
+        arrives = jobs.arrival > self.inputs.start
+        offered = float(jobs.racks[arrives] @ jobs.length[arrives]) / hours.sum()
+        free = float(hours @ (self.site.racks - actual["service_racks"].to_numpy())) / hours.sum()
+        if offered > free:
+            yield ValidationIssue(
+                code=IssueCode.IMPLAUSIBLE,
+                location="work",
+                found=f"jobs for {offered:,.0f} racks in the mean",
+                expected=f"at most {free:,.0f}, the racks beside inference",
+                remedy="lower the load scale, or expect work that is late or left undone",
+            )
+
+    def _tariff_doubts(self) -> Iterator[ValidationIssue]:
+        """Yield an issue if the last tariff ends before the run does."""
+        site, time = self.site, self.actual["time"].to_numpy()
+        for text in carried_forward(site.tariffs, time, site.time_zone):
+            yield ValidationIssue(
+                code=IssueCode.OUT_OF_RANGE,
+                location="tariffs",
+                found=text,
+                expected="a tariff that is valid throughout the run",
+                remedy="declare the next tariff once it is published",
+            )
 
     def queue(self) -> JobQueue:
         """Return the jobs at the start."""

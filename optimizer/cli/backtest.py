@@ -39,6 +39,7 @@ from optimizer.cli.output import (
     console,
     markdown_table,
     pluralise,
+    print_doubts,
     print_series_notes,
     print_synthetic,
     table,
@@ -169,6 +170,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     print_synthetic(screen, {"jobs": jobs})
     inputs = _read(screen, loaded, files, start=start, days=days)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
+    print_doubts(screen, case.doubts())
     if out is not None:
         open_run_folder(out, build_identity(loaded, inputs, load_scale=load_scale, seeds=seeds))
     results = _run(screen, case, names, seeds=seeds, out=out, export=export_mps)

@@ -26,6 +26,7 @@ from optimizer.cli.output import (
     format_integer,
     option_error,
     pluralise,
+    print_doubts,
     print_series_notes,
     print_synthetic,
     table,
@@ -139,6 +140,8 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         screen, loaded, files, zones=zones, start=start, days=days or MIN_COVERED_DAYS
     )
     cases = list(map(_case, loaded, inputs, loads))
+    for case in cases:
+        print_doubts(screen, case.doubts())
     _warn_unknown_carbon(screen, cases)
     if days:
         result = run_closed_loop(

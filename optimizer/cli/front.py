@@ -16,6 +16,7 @@ from optimizer.cli.options import JsonFile, figure_option
 from optimizer.cli.output import (
     console,
     option_error,
+    print_doubts,
     print_series_notes,
     print_synthetic,
     table,
@@ -73,7 +74,9 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     inputs = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
     print_series_notes(screen, inputs)
-    problem = BacktestCase.of(loaded, inputs, load_scale=load_scale).build_problem()
+    case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
+    print_doubts(screen, case.doubts())
+    problem = case.build_problem()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         plans = progress.add_task("plans", total=len(carbon_prices_eur_kg))

@@ -93,6 +93,12 @@ def print_series_notes(screen: Console, read: HasSeriesNotes) -> None:
         screen.print(f"note: {note}", markup=False)
 
 
+def print_doubts(screen: Console, doubts: Iterable[ValidationIssue]) -> None:
+    """Print implausible values before a run, which they do not prevent."""
+    for doubt in doubts:
+        screen.print(f"doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
+
+
 def write_json(content: object, file: str | None) -> None:
     """Write a result as JSON, atomically.
 

@@ -501,7 +501,7 @@ def carried_forward(
     count = f"{int(beyond.sum())} of {len(days)} intervals"
     return [
         f"tariff {last.name} ends before {last.valid_to}: its prices are carried forward to "
-        f"{count}, until {days[-1]}; declare the next tariff once it is published"
+        f"{count}, until {days[-1]}"
     ]
 
 

@@ -1,12 +1,14 @@
 """Settings of a back-test: invalid policies, seeds and load scales are refused first."""
 
+from dataclasses import replace
+
 import pytest
 
 import optimizer
 from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
 from optimizer.backtesting.runner import KNOWN_POLICIES, build_policy, validate_policies
 from tests.support import small_days
-from twin.errors import ProblemError
+from twin.errors import IssueCode, ProblemError
 
 
 @pytest.fixture
@@ -69,3 +71,45 @@ def test_load_scale_out_of_range_is_refused(share):
 def test_extreme_load_scales_are_accepted(share):
     here = small_days.setting(2)
     assert BacktestCase.of(here.site, here.inputs, load_scale=share).workload is not None
+
+
+def doubts(load_scale=0.6, price_factor=1.0, **changes):
+    """Return location and text of the doubts on a day of the small site."""
+    here = small_days.setting()
+    price = here.inputs.series["electricity_price"]
+    series = here.inputs.series.assign(
+        electricity_price=price.copy(data=price_factor * price.to_numpy())
+    )
+    site = here.site
+    for machine, values in changes.items():
+        site = site.with_parameters(machine, **values)
+    case = BacktestCase.of(site, replace(here.inputs, series=series), load_scale=load_scale)
+    return [(doubt.code, doubt.location, str(doubt)) for doubt in case.doubts()]
+
+
+def test_plausible_case_has_no_doubts():
+    assert doubts() == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(1e-3, "look like EUR/kWh, or divided by 1000"), (50.0, "or multiplied by 1000")],
+)
+def test_prices_of_another_unit_are_doubted(factor, words):
+    """Sensitivity: EUR/kWh under a header of EUR/MWh ran without a word."""
+    ((code, location, text),) = doubts(price_factor=factor)
+    assert (code, location) == (IssueCode.IMPLAUSIBLE, "prices")
+    assert words in text
+
+
+def test_solar_plant_of_20_kw_is_doubted():
+    """Sensitivity: a plant a thousandth of its intended size earned nothing, silently."""
+    ((code, location, text),) = doubts(solar_1={"power": "20 kW", "module_power": "22 kW"})
+    assert (code, location) == (IssueCode.IMPLAUSIBLE, "equipment.solar_1")
+    assert "at least 0.005 of the connection" in text
+
+
+def test_more_work_than_racks_can_do_is_doubted():
+    ((code, location, text),) = doubts(load_scale=0.95)
+    assert (code, location) == (IssueCode.IMPLAUSIBLE, "work")
+    assert "the racks beside inference" in text
