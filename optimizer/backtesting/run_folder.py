@@ -1,6 +1,7 @@
 """Results folder of a back-test: identity, results, trajectories, pictures and decisions.
 
-A folder holds ``run.json`` with the identity of the back-test, and ``results.json``. For each
+A folder holds ``run.json`` with the identity of the back-test, ``results.json``, and
+``policies.png``, which compares the policies. For each
 policy and seed it holds the trajectory in quarter-hours (``deterministic_0.nc``), its picture
 (``deterministic_0.png``), and every decision of a planner (``deterministic_0.decisions.json``).
 Every file is written whole or not at all. Further policies of the same back-test may be added;
@@ -10,6 +11,7 @@ the policies.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypedDict, cast
@@ -31,6 +33,9 @@ from twin.site import Site
 from twin.units import format_minute
 
 RESULTS_FILE: Final = "results.json"
+
+COMPARISON_FIGURE: Final = "policies.png"
+"""Figure that compares all policies of a folder."""
 
 IDENTITY_FILE: Final = "run.json"
 """File that identifies the back-test of a folder."""
@@ -173,9 +178,7 @@ def write_trajectory(
     title = f"{site.name}, {policy}, plant {seed}"
     write_netcdf(folder / f"{stem}.nc", trajectory, site=site.name, title=title)
     figure = plots.plot_run(trajectory, site, title=f"{site.name}, {policy}")
-    draft = folder / f".{stem}.png"
-    figure.savefig(draft, format="png")
-    draft.replace(folder / f"{stem}.png")
+    plots.save_figure(figure, folder / f"{stem}.png")
 
 
 def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
@@ -188,6 +191,19 @@ def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
     merged = results if earlier is None else results.merged_with(earlier)
     write_json_atomic(folder / RESULTS_FILE, merged.as_json())
     return merged
+
+
+def save_comparison(results: BacktestResults, path: Path) -> None:
+    """Write the figure that compares the policies of a back-test for equal work."""
+    half_widths = {name: one.half_width for name, one in results.differences.items()}
+    days = f"{results.days} days" if results.days > 1 else "1 day"
+    figure = plots.plot_comparison(
+        {name: asdict(summary) for name, summary in results.policies.items()},
+        beside=results.reference,
+        title=f"{results.site}, {days} from {results.start}",
+        half_widths={name: width for name, width in half_widths.items() if width is not None},
+    )
+    plots.save_figure(figure, path)
 
 
 def read_results(folder: Path) -> BacktestResults | None:

@@ -20,8 +20,10 @@ from optimizer.backtesting.results import (
     PolicySummary,
 )
 from optimizer.backtesting.run_folder import (
+    COMPARISON_FIGURE,
     build_identity,
     open_run_folder,
+    save_comparison,
     write_policy_run,
     write_results,
 )
@@ -33,7 +35,7 @@ from optimizer.backtesting.runner import (
     validate_policies,
 )
 from optimizer.cli.conditions import ZoneOption
-from optimizer.cli.options import JsonFile, output_option
+from optimizer.cli.options import JsonFile, figure_option, output_option
 from optimizer.cli.output import (
     ProgressBars,
     console,
@@ -150,6 +152,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for trajectories and figures.")] = None,
     markdown: Annotated[Path | None, output_option("--markdown", "Markdown file.")] = None,
+    picture: Annotated[
+        Path | None, figure_option("PNG, SVG or PDF figure that compares the policies.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run policies in closed loop on a plant with parameters unknown to them, and compare."""
@@ -177,10 +182,15 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     _show(screen, results)
     write_json(results.as_json(), json_file)
     if out is not None:
-        _print_earlier(screen, results, write_results(out, results))
+        whole = write_results(out, results)
+        save_comparison(whole, out / COMPARISON_FIGURE)
+        _print_earlier(screen, results, whole)
         screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
     if markdown is not None:
         write_atomic(markdown, _markdown(results))
+    if picture is not None:
+        save_comparison(results, picture)
+        screen.print(f"wrote {picture}", markup=False)
 
 
 def _show(screen: Console, results: BacktestResults) -> None:

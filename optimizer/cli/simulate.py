@@ -156,7 +156,9 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     end: Annotated[str | None, typer.Option("--to", help="End of stored detail.")] = None,
     seed: Seed = None,
     trip: Annotated[str | None, typer.Option(help="Failure, such as chiller_3; or all.")] = None,
-    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF figure of the failure.")] = None,
+    picture: Annotated[
+        Path | None, figure_option("PNG, SVG or PDF figure of the run, or of the failure.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Simulate a site through a weather at a load, and summarise its consumption."""
@@ -185,8 +187,15 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         write_netcdf(out, full, site=loaded.name, title=f"{loaded.name} from {start}")
     if out is not None:
         screen.print(f"wrote {out}", markup=False)
-    if detail is not None and trip is not None:  # a detailed run keeps only sums of the site
+    if detail is not None and (trip or picture):  # a detailed run keeps only sums of the site
         result = simulate_site(loaded, initial_state, operation)
+    if picture is not None and trip is None:
+        plots = import_module("twin.plots")  # matplotlib is slow to import
+        figure = plots.plot_run(
+            _full_result(result, operation, intensity), loaded, title=f"{loaded.name}, simulated"
+        )
+        figure.savefig(picture)
+        screen.print(f"wrote {picture}", markup=False)
     limits = _exceeded(loaded, result, operation, screen) | notes.as_json
     period = SimulatedPeriod(site=loaded, start=initial_state, operation=operation, result=result)
     write_json(
@@ -369,9 +378,9 @@ def select_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple
 
     `name` is a failure, "all", or None for none.
 
-    Raises ProblemError if the failure is unknown, or a figure of all is requested.
+    Raises ProblemError if the failure is unknown, or a figure of all failures is requested.
     """
-    if name in {ALL_TRIPS, None} and picture is not None:
+    if name == ALL_TRIPS and picture is not None:
         expected, remedy = "one failure", "name one failure for a picture, such as --trip chiller_1"
         raise option_error("--picture", str(picture), expected=expected, remedy=remedy)
     if name is None:

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from twin.physics import FloatArray
@@ -33,36 +34,74 @@ from twin.reporting.setpoint_savings import (
 )
 from twin.time_axes import interval_edges
 
+COMPARED_FIGURES: Final = (
+    ("objective", "objective, thousand EUR", 1e3),
+    ("carbon_equal_work_kg", "carbon, equal work, t", 1e3),
+    ("energy_equal_work_mwh", "energy, equal work, MWh", 1.0),
+    ("peak_mw", "peak of import, MW", 1.0),
+)
+"""Key of a summary, label with unit, and divisor of each panel of a comparison."""
 
-def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) -> Figure:
-    """Draw cost, carbon and peak of several policies as bars, with values and differences.
+_COMPARISON_ROW: Final = 0.35  # height of a policy [in]
+
+
+def plot_comparison(
+    table: Mapping[str, Mapping[str, float | None]],
+    *,
+    beside: str,
+    title: str = "",
+    half_widths: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw objective, carbon, energy and peak of policies as bars, with values and differences.
+
+    A panel whose figure is unknown for a policy, or 0 for all, is left out.
 
     Parameters
     ----------
     table
-        Policy -> ``cost_eur``, ``carbon_kg``, ``peak_mw``, as a back-test reports them.
+        Policy -> figures of :data:`COMPARED_FIGURES`, as a back-test reports them.
     beside
         Policy that the differences refer to.
+    title
+        Title of the figure.
+    half_widths
+        Policy -> half of the width of the 95 % interval of its difference in objective from
+        `beside`, drawn as an error bar. [EUR]
     """
-    cost, carbon = ("cost_eur", "cost, thousand EUR", 1e3), ("carbon_kg", "carbon, t", 1e3)
-    shown = (cost, carbon, ("peak_mw", "peak of import, MW", 1.0))
+    figures = [
+        one
+        for one in COMPARED_FIGURES
+        if None not in (values := [row.get(one[0]) for row in table.values()]) and any(values)
+    ]
     policies = list(table)[::-1]
     figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, 1.0 + 0.35 * len(table)), dpi=100, layout="constrained"
+        figsize=(FIGURE_WIDTH_IN, 1.4 + _COMPARISON_ROW * len(table)), dpi=100, layout="constrained"
     )
-    row = figure.subplots(1, len(shown), sharey=True)
-    for axes, (key, label, scale) in zip(row, shown, strict=True):
-        values = [table[policy][key] / scale for policy in policies]
-        reference = table[beside][key] / scale
+    row = figure.subplots(1, len(figures), sharey=True, squeeze=False)[0]
+    for axes, (key, label, scale) in zip(row, figures, strict=True):
+        sizes = [float(table[policy][key] or 0.0) / scale for policy in policies]
+        reference = sizes[policies.index(beside)]
         colors = [GREY if policy == beside else BLUE for policy in policies]
-        bars = axes.barh(policies, values, color=colors, height=0.6)
-        words = [f"{value:,.0f}" + _difference(value, reference) for value in values]
-        axes.bar_label(bars, labels=words, padding=4, fontsize=9)
-        axes.set_xlabel(label)
+        bars = axes.barh(policies, sizes, color=colors, height=0.6)
+        widths = half_widths if half_widths and key == "objective" else {}
+        if at := [place for place, policy in enumerate(policies) if policy in widths]:
+            reach = [widths[policies[place]] / scale for place in at]
+            centres = [sizes[place] for place in at]
+            axes.errorbar(centres, at, xerr=reach, fmt="none", ecolor=BLACK, capsize=3)
+            label = f"{label}\n(black: 95 % interval of the difference)"
+        words = [f"{size:,.0f}" + _difference(size, reference) for size in sizes]
+        axes.bar_label(bars, labels=words, padding=10 if at else 4, fontsize=8.5)
+        axes.set_xlabel(label, fontsize=9)
+        axes.tick_params(labelsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.axvline(0.0, color=BLACK, linewidth=0.8)
-        axes.margins(x=0.35)  # space for the labels
-        axes.set_xlim(left=min(0.0, 1.5 * min(values)))
+        axes.margins(x=0.55)  # space for the labels
+        axes.set_xlim(left=min(0.0, 1.5 * min(sizes)))
         axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0.0)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypedDict, Unpack
 
 import numpy as np
@@ -81,7 +82,10 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
 
 
 def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
-    """Draw the price, its negative hours filled, and the carbon intensity on its own scale."""
+    """Draw the price, its negative hours filled, and the carbon intensity on its own scale.
+
+    Without a price the carbon intensity has the scale at the left.
+    """
     if "electricity_price" in run:
         draw_series(axes, run["electricity_price"], color=BLUE, label="price")
         below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
@@ -89,8 +93,12 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
             axes.stairs(below, interval_edges(run), fill=True, color=ORANGE, label="price below 0")
         axes.axhline(0.0, color=BLACK, linewidth=0.8)
         axes.set_ylabel("price\n[EUR/MWh]")
-    if "carbon_intensity" in run:
+    if "carbon_intensity" in run and "electricity_price" in run:
         _draw_beside(axes, run["carbon_intensity"], "carbon", "kg/MWh")
+    elif "carbon_intensity" in run:
+        draw_series(axes, run["carbon_intensity"], color=GREY, label="carbon")
+        axes.set_ylabel("carbon\n[kg/MWh]")
+        axes.set_ylim(bottom=0.0)
 
 
 def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
@@ -331,6 +339,13 @@ def _finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all; the suffix of the path is the format."""
+    draft = path.with_name(f".{path.name}")
+    figure.savefig(draft)
+    draft.replace(path)
 
 
 def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> None:

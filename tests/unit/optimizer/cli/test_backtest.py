@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sites
-from optimizer.backtesting.run_folder import read_trajectory, write_policy_run
+from optimizer.backtesting.run_folder import read_trajectory, save_comparison, write_policy_run
 from optimizer.backtesting.runner import run_backtest_policy as run_policy
 from optimizer.cli import app
 from optimizer.cli.backtest import _show
@@ -95,6 +95,7 @@ def test_folder_holds_the_same_results(rule_day):
     assert json.loads((folder / "results.json").read_text()) == json.loads(result.stdout)
     assert (folder / "immediate_0.nc").exists()
     assert (folder / "immediate_0.png").exists()
+    assert (folder / "policies.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
@@ -429,3 +430,11 @@ def test_interval_stands_beside_each_difference():
     assert "over 3 plants: no difference shown" in text
     one_plant = shown(results(threshold_capped=200.0, deterministic=190.0))
     assert "differences of one plant have no 95 % interval" in one_plant
+
+
+def test_figure_compares_the_policies(tmp_path):
+    """Sensitivity: a figure per policy existed, none that compares them."""
+    path = tmp_path / "compared.png"
+    save_comparison(results(threshold_capped=100.0, deterministic=70.0), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [one.name for one in tmp_path.iterdir()] == ["compared.png"]

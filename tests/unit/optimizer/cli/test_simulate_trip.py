@@ -76,10 +76,13 @@ def test_failure_without_consequence_is_reported(run):
     assert "no limit" in result.stdout
 
 
-def test_picture_shows_one_failure(run, tmp_path):
+def test_picture_shows_the_run_or_one_failure(run, tmp_path):
     file = tmp_path / "trip.png"
     assert run("--trip", "warm_plant", "--picture", file).exit_code == 0
     assert imread(file).shape[:2] == (800, 1200)
+    plain = tmp_path / "run.png"
+    assert run("--picture", plain).exit_code == 0
+    assert plain.read_bytes().startswith(b"\x89PNG")
     refused = run("--trip", "all", "--picture", file)
     assert refused.exit_code == 1
     assert "name one failure for a picture" in refused.stderr

@@ -114,16 +114,44 @@ def test_total_backlog_is_drawn(run, site):
     assert "waiting" in labels(plot_run(total, site, title="total"))
 
 
+COMPARED = {
+    "optimal": {"objective": 900e3, "carbon_equal_work_kg": 80e3, "peak_mw": 200.0},
+    "threshold": {"objective": 1000e3, "carbon_equal_work_kg": 100e3, "peak_mw": 200.0},
+    "sunny": {"objective": -500e3, "carbon_equal_work_kg": 0.0, "peak_mw": 0.0},
+}
+
+
 def test_comparison_names_the_differences():
-    table = {
-        "optimal": {"cost_eur": 900e3, "carbon_kg": 80e3, "peak_mw": 200.0},
-        "threshold": {"cost_eur": 1000e3, "carbon_kg": 100e3, "peak_mw": 200.0},
-        "sunny": {"cost_eur": -500e3, "carbon_kg": 0.0, "peak_mw": 0.0},
-    }
-    figure = plot_comparison(table, beside="threshold")
+    figure = plot_comparison(COMPARED, beside="threshold", title="small, 7 days")
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"900 (-10.0 %)", "1,000", "-500 (-150.0 %)", "80 (-20.0 %)", "200"} <= set(texts)
     assert drawn(figure)[0] == 1200
+
+
+def test_comparison_leaves_out_unknown_figures():
+    """Proves: carbon that is unknown for a policy has no panel, and energy of none neither."""
+    table = {name: row | {"carbon_equal_work_kg": None} for name, row in COMPARED.items()}
+    figure = plot_comparison(table, beside="threshold")
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "objective, thousand EUR",
+        "peak of import, MW",
+    ]
+
+
+def test_comparison_draws_intervals_of_the_objective():
+    figure = plot_comparison(COMPARED, beside="threshold", half_widths={"optimal": 50e3})
+    bars = figure.axes[0].containers[1]  # error bars
+    (ends,) = (one.get_segments() for one in bars.lines[2])
+    reach = [float(segment[1][0] - segment[0][0]) for segment in ends]
+    assert reach == pytest.approx([100.0])
+    assert "95 % interval" in figure.axes[0].get_xlabel()
+
+
+def test_carbon_without_prices_has_a_labelled_axis(run, site):
+    """Sensitivity: the axis of prices stood there empty, without a label."""
+    figure = plot_run(run.drop_vars("electricity_price"), site, title="no prices")
+    assert figure.axes[0].get_ylabel() == "carbon\n[kg/MWh]"
+    assert all(axes.get_ylabel() for axes in figure.axes)
 
 
 def test_errors_are_drawn_beside_the_tolerance():
