@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 import pint
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from twin.errors import IssueCode, UnitError, ValidationIssue
+from twin.errors import IssueCode, SiteError, UnitError, ValidationIssue
 
 ZERO_CELSIUS_K: Final = 273.15
 """0 degC in kelvin. [K]"""
@@ -291,3 +291,35 @@ class Declaration(BaseModel):
     """A frozen set of parameters, each with unit, meaning and bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, /, **values: object) -> None:
+        """Check the values: texts with units, or bare numbers in canonical units.
+
+        Raises SiteError with an issue for each wrong value. Files are read by ``model_validate``,
+        which requires units.
+        """
+        try:
+            self.__pydantic_validator__.validate_python(
+                values, self_instance=self, context={"canonical": True}
+            )
+        except ValidationError as error:
+            name = type(self).__name__
+            raise SiteError(
+                name, [_declaration_issue(name, item) for item in error.errors()]
+            ) from error
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's own mark
+
+
+def _declaration_issue(name: str, item: ErrorDetails) -> ValidationIssue:
+    """Return an error of pydantic as an issue of a declaration."""
+    kind = item["type"]
+    codes = {"missing": IssueCode.MISSING, "extra_forbidden": IssueCode.UNKNOWN_KEY}
+    is_code = kind in IssueCode
+    return ValidationIssue(
+        code=IssueCode(kind) if is_code else codes.get(kind, IssueCode.OUT_OF_RANGE),
+        location=".".join([name, *map(str, item["loc"])]),
+        found="" if kind in codes else repr(item["input"]),
+        expected="a parameter as in docs/reference/equipment.md",
+        remedy=item["msg"].removeprefix("Value error, "),
+    )

@@ -28,7 +28,7 @@ from telemetry.series import (
 )
 from twin import time_axes, variables
 from twin.errors import IssueCode, ProblemError, SeriesError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES, series_history
+from twin.forecast.history import WEATHER_VARIABLES, series_history, zero_carbon
 from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
 from twin.time_axes import DAY, QUARTER_HOUR
@@ -187,12 +187,7 @@ def read_carbon_intensity(site: Site, prices: xr.Dataset, files: SeriesFiles) ->
     `prices` holds what was read from the file of prices.
     """
     if files.carbon is None and "carbon_intensity" not in prices:
-        nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
-        named = variables.tag_variable(nothing.assign_attrs(), "carbon_intensity")
-        found = named.to_dataset().assign_coords(
-            instant=("instant", time_axes.interval_edges(prices))
-        )
-        return found.assign_attrs(notes=[NO_CARBON_NOTE])
+        return zero_carbon(prices).assign_attrs(notes=[NO_CARBON_NOTE])
     return read_carbon(
         files.carbon or files.prices,
         zone=files.zone,

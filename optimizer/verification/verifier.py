@@ -135,7 +135,13 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         *_check_simultaneous(site, schedule, time),
         *_check_setpoints(site, schedule, replay, time),
         *_check_reserves_and_consistency(site, state, schedule, replay=replay),
-        *find_violation("planned net import differs from the twin", error_ratio, time),
+        *find_violation(
+            "planned net import differs from the twin",
+            error_ratio,
+            time,
+            allowed=IMPORT_TOLERANCE_SHARE * site.grid.import_limit,
+            unit="MW",
+        ),
     ]
     covered = contingency_coverage(site, state, schedule, result=replay, floor=floor)
     return ScheduleVerdict(
@@ -201,7 +207,8 @@ def _check_limits(
             now = float(state[limit.variable].sel({limit.dimension: limit.owner}))
             low = min(limit.lower, now) * left.get(limit.owner, 1.0)
             limit = replace(limit, lower=low, upper=max(limit.upper, now))
-        found += find_violation(limit.name, limit.excess_ratio(replay, safety_margin=margin), time)
+        excess = limit.excess_ratio(replay, safety_margin=margin)
+        found += find_violation(limit.name, excess, time, allowed=limit.tolerance, unit=limit.unit)
     return found
 
 
@@ -210,7 +217,7 @@ def _check_service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[V
     power = schedule["hall_power"].sum("hall").to_numpy()
     tolerance = limits.LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
     excess = (consistency.service_only_power(site, schedule) - power) / tolerance
-    return find_violation("service floor of hall_power", excess, time)
+    return find_violation("service floor of hall_power", excess, time, allowed=tolerance, unit="MW")
 
 
 def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
@@ -226,7 +233,8 @@ def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> l
     found = []
     for owner, (one, other) in pairs.items():
         excess = np.minimum(one.to_numpy(), other.to_numpy()) / MAX_SIMULTANEOUS_POWER_MW
-        found += find_violation(f"both ways at once through {owner}", excess, time)
+        name = f"both ways at once through {owner}"
+        found += find_violation(name, excess, time, allowed=MAX_SIMULTANEOUS_POWER_MW, unit="MW")
     return found
 
 
@@ -268,9 +276,8 @@ def _find_extra_units(
     for name in ordered["cooling_plant"].to_numpy():
         ran = replay[setpoints.UNITS_ON].sel(circuit=name).to_numpy()
         more = ran - ordered.sel(cooling_plant=name).to_numpy()
-        found += find_violation(
-            f"more chillers of {name} run than planned", more, time, allowed=0.0
-        )
+        what = f"more chillers of {name} run than planned"
+        found += find_violation(what, more, time, allowed=0.0, unit="chillers")
     return found
 
 
@@ -305,18 +312,23 @@ def _check_orders(
                 ordered, done = (
                     machine_values(data, name, store.owner) for data in (schedule, replay)
                 )
-                refused = np.abs(ordered - done) / (ORDER_TOLERANCE_SHARE * limit)
+                tolerance = ORDER_TOLERANCE_SHARE * limit
+                refused = np.abs(ordered - done) / tolerance
                 if direction == "discharge":
                     refused[_tank_serves_all(site, store, replay)] = 0.0
-                found += find_violation(f"{name} of {store.owner} beyond its store", refused, time)
+                what = f"{name} of {store.owner} beyond its store"
+                found += find_violation(what, refused, time, allowed=tolerance, unit="MW")
     for pump in site.machines_of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
             ordered, done = (machine_values(data, name, pump.name) for data in (schedule, replay))
-            refused = np.abs(ordered - done) / (ORDER_TOLERANCE_SHARE * limit)
-            found += find_violation(f"{name} of {pump.name} beyond network or heat", refused, time)
+            tolerance = ORDER_TOLERANCE_SHARE * limit
+            what = f"{name} of {pump.name} beyond network or heat"
+            refused = np.abs(ordered - done) / tolerance
+            found += find_violation(what, refused, time, allowed=tolerance, unit="MW")
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         excess = over.max("renewable").to_numpy() / RENEWABLE_POWER_TOLERANCE_MW
-        found += find_violation("renewable_used_power above what is available", excess, time)
+        name, allowed = "renewable_used_power above what is available", RENEWABLE_POWER_TOLERANCE_MW
+        found += find_violation(name, excess, time, allowed=allowed, unit="MW")
     return found

@@ -69,15 +69,30 @@ def check_connection(
         import_limit_excess, site, state, schedule, replay=replay, safety_margin=safety_margin
     )
     min_import = minimum_import(site, state, schedule)
-    avoidable = (
-        *find_violation(RAMP_LIMIT_NAME, ramp.avoidable_ratio, time),
-        *find_violation(IMPORT_LIMIT_NAME, excess(unavoidable_import=min_import), time),
+    grid = site.grid
+    find_ramp = partial(
+        find_violation,
+        RAMP_LIMIT_NAME,
+        time=time,
+        allowed=grid.ramp,
+        unit="MW/min",
+        remedy=f"raise ramp of {grid.name} to what the connection agreement allows",
     )
-    total = (
-        *find_violation(RAMP_LIMIT_NAME, ramp.ramp_ratio, time),
-        *find_violation(IMPORT_LIMIT_NAME, excess(), time),
+    find_import = partial(
+        find_violation,
+        IMPORT_LIMIT_NAME,
+        time=time,
+        allowed=LIMIT_TOLERANCE * grid.import_limit,
+        unit="MW",
+        remedy="raise grid_import_limit, or announce it earlier",
     )
-    return ConnectionVerdict(avoidable=avoidable, total=total)
+    return ConnectionVerdict(
+        avoidable=(
+            *find_ramp(ramp.avoidable_ratio),
+            *find_import(excess(unavoidable_import=min_import)),
+        ),
+        total=(*find_ramp(ramp.ramp_ratio), *find_import(excess())),
+    )
 
 
 MODEL_TOLERANCE: Final = 0.02

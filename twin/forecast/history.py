@@ -12,7 +12,7 @@ from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.markets.reserve_products import RESERVE_SERIES
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR, local_midnight, regrid, regular_axes
+from twin.time_axes import QUARTER_HOUR, interval_edges, local_midnight, regrid, regular_axes
 from twin.validation import check_argument_types
 
 WEATHER_VARIABLES: Final = (
@@ -50,7 +50,7 @@ AXIS_EXTENSION: Final = np.timedelta64(15, "D")
 
 
 def series_history(
-    site: Site, *series: xr.Dataset, until: np.datetime64 | None = None
+    site: Site, *series: xr.Dataset | None, until: np.datetime64 | None = None
 ) -> xr.Dataset:
     """Return all series of a site on one axis of quarter-hours.
 
@@ -61,7 +61,8 @@ def series_history(
     series
         Prices, carbon and weather, and optionally a position, imbalance prices and reserves by
         ``product``, each on its own ``time`` and ``instant``, of any resolution. If two have the
-        same variable, the first counts.
+        same variable, the first counts. None is a series that files do not have, as
+        ``telemetry.series.read`` returns it: without carbon, the intensity counts as zero.
     until
         Latest start of a horizon, even if all series end before it. [UTC]
 
@@ -79,8 +80,33 @@ def series_history(
     UnitError
         If a series has a wrong unit.
     """
-    given = {f"series[{number}]": (one, xr.Dataset) for number, one in enumerate(series)}
+    given = {
+        f"series[{number}]": (one, xr.Dataset)
+        for number, one in enumerate(series)
+        if one is not None
+    }
     check_argument_types("series_history", site=(site, Site), **given)
+    return _history(site, _with_carbon(series), until)
+
+
+def _with_carbon(series: tuple[xr.Dataset | None, ...]) -> tuple[xr.Dataset, ...]:
+    """Return the series that are given, with zero carbon if one is not, and none has carbon."""
+    given = tuple(one for one in series if one is not None)
+    priced = [one for one in given if "electricity_price" in one]
+    if len(given) == len(series) or not priced or any("carbon_intensity" in one for one in given):
+        return given
+    return (*given, zero_carbon(priced[0]))
+
+
+def zero_carbon(prices: xr.Dataset) -> xr.Dataset:
+    """Return a carbon intensity of zero in the intervals of the prices. [kg MWh-1]"""
+    nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0).assign_attrs()
+    named = variables.tag_variable(nothing, "carbon_intensity").to_dataset()
+    return named.assign_coords(instant=("instant", interval_edges(prices)))
+
+
+def _history(site: Site, series: tuple[xr.Dataset, ...], until: np.datetime64 | None) -> xr.Dataset:
+    """Return the series of a site on quarter-hours."""
     bought = [
         name for name in OPTIONAL_MARKET_VARIABLES if any(name in dataset for dataset in series)
     ]

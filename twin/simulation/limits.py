@@ -28,9 +28,9 @@ from twin.physics.numerics import BoolArray
 from twin.relations import SwitchableUnits
 from twin.simulation.setpoints import UNITS_ON
 from twin.site import Site
-from twin.units import format_minute
+from twin.units import format_minute, format_unit
 from twin.validation import check_argument_types
-from twin.variables import machine_values, net_import
+from twin.variables import machine_values, net_import, variable_definition
 from twin.weather import Weather
 
 LIMIT_TOLERANCE = 1e-3
@@ -91,15 +91,29 @@ class OperatingLimit:
           of the limit.
         """
         values = self.values(result)
-        span = max(abs(bound) for bound in (self.lower, self.upper) if np.isfinite(bound))
         is_kelvin = self.margin_kind == "temperature"
-        tolerance = (
-            TEMPERATURE_TOLERANCE_K if is_kelvin else LIMIT_TOLERANCE * max(span, MIN_LIMIT_SPAN_MW)
-        )
-        margin = safety_margin if is_kelvin else safety_margin * span
+        margin = safety_margin if is_kelvin else safety_margin * self._span
         over = values - (self.upper - margin)
         under = (self.lower + margin) - values
-        return np.asarray(np.maximum(over, under) / tolerance)
+        return np.asarray(np.maximum(over, under) / self.tolerance)
+
+    @property
+    def tolerance(self) -> float:
+        """Excess that is no violation, in the variable's unit; of a temperature in K."""
+        if self.margin_kind == "temperature":
+            return TEMPERATURE_TOLERANCE_K
+        return LIMIT_TOLERANCE * max(self._span, MIN_LIMIT_SPAN_MW)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the excess."""
+        is_kelvin = self.margin_kind == "temperature"
+        return "K" if is_kelvin else format_unit(variable_definition(self.variable).unit)
+
+    @property
+    def _span(self) -> float:
+        """Largest of the bounds, as an absolute value."""
+        return max(abs(bound) for bound in (self.lower, self.upper) if np.isfinite(bound))
 
 
 def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
@@ -372,30 +386,51 @@ class Violation:
     - ``time``: First interval of the violation.
     - ``count``: Number of intervals.
     - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
+    - ``allowed``: The allowed excess, in ``unit``; without a unit the text states the multiple. If
+      nothing is allowed, ``excess`` is in ``unit``.
+    - ``remedy``: What would help; begins with a verb.
     """
 
     limit: str
     time: np.datetime64
     count: int
     excess: float
+    allowed: float = 1.0
+    unit: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         """Return the violation as a line of text."""
         what = f"{self.count} interval{'s' * (self.count != 1)} from {format_minute(self.time)}"
-        return f"{self.limit}: {what}, worst {self.excess:.3g} where 1 is allowed"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        if not self.unit:
+            return f"{self.limit}: {what}, worst {self.excess:.3g} times what is allowed{remedy}"
+        allowed = f"{self.allowed:.3g} {self.unit}" if self.allowed else "none"
+        worst = f"{self.excess * (self.allowed or 1.0):.3g} {self.unit}"
+        return f"{self.limit}: {what}, worst {worst} where {allowed} is allowed{remedy}"
 
 
 def find_violation(
-    name: str, excess: FloatArray, time: np.ndarray, *, allowed: float = 1.0
+    name: str,
+    excess: FloatArray,
+    time: np.ndarray,
+    *,
+    allowed: float = 1.0,
+    unit: str = "",
+    remedy: str = "",
 ) -> list[Violation]:
     """Return the violation of one limit, or an empty list.
 
-    ``excess`` is on ``time``; a value that is no number violates. [1]
+    ``excess`` is on ``time``, as a multiple of ``allowed``, which is in ``unit``; above 1, or no
+    number, it violates [1]. If nothing is allowed, it is in ``unit``, and violates above 0.
     """
-    if not (bad := ~(excess <= allowed)).any():
+    if not (bad := ~(excess <= (1.0 if allowed else 0.0))).any():
         return []
-    first = np.datetime64(time[bad][0], "us")
-    return [Violation(limit=name, time=first, count=int(bad.sum()), excess=float(excess.max()))]
+    first, count = np.datetime64(time[bad][0], "us"), int(bad.sum())
+    words = {"limit": name, "unit": unit, "remedy": remedy}
+    return [
+        Violation(time=first, count=count, excess=float(excess.max()), allowed=allowed, **words)
+    ]
 
 
 MIN_TIME_TOLERANCE_H: Final = 1e-6

@@ -234,7 +234,8 @@ def test_unavoidable_ramp_is_reported_and_planned(problem):
     assert decision.verdict.is_safe
     assert [str(one) for one in decision.verdict.unavoidable_violations] == [
         "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, "
-        "worst 1.05 where 1 is allowed"
+        "worst 0.21 MW/min where 0.2 MW/min is allowed; "
+        "raise ramp of grid_1 to what the connection agreement allows"
     ]
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
     assert decision.explanation.penalties.keys() == {"ramp"}

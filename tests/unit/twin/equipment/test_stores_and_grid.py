@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment import Battery, ChilledWaterTank, GridConnection
+from twin.errors import IssueCode, SiteError
 from twin.relations import DemandCharge, Exchange
 
 BATTERY = {
@@ -101,3 +102,24 @@ def test_invalid_connection_is_refused(name, value):
 
 def test_ramp_per_hour_is_converted_to_minutes():
     assert GridConnection.model_validate(GRID | {"ramp": "240 MW/h"}).ramp == pytest.approx(4.0)
+
+
+def test_parameters_from_python_are_canonical_numbers_or_texts():
+    """Proves: `Battery(...)` takes bare numbers as `with_parameters` does, and lists wrong values.
+
+    Sensitivity: an error of pydantic without location and remedy.
+    """
+    given = {"name": "battery_1", "capacity": 4.0, "power": "1000 kW", "wear_price": 5.0}
+    needed = BATTERY | given
+    battery = Battery(**needed)
+    assert (battery.capacity, battery.power, battery.wear_price) == (4.0, 1.0, 5.0)
+    with pytest.raises(SiteError) as caught:
+        Battery(**needed | {"wear_price": -5.0, "power": "1 MWh", "capcity": 4.0})
+    issues = {issue.location: issue.code for issue in caught.value.issues}
+    assert issues == {
+        "Battery.wear_price": IssueCode.OUT_OF_RANGE,
+        "Battery.power": IssueCode.WRONG_UNIT,
+        "Battery.capcity": IssueCode.UNKNOWN_KEY,
+    }
+    with pytest.raises(ValidationError, match="write the unit"):
+        Battery.model_validate(needed)  # as a file is read

@@ -127,6 +127,16 @@ def test_a_missing_series_is_named(site, make_series):
         series_history(site, prices, rest.drop_vars("carbon_intensity"))
 
 
+def test_carbon_that_no_file_has_counts_as_zero(site, make_series):
+    """Proves: None for carbon, as `telemetry.series.read` returns it, is no error."""
+    prices, rest = make_series(days=2)
+    whole = series_history(site, prices, None, rest.drop_vars("carbon_intensity"))
+    carbon = whole["carbon_intensity"].to_numpy()
+    assert carbon[: 2 * 96] == pytest.approx(np.zeros(2 * 96))
+    measured = series_history(site, prices, None, rest)["carbon_intensity"].to_numpy()
+    assert measured[: 2 * 96].max() > 0.0
+
+
 def test_wrong_unit_is_refused(site, make_series):
     prices, rest = make_series(days=2)
     prices["electricity_price"].attrs["units"] = "EUR/kWh"

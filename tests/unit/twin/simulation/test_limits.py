@@ -8,7 +8,12 @@ import sites
 from tests.support.runs import steady
 from twin.errors import StateError
 from twin.simulation import state
-from twin.simulation.limits import OperatingLimit, count_violations, operating_limits
+from twin.simulation.limits import (
+    OperatingLimit,
+    count_violations,
+    find_violation,
+    operating_limits,
+)
 from twin.simulation.simulate import simulate
 
 
@@ -149,3 +154,25 @@ def test_import_step_ordered_by_the_grid_is_no_violation(small, record):
     record["grid_import_power"] -= xr.DataArray(spared, dims="time")
     assert count_violations(small, record).sel(limit="ramp of grid_import_power") == 4
     assert count_violations(small, record, called_reserve_power=spared).sum() == 0
+
+
+def test_violation_states_unit_and_remedy():
+    """Sensitivity: "worst 2.44 where 1 is allowed", without a unit or a remedy."""
+    time = np.array(["2026-06-16T00:00"], dtype="datetime64[us]")
+    (found,) = find_violation(
+        "ramp", np.array([2.0]), time, allowed=0.2, unit="MW/min", remedy="raise ramp of grid_1"
+    )
+    assert str(found) == (
+        "ramp: 1 interval from 2026-06-16T00:00Z, "
+        "worst 0.4 MW/min where 0.2 MW/min is allowed; raise ramp of grid_1"
+    )
+    (counted,) = find_violation("chillers", np.array([2.0]), time, allowed=0.0, unit="chillers")
+    assert str(counted).endswith("worst 2 chillers where none is allowed")
+    assert find_violation("chillers", np.array([0.0]), time, allowed=0.0) == []
+
+
+def test_operating_limits_name_the_unit_of_their_excess(small):
+    units = {limit.variable: limit.unit for limit in operating_limits(small)}
+    assert units["grid_import_power"] == "MW"
+    assert units["battery_level"] == "MWh"
+    assert units["facility_supply_temperature"] == "K"
