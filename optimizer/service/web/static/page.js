@@ -116,7 +116,7 @@ function why(state) {
   const follows = (what) => (isShadow ? `Would follow ${what}.` : `Follows ${what}, revision ${decision.revision}.`);
   const said = isShadow ? ["Shadow mode: it publishes and orders nothing."] : [];
   if (hold) {
-    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${end(hold)}: ${closed(hold.reason)}`,
+    said.push(`Held by ${hold.author} since ${moment(hold.since)}, ${end(hold)}: ${closed(hold.reason)}`,
       ...ordered("Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be."));
     if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: commands do not reach the plant. They are sent when the connection is back; until then the plant's own heartbeat timeout decides.`);
   } else if (decision?.source === "hold" && !missing && !ended) {
