@@ -402,8 +402,8 @@ SERVER_TIMEOUT_S: Final = 10.0
 MAX_PAGE_CONNECTIONS: Final = 128
 """Open and waiting connections; further ones are closed to save file descriptors. [1]"""
 
-FIRST_REQUEST_TIMEOUT_S: Final = 5.0
-"""Longest wait for the first request of a connection, which otherwise blocks others. [s]"""
+REQUEST_TIMEOUT_S: Final = 5.0
+"""Longest wait for the next request of a connection, which otherwise blocks others. [s]"""
 
 
 class PageServer:
@@ -492,17 +492,26 @@ class _Server(uvicorn.Server):
 
 
 class _TimedProtocol(H11Protocol):
-    """HTTP on one connection, which is closed if no request follows, or there are too many."""
+    """HTTP on one connection, which is closed if no request follows, or there are too many.
+
+    Uvicorn alone waits without end for the rest of a request's head.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > MAX_PAGE_CONNECTIONS:
             transport.close()
-        self.loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._end_if_silent)
+        self.loop.call_later(REQUEST_TIMEOUT_S, self._end_if_silent, None)
 
-    def _end_if_silent(self) -> None:
-        if self.cycle is None:
+    def _end_if_silent(self, before: object) -> None:
+        """Close the connection if its last request is answered, and the same as ``before``."""
+        if self.transport.is_closing():
+            return
+        is_answered = getattr(self.cycle, "response_complete", True)  # None before the first
+        if self.cycle is before and is_answered:
             self.transport.close()
+        else:
+            self.loop.call_later(REQUEST_TIMEOUT_S, self._end_if_silent, self.cycle)
 
 
 def _bind(address: str, port: int) -> socket.socket:

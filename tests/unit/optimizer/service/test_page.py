@@ -305,7 +305,7 @@ def test_server_serves_until_it_is_stopped(board):
 
 def test_idle_connections_are_closed(board, monkeypatch):
     """Proves: the page answers despite the maximum of idle connections. Sensitivity: 503."""
-    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         idle = [stack.enter_context(socket.create_connection(where)) for _ in range(UNFINISHED)]
@@ -314,6 +314,17 @@ def test_idle_connections_are_closed(board, monkeypatch):
             one.settimeout(DEADLINE)
             assert one.recv(1) == b""
         assert get(server.url, "/health/live") == 200
+
+
+def test_connection_with_half_a_second_request_is_closed(board, monkeypatch):
+    """Sensitivity: after one request a connection stayed open as long as its client liked."""
+    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 0.2)
+    request = "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\nGET /health"
+    with PageServer(board, port=0, token=TOKEN) as server:
+        port = urlsplit(server.url).port
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as one:
+            one.sendall(request.format(port).encode())
+            assert one.makefile("rb").read().endswith(b"alive\n")  # to its end
 
 
 def test_unfinished_bodies_do_not_block_the_page(board, monkeypatch):
@@ -410,7 +421,7 @@ def test_connections_are_limited(board, monkeypatch):
     """Sensitivity: a thousand connections used all file descriptors of the process. For seconds
     nothing could be decided, ordered or stored, and asyncio wrote 17 MB of log.
     """
-    monkeypatch.setattr("optimizer.service.web.app.FIRST_REQUEST_TIMEOUT_S", 10 * DEADLINE)
+    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         for _ in range(MAX_PAGE_CONNECTIONS):
