@@ -11,7 +11,6 @@ from zoneinfo import available_timezones
 import numpy as np
 
 from sites.network_checks import network_issues
-from sites.plausibility import design_loads, rated_outputs
 from sites.schema import declared_values, key_location, toml_value_text
 from twin.equipment import (
     Battery,
@@ -30,6 +29,7 @@ from twin.markets.tariffs import Tariff
 from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.site import Site, unsupplied_carriers
+from twin.sizing import design_loads, undersized_machines
 from twin.text import closest_match_hint
 from twin.units import SECONDS_PER_HOUR
 from twin.workload.flexibility import DEADLINE_SLACK_H
@@ -194,17 +194,7 @@ def _sizes(site: Site) -> Iterator[ValidationIssue]:
 
     A connection may be smaller than the full halls: the schedule respects it.
     """
-    full, ratings = design_loads(site, busy_share=1.0), rated_outputs(site)
-    for convert in site.conversions:
-        load, limit = full[convert.output], ratings[convert.owner]
-        if load > limit:
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=f"[equipment.{convert.owner}]",
-                found=f"{limit:.4g} MW",
-                expected=f"at least {load:.4g} MW of {convert.output}",
-                remedy="raise its rating: all racks at full load need this power",
-            )
+    yield from undersized_machines(site)
     idle = design_loads(site, busy_share=site.service.racks / site.racks)["grid"]
     if idle > site.grid.import_limit:
         yield ValidationIssue(

@@ -2,8 +2,7 @@
 point.
 
 Issues of :mod:`sites.checks` keep a site from loading; these do not. All but the name are ratios of
-two sizes of one site, so that they apply to plants of any size. The module also computes the design
-loads of machines.
+two sizes of one site, so that they apply to plants of any size.
 """
 
 import math
@@ -15,14 +14,15 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, ITHall
-from twin.errors import IssueCode, SiteError, ValidationIssue
-from twin.physics import FloatArray, psychrometrics, refrigeration
+from twin.errors import IssueCode, ValidationIssue
+from twin.physics import refrigeration
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
-from twin.relations import CARRIER_ENERGY_SIGN, Convert
 from twin.site import Site
+from twin.sizing import design_loads, rated_outputs
 from twin.text import NAME_RULE, is_valid_name
 from twin.units import KW_PER_MW
-from twin.weather import Weather
+
+__all__ = ["design_loads", "implausible_values", "rated_outputs"]
 
 STORAGE_DURATION_LIMITS_H: Final = (0.1, 100.0)
 """Plausible discharge time of a store; declared sites have 1.6 to 8. [h]"""
@@ -367,90 +367,3 @@ def _time(hours: float) -> str:
     if hours < 1.0 / 60.0:
         return f"{3600.0 * hours:.2g} s"
     return f"{60.0 * hours:.3g} min" if hours < 1.0 else f"{hours:.4g} h"
-
-
-MILD_TEMPERATURE_C: Final = 10.0
-"""Outdoor temperature at which every cooling plant has full capacity. [degC]"""
-
-MILD_RELATIVE_HUMIDITY: Final = 0.7
-"""Relative humidity at that temperature. [1]"""
-
-
-def design_loads(site: Site, *, busy_share: float) -> Mapping[str, float]:
-    """Return the load of each carrier on a mild day, before stores and renewables.
-
-    Parameters
-    ----------
-    site
-        A site in which every carrier has a supplier.
-    busy_share
-        Share of the racks at full load; the others are idle. [1]
-
-    Returns
-    -------
-    Mapping
-        Carrier -> load. [MW; m3 h-1 for water]
-
-    Raises
-    ------
-    SiteError
-        If the numbers of a machine overflow, and NumPy raises overflows.
-
-    Notes
-    -----
-    A load above the rating of a machine is shared by several such machines: the losses of one would
-    grow with a power of the load and distort the loads of all machines before it.
-    """
-    weather = mild_weather(site)
-    loads = {carrier: np.zeros(1) for carrier in CARRIER_ENERGY_SIGN}
-    for work in site.flexible_loads:
-        power = work.racks * (work.idle_power + busy_share * (work.full_power - work.idle_power))
-        loads[work.carrier] += power
-        for carrier, share in work.heat.items():
-            loads[carrier] += share * power
-    for convert in site.conversions:
-        for carrier, draw in _draws(convert, loads[convert.output], weather).items():
-            loads[carrier] += draw
-    return {carrier: float(load[0]) for carrier, load in loads.items()}
-
-
-def _draws(convert: Convert, load: FloatArray, weather: Weather) -> Mapping[str, FloatArray]:
-    """Return the inputs of a conversion, or of several such machines above its rating. [MW]"""
-    rated = convert.max_output(weather)
-    try:
-        if not 0.0 < rated[0] < load[0]:
-            return convert.physics(load, weather).inputs
-        flows = convert.physics(rated, weather)
-        return {carrier: load / rated * draw for carrier, draw in flows.inputs.items()}
-    except FloatingPointError as error:
-        cause = "that is far too small"
-        if rated[0] >= load[0]:
-            cause = "one of its numbers is far too small or far too large"
-        issue = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=f"[equipment.{convert.owner}]",
-            found=f"{rated[0]:.4g} MW",
-            expected=f"numbers without overflow at {load[0]:.4g} MW",
-            remedy=f"correct it: {cause} ({error})",
-        )
-        raise SiteError(convert.owner, [issue]) from error
-
-
-def rated_outputs(site: Site) -> Mapping[str, float]:
-    """Return the maximum output of each conversion on a mild day, by its owner. [MW]"""
-    weather = mild_weather(site)
-    return {convert.owner: float(convert.max_output(weather)[0]) for convert in site.conversions}
-
-
-def mild_weather(site: Site) -> Weather:
-    """Return one interval of a mild day."""
-    temperature, humidity = np.array([MILD_TEMPERATURE_C]), np.array([MILD_RELATIVE_HUMIDITY])
-    pressure = np.array([float(psychrometrics.standard_pressure(site.elevation))])
-    wet_bulb = psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
-    ratio = psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
-    return Weather(
-        air_temperature=temperature,
-        wet_bulb_temperature=np.asarray(wet_bulb),
-        humidity_ratio=np.asarray(ratio),
-        air_pressure=pressure,
-    )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
+from twin import sizing
 from twin.declarations import (
     InferenceService,
     ObjectiveWeights,
@@ -254,7 +255,8 @@ class Site(Declaration):
         Raises
         ------
         SiteError
-            If the machine or a parameter is unknown, or a value is out of range.
+            If the machine or a parameter is unknown, a value is out of range, or a machine becomes
+            too small for full halls.
         """
         if machine not in self.equipment:
             known = ", ".join(self.equipment)
@@ -270,10 +272,22 @@ class Site(Declaration):
             changed = self.equipment[machine].with_values(**values)
         except ValidationError as error:
             raise SiteError(self.name, machine_issues(error, self.equipment[machine])) from error
-        return self.with_equipment({**self.equipment, machine: changed})
+        site = self.with_equipment({**self.equipment, machine: changed})
+        known_issues = {issue.location for issue in sizing.undersized_machines(self)}
+        issues = [
+            issue
+            for issue in sizing.undersized_machines(site)
+            if issue.location not in known_issues
+        ]
+        if issues:
+            raise SiteError(self.name, issues)
+        return site
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
-        """Return a copy with other machines; feeds of removed machines are removed."""
+        """Return a copy with other machines; feeds of removed machines are removed.
+
+        Their sizes are not checked.
+        """
         network = self.network and self.network.restricted_to(equipment)
         return self._with(equipment=dict(equipment), network=network)
 

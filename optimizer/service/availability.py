@@ -86,7 +86,8 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, dict[str
         ratings_left = {
             rating: max(share * getattr(machine, rating), ZERO_RATING_MW) for rating in ratings
         }
-        site = site.with_parameters(name, **ratings_left)
+        left = machine.with_values(**ratings_left)  # may be too small for full halls
+        site = site.with_equipment({**site.equipment, name: left})
     return site, messages
 
 

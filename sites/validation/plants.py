@@ -14,7 +14,6 @@ import xarray as xr
 
 from sites.catalogue import site_names
 from sites.loading import load_site
-from sites.plausibility import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C
 from sites.validation.cases import ValidationCase
 from twin import time_axes, variables
 from twin.equipment import HeatReuse, ITHall
@@ -25,6 +24,7 @@ from twin.reporting.indicators import indicators
 from twin.simulation import state
 from twin.simulation.simulate import settled_state, simulate
 from twin.site import Site
+from twin.sizing import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C
 from twin.units import HOURS_PER_DAY, W_PER_MW
 from twin.weather import Weather
 

@@ -7,8 +7,11 @@ AIR = {"liquid_share": 0.0, "chip_flow": 0.0, "air_resistance": 0.05}
 
 
 def airy(site, *halls):
-    """Return a site with halls that air cools; with all of them it has no coolant any more."""
-    for hall in halls or [hall.name for hall in site.machines_of(ITHall)]:
-        site = site.with_parameters(hall, **AIR)
+    """Return a site with halls that air cools; with all of them it has no coolant any more.
+
+    The other machines keep their sizes, and are too small for full halls.
+    """
+    names = halls or [hall.name for hall in site.machines_of(ITHall)]
     wet = () if halls else ("cdu_1", "warm_plant")
-    return site.with_equipment({k: v for k, v in site.equipment.items() if k not in wet})
+    kept = {name: machine for name, machine in site.equipment.items() if name not in wet}
+    return site.with_equipment(kept | {name: kept[name].with_values(**AIR) for name in names})

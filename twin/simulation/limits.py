@@ -131,6 +131,9 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
         kind = machine.kind
         one = _upper_limit(f"{kind}_loading", machine.name, kind, 1.0, "power")
         found.append(replace(one, lower=-1.0))  # export flows backwards
+    for cooler in (*site.machines_of(CduBank), *site.machines_of(CrahBank)):
+        kind = cooler.kind
+        found.append(_upper_limit(f"{kind}_loading", cooler.name, kind, 1.0, "power"))
     for plant in site.machines_of(CoolingPlant):
         variable, high = "facility_supply_temperature", plant.supply_limit
         found.append(_upper_limit(variable, plant.name, "circuit", high, "temperature"))

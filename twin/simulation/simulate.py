@@ -32,8 +32,8 @@ EQUIPMENT_DIMENSIONS: Final = {
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
 
-OPERATION_UNIT_ERROR_RATIO: Final = 10.0
-"""Power over full power from which a wrong unit is assumed. [1]"""
+MAX_POWER_RATIO: Final = 3.0
+"""Greatest power over full power of a simulation; more is impossible or a wrong unit. [1]"""
 
 ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
 """State of loops that declare their water on its way; by default the supply temperature."""
@@ -121,7 +121,7 @@ def check_operation(site: Site, operation: xr.Dataset) -> None:
 
 
 def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield machines with impossible power, most likely because of a wrong unit."""
+    """Yield machines with impossible power, often because of a wrong unit."""
     used = [name for name in ("renewable_used_power",) if name in operation]
     variables.check_variables(operation, "hall_power", *used)
     halls = [("hall_power", "hall", h.name, h.full_power) for h in site.machines_of(ITHall)]
@@ -132,11 +132,11 @@ def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[Validation
         if name not in operation or owner not in operation.coords.get(dim, ()):
             continue  # dispatch_arrays reports it
         power = machine_values(operation, name, owner)
-        if np.isfinite(power).all() and (power > OPERATION_UNIT_ERROR_RATIO * full_power).any():
+        if np.isfinite(power).all() and (power > MAX_POWER_RATIO * full_power).any():
             yield ValidationIssue(
                 location=f"operation, {name}, {owner}",
                 found=f"{power.max():g} MW",
-                expected=f"at most {full_power:g} MW",
+                expected=f"at most {MAX_POWER_RATIO:g} times its full power of {full_power:g} MW",
                 remedy="check the unit of the power",
                 code=IssueCode.OUT_OF_RANGE,
             )

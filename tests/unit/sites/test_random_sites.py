@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sites.plausibility import mild_weather
 from tests.support.random_sites import random_site
 from tests.support.seeds import seeds
 from twin.relations import CARRIER_ENERGY_SIGN
+from twin.sizing import mild_weather
 
 
 @pytest.mark.parametrize("seed", seeds(range(8)))

@@ -93,6 +93,9 @@ def test_single_margins_can_be_changed(small):
         ("battery_1", {"power": -1.0}, r"battery_1\.power = -1\.0"),
         ("battery_1", {"power": "3 MWh"}, r"battery_1\.power = '3 MWh'"),
         ("hall_1", {"rack_idle_power": "200 kW"}, "below rack_power"),
+        ("cdu_1", {"count": 2}, r"equipment\.cdu_1\] = 2\.6 MW: at least 3\.\d+ MW of liquid"),
+        ("hall_air_1", {"rated_heat": 0.3}, r"equipment\.hall_air_1\] = 0\.3 MW: .*of air"),
+        ("hall_1", {"racks": 40}, r"equipment\.\w+\] = .* MW: at least"),
         (
             "battery_1",
             {"reserve": 0.9, "ceiling": 0.5},

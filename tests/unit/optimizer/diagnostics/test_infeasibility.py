@@ -251,11 +251,18 @@ def test_service_is_no_remedy_where_it_draws_too_little():
     assert "lower the service" not in str(caught.value)
 
 
+def undersized(site):
+    """Return a site whose UPS is too small for full halls."""
+    return site.with_equipment(
+        {**site.equipment, "ups_1": site.equipment["ups_1"].with_values(rating=1.5)}
+    )
+
+
 def test_service_is_the_remedy_where_it_draws_enough():
     """Proves: all racks serve; with 2.1 MW fewer of them the UPS carries the rest."""
     usual = small_days.problem()
     full = unlabelled(usual.outlook, "service_racks", np.full(len(usual.hours), 28.0))
-    narrow = replace(usual, outlook=full, site=usual.site.with_parameters("ups_1", rating=1.5))
+    narrow = replace(usual, outlook=full, site=undersized(usual.site))
     with pytest.raises(NoScheduleError, match=r"lower the service by what 2\.\d+ MW serve"):
         solve_problem(narrow)
     less = np.full(len(usual.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)

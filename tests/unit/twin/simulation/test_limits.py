@@ -86,6 +86,8 @@ def test_site_has_each_limit_once(small):
         "grid_export_power",
         "transformer_loading of transformer_1",
         "ups_loading of ups_1",
+        "cdu_loading of cdu_1",
+        "hall_air_loading of hall_air_1",
         "facility_supply_temperature of warm_plant",
         "facility_supply_temperature of chilled_plant",
         "full_load_chip_temperature of hall_1",
@@ -107,6 +109,8 @@ def test_quiet_run_has_no_violation(small, record):
     [
         ("grid_export_power", {}, 0.41, "grid_export_power"),
         ("ups_loading", {"ups": 0}, 1.01, "ups_loading of ups_1"),
+        ("cdu_loading", {"cdu": 0}, 1.01, "cdu_loading of cdu_1"),
+        ("hall_air_loading", {"hall_air": 0}, 1.36, "hall_air_loading of hall_air_1"),
         ("full_load_chip_temperature", {"hall": 1}, 80.2, "full_load_chip_temperature of hall_2"),
         ("hall_power", {"hall": 0}, 1.9, "hall_power of hall_1"),
         ("rack_inlet_temperature", {"hall_air": 0}, 25.2, "rack_inlet_temperature of hall_air_1"),

@@ -168,7 +168,8 @@ def test_chips_bound_the_water_of_their_circuit_by_hand():
     hall = site.machines_of(ITHall)[1]
     watts = float(hall.accelerator_power(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
-    mixed = site.with_parameters(hall.name, **airy, air_resistance=20.0 / watts)
+    changed = hall.with_values(**airy, air_resistance=20.0 / watts)
+    mixed = site.with_equipment({**site.equipment, hall.name: changed})
     hot = sky(air=36.0, wet=27.0)
     found, plain = (
         cheapest_set_points(s, heat_of(s), hot).supply_temperature for s in (mixed, site)

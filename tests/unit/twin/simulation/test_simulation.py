@@ -7,7 +7,7 @@ import sites
 from tests.support.runs import ordered, random_run, steady, total
 from twin import variables
 from twin.equipment import Battery, ChilledWaterTank, CoolingPlant, ITHall
-from twin.errors import StateError, UnitError
+from twin.errors import IssueCode, StateError, UnitError
 from twin.simulation import state
 from twin.simulation.simulate import settled_state, simulate
 
@@ -241,6 +241,17 @@ def test_invalid_orders_are_refused_with_machine_and_time(nonsense):
     with pytest.raises(StateError, match=r"hall_power, hall_2.*2026-07-01T00:45") as refused:
         simulate(site, state.initial_state(site), operation)
     assert len(refused.value.issues) == 1
+
+
+@pytest.mark.parametrize("ratio", [3.01, 5.0])
+def test_power_beyond_that_of_all_racks_is_refused(ratio):
+    """Proves: 5 times full load is an error. Sensitivity: only 10 times was one."""
+    site = sites.load_site("small")
+    with pytest.raises(StateError) as refused:
+        simulate(site, state.initial_state(site), steady(site, share=ratio))
+    found = [(one.code, one.location) for one in refused.value.issues]
+    locations = [f"operation, hall_power, hall_{n}" for n in (1, 2)]
+    assert found == [(IssueCode.OUT_OF_RANGE, location) for location in locations]
 
 
 def test_missing_hall_is_refused_by_name():
