@@ -69,8 +69,8 @@ MAX_DELTA_T_RATIO: Final = 1.25
 MAX_POWER_RISE: Final = 1.1
 """Maximum power of a chiller over that at any higher load; declared ones have up to 1.04. [1]"""
 
-_SAMPLED_PART_LOADS: Final = 33  # from the minimum to full load
-_SAMPLED_TEMPERATURES: Final = 9  # of condenser water
+_CHECKED_PART_LOADS: Final = 33  # from the minimum to full load
+_CHECKED_CONDENSER_TEMPERATURES: Final = 9  # of condenser water
 
 MAX_SOLAR_TIME_OFFSET_H: Final = 4.0
 """Maximum difference of local and solar time; the largest of a country is 3.5. [h]"""
@@ -283,8 +283,10 @@ def _of_chillers(plant: CoolingPlant) -> Iterator[ValidationIssue]:
     """Yield an issue for chillers that need more power for less load, by their curves."""
     if (bank := plant.chillers) is None:
         return
-    loads = np.linspace(bank.minimum_part_load, 1.0, _SAMPLED_PART_LOADS)
-    water = np.linspace(bank.condenser_low, bank.condenser_high, _SAMPLED_TEMPERATURES)[:, None]
+    loads = np.linspace(bank.minimum_part_load, 1.0, _CHECKED_PART_LOADS)
+    water = np.linspace(bank.condenser_low, bank.condenser_high, _CHECKED_CONDENSER_TEMPERATURES)[
+        :, None
+    ]
     chilled = min(max(plant.supply_temperature, bank.chilled_low), bank.chilled_high)
     available = bank.capacity(chilled, water) / bank.count
     power = bank.eir_factor * np.asarray(

@@ -216,7 +216,7 @@ def is_outside_fits(
     -------
     numpy.ndarray
         Whether condenser water is above the fit of a curve, chilled water below it, or the part
-        load of a running unit outside it. Clipping on the other sides is conservative.
+        load of a running unit outside it. Clipping on the other sides is conservative. [1]
     """
     temperature_fits = curves.capacity_range, curves.energy_input_range
     part_load_fit = curves.part_load_curve_range
