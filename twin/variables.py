@@ -51,6 +51,12 @@ SITE_VARIABLES: Final[dict[str, VariableDefinition]] = {
     "grid_import_target": VariableDefinition(
         "MW", "maximum net import requested by a partner; infinite if none"
     ),
+    "grid_import_limit_requested": VariableDefinition(
+        "MW", "grid_import_limit without the earlier turn that it needs"
+    ),
+    "grid_import_target_requested": VariableDefinition(
+        "MW", "grid_import_target without the earlier turn that it needs"
+    ),
     "grid_import_target_price": VariableDefinition(
         "EUR MWh-1", "cost of net import above a partner's target"
     ),

@@ -17,6 +17,9 @@ from twin.time_axes import interval_edges
 from twin.units import format_minute
 from twin.variables import machine_values, net_import
 
+REQUESTED: Final = "_requested"
+"""End of the name of a limit as partners requested it."""
+
 GRID_REQUEST_TOLERANCE_MW: Final = 1e-3
 """Power difference that is treated as zero. [MW]"""
 
@@ -65,13 +68,19 @@ def request_outlook(
     *,
     targets: Mapping[str, tuple[FloatArray, FloatArray]],
     activated: Mapping[str, BoolArray],
+    requested: Mapping[str, FloatArray] | None = None,
 ) -> xr.Dataset:
     """Return the requests over a horizon as variables of an outlook.
 
     - `targets`: contract -> largest net import requested [MW], and its price [EUR MWh-1].
     - `activated`: reserve product -> intervals in which it is activated, or recovers from it.
+    - `requested`: contract -> net import requested, where targets turn earlier. [MW]
     """
     found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
+    if requested:
+        found = found.assign_coords(contract=list(requested))
+        rows = np.stack(list(requested.values()), axis=-1)
+        found[f"grid_import_target{REQUESTED}"] = ("time", "contract"), rows
     if targets:
         power, price = (np.stack(rows, axis=-1) for rows in zip(*targets.values(), strict=True))
         found = found.assign_coords(contract=list(targets))
@@ -107,7 +116,15 @@ def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]
     if "grid_import_target" in outlook:
         for contract in contracts:
             if contract.name in outlook["contract"].to_numpy():
-                yield contract.issuer, machine_values(outlook, "grid_import_target", contract.name)
+                name = _as_requested(outlook, "grid_import_target")
+                yield contract.issuer, machine_values(outlook, name, contract.name)
     if "grid_import_limit" in outlook:
+        name = _as_requested(outlook, "grid_import_limit")
         names = [c.issuer for c in contracts if c.effect == "curtailment"]
-        yield ", ".join(names) or "the connection", outlook["grid_import_limit"].to_numpy()
+        yield ", ".join(names) or "the connection", outlook[name].to_numpy()
+
+
+def _as_requested(outlook: xr.Dataset, name: str) -> str:
+    """Return the variable of a limit without the earlier turn that it needs, if there is one."""
+    requested = f"{name}{REQUESTED}"
+    return requested if requested in outlook else name

@@ -15,6 +15,7 @@ from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.relations import Obligation
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
 from twin.units import format_minute
 from twin.validation import value_issues
 from twin.variables import net_import
@@ -31,6 +32,28 @@ def obligations_in_outlook(site: Site, outlook: xr.Dataset) -> tuple[Obligation,
     return tuple(
         c for c in site.obligations if all(variable in outlook for variable in c.required_variables)
     )
+
+
+def turn_early(
+    edges: np.ndarray, power: FloatArray, is_best_effort: BoolArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return limits of net import with which the first quarter-hour of each is met in the mean.
+
+    A plant reaches a set point ten minutes into its quarter-hour, so the quarter-hour before a
+    lower limit has the same limit. Longer intervals are left alone: they are planned again as
+    quarter-hours. A best-effort limit tightens no firm one.
+
+    - `edges`: of the intervals, UTC.
+    - `power`: largest net import in each, infinite without a limit. [MW]
+    - `is_best_effort`: whether the limit of each is best effort.
+    """
+    is_quarter = np.diff(edges[:-1]) <= QUARTER_HOUR
+    is_firm = np.isfinite(power[:-1]) & ~is_best_effort[:-1]
+    is_moved = is_quarter & (power[1:] < power[:-1]) & ~(is_best_effort[1:] & is_firm)
+    early, is_best = power.copy(), is_best_effort.copy()
+    early[:-1][is_moved] = power[1:][is_moved]
+    is_best[:-1][is_moved] = is_best_effort[1:][is_moved]
+    return early, is_best
 
 
 def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:

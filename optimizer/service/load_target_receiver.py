@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs.grid_requests import request_outlook
+from optimizer.inputs.grid_requests import REQUESTED, request_outlook
+from optimizer.problem.contracts import turn_early
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
@@ -17,6 +18,7 @@ from telemetry.feed.partners import Partner
 from telemetry.feed.signing import SigningKey
 from telemetry.mqtt.client import Client
 from twin import variables
+from twin.feasibility.connection import IMPORT_LIMIT
 from twin.markets.contracts import LoadTargetContract
 from twin.markets.reserve_products import is_recovering
 from twin.physics import FloatArray
@@ -121,43 +123,56 @@ class LoadTargetReceiver:
         return self._agent.poll(now) if self._is_active and now != NOT_STARTED else []
 
     def report_compliance(self, result: DecisionResult, now: np.datetime64) -> None:
-        """Report the planned load to the partners after a decision."""
+        """Report the planned load to the partners after a decision, and late targets."""
         if not self._is_active:
             return
         schedule = result.choice.schedule
         planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
-        self._agent.publish_state(PlannedLoad(starts=starts, planned=planned), now)
+        load = PlannedLoad(starts=starts, planned=planned)
+        self._agent.publish_state(load, now)
+        self._agent.report_late(load, now, ramp=self._site.grid.ramp)
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return the targets over the horizon ``axes`` as variables of an outlook.
 
         ``grid_import_target`` and its price are on (time, contract), and equal the whole connection
-        where nothing is requested. ``grid_import_limit`` is what curtailments leave.
+        where nothing is requested. ``grid_import_limit`` is what curtailments leave. Both begin a
+        quarter-hour before a request, so that its first quarter-hour is met; the variables that end
+        in ``_requested`` begin with it. Activations of reserves begin when they are requested.
         ``reserve_called`` is on (time, product) where targets may activate a product. Without a
         contract nothing is returned.
         """
         edges, max_import = axes["instant"].to_numpy(), self._site.grid.import_limit
-        limits: list[FloatArray] = []
+        limits: list[tuple[FloatArray, FloatArray]] = []
         targets: dict[str, tuple[FloatArray, FloatArray]] = {}
+        requested: dict[str, FloatArray] = {}
         called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
         for contract in self._contracts:
             power, is_best = self._targets.limit_by_interval(contract.issuer, edges)
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
-            if contract.effect == "curtailment":
-                limits.append(np.clip(power, contract.least, max_import))
+            turned, is_best = (
+                (power, is_best) if contract.activates else turn_early(edges, power, is_best)
+            )
+            is_limit = contract.effect == "curtailment"
+            # below 0: export
+            floor = contract.least if is_limit else contract.least or -self._site.grid.export_limit
+            both = np.clip(power, floor, max_import), np.clip(turned, floor, max_import)
+            if is_limit:
+                limits.append(both)
             else:
-                min_import = contract.least or -self._site.grid.export_limit  # below 0: export
-                targets[contract.name] = (
-                    np.clip(power, min_import, max_import),
-                    contract.price(is_best),
-                )
+                requested[contract.name] = both[0]
+                targets[contract.name] = both[1], contract.price(is_best)
         may_call = any(contract.activates for contract in self._contracts)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
-        found = request_outlook(axes, targets=targets, activated=calls if may_call else {})
+        found = request_outlook(
+            axes, targets=targets, activated=calls if may_call else {}, requested=requested
+        )
         if limits:
-            limit = xr.DataArray(np.min(limits, axis=0), dims="time")
-            found["grid_import_limit"] = variables.tag_variable(limit, "grid_import_limit")
+            asked, early = (np.min(rows, axis=0) for rows in zip(*limits, strict=True))
+            for name, values in ((f"{IMPORT_LIMIT}{REQUESTED}", asked), (IMPORT_LIMIT, early)):
+                limit = xr.DataArray(values, dims="time")
+                found[name] = variables.tag_variable(limit, name)
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:

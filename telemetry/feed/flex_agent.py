@@ -30,17 +30,20 @@ from telemetry.feed.flex_messages import (
     verify_event,
     write_power_state,
 )
-from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.load_targets import AcceptedTarget, LoadTargetStore, quarter_start
 from telemetry.feed.signing import SigningKey
 from telemetry.logging import LogRateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import NoticeContent
+from telemetry.messages.strict_json import to_milliseconds
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import QUARTER_HOUR
+from twin.units import format_second
 from twin.workload.jobs import TimeArray
 
 STATUS_PERIOD: Final = np.timedelta64(1, "m")
@@ -82,10 +85,47 @@ class PlannedLoad:
         """Return whether a plan is current at a time; later there should be a newer one."""
         return bool(now < self.starts[0] + PLAN_VALIDITY)
 
+    def covers_start(self, one: AcceptedTarget, now: np.datetime64) -> bool:
+        """Return whether the plan has the start of a target now, or in quarter-hours."""
+        first = self._index(max(one.quarter_start, now))
+        lengths = np.diff(self.starts)
+        return first == 0 or (first < len(lengths) and bool(lengths[first] <= QUARTER_HOUR))
+
+    def reached(
+        self, one: AcceptedTarget, now: np.datetime64, *, before: float, ramp: float
+    ) -> np.datetime64 | None:
+        """Return from when on the plan meets a target, or None if it never does in its time.
+
+        A set point is reached ten minutes after its quarter-hour begins, or after the decision in
+        the present one; later if the ramp is too slow. [MW/min] ``before`` is the measured net
+        import. [MW]
+        """
+        limit, end = one.target.power or 0.0, one.target.end
+        levels = [before, *self.planned.tolist()]  # level before each interval, and the last one
+        is_met = [is_within_target(level, limit) for level in levels]
+        arrivals = []
+        for index, start in enumerate(self.starts):
+            begin, change = max(start, now), levels[index] - levels[index + 1]
+            minutes = 0.0 if is_met[index] else max(SET_POINT_TRANSITION_MIN, change / ramp)
+            arrivals.append(begin + np.timedelta64(round(minutes * 60.0), "s"))
+        for index in range(self._index(max(one.quarter_start, now)), len(self.starts)):
+            begin = max(self.starts[index], now)
+            if end is not None and begin >= end:
+                return None
+            if is_met[index + 1]:
+                was_met = index > 0 and is_met[index]
+                arrival = max(begin, arrivals[index - 1]) if was_met else arrivals[index]
+                return np.datetime64(arrival, "us")
+        return None
+
+    def _index(self, at: np.datetime64) -> int:
+        """Return the interval that contains a time; before or after the plan the nearest."""
+        index = np.searchsorted(self.starts, at, side="right") - 1
+        return int(np.clip(index, 0, len(self.starts) - 1))
+
     def at(self, now: np.datetime64) -> float:
         """Return the net import planned at a time; before or after the plan the nearest. [MW]"""
-        index = np.searchsorted(self.starts, now, side="right") - 1
-        return float(self.planned[np.clip(index, 0, len(self.planned) - 1)])
+        return float(self.planned[self._index(now)])
 
 
 class FlexAgent:
@@ -122,6 +162,7 @@ class FlexAgent:
         self._load: PlannedLoad | None = None
         self._ramp = RampTracker(targets.max_power)
         self._published_at = np.datetime64("NaT", "us")
+        self._unjudged: list[AcceptedTarget] = []
 
     @property
     def error(self) -> str:
@@ -193,6 +234,7 @@ class FlexAgent:
         ]
         _logger.info("load target accepted", partner=issuer, correlation=found.correlation)
         with self._lock:
+            self._unjudged += [one for one in accepted if one.target.power is not None]
             self._confirm(now)
         entry = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**entry, "targets": targets}
@@ -237,9 +279,51 @@ class FlexAgent:
             self._load = load
             self._confirm(now)
             planned = load.at(now) if load.is_current(now) else np.nan
-            limit, _ = self._limit(now)
+            following = quarter_start(now) + QUARTER_HOUR  # a plan turns a quarter-hour earlier
+            limit = min(
+                self._limit(now)[0], self.targets.lowest_within(following, following + QUARTER_HOUR)
+            )
             event = self._ramp.update(self._meter(now), planned, limit=limit, now=now)
             self._publish(event, load, now)
+
+    def report_late(self, load: PlannedLoad, now: np.datetime64, *, ramp: float) -> None:
+        """Send notices of new targets that a plan meets later than they begin.
+
+        A target is judged by the first plan that has its beginning in quarter-hours. ``ramp`` is
+        the largest change of net import. [MW/min]
+        """
+        with self._lock:
+            pending = {(one.issuer, one.correlation) for one in self._unjudged}
+            self._unjudged = []
+            for one in self.targets.current_and_future(now):
+                if (one.issuer, one.correlation) not in pending:
+                    continue
+                if load.covers_start(one, now):
+                    self._judge(one, load, now, ramp)
+                else:
+                    self._unjudged.append(one)
+
+    def _judge(
+        self, one: AcceptedTarget, load: PlannedLoad, now: np.datetime64, ramp: float
+    ) -> None:
+        """Send a notice if a plan does not meet a target from its start on."""
+        due = max(one.quarter_start, now)
+        reached = load.reached(one, now, before=self._meter(now), ramp=ramp)
+        if reached is not None and reached <= due:
+            return
+        power, begin = one.target.power, format_second(due)
+        if reached is None:
+            text = f"no plan of the coming hours reaches {power:g} MW, due from {begin}"
+        else:
+            text = f"{power:g} MW, due from {begin}, is reached at {format_second(reached)}"
+        content = NoticeContent(
+            event="target_reached_later",
+            correlation=one.correlation,
+            code="unreachable" if reached is None else "late",
+            text=text,
+            reachable_from=None if reached is None else to_milliseconds("notice", reached),
+        )
+        self.notify(one.issuer, content, now)
 
     def _confirm(self, now: np.datetime64) -> None:
         """Confirm accepted messages, if there is a plan."""

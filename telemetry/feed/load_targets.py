@@ -23,6 +23,7 @@ from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from twin.errors import IssueCode, JournalError, MessageError
+from twin.time_axes import QUARTER_HOUR
 
 MAX_SENDER_CLOCK_LEAD: Final = np.timedelta64(5, "m")
 """Largest lead of a sender's clock."""
@@ -55,11 +56,21 @@ class AcceptedTarget:
     correlation: str
     target: LoadTarget
 
+    @property
+    def quarter_start(self) -> np.datetime64:
+        """Start of the first quarter-hour in which it is in force."""
+        return quarter_start(BEFORE_ALL_TARGETS if self.target.start is None else self.target.start)
+
     def covers(self, at: TimeEdges) -> NDArray[np.bool_]:
         """Return whether it is in force at each of some times."""
         start, end = self.target.start, self.target.end
         started = np.full(len(at), True) if start is None else at >= start
         return started if end is None else started & (at < end)
+
+
+def quarter_start(at: np.datetime64) -> np.datetime64:
+    """Return the start of the quarter-hour that contains a time."""
+    return at - (at - BEFORE_ALL_TARGETS) % QUARTER_HOUR
 
 
 class _StoredTargets(TypedDict):
@@ -323,6 +334,12 @@ class LoadTargetStore:
         moment = np.array([now])
         active = [one for one in self.current_and_future(now) if one.covers(moment)[0]]
         return min(active, key=lambda one: one.target.power or 0.0) if active else None
+
+    def lowest_within(self, start: np.datetime64, end: np.datetime64) -> float:
+        """Return the lowest target of all issuers in a period; infinite without any. [MW]"""
+        with self._lock:
+            found = [one for one in self._targets if _span(one)[0] < end and _span(one)[1] > start]
+        return min((one.target.power or 0.0 for one in found), default=np.inf)
 
     def _checked(self, target: LoadTarget, now: np.datetime64) -> LoadTarget:
         """Return a valid target with its start."""

@@ -1,6 +1,7 @@
 """Load targets in the service: from partner messages to the outlook, and back."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,9 @@ import xarray as xr
 
 import sites
 from optimizer.inputs.series_files import SeriesFiles
+from optimizer.problem.contracts import turn_early
 from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
+from optimizer.realtime.intra_interval import metered_means
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.load_target_receiver import LoadTargetReceiver
@@ -17,12 +20,14 @@ from telemetry.feed.flex_agent import PlannedLoad
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
 from telemetry.mqtt.queues import ReceivedMessage
+from tests.support import moments
 from tests.support.feeds import key, partner
 from tests.support.flexing import TOPIC, content, payload, target
 from tests.support.reserve_days import product
 from twin import time_axes, variables
 from twin.markets.contracts import LoadTargetContract
 from twin.relations import HARD_OBLIGATION_PENALTY
+from twin.variables import net_import
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 SITE = sites.load_site("small")  # 4.7 MW
@@ -81,14 +86,83 @@ def test_targets_are_placed_on_horizon_intervals(tmp_path):
     )
     outlook = receiver.requested_outlook(GRID).sel(contract="tso_1")
     power, price = outlook["grid_import_target"], outlook["grid_import_target_price"]
-    assert power.sel(time=slice("2026-07-01T13:45", "2026-07-01T15:00")).values.tolist() == [
-        4.7, 3.0, 3.0, 3.0, 3.0, 4.7,
-    ]  # fmt: skip
+    asked = outlook["grid_import_target_requested"]
+    afternoon = slice("2026-07-01T13:30", "2026-07-01T15:00")
+    assert asked.sel(time=afternoon).values.tolist() == [4.7, 4.7, 3.0, 3.0, 3.0, 3.0, 4.7]
+    assert power.sel(time=afternoon).values.tolist() == [4.7, 3.0, 3.0, 3.0, 3.0, 3.0, 4.7]
     assert power.sel(time=slice("2026-07-02T13", "2026-07-02T15")).values.tolist() == [
         4.7, 2.5, 4.7,
     ]  # fmt: skip
     assert float(price.sel(time="2026-07-02T14:00")) == 20.0
+    assert float(price.sel(time="2026-07-01T13:45")) == 300.0
     assert float(price.sel(time="2026-07-01T14:00")) == 300.0
+
+
+HALF_DAY = NOW + 15 * np.timedelta64(1, "m") * np.arange(5)
+NO_LIMIT = np.inf
+
+
+@pytest.mark.parametrize(
+    ("power", "best", "early", "early_best"),
+    [
+        ([NO_LIMIT, NO_LIMIT, 3.0, 3.0], "0000", [NO_LIMIT, 3.0, 3.0, 3.0], "0000"),
+        ([NO_LIMIT, 4.0, 3.0, NO_LIMIT], "0000", [4.0, 3.0, 3.0, NO_LIMIT], "0000"),
+        ([NO_LIMIT, 3.0, 3.0, 4.0], "0110", [3.0, 3.0, 3.0, 4.0], "1110"),
+        ([4.0, 3.0, 3.0, 4.0], "0110", [4.0, 3.0, 3.0, 4.0], "0110"),  # no firm one is tightened
+        ([4.0, 3.0, 3.0, 4.0], "1000", [3.0, 3.0, 3.0, 4.0], "0000"),
+    ],
+)
+def test_limit_begins_a_quarter_hour_before_its_target(power, best, early, early_best):
+    flags = np.array([one == "1" for one in best])
+    found, is_best = turn_early(HALF_DAY, np.array(power), flags)
+    assert found.tolist() == early
+    assert "".join("1" if one else "0" for one in is_best.tolist()) == early_best
+
+
+def test_long_interval_before_a_target_is_left_alone():
+    edges = NOW + np.timedelta64(1, "h") * np.arange(3)
+    limits = np.array([NO_LIMIT, 3.0])
+    assert turn_early(edges, limits, np.zeros(2, dtype=bool))[0].tolist() == [NO_LIMIT, 3.0]
+
+
+def test_activation_of_a_reserve_turns_no_earlier(tmp_path):
+    receiver = calling(tmp_path)
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    power = receiver.requested_outlook(GRID)["grid_import_target"].sel(contract="tso_1")
+    assert float(power.sel(time="2026-07-01T13:45")) == 4.7
+
+
+def test_curtailed_connection_turns_earlier_and_shows_the_request(tmp_path):
+    receiver = service(tmp_path, contract(effect="curtailment", least=1.0))
+    take(receiver, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    outlook = receiver.requested_outlook(GRID)
+    variables.check_variables(outlook, "grid_import_limit_requested")
+    assert float(outlook["grid_import_limit"].sel(time="2026-07-01T13:45")) == 3.0
+    assert float(outlook["grid_import_limit_requested"].sel(time="2026-07-01T13:45")) == 4.7
+
+
+def test_plan_meets_the_first_quarter_hour_of_a_target(tmp_path):
+    """Proves: the mean that a meter shows in the first quarter-hour is within the target.
+
+    Sensitivity: the plan turned with the target, and the mean was a third of the step above it.
+    """
+    start = moments.facts().queue.instant
+    receiver = service(tmp_path, contract(up_price=5000.0), where=moments.site())
+    free = moments.pilot().decide(moments.facts()).choice.schedule
+    begin = start + np.timedelta64(2, "h")
+    usual = float(net_import(free).sel(time=begin, method="pad"))
+    wanted, end = round(0.8 * usual, 3), begin + np.timedelta64(1, "h")
+    requested = target(wanted, start=f"{begin}Z", end=f"{end}Z")
+    message = payload(requested, at=f"{start}Z".replace(".000000", ""))
+    found = read_load_targets(TOPIC, message, issuer="tso-1", keys=public_jwk_set(key("tso-1")))
+    receiver._targets.accept("tso-1", found, start)
+    facts = replace(moments.facts(), requests=receiver.requested_outlook)
+    plan = moments.pilot(where=receiver._site).decide(facts).choice.schedule
+    times, planned = plan["time"].to_numpy(), net_import(plan).to_numpy()
+    means = metered_means(planned, before=planned[0])
+    first = int(np.searchsorted(times, begin))
+    assert times[first] == begin
+    assert means[first] <= wanted + 1e-3
 
 
 def test_target_below_the_contract_minimum_is_raised(tmp_path):
@@ -156,7 +230,7 @@ class Wire:
     def publish(self, topic, payload, *, qos):
         self.sent.append((topic, json.loads(payload)))
 
-    def poll(self, timeout):
+    def poll(self, limit, timeout):
         taken, self.incoming = self.incoming, []
         return taken
 

@@ -82,6 +82,17 @@ def test_shown_compliance_matches_the_partner_report(power, is_kept):
     assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
 
 
+def test_request_is_shown_from_its_own_start():
+    """Proves: the earlier turn towards a target is not shown as its beginning."""
+    target = [100.0, 2.0, 2.0, 100.0, 100.0]
+    ahead = with_target(outlook(PRICES), target)
+    ahead["grid_import_target_requested"] = ahead["grid_import_target"].copy(
+        data=np.array([[100.0], [100.0], [2.0], [100.0], [100.0]])
+    )
+    (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *[1.0] * 5))
+    assert (row["begin"], row["end"]) == ("2026-07-01T02:00Z", "2026-07-01T03:00Z")
+
+
 def test_no_request_shows_nothing():
     ahead = with_target(outlook(PRICES), [100.0] * 5)
     assert next_requests(site_with_contract(), ahead, planned(ahead, *[9.0] * 5)) == []

@@ -1,11 +1,14 @@
 """The DSX Flex agent on a broker: targets confirmed, ramps reported, refusals recorded."""
 
+import json
 import os
 import time
 
 import numpy as np
 import pytest
 
+from telemetry.feed.flex_agent import PlannedLoad
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.support.flexing import (
     MINUTE,
     NOON,
@@ -14,6 +17,7 @@ from tests.support.flexing import (
     Partner,
     agent_of,
     claims_at,
+    event,
     load,
     target,
 )
@@ -238,6 +242,80 @@ def test_unverified_signer_receives_no_reason(agent, partner, notices, others):
     (record,) = until(lambda: agent.poll(NOON))
     assert record["event"] == "load_target_refused"
     assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("start", "planned", "state", "reached"),
+    [
+        ("12:30", [100.0, 80.0, 80.0, 80.0], (100.0, 10.0), "in time"),
+        ("12:30", [100.0, 100.0, 80.0, 80.0], (100.0, 10.0), "12:40"),
+        ("12:30", [100.0, 80.0, 100.0, 80.0], (100.0, 10.0), "never"),  # until 12:45
+        ("12:15", [80.0, 80.0, 80.0, 80.0], (100.0, 10.0), "in time"),
+        ("12:15", [80.0, 80.0, 80.0, 80.0], (100.0, 1.0), "12:20"),  # 20 MW at 1 MW/min
+        ("12:00", [80.0, 80.0, 80.0, 80.0], (100.0, 10.0), "12:10"),
+        ("12:00", [80.0, 80.0, 80.0, 80.0], (np.nan, 10.0), "12:10"),
+        ("12:00", [80.0, 80.0, 80.0, 80.0], (80.5, 10.0), "in time"),
+        ("12:15", [100.0, 90.0, 90.0, 80.0], (100.0, 10.0), "never"),
+    ],
+)
+def test_partner_learns_when_a_late_target_is_reached(
+    agent, notices, start, planned, state, reached
+):
+    """Proves: with enough notice a target is met in time; else the earliest time is answered.
+
+    ``state`` is the measured net import [MW] and the ramp of the connection [MW/min].
+    """
+    measured, ramp = state
+    agent._meter = lambda _: measured
+    sent = event(target(80.0, start=f"2026-07-01T{start}:00Z", end="2026-07-01T12:45:00Z"))
+    agent.handle(ReceivedMessage(TOPIC, json.dumps(sent).encode(), 1), NOON)
+    for _ in range(2):  # it is answered once
+        agent.report_late(load(*planned), NOON, ramp=ramp)
+    if reached == "in time":
+        assert notices == []
+        return
+    ((issuer, content, _),) = notices
+    assert (issuer, content["event"]) == ("tso-1", "target_reached_later")
+    assert content["correlation"] == sent["correlationid"]
+    assert content["code"] == ("unreachable" if reached == "never" else "late")
+    found = content["reachable_from"]
+    assert found == (None if reached == "never" else milliseconds(f"2026-07-01T{reached}"))
+
+
+def milliseconds(text):
+    return int(np.datetime64(text, "ms").astype(int))
+
+
+def test_distant_target_is_judged_once_its_start_is_planned(agent, partner, notices):
+    partner.set(target(80.0, start="2026-07-01T14:00:00Z"))
+    until(lambda: agent.poll(NOON))
+    agent.report_late(load(100.0, 100.0), NOON, ramp=10.0)
+    assert notices == []
+    planned = PlannedLoad(starts=NOON + 15 * MINUTE * np.arange(7, 12), planned=np.full(5, 100.0))
+    agent.report_late(planned, NOON + 105 * MINUTE, ramp=10.0)
+    ((_, content, _),) = notices
+    assert content["code"] == "unreachable"
+
+
+def test_early_turn_towards_a_target_is_reported_as_its_ramp(agent, partner, meter):
+    """Proves: the ramp from 12:00 to 12:10 towards 80 MW from 12:15 on is reported.
+
+    Sensitivity: no ramp was seen, as the load had arrived when the limit changed.
+    """
+    agent.publish_state(load(100.0, 100.0), NOON)
+    partner.receive()
+    partner.set(target(80.0, start="2026-07-01T12:15:00Z"))
+    until(lambda: agent.poll(NOON))
+    _, confirmed = partner.receive()
+    assert confirmed["event"] == "target_set"
+    for minute, measured, ramp in (
+        (1, 100.0, "start_ramp_down"), (11, 80.0, "end_ramp_down"), (15, 80.0, "periodic"),
+    ):  # fmt: skip
+        meter.shown = measured
+        agent.publish_state(load(80.0, 80.0), NOON + minute * MINUTE)
+        _, feed = partner.receive()
+        assert feed["event"] == ramp
+    assert feed["compliant"]
 
 
 def test_target_of_another_feed_is_not_confirmed(agent, partner):
