@@ -66,7 +66,10 @@ def service(monkeypatch, tmp_path):
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
     made._partners = Partners()
     made._link = SimpleNamespace(
-        net_import=lambda *_: 1.0, freeze=lambda *_: -1, order=lambda *_: -1
+        net_import=lambda *_: 1.0,
+        means=lambda *_: None,
+        freeze=lambda *_: -1,
+        order=lambda *_: -1,
     )
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
     made._intra_interval = SimpleNamespace(start_interval=lambda *_: None, stop=lambda: None)
@@ -79,7 +82,7 @@ def service(monkeypatch, tmp_path):
         lock=made._lock,
         is_shadow=False,
     )
-    made._status_view = SimpleNamespace(update=lambda *_: None)
+    made._status_view = SimpleNamespace(update=lambda *_, **__: None)
     made._estimate_path, made._is_stopping = None, False
     made._readiness = SimpleNamespace(
         explain_error=lambda error: error, note_decision=lambda **_: None
