@@ -24,6 +24,7 @@ def test_day_without_faults_raises_no_alarm(tmp_path, name):
     day = LockstepService(name, tmp_path, steps=DAY)
     assert day.run() == []
     assert len(day.sources) == DAY
+    assert "hold" not in day.sources
 
 
 @pytest.mark.slow

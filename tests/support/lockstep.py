@@ -15,7 +15,7 @@ from optimizer.service.clock import NOT_STARTED, SimulatedClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.decision_engine import DecisionEngine
-from optimizer.service.hold import HoldRegister
+from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from telemetry.messages import decode
@@ -84,6 +84,8 @@ class LockstepService:
         config = MemoryConfig(
             broker="mqtt://memory", series_files=synthetic_files(), is_simulated=True
         )
+        register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
+        register.create_file()
         self.link = PlantLink(site, config, folder)
         self.clock = LockstepClock()
         self.partners = PartnerLink(site, config, folder, meter=self.link.meter)
@@ -102,7 +104,7 @@ class LockstepService:
             clock=self.clock,
             plant_link=self.link,
             partner_link=self.partners,
-            hold_register=HoldRegister(folder / "hold.json"),
+            hold_register=register,
             folder=folder,
         )
         self.engine = DecisionEngine(
