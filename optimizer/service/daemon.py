@@ -161,18 +161,18 @@ class SiteService:
     ) -> tuple[DecisionResult, int] | None:
         """Return a decision in force and the sequence of its orders; None if the service stops.
 
-        If a HOLD begins meanwhile, decide again, without the lock for which the HOLD waits.
+        If a HOLD begins or ends meanwhile, decide again, without the lock for which a HOLD waits.
         """
-        result = engine.decide(inputs)
         while True:
+            result = engine.decide(inputs)
             with self._lock:
                 if self._is_stopping:
                     return None
                 hold = self._hold_controller.description
-                if not hold or result.choice.source is ScheduleSource.HOLD:
-                    is_held = bool(hold)
-                    return result, self._apply_result(engine, inputs, result, is_held=is_held)
-            result = engine.decide(replace(inputs, hold_reason=hold))
+                is_of_hold = result.choice.source is ScheduleSource.HOLD
+                if is_of_hold if hold else not (is_of_hold and inputs.hold_reason):
+                    return result, self._apply_result(engine, inputs, result, is_held=bool(hold))
+            inputs = replace(inputs, hold_reason=hold)
 
     def _apply_result(
         self,
@@ -200,9 +200,7 @@ class SiteService:
         means = self._link.means(now - QUARTER_HOUR, now)
         self._status_view.update(result, inputs.observed, means, plan=plan)
         self._last_result, self._missing_plan_reason = result, ""
-        if inputs.hold_reason and not is_held:
-            self._hold_controller.publish_ended()
-        elif not is_held:
+        if not is_held:
             self._hold_controller.clear_ended()
         return sequence
 

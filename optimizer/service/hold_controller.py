@@ -86,11 +86,6 @@ class HoldController:
         state: FeedStateName = "hold" if is_held else "degraded"
         self._partners.publish_status(state, reason=reason, now=self._clock.now())
 
-    def publish_ended(self) -> None:
-        """Publish again that a HOLD has ended, because a decision under it came later."""
-        if self._last_ended and not self._is_shadow:
-            self.publish_no_plan(PublicReason.HOLD_ENDED)
-
     def hold(
         self,
         *,
@@ -197,7 +192,8 @@ class HoldController:
             ended, self._previous_hold = self._previous_hold, None
             of = {"author": ended.author, "reason": ended.reason} if ended else {}
             self._last_ended = {**of, "how": how, "time": format_second(self._clock.now())}
-            self.publish_ended()
+            if not self._is_shadow:
+                self.publish_no_plan(PublicReason.HOLD_ENDED)
 
     def _record_expiry(self, how: str) -> None:
         self._record({"event": "release", "author": "", "reason": how})

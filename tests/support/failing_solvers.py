@@ -1,5 +1,6 @@
 """A solver that fails in many ways, for tests of the solver process."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from twin.errors import NoScheduleError, SeriesError
 
 ENDS = {
     "hang": lambda: threading.Event().wait(),
+    "crash with a lock": lambda: (multiprocessing.Lock(), os.kill(os.getpid(), signal.SIGKILL)),
     "crash": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(0),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),

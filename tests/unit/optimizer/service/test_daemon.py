@@ -37,11 +37,17 @@ def test_release_ends_a_hold_and_the_next_decision_plans(bench):
     assert bench.state == "SHADOW"
 
 
-def test_release_during_a_decision_is_shown_until_the_next(bench):
+def release_once(bench):
+    """Return a function that releases the HOLD at its first call."""
+    return iter([bench.release, *[lambda: None] * 9]).__next__
+
+
+def test_release_during_a_decision_repeats_it(bench):
+    """Proves: the plan in force is one without the HOLD, which nothing shows any more."""
     bench.hold()
-    bench.decide(meanwhile=bench.release)
-    assert bench.state == "HOLD ENDED"
-    bench.decide()
+    following = release_once(bench)
+    bench.decide(meanwhile=lambda: following()())
+    assert bench.state == "SHADOW"
     assert bench.service.snapshot()["ended"] is None
 
 
@@ -201,16 +207,19 @@ def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
 
 
-def test_release_during_a_decision_is_published_last(tmp_path, monkeypatch):
-    """Proves: a decision under the HOLD does not overwrite its published end."""
+def test_no_schedule_of_a_hold_is_published_after_its_release(tmp_path, monkeypatch):
+    """Proves: a HOLD released during a decision under it: the next schedule is a planned one.
+
+    Sensitivity: a schedule of source `hold` was published after the release.
+    """
     bench = Bench(tmp_path, is_shadow=False)
     statuses = note_statuses(bench, monkeypatch)
     bench.hold()
-    bench.decide(meanwhile=bench.release)
-    assert [state for state, _ in statuses] == ["hold", "degraded", "hold", "degraded"]
-    assert statuses[3] == statuses[1]
-    bench.decide()
-    assert statuses[-1][0] == "ok"
+    following = release_once(bench)
+    bench.decide(meanwhile=lambda: following()())
+    assert [state for state, _ in statuses] == ["hold", "degraded", "ok"]
+    assert statuses[1][1] is PublicReason.HOLD_ENDED
+    assert read_service_decision(bench.folder)["source"] == "optimum"
 
 
 def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypatch):

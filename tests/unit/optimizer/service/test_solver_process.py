@@ -154,6 +154,35 @@ def test_waiting_caller_learns_of_shutdown_at_once():
     assert not is_alive(child)
 
 
+LOCKING_SERVICE = """
+from optimizer.service.solver_process import SolverProcess
+from tests.support.failing_solvers import asked, moody
+from twin.errors import SolverError
+
+if __name__ == "__main__":
+    with SolverProcess(solve=moody) as worker:
+        try:
+            worker.decide(asked("crash with a lock"), None)
+        except SolverError:
+            print("killed")
+"""
+
+
+def test_a_killed_solver_leaves_no_semaphore(tmp_path):
+    """Sensitivity: Ctrl-C during a decision printed a warning about a leaked semaphore."""
+    script = tmp_path / "service.py"
+    script.write_text(LOCKING_SERVICE)
+    found = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[4])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.endswith("killed\n")
+    assert "semaphore" not in found.stderr
+
+
 SERVICE = """
 import sys
 from optimizer.service.solver_process import SolverProcess
