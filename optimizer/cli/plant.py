@@ -24,12 +24,15 @@ from optimizer.cli.options import (
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
-from telemetry.simulator.site import SimulatedSite, SimulationProgress
+from telemetry.simulator.site import SimulatedSite, SimulationProgress, SimulationResult
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 
 INTERVALS_PER_LOG_LINE: Final = 4
 """Quarter-hours between two lines of progress. [1]"""
+
+MAX_PLANT_STEPS: Final = 1344
+"""Quarter-hours of the synthetic June 2026, two weeks. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -39,7 +42,10 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     broker: Annotated[str, typer.Option(help="URL of the broker, such as mqtt://127.0.0.1:1883.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the plant's parameters.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1344, help="Quarter-hours to run.")] = 96,
+    steps: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_PLANT_STEPS, help="Quarter-hours to run, then the plant ends."),
+    ] = 96,
     start: Annotated[str, typer.Option(help="Start in the synthetic June 2026.")] = SYNTHETIC_START,
     speed: Annotated[
         float | None, typer.Option(min=0.1, help="Simulated seconds per second.")
@@ -84,12 +90,25 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         client.stop()
     run_result = settle_run(case, result, seed=seed)
     _show(run_result, json_file)
+    console(json_file).print(_describe_end(result, steps), markup=False)
     if out is not None:
         write_run(out, loaded, run_result)
     write_json(run_result.as_json(), json_file)
 
 
+def _describe_end(result: SimulationResult, steps: int) -> str:
+    """Return why the plant has ended, and how to run a longer one."""
+    done = len(result.steps)
+    over = (
+        f"the plant ended after {done} of {steps} quarter-hours; the service gets no more telemetry"
+    )
+    more = f"; start it again, with --steps for a longer run (at most {MAX_PLANT_STEPS})"
+    return over + (more if done == steps else "")
+
+
 def _log_progress(report: SimulationProgress) -> None:
+    if report.steps - report.done == INTERVALS_PER_LOG_LINE:
+        _logger.warning("plant ends in an hour", steps=report.steps, longer="set --steps")
     if report.done % INTERVALS_PER_LOG_LINE == 0 or report.done == report.steps:
         _logger.info(
             "plant",

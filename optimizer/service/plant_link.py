@@ -75,12 +75,14 @@ class PlantSilence:
     It does not depend on the service's time, which a simulated plant sets. The limit follows the
     longest gaps of the last repetition periods, or of the last ticks of a simulated plant; a plant
     that follows the contract sends a heartbeat every :data:`HEARTBEAT_PERIOD_S`.
+
+    - `has_ended`: whether a simulated plant has announced its end.
     """
 
     def __init__(self, *, is_simulated: bool) -> None:
         self._is_simulated = is_simulated
         self._last = self._window_start = time.monotonic()
-        self._has_started = self._has_ended = False
+        self._has_started = self.has_ended = False
         self._gap, self._usual_gap = 0.0, float(REPEAT_PERIOD / SECOND)
 
     def on_sample(self, sample: Sample) -> None:
@@ -93,7 +95,7 @@ class PlantSilence:
         self._last, self._has_started = moment, True
         is_over = moment - self._window_start >= float(REPEAT_PERIOD / SECOND)
         if isinstance(sample, SimulationTick):
-            self._has_ended, is_over = sample.is_last, True
+            self.has_ended, is_over = sample.is_last, True
         if is_over:
             self._usual_gap = max(self._gap, GAP_MEMORY * self._usual_gap)
             self._window_start, self._gap = moment, 0.0
@@ -111,7 +113,7 @@ class PlantSilence:
         """
         silence = time.monotonic() - self._last
         is_expected = self._has_started or not self._is_simulated
-        if self._has_ended or not is_expected or silence <= self._limit:
+        if self.has_ended or not is_expected or silence <= self._limit:
             return ""
         return f"nothing received from the plant for {format_duration(silence)}: is it running?"
 
@@ -312,6 +314,8 @@ class PlantLink:
         """State of the connection to the plant."""
         if not self._client.is_connected:
             return LinkState.DISCONNECTED
+        if self._silence.has_ended:
+            return LinkState.ENDED
         return LinkState.SILENT if self._silence.error else LinkState.CONNECTED
 
     @property

@@ -167,8 +167,8 @@ class SolverProcess:
 
 def _serve(pipe: Connection, solve: SolveFunction | None) -> None:
     """Answer calls until the other end is closed."""
-    # Pyomo makes a lock at import. Under the start method fork, which nothing uses here, a lock has no
-    # name, so a killed process leaves no semaphore behind.
+    # Pyomo makes a lock at import. Under the start method fork, which nothing uses here, a lock has
+    # no name, so a killed process leaves no semaphore behind.
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer = solve or _load_solver()

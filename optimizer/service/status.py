@@ -84,10 +84,11 @@ class Mode(StrEnum):
 
 
 class LinkState(StrEnum):
-    """Connection to the plant: a broker without a connection, or a plant that sends nothing."""
+    """Connection to the plant: the broker is away, the plant silent, or a simulated one over."""
 
     CONNECTED = "connected"
     SILENT = "silent"
+    ENDED = "ended"
     DISCONNECTED = "disconnected"
 
 
@@ -223,6 +224,7 @@ class OperatorInterface(Protocol):
 OFFLINE_LABELS: Final[Mapping[object, str]] = {
     LinkState.DISCONNECTED: "OFFLINE: broker",
     LinkState.SILENT: "OFFLINE: plant",
+    LinkState.ENDED: "PLANT ENDED",
 }
 """State of the connection to the plant -> label of the service."""
 

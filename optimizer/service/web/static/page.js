@@ -125,6 +125,8 @@ function why(state) {
     said.push(`No connection to ${closed(broker.trouble || `${broker.url}: no reason known`)}`, "It keeps trying; local control decides meanwhile.");
   } else if (link === "silent") {
     said.push(`Nothing received from the plant for ${age(silence)}: is it running?`, "Local control decides until it reports.");
+  } else if (link === "ended") {
+    said.push(`The simulated plant ended ${age(silence)} ago: this is its last state. Start it again, with --steps for a longer run.`);
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen or lowered, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {

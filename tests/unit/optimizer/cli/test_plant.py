@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from optimizer.cli import plant
@@ -16,15 +17,19 @@ def run(*words):
 
 @pytest.mark.slow
 def test_plant_without_a_service_uses_local_defaults(tmp_path):
-    with EmbeddedBroker() as broker:
+    with EmbeddedBroker() as broker, capture_logs() as logs:
         done = run(
-            "small", "--broker", broker.url, "--steps", "2", "--deadline", "0.1",
+            "small", "--broker", broker.url, "--steps", "5", "--deadline", "0.1",
             "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"),
         )  # fmt: skip
     assert done.exit_code == 0, done.output
     document = json.loads((tmp_path / "result.json").read_text())
-    assert document["undecided"] == 2
-    assert document["steps"] == 2
+    assert document["undecided"] == 5
+    assert document["steps"] == 5
+    assert [one["steps"] for one in logs if one["event"] == "plant ends in an hour"] == [5]
+    shown = " ".join(done.output.split())
+    assert "the plant ended after 5 of 5 quarter-hours" in shown
+    assert "--steps for a longer run" in shown
     assert document == json.loads((tmp_path / "copy.json").read_text())
 
 

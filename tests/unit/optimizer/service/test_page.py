@@ -106,6 +106,8 @@ def test_not_a_number_becomes_null(client, board):
         ({"link": "disconnected", "hold": {"author": "a"}}, "HOLD"),
         ({"link": "silent"}, "OFFLINE: plant"),
         ({"link": "silent", "is_shadow": True}, "OFFLINE: plant"),
+        ({"link": "ended"}, "PLANT ENDED"),
+        ({"link": "ended", "hold": {"author": "a"}}, "HOLD"),
         ({"is_shadow": True, "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
     ],
 )

@@ -280,6 +280,20 @@ def tick(**values):
     return SimulationTick(**{**fields, "batches": 0, "points": 0, "is_last": False, **values})
 
 
+def test_end_of_a_simulated_plant_is_a_state_and_no_alarm(link):
+    """Proves: the page does not show the last plan of an ended plant as running.
+
+    Sensitivity: it was green and RUNNING for as long as the service ran.
+    """
+    link._client = SimpleNamespace(is_connected=True, error="")
+    link._silence.on_sample(tick())
+    assert link.state is LinkState.CONNECTED
+    link._silence.on_sample(tick(is_last=True))
+    assert (link.state, link.silence_error) == (LinkState.ENDED, "")
+    link._silence.on_sample(tick())  # it was started again
+    assert link.state is LinkState.CONNECTED
+
+
 def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
     """Proves: with ticks each second the limit is 30 s by the monotonic clock; the end is no error.
 
