@@ -15,7 +15,12 @@ from typing import Any, Final
 
 import sites
 from optimizer.backtesting.case import BacktestCase
-from optimizer.backtesting.results import CAPTURE_POLICIES, PolicySummary, resolve_policy
+from optimizer.backtesting.results import (
+    CAPTURE_POLICIES,
+    PolicySummary,
+    paired_difference,
+    resolve_policy,
+)
 from optimizer.backtesting.runner import backtest
 from optimizer.cli.output import console
 from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
@@ -99,7 +104,22 @@ def table(
     sums = {name: _sum([piece[name] for piece in found.values()]) for name in policies}
     spent = ", ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
     lines = [head, ruler, *rows, _row("all", sums, policies), "", f"Processor time: {spent}."]
+    if len(found) > 1:
+        lines += ["", _interval(found, policies)]
     return "\n".join(lines) + "\n"
+
+
+def _interval(found: dict[str, Piece], policies: tuple[str, str, str]) -> str:
+    """Return the mean difference from the rule over the pieces, with its 95 % interval."""
+    rule, ours, _ = policies
+    objectives = {name: [piece[name].objective for piece in found.values()] for name in policies}
+    one = paired_difference(objectives[ours], objectives[rule])
+    limits = one.as_json()
+    return (
+        f"Objective of {ours} less that of {rule}, mean of {one.pairs} periods: {one.mean:+,.0f} "
+        f"EUR, 95 % interval {limits['low_eur']:+,.0f} to {limits['high_eur']:+,.0f} EUR: "
+        f"{one.verdict}."
+    )
 
 
 def _sum(many: list[PolicySummary]) -> PolicySummary:

@@ -65,6 +65,17 @@ def test_its_functions_are_short(path):
             assert node.end_lineno - node.lineno < MOST_LINES, node.name
 
 
+@each
+def test_last_text_states_no_figure_of_a_run(path):
+    """Proves: figures are in tables that a run writes, so that text and run cannot disagree.
+
+    Sensitivity: the text stated 630 EUR where the run gave 673.
+    """
+    *_, last = cells(path, "markdown")
+    text = re.sub(r"`[^`]*`", "", last.source)
+    assert not re.findall(r"\d+(?:[.,]\d+)* ?(?:%|EUR|per cent|kg|tonnes|MW)|\d\.\d+", text)
+
+
 @pytest.mark.long
 @each
 def test_notebook_runs(path, monkeypatch):
