@@ -1,10 +1,15 @@
 """Who may import whom, and which library lives where."""
 
 import ast
+import re
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 MAY_IMPORT = {
     "twin": {"twin"},
@@ -88,6 +93,24 @@ def test_no_package_imports_a_higher_layer(modules):
         if target.partition(".")[0] in packages and not within(target, rule(module.name))
     ]
     assert wrong == []
+
+
+NOT_IMPORTED = {"h5netcdf", "ipykernel", "jupyterlab", "nbclient"}
+"""Declared libraries that xarray opens files with, or that run notebooks."""
+
+MODULE_OF = {"paho-mqtt": "paho"}
+"""Library -> its module, where the name differs by more than hyphens."""
+
+
+def test_each_declared_library_is_imported(modules):
+    """Sensitivity: scikit-learn was declared for quantile forecasts and imported nowhere."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["planner"]]
+    names = {re.match(r"[\w-]+", line)[0] for line in declared} - NOT_IMPORTED
+    imported = {target.partition(".")[0] for one in modules.values() for target in one.imports()}
+    assert {
+        name for name in names if MODULE_OF.get(name, name.replace("-", "_")) not in imported
+    } == set()
 
 
 def test_libraries_stay_in_their_modules(modules):
