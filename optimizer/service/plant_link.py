@@ -211,8 +211,7 @@ class PlantLink:
         self, start: np.datetime64, end: np.datetime64
     ) -> tuple[TimeArray, FloatArray]:
         """Return starts and metered mean net import of intervals, NaN if it is unknown. [MW]"""
-        past = self.window.recent(start, end)
-        return past["time"].to_numpy(), net_import(past).to_numpy()
+        return self.window.recent_net_import(start, end)
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
         """Return racks without orders, see :class:`telemetry.points.topology.RackNameMismatch`."""

@@ -43,6 +43,9 @@ from twin.time_axes import MICROSECOND
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
 """Time span of the stored recent past."""
 
+GRID_POWERS: Final = ("grid_import_power", "grid_export_power")
+"""Variables of the connection's meter."""
+
 MAX_WAITING_POINTS: Final = 10_000
 """Largest number of points whose value waits for metadata. [1]"""
 
@@ -110,6 +113,16 @@ class RollingMeans:
                 )
                 maxima[place] = np.where(np.isfinite(row.maximum), row.maximum, np.nan)
         return means, maxima
+
+    def column(self, starts: np.ndarray, column: int) -> FloatArray:
+        """Return the means of one column by interval, NaN where nothing was read."""
+        rows = [self._rows.get(start) for start in starts.tolist()]
+        return np.array(
+            [
+                row.total[column] / row.count[column] if row and row.count[column] else np.nan
+                for row in rows
+            ]
+        )
 
     def starts(self, start: np.datetime64, end: np.datetime64) -> np.ndarray:
         """Return the starts of the intervals that cover a span. [us since 1970]"""
@@ -248,6 +261,23 @@ class LiveState:
         """
         with self._lock:
             return recent_dataset(self._slots, self._racks, self._rows, start=start, end=end)
+
+    def recent_net_import(
+        self, start: np.datetime64, end: np.datetime64
+    ) -> tuple[np.ndarray, FloatArray]:
+        """Return starts and mean net import of intervals within the depth, NaN if unknown. [MW]
+
+        It equals that of :meth:`recent`, and reads no other variable, so that a day takes no time.
+        """
+        with self._lock:
+            starts = self._rows.starts(start, end)
+            powers = {
+                layout.variable: layout.direction(self._rows.column(starts, layout.first))
+                for layout in self._slots.layouts
+                if layout.variable in GRID_POWERS
+            }
+        net = powers["grid_import_power"] - powers["grid_export_power"]
+        return starts.astype("datetime64[us]"), net
 
     def _new_rows(self) -> RollingMeans:
         halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}

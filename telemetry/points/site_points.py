@@ -226,6 +226,10 @@ class VariableLayout:
     counts: tuple[int, ...]
     sign: float = 0.0
 
+    def direction(self, values: FloatArray) -> FloatArray:
+        """Return the values in the direction of the variable."""
+        return values if self.sign == 0.0 else np.maximum(self.sign * values, 0.0)
+
     def pick(self, values: FloatArray) -> FloatArray:
         """Return the values of the labels; slots are the last axis, banks are means of units."""
         last = self.first + sum(self.counts)
@@ -234,7 +238,7 @@ class VariableLayout:
             edges = np.cumsum((0, *self.counts))
             parts = [own[..., a:b] for a, b in pairwise(edges.tolist())]
             own = np.stack([_mean(part) for part in parts], axis=-1)
-        picked = own if self.sign == 0.0 else np.maximum(self.sign * own, 0.0)
+        picked = self.direction(own)
         return picked if self.dim else picked[..., 0]
 
     def newest(self, age: FloatArray) -> FloatArray:

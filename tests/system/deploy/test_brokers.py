@@ -55,11 +55,15 @@ def feed(partner, *kinds):
 
 def partner_topics(partner):
     """Return the topics that a service publishes to a partner, and those that it receives."""
-    request = f"feed/v1/{partner}/small/request"
-    return feed(partner, TopicKind.SCHEDULE, TopicKind.FEED_STATUS), {
-        *feed(partner, TopicKind.ACKNOWLEDGEMENT),
-        request,
-    }
+    sent = (
+        TopicKind.SCHEDULE,
+        TopicKind.FEED_STATUS,
+        TopicKind.ACTUAL,
+        TopicKind.RESENT,
+        TopicKind.NOTICE,
+    )
+    received = TopicKind.ACKNOWLEDGEMENT, TopicKind.REQUEST
+    return feed(partner, *sent), feed(partner, *received)
 
 
 OUT, BACK = partner_topics(PARTNER)

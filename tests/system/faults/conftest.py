@@ -9,6 +9,8 @@ from tests.support.service_processes import SITE, Ear, Stage
 HEARD = (
     TopicKind.SCHEDULE,
     TopicKind.FEED_STATUS,
+    TopicKind.ACTUAL,
+    TopicKind.NOTICE,
     TopicKind.CAP_ORDER,
     TopicKind.JOB_ORDERS,
     TopicKind.TICK,

@@ -12,6 +12,7 @@ import sites
 from optimizer.demo.simulated_day import PARTNER_NAME
 from telemetry.feed import signing
 from telemetry.feed.signing import FLEX_KIND, private_key_from_jwk
+from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from tests.support.flexing import claims_at, content, event, target
 from tests.support.service_processes import DEADLINE, Stage
@@ -122,6 +123,19 @@ def test_target_is_planned_confirmed_and_lifted(stage, ear):
     ]  # fmt: skip
     assert [one.get("correlation") for one in events] == [correlation, None, lifted]
     assert "not in the future" in events[1]["reason"]
+    refusals = ear.until(lambda: documents(ear, TopicKind.NOTICE, event="target_refused"))
+    assert [one["code"] for one in refusals] == ["out-of-range"]
+    measured = documents(ear, TopicKind.ACTUAL)
+    starts = [one["start"] for one in measured if one["revision"] == 1]
+    assert starts == list(range(starts[0], starts[-1] + 1, HOUR // 4))
+    assert {one["quality"] for one in measured} <= {"measured", "missing"}
+    assert all(one["is_synthetic"] and one["is_simulated"] for one in measured)
+
+
+def documents(ear, kind, **fields):
+    """Return the documents of a kind that have some fields."""
+    found = [one.document for one in ear.of(kind)]
+    return [one for one in found if all(one[name] == value for name, value in fields.items())]
 
 
 def is_active(feed):

@@ -138,6 +138,9 @@ def test_recent_returns_intervals(window):
     assert past["grid_import_power"].to_numpy()[:3] == pytest.approx([1.5, 3.0, 0.0])
     assert past["grid_export_power"].to_numpy()[:3] == pytest.approx([0.0, 0.0, 0.5])
     assert np.isnan(past["grid_import_power"][3])
+    starts, net = window.recent_net_import(NOON, NOON + 400 * SECOND)
+    assert starts.tolist() == past["time"].to_numpy().tolist()
+    assert net == pytest.approx(variables.net_import(past).to_numpy(), nan_ok=True)
     assert past["chip_temperature"].sel(hall="hall_1")[0] == 53.0
     assert past["accelerator_power"].sel(hall="hall_1")[0] == pytest.approx(14 * 0.072)
     variables.check_variables(past, "grid_import_power", "battery_level", "chip_temperature")
