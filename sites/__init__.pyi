@@ -1,5 +1,5 @@
 from .catalogue import series_file, site_names
-from .loading import load_routes, load_site, load_tariffs, national_limits
+from .loading import load_routes, load_site, load_tariffs, national_limits, standard_machine
 from .plausibility import design_loads, implausible_values, rated_outputs
 from .reference import reference_pages
 from .schema import declared_values
@@ -17,5 +17,6 @@ __all__ = [
     "reference_pages",
     "series_file",
     "site_names",
+    "standard_machine",
     "validation_results",
 ]

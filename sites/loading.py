@@ -15,7 +15,9 @@ from sites.catalogue import (
     apply_standards,
     display_path,
     find_site_file,
+    machine_families,
     read_toml,
+    standard_machines,
 )
 from sites.checks import site_issues, tariff_date_issues, time_zone_issues
 from sites.schema import issues_from_pydantic, key_location, toml_value_text
@@ -152,6 +154,61 @@ def _machines(
                 unfilled=_unfilled(more),
             )
     return machines
+
+
+def standard_machine(standard: str, **parameters: object) -> Equipment:
+    """Return a machine of the catalogue, named after its entry.
+
+    Parameters
+    ----------
+    standard
+        Name of a standard machine, such as ``row_1300_kw``; ``docs/reference/standard-machines.md``
+        lists them.
+    **parameters
+        What the entry leaves to the site, and changes, as in a site file: numbers, or texts with
+        units.
+
+    Returns
+    -------
+    Equipment
+        The machine; its ``operate`` shows its flows.
+
+    Raises
+    ------
+    SiteError
+        If the catalogue has no such machine of a kind of equipment, or a parameter is missing,
+        unknown or out of range; lists all issues.
+
+    Examples
+    --------
+    >>> from twin import Weather
+    >>> ups = standard_machine("double_conversion", rating="10 MW")
+    >>> round(float(ups.operate(5.0, Weather.constant(air=20.0)).details["ups_loss"][0]), 4)
+    0.1361
+    """
+    families = {
+        name: kind
+        for kind in machine_families()
+        if kind in EQUIPMENT_KINDS
+        for name in standard_machines(kind)
+    }
+    issues: list[ValidationIssue] = []
+    if standard not in families:
+        issues.append(
+            ValidationIssue(
+                code=IssueCode.UNKNOWN_NAME,
+                location="standard",
+                found=f'"{standard}"',
+                expected=f"one of {', '.join(sorted(families))}",
+                remedy=f"name a standard machine{closest_match_hint(standard, families)}",
+            )
+        )
+        raise SiteError("sites/standard", issues)
+    table = {**parameters, "kind": families[standard], "standard": standard}
+    machines = _machines({standard: table}, issues)
+    if issues:
+        raise SiteError(standard, issues)
+    return machines[standard]
 
 
 def _unfilled(issues: Sequence[ValidationIssue]) -> list[str]:

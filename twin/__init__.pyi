@@ -5,10 +5,11 @@ from .racks.view import view
 from .reporting.eu_report import report_items
 from .reporting.indicators import indicators
 from .simulation.limits import count_violations
-from .simulation.simulate import simulate, simulate_in_chunks
+from .simulation.simulate import settled_state, simulate, simulate_in_chunks, steady
 from .simulation.state import initial_state
 from .site import Site
 from .time_axes import horizon_axes, regular_axes, to_utc
+from .weather import Weather
 from .workload.arrival_forecast import expected_arrivals
 from .workload.flexibility import work_flexibility
 from .workload.jobs import workload_from_jobs
@@ -17,6 +18,7 @@ from .workload.queue import RackPool, open_queue
 __all__ = [
     "RackPool",
     "Site",
+    "Weather",
     "count_violations",
     "expected_arrivals",
     "horizon_axes",
@@ -30,8 +32,10 @@ __all__ = [
     "regular_axes",
     "report_items",
     "series_history",
+    "settled_state",
     "simulate",
     "simulate_in_chunks",
+    "steady",
     "to_utc",
     "view",
     "work_flexibility",

@@ -102,15 +102,10 @@ def rated_outputs(site: SizedSite) -> Mapping[str, float]:
 
 def mild_weather(site: SizedSite) -> Weather:
     """Return one interval of a mild day."""
-    temperature, humidity = np.array([MILD_TEMPERATURE_C]), np.array([MILD_RELATIVE_HUMIDITY])
-    pressure = np.array([float(psychrometrics.standard_pressure(site.elevation))])
-    wet_bulb = psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
-    ratio = psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
-    return Weather(
-        air_temperature=temperature,
-        wet_bulb_temperature=np.asarray(wet_bulb),
-        humidity_ratio=np.asarray(ratio),
-        air_pressure=pressure,
+    return Weather.constant(
+        air=MILD_TEMPERATURE_C,
+        humidity=MILD_RELATIVE_HUMIDITY,
+        pressure=float(psychrometrics.standard_pressure(site.elevation)),
     )
 
 

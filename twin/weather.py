@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twin import variables
 from twin.errors import IssueCode, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
+from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 
 PLAUSIBLE_AIR: Final = {
     "air_temperature": (-90.0, 60.0),
@@ -113,6 +114,14 @@ class Weather:
             ),
             air_pressure=pressure,
         )
+
+    @classmethod
+    def constant(
+        cls, *, air: float, humidity: float = 0.5, pressure: float = STANDARD_PRESSURE_KPA
+    ) -> Self:
+        """Return one interval of air of a temperature [degC], humidity [1] and pressure [kPa]."""
+        values = {"air_temperature": air, "relative_humidity": humidity, "air_pressure": pressure}
+        return cls.from_arrays({name: np.array([float(v)]) for name, v in values.items()})
 
     def select(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of selected intervals."""

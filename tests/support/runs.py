@@ -34,6 +34,10 @@ def random_run(site, seed, *, count=16):
         rows = np.array(list(most.values())) * rng.uniform(0.0, 1.0, (count, len(most)))
         operation = operation.assign_coords({dim: list(most)})
         operation[name] = ("time", dim), rows
+    if "battery_charge" in operation:  # one way at a time
+        charge, discharge = operation["battery_charge"], operation["battery_discharge"]
+        operation["battery_charge"] = charge.where(charge > discharge, 0.0)
+        operation["battery_discharge"] = discharge.where(charge <= discharge, 0.0)
     return restless(site, rng), variables.tag_dataset(operation)
 
 

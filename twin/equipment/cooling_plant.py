@@ -146,17 +146,17 @@ class CoolingPlant(Equipment):
         return np.maximum(heat - self.pump_power, 0.0)
 
     def operate(
-        self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
+        self, output: FloatArray | float, weather: Weather, set_points: SetPoints | None = None
     ) -> ConversionFlows:
         """Return the flows of the plant for a load at its best operating point.
 
-        ``load`` is the heat from the circuit, ``time`` last [MW]. ``set_points`` fit the axes of
-        the load; by default the plant uses the declared ones, and the number of chillers with
-        minimum power. The work of pumps and compressors heats the water and is rejected with the
-        load; that of fans heats outdoor air. Above the capacity the machines run at full load and
-        the water warms, which the simulation in time computes.
+        ``output`` is the load: the heat from the circuit, ``time`` last [MW]. ``set_points`` fit
+        the axes of the load; by default the plant uses the declared ones, and the number of
+        chillers with minimum power. The work of pumps and compressors heats the water and is
+        rejected with the load; that of fans heats outdoor air. Above the capacity the machines run
+        at full load and the water warms, which the simulation in time computes.
         """
-        load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
+        load = np.maximum(np.asarray(output, dtype=np.float64), 0.0)
         set_points = set_points or SetPoints()
         target = set_points.supply_temperature.get(self.name, self.supply_temperature)
         capacity_rate = self.capacity_rate(load, weather, set_points)

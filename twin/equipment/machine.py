@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Final
 
-from twin.relations import Relation
+import numpy as np
+
+from twin.errors import IssueCode, SiteError, ValidationIssue
+from twin.physics import FloatArray
+from twin.relations import ConversionFlows, Convert, Relation
 from twin.units import Declaration
+from twin.weather import Weather
 
 
 class Equipment(Declaration):
@@ -23,6 +28,39 @@ class Equipment(Declaration):
     def relations(self) -> tuple[Relation, ...]:
         """Return the relations of this machine to carriers."""
         raise NotImplementedError
+
+    def operate(self, output: FloatArray | float, weather: Weather) -> ConversionFlows:
+        """Return all flows of the machine at an output in some weather.
+
+        Parameters
+        ----------
+        output
+            Power, heat or cooling delivered, with ``time`` as last axis; one value is enough. [MW]
+        weather
+            Outdoor air on ``time``, as from :meth:`.Weather.constant`.
+
+        Returns
+        -------
+        ConversionFlows
+            Inputs by carrier, heat to the surroundings [MW], and details by variable.
+
+        Raises
+        ------
+        SiteError
+            If the machine converts nothing: a store, a hall, an exchange or a contract.
+        """
+        for relation in self.relations():
+            if isinstance(relation, Convert):
+                values = np.broadcast_to(np.asarray(output, dtype=np.float64), len(weather))
+                return relation.physics(values, weather)
+        issue = ValidationIssue(
+            code=IssueCode.UNSUPPORTED,
+            location=f"equipment.{self.name}",
+            found=self.kind,
+            expected="a machine that converts one carrier into another",
+            remedy="use twin.steady or twin.simulate with its site",
+        )
+        raise SiteError(self.name, [issue])
 
     def with_values(self, **values: object) -> "Equipment":
         """Return a copy with changed parameters in canonical units, validated as in a file."""

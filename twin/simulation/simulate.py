@@ -3,16 +3,17 @@
 Long runs are simulated in chunks, so that a year by the minute needs the memory of days.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin import time_axes, variables
+from twin import time_axes, units, variables
 from twin.equipment import CoolingPlant, Genset, HeatReuse, ITHall, Renewable
 from twin.errors import IssueCode, SiteError, StateError, ValidationIssue
 from twin.physics import FloatArray
+from twin.physics.psychrometrics import standard_pressure
 from twin.simulation import setpoints
 from twin.simulation import state as states
 from twin.simulation.engine import SimulationArrays, VariableKey, simulate_arrays
@@ -34,6 +35,11 @@ EQUIPMENT_DIMENSIONS: Final = {
 
 MAX_POWER_RATIO: Final = 3.0
 """Greatest power over full power of a simulation; more is impossible or a wrong unit. [1]"""
+
+TIME_SHARE_TOLERANCE: Final = 0.05
+"""Allowed excess of the time shares of charge and discharge, for noise of meters. [1]"""
+
+_STEADY_HOUR: Final = np.datetime64("2000-01-01", "us")  # the result does not depend on it
 
 ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
 """State of loops that declare their water on its way; by default the supply temperature."""
@@ -87,6 +93,62 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         durations=hours,
     )
     return result_dataset(site, result, operation[["time", "duration", "instant"]])
+
+
+def steady(site: Site, *, air: float, humidity: float = 0.5, load: float = 1.0) -> xr.Dataset:
+    """Simulate an hour of constant load and weather from the settled state.
+
+    Parameters
+    ----------
+    site
+        The site.
+    air
+        Outdoor air temperature. [degC]
+    humidity
+        Relative humidity of the outdoor air. [1]
+    load
+        Power of all halls over their full power, 0 to 1. [1]
+
+    Returns
+    -------
+    xarray.Dataset
+        All flows and states, as from :func:`simulate`; one interval on ``time``. Stores rest, and
+        the air pressure is that of the site's elevation.
+
+    Raises
+    ------
+    StateError
+        If the load is not from 0 to 1, or the air is implausible.
+    ProblemError
+        If the argument is not a site.
+
+    Examples
+    --------
+    >>> import sites
+    >>> run = steady(sites.load_site("small"), air=20.0, humidity=0.5, load=0.9)
+    >>> round(float(run["hall_power"].sum()), 2)
+    3.33
+    """
+    check_argument_types("steady", site=(site, Site))
+    if not 0.0 <= load <= 1.0:
+        issue = ValidationIssue(
+            location="load",
+            found=f"{load:g}",
+            expected="a share from 0 to 1 of the full power of all halls",
+            remedy="correct the load",
+            code=IssueCode.OUT_OF_RANGE,
+        )
+        raise StateError(site.name, [issue])
+    halls = site.machines_of(ITHall)
+    operation = time_axes.regular_axes(_STEADY_HOUR, 1, time_axes.HOUR)
+    operation = operation.assign_coords(hall=[hall.name for hall in halls]).assign(
+        hall_power=(("time", "hall"), [[load * hall.full_power for hall in halls]]),
+        air_temperature=("time", [float(air)]),
+        relative_humidity=("time", [float(humidity)]),
+        air_pressure=("time", [float(standard_pressure(site.elevation))]),
+    )
+    operation = variables.tag_dataset(operation)
+    return simulate(site, settled_state(site, operation), operation)
 
 
 def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
@@ -179,7 +241,8 @@ def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
 def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, FloatArray]:
     """Return an operation as checked arrays for :func:`.engine.simulate_arrays`.
 
-    Raises ``StateError`` if it names an unknown machine, or a power is negative or not finite.
+    Raises ``StateError`` if it names an unknown machine, a power is negative or not finite, or a
+    battery charges and discharges at once.
     Raises ``UnitError`` if a unit is missing.
     """
     variables.check_variables(operation, "hall_power")
@@ -215,9 +278,35 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
             given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
             issues += negative_value_issues(given, of="operation")
         dispatch[name, owner] = values
+    issues += _simultaneous_power_issues(site, dispatch, operation["time"].to_numpy())
     if issues:
         raise StateError(site.name, issues)
     return dispatch | setpoints.read_set_points(site, operation)
+
+
+def _simultaneous_power_issues(
+    site: Site, dispatch: Mapping[VariableKey, FloatArray], time: np.ndarray
+) -> Iterator[ValidationIssue]:
+    """Yield batteries that charge and discharge more than one after the other would allow.
+
+    Within an interval a converter may do both in turn: the shares of its time sum to 1 at most.
+    """
+    for store in site.stores:
+        ways = ("battery_charge", store.owner), ("battery_discharge", store.owner)
+        if not {*ways} <= dispatch.keys():
+            continue
+        charge, discharge = (dispatch[way] for way in ways)
+        time_share = charge / store.charge_limit + discharge / store.discharge_limit
+        is_both = (charge > 0.0) & (discharge > 0.0) & (time_share > 1.0 + TIME_SHARE_TOLERANCE)
+        if is_both.any():
+            first = int(np.argmax(is_both))
+            yield ValidationIssue(
+                location=f"operation, {store.owner}, {units.format_minute(time[first])}",
+                found=f"charge of {charge[first]:g} MW and discharge of {discharge[first]:g} MW",
+                expected="one of the two, or both in turn within the interval",
+                remedy="give the difference as charge or as discharge",
+                code=IssueCode.INCONSISTENT,
+            )
 
 
 def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr.Dataset:

@@ -254,6 +254,24 @@ def test_power_beyond_that_of_all_racks_is_refused(ratio):
     assert found == [(IssueCode.OUT_OF_RANGE, location) for location in locations]
 
 
+def test_battery_goes_one_way_at_a_time():
+    """Proves: 0.8 MW each way is refused, by machine and time; in turn 0.4 MW each is possible.
+
+    Sensitivity: both were computed, and the battery only lost energy.
+    """
+    site = sites.load_site("small")
+    operation = ordered(steady(site), "battery_charge", "battery", battery_1=0.8)
+    operation["battery_charge"][:3] = 0.4
+    operation = ordered(operation, "battery_discharge", "battery", battery_1=0.8)
+    operation["battery_discharge"][:3] = 0.4
+    with pytest.raises(StateError) as refused:
+        simulate(site, state.initial_state(site), operation)
+    (issue,) = refused.value.issues
+    assert issue.code is IssueCode.INCONSISTENT
+    assert issue.location == "operation, battery_1, 2026-07-01T00:45Z"
+    simulate(site, state.initial_state(site), operation.isel(time=slice(3), instant=slice(4)))
+
+
 def test_missing_hall_is_refused_by_name():
     site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_2"):
