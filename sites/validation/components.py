@@ -1,7 +1,6 @@
 """Validation cases of single components against published numbers and textbook formulas."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -134,7 +133,7 @@ def _approaches() -> FloatArray:
 
 
 def _chiller_powers() -> FloatArray:
-    curves = replace(refrigeration.CARRIER_19XR_869, part_load_fit=None)
+    curves = refrigeration.CARRIER_19XR_869
     share = refrigeration.available_cooling_share(_CHILLED_C, _CONDENSER_C, curves=curves)
     loads = np.array([part for part, _ in _PART_LOADS]) * share * curves.rated_cooling
     power = refrigeration.chiller_power(

@@ -155,9 +155,7 @@ def machines() -> dict:
             "eir": curve(CURVES.energy_input, CURVES.chilled_range, CURVES.condenser_range),
         },
         "Curve:Bicubic": {
-            "part load": curve(
-                CURVES.part_load, CURVES.part_load_curve_range.x, CURVES.part_load_curve_range.y
-            ),
+            "part load": curve(CURVES.part_load, CURVES.condenser_range, CURVES.part_load_range)
         },
     }  # fmt: skip
 

@@ -13,9 +13,8 @@ import numpy as np
 from twin.contingency.capacity import CapacityCurve, CapacityCurves, PrefaultState
 from twin.contingency.contingencies import Contingency, FailedPart
 from twin.equipment import HeatReuse, ITHall
-from twin.equipment.it_hall import L_MIN_PER_M3_H
 from twin.physics import FloatArray
-from twin.physics.heat_exchangers import cold_plate_resistance, part_load_approach
+from twin.physics.heat_exchangers import part_load_approach
 from twin.units import SECONDS_PER_HOUR
 
 LEAKAGE_FLOW_SHARE: Final = 1e-3
@@ -364,10 +363,12 @@ class FacilityWaterCircuit(FaultedCircuit):
                 ),
             ),
         )
-        max_chip_flow = max((hall.chip_flow for hall in self.halls), default=1.0)
-        litres = max_chip_flow * L_MIN_PER_M3_H * self._plate_flow
         flow_ratio = np.minimum(flows.coolant / self._coolant_flow, 1.0)
-        resistance = cold_plate_resistance(litres * flow_ratio) / cold_plate_resistance(litres)
+        resistance = np.ones_like(self._plate_flow * flow_ratio)
+        for hall in self.halls:
+            before = hall.plate_resistance(self._plate_flow)
+            after = hall.plate_resistance(self._plate_flow * flow_ratio)
+            resistance = np.maximum(resistance, after / before)
         plates = np.asarray(share * self._plates / resistance)
         exchangers = 1.0 / np.maximum(approach, MIN_APPROACH_K_PER_MW)
         return (plates, exchangers), np.asarray(resistance)

@@ -33,6 +33,9 @@ class CduBank(Equipment):
         float, Quantity("K", "temperature rise of the facility water at rating", above=0, below=40)
     ]
     pump_power: Annotated[float, Quantity("MW", "pump power of one unit at rating", at_least=0)]
+    static_head_share: Annotated[
+        float, Quantity("1", "share of the pumps' head that stays at any flow", at_least=0, below=1)
+    ] = 0.0
     minimum_flow: Annotated[
         float, Quantity("1", "minimum flow, share of the rated flow", above=0, at_most=1)
     ]
@@ -119,7 +122,12 @@ class CduBank(Equipment):
         """Return the power of all pumps at a heat of the racks [MW]. [MW]"""
         rated = self.count * self.pump_power
         return np.asarray(
-            fluid_flow.pump_power(self.coolant_flow(heat, set_points), 1.0, rated_power=rated)
+            fluid_flow.pump_power(
+                self.coolant_flow(heat, set_points),
+                1.0,
+                rated_power=rated,
+                static_head_share=self.static_head_share,
+            )
         )
 
     def _limit(self, weather: Weather) -> FloatArray:

@@ -4,12 +4,13 @@ smoothing.
 A chassis holds nodes behind converters, and rectifiers that share the load.
 """
 
+from itertools import pairwise
 from typing import Annotated, ClassVar, Final, Self
 
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.machine import Equipment, check_efficiency_points
+from twin.equipment.machine import MIN_CURVE_POINTS, Equipment, check_efficiency_points
 from twin.physics import FloatArray, electrical_equipment, heat_exchangers
 from twin.relations import FlexibleLoad, Relation
 from twin.units import W_PER_MW, Declaration, ParameterDescription, Quantity
@@ -136,6 +137,14 @@ class ITHall(Equipment):
     chip_flow: Annotated[
         float, Quantity("m3 h-1", "coolant flow through one cold plate, if any", at_least=0)
     ] = 0.0
+    plate_flow_points: Annotated[
+        tuple[float, ...],
+        ParameterDescription("rising flows through one cold plate, in l/min"),
+    ] = heat_exchangers.OCP_PLATE_POINTS[0]
+    plate_resistance_points: Annotated[
+        tuple[float, ...],
+        ParameterDescription("resistance from case to coolant inlet at these flows, in K/W"),
+    ] = heat_exchangers.OCP_PLATE_POINTS[1]
     air_resistance: Annotated[
         float,
         Quantity("K W-1", "thermal resistance from case to inlet air, if air-cooled", at_least=0),
@@ -187,6 +196,17 @@ class ITHall(Equipment):
             raise ValueError(message)
         if self.is_air_cooled is (self.liquid_share > 0.0):
             message = "liquid_share must be 0 for air-cooled chips, above 0 for liquid-cooled ones"
+            raise ValueError(message)
+        flows, resistances = self.plate_flow_points, self.plate_resistance_points
+        is_rising = all(0.0 < low < high for low, high in pairwise(flows))
+        is_falling = all(low >= high > 0.0 for low, high in pairwise(resistances))
+        if len(flows) != len(resistances) or len(flows) < MIN_CURVE_POINTS:
+            message = (
+                "plate_flow_points and plate_resistance_points must have 2 or more points each"
+            )
+            raise ValueError(message)
+        if not (is_rising and is_falling):
+            message = "plate_flow_points must rise from above 0, plate_resistance_points fall"
             raise ValueError(message)
         minimum, maximum = self.chip_power_least, self.chip_power
         if minimum is not None and (maximum is None or minimum >= maximum):
@@ -252,6 +272,12 @@ class ITHall(Equipment):
         board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
         return np.asarray(np.maximum(board, 0.0) * self.chip_share / self.chips_per_rack)
 
+    def plate_resistance(self, flow_share: FloatArray | float) -> FloatArray:
+        """Return the resistance of a cold plate at a flow over the declared one [1]. [K W-1]"""
+        litres = self.chip_flow * L_MIN_PER_M3_H * flow_share
+        points = self.plate_flow_points, self.plate_resistance_points
+        return np.asarray(heat_exchangers.cold_plate_resistance(litres, points=points))
+
     def chip_temperature(
         self,
         busy_power: FloatArray | float,
@@ -268,12 +294,7 @@ class ITHall(Equipment):
         chip = self.accelerator_power(busy_power) * W_PER_MW
         if self.is_air_cooled:
             return np.asarray(technology_supply_temperature + self.air_resistance * chip)
-        litres = self.chip_flow * L_MIN_PER_M3_H * flow_share
-        return np.asarray(
-            heat_exchangers.cold_plate_case_temperature(
-                chip, technology_supply_temperature, flow=litres
-            )
-        )
+        return np.asarray(technology_supply_temperature + self.plate_resistance(flow_share) * chip)
 
 
 def _converter_input(converter: PowerConverter, output: FloatArray) -> FloatArray:

@@ -194,20 +194,30 @@ def _mean_decay(x: Numeric) -> Numeric:
 
 # Resistance of a cold plate for a 1 kW accelerator module with PG25 (Open Compute Project, OAM;
 # secondary source): l/min, K/W.
-_FLOW: Final = np.array([0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4])
-_RESISTANCE: Final = np.array([0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197])
+OCP_PLATE_POINTS: Final = (
+    (0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4),
+    (0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197),
+)
+"""Flows [l min-1] and resistances [K W-1] of the plate of a 1 kW module with PG25."""
 
 _MIN_PLATE_FLOW: Final = 0.05  # l/min; below it the coolant boils
 _FLOW_UNIT_FACTOR: Final = 60.0  # kJ m-3 K-1 times l/min over W K-1
 
 
-def cold_plate_resistance(flow: Numeric) -> Numeric:
+type PlatePoints = tuple[tuple[float, ...], tuple[float, ...]]
+"""Rising flows [l min-1] and the resistances of a cold plate there [K W-1]."""
+
+
+def cold_plate_resistance(flow: Numeric, *, points: PlatePoints = OCP_PLATE_POINTS) -> Numeric:
     """Return the thermal resistance from the chip's case to the coolant's inlet.
 
     Parameters
     ----------
     flow
         Flow through the plate. [l min-1]
+    points
+        Measured flows [l min-1] and resistances [K W-1], by default of the module of the Open
+        Compute Project.
 
     Returns
     -------
@@ -216,11 +226,12 @@ def cold_plate_resistance(flow: Numeric) -> Numeric:
 
     Notes
     -----
-    Linear interpolation of the published table in logarithms, extrapolated at both ends and
-    constant below 0.05 l/min. Valid from 0.4 to 2.4 l/min.
+    Linear interpolation of the points in logarithms, extrapolated at both ends and constant below
+    0.05 l/min. Valid between the points, by default from 0.4 to 2.4 l/min.
     """
     position = np.log(np.maximum(flow, _MIN_PLATE_FLOW))
-    return np.exp(interpolate_extrapolate(position, np.log(_FLOW), np.log(_RESISTANCE)))
+    flows, resistances = np.log(points)
+    return np.exp(interpolate_extrapolate(position, flows, resistances))
 
 
 def cold_plate_case_temperature(

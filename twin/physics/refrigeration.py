@@ -70,7 +70,8 @@ class ChillerCurves:
 
 
 # EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD" (centrifugal,
-# variable speed).
+# variable speed). These are the bare curves: the catalogue also declares the fit of the part-load
+# curve, which ends at 35 degC.
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
@@ -83,7 +84,6 @@ CARRIER_19XR_869: Final = ChillerCurves(
     chilled_range=(7.22, 12.78),
     condenser_range=(22.63, 36.94),
     part_load_range=(0.18, 1.03),
-    part_load_fit=CurveRange(x=(14.40, 35.00), y=(0.18, 1.03)),
 )
 
 

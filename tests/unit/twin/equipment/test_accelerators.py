@@ -50,6 +50,35 @@ def test_chip_case_temperature_by_hand():
     assert case == pytest.approx([61.76], abs=0.01)
 
 
+@pytest.mark.parametrize(("flow", "case"), [("2 l/min", 55.28), ("5 l/min", 53.41)])
+def test_declared_plate_by_hand(flow, case):
+    """Proves: a plate for water has the resistance at its own points.
+
+    888.2 W at 0.0172 K/W and at 0.0151 K/W over 40 degC. Sensitivity: with the points of another
+    plate 58.1 and 53.8 degC.
+    """
+    plate = {"plate_flow_points": (2.0, 5.0), "plate_resistance_points": (0.0172, 0.0151)}
+    own = hall(chip_flow=flow, **plate)
+    assert own.chip_temperature(np.array([0.1]), np.array([40.0])) == pytest.approx(
+        [case], abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("flows", "resistances"),
+    [
+        ((2.0, 1.0), (0.02, 0.03)),
+        ((0.0, 1.0), (0.02, 0.01)),
+        ((1.0, 2.0), (0.02, 0.03)),
+        ((1.0, 2.0, 3.0), (0.02, 0.01)),
+        ((1.0,), (0.02,)),
+    ],
+)
+def test_impossible_points_of_a_plate_are_refused(flows, resistances):
+    with pytest.raises(ValidationError, match="plate_flow_points"):
+        hall(plate_flow_points=flows, plate_resistance_points=resistances)
+
+
 def test_less_power_or_cooler_coolant_cools_the_chip():
     full = hall().chip_temperature(np.array([0.1]), np.array([40.0]))
     assert hall().chip_temperature(np.array([0.06]), np.array([40.0])) < full

@@ -35,6 +35,16 @@ def test_pump_power_follows_the_cube_and_becomes_heat(outdoors) -> None:
     np.testing.assert_array_equal(flows.heat, 0.0)
 
 
+def test_pump_power_follows_flow_and_pressure(outdoors) -> None:
+    """Proves: half of the flow against 0.2 + 0.8 x 0.25 of the head takes 0.2 of the power.
+
+    Sensitivity: 0.125 of it without the share of the head that stays.
+    """
+    cdu = CduBank.model_validate(DECLARED | {"static_head_share": 0.2})
+    flows = convert(cdu).physics(np.array([200.0, 100.0]), outdoors(20.0, 15.0))
+    np.testing.assert_allclose(flows.inputs["critical"], [2.0, 0.4])
+
+
 def test_coolant_exceeds_facility_water_by_the_approach() -> None:
     cdu = CduBank.model_validate(DECLARED | {"pump_power": "0 kW"})
     supply = cdu.technology_supply_temperature(np.array([200.0, 100.0, 0.0]), np.array(38.0))
