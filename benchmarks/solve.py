@@ -1,11 +1,19 @@
 """The benches of the solver."""
 
-from benchmarks import solve_commitment, solve_cycle, solve_growth, solve_linopy, solve_ten
+from benchmarks import (
+    solve_commitment,
+    solve_cycle,
+    solve_growth,
+    solve_linopy,
+    solve_miss,
+    solve_ten,
+)
 
 BENCHES = (
     *solve_cycle.BENCHES,
     *solve_commitment.BENCHES,
     *solve_growth.BENCHES,
     *solve_linopy.BENCHES,
+    *solve_miss.BENCHES,
     *solve_ten.BENCHES,
 )

@@ -1,7 +1,9 @@
 """A site: its location, machines, work and contracts, and the carriers that its machines need."""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated, Final, Self
 
 import numpy as np
@@ -303,6 +305,42 @@ class Site(Declaration):
         """Return a copy with other tariffs."""
         return self._with(tariffs=dict(tariffs))
 
+    @property
+    def parameter_digest(self) -> str:
+        """Digest of all declared parameters by their names; no names of classes are part of it."""
+        kinds = {name: machine.kind for name, machine in self.equipment.items()}
+        return _digest([kinds, self.model_dump(mode="json")])
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Attributes of the states and outlooks of the site: its name, and a digest of its place.
+
+        The digest covers zones and position, which neither calibration nor a variation of a machine
+        changes. So a state or an outlook remains valid for variants of a site.
+        """
+        place = (self.zone, self.time_zone, self.market_time_zone)
+        position = (self.latitude, self.longitude, self.elevation)
+        return {"site": self.name, "site_digest": _digest([place, position])}
+
+    def foreign_data_issues(
+        self, attributes: Mapping[str, object], source: str
+    ) -> Iterator[ValidationIssue]:
+        """Yield an issue if a state or an outlook states another site in its attributes.
+
+        Data without these attributes may be of any site.
+        """
+        for name in [name for name in ("site", "site_digest") if name in attributes]:
+            found, expected = attributes[name], self.identity[name]
+            if found != expected:
+                yield ValidationIssue(
+                    code=IssueCode.INCONSISTENT,
+                    location=f"{source}, attribute {name}",
+                    found=str(found),
+                    expected=f"{expected}, as of the site {self.name} in {self.zone}",
+                    remedy=f"build the {source} with this site",
+                )
+                return
+
     def __getstate__(self) -> dict[object, object]:
         """Return only declared values; derived ones are computed again after unpickling."""
         state: dict[object, object] = super().__getstate__()
@@ -314,6 +352,15 @@ class Site(Declaration):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_construct(**{**fields, **changes})
 
+
+def _digest(values: object) -> str:
+    """Return a short digest of plain values."""
+    text = json.dumps(values, sort_keys=True)
+    return blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+DIGEST_BYTES: Final = 16
+"""Length of a digest of parameters. [B]"""
 
 PYDANTIC_CODES: Final[Mapping[str, IssueCode]] = {
     "missing": IssueCode.MISSING,

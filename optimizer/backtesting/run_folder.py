@@ -29,7 +29,7 @@ from optimizer.reporting.run_files import write_netcdf
 from telemetry.files import write_json_atomic
 from twin import plots, time_axes, units
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
-from twin.site import Site
+from twin.site import DIGEST_BYTES, Site
 from twin.units import format_minute
 
 RESULTS_FILE: Final = "results.json"
@@ -366,9 +366,6 @@ SITE_DIGEST: Final = "declared site"
 JOBS_DIGEST: Final = "jobs"
 """Keys of the digests beside the variables of the series."""
 
-DIGEST_BYTES: Final = 16
-"""Length of a digest in a run identity. [B]"""
-
 REQUESTED_VALUES: Final = {
     "start": "start {}",
     "days": "days {}",
@@ -391,7 +388,7 @@ def build_identity(
         load_scale=load_scale,
         seeds=seeds,
         digests={
-            SITE_DIGEST: blake2b(repr(site).encode(), digest_size=DIGEST_BYTES).hexdigest(),
+            SITE_DIGEST: site.parameter_digest,
             JOBS_DIGEST: _digest_jobs(inputs.jobs),
             **{str(name): _digest([values]) for name, values in sorted(series.items(), key=str)},
         },

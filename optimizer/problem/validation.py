@@ -105,6 +105,7 @@ def find_outlook_issues(
         list(axis_issues(outlook, {**REQUIRED_OUTLOOK_AXES, **OPTIONAL_OUTLOOK_AXES}, "outlook")),
     )
     issues += misplaced
+    issues += site.foreign_data_issues(outlook.attrs, "outlook")
     try:
         variables.check_variables(outlook, *names)
     except UnitError as error:

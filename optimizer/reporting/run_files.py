@@ -151,7 +151,7 @@ def _collect_summary(
 
 def _digest(site: Site, operation: xr.Dataset) -> str:
     """Return a short digest of a site and its operation."""
-    digest = hashlib.blake2b(repr(site).encode(), digest_size=16)
+    digest = hashlib.blake2b(site.parameter_digest.encode(), digest_size=16)
     for name in sorted(map(str, operation.data_vars)):
         digest.update(name.encode() + operation[name].to_numpy().tobytes())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ with slow valves and fluctuating loads, and moves set points at a limited rate. 
 noisy readings only; back-tests use the true record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -265,7 +265,24 @@ class SimulatedFacility:
             trajectories[key] = np.minimum(
                 begin + share * (np.minimum(value, limit) - begin), limit
             )
+        for charge, discharge in self._storage_directions(trajectories):
+            # a store has one converter: its net power moves, and never flows both ways
+            net = trajectories[discharge] - trajectories[charge]
+            trajectories[discharge], trajectories[charge] = (
+                np.maximum(net, 0.0),
+                np.maximum(-net, 0),
+            )
         return trajectories
+
+    def _storage_directions(
+        self, trajectories: Trajectories
+    ) -> Iterator[tuple[VariableKey, VariableKey]]:
+        """Yield the set points of both directions of each store that has both."""
+        for store in self.site.stores:
+            kind = self.site.equipment[store.owner].kind
+            directions = (f"{kind}_charge", store.owner), (f"{kind}_discharge", store.owner)
+            if all(direction in trajectories for direction in directions):
+                yield directions
 
     def _driven(self, trajectories: Trajectories, span: slice) -> Trajectories:
         """Return the set points as controllers of single machines change them, minute by minute."""

@@ -171,7 +171,11 @@ def site(*others, connection=None, work=None, margins=None, **replaced):
     equipment = plain | replaced | {one.name: one for one in others}
     return Site.model_construct(
         name="hand",
+        zone="hand",
         time_zone="UTC",
+        latitude=0.0,
+        longitude=0.0,
+        elevation=0.0,
         equipment=equipment,
         work={one.name: one for one in work or [kind()]},
         service=InferenceService.model_construct(racks=0.0),

@@ -28,7 +28,8 @@ def alone(hours=12):
         price = usual.outlook["electricity_price"]
         ahead = usual.outlook.assign(electricity_price=price.copy(data=factor * price.to_numpy()))
         site = usual.site.model_copy(update={"name": name})
-        found.append(replace(usual, site=site, outlook=ahead))
+        ahead, state = (data.assign_attrs(site.identity) for data in (ahead, usual.state))
+        found.append(replace(usual, site=site, state=state, outlook=ahead))
     return tuple(found)
 
 

@@ -61,7 +61,8 @@ def outlook(
         On ``axes``: ``electricity_price``, ``carbon_intensity``, the weather,
         ``renewable_available_power(time, renewable)``, ``service_racks``, and the scalar
         ``terminal_price``. ``attrs["prices_known_until"]`` is the end of the known prices;
-        ``attrs["degraded"]`` names series that end early, or is empty.
+        ``attrs["degraded"]`` names series that end early, or is empty; ``attrs["site"]`` and
+        ``attrs["site_digest"]`` state the site.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def outlook_dataset(
     means = regrid(np.stack(list(whole.values())), span.edges, span.horizon_edges)
     result = _dataset(site, axes, dict(zip(whole, means, strict=True)))
     result["terminal_price"] = ((), whole["electricity_price"][-QUARTERS_PER_DAY:].mean())
-    return variables.tag_dataset(result.assign_attrs(_attributes(found)))
+    return variables.tag_dataset(result.assign_attrs(_attributes(found), **site.identity))
 
 
 def service_racks(service: InferenceService, local: np.ndarray) -> FloatArray:

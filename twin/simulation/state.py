@@ -94,6 +94,7 @@ def initial_state(
             "grid_export_power": ((), 0.0),
         },
         coords={"instant": np.datetime64(instant, "us"), **labels},
+        attrs=dict(site.identity),
     )
     return variables.tag_dataset(state)
 
@@ -111,10 +112,12 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
     """Return the state if it is complete, finite and belongs to the site.
 
     Raises ``UnitError`` if a variable or its unit is missing. Raises ``StateError`` if axes or
-    labels differ from the site, or a value is not a finite number.
+    labels differ from the site, the attributes name another site, or a value is not a finite
+    number.
     """
     variables.check_variables(state, *STATE_VARIABLES)
-    issues = list(axis_issues(state, STATE_AXES, "state"))
+    issues = [*site.foreign_data_issues(state.attrs, "state")]
+    issues += axis_issues(state, STATE_AXES, "state")
     if "instant" not in state.coords or state["instant"].ndim:
         issues.append(
             ValidationIssue(

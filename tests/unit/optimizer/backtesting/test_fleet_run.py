@@ -25,9 +25,11 @@ def setting(name, factor, hours=HOURS):
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
         for data in (usual.inputs.series, usual.actual)
     )
+    site = usual.site.model_copy(update={"name": name})
     return replace(
         usual,
-        site=usual.site.model_copy(update={"name": name}),
+        site=site,
+        initial_state=usual.initial_state.assign_attrs(site.identity),
         inputs=replace(usual.inputs, series=series),
         actual=actual,
     )

@@ -163,3 +163,17 @@ def test_run_of_another_site_is_refused(tmp_path):
     with pytest.raises(StateError) as refused:
         check_run_site(tmp_path, sites.load_site("rhine"))
     assert issue(refused).found == "a run of small"
+
+
+def test_site_digest_covers_parameters_and_no_class_names():
+    """Proves: equal parameters give equal digests, under whatever name their class has."""
+    here = sites.load_site("small")
+    machines = dict(here.equipment)
+    battery = machines["battery_1"]
+    renamed = type("Accumulator", (type(battery),), {"__module__": type(battery).__module__})
+    machines["battery_1"] = renamed.model_validate(
+        battery.model_dump(), context={"canonical": True}
+    )
+    assert here.with_equipment(machines).parameter_digest == here.parameter_digest
+    larger = here.with_parameters("battery_1", capacity=2.0)
+    assert larger.parameter_digest != here.parameter_digest

@@ -312,3 +312,24 @@ def test_impossible_cooling_output_is_refused(output):
     damaged["cooling_plant_output"].values[1] = output
     with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant"):
         replace(problem, state=damaged)
+
+
+def test_state_and_outlook_of_another_site_are_refused():
+    """Proves: they name their site and its place; a variant of the site may use them.
+
+    Sensitivity: they were accepted where all machines had the same names.
+    """
+    problem = small_days.problem()
+    for changes in ({"name": "other"}, {"latitude": 40.0}, {"zone": "ES"}):
+        with pytest.raises(ProblemError) as caught:
+            replace(problem, site=problem.site.model_copy(update=changes))
+        assert [issue.location.partition(",")[0] for issue in caught.value.issues] == [
+            "outlook",
+            "state",
+        ]
+        assert {issue.code for issue in caught.value.issues} == {IssueCode.INCONSISTENT}
+    larger = problem.site.with_parameters("tank_1", volume=480.0)
+    assert replace(problem, site=larger).state.attrs["site"] == "small"
+    unmarked = problem.outlook.copy()
+    unmarked.attrs = {}
+    assert replace(problem, outlook=unmarked).outlook.attrs == {}

@@ -148,6 +148,21 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
     )
 
 
+def test_store_that_turns_never_flows_both_ways(plant):
+    """Proves: from 0.6 MW of charge to 0.6 MW of discharge, the net power moves in a line.
+
+    Sensitivity: 0.3 MW both ways after five minutes, each direction on a line of its own.
+    """
+    ran = followed(plant(), points(battery_charge=0.6), points(battery_discharge=0.6))
+    charge, discharge = (
+        ran[f"battery_{way}"].sel(battery="battery_1").to_numpy() for way in ("charge", "discharge")
+    )
+    assert np.minimum(charge, discharge).max() == 0.0
+    net = discharge - charge
+    assert np.diff(net[14:25]) == pytest.approx(np.full(10, net[24] - net[23]), abs=1e-3)
+    assert (charge[14], discharge[24]) == (pytest.approx(0.6, abs=0.01),) * 2
+
+
 def test_large_changes_take_over_more_than_one_quarter_hour(plant):
     # two halls by 1.4 MW each swing 1.15 x 2.8 = 3.22 MW; at 0.75 x 0.2 MW/min that takes 21.5 min
     record = followed(plant(0, SILENT), points(0.4), points(1.8), points(1.8))
