@@ -16,7 +16,9 @@ from optimizer.backtesting.run_folder import (
     read_results,
     read_trajectory,
 )
+from optimizer.demo.simulated_day import ChildProcess
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, verification
@@ -26,7 +28,9 @@ from telemetry.feed.revisions import RevisionStore
 from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.support.ingesting import Wire
+from tests.support.waiting import until
 
 HERE = Path(__file__).parent
 
@@ -37,6 +41,15 @@ PLACED = 1796058999.8
 """Time just after the second HOLD was placed. [s since 1970]"""
 
 DAY_S = 86400.0
+
+CONTRACT = """
+[equipment.tso_1]
+kind = "load_target"
+partner = "tso-1"
+up_price = "5000 EUR/MWh"
+least = "0.2 MW"
+"""
+"""Contract that the site of the sample had beside those of ``small``."""
 END = np.datetime64("2026-06-16T01:00", "us")
 SITE = sites.load_site("small")
 
@@ -92,6 +105,34 @@ def test_earlier_timed_hold_is_in_force(state):
     hold = HoldRegister(state / HOLD_FILE).in_force(PLACED + DAY_S)
     assert hold is not None
     assert "second shift" in hold.author
+
+
+@pytest.mark.slow
+def test_service_starts_on_an_earlier_state_in_hold(state, tmp_path):
+    """Proves: a service of today reads the whole folder; the HOLD without an end is in force."""
+    site = tmp_path / "small.toml"
+    site.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
+    with EmbeddedBroker() as broker:
+        service = ChildProcess(tmp_path, "service")
+        options = ["--broker", broker.url, "--clock", "simulated", "--page", "0"]
+        service.start(["run", str(site), *options, "--state", str(state)])
+        try:
+            until(lambda: is_service_running(state), what=service.log.read_text)
+            answer = until(lambda: connected_status(state), what=service.log.read_text)
+        finally:
+            service.terminate()
+    assert "grid desk" in json.dumps(answer["snapshot"]["hold"])
+    assert not [
+        path for path in state.rglob("*") if ".spoilt" in path.name or ".broken" in path.name
+    ]
+    assert [one.hash for one in read_audit(state / AUDIT_FILE)][: EXPECTED["audit_entries"]][
+        -1
+    ] == (EXPECTED["audit_head"])
+
+
+def connected_status(state):
+    answer = send_command(state, "status")
+    return answer if answer["snapshot"]["broker"]["is_connected"] else None
 
 
 def test_earlier_audit_record_verifies_and_continues(state):
