@@ -4,6 +4,7 @@ Run as a program it writes the tables of fields into the page.
 """
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,15 @@ def test_the_page_names_all_topics_reasons_and_kinds():
     wanted += [f"`{code}`" for code in ACK_REASONS]
     wanted += [signing.jws_type(kind) for kind in KINDS]
     assert [words for words in wanted if words not in text] == []
+
+
+def test_names_that_the_page_imports_exist():
+    """Sensitivity: the page named `make_keys`, which had another name."""
+    found = re.findall(r"from (telemetry[\w.]*) import ([\w, ]+)", PAGE.read_text())
+    assert found
+    for module, names in found:
+        for name in names.split(","):
+            assert hasattr(import_module(module), name.strip()), f"{module}.{name}"
 
 
 def test_links_of_the_page_lead_somewhere():
