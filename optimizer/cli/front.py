@@ -139,8 +139,9 @@ def _table(found: xr.Dataset, title: str) -> Table:
 
 
 def _sensitivity_table(sensitivities: tuple[Sensitivity, ...]) -> Table:
-    heads = ("value of one more [EUR]", "binds [h]")
+    heads = ("value of one more [EUR]", "holds for", "binds [h]")
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in sensitivities:
-        shown.add_row(one.limit, one.unit, f"{one.marginal_value:,.2f}", f"{one.hours:.1f}")
+        value, holds = f"{one.marginal_value:,.2f}", f"{one.valid_for:,.3g}"
+        shown.add_row(one.limit, one.unit, value, holds, f"{one.hours:.1f}")
     return shown

@@ -6,7 +6,7 @@ fixed. A limit may occur in several rows and columns. They are relaxed together,
 others would still bind.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,6 +45,16 @@ RELAXATION_SHARE: Final = 1e-4
 
 MIN_RELAXATION: Final = 1e-3
 """Smallest relaxation. [unit of the limit]"""
+
+
+RANGE_TOLERANCE: Final = 0.01
+"""Share by which the mean saving may fall within the range of a value. [1]"""
+
+RANGE_STEP_FACTOR: Final = 4.0
+"""Factor from one relaxation to the next while a range is searched. [1]"""
+
+RANGE_BISECTIONS: Final = 6
+"""Bisections of the end of a range; they locate it within 5 % of it. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +125,35 @@ class SensitivityModel:
 
         All bounds are relaxed together; the first one gives the step.
         """
-        step = max(RELAXATION_SHARE * self._greatest(bounds[0]), MIN_RELAXATION)
+        return self._mean_saving(bounds, self._first_step(bounds))
+
+    def range_of(self, *bounds: RelaxableBound) -> float:
+        """Return how many further units save what the first one does. [unit of the limit]
+
+        The limit is relaxed in growing steps, up to its own size, until the mean saving falls;
+        the end is then located between the last two steps.
+        """
+        low = self._first_step(bounds)
+        value = (1.0 - RANGE_TOLERANCE) * self._mean_saving(bounds, low)
+        end, high = max(self._greatest(bounds[0]), low), low
+        while high < end:
+            high = min(RANGE_STEP_FACTOR * low, end)
+            if self._mean_saving(bounds, high) < value:
+                break
+            low = high
+        for _ in range(RANGE_BISECTIONS if low < high else 0):
+            middle = 0.5 * (low + high)
+            if self._mean_saving(bounds, middle) < value:
+                high = middle
+            else:
+                low = middle
+        return low
+
+    def _first_step(self, bounds: Sequence[RelaxableBound]) -> float:
+        return max(RELAXATION_SHARE * self._greatest(bounds[0]), MIN_RELAXATION)
+
+    def _mean_saving(self, bounds: Sequence[RelaxableBound], step: float) -> float:
+        """Return the saving per unit where all bounds are relaxed by a step."""
         for bound in bounds:
             self._relax(bound, step)
         relaxed = self._objective()

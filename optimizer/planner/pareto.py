@@ -30,13 +30,14 @@ type ProgressCallback = Callable[[int, int], None]
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """Value of a limit over the whole horizon: saving per unit to first order [EUR per its unit],
-    and hours in which it binds.
+    hours in which it binds, and how many further units save as much, in its unit.
     """
 
     limit: str
     unit: str
     marginal_value: float
     hours: float
+    valid_for: float
 
     def as_json(self) -> dict[str, object]:
         """Return the row of the command's JSON output."""
@@ -45,6 +46,7 @@ class Sensitivity:
             "unit": self.unit,
             "worth": self.marginal_value,
             "hours": self.hours,
+            "valid_for": self.valid_for,
         }
 
 
@@ -156,7 +158,8 @@ def limit_values(
     """Return the value of one more unit of each limit, the largest first.
 
     Each limit alone is relaxed a little over the whole horizon, and the plan is solved again: a
-    battery of twice the size is not worth twice as much.
+    battery of twice the size is not worth twice as much. Larger relaxations show how many further
+    units save as much, at most as many as the limit has.
     """
     check_argument_types("sensitivities", solution=(solution, Solution))
     sensitivity_model, hours = SensitivityModel(solution), solution.data.hours
@@ -166,7 +169,13 @@ def limit_values(
         value, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())
         if value > MIN_DUAL_EUR:
             found.append(
-                Sensitivity(limit=one.label, unit=one.unit, marginal_value=value, hours=bound)
+                Sensitivity(
+                    limit=one.label,
+                    unit=one.unit,
+                    marginal_value=value,
+                    hours=bound,
+                    valid_for=sensitivity_model.range_of(*one.bounds),
+                )
             )
         on_progress(number + 1, len(limits))
     return tuple(sorted(found, key=lambda one: -one.marginal_value))

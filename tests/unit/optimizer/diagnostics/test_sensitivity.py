@@ -130,6 +130,16 @@ def test_ramp_is_one_limit_in_all_intervals():
     assert (one.marginal_value, one.hours) == (pytest.approx(120.0), 2.0)
 
 
+def test_value_of_a_limit_comes_with_its_range():
+    """Proves: 3 of 4 MWh run at 10 instead of 50 EUR; a MW more saves 40 EUR, a second nothing."""
+    where = hand.site(connection=hand.grid(import_limit=3.0))
+    jobs = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
+    (one,) = limit_values(hand.solved(where, hand.outlook([10.0, 50.0], jobs=jobs)))
+    assert one.marginal_value == pytest.approx(40.0)
+    assert one.valid_for == pytest.approx(1.0, rel=0.06)
+    assert one.as_json()["valid_for"] == one.valid_for
+
+
 def test_exceeded_ramp_is_valued_without_its_penalty():
     """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more saves no money.
 
