@@ -122,7 +122,8 @@ def test_store_is_recharged_with_the_available_power():
     (violation,) = soft_constraint_report(plan)
     assert violation.target == "return of the store to its window (battery)"
     assert (violation.below, violation.unit) == (pytest.approx(0.6), "MWh")
-    assert violation.cost == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
+    assert violation.penalty == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
+    assert violation.cost == 0.0
 
 
 def test_store_above_its_window_waits_for_load():
