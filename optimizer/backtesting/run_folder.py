@@ -27,7 +27,7 @@ from optimizer.inputs.series_files import RunInputs
 from optimizer.reporting.decision_record import DecisionRecord, backtest_decision_record
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.files import write_json_atomic
-from twin import plots, time_axes, units
+from twin import plots, time_axes, units, variables
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
 from twin.site import DIGEST_BYTES, Site
 from twin.units import format_minute
@@ -45,6 +45,13 @@ REQUIRED_TRAJECTORY_VARIABLES: Final = ("grid_import_power", "facility_power", "
 
 EXPLAINED_VARIABLES: Final = (*REQUIRED_TRAJECTORY_VARIABLES, "carbon_intensity")
 """Variables that an explanation shows of an interval, where they are known."""
+
+RENAMED_VARIABLES: Final = {"chip_temperature": "full_load_chip_temperature"}
+"""Variable of an earlier trajectory -> its present name.
+
+Trajectories once had the temperature at full load alone, under the earlier name; today they have
+both variables.
+"""
 
 IDENTITY_VERSION: Final = 4
 """Version of the identity. [1]
@@ -304,7 +311,8 @@ def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0)
 def read_trajectory_file(path: Path) -> xr.Dataset:
     """Return the trajectory of a file.
 
-    Raises StateError if it is damaged.
+    A file of an earlier version gets the present names of :data:`RENAMED_VARIABLES`. Raises
+    StateError if it is damaged.
     """
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
@@ -317,6 +325,10 @@ def read_trajectory_file(path: Path) -> xr.Dataset:
         if name not in trajectory.variables
     ]:
         raise damaged_file(path, f"not a file of a back-test (without {', '.join(absent)})")
+    for earlier, present in RENAMED_VARIABLES.items():
+        if earlier in trajectory and present not in trajectory:
+            trajectory = trajectory.rename_vars({earlier: present})
+            trajectory[present].attrs = variables.variable_attributes(present)
     return trajectory
 
 

@@ -15,6 +15,7 @@ from optimizer.backtesting.run_folder import (
     read_backtest_decision,
     read_results,
     read_trajectory,
+    read_trajectory_file,
 )
 from optimizer.demo.simulated_day import ChildProcess
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
@@ -31,6 +32,8 @@ from telemetry.live.state import LiveState
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.support.ingesting import Wire
 from tests.support.waiting import until
+from twin.equipment.it_hall import ITHall
+from twin.simulation.limits import limit_excess
 
 HERE = Path(__file__).parent
 
@@ -210,3 +213,26 @@ def test_earlier_results_are_converted_and_read(tmp_path, monkeypatch):
         assert {key: getattr(summary, key) for key in expected} == pytest.approx(expected)
         assert read_trajectory(folder, policy=policy).sizes["time"] == 96
     assert read_backtest_decision(folder)["start"].startswith("2026-06-16")
+
+
+@pytest.mark.parametrize("policy", ["optimal", "threshold"])
+def test_chip_limits_apply_to_earlier_trajectories(tmp_path, policy):
+    """Proves: chips at full load, once ``chip_temperature``, are judged under the present name."""
+    run = read_trajectory_file(unpacked("results", tmp_path) / f"{policy}_0.nc")
+    chips = run["full_load_chip_temperature"]
+    assert "chip_temperature" not in run
+    assert chips.attrs["units"] == "degC"
+    assert "at full load" in chips.attrs["long_name"]
+    limits = {f"full_load_chip_temperature of {hall.name}" for hall in SITE.machines_of(ITHall)}
+    assert limits <= set(limit_excess(SITE, run)["limit"].to_numpy().tolist())
+    assert float(limit_excess(SITE, run).max()) == 0.0
+    hot = limit_excess(SITE, run.assign(full_load_chip_temperature=chips + 60.0))
+    assert all(float(hot.sel(limit=limit).min()) > 0.0 for limit in limits)
+
+
+def test_present_trajectories_keep_both_chip_temperatures(tmp_path):
+    run = read_trajectory_file(unpacked("results", tmp_path) / "optimal_0.nc")
+    mean = run["full_load_chip_temperature"] - 10.0
+    run.assign(chip_temperature=mean).to_netcdf(tmp_path / "now.nc", engine="h5netcdf")
+    again = read_trajectory_file(tmp_path / "now.nc")
+    assert (again["chip_temperature"] < again["full_load_chip_temperature"]).all()
