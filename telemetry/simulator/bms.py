@@ -334,8 +334,10 @@ def rack_readings(
     supply = np.repeat(liquid, racks)
     shares = np.repeat([hall.liquid_share for hall in halls], racks)
     litres = [flow_share * hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
-    flow = np.repeat(litres, racks) * liquids.density(supply, liquids.PG25) / 1000.0
-    rate = np.asarray(liquids.capacity_rate(flow, liquids.PG25, temperature=supply))
+    banks = site.machines_of(CduBank)
+    coolant = banks[0].liquid if banks else liquids.PG25  # air alone has no flow
+    flow = np.repeat(litres, racks) * liquids.density(supply, coolant) / 1000.0
+    rate = np.asarray(liquids.capacity_rate(flow, coolant, temperature=supply))
     rise = np.divide(shares * load.power, rate, out=np.zeros(len(flow)), where=rate > 0.0)
     return {
         "rack_power": load.power,

@@ -40,7 +40,7 @@ class CoolingLoop(Declaration):
     @property
     def liquid(self) -> fluid_flow.Liquid:
         """Properties of the liquid."""
-        return LOOP_LIQUIDS[self.fluid]
+        return fluid_flow.LIQUIDS[self.fluid]
 
     @property
     def heat_capacity(self) -> float:
@@ -305,9 +305,6 @@ class CoolingPlant(Equipment):
             condenser_temperature=target + heat / capacity_rate,
         )
 
-
-LOOP_LIQUIDS: Final = {"water": fluid_flow.WATER, "pg25": fluid_flow.PG25}
-"""Liquids of a circuit, by their name in site files."""
 
 _MEAN_TEMPERATURE_C = 30.0  # at which density and heat capacity are taken
 _MJ_PER_MWH = 3600.0

@@ -1,7 +1,7 @@
 """Hall cooling: coolant distribution units for liquid, and CRAH units for the remaining heat."""
 
 from functools import partial
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -10,7 +10,7 @@ from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.heat_exchangers import part_load_approach
 from twin.relations import ConversionFlows, Convert, Relation, SetPoints
-from twin.units import Quantity
+from twin.units import ParameterDescription, Quantity
 from twin.weather import Weather
 
 
@@ -36,6 +36,10 @@ class CduBank(Equipment):
     static_head_share: Annotated[
         float, Quantity("1", "share of the pumps' head that stays at any flow", at_least=0, below=1)
     ] = 0.0
+    fluid: Annotated[
+        Literal["water", "pg25"],
+        ParameterDescription("coolant of the racks: water, or water with 25 % propylene glycol"),
+    ] = "pg25"
     minimum_flow: Annotated[
         float, Quantity("1", "minimum flow, share of the rated flow", above=0, at_most=1)
     ]
@@ -97,6 +101,11 @@ class CduBank(Equipment):
             flow_shares=shares,
         )
         return np.asarray(facility_supply_temperature + approach)
+
+    @property
+    def liquid(self) -> fluid_flow.Liquid:
+        """Properties of the coolant."""
+        return fluid_flow.LIQUIDS[self.fluid]
 
     @property
     def rated_heat_total(self) -> float:

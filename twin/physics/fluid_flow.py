@@ -44,6 +44,9 @@ PG25: Final = Liquid(
     freezing_point=-9.8,  # the same source, by CoolProp
 )
 
+LIQUIDS: Final = {liquid.name: liquid for liquid in (WATER, PG25)}
+"""Liquids of circuits and racks, by their name in site files."""
+
 
 def density(temperature: Numeric, liquid: Liquid = WATER) -> Numeric:
     """Return the density of a liquid.

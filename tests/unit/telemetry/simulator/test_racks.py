@@ -88,6 +88,21 @@ def test_air_cooled_rack_reports_no_coolant(small, load):
     assert np.isfinite(readings["rack_power"]).all()
 
 
+@pytest.mark.parametrize(("fluid", "rise"), [("pg25", 13.23), ("water", 12.79)])
+def test_coolant_warms_by_its_declared_fluid(small, load, fluid, rise):
+    """Proves: a full rack warms its coolant by its heat over the fluid's heat capacity.
+
+    114.5 kW into 2.16 l/s: PG25 of 40 degC carries 4.008 kJ/l/K, water 4.146.
+    """
+    cdu = small.equipment["cdu_1"].model_copy(update={"fluid": fluid})
+    site = small.model_copy(update={"equipment": {**small.equipment, "cdu_1": cdu}})
+    readings = rack_readings(site, TRUTH, load)
+    full = int(np.argmax(readings["rack_power"]))
+    assert readings["rack_power"][full] == pytest.approx(0.132)
+    warmer = readings["rack_return_temperature"] - readings["rack_supply_temperature"]
+    assert warmer[full] == pytest.approx(rise, abs=0.02)
+
+
 def test_idle_chips_are_cool_and_slow(small, load):
     found = batches(small, load)
     idlest = min(found, key=lambda batch: row(batch, "power").mean())
