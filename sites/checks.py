@@ -233,6 +233,7 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
             liquid = np.array([max_heat, np.clip(min_flow_heat, idle["liquid"], max_heat)])
             coolant = cdu.technology_supply_temperature(liquid, np.full(2, supply["warm"]))
             if not hall.is_air_cooled:
+                yield from _flow_rule_issues(hall, cdu, supply["warm"] + cdu.approach)
                 yield from _chip_issues(site, hall, coolant, flow_share=cdu.cold_plate_flow(liquid))
         for machine in site.machines_of(CrahBank):
             air_heat = np.array([min(full["air"], machine.rated_heat)])
@@ -240,6 +241,29 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
             yield from _temperature_issues(site, hall, "inlet_temperature_limit", float(inlet[0]))
             if hall.is_air_cooled:
                 yield from _chip_issues(site, hall, inlet)
+
+
+def _flow_rule_issues(hall: ITHall, cdu: CduBank, inlet: float) -> Iterator[ValidationIssue]:
+    """Yield an issue if racks need more coolant than a bank gives at its temperature [degC]."""
+    widest = float(hall.widest_coolant_range(inlet, cdu.liquid))
+    highest = max(hall.flow_temperature_points, default=np.inf)
+    location = key_location(f"equipment.{cdu.name}", "technology_range")
+    if inlet > highest:
+        yield ValidationIssue(
+            code=IssueCode.OUT_OF_RANGE,
+            location=key_location(f"equipment.{hall.name}", "flow_temperature_points"),
+            found=f"up to {highest:g} degC",
+            expected=f"a flow at the coolant of {inlet:g} degC",
+            remedy="add a point, or lower supply_temperature of the warm plant",
+        )
+    elif cdu.technology_range > widest:
+        yield ValidationIssue(
+            code=IssueCode.OUT_OF_RANGE,
+            location=location,
+            found=f"{cdu.technology_range:g} K",
+            expected=f"at most {widest:.3g} K, so that {hall.name} has its flow at {inlet:g} degC",
+            remedy="lower it, or lower supply_temperature of the warm plant",
+        )
 
 
 def _chip_issues(

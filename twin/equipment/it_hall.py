@@ -11,11 +11,14 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.equipment.machine import MIN_CURVE_POINTS, Equipment, check_efficiency_points
-from twin.physics import FloatArray, electrical_equipment, heat_exchangers
+from twin.physics import FloatArray, electrical_equipment, fluid_flow, heat_exchangers
 from twin.relations import FlexibleLoad, Relation
-from twin.units import W_PER_MW, Declaration, ParameterDescription, Quantity
+from twin.units import KW_PER_MW, W_PER_MW, Declaration, ParameterDescription, Quantity
 
 L_MIN_PER_M3_H: Final = 1000.0 / 60.0
+
+COOLANT_TEMPERATURE_C: Final = 40.0
+"""Temperature at which the coolant's density and heat capacity are taken. [degC]"""
 
 CHASSIS_POWER_TOLERANCE: Final = 1e-3
 """Allowed deviation of declared rack powers from the draw of the rack's chassis. [1]"""
@@ -145,6 +148,14 @@ class ITHall(Equipment):
         tuple[float, ...],
         ParameterDescription("resistance from case to coolant inlet at these flows, in K/W"),
     ] = heat_exchangers.OCP_PLATE_POINTS[1]
+    flow_temperature_points: Annotated[
+        tuple[float, ...],
+        ParameterDescription("rising inlet temperatures of the flow rule of a rack, in degC"),
+    ] = ()
+    rack_flow_points: Annotated[
+        tuple[float, ...],
+        ParameterDescription("flow that a rack needs at full load at these, rising, in l/min"),
+    ] = ()
     air_resistance: Annotated[
         float,
         Quantity("K W-1", "thermal resistance from case to inlet air, if air-cooled", at_least=0),
@@ -208,11 +219,28 @@ class ITHall(Equipment):
         if not (is_rising and is_falling):
             message = "plate_flow_points must rise from above 0, plate_resistance_points fall"
             raise ValueError(message)
+        self._check_flow_rule()
         minimum, maximum = self.chip_power_least, self.chip_power
         if minimum is not None and (maximum is None or minimum >= maximum):
             message = "chip_power_least must be below chip_power"
             raise ValueError(message)
         return self
+
+    def _check_flow_rule(self) -> None:
+        """Raise ValueError if the points of the flow rule are not rising pairs."""
+        temperatures, flows = self.flow_temperature_points, self.rack_flow_points
+        if not temperatures and not flows:
+            return
+        is_rising = all(
+            low < high for points in (temperatures, flows) for low, high in pairwise(points)
+        )
+        is_curve = len(temperatures) == len(flows) >= MIN_CURVE_POINTS
+        if self.is_air_cooled or not (is_curve and is_rising and flows[0] > 0.0):
+            message = (
+                "flow_temperature_points and rack_flow_points must have 2 or more rising points "
+                "each, in a hall whose chips coolant cools"
+            )
+            raise ValueError(message)
 
     @property
     def is_air_cooled(self) -> bool:
@@ -278,6 +306,37 @@ class ITHall(Equipment):
         points = self.plate_flow_points, self.plate_resistance_points
         return np.asarray(heat_exchangers.cold_plate_resistance(litres, points=points))
 
+    def widest_coolant_range(
+        self, inlet_temperature: FloatArray | float, liquid: fluid_flow.Liquid
+    ) -> FloatArray:
+        """Return the temperature rise of the coolant at the flow rule; infinite without one. [K]
+
+        ``inlet_temperature`` is that of the coolant into the racks [degC]. Outside of its points
+        the rule has the flow of the nearest.
+        """
+        if not self.rack_flow_points:
+            return np.full(np.shape(inlet_temperature), np.inf)
+        flow = np.interp(inlet_temperature, self.flow_temperature_points, self.rack_flow_points)
+        return np.asarray(self._full_heat_kw / (flow * _heat_per_litre(liquid)))
+
+    def warmest_coolant(self, coolant_range: float, liquid: fluid_flow.Liquid) -> float:
+        """Return the warmest coolant at which a range gives the flow of the rule. [degC]
+
+        ``coolant_range`` is the temperature rise of the coolant at full load [K]. The result is
+        infinite without a rule, and at most the last temperature of the rule.
+        """
+        if not self.rack_flow_points:
+            return np.inf
+        flow = self._full_heat_kw / (coolant_range * _heat_per_litre(liquid))
+        if flow < self.rack_flow_points[0]:
+            return -np.inf
+        return float(np.interp(flow, self.rack_flow_points, self.flow_temperature_points))
+
+    @property
+    def _full_heat_kw(self) -> float:
+        """Heat of a rack at full load to its coolant. [kW]"""
+        return self.rack_power * self.liquid_share * KW_PER_MW
+
     def chip_temperature(
         self,
         busy_power: FloatArray | float,
@@ -295,6 +354,12 @@ class ITHall(Equipment):
         if self.is_air_cooled:
             return np.asarray(technology_supply_temperature + self.air_resistance * chip)
         return np.asarray(technology_supply_temperature + self.plate_resistance(flow_share) * chip)
+
+
+def _heat_per_litre(liquid: fluid_flow.Liquid) -> float:
+    """Return the heat that 1 l/min of a coolant carries per kelvin. [kW min L-1 K-1]"""
+    density = fluid_flow.density(COOLANT_TEMPERATURE_C, liquid)  # g/L
+    return float(density * fluid_flow.heat_capacity(COOLANT_TEMPERATURE_C, liquid) / 60e3)
 
 
 def _converter_input(converter: PowerConverter, output: FloatArray) -> FloatArray:

@@ -26,7 +26,7 @@ from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray
 from twin.relations import SwitchableUnits
-from twin.simulation.setpoints import UNITS_ON
+from twin.simulation.setpoints import UNITS_ON, warmest_ruled_coolant
 from twin.site import Site
 from twin.units import format_minute, format_unit
 from twin.validation import check_argument_types
@@ -284,9 +284,10 @@ def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedan
 
 
 def _all_limits(site: Site) -> tuple[OperatingLimit, ...]:
-    """Return the hard limits of a site, and the coldest coolant without condensation in the halls.
+    """Return the hard limits of a site, and those of the coolant at the declared flow.
 
-    Plans cannot change coolant at declared set points, so this is no limit of plans.
+    It must be above the dew point of the halls, and so cool that the racks need no more flow. Plans
+    cannot change coolant at declared set points, so this is no limit of plans.
     """
     rules = site.set_points
     min_coolant_temperature = rules.hall_dew_point + rules.dew_point_distance
@@ -296,6 +297,7 @@ def _all_limits(site: Site) -> tuple[OperatingLimit, ...]:
             owner=cdu.name,
             dimension="cdu",
             lower=min_coolant_temperature,
+            upper=warmest_ruled_coolant(site, cdu),
             margin_kind="temperature",
         )
         for cdu in site.machines_of(CduBank)

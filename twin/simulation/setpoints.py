@@ -98,8 +98,8 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
 def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) -> SetPoints | None:
     """Return the set points in a dispatch; None if there are none.
 
-    A machine with a commanded range keeps enough flow for the failure of a unit. The others keep
-    their declared flow.
+    A machine with a commanded range keeps enough flow for the failure of a unit, and a bank of CDUs
+    that of the racks' flow rule. The others keep their declared flow.
     """
     fields: dict[str, dict[str, FloatArray]] = {
         field: {} for field, _ in COMMAND_VARIABLES.values()
@@ -109,11 +109,52 @@ def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) 
             fields[COMMAND_VARIABLES[variable][0]][owner] = values
     if not any(fields.values()):
         return None
+    fields["technology_range"] = flow_rule_ranges(
+        site, fields["technology_range"], supply=fields["supply_temperature"]
+    )
     ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
     minimum_flow_shares = {
         name: share for name, share in minimum_flows(site).items() if name in ranged
     }
     return SetPoints(**fields, minimum_flow=minimum_flow_shares)
+
+
+def flow_rule_ranges(
+    site: Site,
+    ranges: Mapping[str, FloatArray],
+    *,
+    supply: Mapping[str, FloatArray],
+) -> dict[str, FloatArray]:
+    """Return the ranges of the coolant, nowhere wider than the flow rules of the racks allow.
+
+    - ``ranges``: Bank of CDUs -> temperature rise of the coolant. [K]
+    - ``supply``: Cooling plant -> set point of its supply water; without one for the warm circuit
+      nothing changes. [degC]
+    """
+    warm = [
+        p.name for p in site.machines_of(CoolingPlant) if p.serves == "warm" and p.name in supply
+    ]
+    found = dict(ranges)
+    for cdu in site.machines_of(CduBank):
+        if not warm or cdu.name not in ranges:
+            continue
+        inlet = supply[warm[0]] + cdu.approach
+        for hall in site.machines_of(ITHall):
+            if hall.rack_flow_points:
+                widest = hall.widest_coolant_range(inlet, cdu.liquid)
+                found[cdu.name] = np.minimum(found[cdu.name], widest)
+    return found
+
+
+def warmest_ruled_coolant(site: Site, cdu: CduBank) -> float:
+    """Return the warmest coolant at which a bank gives the flow of the racks' rules. [degC]
+
+    It is infinite without a rule.
+    """
+    limits = (
+        hall.warmest_coolant(cdu.technology_range, cdu.liquid) for hall in site.machines_of(ITHall)
+    )
+    return min(limits, default=np.inf)
 
 
 def rate_limited(
@@ -301,14 +342,13 @@ class _Search:
         """Return the best set points of every interval."""
         trials = self._points()
         warmest, coldest = self._warmest(trials), self._coldest(trials)
+        if any(hall.rack_flow_points for hall in self.halls):  # the rule changes the flow of trials
+            warmest = np.minimum(warmest, self._warmest(self._with_supply(trials, warmest)))
         candidates = [np.minimum(np.maximum(self.plant.supply_temperature, coldest), warmest)]
         if self.options.temperature:
             candidates.append(warmest)
         costs = np.stack(
-            [
-                self._cost(_with_supply(trials, self.plant.name, candidate))
-                for candidate in candidates
-            ]
+            [self._cost(self._with_supply(trials, candidate)) for candidate in candidates]
         )
         controllable = min_controllable_supply_temperature(
             self.plant, self.heat.maximum[self.plant.name], self.weather
@@ -324,7 +364,13 @@ class _Search:
         bottom, top = (
             np.take_along_axis(g, chosen, axis=0)[0] for g in (candidates[0], candidates[-1])
         )
-        return _with_supply(point, self.plant.name, self._coolest_economic(point, bottom, top))
+        return self._with_supply(point, self._coolest_economic(point, bottom, top))
+
+    def _with_supply(self, points: SetPoints, temperature: FloatArray) -> SetPoints:
+        """Return set points with a supply temperature, and the flow that racks need at it."""
+        supply = {self.plant.name: temperature}
+        ranges = flow_rule_ranges(self.site, points.technology_range, supply=supply)
+        return replace(points, supply_temperature=supply, technology_range=ranges)
 
     def _coolest_economic(
         self, point: SetPoints, bottom: FloatArray, top: FloatArray
@@ -332,7 +378,7 @@ class _Search:
         """Return the coolest water between two bounds that costs hardly more than the cheapest."""
         steps = np.linspace(0.0, 1.0, SUPPLY_TEMPERATURE_STEPS + 1)[:, None]
         trials = bottom + steps * (top - bottom)
-        cost = self._cost(_with_supply(point, self.plant.name, trials))
+        cost = self._cost(self._with_supply(point, trials))
         is_enough = cost <= cost.min(axis=0) * (1.0 + MIN_SAVING_SHARE)
         return np.asarray(np.take_along_axis(trials, is_enough.argmax(axis=0)[None], axis=0)[0])
 
@@ -387,6 +433,7 @@ class _Search:
         for cdu in self.cdus:
             heats = self._critical_heats(cdu, points)
             above = np.maximum(*(self._coolant_rise(cdu, heat, points) for heat in heats))
+            found = np.minimum(found, warmest_ruled_coolant(self.site, cdu) - cdu.approach)
             flow = cdu.cold_plate_flow(self.heat.minimum[cdu.name], points)
             for hall in self.halls:
                 found = np.minimum(found, self._max_coolant_temperature(hall, flow) - above)
@@ -457,10 +504,6 @@ class _Search:
         return cdu.technology_supply_temperature(
             heat, np.zeros(1), set_points=points, facility_flow=water
         )
-
-
-def _with_supply(points: SetPoints, plant: str, temperature: FloatArray) -> SetPoints:
-    return replace(points, supply_temperature={plant: temperature})
 
 
 def _select_trial(

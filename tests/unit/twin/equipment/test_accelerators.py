@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment import ITHall
+from twin.physics.fluid_flow import PG25, WATER
 
 DECLARED = {
     "name": "hall",
@@ -77,6 +78,40 @@ def test_declared_plate_by_hand(flow, case):
 def test_impossible_points_of_a_plate_are_refused(flows, resistances):
     with pytest.raises(ValidationError, match="plate_flow_points"):
         hall(plate_flow_points=flows, plate_resistance_points=resistances)
+
+
+RULE = {"flow_temperature_points": (25.0, 45.0), "rack_flow_points": (65.0, 160.0)}
+
+
+@pytest.mark.parametrize(
+    ("liquid", "inlet", "rise"),
+    [(PG25, 25.0, 27.17), (PG25, 35.0, 15.70), (PG25, 45.0, 11.04), (WATER, 45.0, 10.67)],
+)
+def test_flow_rule_by_hand(liquid, inlet, rise):
+    """Proves: 118 kW of a rack into 65, 112.5 and 160 l/min.
+
+    At 40 degC 1 l/min of PG25 carries 0.06680 kW/K, of water 0.06910. Without the rule no bound.
+    """
+    rack = hall(rack_power="0.136 MW", liquid_share=118 / 136, **RULE)
+    assert float(rack.widest_coolant_range(inlet, liquid)) == pytest.approx(rise, abs=0.01)
+    assert rack.warmest_coolant(rise, liquid) == pytest.approx(inlet, abs=0.02)
+    assert rack.warmest_coolant(40.0, liquid) == -np.inf
+    assert np.isinf(hall().widest_coolant_range(inlet, liquid))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"flow_temperature_points": (25.0, 45.0)},
+        {"flow_temperature_points": (25.0,), "rack_flow_points": (65.0,)},
+        {"flow_temperature_points": (45.0, 25.0), "rack_flow_points": (65.0, 160.0)},
+        {"flow_temperature_points": (25.0, 45.0), "rack_flow_points": (160.0, 65.0)},
+        {"flow_temperature_points": (25.0, 45.0), "rack_flow_points": (0.0, 65.0)},
+    ],
+)
+def test_impossible_flow_rules_are_refused(rule):
+    with pytest.raises(ValidationError, match="flow_temperature_points"):
+        hall(**rule)
 
 
 def test_less_power_or_cooler_coolant_cools_the_chip():
