@@ -33,7 +33,7 @@ class Part:
     """A process of ours; it says `ready`, and ends when its standard input does."""
 
     def __init__(self, *words, module="ingest_parts"):
-        command = [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, words)]
+        command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, words)]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
