@@ -233,7 +233,7 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
             liquid = np.array([max_heat, np.clip(min_flow_heat, idle["liquid"], max_heat)])
             coolant = cdu.technology_supply_temperature(liquid, np.full(2, supply["warm"]))
             if not hall.is_air_cooled:
-                yield from _flow_rule_issues(hall, cdu, supply["warm"] + cdu.approach)
+                yield from _flow_rule_issues(hall, cdu, float(coolant.max()))
                 yield from _chip_issues(site, hall, coolant, flow_share=cdu.cold_plate_flow(liquid))
         for machine in site.machines_of(CrahBank):
             air_heat = np.array([min(full["air"], machine.rated_heat)])
@@ -253,7 +253,7 @@ def _flow_rule_issues(hall: ITHall, cdu: CduBank, inlet: float) -> Iterator[Vali
             code=IssueCode.OUT_OF_RANGE,
             location=key_location(f"equipment.{hall.name}", "flow_temperature_points"),
             found=f"up to {highest:g} degC",
-            expected=f"a flow at the coolant of {inlet:g} degC",
+            expected=f"a flow at the coolant of {inlet:.3g} degC",
             remedy="add a point, or lower supply_temperature of the warm plant",
         )
     elif cdu.technology_range > widest:
@@ -261,7 +261,7 @@ def _flow_rule_issues(hall: ITHall, cdu: CduBank, inlet: float) -> Iterator[Vali
             code=IssueCode.OUT_OF_RANGE,
             location=location,
             found=f"{cdu.technology_range:g} K",
-            expected=f"at most {widest:.3g} K, so that {hall.name} has its flow at {inlet:g} degC",
+            expected=f"at most {widest:.3g} K, the flow that {hall.name} needs at {inlet:.3g} degC",
             remedy="lower it, or lower supply_temperature of the warm plant",
         )
 

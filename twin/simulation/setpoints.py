@@ -110,7 +110,9 @@ def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) 
     if not any(fields.values()):
         return None
     fields["technology_range"] = flow_rule_ranges(
-        site, fields["technology_range"], supply=fields["supply_temperature"]
+        site,
+        fields["technology_range"],
+        _coolant_set_points(site, fields["supply_temperature"]),
     )
     ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
     minimum_flow_shares = {
@@ -120,30 +122,33 @@ def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) 
 
 
 def flow_rule_ranges(
-    site: Site,
-    ranges: Mapping[str, FloatArray],
-    *,
-    supply: Mapping[str, FloatArray],
+    site: Site, ranges: Mapping[str, FloatArray], coolant: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """Return the ranges of the coolant, nowhere wider than the flow rules of the racks allow.
 
     - ``ranges``: Bank of CDUs -> temperature rise of the coolant. [K]
-    - ``supply``: Cooling plant -> set point of its supply water; without one for the warm circuit
-      nothing changes. [degC]
+    - ``coolant``: Bank of CDUs -> temperature of the coolant into the racks; without it the range
+      stays. [degC]
     """
-    warm = [
-        p.name for p in site.machines_of(CoolingPlant) if p.serves == "warm" and p.name in supply
-    ]
     found = dict(ranges)
     for cdu in site.machines_of(CduBank):
-        if not warm or cdu.name not in ranges:
-            continue
-        inlet = supply[warm[0]] + cdu.approach
-        for hall in site.machines_of(ITHall):
-            if hall.rack_flow_points:
-                widest = hall.widest_coolant_range(inlet, cdu.liquid)
-                found[cdu.name] = np.minimum(found[cdu.name], widest)
+        if cdu.name in ranges and cdu.name in coolant:
+            for hall in site.machines_of(ITHall):
+                if hall.rack_flow_points:
+                    widest = hall.widest_coolant_range(coolant[cdu.name], cdu.liquid)
+                    found[cdu.name] = np.minimum(found[cdu.name], widest)
     return found
+
+
+def _coolant_set_points(site: Site, supply: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the coolant of each bank at supply set points and the rated approach. [degC]"""
+    warm = [plant.name for plant in site.machines_of(CoolingPlant) if plant.serves == "warm"]
+    return {
+        cdu.name: supply[name] + cdu.approach
+        for cdu in site.machines_of(CduBank)
+        for name in warm
+        if name in supply
+    }
 
 
 def warmest_ruled_coolant(site: Site, cdu: CduBank) -> float:
@@ -337,12 +342,13 @@ class _Search:
         self.cdus = site.machines_of(CduBank) if is_warm else ()
         self.airs = () if is_warm else site.machines_of(CrahBank)
         self.halls = [h for h in site.machines_of(ITHall) if h.is_air_cooled is not is_warm]
+        self._is_ruled = any(hall.rack_flow_points for hall in self.halls)
 
     def best(self) -> SetPoints:
         """Return the best set points of every interval."""
         trials = self._points()
         warmest, coldest = self._warmest(trials), self._coldest(trials)
-        if any(hall.rack_flow_points for hall in self.halls):  # the rule changes the flow of trials
+        if self._is_ruled:  # the rule changes the flow of trials
             warmest = np.minimum(warmest, self._warmest(self._with_supply(trials, warmest)))
         candidates = [np.minimum(np.maximum(self.plant.supply_temperature, coldest), warmest)]
         if self.options.temperature:
@@ -368,9 +374,26 @@ class _Search:
 
     def _with_supply(self, points: SetPoints, temperature: FloatArray) -> SetPoints:
         """Return set points with a supply temperature, and the flow that racks need at it."""
-        supply = {self.plant.name: temperature}
-        ranges = flow_rule_ranges(self.site, points.technology_range, supply=supply)
-        return replace(points, supply_temperature=supply, technology_range=ranges)
+        found = replace(points, supply_temperature={self.plant.name: temperature})
+        if not self._is_ruled:
+            return found
+        warm = temperature + self.site.margins.temperature + self.rules.reserve
+        coolant = {cdu.name: warm + self._ruled_rise(cdu, points) for cdu in self.cdus}
+        ranges = flow_rule_ranges(self.site, points.technology_range, coolant)
+        return replace(found, technology_range=ranges)
+
+    def _ruled_rise(self, cdu: CduBank, points: SetPoints) -> FloatArray:
+        """Return the largest rise from facility water to coolant at the flow of a rule. [K]
+
+        It is that at the declared range: the rule allows none that is narrower, and more coolant
+        leaves the exchanger warmer.
+        """
+        spans = points.technology_range.items()
+        declared = {name: np.full_like(span, cdu.technology_range) for name, span in spans}
+        narrow = replace(points, technology_range=declared)
+        heats = (*self._critical_heats(cdu, points), self.heat.minimum[cdu.name])
+        rises = [self._coolant_rise(cdu, heat, narrow) for heat in heats]
+        return np.asarray(np.max(np.broadcast_arrays(*rises), axis=0))
 
     def _coolest_economic(
         self, point: SetPoints, bottom: FloatArray, top: FloatArray
@@ -433,7 +456,9 @@ class _Search:
         for cdu in self.cdus:
             heats = self._critical_heats(cdu, points)
             above = np.maximum(*(self._coolant_rise(cdu, heat, points) for heat in heats))
-            found = np.minimum(found, warmest_ruled_coolant(self.site, cdu) - cdu.approach)
+            if self._is_ruled:
+                ruled = warmest_ruled_coolant(self.site, cdu) - margin
+                found = np.minimum(found, ruled - self._ruled_rise(cdu, points))
             flow = cdu.cold_plate_flow(self.heat.minimum[cdu.name], points)
             for hall in self.halls:
                 found = np.minimum(found, self._max_coolant_temperature(hall, flow) - above)
