@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import chip_hour, load_flow_year, site_year
+from benchmarks import chip_hour, ingest_points, load_flow_year, site_year
 from benchmarks.bench import Place, peak_mb
 from benchmarks.measuring import ROW, UnequalWaysError, compare, measure
 from benchmarks.sums import BENCHES
@@ -90,3 +90,11 @@ def test_site_year_agrees_with_its_limit(tmp_path):
     assert both[0].figures["is_closed"] == 1.0
     # 1,390 racks in 13 hours of samples at 60 to 132 kW
     assert both[0].figures["rack_power"] > 13 * 60 * 1390 * 0.06
+
+
+@pytest.mark.slow
+def test_points_of_the_ingest_rows_are_archived_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest_points, "COUNT", 12)
+    monkeypatch.setattr(ingest_points, "SECONDS", 5)
+    spent = ingest_points.drained(Place(scratch=tmp_path))  # it reads the archive back itself
+    assert len(spent) == len(ingest_points.TYPES) + 1
