@@ -66,7 +66,9 @@ def working(stop):
 
 
 @pytest.mark.parametrize(
-    ("make", "sent"), [(working, b"WATCHDOG=1"), (dead, b""), (hung, b"")], ids=str
+    ("make", "sent"),
+    [(working, b"WATCHDOG=1"), (dead, b""), (hung, b"")],
+    ids=["working", "dead", "hung"],
 )
 def test_systemd_gets_no_heartbeat_without_an_essential_thread(stop, systemd, make, sent):
     """Proves: the plant gets its heartbeat in each case, and systemd restarts the service."""

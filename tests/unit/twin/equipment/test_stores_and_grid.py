@@ -114,12 +114,12 @@ def test_parameters_from_python_are_canonical_numbers_or_texts():
     battery = Battery(**needed)
     assert (battery.capacity, battery.power, battery.wear_price) == (4.0, 1.0, 5.0)
     with pytest.raises(SiteError) as caught:
-        Battery(**needed | {"wear_price": -5.0, "power": "1 MWh", "capcity": 4.0})
+        Battery(**needed | {"wear_price": -5.0, "power": "1 MWh", "size": 4.0})
     issues = {issue.location: issue.code for issue in caught.value.issues}
     assert issues == {
         "Battery.wear_price": IssueCode.OUT_OF_RANGE,
         "Battery.power": IssueCode.WRONG_UNIT,
-        "Battery.capcity": IssueCode.UNKNOWN_KEY,
+        "Battery.size": IssueCode.UNKNOWN_KEY,
     }
     with pytest.raises(ValidationError, match="write the unit"):
         Battery.model_validate(needed)  # as a file is read
