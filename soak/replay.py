@@ -128,7 +128,7 @@ def month(
     """
     files = small_days.files()
     prices = read_prices(files.prices)
-    carbon = read_carbon_intensity(prices, files)
+    carbon = read_carbon_intensity(site, prices, files)
     weather = read_site_weather(site, files.weather, start=start - FORECAST_HISTORY, end=end)
     price = prices["electricity_price"]
     dearer = rng.uniform(0.0, 5.0) * price + rng.normal(0.0, 60.0)

@@ -92,7 +92,7 @@ class Ties:
         self.differing += is_other_plan(one, other)
         if one.attempts > 1 or other.attempts > 1:
             return ""  # margins were widened by what the first plan broke: these are other problems
-        usual, found = (made.objective for made in (one, other))
+        usual, found = (made.explanation.cost for made in (one, other))
         gaps = sum(max(made.objective - made.bound, 0.0) for made in (one, other))
         scale = max(sum(abs(money) for money in one.explanation.accounts.values()), 1.0)
         share = max(abs(usual - found) - gaps, 0.0) / scale

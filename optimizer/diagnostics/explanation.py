@@ -116,6 +116,11 @@ class Explanation:
     hedge: HedgeSummary | None = None
     penalties: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def cost(self) -> float:
+        """Return the weighted cost of all accounts, penalties included. [EUR]"""
+        return float(sum(self.accounts.values()) + sum(self.penalties.values()))
+
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
         return {

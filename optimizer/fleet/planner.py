@@ -59,7 +59,7 @@ class FleetDecision:
     @property
     def costs(self) -> dict[str, float]:
         """Cost of each site's decision. [EUR]"""
-        return {name: _cost(decision) for name, decision in self.decisions.items()}
+        return {name: decision.explanation.cost for name, decision in self.decisions.items()}
 
     @property
     def saved(self) -> float:
@@ -159,22 +159,16 @@ def _cheaper(
         isolated = executor.decide(unmoved.net_sent)
     except NoScheduleError:  # an infeasible isolated site may be feasible with migration
         return coordination, executor.decide(coordination.net_sent), coordination.isolated_costs
-    alone = [_cost(decision) for decision in isolated]
+    alone = [decision.explanation.cost for decision in isolated]
     if not any(net.any() for net in coordination.net_sent):
         return unmoved, isolated, alone
     try:
         shared = executor.decide(coordination.net_sent)
     except NoScheduleError:
         return unmoved, isolated, alone
-    if sum(map(_cost, shared)) > sum(alone):
+    if sum(decision.explanation.cost for decision in shared) > sum(alone):
         return unmoved, isolated, alone
     return coordination, shared, alone
-
-
-def _cost(decision: Decision) -> float:
-    """Return the cost of a decision, penalties included. [EUR]"""
-    explanation = decision.explanation
-    return float(sum(explanation.accounts.values()) + sum(explanation.penalties.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

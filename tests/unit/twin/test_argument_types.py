@@ -31,7 +31,7 @@ def test_each_wrong_type_is_named_with_the_expected_type():
         ("state", lambda bad: twin.simulate(site(), bad, ahead())),
         ("operation", lambda bad: twin.simulate(site(), small_days.problem().state, bad)),
         ("record", lambda bad: twin.count_violations(site(), bad)),
-        ("series[0]", lambda bad: twin.series_history(site(), bad)),
+        ("site", lambda bad: twin.series_history(bad, ahead())),
         ("queue", lambda bad: twin.work_flexibility(bad, ahead())),
         ("past", lambda bad: twin.expected_arrivals(bad, {}, NOW)),
         ("start", lambda bad: twin.horizon_axes(bad, [(24, 15)])),
@@ -44,6 +44,13 @@ def test_public_functions_refuse_arguments_of_wrong_type(place, call, bad):
     (fault,) = caught.value.issues
     assert fault.location == place
     assert fault.found == repr(bad)
+
+
+@pytest.mark.parametrize("bad", ["rhine", 3])
+def test_series_of_wrong_type_are_refused(bad):
+    with pytest.raises(ProblemError) as caught:
+        twin.series_history(site(), bad)  # None is a series that files do not have
+    assert [(one.location, one.found) for one in caught.value.issues] == [("series[0]", repr(bad))]
 
 
 @pytest.mark.parametrize("bad", [None, 3])
