@@ -52,9 +52,6 @@ STATUS_PERIOD: Final = np.timedelta64(1, "m")
 PLAN_VALIDITY: Final = 2 * QUARTER_HOUR
 """Time for which a plan is current: a plan is made each quarter-hour, and takes a while."""
 
-MAX_NOTICE_TEXT: Final = 500
-"""Longest text of a notice. [characters]"""
-
 MeterReader = Callable[[np.datetime64], float]
 """Time -> measured net import; NaN if there is no measurement. [MW]"""
 
@@ -195,7 +192,9 @@ class FlexAgent:
         """
         if self._client is None:
             return []
+        failed = self._handler.failed
         handled = self._handler.handle_all(self._client, lambda message: self.handle(message, now))
+        self.counters["refused"] += self._handler.failed - failed
         suppressed = [
             log_refused_target(issuer, f"{count} more within a minute")
             for issuer, count in self._log_limiter.drain_suppressed()
@@ -253,7 +252,7 @@ class FlexAgent:
                 event="target_refused",
                 correlation=event.correlation,
                 code=error.code.value,
-                text=f"found {error.found}; expected {error.expected}"[:MAX_NOTICE_TEXT],
+                text=f"found {error.found}; expected {error.expected}",
                 reachable_from=None,
             )
             self.notify(issuer, content, now)

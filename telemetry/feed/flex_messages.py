@@ -252,15 +252,20 @@ def _decoded_claims(topic: str, header: Mapping[str, object]) -> SignedClaims:
             expected = "iat in seconds since 1970, as 1782907200"
             raise MessageError(topic, issued, expected, code=IssueCode.WRONG_TYPE)
         moment = to_datetime(topic, round(cast("float", issued) * 1000.0))
-    if token is not None and not (isinstance(token, str) and 0 < len(token) <= MAX_TOKEN_LENGTH):
-        expected = f"jti as a text of 1 to {MAX_TOKEN_LENGTH} characters"
+    if token is not None and not (_is_plain_text(token) and len(str(token)) <= MAX_TOKEN_LENGTH):
+        expected = f"jti as a text of 1 to {MAX_TOKEN_LENGTH} printable ASCII characters"
         raise MessageError(topic, token, expected, code=IssueCode.WRONG_TYPE)
     receivers = audience if isinstance(audience, list) else [] if audience is None else [audience]
-    names = tuple(one for one in receivers if isinstance(one, str) and one)
+    names = tuple(str(one) for one in receivers if _is_plain_text(one))
     if len(names) < len(receivers):
-        expected = "aud as the name of the site, or a list of names"
+        expected = "aud as the name of the site, or a list of names, in printable ASCII characters"
         raise MessageError(topic, audience, expected, code=IssueCode.WRONG_TYPE)
     return SignedClaims(issued=moment, token=str(token or ""), audience=names)
+
+
+def _is_plain_text(value: object) -> bool:
+    """Return whether a claim is a text of printable ASCII characters, which any file can hold."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
 
 
 type PowerStateEvent = Literal[

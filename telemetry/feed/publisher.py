@@ -70,6 +70,9 @@ MAX_REQUEST_AGE: Final = 30 * MINUTE
 REQUEST_LIMIT_PERIOD_S: Final = 60.0
 """Period of that limit. [s]"""
 
+MAX_NOTICE_TEXT: Final = 500
+"""Longest text of a notice. [characters]"""
+
 RequestEffect = Literal["answered", "refused", "limited"]
 """What was done with a request."""
 
@@ -292,9 +295,12 @@ class SchedulePublisher:
                 self._send_notice(name, *self._suppressed.pop(name), suppressed=count - 1)
         valid = []
         for name, client in self._clients.items():
-            answers = self._handlers[name].handle_all(
+            handler = self._handlers[name]
+            failed = handler.failed
+            answers = handler.handle_all(
                 client, partial(self._handle, name, now=now), timeout=timeout
             )
+            self.counters["refused"] += handler.failed - failed
             valid += [answer for answer in answers if answer is not None]
             with self._lock:
                 for (partner, kind), payload in list(self._retained.items()):
@@ -439,8 +445,9 @@ class SchedulePublisher:
     def _send_notice(
         self, partner: str, content: NoticeContent, now: np.datetime64, *, suppressed: int = 0
     ) -> None:
+        shortened: NoticeContent = {**content, "text": content["text"][:MAX_NOTICE_TEXT]}
         notice = FeedNotice(
-            **content,
+            **shortened,
             v=MESSAGE_VERSION,
             site=self.site,
             partner=partner,

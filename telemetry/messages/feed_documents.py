@@ -342,6 +342,9 @@ def read_request(payload: bytes, *, site: str, partner: str) -> PartnerRequest:
         expected = f"a request signed for the topic of {site}, {partner}"
         what = f"{found['site']}, {found['partner']}"
         raise MessageError("request", what, expected, code=IssueCode.UNAUTHORISED)
+    for name in ("time", "revision", "period_start", "period_end"):
+        if name in found:
+            found[name] = int(cast("float", found[name]))  # a schema also accepts 17.0
     request = cast("PartnerRequest", found)
     if request["want"] == "schedule":
         return request

@@ -281,10 +281,12 @@ class AcknowledgingHandler:
     """Handler of a client's messages that acknowledges each one once it is handled.
 
     - `error`: why the first waiting message cannot be stored; empty if none waits.
+    - `failed`: messages whose handling raised an unexpected error.
     """
 
     def __init__(self) -> None:
         self.error = ""
+        self.failed = 0
         self._waiting: list[ReceivedMessage] = []
         self._lock = threading.Lock()
 
@@ -295,14 +297,16 @@ class AcknowledgingHandler:
 
         It takes at most :data:`MAX_HANDLED_MESSAGES` at once, so that a burst delays nothing else.
         If ``handle`` raises JournalError, its message and all later ones wait for the next call.
-        ``timeout`` is the longest wait for the first message. [s]
+        After any other error its message is logged, counted and acknowledged without a result: it
+        would fail again, and delays no other message. ``timeout`` is the longest wait for the
+        first message. [s]
         """
         with self._lock:
             waiting = self._waiting
             if room := max(MAX_HANDLED_MESSAGES - len(waiting), 0):
                 waiting = [*waiting, *client.poll(room, timeout)]
             results: list[T] = []
-            failure = ""
+            failure, handled = "", 0
             for message in waiting:
                 try:
                     results.append(handle(message))
@@ -311,7 +315,11 @@ class AcknowledgingHandler:
                     if not self.error:
                         _logger.exception("message not stored", topic=message.topic)
                     break
+                except Exception:
+                    self.failed += 1
+                    _logger.exception("message not handled", topic=message.topic)
+                handled += 1
             self.error = failure
-            self._waiting = waiting[len(results) :]
-            client.acknowledge(waiting[: len(results)])
+            self._waiting = waiting[handled:]
+            client.acknowledge(waiting[:handled])
         return results

@@ -221,6 +221,26 @@ def test_refused_request_is_answered_with_its_reason(bench, wanted, code):
     assert bench.feed.request_counters == {"refused": 1}
 
 
+def test_times_of_a_request_may_be_written_as_floats(bench):
+    """Proves: 1782907200000.0 is the integer that the schema accepts, in each field."""
+    report(bench)
+    period = {"period_start": float(at(0)), "period_end": float(at(1))}
+    ask(bench, want="actual", time=float(NOW), **period)
+    assert sent(bench, "resent") == sent(bench, "actual")
+    bench.feed.publish(plan())
+    ask(bench, want="schedule", time=float(NOW), revision=1.0)
+    assert sent(bench, "resent")[1:] == sent(bench, "schedule")
+
+
+def test_long_reason_of_a_refused_request_is_cut(bench):
+    """Proves: a request that breaks the schema in many long fields is answered within it."""
+    long = "\U0001f4a9" * 250
+    ask(bench, want=long, id=long, partner=long, site=long)
+    (notice,) = notices(bench)
+    assert (notice["event"], notice["code"]) == ("request_refused", "malformed")
+    assert len(notice["text"]) == publisher.MAX_NOTICE_TEXT
+
+
 @pytest.mark.parametrize("by", ["mallory", "dso-2"])
 def test_request_of_another_signer_is_not_answered(bench, by):
     bench.feed.publish(plan())

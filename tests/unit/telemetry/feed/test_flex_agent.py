@@ -223,6 +223,9 @@ def test_refused_target_is_recorded_without_effect(agent, partner, others):
         ({"claims": claims_at("2026-07-01T12:00:00Z", iat=10**400)}, "wrong-type"),
         ({"claims": claims_at("2026-07-01T12:00:00Z", jti=7)}, "wrong-type"),
         ({"claims": claims_at("2026-07-01T12:00:00Z", aud=[7])}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", jti="a\ud800")}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", jti="a\n")}, "wrong-type"),
+        ({"claims": claims_at("2026-07-01T12:00:00Z", aud=["rhine", "\udfff"])}, "wrong-type"),
         ({"data": {"targets": []}}, "malformed"),
     ],
 )

@@ -285,3 +285,20 @@ def test_burst_is_handled_in_bounded_parts():
     assert [len(part) for part in parts] == [50, 50, 20]
     assert [one for part in parts for one in part] == [str(n).encode() for n in range(120)]
     assert len(acknowledged) == 120
+
+
+def test_message_that_cannot_be_handled_delays_no_other():
+    """Proves: after an unexpected error the other messages of a burst are handled, once."""
+    burst = [ReceivedMessage("a", text, 1) for text in (b"1", b"bad", b"3")]
+    acknowledged = []
+
+    def poll(limit, _):
+        taken, burst[:] = burst[:limit], burst[limit:]
+        return taken
+
+    client = SimpleNamespace(poll=poll, acknowledge=acknowledged.extend)
+    handler = AcknowledgingHandler()
+    assert handler.handle_all(client, lambda message: int(message.payload)) == [1, 3]
+    assert [message.payload for message in acknowledged] == [b"1", b"bad", b"3"]
+    assert (handler.failed, handler.error) == (1, "")
+    assert handler.handle_all(client, lambda message: int(message.payload)) == []
