@@ -159,7 +159,7 @@ class FlexAgent:
         self._load: PlannedLoad | None = None
         self._ramp = RampTracker(targets.max_power)
         self._published_at = np.datetime64("NaT", "us")
-        self._unjudged: list[AcceptedTarget] = []
+        self._unjudged: set[tuple[str, str]] = set()  # issuer and correlation id
 
     @property
     def error(self) -> str:
@@ -194,7 +194,7 @@ class FlexAgent:
             return []
         failed = self._handler.failed
         handled = self._handler.handle_all(self._client, lambda message: self.handle(message, now))
-        self.counters["refused"] += self._handler.failed - failed
+        self.counters += Counter(refused=self._handler.failed - failed)
         suppressed = [
             log_refused_target(issuer, f"{count} more within a minute")
             for issuer, count in self._log_limiter.drain_suppressed()
@@ -233,7 +233,9 @@ class FlexAgent:
         ]
         _logger.info("load target accepted", partner=issuer, correlation=found.correlation)
         with self._lock:
-            self._unjudged += [one for one in accepted if one.target.power is not None]
+            # without a plan nothing is judged, so only those that the store still has stay
+            stored = {(one.issuer, one.correlation) for one in self.targets.current_and_future(now)}
+            self._unjudged = (self._unjudged | {(issuer, found.correlation)}) & stored
             self._confirm(now)
         entry = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**entry, "targets": targets}
@@ -255,6 +257,8 @@ class FlexAgent:
                 text=f"found {error.found}; expected {error.expected}",
                 reachable_from=None,
             )
+            if event.token:
+                content["jti"] = event.token
             self.notify(issuer, content, now)
         is_logged = self._log_limiter.allows(issuer)
         return log_refused_target(issuer, str(error)) if is_logged else {}
@@ -292,15 +296,14 @@ class FlexAgent:
         the largest change of net import. [MW/min]
         """
         with self._lock:
-            pending = {(one.issuer, one.correlation) for one in self._unjudged}
-            self._unjudged = []
+            pending, self._unjudged = self._unjudged, set()
             for one in self.targets.current_and_future(now):
                 if (one.issuer, one.correlation) not in pending:
                     continue
                 if load.covers_start(one, now):
                     self._judge(one, load, now, ramp)
                 else:
-                    self._unjudged.append(one)
+                    self._unjudged.add((one.issuer, one.correlation))
 
     def _judge(
         self, one: AcceptedTarget, load: PlannedLoad, now: np.datetime64, ramp: float
@@ -322,6 +325,8 @@ class FlexAgent:
             text=text,
             reachable_from=None if reached is None else to_milliseconds("notice", reached),
         )
+        if one.token:
+            content["jti"] = one.token
         self.notify(one.issuer, content, now)
 
     def _confirm(self, now: np.datetime64) -> None:

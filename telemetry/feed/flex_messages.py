@@ -41,6 +41,8 @@ MAX_TOKEN_LENGTH: Final = 128
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_WHOLE_UUID: Final = re.compile(_UUID)
+_WHOLE_TRACE: Final = re.compile(_TRACE)
 _CLOCK_TIME: Final = r"([01]\d|2[0-3]):[0-5]\d"
 _AFTER_CENTURY_DIGITS: Final = (
     rf"\d\d-\d\d-\d\dT{_CLOCK_TIME}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_CLOCK_TIME})"
@@ -197,6 +199,12 @@ class VerifiedEvent:
     header: Mapping[str, object]
     content: bytes
 
+    @property
+    def token(self) -> str:
+        """Its signed id ``jti``; empty if it has no valid one."""
+        token = self.header.get("jti")
+        return str(token) if _is_token(token) else ""
+
 
 def read_load_targets(
     topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
@@ -217,6 +225,12 @@ def verify_event(
     if envelope.source != f"//grid/v1/isv/{issuer}":
         expected = f"source must be //grid/v1/isv/{issuer}"
         raise MessageError(topic, envelope.source, expected, code=IssueCode.UNAUTHORISED)
+    for name, text in (("id", envelope.id), ("correlationid", envelope.correlationid)):
+        if isinstance(text, str) and not _WHOLE_UUID.fullmatch(text):  # the schema's $ allows \n
+            raise MessageError(topic, text, f"{name} as a UUID", code=IssueCode.INVALID_FORMAT)
+    if not _WHOLE_TRACE.fullmatch(envelope.traceparent):
+        expected = "traceparent as W3C defines it"
+        raise MessageError(topic, envelope.traceparent, expected, code=IssueCode.INVALID_FORMAT)
     header, content = verify_with_header(envelope.data, keys, kind=FLEX_KIND)
     correlation = envelope.correlationid
     return VerifiedEvent(
@@ -252,7 +266,7 @@ def _decoded_claims(topic: str, header: Mapping[str, object]) -> SignedClaims:
             expected = "iat in seconds since 1970, as 1782907200"
             raise MessageError(topic, issued, expected, code=IssueCode.WRONG_TYPE)
         moment = to_datetime(topic, round(cast("float", issued) * 1000.0))
-    if token is not None and not (_is_plain_text(token) and len(str(token)) <= MAX_TOKEN_LENGTH):
+    if token is not None and not _is_token(token):
         expected = f"jti as a text of 1 to {MAX_TOKEN_LENGTH} printable ASCII characters"
         raise MessageError(topic, token, expected, code=IssueCode.WRONG_TYPE)
     receivers = audience if isinstance(audience, list) else [] if audience is None else [audience]
@@ -261,6 +275,10 @@ def _decoded_claims(topic: str, header: Mapping[str, object]) -> SignedClaims:
         expected = "aud as the name of the site, or a list of names, in printable ASCII characters"
         raise MessageError(topic, audience, expected, code=IssueCode.WRONG_TYPE)
     return SignedClaims(issued=moment, token=str(token or ""), audience=names)
+
+
+def _is_token(value: object) -> bool:
+    return _is_plain_text(value) and len(str(value)) <= MAX_TOKEN_LENGTH
 
 
 def _is_plain_text(value: object) -> bool:

@@ -50,11 +50,15 @@ type TimeEdges = NDArray[np.datetime64]
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedTarget:
-    """An accepted target with its start, or the part that later targets leave of it."""
+    """An accepted target with its start, or the part that later targets leave of it.
+
+    - `token`: signed id ``jti`` of its message; empty without one. ``correlation`` is not signed.
+    """
 
     issuer: str
     correlation: str
     target: LoadTarget
+    token: str = ""
 
     @property
     def quarter_start(self) -> np.datetime64:
@@ -79,6 +83,7 @@ class _StoredTargets(TypedDict):
     held: list[Mapping[str, object]]
     heard: NotRequired[dict[str, Mapping[str, object]]]
     latest: NotRequired[dict[str, int]]
+    lost: NotRequired[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +141,8 @@ class ReplayGuard:
             expected = "a message that was not accepted before, with a jti of its own"
             raise MessageError("loadtarget", message.correlation, expected, code=IssueCode.REPLAYED)
         if span.time < self.latest:
-            expected = "a message that is not older than the last accepted one"
+            expected = "a message that is not older than the last accepted one, or than the start"
+            expected += " of the site's memory of messages; send it again with a new iat and jti"
             found = str(to_datetime("loadtarget", span.time))
             raise MessageError("loadtarget", found, expected, code=IssueCode.REPLAYED)
         past = min(span.time, to_milliseconds("loadtarget", now))
@@ -246,6 +252,7 @@ class LoadTargetStore:
         self._path, self._lock = path, threading.RLock()
         self._targets: tuple[AcceptedTarget, ...] = ()
         self._guards: dict[str, ReplayGuard] = {}
+        self._lost_until: int | None = 0
         self._load()
 
     def accept(
@@ -266,21 +273,36 @@ class LoadTargetStore:
         with self._lock:
             terms = self.terms.get(issuer, IssuerTerms())
             span = acceptance_span(message, own, feed=self.feed, terms=terms, now=now)
-            guard = self._guards.get(issuer, ReplayGuard()).with_message(message, span, now)
+            unknown = ReplayGuard(latest=self._memory_start(now))
+            guard = self._guards.get(issuer, unknown).with_message(message, span, now)
             fresh = tuple(
                 AcceptedTarget(
-                    issuer=issuer, correlation=message.correlation, target=self._checked(one, now)
+                    issuer=issuer,
+                    correlation=message.correlation,
+                    target=self._checked(one, now),
+                    token=message.claims.token,
                 )
                 for one in own
             )
-            targets = _merge_targets(self._targets, fresh, now)
-            if sum(one.issuer == issuer for one in targets) > MAX_ACTIVE_TARGETS:
-                expected = f"at most {MAX_ACTIVE_TARGETS} targets at a time"
-                raise MessageError(
-                    "loadtarget", message.correlation, expected, code=IssueCode.TOO_LARGE
-                )
+            targets = self._targets
+            for later in fresh:  # one by one, as merging all of 500 would take seconds
+                targets = _merge_targets(targets, (later,), now)
+                if sum(one.issuer == issuer for one in targets) > MAX_ACTIVE_TARGETS:
+                    expected = f"at most {MAX_ACTIVE_TARGETS} targets at a time"
+                    raise MessageError(
+                        "loadtarget", message.correlation, expected, code=IssueCode.TOO_LARGE
+                    )
             self._save(targets, {**self._guards, issuer: guard})
         return fresh
+
+    def _memory_start(self, now: np.datetime64) -> int:
+        """Return the time before which messages may have been forgotten; 0 if none were. [ms]
+
+        After the loss of the file that is the time of the first call.
+        """
+        if self._lost_until is None:
+            self._lost_until = to_milliseconds("loadtarget", now)
+        return self._lost_until
 
     @property
     def unconfirmed(self) -> tuple[tuple[str, str], ...]:
@@ -301,6 +323,7 @@ class LoadTargetStore:
     def current_and_future(self, now: np.datetime64) -> tuple[AcceptedTarget, ...]:
         """Return the targets in force and future ones, in the order of their acceptance."""
         with self._lock:
+            self._memory_start(now)
             return _merge_targets(self._targets, (), now)
 
     def limit_by_interval(
@@ -360,30 +383,33 @@ class LoadTargetStore:
         content = {
             "held": [_to_json(one) for one in targets],
             "heard": {name: one.as_json() for name, one in guards.items()},
+            "lost": self._lost_until or 0,
         }
         write_atomic(self._path, json_with_checksum(content))
         self._targets, self._guards = targets, guards
 
     def _load(self) -> None:
-        """Read the file; an invalid one is renamed and logged."""
+        """Read the file; an invalid one is renamed and logged, and replay memory begins anew."""
+        broken = self._path.with_suffix(".broken")
         try:
             content = cast("_StoredTargets", read_json_with_checksum(self._path))
             self._targets = _merge_targets(
                 (), [_from_json(one) for one in content["held"]], BEFORE_ALL_TARGETS
             )
+            self._lost_until = int(content.get("lost", 0))
             if "heard" in content:
                 guards = content["heard"].items()
                 self._guards = {str(name): ReplayGuard.of_json(one) for name, one in guards}
             else:  # a file of an older version, whose digests are of another kind
                 latest = content["latest"].items()
                 self._guards = {str(name): ReplayGuard(latest=int(at) + 1) for name, at in latest}
-        except FileNotFoundError:
-            return
+        except FileNotFoundError:  # lost in an earlier run, if nothing was stored since
+            self._lost_until = None if broken.exists() else 0
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             _logger.exception("load targets lost, partners must set them again")
-            self._targets, self._guards = (), {}
+            self._targets, self._guards, self._lost_until = (), {}, None
             if self._path.exists():
-                self._path.replace(self._path.with_suffix(".broken"))
+                self._path.replace(broken)
 
 
 def _merge_targets(
@@ -421,6 +447,7 @@ def _to_json(one: AcceptedTarget) -> Mapping[str, object]:
     return {
         "issuer": one.issuer,
         "correlation": one.correlation,
+        "token": one.token,
         "start": str(target.start),
         "end": None if target.end is None else str(target.end),
         "power": target.power,
@@ -438,7 +465,10 @@ def _from_json(stored: Mapping[str, object]) -> AcceptedTarget:
         is_best_effort=bool(stored["is_best_effort"]),
     )
     return AcceptedTarget(
-        issuer=str(stored["issuer"]), correlation=str(stored["correlation"]), target=target
+        issuer=str(stored["issuer"]),
+        correlation=str(stored["correlation"]),
+        target=target,
+        token=str(stored.get("token", "")),  # older versions stored none
     )
 
 

@@ -7,6 +7,7 @@
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
@@ -243,6 +244,7 @@ class NoticeContent(TypedDict):
 
     event: NoticeEvent
     correlation: str | None
+    jti: NotRequired[str]
     code: str
     text: str
     reachable_from: int | None
@@ -419,9 +421,19 @@ def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
     return variables.tag_dataset(data).assign_attrs(names | times)
 
 
+def _expect_whole_match(
+    _: object, pattern: str, text: object, __: object
+) -> Iterator[jsonschema.ValidationError]:
+    """Yield the error of a text with a newline at its end, which Python's ``$`` accepts."""
+    if isinstance(text, str) and not re.fullmatch(pattern, text):
+        yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
+
+
 @cache
 def _validator(kind: DocumentKind) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(document_schema(kind))
+    base, rules = jsonschema.Draft202012Validator, {"pattern": _expect_whole_match}
+    strict = jsonschema.validators.extend(base, rules)  # type: ignore[no-untyped-call]
+    return cast("jsonschema.Draft202012Validator", strict(document_schema(kind)))
 
 
 def _read(payload: bytes, kind: DocumentKind) -> dict[str, object]:

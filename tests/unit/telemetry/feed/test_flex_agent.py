@@ -237,6 +237,14 @@ def test_verified_signer_receives_the_reason_of_a_refusal(agent, partner, notice
     assert (content["event"], content["code"]) == ("target_refused", code)
     assert content["correlation"] == sent["correlationid"]
     assert content["text"]
+    if "claims" in wrong:
+        assert content.get("jti") == signed_id(wrong["claims"])
+
+
+def signed_id(claims):
+    """Return the valid signed id in claims, or None."""
+    token = claims.get("jti")
+    return token if isinstance(token, str) and token.isprintable() else None
 
 
 @pytest.mark.parametrize("others", [{"by": "mallory"}, {"source": "//grid/v1/isv/tso-2"}])
@@ -283,6 +291,39 @@ def test_partner_learns_when_a_late_target_is_reached(
     assert content["code"] == ("unreachable" if reached == "never" else "late")
     found = content["reachable_from"]
     assert found == (None if reached == "never" else milliseconds(f"2026-07-01T{reached}"))
+
+
+def test_notice_of_a_late_target_names_its_signed_id(agent, notices):
+    """Proves: the id that the partner signed, beside a correlation id that anybody can write."""
+    claims = claims_at("2026-07-01T12:00:00Z")
+    sent = json.dumps(event(target(80.0), claims=claims)).encode()
+    agent.handle(ReceivedMessage(TOPIC, sent, 1), NOON)
+    agent.report_late(load(80.0), NOON, ramp=10.0)
+    ((_, content, _),) = notices
+    assert content["jti"] == claims["jti"]
+
+
+def test_targets_without_a_plan_await_their_judgement_within_bounds(agent):
+    """Proves: of a hundred targets that replace each other, one awaits its judgement."""
+    for second in range(100):
+        sent = json.dumps(event(target(80.0), at=f"2026-07-01T12:00:{second // 2:02}Z")).encode()
+        assert agent.handle(ReceivedMessage(TOPIC, sent, 1), NOON)["event"] == "load_target"
+    assert len(agent._unjudged) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"correlationid": "0d3b7b5e-2f0a-4f8e-8f0e-8a4a9d2f7c10\n"},
+        {"id": "0d3b7b5e-2f0a-4f8e-8f0e-8a4a9d2f7c10\n"},
+        {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"},
+    ],
+)
+def test_ids_with_a_newline_are_refused(agent, wrong):
+    """Proves: nobody repeats a newline of theirs in confirmations and logs."""
+    sent = json.dumps(event(target(80.0), **wrong)).encode()
+    record = agent.handle(ReceivedMessage(TOPIC, sent, 1), NOON)
+    assert record["event"] == "load_target_refused"
 
 
 def milliseconds(text):

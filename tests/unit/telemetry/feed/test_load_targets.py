@@ -185,6 +185,23 @@ def test_broken_file_is_set_aside(partners, junk):
     assert Partners(partners.folder).limit() == [90.0] * 4
 
 
+def test_after_a_loss_no_earlier_message_is_accepted(partners):
+    """Proves: a message that was lost with the file is not accepted again, also after restarts.
+
+    Sensitivity: the same jti was accepted again, which brought back a lifted target.
+    """
+    partners.accept(load_target(60.0), token="old")
+    path = partners.folder / "targets.json"
+    path.write_text("{")
+    Partners(partners.folder)  # sets the file aside, and stores nothing
+    again = Partners(partners.folder)
+    assert refusal(again, load_target(60.0), token="old", now=1) is IssueCode.REPLAYED
+    assert again.accept(load_target(90.0), token="new", at=2, now=2)
+    last = Partners(partners.folder)
+    assert refusal(last, load_target(60.0), token="old", by="dso", now=3) is IssueCode.REPLAYED
+    assert last.accept(load_target(80.0), token="other", by="dso", at=3, now=3)
+
+
 PLAIN = {"issued": None, "token": "", "audience": ()}
 UNSIGNED = IssuerTerms(accepts_unsigned_times=True)
 WINDOW = {"start": 0, "end": 60}
@@ -332,6 +349,28 @@ def test_number_of_active_targets_is_limited(partners):
     assert error.value.code is IssueCode.TOO_LARGE
     partners.accept(load_target(90.0))  # hides all of them
     assert len(partners.store.current_and_future(NOW)) == 1
+
+
+def test_targets_of_one_message_are_counted_while_they_are_merged(partners, monkeypatch):
+    """Proves: merging stops at the first target too many, so 500 cost no seconds."""
+    merged = []
+    merge = load_targets._merge_targets
+    counted = lambda *given: merged.append(0) or merge(*given)  # noqa: E731
+    monkeypatch.setattr(load_targets, "_merge_targets", counted)
+    many = [load_target(100.0, start=5 * i, end=5 * i + 5) for i in range(500)]
+    assert refusal(partners, *many) is IssueCode.TOO_LARGE
+    assert len(merged) == MAX_ACTIVE_TARGETS + 1
+
+
+def test_targets_stored_without_the_id_of_their_message_are_read(partners):
+    partners.accept(load_target(100.0), token="first")
+    path = partners.folder / "targets.json"
+    stored = json.loads(path.read_text())
+    del stored["checksum"], stored["held"][0]["token"], stored["lost"]
+    path.write_text(json.dumps(stored))
+    (one,) = Partners(partners.folder).store.current_and_future(NOW)
+    assert (one.target.power, one.token) == (100.0, "")
+    assert partners.store.current_and_future(NOW)[0].token == "first"
 
 
 def test_ended_targets_are_deleted(partners):
