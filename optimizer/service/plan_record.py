@@ -44,7 +44,7 @@ class Baseline:
     - `nominated`: Start of an interval [ms] -> net import of the document in force. [MW]
     - `fixed`: the same of intervals whose gate is closed; it does not change any more.
     - `scheduled`: Start of an interval [ms] -> revision in force at its end, or until now, and its
-      scheduled net import. [MW]
+      scheduled net import [MW]; a document that lapses before the end is not in force then.
     """
 
     revision: int = 0
@@ -77,7 +77,7 @@ class Baseline:
         in_force = {
             row["start"]: (document["revision"], row["scheduled_mw"])
             for row in rows
-            if at < row["start"] + QUARTER_MS and row["start"] < document["valid_until"]
+            if at < row["start"] + QUARTER_MS <= document["valid_until"]
         }
         earlier = {start: one for start, one in self.scheduled.items() if start > at - 2 * _DAY_MS}
         past = {start: one for start, one in earlier.items() if start + QUARTER_MS <= at}

@@ -66,6 +66,13 @@ def test_document_accepted_after_expiry_fixes_nothing():
     assert baseline.fixed_values_at(at(60)) == {}
 
 
+def test_document_that_lapses_within_a_quarter_hour_is_not_its_schedule():
+    """Proves: valid to 13:05, it is in force at the end of 12:45 to 13:00, and not of 13:00."""
+    baseline = Baseline()
+    baseline.nominate(made(1, 0, 300.0, valid=65), at=at(0))
+    assert sorted(baseline.scheduled) == [at(0), at(15), at(30), at(45)]
+
+
 def test_record_survives_conversion_to_json():
     record = PlanRecord()
     record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
