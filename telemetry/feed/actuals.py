@@ -15,6 +15,7 @@ from typing import Final, cast
 import numpy as np
 import structlog
 
+from telemetry.feed.revisions import read_documents
 from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages.feed_documents import QUARTER_MS
 from twin.physics import FloatArray
@@ -24,7 +25,7 @@ CORRECTION_PERIOD_MS: Final = 24 * 3_600_000
 """Time in which readings correct a quarter-hour, and in which missing ones are reported. [ms]"""
 
 RETENTION_MS: Final = 35 * 24 * 3_600_000
-"""Time for which sent documents are stored, a month and some days. [ms]"""
+"""Time for which sent documents are stored at least, a month and some days. [ms]"""
 
 MIN_COVERAGE: Final = 0.5
 """Share of a quarter-hour that must have readings; with less its mean is missing. [1]"""
@@ -104,12 +105,15 @@ class ActualStore:
         if since != self._since:
             self._since = since
         found = []
+        on_disk = self._newest_revisions()
         for one in measured:
             if not max(since, now - CORRECTION_PERIOD_MS) <= one.start <= now - QUARTER_MS:
                 continue
             reported = self._reported.get(one.start)
             if reported is None or one.corrects(reported):
-                found.append(replace(one, revision=reported.revision + 1 if reported else 1))
+                # a clock that was ahead may have removed what was reported
+                last = max(reported.revision if reported else 0, on_disk.get(one.start, 0))
+                found.append(replace(one, revision=last + 1))
         return found
 
     def store(self, interval: MeasuredInterval, documents: Mapping[str, str]) -> None:
@@ -134,13 +138,25 @@ class ActualStore:
         for begin, revision, path in self._paths(partner):
             if start <= begin < end and revision > newest.get(begin, (0, path))[0]:
                 newest[begin] = revision, path
-        return [newest[begin][1].read_text() for begin in sorted(newest)]
+        return read_documents(newest[begin][1] for begin in sorted(newest))
 
     def prune(self, now: int) -> None:
-        """Delete documents older than :data:`RETENTION_MS`. [ms, UTC]"""
-        for begin, _, path in self._paths():
-            if begin < now - RETENTION_MS:
+        """Delete documents older than :data:`RETENTION_MS`. [ms, UTC]
+
+        As many of the newest quarter-hours stay, so a clock that is ahead deletes few of them.
+        """
+        paths = self._paths()
+        newest = set(sorted({begin for begin, _, _ in paths})[-RETENTION_MS // QUARTER_MS :])
+        for begin, _, path in paths:
+            if begin < now - RETENTION_MS and begin not in newest:
                 path.unlink(missing_ok=True)
+
+    def _newest_revisions(self) -> dict[int, int]:
+        """Return start -> newest revision of the documents on disk. [ms, UTC]"""
+        newest: dict[int, int] = {}
+        for start, revision, _ in self._paths():
+            newest[start] = max(revision, newest.get(start, 0))
+        return newest
 
     def _paths(self, partner: str = "") -> Sequence[tuple[int, int, Path]]:
         """Return start, revision and path of all documents, or those of a partner."""
@@ -173,9 +189,7 @@ class ActualStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _logger.warning("reported measurements unreadable", file=str(path), error=repr(error))
             path.replace(path.with_suffix(".broken"))
-            for start, revision, _ in self._paths():
-                known = self._reported.get(start)
-                if known is None or known.revision < revision:
-                    self._reported[start] = MeasuredInterval(
-                        start=start, revision=revision, power=None, coverage=0.0
-                    )
+            self._reported = {
+                start: MeasuredInterval(start=start, revision=revision, power=None, coverage=0.0)
+                for start, revision in self._newest_revisions().items()
+            }

@@ -14,6 +14,7 @@ from telemetry.messages.feed_documents import (
     REVISIONS_PER_SERIES,
     Acknowledgement,
     CodedText,
+    DocumentKind,
     MarketParty,
     ScheduleDocument,
     ScheduleDraft,
@@ -121,12 +122,12 @@ def sign_schedule(document: ScheduleDocument, key: SigningKey) -> tuple[SentDocu
     return sent, sign_document(content, key)
 
 
-def is_own_signature(text: str, key: SigningKey) -> bool:
+def is_own_signature(text: str, key: SigningKey, kind: DocumentKind = "schedule") -> bool:
     """Return whether a text has our valid signature; log a text that has changed on the disk."""
     try:
-        verify_signature(text, public_jwk_set(key))
+        verify_signature(text, public_jwk_set(key), kind=kind)
     except MessageError as error:
-        _logger.warning("stored document invalid, not published again", because=str(error))
+        _logger.warning("stored document invalid, not sent again", because=str(error))
         return False
     return True
 

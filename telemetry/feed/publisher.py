@@ -165,7 +165,7 @@ class SchedulePublisher:
         self._tokens: list[PublishToken] = []
         self._retained: dict[tuple[str, TopicKind], bytes] = {}
         self._connections: dict[tuple[str, TopicKind], int] = {}
-        self._status: tuple[FeedStatus, np.datetime64] | None = None
+        self._status: FeedStatus | None = None
         self._notice_limiter = LogRateLimiter()
         self._suppressed: dict[str, tuple[NoticeContent, np.datetime64]] = {}
         self._lock = threading.RLock()
@@ -238,10 +238,10 @@ class SchedulePublisher:
     def status(self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64) -> None:
         """Publish the state of the feed to every partner, and again after each reconnection."""
         with self._lock:
-            status = FeedStatus(state, reason)
-            self._status = status, now
+            self._status = FeedStatus(state, reason)
             for name in self._partners:
-                self._send_status(name, status, now)
+                self._send_status(name, self._status, now)
+            self._revisions.store_status_time()
 
     def notify(self, partner: str, content: NoticeContent, now: np.datetime64) -> None:
         """Send a signed notice to a partner, at most some a minute.
@@ -280,8 +280,8 @@ class SchedulePublisher:
         """Publish the status to a partner whose answer was received, with the revision in force."""
         with self._lock:
             if self._status is not None:
-                status, published = self._status
-                self._send_status(partner, status, max(now, published))
+                self._send_status(partner, self._status, now)
+                self._revisions.store_status_time()
 
     def poll(self, now: np.datetime64, timeout: float = 0.0) -> list[Acknowledgement]:
         """Return valid new answers, and answer requests at a time.
@@ -300,7 +300,7 @@ class SchedulePublisher:
             answers = handler.handle_all(
                 client, partial(self._handle, name, now=now), timeout=timeout
             )
-            self.counters["refused"] += handler.failed - failed
+            self.counters += Counter(refused=handler.failed - failed)
             valid += [answer for answer in answers if answer is not None]
             with self._lock:
                 for (partner, kind), payload in list(self._retained.items()):
@@ -372,7 +372,8 @@ class SchedulePublisher:
         else:
             sent = self._revisions.history_of(partner).sent
             revision = request.get("revision", sent[-1].revision if sent else 0)
-            texts = self._revisions.find(partner, int(revision))
+            texts = self._revisions.find(partner, revision)
+        texts = [text for text in texts if is_own_signature(text, self._key, request["want"])]
         if not texts:
             expected = "what is stored; the newest 300 schedules and measurements of 35 days are"
             raise MessageError("request", request["id"], expected, code=IssueCode.MISSING)
@@ -431,12 +432,15 @@ class SchedulePublisher:
         return wait_all(self._tokens, timeout)
 
     def _send_status(self, partner: str, status: FeedStatus, now: np.datetime64) -> None:
+        """Send a status whose time does not fall, also after the clock was set back."""
+        at = max(to_milliseconds("status", now), self._revisions.status_time)
+        self._revisions.status_time = at
         in_force = self._revisions.history_of(partner).in_force
         payload = status.signed(
             self._key,
             site=self.site,
             partner=partner,
-            now=now,
+            now=to_datetime("status", at),
             revision=self._revisions.last or None,
             in_force=in_force.revision if in_force else None,
         )

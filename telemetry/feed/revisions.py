@@ -6,10 +6,10 @@ A document that may have been sent before a crash may be sent again unchanged un
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self, TypedDict, cast
+from typing import Final, NotRequired, Self, TypedDict, cast
 
 import structlog
 
@@ -18,7 +18,7 @@ from telemetry.messages.strict_json import MIN_TIME_MS
 from twin.errors import JournalError
 
 MAX_DOCUMENTS: Final = 300
-"""Documents stored on disk, besides those in force. [1]"""
+"""Revisions whose documents are stored on disk, besides those in force. [1]"""
 
 MAX_PENDING_DOCUMENTS: Final = 100
 """Documents of a partner whose answers are still accepted. [1]"""
@@ -33,7 +33,12 @@ PARTNERS_KEY: Final = "partners/1"
 """Key of the partners in the state file; 1 is its version."""
 
 _StoredState = TypedDict(
-    "_StoredState", {"revision": int, "partners/1": dict[str, Mapping[str, object]]}
+    "_StoredState",
+    {
+        "revision": int,
+        "partners/1": dict[str, Mapping[str, object]],
+        "status_time": NotRequired[int],
+    },
 )
 
 _DOCUMENT: Final = re.compile(r"(\d{8,})\.(.+)\.jws")
@@ -94,13 +99,16 @@ class PartnerHistory:
 
 @dataclass
 class RevisionStore:
-    """Revisions and documents of a feed in a folder; ``last`` is the newest used revision.
+    """Revisions and documents of a feed in a folder, ``state.json`` and ``documents/``.
 
-    The folder holds ``state.json`` and ``documents/``.
+    - `last`: newest used revision.
+    - `status_time`: greatest time of a status. [ms, UTC]
     """
 
     folder: Path
     last: int = 0
+    status_time: int = 0
+    _stored_status_time: int = 0
     _partners: dict[str, PartnerHistory] = field(default_factory=dict)
     _is_current: bool = False  # whether a document of this run is stored
 
@@ -113,6 +121,7 @@ class RevisionStore:
                 name: PartnerHistory.of(stored) for name, stored in state[PARTNERS_KEY].items()
             }
             self.last = max(int(state["revision"]), self._newest_document())
+            self.status_time = self._stored_status_time = int(state.get("status_time", 0))
         except FileNotFoundError:
             self.last = self._newest_document()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,18 +172,26 @@ class RevisionStore:
         history = self.history_of(partner).answered(revision, answer, reasons)
         self._save(self.last, {**self._partners, partner: history})
 
+    def store_status_time(self) -> None:
+        """Store :attr:`status_time`; without space a later call stores it."""
+        if self.status_time == self._stored_status_time:
+            return
+        try:
+            self._save(self.last, self._partners)
+        except JournalError as error:
+            _logger.warning("time of the status not stored", because=str(error))
+
     def document(self, partner: str, revision: int) -> str:
         """Return the signed text of a sent document; raise JournalError if it is missing."""
         path = self._document(revision, partner)
         try:
-            return path.read_text()
+            return path.read_text(errors="replace")  # a damaged text fails its signature
         except OSError as error:
             raise disk_error(path, error) from error
 
     def find(self, partner: str, revision: int) -> list[str]:
         """Return the signed text of a sent document in a list, empty if it is not stored."""
-        path = self._document(revision, partner)
-        return [path.read_text()] if path.exists() else []
+        return read_documents([self._document(revision, partner)])
 
     def newest_valid(self, partner: str, at: int) -> str:
         """Return the signed text sent last to a partner if it is valid at a time. [ms, UTC]"""
@@ -187,9 +204,10 @@ class RevisionStore:
 
     def _save(self, revision: int, partners: dict[str, PartnerHistory]) -> None:
         stored = {name: asdict(history) for name, history in partners.items()}
-        state = {"revision": revision, PARTNERS_KEY: stored}
+        at = self.status_time
+        state = {"revision": revision, PARTNERS_KEY: stored, "status_time": at}
         write_atomic(self._state, json_with_checksum(state))
-        self.last, self._partners = revision, partners
+        self.last, self._partners, self._stored_status_time = revision, partners, at
 
     def _document(self, revision: int, partner: str) -> Path:
         return self.folder / "documents" / f"{revision:08d}.{partner}.jws"
@@ -213,6 +231,21 @@ class RevisionStore:
             for name, history in self._partners.items()
             if history.in_force
         }
-        for _, path in self._documents()[:-MAX_DOCUMENTS]:
-            if path not in in_force:
+        documents = self._documents()
+        newest = set(sorted({revision for revision, _ in documents})[-MAX_DOCUMENTS:])
+        for revision, path in documents:
+            if revision not in newest and path not in in_force:
                 path.unlink(missing_ok=True)
+
+
+def read_documents(paths: Iterable[Path]) -> list[str]:
+    """Return the texts of documents, without files that have vanished or cannot be read."""
+    texts = []
+    for path in paths:
+        try:
+            texts.append(path.read_bytes().decode("ascii"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            _logger.warning("stored document unreadable", file=str(path), error=repr(error))
+    return texts

@@ -98,7 +98,8 @@ def test_broken_file_uses_no_revision_twice(store, tmp_path):
     assert revisions(again.due([measured(2.0)], at(1))) == [(NOW, 4, 2.0)]
 
 
-def test_documents_are_stored_for_a_month(store):
+def test_documents_are_stored_for_a_month(store, monkeypatch):
+    monkeypatch.setattr(actuals, "RETENTION_MS", QUARTER_MS)
     for quarter, revision in ((0, 1), (0, 2), (1, 1)):
         one = MeasuredInterval(start=at(quarter), power=1.0, coverage=1.0, revision=revision)
         store.store(one, {"tso-1": f"{quarter}.{revision}", "dso-2": "theirs"})
@@ -106,6 +107,21 @@ def test_documents_are_stored_for_a_month(store):
     assert store.documents("tso-1", at(1), at(2)) == ["1.1"]
     store.prune(at(1) + actuals.RETENTION_MS)
     assert store.documents("tso-1", at(0), at(2)) == ["1.1"]
+
+
+def test_clock_that_was_ahead_deletes_no_document_and_repeats_no_revision(store):
+    """Proves: after a day in which the clock was a year ahead, the next revision is 2.
+
+    Sensitivity: the document was deleted, and another one was sent with revision 1.
+    """
+    store.store(MeasuredInterval(start=NOW, power=9.0, coverage=0.9, revision=1), {"tso-1": "old"})
+    ahead = 365 * 96
+    missing = [measured(None, quarter=ahead + n, coverage=0.0) for n in range(96)]
+    for one in store.due(missing, at(ahead + 96)):
+        store.store(one, {"tso-1": "missing"})
+    store.prune(at(ahead + 96))
+    assert store.documents("tso-1", at(0), at(1)) == ["old"]
+    assert revisions(store.due([measured(10.0)], at(2))) == [(NOW, 2, 10.0)]
 
 
 # --- on connections that keep all messages
@@ -209,6 +225,7 @@ def test_resent_schedules_are_the_stored_bytes(bench):
         ),
         ({"want": "actual", "period_start": NOW, "period_end": NOW + 1}, "missing"),
         ({"want": "everything"}, "malformed"),
+        ({"want": "schedule", "id": "r-1\n"}, "malformed"),
         ({"want": "schedule", "partner": "dso-2"}, "unauthorised"),
         ({"want": "schedule", "time": NOW - 31 * 60_000}, "expired"),
     ],
@@ -230,6 +247,22 @@ def test_times_of_a_request_may_be_written_as_floats(bench):
     bench.feed.publish(plan())
     ask(bench, want="schedule", time=float(NOW), revision=1.0)
     assert sent(bench, "resent")[1:] == sent(bench, "schedule")
+
+
+def test_damaged_or_missing_documents_are_not_sent_again(bench, tmp_path):
+    """Proves: what cannot be read or has lost its signature is skipped, and nothing fails."""
+    for quarter in range(3):
+        report(bench, quarter=quarter)
+    bench.feed.publish(plan())
+    first, second = (tmp_path / "actuals" / f"{at(n)}.1.tso-1.jws" for n in range(2))
+    first.write_bytes(b"\xff\xfe")
+    second.write_bytes(second.read_bytes()[:-9] + b"AAAAAAAAA")
+    ask(bench, want="actual", period_start=at(0), period_end=at(3))
+    assert sent(bench, "resent") == sent(bench, "actual")[2:]
+    (tmp_path / "documents" / "00000001.tso-1.jws").write_bytes(b"\xff")
+    ask(bench, want="schedule", revision=1)
+    assert notices(bench)[0]["code"] == "missing"
+    assert len(sent(bench, "resent")) == 1
 
 
 def test_long_reason_of_a_refused_request_is_cut(bench):

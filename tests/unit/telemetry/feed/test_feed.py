@@ -142,6 +142,41 @@ def test_old_documents_are_deleted_except_in_force(bench, tmp_path, monkeypatch)
     assert bench.feed.in_force("tso-1")["revision"] == 1
 
 
+def test_old_documents_are_deleted_by_revision(tmp_path, monkeypatch):
+    """Proves: with two partners three revisions are six documents, and stay."""
+    monkeypatch.setattr("telemetry.feed.revisions.MAX_DOCUMENTS", 3)
+    bench = Bench(tmp_path, "tso-1", "dso-2")
+    for _ in range(4):
+        bench.feed.publish(plan())
+    names = sorted(path.name for path in (tmp_path / "documents").iterdir())
+    assert names == [f"0000000{n}.{who}.jws" for n in (2, 3, 4) for who in ("dso-2", "tso-1")]
+
+
+def test_time_of_a_status_never_falls(tmp_path):
+    """Proves: neither a clock that is set back nor a restart lets a partner take it for a replay.
+
+    Sensitivity: the times were those of the clock, 12:10 and then 12:00.
+    """
+    bench = Bench(tmp_path)
+    for minute in (10, 0):
+        bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + minute * MINUTE)
+    again = Bench(tmp_path)
+    again.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + 5 * MINUTE)
+    again.feed.confirm_answer("tso-1", START)
+    again.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + 11 * MINUTE)
+    times = [(state["time"] - NOW) / 60_000 for state in bench.states() + again.states()]
+    assert times == [10.0, 10.0, 10.0, 10.0, 11.0]
+
+
+def test_full_disk_delays_no_status(bench, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    bench.feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
+    assert [state["state"] for state in bench.states()] == ["hold"]
+
+
 class Slow(PublishToken):
     """A token that never completes and records the waits for it."""
 
