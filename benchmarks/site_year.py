@@ -14,8 +14,7 @@ from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K
 from twin import time_axes, variables
 from twin.equipment import ITHall
 from twin.racks.layout import RackLayout
-from twin.simulation import state
-from twin.simulation.simulate import simulate_arrays_in_chunks
+from twin.simulation.simulate import settled_state, simulate_arrays_in_chunks
 from twin.site import Site
 
 DAYS = 365
@@ -93,7 +92,7 @@ def run_bare(
     site: Site, orders: xr.Dataset, folder: Path
 ) -> tuple[np.ndarray, list[behind.Pieces]]:
     """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
-    hours, rest = orders["duration"].to_numpy(), state.initial_state(site, START)
+    hours, rest = orders["duration"].to_numpy(), settled_state(site, orders)
     racks = behind.Racks(RackLayout.from_site(site), hours[0], folder, packed(site))
     power = np.empty(len(hours))
     for part, found in simulate_arrays_in_chunks(site, rest, orders, span=SPAN):
