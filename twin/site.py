@@ -275,14 +275,10 @@ class Site(Declaration):
         except ValidationError as error:
             raise SiteError(self.name, machine_issues(error, self.equipment[machine])) from error
         site = self.with_equipment({**self.equipment, machine: changed})
-        known_issues = {issue.location for issue in sizing.undersized_machines(self)}
-        issues = [
-            issue
-            for issue in sizing.undersized_machines(site)
-            if issue.location not in known_issues
-        ]
-        if issues:
-            raise SiteError(self.name, issues)
+        if issues := list(sizing.undersized_machines(site)):
+            known_places = {issue.location for issue in sizing.undersized_machines(self)}
+            if added := [issue for issue in issues if issue.location not in known_places]:
+                raise SiteError(self.name, added)
         return site
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:

@@ -2,15 +2,12 @@
 
 import itertools
 import time
-from pathlib import Path
 
 import pytest
 
-import sites
 from optimizer.service.watchdog import HEARTBEAT_INTERVAL_S
 from tests.support.flexing import target
-from tests.support.service_processes import Stage
-from tests.system.faults.test_load_targets import CONTRACT, PATIENCE, Operator, iso
+from tests.system.faults.test_load_targets import PATIENCE, Operator, contracted_stage, iso
 from tests.system.faults.words import schedules
 
 pytestmark = pytest.mark.slow
@@ -26,10 +23,7 @@ HOUR = 3_600_000
 
 @pytest.fixture
 def stage(tmp_path, embedded):
-    """Return a stage whose site has a contract with its partner."""
-    path = tmp_path / "small.toml"
-    path.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
-    with Stage(tmp_path, embedded.url, file=path) as stage:
+    with contracted_stage(tmp_path, embedded.url) as stage:
         yield stage
 
 

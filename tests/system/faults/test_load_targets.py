@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,18 @@ def iso(milliseconds):
     return f"{np.datetime_as_string(np.datetime64(milliseconds, 'ms'))}Z"
 
 
+@contextmanager
+def contracted_stage(folder, url):
+    """Return a stage whose site has a contract with its partner."""
+    path = folder / "small.toml"
+    path.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
+    with Stage(folder, url, file=path) as stage:
+        yield stage
+
+
 @pytest.fixture
 def stage(tmp_path, embedded):
-    """Return a stage whose site has a contract with its partner."""
-    path = tmp_path / "small.toml"
-    path.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
-    with Stage(tmp_path, embedded.url, file=path) as stage:
+    with contracted_stage(tmp_path, embedded.url) as stage:
         yield stage
 
 
