@@ -87,7 +87,7 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
     if answer := _send_hold(site, folder, order):
         placed, note = _row(answer), str(answer["said"])
         end = UNTIL_RELEASED
-        if hours is not None:
+        if hours is not None and placed["until"] is not None:
             end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED}"
         text = f"{site} ({folder}) holds, HOLD {placed['number']} by {placed['author']}, {end}"
         screen.print(f"{text}: {placed['reason']}", markup=False)

@@ -581,7 +581,7 @@ def _cut(text: str) -> str:
 def _fold(hold: Hold, count: int) -> Hold:
     """Return the HOLD that stands for a number of further ones."""
     author = f"several, {NOT_SIGNED_IN}page or command)"
-    return replace(hold, author=author, reason=f"{count} further HOLDs", folded=count)
+    return replace(hold, author=author, reason=f"further HOLDs: {count}", folded=count)
 
 
 def _length_faults(hours: float | None) -> list[ValidationIssue]:

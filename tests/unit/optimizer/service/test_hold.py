@@ -479,11 +479,11 @@ def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
     for _ in range(MAX_UNSIGNED_HOLDS):
         overrides.set_hold(**unknown)
     first = overrides.set_hold(**unknown, hours=0.1, is_self_ending=True)
-    assert (first.folded, first.until, first.reason) == (1, None, "1 further HOLDs")
+    assert (first.folded, first.until, first.reason) == (1, None, "further HOLDs: 1")
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.hold.write_atomic", None)  # no write for each
         last = [overrides.set_hold(**unknown) for _ in range(100)][-1]
-    assert (last.number, last.reason) == (first.number, "101 further HOLDs")
+    assert (last.number, last.reason) == (first.number, "further HOLDs: 101")
     overrides.set_hold(**WHO, now=NOW)  # an operator's is listed
     stored = HoldRegister(path).all_in_force(NOW)
     assert len(stored) == MAX_UNSIGNED_HOLDS + 2
