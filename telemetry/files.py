@@ -24,6 +24,9 @@ from twin.errors import (
 FILE_MODE: Final = 0o640
 """Permissions of files; the group may read."""
 
+PRIVATE_FILE_MODE: Final = 0o600
+"""Permissions of files that only their owner may read."""
+
 LOCK_POLL_S: Final = 0.02
 """Time between two attempts to lock a file. [s]"""
 
@@ -57,8 +60,17 @@ def lock_file(path: Path, *, timeout: float = 0.0) -> int:
 
     If another process has the lock, wait at most ``timeout`` [s] for it, then raise JournalError.
     """
+    return _open_locked(path, os.O_RDWR | os.O_CREAT, path.parent, timeout=timeout)
+
+
+def lock_folder(path: Path, *, timeout: float = 0.0) -> int:
+    """Lock a folder as :func:`lock_file` does a file; it leaves no file behind."""
+    return _open_locked(path, os.O_RDONLY | os.O_DIRECTORY, path, timeout=timeout)
+
+
+def _open_locked(path: Path, flags: int, folder: Path, *, timeout: float) -> int:
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        handle = os.open(path, flags, FILE_MODE)
     except OSError as error:
         raise disk_error(path, error) from error
     deadline = time.monotonic() + timeout
@@ -73,9 +85,16 @@ def lock_file(path: Path, *, timeout: float = 0.0) -> int:
             time.sleep(LOCK_POLL_S)
     except OSError as error:
         os.close(handle)
-        message = f"{path.parent} is written by another process; end that one or use another folder"
+        message = f"{folder} is written by another process; end that one or use another folder"
         raise JournalError(message, code=IssueCode.IN_USE) from error
     return handle
+
+
+def give_to_owner_of(folder: Path, handle: int) -> None:
+    """Give an open file that root writes to the owner of a folder, whose service must read it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def disk_error(path: Path, error: OSError) -> JournalError:
@@ -164,8 +183,13 @@ def read_json_with_checksum(path: Path) -> dict[str, object]:
     return content
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(
+    path: Path, text: str, *, is_private: bool = False, is_of_folder: bool = False
+) -> None:
     """Write a text file atomically and durably, creating its folder; readers see old or new text.
+
+    A private file is readable by its owner only. With ``is_of_folder`` a file that root writes
+    belongs to the owner of its folder.
 
     A device or a pipe is written in place: a process of root would otherwise replace ``/dev/null``
     by a file. It raises JournalError if the disk refuses, and then keeps the old file.
@@ -176,7 +200,13 @@ def write_atomic(path: Path, text: str) -> None:
             path.write_text(text, encoding="utf-8")
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_private:
+            draft.touch(mode=PRIVATE_FILE_MODE)
         with draft.open("w", encoding="utf-8") as file:
+            if is_private:
+                os.fchmod(file.fileno(), PRIVATE_FILE_MODE)
+            if is_of_folder:
+                give_to_owner_of(path.parent, file.fileno())
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
 from optimizer.cli.options import (
     Author,
@@ -21,12 +22,13 @@ from optimizer.cli.options import (
     resolve_state_folder,
 )
 from optimizer.cli.output import console, write_json
-from optimizer.service import hold as service_hold
+from optimizer.service import hold_orders
 from optimizer.service.control_socket import (
     ServiceUnresponsiveError,
     is_service_running,
     send_command,
 )
+from optimizer.service.hold import Hold
 from optimizer.service.operators import (
     OPERATORS_FILE,
     TOKEN_ENVIRONMENT_VARIABLE,
@@ -38,6 +40,10 @@ from optimizer.service.status import rows_at
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
+
+type OfAuthor = Annotated[
+    str, typer.Option("--of", help="Author of that HOLD as you saw it; default: the present one.")
+]
 
 UNTIL_RELEASED: Final = "until a person releases it"
 
@@ -56,39 +62,32 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
         typer.Option(metavar="HOLD", help="Take this HOLD over, with the hours or reason given."),
     ] = None,
     author: Author = "",
+    of: OfAuthor = "",
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Stop optimising: caps stay as they are, and the plant's own controls take over."""
     folder = resolve_state_folder(site, state)
     if replace is not None:
-        _replace(site, folder, replace, reason=reason, hours=hours, json_file=json_file)
+        if resume:
+            issue = ValidationIssue(
+                code=IssueCode.INCONSISTENT,
+                location="--resume",
+                found=f"--replace {replace}",
+                expected="one of both: a HOLD that is replaced keeps how it ends",
+                remedy="place a further HOLD with --resume, and release this one",
+            )
+            raise ServiceError("hold", [issue])
+        _replace(site, folder, replace, of=of, reason=reason, hours=hours, json_file=json_file)
         return
     order = {"author": resolve_author(author), "reason": reason, "hours": hours}
     order |= {"is_self_ending": resume}
     screen = console(json_file)
     note = ""
-    if is_service_running(folder):
-        try:
-            answer = send_command(folder, "hold", token=_token(), **order)
-        except ServiceUnresponsiveError as error:
-            if (folder / LAYOUT_FILE).exists():  # /run has the socket only
-                _place_offline(folder, order)
-            issue = ValidationIssue(
-                location=str(folder),
-                found="",
-                expected="the service does not answer; whether it holds now is unknown",
-                remedy=(
-                    "end it to be sure (systemctl stop "
-                    f"gigatwin@{site}, or kill -9), and the plant's own controls take over; "
-                    "otherwise it holds as soon as it answers, or at its next start"
-                ),
-                code=IssueCode.UNREACHABLE,
-            )
-            raise ServiceUnresponsiveError("hold", [issue]) from error
+    if answer := _send_hold(site, folder, order):
         placed, note = _row(answer), str(answer["said"])
         end = UNTIL_RELEASED
-        if hours is not None:
+        if hours is not None and placed["until"] is not None:
             end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED}"
         text = f"{site} ({folder}) holds, HOLD {placed['number']} by {placed['author']}, {end}"
         screen.print(f"{text}: {placed['reason']}", markup=False)
@@ -103,8 +102,39 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json(result | {"said": note}, json_file)
 
 
-def _place_offline(folder: Path, order: Mapping[str, object]) -> service_hold.Hold:
-    return service_hold.place_offline(folder, requester=_requester(_token()), **order)  # type: ignore[arg-type]
+def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return the answer of the service to a HOLD, or None if no service runs.
+
+    Raises ServiceUnresponsiveError if it does not answer; the HOLD is then stored in its folder.
+    """
+    if not is_service_running(folder):
+        return None
+    try:
+        return send_command(folder, "hold", token=_token(), **order)
+    except ServiceUnresponsiveError as error:
+        if (folder / LAYOUT_FILE).exists():  # /run has the socket only
+            _place_offline(folder, order, notifies=False)
+        issue = ValidationIssue(
+            location=str(folder),
+            found="",
+            expected="the service does not answer; whether it holds now is unknown",
+            remedy=(
+                "end it to be sure (systemctl stop "
+                f"gigatwin@{site}, or kill -9), and the plant's own controls take over; "
+                "otherwise it holds as soon as it answers, or at its next start"
+            ),
+            code=IssueCode.UNREACHABLE,
+        )
+        raise ServiceUnresponsiveError("hold", [issue]) from error
+    except ServiceError as error:
+        if error.code is not IssueCode.NOT_RUNNING:
+            raise
+        return None  # it has ended meanwhile
+
+
+def _place_offline(folder: Path, order: Mapping[str, object], *, notifies: bool = True) -> Hold:
+    requester = _requester(_token())
+    return hold_orders.place_offline(folder, requester=requester, notifies=notifies, **order)  # type: ignore[arg-type]
 
 
 def _replace(
@@ -112,20 +142,24 @@ def _replace(
     folder: Path,
     number: int,
     *,
+    of: str,
     reason: str,
     hours: float | None,
     json_file: str | None,
 ) -> None:
     """Take one HOLD over, shorten it, or change its reason."""
+    is_running = is_service_running(folder)
+    if not is_running:
+        require_initialised(folder)
+    author = of or _author_of(_in_force(folder, is_running=is_running), number)
 
     def replace_with(token: str) -> Mapping[str, object]:
-        if is_service_running(folder):
-            words = {"hold": number, "reason": reason, "hours": hours, "token": token}
+        if is_running:
+            words = {"hold": number, "of": author, "reason": reason, "hours": hours, "token": token}
             return _row(send_command(folder, "replace", **words))
-        require_initialised(folder)
         requester = _requester(token)
-        return service_hold.replace_offline(
-            folder, number, requester=requester, reason=reason, hours=hours
+        return hold_orders.replace_offline(
+            folder, number, requester=requester, of=author, reason=reason, hours=hours
         ).as_json()
 
     changed = _as_operator(replace_with)
@@ -142,8 +176,10 @@ release_app = typer.Typer(add_completion=False, help="Resume optimising after a 
 def release(
     site: SiteName,
     number: Annotated[
-        int | None, typer.Argument(metavar="[HOLD]", help="Number; may be omitted if it is alone.")
+        int | None,
+        typer.Argument(metavar="[HOLD]", help="Number; may be omitted for your own, if alone."),
     ] = None,
+    of: OfAuthor = "",
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -155,21 +191,24 @@ def release(
     in_force = _in_force(folder, is_running=is_running)
     result = {"site": site, "hold": False, "was_held": bool(in_force), "author": "", "ended": ""}
     if in_force:
-        chosen = _choose(in_force, number)
+        author = of or _author_of(in_force, number)
 
         def release_with(token: str) -> tuple[Mapping[str, object], str]:
             if is_running:
-                answer = send_command(folder, "release", hold=chosen, token=token)
+                words = {"hold": number, "of": author, "token": token}
+                answer = send_command(folder, "release", **words)
                 return _row(answer), str(answer["operator"])
             requester = _requester(token)
-            ended, operator = service_hold.release_offline(folder, chosen, requester=requester)
+            ended, operator = hold_orders.release_offline(
+                folder, number, requester=requester, of=author
+            )
             return ended.as_json(), operator
 
         ended, operator = _as_operator(release_with)
         left = len(in_force) - 1
-        result |= {"author": operator, "number": chosen, "hold": left > 0}
+        result |= {"author": operator, "number": ended["number"], "hold": left > 0}
         result["ended"] = f"{ended['author']}: {ended['reason']}"
-        outcome = f"HOLD {chosen} of {result['ended']} is released, by {operator}"
+        outcome = f"HOLD {ended['number']} of {result['ended']} is released, by {operator}"
         outcome += f"; {left} more in force, see gigatwin status {site}" if left else ""
     else:
         outcome = "was not held; nothing is changed"
@@ -216,34 +255,23 @@ def add(
     screen.print(token, markup=False)
     advice = f"It is not shown again. Type it on the page, or set {TOKEN_ENVIRONMENT_VARIABLE}."
     screen.print(advice, markup=False)
-    write_json({"operator": name, "uids": uid or [], "token": token}, json_file)
+    write_json({"operator": name, "uids": uid or [], "token": token}, json_file, is_private=True)
 
 
 def _in_force(folder: Path, *, is_running: bool) -> Sequence[Mapping[str, object]]:
     """Return the HOLDs in force in the service, or those with which the next one starts."""
     if is_running:
         return rows_at(send_command(folder, "status"), "snapshot", "holds")
-    return [one.as_json() for one in service_hold.read_offline(folder)]
+    return [one.as_json() for one in hold_orders.read_offline(folder)]
 
 
-def _choose(in_force: Sequence[Mapping[str, object]], number: int | None) -> int:
-    """Return the number of the HOLD to release, which may be omitted if it is alone.
-
-    Raises ServiceError if several are in force and none is named.
-    """
-    if number is not None:
-        return number
-    if len(in_force) == 1:
-        return int(str(in_force[0]["number"]))
-    names = "; ".join(f"{one['number']} of {one['author']}: {one['reason']}" for one in in_force)
-    issue = ValidationIssue(
-        code=IssueCode.MISSING,
-        location="HOLD",
-        found="",
-        expected=f"the number of one HOLD in force: {names}",
-        remedy="release each by its number, when its author agrees",
-    )
-    raise ServiceError("release", [issue])
+def _author_of(in_force: Sequence[Mapping[str, object]], number: int | None) -> str:
+    """Return the author of a HOLD in force; at a terminal, show it before a token is asked for."""
+    found = [one for one in in_force if one["number"] == number]
+    for one in found if sys.stdin.isatty() else []:
+        text = f"HOLD {number} of {one['author']}: {one['reason']}"
+        Console(stderr=True).print(text, markup=False, soft_wrap=True)
+    return str(found[0]["author"]) if found else ""
 
 
 def _row(answer: Mapping[str, object]) -> Mapping[str, object]:

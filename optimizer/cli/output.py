@@ -99,8 +99,8 @@ def print_doubts(screen: Console, doubts: Iterable[ValidationIssue]) -> None:
         screen.print(f"doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
 
 
-def write_json(content: object, file: str | None) -> None:
-    """Write a result as JSON, atomically.
+def write_json(content: object, file: str | None, *, is_private: bool = False) -> None:
+    """Write a result as JSON, atomically; a private file is readable by its owner only.
 
     `file` is a path, ``-`` for standard output, or None to write nothing.
     """
@@ -112,7 +112,7 @@ def write_json(content: object, file: str | None) -> None:
         sys.stdout.write(text)
         return
     path = Path(file)  # a link stays, and its target is written
-    write_atomic(path if is_stream(path) else path.resolve(), text)
+    write_atomic(path if is_stream(path) else path.resolve(), text, is_private=is_private)
 
 
 class ProgressBars:

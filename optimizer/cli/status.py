@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state_folder
 from optimizer.cli.output import console, table, write_json
-from optimizer.service import hold
 from optimizer.service.control_socket import is_service_running, send_command
+from optimizer.service.hold_orders import read_offline
 from optimizer.service.status import (
     Mode,
     StatusSnapshot,
@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, help="Show the current state of a site's
 def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Show what the service of a site does now, its reason, and what is wrong."""
     folder = resolve_state_folder(site, state)
-    waiting = None if is_service_running(folder) else hold.read_offline(folder)
+    waiting = None if is_service_running(folder) else read_offline(folder)
     if waiting:
         by = "; ".join(f"{one.author}: {one.reason}" for one in waiting)
         issue = ValidationIssue(

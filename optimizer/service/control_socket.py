@@ -195,17 +195,20 @@ def _short_path(path: Path) -> Iterator[str]:
 
 
 def is_service_running(folder: Path) -> bool:
-    """Return whether a service listens on a state folder.
+    """Return whether a service listens on a state folder, also one that answers nobody.
 
     Raises ServiceError if the folder is not accessible: it may hold a running service of another
     user.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         try:
+            wire.settimeout(ANSWER_TIMEOUT_S)
             with _short_path(folder / SOCKET_FILE) as place:
                 wire.connect(place)
         except (FileNotFoundError, ConnectionRefusedError):
             return False
+        except (BlockingIOError, TimeoutError):  # too many others wait for it
+            return True
         except OSError as error:
             issue = ValidationIssue(
                 code=IssueCode.FILE_ERROR,
@@ -219,9 +222,10 @@ def is_service_running(folder: Path) -> bool:
 
 
 def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
-    """Send ``status``, ``hold``, ``replace`` or ``release`` to a service and return its answer.
+    """Send a command to a service and return its answer.
 
-    Raises ServiceUnresponsiveError if it does not answer; it may still execute the command. Raises
+    Commands are ``status``, ``hold``, ``adopt``, ``replace`` and ``release``. Raises
+    ServiceUnresponsiveError if it does not answer; it may still execute the command. Raises
     ServiceError if no service runs on the folder, or it refuses; the code is the service's.
     """
     path = folder / SOCKET_FILE

@@ -93,6 +93,7 @@ class SiteService:
         )
         self.hold, self.release = self._hold_controller.hold, self._hold_controller.release
         self.replace_hold = self._hold_controller.replace_hold
+        self.apply_hold_file = self._hold_controller.update
         self.supervise = self._watchdog.supervise
         plant_link.subscribe(clock.on_sample)
 

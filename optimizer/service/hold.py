@@ -3,13 +3,15 @@
 Several HOLDs may be in force at once; the site is held while one is. Each is placed, replaced and
 released by its own number. A HOLD with an end awaits a person's release after it, unless it was
 placed to end by itself: then it ends when the clock is past its end and its hours have also passed,
-so that a wrong clock ends none. While no service runs or answers, commands write the file for the
-next start. A folder with other state and without this file was restored without its HOLDs, so it is
-held.
+so that a wrong clock ends none. Several processes may place HOLDs in one file: each writes it under
+a lock and adopts what others have written. A folder with other state and without this file was
+restored without its HOLDs, so it is held.
 """
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -17,18 +19,32 @@ from typing import Final
 
 import structlog
 
-from optimizer.module_loading import import_without_gc
-from optimizer.service.operators import Requester, describe_author, require_operator
-from optimizer.service.state_folder import StateFolder, read_state_file
-from telemetry.files import json_with_checksum, write_atomic
+from optimizer.service.operators import NOT_SIGNED_IN
+from optimizer.service.state_folder import read_state_file
+from telemetry.files import (
+    NO_FILE_STAMP,
+    file_stamp,
+    json_with_checksum,
+    lock_folder,
+    write_atomic,
+)
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 from twin.text import format_duration, one_line
+
+HOLD_FILE: Final = "hold.json"
+"""Name of the file in the state folder."""
 
 MAX_HOLD_H: Final = 24.0 * 31.0
 """Longest HOLD with an end. [h]"""
 
 MAX_HOLD_TEXT_LENGTH: Final = 500
-"""Longest name or reason. [characters]"""
+"""Longest author or reason; the rest is cut. [characters]"""
+
+MAX_UNSIGNED_HOLDS: Final = 64
+"""HOLDs of requesters who are not signed in that are listed one by one. [1]"""
+
+FILE_LOCK_TIMEOUT_S: Final = 0.3
+"""Longest wait for the lock of the file: a HOLD does not wait longer for it. [s]"""
 
 PENDING_REASON: Final = "pending"
 """Reason of a HOLD for which none is given yet."""
@@ -53,6 +69,7 @@ class Hold:
     - `author`, `reason`: who, and why.
     - `since`, `until`: seconds since 1970, by the wall clock; ``until`` is None without an end. [s]
     - `is_self_ending`: whether it ends by itself at ``until``; otherwise it awaits a person.
+    - `folded`: number of HOLDs that it stands for, beyond those listed one by one; 0 if one. [1]
     - `is_expiry_reported`: whether its expiry was reported; the next start does not report it
       again.
     """
@@ -63,6 +80,7 @@ class Hold:
     since: float
     until: float | None = None
     is_self_ending: bool = False
+    folded: int = 0
     is_expiry_reported: bool = field(default=False, compare=False)
 
     def as_json(self) -> dict[str, object]:
@@ -75,7 +93,12 @@ class Hold:
             "until": self.until,
             "is_self_ending": self.is_self_ending,
             "is_told": self.is_expiry_reported,
-        }
+        } | ({"folded": self.folded} if self.folded else {})
+
+    @property
+    def key(self) -> tuple[int, float]:
+        """What does not change when it is replaced."""
+        return self.number, self.since
 
     def is_in_force(self, now: float) -> bool:
         """Return whether it has not expired at ``now``. [s]"""
@@ -178,9 +201,11 @@ class HoldRegister:
 
     def __init__(self, path: Path, *, passed: Callable[[], float] = time.monotonic) -> None:
         self._path, self._lock, self._passed = path, Lock(), passed
+        self._stamp, self._is_used = file_stamp(path), False
         stored, self._last_number = read_holds(path)
         self._holds = [TimedHold(one) for one in stored]
-        self._ended, self._is_reinstated = list[Hold](), False
+        self._in_file = {one.key for one in stored}
+        self._ended, self._adopted, self._is_reinstated = list[Hold](), list[Hold](), False
         self.trouble = self.clock_conflict = ""
 
     @property
@@ -190,17 +215,14 @@ class HoldRegister:
 
     def create_file(self) -> None:
         """Write the file if there is none, so that a folder without it is a restored one."""
-        with self._lock:
+        with self._exclusive():
             if not self._path.exists():
                 self._store(self._holds)
 
     def reload(self) -> None:
-        """Add HOLDs that were written to the file while the service started."""
-        with self._lock:
-            known = [one.hold.number for one in self._holds]
-            stored, last = read_holds(self._path)
-            self._holds += [TimedHold(one) for one in stored if one.number not in known]
-            self._last_number = max(self._last_number, last)
+        """Add HOLDs that commands wrote to the file while the service started."""
+        with self._exclusive():
+            self._adopted.clear()
 
     def in_force(self, now: float) -> Hold | None:
         """Return the HOLDs in force at ``now`` combined into one, or None. [s since 1970]"""
@@ -214,6 +236,10 @@ class HoldRegister:
         minutes, and is in force again if the clock turns out to have been wrong.
         """
         with self._lock:
+            self._is_used = True
+            if file_stamp(self._path) != self._stamp:
+                with self._file_lock():
+                    self._store(self._holds)
             moment = self._passed()
             in_force, were_reported = [], [one.hold.is_expiry_reported for one in self._holds]
             for one in self._holds:
@@ -229,7 +255,8 @@ class HoldRegister:
             self.clock_conflict = "; ".join(filter(None, conflicts))
             left = [one for one in self._holds if not one.is_final(moment)]
             if self.trouble or [one.hold.is_expiry_reported for one in left] != were_reported:
-                self._store(left)
+                with self._file_lock():
+                    self._store([one for one in self._holds if not one.is_final(moment)])
             return tuple(in_force)
 
     def end_notices(self, now: float) -> dict[str, str]:
@@ -254,11 +281,14 @@ class HoldRegister:
         """Put a further HOLD in force; it is on disk at return, or ``trouble`` states why not.
 
         An empty reason is pending. ``hours`` is None for no end [h]; ``now`` is the wall clock
-        [s since 1970]. Unprintable characters are removed. Raises ServiceError if the author is
-        missing, a text is too long, or the length is out of range.
+        [s since 1970]. Unprintable characters are removed, and long texts are cut. Beyond
+        :data:`MAX_UNSIGNED_HOLDS`, HOLDs of requesters who are not signed in become one without an
+        end, which counts them; only its first is written at once. Raises ServiceError if the
+        length is out of range.
         """
-        author, reason = one_line(author), one_line(reason) or PENDING_REASON
-        faults = [*_text_faults({"author": author, "reason": reason}), *_length_faults(hours)]
+        author = _cut(author) or f"{NOT_SIGNED_IN}unknown)"
+        reason = _cut(reason) or PENDING_REASON
+        faults = _length_faults(hours)
         if is_self_ending and hours is None:
             faults.append(
                 ValidationIssue(
@@ -272,7 +302,13 @@ class HoldRegister:
         if faults:
             raise ServiceError("hold", faults)
         until = None if hours is None else now + hours * 3600.0
-        with self._lock:
+        with self._exclusive():
+            folded = 0
+            if NOT_SIGNED_IN in author and self._has_many_unsigned():
+                if folding := next((one for one in self._holds if one.hold.folded), None):
+                    folding.hold = _fold(folding.hold, folding.hold.folded + 1)
+                    return folding.hold
+                folded, hours, until, is_self_ending = 1, None, None, False
             self._last_number += 1
             hold = Hold(
                 number=self._last_number,
@@ -282,25 +318,33 @@ class HoldRegister:
                 until=until,
                 is_self_ending=is_self_ending,
             )
+            hold = _fold(hold, folded) if folded else hold
             self._store([*self._holds, self._timed(hold, hours)])
         return hold
 
     def replace_hold(
-        self, number: int, *, author: str, reason: str, hours: float | None, now: float
+        self,
+        number: int,
+        *,
+        author: str,
+        reason: str,
+        hours: float | None,
+        now: float,
+        of: str | None = None,
     ) -> tuple[Hold, Hold]:
         """Make one HOLD that of another author, reason or end; return it before and after.
 
-        An empty reason and ``hours`` None leave these as they are. [h] Raises ServiceError if no
-        such HOLD is in force, or a value is invalid.
+        An empty reason and ``hours`` None leave these as they are. [h] ``of`` is the author whom
+        the person sees. Raises ServiceError if no such HOLD is in force, its author is another, or
+        the length is out of range.
         """
-        reason = one_line(reason)
-        texts = {"author": one_line(author)} | ({"reason": reason} if reason else {})
-        if faults := [*_text_faults(texts), *_length_faults(hours)]:
+        reason = _cut(reason)
+        if faults := _length_faults(hours):
             raise ServiceError("hold", faults)
-        with self._lock:
-            timed = self._find(number)
+        with self._exclusive():
+            timed = self._find(number, of)
             before, rest = timed.hold, [one for one in self._holds if one is not timed]
-            after = replace(before, author=one_line(author), reason=reason or before.reason)
+            after = replace(before, author=_cut(author), reason=reason or before.reason, folded=0)
             if hours is None:
                 changed = replace(timed, hold=after)
             else:
@@ -308,13 +352,15 @@ class HoldRegister:
             self._store(sorted([*rest, changed], key=lambda one: one.hold.number))
         return before, after if hours is None else changed.hold
 
-    def release(self, number: int) -> Hold:
+    def release(self, number: int | None, *, of: str | None = None) -> Hold:
         """End one HOLD and return it; the others stay in force.
 
-        Raises ServiceError if no such HOLD is in force.
+        ``of`` is the author whom the person sees. ``number`` may be None if only one HOLD is in
+        force, and ``of`` is its author. Raises ServiceError if no such HOLD is in force, or its
+        author is another.
         """
-        with self._lock:
-            released = self._find(number)
+        with self._exclusive():
+            released = self._find(number, of)
             self._store([one for one in self._holds if one is not released])
         return released.hold
 
@@ -323,13 +369,29 @@ class HoldRegister:
         end = None if hours is None else self._passed() + hours * 3600.0
         return TimedHold(hold, end, is_counted_from_start=True)
 
-    def _find(self, number: int) -> TimedHold:
-        """Return the HOLD in force with a number."""
+    def _has_many_unsigned(self) -> bool:
+        """Return whether no further HOLD of a requester who is not signed in is listed."""
+        authors = [one.hold.author for one in self._holds if one.ended_at is None]
+        return sum(NOT_SIGNED_IN in author for author in authors) >= MAX_UNSIGNED_HOLDS
+
+    def _find(self, number: int | None, of: str | None) -> TimedHold:
+        """Return the HOLD in force with a number, or the only one, if its author is ``of``."""
         in_force = [one for one in self._holds if one.ended_at is None]
-        for one in in_force:
-            if one.hold.number == number:
-                return one
+        found = [one for one in in_force if number in (one.hold.number, None)]
+        if len(found) == 1 and of in (found[0].hold.author, None):
+            return found[0]
         names = [f"{one.hold.number} of {one.hold.author}" for one in in_force]
+        if found:
+            rows = [one.hold for one in found]
+            listed = "; ".join(f"{one.number} of {one.author}: {one.reason}" for one in rows)
+            unnamed = ValidationIssue(
+                code=IssueCode.MISSING if number is None else IssueCode.INCONSISTENT,
+                location="HOLD",
+                found="no number" if number is None else f"{number} of {of}",
+                expected=f"number and author of one HOLD in force: {listed}",
+                remedy="name each HOLD by its number, when its author agrees",
+            )
+            raise ServiceError("hold", [unnamed])
         issue = ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location="HOLD",
@@ -338,6 +400,12 @@ class HoldRegister:
             remedy="see gigatwin status or the page for those in force",
         )
         raise ServiceError("hold", [issue])
+
+    def take_adopted(self) -> list[Hold]:
+        """Return HOLDs that other processes have placed and that were not returned before."""
+        with self._lock:
+            found, self._adopted = self._adopted, []
+        return found
 
     def take_expired(self) -> list[Hold]:
         """Return HOLDs that have expired and were not returned before."""
@@ -366,13 +434,58 @@ class HoldRegister:
             )
             raise ServiceError("hold", [issue])
 
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with self._lock, self._file_lock():
+            yield
+
+    @contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        """Lock the file against other processes, and adopt the HOLDs that they have written."""
+        handle = None
+        if self.folder.exists():
+            try:
+                handle = lock_folder(self.folder, timeout=FILE_LOCK_TIMEOUT_S)
+            except JournalError as error:  # a HOLD must not fail for it
+                logger.warning("HOLD file not locked", because=str(error))
+        try:
+            self._adopt()
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+    def _adopt(self) -> None:
+        """Add the HOLDs of the file that neither this process nor an earlier look has found."""
+        stamp = file_stamp(self._path)
+        if stamp in (self._stamp, NO_FILE_STAMP):
+            return
+        self._stamp = stamp
+        stored, last = read_holds(self._path)
+        if not self._is_used:  # nothing here is newer than the file
+            self._holds, self._in_file = [], set()
+        self._last_number = max(self._last_number, last)
+        known = self._in_file | {one.hold.key for one in self._holds}
+        self._in_file = {one.key for one in stored}
+        for one in stored:
+            if one.key in known:
+                continue
+            hold = one
+            if one.number in {other.hold.number for other in self._holds}:
+                self._last_number += 1
+                hold = replace(one, number=self._last_number)
+            self._holds = [*self._holds, TimedHold(hold)]
+            self._adopted.append(hold)
+
     def _store(self, holds: list[TimedHold]) -> None:
-        self._holds = holds
+        self._holds, self._is_used = holds, True
         rows = [one.hold.as_json() for one in holds]
         content = {"holds": rows, "last_number": self._last_number}
         try:
-            write_atomic(self._path, json_with_checksum(content))
+            text = json_with_checksum(content)
+            write_atomic(self._path, text, is_private=True, is_of_folder=True)
             self.trouble = ""
+            self._stamp, self._in_file = file_stamp(self._path), {one.hold.key for one in holds}
         except (OSError, JournalError) as error:
             if not self.trouble:
                 logger.warning("HOLD not on disk", is_held=bool(holds), because=str(error))
@@ -445,6 +558,7 @@ def _of_row(row: object) -> Hold | None:
             **others,
         } if all(0.0 <= moment < MAX_TIMESTAMP_S for moment in (since, until or since)):
             number = others.get("number", 0)
+            folded = others.get("folded", 0)
             is_timed = until is not None  # a timed HOLD of the earlier format ended by itself
             return Hold(
                 number=number if isinstance(number, int) else 0,
@@ -453,24 +567,21 @@ def _of_row(row: object) -> Hold | None:
                 since=since,
                 until=until,
                 is_self_ending=others.get("is_self_ending", is_timed) is True,
+                folded=folded if isinstance(folded, int) else 0,
                 is_expiry_reported=others.get("is_told") is True,
             )
     return None
 
 
-def _text_faults(texts: Mapping[str, str]) -> list[ValidationIssue]:
-    """Return the texts of a HOLD that are empty or too long."""
-    return [
-        ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE if text else IssueCode.MISSING,
-            location=name,
-            found=text[:40],
-            expected=f"1 to {MAX_HOLD_TEXT_LENGTH} characters",
-            remedy=f"give the {name}",
-        )
-        for name, text in texts.items()
-        if not 0 < len(text) <= MAX_HOLD_TEXT_LENGTH
-    ]
+def _cut(text: str) -> str:
+    """Return a text as one line of a limited length."""
+    return one_line(text)[:MAX_HOLD_TEXT_LENGTH]
+
+
+def _fold(hold: Hold, count: int) -> Hold:
+    """Return the HOLD that stands for a number of further ones."""
+    author = f"several, {NOT_SIGNED_IN}page or command)"
+    return replace(hold, author=author, reason=f"further HOLDs: {count}", folded=count)
 
 
 def _length_faults(hours: float | None) -> list[ValidationIssue]:
@@ -485,101 +596,3 @@ def _length_faults(hours: float | None) -> list[ValidationIssue]:
         remedy="give another number of hours, or none",
     )
     return [issue]
-
-
-HOLD_FILE: Final = "hold.json"
-"""Name of the file in the state folder."""
-
-
-def order_event(
-    event: str, hold: Hold, requester: Requester, **fields: object
-) -> dict[str, object]:
-    """Return the audit entry of an order; the author is the person who gives it."""
-    named = {"hold": hold.number, "author": hold.author, "reason": hold.reason}
-    return {"event": event} | named | fields | requester.audit_fields()
-
-
-def release_event(hold: Hold, operator: str, requester: Requester) -> dict[str, object]:
-    """Return the audit entry of a release, with the operator and the author of the HOLD."""
-    released = replace(hold, author=operator, reason=f"released by {operator}")
-    return order_event("release", released, requester, of=hold.author)
-
-
-def place_offline(
-    folder: Path,
-    *,
-    requester: Requester,
-    author: str = "",
-    reason: str = "",
-    hours: float | None = None,
-    is_self_ending: bool = False,
-) -> Hold:
-    """Store a HOLD for the next start; see :meth:`HoldRegister.set_hold`.
-
-    ``author`` is the name that the person states. Raises ServiceError if an argument is invalid,
-    or the file cannot be written.
-    """
-    register = HoldRegister(folder / HOLD_FILE)
-    hold = register.set_hold(
-        author=describe_author(folder, requester, one_line(author)),
-        reason=reason,
-        hours=hours,
-        is_self_ending=is_self_ending,
-        now=time.time(),
-    )
-    register.require_stored()
-    _record_offline(folder, order_event("hold", hold, requester, hours=hours))
-    return hold
-
-
-def replace_offline(
-    folder: Path, number: int, *, requester: Requester, reason: str, hours: float | None
-) -> Hold:
-    """Replace a stored HOLD; see :meth:`HoldRegister.replace_hold`.
-
-    Raises ServiceError if the sender is no operator, no such HOLD is stored, a value is invalid,
-    or the file cannot be written.
-    """
-    operator = require_operator(folder, requester, order=f"replacing HOLD {number}")
-    register = HoldRegister(folder / HOLD_FILE)
-    before, after = register.replace_hold(
-        number, author=operator, reason=reason, hours=hours, now=time.time()
-    )
-    register.require_stored()
-    event = order_event("replace", after, requester, hours=hours, before=before.as_json())
-    _record_offline(folder, event)
-    return after
-
-
-def release_offline(folder: Path, number: int, *, requester: Requester) -> tuple[Hold, str]:
-    """Release a stored HOLD; return it and the operator.
-
-    Raises ServiceError if the sender is no operator, no such HOLD is stored, or the file cannot be
-    written.
-    """
-    operator = require_operator(folder, requester, order=f"releasing HOLD {number}")
-    register = HoldRegister(folder / HOLD_FILE)
-    hold = register.release(number)
-    register.require_stored()
-    _record_offline(folder, release_event(hold, operator, requester))
-    return hold, operator
-
-
-def read_offline(folder: Path) -> tuple[Hold, ...]:
-    """Return the HOLDs with which the next start would begin; the file is left as it is."""
-    now = time.time()
-    return tuple(one for one in read_holds(folder / HOLD_FILE)[0] if one.is_in_force(now))
-
-
-def _record_offline(folder: Path, event: Mapping[str, object]) -> None:
-    """Write an event into the audit record, unless a service holds the folder."""
-    audit = import_without_gc("optimizer.service.audit")
-    path = folder / audit.AUDIT_FILE
-    if not path.exists():
-        return
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    try:
-        with StateFolder(folder):
-            audit.AuditLog(path).add({**event, "is_offline": True, "time": now})
-    except ServiceError:
-        return  # an unresponsive service: its decisions record the HOLD

@@ -12,7 +12,8 @@ import numpy as np
 import structlog
 
 from optimizer.service.clock import ServiceClock
-from optimizer.service.hold import Hold, HoldRegister, order_event, release_event
+from optimizer.service.hold import Hold, HoldRegister
+from optimizer.service.hold_orders import order_event, release_event
 from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.operators import Requester, describe_author, require_operator
 from optimizer.service.partner_link import PartnerLink
@@ -111,46 +112,67 @@ class HoldController:
         )
         logger.warning("HOLD", number=placed.number, author=placed.author, reason=placed.reason)
         combined = self._execute(placed)
-        self._record(order_event("hold", placed, requester, hours=hours))
+        if placed.folded <= 1:  # each order that is folded into a HOLD would take a line
+            self._record(order_event("hold", placed, requester, hours=hours))
         others = f"in force now: {_describe(combined)}" if combined != placed else ""
         error = self._hold_register.trouble
         lost = f"{error}; a restart before that is fixed loses it" if error else ""
         return placed, "; ".join(filter(None, [others, lost, self._undelivered()]))
 
     def replace_hold(
-        self, number: int, *, requester: Requester, reason: str = "", hours: float | None = None
+        self,
+        number: int,
+        *,
+        requester: Requester,
+        of: str | None = None,
+        reason: str = "",
+        hours: float | None = None,
     ) -> Hold:
         """Make one HOLD the operator's: take it over, shorten it, or change its reason.
 
-        An empty reason and ``hours`` None leave these as they are. [h] Raises ServiceError if the
-        sender is no operator, no such HOLD is in force, or a value is invalid.
+        An empty reason and ``hours`` None leave these as they are. [h] ``of`` is the author whom
+        the operator sees. Raises ServiceError if the sender is no operator, no such HOLD is in
+        force, its author is another, or a value is invalid.
         """
         operator = require_operator(self._folder, requester, order=f"replacing HOLD {number}")
         before, after = self._hold_register.replace_hold(
-            number, author=operator, reason=reason, hours=hours, now=time.time()
+            number, of=of, author=operator, reason=reason, hours=hours, now=time.time()
         )
         logger.warning("HOLD replaced", number=number, author=operator, before=before.author)
         event = order_event("replace", after, requester, hours=hours, before=before.as_json())
         self._record(event)
         return after
 
-    def release(self, number: int, *, requester: Requester) -> tuple[Hold, str]:
+    def release(
+        self, number: int | None, *, requester: Requester, of: str | None = None
+    ) -> tuple[Hold, str]:
         """End one HOLD, and return it and the operator.
 
-        Without another HOLD, optimisation resumes from the next quarter-hour, within the ramp
-        limit. Raises ServiceError if the sender is no operator, or no such HOLD is in force.
+        ``of`` is the author whom the operator sees; ``number`` may be None for the only HOLD, if it
+        is the operator's own. Without another HOLD, optimisation resumes from the next
+        quarter-hour, within the ramp limit. Raises ServiceError if the sender is no operator, no
+        such HOLD is in force, or its author is another.
         """
-        operator = require_operator(self._folder, requester, order=f"releasing HOLD {number}")
+        order = f"releasing HOLD {'' if number is None else number}".strip()
+        operator = require_operator(self._folder, requester, order=order)
         with self._lock:  # else a check in between would report that it expired
-            hold = self._hold_register.release(number)
+            hold = self._hold_register.release(number, of=operator if number is None else of)
             self._end(f"released by {operator}")
-        logger.warning("released", number=number, author=operator, hold_author=hold.author)
+        logger.warning("released", number=hold.number, author=operator, hold_author=hold.author)
         self._record(release_event(hold, operator, requester))
         return hold, operator
 
     def update(self) -> None:
-        """Resume if the HOLD has expired; hold again if it expired by a wrong clock."""
+        """Resume if the HOLD has expired; hold again if it expired by a wrong clock.
+
+        HOLDs that commands wrote to the file, because the service did not answer, take effect.
+        """
         previous, now = self._previous_hold, self.in_force
+        for one in self._hold_register.take_adopted():
+            logger.warning("HOLD from its file", number=one.number, author=one.author)
+            self._execute(one)
+            event = {"event": "hold", "hold": one.number, "author": one.author}
+            self._record(event | {"reason": one.reason, "is_offline": True})
         for one in self._hold_register.take_expired():
             logger.warning("HOLD expired", author=one.author, reason=one.reason)
             if now or not previous:  # another is in force, or it expired while no service ran

@@ -24,15 +24,13 @@ from typing import Final, Literal
 
 import structlog
 
-from telemetry.files import write_atomic
+from optimizer.service.state_folder import check_privacy
+from telemetry.files import lock_folder, write_atomic
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.text import NAME_RULE, is_valid_name
 
 OPERATORS_FILE: Final = "operators.toml"
 """Name of the file in the state folder."""
-
-OPERATORS_FILE_MODE: Final = 0o600
-"""Permissions of the file."""
 
 TOKEN_ENVIRONMENT_VARIABLE: Final = "GIGATWIN_OPERATOR_TOKEN"
 """Environment variable with the token of the operator who gives a command."""
@@ -42,6 +40,18 @@ TOKEN_BYTES: Final = 24
 
 SALT_BYTES: Final = 16
 """Random bytes of a salt. [B]"""
+
+ROOT_UID: Final = 0
+"""Uid of the administrator of the machine, whom several persons may act as. [1]"""
+
+MAX_STATED_NAME_LENGTH: Final = 80
+"""Longest name that a person who is not signed in may state; the rest is cut. [characters]"""
+
+NOT_SIGNED_IN: Final = "not signed in ("
+"""Part of the author of each HOLD whose sender is no operator; no operator's name has spaces."""
+
+ADD_TIMEOUT_S: Final = 5.0
+"""Longest wait while another process adds an operator. [s]"""
 
 UNMAPPED_UID: Final = 65_534
 """Uid that Linux reports for every user outside the user namespace of this process. [1]"""
@@ -92,9 +102,12 @@ def read_operators(folder: Path) -> tuple[Operator, ...]:
     """
     path = folder / OPERATORS_FILE
     try:
-        if path.stat().st_mode & 0o022:
-            expected = "a file that only the service's user may change"
-            raise _error(path, IssueCode.INVALID_KEY, expected, f"run chmod 600 {path}")
+        file, home = path.stat(), folder.stat()
+        if (file.st_mode | home.st_mode) & 0o022 or file.st_uid not in (ROOT_UID, home.st_uid):
+            expected = "file and folder that only the service's user may change"
+            remedy = f"run chmod 600 {path}, chmod 700 {folder}, and chown for that user"
+            found = f"owner {file.st_uid}, modes {file.st_mode & 0o777:o}, {home.st_mode & 0o777:o}"
+            raise _error(path, IssueCode.INVALID_KEY, expected, remedy, found)
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ()
@@ -121,21 +134,35 @@ def _operator(path: Path, name: str, row: object) -> Operator:
 def identify_operator(folder: Path, requester: Requester) -> str:
     """Return the name of the operator who sends an order; empty if there is no such operator.
 
-    A token has precedence over the uid. Raises ServiceError as :func:`read_operators` does.
+    A token has precedence over the uid; a uid that several persons may share identifies nobody.
+    Raises ServiceError as :func:`read_operators` does.
     """
     operators = read_operators(folder)
     if requester.token:
         found = [one.name for one in operators if one.has_token(requester.token)]
+    elif requester.uid in _shared_uids(folder):
+        return ""
     else:
         found = [one.name for one in operators if requester.uid in one.uids]
     return found[0] if len(found) == 1 else ""
 
 
+def _shared_uids(folder: Path) -> dict[int, str]:
+    """Return uids that identify no person, with whose they are."""
+    return {
+        folder.stat().st_uid: "the service's account",
+        ROOT_UID: "root, whom several persons may act as",
+        UNMAPPED_UID: "no user's own",
+    }
+
+
 def require_operator(folder: Path, requester: Requester, *, order: str) -> str:
     """Return the operator who sends an order that not everybody may give.
 
-    Raises ServiceError if the sender is no operator, or the file cannot be read.
+    Raises ServiceError if the sender is no operator, the file cannot be read, or others may read or
+    change the folder.
     """
+    check_privacy(folder)
     if name := identify_operator(folder, requester):
         return name
     token = "a token that belongs to no operator" if requester.token else "no operator's token"
@@ -163,16 +190,25 @@ def describe_author(folder: Path, requester: Requester, stated: str) -> str:
         logger.warning("operators unreadable", because=str(error))
         operator = ""
     uid = "" if requester.uid is None else f", uid {requester.uid}"
-    name = f"{stated}, " if stated else ""
-    return operator or f"{name}not signed in ({requester.channel}{uid})"
+    name = f"{stated[:MAX_STATED_NAME_LENGTH]}, " if stated else ""
+    return operator or f"{name}{NOT_SIGNED_IN}{requester.channel}{uid})"
 
 
 def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
     """Add an operator to the file of a state folder, and return the new token.
 
     The token is not stored; only its salted hash is. Raises ServiceError if the name is invalid or
-    taken, a uid cannot identify one person, or the file cannot be read.
+    taken, a uid cannot identify one person, or the file cannot be read; JournalError if another
+    process keeps the folder locked.
     """
+    lock = lock_folder(folder, timeout=ADD_TIMEOUT_S)
+    try:
+        return _add_operator(folder, name, uids)
+    finally:
+        os.close(lock)
+
+
+def _add_operator(folder: Path, name: str, uids: tuple[int, ...]) -> str:
     path = folder / OPERATORS_FILE
     known = read_operators(folder)
     if not is_valid_name(name) or "." in name:
@@ -181,7 +217,7 @@ def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
     if name in {one.name for one in known}:
         remedy = f"choose another name, or remove table [{name}] to issue a new token"
         raise _error(path, IssueCode.DUPLICATE, "a name that is not in the file", remedy, name)
-    shared = {folder.stat().st_uid: "the service's account", UNMAPPED_UID: "no user's own"}
+    shared = _shared_uids(folder)
     shared |= {uid: f"operator {one.name}'s" for one in known for uid in one.uids}
     for uid in uids:
         if uid in shared:
@@ -193,11 +229,8 @@ def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
     rows = [f"[{name}]", f'salt = "{salt}"', f'token_sha256 = "{_hash(salt, token)}"']
     rows += [f"uids = {list(uids)}"] if uids else []
     separator = "\n" if before else ""
-    write_atomic(path, f"{before}{separator}{chr(10).join(rows)}\n")
-    path.chmod(OPERATORS_FILE_MODE)
-    if os.geteuid() == 0:  # the service's user must be able to read what root writes
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    text = f"{before}{separator}{chr(10).join(rows)}\n"
+    write_atomic(path, text, is_private=True, is_of_folder=True)
     return token
 
 

@@ -34,7 +34,13 @@ from optimizer.service.operators import Requester, read_operators
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.schedule_document import SENDER_FILE, read_partners, read_sender
-from optimizer.service.state_folder import LAYOUT_FILE, StateFolder, check_layout, check_owner
+from optimizer.service.state_folder import (
+    LAYOUT_FILE,
+    StateFolder,
+    check_layout,
+    check_owner,
+    check_privacy,
+)
 from optimizer.service.watchdog import notify_systemd
 from optimizer.service.web import PageServer
 from telemetry.files import write_atomic
@@ -132,39 +138,51 @@ def _handle_commands(service: SiteService) -> CommandHandler:
     """Return the handler of commands of the control socket."""
 
     def answer(command: Mapping[str, object], uid: int) -> Mapping[str, object]:
-        token = command.get("token")
-        requester = Requester(
-            channel="command", uid=uid, token=token if isinstance(token, str) else ""
-        )
+        requester = Requester(channel="command", uid=uid, token=_text(command, "token"))
         hours = _parse_hours(command.get("hours"))
         match command:
             case {"command": "status"}:
                 return {"snapshot": service.snapshot(), "missing": service.readiness_problems()}
-            case {"command": "hold", "author": str(author), "reason": str(reason)}:
+            case {"command": "adopt"}:
+                service.apply_hold_file()
+                return {}
+            case {"command": "hold"}:
                 hold, note = service.hold(
                     requester=requester,
-                    author=author,
-                    reason=reason,
+                    author=_text(command, "author"),
+                    reason=_text(command, "reason"),
                     hours=hours,
                     is_self_ending=command.get("is_self_ending") is True,
                 )
                 return {"hold": hold.as_json(), "said": note}
-            case {"command": "replace", "hold": int(number), "reason": str(reason)}:
-                hold = service.replace_hold(number, requester=requester, reason=reason, hours=hours)
+            case {"command": "replace", "hold": int(number), "of": str(of)}:
+                reason = _text(command, "reason")
+                hold = service.replace_hold(
+                    number, requester=requester, of=of, reason=reason, hours=hours
+                )
                 return {"hold": hold.as_json()}
-            case {"command": "release", "hold": int(number)}:
-                hold, operator = service.release(number, requester=requester)
+            case {"command": "release", "hold": None}:
+                hold, operator = service.release(None, requester=requester)
+                return {"hold": hold.as_json(), "operator": operator}
+            case {"command": "release", "hold": int(number), "of": str(of)}:
+                hold, operator = service.release(number, requester=requester, of=of)
                 return {"hold": hold.as_json(), "operator": operator}
         issue = ValidationIssue(
             code=IssueCode.UNKNOWN_NAME,
             location="command",
             found=repr({**command, "token": "..."})[:80],
-            expected="status, hold (author, reason), replace (hold, reason) or release (hold)",
+            expected="status, hold, adopt, or replace or release with hold and of, its author",
             remedy="send one of these commands",
         )
         raise ServiceError("socket", [issue])
 
     return answer
+
+
+def _text(command: Mapping[str, object], name: str) -> str:
+    """Return a text of a command; empty if it is absent or no text, as no HOLD fails for it."""
+    value = command.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _parse_hours(value: object) -> float | None:
@@ -283,6 +301,7 @@ def _state(site: Site, path: Path) -> str:
         return f"{path}: none yet, the first start creates it"
     check_layout(path)
     check_owner(path, site.name)
+    check_privacy(path)
     running = ", a service runs on it" if is_service_running(path) else ""
     operators = (
         ""

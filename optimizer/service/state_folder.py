@@ -7,11 +7,14 @@ from typing import IO, Final, Self
 
 import structlog
 
-from telemetry.files import read_json_with_checksum, write_json_atomic
+from telemetry.files import give_to_owner_of, read_json_with_checksum, write_json_atomic
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
+
+OTHERS_MODE: Final = 0o077
+"""Permissions of group and others, which a state folder does not grant."""
 
 LAYOUT_FILE: Final = "schema.json"
 """File with the version of the layout and the name of the site."""
@@ -32,6 +35,7 @@ class StateFolder:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: IO[str] = (path / "lock").open("a+", encoding="utf-8")
             try:
+                give_to_owner_of(path, self._lock.fileno())
                 self._take()
                 self._check_schema(site)
             except BaseException:
@@ -111,6 +115,26 @@ def check_layout(folder: Path) -> None:
         found=f"{path.stat().st_size} B",
         expected=f"version {STATE_LAYOUT_VERSION}; the file is damaged",
         remedy=f'write {{"version": {STATE_LAYOUT_VERSION}}} into it if all else there is whole',
+    )
+    raise ServiceError("state", [issue])
+
+
+def check_privacy(folder: Path) -> None:
+    """Refuse a folder of another user, or one that others may read or change.
+
+    Who may write there may name operators; placing a HOLD is never refused for it. Raises
+    ServiceError if it is refused.
+    """
+    found = folder.stat()
+    is_foreign = os.geteuid() not in (0, found.st_uid)
+    if not is_foreign and not found.st_mode & OTHERS_MODE:
+        return
+    issue = ValidationIssue(
+        code=IssueCode.INVALID_KEY,
+        location=str(folder),
+        found=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}",
+        expected=f"a folder of the service's user (uid {os.geteuid()}) only, with mode 700",
+        remedy=f"run chown for that user and chmod 700 {folder}",
     )
     raise ServiceError("state", [issue])
 

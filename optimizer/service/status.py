@@ -210,12 +210,12 @@ class OperatorInterface(Protocol):
         """Stop the optimiser; return the HOLD and further notes."""
 
     def replace_hold(
-        self, number: int, *, requester: Requester, reason: str, hours: float | None
+        self, number: int, *, requester: Requester, of: str, reason: str, hours: float | None
     ) -> Hold:
-        """Make one HOLD that of an operator, with another reason or end if given."""
+        """Make one HOLD of author ``of`` an operator's, with another reason or end if given."""
 
-    def release(self, number: int, *, requester: Requester) -> tuple[Hold, str]:
-        """End one HOLD; return it and the operator."""
+    def release(self, number: int, *, requester: Requester, of: str) -> tuple[Hold, str]:
+        """End one HOLD of author ``of``; return it and the operator."""
 
     def readiness_problems(self) -> list[str]:
         """Return what is missing; empty when ready."""

@@ -91,7 +91,8 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
     The folder holds ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public). Other
     public keys in the latter stay in it, after this one, until a person removes them.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # often the state folder
+    folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{name}.private.json"
     public = folder / f"{name}.jwks.json"
     if not path.exists():

@@ -54,7 +54,7 @@ class SourceTree:
     def folder(self, name: str) -> Path:
         """Return a folder inside the scratch folder; it is made if missing."""
         path = self.scratch / name
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
     def command(self, *words: str, statuses: Sequence[int] = (0,)) -> Any:

@@ -99,6 +99,7 @@ class FakeBoard:
 
     def __init__(self):
         self.changes = {}
+        self.said = ""
         self.missing = []
         self.orders = []
         self._holds = []
@@ -126,9 +127,9 @@ class FakeBoard:
                 is_self_ending=is_self_ending,
             )
             self._holds.append(placed)
-            return placed, ""
+            return placed, self.said
 
-    def replace_hold(self, number, *, requester, reason, hours):
+    def replace_hold(self, number, *, requester, of, reason, hours):
         require_token(requester)
         with self._lock:
             self.orders.append(("replace", number, reason, hours))
@@ -137,7 +138,7 @@ class FakeBoard:
             self._holds = [after if one is before else one for one in self._holds]
             return after
 
-    def release(self, number, *, requester):
+    def release(self, number, *, requester, of):
         require_token(requester)
         with self._lock:
             self.orders.append(("release", number))

@@ -26,9 +26,9 @@ import uvicorn
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
 )
 from starlette.applications import Starlette
@@ -180,6 +180,7 @@ class _Views:
             self._service.replace_hold,
             order.hold,
             requester=order.requester,
+            of=order.of,
             reason=order.reason,
             hours=order.hours,
         )
@@ -189,7 +190,7 @@ class _Views:
     async def release(self, request: Request) -> Response:
         order = await self._read(request, ReleaseRequest)
         hold, _ = await run_in_threadpool(
-            self._service.release, order.hold, requester=order.requester
+            self._service.release, order.hold, requester=order.requester, of=order.of
         )
         self._shared.expire()
         return JSONResponse({"accepted": "release", "hold": hold.number, "said": ""})
@@ -292,7 +293,7 @@ class AccessMiddleware:
         return permitted
 
 
-MAX_BODY_BYTES: Final = 4096
+MAX_BODY_BYTES: Final = 64 * 1024
 """Largest body of an order. [B]"""
 
 BODY_TIMEOUT_S: Final = 5.0
@@ -302,9 +303,13 @@ MAX_UNFINISHED_ORDERS: Final = 16
 """Orders whose body is awaited at once; further ones are refused. [1]"""
 
 
-# Invisible characters could forge log lines: they are removed, and no HOLD is refused for them.
-type Author = Annotated[str, AfterValidator(one_line), StringConstraints(max_length=80)]
-type Reason = Annotated[str, AfterValidator(one_line), StringConstraints(max_length=300)]
+def _text_or_empty(value: object) -> object:
+    """Return a text, or an empty one for anything else: no HOLD is refused for it."""
+    return value if isinstance(value, str) else ""
+
+
+# Invisible characters could forge log lines: they are removed. Long texts are cut by the service.
+type Text = Annotated[str, BeforeValidator(_text_or_empty), AfterValidator(one_line)]
 type Hours = Annotated[float, Field(gt=0, le=MAX_HOLD_H)]
 
 
@@ -321,7 +326,7 @@ class _OperatorRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    token: Annotated[str, StringConstraints(max_length=200)] = ""
+    token: Annotated[str, BeforeValidator(_text_or_empty)] = ""
 
     @property
     def requester(self) -> Requester:
@@ -332,24 +337,26 @@ class _OperatorRequest(BaseModel):
 class HoldRequest(_OperatorRequest):
     """Stop the optimiser; ``hours`` null means until released. [h]"""
 
-    author: Author = ""
-    reason: Reason = ""
+    author: Text = ""
+    reason: Text = ""
     hours: Hours | None = None
     is_self_ending: bool = False
 
 
 class ReplaceRequest(_OperatorRequest):
-    """Take one HOLD over, with another reason or end if given. [h]"""
+    """Take over one HOLD of author ``of``, with another reason or end if given. [h]"""
 
     hold: int
-    reason: Reason = ""
+    of: str
+    reason: Text = ""
     hours: Hours | None = None
 
 
 class ReleaseRequest(_OperatorRequest):
-    """End one HOLD."""
+    """End one HOLD; ``of`` is its author as the page shows it."""
 
     hold: int
+    of: str
 
 
 async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> T:

@@ -29,7 +29,7 @@ WORDS = {"author": "ana", "reason": "smoke at the busway"}
 @pytest.fixture
 def token(stage):
     """Return the token of an operator of the service."""
-    stage.state.mkdir(parents=True, exist_ok=True)
+    stage.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     return add_operator(stage.state, "eva")
 
 
@@ -161,7 +161,8 @@ def test_hold_acts_at_once_and_survives_a_kill(running, ear, token, give):
     assert not schedules(ear, effective, "optimum")
 
     released = ear.now()
-    give(stage, "release", hold=1, token=token)
+    author = stage.tell("status")["snapshot"]["hold"]["author"]
+    give(stage, "release", hold=1, of=author, token=token)
     ear.until(lambda: schedules(ear, released, "optimum"))
     ear.until(lambda: states(ear, released, "ok"))
     ear.until(lambda: len(schedules(ear, released)) > RISE)

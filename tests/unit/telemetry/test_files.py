@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from telemetry.files import (
     checksum,
     disk_error,
     json_with_checksum,
+    lock_folder,
     read_json_with_checksum,
     write_atomic,
 )
@@ -24,6 +26,21 @@ def test_folders_are_made(tmp_path):
 def test_a_file_can_be_read_by_others(tmp_path):
     write_atomic(tmp_path / "note.txt", "whole")
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_private_file_is_read_by_its_owner_only(tmp_path):
+    write_atomic(tmp_path / "note.txt", "token", is_private=True)
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o600
+
+
+def test_folder_is_locked_once(tmp_path):
+    """Proves: a second lock waits and then fails; the lock leaves no file."""
+    handle = lock_folder(tmp_path)
+    with pytest.raises(JournalError, match="written by another process"):
+        lock_folder(tmp_path, timeout=0.05)
+    os.close(handle)
+    os.close(lock_folder(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_write_keeps_old_file(tmp_path):

@@ -220,6 +220,8 @@ function open(name, hold = null) {
   part("hours").placeholder = hours ?? "";
   part("reason").value = part("hours").value = part("token").value = ""; // others may use this computer
   part("self-ending").checked = false;
+  part("confirm").hidden = false;
+  say("cancel", "Cancel");
   part("order").showModal();
   part(needsToken ? "token" : "reason").focus();
 }
@@ -229,7 +231,7 @@ async function confirm(event) {
   const { needsToken } = ORDERS[order];
   const body = { token: part("token").value.trim() };
   if (needsToken && !body.token) return fault("token", "Type your operator's token.");
-  if (chosen) body.hold = chosen.number;
+  if (chosen) Object.assign(body, { hold: chosen.number, of: chosen.author });
   if (order !== "release") {
     body.reason = part("reason").value.trim();
     const hours = part("hours").value.trim().replace(",", ".");
@@ -243,8 +245,9 @@ async function confirm(event) {
   }
   part("confirm").disabled = true;
   try {
-    await send(`/${order}`, body);
+    const answer = await send(`/${order}`, body);
     poll();
+    if (answer.said) return showAnswer(answer);
     part("order").close();
   } catch (error) {
     const none = error instanceof TypeError; // thrown by fetch without an answer
@@ -253,6 +256,13 @@ async function confirm(event) {
     part("confirm").disabled = false;
   }
   return undefined;
+}
+
+// An order that took effect, with what else a person must know, such as that it is not on disk.
+function showAnswer({ hold, said }) {
+  part("confirm").hidden = true; // the order is given
+  say("cancel", "Close");
+  fault("cancel", `Done, HOLD ${hold}. ${closed(said)}`);
 }
 
 function fault(field, text) {

@@ -4,14 +4,17 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 
 import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from optimizer.service import control_socket
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import ControlServer
-from optimizer.service.hold import HoldRegister, read_offline
+from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_orders import read_offline
 from optimizer.service.operators import TOKEN_ENVIRONMENT_VARIABLE, add_operator
 from optimizer.service.state_folder import StateFolder
 
@@ -124,6 +127,84 @@ def test_hold_that_ends_by_itself(folder):
     assert held(folder).is_self_ending
 
 
+@pytest.mark.usefixtures("eva")
+def test_replaced_hold_keeps_how_it_ends(folder):
+    """Sensitivity: `--replace 1 --resume` succeeded, and the HOLD did not end by itself."""
+    place = ["hold", "small", "--state", str(folder)]
+    give(*place, *REASON)
+    code, text = give(*place, "--replace", "1", "--resume", "--hours", "1")
+    assert code == 1
+    assert "--resume = --replace 1" in text
+    assert held(folder).until is None
+
+
+@pytest.mark.usefixtures("eva")
+@pytest.mark.parametrize("order", [["release"], ["hold", "--replace", "1", "--hours", "1"]])
+def test_hold_is_ended_or_changed_by_one_process_only(folder, order):
+    """Proves: while a service starts, its HOLD is not ended behind it.
+
+    Sensitivity: the command succeeded, and the service still held.
+    """
+    give("hold", "small", *REASON, "--state", str(folder))
+    before = held(folder)
+    word, *options = order
+    with StateFolder(folder):
+        code, text = give(word, "small", *options, "--state", str(folder))
+    assert code == 1
+    assert "another service runs on this state" in text
+    assert held(folder) == before
+
+
+@pytest.mark.usefixtures("eva")
+def test_another_persons_hold_is_released_by_number_only(folder, monkeypatch):
+    """Sensitivity: `release` ended the HOLD that was alone, whose ever it was."""
+    place = ["small", "--state", str(folder)]
+    token = os.environ[TOKEN_ENVIRONMENT_VARIABLE]
+    monkeypatch.delenv(TOKEN_ENVIRONMENT_VARIABLE)
+    give("hold", *place, *REASON)
+    monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, token)
+    code, text = give("release", *place)
+    assert code == 1
+    assert f"1 of {ANA}: a smell at chiller 2" in text
+    code, text = give("release", *place, "1", "--of", "bo")
+    assert code == 1
+    assert f"1 of {ANA}: a smell at chiller 2" in text
+    assert give("release", *place, "1", "--of", ANA)[0] == 0
+
+
+def test_hold_is_stored_if_the_service_ends_meanwhile(folder, monkeypatch):
+    """Sensitivity: the command failed because no service runs, and stored nothing."""
+    real, answers = control_socket.is_service_running, [True]
+
+    def ended(path):
+        return answers.pop() if answers else real(path)
+
+    monkeypatch.setattr("optimizer.cli.hold.is_service_running", ended)
+    code, text = give("hold", "small", *REASON, "--state", str(folder))
+    assert code == 0, text
+    assert "it will start in HOLD" in text
+    assert held(folder).author == ANA
+
+
+def test_hold_with_a_full_queue_is_stored(folder, monkeypatch):
+    """Proves: a service that accepts nobody does not block HOLD. Sensitivity: it waited forever."""
+    monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", 0.2)
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        deaf.bind(str(folder / "control.sock"))
+        deaf.listen(0)
+        for _ in range(2):
+            wire = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            wire.setblocking(False)
+            with suppress(BlockingIOError):
+                wire.connect(str(folder / "control.sock"))
+        assert control_socket.is_service_running(folder)
+        code, text = give("hold", "small", *REASON, "--state", str(folder))
+    assert code == 1
+    assert "whether it holds now is unknown" in text
+    assert held(folder).author == ANA
+
+
 def test_status_shows_hold_without_a_service(folder):
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     code, text = give("status", "small", "--state", str(folder))
@@ -208,8 +289,16 @@ def test_release_reports_whether_hold_was_set(folder):
     assert held(folder) is None
 
 
-def test_release_names_the_hold_of_a_running_service(folder, monkeypatch):
-    """Proves: a lone HOLD needs no number; the order carries it, so that it ends no other."""
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ([], {"hold": None, "of": ""}),
+        (["4"], {"hold": 4, "of": "ana"}),
+        (["4", "--of", "bo"], {"hold": 4, "of": "bo"}),
+    ],
+)
+def test_release_names_hold_and_author_to_a_service(folder, monkeypatch, words, sent):
+    """Proves: the order carries number and author, so that it ends no other person's HOLD."""
     row = {"number": 4, "author": "ana", "reason": "leak"}
     received = []
 
@@ -221,9 +310,9 @@ def test_release_names_the_hold_of_a_running_service(folder, monkeypatch):
 
     monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, "a-token")
     with ControlServer(folder / "control.sock", answer):
-        text = give("release", "small", "--state", str(folder))[1]
+        text = give("release", "small", *words, "--state", str(folder))[1]
     assert text == f"small ({folder}) HOLD 4 of ana: leak is released, by eva"
-    assert received[-1] == {"command": "release", "hold": 4, "token": "a-token"}
+    assert received[-1] == {"command": "release", "token": "a-token"} | sent
 
 
 def test_running_service_without_a_hold_is_not_released(folder):

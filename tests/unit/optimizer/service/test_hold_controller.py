@@ -111,8 +111,8 @@ def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
     hold(stand)
     register, checks = stand.overrides.release, []
 
-    def release_while_checked(number):
-        released = register(number)
+    def release_while_checked(number, **named):
+        released = register(number, **named)
         checks.append(Thread(target=stand.halt.update))
         checks[0].start()
         checks[0].join(0.5)
@@ -233,7 +233,7 @@ def test_hold_reports_a_missing_connection(stand):
 
 
 def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
@@ -440,3 +440,25 @@ def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
     hold(stand)
     release(stand)
     assert stand.partners.statuses[-1][0] == "degraded"
+
+
+def test_further_holds_of_unknown_requesters_are_recorded_once(stand, tmp_path, monkeypatch):
+    """Proves: placing HOLDs without limit does not fill the record."""
+    monkeypatch.setattr("optimizer.service.hold.MAX_UNSIGNED_HOLDS", 2)
+    for _ in range(20):
+        hold(stand, hours=None)
+    assert [one.folded for one in stand.halt.all_in_force] == [0, 0, 18]
+    assert len(recorded_events(tmp_path)) == 3
+
+
+def test_hold_from_the_file_stops_optimising(stand, tmp_path):
+    """Proves: a HOLD that a command wrote beside the service withdraws requests and is recorded.
+
+    Sensitivity: the service did not read the file again.
+    """
+    HoldRegister(tmp_path / "hold.json").set_hold(author="bo", reason="leak", now=time.time())
+    stand.halt.update()
+    assert stand.link.frozen
+    assert [event[:2] for event in recorded_events(tmp_path)] == [("hold", "bo")]
+    stand.halt.update()
+    assert len(recorded_events(tmp_path)) == 1

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from optimizer.service.operators import (
     UNMAPPED_UID,
     Requester,
     add_operator,
+    describe_author,
     identify_operator,
     read_operators,
     require_operator,
@@ -53,16 +55,29 @@ def test_operator_is_identified_by_own_uid(tmp_path):
     assert identify_operator(tmp_path, wrong) == ""  # a stated token has precedence
 
 
-@pytest.mark.parametrize("account", ["service", "unmapped", "other"])
+@pytest.mark.parametrize("account", ["root", "service", "unmapped", "other"])
 def test_shared_uid_identifies_nobody(tmp_path, account):
     """Proves: `sudo -u gigatwin` signs nobody in, as all operators may use it."""
     add_operator(tmp_path, "ana", uids=(1001,))
     owner = tmp_path.stat().st_uid
-    uid = {"service": owner, "unmapped": UNMAPPED_UID, "other": 1001}[account]
+    uid = {"root": 0, "service": owner, "unmapped": UNMAPPED_UID, "other": 1001}[account]
     with pytest.raises(ServiceError) as caught:
         add_operator(tmp_path, "bo", uids=(uid,))
     assert caught.value.code is IssueCode.INCONSISTENT
     assert [one.name for one in read_operators(tmp_path)] == ["ana"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("uid", [0, 1234, UNMAPPED_UID])
+def test_shared_uid_in_a_file_written_by_hand_identifies_nobody(tmp_path, uid):
+    """Sensitivity: every administrator was the operator of a table with uid 0."""
+    os.chown(tmp_path, 1234, 1235)
+    token = add_operator(tmp_path, "ana")
+    path = tmp_path / OPERATORS_FILE
+    path.write_text(f"{path.read_text()}uids = [{uid}, 1001]\n")
+    assert identify_operator(tmp_path, by_uid(uid)) == ""
+    assert identify_operator(tmp_path, by_uid(1001)) == "ana"
+    assert identify_operator(tmp_path, by_token(token)) == "ana"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "-a", "ana, not signed in", "x" * 33])
@@ -108,6 +123,63 @@ def test_file_that_others_may_change_identifies_nobody(tmp_path):
     with pytest.raises(ServiceError) as caught:
         identify_operator(tmp_path, by_token(token))
     assert caught.value.code is IssueCode.INVALID_KEY
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_file_of_another_user_identifies_nobody(tmp_path):
+    """Sensitivity: a user who replaced the file was any operator."""
+    token = add_operator(tmp_path, "ana")
+    os.chown(tmp_path / OPERATORS_FILE, 1234, 1235)
+    with pytest.raises(ServiceError, match="owner 1234"):
+        identify_operator(tmp_path, by_token(token))
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_file_in_a_folder_that_others_may_change_identifies_nobody(tmp_path, mode):
+    token = add_operator(tmp_path, "ana")
+    tmp_path.chmod(mode)
+    with pytest.raises(ServiceError, match="chmod 700"):
+        identify_operator(tmp_path, by_token(token))
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705])
+def test_release_needs_a_private_state_folder(tmp_path, mode):
+    """Proves: others who may read the state cannot release, and placing is not refused for it."""
+    requester = by_token(add_operator(tmp_path, "ana"))
+    tmp_path.chmod(mode)
+    with pytest.raises(ServiceError, match="chmod 700"):
+        require_operator(tmp_path, requester, order="releasing HOLD 1")
+    assert describe_author(tmp_path, requester, "") == "ana"
+    tmp_path.chmod(0o700)
+    assert require_operator(tmp_path, requester, order="releasing HOLD 1") == "ana"
+
+
+def test_folder_that_others_may_change_prevents_no_hold(tmp_path):
+    requester = by_token(add_operator(tmp_path, "ana"))
+    tmp_path.chmod(0o777)
+    assert describe_author(tmp_path, requester, "ana") == "ana, not signed in (page)"
+
+
+def test_long_name_keeps_that_its_author_is_not_signed_in(tmp_path):
+    assert describe_author(tmp_path, by_uid(7), "x" * 5000).endswith(
+        "not signed in (command, uid 7)"
+    )
+
+
+def test_operators_added_at_once_are_all_kept(tmp_path):
+    """Sensitivity: two processes read the same file, and the second write lost the first."""
+    names = [f"person{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: add_operator(tmp_path, name), names))
+    assert {one.name for one in read_operators(tmp_path)} == set(names)
+
+
+def test_written_token_is_private(tmp_path):
+    """Sensitivity: every user of the machine could read the file with the token."""
+    file = tmp_path / "token.json"
+    words = ["operators", "add", "ana", "--state", str(tmp_path), "--json", str(file)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_command_prints_the_token_once(tmp_path):

@@ -466,6 +466,22 @@ def test_hold_take_over_and_release_by_click(visit, board):
     assert page.locator("#holds").is_hidden()
 
 
+def test_answer_of_a_hold_is_shown(visit, board):
+    """Proves: a person reads that the HOLD is only in memory. Sensitivity: the dialogue closed."""
+    board.said = "the HOLD in force is not on disk: no space left"
+    page = visit()
+    page.click("#hold")
+    page.click("#confirm")
+    shown = "Done, HOLD 1. the HOLD in force is not on disk: no space left."
+    sync_api.expect(page.locator("#order-fault")).to_have_text(shown, timeout=PATIENCE)
+    assert page.locator("#confirm").is_hidden()
+    page.click("#cancel")
+    page.click("#hold")
+    assert page.locator("#confirm").is_visible()
+    assert page.text_content("#cancel") == "Cancel"
+    assert len(board.orders) == 1
+
+
 @pytest.mark.parametrize("width", [1280, 390, 360])
 def test_second_person_holds_beside_the_first(visit, board, width):
     """Proves: the page lists all HOLDs, each with its end, and HOLD stays open to others.

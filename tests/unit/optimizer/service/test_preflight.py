@@ -97,6 +97,15 @@ def test_cleartext_to_another_machine_is_reported(tmp_path):
     assert "secret" not in found.result
 
 
+def test_state_that_others_may_read_is_an_error(tmp_path):
+    """Proves: the check reports why the service would refuse a release."""
+    with StateFolder(tmp_path / "state", site="small") as folder:
+        folder.path.chmod(0o750)
+    found = run_checks(tmp_path / "state")["state"].error
+    assert "mode 750" in found
+    assert "chmod 700" in found
+
+
 def test_partners_are_named(tmp_path):
     keys = tmp_path / "keys" / "partners"
     keys.mkdir(parents=True)

@@ -10,8 +10,8 @@ import pytest
 import structlog.testing
 
 import sites
-from optimizer.service import hold, startup
-from optimizer.service.audit import AUDIT_FILE, AuditLog
+from optimizer.service import hold_orders, startup
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.config import ServiceConfig
 from optimizer.service.control_socket import send_command
 from optimizer.service.operators import Requester, add_operator
@@ -78,7 +78,7 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
 
     class Page(startup.PageServer):
         def start(self):
-            hold.place_offline(tmp_path, requester=PERSON, author="ana", reason="leak")
+            hold_orders.place_offline(tmp_path, requester=PERSON, author="ana", reason="leak")
             super().start()
 
     monkeypatch.setattr(startup, "PageServer", Page)
@@ -87,7 +87,7 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
     )
     startup.run_service(sites.load_site("small"), settings, tmp_path)
     assert [hold["author"] for hold in seen] == [ANA]
-    assert [one.author for one in hold.read_offline(tmp_path)] == [ANA]
+    assert [one.author for one in hold_orders.read_offline(tmp_path)] == [ANA]
 
 
 def run_briefly(folder, monkeypatch, use):
@@ -121,19 +121,41 @@ def test_only_an_operator_releases_by_command(tmp_path, monkeypatch):
     seen = []
 
     def use(service):
-        send_command(folder, "hold", author="ana", reason="leak")
+        held = send_command(folder, "hold", author="ana", reason="leak")
+        author = str(held["hold"]["author"])
         for token in ("", "guessed"):
             with pytest.raises(ServiceError) as caught:
-                send_command(folder, "release", hold=1, token=token)
+                send_command(folder, "release", hold=1, of=author, token=token)
             assert caught.value.code is IssueCode.UNAUTHORISED
         token = add_operator(folder, "eva")
-        changed = send_command(folder, "replace", hold=1, reason="", hours=2, token=token)
+        with pytest.raises(ServiceError, match=r"1 of ana.*leak"):
+            send_command(folder, "release", hold=1, of="bo", token=token)
+        changed = send_command(folder, "replace", hold=1, of=author, hours=2, token=token)
         seen.append(changed["hold"]["author"])
-        seen.append(send_command(folder, "release", hold=1, token=token)["operator"])
+        seen.append(send_command(folder, "release", hold=None, token=token)["operator"])
         seen.append(service.snapshot()["hold"])
 
     run_briefly(folder, monkeypatch, use)
     assert seen == ["eva", "eva", None]
+
+
+def test_hold_written_beside_a_running_service_takes_effect(tmp_path, monkeypatch):
+    """Proves: HOLD acts although the command found no service, and is not lost.
+
+    Sensitivity: the next write of the service removed it from the file.
+    """
+    folder, seen = tmp_path / "state", []
+
+    def use(service):
+        hold_orders.place_offline(folder, requester=PERSON, author="ana", reason="leak")
+        seen.append(service.snapshot()["hold"]["author"])
+        send_command(folder, "hold")
+        seen.extend(one.author for one in hold_orders.read_offline(folder))
+
+    run_briefly(folder, monkeypatch, use)
+    assert seen == [ANA, ANA, f"not signed in (command, uid {os.getuid()})"]
+    events = [entry.content for entry in read_audit(folder / AUDIT_FILE)]
+    assert ("hold", ANA) in [(one["event"], one.get("author")) for one in events]
 
 
 def test_service_on_a_restored_state_starts_in_hold(tmp_path, monkeypatch):

@@ -25,6 +25,15 @@ def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
     assert first.private["d"] not in repr(first)
 
 
+def test_state_folder_made_for_keys_is_private(tmp_path):
+    """Proves: HOLDs can be released in a folder that began with its keys.
+
+    Sensitivity: it had mode 755, which the service refuses for a release.
+    """
+    signing.load_or_create_key(tmp_path / "state" / "keys")
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
 def test_a_key_that_was_published_counts_beside_the_new_one(tmp_path):
     """Proves: with the next key in the place of the first the set holds both, the new one first.
 
