@@ -389,7 +389,7 @@ class LoadTargetStore:
         self._targets, self._guards = targets, guards
 
     def _load(self) -> None:
-        """Read the file; an invalid one is renamed and logged, and replay memory begins anew."""
+        """Read the file; an invalid one is renamed and logged, and replay memory begins again."""
         broken = self._path.with_suffix(".broken")
         try:
             content = cast("_StoredTargets", read_json_with_checksum(self._path))
