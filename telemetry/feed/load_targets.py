@@ -298,10 +298,11 @@ class LoadTargetStore:
     def _memory_start(self, now: np.datetime64) -> int:
         """Return the time before which messages may have been forgotten; 0 if none were. [ms]
 
-        After the loss of the file that is the time of the first call.
+        After the loss of the file that is the time of the first call, or an earlier one if the
+        clock was ahead then.
         """
-        if self._lost_until is None:
-            self._lost_until = to_milliseconds("loadtarget", now)
+        at = to_milliseconds("loadtarget", now)
+        self._lost_until = at if self._lost_until is None else min(self._lost_until, at)
         return self._lost_until
 
     @property

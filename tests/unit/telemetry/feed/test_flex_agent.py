@@ -2,13 +2,20 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from telemetry.feed.flex_agent import PlannedLoad
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
+from tests.support.feeds import key, keys
+from tests.support.feeds import partner as feed_partner
 from tests.support.flexing import (
     MINUTE,
     NOON,
@@ -22,6 +29,8 @@ from tests.support.flexing import (
     target,
 )
 from tests.support.waiting import DEADLINE, until
+
+SAMPLE = Path(__file__).parents[4] / "docs" / "examples" / "partner_targets.py"
 
 
 @pytest.fixture
@@ -437,3 +446,39 @@ def test_target_set_while_offline_is_accepted_later(nats, tmp_path):
     until(is_taken)
     later.stop()
     partner.client.stop()
+
+
+@pytest.mark.slow
+def test_sample_partner_sets_a_target_and_waits_for_its_answer(mosquitto, tmp_path):
+    """Proves: over Mosquitto a partner without our code is confirmed, and learns of a refusal."""
+    (tmp_path / "keys.json").write_text(json.dumps(keys()))
+    agent = agent_of(mosquitto, tmp_path)
+    feed = SchedulePublisher(
+        lambda name, will: Client(mosquitto.url, client_id=f"feed-{name}", will=will),
+        site="rhine",
+        partners=[feed_partner()],
+        key=key("rhine"),
+        folder=tmp_path / "feed",
+    )
+    agent.notify = feed.notify
+    assert agent.start().wait(DEADLINE)
+    feed.start(NOON)
+    agent.publish_state(load(120.0), NOON)
+    command = [sys.executable, str(SAMPLE), "--broker", mosquitto.url, "--site", "rhine"]
+    command += ["--partner", "tso-1", "--keys", str(tmp_path / "keys.json"), "--wait", "8"]
+    command += ["--now", str(milliseconds("2026-07-01T12:00")), "--end", "2026-07-01T14:00:00Z"]
+
+    def answer(power):
+        with subprocess.Popen(
+            [*command, "--mw", power], stdout=subprocess.PIPE, text=True
+        ) as sample:
+            until(lambda: agent.poll(NOON))
+            return sample.stdout.readline(), sample.wait(DEADLINE)
+
+    expected = "confirmed: 100.0 MW; planned now: 120.0 MW; compliant: not yet\n"
+    assert answer("100") == (expected, 0)
+    text, code = answer("151")
+    assert text.startswith("notice: target_refused, out-of-range: found '151 MW")
+    assert code == 1
+    feed.stop(NOON)
+    agent.stop()

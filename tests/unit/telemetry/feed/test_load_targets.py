@@ -202,6 +202,15 @@ def test_after_a_loss_no_earlier_message_is_accepted(partners):
     assert last.accept(load_target(80.0), token="other", by="dso", at=3, now=3)
 
 
+def test_clock_that_was_ahead_at_a_loss_does_not_refuse_later_messages(partners):
+    partners.accept(load_target(60.0), token="old")
+    (partners.folder / "targets.json").write_text("{")
+    last = Partners(partners.folder)
+    last.store.current_and_future(NOW + 525_600 * MINUTE)
+    assert refusal(last, load_target(60.0), token="old", now=3) is IssueCode.REPLAYED
+    assert last.accept(load_target(80.0), at=4, now=4)
+
+
 PLAIN = {"issued": None, "token": "", "audience": ()}
 UNSIGNED = IssuerTerms(accepts_unsigned_times=True)
 WINDOW = {"start": 0, "end": 60}
