@@ -595,7 +595,5 @@ def min_controllable_supply_temperature(
     if plant.chillers is not None:
         return np.full(np.shape(heat), -np.inf)
     capacity = CoolingCapacity.from_plant(plant, weather)
-    return np.asarray(
-        plant.supply_temperature
-        + (heat - capacity.cooler_capacity_at_set_point) / capacity.cooler_capacity_slope
-    )
+    short = heat - capacity.cooler_capacity_at_set_point
+    return np.asarray(plant.supply_temperature + short / capacity.cooler_capacity_slope)
