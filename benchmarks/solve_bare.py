@@ -175,7 +175,7 @@ class Bare:
         kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
         power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
         work = pool.rack_power * np.array(
-            [kind.throughput.work(cap_levels(kind)) for kind in kinds]
+            [kind.throughput.throughput_at(cap_levels(kind)) for kind in kinds]
         )
         fed["work"] = -hours[:, None, None] * work
         fed["power"] = np.broadcast_to(-power, self.racks.shape)

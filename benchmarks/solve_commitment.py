@@ -49,7 +49,7 @@ def commit(inputs: ModelData, last: WarmStart | None) -> WarmStart:
     assert found is not None
     assert found.objective - relaxed.objective <= MIP_GAP * abs(found.objective)
     on = units_on(arrays, found.values)
-    return WarmStart(shape=shape, instants=instants, basis=basis, units=on)
+    return WarmStart(model_signature=shape, instants=instants, basis=basis, units=on)
 
 
 def cold(_: Place, *, steps: int = WEEK) -> Measured:

@@ -79,12 +79,12 @@ def _cycle(
     name, shape = inputs.problem.site.name, signature_of(inputs)
     instants = inputs.problem.outlook["instant"].to_numpy()
     arrays = compile_model(shape).arrays(parameter_values(inputs))
-    is_fit = name in left and left[name].shape == shape
+    is_fit = name in left and left[name].model_signature == shape
     basis = shift_basis(left[name], arrays, instants) if is_fit else None
     solver = LpSolver(arrays, prices_of(inputs), basis=basis, time_limit=PATIENCE)
     answer = solver.run()
     assert answer is not None
-    left[name] = WarmStart(shape=shape, instants=instants, basis=solver.basis)
+    left[name] = WarmStart(model_signature=shape, instants=instants, basis=solver.basis)
     if solvers is not None:
         solvers[name] = solver
     return answer.objective

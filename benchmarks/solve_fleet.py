@@ -96,8 +96,8 @@ class Fleet:
             site,
             now,
             level=0.5 + 0.03 * np.sin(cycle) + rng.normal(scale=0.005),
-            peak_power=0.6 * site.grid.import_limit,
-            grid_import_power=0.4 * site.grid.import_limit,
+            peak_power=0.6 * site.grid_connection.import_limit,
+            grid_import_power=0.4 * site.grid_connection.import_limit,
         )
         return Problem(site, start, ahead.assign(_work(site, ahead, cycle)).pipe(_labelled))
 

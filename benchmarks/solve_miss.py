@@ -38,7 +38,7 @@ def followed() -> tuple[FloatArray, FloatArray, float]:
         step = decisions[-1].schedule.sel(time=now, method="pad")
         planned.append(float(net_import(step)))
         metered.append(plant.meter.net)
-    return np.array(planned), np.array(metered), case.site.grid.import_limit
+    return np.array(planned), np.array(metered), case.site.grid_connection.import_limit
 
 
 def ours(_: Place) -> Measured:

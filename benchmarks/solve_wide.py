@@ -88,8 +88,8 @@ class Wide:
             site,
             now,
             level=0.5 + rng.normal(scale=0.05),
-            peak_power=0.6 * site.grid.import_limit,
-            grid_import_power=0.4 * site.grid.import_limit,
+            peak_power=0.6 * site.grid_connection.import_limit,
+            grid_import_power=0.4 * site.grid_connection.import_limit,
         )
         return Problem(site, start, ahead.assign(_work(site, ahead)).pipe(_labelled))
 

@@ -27,7 +27,7 @@ from twin.feasibility.reserve_deliverability import eligible_stores, may_pause
 from twin.markets.contracts import DayAheadPosition, HourlyMatching, LoadTargetContract
 from twin.markets.tariffs import Tariff
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import Conversion
 from twin.site import Site, unsupplied_carriers
 from twin.sizing import design_loads, undersized_machines
 from twin.text import closest_match_hint
@@ -88,7 +88,7 @@ def _connection(site: Site) -> Iterator[ValidationIssue]:
 def _suppliers(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for carriers without a supplier or with several, and for cycles."""
     yield from unsupplied_carriers(site)
-    converts = [relation for relation in site.relations if isinstance(relation, Convert)]
+    converts = [relation for relation in site.relations if isinstance(relation, Conversion)]
     supplied = Counter(convert.output for convert in converts)
     for carrier, count in supplied.items():
         if count > 1:
@@ -143,12 +143,12 @@ def _floors(site: Site) -> Iterator[ValidationIssue]:
 
 
 def _work(site: Site) -> Iterator[ValidationIssue]:
-    if site.service.racks > site.racks:
+    if site.service.racks > site.rack_count:
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
             location="[service] racks",
             found=f"{site.service.racks:g}",
-            expected=f"at most {site.racks}, the racks of the halls",
+            expected=f"at most {site.rack_count}, the racks of the halls",
             remedy="lower the racks of the service",
         )
     bounds = [kind.longer_than for kind in site.work.values()]
@@ -173,7 +173,7 @@ def _work(site: Site) -> Iterator[ValidationIssue]:
 
 def _oversized_halls(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for halls so large that a number must be wrong."""
-    limit = site.grid.import_limit
+    limit = site.grid_connection.import_limit
     for hall in site.machines_of(ITHall):
         if hall.full_power > MAX_HALL_TO_CONNECTION * limit:
             remedy = (
@@ -195,12 +195,12 @@ def _sizes(site: Site) -> Iterator[ValidationIssue]:
     A connection may be smaller than the full halls: the schedule respects it.
     """
     yield from undersized_machines(site)
-    idle = design_loads(site, busy_share=site.service.racks / site.racks)["grid"]
-    if idle > site.grid.import_limit:
+    idle = design_loads(site, busy_share=site.service.racks / site.rack_count)["grid"]
+    if idle > site.grid_connection.import_limit:
         yield ValidationIssue(
             code=IssueCode.OUT_OF_RANGE,
-            location=key_location(f"equipment.{site.grid.name}", "import_limit"),
-            found=f"{site.grid.import_limit:g} MW",
+            location=key_location(f"equipment.{site.grid_connection.name}", "import_limit"),
+            found=f"{site.grid_connection.import_limit:g} MW",
             expected=f"at least {idle:.4g} MW",
             remedy="raise it: the inference service and idle racks need this power",
         )
@@ -320,22 +320,22 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
                 remedy="remove this contract",
             )
     is_matched = bool(site.machines_of(HourlyMatching))
-    if is_matched != (site.grid.carbon == "matched"):
+    if is_matched != (site.grid_connection.carbon == "matched"):
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
-            location=key_location(f"equipment.{site.grid.name}", "carbon"),
-            found=f'"{site.grid.carbon}"',
+            location=key_location(f"equipment.{site.grid_connection.name}", "carbon"),
+            found=f'"{site.grid_connection.carbon}"',
             expected='carbon = "matched" exactly if there is an hourly_matching',
             remedy="change carbon, or add or remove the hourly_matching",
         )
     issuers: set[str] = set()
     for contract in site.machines_of(LoadTargetContract):
-        if contract.least > site.grid.import_limit:
+        if contract.least > site.grid_connection.import_limit:
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
                 location=key_location(f"equipment.{contract.name}", "least"),
                 found=f"{contract.least:g} MW",
-                expected=f"at most {site.grid.import_limit:g} MW, the import limit",
+                expected=f"at most {site.grid_connection.import_limit:g} MW, the import limit",
                 remedy="lower it",
             )
         if contract.issuer in issuers:
@@ -473,7 +473,7 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
 def backup_issues(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for gensets that are late or too small, and for storage that is too small."""
     critical = design_loads(site, busy_share=1.0)["critical"]
-    idle = design_loads(site, busy_share=site.service.racks / site.racks)["medium_voltage"]
+    idle = design_loads(site, busy_share=site.service.racks / site.rack_count)["medium_voltage"]
     for genset in site.machines_of(Genset):
         location = f"equipment.{genset.name}"
         required = genset.bridging_energy(critical)

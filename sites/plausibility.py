@@ -156,7 +156,7 @@ def _of_machines(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationI
 
 
 def _of_renewables(site: Site) -> Iterator[ValidationIssue]:
-    connection = site.grid.import_limit
+    connection = site.grid_connection.import_limit
     for exchange in site.exchanges:
         if not exchange.availability_variable:
             continue
@@ -193,32 +193,32 @@ def _of_caps(site: Site) -> Iterator[ValidationIssue]:
 
 
 def _of_connection(site: Site, full: float, idle: float) -> Iterator[ValidationIssue]:
-    location = f"equipment.{site.grid.name}"
-    if site.grid.import_limit > MAX_CONNECTION_RATIO * full:
+    location = f"equipment.{site.grid_connection.name}"
+    if site.grid_connection.import_limit > MAX_CONNECTION_RATIO * full:
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location=location,
-            found=f"import of {site.grid.import_limit:g} MW",
+            found=f"import of {site.grid_connection.import_limit:g} MW",
             expected=f"at most {MAX_CONNECTION_RATIO:g} times the load",
             remedy=f"check the unit: the load with all racks is {full:.3g} MW",
         )
     elif site.network is not None:
         voltage = site.network.nodes[site.network.source].voltage
-        current = site.grid.import_limit / (math.sqrt(3.0) * voltage)
+        current = site.grid_connection.import_limit / (math.sqrt(3.0) * voltage)
         if current > MAX_CURRENT_KA:
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
                 location=location,
-                found=f"import of {site.grid.import_limit:g} MW",
+                found=f"import of {site.grid_connection.import_limit:g} MW",
                 expected=f"at most {MAX_CURRENT_KA:g} kA",
                 remedy=f"check the unit: at {voltage:g} kV the current is {1e3 * current:,.0f} A",
             )
-    if (full - idle) / 60.0 > MAX_RAMP_TIME_H * site.grid.ramp:
-        hours = (full - idle) / 60.0 / site.grid.ramp
+    if (full - idle) / 60.0 > MAX_RAMP_TIME_H * site.grid_connection.ramp:
+        hours = (full - idle) / 60.0 / site.grid_connection.ramp
         yield ValidationIssue(
             code=IssueCode.IMPLAUSIBLE,
             location=location,
-            found=f"ramp of {site.grid.ramp:g} MW/min",
+            found=f"ramp of {site.grid_connection.ramp:g} MW/min",
             expected=f"at most {MAX_RAMP_TIME_H:g} h from idle to full racks",
             remedy=f"check the unit: the ramp to full racks takes {_time(hours)}",
         )

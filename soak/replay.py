@@ -103,7 +103,7 @@ def setting(seed: int) -> BacktestCase:
     if seed % PROMISING == 0:
         site = promising(site, more)
     if seed % SHUT == 1:
-        site = site.with_parameters(site.grid.name, export_limit=0.0)
+        site = site.with_parameters(site.grid_connection.name, export_limit=0.0)
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")

@@ -29,7 +29,7 @@ def test_same_seed_draws_the_same_site(drawn):
 
 def test_reported_alterations_are_applied(drawn):
     for site, done in drawn:
-        assert (site.grid.export_limit == 0.0) == ("no export" in done)
+        assert (site.grid_connection.export_limit == 0.0) == ("no export" in done)
         assert ("battery_1" in site.equipment) == ("no battery" not in done)
 
 

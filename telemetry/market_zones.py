@@ -145,7 +145,7 @@ def normalise_zone(zone: str) -> str:
     return zone.upper().replace("_", "-")
 
 
-def time_zone(zone: str) -> str:
+def time_zone_of_bidding_zone(zone: str) -> str:
     """Return the IANA name of the local time of a bidding zone; an IANA name is returned as it is.
 
     It raises SeriesError for a zone that is neither.

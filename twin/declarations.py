@@ -210,11 +210,11 @@ class Throughput(Declaration):
             raise ValueError(message)
         return self
 
-    def work(self, power_share: FloatArray | float) -> FloatArray:
+    def throughput_at(self, power_share: FloatArray | float) -> FloatArray:
         """Return the throughput at a power cap, both as shares of the uncapped rack. [1]"""
         return np.asarray(np.interp(power_share, self.power_points, self.work_points))
 
-    def power(self, work_share: FloatArray | float) -> FloatArray:
+    def min_power_for(self, work_share: FloatArray | float) -> FloatArray:
         """Return the minimum power for a throughput, both as shares. [1]"""
         return np.asarray(np.interp(work_share, self.work_points, self.power_points))
 
@@ -257,7 +257,7 @@ class WorkKind(Declaration):
     @property
     def min_power_share(self) -> float:
         """Power share of the deepest cap within the tolerance. [1]"""
-        return float(self.throughput.power(1.0 - self.tolerance))
+        return float(self.throughput.min_power_for(1.0 - self.tolerance))
 
 
 class InferenceService(Declaration):

@@ -77,31 +77,31 @@ class UnitCharacteristics:
 
     - `economiser_output`: output without any unit. [MW]
     - `min_output`, `optimal_output`, `max_output`: minimum, best and maximum output of a unit. [MW]
-    - `power_one_unit_more`, `power_one_unit_less`: extra primary input with a unit more, or a unit
-      less, than the output needs. [MW]
+    - `extra_power_one_unit_more`, `extra_power_one_unit_less`: extra primary input with a unit
+      more, or a unit less, than the output needs. [MW]
     """
 
     economiser_output: FloatArray
     min_output: FloatArray
     optimal_output: FloatArray
     max_output: FloatArray
-    power_one_unit_more: FloatArray
-    power_one_unit_less: FloatArray
+    extra_power_one_unit_more: FloatArray
+    extra_power_one_unit_less: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchableUnits:
     """Equal units of a machine with restricted starts and stops.
 
-    - `minimum_up`, `minimum_down`: minimum time on and off. [h]
+    - `min_up_time`, `min_down_time`: minimum time on and off. [h]
     - `minimum_restart_time`: minimum time between two starts of the same unit. [h]
     - `start_cost`, `stop_cost`: cost of a start and of a stop. [EUR]
     - `characteristics`: Weather -> outputs and powers of the units.
     """
 
     count: int
-    minimum_up: float = 0.0
-    minimum_down: float = 0.0
+    min_up_time: float = 0.0
+    min_down_time: float = 0.0
     minimum_restart_time: float = 0.0
     start_cost: float = 0.0
     stop_cost: float = 0.0
@@ -109,16 +109,16 @@ class SwitchableUnits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
+class Conversion:
     """Delivery of one carrier by drawing others.
 
     - `owner`: id of the machine in the site file.
     - `primary_input`: the most expensive input; its curve is linearised in convex segments.
     - `heat_source`: carrier whose heat is used, up to its demand; or "".
     - `max_output`: Weather -> maximum output. [MW]
-    - `physics`: (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time`` as last
-      axis.
-    - `physics_at`: Set points -> the physics at them; None without set points.
+    - `flows_at_output`: (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time``
+      as last axis.
+    - `flows_for_set_points`: Set points -> the physics at them; None without set points.
     - `units`: units for unit commitment; None if any number may run at any time.
     """
 
@@ -127,18 +127,18 @@ class Convert:
     primary_input: str
     inputs: tuple[str, ...]
     max_output: Callable[[Weather], FloatArray]
-    physics: Callable[[FloatArray, Weather], ConversionFlows]
+    flows_at_output: Callable[[FloatArray, Weather], ConversionFlows]
     heat_source: str = ""
-    physics_at: Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None = (
-        None
-    )
+    flows_for_set_points: (
+        Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None
+    ) = None
     units: SwitchableUnits | None = None
 
-    def with_set_points(self, set_points: SetPoints | None) -> "Convert":
+    def with_set_points(self, set_points: SetPoints | None) -> "Conversion":
         """Return the conversion at other set points; itself without any."""
-        if set_points is None or self.physics_at is None:
+        if set_points is None or self.flows_for_set_points is None:
             return self
-        return replace(self, physics=self.physics_at(set_points))
+        return replace(self, flows_at_output=self.flows_for_set_points(set_points))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +279,7 @@ class DemandChargeTerms:
     """The billed peaks to which the intervals of a plan belong.
 
     - `peak_index`: Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
-    - `free_power`: Peak -> uncharged power, on ``(slot,)``. [MW]
+    - `uncharged_power`: Peak -> uncharged power, on ``(slot,)``. [MW]
     - `price`: Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
     - `is_root_sum_square`: Peak -> whether it is the root of the sum of squares of all excesses
       instead of the greatest, on ``(slot,)``.
@@ -289,7 +289,7 @@ class DemandChargeTerms:
     """
 
     peak_index: NDArray[np.int64]
-    free_power: FloatArray
+    uncharged_power: FloatArray
     price: FloatArray
     is_root_sum_square: BoolArray
     running_peak_index: int
@@ -317,7 +317,7 @@ class DemandCharge:
     terms: Callable[[NDArray[np.datetime64]], DemandChargeTerms] | None = None
 
 
-Relation = Convert | Store | Exchange | FlexibleLoad | DemandCharge | Obligation
+Relation = Conversion | Store | Exchange | FlexibleLoad | DemandCharge | Obligation
 
 OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg", "water": "m3"}
 """Unit of each sum."""

@@ -53,7 +53,7 @@ from twin.markets.reserve_products import ReserveProduct
 from twin.markets.tariffs import Tariff, market_time_zone
 from twin.physics import FloatArray
 from twin.relations import (
-    Convert,
+    Conversion,
     DemandCharge,
     Exchange,
     FlexibleLoad,
@@ -152,10 +152,10 @@ class Site(Declaration):
         return tuple(r for machine in self.equipment.values() for r in machine.relations())
 
     @cached_property
-    def conversions(self) -> tuple[Convert, ...]:
+    def conversions(self) -> tuple[Conversion, ...]:
         """Conversions, ordered so that consumers of a carrier precede its suppliers."""
-        waiting = [r for r in self.relations if isinstance(r, Convert)]
-        ordered: list[Convert] = []
+        waiting = [r for r in self.relations if isinstance(r, Conversion)]
+        ordered: list[Conversion] = []
         while waiting:
             drawn = {carrier for convert in waiting for carrier in convert.inputs}
             used = {c for convert in waiting for c in convert.inputs if c != convert.heat_source}
@@ -205,7 +205,7 @@ class Site(Declaration):
         )
 
     @property
-    def market_zone(self) -> str:
+    def resolved_market_time_zone(self) -> str:
         """IANA zone of the day-ahead market's day and prices."""
         return self.market_time_zone or market_time_zone(self.time_zone)
 
@@ -216,11 +216,11 @@ class Site(Declaration):
 
     def import_fees(self, moments: NDArray[np.datetime64]) -> FloatArray:
         """Return network fee and taxes on import in intervals with these starts. [EUR MWh-1]"""
-        return self.grid.import_fee + self.billing_rules.energy_prices(moments)
+        return self.grid_connection.import_fee + self.billing_rules.energy_prices(moments)
 
     def mean_import_fees(self, instants: NDArray[np.datetime64]) -> FloatArray:
         """Return the same as mean of each interval between two instants. [EUR MWh-1]"""
-        return self.grid.import_fee + self.billing_rules.mean_energy_prices(instants)
+        return self.grid_connection.import_fee + self.billing_rules.mean_energy_prices(instants)
 
     @cached_property
     def obligations(self) -> tuple[Obligation, ...]:
@@ -232,12 +232,12 @@ class Site(Declaration):
         return tuple(m for m in self.equipment.values() if isinstance(m, kind))
 
     @property
-    def grid(self) -> GridConnection:
+    def grid_connection(self) -> GridConnection:
         """The grid connection."""
         return self.machines_of(GridConnection)[0]
 
     @property
-    def racks(self) -> int:
+    def rack_count(self) -> int:
         """Number of accelerator racks in all halls. [1]"""
         return sum(hall.racks for hall in self.machines_of(ITHall))
 
@@ -416,7 +416,7 @@ _HEAT: Final = {"liquid", "air", "warm", "chilled"}
 
 def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for each carrier that is needed but not delivered."""
-    converts = [relation for relation in site.relations if isinstance(relation, Convert)]
+    converts = [relation for relation in site.relations if isinstance(relation, Conversion)]
     needed = {carrier: convert.owner for convert in converts for carrier in convert.inputs}
     needed |= {store.carrier: store.owner for store in site.stores}
     needed |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
@@ -450,7 +450,7 @@ def network_machines(site: Site) -> tuple[str, ...]:
 def _connected_carriers(relation: Relation) -> tuple[str, ...]:
     """Return the carriers of a relation, except the output of a conversion."""
     match relation:
-        case Convert():
+        case Conversion():
             return relation.inputs
         case Store() | Exchange():
             return (relation.carrier,)

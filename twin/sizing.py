@@ -7,7 +7,7 @@ import numpy as np
 
 from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
-from twin.relations import CARRIER_ENERGY_SIGN, Convert, FlexibleLoad
+from twin.relations import CARRIER_ENERGY_SIGN, Conversion, FlexibleLoad
 from twin.weather import Weather
 
 
@@ -23,7 +23,7 @@ class SizedSite(Protocol):
         """Loads of the halls."""
 
     @property
-    def conversions(self) -> Sequence[Convert]:
+    def conversions(self) -> Sequence[Conversion]:
         """Conversions, consumers of a carrier before its suppliers."""
 
 
@@ -72,13 +72,13 @@ def design_loads(site: SizedSite, *, busy_share: float) -> Mapping[str, float]:
     return {carrier: float(load[0]) for carrier, load in loads.items()}
 
 
-def _draws(convert: Convert, load: FloatArray, weather: Weather) -> Mapping[str, FloatArray]:
+def _draws(convert: Conversion, load: FloatArray, weather: Weather) -> Mapping[str, FloatArray]:
     """Return the inputs of a conversion, or of several such machines above its rating. [MW]"""
     rated = convert.max_output(weather)
     try:
         if not 0.0 < rated[0] < load[0]:
-            return convert.physics(load, weather).inputs
-        flows = convert.physics(rated, weather)
+            return convert.flows_at_output(load, weather).inputs
+        flows = convert.flows_at_output(rated, weather)
         return {carrier: load / rated * draw for carrier, draw in flows.inputs.items()}
     except FloatingPointError as error:
         cause = "that is far too small"

@@ -17,7 +17,7 @@ from twin import time_axes
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.history import WEATHER_VARIABLES
 from twin.forecast.outlook import outlook
-from twin.markets.tariffs import carried_forward
+from twin.markets.tariffs import expired_tariff_warnings
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
@@ -57,7 +57,7 @@ class BacktestCase:
     inputs: RunInputs
     workload: Workload
     actual: xr.Dataset
-    surroundings: xr.Dataset
+    boundary_conditions: xr.Dataset
     initial_state: xr.Dataset
 
     @classmethod
@@ -125,11 +125,11 @@ class BacktestCase:
             inputs=inputs,
             workload=workload,
             actual=truth,
-            surroundings=around,
+            boundary_conditions=around,
             initial_state=begin,
         )
 
-    def doubts(self) -> list[ValidationIssue]:
+    def plausibility_issues(self) -> list[ValidationIssue]:
         """Return implausible values of the site, its series and its work; none keeps a run back."""
         return [
             *sites.implausible_values(self.site),
@@ -159,7 +159,9 @@ class BacktestCase:
         hours = actual["duration"].to_numpy()
         arrives = jobs.arrival > self.inputs.start
         offered = float(jobs.racks[arrives] @ jobs.length[arrives]) / hours.sum()
-        free = float(hours @ (self.site.racks - actual["service_racks"].to_numpy())) / hours.sum()
+        free = (
+            float(hours @ (self.site.rack_count - actual["service_racks"].to_numpy())) / hours.sum()
+        )
         if offered > free:
             yield ValidationIssue(
                 code=IssueCode.IMPLAUSIBLE,
@@ -172,7 +174,7 @@ class BacktestCase:
     def _tariff_doubts(self) -> Iterator[ValidationIssue]:
         """Yield an issue if the last tariff ends before the run does."""
         site, time = self.site, self.actual["time"].to_numpy()
-        for text in carried_forward(site.tariffs, time, site.time_zone):
+        for text in expired_tariff_warnings(site.tariffs, time, site.time_zone):
             yield ValidationIssue(
                 code=IssueCode.OUT_OF_RANGE,
                 location="tariffs",

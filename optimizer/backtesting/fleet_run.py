@@ -50,7 +50,7 @@ class FleetSiteRun:
             on_decision=lambda decision: self._decisions.append(decision.without_replay()),
         )
         self._incoming: Jobs = self.queue.jobs.select(slice(0, 0))
-        own = (case.workload.jobs, case.workload.arrivals)
+        own = (case.workload.jobs, case.workload.arrival_history)
         self._next = 1 + max(int(jobs.number.max()) for jobs in own if len(jobs))
         self._steps: list[IntervalProgress] = []
 

@@ -75,7 +75,7 @@ class ReserveCaller:
         """Return the calls over a horizon as variables of an outlook; empty without contracts."""
         if not self._by:
             return xr.Dataset()
-        edges, grid = interval_edges(axes), self._site.grid
+        edges, grid = interval_edges(axes), self._site.grid_connection
         max_import, never = (
             np.full(len(edges) - 1, grid.import_limit),
             np.zeros(len(edges) - 1, bool),
@@ -115,7 +115,9 @@ def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> R
     steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
     capacity, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
     power = float(capacity[1:].min())
-    return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)
+    return ReserveOrder(
+        product=product, first=first, baseline=net[1:], previous_net_import=net[0], power=power
+    )
 
 
 SETTLED_RESERVE_VARIABLES = (
@@ -134,9 +136,9 @@ def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
     """
     site = case.site
     if not site.reserves:
-        return SimulatedFacility(site, case.surroundings, case.initial_state, seed=seed)
-    plant = ReserveFacility(site, case.surroundings, case.initial_state, seed=seed)
-    signals = reserve_calls(site.reserves, case.surroundings.sizes["time"], seed=seed)
+        return SimulatedFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
+    plant = ReserveFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
+    signals = reserve_calls(site.reserves, case.boundary_conditions.sizes["time"], seed=seed)
     plant.set_calls(signals, by_order=contracts_by_product(site))
     return plant
 

@@ -88,8 +88,8 @@ class PolicySummary:
             lateness_h=work.lateness,
             violations=violations,
             pue=bill.pue,
-            work_done=work.done + sum(work.left.values()),
-            work_left=sum(work.left.values()),
+            work_done=work.done + sum(work.remaining_work.values()),
+            work_left=sum(work.remaining_work.values()),
             starts=bill.staging.starts,
             short_runs=bill.staging.min_up_violations,
             short_rests=bill.staging.min_down_violations,
@@ -249,7 +249,7 @@ class BacktestResults:
         return (simple - planned) / (simple - bound) if simple > bound else None
 
     @property
-    def later(self) -> list[str]:
+    def lateness_warnings(self) -> list[str]:
         """Sentences on planners that are later than a rule with which they are compared."""
         hours = {name: summary.lateness_h for name, summary in self.policies.items()}
         return [
@@ -314,7 +314,7 @@ class BacktestResults:
             "captures": self.captures,
             "reference": self.reference,
             "differences": {name: one.as_json() for name, one in self.differences.items()},
-            "later": self.later,
+            "later": self.lateness_warnings,
             "gaps": list(self.gaps),
             "notes": list(self.notes),
             "policies": {name: asdict(summary) for name, summary in self.policies.items()},

@@ -161,7 +161,7 @@ def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalan
     }
     return WorkBalance(
         done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
-        left=left,
+        remaining_work=left,
         lateness=sum(p.lateness for _, p in steps),
         late_energy=sum(p.overdue_energy for _, p in steps),
     )

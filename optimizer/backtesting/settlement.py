@@ -40,13 +40,13 @@ class WorkBalance:
     """Work of a run.
 
     - `done`: work done. [MWh of uncapped rack energy]
-    - `left`: Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
+    - `remaining_work`: Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
     - `lateness`: hours by which jobs ended after their deadlines, summed. [h]
     - `late_energy`: the same, each job weighted by the uncapped power of its racks. [MWh]
     """
 
     done: float
-    left: Mapping[str, float]
+    remaining_work: Mapping[str, float]
     lateness: float
     late_energy: float
 
@@ -211,7 +211,7 @@ def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> fl
     """
     pool = RackPool.from_site(site)
     total = 0.0
-    for name, left in work.left.items():
+    for name, left in work.remaining_work.items():
         kind = site.work[name]
         power = float(pool.power_above_idle(kind.min_power_share))
         total += left * power / (pool.rack_power * (1.0 - kind.tolerance))
@@ -308,7 +308,7 @@ def network_accounts(
         np.maximum(net, 0.0) * QUARTER_HOUR_H,
         np.maximum(-net, 0.0) * QUARTER_HOUR_H,
     )
-    fees = imported @ site.import_fees(starts) + exported.sum() * site.grid.export_fee
+    fees = imported @ site.import_fees(starts) + exported.sum() * site.grid_connection.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
     if site.billing_rules.classes:
         found["excess"] = _excess(site.billing_rules, starts, net)
@@ -323,7 +323,7 @@ def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) 
     free = billing.expected_peaks(starts[first])
     free[0] = max(free[0], before)
     peaks = np.maximum(np.maximum.reduceat(counted, first) - free, 0.0)
-    prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid.peak_price
+    prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid_connection.peak_price
     return float((prices * peaks).sum())
 
 

@@ -175,7 +175,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     print_synthetic(screen, {"jobs": jobs})
     inputs = _read(screen, loaded, files, start=start, days=days)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
-    print_doubts(screen, case.doubts())
+    print_doubts(screen, case.plausibility_issues())
     if out is not None:
         open_run_folder(out, build_identity(loaded, inputs, load_scale=load_scale, seeds=seeds))
     results = _run(screen, case, names, seeds=seeds, out=out, export=export_mps)
@@ -254,7 +254,7 @@ def _show_capture(screen: Console, results: BacktestResults) -> None:
             if results.days < MIN_CAPTURE_DAYS:
                 reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"
             screen.print(f"no capture over {rule}: {reason}", style="yellow")
-    for sentence in results.later:
+    for sentence in results.lateness_warnings:
         screen.print(f"not comparable: {sentence}", style="yellow", markup=False)
 
 

@@ -300,7 +300,9 @@ def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
 def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     """Test calibration and state estimation on simulated plants, and show the errors."""
     screen = console(json_file)
-    surroundings = synthetic_case(site, steps=2 * PERIOD_DAYS * QUARTERS_PER_DAY).surroundings
+    surroundings = synthetic_case(
+        site, steps=2 * PERIOD_DAYS * QUARTERS_PER_DAY
+    ).boundary_conditions
     results = []
     shown = table(
         f"{site.name}: calibrated on {PERIOD_DAYS} days",
@@ -350,7 +352,7 @@ def _row(result: AcceptanceResult) -> tuple[str, ...]:
         f"{result.score.temperature_rmse:.3f}",
         f"{result.worst_identified_error:.2%} of {result.identified_count}: "
         f"{result.worst_parameter}",
-        f"{result.inside / result.samples:.1%}",
+        f"{result.samples_within_bounds / result.samples:.1%}",
     )
 
 
@@ -369,5 +371,5 @@ def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
         "nmbe": max(abs(result.score.nmbe) for result in results),
         "temperature_rmse": max(result.score.temperature_rmse for result in results),
         "identified": max(result.worst_identified_error for result in results),
-        "coverage": sum(r.inside for r in results) / sum(r.samples for r in results),
+        "coverage": sum(r.samples_within_bounds for r in results) / sum(r.samples for r in results),
     }

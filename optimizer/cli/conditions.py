@@ -12,7 +12,7 @@ import sites
 from optimizer.cli.output import option_error
 from optimizer.inputs.series_files import read_site_weather, weather_notes
 from telemetry import market_zones
-from telemetry.series import between, read_carbon, read_load
+from telemetry.series import read_carbon, read_load, select_period
 from twin import time_axes, units
 from twin.equipment import ITHall
 from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
@@ -40,7 +40,7 @@ LoadFileOption = Annotated[
 def check_zone(zone: str | None) -> str | None:
     """Return the zone unchanged; an unknown name is an error before any file is read."""
     if zone is not None:
-        market_zones.time_zone(zone)
+        market_zones.time_zone_of_bidding_zone(zone)
     return zone
 
 
@@ -128,7 +128,7 @@ def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Data
         raise option_error(
             "--weather", "", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
-    part = between(read, start=edges[0], end=edges[-1])
+    part = select_period(read, start=edges[0], end=edges[-1])
     notes = SeriesNotes(notes=tuple(weather_notes(site, file.name, read)))
     values = {name: ("time", _means(part, name, edges)) for name in WEATHER_VARIABLES}
     return tag_dataset(grid.assign(values)), SeriesNotes.of(file, part) + notes
@@ -147,7 +147,7 @@ def carbon_on(
         return None, SeriesNotes()
     name, edges = "carbon_intensity", grid["instant"].to_numpy()
     read = read_carbon(path, zone=zone, kind=kind, market_zone=site.zone)
-    part = between(read, start=edges[0], end=edges[-1])
+    part = select_period(read, start=edges[0], end=edges[-1])
     values = xr.DataArray(_means(part, name, edges), coords={"time": grid["time"]})
     return tag_variable(values, name), SeriesNotes.of(path, part)
 
@@ -167,7 +167,7 @@ def hall_power_on(
         full = np.array([hall.full_power for hall in halls])
         rows = np.tile(idle + utilisation * (full - idle), (grid.sizes["time"], 1))
     elif load is not None and utilisation is None:
-        shares = np.array([hall.racks / site.racks for hall in halls])
+        shares = np.array([hall.racks / site.rack_count for hall in halls])
         total, notes = _read_load(site, grid, load, zone=zone)
         rows = total[:, None] * shares
     else:
@@ -183,7 +183,7 @@ def _read_load(
 ) -> tuple[FloatArray, SeriesNotes]:
     """Return the power of all halls from a file. [MW]"""
     edges = grid["instant"].to_numpy()
-    part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
+    part = select_period(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
     limit = sum(hall.full_power for hall in site.machines_of(ITHall))
     is_beyond = total > limit * (1.0 + RELATIVE_TOLERANCE)

@@ -53,7 +53,7 @@ def fetch(
         now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
         days=days,
         token=_token(name, endpoint.token) if endpoint.token else "",
-        before=out,
+        earlier_response_file=out,
     )
     result = fetch_series(what, name, query, out=out)
     console(json_file).print(f"{out}: {describe_result(result)}", markup=False)

@@ -48,14 +48,14 @@ def throughput(
         shown.add_row(f"{limit:g}", *values, f"{row['jobs']:.0f}")
     screen.print(shown)
     screen.print(
-        f"mean distance of the jobs from the curve {found.error:.3f}, "
+        f"mean distance of the jobs from the curve {found.mean_distance:.3f}, "
         f"root mean square {found.root_mean_square:.3f}"
     )
     screen.print(_entry(name, file, found.throughput), markup=False, soft_wrap=True)
     content = {
         "name": name,
         **found.throughput.model_dump(),
-        "error": found.error,
+        "error": found.mean_distance,
         "root_mean_square": found.root_mean_square,
         "medians": found.medians.reset_index().to_dict(orient="records"),
     }

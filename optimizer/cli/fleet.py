@@ -141,7 +141,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     cases = list(map(_case, loaded, inputs, loads))
     for case in cases:
-        print_doubts(screen, case.doubts())
+        print_doubts(screen, case.plausibility_issues())
     _warn_unknown_carbon(screen, cases)
     if days:
         result = run_closed_loop(
@@ -261,7 +261,7 @@ def _case(site: Site, inputs: RunInputs, load: float) -> BacktestCase:
 
 def _knows_carbon(one: BacktestCase) -> bool:
     """Return whether carbon counts: also if contracts match hours, as remaining carbon is known."""
-    return one.inputs.has_carbon or one.site.grid.carbon == "matched"
+    return one.inputs.has_carbon or one.site.grid_connection.carbon == "matched"
 
 
 def _warn_unknown_carbon(screen: Console, cases: Sequence[BacktestCase]) -> None:

@@ -29,7 +29,7 @@ from optimizer.inputs.series_files import (
 )
 from optimizer.planner.pareto import (
     CARBON_PRICES_EUR_PER_KG,
-    Sensitivity,
+    LimitSensitivity,
     limit_values,
     pareto_front,
 )
@@ -75,7 +75,7 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     inputs = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
     print_series_notes(screen, inputs)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
-    print_doubts(screen, case.doubts())
+    print_doubts(screen, case.plausibility_issues())
     problem = case.build_problem()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
@@ -138,7 +138,7 @@ def _table(found: xr.Dataset, title: str) -> Table:
     return shown
 
 
-def _sensitivity_table(sensitivities: tuple[Sensitivity, ...]) -> Table:
+def _sensitivity_table(sensitivities: tuple[LimitSensitivity, ...]) -> Table:
     heads = ("value of one more [EUR]", "holds for", "binds [h]")
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in sensitivities:

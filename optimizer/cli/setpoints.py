@@ -169,7 +169,7 @@ def _power_of_jobs(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: flo
     work = workload_from_jobs(
         frame, site, start=edges[0], end=edges[-1], load_scale=share, is_closed=False
     )
-    busy = np.minimum(_busy(work.jobs, edges), site.racks)
+    busy = np.minimum(_busy(work.jobs, edges), site.rack_count)
     power = float(RackPool.from_site(site).power_above_idle(1.0))
     rows = [hall_powers(site, work_power=n * power, service_racks=0.0) for n in busy.tolist()]
     names = [hall.name for hall in site.machines_of(ITHall)]

@@ -48,7 +48,7 @@ from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.racks.view import DEFAULT_STEPS, ViewLevel
 from twin.reporting.indicators import indicators
-from twin.simulation.limits import freeze_risks, limit_excess, run_violations
+from twin.simulation.limits import freeze_risks, limit_exceedances, limit_excess
 from twin.simulation.simulate import settled_state
 from twin.simulation.simulate import simulate as simulate_site
 from twin.site import Site
@@ -209,7 +209,7 @@ def _exceeded(
     """Print and return exceeded limits, extrapolated correlations and frost risks."""
     distance = result["beyond"] if "beyond" in result else limit_excess(site, result)
     rows: list[dict[str, object]] = []
-    for one in run_violations(site, distance):
+    for one in limit_exceedances(site, distance):
         first = format_minute(one.first)
         rows.append(_with_json_keys(asdict(one) | {"first": first}))
         screen.print(

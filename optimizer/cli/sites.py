@@ -92,8 +92,8 @@ def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) ->
     screen.print(f"[bold]{loaded.name}[/]: {escape(loaded.title)}")
     screen.print(
         f"zone {loaded.zone}, {loaded.latitude:g} N {loaded.longitude:g} E, "
-        f"{loaded.elevation:g} m; {loaded.racks} racks, import up to "
-        f"{loaded.grid.import_limit:g} MW"
+        f"{loaded.elevation:g} m; {loaded.rack_count} racks, import up to "
+        f"{loaded.grid_connection.import_limit:g} MW"
     )
     for line in _contract_lines(loaded):
         screen.print(line, markup=False)
@@ -165,8 +165,8 @@ def _conversion_table(site: "Site") -> Table:
     for convert in site.conversions:
         row = idle[convert.output], full[convert.output], rated[convert.owner]
         shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))
-    row = idle["grid"], full["grid"], site.grid.import_limit
-    shown.add_row(site.grid.name, "grid", *(f"{value:.1f}" for value in row))
+    row = idle["grid"], full["grid"], site.grid_connection.import_limit
+    shown.add_row(site.grid_connection.name, "grid", *(f"{value:.1f}" for value in row))
     return shown
 
 

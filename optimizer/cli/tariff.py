@@ -21,7 +21,7 @@ from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
 from twin.markets.demand_charges import ConstantLoadStatus, constant_load_status
-from twin.markets.tariffs import InstantArray, carried_forward, valid_tariffs, year_bounds
+from twin.markets.tariffs import InstantArray, expired_tariff_warnings, valid_tariffs, year_bounds
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import format_minute
@@ -70,7 +70,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
         raise _tariff_error("--meter, --run", expected=expected, remedy=remedy)
     notes = [
         *_beyond(loaded, starts, power),
-        *carried_forward(loaded.tariffs, starts, loaded.time_zone),
+        *expired_tariff_warnings(loaded.tariffs, starts, loaded.time_zone),
     ]
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
@@ -96,11 +96,11 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _beyond(site: Site, starts: InstantArray, power: FloatArray) -> list[str]:
     """Return a note if the import exceeds the connection's limit, for example by a wrong unit."""
-    is_beyond = power > site.grid.import_limit
+    is_beyond = power > site.grid_connection.import_limit
     if not is_beyond.any():
         return []
     largest = int(np.argmax(power))
-    limit = f"the {site.grid.import_limit:g} MW of {site.grid.name}"
+    limit = f"the {site.grid_connection.import_limit:g} MW of {site.grid_connection.name}"
     count = pluralise(int(is_beyond.sum()), "quarter-hour")
     peak = f"up to {power[largest]:,.3f} MW, at {format_minute(starts[largest])}"
     return [f"{count} above {limit}, {peak}; check the unit of the import"]

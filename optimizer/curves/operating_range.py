@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from optimizer.problem.problem import Problem
 from twin.physics import FloatArray
-from twin.relations import BIDIRECTIONAL_CARRIERS, CARRIER_ENERGY_SIGN, Convert, SetPoints
+from twin.relations import BIDIRECTIONAL_CARRIERS, CARRIER_ENERGY_SIGN, Conversion, SetPoints
 from twin.simulation.setpoints import (
     SUPPLY_SET_POINT,
     HeatLoadRange,
     SetPointOptions,
     cheapest_set_points,
-    rate_limited,
+    limit_supply_ramps,
     set_point_variables,
 )
 from twin.site import Site
@@ -54,7 +54,7 @@ class CurveSamples:
     @classmethod
     def sample(
         cls,
-        convert: Convert,
+        convert: Conversion,
         weather: Weather,
         ends: tuple[FloatArray, FloatArray],
         *,
@@ -115,9 +115,9 @@ def _between(shares: FloatArray, low: FloatArray, high: FloatArray) -> FloatArra
     return np.asarray(low + shares[:, None] * (high - low))
 
 
-def _draws(convert: Convert, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
+def _draws(convert: Conversion, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
     """Return the draws at outputs: carrier -> ``(sample, time)``."""
-    draws = convert.physics(outputs, weather).inputs
+    draws = convert.flows_at_output(outputs, weather).inputs
     return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.inputs}
 
 
@@ -178,7 +178,7 @@ def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
 
 
 def _range(
-    site: Site, convert: Convert, demand: FloatArray, *, bears: tuple[FloatArray, FloatArray]
+    site: Site, convert: Conversion, demand: FloatArray, *, bears: tuple[FloatArray, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the smallest and largest output that can occur within the limits of a machine. [MW]"""
     (low, high), (floor, most) = demand, bears
@@ -188,14 +188,14 @@ def _range(
     return low, np.clip(high + pad, low, most)
 
 
-def _sampled_ranges(convert: Convert, most: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+def _sampled_ranges(convert: Conversion, most: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """Return the ranges that a machine can bear; grid machines have a backward range. [MW]"""
     nothing = np.zeros_like(most)
     back = [(-most, nothing)] if convert.output in BIDIRECTIONAL_CARRIERS else []
     return [*back, (nothing, most)]
 
 
-def _export_capacity(site: Site, convert: Convert, weather: Weather) -> FloatArray:
+def _export_capacity(site: Site, convert: Conversion, weather: Weather) -> FloatArray:
     """Return the backward power through a machine for export, ``(time,)``. [MW]
 
     This is the export of all machines on the way to the connection with their losses, slightly
@@ -208,7 +208,7 @@ def _export_capacity(site: Site, convert: Convert, weather: Weather) -> FloatArr
     for other in site.conversions:
         if other.output == convert.primary_input:
             given += _export_capacity(site, other, weather)
-    losses = convert.physics(-given, weather).inputs[convert.primary_input] + given
+    losses = convert.flows_at_output(-given, weather).inputs[convert.primary_input] + given
     return np.asarray((1.0 + EXPORT_PATH_SHARE) * (given + losses))
 
 
@@ -230,7 +230,9 @@ def choose_setpoints(
     )
     options = SetPointOptions(flow=rules.choice == "cheapest")
     found = cheapest_set_points(problem.site, heat, weather, options=options)
-    return rate_limited(problem.site, found, problem.hours, current_supply=_present_supply(problem))
+    return limit_supply_ramps(
+        problem.site, found, problem.hours, current_supply=_present_supply(problem)
+    )
 
 
 def restart_setpoints(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
@@ -247,7 +249,9 @@ def restart_setpoints(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     hours = plan["duration"].to_numpy()
     return plan.assign(
         set_point_variables(
-            rate_limited(problem.site, setpoints, hours, current_supply=_present_supply(problem))
+            limit_supply_ramps(
+                problem.site, setpoints, hours, current_supply=_present_supply(problem)
+            )
         )
     )
 

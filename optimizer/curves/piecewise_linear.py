@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from optimizer.curves.operating_range import SAMPLE_POINTS, CurveSamples, OperatingRange
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import Conversion
 
 MAX_SEGMENTS: Final = 4
 """Largest number of segments of a curve. [1]"""
@@ -132,7 +132,7 @@ class ConvexSegments:
         )
 
 
-def fit_piecewise_linear(convert: Convert, operating_range: OperatingRange) -> ConvexSegments:
+def fit_piecewise_linear(convert: Conversion, operating_range: OperatingRange) -> ConvexSegments:
     """Fit convex segments to a conversion in every interval.
 
     The number of segments is the smallest with a small error, at most :data:`MAX_SEGMENTS`.

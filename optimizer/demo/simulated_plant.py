@@ -55,7 +55,7 @@ def build_scene(
         raise SiteError(site.name, issues)
     return SimulationScenario(
         site=case.site,
-        boundary_conditions=case.surroundings,
+        boundary_conditions=case.boundary_conditions,
         initial_state=case.initial_state,
         workload=case.workload,
         service_racks=case.actual["service_racks"].to_numpy().tolist(),

@@ -52,15 +52,15 @@ MAX_LISTED_LIMITS: Final = 8
 class BindingLimit:
     """One binding limit: its label, first and last interval, and number of intervals.
 
-    ``price`` is the largest dual, the saving per unit of the limit; of a peak the sum over all
-    intervals. [EUR per its unit]
+    ``shadow_price`` is the largest dual, the saving per unit of the limit; of a peak the sum over
+    all intervals. [EUR per its unit]
     """
 
     limit: str
     first: np.datetime64
     last: np.datetime64
     count: int
-    price: float
+    shadow_price: float
     unit: str
 
     def as_json(self) -> dict[str, object]:
@@ -70,7 +70,7 @@ class BindingLimit:
             "from": format_minute(self.first),
             "to": format_minute(self.last),
             "intervals": self.count,
-            "price_eur": round(self.price, 3),
+            "price_eur": round(self.shadow_price, 3),
             "unit": self.unit,
         }
 
@@ -110,11 +110,11 @@ def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLim
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
-                    price=float(over.sum() if one.row in PEAK_ROWS else over.max()),
+                    shadow_price=float(over.sum() if one.row in PEAK_ROWS else over.max()),
                     unit=limit_unit(one, solution.data),
                 )
             )
-    return tuple(sorted(found, key=lambda limit: -limit.price)[:MAX_LISTED_LIMITS])
+    return tuple(sorted(found, key=lambda limit: -limit.shadow_price)[:MAX_LISTED_LIMITS])
 
 
 def uncertain_limits(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class SensitivityModel:
     def __init__(self, solution: Solution) -> None:
         inputs = solution.data
         self.numbers = parameter_values(inputs)
-        arrays = compile_model(solution.warm_start.shape).arrays(self.numbers)
+        arrays = compile_model(solution.warm_start.model_signature).arrays(self.numbers)
         self._arrays = _with_fixed_columns(solution, _without_unreachable_rows(solution, arrays))
         self._is_fixed = (self._arrays.column_low != arrays.column_low) | (
             self._arrays.column_high != arrays.column_high
@@ -369,7 +369,7 @@ def _of_flow(
     """Yield the bounds of an import or export; of the connection with headroom for reserves."""
     yield RelaxableBound(name=f"{one.owner}.{one.row}")
     room = f"reserves.{one.row.removesuffix('power')}headroom"
-    if one.owner == solution.data.problem.site.grid.name and sensitivity_model.has(room):
+    if one.owner == solution.data.problem.site.grid_connection.name and sensitivity_model.has(room):
         yield RelaxableBound(name=room)
 
 

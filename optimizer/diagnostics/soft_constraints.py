@@ -182,7 +182,7 @@ _TARGET_LABELS: Final = {
 def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the violation of the ramp limit."""
     problem = solution.data.problem
-    grid = problem.site.grid.name
+    grid = problem.site.grid_connection.name
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
     off = np.flatnonzero(excess > VIOLATION_TOLERANCE)
     if len(off):
@@ -206,7 +206,7 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
     problem = solution.data.problem
     if not (off := np.flatnonzero(problem.unavoidable_import)).size:
         return
-    grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
+    grid, time = problem.site.grid_connection.name, problem.outlook["time"].to_numpy()
     imported = solution.values[f"{grid}.import_power"][off]
     excess = np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0)
     yield SoftConstraintViolation(

@@ -196,7 +196,7 @@ def orders_by_rule(
     Batteries follow the plan, renewables are curtailed to the export limit, and tanks idle.
 
     - `caps`: caps of the jobs in the order of the queue, 0 for a job that waits. [1]
-    - `within_rise`: reduces the headroom to the rise of work that is left in the quarter-hour.
+    - `limit_work_rise`: reduces the headroom to the rise of work that is left in the quarter-hour.
     - `keeps_running_work`: whether running work is reduced last, as during a HOLD.
     """
     near = schedule.isel(time=slice(2), instant=slice(3))
@@ -208,7 +208,7 @@ def orders_by_rule(
     caps = caps_below_limit(queue, caps, planned, fixed=np.zeros_like(must))
     step = first.isel(time=0)
     export_room = (
-        headroom.import_power(sustained_power(queue, caps, QUARTER_HOUR_H)) + headroom.export_limit
+        headroom.net_import_at(sustained_power(queue, caps, QUARTER_HOUR_H)) + headroom.export_limit
     )
     batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
     renewable_caps = curtail_export(step, batteries.get("battery_discharge", {}), export_room)

@@ -167,7 +167,7 @@ def _verify(
         logger.exception("schedule cannot be verified")
         message = f"{problem.site.name}: the twin cannot verify the schedule: {error}"
         raise NoScheduleError(message) from error
-    refusals = verdict.violations if may_be_exposed else verdict.refusals
+    refusals = verdict.violations if may_be_exposed else verdict.rejection_reasons
     if verdict.replay is None or refusals:
         raise NoScheduleError(_refusal(problem.site, refusals))
     return verdict.replay, verdict
@@ -227,7 +227,7 @@ def _with_current_outlook(problem: Problem, remaining: xr.Dataset) -> xr.Dataset
             values = time_axes.regrid(current.to_numpy(), known, wanted)
             plan[name] = remaining[name].transpose(..., "time").copy(data=values)
     used = remaining["work_racks"].sum(["cohort", "level"])
-    free = (problem.site.racks - plan["service_racks"]).clip(min=0.0)
+    free = (problem.site.rack_count - plan["service_racks"]).clip(min=0.0)
     work_share = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
     for name in ("work_racks", "work_power"):
         plan[name] = variables.tag_variable(remaining[name] * work_share, name)

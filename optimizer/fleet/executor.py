@@ -36,12 +36,12 @@ class SubproblemSolution:
     """Solution of one site.
 
     - `cost`: cost without payments for migration. [EUR]
-    - `net`: work sent less work received, ``(block, route)``, in work of the fleet. [MWh]
+    - `net_work_sent`: work sent less work received, ``(block, route)``, in work of the fleet. [MWh]
     - `marginal_value`: saving by one more MWh sent, ``(block, route)``. [EUR MWh-1]
     """
 
     cost: float
-    net: FloatArray
+    net_work_sent: FloatArray
     marginal_value: FloatArray
 
 
@@ -66,7 +66,7 @@ class SiteSubproblem:
         lp_solution = self._solve(np.zeros(net.shape), net, high=net)
         return SubproblemSolution(
             cost=lp_solution.objective,
-            net=net,
+            net_work_sent=net,
             marginal_value=-lp_solution.reduced_costs[self._net_columns],
         )
 
@@ -75,11 +75,13 @@ class SiteSubproblem:
 
         Work sent is paid for, and work received earns.
         """
-        lp_solution = self._solve(prices, self._migration.low, high=self._migration.high)
+        lp_solution = self._solve(
+            prices, self._migration.min_net_work_sent, high=self._migration.max_net_work_sent
+        )
         net = lp_solution.values[self._net_columns]
         return SubproblemSolution(
             cost=lp_solution.objective - float((prices * net).sum()),
-            net=net,
+            net_work_sent=net,
             marginal_value=-prices,
         )
 
@@ -94,7 +96,9 @@ class SiteSubproblem:
         warm_start = None  # a problem with integer units, or without exchange, is another model
         if problem.migration is not None and not self._arrays.is_integer.any():
             times = problem.outlook["instant"].to_numpy()
-            warm_start = WarmStart(shape=self._signature, instants=times, basis=self._solver.basis)
+            warm_start = WarmStart(
+                model_signature=self._signature, instants=times, basis=self._solver.basis
+            )
         return decide(problem, warm_start=warm_start)
 
     def _solve(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:

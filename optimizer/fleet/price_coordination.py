@@ -97,8 +97,8 @@ def coordinate_by_prices(
     the solver fails.
     """
     alone = executor.solve_isolated()
-    shape = alone[0].net.shape
-    master = BundleMaster(len(alone), alone[0].net.size)
+    shape = alone[0].net_work_sent.shape
+    master = BundleMaster(len(alone), alone[0].net_work_sent.size)
     master.add_cuts(alone)
     best, bound_solutions = alone, alone
     prices: FloatArray = np.mean([solution.marginal_value for solution in alone], axis=0)
@@ -120,12 +120,13 @@ def coordinate_by_prices(
         prices = master.next_prices().reshape(shape)
     found = master.best_prices.reshape(shape)
     return CoordinationResult(
-        net_sent=tuple(solution.net for solution in best),
+        net_sent=tuple(solution.net_work_sent for solution in best),
         prices=found,
         isolated_costs=tuple(solution.cost for solution in alone),
         costs=tuple(solution.cost for solution in best),
         bounds=tuple(
-            solution.cost + float((found * solution.net).sum()) for solution in bound_solutions
+            solution.cost + float((found * solution.net_work_sent).sum())
+            for solution in bound_solutions
         ),
         rounds=round_number,
     )
@@ -159,11 +160,11 @@ class BundleMaster:
         """
         for number, solution in enumerate(solutions):
             self._costs[number].append(solution.cost)
-            self._nets[number].append(solution.net.ravel())
+            self._nets[number].append(solution.net_work_sent.ravel())
         if prices is None:
             return -np.inf
         flat = prices.ravel()
-        bound = sum(one.cost + float((flat * one.net.ravel()).sum()) for one in solutions)
+        bound = sum(one.cost + float((flat * one.net_work_sent.ravel()).sum()) for one in solutions)
         if bound > self.bound:
             self.bound, self.best_prices = bound, flat
         return bound

@@ -17,7 +17,7 @@ from twin.time_axes import interval_edges
 from twin.units import format_minute
 from twin.variables import machine_values, net_import
 
-REQUESTED: Final = "_requested"
+REQUESTED_SUFFIX: Final = "_requested"
 """End of the name of a limit as partners requested it."""
 
 GRID_REQUEST_TOLERANCE_MW: Final = 1e-3
@@ -35,7 +35,7 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
     edges = interval_edges(outlook)
     found = []
     for partner, limit in _limits(site, outlook):
-        is_requested = limit < site.grid.import_limit - GRID_REQUEST_TOLERANCE_MW
+        is_requested = limit < site.grid_connection.import_limit - GRID_REQUEST_TOLERANCE_MW
         if not is_requested.any():
             continue
         first = int(np.argmax(is_requested))
@@ -80,7 +80,7 @@ def request_outlook(
     if requested:
         found = found.assign_coords(contract=list(requested))
         rows = np.stack(list(requested.values()), axis=-1)
-        found[f"grid_import_target{REQUESTED}"] = ("time", "contract"), rows
+        found[f"grid_import_target{REQUESTED_SUFFIX}"] = ("time", "contract"), rows
     if targets:
         power, price = (np.stack(rows, axis=-1) for rows in zip(*targets.values(), strict=True))
         found = found.assign_coords(contract=list(targets))
@@ -126,5 +126,5 @@ def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]
 
 def _as_requested(outlook: xr.Dataset, name: str) -> str:
     """Return the variable of a limit without the earlier turn that it needs, if there is one."""
-    requested = f"{name}{REQUESTED}"
+    requested = f"{name}{REQUESTED_SUFFIX}"
     return requested if requested in outlook else name

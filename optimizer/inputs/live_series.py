@@ -128,7 +128,9 @@ class LiveSeries:
         """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}
-        published = published_until(now - PRICE_PUBLICATION_TOLERANCE, self._site.market_zone)
+        published = published_until(
+            now - PRICE_PUBLICATION_TOLERANCE, self._site.resolved_market_time_zone
+        )
         files, found = self._files, dict[str, str]()
         requirements = {
             "prices": (files.prices, published, f"published until {format_minute(published)}"),

@@ -17,13 +17,13 @@ import xarray as xr
 import sites
 from optimizer.problem import validation
 from telemetry.series import (
-    between,
     read_carbon,
     read_jobs,
     read_positions,
     read_prices,
     read_reserves,
     read_weather,
+    select_period,
     select_variables,
 )
 from twin import time_axes, variables
@@ -143,7 +143,9 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
         raise ProblemError("run", [issue])
     last = first + days * DAY
     parts = read_series(site, files, start=first - FORECAST_HISTORY, end=last)
-    inside = [(name, between(part, start=first, end=last)) for name, part in parts[:COMMON_SERIES]]
+    inside = [
+        (name, select_period(part, start=first, end=last)) for name, part in parts[:COMMON_SERIES]
+    ]
     notes = series_notes(site, parts)
     arrivals = read_trace(files.jobs, start=first - FORECAST_HISTORY, end=last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]

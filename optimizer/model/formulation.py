@@ -28,10 +28,10 @@ from optimizer.model.model_data import ModelData
 from optimizer.model.signature import ModelSignature, SiteSignature
 from optimizer.problem.contracts import obligations_in_outlook
 from twin.physics import FloatArray
-from twin.relations import Convert, DemandCharge, Exchange, Store
+from twin.relations import Conversion, DemandCharge, Exchange, Store
 
 COMPONENT_OF_RELATION: Final[Mapping[type, Any]] = {
-    Convert: converter,
+    Conversion: converter,
     Store: storage,
     Exchange: import_export,
     DemandCharge: demand_charge,

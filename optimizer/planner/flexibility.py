@@ -23,10 +23,10 @@ import xarray as xr
 from twin import time_axes, variables
 from twin.feasibility.connection import IMPORT_LIMIT
 from twin.feasibility.reserve_activation import (
-    activation_power,
     connection_headroom,
     deferred_work,
-    storage_headroom,
+    reserved_power,
+    reserved_storage,
 )
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
@@ -67,7 +67,7 @@ def estimate_flexibility(
         ``recovery_energy`` [MWh], ``ramp_up_limit``, ``ramp_down_limit`` [MW min-1] on ``time``.
     """
     profile = NetImportProfile.from_schedule(site, schedule, before=before)
-    ramp_up, ramp_down = profile.free_ramps(site.grid.ramp)
+    ramp_up, ramp_down = profile.free_ramps(site.grid_connection.ramp)
     batteries = [store for store in site.stores if store.carrier == BATTERY_CARRIER]
     stored = [_battery(site, store, replay, profile, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, profile)
@@ -132,8 +132,8 @@ class NetImportProfile:
         """Return the profile of a plan; ``before`` is by default the first net import. [MW]"""
         edges = (time_axes.interval_edges(schedule) - schedule["time"].to_numpy()[0]) / HOUR
         net = net_import(schedule).to_numpy()
-        margin = site.margins.power * site.grid.import_limit
-        limit = np.full(len(net), site.grid.import_limit)
+        margin = site.margins.power * site.grid_connection.import_limit
+        limit = np.full(len(net), site.grid_connection.import_limit)
         if IMPORT_LIMIT in schedule:  # the connection is not firm
             limit = np.minimum(limit, schedule[IMPORT_LIMIT].to_numpy())
         if TARGET_VARIABLE in schedule:  # a target of one partner limits offers to all
@@ -142,7 +142,7 @@ class NetImportProfile:
             edges=np.asarray(edges, dtype=float),
             net=net,
             before=float(net[0]) if before is None else before,
-            low=-max(site.grid.export_limit - margin, 0.0),
+            low=-max(site.grid_connection.export_limit - margin, 0.0),
             high=limit - margin,
         )
 
@@ -203,7 +203,7 @@ def _battery(
     )
     margin, reserved = (
         store.level_margin(site.margins.level),
-        storage_headroom(site, schedule, store),
+        reserved_storage(site, schedule, store),
     )
     can_give = store.discharge_limit + plan - reserved.power_up
     can_take = store.charge_limit - plan - reserved.power_down
@@ -271,7 +271,7 @@ def _work(
         racks = one["work_racks"].transpose("time", "level").to_numpy()
         levels = one["level_power"].to_numpy()
         power = racks @ pool.power_above_idle(levels)
-        work = racks @ (pool.rack_power * kind.throughput.work(levels))
+        work = racks @ (pool.rack_power * kind.throughput.throughput_at(levels))
         if not (power > OFFER_TOLERANCE).any():
             continue
         rate = (work / np.maximum(power, OFFER_TOLERANCE)).max()
@@ -288,7 +288,7 @@ def _work(
         delayed += _sustainable_power(
             profile,
             _past_minimum_run(
-                profile, power - activation_power(site.reserves, sold)[0], kind.minimum_run
+                profile, power - reserved_power(site.reserves, sold)[0], kind.minimum_run
             ),
             ahead / rate,
             won=np.zeros(len(power)),

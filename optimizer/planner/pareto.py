@@ -28,7 +28,7 @@ type ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sensitivity:
+class LimitSensitivity:
     """Value of a limit over the whole horizon: saving per unit to first order [EUR per its unit],
     hours in which it binds, and how many further units save as much, in its unit.
     """
@@ -146,7 +146,7 @@ def _carbon(solution: Solution) -> float:
         is_worth = own[f"{store.owner}.terminal_value"] > 0.0
         each = later.get(store.carrier, 0.0) * store.discharge_efficiency
         numbers[f"{store.owner}.terminal_value"] = np.where(is_worth, each, 0.0)
-    arrays = compile_model(solution.warm_start.shape).arrays(numbers)
+    arrays = compile_model(solution.warm_start.model_signature).arrays(numbers)
     own_units = dict.fromkeys(arrays.accounts.names, 1.0)
     paid = arrays.cost_by_account(solution.column_values(arrays), own_units)
     return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))
@@ -154,7 +154,7 @@ def _carbon(solution: Solution) -> float:
 
 def limit_values(
     solution: Solution, *, on_progress: ProgressCallback = lambda *_: None
-) -> tuple[Sensitivity, ...]:
+) -> tuple[LimitSensitivity, ...]:
     """Return the value of one more unit of each limit, the largest first.
 
     Each limit alone is relaxed a little over the whole horizon, and the plan is solved again: a
@@ -169,7 +169,7 @@ def limit_values(
         value, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())
         if value > MIN_DUAL_EUR:
             found.append(
-                Sensitivity(
+                LimitSensitivity(
                     limit=one.label,
                     unit=one.unit,
                     marginal_value=value,

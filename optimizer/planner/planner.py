@@ -133,9 +133,13 @@ def _solve(
         relaxed_objective=relaxed.objective,
         fixed_segments=fixed,
         warm_start=WarmStart(
-            shape=model.shape, instants=instants, basis=basis, units=units, past_units=past
+            model_signature=model.shape,
+            instants=instants,
+            basis=basis,
+            units=units,
+            past_units=past,
         ),
-        seconds=dict(clock.spent),
+        cpu_time_by_stage=dict(clock.spent),
     )
 
 
@@ -222,7 +226,7 @@ def _compile(
         free_arrays=free,
         arrays=fix_first_stage(free, first),
         matching_warm_start=warm_start
-        if warm_start is not None and warm_start.shape == shape
+        if warm_start is not None and warm_start.model_signature == shape
         else None,
     )
 
@@ -344,7 +348,7 @@ def _check_argument_types(
 
 def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
     """Return the error that lists why no plan is safe, and what would help."""
-    refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
+    refusals = "\n".join(f"  {breach}" for breach in verdict.rejection_reasons)
     remedy = "lower the service or the work, or widen these limits"
     if verdict.uncovered_failures:
         required = problem.site.contingency.least_time
@@ -367,7 +371,7 @@ def _explain(
         failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
         soft_constraints=soft_constraint_report(solution),
         reserves=reserve_messages(solution, schedule),
-        units=[str(called) for called in verdict.extra_units],
+        units=[str(called) for called in verdict.banks_with_extra_units],
     )
 
 
@@ -389,10 +393,10 @@ def _tightened(
     if (coverage := verdict.coverage) is not None:
         is_tank = np.array([trip.failed_part is FailedPart.TANK for trip in coverage.contingencies])
         if "work_power" in schedule:
-            short = np.flatnonzero(coverage.exposed[~is_tank].any(axis=0))
+            short = np.flatnonzero(coverage.is_uncovered[~is_tank].any(axis=0))
             used = schedule["work_power"].sum("cohort").to_numpy()
             work_limit[short] = np.minimum(work_limit, share * used)[short]
-        for row in np.flatnonzero(is_tank & coverage.exposed.any(axis=1)).tolist():
+        for row in np.flatnonzero(is_tank & coverage.is_uncovered.any(axis=1)).tolist():
             owner = coverage.contingencies[row].owner
             discharge_limits[owner] = _discharge_limit(
                 problem, schedule, coverage, row=row, share=share
@@ -422,7 +426,7 @@ def _discharge_limit(
     """
     owner = coverage.contingencies[row].owner
     store = next(store for store in problem.site.stores if store.owner == owner)
-    limit, short = problem.max_discharge(store), np.flatnonzero(coverage.exposed[row])
+    limit, short = problem.max_discharge(store), np.flatnonzero(coverage.is_uncovered[row])
     planned = machine_values(schedule, "tank_discharge", owner)[short]
     ratio = DISCHARGE_DERATING * coverage.minutes[row][short] / coverage.required_minutes
     limit[short] = np.minimum(limit[short], planned * np.minimum(ratio, DISCHARGE_DERATING))

@@ -161,7 +161,7 @@ def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray
 
 def _connection(solution: Solution, variables_of_schedule: ScheduleVariables) -> ScheduleVariables:
     """Return netted import and export, and the power of the facility."""
-    grid = solution.data.problem.site.grid.name
+    grid = solution.data.problem.site.grid_connection.name
     net = solution.values[f"{grid}.import_power"] - solution.values[f"{grid}.export_power"]
     own, up, down = (
         variables_of_schedule[name][1].sum(axis=-1)

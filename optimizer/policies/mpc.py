@@ -116,7 +116,7 @@ class MpcPolicy:
 
     def accept(self, decision: Decision, now: np.datetime64) -> None:
         """Adopt a decision on the problem of :meth:`build_problem`, and close market gates."""
-        self._sold_reserves.close_gates(decision.schedule, now + REPLAN_INTERVAL)
+        self._sold_reserves.record_sales_before(decision.schedule, now + REPLAN_INTERVAL)
         self._adopt(decision, now)
 
     @property
@@ -178,7 +178,7 @@ class MpcPolicy:
             ahead,
             queue=queue,
             caps=caps,
-            within_rise=self._controller.within_rise,
+            within_rise=self._controller.limit_work_rise,
         )
 
     def _adopt(self, decision: Decision, now: np.datetime64) -> None:

@@ -63,7 +63,7 @@ class RulePolicy:
 
     def orders(self, observation: Observation) -> DispatchOrders:
         """Return the orders of the rule."""
-        until = published_until(observation.now, self._site.market_zone)
+        until = published_until(observation.now, self._site.resolved_market_time_zone)
         wide = time_axes.horizon_axes(
             observation.now, [((until - observation.now) / time_axes.HOUR, 15.0)]
         )

@@ -54,7 +54,7 @@ def order_immediate(
     """
     outlook = sell_heat(outlook, site)
     headroom = compute_headroom(site, state, outlook)
-    racks, caps = headroom.racks, np.zeros(len(queue.jobs))
+    racks, caps = headroom.available_racks, np.zeros(len(queue.jobs))
     for job in np.lexsort((queue.jobs.arrival, ~queue.is_running)).tolist():
         if queue.jobs.racks[job] <= racks:
             racks -= queue.jobs.racks[job]
@@ -68,7 +68,7 @@ def order_work_only(
 ) -> DispatchOrders:
     """Return orders for jobs at given caps [1]; storage idles and prices are ignored."""
     sustained = sustained_power(queue, caps, float(outlook["duration"][0]))
-    cap = renewable_caps(outlook, site, site_power=headroom.site_power(sustained))
+    cap = renewable_caps(outlook, site, site_power=headroom.site_power_at(sustained))
     sold = _first_heat_power(outlook)
     return DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
@@ -95,10 +95,10 @@ def order_cheapest_hours(
     caps, must_run_now = _cheapest_hour_caps(paid, queue, headroom, caps_work=caps_work)
     caps = limit_caps(queue, caps, headroom=headroom, must=must_run_now)
     power = running_power(queue, caps)
-    spare = headroom.peak_safe_power - power
+    spare = headroom.max_work_power_within_peak - power
     flows, charge = order_storage(paid, state, site=site, headroom=headroom, spare=spare)
     sustained = sustained_power(queue, caps, float(outlook["duration"][0]))
-    low, high = (headroom.site_power(work) + charge for work in (sustained, power))
+    low, high = (headroom.site_power_at(work) + charge for work in (sustained, power))
     cap = renewable_caps(outlook, site, site_power=low, full_power=high)
     heat = _first_heat_power(outlook)
     return DispatchOrders(
@@ -170,9 +170,9 @@ def extend_series(
         service = np.append(service, np.resize(service[-day:], missing))
     free = BUSY_RACK_SHARE * np.minimum(
         queue.pool.racks - service,
-        headroom.peak_safe_power / float(queue.pool.power_above_idle(1.0)),
+        headroom.max_work_power_within_peak / float(queue.pool.power_above_idle(1.0)),
     )
-    free[0] = headroom.racks
+    free[0] = headroom.available_racks
     return value, free
 
 
@@ -191,7 +191,7 @@ def _due_work_share(queue: JobQueue, free: FloatArray, hours: float) -> float:
 
 def _interval_counts(queue: JobQueue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many intervals each job needs uncapped and at its deepest cap."""
-    rates = [float(k.throughput.work(k.min_power_share)) for k in queue.pool.kinds]
+    rates = [float(k.throughput.throughput_at(k.min_power_share)) for k in queue.pool.kinds]
     rate = np.array(rates)[queue.jobs.kind_index]
     fast = np.ceil(queue.remaining_hours / hours - INTERVAL_TOLERANCE).astype(np.int64)
     slow = np.ceil(queue.remaining_hours / rate / hours - INTERVAL_TOLERANCE).astype(np.int64)
@@ -227,7 +227,7 @@ def _lowest_carbon_caps(
         racks, kind = queue.jobs.racks[job], queue.pool.kinds[queue.jobs.kind_index[job]]
         slots = number[(number + 1 <= ends[job] + INTERVAL_TOLERANCE) & (free >= racks)]
         levels = np.array([kind.min_power_share, 1.0])
-        work = np.asarray(kind.throughput.work(levels)) * hours
+        work = np.asarray(kind.throughput.throughput_at(levels)) * hours
         steps = allocate_steps(
             carbon[slots],
             work=np.diff(work, prepend=0.0),

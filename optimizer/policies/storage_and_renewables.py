@@ -76,7 +76,7 @@ def renewable_caps(
     if "renewable_available_power" not in outlook:
         return {}
     available = outlook["renewable_available_power"].isel(time=0).to_series()
-    grid, usable = site.grid, 1.0 - site.margins.power
+    grid, usable = site.grid_connection, 1.0 - site.margins.power
     total = site_power + max_export(site)
     if full_power is not None:
         price = float(outlook["electricity_price"][0])

@@ -20,7 +20,7 @@ from twin.units import format_minute
 from twin.validation import value_issues
 from twin.variables import net_import
 
-RELIANCE_PERIOD: Final = np.timedelta64(1, "h")
+FALLBACK_PLAN_PERIOD: Final = np.timedelta64(1, "h")
 """How long a plan that is not optimal is used; later targets do not reduce work now."""
 
 TARGET_TOLERANCE_MW: Final = 0.01
@@ -34,7 +34,7 @@ def obligations_in_outlook(site: Site, outlook: xr.Dataset) -> tuple[Obligation,
     )
 
 
-def turn_early(
+def advance_lower_limits(
     edges: np.ndarray, power: FloatArray, is_best_effort: BoolArray
 ) -> tuple[FloatArray, BoolArray]:
     """Return limits of net import with which the first quarter-hour of each is met in the mean.
@@ -61,7 +61,7 @@ def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
     if "grid_import_target" not in outlook:
         return False
     time = schedule["time"].to_numpy()
-    near = time[time < time[0] + RELIANCE_PERIOD]
+    near = time[time < time[0] + FALLBACK_PLAN_PERIOD]
     target = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
     net = net_import(schedule).sel(time=near)
     return bool((net.to_numpy() > target.to_numpy() + TARGET_TOLERANCE_MW).any())
@@ -155,7 +155,7 @@ def find_obligation_issues(
     ``greatest`` is the largest plausible price. [EUR MWh-1]
     """
     for name in obligation_variables(outlook):
-        variable, most = outlook[name], site.grid.import_limit
+        variable, most = outlook[name], site.grid_connection.import_limit
         values = variable.to_numpy()
         if name.endswith("_price"):
             wrong = (np.abs(values) > greatest) & np.isfinite(values)
@@ -168,7 +168,7 @@ def find_obligation_issues(
         elif name == "position_held":
             yield from value_issues(variable, (values != 0.0) & (values != 1.0), expected="0 or 1")
         else:
-            least = 0.0 - site.grid.export_limit if name in _NET else 0.0
+            least = 0.0 - site.grid_connection.export_limit if name in _NET else 0.0
             off = (values < least - OBLIGATION_TOLERANCE) | (
                 (values > most + OBLIGATION_TOLERANCE) & np.isfinite(values)
             )
@@ -194,11 +194,11 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
                 remedy="remove the others",
             )
     is_matched = bool(site.machines_of(HourlyMatching))
-    if is_matched != (site.grid.carbon == "matched"):
+    if is_matched != (site.grid_connection.carbon == "matched"):
         yield ValidationIssue(
             code=IssueCode.INCONSISTENT,
-            location=f"equipment.{site.grid.name}, carbon",
-            found=site.grid.carbon,
+            location=f"equipment.{site.grid_connection.name}, carbon",
+            found=site.grid_connection.carbon,
             expected='"matched" with an hourly_matching, another value without',
             remedy="change carbon, or add or remove the hourly_matching",
         )

@@ -51,19 +51,23 @@ class MigrationRoute:
 class Migration:
     """The routes of a fleet over a horizon, equal and in the same order at all sites.
 
-    ``edges`` are the first interval of each block, and the one after the last. ``low`` and ``high``
-    bound the sent less received work of the fleet, ``(block, route)``. [MWh]
+    ``edges`` are the first interval of each block, and the one after the last.
+    ``min_net_work_sent`` and ``max_net_work_sent`` bound the sent less received work of the fleet,
+    ``(block, route)``. [MWh]
     """
 
     migration_routes: tuple[MigrationRoute, ...]
     edges: tuple[int, ...]
-    low: FloatArray
-    high: FloatArray
+    min_net_work_sent: FloatArray
+    max_net_work_sent: FloatArray
 
     def with_fixed_net(self, net: FloatArray) -> "Migration":
         """Return the migration with fixed net sent work, ``(block, route)``. [MWh]"""
         return Migration(
-            migration_routes=self.migration_routes, edges=self.edges, low=net, high=net
+            migration_routes=self.migration_routes,
+            edges=self.edges,
+            min_net_work_sent=net,
+            max_net_work_sent=net,
         )
 
 
@@ -86,8 +90,8 @@ def open_migration(
     return Migration(
         migration_routes=migration_routes,
         edges=tuple(edges),
-        low=np.full(shape, -np.inf),
-        high=np.full(shape, np.inf),
+        min_net_work_sent=np.full(shape, -np.inf),
+        max_net_work_sent=np.full(shape, np.inf),
     )
 
 

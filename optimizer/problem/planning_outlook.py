@@ -64,7 +64,7 @@ def build_horizon(
     :func:`twin.forecast.history.series_history`; unpublished values are not used.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
-    until = published_until(now, site.market_zone)
+    until = published_until(now, site.resolved_market_time_zone)
     published = record[[name for name in PUBLISHED_MARKET_VARIABLES if name in record]]
     first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
     near = published.isel(time=slice(first, end))
@@ -105,7 +105,7 @@ def position_outlook(
     if not markets or POSITION_VARIABLE not in record:
         return xr.Dataset()
     edges = interval_edges(axes)
-    until = edges[-1] if foresight else published_until(now, site.market_zone)
+    until = edges[-1] if foresight else published_until(now, site.resolved_market_time_zone)
     power, is_known = _means(record, POSITION_VARIABLE, edges, until=until)
     found = {POSITION_VARIABLE: power, "position_held": is_known}
     if foresight and all(name in record for name in IMBALANCE_PRICE_VARIABLES):
@@ -237,7 +237,7 @@ class SoldReserves:
         coords = {"time": horizon["time"].to_numpy(), "product": list(self._products)}
         return variables.tag_dataset(xr.Dataset({"reserve_held": data}, coords=coords))
 
-    def close_gates(self, schedule: xr.Dataset, until: np.datetime64) -> None:
+    def record_sales_before(self, schedule: xr.Dataset, until: np.datetime64) -> None:
         """Sell offers of a schedule in blocks whose gates close before ``until`` (UTC), the next
         decision.
         """

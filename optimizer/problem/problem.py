@@ -21,7 +21,7 @@ from twin.declarations import SafetyMargins
 from twin.equipment import Battery, Equipment
 from twin.errors import ProblemError
 from twin.feasibility import connection
-from twin.feasibility.connection import minimum_import
+from twin.feasibility.connection import unavoidable_excess_import
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 from twin.site import Site
@@ -145,7 +145,7 @@ class Problem:
     def available_import(self, exchange: Exchange) -> FloatArray:
         """Return the largest possible import of an exchange, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
-        if exchange.owner == self.site.grid.name:
+        if exchange.owner == self.site.grid_connection.name:
             state, least = self.state, self.unavoidable_import
             return connection.plannable_import_limit(
                 self.site, state, self.outlook, unavoidable_import=least
@@ -158,7 +158,7 @@ class Problem:
     @cached_property
     def unavoidable_import(self) -> FloatArray:
         """Import that no plan avoids for an external limit, ``(time,)``. [MW]"""
-        return minimum_import(self.site, self.state, self.outlook)
+        return unavoidable_excess_import(self.site, self.state, self.outlook)
 
     def initial_level(self, store: Store) -> float:
         """Return the initial level of a store. [MWh]"""
@@ -230,7 +230,7 @@ def build_problem(
 def add_service_racks(problem: Problem, racks: int) -> Problem:
     """Return a problem with additional uncontrolled racks, which may draw full power."""
     busy = problem.outlook["service_racks"]
-    total = (busy + racks).clip(max=float(problem.site.racks)).assign_attrs(busy.attrs)
+    total = (busy + racks).clip(max=float(problem.site.rack_count)).assign_attrs(busy.attrs)
     return replace(problem, outlook=problem.outlook.assign(service_racks=total))
 
 

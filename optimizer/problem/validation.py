@@ -347,8 +347,10 @@ def find_outlook_value_issues(site: Site, outlook: xr.Dataset) -> Iterator[Valid
             remedy="write prices in EUR/MWh",
         )
     racks = outlook["service_racks"]
-    off = (racks.to_numpy() < 0) | (racks.to_numpy() > site.racks + COUNT_TOLERANCE)
-    yield from value_issues(racks, off, expected=f"0 to {site.racks} racks, the number of the site")
+    off = (racks.to_numpy() < 0) | (racks.to_numpy() > site.rack_count + COUNT_TOLERANCE)
+    yield from value_issues(
+        racks, off, expected=f"0 to {site.rack_count} racks, the number of the site"
+    )
     for name, (low, high) in PLAUSIBLE_RANGES.items():
         values, unit = outlook[name].to_numpy(), variables.variable_definition(name).unit
         limit = f"{high:g}" if unit == "1" else f"{high:g} {unit}"
@@ -426,7 +428,7 @@ def _find_work_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIss
 def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield powers that are negative or far above the rating of connection or plant."""
     for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
-        power, limit = float(state[name]), WRONG_UNIT_FACTOR * site.grid.import_limit
+        power, limit = float(state[name]), WRONG_UNIT_FACTOR * site.grid_connection.import_limit
         if not 0.0 <= power <= limit:
             yield _issue(
                 IssueCode.OUT_OF_RANGE,

@@ -21,7 +21,7 @@ from optimizer.realtime.headroom import ConnectionLimits
 from optimizer.realtime.orders import DispatchOrders
 from twin import time_axes
 from twin.feasibility.connection import taper_exceeds_ramp
-from twin.feasibility.reserve_activation import activation_power, storage_headroom
+from twin.feasibility.reserve_activation import reserved_power, reserved_storage
 from twin.relations import Store
 from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
@@ -75,7 +75,7 @@ def _connection_needs_battery(site: Site, state: xr.Dataset, now: xr.Dataset) ->
     return must_charge, discharge > 0.0 and total + discharge > limits.max_import
 
 
-def pre_reserve_limits(
+def reserve_holding_limits(
     site: Site,
     plan: xr.Dataset,
     state: xr.Dataset,
@@ -105,12 +105,12 @@ def pre_reserve_limits(
     found = {}
     for store in site.stores:
         if store.owner in plan["battery"].to_numpy():
-            reserved = storage_headroom(site, plan, store)
+            reserved = reserved_storage(site, plan, store)
             energy = float(reserved.required_energy[place])
             room = float(reserved.required_room[place])
             by_product = plan["battery_reserve"].isel(time=place).sel(battery=store.owner)
             powers = {name: by_product.sel(product=name).to_numpy() for name in fast}
-            up, down = (float(power.max()) for power in activation_power(fast, powers))
+            up, down = (float(power.max()) for power in reserved_power(fast, powers))
             if energy > 0.0 or room > 0.0:
                 level = float(machine_values(state, "battery_level", store.owner))
                 ramp = before.get(store.owner, 0.0) * ramp_h
@@ -147,7 +147,7 @@ def apply_limits(now: xr.Dataset, limits: Mapping[str, BatteryLimits]) -> xr.Dat
     return now.assign(battery_charge=charge, battery_discharge=discharge)
 
 
-def discharge_margin(
+def limit_discharge_margin(
     discharge_margin: Mapping[str, float], limits: Mapping[str, BatteryLimits], interval: xr.Dataset
 ) -> dict[str, float]:
     """Return how far each battery may be moved towards discharge without fading. [MW]
@@ -250,7 +250,7 @@ def reserve_free_margin(
     soon = (edges > 0.0) & (edges <= RESERVE_LOOKAHEAD_H)
     found = {}
     for store in _batteries(site):
-        reserved = storage_headroom(site, plan, store)
+        reserved = reserved_storage(site, plan, store)
         if not (reserved.power_up[step] > 0.0 or (reserved.required_energy[soon] > 0.0).any()):
             continue
         names = ("battery_charge", "battery_discharge", "battery_level")

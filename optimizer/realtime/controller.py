@@ -9,10 +9,10 @@ import xarray as xr
 from optimizer.realtime.battery_limits import (
     apply_limits,
     available_shaving,
-    discharge_margin,
     intersect,
-    pre_reserve_limits,
+    limit_discharge_margin,
     reserve_free_margin,
+    reserve_holding_limits,
     shave_peak,
     taper_limits,
 )
@@ -71,13 +71,13 @@ class RealtimeController:
                 else 0.0
             )
         planned, excess_before = _current_intervals(plan, queue.instant), self._import_excess
-        reserve_limits = pre_reserve_limits(
+        reserve_limits = reserve_holding_limits(
             self.site, plan, state, now=queue.instant, before=self._previous_battery_power
         )
         limits = intersect(taper_limits(self.site, state, planned), reserve_limits)
         now = apply_limits(planned, limits)
         step = now.isel(time=0)
-        spare = discharge_margin(
+        spare = limit_discharge_margin(
             reserve_free_margin(self.site, plan, state, now=queue.instant), limits, step
         )
         headroom = self._headroom(
@@ -86,7 +86,7 @@ class RealtimeController:
             available_power=available_shaving(self.site, step, state, discharge_margin=spare),
         )
         headroom = replace(
-            self.within_rise(headroom, queue),
+            self.limit_work_rise(headroom, queue),
             start_limits=start_limits(self.site, plan, queue.instant),
         )
         planned_orders, self._next_carry = dispatch_jobs(
@@ -97,16 +97,16 @@ class RealtimeController:
         curtailment = CurtailmentResult.of(
             step, discharge=planned_orders.battery_discharge, caps=planned_orders.renewable_cap
         )
-        expected = headroom.import_power(shedding.power) + curtailment.reduced
-        excess = expected + max(excess_before, 0.0) - headroom.peak_power
+        expected = headroom.net_import_at(shedding.power) + curtailment.reduced
+        excess = expected + max(excess_before, 0.0) - headroom.max_uncharged_import
         limit = expected + headroom.export_limit
         ordered, shaved = shave_peak(orders, self.site, min(excess, limit), discharge_margin=spare)
         before = self.interval_control
         self.interval_control = MeteringIntervalControl(
             site=self.site,
             planned=orders,
-            peak=headroom.peak_power,
-            limit=headroom.import_limit,
+            uncharged_mean_import=headroom.max_uncharged_import,
+            import_limit=headroom.import_limit,
             initial_import=float(net_import(state)),
             expected_import=expected,
             discharge_margin=spare,
@@ -121,7 +121,7 @@ class RealtimeController:
             return self.interval_control.current_orders
         return ordered
 
-    def within_rise(self, headroom: Headroom, queue: JobQueue) -> Headroom:
+    def limit_work_rise(self, headroom: Headroom, queue: JobQueue) -> Headroom:
         """Return the headroom less what work rose since the first orders of the quarter-hour.
 
         `queue` holds the jobs under the caps in force.
@@ -139,7 +139,11 @@ class RealtimeController:
         )
         return replace(
             headroom,
-            work_power=max(headroom.work_power - self._unforeseen_import / headroom.slope, 0.0),
+            max_work_power=max(
+                headroom.max_work_power
+                - self._unforeseen_import / headroom.site_power_per_work_power,
+                0.0,
+            ),
             export_limit=headroom.export_limit + min(self._import_excess, 0.0),
         )
 
@@ -154,7 +158,7 @@ class RealtimeController:
         saved = self.interval_control.mean_reduction if self.interval_control else 0.0
         measured, (low, high) = float(net_import(state)) + saved, self._expected_range
         shortfall = min(measured - low, 0.0) if self._has_reducible_power else 0.0
-        margin = self.site.margins.power * self.site.grid.import_limit
+        margin = self.site.margins.power * self.site.grid_connection.import_limit
         return max(measured - high, 0.0) + max(shortfall, -margin)
 
     def _last_battery_orders(self, now: np.datetime64) -> dict[str, float]:

@@ -62,14 +62,14 @@ def dispatch_jobs(
         urgent=urgent,
         required=required,
         start_limits=start_limits,
-        racks=headroom.racks,
+        racks=headroom.available_racks,
     )
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     widest_waiting, widest_running = _widest_gang(queue, caps == 0), _widest_gang(queue, caps > 0)
     left = np.clip(wanted - used, -widest_running, widest_waiting) * per_rack
-    room = headroom.import_power(sustained_power(queue, caps, hours)) + headroom.export_limit
+    room = headroom.net_import_at(sustained_power(queue, caps, hours)) + headroom.export_limit
     flows = _flows(interval)
     renewable_caps = curtail_export(interval, flows.get("battery_discharge", {}), room)
     orders = DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=renewable_caps, **flows)
@@ -87,9 +87,9 @@ def limit_caps(
     - `caps`: cap of each job, 0 for jobs that wait. [1]
     - `must`: jobs that must run; only they may raise the billing peak.
     """
-    caps = caps_below_limit(queue, caps, headroom.peak_safe_power, fixed=must)
+    caps = caps_below_limit(queue, caps, headroom.max_work_power_within_peak, fixed=must)
     step_limit = running_power(queue, queue.caps) + headroom.max_load_step
-    limit = min(headroom.work_power, step_limit)
+    limit = min(headroom.max_work_power, step_limit)
     return caps_below_limit(queue, caps, limit, fixed=np.zeros_like(must))
 
 

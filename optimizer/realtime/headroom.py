@@ -14,7 +14,7 @@ import xarray as xr
 
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.feasibility import connection
-from twin.feasibility.reserve_activation import connection_headroom, work_headroom
+from twin.feasibility.reserve_activation import connection_headroom, required_running_work
 from twin.markets.contracts import LoadTargetContract
 from twin.physics import FloatArray
 from twin.simulation import setpoints
@@ -53,15 +53,15 @@ MAX_CACHED_CURVES: Final = 64
 class Headroom:
     """Racks and power that a site leaves for movable work.
 
-    - `racks`: racks not used by the inference service. [1]
-    - `work_power`, `peak_safe_power`: largest power of work above idle, and the largest that does
-      not raise the billing peak. [MW]
+    - `available_racks`: racks not used by the inference service. [1]
+    - `max_work_power`, `max_work_power_within_peak`: largest power of work above idle, and the
+      largest that does not raise the billing peak. [MW]
     - `max_load_step`: largest increase of work before valves follow, without overheating a circuit.
       [MW]
-    - `base_power`, `slope`: power of the whole site without work [MW], and its increase with the
-      power of work. [1]
+    - `base_power`, `site_power_per_work_power`: power of the whole site without work [MW], and its
+      increase with the power of work. [1]
     - `onsite_power`: planned power of renewables and batteries. [MW]
-    - `peak_power`: import that raises no charge and breaks no partner's target. [MW]
+    - `max_uncharged_import`: import that raises no charge and breaks no partner's target. [MW]
     - `import_limit`: import that no minute may exceed; a part of the margin is left for load noise.
       [MW]
     - `chilled_load`, `spare_cooling`: load of the chilled circuit with all racks idle, and spare
@@ -72,14 +72,14 @@ class Headroom:
     - `start_limits`: Kind -> racks up to which work may start, because of a coming target. [1]
     """
 
-    racks: float
-    work_power: float
-    peak_safe_power: float
+    available_racks: float
+    max_work_power: float
+    max_work_power_within_peak: float
     max_load_step: float = np.inf
     base_power: float = 0.0
-    slope: float = 1.0
+    site_power_per_work_power: float = 1.0
     onsite_power: float = 0.0
-    peak_power: float = np.inf
+    max_uncharged_import: float = np.inf
     import_limit: float = np.inf
     chilled_load: float = 0.0
     spare_cooling: float = 0.0
@@ -89,28 +89,28 @@ class Headroom:
 
     def reduced_by(self, power: float) -> Self:
         """Return the headroom less a further power of the site [MW] where peaks count."""
-        reduced = self.peak_safe_power - max(power, 0.0) / self.slope
-        return replace(self, peak_safe_power=max(reduced, 0.0))
+        reduced = self.max_work_power_within_peak - max(power, 0.0) / self.site_power_per_work_power
+        return replace(self, max_work_power_within_peak=max(reduced, 0.0))
 
-    def import_power(self, work_power: float) -> float:
+    def net_import_at(self, work_power: float) -> float:
         """Return the net import at a power of work above idle. [MW]"""
-        return self.site_power(work_power) - self.onsite_power
+        return self.site_power_at(work_power) - self.onsite_power
 
-    def site_power(self, work_power: float) -> float:
+    def site_power_at(self, work_power: float) -> float:
         """Return the power of the whole site at a power of work above idle. [MW]"""
-        return self.base_power + self.slope * work_power
+        return self.base_power + self.site_power_per_work_power * work_power
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
     """Limits of the grid connection in the first interval of an outlook.
 
-    - `limit`: import limit that plans may use. [MW]
+    - `plannable_import_limit`: import limit that plans may use. [MW]
     - `max_import`, `max_export`: limits less the site's margin and the reserves of this interval
       and the next; a negative export is the least import. [MW]
     """
 
-    limit: float
+    plannable_import_limit: float
     max_import: float
     max_export: float
 
@@ -121,7 +121,7 @@ class ConnectionLimits:
         soon = outlook.isel(time=slice(0, 2))
         up, down = (float(sold.max()) for sold in connection_headroom(site, soon))
         return cls(
-            limit=limit,
+            plannable_import_limit=limit,
             max_import=(1.0 - site.margins.power) * limit - down,
             max_export=max_export(site) - up,
         )
@@ -157,19 +157,22 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     safe = min(allowed, float(np.interp(peak + onsite, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
-        racks=max(racks, 0.0),
-        work_power=max(allowed - floor, 0.0),
-        peak_safe_power=max(safe - floor, 0.0),
+        available_racks=max(racks, 0.0),
+        max_work_power=max(allowed - floor, 0.0),
+        max_work_power_within_peak=max(safe - floor, 0.0),
         max_load_step=_max_load_step(site, curve, state, now),
         base_power=base,
-        slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
+        site_power_per_work_power=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
         onsite_power=onsite,
-        peak_power=peak,
-        import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power) * connection.limit,
+        max_uncharged_import=peak,
+        import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power)
+        * connection.plannable_import_limit,
         chilled_load=load,
         spare_cooling=spare,
         export_limit=connection.max_export,
-        committed_work={kind: float(power[0]) for kind, power in work_headroom(site, now).items()},
+        committed_work={
+            kind: float(power[0]) for kind, power in required_running_work(site, now).items()
+        },
     )
 
 
@@ -183,7 +186,9 @@ def max_export(site: Site) -> float:
 
     It keeps the margin of the import, since deviations of the load are the same in both directions.
     """
-    return site.grid.export_limit - site.margins.power * site.grid.import_limit
+    return (
+        site.grid_connection.export_limit - site.margins.power * site.grid_connection.import_limit
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +273,7 @@ def _renewable_decline(soon: xr.Dataset) -> float:
 
 def _uncharged_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     """Return the import that raises no charge in the interval; infinite without charges. [MW]"""
-    if not (site.tariffs or site.grid.peak_price):
+    if not (site.tariffs or site.grid_connection.peak_price):
         return np.inf
     peak, mean_import = (float(state[name]) for name in ("peak_power", "usual_power"))
     return site.billing_rules.uncharged_import(
@@ -391,7 +396,7 @@ def _orders(case: _LoadCurveKey, halls: FloatArray) -> dict[VariableKey, FloatAr
     """Return orders of equal hall shares, planned heat and set points, and idle storage."""
     site = case.site
     powers = {
-        ("hall_power", work.owner): halls * (work.racks / site.racks)
+        ("hall_power", work.owner): halls * (work.racks / site.rack_count)
         for work in site.flexible_loads
     }
     planned = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.setpoints}

@@ -77,8 +77,8 @@ class MeteringIntervalControl:
     """Controller of one quarter-hour.
 
     - `planned`: orders of the plan before shaving, with tanks as corrected so far.
-    - `peak`: mean import that raises no peak. [MW]
-    - `limit`: import that no minute may exceed once the plant has followed. [MW]
+    - `uncharged_mean_import`: mean import that raises no peak. [MW]
+    - `import_limit`: import that no minute may exceed once the plant has followed. [MW]
     - `initial_import`, `expected_import`: net import at the start, and expected once the plant has
       followed; NaN if unknown. [MW]
     - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
@@ -87,13 +87,13 @@ class MeteringIntervalControl:
     - `orders_before_tank`: orders of the plan without tank corrections; by default `planned`.
     - `shedding`: jobs that may be capped to keep the limit; by default none.
     - `reduction`: total reduction once the plant has followed, `initial_shed` included. [MW]
-    - `work_shed`: the part of it from work. [MW]
+    - `shed_work_power`: the part of it from work. [MW]
     """
 
     site: Site
     planned: DispatchOrders
-    peak: float
-    limit: float = math.inf
+    uncharged_mean_import: float
+    import_limit: float = math.inf
     initial_import: float = math.nan
     expected_import: float = math.nan
     discharge_margin: Mapping[str, float] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class MeteringIntervalControl:
     orders_before_tank: DispatchOrders | None = None
     shedding: LoadShedding | None = None
     reduction: float = field(init=False)
-    work_shed: float = field(init=False, default=0.0)
+    shed_work_power: float = field(init=False, default=0.0)
     _excess: float = field(init=False, default=0.0)
     _initial_cut: float = field(init=False)
     _cut_time: float = field(init=False, default=0.0)
@@ -120,10 +120,10 @@ class MeteringIntervalControl:
         orders, _ = shave_peak(
             self.planned,
             self.site,
-            self.reduction - self.work_shed,
+            self.reduction - self.shed_work_power,
             discharge_margin=self.discharge_margin,
         )
-        return self._with_less_work(orders, self.work_shed)[0]
+        return self._with_less_work(orders, self.shed_work_power)[0]
 
     @property
     def mean_reduction(self) -> float:
@@ -133,13 +133,16 @@ class MeteringIntervalControl:
     @property
     def unforeseen_import(self) -> float:
         """Unforeseen import at the last reading, if work is capped for it. [MW]"""
-        return max(self._excess, 0.0) if self.work_shed > 0.0 else 0.0
+        return max(self._excess, 0.0) if self.shed_work_power > 0.0 else 0.0
 
     def continue_from(self, before: "MeteringIntervalControl") -> None:
         """Continue with the reduction from before the quarter-hour was planned again."""
         self._initial_cut, self._cut_time = before._initial_cut, before._cut_time
         self._cut_energy, self._ordered_energy = before._cut_energy, before._ordered_energy
-        self.reduction, self.work_shed = max(before.reduction, self.initial_shed), before.work_shed
+        self.reduction, self.shed_work_power = (
+            max(before.reduction, self.initial_shed),
+            before.shed_work_power,
+        )
 
     def check_meter(self, *, minutes: float, mean: float, latest: float) -> DispatchOrders | None:
         """Return new orders for the rest of the quarter-hour, or None if the orders stay.
@@ -159,7 +162,7 @@ class MeteringIntervalControl:
         left = METERING_PERIOD_MIN - minutes
         if left <= 0.0:
             return None
-        allowed = (METERING_PERIOD_MIN * self.peak - minutes * mean) / left
+        allowed = (METERING_PERIOD_MIN * self.uncharged_mean_import - minutes * mean) / left
         rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
         coming = latest + rise * mean_ramp_fraction(left, RISE_LOOKAHEAD_MIN) * RISE_LOOKAHEAD_MIN
         now = self._cut_at(minutes)
@@ -186,7 +189,7 @@ class MeteringIntervalControl:
         self._initial_cut = now
         self._cut_time = minutes
         self.reduction = shaved + work_cut
-        self.work_shed = work_cut
+        self.shed_work_power = work_cut
         return orders
 
     def _limit_reduction(self, minutes: float, *, mean: float, latest: float) -> float:
@@ -212,7 +215,7 @@ class MeteringIntervalControl:
             )
             rise = max(2.0 * min(slow, fast) / minutes, 0.0)
         increase = rise * RISE_LOOKAHEAD_MIN or expected_soon - self._expected_import_at(minutes)
-        beyond = latest + increase - max(self.limit, expected_soon)
+        beyond = latest + increase - max(self.import_limit, expected_soon)
         if beyond <= 0.0:
             return max(self.reduction, now) + beyond
         return max(
@@ -271,7 +274,8 @@ class MeteringIntervalControl:
             return UNKNOWN_IMPORT_MW
         change = self.expected_import - self.initial_import
         transition = max(
-            SET_POINT_TRANSITION_MIN, abs(change) / (TAPER_RAMP_SHARE * self.site.grid.ramp)
+            SET_POINT_TRANSITION_MIN,
+            abs(change) / (TAPER_RAMP_SHARE * self.site.grid_connection.ramp),
         )
         return self.initial_import + change * min(minutes / transition, 1.0)
 

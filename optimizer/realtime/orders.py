@@ -14,7 +14,7 @@ import xarray as xr
 
 from twin.equipment import CoolingPlant
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import Conversion
 from twin.simulation import setpoints
 from twin.site import Site
 from twin.variables import values_by_machine
@@ -169,7 +169,9 @@ def apply_tank_priority(
     nothing changes.
     """
     circuit_of = {
-        one.output: site.equipment[one.owner] for one in site.relations if isinstance(one, Convert)
+        one.output: site.equipment[one.owner]
+        for one in site.relations
+        if isinstance(one, Conversion)
     }
     charge, discharge = dict(orders.tank_charge), dict(orders.tank_discharge)
     for tank in site.stores:

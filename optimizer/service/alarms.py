@@ -154,7 +154,7 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
 class AlarmCondition:
     """What a check found; it becomes an alarm if it lasts.
 
-    - `level`: an analogue quantity over the limit at which it raises its alarm. [1]
+    - `limit_ratio`: an analogue quantity over the limit at which it raises its alarm. [1]
     - `severity`: another one than that of the definition.
     """
 
@@ -162,7 +162,7 @@ class AlarmCondition:
     text: str
     subject: str = ""
     values: AlarmValues = field(default_factory=dict)
-    level: float = 1.0
+    limit_ratio: float = 1.0
     severity: Severity | None = None
 
 
@@ -226,7 +226,9 @@ class AlarmList:
         definition = ALARM_DEFINITIONS[key[0]]
         moment, tracked = moments[definition.is_by_decision], self._tracked.get(key)
         alarm = tracked.alarm if tracked else None
-        is_present = condition is not None and condition.level >= (CLEAR_LEVEL if alarm else 1.0)
+        is_present = condition is not None and condition.limit_ratio >= (
+            CLEAR_LEVEL if alarm else 1.0
+        )
         if tracked is None or (not is_present and alarm is None):
             self._tracked.pop(key, None)
             if not is_present:
@@ -376,7 +378,7 @@ class AlarmMonitor:
                 subject=warning.subject,
                 text=warning.text,
                 values={"condition": warning.condition.value, **warning.values},
-                level=warning.level,
+                limit_ratio=warning.limit_ratio,
             )
 
 

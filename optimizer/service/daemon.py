@@ -41,7 +41,7 @@ from optimizer.service.status_view import (
     decision_status,
     hold_status,
 )
-from optimizer.service.watchdog import ReadinessGate, Watchdog, notify_systemd, periodic_thread
+from optimizer.service.watchdog import DecisionInputCheck, Watchdog, notify_systemd, periodic_thread
 from telemetry.supervised_thread import SupervisedThread
 from twin.errors import GigatwinError
 from twin.site import Site
@@ -68,7 +68,7 @@ class SiteService:
         self.site, self.settings = site, config
         self._clock, self._link, self._partners = clock, plant_link, partner_link
         self._estimate_path = folder / "estimate.json"
-        self._readiness = ReadinessGate(site, plant_link, clock=clock)
+        self._readiness = DecisionInputCheck(site, plant_link, clock=clock)
         self._series = LiveSeries(site, config.series_files, is_recorded=config.is_simulated)
         self._alarm_monitor = AlarmMonitor(
             plant_link, partner_link, series=self._series, hold_register=hold_register
@@ -146,9 +146,9 @@ class SiteService:
                 return
             result, sequence = applied
             store_estimate(self._estimate_path, result.estimate)
-            self._readiness.note_decision(has_inputs=not result.estimate.is_unusable)
+            self._readiness.record_input_status(has_inputs=not result.estimate.is_unusable)
         except Exception as error:
-            self._readiness.note_decision(has_inputs=False)
+            self._readiness.record_input_status(has_inputs=False)
             if not isinstance(error, GigatwinError):
                 logger.exception("internal error")
             sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
@@ -187,13 +187,15 @@ class SiteService:
         now, sequence = result.time, -1
         if not self.settings.is_shadow:
             self._partners.compare_metered(
-                now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
+                now - QUARTER_HOUR, self._link.mean_net_import(now - QUARTER_HOUR, now)
             )
         plan = self._partners.build_document(result, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, result, now=self._clock.now())
             renews_last = result.choice.source is ScheduleSource.HOLD
-            sequence = self._link.freeze(now, result) if renews_last else self._link.order(result)
+            sequence = (
+                self._link.renew_last_caps(now, result) if renews_last else self._link.order(result)
+            )
             self._intra_interval.start_interval(
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
             )
@@ -233,7 +235,7 @@ class SiteService:
                     return -1
                 self._hold_controller.publish_no_plan()
                 shed = error.outcome if isinstance(error, LoadShedError) else None
-                return self._link.freeze(now, shed)
+                return self._link.renew_last_caps(now, shed)
             finally:
                 self._partners.record_no_plan(now, text)
 

@@ -38,7 +38,7 @@ from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from telemetry.files import json_with_checksum, write_atomic
 from twin.errors import GigatwinError, NoScheduleError
 from twin.estimation.kalman_bank import NOISE_PRIORS
-from twin.estimation.measurement_update import StockFilter, restore_filter, serialise_filter
+from twin.estimation.measurement_update import StateVariableFilter, restore_filter, serialise_filter
 from twin.estimation.observer import StateEstimate, estimate_state, state_scales
 from twin.physics import FloatArray
 from twin.simulation import state as states
@@ -83,7 +83,7 @@ class DecisionResult:
     - `time`: start of the quarter-hour.
     - `choice`: schedule, source and reason.
     - `queue`: jobs now.
-    - `seconds`: duration of the decision, by the wall clock. [s]
+    - `decision_duration_s`: duration of the decision, by the wall clock. [s]
     - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
     - `unavailable`: machine out of service or drained -> message.
     - `is_held_by_person`: whether a person's HOLD is in force.
@@ -95,7 +95,7 @@ class DecisionResult:
     choice: ScheduleChoice
     queue: JobQueue
     orders: DispatchOrders
-    seconds: float
+    decision_duration_s: float
     excluded_racks: tuple[str, ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
     is_held_by_person: bool = False
@@ -163,7 +163,7 @@ class DecisionEngine:
             choice=choice,
             queue=queue,
             orders=self._orders(choice, problem, queue=queue, caps=caps),
-            seconds=time.perf_counter() - begun,
+            decision_duration_s=time.perf_counter() - begun,
             excluded_racks=inputs.excluded_racks,
             unavailable=absent,
             is_held_by_person=bool(inputs.hold_reason),
@@ -249,7 +249,7 @@ class DecisionEngine:
             choice.schedule,
             queue=queue,
             caps=caps,
-            within_rise=self._controller.within_rise,
+            within_rise=self._controller.limit_work_rise,
             keeps_running_work=is_hold,
         )
         return DispatchOrders(jobs=orders.jobs) if is_hold else orders
@@ -344,7 +344,7 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
     )
 
 
-def _read_priors(rows: object, site: Site) -> dict[tuple[str, str], StockFilter]:
+def _read_priors(rows: object, site: Site) -> dict[tuple[str, str], StateVariableFilter]:
     """Return the filter of each stock; none if they are of another version or site."""
     sizes = state_scales(site)
     found = {}

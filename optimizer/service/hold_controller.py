@@ -229,7 +229,7 @@ class HoldController:
         if self._is_shadow:
             return ""
         error = self._link.error
-        if not error and not self._link.is_accepted(BROKER_TIMEOUT_S):
+        if not error and not self._link.wait_acknowledged(BROKER_TIMEOUT_S):
             error = f"the broker has acknowledged nothing for {BROKER_TIMEOUT_S:g} s"
         if not error:
             return ""
@@ -241,7 +241,7 @@ class HoldController:
     def _freeze(self, now: np.datetime64) -> None:
         """Withdraw requests and freeze caps; log a failure, so that partners are informed."""
         try:
-            self._link.freeze(now)
+            self._link.renew_last_caps(now)
         except (GigatwinError, OSError):
             logger.exception("HOLD in force, commands not sent")
 

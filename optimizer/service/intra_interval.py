@@ -73,7 +73,7 @@ class IntraIntervalController:
             or not self._is_running(now)
         ):
             return ""
-        stores, work = control.reduction - control.work_shed, control.work_shed
+        stores, work = control.reduction - control.shed_work_power, control.shed_work_power
         done = [f"batteries reduce it by {stores:.1f} MW"] if stores > 0.0 else []
         if work > 0.0:
             done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
@@ -126,11 +126,11 @@ class IntraIntervalController:
         )
         if orders is not None:
             logger.info(
-                "import limit kept" if interval_control.work_shed else "peak limited",
+                "import limit kept" if interval_control.shed_work_power else "peak limited",
                 import_mw=round(self._net, 3),
-                peak_mw=round(interval_control.peak, 3),
+                peak_mw=round(interval_control.uncharged_mean_import, 3),
                 less_mw=round(interval_control.reduction, 3),
-                work_mw=round(interval_control.work_shed, 3),
+                work_mw=round(interval_control.shed_work_power, 3),
             )
         return orders
 

@@ -101,12 +101,12 @@ class SchedulerJobs:
             more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
             if named:
                 listed = ", ".join([*named, *more])
-                text = f"jobs wider than the {self._site.racks} racks of the site: {listed}"
+                text = f"jobs wider than the {self._site.rack_count} racks of the site: {listed}"
                 found["wide jobs"] = text
         return found
 
     def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:
-        return jobs.racks <= self._site.racks
+        return jobs.racks <= self._site.rack_count
 
 
 def _nothing() -> Jobs:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs.grid_requests import REQUESTED, request_outlook
-from optimizer.problem.contracts import turn_early
+from optimizer.inputs.grid_requests import REQUESTED_SUFFIX, request_outlook
+from optimizer.problem.contracts import advance_lower_limits
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
@@ -54,7 +54,7 @@ class LoadTargetReceiver:
         self._targets = LoadTargetStore(
             path,
             feed=site.name,
-            max_power=site.grid.import_limit,
+            max_power=site.grid_connection.import_limit,
             terms={name: self._terms(name) for name in issuers},
         )
         self._agent = FlexAgent(
@@ -71,7 +71,7 @@ class LoadTargetReceiver:
         self._ended: dict[str, np.datetime64] = {}
 
     @property
-    def is_firm(self) -> bool:
+    def is_connection_firm(self) -> bool:
         """Whether no contract allows curtailment of the connection."""
         return all(contract.effect != "curtailment" for contract in self._contracts)
 
@@ -130,7 +130,7 @@ class LoadTargetReceiver:
         planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
         load = PlannedLoad(starts=starts, planned=planned)
         self._agent.publish_state(load, now)
-        self._agent.report_late(load, now, ramp=self._site.grid.ramp)
+        self._agent.report_late(load, now, ramp=self._site.grid_connection.ramp)
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return the targets over the horizon ``axes`` as variables of an outlook.
@@ -142,7 +142,7 @@ class LoadTargetReceiver:
         ``reserve_called`` is on (time, product) where targets may activate a product. Without a
         contract nothing is returned.
         """
-        edges, max_import = axes["instant"].to_numpy(), self._site.grid.import_limit
+        edges, max_import = axes["instant"].to_numpy(), self._site.grid_connection.import_limit
         limits: list[tuple[FloatArray, FloatArray]] = []
         targets: dict[str, tuple[FloatArray, FloatArray]] = {}
         requested: dict[str, FloatArray] = {}
@@ -152,11 +152,17 @@ class LoadTargetReceiver:
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
             turned, is_best = (
-                (power, is_best) if contract.activates else turn_early(edges, power, is_best)
+                (power, is_best)
+                if contract.activates
+                else advance_lower_limits(edges, power, is_best)
             )
             is_limit = contract.effect == "curtailment"
             # below 0: export
-            floor = contract.least if is_limit else contract.least or -self._site.grid.export_limit
+            floor = (
+                contract.least
+                if is_limit
+                else contract.least or -self._site.grid_connection.export_limit
+            )
             both = np.clip(power, floor, max_import), np.clip(turned, floor, max_import)
             if is_limit:
                 limits.append(both)
@@ -170,7 +176,10 @@ class LoadTargetReceiver:
         )
         if limits:
             asked, early = (np.min(rows, axis=0) for rows in zip(*limits, strict=True))
-            for name, values in ((f"{IMPORT_LIMIT}{REQUESTED}", asked), (IMPORT_LIMIT, early)):
+            for name, values in (
+                (f"{IMPORT_LIMIT}{REQUESTED_SUFFIX}", asked),
+                (IMPORT_LIMIT, early),
+            ):
                 limit = xr.DataArray(values, dims="time")
                 found[name] = variables.tag_variable(limit, name)
         return found

@@ -21,8 +21,8 @@ from optimizer.service.load_target_receiver import LoadTargetReceiver
 from optimizer.service.plan_record import PlanRecord
 from optimizer.service.schedule_document import (
     SENDER_FILE,
-    RampStart,
     ScheduleLabel,
+    ScheduleStartState,
     build_document,
     read_partners,
     read_sender,
@@ -148,7 +148,7 @@ class PartnerLink:
             self._site,
             result.choice.schedule,
             self._flexibility(result),
-            ramp_start=RampStart(now, _before(result)),
+            ramp_start=ScheduleStartState(now, _before(result)),
             errors=self._record.errors,
             label=self._label(result),
             sender=self._sender,
@@ -187,14 +187,14 @@ class PartnerLink:
         """Return the measured values of a quarter-hour beside what a partner has accepted."""
         with self._lock:
             baseline = self._record.of(partner)
-            revision, scheduled = baseline.scheduled.get(interval.start, (0, None))
-            fixed = baseline.fixed_values_at(at).get(interval.start)
+            revision, scheduled = baseline.scheduled.get(interval.start_ms, (0, None))
+            fixed = baseline.fixed_values_at(at).get(interval.start_ms)
         quality: MeasurementQuality = "measured" if interval.coverage == 1.0 else "partial"
         mrid = document_series(self._site.name, partner, revision) if revision else ""
         return ActualContent(
             created=at,
-            start=interval.start,
-            end=interval.start + QUARTER_MS,
+            start=interval.start_ms,
+            end=interval.start_ms + QUARTER_MS,
             revision=interval.revision,
             connection_point=self._sender.connection_point,
             measured_mw=interval.power,
@@ -234,7 +234,7 @@ class PartnerLink:
         counts.
         """
         try:
-            document = self._feed.in_force(partner)
+            document = self._feed.document_in_force(partner)
         except GigatwinError as error:
             logger.warning("document in force unreadable", partner=partner, because=str(error))
             return
@@ -280,7 +280,7 @@ class PartnerLink:
             quality="estimated" if messages else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
-            is_firm=self._targets.is_firm,
+            is_firm=self._targets.is_connection_firm,
         )
 
     def record_decision(self, result: DecisionResult) -> None:

@@ -58,7 +58,7 @@ class Baseline:
         closed = {
             start: power
             for start, power in self.nominated.items()
-            if _is_gate_closed(start, now) and gate_closure(start) < self.until
+            if _is_gate_closed(start, now) and gate_closure_ms(start) < self.until
         }
         return closed | self.fixed
 
@@ -85,10 +85,10 @@ class Baseline:
 
 
 def _is_gate_closed(start: int, now: int) -> bool:
-    return gate_closure(start) <= now
+    return gate_closure_ms(start) <= now
 
 
-def gate_closure(start: int) -> int:
+def gate_closure_ms(start: int) -> int:
     """Return when the gate of an interval closes. [ms, UTC]"""
     return start - GATE_LEAD_MIN * _MINUTE_MS
 

@@ -192,18 +192,18 @@ class PlantLink:
     # --- telemetry
 
     def observed(self, now: np.datetime64) -> xr.Dataset:
-        """Return the newest good readings; see :meth:`telemetry.live.state.LiveState.present`."""
-        return self.window.present(now)
+        """Return the newest good readings, as :meth:`LiveState.latest_values` does."""
+        return self.window.latest_values(now)
 
-    def meter(self, now: np.datetime64) -> float:
+    def current_net_import(self, now: np.datetime64) -> float:
         """Return the metered net import now; NaN if it is unknown. [MW]"""
         return float(net_import(self.observed(now)))
 
     def means(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
         """Return the means of the good readings of a span; NaN where nothing was read."""
-        return self.window.recent(start, end).mean("time")
+        return self.window.recent_means(start, end).mean("time")
 
-    def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
+    def mean_net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the metered mean net import; NaN if it is unknown. [MW]"""
         return float(net_import(self.means(start, end)))
 
@@ -249,7 +249,7 @@ class PlantLink:
         ):
             self._checked_at = moment
             longest = silent_periods * self.window.period
-            self._silent = stale_ages(self.window.present(now), longest)
+            self._silent = stale_ages(self.window.latest_values(now), longest)
         return self._silent
 
     # --- commands
@@ -273,7 +273,7 @@ class PlantLink:
         else:
             self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
 
-    def freeze(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
+    def renew_last_caps(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
         """Renew the last caps, or lower ones of a plan under HOLD; withdraw all requests."""
         return self._actuator.renew_last_caps(
             now, plant_commands(self._site, result) if result else None
@@ -283,7 +283,7 @@ class PlantLink:
         """Withdraw all requests."""
         self._actuator.withdraw_requests(now)
 
-    def is_accepted(self, timeout: float) -> bool:
+    def wait_acknowledged(self, timeout: float) -> bool:
         """Return whether the broker acknowledges all commands within ``timeout``. [s]"""
         return self._actuator.wait_acknowledged(timeout)
 
@@ -293,7 +293,7 @@ class PlantLink:
 
     def send_heartbeat(self, now: np.datetime64) -> None:
         """Publish our heartbeat and the echo of the plant's."""
-        echo = float(self.window.present(now)["plant_heartbeat"])
+        echo = float(self.window.latest_values(now)["plant_heartbeat"])
         self._actuator.publish_heartbeat(echo if np.isfinite(echo) else None, now)
 
     # --- status
@@ -359,7 +359,10 @@ class PlantLink:
     def telemetry_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return ``telemetry`` of the snapshot."""
         counters, window = self._ingester.counters, self.window.counters
-        observed, longest = self.window.present(now), checks.STALE_PERIODS * self.window.period
+        observed, longest = (
+            self.window.latest_values(now),
+            checks.STALE_PERIODS * self.window.period,
+        )
         lost = {
             name: count
             for name, count in window.items()
@@ -377,7 +380,7 @@ class PlantLink:
                 f"{name}: {format_duration(age_s)}"
                 for name, age_s in stale_ages(observed, longest).items()
             ],
-            "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
+            "unknown": [f"{point}: {why}" for point, why in self.window.unbound_points.items()],
             "coverage": self._ingester.coverage.worst_points(epoch_second(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),

@@ -11,7 +11,7 @@ import xarray as xr
 
 from optimizer.planner.flexibility import no_flexibility
 from optimizer.realtime.intra_interval import metered_means
-from optimizer.service.plan_record import GATE_LEAD_MIN, PlanErrors, gate_closure
+from optimizer.service.plan_record import GATE_LEAD_MIN, PlanErrors, gate_closure_ms
 from telemetry import market_zones
 from telemetry.feed.partners import Partner, market_party
 from telemetry.feed.signing import keys_by_thumbprint, read_key_file
@@ -82,7 +82,7 @@ class ScheduleLabel:
 
 
 @dataclass(frozen=True)
-class RampStart:
+class ScheduleStartState:
     """State of the plant at the start of a schedule.
 
     - `time`: creation time of the document, when the plant begins to follow it.
@@ -109,7 +109,7 @@ class DocumentSender:
             party=(market_zones.demonstration_eic(site.name), f"{site.title} (demonstration)"),
             connection_point=(
                 market_zones.demonstration_eic(site.name, "Z"),
-                f"{site.grid.name} (demonstration)",
+                f"{site.grid_connection.name} (demonstration)",
             ),
         )
 
@@ -130,7 +130,7 @@ def build_document(
     schedule: xr.Dataset,
     flexibility: xr.Dataset,
     *,
-    ramp_start: RampStart,
+    ramp_start: ScheduleStartState,
     errors: PlanErrors,
     label: ScheduleLabel,
     sender: DocumentSender,
@@ -188,17 +188,22 @@ def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> 
 
 
 def _expected(
-    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, turn: RampStart
+    site: Site,
+    schedule: xr.Dataset,
+    grid: xr.Dataset,
+    *,
+    errors: PlanErrors,
+    turn: ScheduleStartState,
 ) -> dict[str, FloatArray]:
     """Return net import as ordered and as metered, with its band. [MW]"""
     planned = net_import(schedule)
     setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
     since = float((turn.time - starts[0]) / MINUTE)
     net = metered_means(setpoints, before=turn.net_import, since=since)
-    margin = site.margins.power * site.grid.import_limit
+    margin = site.margins.power * site.grid_connection.import_limit
     low, high = errors.band((starts - turn.time) / HOUR, margin=margin)
-    lowest = np.minimum(-site.grid.export_limit, net)
-    highest = np.maximum(site.grid.import_limit, net)
+    lowest = np.minimum(-site.grid_connection.export_limit, net)
+    highest = np.maximum(site.grid_connection.import_limit, net)
     return {
         "setpoint": setpoints,
         "net": net,
@@ -248,12 +253,12 @@ def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[Schedul
 
 def _gate_closure(created: int, starts: list[int]) -> int:
     """Return when the next gate closes: that of the first interval whose baseline is open."""
-    gates = [gate_closure(start) for start in starts]
+    gates = [gate_closure_ms(start) for start in starts]
     return next((closes for closes in gates if closes > created), gates[-1])
 
 
 def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
-    grid = site.grid
+    grid = site.grid_connection
     return ScheduleMeta(
         source=label.source,
         degraded=" ".join(PUBLIC_TEXTS[reason] for reason in label.degraded) or None,

@@ -77,7 +77,7 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
             config,
             clock=SimulatedClock() if config.is_simulated else RealClock(),
             plant_link=link,
-            partner_link=PartnerLink(site, config, folder, meter=link.meter),
+            partner_link=PartnerLink(site, config, folder, meter=link.current_net_import),
             hold_register=register,
             folder=folder,
         )

@@ -115,7 +115,7 @@ class StatusView:
             "past": self._show_past(),
             "last_known": self._last_metered,
             "limits": {
-                "grid_import_power": site.grid.import_limit,
+                "grid_import_power": site.grid_connection.import_limit,
                 **{
                     f"{kind}_capacity": capacity
                     for kind, capacity in self._capacity.items()
@@ -257,7 +257,7 @@ def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str
         },
         "degraded": explanation.get("degraded", ""),
         **{name: explanation[name] for name in ("hedge",) if name in explanation},
-        "seconds": round(result.seconds, DISPLAYED_DECIMALS),
+        "seconds": round(result.decision_duration_s, DISPLAYED_DECIMALS),
     }
 
 

@@ -139,7 +139,7 @@ FIRST_TELEMETRY_TIMEOUT_S: Final = 120.0
 """Longest wait for the first telemetry; a plant sends everything within 100 s. [s]"""
 
 
-class ReadinessGate:
+class DecisionInputCheck:
     """Check that readings for the estimate are recent and that the jobs are known.
 
     - `lacks_inputs`: whether the last decision was made without them.
@@ -174,7 +174,7 @@ class ReadinessGate:
             if stop.wait(PERIODIC_TASK_INTERVAL_S):
                 return
 
-    def note_decision(self, *, has_inputs: bool) -> None:
+    def record_input_status(self, *, has_inputs: bool) -> None:
         """Store whether a decision had all required inputs."""
         self.lacks_inputs = not has_inputs and bool(self.missing_inputs())
 

@@ -116,7 +116,7 @@ def _fresh_segments(
     data: ModelData, values: Mapping[str, FloatArray], *, is_loose: bool, whole: bool
 ) -> list[FixedSegments]:
     """Return segments to fix because of waste, of ``whole`` owners or of single intervals."""
-    where = find_waste(data, values)
+    where = find_wasteful_intervals(data, values)
     if whole:
         where = dict.fromkeys(where, tuple(range(len(data.hours))))
     fresh = find_fixed_segments(data, values, where=where)
@@ -206,7 +206,7 @@ def _search(
         ):
             break
         values = values_by_name(arrays.columns, begin.values)
-        fresh = list(find_fixed_segments(data, values, where=find_waste(data, values)))
+        fresh = list(find_fixed_segments(data, values, where=find_wasteful_intervals(data, values)))
         if not fresh:
             return begin, candidates
         candidates = merge_by_owner([*candidates, *fresh])
@@ -313,7 +313,7 @@ def _bidirectional(
         gains = np.array([store.charge_efficiency, -1.0 / store.discharge_efficiency])
         limits = (store.charge_limit, store.discharge_limit)
         yield store.owner, ("charge", "discharge"), gains, limits
-    for exchange in bidirectional_exchanges(data.problem.site):
+    for exchange in import_export_exchanges(data.problem.site):
         limits = (exchange.import_limit, exchange.export_limit)
         yield exchange.owner, ("import_power", "export_power"), np.array([1.0, -1.0]), limits
 
@@ -331,7 +331,7 @@ def net_import_export(arrays: ModelArrays, data: ModelData, lp_solution: LpSolut
     Return the same plan if netting violates a bound or changes the cost.
     """
     values = lp_solution.values.copy()
-    for exchange in bidirectional_exchanges(data.problem.site):
+    for exchange in import_export_exchanges(data.problem.site):
         directions = [
             arrays.columns[f"{exchange.owner}.{direction}_power"]
             for direction in ("import", "export")
@@ -379,7 +379,9 @@ MAX_SIMULTANEOUS_SHARE: Final = 1e-4
 """Simultaneous power that is accepted, as a share of the smaller limit. [1]"""
 
 
-def find_waste(data: ModelData, values: Mapping[str, FloatArray]) -> dict[str, tuple[int, ...]]:
+def find_wasteful_intervals(
+    data: ModelData, values: Mapping[str, FloatArray]
+) -> dict[str, tuple[int, ...]]:
     """Return the intervals in which a plan wastes, by owner; only owners with any."""
     site = data.problem.site
     found: dict[str, BoolArray] = {}
@@ -395,7 +397,7 @@ def find_waste(data: ModelData, values: Mapping[str, FloatArray]) -> dict[str, t
         found[store.owner] = np.minimum(*directions) > _simultaneous_tolerance(
             store.charge_limit, store.discharge_limit
         )
-    for exchange in bidirectional_exchanges(site):
+    for exchange in import_export_exchanges(site):
         directions = (
             values[f"{exchange.owner}.import_power"],
             values[f"{exchange.owner}.export_power"],
@@ -411,7 +413,7 @@ def _simultaneous_tolerance(*limits: float) -> float:
     return min(MAX_WASTE_MW, MAX_SIMULTANEOUS_SHARE * min(limits))
 
 
-def bidirectional_exchanges(site: Site) -> tuple[Exchange, ...]:
+def import_export_exchanges(site: Site) -> tuple[Exchange, ...]:
     """Return the exchanges with import and export."""
     return tuple(e for e in site.exchanges if e.import_limit and e.export_limit)
 

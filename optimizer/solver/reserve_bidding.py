@@ -56,9 +56,11 @@ def round_bids(
     products = tuple(bid_blocks(arrays, problem))
     search = BidRounding(solver, products, activation_rows=ActivationRows(arrays, problem))
     offer = (
-        None if charges_and_discharges(problem, arrays, lp_solution) else search.round(lp_solution)
+        None
+        if has_simultaneous_storage_use(problem, arrays, lp_solution)
+        else search.round(lp_solution)
     )
-    if offer is None or charges_and_discharges(problem, arrays, offer.lp_solution):
+    if offer is None or has_simultaneous_storage_use(problem, arrays, offer.lp_solution):
         offer = _round_without_simultaneous(solver, arrays, data=data, search=search)
     fix_storage_direction(
         solver, arrays, problem=problem, lp_solution=offer.lp_solution
@@ -404,7 +406,7 @@ def _round_without_simultaneous(
     release_bounds(solver, arrays)
     lp_solution, _ = repair_relaxation(solver, arrays, data=data, lp_solution=search.solve_free())
     offer = search.round(lp_solution)
-    if charges_and_discharges(problem, arrays, offer.lp_solution):
+    if has_simultaneous_storage_use(problem, arrays, offer.lp_solution):
         fix_storage_direction(solver, arrays, problem=problem, lp_solution=offer.lp_solution)
         offer = search.round(search.solve_free())
     release_bounds(solver, arrays)
@@ -448,7 +450,9 @@ DIRECTIONS: Final = ("charge", "discharge")
 """Columns of the two directions of a store."""
 
 
-def charges_and_discharges(problem: Problem, arrays: ModelArrays, lp_solution: LpSolution) -> bool:
+def has_simultaneous_storage_use(
+    problem: Problem, arrays: ModelArrays, lp_solution: LpSolution
+) -> bool:
     """Return whether a plan charges and discharges a store at once."""
     for store in _lossy(problem):
         ways = (lp_solution.values[arrays.columns[f"{store.owner}.{way}"]] for way in DIRECTIONS)

@@ -113,7 +113,7 @@ class Solution:
     - `penalties`: Account -> the part of it for exceeded limits, which nobody is paid. [EUR]
     - `relaxed_objective`: objective of the relaxation: a lower bound of all plans, except those
       that sell fewer reserves. [EUR]
-    - `seconds`: CPU time by stage. [s]
+    - `cpu_time_by_stage`: CPU time by stage. [s]
     """
 
     data: ModelData
@@ -124,7 +124,7 @@ class Solution:
     relaxed_objective: float
     warm_start: WarmStart
     fixed_segments: tuple[FixedSegments, ...]
-    seconds: Mapping[str, float]
+    cpu_time_by_stage: Mapping[str, float]
     penalties: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property

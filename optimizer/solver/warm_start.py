@@ -29,12 +29,12 @@ class SimplexBasis:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """Start values for the next solve: signature ``shape``, instants of the horizon, and basis.
+    """Start values for the next solve: ``model_signature``, instants of the horizon, and basis.
 
     ``units`` and ``past_units`` are the units on of each bank, in every interval and before.
     """
 
-    shape: ModelSignature
+    model_signature: ModelSignature
     instants: Instants
     basis: SimplexBasis
     units: Mapping[str, FloatArray] = field(default_factory=dict)

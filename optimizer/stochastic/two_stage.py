@@ -103,7 +103,7 @@ def solve_two_stage(
     instants = scenarios[0].problem.outlook["instant"].to_numpy()
     shifted = (
         shift_basis(warm_start, arrays, instants)
-        if warm_start is not None and warm_start.shape == signature
+        if warm_start is not None and warm_start.model_signature == signature
         else None
     )
     basis = (
@@ -119,7 +119,7 @@ def solve_two_stage(
             "plan without scenarios"
         )
         raise NoScheduleError(message)
-    next_start = WarmStart(shape=signature, instants=instants, basis=solver.basis)
+    next_start = WarmStart(model_signature=signature, instants=instants, basis=solver.basis)
     return _two_stage_solution(
         scenarios, preference, arrays, lp_solution=lp_solution, warm_start=next_start
     )
@@ -143,7 +143,7 @@ def _two_stage_solution(
     values = {name: lp_solution.values[at] for name, at in arrays.columns.items()}
     costs, violations = _costs(arrays, lp_solution.values, scenarios)
     return TwoStageSolution(
-        first_stage=_first(values, warm_start.shape),
+        first_stage=_first(values, warm_start.model_signature),
         costs=costs,
         violations=violations,
         probability=_probability(scenarios),

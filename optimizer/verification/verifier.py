@@ -63,31 +63,31 @@ class ScheduleVerdict:
 
     - `violations`: violated limits; empty if the schedule is safe.
     - `replay`: simulated operation; None if it could not be simulated.
-    - `power_error`: largest difference of planned and simulated net import. [MW]
+    - `max_net_import_error`: largest difference of planned and simulated net import. [MW]
     - `uncovered_failures`: single failures that must be survived, are not, and would be with less
       work.
     - `coverage`: ride-through time of each single failure; None if it could not be simulated.
-    - `extra_units`: banks that run more units than planned. The replay contains their cost; they
-      are no reason for rejection.
+    - `banks_with_extra_units`: banks that run more units than planned. The replay contains their
+      cost; they are no reason for rejection.
     - `unavoidable_violations`: violations of the ramp, or of external import limits, that no plan
       avoids. Avoidable ones are in ``violations``.
     """
 
     violations: tuple[Violation, ...]
     replay: xr.Dataset | None
-    power_error: float
+    max_net_import_error: float
     uncovered_failures: tuple[Violation, ...] = ()
     coverage: ContingencyCoverage | None = None
-    extra_units: tuple[Violation, ...] = ()
+    banks_with_extra_units: tuple[Violation, ...] = ()
     unavoidable_violations: tuple[Violation, ...] = ()
 
     @property
     def is_safe(self) -> bool:
         """Whether the schedule may be sent."""
-        return not self.refusals
+        return not self.rejection_reasons
 
     @property
-    def refusals(self) -> tuple[Violation, ...]:
+    def rejection_reasons(self) -> tuple[Violation, ...]:
         """All reasons for rejection."""
         return (*self.violations, *self.uncovered_failures)
 
@@ -119,7 +119,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
     )
     time = schedule["time"].to_numpy()
     import_error = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
-    error_ratio = import_error / (IMPORT_TOLERANCE_SHARE * site.grid.import_limit)
+    error_ratio = import_error / (IMPORT_TOLERANCE_SHARE * site.grid_connection.import_limit)
     floor, margin = (
         consistency.service_only_power(site, schedule),
         VERIFIED_MARGIN_SHARE * site.margins.power,
@@ -139,7 +139,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
             "planned net import differs from the twin",
             error_ratio,
             time,
-            allowed=IMPORT_TOLERANCE_SHARE * site.grid.import_limit,
+            allowed=IMPORT_TOLERANCE_SHARE * site.grid_connection.import_limit,
             unit="MW",
         ),
     ]
@@ -147,13 +147,13 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
     return ScheduleVerdict(
         violations=tuple(violations),
         replay=simulated,
-        power_error=float(import_error.max()),
+        max_net_import_error=float(import_error.max()),
         uncovered_failures=tuple(
             b for name, excess in covered.violations() for b in find_violation(name, excess, time)
         ),
         coverage=covered,
-        extra_units=tuple(_find_extra_units(schedule, replay, time)),
-        unavoidable_violations=at_connection.total,
+        banks_with_extra_units=tuple(_find_extra_units(schedule, replay, time)),
+        unavoidable_violations=at_connection.all_violations,
     )
 
 
@@ -182,7 +182,7 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:
     violation = Violation(limit=reason, time=start, count=1, excess=np.inf)
-    return ScheduleVerdict(violations=(violation,), replay=None, power_error=np.inf)
+    return ScheduleVerdict(violations=(violation,), replay=None, max_net_import_error=np.inf)
 
 
 def _check_limits(
@@ -215,7 +215,7 @@ def _check_limits(
 def _check_service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Check that inference has all its power."""
     power = schedule["hall_power"].sum("hall").to_numpy()
-    tolerance = limits.LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
+    tolerance = limits.LIMIT_TOLERANCE * site.rack_count * site.flexible_loads[0].full_power
     excess = (consistency.service_only_power(site, schedule) - power) / tolerance
     return find_violation("service floor of hall_power", excess, time, allowed=tolerance, unit="MW")
 

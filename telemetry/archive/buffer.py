@@ -24,10 +24,10 @@ from telemetry.archive.commit_batch import (
     MillisecondArray,
     SecondReadings,
     StoredReading,
-    duration_seconds,
     epoch_second,
     is_duplicate,
     preferred,
+    timedelta_to_seconds,
 )
 from telemetry.archive.layout import MINUTE_S
 from telemetry.archive.loss_log import RejectionSummary
@@ -168,7 +168,7 @@ class WriteBuffer:
                         "racks", label, number, max_backfill=self.minutes.max_backfill
                     )
                 column = self.minutes.column("racks", label)
-                self._is_slow_rack[column] = duration_seconds(sample.interval) > MINUTE_S
+                self._is_slow_rack[column] = timedelta_to_seconds(sample.interval) > MINUTE_S
                 self._count_added(result, "batches", 1)
             case PointMetadata(point=point):
                 if self._metadata.get(point) != sample:
@@ -176,7 +176,7 @@ class WriteBuffer:
                     self.pending_metadata.setdefault(point, []).append(sample)
                     self.minutes.column("points", point)
             case SimulationTick(time=end):
-                self._is_slow_tick = duration_seconds(sample.interval) > MINUTE_S
+                self._is_slow_tick = timedelta_to_seconds(sample.interval) > MINUTE_S
                 self.minutes.tick(epoch_second(end))
         return ""
 

@@ -337,6 +337,6 @@ def epoch_second(time: np.datetime64) -> int:
     return int(time.astype("datetime64[s]").astype(np.int64))
 
 
-def duration_seconds(span: np.timedelta64) -> float:
+def timedelta_to_seconds(span: np.timedelta64) -> float:
     """Return the length of a time span. [s]"""
     return float(span / np.timedelta64(1, "s"))

@@ -104,7 +104,7 @@ class Archive:
         return self._writer.checkpoint.received
 
     @property
-    def closed(self) -> int | None:
+    def first_open_second(self) -> int | None:
         """First second that is not closed by a commit; None before the first. [s since 1970]"""
         closed = self._writer.checkpoint.closed
         return None if closed == MIN_SECOND else closed

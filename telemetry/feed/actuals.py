@@ -42,13 +42,13 @@ _logger = structlog.get_logger(__name__)
 class MeasuredInterval:
     """Measured net import of a quarter-hour.
 
-    - `start`: its start. [ms since 1970]
+    - `start_ms`: its start. [ms since 1970]
     - `power`: mean net import; None if it is missing. [MW]
     - `coverage`: share of the quarter-hour that has readings. [1]
     - `revision`: rises with each correction, from 1; 0 before it is reported.
     """
 
-    start: int
+    start_ms: int
     power: float | None
     coverage: float
     revision: int = 0
@@ -74,7 +74,7 @@ def measured_intervals(starts: TimeArray, power: FloatArray) -> list[MeasuredInt
         mean = float(values[is_read].mean()) if coverage >= MIN_COVERAGE else math.nan
         found.append(
             MeasuredInterval(
-                start=start,
+                start_ms=start,
                 power=round(mean, MEASURED_DECIMALS) + 0.0 if math.isfinite(mean) else None,
                 coverage=round(coverage, MEASURED_DECIMALS),
             )
@@ -107,12 +107,12 @@ class ActualStore:
         found = []
         on_disk = self._newest_revisions()
         for one in measured:
-            if not max(since, now - CORRECTION_PERIOD_MS) <= one.start <= now - QUARTER_MS:
+            if not max(since, now - CORRECTION_PERIOD_MS) <= one.start_ms <= now - QUARTER_MS:
                 continue
-            reported = self._reported.get(one.start)
+            reported = self._reported.get(one.start_ms)
             if reported is None or one.corrects(reported):
                 # a clock that was ahead may have removed what was reported
-                last = max(reported.revision if reported else 0, on_disk.get(one.start, 0))
+                last = max(reported.revision if reported else 0, on_disk.get(one.start_ms, 0))
                 found.append(replace(one, revision=last + 1))
         return found
 
@@ -122,12 +122,12 @@ class ActualStore:
         JournalError means that it is not stored, and stays due.
         """
         for partner, text in documents.items():
-            name = f"{interval.start}.{interval.revision}.{partner}.jws"
+            name = f"{interval.start_ms}.{interval.revision}.{partner}.jws"
             write_atomic(self._folder / name, text)
-        oldest = interval.start - 2 * CORRECTION_PERIOD_MS
+        oldest = interval.start_ms - 2 * CORRECTION_PERIOD_MS
         reported = {start: one for start, one in self._reported.items() if start >= oldest}
-        reported[interval.start] = interval
-        rows = [[one.start, one.revision, one.power, one.coverage] for one in reported.values()]
+        reported[interval.start_ms] = interval
+        rows = [[one.start_ms, one.revision, one.power, one.coverage] for one in reported.values()]
         content = {"since": self._since, "reported": rows}
         write_atomic(self._folder / "reported.json", json_with_checksum(content))
         self._reported = reported
@@ -176,7 +176,7 @@ class ActualStore:
             rows = cast("list[tuple[int, int, float | None, float]]", content["reported"])
             self._reported = {
                 int(start): MeasuredInterval(
-                    start=int(start),
+                    start_ms=int(start),
                     revision=int(revision),
                     power=None if power is None else float(power),
                     coverage=float(coverage),
@@ -190,6 +190,6 @@ class ActualStore:
             _logger.warning("reported measurements unreadable", file=str(path), error=repr(error))
             path.replace(path.with_suffix(".broken"))
             self._reported = {
-                start: MeasuredInterval(start=start, revision=revision, power=None, coverage=0.0)
+                start: MeasuredInterval(start_ms=start, revision=revision, power=None, coverage=0.0)
                 for start, revision in self._newest_revisions().items()
             }

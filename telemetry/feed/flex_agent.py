@@ -374,7 +374,7 @@ class FlexAgent:
                 for one in self.targets.current_and_future(now)
             ],
             load=planned if is_planned or not np.isfinite(measured) else measured,
-            is_in_flight=self._ramp.is_ramping,
+            is_load_changing=self._ramp.is_ramping,
             event=event,
             since=since,
             is_compliant=limit == np.inf or (is_planned and is_within_target(planned, limit)),

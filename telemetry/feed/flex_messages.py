@@ -309,7 +309,7 @@ class PowerFeedState:
       connection. [MW]
     - `targets`: targets in force and future ones.
     - `load`: planned load, or the measured one if no plan is current. [MW]
-    - `is_in_flight`: whether the load still moves after a change of its target.
+    - `is_load_changing`: whether the load still moves after a change of its target.
     - `since`: start of the tightest target in force; None if there is none.
     - `is_compliant`: whether the planned load meets the target; False without a plan.
     """
@@ -318,7 +318,7 @@ class PowerFeedState:
     max_power: float
     targets: Sequence[FeedTarget]
     load: float
-    is_in_flight: bool
+    is_load_changing: bool
     event: PowerStateEvent
     since: np.datetime64 | None
     is_compliant: bool
@@ -389,7 +389,7 @@ def _encoded_feed(topic: str, state: PowerFeedState) -> dict[str, Json]:
         },
         "targets": [_encoded_target(topic, one) for one in state.targets],
         "calculated_load": _encoded_power(topic, max(state.load, 0.0)),
-        "in_flight": state.is_in_flight,
+        "in_flight": state.is_load_changing,
         "event": state.event,
         "compliant": state.is_compliant,
     }

@@ -100,18 +100,18 @@ class IssuerTerms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcceptanceSpan:
+class MessageAcceptance:
     """Identity of a message and the time in which it may be accepted.
 
     - `digest`: of its unique id ``jti``; without one, of header and payload without the signature,
       because several signatures match one text (ES256 accepts ``(r, n - s)`` and ``(r, s)``).
-    - `time`: when it was issued, as signed; without signed times, as the envelope states. [ms]
-    - `until`: end of the time in which it could be accepted. [ms]
+    - `issued_ms`: when it was issued, as signed; without signed times, as the envelope states. [ms]
+    - `acceptable_until_ms`: end of the time in which it could be accepted. [ms]
     """
 
     digest: str
-    time: int
-    until: int
+    issued_ms: int
+    acceptable_until_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class ReplayGuard:
     unconfirmed: Sequence[tuple[str, str]] = ()
 
     def with_message(
-        self, message: LoadTargetMessage, span: AcceptanceSpan, now: np.datetime64
+        self, message: LoadTargetMessage, span: MessageAcceptance, now: np.datetime64
     ) -> Self:
         """Return the guard after one more message; refuse a repeated or older one.
 
@@ -140,12 +140,12 @@ class ReplayGuard:
         if span.digest in self.seen:
             expected = "a message that was not accepted before, with a jti of its own"
             raise MessageError("loadtarget", message.correlation, expected, code=IssueCode.REPLAYED)
-        if span.time < self.latest:
+        if span.issued_ms < self.latest:
             expected = "a message that is not older than the last accepted one, or than the start"
             expected += " of the site's memory of messages; send it again with a new iat and jti"
-            found = str(to_datetime("loadtarget", span.time))
+            found = str(to_datetime("loadtarget", span.issued_ms))
             raise MessageError("loadtarget", found, expected, code=IssueCode.REPLAYED)
-        past = min(span.time, to_milliseconds("loadtarget", now))
+        past = min(span.issued_ms, to_milliseconds("loadtarget", now))
         seen = {digest: until for digest, until in self.seen.items() if until > past}
         if len(seen) >= MAX_REMEMBERED_MESSAGES:
             expected = f"at most {MAX_REMEMBERED_MESSAGES} messages in the time of replay memory"
@@ -153,8 +153,8 @@ class ReplayGuard:
         pending = (*self.unconfirmed, (message.correlation, message.trace))
         return replace(
             self,
-            latest=span.time,
-            seen=seen | {span.digest: span.until},
+            latest=span.issued_ms,
+            seen=seen | {span.digest: span.acceptable_until_ms},
             unconfirmed=pending[-MAX_REMEMBERED_MESSAGES:],
         )
 
@@ -185,14 +185,14 @@ class ReplayGuard:
         )
 
 
-def acceptance_span(
+def check_acceptance(
     message: LoadTargetMessage,
     own: Sequence[LoadTarget],
     *,
     feed: str,
     terms: IssuerTerms,
     now: np.datetime64,
-) -> AcceptanceSpan:
+) -> MessageAcceptance:
     """Return identity and acceptance of a message with targets ``own`` for a feed.
 
     MessageError reports missing claims, other receivers, and a message that is too old or from the
@@ -225,10 +225,12 @@ def acceptance_span(
         expected = "an end within a year, as its message has no signed times"
         raise MessageError("loadtarget", str(last), expected, code=IssueCode.OUT_OF_RANGE)
     text = f"jti {claims.token}" if claims.token else message.signed.rpartition(".")[0]
-    return AcceptanceSpan(
+    return MessageAcceptance(
         digest=sha256(text.encode()).hexdigest(),
-        time=to_milliseconds("loadtarget", issued),
-        until=int((last + MAX_SENDER_CLOCK_LEAD).astype("datetime64[ms]").astype(np.int64)),
+        issued_ms=to_milliseconds("loadtarget", issued),
+        acceptable_until_ms=int(
+            (last + MAX_SENDER_CLOCK_LEAD).astype("datetime64[ms]").astype(np.int64)
+        ),
     )
 
 
@@ -272,7 +274,7 @@ class LoadTargetStore:
             return ()
         with self._lock:
             terms = self.terms.get(issuer, IssuerTerms())
-            span = acceptance_span(message, own, feed=self.feed, terms=terms, now=now)
+            span = check_acceptance(message, own, feed=self.feed, terms=terms, now=now)
             unknown = ReplayGuard(latest=self._memory_start(now))
             guard = self._guards.get(issuer, unknown).with_message(message, span, now)
             fresh = tuple(

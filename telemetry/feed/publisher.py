@@ -188,7 +188,7 @@ class SchedulePublisher:
             if text and is_own_signature(text, self._key):  # else the broker's may be the valid one
                 self._retained[name, TopicKind.SCHEDULE] = text.encode()
                 self._connections[name, TopicKind.SCHEDULE] = 0  # waits for the connection
-            client = self._connect(name, self.will(name, now))
+            client = self._connect(name, self.last_will(name, now))
             kinds = TopicKind.ACKNOWLEDGEMENT, TopicKind.REQUEST
             client.subscribe(*(self._topic(kind, name) for kind in kinds), qos=1)
             client.start()
@@ -202,7 +202,7 @@ class SchedulePublisher:
             client.stop()
         self._clients.clear()
 
-    def will(self, partner: str, now: np.datetime64) -> LastWill:
+    def last_will(self, partner: str, now: np.datetime64) -> LastWill:
         """Return what the broker publishes when the connection to a partner is lost."""
         status = FeedStatus("offline", PublicReason.CONNECTION_LOST)
         payload = status.signed(self._key, site=self.site, partner=partner, now=now)
@@ -415,7 +415,7 @@ class SchedulePublisher:
         """Return what was sent to a partner and how it answered."""
         return self._revisions.history_of(partner)
 
-    def in_force(self, partner: str) -> ScheduleDocument | None:
+    def document_in_force(self, partner: str) -> ScheduleDocument | None:
         """Return the document that a partner accepted last, or None."""
         in_force = self._revisions.history_of(partner).in_force
         if in_force is None:

@@ -42,7 +42,7 @@ KeySource = Path | str | Mapping[str, object]
 _logger = structlog.get_logger(__name__)
 
 
-def wall_clock() -> int:
+def wall_clock_ms() -> int:
     """Return the time of this machine. [ms since 1970, UTC]"""
     return time.time_ns() // 1_000_000
 
@@ -55,7 +55,7 @@ def follow(
     keys: KeySource,
     tls: TlsFiles | None = None,
     timeout: float | None = None,
-    clock: Callable[[], int] = wall_clock,
+    clock: Callable[[], int] = wall_clock_ms,
 ) -> Iterator[xr.Dataset]:
     """Yield the schedules of a site as they arrive, the retained one first.
 

@@ -8,7 +8,7 @@
   of this machine is slow.
 * :class:`RefusedReadings`: readings with an implausible value. The archive has them with their
   quality flag; people find them here, by point, topic and value.
-* :class:`RackWidthGuard`: racks with far more chips than the others of their site. The archive
+* :class:`ChipCountGuard`: racks with far more chips than the others of their site. The archive
   stores all racks of a site with the chips of the widest, so one agent with 4096 chips among a
   thousand racks of 72 would need fifty times the memory.
 * :class:`SimTimeWatermark`: time of a simulated plant, where no clock shows what is too early. A
@@ -376,7 +376,7 @@ MAX_RACKS_IN_ERROR: Final = 3
 """Racks that an error names. [1]"""
 
 
-class RackWidthGuard:
+class ChipCountGuard:
     """Numbers of chips of the racks of a site, for any thread.
 
     ``folder`` is that of the archive whose loss log records refused batches; None to log only.
@@ -521,7 +521,7 @@ class RejectHandler:
         self.quarantine = DeadLetterStore(quarantine, lost)
         self.future_guard, self.width_guard = (
             FutureTimestampGuard(self.quarantine, lost),
-            RackWidthGuard(self.quarantine, lost),
+            ChipCountGuard(self.quarantine, lost),
         )
         self.implausible = RefusedReadings(self.quarantine)
 

@@ -190,7 +190,7 @@ class OversizedMessages:
         self._source = source
         self.count = 0
 
-    def new(self) -> list[tuple[str, int]]:
+    def take_new(self) -> list[tuple[str, int]]:
         """Return topics and sizes [B] of those since the last call, as far as known."""
         before, self.count = self.count, self._source.counters.get("oversized", 0)
         new = self.count - before
@@ -312,7 +312,7 @@ def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None
 def _write_status(output: TextIO, ingester: Ingester, client: Client) -> None:
     status = {
         **ingester.counters,
-        "too_large": ingester.oversized.new(),
+        "too_large": ingester.oversized.take_new(),
         "damaged": ingester.damage.new_losses(),
         "is_connected": client.is_connected,
         "trouble": "; ".join(filter(None, [ingester.error, client.error])),

@@ -296,7 +296,9 @@ class RecordRouter:
 
     def reset(self, journals: Iterable[str]) -> None:
         """Start again after the archived data."""
-        self._watermarks = {name: SimTimeWatermark(self._archive.closed) for name in journals}
+        self._watermarks = {
+            name: SimTimeWatermark(self._archive.first_open_second) for name in journals
+        }
         self.newest = dict.fromkeys(self._watermarks, 0)
 
     def route_chunk(self, found: DecodedChunk, position: JournalPosition, name: str) -> None:

@@ -309,7 +309,7 @@ class IngestPipeline:
 
     def _store_oversized(self) -> None:
         """Store topic and size of messages that were too large as undecodable."""
-        for topic, size in self._oversized.new():
+        for topic, size in self._oversized.take_new():
             self._router.rejects.quarantine.add_undecodable(topic, "too large", size)
         self._counts["oversized"] = self._oversized.count
 

@@ -234,7 +234,7 @@ class IngesterProcess:
     - `earlier_counters`: counters of earlier processes.
     - `died`, `began`: time of its death, 0 while it lives, and of its last start; monotonic clock.
       [s]
-    - `pause`: wait before it is started again. [s]
+    - `restart_delay_s`: wait before it is started again. [s]
     """
 
     config: IngesterConfig
@@ -245,7 +245,7 @@ class IngesterProcess:
     earlier_counters: Counter[str] = field(default_factory=Counter)
     died: float = 0.0
     began: float = 0.0
-    pause: float = 0.0
+    restart_delay_s: float = 0.0
 
     def start(self) -> None:
         """Start the process."""
@@ -289,15 +289,15 @@ class IngesterProcess:
             self.died = time.monotonic()
             cause = self.status.get("fault", f"code {self.process.returncode}")
             is_stable = self.died - self.began > STABLE_LIFE_S
-            self.pause = (
+            self.restart_delay_s = (
                 RESTART_DELAYS_S[0]
                 if is_stable
-                else min(2.0 * self.pause + WATCH_PERIOD_S, RESTART_DELAYS_S[1])
+                else min(2.0 * self.restart_delay_s + WATCH_PERIOD_S, RESTART_DELAYS_S[1])
             )
             error = f"ended by itself ({cause}) and is started again"
             self.earlier_counters, self.status = self.counters, {"trouble": error}
             _logger.warning("ingester ended", shard=self.config.client_id, reason=cause)
-        elif time.monotonic() - self.died >= self.pause:
+        elif time.monotonic() - self.died >= self.restart_delay_s:
             self.died = 0.0
             self.stop()  # closes the pipe to the dead process
             self.start()

@@ -91,7 +91,7 @@ class SampleRouter:
         self._window = window
         self._archive = archive
         self._flags: dict[tuple[str, np.datetime64], QualityFlag] = {}
-        self._watermark = SimTimeWatermark(archive.closed if archive else None)
+        self._watermark = SimTimeWatermark(archive.first_open_second if archive else None)
 
     def decode(self, topic: str, payload: bytes) -> Sample | None:
         """Return the sample of a message; None if it went to quarantine."""
@@ -259,10 +259,11 @@ def _refused_point(
     low, high, rate = limits.low, limits.high, np.inf
     if binding is not None and binding.states is None:
         ends = (
-            (end - binding.offset) / binding.factor for end in (binding.band.low, binding.band.high)
+            (end - binding.offset) / binding.factor
+            for end in (binding.plausible_range.low, binding.plausible_range.high)
         )
         low, high = sorted(ends)
-        rate = 60.0 * binding.band.rate / abs(binding.factor)
+        rate = 60.0 * binding.plausible_range.rate / abs(binding.factor)
     expected = {
         QualityFlag.RATE: f"a change of at most {rate:g} {unit} in a minute",
         QualityFlag.UNIT: f"a value in {unit or 'the unit of its metadata'}",

@@ -150,7 +150,7 @@ class RollingMeans:
 class LiveState:
     """What is known of one site.
 
-    - `depth`: time span that :meth:`recent` covers.
+    - `depth`: time span that :meth:`recent_means` covers.
     - `limits`: thresholds that the site sets itself; see
       :func:`telemetry.points.limits.read_site_limits`.
     - `binder`: maps points to variables.
@@ -184,7 +184,7 @@ class LiveState:
         """Period of repetition of points; a value is stale after three periods without a message.
 
         It follows the ticks of simulated time and the intervals of the rack batches. Setting it
-        clears the means that :meth:`recent` returns.
+        clears the means that :meth:`recent_means` returns.
         """
         return self._period
 
@@ -202,7 +202,7 @@ class LiveState:
             return self._counters + self.binder.counters + self._racks.counters
 
     @property
-    def unknown(self) -> Mapping[str, str]:
+    def unbound_points(self) -> Mapping[str, str]:
         """Point -> why it is not bound to a variable."""
         return self.binder.unknown
 
@@ -235,7 +235,7 @@ class LiveState:
                     self._add_message(sample, received)
         return None
 
-    def present(self, now: np.datetime64) -> xr.Dataset:
+    def latest_values(self, now: np.datetime64) -> xr.Dataset:
         """Return the latest good values at ``now``, with the scalar coordinate ``instant``.
 
         A bank has the mean of its units. Values older than three periods or never received are NaN.
@@ -253,7 +253,7 @@ class LiveState:
         times = np.concatenate([self._slots.time, self._racks.time])
         return describe_future_values(times, epoch_microseconds(now + self._max_lead))
 
-    def recent(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
+    def recent_means(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
         """Return the means of a span within the depth, on ``time``.
 
         Each interval has the mean of the good readings in (start, end], NaN without any. Values of
@@ -267,7 +267,8 @@ class LiveState:
     ) -> tuple[np.ndarray, FloatArray]:
         """Return starts and mean net import of intervals within the depth, NaN if unknown. [MW]
 
-        It equals that of :meth:`recent`, and reads no other variable, so that a day takes no time.
+        It equals that of :meth:`recent_means`, and reads no other variable, so that a day takes no
+        time.
         """
         with self._lock:
             starts = self._rows.starts(start, end)
@@ -397,7 +398,7 @@ def present_dataset(
     max_age: np.timedelta64,
     max_lead: np.timedelta64,
 ) -> xr.Dataset:
-    """Return every variable and its age at a moment; see :meth:`LiveState.present`."""
+    """Return every variable and its age at a moment; see :meth:`LiveState.latest_values`."""
     age = ages(slots.time, now, max_lead=max_lead)
     is_fresh = age <= float(max_age / np.timedelta64(1, "s"))
     values = np.where(is_fresh, slots.value, np.nan)
@@ -405,7 +406,7 @@ def present_dataset(
     found_ages: dict[str, AxisValues] = {}
     for shape in slots.layouts:
         found[shape.variable] = (shape.dim, shape.pick(values))
-        found_ages[shape.variable] = (shape.dim, shape.newest(age))
+        found_ages[shape.variable] = (shape.dim, shape.newest_ages(age))
     halls = racks.hall_values(now, max_age=max_age, max_lead=max_lead)
     hall_age = halls.pop("age")
     for name, numbers in halls.items():
@@ -425,7 +426,7 @@ def recent_dataset(
     end: np.datetime64,
 ) -> xr.Dataset:
     """Return the means of all variables except those of single racks; see
-    :meth:`LiveState.recent`.
+    :meth:`LiveState.recent_means`.
     """
     starts = rows.starts(start, end)
     means, maxima = rows.table(starts)

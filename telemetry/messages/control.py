@@ -76,8 +76,8 @@ def decode_queue(address: ParsedTopic, topic: str, payload: bytes) -> QueueSnaps
         site=record.site,
         time=to_datetime(topic, record.time),
         jobs=jobs,
-        done=done,
-        ran=np.array(record.ran_h, dtype=np.float64),
+        completed_hours=done,
+        run_hours=np.array(record.ran_h, dtype=np.float64),
         running=np.array(record.running, dtype=np.bool_),
     )
 
@@ -86,8 +86,8 @@ def encode_queue(snapshot: QueueSnapshot) -> tuple[str, bytes]:
     """Return the topic and the payload of a queue."""
     topic = build_topic(TopicKind.JOB_QUEUE, site=snapshot.site)
     extra: dict[str, Json] = {
-        "done_h": json_column(snapshot.done),
-        "ran_h": json_column(snapshot.ran),
+        "done_h": json_column(snapshot.completed_hours),
+        "ran_h": json_column(snapshot.run_hours),
         "running": json_column(snapshot.running),
     }
     return topic, _packed(encode_json(topic, _encoded_columns(topic, snapshot) | extra))

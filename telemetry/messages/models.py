@@ -280,14 +280,15 @@ class JobHistory:
 class QueueSnapshot:
     """All jobs that have arrived and are not done.
 
-    - `done`, `ran`: hours of their length that are done, and hours since their last start. [h]
+    - `completed_hours`, `run_hours`: hours of their length that are done, and hours since their
+      last start. [h]
     """
 
     site: str
     time: np.datetime64
     jobs: JobColumns
-    done: FloatArray
-    ran: FloatArray
+    completed_hours: FloatArray
+    run_hours: FloatArray
     running: NDArray[np.bool_]
 
     def queue(self, site: Site) -> JobQueue:
@@ -296,7 +297,7 @@ class QueueSnapshot:
             instant=self.time,
             pool=RackPool.from_site(site),
             jobs=self.jobs.jobs(tuple(site.work)),
-            completed_hours=self.done,
-            run_hours=self.ran,
+            completed_hours=self.completed_hours,
+            run_hours=self.run_hours,
             caps=self.running.astype(np.float64),
         )

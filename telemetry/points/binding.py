@@ -43,7 +43,7 @@ class PointBinding:
     - `factor`, `offset`: canonical value = factor * value + offset.
     - `states`: Value -> canonical value, for points with states; else None.
     - `sender`: the only sender whose values are accepted.
-    - `band`: plausible values, in the canonical unit.
+    - `plausible_range`: plausible values, in the canonical unit.
     - `is_spare`: whether another point measures the same; a spare is only compared while the other
       reports.
     """
@@ -56,7 +56,7 @@ class PointBinding:
     offset: float
     states: Mapping[float, int] | None
     sender: str
-    band: PlausibleRange
+    plausible_range: PlausibleRange
     is_spare: bool = False
 
     @property
@@ -189,7 +189,7 @@ class PointBinder:
             offset=scale[1],
             states=states,
             sender=metadata.integration or PLANT_SENDER,
-            band=apply_site_limits(
+            plausible_range=apply_site_limits(
                 plausible_range(meaning.variable, self._site.equipment.get(listed.machine)),
                 self._limits,
                 *(meaning.variable, f"{meaning.variable}/{listed.label}", metadata.point),

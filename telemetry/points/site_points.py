@@ -16,7 +16,7 @@ from telemetry.points import catalogue
 from telemetry.points.catalogue import POINT_MEANINGS, RACK_OBJECT, PointMeaning
 from twin.equipment import CduBank, Equipment, ITHall
 from twin.physics import FloatArray
-from twin.relations import CARRIER_ENERGY_SIGN, Convert, Exchange, FlexibleLoad, Store
+from twin.relations import CARRIER_ENERGY_SIGN, Conversion, Exchange, FlexibleLoad, Store
 from twin.simulation.engine import VariableKey
 from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
 from twin.site import Site
@@ -112,7 +112,7 @@ class ServicePaths:
         users: dict[str, list[str]] = {}
         for relation in site.relations:
             match relation:
-                case Convert(owner=owner, output=output, inputs=draws):
+                case Conversion(owner=owner, output=output, inputs=draws):
                     sources.append((owner, output))
                     for carrier in draws:
                         users.setdefault(carrier, []).append(owner)
@@ -241,7 +241,7 @@ class VariableLayout:
         picked = self.direction(own)
         return picked if self.dim else picked[..., 0]
 
-    def newest(self, age: FloatArray) -> FloatArray:
+    def newest_ages(self, age: FloatArray) -> FloatArray:
         """Return the age of the newest slot of each label. [s]"""
         starts = self.first + np.cumsum((0, *self.counts[:-1]))
         last = self.first + sum(self.counts)

@@ -71,7 +71,7 @@ class QualityTracker:
             limit = now + MAX_CLOCK_LEAD
             if before.time > limit or before.candidate_time > limit:
                 before = NO_HISTORY  # its stamp came from a clock that was set back since
-        flag = check_reading(reading, now, before, limits=binding.band)
+        flag = check_reading(reading, now, before, limits=binding.plausible_range)
         if not binding.is_spare:
             self.clock_skew.note(binding.key, flag, time=reading.time, received=now)
         value = reading.value
@@ -79,7 +79,7 @@ class QualityTracker:
             max_age = STALE_PERIODS * period
             if not self._redundancy.agrees(binding, value, reading.time, max_age=max_age):
                 flag = QualityFlag.DISAGREES
-        self._histories[binding.point] = before.after(reading, flag, binding.band)
+        self._histories[binding.point] = before.after(reading, flag, binding.plausible_range)
         return flag
 
 
@@ -101,8 +101,8 @@ class _Redundancy:
         latest[binding.point] = (value, time)
         fresh = [one for one, at in latest.values() if abs(time - at) <= max_age]
         if len(fresh) < MIN_MEDIAN_SENSORS:
-            return max(fresh) - min(fresh) <= binding.band.tolerance
-        return abs(value - float(np.median(fresh))) <= binding.band.tolerance
+            return max(fresh) - min(fresh) <= binding.plausible_range.tolerance
+        return abs(value - float(np.median(fresh))) <= binding.plausible_range.tolerance
 
 
 TIMESTAMP_FLAGS: Final = (QualityFlag.FUTURE, QualityFlag.LATE)

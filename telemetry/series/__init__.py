@@ -6,13 +6,12 @@ units. ``dcgm`` reads accelerators from their exporters, ``providers`` fetches f
 
 from telemetry.series.bundle import SeriesBundle, read, recognise
 from telemetry.series.electricity import read_carbon, read_positions, read_prices, read_reserves
-from telemetry.series.intervals import between, select_variables
+from telemetry.series.intervals import select_period, select_variables
 from telemetry.series.weather import read_weather
 from telemetry.series.workload import read_jobs, read_load
 
 __all__ = [
     "SeriesBundle",
-    "between",
     "read",
     "read_carbon",
     "read_jobs",
@@ -22,5 +21,6 @@ __all__ = [
     "read_reserves",
     "read_weather",
     "recognise",
+    "select_period",
     "select_variables",
 ]

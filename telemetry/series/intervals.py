@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.market_zones import time_zone
+from telemetry.market_zones import time_zone_of_bidding_zone
 from telemetry.series.table import (
     TextTable,
     cell_location,
@@ -84,7 +84,7 @@ def to_intervals(rows: SeriesRows) -> xr.Dataset:
     return tag_dataset(axes.assign_attrs(attrs))
 
 
-def between(
+def select_period(
     dataset: xr.Dataset, *, start: str | np.datetime64, end: str | np.datetime64
 ) -> xr.Dataset:
     """Return a series from start to end, without a NaN.
@@ -458,7 +458,7 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
             "Etc/GMT-1 for CET all year, or a local zone such as DE-LU; or add offsets",
             code=IssueCode.TIME_ZONE,
         )
-    return local_to_utc(naive, time_zone(zone))
+    return local_to_utc(naive, time_zone_of_bidding_zone(zone))
 
 
 CHANGE_HOURS: Final = np.arange(1, 4).astype("timedelta64[h]")

@@ -78,7 +78,7 @@ class SeriesQuery:
     - `now`: the time, UTC.
     - `days`: length of the past that is requested. [d]
     - `token`: token of the service, or "".
-    - `before`: file of an earlier response, if any.
+    - `earlier_response_file`: file of an earlier response, if any.
     """
 
     url: str
@@ -88,7 +88,7 @@ class SeriesQuery:
     now: np.datetime64
     days: int
     token: str = ""
-    before: Path | None = None
+    earlier_response_file: Path | None = None
 
     @property
     def begin(self) -> np.datetime64:
@@ -190,10 +190,12 @@ def _grid_of(zone: str) -> str:
 
 def _earlier_history(query: SeriesQuery) -> list[object]:
     """Return the hours of the earlier file within the requested time."""
-    if query.before is None or not query.before.exists():
+    if query.earlier_response_file is None or not query.earlier_response_file.exists():
         return []
     try:
-        response = ElectricityMapsResponse.model_validate_json(query.before.read_bytes())
+        response = ElectricityMapsResponse.model_validate_json(
+            query.earlier_response_file.read_bytes()
+        )
     except (ValidationError, OSError):  # of another service, or damaged: it will be replaced
         return []
     begin = f"{query.begin}"

@@ -264,7 +264,7 @@ def machine_readings(
     requests, ``absent`` the machines out of service. Unknown values are left out.
     """
     values = dict(truth)
-    grid = site.grid.name
+    grid = site.grid_connection.name
     for name in ("grid_import_power", "grid_export_power", "peak_power"):
         values[name, grid] = truth[name, ""]
     halls = [truth.get(("hall_power", hall.name)) for hall in site.machines_of(ITHall)]

@@ -71,7 +71,8 @@ class AcceptanceResult:
       site as declared.
     - `worst_identified_error`: largest relative error of a parameter that counts as identified. [1]
     - `identified_count`: parameters that count as identified. [1]
-    - `inside`, `samples`: hourly samples whose bounds contain the true value, and all of them. [1]
+    - `samples_within_bounds`, `samples`: hourly samples whose bounds contain the true value, and
+      all of them. [1]
     """
 
     seed: int
@@ -80,7 +81,7 @@ class AcceptanceResult:
     worst_identified_error: float
     worst_parameter: str
     identified_count: int
-    inside: int
+    samples_within_bounds: int
     samples: int
 
     def as_json(self) -> dict[str, object]:
@@ -92,7 +93,7 @@ class AcceptanceResult:
             "identified": self.worst_identified_error,
             "which": self.worst_parameter,
             "count": self.identified_count,
-            "inside": self.inside,
+            "inside": self.samples_within_bounds,
             "samples": self.samples,
         }
 
@@ -104,13 +105,13 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
     week = PERIOD_DAYS * MINUTES_PER_DAY
     plant = CalibrationTrial.run(site, boundary_conditions, seed=seed)
     calibration = calibrate(site, plant.readings.isel(time=slice(0, week)))
-    worst, which, count = _worst(calibration, plant.hidden)
+    worst, which, count = _worst(calibration, plant.worn_site)
     rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
     sensing = SensorModel(faults=random_sensor_faults(site, PERIOD_DAYS, rng))
     short = boundary_conditions.isel(time=slice(0, week), instant=slice(0, week + 1))
     seen = run_observer(
         CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site
-    ).within()
+    ).is_within_bounds()
     return AcceptanceResult(
         seed=seed,
         score=plant.score(calibration.site, week, 2 * week),
@@ -118,7 +119,7 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
         worst_identified_error=worst,
         worst_parameter=which,
         identified_count=count,
-        inside=int(seen.sum()),
+        samples_within_bounds=int(seen.sum()),
         samples=int(seen.size),
     )
 
@@ -154,23 +155,23 @@ STUCK_HOURS: Final = (4, 24)
 class ObserverTrial:
     """Estimates of the observer and true values.
 
-    - `truth`, `value`, `low`, `high`: true value, estimate and 95 % bounds, on (stock, time), in
-      the unit of the stock.
+    - `truth`, `value`, `lower_bound`, `upper_bound`: true value, estimate and 95 % bounds, on
+      (stock, time), in the unit of the stock.
     """
 
     truth: FloatArray
     value: FloatArray
-    low: FloatArray
-    high: FloatArray
+    lower_bound: FloatArray
+    upper_bound: FloatArray
     stocks: tuple[tuple[str, str], ...]
     diagnostics: tuple[tuple[str, ...], ...]
     time: np.ndarray
 
-    def within(self, every: int = 4) -> np.ndarray:
+    def is_within_bounds(self, every: int = 4) -> np.ndarray:
         """Return whether the bounds contain the true values, on (stock, time), for each
         ``every``-th quarter-hour.
         """
-        inside = (self.low <= self.truth) & (self.truth <= self.high)
+        inside = (self.lower_bound <= self.truth) & (self.truth <= self.upper_bound)
         return np.asarray(inside[:, every - 1 :: every])
 
 
@@ -217,17 +218,17 @@ class CalibrationTrial:
     """Operation of a worn facility, and its telemetry.
 
     - `site`: the site as declared.
-    - `hidden`: the facility as it is.
+    - `worn_site`: the facility as it is.
     - `readings`: telemetry in minutes.
     - `record`: true operation in minutes, with the weather.
-    - `declared`: declared power of the racks, on (time, hall). [MW]
+    - `declared_rack_power`: declared power of the racks, on (time, hall). [MW]
     """
 
     site: Site
-    hidden: Site
+    worn_site: Site
     readings: xr.Dataset
     record: xr.Dataset
-    declared: xr.DataArray
+    declared_rack_power: xr.DataArray
 
     @classmethod
     def run(
@@ -264,7 +265,13 @@ class CalibrationTrial:
             coords={"time": record["time"], "hall": halls},
         )
         readings = (sensing or SensorModel()).read(site, record, declared=declared, rng=rng)
-        return cls(site=site, hidden=hidden, readings=readings, record=record, declared=declared)
+        return cls(
+            site=site,
+            worn_site=hidden,
+            readings=readings,
+            record=record,
+            declared_rack_power=declared,
+        )
 
     def score(self, site: Site, start: int, end: int) -> PredictionScore:
         """Return the errors of a site that predicts minutes ``start`` to ``end`` in quarter-hours.
@@ -292,7 +299,7 @@ class CalibrationTrial:
         halls = site.machines_of(ITHall)
         idle = np.array([hall.idle_power for hall in halls])
         factor = np.array([hall.power_factor_error for hall in halls])
-        declared = _quarters(self.declared, start, end)
+        declared = _quarters(self.declared_rack_power, start, end)
         operation = grid.assign(hall_power=idle + factor * (declared - idle))
         for name in (*WEATHER_VARIABLES, *ORDERED_FLOW_VARIABLES):
             if name in self.record:
@@ -329,8 +336,8 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
     return ObserverTrial(
         truth=np.array([_truth(trial, *stock, count=count) for stock in stocks]),
         value=np.array([[_value(one, *stock) for one in estimates] for stock in stocks]),
-        low=np.array([[one.bounds(*stock)[0] for one in estimates] for stock in stocks]),
-        high=np.array([[one.bounds(*stock)[1] for one in estimates] for stock in stocks]),
+        lower_bound=np.array([[one.bounds(*stock)[0] for one in estimates] for stock in stocks]),
+        upper_bound=np.array([[one.bounds(*stock)[1] for one in estimates] for stock in stocks]),
         stocks=stocks,
         diagnostics=tuple(one.messages for one in estimates),
         time=operation["instant"].to_numpy()[1:],

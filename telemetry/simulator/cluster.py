@@ -147,7 +147,7 @@ def rack_means(
     and ``flow_share`` its flow as a share of the rated one [1].
     """
     power, cap = load.power[mine], load.cap[mine]
-    board = hall.board_power(power * hall.racks) / hall.racks
+    board = hall.chip_supply_power(power * hall.racks) / hall.racks
     chip = board * hall.chip_share / hall.chips_per_rack * WATTS_PER_MW
     state = np.select([cap <= 0.0, load.is_service[mine]], [2, 1], default=0)
     use = np.array(list(UTILISATION_AND_MEMORY.values()))[state]
@@ -381,8 +381,8 @@ class SimulatedScheduler:
             site=self._site.name,
             time=queue.instant,
             jobs=JobColumns.of(queue.jobs, tuple(self._site.work)),
-            done=queue.completed_hours,
-            ran=queue.run_hours,
+            completed_hours=queue.completed_hours,
+            run_hours=queue.run_hours,
             running=queue.is_running,
         )
 

@@ -176,7 +176,7 @@ class SimulatedFacility:
         begin = now | {
             k: v for k, v in self._points.items() if k in now and k[0] != setpoints.UNITS_ON
         }
-        over = move_duration(begin, soon, ramp=self.site.grid.ramp)
+        over = move_duration(begin, soon, ramp=self.site.grid_connection.ramp)
         self._move = SetPointMove(start=begin, goal=dict(set_points), duration=over)
         self._coming_run = None
 

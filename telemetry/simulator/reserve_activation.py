@@ -15,7 +15,7 @@ import xarray as xr
 from telemetry.simulator.plant import SimulatedFacility, Trajectories
 from twin import time_axes, variables
 from twin.equipment import Battery
-from twin.feasibility.reserve_activation import activation_power
+from twin.feasibility.reserve_activation import reserved_power
 from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
@@ -66,14 +66,14 @@ class ReserveOrder:
 
     - `first`: number of the first quarter-hour.
     - `baseline`: planned net import in each quarter-hour of the call. [MW]
-    - `before`: the same in the quarter-hour before. [MW]
+    - `previous_net_import`: the same in the quarter-hour before. [MW]
     - `power`: ordered reduction of net import. [MW]
     """
 
     product: str
     first: int
     baseline: FloatArray
-    before: float
+    previous_net_import: float
     power: float
 
     def delivered(self, net: FloatArray) -> FloatArray:
@@ -86,7 +86,7 @@ class ReserveOrder:
             0.5
             * SET_POINT_TRANSITION_MIN
             / METERING_PERIOD_MIN
-            * np.diff(self.baseline, prepend=self.before)
+            * np.diff(self.baseline, prepend=self.previous_net_import)
         )
         usual = self.baseline - turned
         return np.clip(usual[: len(metered)] - metered, 0.0, self.power)
@@ -170,7 +170,7 @@ class ReserveFacility(SimulatedFacility):
         if not any(reserved.values()):
             return net
         store = next(one for one in self.site.stores if one.owner == battery)
-        up, down = activation_power(products, reserved)
+        up, down = reserved_power(products, reserved)
         goal = (
             self.current_set_points["battery_charge", battery]
             - self.current_set_points["battery_discharge", battery]

@@ -141,7 +141,7 @@ def test_bridge_reconnects_to_meter(embedded, monkeypatch):
     assert not work.is_alive()
     assert sum(isinstance(one, PointMetadata) for one in samples) == 2
     now = max(one.time for one in samples if isinstance(one, PointValue))
-    seen = window.present(now)
+    seen = window.latest_values(now)
     assert seen["grid_import_power"] == pytest.approx(2.0)
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.5 * 1.6)
 

@@ -225,7 +225,10 @@ def test_restart_keeps_orders_and_work(cluster):
         )
         assert cluster.order(sequence=last.sequence, j12=1.0).reason.startswith("stale")
     after = cluster.window.scheduler.queue
-    assert after.done[after.jobs.number == 11] >= before.done[before.jobs.number == 11]
+    assert (
+        after.completed_hours[after.jobs.number == 11]
+        >= before.completed_hours[before.jobs.number == 11]
+    )
     assert "release 12" not in cluster.state()["commands"]
 
 

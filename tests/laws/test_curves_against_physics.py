@@ -60,7 +60,7 @@ def test_lines_exceed_physics_by_the_declared_error(case):
         span = curve.width.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
             output = curve.low + share * span
-            drawn = convert.physics(output, outside).inputs
+            drawn = convert.flows_at_output(output, outside).inputs
             for carrier in convert.inputs:
                 above = curve.draw(carrier, output) - drawn[carrier]
                 missed = MISSED.get(carrier, BENT) * np.abs(drawn[carrier]).max() + ROUNDING

@@ -21,7 +21,7 @@ def test_energy_closes_at_every_node_of_a_busy_site(seed):
     site = random_site(seed)
     start, operation = random_run(site, seed)
     result = simulate(site, start, operation)
-    scale = 1e-6 * site.grid.import_limit
+    scale = 1e-6 * site.grid_connection.import_limit
     nodes = balances(site, result)
     assert nodes
     for node, (gained, spent) in nodes.items():
@@ -157,11 +157,11 @@ class Fountain(UpsBank):
         (convert,) = super().relations()
 
         def physics(output, weather):
-            flows = convert.physics(output, weather)
+            flows = convert.flows_at_output(output, weather)
             draws = {**flows.inputs, "medium_voltage": 0.9 * flows.inputs["medium_voltage"]}
             return replace(flows, inputs=draws)
 
-        return (replace(convert, physics=physics),)
+        return (replace(convert, flows_at_output=physics),)
 
 
 def test_created_energy_shows_in_the_closure():

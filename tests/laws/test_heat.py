@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.hand import Given, machine, outlook, site, solved, through
 from twin.equipment import ITHall
-from twin.relations import ConversionFlows, Convert, Exchange
+from twin.relations import Conversion, ConversionFlows, Exchange
 
 NEAR = 0.05
 """Lines may lie above the curve by a little. [MW]"""
@@ -19,14 +19,14 @@ def pump(*, price, demand=4.0, draw=lambda q: 0.25 * q):
         power = np.asarray(draw(q), dtype=float)
         return ConversionFlows(inputs={"medium_voltage": power, "warm": power - q}, heat=0.0 * q)
 
-    convert = Convert(
+    convert = Conversion(
         owner="pump",
         output="heat",
         primary_input="medium_voltage",
         inputs=("medium_voltage", "warm"),
         heat_source="warm",
         max_output=lambda weather: np.full(len(weather), demand),
-        physics=physics,
+        flows_at_output=physics,
     )
     sale = Exchange(
         owner="pump",

@@ -42,7 +42,7 @@ def test_more_load_never_loses_less(seed):
     assert site.conversions
     for convert in site.conversions:
         output = LOADS * convert.max_output(outside)
-        flows = convert.physics(output, outside)
+        flows = convert.flows_at_output(output, outside)
         # what goes in beside what comes out: of electricity, and of heat that must be carried on
         for carrier, draw in flows.inputs.items():
             if carrier in (convert.heat_source, "water"):  # with less air goes less vapour

@@ -139,7 +139,7 @@ def test_value_of_a_target_is_the_saving_of_a_megawatt(minutes):
 
 def test_unit_history_follows_the_clock():
     """Proves: started at 01:00 for two hours at least, a unit is on in the hour from 02:00."""
-    rules = units(2, most=5.0, minimum_up=2.0, spare_draw=1.0, start_cost=1.0)
+    rules = units(2, most=5.0, min_up_time=2.0, spare_draw=1.0, start_cost=1.0)
     cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, units=rules)
     where = site(cooler=cooler)
     first = cut(outlook([50.0] * 12, service=[0.0] * 4 + [6.0] * 8), [15] * 12)

@@ -77,7 +77,7 @@ def test_compiled_unit_model_equals_pyomo():
     from tests.unit.optimizer.compiler.test_compile import as_pyomo_says, dense  # noqa: PLC0415
 
     where = site(
-        line=plant("coal", 20.0, minimum_up=3.0, minimum_down=2.0, minimum_restart_time=3.0)
+        line=plant("coal", 20.0, min_up_time=3.0, min_down_time=2.0, minimum_restart_time=3.0)
     )
     inputs = build_model_data(problem(where, outlook([0.0] * 5, service=2.0)))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
@@ -105,9 +105,9 @@ def test_least_times():
     three it can run but once; so with three hours between starts it may do both, with four not.
     """
     assert cheap() == [0, 1, 0, 0, 1, 0, 0, 0]
-    assert cheap(minimum_up=2.0) == [0] * 8
-    assert sum(cheap(minimum_down=3.0)) == 1
-    assert cheap(minimum_down=2.0) == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert cheap(min_up_time=2.0) == [0] * 8
+    assert sum(cheap(min_down_time=3.0)) == 1
+    assert cheap(min_down_time=2.0) == [0, 1, 0, 0, 1, 0, 0, 0]
     assert cheap(minimum_restart_time=3.0) == [0, 1, 0, 0, 1, 0, 0, 0]
     assert sum(cheap(minimum_restart_time=4.0)) == 1
 
@@ -117,7 +117,7 @@ def test_minimum_up_time_spans_the_horizon_start():
 
     Sensitivity: off at once.
     """
-    coal = plant("coal", 200.0, minimum_up=3.0)
+    coal = plant("coal", 200.0, min_up_time=3.0)
     ahead = outlook([0.0] * 4, service=0.5)
     where = site(plant("gas", 70.0), line=coal, connection=grid(import_limit=0.0))
     past = {"coal": np.array([0.0, 0.0, 1.0]), "gas": np.array([1.0])}
@@ -190,7 +190,7 @@ def bank_and_battery(seed):
     rng, steps = np.random.default_rng(seed), 30
     least, cost = rng.choice([0.5, 2.0]), rng.choice([5.0, 30.0, 100.0])
     count = int(rng.choice([1, 2, 3]))
-    rules = {"start_cost": cost, "minimum_up": 3.0, "minimum_down": 2.0}
+    rules = {"start_cost": cost, "min_up_time": 3.0, "min_down_time": 2.0}
     bank = units(count, most=4.0, least=least, **rules)
     draws = {"water": lambda q: 20.0 * q}
     coal = machine("coal", "medium_voltage", draws=draws, limit=4.0 * count, units=bank)
@@ -228,7 +228,7 @@ def test_history_that_broke_minimum_times_is_relaxed(past, up, down, on):
 
     Sensitivity: with both rules enforced, there was no plan.
     """
-    coal = plant("coal", 20.0, limit=4.0, minimum_up=up, minimum_down=down)
+    coal = plant("coal", 20.0, limit=4.0, min_up_time=up, min_down_time=down)
     gas = machine("gas", "medium_voltage", draws={"water": lambda q: 70.0 * q}, limit=1e5)
     where = site(gas, line=coal, connection=grid(import_limit=0.0))
     ahead = outlook([0.0] * 5, service=2.0)
@@ -284,7 +284,7 @@ def test_minimum_time_is_in_hours_with_a_short_interval(least, first):
     """
     ahead = cut(outlook([20.0] * 5, service=[3.0, 3.0, 3.0, 6.0, 6.0]), [30, 60, 60, 60, 60])
     service = np.where(np.arange(5) < first, 3.0, 6.0)
-    where = site(line=line(minimum_down=least, start_cost=0.0))
+    where = site(line=line(min_down_time=least, start_cost=0.0))
     shifted = later(unlabelled(ahead, "service_racks", service), 30)
     plan = solve_problem(problem(where, shifted, past_units={"line": np.array([2.0])}))
     assert plan.values["line.on"].tolist() == [1.0 if racks == 3.0 else 2.0 for racks in service]
@@ -293,14 +293,14 @@ def test_minimum_time_is_in_hours_with_a_short_interval(least, first):
         solve_problem(problem(where, sooner, past_units={"line": np.array([2.0])}))
 
 
-@pytest.mark.parametrize("minimum_up", [0.0, 3.0])
-def test_tripped_unit_waits_for_its_next_start(minimum_up):
+@pytest.mark.parametrize("min_up_time", [0.0, 3.0])
+def test_tripped_unit_waits_for_its_next_start(min_up_time):
     """Proves: started two hours ago and off since one, it may start again four hours after that
     start, in the third hour, though it did not stay on for as long as it should.
 
     Sensitivity: at once, where what broke its least time on was forgotten for its wait too.
     """
-    bank = units(count=1, least=1.0, most=4.0, minimum_up=minimum_up, minimum_restart_time=4.0)
+    bank = units(count=1, least=1.0, most=4.0, min_up_time=min_up_time, minimum_restart_time=4.0)
     helped = machine("line", "medium_voltage", draws={"grid": through}, limit=10.0, units=bank)
     where, ran = site(source(power=3.0, price=99.0), line=helped), np.array([0.0, 1.0, 0.0])
     ahead = outlook([20.0] * 4, service=3.0, sun=[3.0] * 4)

@@ -90,7 +90,9 @@ class Full:
             heat = self.of("hall_air_output", hall_air=air.name) + fans
             self.lay_tank()
             beside = self.load - heat - self.charge + self.tank[1] + self.lost
-            mass = site.racks * plan.hall_volume * plan.hall_mass_factor * 1.2 * 1.006e-3 / HOUR
+            mass = (
+                site.rack_count * plan.hall_volume * plan.hall_mass_factor * 1.2 * 1.006e-3 / HOUR
+            )
             self.capacity, self.heat = [mass, loop], [heat, beside]
             self.rated = air.rated_heat, air.approach, (air.air_range, air.water_range)
             self.least, self.fouling = air.minimum_flow, air.fouling

@@ -21,8 +21,8 @@ from twin.declarations import (
 )
 from twin.equipment import Battery, ChilledWaterTank, Equipment, GridConnection, ITHall
 from twin.relations import (
+    Conversion,
     ConversionFlows,
-    Convert,
     Exchange,
     Store,
     SwitchableUnits,
@@ -75,13 +75,13 @@ def machine(name, output, *, draws, limit=1000.0, units=None):
         drawn = {carrier: np.asarray(draw(q), dtype=float) for carrier, draw in draws.items()}
         return ConversionFlows(inputs=drawn, heat=0.0 * q)
 
-    convert = Convert(
+    convert = Conversion(
         owner=name,
         output=output,
         primary_input=next(iter(draws)),
         inputs=tuple(draws),
         max_output=lambda weather: np.full(len(weather), limit),
-        physics=physics,
+        flows_at_output=physics,
         units=units,
     )
     return Given(name=name, given=(convert,))
@@ -96,8 +96,8 @@ def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0,
             "min_output": least,
             "optimal_output": most,
             "max_output": most,
-            "power_one_unit_more": spare_draw,
-            "power_one_unit_less": short_draw,
+            "extra_power_one_unit_more": spare_draw,
+            "extra_power_one_unit_less": short_draw,
         }
         return UnitCharacteristics(
             **{name: np.full(len(weather), value) for name, value in given.items()}

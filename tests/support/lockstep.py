@@ -88,7 +88,7 @@ class LockstepService:
         register.create_file()
         self.link = PlantLink(site, config, folder)
         self.clock = LockstepClock()
-        self.partners = PartnerLink(site, config, folder, meter=self.link.meter)
+        self.partners = PartnerLink(site, config, folder, meter=self.link.current_net_import)
         self.events = []
         record_event = self.partners.record_event
 

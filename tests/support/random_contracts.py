@@ -52,7 +52,7 @@ def pausing(site, rng):
 
 def products(site, rng):
     """Return some products, those that the site can sell."""
-    step = 0.1 if site.grid.import_limit < 20.0 else 1.0
+    step = 0.1 if site.grid_connection.import_limit < 20.0 else 1.0
     slow = {"duration": rng.choice([0.25, 0.5, 1.0]), "block": rng.choice([1.0, 4.0])}
     drawn = {
         "mfrr": SLOW | slow | {"recovery": rng.choice([0.0, 2.0])},

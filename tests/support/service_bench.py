@@ -62,7 +62,7 @@ class Bench:
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
         link.means.return_value = facts.observed
         link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
-        link.setpoint_refusal.return_value, link.net_import.return_value = "", np.nan
+        link.setpoint_refusal.return_value, link.mean_net_import.return_value = "", np.nan
         link.broker_status.return_value = {"is_connected": True}
         link.error = link.archive_error = link.ingest_error = link.silence_error = ""
         link.cleartext_warning = ""

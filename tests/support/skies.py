@@ -9,4 +9,4 @@ from optimizer.backtesting.case import synthetic_case
 @cache
 def minutes(name, *, days):
     """Return the surroundings of a declared site for some days."""
-    return synthetic_case(sites.load_site(name), steps=96 * days).surroundings
+    return synthetic_case(sites.load_site(name), steps=96 * days).boundary_conditions

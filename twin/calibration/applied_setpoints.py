@@ -46,12 +46,12 @@ class AppliedSetPoints:
     """The set points of a site's water in a history.
 
     - ``set_points``: Set points on quarter-hours; None where all are as declared.
-    - ``unknown``: Cooling plant or bank of CDUs -> quarter-hours with unknown set points.
+    - ``unknown_intervals``: Cooling plant or bank of CDUs -> quarter-hours with unknown set points.
     - ``exclusions``: Excluded machines, as text.
     """
 
     set_points: SetPoints | None = None
-    unknown: dict[str, BoolArray] = field(default_factory=dict)
+    unknown_intervals: dict[str, BoolArray] = field(default_factory=dict)
     exclusions: tuple[str, ...] = ()
 
     @classmethod
@@ -93,7 +93,7 @@ class AppliedSetPoints:
         is_reported = bool(supply or temperature_ranges or coolant_ranges or units)
         return cls(
             set_points=points if is_reported else None,
-            unknown=found.unknown,
+            unknown_intervals=found.unknown,
             exclusions=found.exclusions,
         )
 
@@ -101,8 +101,8 @@ class AppliedSetPoints:
         """Return readings with NaN where the set point of one of some machines is unknown."""
         values = np.asarray(values)
         for name in machines:
-            if name in self.unknown:
-                values = np.where(self.unknown[name], np.nan, values)
+            if name in self.unknown_intervals:
+                values = np.where(self.unknown_intervals[name], np.nan, values)
         return values
 
 

@@ -30,7 +30,7 @@ from twin.equipment import (
     UpsBank,
 )
 from twin.physics import FloatArray
-from twin.relations import BIDIRECTIONAL_CARRIERS, Convert, SetPoints
+from twin.relations import BIDIRECTIONAL_CARRIERS, Conversion, SetPoints
 from twin.site import Site
 from twin.units import QUARTER_HOUR_H, QUARTERS_PER_DAY
 
@@ -51,14 +51,15 @@ class CalibrationChannel:
     - ``name``: Variable and machine.
     - ``machines``: Machines whose parameters and offsets change the prediction.
     - ``observed``: Readings, ``(time,)``; NaN where missing.
-    - ``error``: First guess of the standard error, including those of measured inputs.
+    - ``initial_standard_error``: First guess of the standard error, including those of measured
+      inputs.
     - ``predict``: (site, offsets) -> prediction.
     """
 
     name: str
     machines: tuple[str, ...]
     observed: FloatArray
-    error: FloatArray
+    initial_standard_error: FloatArray
     predict: Callable[[Site, SensorOffsets], FloatArray]
 
 
@@ -76,12 +77,14 @@ def machine_draw(
     - ``carrier``: The carrier that is drawn.
     - ``set_points``: Set points of the water; by default the declared ones.
     """
-    convert = next(r for r in machine.relations() if isinstance(r, Convert))
+    convert = next(r for r in machine.relations() if isinstance(r, Conversion))
     is_known = np.isfinite(output)
     known_output = np.where(is_known, output, 0.0)
     if convert.output not in BIDIRECTIONAL_CARRIERS:  # export flows backwards
         known_output = np.maximum(known_output, 0.0)
-    draws = convert.with_set_points(set_points).physics(known_output, history.weather).inputs
+    draws = (
+        convert.with_set_points(set_points).flows_at_output(known_output, history.weather).inputs
+    )
     return np.where(is_known, draws[carrier], np.nan)
 
 
@@ -124,7 +127,7 @@ def _hall(hall: ITHall, history: TelemetryHistory) -> CalibrationChannel:
         name=f"hall_power.{name}",
         machines=(name,),
         observed=np.where(np.isfinite(use), observed, np.nan),
-        error=POWER_METER_ERROR * (observed + hall.idle_power),
+        initial_standard_error=POWER_METER_ERROR * (observed + hall.idle_power),
         predict=expect,
     )
 
@@ -160,7 +163,7 @@ def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
         name="medium_voltage",
         machines=tuple(outputs),
         observed=observed,
-        error=POWER_METER_ERROR * np.sqrt(squares),
+        initial_standard_error=POWER_METER_ERROR * np.sqrt(squares),
         predict=expect,
     )
 
@@ -184,7 +187,7 @@ def _behind_feeds(site: Site, history: TelemetryHistory) -> FloatArray:
 def _behind(feeds: Sequence[Equipment], given: FloatArray, history: TelemetryHistory) -> FloatArray:
     """Return the output of feeds in series for an input. [MW]"""
     for machine in feeds:
-        (convert,) = (r for r in machine.relations() if isinstance(r, Convert))
+        (convert,) = (r for r in machine.relations() if isinstance(r, Conversion))
         output = given
         for _ in range(LOSS_ITERATIONS):
             output = given - (
@@ -218,7 +221,7 @@ def _critical(
         name="critical",
         machines=banks,
         observed=applied.mask_unknown(observed, banks),
-        error=POWER_METER_ERROR * np.hypot(observed, halls),
+        initial_standard_error=POWER_METER_ERROR * np.hypot(observed, halls),
         predict=expect,
     )
 
@@ -240,7 +243,7 @@ def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
         name=f"battery_level.{name}",
         machines=(name,),
         observed=level,
-        error=np.full(history.count, LEVEL_SENSOR_ERROR * battery.capacity),
+        initial_standard_error=np.full(history.count, LEVEL_SENSOR_ERROR * battery.capacity),
         predict=expect,
     )
 
@@ -302,14 +305,14 @@ def _plant(
         observed=applied.mask_unknown(
             np.where(np.isfinite(output) & history.has_weather, observed, np.nan), [name]
         ),
-        error=POWER_METER_ERROR * (observed + plant.pump_power),
+        initial_standard_error=POWER_METER_ERROR * (observed + plant.pump_power),
         predict=draw,
     )
     yield CalibrationChannel(
         name=f"facility_supply_temperature.{name}",
         machines=(name,),
         observed=applied.mask_unknown(history.get("facility_supply_temperature", name), [name]),
-        error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
+        initial_standard_error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
         predict=supply,
     )
 
@@ -343,7 +346,7 @@ def _coolant(
         observed=applied.mask_unknown(
             history.get("technology_supply_temperature", bank.name), [bank.name, warm]
         ),
-        error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
+        initial_standard_error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
         predict=expect,
     )
 
@@ -363,7 +366,7 @@ def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationCh
         name=f"hall_air_draw.{air.name}",
         machines=(air.name,),
         observed=np.where(np.isfinite(halls), observed, np.nan),
-        error=POWER_METER_ERROR * (observed + air.fan_power),
+        initial_standard_error=POWER_METER_ERROR * (observed + air.fan_power),
         predict=expect,
     )
 
@@ -394,6 +397,6 @@ def _pump(pump: HeatReuse, history: TelemetryHistory) -> CalibrationChannel:
         name=f"heat_reuse_draw.{pump.name}",
         machines=(pump.name,),
         observed=np.where(np.isfinite(heat) & history.has_weather, observed, np.nan),
-        error=POWER_METER_ERROR * (observed + pump.rated_heat / pump.rated_cop),
+        initial_standard_error=POWER_METER_ERROR * (observed + pump.rated_heat / pump.rated_cop),
         predict=expect,
     )

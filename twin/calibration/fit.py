@@ -132,9 +132,11 @@ class ParameterFit:
         for channel in channels:
             expected = channel.predict(site, {})
             is_read = np.isfinite(channel.observed) & np.isfinite(expected)
-            is_read &= np.isfinite(channel.error) & (channel.error > 0.0)
+            is_read &= np.isfinite(channel.initial_standard_error) & (
+                channel.initial_standard_error > 0.0
+            )
             if np.count_nonzero(is_read) >= MIN_CHANNEL_READINGS:
-                error = channel.error[is_read] * errors.get(channel.name, 1.0)
+                error = channel.initial_standard_error[is_read] * errors.get(channel.name, 1.0)
                 self._channels.append((channel, is_read, error))
 
     def solve(self, free: BoolArray, start: FloatArray | None = None) -> FitResult:
@@ -264,7 +266,7 @@ def error_factors(
     for channel in channels:
         if channel.name not in residuals:
             continue
-        scaled = residuals[channel.name] / channel.error
+        scaled = residuals[channel.name] / channel.initial_standard_error
         scaled -= np.nanmedian(scaled)
         size = MAD_TO_STD * float(np.nanmedian(np.abs(scaled)))
         if size > 0.0:

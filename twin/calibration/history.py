@@ -175,7 +175,7 @@ class TelemetryHistory:
 
     def _unit_issues(self, site: Site) -> list[ValidationIssue]:
         """Return issues of values that must be in another unit."""
-        ratings = {("grid_import_power", ""): site.grid.import_limit}
+        ratings = {("grid_import_power", ""): site.grid_connection.import_limit}
         ratings |= {("hall_power", hall.name): hall.full_power for hall in site.machines_of(ITHall)}
         issues = []
         for (name, owner), values in self._values.items():

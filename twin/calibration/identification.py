@@ -87,7 +87,7 @@ class CalibrationResult:
     - ``correlation``: Of the errors of the estimates, ``(parameter, parameter)``. [1]
     - ``singular_values``: Of the jacobian per prior deviation: below one the prior dominates the
       direction. [1]
-    - ``noise``: Channel -> standard deviation of the residuals. [as the channel]
+    - ``residual_std``: Channel -> standard deviation of the residuals. [as the channel]
     - ``data_quality``: Issues of the history, as text.
     """
 
@@ -97,7 +97,7 @@ class CalibrationResult:
     estimates: tuple[ParameterEstimate, ...]
     correlation: FloatArray
     singular_values: FloatArray
-    noise: Mapping[str, float]
+    residual_std: Mapping[str, float]
     data_quality: tuple[str, ...] = ()
 
     @cached_property
@@ -208,7 +208,9 @@ def _with_data_quality(
 ) -> CalibrationResult:
     """Return a calibration with its data quality; daily patterns prevent identification."""
     min_errors = {
-        channel.name: float(np.mean(channel.error[np.isfinite(channel.error)]))
+        channel.name: float(
+            np.mean(channel.initial_standard_error[np.isfinite(channel.initial_standard_error)])
+        )
         for channel in channels
         if channel.name in last.residuals
     }
@@ -269,7 +271,7 @@ def _calibration(
         estimates=estimates,
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.jacobian, compute_uv=False),
-        noise=noise,
+        residual_std=noise,
         data_quality=tuple(excluded_readings(known)),
     )
 

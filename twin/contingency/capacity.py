@@ -22,7 +22,7 @@ from twin.weather import Weather
 class PrefaultPlant:
     """A cooling plant in operation before a failure; arrays on ``time``.
 
-    - ``target``: Supply set point. [degC]
+    - ``supply_set_point``: Supply set point. [degC]
     - ``temperature``: Supply water at the starts of the intervals. [degC]
     - ``output``, ``load``: Cooling of the plant, and heat that enters the circuit. [MW]
     - ``flow``: Flow over the rated one. [1]
@@ -31,7 +31,7 @@ class PrefaultPlant:
     """
 
     machine: CoolingPlant
-    target: FloatArray
+    supply_set_point: FloatArray
     temperature: FloatArray
     output: FloatArray
     load: FloatArray
@@ -92,7 +92,7 @@ class PrefaultState:
         temperature = self.values("facility_supply_temperature", name)
         return PrefaultPlant(
             machine=plant,
-            target=np.asarray(target, dtype=np.float64),
+            supply_set_point=np.asarray(target, dtype=np.float64),
             temperature=temperature[:-1],
             output=output,
             load=self.values("cooling_load", name),
@@ -123,17 +123,17 @@ type CurveNodes = tuple[FloatArray, FloatArray]
 class CapacityCurve:
     """Capacity of a plant: the greater of a constant and a polyline.
 
-    - ``chiller``: Capacity of compressors and economiser at any temperature; 0 without chillers.
-      [MW]
-    - ``temperature``, ``heat``: Nodes of the coolers alone, first axis: water [degC] and heat [MW].
-      The end segments extend beyond the nodes.
-    - ``heat_at_set_point``: Capacity at the set point. [MW]
+    - ``chiller_capacity``: Capacity of compressors and economiser at any temperature; 0 without
+      chillers. [MW]
+    - ``node_water_temperature``, ``cooler_capacity``: Nodes of the coolers alone, first axis: water
+      [degC] and heat [MW]. The end segments extend beyond the nodes.
+    - ``capacity_at_set_point``: Capacity at the set point. [MW]
     """
 
-    chiller: FloatArray
-    temperature: FloatArray
-    heat: FloatArray
-    heat_at_set_point: FloatArray
+    chiller_capacity: FloatArray
+    node_water_temperature: FloatArray
+    cooler_capacity: FloatArray
+    capacity_at_set_point: FloatArray
 
     @classmethod
     def from_nodes(cls, flat: FloatArray, nodes: CurveNodes, *, target: FloatArray) -> Self:
@@ -143,10 +143,10 @@ class CapacityCurve:
         place = segment_index(target, temperature)
         alone = (intercept + slope * target)[place, np.arange(len(flat))]
         return cls(
-            chiller=flat,
-            temperature=temperature,
-            heat=heat,
-            heat_at_set_point=np.maximum(flat, alone),
+            chiller_capacity=flat,
+            node_water_temperature=temperature,
+            cooler_capacity=heat,
+            capacity_at_set_point=np.maximum(flat, alone),
         )
 
 
@@ -196,7 +196,7 @@ class CapacityCurves:
     ) -> CapacityCurve:
         machine = self._plant.machine
         bank = machine.chillers
-        target, none = self._plant.target, np.zeros(len(self._weather))
+        target, none = self._plant.supply_set_point, np.zeros(len(self._weather))
         if bank is None:
             rate = (
                 np.maximum(flow, _MIN_COOLING_FLOW_SHARE)
@@ -238,7 +238,9 @@ class CapacityCurves:
     def zero(self) -> CapacityCurve:
         """Return the curve of a plant without power."""
         none = np.zeros(len(self._weather))
-        return CapacityCurve.from_nodes(none, _zero_nodes(len(none)), target=self._plant.target)
+        return CapacityCurve.from_nodes(
+            none, _zero_nodes(len(none)), target=self._plant.supply_set_point
+        )
 
     def _cooler_nodes(
         self, rate: FloatArray, *, approach: float | None, coolers_out: int

@@ -46,8 +46,8 @@ class ContingencyCoverage:
 
     - ``minutes``: Time from the failure to the first limit; infinite if none is reached. [min]
     - ``limits``: Name of the limit that is reached first.
-    - ``exposed``: Where a required failure is not covered but would be with less work. Chips that
-      throttle protect themselves and do not count.
+    - ``is_uncovered``: Where a required failure is not covered but would be with less work. Chips
+      that throttle protect themselves and do not count.
     - ``time``: Starts of the intervals.
     - ``required_minutes``: Time that the site must ride through. [min]
     """
@@ -55,14 +55,14 @@ class ContingencyCoverage:
     contingencies: tuple[Contingency, ...]
     minutes: FloatArray
     limits: np.ndarray
-    exposed: BoolArray
+    is_uncovered: BoolArray
     time: np.ndarray
     required_minutes: float
 
     def violations(self) -> Iterator[tuple[str, FloatArray]]:
         """Yield each exposed limit, as text, and required over available time on ``time``. [1]"""
         for place, trip in enumerate(self.contingencies):
-            short = self.exposed[place]
+            short = self.is_uncovered[place]
             if short.any():
                 name = f"{self.limits[place][short][0]} too soon after {trip.name} fails"
                 quick = self.required_minutes / np.maximum(
@@ -99,7 +99,7 @@ class ContingencyCoverage:
                 {
                     "failure": trip.name,
                     "title": trip.title,
-                    "must": is_required(trip),
+                    "must": must_be_covered(trip),
                     "minutes": _plain(self.minutes[place, 0]),
                     "limit": str(self.limits[place, 0]),
                     "worst_minutes": _plain(self.minutes[place, worst]),
@@ -115,7 +115,7 @@ class ContingencyCoverage:
         return [row for row in self.rows() if row["worst_minutes"] is not None]
 
 
-def is_required(trip: Contingency) -> bool:
+def must_be_covered(trip: Contingency) -> bool:
     """Return whether a schedule must cover a failure.
 
     It must for one of several equal units, and for a tank or heat pump that a plant backs up. No
@@ -146,7 +146,7 @@ def contingency_coverage(
     )
     required_minutes = site.contingency.least_time / SECONDS_PER_MINUTE
     is_short = minutes < required_minutes
-    is_short[[not is_required(trip) for trip in contingencies]] = False
+    is_short[[not must_be_covered(trip) for trip in contingencies]] = False
     rows = np.flatnonzero(is_short.any(axis=1))
     if rows.size:
         minimum_operation = _without_movable_work(site, operation, floor)
@@ -166,7 +166,7 @@ def contingency_coverage(
         contingencies=contingencies,
         minutes=minutes,
         limits=limits,
-        exposed=is_short,
+        is_uncovered=is_short,
         time=operation["time"].to_numpy(),
         required_minutes=required_minutes,
     )
@@ -176,7 +176,7 @@ def _without_movable_work(site: Site, operation: xr.Dataset, floor: FloatArray) 
     """Return an operation without movable work, with idle storage."""
     idle = sum(work.racks * work.idle_power for work in site.flexible_loads)
     power = np.maximum(floor, idle)
-    shares = {work.owner: work.racks / site.racks for work in site.flexible_loads}
+    shares = {work.owner: work.racks / site.rack_count for work in site.flexible_loads}
     rows = np.stack([power * shares[str(name)] for name in operation["hall"].to_numpy()], axis=-1)
     halls = xr.DataArray(rows, dims=("time", "hall"), coords={"hall": operation["hall"]})
     flows = ("tank_charge", "tank_discharge", "battery_charge", "battery_discharge")

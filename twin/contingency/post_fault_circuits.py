@@ -28,12 +28,12 @@ MIN_APPROACH_K_PER_MW: Final = 1e-6
 class PumpedFlows:
     """Pumped flows from a time on.
 
-    - ``start``: Time after the failure. [s]
+    - ``time_after_failure``: Time after the failure. [s]
     - ``coolant``: Coolant over its rated flow through all original units. [1]
     - ``water``: Facility water over its flow before the failure. [1]
     """
 
-    start: float
+    time_after_failure: float
     coolant: FloatArray
     water: FloatArray
 
@@ -47,13 +47,13 @@ class PumpedFlows:
 class AvailableMachines:
     """Machines of a plant that may run from a time on.
 
-    - ``start``: Time after the failure. [s]
+    - ``time_after_failure``: Time after the failure. [s]
     - ``has_supply``: Whether the plant has electricity.
     - ``coolers_out``: Dry coolers or tower cells that are out. [1]
     - ``chillers``: Chillers that may run; None for all. [1]
     """
 
-    start: float
+    time_after_failure: float
     has_supply: bool = True
     coolers_out: int = 0
     chillers: FloatArray | float | None = None
@@ -63,13 +63,13 @@ class AvailableMachines:
 class PostFaultPhase:
     """Conductances and capacity from a time on.
 
-    - ``start``: Time after the failure. [s]
+    - ``time_after_failure``: Time after the failure. [s]
     - ``conductance``: Between neighbours in the chain of heat stores. [MW K-1]
     - ``capacity``: Capacity of the plant.
     - ``resistance``: Of the cold plates, over that at their rated flow. [1]
     """
 
-    start: float
+    time_after_failure: float
     conductance: tuple[FloatArray, ...]
     capacity: CapacityCurve
     resistance: FloatArray
@@ -80,17 +80,17 @@ class PostFaultCircuit:
     """A circuit after a failure.
 
     - ``contingency``: The failure; None for no failure.
-    - ``capacity``, ``heat``, ``temperature``: Heat capacity of each store [MWh K-1], external heat
-      into it [MW], and its temperature at the failure [degC].
+    - ``heat_capacity``, ``external_heat``, ``initial_temperature``: Heat capacity of each store
+      [MWh K-1], external heat into it [MW], and its temperature at the failure [degC].
     - ``phases``: Phases after the failure, the first from 0 s on.
     - ``tank``: Capacity and present output of each tank [MW], and its energy above the minimum
       level [MWh], on (tank, time); None without tanks.
     """
 
     contingency: Contingency | None
-    capacity: tuple[FloatArray, ...]
-    heat: tuple[FloatArray, ...]
-    temperature: tuple[FloatArray, ...]
+    heat_capacity: tuple[FloatArray, ...]
+    external_heat: tuple[FloatArray, ...]
+    initial_temperature: tuple[FloatArray, ...]
     phases: tuple[PostFaultPhase, ...]
     tank: tuple[FloatArray, FloatArray, FloatArray] | None = None
 
@@ -120,7 +120,7 @@ class FaultedCircuit:
         """Temperature of each hall's hottest chip above its coolant, on ``time``. [K]"""
         raise NotImplementedError
 
-    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
+    def after_contingency(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return the circuit after a failure, or after none."""
         raise NotImplementedError
 
@@ -132,19 +132,23 @@ class FaultedCircuit:
     ) -> tuple[PostFaultPhase, ...]:
         """Return the phases between all times at which flows or machines change."""
         stages, step = tuple(self._machines(trip)), self._settings.flow_step
-        moments = {step, *(flow.start for flow in flows), *(stage.start for stage in stages)}
+        moments = {
+            step,
+            *(flow.time_after_failure for flow in flows),
+            *(stage.time_after_failure for stage in stages),
+        }
         phases = []
         for moment in sorted(moments):
-            flow = [flow for flow in flows if flow.start <= moment][-1]
-            machines = [stage for stage in stages if stage.start <= moment][-1]
+            flow = [flow for flow in flows if flow.time_after_failure <= moment][-1]
+            machines = [stage for stage in stages if stage.time_after_failure <= moment][-1]
             water = flow.water
             if moment >= step:
                 water = self._stepped_flow(water, machines, trip)
-            now = PumpedFlows(start=moment, coolant=flow.coolant, water=water)
+            now = PumpedFlows(time_after_failure=moment, coolant=flow.coolant, water=water)
             conductance, resistance = conductances(now)
             phases.append(
                 PostFaultPhase(
-                    start=moment,
+                    time_after_failure=moment,
                     conductance=conductance,
                     capacity=self._available_capacity(machines, water),
                     resistance=resistance,
@@ -184,9 +188,9 @@ class FaultedCircuit:
         )
         pumped = 1.0 - 1.0 / self._settings.pumps if is_short else 1.0
         max_flow = np.maximum(pumped / np.maximum(self.plant.flow, LEAKAGE_FLOW_SHARE), water)
-        now = self._available_capacity(machines, water).heat_at_set_point
+        now = self._available_capacity(machines, water).capacity_at_set_point
         helps = (now < self.plant.load) & (
-            self._available_capacity(machines, max_flow).heat_at_set_point > now
+            self._available_capacity(machines, max_flow).capacity_at_set_point > now
         )
         return np.where(helps, max_flow, water)
 
@@ -196,28 +200,30 @@ class FaultedCircuit:
         bank = self.plant.machine.chillers
         out = 1 if part is FailedPart.REJECTION else 0
         if part in {FailedPart.PLANT, FailedPart.POWER, FailedPart.TRANSFORMER}:
-            yield AvailableMachines(start=0.0, has_supply=False)
+            yield AvailableMachines(time_after_failure=0.0, has_supply=False)
             if part is FailedPart.POWER:
                 yield from self._restart()
         elif bank is None:
-            yield AvailableMachines(start=0.0, coolers_out=out)
+            yield AvailableMachines(time_after_failure=0.0, coolers_out=out)
         else:
             lost = 1 if part is FailedPart.CHILLER else 0
             remaining = float(bank.count - lost)
             now = np.clip(self.plant.units_on - lost, 0.0, remaining)
-            yield AvailableMachines(start=0.0, coolers_out=out, chillers=now)
-            yield AvailableMachines(start=plan.chiller_start, coolers_out=out, chillers=remaining)
+            yield AvailableMachines(time_after_failure=0.0, coolers_out=out, chillers=now)
+            yield AvailableMachines(
+                time_after_failure=plan.chiller_start, coolers_out=out, chillers=remaining
+            )
 
     def _restart(self) -> Iterator[AvailableMachines]:
         """Yield the machines as they restart: fans at once, chillers one after another."""
         plan, bank = self._settings, self.plant.machine.chillers
         if bank is None:
-            yield AvailableMachines(start=plan.power_gap)
+            yield AvailableMachines(time_after_failure=plan.power_gap)
             return
-        yield AvailableMachines(start=plan.power_gap, chillers=0.0)
+        yield AvailableMachines(time_after_failure=plan.power_gap, chillers=0.0)
         for unit in range(bank.count):
             start = plan.power_gap + plan.chiller_start + unit * plan.chiller_stage
-            yield AvailableMachines(start=start, chillers=unit + 1.0)
+            yield AvailableMachines(time_after_failure=start, chillers=unit + 1.0)
 
     def _water(self, trip: Contingency | None) -> dict[float, FloatArray]:
         """Return times [s], and the facility flow from then on over that before the failure. [1]"""
@@ -275,7 +281,7 @@ class FacilityWaterCircuit(FaultedCircuit):
         """Temperature of each hall's hottest chip above the coolant, on ``time``. [K]"""
         return self._rises
 
-    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
+    def after_contingency(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return the circuit of the racks that a failure affects, and the water of all."""
         part = trip.failed_part if trip else None
         cdu, plan, one = self.prefault.cdu, self._settings, self._one
@@ -285,23 +291,27 @@ class FacilityWaterCircuit(FaultedCircuit):
         heat = share * (self._heat + self._pump)
         rate = share * cdu.count * cdu.rated_heat / cdu.technology_range
         plates = share * self._plates
-        before = PumpedFlows(start=0.0, coolant=self._coolant_flow, water=one)
+        before = PumpedFlows(time_after_failure=0.0, coolant=self._coolant_flow, water=one)
         prefault_conductances, _ = self._conductances(before, share=share, units=1.0)
         water = self.plant.temperature
         coolant = water + heat / prefault_conductances[1]
         return PostFaultCircuit(
             contingency=trip,
-            capacity=(
+            heat_capacity=(
                 plates * plan.plate_lag / SECONDS_PER_HOUR * one,
                 rate * plan.coolant_residence / SECONDS_PER_HOUR * one,
                 self.plant.machine.loop.heat_capacity * one,
             ),
-            heat=(
+            external_heat=(
                 share * self._heat,
                 share * self._pump,
                 self.plant.load - heat + self._lost_heat_reuse(trip),
             ),
-            temperature=(coolant + share * self._heat / prefault_conductances[0], coolant, water),
+            initial_temperature=(
+                coolant + share * self._heat / prefault_conductances[0],
+                coolant,
+                water,
+            ),
             phases=self._phases(
                 trip,
                 tuple(self._flows(trip, group)),
@@ -333,7 +343,7 @@ class FacilityWaterCircuit(FaultedCircuit):
             }
         for moment in sorted({*water, *coolant}):
             yield PumpedFlows(
-                start=moment,
+                time_after_failure=moment,
                 coolant=coolant[max(start for start in coolant if start <= moment)],
                 water=water[max(start for start in water if start <= moment)],
             )
@@ -400,26 +410,30 @@ class ChilledWaterCircuit(FaultedCircuit):
             hall.chip_temperature(np.asarray(hall.rack_power), cold) for hall in self.halls
         )
 
-    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
+    def after_contingency(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return air and water after a failure, at which tanks stop charging."""
         one, water = self._one, self.plant.temperature
         flows = tuple(
-            PumpedFlows(start=moment, coolant=one, water=ratio)
+            PumpedFlows(time_after_failure=moment, coolant=one, water=ratio)
             for moment, ratio in self._water(trip).items()
         )
-        (prefault_conductances,), _ = self._coils(PumpedFlows(start=0.0, coolant=one, water=one))
-        air = self.prefault.site.racks * self._settings.hall_volume * AIR_HEAT_CAPACITY_MWH_M3_K
+        (prefault_conductances,), _ = self._coils(
+            PumpedFlows(time_after_failure=0.0, coolant=one, water=one)
+        )
+        air = (
+            self.prefault.site.rack_count * self._settings.hall_volume * AIR_HEAT_CAPACITY_MWH_M3_K
+        )
         other_heat = self.plant.load - self._heat + self._total_tank_power("discharge")
         if trip is not None:
             other_heat = other_heat - self._total_tank_power("charge")
         return PostFaultCircuit(
             contingency=trip,
-            capacity=(
+            heat_capacity=(
                 air * self._settings.hall_mass_factor * one,
                 self.plant.machine.loop.heat_capacity * one,
             ),
-            heat=(self._heat, other_heat),
-            temperature=(water + self._heat / prefault_conductances, water),
+            external_heat=(self._heat, other_heat),
+            initial_temperature=(water + self._heat / prefault_conductances, water),
             phases=self._phases(trip, flows, self._coils),
             tank=self._tank(trip),
         )

@@ -118,7 +118,7 @@ def time_to_limit_arrays(
     for circuit in faulted_circuits(prefault):
         rows = [row for row, trip in enumerate(contingencies) if affects(trip, circuit)]
         if rows:
-            circuits = [circuit.post_fault(contingencies[row]) for row in rows]
+            circuits = [circuit.after_contingency(contingencies[row]) for row in rows]
             bounds = [
                 b for b in temperature_bounds(circuit) if counts_throttling or b.hall_index is None
             ]
@@ -287,7 +287,7 @@ def _may_reach(
     """Return where a limit may still be reached: at the present rate, or with an empty tank."""
     ahead = RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR - now.seconds
     steps_ahead = ahead / max(now.seconds - last.seconds, 1.0)
-    can_reach = (now.discharge * ahead / SECONDS_PER_HOUR > now.level).any(axis=0)
+    can_reach = (now.discharge * ahead / SECONDS_PER_HOUR > now.tank_energy).any(axis=0)
     for bound in bounds:
         value = bound.value(now)
         can_reach = can_reach | (value + steps_ahead * (value - bound.value(last)) >= bound.limit)
@@ -392,7 +392,7 @@ def _trajectory(prefault: PrefaultState, trip: Contingency | None, edges: FloatA
     trajectories: list[tuple[FaultedCircuit, list[TransientState]]] = []
     for circuit in faulted_circuits(prefault):
         own = trip if trip is not None and affects(trip, circuit) else None
-        solver = TransientSolver(circuit, [circuit.post_fault(own)])
+        solver = TransientSolver(circuit, [circuit.after_contingency(own)])
         fine = step_edges(float(edges[-1]), [*solver.change_times, *edges.tolist()])
         states = [
             moment for moment in solver.solve(fine) if moment.seconds % SECONDS_PER_MINUTE == 0.0
@@ -464,7 +464,7 @@ def _air_columns(
     air = _column([moment.chain.temperature[0] for moment in states])
     found = {"rack_inlet_temperature": {prefault.air.name: air}}
     for place, store in enumerate(prefault.tanks):
-        level = _column([moment.level[place] for moment in states])
+        level = _column([moment.tank_energy[place] for moment in states])
         stored = store.min_level + level / store.discharge_efficiency
         found.setdefault("tank_level", {})[store.owner] = stored
         given = _column([moment.discharge[place] for moment in states])

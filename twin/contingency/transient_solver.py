@@ -33,15 +33,15 @@ class TransientState:
     - ``seconds``: Time since the failures. [s]
     - ``chain``: Temperatures of the stores, and output of the plant.
     - ``chips``: Hottest chip of each hall; none in the chilled circuit. [degC]
-    - ``discharge``, ``level``: Output of each tank over the last step [MW], and its energy above
-      the minimum level [MWh]; tanks are on the first axis.
+    - ``discharge``, ``tank_energy``: Output of each tank over the last step [MW], and its energy
+      above the minimum level [MWh]; tanks are on the first axis.
     """
 
     seconds: float
     chain: ChainState
     chips: tuple[FloatArray, ...]
     discharge: FloatArray
-    level: FloatArray
+    tank_energy: FloatArray
 
 
 def step_edges(
@@ -72,7 +72,7 @@ class TransientSolver:
         self._lag = np.asarray(plan.valve_time_constant(machine.loop))
         self._plate_lag = plan.plate_lag / SECONDS_PER_HOUR
         shape = len(post_fault_circuits), len(circuit.prefault)
-        self._target = np.broadcast_to(circuit.plant.target, shape)
+        self._target = np.broadcast_to(circuit.plant.supply_set_point, shape)
         self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.chip_temperature_rises)
         none = np.zeros((0, shape[1]))
         tanks = [one.tank or (none, none, none) for one in post_fault_circuits]
@@ -86,18 +86,20 @@ class TransientSolver:
     def _stack(self, output: FloatArray, energy: FloatArray) -> None:
         """Stack the circuits, each in its first phase."""
         circuits = self._circuits
-        depth = range(len(circuits[0].capacity))
-        self._capacity = tuple(np.stack([a.capacity[i] for a in circuits]) for i in depth)
-        self._heat = tuple(np.stack([a.heat[i] for a in circuits]) for i in depth)
-        initial = tuple(np.stack([a.temperature[i] for a in circuits]) for i in depth)
+        depth = range(len(circuits[0].heat_capacity))
+        self._capacity = tuple(np.stack([a.heat_capacity[i] for a in circuits]) for i in depth)
+        self._heat = tuple(np.stack([a.external_heat[i] for a in circuits]) for i in depth)
+        initial = tuple(np.stack([a.initial_temperature[i] for a in circuits]) for i in depth)
         self._conductance = tuple(
             np.stack([a.phases[0].conductance[i] for a in circuits]) for i in depth[:-1]
         )
         curves = [a.phases[0].capacity for a in circuits]
-        self._chiller_capacity = np.stack([curve.chiller for curve in curves])
-        self._set_point_capacity = np.stack([curve.heat_at_set_point for curve in curves])
-        self._nodes = np.stack([curve.temperature for curve in curves], axis=1)
-        lines = [line_segments(curve.temperature, curve.heat) for curve in curves]
+        self._chiller_capacity = np.stack([curve.chiller_capacity for curve in curves])
+        self._set_point_capacity = np.stack([curve.capacity_at_set_point for curve in curves])
+        self._nodes = np.stack([curve.node_water_temperature for curve in curves], axis=1)
+        lines = [
+            line_segments(curve.node_water_temperature, curve.cooler_capacity) for curve in curves
+        ]
         self._intercept, self._slope = (np.stack(part, axis=1) for part in zip(*lines, strict=True))
         self._resistance = np.stack([a.phases[0].resistance for a in circuits])
         coolant = initial[-2]
@@ -110,13 +112,13 @@ class TransientSolver:
             ),
             chips=tuple(coolant + rise for rise in self._rises),
             discharge=self._discharge,
-            level=energy,
+            tank_energy=energy,
         )
 
     @property
     def change_times(self) -> tuple[float, ...]:
         """All times at which something changes. [s]"""
-        found = {phase.start for one in self._circuits for phase in one.phases}
+        found = {phase.time_after_failure for one in self._circuits for phase in one.phases}
         return tuple(sorted(found | {self._tank_start}))
 
     def solve(self, edges: FloatArray) -> Iterator[TransientState]:
@@ -154,14 +156,14 @@ class TransientSolver:
             ),
             chips=tuple(take(chip) for chip in now.chips),
             discharge=now.discharge[:, active],
-            level=now.level[:, active],
+            tank_energy=now.tank_energy[:, active],
         )
 
     def _change(self, seconds: float) -> None:
         """Start the phases that begin now, and let tanks replace missing capacity."""
         for row, one in enumerate(self._circuits):
             for phase in one.phases:
-                if phase.start == seconds:
+                if phase.time_after_failure == seconds:
                     self._enter(row, phase)
         if seconds >= self._tank_start:
             shortage = np.maximum(sum(self._heat) - self._set_point_capacity, 0.0)
@@ -174,17 +176,19 @@ class TransientSolver:
             stacked[row] = conductance
         curve = phase.capacity
         self._chiller_capacity[row], self._set_point_capacity[row] = (
-            curve.chiller,
-            curve.heat_at_set_point,
+            curve.chiller_capacity,
+            curve.capacity_at_set_point,
         )
-        self._nodes[:, row] = curve.temperature
-        self._intercept[:, row], self._slope[:, row] = line_segments(curve.temperature, curve.heat)
+        self._nodes[:, row] = curve.node_water_temperature
+        self._intercept[:, row], self._slope[:, row] = line_segments(
+            curve.node_water_temperature, curve.cooler_capacity
+        )
         self._resistance[row] = phase.resistance
 
     def _step(self, hours: float, end: float) -> None:
         """Advance one step; tanks share the demand by what each can deliver over the step."""
         now = self.moment
-        available = np.minimum(self._discharge, now.level / hours)
+        available = np.minimum(self._discharge, now.tank_energy / hours)
         total = available.sum(axis=0)
         given = available * (
             np.minimum(self._tank_demand, total) / np.maximum(total, _MIN_TANK_POWER_MW)
@@ -195,12 +199,12 @@ class TransientSolver:
             take_per_column(self._intercept, place),
         )
         chain = ThermalChain(
-            capacity=self._capacity,
+            heat_capacity=self._capacity,
             conductance=self._conductance,
             heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
             target=self._target,
             chiller_capacity=self._chiller_capacity,
-            dry_base=intercept + rise * self._target,
+            cooler_capacity_at_set_point=intercept + rise * self._target,
             capacity_slope=rise,
             valve_time_constant=self._lag,
         )
@@ -215,5 +219,5 @@ class TransientSolver:
                 for chip, rise in zip(now.chips, self._rises, strict=True)
             ),
             discharge=given,
-            level=now.level - hours * given,
+            tank_energy=now.tank_energy - hours * given,
         )

@@ -241,8 +241,8 @@ class ChillerBank(Declaration):
             return None
         return SwitchableUnits(
             count=self.count,
-            minimum_up=self.minimum_up,
-            minimum_down=self.minimum_down,
+            min_up_time=self.minimum_up,
+            min_down_time=self.minimum_down,
             minimum_restart_time=self.restart,
             start_cost=self.start_cost,
             characteristics=lambda weather: self._unit_characteristics(
@@ -300,8 +300,8 @@ class ChillerBank(Declaration):
             max_output=np.maximum(
                 (max_load - free) / self.count, np.maximum(best, self.rated_cooling)
             ),
-            power_one_unit_more=spare,
-            power_one_unit_less=np.zeros_like(free),
+            extra_power_one_unit_more=spare,
+            extra_power_one_unit_less=np.zeros_like(free),
         )
 
     def _shared_power(

@@ -11,7 +11,7 @@ from twin.equipment.heat_rejection import HeatRejection
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray
-from twin.relations import ConversionFlows, Convert, Relation, SetPoints
+from twin.relations import Conversion, ConversionFlows, Relation, SetPoints
 from twin.units import Declaration, ParameterDescription, Quantity
 from twin.weather import Weather
 
@@ -108,14 +108,14 @@ class CoolingPlant(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from electricity and water to cooling of the circuit."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output=self.serves,
                 primary_input="medium_voltage",
                 inputs=("medium_voltage", "water"),
                 max_output=self.max_output,
-                physics=self.operate,
-                physics_at=lambda points: partial(self.operate, set_points=points),
+                flows_at_output=self.operate,
+                flows_for_set_points=lambda points: partial(self.operate, set_points=points),
                 units=self.chillers.switchable_units(self.operate, self.max_output)
                 if self.chillers
                 else None,

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.heat_exchangers import part_load_approach
-from twin.relations import ConversionFlows, Convert, Relation, SetPoints
+from twin.relations import Conversion, ConversionFlows, Relation, SetPoints
 from twin.units import ParameterDescription, Quantity
 from twin.weather import Weather
 
@@ -58,14 +58,14 @@ class CduBank(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from warm facility water to coolant at the racks."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="liquid",
                 primary_input="critical",
                 inputs=("warm", "critical"),
                 max_output=self._limit,
-                physics=self._flows,
-                physics_at=lambda points: partial(self._flows, points=points),
+                flows_at_output=self._flows,
+                flows_for_set_points=lambda points: partial(self._flows, points=points),
             ),
         )
 
@@ -191,13 +191,13 @@ class CrahBank(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from chilled water to cool air."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="air",
                 primary_input="critical",
                 inputs=("chilled", "critical"),
                 max_output=self._limit,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
         )
 

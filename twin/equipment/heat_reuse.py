@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, refrigeration
-from twin.relations import ConversionFlows, Convert, Exchange, Relation
+from twin.relations import Conversion, ConversionFlows, Exchange, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
@@ -103,14 +103,14 @@ class HeatReuse(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion of warm-circuit heat to district heat, and its sale."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="heat",
                 primary_input="medium_voltage",
                 inputs=("medium_voltage", "warm"),
                 heat_source="warm",
                 max_output=self.max_output,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
             Exchange(
                 owner=self.name,

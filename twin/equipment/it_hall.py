@@ -279,7 +279,7 @@ class ITHall(Equipment):
             ),
         )
 
-    def board_power(self, hall_power: FloatArray) -> FloatArray:
+    def chip_supply_power(self, hall_power: FloatArray) -> FloatArray:
         """Return the power at the supply pins of the chips, from the power at the rack inlets. [MW]
 
         The loss of the shelves is taken at the share of their input instead of their output; the
@@ -297,7 +297,7 @@ class ITHall(Equipment):
 
         It is 0 where the power shelves of the rack use more than the rack draws.
         """
-        board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
+        board = self.chip_supply_power(np.asarray(busy_power) * self.racks) / self.racks
         return np.asarray(np.maximum(board, 0.0) * self.chip_share / self.chips_per_rack)
 
     def plate_resistance(self, flow_share: FloatArray | float) -> FloatArray:

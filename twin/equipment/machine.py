@@ -8,7 +8,7 @@ import numpy as np
 
 from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.physics import FloatArray
-from twin.relations import ConversionFlows, Convert, Relation
+from twin.relations import Conversion, ConversionFlows, Relation
 from twin.units import Declaration
 from twin.weather import Weather
 
@@ -50,9 +50,9 @@ class Equipment(Declaration):
             If the machine converts nothing: a store, a hall, an exchange or a contract.
         """
         for relation in self.relations():
-            if isinstance(relation, Convert):
+            if isinstance(relation, Conversion):
                 values = np.broadcast_to(np.asarray(output, dtype=np.float64), len(weather))
-                return relation.physics(values, weather)
+                return relation.flows_at_output(values, weather)
         issue = ValidationIssue(
             code=IssueCode.UNSUPPORTED,
             location=f"equipment.{self.name}",

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, electrical_equipment
-from twin.relations import ConversionFlows, Convert, DemandCharge, Exchange, Relation
+from twin.relations import Conversion, ConversionFlows, DemandCharge, Exchange, Relation
 from twin.units import ParameterDescription, Quantity
 from twin.weather import Weather
 
@@ -76,13 +76,13 @@ class TransformerBank(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from the grid to the medium-voltage bus or its switchgear."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output=self.delivers,
                 primary_input="grid",
                 inputs=("grid",),
                 max_output=self._limit,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
         )
 
@@ -130,13 +130,13 @@ class Switchgear(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from the busbars to the machines on medium voltage."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="medium_voltage",
                 primary_input="busbar",
                 inputs=("busbar",),
                 max_output=self._limit,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
         )
 
@@ -186,13 +186,13 @@ class UpsBank(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from medium voltage to the critical bus."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="critical",
                 primary_input="medium_voltage",
                 inputs=("medium_voltage", "chilled"),
                 max_output=self._limit,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
         )
 
@@ -229,13 +229,13 @@ class Busway(Equipment):
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from the critical bus to the racks."""
         return (
-            Convert(
+            Conversion(
                 owner=self.name,
                 output="rack",
                 primary_input="critical",
                 inputs=("critical", "air"),
                 max_output=self._limit,
-                physics=self._flows,
+                flows_at_output=self._flows,
             ),
         )
 

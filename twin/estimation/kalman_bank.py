@@ -120,7 +120,7 @@ class KalmanFilterBank:
         - ``learned_from``: Filters that have learned the noise; None to begin with the prior.
         """
         weight = (
-            PRIOR_SENSOR_HEALTH[:, None] * noise_prior(prior)
+            PRIOR_SENSOR_HEALTH[:, None] * noise_level_probabilities(prior)
             if learned_from is None
             else learned_from.weight
         )
@@ -166,7 +166,7 @@ class KalmanFilterBank:
         return low, high
 
     @property
-    def spread(self) -> float:
+    def equivalent_standard_error(self) -> float:
         """Half the distance between the bounds, as standard errors. [unit of the stock]"""
         low, high = self.bounds
         return (high - low) / (2.0 * BOUND_STANDARD_ERRORS)
@@ -183,7 +183,7 @@ class KalmanFilterBank:
         return float(np.sqrt(np.sum(self.weight * (self._variance * self._innovation + off**2))))
 
     @property
-    def noise(self) -> float:
+    def sensor_standard_error(self) -> float:
         """Standard error of the sensor as learned. [unit of the stock]"""
         return float(np.sqrt(np.sum(self.weight * self._variance)))
 
@@ -282,7 +282,11 @@ class KalmanFilterBank:
         inflow = (1.0 - persistence) * PRIOR_SENSOR_HEALTH[:, None] * self.weight.sum(axis=0)
         mixed = _joined(self, self._without_offsets(), persistence, inflow)
         persistence = np.exp(-hours / NOISE_MEMORY_H)
-        inflow = (1.0 - persistence) * mixed.weight.sum(axis=1, keepdims=True) * noise_prior(prior)
+        inflow = (
+            (1.0 - persistence)
+            * mixed.weight.sum(axis=1, keepdims=True)
+            * noise_level_probabilities(prior)
+        )
         mixed = _joined(mixed, _averaged(mixed, 1), persistence, inflow)
         first = (PRIOR_READING_PAIRS - 1.0) * prior.measurement_std**2
         return replace(
@@ -386,7 +390,7 @@ CALM_NOISE_SHARES: Final = np.array([0.003, 0.03, 0.2, 0.6, 1.0])
 """Share of the noise variance that remains at rest. [1]"""
 
 
-def noise_prior(noise_prior: NoisePrior) -> FloatArray:
+def noise_level_probabilities(noise_prior: NoisePrior) -> FloatArray:
     """Return the prior probability of each noise, ``(noise,)``. [1]"""
     bell = np.exp(-0.5 * (_ratios(noise_prior) / NOISE_RATIO_STD) ** 2)
     return np.tile(bell / bell.sum(), len(CALM_NOISE_SHARES)) / len(CALM_NOISE_SHARES)
@@ -400,7 +404,7 @@ def process_variance(prior: NoisePrior, process_noise_scale: float, elapsed: flo
     - ``elapsed``: Elapsed time. [h]
     """
     squares = np.tile(4.0 ** _ratios(prior), len(CALM_NOISE_SHARES))
-    squares = squares / np.sum(noise_prior(prior) * squares)
+    squares = squares / np.sum(noise_level_probabilities(prior) * squares)
     variance_ratio = (prior.process_std / prior.measurement_std) ** 2 * elapsed
     return np.asarray(variance_ratio * squares * _excited(prior, process_noise_scale))
 

@@ -11,7 +11,7 @@ from twin.estimation.kalman_bank import (
     OBSERVATION_VECTOR,
     KalmanFilterBank,
     NoisePrior,
-    noise_prior,
+    noise_level_probabilities,
 )
 
 STUCK_PROBABILITY: Final = 1e-4
@@ -110,7 +110,7 @@ def _incremented(counts: tuple[int, int], is_second: bool) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StockFilter:
+class StateVariableFilter:
     """The filter of one stock and its sensor.
 
     - ``filter_bank``: Kalman filters of the stock.
@@ -135,7 +135,7 @@ class StockFilter:
         excitation: float,
         noise_prior: NoisePrior,
         elapsed: float,
-    ) -> "PredictedStock":
+    ) -> "PredictedStateVariable":
         """Return the model's prediction of the stock.
 
         The model errs most where things change: its noise follows the square of the excitation.
@@ -155,13 +155,13 @@ class StockFilter:
             elapsed=elapsed,
         )
         stock_filter = replace(self, mean_excitation=usual, unseen_time=self.unseen_time + elapsed)
-        return PredictedStock(
+        return PredictedStateVariable(
             prior=stock_filter, filter_bank=bank, predicted_change=value - self.filter_bank.mean
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedStock:
+class PredictedStateVariable:
     """The model's prediction of a stock.
 
     - ``prior``: The filter before.
@@ -169,19 +169,19 @@ class PredictedStock:
     - ``predicted_change``: Change by the model. [unit of the stock]
     """
 
-    prior: StockFilter
+    prior: StateVariableFilter
     filter_bank: KalmanFilterBank
     predicted_change: float
 
 
-def update_stock(
-    predicted: PredictedStock | None,
+def update_state_variable(
+    predicted: PredictedStateVariable | None,
     measurement: float,
     *,
     now: np.datetime64,
     noise_prior: NoisePrior,
     max_value: float,
-) -> StockFilter | None:
+) -> StateVariableFilter | None:
     """Return the filter of a stock after a reading; None without prediction and reading.
 
     - ``predicted``: Prediction of the model; None if there is no filter yet.
@@ -193,7 +193,7 @@ def update_stock(
         if np.isnan(measurement):
             return None
         detector = StuckDetector().updated(measurement, now, is_moving=False)
-        return StockFilter(
+        return StateVariableFilter(
             filter_bank=KalmanFilterBank.start_at(
                 measurement, noise_prior.measurement_std, noise_prior
             ),
@@ -206,7 +206,7 @@ def update_stock(
             read, weight=bank.weight, noise_shape=bank.noise_shape, noise_scale=bank.noise_scale
         )
         return replace(stock_filter, filter_bank=unchanged_noise, contradictions=0, unseen_time=0.0)
-    is_moving = abs(predicted.predicted_change) > stock_filter.filter_bank.noise
+    is_moving = abs(predicted.predicted_change) > stock_filter.filter_bank.sensor_standard_error
     detector = stock_filter.stuck_detector.updated(measurement, now, is_moving=is_moving)
     if np.isnan(measurement) or detector.is_stuck:
         return replace(stock_filter, filter_bank=bank, stuck_detector=detector)
@@ -250,20 +250,20 @@ class SensorWarning:
     - ``subject``: Variable and machine, such as ``tank_level of tank_1``.
     - ``text``: Description for people.
     - ``values``: Its numbers. [unit of the stock]
-    - ``level``: An analogue quantity over the limit from which it matters. [1]
+    - ``limit_ratio``: An analogue quantity over the limit from which it matters. [1]
     """
 
     condition: SensorCondition
     subject: str
     text: str
     values: Mapping[str, float] = field(default_factory=dict)
-    level: float = 1.0
+    limit_ratio: float = 1.0
 
 
-def diagnostics(
+def sensor_warnings(
     subject: str,
-    predicted: PredictedStock | None,
-    found: StockFilter,
+    predicted: PredictedStateVariable | None,
+    found: StateVariableFilter,
     *,
     measurement: float,
     unit: str,
@@ -273,14 +273,17 @@ def diagnostics(
     """Yield a warning if a sensor is silent, stuck, drifting or contradicts the model.
 
     - ``subject``: Name of the stock.
-    - ``predicted``, ``measurement``, ``noise_prior``, ``max_value``: As for :func:`update_stock`.
+    - ``predicted``, ``measurement``, ``noise_prior``, ``max_value``: As for
+      :func:`update_state_variable`.
     - ``found``: The updated filter.
     """
     if predicted is None:
         return
     bank, error = found.filter_bank, noise_prior.measurement_std
-    model = f"{bank.mean:.4g} {unit} by the model, give or take {bank.spread:.2g}"
-    if bank.spread >= max_value:
+    model = (
+        f"{bank.mean:.4g} {unit} by the model, give or take {bank.equivalent_standard_error:.2g}"
+    )
+    if bank.equivalent_standard_error >= max_value:
         model = f"anything from 0 to {max_value:.4g} {unit} by the model"
     if np.isnan(measurement):
         yield SensorWarning(
@@ -308,7 +311,7 @@ def diagnostics(
             text=f"{subject} is {measurement:.4g} {unit}, but {expected:.4g} by the model: "
             "one of them is wrong",
             values={"measured": measurement, "estimate": expected},
-            level=abs(deviation) / ALARM_DEVIATION_ERRORS,
+            limit_ratio=abs(deviation) / ALARM_DEVIATION_ERRORS,
         )
     elif (
         bank.drift_probability > DRIFT_PROBABILITY_LIMIT
@@ -321,12 +324,12 @@ def diagnostics(
             subject=subject,
             text=f"the sensor of {subject} drifts, or its machine is not as declared: {shown}",
             values={"offset": bank.drift_offset},
-            level=abs(bank.drift_offset) / (ALARM_DEVIATION_ERRORS * error),
+            limit_ratio=abs(bank.drift_offset) / (ALARM_DEVIATION_ERRORS * error),
         )
 
 
 def _is_at_end(
-    stock_filter: StockFilter, bank: KalmanFilterBank, measurement: float, *, size: float
+    stock_filter: StateVariableFilter, bank: KalmanFilterBank, measurement: float, *, size: float
 ) -> bool:
     """Return whether a display shows an end of its scale, where the model has the stock too.
 
@@ -340,7 +343,8 @@ def _is_at_end(
     return bool(
         is_end
         and is_same
-        and abs(measurement - bank.predicted_measurement) <= CONTRADICTION_SIGMAS * bank.noise
+        and abs(measurement - bank.predicted_measurement)
+        <= CONTRADICTION_SIGMAS * bank.sensor_standard_error
     )
 
 
@@ -362,7 +366,7 @@ FILTER_ARRAYS: Final = {
 """Key of the stored filter -> field of :class:`.kalman_bank.KalmanFilterBank`."""
 
 
-def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
+def serialise_filter(stock_filter: StateVariableFilter) -> dict[str, object]:
     """Return a filter as JSON values."""
     detector = stock_filter.stuck_detector
     return {
@@ -383,7 +387,7 @@ def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
     }
 
 
-def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
+def restore_filter(content: object, noise_prior: NoisePrior) -> StateVariableFilter:
     """Return a filter from the values of :func:`serialise_filter`.
 
     Raises ``ValueError`` if they are not the filter of such a stock.
@@ -400,7 +404,7 @@ def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
         case _:
             message = "not the stored filter (memory) of a stock; delete it"
             raise ValueError(message)
-    return StockFilter(
+    return StateVariableFilter(
         filter_bank=_restored_bank(arrays, noise_prior),
         stuck_detector=_restored_detector(shown),
         contradictions=contradictions,
@@ -410,7 +414,7 @@ def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
 
 
 def _restored_bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFilterBank:
-    shape = (2, len(noise_prior(trust)))
+    shape = (2, len(noise_level_probabilities(trust)))
     found = {name: np.array(arrays.get(name), dtype=float) for name in FILTER_ARRAYS}
     ends = {
         "means": OBSERVATION_VECTOR.shape,

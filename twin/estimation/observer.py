@@ -18,12 +18,12 @@ from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.estimation.kalman_bank import BOUND_STANDARD_ERRORS, NOISE_PRIORS, KalmanFilterBank
 from twin.estimation.measurement_update import (
-    PredictedStock,
+    PredictedStateVariable,
     SensorCondition,
     SensorWarning,
-    StockFilter,
-    diagnostics,
-    update_stock,
+    StateVariableFilter,
+    sensor_warnings,
+    update_state_variable,
 )
 from twin.markets.tariffs import running_mean_import
 from twin.relations import Store
@@ -70,7 +70,7 @@ class StateEstimate:
     warnings: tuple[SensorWarning, ...]
     is_unusable: bool
     meter_silence: float = 0.0
-    filters: Mapping[VariableKey, StockFilter] = field(default_factory=dict)
+    filters: Mapping[VariableKey, StateVariableFilter] = field(default_factory=dict)
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def estimate_state(
         source = f"state of {site.name}"
         raise StateError(source, issues)
     silence = _silence(silent, now, last)
-    spread = {key: found.filter_bank.spread for key, found in filters.items()}
+    spread = {key: found.filter_bank.equivalent_standard_error for key, found in filters.items()}
     warnings += [
         SensorWarning(
             condition=SensorCondition.SILENT,
@@ -141,13 +141,13 @@ def estimate_state(
 
 def _update_stocks(
     observed: xr.Dataset,
-    predictions: Mapping[VariableKey, PredictedStock],
+    predictions: Mapping[VariableKey, PredictedStateVariable],
     *,
     sizes: Mapping[VariableKey, float],
     now: np.datetime64,
-) -> tuple[dict[VariableKey, StockFilter], list[SensorWarning], list[ValidationIssue]]:
+) -> tuple[dict[VariableKey, StateVariableFilter], list[SensorWarning], list[ValidationIssue]]:
     """Return the updated filters of all stocks, warnings, and issues of unknown stocks."""
-    filters: dict[VariableKey, StockFilter] = {}
+    filters: dict[VariableKey, StateVariableFilter] = {}
     warnings: list[SensorWarning] = []
     issues: list[ValidationIssue] = []
     for (name, owner), size in sizes.items():
@@ -155,7 +155,7 @@ def _update_stocks(
         prediction = predictions.get((name, owner))
         unit = variables.variable_definition(name).unit
         max_value = np.inf if unit == "degC" else size
-        found = update_stock(
+        found = update_state_variable(
             prediction,
             measurement,
             now=now,
@@ -166,7 +166,7 @@ def _update_stocks(
             issues.append(_unknown(name, owner))
             continue
         filters[name, owner] = found
-        warnings += diagnostics(
+        warnings += sensor_warnings(
             f"{name} of {owner}",
             prediction,
             found,
@@ -179,17 +179,25 @@ def _update_stocks(
 
 
 def _unusable_warnings(
-    filters: Mapping[VariableKey, StockFilter], sizes: Mapping[VariableKey, float], silence: float
+    filters: Mapping[VariableKey, StateVariableFilter],
+    sizes: Mapping[VariableKey, float],
+    silence: float,
 ) -> Iterator[SensorWarning]:
     """Yield a warning for each stock that no plan may use, and for a silent meter. [h]"""
     for (name, owner), found in filters.items():
         max_spread = NOISE_PRIORS[name].unusable_std * sizes[name, owner]
-        if found.filter_bank.spread > max_spread or found.unseen_time > MAX_UNSEEN_H:
+        if (
+            found.filter_bank.equivalent_standard_error > max_spread
+            or found.unseen_time > MAX_UNSEEN_H
+        ):
             yield SensorWarning(
                 condition=SensorCondition.UNKNOWN,
                 subject=f"{name} of {owner}",
                 text=f"{name} of {owner} has been unknown for too long",
-                values={"spread": found.filter_bank.spread, "unseen_h": found.unseen_time},
+                values={
+                    "spread": found.filter_bank.equivalent_standard_error,
+                    "unseen_h": found.unseen_time,
+                },
             )
     if silence > MAX_PREDICTION_H:
         yield SensorWarning(
@@ -211,7 +219,7 @@ def state_scales(site: Site) -> dict[VariableKey, float]:
 
 def _predict_stocks(
     site: Site, now: np.datetime64, *, last: StateEstimate | None, operation: xr.Dataset | None
-) -> dict[VariableKey, PredictedStock]:
+) -> dict[VariableKey, PredictedStateVariable]:
     """Return the model's prediction of every stock."""
     if last is None:
         return {}
@@ -255,14 +263,14 @@ def _speed(store: Store) -> float:
     return max(charged, store.discharge_limit / store.discharge_efficiency)
 
 
-def _last_filter(last: StateEstimate, key: VariableKey, size: float) -> StockFilter:
+def _last_filter(last: StateEstimate, key: VariableKey, size: float) -> StateVariableFilter:
     """Return the last filter of a stock, or a new one at its last estimate."""
     if key in last.filters:
         return last.filters[key]
     name, owner = key
     value = float(last.state[name].sel({str(last.state[name].dims[0]): owner}))
     noise_prior = NOISE_PRIORS[name].scaled(size)
-    return StockFilter(
+    return StateVariableFilter(
         filter_bank=KalmanFilterBank.start_at(value, last.standard_error[key], noise_prior)
     )
 

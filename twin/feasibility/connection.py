@@ -33,7 +33,7 @@ from twin.variables import machine_values, net_import
 from twin.weather import PLAUSIBLE_AIR
 from twin.workload.queue import RackPool, split_over_halls
 
-IMPORT_LIMIT_NAME: Final = "grid_import_power beyond what is left of the connection"
+PARTNER_IMPORT_LIMIT_NAME: Final = "grid_import_power beyond what is left of the connection"
 """Name of the limit that partners set for the connection."""
 
 
@@ -42,11 +42,11 @@ class ConnectionVerdict:
     """Violations of the ramp limit and of partners' limits.
 
     - ``avoidable``: Violations that a schedule could avoid.
-    - ``total``: All violations.
+    - ``all_violations``: All violations.
     """
 
     avoidable: tuple[Violation, ...]
-    total: tuple[Violation, ...]
+    all_violations: tuple[Violation, ...]
 
 
 def check_connection(
@@ -68,8 +68,8 @@ def check_connection(
     excess = partial(
         import_limit_excess, site, state, schedule, replay=replay, safety_margin=safety_margin
     )
-    min_import = minimum_import(site, state, schedule)
-    grid = site.grid
+    min_import = unavoidable_excess_import(site, state, schedule)
+    grid = site.grid_connection
     find_ramp = partial(
         find_violation,
         RAMP_LIMIT_NAME,
@@ -80,7 +80,7 @@ def check_connection(
     )
     find_import = partial(
         find_violation,
-        IMPORT_LIMIT_NAME,
+        PARTNER_IMPORT_LIMIT_NAME,
         time=time,
         allowed=LIMIT_TOLERANCE * grid.import_limit,
         unit="MW",
@@ -91,11 +91,11 @@ def check_connection(
             *find_ramp(ramp.avoidable_ratio),
             *find_import(excess(unavoidable_import=min_import)),
         ),
-        total=(*find_ramp(ramp.ramp_ratio), *find_import(excess())),
+        all_violations=(*find_ramp(ramp.ramp_ratio), *find_import(excess())),
     )
 
 
-MODEL_TOLERANCE: Final = 0.02
+PLANNED_DRAW_ERROR_SHARE: Final = 0.02
 """Share of the connection within which plans know the draw of a site. [1]"""
 
 
@@ -126,15 +126,15 @@ def check_ramp(
     net = net_import(schedule).to_numpy()
     step = np.diff(np.concatenate([[float(net_import(state))], net]))
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.SET_POINT_TRANSITION_MIN / 15.0, 1.0)
-    ramp_ratio = np.abs(step) / over / site.grid.ramp
+    ramp_ratio = np.abs(step) / over / site.grid_connection.ramp
     battery_decrease, battery_increase = _battery_flexibility(site, replay)
     used, unused = _sun_and_wind(site, schedule)
     work = schedule["hall_power"].sum("hall").to_numpy() - floor
-    headroom = site.grid.import_limit * (1.0 - site.margins.power) - net
+    headroom = site.grid_connection.import_limit * (1.0 - site.margins.power) - net
     possible_change = np.where(
         step > 0.0, work + battery_decrease + unused, np.minimum(battery_increase + used, headroom)
     )
-    is_avoidable = possible_change > MODEL_TOLERANCE * site.grid.import_limit
+    is_avoidable = possible_change > PLANNED_DRAW_ERROR_SHARE * site.grid_connection.import_limit
     return RampCheck(
         ramp_ratio=ramp_ratio,
         avoidable_ratio=np.where(is_avoidable, ramp_ratio, np.minimum(ramp_ratio, 1.0)),
@@ -193,7 +193,7 @@ def plannable_import_limit(
     - ``outlook``: ``grid_import_limit`` on ``time``, if there is one.
     - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
-    connection_limit = site.grid.import_limit
+    connection_limit = site.grid_connection.import_limit
     if IMPORT_LIMIT not in outlook:
         return np.full(outlook.sizes["time"], connection_limit)
     reachable = np.maximum(
@@ -219,7 +219,7 @@ def import_limit_excess(
     - ``safety_margin``: Share of the limit to keep free. [1]
     - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
-    connection_limit = site.grid.import_limit
+    connection_limit = site.grid_connection.import_limit
     if IMPORT_LIMIT not in schedule:
         return np.zeros(schedule.sizes["time"])
     limit = np.minimum(partner_import_limit(schedule), connection_limit) * (1.0 - safety_margin)
@@ -238,7 +238,7 @@ def _ramped_import(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: fl
     """Return the import that a share of the ramp reaches by each interval. [MW]"""
     before = float(net_import(state))
     minutes = np.cumsum(data["duration"].to_numpy()) * 60.0
-    return np.asarray(before - share * site.grid.ramp * minutes)
+    return np.asarray(before - share * site.grid_connection.ramp * minutes)
 
 
 MINIMUM_IMPORT_FACTOR: Final = 1.02
@@ -248,7 +248,7 @@ AVAILABLE_RENEWABLES: Final = "renewable_available_power"
 """Variable of an outlook with sun or wind."""
 
 
-def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArray:
+def unavoidable_excess_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArray:
     """Return the import that no plan can avoid where the limit cannot be kept, 0 elsewhere. [MW]
 
     It is on ``time``. Batteries charge while import is below the limit, and discharge as needed.
@@ -258,7 +258,7 @@ def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatA
     none = np.zeros(outlook.sizes["time"])
     if (
         IMPORT_LIMIT not in outlook
-        or not (partner_import_limit(outlook) < site.grid.import_limit).any()
+        or not (partner_import_limit(outlook) < site.grid_connection.import_limit).any()
     ):
         return none
     idle = outlook[
@@ -272,7 +272,7 @@ def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatA
         used = variables.tag_variable(outlook[AVAILABLE_RENEWABLES], "renewable_used_power")
         idle = idle.assign(renewable_used_power=used)
     net = MINIMUM_IMPORT_FACTOR * net_import(simulate.simulate(site, state, idle)).to_numpy()
-    limit = np.minimum(partner_import_limit(outlook), site.grid.import_limit) * (
+    limit = np.minimum(partner_import_limit(outlook), site.grid_connection.import_limit) * (
         1.0 - site.margins.power
     )
     remaining = net - _battery_relief(site, state, net - limit, outlook["duration"].to_numpy())
@@ -314,5 +314,5 @@ def taper_exceeds_ramp(store: Store, site: Site) -> bool:
     return (
         is_near
         and max_power / (STORAGE_TAPER_TIME_H * float(HOUR / MINUTE))
-        > TAPER_RAMP_SHARE * site.grid.ramp
+        > TAPER_RAMP_SHARE * site.grid_connection.ramp
     )

@@ -166,11 +166,11 @@ def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
 
 def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield racks beyond the site's, and work power that differs from its racks or halls."""
-    tolerance = LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
+    tolerance = LIMIT_TOLERANCE * site.rack_count * site.flexible_loads[0].full_power
     racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()
     power = schedule["work_power"].transpose("time", "cohort").to_numpy()
     used = racks.sum(axis=(1, 2)) + schedule["service_racks"].to_numpy()
-    yield "racks of the site", (used - site.racks) / (LIMIT_TOLERANCE * site.racks)
+    yield "racks of the site", (used - site.rack_count) / (LIMIT_TOLERANCE * site.rack_count)
     given = schedule["hall_power"].sum("hall").to_numpy()
     wanted = service_only_power(site, schedule) + power.sum(axis=1)
     yield "hall_power differs from its service and work", np.abs(given - wanted) / tolerance

@@ -25,7 +25,7 @@ NEGLIGIBLE_TIME_H: Final = 1e-9
 """Time that counts as zero. [h]"""
 
 
-def activation_power(
+def reserved_power(
     products: Mapping[str, ReserveProduct], capacities: Mapping[str, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the upward and downward power reserved for some capacities [MW], ``(time,)``. [MW]"""
@@ -204,7 +204,7 @@ def activation_overlap(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReserveHeadroom:
+class ReservedStorage:
     """Power and energy reserved in a battery.
 
     - ``power_up``, ``power_down``: Power reserved upwards and downwards, ``(time,)``. [MW]
@@ -218,20 +218,20 @@ class ReserveHeadroom:
     required_room: FloatArray
 
 
-def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveHeadroom:
+def reserved_storage(site: Site, schedule: xr.Dataset, store: Store) -> ReservedStorage:
     """Return the headroom of a battery in a schedule, from its ``battery_reserve``."""
     count = schedule.sizes["time"]
     capacity: dict[str, FloatArray] = {}
     if "battery_reserve" in schedule:
         capacity = _by_product(schedule["battery_reserve"].sel(battery=store.owner))
-    up, down = activation_power(site.reserves, capacity)
+    up, down = reserved_power(site.reserves, capacity)
     energy = {True: np.zeros(count), False: np.zeros(count)}
     for name, values in capacity.items():
         product = site.reserves[name]
         spent = (product.duration + STORAGE_TAPER_TIME_H) * values / store.discharge_efficiency
         energy[True] += spent * product.is_upward
         energy[False] += spent * product.is_downward
-    return ReserveHeadroom(
+    return ReservedStorage(
         power_up=np.broadcast_to(up, count),
         power_down=np.broadcast_to(down, count),
         required_energy=_at_edges(energy[True]),
@@ -244,18 +244,18 @@ def connection_headroom(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, F
     nothing = np.zeros(schedule.sizes["time"])
     if "reserve_capacity" not in schedule:
         return nothing, nothing
-    up, down = activation_power(site.reserves, _by_product(schedule["reserve_capacity"]))
+    up, down = reserved_power(site.reserves, _by_product(schedule["reserve_capacity"]))
     return np.broadcast_to(up, nothing.shape), np.broadcast_to(down, nothing.shape)
 
 
-def work_headroom(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
+def required_running_work(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
     """Return the power of work that must run, so that it can stop, by kind, ``(time,)``. [MW]"""
     if "work_reserve" not in schedule:
         return {}
     found, kinds = {}, schedule["kind"].to_numpy()
     for kind in site.work:
         part = schedule["work_reserve"].isel(cohort=np.flatnonzero(kinds == kind)).sum("cohort")
-        found[kind], _ = activation_power(site.reserves, _by_product(part))
+        found[kind], _ = reserved_power(site.reserves, _by_product(part))
     return found
 
 

@@ -18,9 +18,9 @@ from twin.errors import IssueCode, ValidationIssue
 from twin.feasibility import connection
 from twin.feasibility.reserve_activation import (
     MIN_CAPACITY_MW,
-    activation_power,
     deferred_work,
     extreme_levels,
+    reserved_power,
 )
 from twin.markets.reserve_products import ReserveProduct, is_gate_open, is_valid, starts_block
 from twin.physics import FloatArray
@@ -200,7 +200,7 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     )
     charge, discharge = (flow.to_numpy() for flow in flows)
     net = charge - discharge
-    up, down = activation_power(plan.products, capacities)
+    up, down = reserved_power(plan.products, capacities)
     for direction, power, limit in (
         ("upwards", up - net, store.discharge_limit),
         ("downwards", down + net, store.charge_limit),
@@ -245,8 +245,8 @@ def _cohort(plan: _Plan, label: str, capacities: Mapping[str, FloatArray]) -> It
     racks = one["work_racks"].transpose("time", "level").to_numpy()
     levels = one["level_power"].to_numpy()
     power = racks @ pool.power_above_idle(levels)
-    each = pool.rack_power * kind.throughput.work(levels)
-    up, _ = activation_power(plan.products, capacities)
+    each = pool.rack_power * kind.throughput.throughput_at(levels)
+    up, _ = reserved_power(plan.products, capacities)
     yield f"power of {label} behind its reserves", (up - power) / MIN_CAPACITY_MW
     if "work_least" not in plan.schedule:
         yield f"work_least is missing behind the reserves of {label}", np.where(up > 0, np.inf, 0.0)
@@ -265,10 +265,10 @@ def _cohort(plan: _Plan, label: str, capacities: Mapping[str, FloatArray]) -> It
 def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
     """Check that connection and transformers carry activated reserves on top of the plan."""
     capacities = {name: plan.of("reserve_capacity", name) for name in plan.products}
-    up, down = activation_power(plan.products, capacities)
+    up, down = reserved_power(plan.products, capacities)
     if not (up + down > MIN_CAPACITY_MW).any():
         return
-    grid, replay = plan.site.grid, plan.replay
+    grid, replay = plan.site.grid_connection, plan.replay
     net = net_import(replay).to_numpy()
     tolerance = limits.LIMIT_TOLERANCE * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance

@@ -114,7 +114,7 @@ def outlook_dataset(
 ) -> xr.Dataset:
     """Return trajectories on quarter-hours, of a forecast or a scenario, as an outlook."""
     span = found.span
-    whole = {**rows, "service_racks": service_racks(site.service, span.local[span.start :])}
+    whole = {**rows, "service_racks": service_racks(site.service, span.local[span.first_row :])}
     means = regrid(np.stack(list(whole.values())), span.edges, span.horizon_edges)
     result = _dataset(site, axes, dict(zip(whole, means, strict=True)))
     result["terminal_price"] = ((), whole["electricity_price"][-QUARTERS_PER_DAY:].mean())
@@ -141,7 +141,7 @@ def _attributes(found: QuarterHourForecast) -> dict[str, str]:
     early = [
         name
         for name in EXTRAPOLATION_RULES
-        if ends[name] < min(found.expected_ends[name], span.stop - QUARTERS_PER_DAY)
+        if ends[name] < min(found.expected_ends[name], span.end_row - QUARTERS_PER_DAY)
     ]
     words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in early)
     return {
@@ -352,7 +352,7 @@ def quarter_hour_forecast(
         )
         rows[name] = np.clip(values, 0.0, machine.power)
     if not foresight:  # published prices may arrive late
-        due = published_until(now - PRICE_PUBLICATION_TOLERANCE, site.market_zone)
+        due = published_until(now - PRICE_PUBLICATION_TOLERANCE, site.resolved_market_time_zone)
         name = "electricity_price"
         known_counts[name] = min(known_counts[name], known_quarters(record[name], due))
     return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=known_counts)
@@ -362,13 +362,13 @@ def quarter_hour_forecast(
 class ForecastSpan:
     """The quarter-hours of a record for a horizon and the day after it.
 
-    - ``start``, ``stop``: First row and the one after the last.
-    - ``local``: Local time of all rows up to ``stop``.
+    - ``first_row``, ``end_row``: First row and the one after the last.
+    - ``local``: Local time of all rows up to ``end_row``.
     - ``edges``, ``horizon_edges``: Edges of these quarter-hours, and of the horizon.
     """
 
-    start: int
-    stop: int
+    first_row: int
+    end_row: int
     local: np.ndarray
     edges: np.ndarray
     horizon_edges: np.ndarray
@@ -392,23 +392,25 @@ class ForecastSpan:
             raise SeriesError("outlook", [issue])
         edges = first + np.arange(start, stop + 1) * QUARTER_HOUR
         local = record["local_time"].to_numpy()[:stop]
-        return cls(start=start, stop=stop, local=local, edges=edges, horizon_edges=wanted)
+        return cls(first_row=start, end_row=stop, local=local, edges=edges, horizon_edges=wanted)
 
     def values(
         self, series: FloatArray, rule: ExtrapolationRule, *, name: str, expected_end: int
     ) -> tuple[FloatArray, int]:
         """Return the known values of the span, extended by forecast, and the row of their end."""
-        end = min(expected_end, self.stop)
-        missing = np.flatnonzero(np.isnan(series[self.start : end]))
+        end = min(expected_end, self.end_row)
+        missing = np.flatnonzero(np.isnan(series[self.first_row : end]))
         if len(missing):
-            end = self.start + int(missing[0])
+            end = self.first_row + int(missing[0])
         finite = np.flatnonzero(np.isfinite(series[:end]))
         end = int(finite[-1]) + 1 if len(finite) else 0
         ahead = extrapolate(series[:end], self.local[:end], rule=rule, ahead=self.local[end:])
-        whole = np.concatenate([series[self.start : end], ahead[max(self.start - end, 0) :]])
+        whole = np.concatenate(
+            [series[self.first_row : end], ahead[max(self.first_row - end, 0) :]]
+        )
         if not np.isfinite(whole).all():
             issue = ValidationIssue(
-                location=f"{name} from {self.stamp(max(end, self.start))}",
+                location=f"{name} from {self.stamp(max(end, self.first_row))}",
                 found="",
                 expected="values on the days before",
                 remedy="give longer series",
@@ -419,7 +421,7 @@ class ForecastSpan:
 
     def stamp(self, row: int) -> str:
         """Return the time of a row of the record as text."""
-        return format_minute(self.edges[0] + (row - self.start) * QUARTER_HOUR)
+        return format_minute(self.edges[0] + (row - self.first_row) * QUARTER_HOUR)
 
 
 def _known_counts(
@@ -427,7 +429,7 @@ def _known_counts(
 ) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
     until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER), measured_until(now))
-    until["electricity_price"] = published_until(now, site.market_zone)
+    until["electricity_price"] = published_until(now, site.resolved_market_time_zone)
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
     return {name: known_quarters(record[name], moment) for name, moment in until.items()}

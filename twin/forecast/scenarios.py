@@ -60,13 +60,13 @@ ERROR_HISTORY_DAYS: Final = 60
 class ErrorBlock:
     """The errors of one past forecast over a horizon and the day after it.
 
-    - ``origin``: Time of the forecast. [UTC]
+    - ``forecast_time``: Time of the forecast. [UTC]
     - ``start``, ``stop``: Ends of the horizon. [UTC]
     - ``errors``: Variable, or name of a renewable -> measured less forecast, by quarter-hour, in
       the variable's unit. Empty where a series has a gap.
     """
 
-    origin: np.datetime64
+    forecast_time: np.datetime64
     start: np.datetime64
     stop: np.datetime64
     errors: Mapping[str, FloatArray]
@@ -130,7 +130,7 @@ class ForecastErrors:
     def _ends(self, axes: xr.Dataset) -> int:
         """Return the row of the record after the last that a forecast needs; 0 before its first."""
         try:
-            return ForecastSpan.from_axes(self.history, axes).stop
+            return ForecastSpan.from_axes(self.history, axes).end_row
         except SeriesError:
             return 0
 
@@ -141,15 +141,19 @@ class ForecastErrors:
         try:
             forecast = quarter_hour_forecast(self._site, self.history, origin, axes=axes)
         except SeriesError:
-            return ErrorBlock(origin=origin, start=start, stop=stop, errors={})
+            return ErrorBlock(forecast_time=origin, start=start, stop=stop, errors={})
         for name, expected in forecast.values.items():
             array = (
                 self.history[name] if name in EXTRAPOLATION_RULES else self.history[AVAILABLE_POWER]
             )
             series = array if name in EXTRAPOLATION_RULES else array.sel(renewable=name)
-            errors[name] = series.to_numpy()[forecast.span.start : forecast.span.stop] - expected
+            errors[name] = (
+                series.to_numpy()[forecast.span.first_row : forecast.span.end_row] - expected
+            )
         is_whole = all(np.isfinite(values).all() for values in errors.values())
-        return ErrorBlock(origin=origin, start=start, stop=stop, errors=errors if is_whole else {})
+        return ErrorBlock(
+            forecast_time=origin, start=start, stop=stop, errors=errors if is_whole else {}
+        )
 
 
 def forecast_scenarios(
@@ -183,7 +187,9 @@ def forecast_scenarios(
         )
     trajectories = [with_forecast_errors(site, found, block) for block in blocks]
     places, probability = select_scenarios(
-        _points(site, trajectories, ahead=found.span.stop - found.span.start - QUARTERS_PER_DAY),
+        _points(
+            site, trajectories, ahead=found.span.end_row - found.span.first_row - QUARTERS_PER_DAY
+        ),
         np.full(len(blocks), 1.0 / len(blocks)),
         count,
     )
@@ -191,7 +197,7 @@ def forecast_scenarios(
         ForecastScenario(
             outlook=outlook_dataset(site, axes, found, rows=trajectories[i]),
             probability=float(p),
-            origin=blocks[i].origin,
+            origin=blocks[i].forecast_time,
         )
         for i, p in zip(places, probability, strict=True)
     )
@@ -205,7 +211,7 @@ def with_forecast_errors(
     bounds = {**FORECAST_BOUNDS, **powers}
     rows = {}
     for name, expected in found.values.items():
-        is_open = np.arange(len(expected)) >= found.known_ends[name] - found.span.start
+        is_open = np.arange(len(expected)) >= found.known_ends[name] - found.span.first_row
         moved = expected + is_open * block.errors[name]
         rows[name] = np.clip(moved, *bounds.get(name, (-np.inf, np.inf)))
     return rows

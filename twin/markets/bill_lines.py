@@ -86,13 +86,13 @@ class MeteredImport:
             yield f"{month // 12}-{month % 12 + 1:02d}", self.month_number == month
 
     @cached_property
-    def time_share(self) -> float:
+    def metered_year_share(self) -> float:
         """Share of the year that was metered. [1]"""
         begin, end = year_bounds(self.starts[0], self.time_zone)
         return len(self.starts) / float((end - begin) / QUARTER_HOUR)
 
     @cached_property
-    def year_share(self) -> Decimal:
+    def billed_year_share(self) -> Decimal:
         """Billed share of a year: a twelfth per month, or its share per day. [1]"""
         parts = self._days() if self.tariff.year_by == "days" else self._months()
         return sum(parts, Decimal(0)).quantize(Decimal("1e-20")).normalize()
@@ -267,7 +267,7 @@ class BillWriter:
             group=group,
         )
 
-    def energy(self) -> Iterator[BillLine]:
+    def energy_lines(self) -> Iterator[BillLine]:
         """Yield the energy lines of each price, for its time classes."""
         periods = self.metered.tariff.periods
         for price in self.metered.tariff.energy:
@@ -281,12 +281,12 @@ class BillWriter:
                 group="levy" if price.is_levy else "network",
             )
 
-    def peaks(self) -> Iterator[BillLine]:
+    def demand_charge_lines(self) -> Iterator[BillLine]:
         """Yield the demand charges of each month or year."""
         for price in self.metered.tariff.peaks:
             counts = self.metered.clock.in_any_window(price.windows)
             if price.of == "year":
-                peak, share = self.metered.peak(counts), self.metered.year_share
+                peak, share = self.metered.peak(counts), self.metered.billed_year_share
                 yield self.line(
                     price.name,
                     billed_quantity(peak),
@@ -304,7 +304,7 @@ class BillWriter:
                     price=declared_decimal(price.price),
                 )
 
-    def contracted(self) -> Iterator[BillLine]:
+    def contracted_power_lines(self) -> Iterator[BillLine]:
         """Yield the contracted powers, and the excess above them by month."""
         metered = self.metered
         for contract in metered.tariff.contracted:
@@ -313,7 +313,7 @@ class BillWriter:
                 billed_quantity(contract.power),
                 "MW",
                 price=declared_decimal(contract.price),
-                share=metered.year_share,
+                share=metered.billed_year_share,
             )
         for rule, power, price in _excesses(metered):
             yield self.line(rule, billed_quantity(power), "MW", price=declared_decimal(price))
@@ -321,7 +321,7 @@ class BillWriter:
     def standing(self) -> Iterator[BillLine]:
         """Yield the standing charges."""
         for charge in self.metered.tariff.standing:
-            share = self.metered.year_share
+            share = self.metered.billed_year_share
             price = declared_decimal(charge.price)
             yield self.line(
                 charge.name, Decimal(1), "year", price=price, share=share, group="standing"

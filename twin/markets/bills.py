@@ -132,7 +132,7 @@ def utilisation_hours(energy: float, peak: float) -> Decimal:
 
 def annual_utilisation_hours(metered: MeteredImport) -> Decimal:
     """Return the utilisation hours of the year, projected from a part of it. [h]"""
-    return utilisation_hours(metered.energy() / metered.time_share, metered.peak())
+    return utilisation_hours(metered.energy() / metered.metered_year_share, metered.peak())
 
 
 def rebate_class(
@@ -176,7 +176,7 @@ def _lines(metered: MeteredImport, prices: UtilisationPrices, peak: float) -> tu
             billed_quantity(peak),
             "MW",
             price=declared_decimal(power),
-            share=metered.year_share,
+            share=metered.billed_year_share,
         ),
         writer.line(
             "network energy",
@@ -217,7 +217,7 @@ def _band(
     metered: MeteredImport, band: ConstantLoadRebate, published: NetworkChargeOption
 ) -> NetworkChargeOption:
     hours = annual_utilisation_hours(metered)
-    energy = metered.energy() / metered.time_share
+    energy = metered.energy() / metered.metered_year_share
     reached = rebate_class(band, hours, energy)
     note = f"{_format_hours(hours)} of use and {energy:,.0f} MWh of a year"
     if reached is None:
@@ -255,12 +255,16 @@ def compute_bill(
     options = network_charge_options(metered)
     eligible = (option for option in options if option.is_eligible)
     cheapest = min(eligible, key=lambda option: option.money, default=None)
-    lines = [*(cheapest.lines if cheapest else ()), *writer.energy(), *writer.peaks()]
-    lines += [*writer.contracted(), *writer.standing()]
+    lines = [
+        *(cheapest.lines if cheapest else ()),
+        *writer.energy_lines(),
+        *writer.demand_charge_lines(),
+    ]
+    lines += [*writer.contracted_power_lines(), *writer.standing()]
     lines += writer.taxes(sum((line.money for line in lines), Decimal(0)))
     dated = {tariff.name: tariff, "atypical": tariff.atypical, "band_load": tariff.band_load}
     notes = [f"{name}: {rule.status}, {rule.source}" for name, rule in dated.items() if rule]
-    if metered.year_share < 1:
+    if metered.billed_year_share < 1:
         notes.append("part of a year: utilisation hours and yearly energy are projected")
     if any(price.of == "month" for price in tariff.peaks):
         notes += _partial_months(metered, starts[0], time_zone)

@@ -224,7 +224,7 @@ class BillingRules:
         self.time_zone, self.tariffs = time_zone, tariffs
 
     @property
-    def span(self) -> Literal["month", "year"]:
+    def peak_period(self) -> Literal["month", "year"]:
         """Period over which the peak is measured."""
         spans = (tariff.peak_span for tariff in self.tariffs.values())
         return next((span for span in spans if span is not None), "month")
@@ -232,17 +232,17 @@ class BillingRules:
     def period_numbers(self, moments: InstantArray) -> NDArray[np.int64]:
         """Return the billing period in which each moment lies, as a number that rises by 1."""
         month = month_numbers(moments, self.time_zone)
-        return month if self.span == "month" else np.asarray(month // MONTHS_PER_YEAR)
+        return month if self.peak_period == "month" else np.asarray(month // MONTHS_PER_YEAR)
 
     def start(self, moment: np.datetime64) -> np.datetime64:
         """Return when the billing period of a moment begins. [datetime64, UTC]"""
-        if self.span == "month":
+        if self.peak_period == "month":
             return month_start(moment, self.time_zone)
         return year_bounds(moment, self.time_zone)[0]
 
     def end(self, moment: np.datetime64) -> np.datetime64:
         """Return when the billing period of a moment ends. [datetime64, UTC]"""
-        if self.span == "month":
+        if self.peak_period == "month":
             return month_end(moment, self.time_zone)
         return year_bounds(moment, self.time_zone)[1]
 
@@ -287,7 +287,9 @@ class BillingRules:
             found[mask] = tariff.expected_peak
         return found
 
-    def contracted(self, moments: InstantArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+    def contracted_power_terms(
+        self, moments: InstantArray
+    ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
         """Return the contracted power that applies at each moment.
 
         Returns
@@ -316,7 +318,7 @@ class BillingRules:
     ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
         """Return the same per interval between two instants, by its smallest contracted power."""
         which, starts = _quarters(instants)
-        number, power, price = self.contracted(starts)
+        number, power, price = self.contracted_power_terms(starts)
         order = np.lexsort((power, which))
         first = order[np.searchsorted(which, np.arange(len(instants) - 1))]
         return number[first], power[first], price[first]
@@ -343,7 +345,7 @@ class BillingRules:
         if not self.tariffs:
             return max(peak, mean_import)
         now = np.array([moment])
-        contracted = float(self.contracted(now)[1][0])
+        contracted = float(self.contracted_power_terms(now)[1][0])
         is_charged = self.counts_in_peak(now)[0] and self.peak_prices(now)[0] > 0.0
         unavoidable = max(peak, mean_import, float(self.expected_peaks(now)[0]))
         return min(contracted, unavoidable) if is_charged else contracted
@@ -367,7 +369,7 @@ class BillingRules:
         for tariff, mask in valid_tariffs(self.tariffs, moments, self.time_zone, extends_last=True):
             for year_number in np.unique(year[mask]).tolist():
                 yield (
-                    tariff.planned_from(max(date(year_number, 1, 1), tariff.valid_from)),
+                    tariff.planning_tariff_on(max(date(year_number, 1, 1), tariff.valid_from)),
                     mask & (year == year_number),
                 )
 
@@ -449,7 +451,7 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
         free[index], prices[index], squares[index] = power[first], price[first], adds[first]
     return DemandChargeTerms(
         peak_index=slot,
-        free_power=free,
+        uncharged_power=free,
         price=prices,
         is_root_sum_square=squares,
         running_peak_index=_running_peak_class(billing, moments[0]),
@@ -466,7 +468,7 @@ def _running_peak_class(billing: BillingRules, now: np.datetime64) -> int:
     if billing.start(now) != begin:
         return NO_PEAK
     past = np.arange(begin, now + QUARTER_HOUR, QUARTER_HOUR)
-    number = np.unique(billing.contracted(past)[0][billing.counts_in_peak(past)])
+    number = np.unique(billing.contracted_power_terms(past)[0][billing.counts_in_peak(past)])
     return int(number[0]) if len(number) == 1 else NO_PEAK
 
 
@@ -488,7 +490,7 @@ def _period_terms(
     """Return terms by billing period; the running peak belongs to the first period."""
     return DemandChargeTerms(
         peak_index=slot if counts is None else np.where(counts, slot, NO_PEAK),
-        free_power=free,
+        uncharged_power=free,
         price=price,
         is_root_sum_square=np.zeros(len(free), dtype=bool),
         running_peak_index=0,

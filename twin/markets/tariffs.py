@@ -303,7 +303,7 @@ class Tariff(DatedRule):
         is_atypical = self.utilisation.plan_for == "atypical" and self.atypical is not None
         return self.atypical.windows if is_atypical and self.atypical else ()
 
-    def planned_from(self, day: date) -> Self:
+    def planning_tariff_on(self, day: date) -> Self:
         """Return the tariff as plans assume it in a bill that begins on a day.
 
         A discount whose rule is not valid then is dropped, as on the bill.
@@ -435,9 +435,9 @@ def valid_tariffs(
     """Yield each tariff that is valid at some of the moments, with a mask of these.
 
     ``moments`` are UTC starts of intervals [datetime64]. The last tariff is carried forward beyond
-    its end, see :func:`carried_forward`. With ``extends_last`` the first tariff also covers earlier
-    moments, and gaps are covered by the one before: a plan must assume some tariff; a bill raises a
-    SeriesError instead.
+    its end, see :func:`expired_tariff_warnings`. With ``extends_last`` the first tariff also covers
+    earlier moments, and gaps are covered by the one before: a plan must assume some tariff; a bill
+    raises a SeriesError instead.
     """
     if not tariffs:
         issue = ValidationIssue(
@@ -484,7 +484,7 @@ def _check_validity(tariff: Tariff, days: InstantArray, in_order: Sequence[Tarif
         raise SeriesError(source, [issue])
 
 
-def carried_forward(
+def expired_tariff_warnings(
     tariffs: Mapping[str, Tariff], moments: InstantArray, time_zone: str
 ) -> list[str]:
     """Return a warning if moments lie beyond the end of the last tariff, as a list of texts.

@@ -46,14 +46,14 @@ class SmoothedLoad:
 
     - `accelerator_power`: power of the accelerators, with floor and ramps. [MW]
     - `busway_power`: power drawn from the busway by accelerators and store. [MW]
-    - `level`: energy in the store at the edges of the steps. [MJ]
+    - `stored_energy`: energy in the store at the edges of the steps. [MJ]
     - `excess_energy`: energy drawn above the load, without work. [MJ]
     - `deferred_energy`: energy of the load delayed by ramps. [MJ]
     """
 
     accelerator_power: FloatArray
     busway_power: FloatArray
-    level: FloatArray
+    stored_energy: FloatArray
     excess_energy: float
     deferred_energy: float
 
@@ -102,7 +102,7 @@ def smooth_load(load: FloatArray, smoother: SmoothingModel, *, step: float) -> S
     return SmoothedLoad(
         accelerator_power=draw,
         busway_power=connection,
-        level=level,
+        stored_energy=level,
         excess_energy=float(np.maximum(above, 0.0).sum() * step),
         deferred_energy=float(np.maximum(-above, 0.0).sum() * step),
     )

@@ -23,12 +23,13 @@ _DIAGONAL: Final = 1.0 - 1.0 / math.sqrt(2.0)  # of the two-stage method of Alex
 class ThermalChain:
     r"""A chain of heat stores and the plant behind them; all arrays broadcast.
 
-    - `capacity`: heat capacity of each store. [MWh K-1]
+    - `heat_capacity`: heat capacity of each store. [MWh K-1]
     - `conductance`: conductance between each store and the next. [MW K-1]
     - `heat`: external heat into each store. [MW]
     - `target`: set point of the last store. [degC]
-    - `chiller_capacity`, `dry_base`, `capacity_slope`: maximum cooling of the plant: the greater of
-      a constant [MW] and a line with a value at the set point [MW] and a slope [MW K-1].
+    - `chiller_capacity`, `cooler_capacity_at_set_point`, `capacity_slope`: maximum cooling of the
+      plant: the greater of a constant [MW] and a line with a value at the set point [MW] and a
+      slope [MW K-1].
     - `valve_time_constant`: time constant of the plant's valve. [h]
 
     Notes
@@ -45,12 +46,12 @@ class ThermalChain:
     valve, so that it does not wind up.
     """
 
-    capacity: tuple[FloatArray, ...]
+    heat_capacity: tuple[FloatArray, ...]
     conductance: tuple[FloatArray, ...]
     heat: tuple[FloatArray, ...]
     target: FloatArray
     chiller_capacity: FloatArray
-    dry_base: FloatArray
+    cooler_capacity_at_set_point: FloatArray
     capacity_slope: FloatArray
     valve_time_constant: FloatArray
 
@@ -105,7 +106,8 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
 def _limit_output(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
     """Return an output within its bounds, which may have changed."""
     max_output = np.maximum(
-        chain.chiller_capacity, chain.dry_base + chain.capacity_slope * (water - chain.target)
+        chain.chiller_capacity,
+        chain.cooler_capacity_at_set_point + chain.capacity_slope * (water - chain.target),
     )
     return clip(output, 0.0, max_output)
 
@@ -118,12 +120,12 @@ def _stage(
     into: FloatArray | float = 0.0  # heat from the previous store at 0 degC of this one
     back: FloatArray | float = 0.0  # its reduction per kelvin of this one
     for index, conductance in enumerate(chain.conductance):
-        inertia = chain.capacity[index] / width
+        inertia = chain.heat_capacity[index] / width
         diagonal = inertia + conductance + back
         constants.append((inertia * initial[index] + chain.heat[index] + into) / diagonal)
         slopes.append(conductance / diagonal)
         into, back = conductance * constants[-1], conductance * (1.0 - slopes[-1])
-    inertia = chain.capacity[-1] / width
+    inertia = chain.heat_capacity[-1] / width
     water, cooling = _plant(
         chain,
         inertia=inertia,
@@ -158,13 +160,13 @@ def _plant(
     """
     stiffness = inertia + back
     pace = width / chain.valve_time_constant
-    pull = chain.capacity[-1] / (RECOVERY_TIME_LAGS * chain.valve_time_constant)
+    pull = chain.heat_capacity[-1] / (RECOVERY_TIME_LAGS * chain.valve_time_constant)
     valve_slope = pace * (pull - back) / (1.0 + pace)
     valve_base = (output + pace * (entered - pull * chain.target)) / (1.0 + pace)
     valve_water = (known - valve_base) / (stiffness + valve_slope)
-    full_water = (known - chain.dry_base + chain.capacity_slope * chain.target) / (
-        stiffness + chain.capacity_slope
-    )
+    full_water = (
+        known - chain.cooler_capacity_at_set_point + chain.capacity_slope * chain.target
+    ) / (stiffness + chain.capacity_slope)
     full_water = np.minimum(full_water, (known - chain.chiller_capacity) / stiffness)
     water = np.minimum(np.maximum(valve_water, full_water), known / stiffness)
     return water, known - stiffness * water

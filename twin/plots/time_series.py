@@ -120,7 +120,7 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
             if f"{prefix}grid_export_power" in run:
                 net = net - run[f"{prefix}grid_export_power"]
             draw_series(axes, net, **style)
-    axes.axhline(site.grid.import_limit, label="connection", **LIMIT_STYLE)
+    axes.axhline(site.grid_connection.import_limit, label="connection", **LIMIT_STYLE)
     axes.set_ylabel("power\n[MW]")
 
 

@@ -411,13 +411,14 @@ class ChipInputs(NamedTuple):
     """Inputs from the racks.
 
     - ``rack_power``: Power of each rack, ``(time, rack)``. [MW]
-    - ``chip``: Steady case temperature of a chip with mean power, ``(time, rack)``. [degC]
-    - ``supply``: Coolant to the racks of each unit, ``(time, unit)``. [degC]
+    - ``steady_chip_temperature``: Steady case temperature of a chip with mean power,
+      ``(time, rack)``. [degC]
+    - ``coolant_supply_temperature``: Coolant to the racks of each unit, ``(time, unit)``. [degC]
     """
 
     rack_power: Float32Array
-    chip: Float32Array
-    supply: FloatArray
+    steady_chip_temperature: Float32Array
+    coolant_supply_temperature: FloatArray
 
 
 class ChipOutputs(NamedTuple):
@@ -444,8 +445,10 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
     decay = np.float32(table.decay)
     place = drive.rack_power * table.knots[table.hall]
     power = (_MEGAWATTS * _interpolate(table.power, table.hall, place)).astype(np.float32)
-    coolant = drive.supply[:, table.unit].astype(np.float32)  # in the precision of the state
-    rise = drive.chip - coolant
+    coolant = drive.coolant_supply_temperature[:, table.unit].astype(
+        np.float32
+    )  # in the precision of the state
+    rise = drive.steady_chip_temperature - coolant
     for t in range(len(power)):
         end = coolant[t, :, None] + rise[t, :, None] * table.factor
         state -= end

@@ -14,7 +14,7 @@ from twin.equipment import CduBank, CoolingPlant, ITHall
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.racks.kernels import CduTable, HallTable, RackPlacement, RackTable
-from twin.relations import Convert, SetPoints
+from twin.relations import Conversion, SetPoints
 from twin.site import Site
 from twin.units import SECONDS_PER_HOUR, W_PER_MW
 from twin.weather import Weather
@@ -60,7 +60,7 @@ class RackLayout:
         than units, or if air cools the chips of a hall.
         """
         halls, banks = site.machines_of(ITHall), site.machines_of(CduBank)
-        if len(banks) != 1 or banks[0].count > site.racks:
+        if len(banks) != 1 or banks[0].count > site.rack_count:
             issue = ValidationIssue(
                 location="equipment, cdu",
                 found=", ".join(bank.name for bank in banks),
@@ -80,7 +80,7 @@ class RackLayout:
             )
             raise StateError(site.name, [issue])
         cdu = banks[0]
-        first = np.arange(cdu.count + 1) * site.racks // cdu.count
+        first = np.arange(cdu.count + 1) * site.rack_count // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
         places = RackPlacement(first_rack=first.astype(np.int64), hall=hall.astype(np.int64))
         max_heat = _HEADROOM * _max_heat(halls, places)
@@ -90,7 +90,7 @@ class RackLayout:
             halls=halls,
             places=places,
             hall_table=_hall_table(halls, cdu, max_heat),
-            cdu_table=_unit_table(cdu, max_heat, site.racks),
+            cdu_table=_unit_table(cdu, max_heat, site.rack_count),
             chip_power=np.stack([_chip_power(h) for h in halls]),
         )
 
@@ -198,13 +198,13 @@ def _unit_table(
     heat = np.linspace(0.0, max_heat, TABLE_POINTS)
     heat[0] = _MIN_HEAT_SHARE * cdu.rated_heat
     bank = heat * cdu.count
-    convert = next(r for r in cdu.relations() if isinstance(r, Convert))
+    convert = next(r for r in cdu.relations() if isinstance(r, Conversion))
     if controlled is not None:
         plant, points = controlled
         through = plant.consumer_flow(
             bank, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
         )
-    physics = convert.with_set_points(points).physics
+    physics = convert.with_set_points(points).flows_at_output
     pump = physics(bank, _indoor_air(TABLE_POINTS)).inputs["critical"] / cdu.count
     carried = heat + pump
     rated_rate = cdu.rated_heat / cdu.technology_range

@@ -14,7 +14,7 @@ from twin.simulation.setpoints import (
     HeatLoadRange,
     SetPointOptions,
     cheapest_set_points,
-    rate_limited,
+    limit_supply_ramps,
     set_point_dispatch,
 )
 from twin.simulation.simulate import idle_dispatch, state_values
@@ -147,7 +147,9 @@ def _ramped(site: Site, heat: HeatLoadRange, weather: Weather, hours: FloatArray
         for name, load in heat.expected.items()
     }
     ready = HeatLoadRange(expected=max_heat, minimum=heat.minimum, maximum=max_heat)
-    points = rate_limited(site, cheapest_set_points(site, ready, weather), hours, current_supply={})
+    points = limit_supply_ramps(
+        site, cheapest_set_points(site, ready, weather), hours, current_supply={}
+    )
     shares = {
         name: heat.expected[name] / np.maximum(max_heat[name], _MIN_SHARE) for name in max_heat
     }

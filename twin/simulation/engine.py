@@ -12,7 +12,7 @@ import numpy as np
 
 from twin.equipment import CduBank, CoolingPlant, CrahBank, Genset, HeatReuse, ITHall
 from twin.physics import FloatArray
-from twin.relations import CARRIER_ENERGY_SIGN, Convert, Exchange, Store
+from twin.relations import CARRIER_ENERGY_SIGN, Conversion, Exchange, Store
 from twin.simulation.integration import (
     CoolingCapacity,
     LoopTransport,
@@ -119,7 +119,7 @@ class _SimulationRun:
             for carrier, share in work.heat.items():
                 self.demand[carrier] += share * power
 
-    def convert(self, convert: Convert) -> None:
+    def convert(self, convert: Conversion) -> None:
         """Supply the demand on one carrier and add the demand on its inputs."""
         for store in self.site.stores:
             if store.carrier == convert.output:
@@ -135,7 +135,7 @@ class _SimulationRun:
         output = load = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
             output = self._cool(machine, load)
-        flows = convert.with_set_points(self.points).physics(output, self.weather)
+        flows = convert.with_set_points(self.points).flows_at_output(output, self.weather)
         for carrier, draw in flows.inputs.items():
             self.demand[carrier] += draw
         self.heat += flows.heat

@@ -29,17 +29,17 @@ MIN_TEMPERATURE_RISE_K = 1e-3
 class CoolingCapacity:
     """Capacity of a plant: that of its chillers, or of its coolers alone if that is more.
 
-    - ``chiller``: Capacity of the chillers at any supply temperature, ``(time,)``; 0 without
-      chillers. [MW]
-    - ``dry_base``: Capacity of the coolers alone at the set point, ``(time,)``; negative in warmer
-      air. [MW]
-    - ``slope``: Additional capacity of the coolers per kelvin above the set point, ``(time,)``.
-      [MW K-1]
+    - ``chiller_capacity``: Capacity of the chillers at any supply temperature, ``(time,)``; 0
+      without chillers. [MW]
+    - ``cooler_capacity_at_set_point``: Capacity of the coolers alone at the set point, ``(time,)``;
+      negative in warmer air. [MW]
+    - ``cooler_capacity_slope``: Additional capacity of the coolers per kelvin above the set point,
+      ``(time,)``. [MW K-1]
     """
 
-    chiller: FloatArray
-    dry_base: FloatArray
-    slope: FloatArray
+    chiller_capacity: FloatArray
+    cooler_capacity_at_set_point: FloatArray
+    cooler_capacity_slope: FloatArray
 
     @classmethod
     def from_plant(cls, plant: CoolingPlant, weather: Weather) -> Self:
@@ -53,11 +53,17 @@ class CoolingCapacity:
         target, none = plant.supply_temperature, np.zeros(len(weather))
         flat = plant.capacity(weather, target) if plant.chillers else none
         if plant.chillers and plant.economiser_approach is None:
-            return cls(chiller=flat, dry_base=none, slope=none)
+            return cls(
+                chiller_capacity=flat, cooler_capacity_at_set_point=none, cooler_capacity_slope=none
+            )
         low, high = (share * plant.rated_cooling for share in CAPACITY_LINE_SHARES)
         cool, warm = (_unassisted_supply_temperature(plant, heat, weather) for heat in (low, high))
         rise = (high - low) / np.maximum(warm - cool, MIN_TEMPERATURE_RISE_K)
-        return cls(chiller=flat, dry_base=low + rise * (target - cool), slope=rise)
+        return cls(
+            chiller_capacity=flat,
+            cooler_capacity_at_set_point=low + rise * (target - cool),
+            cooler_capacity_slope=rise,
+        )
 
     def plannable(self, plant: CoolingPlant) -> FloatArray:
         """Return the capacity that plans may use, on the line of :meth:`from_plant`. [MW]
@@ -66,14 +72,20 @@ class CoolingCapacity:
         """
         warmer = plant.supply_limit - plant.supply_margin - plant.supply_temperature
         most = (
-            self.chiller if plant.chillers else np.maximum(self.dry_base + self.slope * warmer, 0.0)
+            self.chiller_capacity
+            if plant.chillers
+            else np.maximum(
+                self.cooler_capacity_at_set_point + self.cooler_capacity_slope * warmer, 0.0
+            )
         )
         return np.minimum(most, plant.rated_cooling)
 
     def select(self, span: slice | NDArray[np.int64]) -> "CoolingCapacity":
         """Return the capacity of some of the intervals."""
         return CoolingCapacity(
-            chiller=self.chiller[span], dry_base=self.dry_base[span], slope=self.slope[span]
+            chiller_capacity=self.chiller_capacity[span],
+            cooler_capacity_at_set_point=self.cooler_capacity_at_set_point[span],
+            cooler_capacity_slope=self.cooler_capacity_slope[span],
         )
 
 
@@ -208,9 +220,9 @@ def integrate_loop(
     columns = (
         durations,
         load,
-        capacity.chiller,
-        capacity.dry_base,
-        capacity.slope,
+        capacity.chiller_capacity,
+        capacity.cooler_capacity_at_set_point,
+        capacity.cooler_capacity_slope,
         targets,
         transport.capacity_rate,
     )

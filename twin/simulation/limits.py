@@ -118,7 +118,7 @@ class OperatingLimit:
 
 def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
     """Return every hard limit of a site except the ramp; see :func:`count_violations`."""
-    grid = site.grid
+    grid = site.grid_connection
     found = [
         OperatingLimit(variable="grid_import_power", upper=grid.import_limit, margin_kind="power"),
         OperatingLimit(variable="grid_export_power", upper=grid.export_limit, margin_kind="power"),
@@ -214,7 +214,10 @@ def count_violations(
         )
         raise StateError(site.name, [issue])
     found = {limit.name: ~(limit.excess_ratio(record) <= 1.0) for limit in operating_limits(site)}
-    ramp = np.abs(np.diff(net_import(record).to_numpy() + called_reserve_power)) / site.grid.ramp
+    ramp = (
+        np.abs(np.diff(net_import(record).to_numpy() + called_reserve_power))
+        / site.grid_connection.ramp
+    )
     found[RAMP_LIMIT_NAME] = np.append(False, ~(ramp <= 1.0 + LIMIT_TOLERANCE))
     time, never = record["time"].to_numpy(), np.datetime64("NaT", "us")
     since = [time[np.argmax(one)] if one.any() else never for one in found.values()]
@@ -264,7 +267,7 @@ def limit_excess(site: Site, run: xr.Dataset) -> xr.DataArray:
     )
 
 
-def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedance]:
+def limit_exceedances(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedance]:
     """Yield the limits that are exceeded, one for each limit and side; see :func:`limit_excess`."""
     by_name = {limit.name: limit for limit in _all_limits(site)}
     for name in distance["limit"].to_numpy().tolist():
@@ -476,9 +479,9 @@ class StagingCounts:
         return cls(
             starts=len(started),
             stops=len(stopped),
-            min_up_violations=int(_too_soon(stopped, started, units.minimum_up).sum()),
+            min_up_violations=int(_too_soon(stopped, started, units.min_up_time).sum()),
             min_down_violations=int(
-                _too_soon(started[units.count :], stopped, units.minimum_down).sum()
+                _too_soon(started[units.count :], stopped, units.min_down_time).sum()
             ),
             restart_violations=int(
                 _too_soon(started[units.count :], started, units.minimum_restart_time).sum()
@@ -533,8 +536,8 @@ def breaks_minimum_times(
     stopped = np.repeat(begins, np.maximum(-change, 0))
     again = started[units.count :]
     found = [
-        stopped[_too_soon(stopped, started, units.minimum_up)],
-        again[_too_soon(again, stopped, units.minimum_down)],
+        stopped[_too_soon(stopped, started, units.min_up_time)],
+        again[_too_soon(again, stopped, units.min_down_time)],
         again[_too_soon(again, started, units.minimum_restart_time)],
     ]
     return np.isin(begins, np.concatenate(found))

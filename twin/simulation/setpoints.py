@@ -162,7 +162,7 @@ def warmest_ruled_coolant(site: Site, cdu: CduBank) -> float:
     return min(limits, default=np.inf)
 
 
-def rate_limited(
+def limit_supply_ramps(
     site: Site, set_points: SetPoints, durations: FloatArray, *, current_supply: Mapping[str, float]
 ) -> SetPoints:
     """Return set points whose supply temperatures keep the ramp limit, nowhere warmer than before.
@@ -595,4 +595,5 @@ def min_controllable_supply_temperature(
     if plant.chillers is not None:
         return np.full(np.shape(heat), -np.inf)
     capacity = CoolingCapacity.from_plant(plant, weather)
-    return np.asarray(plant.supply_temperature + (heat - capacity.dry_base) / capacity.slope)
+    short = heat - capacity.cooler_capacity_at_set_point
+    return np.asarray(plant.supply_temperature + short / capacity.cooler_capacity_slope)

@@ -70,15 +70,15 @@ class Workload:
     """The work of one run.
 
     - ``jobs``: All jobs to do: first the backlog of the start, then the arrivals.
-    - ``arrivals``: All jobs as they arrived, from two weeks before the start on, uncut.
+    - ``arrival_history``: All jobs as they arrived, from two weeks before the start on, uncut.
     """
 
     jobs: Jobs
-    arrivals: Jobs
+    arrival_history: Jobs
 
     def past(self, instant: np.datetime64) -> Jobs:
         """Return the arrivals of the two weeks before an instant."""
-        return self.arrivals.arriving_between(instant - ARRIVAL_HISTORY, instant)
+        return self.arrival_history.arriving_between(instant - ARRIVAL_HISTORY, instant)
 
 
 def workload_from_jobs(
@@ -127,7 +127,7 @@ def workload_from_jobs(
     deadline becomes the end and its length shrinks like its window, so its slack stays the same.
     """
     _check_frame(frame)
-    racks = site.racks
+    racks = site.rack_count
     jobs = _scaled(frame, tuple(site.work.values()), racks=racks, load_scale=load_scale)
     arrivals = jobs.arriving_between(start - ARRIVAL_HISTORY, end)
     run = _cut_begin(jobs, start, end)
@@ -142,7 +142,7 @@ def workload_from_jobs(
         )
         raise ProblemError("jobs", [issue])
     check_jobs(run, racks=racks)
-    return Workload(jobs=run, arrivals=arrivals)
+    return Workload(jobs=run, arrival_history=arrivals)
 
 
 def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:

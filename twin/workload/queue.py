@@ -49,7 +49,7 @@ class RackPool:
         hall = site.machines_of(ITHall)[0]
         return cls(
             kinds=tuple(site.work.values()),
-            racks=site.racks,
+            racks=site.rack_count,
             rack_power=hall.rack_power,
             rack_idle_power=hall.rack_idle_power,
         )
@@ -216,7 +216,7 @@ def progress_rates(queue: JobQueue, caps: FloatArray) -> FloatArray:
     rate = np.zeros(len(queue.jobs))
     for k, kind in enumerate(queue.pool.kinds):
         mine = (caps > 0.0) & (queue.jobs.kind_index == k)
-        rate[mine] = kind.throughput.work(caps[mine])
+        rate[mine] = kind.throughput.throughput_at(caps[mine])
     return rate
 
 

@@ -33,14 +33,14 @@ class ThroughputFit:
     """A throughput curve, and the distance of the measurements from it.
 
     - ``throughput``: The curve: concave, through the uncapped point.
-    - ``error``: Mean distance of the jobs' throughput from the curve. [1]
+    - ``mean_distance``: Mean distance of the jobs' throughput from the curve. [1]
     - ``root_mean_square``: Root of the mean square distance. [1]
     - ``medians``: By ``power_limit`` in the file's unit: medians of ``work``, ``power`` and
       ``energy`` per work, all relative to the uncapped job [1], and the number of ``jobs``.
     """
 
     throughput: Throughput
-    error: float
+    mean_distance: float
     root_mean_square: float
     medians: pd.DataFrame
 
@@ -78,7 +78,7 @@ def fit_throughput(measured: pd.DataFrame, *, board_share: float = 1.0) -> Throu
     medians = groups[["work", "power", "energy"]].median().assign(jobs=groups.size())
     return ThroughputFit(
         throughput=_curve(knots, bends, lowest=float(power.min()), board_share=board_share),
-        error=float(np.abs(distance).mean()),
+        mean_distance=float(np.abs(distance).mean()),
         root_mean_square=float(np.sqrt(np.square(distance).mean())),
         medians=medians,
     )

@@ -62,7 +62,7 @@ def signature(obligation: Obligation, data: ModelData) -> ContractPositionSignat
     windows = len(obligation.terms(data.problem.outlook).target) if obligation.min_windows else 0
     return ContractPositionSignature(
         quantity=obligation.quantity,
-        grid=data.problem.site.grid.name,
+        grid=data.problem.site.grid_connection.name,
         account=obligation.account,
         windows=windows,
         has_intraday=obligation.trades is not None,

@@ -31,7 +31,7 @@ import pyomo.environ as pyo
 from optimizer.model.assembler import IntervalExpression, ModelAssembler, add_param, add_var
 from optimizer.model.model_data import ModelData
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import Conversion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class ConverterSignature:
     segment_count: int
 
 
-def signature(convert: Convert, data: ModelData) -> ConverterSignature:
+def signature(convert: Conversion, data: ModelData) -> ConverterSignature:
     """Return the signature of a conversion."""
     count = data.curves[convert.owner].width.shape[1]
     return ConverterSignature(output=convert.output, draws=convert.inputs, segment_count=count)
 
 
-def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
+def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of a conversion: its segments."""
     curve = data.curves[convert.owner]
     steepness = curve.slope[convert.primary_input] - curve.secant(convert.primary_input)[:, None]

@@ -95,12 +95,14 @@ def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
     """
     terms, problem = _terms(peak, data), data.problem
     running_peak, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
-    counted, free = ~terms.is_root_sum_square, terms.free_power.copy()
+    counted, free = ~terms.is_root_sum_square, terms.uncharged_power.copy()
     if terms.mean_import_index != NO_PEAK:
         free[terms.mean_import_index] = max(free[terms.mean_import_index], usual)
     if terms.running_peak_index != NO_PEAK and counted[terms.running_peak_index]:
         free[terms.running_peak_index] = max(free[terms.running_peak_index], running_peak)
-    limits = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
+    limits = np.append(
+        (1.0 - problem.margins.peak) * free, problem.site.grid_connection.import_limit
+    )
     found = {
         "in_period": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
         "free_import": limits[terms.peak_index],
@@ -162,7 +164,9 @@ def root_sum_square_parameters(
     member = (terms.peak_index[:, None] == peaks) & terms.is_root_sum_square
     price = np.where(terms.is_root_sum_square, terms.price, 0.0)
     before = np.where(
-        peaks == terms.running_peak_index, np.maximum(running_peak - terms.free_power, 0.0), 0.0
+        peaks == terms.running_peak_index,
+        np.maximum(running_peak - terms.uncharged_power, 0.0),
+        0.0,
     )
     # at least one quarter-hour reached the running peak
     before = np.where(terms.is_root_sum_square, before, 0.0)

@@ -98,7 +98,7 @@ def signature(migration: Migration, data: ModelData) -> MigrationSignature:
 def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of the routes: when sent work is in transit, arrived and due."""
     own = signature(migration, data)
-    bounds = {"low": migration.low, "high": migration.high}
+    bounds = {"low": migration.min_net_work_sent, "high": migration.max_net_work_sent}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
     if own.outgoing:
         found |= outgoing_parameters(migration, data, own.outgoing)
@@ -330,7 +330,7 @@ def outgoing_parameters(
         "share_in_transit": in_transit[1:],
         "racks_in_transit": _interval_mean(in_transit) / (rack * lengths),
         "sent_high": np.where(
-            (ends_in_time & (migration.high > 0.0))[:, None, :] & may_send, np.inf, 0.0
+            (ends_in_time & (migration.max_net_work_sent > 0.0))[:, None, :] & may_send, np.inf, 0.0
         ),
         "send_cost": np.array([route.send_cost for route in migration_routes]),
         "speed": np.array([route.work_ratio for route in migration_routes]),
@@ -345,7 +345,10 @@ def incoming_parameters(
     """
     time, problem = TransitProfile(migration, data), data.problem
     hosted = [route for route in migration.migration_routes if route.can_host]
-    is_open = migration.low[:, [route.can_host for route in migration.migration_routes]] < 0.0
+    is_open = (
+        migration.min_net_work_sent[:, [route.can_host for route in migration.migration_routes]]
+        < 0.0
+    )
     most = np.stack([_max_incoming(route, time, data) for route in hosted], axis=1)
     value = workload.parameters(problem.site.flexible_loads, data)["value"][list(incoming)]
     arrived = np.stack([time.share(route.transfer_time) for route in hosted], axis=2)

@@ -52,7 +52,7 @@ def signature(site: Site, _: ModelData) -> ReserveHeadroomSignature:
         convert.owner for convert in site.conversions if convert.output in BIDIRECTIONAL_CARRIERS
     )
     return ReserveHeadroomSignature(
-        grid=site.grid.name, feeders=feeders, products=tuple(site.reserves)
+        grid=site.grid_connection.name, feeders=feeders, products=tuple(site.reserves)
     )
 
 
@@ -64,7 +64,7 @@ def parameters(site: Site, data: ModelData) -> Mapping[str, FloatArray]:
     weather = Weather.from_dataset(data.problem.outlook)
     found = {
         "max_import": share * data.problem.available_import(site.exchanges[0]),
-        "max_export": np.array(share * site.grid.export_limit),
+        "max_export": np.array(share * site.grid_connection.export_limit),
     }
     for convert in site.conversions:
         if convert.output in BIDIRECTIONAL_CARRIERS:

@@ -53,7 +53,7 @@ from optimizer.model.assembler import ModelAssembler, add_param, add_var
 from optimizer.model.components.converter import converter_output
 from optimizer.model.model_data import ModelData
 from twin.physics import FloatArray
-from twin.relations import Convert, SwitchableUnits, UnitCharacteristics
+from twin.relations import Conversion, SwitchableUnits, UnitCharacteristics
 from twin.simulation.limits import unit_commitment_steps
 from twin.weather import Weather
 
@@ -65,10 +65,11 @@ INTEGER_HORIZON_H: Final = 24.0
 class UnitCommitmentSignature:
     """Everything about a bank of units that decides its rows and columns.
 
-    ``lead`` is the carrier that an excess unit draws. A minimum of one interval is no minimum.
+    ``primary_input`` is the carrier that an excess unit draws. A minimum of one interval is no
+    minimum.
     """
 
-    lead: str
+    primary_input: str
     integer_intervals: int
     min_up_intervals: int
     min_down_intervals: int
@@ -80,7 +81,7 @@ class UnitCommitmentSignature:
         return max(self.min_up_intervals, self.min_down_intervals, self.min_restart_intervals) - 1
 
 
-def signature(convert: Convert, data: ModelData) -> UnitCommitmentSignature:
+def signature(convert: Conversion, data: ModelData) -> UnitCommitmentSignature:
     """Return the signature of the units of a conversion."""
     units, hours = _units(convert), data.hours
 
@@ -88,15 +89,15 @@ def signature(convert: Convert, data: ModelData) -> UnitCommitmentSignature:
         return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
 
     return UnitCommitmentSignature(
-        lead=convert.primary_input,
+        primary_input=convert.primary_input,
         integer_intervals=unit_commitment_steps(hours, INTEGER_HORIZON_H),
-        min_up_intervals=steps(units.minimum_up),
-        min_down_intervals=steps(units.minimum_down),
+        min_up_intervals=steps(units.min_up_time),
+        min_down_intervals=steps(units.min_down_time),
         min_restart_intervals=steps(units.minimum_restart_time),
     )
 
 
-def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
+def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of the units: outputs, costs and units on before the horizon."""
     units, own = _units(convert), signature(convert, data)
     running = units.characteristics(Weather.from_dataset(data.problem.outlook))
@@ -118,8 +119,8 @@ def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
         "unit_min_output": running.min_output,
         "unit_max_output": running.max_output,
         **_required_units(data.curves[convert.owner], running),
-        "spare_draw": running.power_one_unit_more,
-        "short_draw": running.power_one_unit_less,
+        "spare_draw": running.extra_power_one_unit_more,
+        "short_draw": running.extra_power_one_unit_less,
         "start_low": np.concatenate([begun, np.zeros_like(changes)]),
         "start_high": np.concatenate([begun, changes]),
         "stop_low": np.concatenate([ended, np.zeros_like(changes)]),
@@ -135,8 +136,8 @@ def _binding_changes(
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yield for each minimum time which changes still bind."""
     for name, window, least in (
-        ("up", own.min_up_intervals, units.minimum_up),
-        ("down", own.min_down_intervals, units.minimum_down),
+        ("up", own.min_up_intervals, units.min_up_time),
+        ("down", own.min_down_intervals, units.min_down_time),
         ("again", own.min_restart_intervals, units.minimum_restart_time),
     ):
         if window > 1:
@@ -220,7 +221,7 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
     block.spare_limit = pyo.Constraint(time, rule=lambda b, t: b.excess_units[t] <= b.on[t])
     _add_min_times(block, signature)
     assembler.add_demand(
-        signature.lead,
+        signature.primary_input,
         lambda t: (
             block.spare_draw[t] * block.excess_units[t]
             + block.short_draw[t] * block.missing_units[t]
@@ -301,7 +302,7 @@ def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None
         )
 
 
-def _units(convert: Convert) -> SwitchableUnits:
+def _units(convert: Conversion) -> SwitchableUnits:
     if convert.units is None:
         message = f"{convert.owner} has no units to commit"
         raise TypeError(message)

@@ -137,7 +137,7 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
     power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds]).reshape(
         -1, CAP_LEVEL_COUNT
     )
-    done = np.array([kind.throughput.work(cap_levels(kind)) for kind in kinds]).reshape(
+    done = np.array([kind.throughput.throughput_at(cap_levels(kind)) for kind in kinds]).reshape(
         -1, CAP_LEVEL_COUNT
     )
     work = pool.rack_power * done
@@ -152,7 +152,7 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
         "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
-        "free_racks": problem.site.racks - problem.service_racks,
+        "free_racks": problem.site.rack_count - problem.service_racks,
         "max_work_power": problem.max_work_power,
         "min_work": problem.series("work_least"),
         "max_work": problem.series("work_most"),
@@ -383,7 +383,9 @@ def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
     )
     may_stop[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
     power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
-    work = pool.rack_power * np.array([kind.throughput.work(cap_levels(kind)) for kind in kinds])
+    work = pool.rack_power * np.array(
+        [kind.throughput.throughput_at(cap_levels(kind)) for kind in kinds]
+    )
     full = problem.series("work_racks_limit") * power[:, CAP_LEVEL_COUNT - 1]
     none = np.zeros((eligible.window - 1, len(kinds)))
     later = mean_energy_price(data)

@@ -168,7 +168,7 @@ def test_earlier_journal_is_recovered(state):
     assert list(journal.read(after=archive.position)) == []
     window = LiveState(SITE)
     IngestPipeline(Wire(), journal, window=window, archive=archive, is_simulated=True).recover()
-    present = window.present(END)
+    present = window.latest_values(END)
     assert float(present["battery_level"].sum()) > 0.0
     assert float(present["grid_import_power"]) > 0.0
 

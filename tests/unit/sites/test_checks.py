@@ -230,9 +230,14 @@ def test_two_kinds_for_the_same_jobs_are_refused(table, facts_of):
 
 def test_market_time_zone_is_declared_and_checked(table, facts_of):
     """Proves: the clock of the market is declared if it is not the usual one, and checked."""
-    assert build_site(table, "sound", source="sound.toml").market_zone == "Europe/Brussels"
+    assert (
+        build_site(table, "sound", source="sound.toml").resolved_market_time_zone
+        == "Europe/Brussels"
+    )
     table["market_time_zone"] = "Europe/Athens"
-    assert build_site(table, "sound", source="sound.toml").market_zone == "Europe/Athens"
+    assert (
+        build_site(table, "sound", source="sound.toml").resolved_market_time_zone == "Europe/Athens"
+    )
     table["market_time_zone"] = "Europe/Athen"
     assert facts_of(table)[0] == ("unknown-name", "market_time_zone", '"Europe/Athen"')
 

@@ -21,8 +21,8 @@ def test_every_declared_site_is_valid(site):
 @pytest.mark.parametrize("name", ["baltica", "gallia", "iberia", "rhine"])
 def test_a_gigafactory_has_about_100_000_accelerators(name):
     site = sites.load_site(name)
-    assert 100_000 <= site.racks * site.equipment["hall_1"].chips_per_rack <= 101_000
-    assert 150 <= site.grid.import_limit <= 250
+    assert 100_000 <= site.rack_count * site.equipment["hall_1"].chips_per_rack <= 101_000
+    assert 150 <= site.grid_connection.import_limit <= 250
 
 
 def test_small_site_is_a_fiftieth_of_rhine():

@@ -143,7 +143,7 @@ def test_site_is_loaded_from_a_path(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text((sites.catalogue.SITES_DIR / "small.toml").read_text())
     assert sites.load_site(path).name == "mine"
-    assert sites.load_site(str(path)).racks == 28
+    assert sites.load_site(str(path)).rack_count == 28
 
 
 def test_package_has_no_other_names():

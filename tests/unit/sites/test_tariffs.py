@@ -85,7 +85,7 @@ def test_tariff_without_peaks_fits_any_span(with_tariffs, issues_of):
     assert not issues_of(with_tariffs)
     site = build_site(with_tariffs, "small", source="small.toml")
     assert site.tariffs["first"].peak_span is None
-    assert site.billing_rules.span == "year"
+    assert site.billing_rules.peak_period == "year"
 
 
 @pytest.mark.parametrize(("day", "count"), [("2026-06-16", 1), ("2026-06-01", 0)])

@@ -52,8 +52,8 @@ def test_relations_are_grouped_by_kind(small):
     assert [store.owner for store in small.stores] == ["battery_1", "tank_1"]
     assert [work.owner for work in small.flexible_loads] == ["hall_1", "hall_2"]
     assert small.demand_charges[0].price == 1300.0
-    assert small.racks == 28
-    assert small.machines_of(GridConnection) == (small.grid,)
+    assert small.rack_count == 28
+    assert small.machines_of(GridConnection) == (small.grid_connection,)
 
 
 def test_grid_connection_is_the_first_exchange(small):

@@ -84,7 +84,7 @@ def doubts(load_scale=0.6, price_factor=1.0, **changes):
     for machine, values in changes.items():
         site = site.with_parameters(machine, **values)
     case = BacktestCase.of(site, replace(here.inputs, series=series), load_scale=load_scale)
-    return [(doubt.code, doubt.location, str(doubt)) for doubt in case.doubts()]
+    return [(doubt.code, doubt.location, str(doubt)) for doubt in case.plausibility_issues()]
 
 
 def test_plausible_case_has_no_doubts():

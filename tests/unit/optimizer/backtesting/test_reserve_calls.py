@@ -120,7 +120,9 @@ def test_site_without_activating_contracts_gets_no_target():
     [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
 )
 def test_delivery_counts_from_full_activation(full_activation, due):
-    order = ReserveOrder(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
+    order = ReserveOrder(
+        product="mfrr", first=0, baseline=np.full(2, 10.0), previous_net_import=10.0, power=6.0
+    )
     assert order.required(full_activation) == pytest.approx(due)
 
 
@@ -128,7 +130,9 @@ def test_delivery_is_compared_with_a_plan_with_set_points():
     """From 40 to 10 MW in ten minutes the mean is 20 MW: at 16 MW, 4 of 6 MW are delivered.
     Then at 10 MW: 6 at 4 MW, none at 12 MW.
     """
-    order = ReserveOrder(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
+    order = ReserveOrder(
+        product="mfrr", first=1, baseline=np.full(3, 10.0), previous_net_import=40.0, power=6.0
+    )
     given = order.delivered(np.array([40.0, 16.0, 4.0, 12.0]))
     assert given == pytest.approx([4.0, 6.0, 0.0])
 

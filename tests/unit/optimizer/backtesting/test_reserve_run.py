@@ -98,9 +98,9 @@ def test_offers_are_sold_at_gate_closure():
     decision = reserve_days.decision()
     schedule, book = decision.schedule, SoldReserves(reserve_days.site())
     horizon = schedule[["time", "duration", "instant"]]
-    book.close_gates(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
+    book.record_sales_before(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
     assert float(book.as_outlook(horizon)["reserve_held"].max()) == 0.0
-    book.close_gates(schedule, time_axes.to_utc("2026-06-16T22:00Z"))
+    book.record_sales_before(schedule, time_axes.to_utc("2026-06-16T22:00Z"))
     sold = book.as_outlook(horizon)["reserve_held"].sel(product="fcr").to_numpy()
     night = schedule["time"].to_numpy() >= time_axes.to_utc("2026-06-16T22:00Z")
     offered = schedule["reserve_capacity"].sel(product="fcr").to_numpy()

@@ -61,11 +61,11 @@ def test_added_policies_update_the_capture():
 def test_policy_later_than_the_rule_is_noted():
     """Proves: a saving bought with lateness is noted. Sensitivity: only a column showed it."""
     found = results(threshold_capped=100.0, deterministic=70.0, perfect=60.0, immediate=200.0)
-    assert found.later == []
+    assert found.lateness_warnings == []
     late = {"deterministic": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
     found = replace(found, policies=found.policies | late)
-    assert found.later == found.as_json()["later"]
-    assert found.later == ["deterministic is late by 16.0 h, threshold_capped by 1.0 h"]
+    assert found.lateness_warnings == found.as_json()["later"]
+    assert found.lateness_warnings == ["deterministic is late by 16.0 h, threshold_capped by 1.0 h"]
 
 
 def test_repeated_policy_replaces_its_result():
@@ -90,7 +90,7 @@ def test_minimum_time_breaches_are_separate_from_violations():
         starts=5, stops=4, min_up_violations=3, min_down_violations=2, restart_violations=1
     )
     bill = Settlement(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
-    work = WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0)
+    work = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0)
     one = PolicySummary.of(bill, work, 0)
     assert (one.starts, one.short_runs, one.short_rests, one.early_starts) == (5, 3, 2, 1)
     assert one.violations == 0
@@ -109,7 +109,9 @@ def test_energy_for_equal_work_includes_the_work_left():
         weighted={},
         work_left_energy_mwh=8.0,
     )
-    one = PolicySummary.of(bill, WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0), 0)
+    one = PolicySummary.of(
+        bill, WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0), 0
+    )
     assert one.energy_equal_work_mwh == 58.0
     unknown = replace(one, energy_equal_work_mwh=None)
     assert PolicySummary.averaged([one, one]).energy_equal_work_mwh == 58.0

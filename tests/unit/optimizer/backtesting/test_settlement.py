@@ -12,7 +12,7 @@ from twin.markets.contracts import HourlyMatching
 from twin.simulation.limits import StagingCounts
 
 START = time_axes.to_utc("2026-06-16")
-NOTHING = WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0)
+NOTHING = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def series():
 
 @pytest.fixture
 def bill(site, record, series):
-    work = WorkBalance(done=5.0, left={"training": 2.0}, lateness=1.5, late_energy=0.7)
+    work = WorkBalance(done=5.0, remaining_work={"training": 2.0}, lateness=1.5, late_energy=0.7)
     return settle(site, record, series, work=work, peak_power=3.5)
 
 
@@ -118,7 +118,7 @@ def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
 def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
     # training at 0.7231 of its power does 0.9 of its work: one MWh takes
     # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
-    work = WorkBalance(done=0.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    work = WorkBalance(done=0.0, remaining_work={"training": 2.0}, lateness=0.0, late_energy=0.0)
     assert energy_of_work_left(site, work, overhead=1.1) == pytest.approx(1.32308, abs=1e-5)
     assert bill.accounts["backlog"] == pytest.approx(1.32308 * 47.0, abs=1e-3)
 
@@ -135,7 +135,7 @@ def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, s
     matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
         "grid_1", carbon="matched"
     )
-    work = WorkBalance(done=5.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    work = WorkBalance(done=5.0, remaining_work={"training": 2.0}, lateness=0.0, late_energy=0.0)
     unknown = series.assign(carbon_intensity=0.0 * series["carbon_intensity"])
     bill = settle(matched, record, unknown, work=work, peak_power=3.5)
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3)

@@ -154,13 +154,13 @@ def test_carbon_file_gives_emissions_of_the_import(run, tmp_path):
 
 def test_surplus_sun_is_curtailed():
     site = sites.load_site("small")
-    poor = site.with_parameters(site.grid.name, export_limit=0.0)
+    poor = site.with_parameters(site.grid_connection.name, export_limit=0.0)
     poor = poor.with_parameters("solar_1", power=9.0, module_power=9.0)
     outdoors = small_days.problem().outlook
     halls = xr.DataArray(np.full((outdoors.sizes["time"], 1), 2.0), dims=("time", "hall"))
     plan = use_renewables(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)
     used = plan["renewable_used_power"].sum("renewable").to_numpy()
-    margin = poor.margins.power * poor.grid.import_limit
+    margin = poor.margins.power * poor.grid_connection.import_limit
     assert used.max() == pytest.approx(2.0 - margin), "the margin is kept without export too"
     assert plan["renewable_available_power"].sum("renewable").to_numpy().max() > 3.0
 

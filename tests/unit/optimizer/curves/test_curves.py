@@ -132,7 +132,7 @@ def test_machine_can_deliver_its_largest_output(share):
     """
     problem = small_days.problem(4)
     busy = problem.outlook["service_racks"]
-    most = busy.copy(data=np.full(busy.shape, share * problem.site.racks))
+    most = busy.copy(data=np.full(busy.shape, share * problem.site.rack_count))
     full = replace(problem, outlook=problem.outlook.assign(service_racks=most))
     inputs = build_model_data(full)
     assert full.site.conversions

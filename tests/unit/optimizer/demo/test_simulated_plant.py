@@ -48,7 +48,7 @@ def test_inputs_are_as_long_as_the_run(setting):
     scene = build_scene(setting, seed=SEED)
     assert len(scene.service_racks) == STEPS
     assert scene.boundary_conditions.sizes["time"] == 15 * STEPS
-    assert scene.workload.arrivals.arrival.max() <= setting.inputs.end
+    assert scene.workload.arrival_history.arrival.max() <= setting.inputs.end
 
 
 def test_run_result_counts_violations_and_bills(setting, outcome):

@@ -57,13 +57,13 @@ def test_upper_bound_binds_where_more_would_save():
     (limit,) = binding(grid_1__import_power=[0.0, -3.0, 0.0, -7.0])
     assert limit.limit == "power taken from the connection or source (grid_1)"
     assert (limit.first, limit.last) == (START + time_axes.HOUR, START + 3 * time_axes.HOUR)
-    assert (limit.count, limit.price) == (2, 7.0)
+    assert (limit.count, limit.shadow_price) == (2, 7.0)
 
 
 def test_margin_of_one_more_unit_saves_nothing():
     """Proves: a plan uses 0.9 of one more MW of peak, and saves 90 of the 100 EUR."""
     (limit,) = binding(grid_1_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
-    assert limit.price == pytest.approx(90.0)
+    assert limit.shadow_price == pytest.approx(90.0)
 
 
 def test_peak_is_one_limit_per_billing_period():
@@ -73,10 +73,10 @@ def test_peak_is_one_limit_per_billing_period():
     """
     now, then = binding(grid_1_peak__below_peak=[-60.0, 0.0, -100.0, -50.0])
     assert now.limit == "running peak of the billing period (grid_1)"
-    assert (now.count, now.price) == (2, pytest.approx(144.0))
+    assert (now.count, now.shadow_price) == (2, pytest.approx(144.0))
     assert then.limit == "peak of the billing period after it (grid_1)"
     assert then.first == then.last == START + 3 * time_axes.HOUR
-    assert then.price == pytest.approx(45.0)
+    assert then.shadow_price == pytest.approx(45.0)
 
 
 def test_negligible_savings_are_not_listed():
@@ -93,7 +93,7 @@ def test_level_is_dated_by_the_interval_that_leads_to_it():
     )
     assert full.first == full.last == START + time_axes.HOUR
     assert empty.first == empty.last == START + 3 * time_axes.HOUR
-    assert (empty.price, full.price) == (30.0, 20.0)
+    assert (empty.shadow_price, full.shadow_price) == (30.0, 20.0)
 
 
 def test_ramp_is_dated_by_its_later_interval():
@@ -108,13 +108,13 @@ def test_cohorts_are_one_limit():
         work__work_credited=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]]
     )
     assert limit.limit == "deadlines of the work"
-    assert (limit.count, limit.price) == (2, 9.0)
+    assert (limit.count, limit.shadow_price) == (2, 9.0)
 
 
 def test_largest_limits_come_first_without_internal_ones():
     many = {f"store_{i}__charge": [-float(i)] * 4 for i in range(1, 12)}
     found = binding(ups_1__segment=[[500.0] * 3] * 4, **many)
-    assert [limit.price for limit in found] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
+    assert [limit.shadow_price for limit in found] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
     assert len(found) == MAX_LISTED_LIMITS
 
 

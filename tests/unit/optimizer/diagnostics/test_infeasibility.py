@@ -65,7 +65,7 @@ def test_minimum_load_is_named_with_remedy_of_more_load():
 def test_minimum_run_time_is_named_with_minimum_load():
     """Proves: two units that have just started must stay, 4 MW over 2 MW of racks."""
     message = refused(
-        site(line=bank(count=2, least=2.0, most=5.0, minimum_up=3.0)),
+        site(line=bank(count=2, least=2.0, most=5.0, min_up_time=3.0)),
         outlook([20.0] * 4, service=2.0),
         past_units={"line": np.array([0.0, 0.0, 2.0])},
     )
@@ -77,7 +77,7 @@ def test_minimum_run_time_is_named_with_minimum_load():
 @pytest.mark.parametrize(
     ("rules", "past", "service", "lack", "word"),
     [
-        ({"minimum_down": 4.0}, [2.0, 1.0], 6.0, 2.0, "least time that units stay off"),
+        ({"min_down_time": 4.0}, [2.0, 1.0], 6.0, 2.0, "least time that units stay off"),
         (
             {"minimum_restart_time": 4.0, "count": 1},
             [0.0, 1.0, 0.0],

@@ -37,7 +37,7 @@ def test_rule_continues_running_work_and_idles_stores():
 def test_rule_reduces_work_until_every_limit_is_met():
     """Full halls need over 4.6 MW; with an import limit of 3.2 MW work must be reduced."""
     problem = question()
-    grid = problem.site.grid.name
+    grid = problem.site.grid_connection.name
     tight = replace(problem, site=problem.site.with_parameters(grid, import_limit=3.2, ramp=9.0))
     choice = plan_by_rule(tight, 2.6, source=ScheduleSource.HOLD, reason="held")
     assert choice.source is ScheduleSource.HOLD
@@ -54,11 +54,11 @@ def test_rule_reduces_work_until_failures_are_survived():
     origin = {"source": ScheduleSource.RULE, "reason": "no solver"}
     full, eased = (plan_by_rule(problem, 2.2, **origin) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
-    assert not eased.verdict.coverage.exposed.any()
+    assert not eased.verdict.coverage.is_uncovered.any()
     # HOLD stops no work for it, but names what is exposed
     held = plan_by_rule(wanted, 2.2, source=ScheduleSource.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
-    assert held.verdict.coverage.exposed.any()
+    assert held.verdict.coverage.is_uncovered.any()
 
 
 def asked_for(problem, power):
@@ -78,7 +78,7 @@ def first_hour(choice):
 
 def test_rule_curtails_surplus_solar_power():
     problem = question()
-    grid, pv = problem.site.grid.name, problem.site.machines_of(Photovoltaic)[0].name
+    grid, pv = problem.site.grid_connection.name, problem.site.machines_of(Photovoltaic)[0].name
     site = problem.site.with_parameters(grid, export_limit=0.5, ramp=9.0).with_parameters(
         pv, power=6.0
     )

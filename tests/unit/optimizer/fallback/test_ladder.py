@@ -117,7 +117,7 @@ def test_continued_plan_is_verified_with_the_new_outlook():
     assert (used <= given + 1e-9).all()
     old = optimum().schedule.sel(time=choice.schedule["time"])
     before, after = (plan["work_racks"].sum(["cohort", "level"]) for plan in (old, choice.schedule))
-    racks = problem.site.racks - choice.schedule["service_racks"]
+    racks = problem.site.rack_count - choice.schedule["service_racks"]
     assert after.to_numpy() == pytest.approx(np.minimum(before, racks).to_numpy())
     assert (before > racks).any()
     assert (before < racks).any()
@@ -203,7 +203,7 @@ def test_plan_with_other_interval_starts_is_not_continued(gap):
 @pytest.mark.slow
 def test_infeasibility_is_reported_with_its_limits():
     problem = question()
-    grid = problem.site.grid.name
+    grid = problem.site.grid_connection.name
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
     none = replace(problem, site=problem.site.with_parameters(grid, import_limit=0.4), state=empty)
     choice = chosen(none, fails, optimum(), power=0.0)

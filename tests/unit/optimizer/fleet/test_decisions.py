@@ -55,7 +55,7 @@ def work_of(problem, decision, label):
     """Return the work of a cohort done by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
-    rate = RackPool.from_site(site).rack_power * kind.throughput.work(cap_levels(kind))
+    rate = RackPool.from_site(site).rack_power * kind.throughput.throughput_at(cap_levels(kind))
     power = (schedule["work_racks"].sel(cohort=label).to_numpy() * rate).sum(axis=-1)
     return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
 

@@ -35,7 +35,10 @@ def test_sent_work_equals_received_work():
     master = BundleMaster(2, 3)
     answers = [np.array([3.0, -0.25, 0.5]), np.array([-2.0, 1.0, 0.0])]
     master.add_cuts(
-        [SubproblemSolution(cost=0.0, net=net, marginal_value=np.zeros(3)) for net in answers]
+        [
+            SubproblemSolution(cost=0.0, net_work_sent=net, marginal_value=np.zeros(3))
+            for net in answers
+        ]
     )
     master.shares = [np.ones(1), np.ones(1)]
     assert np.array(master.recover_primal()).tolist() == [[2.0, -0.25, 0.0], [-2.0, 0.25, 0.0]]

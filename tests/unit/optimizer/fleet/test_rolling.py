@@ -50,7 +50,7 @@ def test_changes_refer_to_the_last_plan(found):
 
 def test_infeasible_site_makes_the_fleet_infeasible():
     first, *others = alone()
-    tight = first.site.with_parameters(first.site.grid.name, import_limit="0.5 MW")
+    tight = first.site.with_parameters(first.site.grid_connection.name, import_limit="0.5 MW")
     problems = build_fleet_problems(
         (replace(first, site=tight), *others), {"union": route()}, block=2.0
     )

@@ -52,7 +52,7 @@ def test_trace_gives_its_share_around_new_year(tmp_path, days, day):
     ).jobs
     is_new = jobs.arrival > start
     busy = (jobs.length * jobs.racks)[is_new].sum() / 72
-    assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.02)
+    assert busy == pytest.approx(0.5 * SMALL.rack_count, rel=0.02)
 
 
 def test_trace_without_jobs_is_refused(tmp_path):
@@ -78,5 +78,5 @@ def test_shipped_jobs_serve_any_month(day):
     found = synthetic(start - 14 * DAY, start + 7 * DAY)
     end = start + 7 * DAY
     work = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, is_closed=False)
-    busy = (work.arrivals.length * work.arrivals.racks).sum() / (21 * 24)
-    assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.15)
+    busy = (work.arrival_history.length * work.arrival_history.racks).sum() / (21 * 24)
+    assert busy == pytest.approx(0.5 * SMALL.rack_count, rel=0.15)

@@ -34,7 +34,7 @@ def test_service_with_a_decision_loads_no_pyomo():
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
     back = pickle.loads(result.stdout)
-    assert back.warm_start.shape == made.warm_start.shape
+    assert back.warm_start.shape == made.warm_start.model_signature
     assert back.warm_start.shape.couplings == ()
 
 

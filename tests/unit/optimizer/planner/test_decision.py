@@ -38,7 +38,7 @@ def judged(monkeypatch, refusals):
             breach = Violation(
                 limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
             )
-            return ScheduleVerdict(violations=(breach,), replay=None, power_error=0.0)
+            return ScheduleVerdict(violations=(breach,), replay=None, max_net_import_error=0.0)
         return verify(site, state, schedule)
 
     monkeypatch.setattr(room, "solve_problem", solving)
@@ -76,7 +76,7 @@ def test_work_yields_for_failure_tolerance(problem):
     wanted = hot_night(problem, least_time=4.0 * 3600.0)
     outlook = wanted.outlook
     outlook["electricity_price"].values[:] = np.where(np.arange(len(wanted.hours)) < 8, -2e3, 2e2)
-    outlook["work_racks_limit"].values[:] = wanted.site.racks
+    outlook["work_racks_limit"].values[:] = wanted.site.rack_count
     outlook["work_most"].values[1:] = outlook["work_most"].values[-1]  # all of it has come
     decision = decide(wanted)
     assert decision.attempts > 1
@@ -240,7 +240,7 @@ def test_unavoidable_ramp_is_reported_and_planned(problem):
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
     assert decision.explanation.penalties.keys() == {"ramp"}
     assert "ramp" not in decision.explanation.accounts
-    assert max((limit.price for limit in decision.explanation.binding), default=0.0) < 1000.0
+    assert max((limit.shadow_price for limit in decision.explanation.binding), default=0.0) < 1000.0
     total = sum(decision.explanation.accounts.values())
     assert decision.objective == pytest.approx(total + decision.explanation.penalties["ramp"])
 

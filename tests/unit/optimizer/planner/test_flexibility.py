@@ -235,7 +235,7 @@ def test_real_plan_offers_within_its_limits():
         here, decision.schedule, decision.verdict.replay, outlook=problem.outlook
     )
     net = decision.schedule["grid_import_power"] - decision.schedule["grid_export_power"]
-    assert float((net + found["reserve_down_power"]).max()) <= here.grid.import_limit
-    assert float((net - found["reserve_up_power"]).min()) >= -here.grid.export_limit
+    assert float((net + found["reserve_down_power"]).max()) <= here.grid_connection.import_limit
+    assert float((net - found["reserve_up_power"]).min()) >= -here.grid_connection.export_limit
     assert float(found["reserve_up_power"].max()) > 0.1
     assert float(found.to_array().min()) >= 0.0

@@ -172,7 +172,7 @@ def test_unreliable_work_prices_are_not_listed(week):
     binding = explain_schedule(week[1], build_schedule(week[1])).binding
     work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
     assert work
-    assert all(one.price <= MAX_TRUSTED_DUAL_EUR for one in work)
+    assert all(one.shadow_price <= MAX_TRUSTED_DUAL_EUR for one in work)
 
 
 def test_racks_of_jobs_with_one_cap_are_a_limit():

@@ -55,7 +55,7 @@ def test_costs_are_in_the_interval_of_payment():
 
 def test_replay_by_the_twin_meets_the_promise(decision, schedule):
     replay = decision.verdict.replay
-    assert decision.verdict.power_error < 0.01 * 4.7
+    assert decision.verdict.max_net_import_error < 0.01 * 4.7
     for name in ("battery_level", "tank_level"):
         np.testing.assert_allclose(replay[name], schedule[name], atol=0.02)
     error = replay["facility_power"] - schedule["facility_power"]

@@ -71,7 +71,7 @@ def test_curves_use_the_chosen_set_points():
         middle = 0.5 * curve.width.sum(axis=1) + curve.low
         here = (
             convert.with_set_points(inputs.setpoints)
-            .physics(middle, weather)
+            .flows_at_output(middle, weather)
             .inputs["medium_voltage"]
         )
         laid = curve.draw("medium_voltage", middle)

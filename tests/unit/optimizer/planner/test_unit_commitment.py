@@ -74,7 +74,7 @@ def test_replay_runs_planned_units_and_more_where_needed(committed, decision):
     planned = schedule[word].sel(cooling_plant=PLANT).to_numpy()
     ran = decision.verdict.replay[word].sel(circuit=PLANT).to_numpy()
     assert (ran >= planned).all()
-    assert decision.verdict.extra_units == ()
+    assert decision.verdict.banks_with_extra_units == ()
     assert decision.explanation.as_json()["units"] == []
     none = schedule.assign({word: schedule[word] * 0.0})
     none[word].attrs = schedule[word].attrs
@@ -82,7 +82,7 @@ def test_replay_runs_planned_units_and_more_where_needed(committed, decision):
     needed = verdict.replay[word].sel(circuit=PLANT).to_numpy() > 0.0
     assert needed.any()
     assert verdict.is_safe
-    (called,) = verdict.extra_units
+    (called,) = verdict.banks_with_extra_units
     assert (called.count, called.excess) == (needed.sum(), 1.0)
     assert called.time == schedule["time"].to_numpy()[needed][0]
     assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
@@ -148,7 +148,7 @@ def test_unit_count_equals_that_of_the_plant(plain):
     assert (
         running.economiser_output + running.max_output * plant.chillers.count >= most - 1e-9
     ).all()
-    assert (running.power_one_unit_more > 0.0).all()
+    assert (running.extra_power_one_unit_more > 0.0).all()
 
 
 def test_no_search_when_last_units_are_within_the_gap(committed, decision, monkeypatch):

@@ -73,7 +73,7 @@ def other_future(now, how):
     other = replace(
         work,
         jobs=other_jobs(work.jobs, now, how=how),
-        arrivals=other_jobs(work.arrivals, now, how=how),
+        arrival_history=other_jobs(work.arrival_history, now, how=how),
     )
     return without_future(here.inputs.series, now, how=how), other
 

@@ -177,7 +177,7 @@ def test_zero_export_site_imports_the_margin(site):
         closed, state.initial_state(closed, NOW, level=0.5), known([50], own=1.0)
     )
     assert room.export_limit == pytest.approx(-0.094)
-    assert room.site_power(0.0) - orders.renewable_cap["sun"] == pytest.approx(0.094)
+    assert room.site_power_at(0.0) - orders.renewable_cap["sun"] == pytest.approx(0.094)
 
 
 @pytest.mark.parametrize("hours", [0.1, 2.0])
@@ -197,7 +197,7 @@ def test_curtailment_keeps_the_import_margin(site, hours):
         narrow, state.initial_state(narrow, NOW, level=0.5), known([-200], own=1.0)
     )
     caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
-    drawn = room.site_power(running_power(queue, caps))
+    drawn = room.site_power_at(running_power(queue, caps))
     assert drawn > 1.5
     keep = 1.0 - narrow.margins.power
     assert drawn - orders.renewable_cap["sun"] == pytest.approx(keep * 1.5)
@@ -217,7 +217,7 @@ def test_wind_and_discharge_keep_the_export_margin(site):
     assert orders.renewable_cap["sun"] == pytest.approx(rests.renewable_cap["sun"] - given)
     calm = state.initial_state(site, NOW, level=1.0, peak_power=4.0)
     room = compute_headroom(site, calm, known(dear, own=0.9))
-    assert orders.renewable_cap["sun"] + given - room.site_power(0.0) == pytest.approx(0.306)
+    assert orders.renewable_cap["sun"] + given - room.site_power_at(0.0) == pytest.approx(0.306)
 
 
 @pytest.mark.parametrize("rule", [order_immediate, order_cheapest_hours])
@@ -246,7 +246,7 @@ def test_busy_day_is_done_in_time(site, rule):
     length = rng.uniform(0.25, 6, count)
     arrival = NOW + np.sort(rng.integers(0, 72, count)) * np.timedelta64(15, "m")
     racks = rng.uniform(0.5, 2.5, count)
-    racks *= 0.6 * site.racks * 24 / float(racks @ length)
+    racks *= 0.6 * site.rack_count * 24 / float(racks @ length)
     jobs = Jobs(
         number=np.arange(count),
         kind_index=np.ones(count, dtype=np.int64),
@@ -266,7 +266,7 @@ def test_busy_day_is_done_in_time(site, rule):
         now = queue.instant
         moved = ahead.assign_coords(time_axes.regular_axes(now, ahead.sizes["time"]).coords)
         orders = rule(moved, calm, queue=queue, site=site)
-        assert sum(jobs.racks[list(orders.jobs)]) <= site.racks - 2 + 1e-9
+        assert sum(jobs.racks[list(orders.jobs)]) <= site.rack_count - 2 + 1e-9
         queue, progress = advance_queue(queue, orders.jobs, hours=0.25, arrivals=jobs)
         late += progress.lateness
     assert len(queue.jobs) == 0

@@ -165,7 +165,7 @@ def test_real_site_keeps_a_target_and_its_limits():
     plain = decide(before).schedule["grid_import_power"].to_numpy()
     time = before.outlook["time"].to_numpy()
     window = (time >= time[0] + np.timedelta64(2, "h")) & (time < time[0] + np.timedelta64(4, "h"))
-    most = before.site.grid.import_limit
+    most = before.site.grid_connection.import_limit
     wanted = 0.9 * float(plain[window].min())
     ahead = with_target(before.outlook, np.where(window, wanted, most), price=2000.0)
     where = before.site.with_equipment({**before.site.equipment, "tso": asked(up_price=2000.0)})
@@ -191,12 +191,12 @@ def test_dispatch_keeps_a_target_like_a_peak():
     state["peak_power"].attrs["units"] = "MW"
     ahead = small_days.problem().outlook
     asked_for = with_target(ahead, [3.0] * ahead.sizes["time"])
-    assert compute_headroom(where, state, ahead).peak_power == 4.5
-    assert compute_headroom(where, state, asked_for).peak_power == 3.0
+    assert compute_headroom(where, state, ahead).max_uncharged_import == 4.5
+    assert compute_headroom(where, state, asked_for).max_uncharged_import == 3.0
     planned = asked_for.assign(grid_import_power=("time", np.full(ahead.sizes["time"], 3.2)))
-    assert compute_headroom(where, state, planned).peak_power == 3.2
+    assert compute_headroom(where, state, planned).max_uncharged_import == 3.2
     loose = with_target(ahead, [4.7] * ahead.sizes["time"])
-    assert compute_headroom(where, state, loose).peak_power == 4.5
+    assert compute_headroom(where, state, loose).max_uncharged_import == 4.5
 
 
 def test_peak_without_a_charge_is_not_kept():
@@ -213,5 +213,9 @@ def test_peak_without_a_charge_is_not_kept():
         )
         for price in (1300.0, 0.0)
     ]
-    assert [one.peak_power for one in found] == [0.5, np.inf]
-    assert found[0].peak_safe_power < found[1].peak_safe_power == found[1].work_power
+    assert [one.max_uncharged_import for one in found] == [0.5, np.inf]
+    assert (
+        found[0].max_work_power_within_peak
+        < found[1].max_work_power_within_peak
+        == found[1].max_work_power
+    )

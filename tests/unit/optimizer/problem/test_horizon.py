@@ -62,7 +62,7 @@ def test_quarter_hour_prices_need_quarters(here, now):
 
 
 def test_unpublished_prices_do_not_choose_the_horizon(here, now):
-    until = published_until(now, here.site.market_zone)
+    until = published_until(now, here.site.resolved_market_time_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.inputs.series, at)
         assert is_fine(build_horizon(here.site, record, now), now) == expected, at
@@ -100,7 +100,9 @@ def test_service_racks_are_at_most_all_racks(here):
     )
     busy = problem.outlook["service_racks"].to_numpy()
     two = add_service_racks(problem, 2).outlook["service_racks"]
-    np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.racks))
+    np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.rack_count))
     assert two.attrs == problem.outlook["service_racks"].attrs
-    every = add_service_racks(problem, 10 * here.site.racks).outlook["service_racks"].to_numpy()
-    assert (every == here.site.racks).all()
+    every = (
+        add_service_racks(problem, 10 * here.site.rack_count).outlook["service_racks"].to_numpy()
+    )
+    assert (every == here.site.rack_count).all()

@@ -10,9 +10,9 @@ from optimizer.planner.planner import decide
 from optimizer.realtime.battery_limits import (
     BatteryLimits,
     apply_limits,
-    discharge_margin,
     intersect,
-    pre_reserve_limits,
+    limit_discharge_margin,
+    reserve_holding_limits,
     taper_limits,
 )
 from tests.support import reserve_days, small_days
@@ -136,8 +136,8 @@ def test_guard_keeps_the_allowed_range():
         {"battery": ["battery_1"]},
     )
     ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.3)}
-    assert discharge_margin({}, ways, step) == {"battery_1": pytest.approx(0.8)}
-    assert discharge_margin({"battery_1": 0.1, "other": 0.7}, ways, step) == {
+    assert limit_discharge_margin({}, ways, step) == {"battery_1": pytest.approx(0.8)}
+    assert limit_discharge_margin({"battery_1": 0.1, "other": 0.7}, ways, step) == {
         "battery_1": 0.1,
         "other": 0.7,
     }
@@ -160,7 +160,7 @@ def may(plan, now, share=0.5, before=0.0):
     state["battery_level"].loc[{"battery": "battery_1"}] = store.min_level + share * (
         store.max_level - store.min_level
     )
-    return pre_reserve_limits(site, plan, state, now=now, before={"battery_1": before}).get(
+    return reserve_holding_limits(site, plan, state, now=now, before={"battery_1": before}).get(
         "battery_1"
     )
 
@@ -216,4 +216,6 @@ def test_shaving_uses_the_allowed_range(charge, discharge, free):
     """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
     ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.5)}
     step = apply_limits(resting(charge=charge, discharge=discharge), ways).isel(time=0)
-    assert discharge_margin({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(free)
+    assert limit_discharge_margin({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(
+        free
+    )

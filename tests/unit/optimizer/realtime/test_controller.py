@@ -187,16 +187,18 @@ def test_interval_decided_twice_has_one_rise():
     Sensitivity: each decision within a quarter-hour had the whole rise of the valves.
     """
     steering, queue = RealtimeController(moments.site()), small_days.queue()
-    room = Headroom(racks=28.0, work_power=9.0, peak_safe_power=9.0, max_load_step=0.5)
-    assert steering.within_rise(room, queue).max_load_step == 0.5
+    room = Headroom(
+        available_racks=28.0, max_work_power=9.0, max_work_power_within_peak=9.0, max_load_step=0.5
+    )
+    assert steering.limit_work_rise(room, queue).max_load_step == 0.5
     ran = np.where(np.arange(len(queue.jobs)) < 2, 1.0, 0.0)
     on = replace(queue, caps=ran)
     rose = running_power(queue, ran)
     assert 0.2 < rose < 0.5
-    assert steering.within_rise(room, on).max_load_step == pytest.approx(0.5 - rose)
-    assert steering.within_rise(room, replace(on, caps=0.0 * ran)).max_load_step == 0.5
+    assert steering.limit_work_rise(room, on).max_load_step == pytest.approx(0.5 - rose)
+    assert steering.limit_work_rise(room, replace(on, caps=0.0 * ran)).max_load_step == 0.5
     later = replace(on, instant=on.instant + QUARTER_HOUR)
-    assert steering.within_rise(room, later).max_load_step == 0.5
+    assert steering.limit_work_rise(room, later).max_load_step == 0.5
 
 
 def test_interval_decided_twice_does_not_drift():
@@ -229,7 +231,7 @@ def test_plant_in_transition_is_no_surprise(meter, begin):
 def _expected(schedule, state, queue, orders):
     room = compute_headroom(moments.site(), state, schedule.sel(time=[queue.instant]))
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    return room.import_power(running_power(queue, caps))
+    return room.net_import_at(running_power(queue, caps))
 
 
 def test_jobs_yield_what_batteries_cannot_supply():
@@ -247,8 +249,8 @@ def test_jobs_yield_what_batteries_cannot_supply():
         site, step, state, discharge_margin={battery.owner: 0.1}
     ) == pytest.approx(0.1)
     room = compute_headroom(site, state, plan().isel(time=[0]))
-    assert room.reduced_by(0.5).peak_safe_power == pytest.approx(
-        room.peak_safe_power - 0.5 / room.slope
+    assert room.reduced_by(0.5).max_work_power_within_peak == pytest.approx(
+        room.max_work_power_within_peak - 0.5 / room.site_power_per_work_power
     )
     assert room.reduced_by(-1.0) == room
-    assert room.reduced_by(1e6).peak_safe_power == 0.0
+    assert room.reduced_by(1e6).max_work_power_within_peak == 0.0

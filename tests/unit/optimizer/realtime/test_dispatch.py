@@ -28,7 +28,7 @@ GANG = WorkKind(
 )
 BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
 POOL = RackPool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
-ROOM = Headroom(racks=100.0, work_power=8.0, peak_safe_power=8.0)
+ROOM = Headroom(available_racks=100.0, max_work_power=8.0, max_work_power_within_peak=8.0)
 WINDY = replace(ROOM, base_power=15.0, onsite_power=20.0, export_limit=3.0)
 """The room of a site whose own 20 MW are more than it draws."""
 
@@ -101,7 +101,7 @@ def test_work_behind_reserves_precedes_work_with_pause_loss():
     Sensitivity: the gang, which loses by a pause, comes first and leaves no racks.
     """
     queue = queue_of((0, 9, 20, 20), (1, 2, 10, 9), running=[10])
-    step, few = plan(gang=(20.0, 1.0), batch=(5.0, 1.0)), replace(ROOM, racks=20.0)
+    step, few = plan(gang=(20.0, 1.0), batch=(5.0, 1.0)), replace(ROOM, available_racks=20.0)
     assert list(ordered(queue, step, few)[0].jobs) == [10]
     sold = replace(few, committed_work={"batch": float(POOL.power_above_idle(1.0))})
     assert list(ordered(queue, step, sold)[0].jobs) == [11]
@@ -154,7 +154,7 @@ def test_job_starts_while_it_can_still_run_capped():
 
 def test_job_due_only_when_capped_raises_no_peak():
     queue = queue_of((0, 9, 50, 1.2))
-    calm = Headroom(racks=100.0, work_power=8.0, peak_safe_power=0.5)
+    calm = Headroom(available_racks=100.0, max_work_power=8.0, max_work_power_within_peak=0.5)
     assert ordered(queue, plan(), room=calm)[0].jobs == {}
 
 
@@ -177,7 +177,7 @@ def test_urgent_job_is_not_capped_while_late_work_waits(laxity, cap):
     thirteen days at nine tenths of all racks jobs were late by three times as many hours.
     """
     queue = queue_of((1, 4, 20, 0.3), (0, 9, 30, laxity))  # the gang is too wide for what is free
-    few = replace(ROOM, racks=20.0)
+    few = replace(ROOM, available_racks=20.0)
     orders, _ = ordered(queue, plan(gang=(20.0, 1.0)), few)
     assert orders.jobs == {10: pytest.approx(cap)}
 
@@ -214,7 +214,7 @@ def test_no_more_racks_than_are_free():
     for _ in range(30):
         rows = [(k % 2, 5, rng.uniform(1, 40), rng.uniform(-1, 9)) for k in range(12)]
         queue = queue_of(*rows)
-        room = Headroom(racks=60.0, work_power=3.0, peak_safe_power=2.0)
+        room = Headroom(available_racks=60.0, max_work_power=3.0, max_work_power_within_peak=2.0)
         orders, _ = ordered(queue, plan(gang=(80, 1.0), batch=(50, 0.7)), room)
         racks = dict(zip(queue.jobs.number.tolist(), queue.jobs.racks.tolist(), strict=True))
         assert sum(racks[job] for job in orders.jobs) <= 60
@@ -243,7 +243,7 @@ def test_no_other_order_has_less_lateness(lengths, laxities):
     rows = [(1, n / 4, 20, lax / 4) for n, lax in zip(lengths, laxities, strict=False)]
     queue, late = queue_of(*rows), 0.0
     while len(queue.jobs):
-        orders, _ = ordered(queue, plan(), replace(ROOM, racks=20.0))
+        orders, _ = ordered(queue, plan(), replace(ROOM, available_racks=20.0))
         queue, done = advance_queue(queue, orders.jobs, hours=0.25)
         late += done.overdue_energy
     assert late == pytest.approx(min(lateness_of(order) for order in permutations(rows)))
@@ -286,11 +286,11 @@ def test_caps_are_lowered_before_jobs_stop():
     """20 racks draw 1.6 MW uncapped, 0.8 MW at the 0.6 that batch tolerates."""
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     must = np.array([False, False])
-    room = Headroom(racks=100, work_power=1.2, peak_safe_power=1.2)
+    room = Headroom(available_racks=100, max_work_power=1.2, max_work_power_within_peak=1.2)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert running_power(queue, caps) == pytest.approx(1.2)
     assert (caps > 0).all()
-    room = Headroom(racks=100, work_power=0.5, peak_safe_power=0.5)
+    room = Headroom(available_racks=100, max_work_power=0.5, max_work_power_within_peak=0.5)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert caps[0] == 0
     assert running_power(queue, caps) == pytest.approx(0.5)
@@ -298,7 +298,7 @@ def test_caps_are_lowered_before_jobs_stop():
 
 def test_only_urgent_work_raises_the_peak():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
-    room = Headroom(racks=100, work_power=8.0, peak_safe_power=0.5)
+    room = Headroom(available_racks=100, max_work_power=8.0, max_work_power_within_peak=0.5)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=np.array([False, True]))
     assert caps.tolist() == [0.0, 1.0]
 
@@ -306,7 +306,11 @@ def test_only_urgent_work_raises_the_peak():
 def test_stores_and_renewables_follow_the_plan():
     """Wind is curtailed by plan; of sun the site may take 1 MW of import and 3 of export more."""
     room = Headroom(
-        racks=100, work_power=8.0, peak_safe_power=8.0, base_power=1.0, export_limit=3.0
+        available_racks=100,
+        max_work_power=8.0,
+        max_work_power_within_peak=8.0,
+        base_power=1.0,
+        export_limit=3.0,
     )
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
     assert orders.battery_charge == {"b": 3.0}

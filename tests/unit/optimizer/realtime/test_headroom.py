@@ -29,9 +29,11 @@ def test_only_a_hard_target_is_a_limit(price, is_limit):
     step["grid_import_power"] = 0.0 * step["grid_import_power"]
     free = compute_headroom(problem.site, problem.state, step)
     room = compute_headroom(problem.site, problem.state, with_target(step, [1.4], price=price))
-    assert room.import_power(room.peak_safe_power) == pytest.approx(1.4, abs=0.05)
-    assert free.peak_safe_power > room.peak_safe_power + 0.1
-    assert room.work_power == pytest.approx(room.peak_safe_power if is_limit else free.work_power)
+    assert room.net_import_at(room.max_work_power_within_peak) == pytest.approx(1.4, abs=0.05)
+    assert free.max_work_power_within_peak > room.max_work_power_within_peak + 0.1
+    assert room.max_work_power == pytest.approx(
+        room.max_work_power_within_peak if is_limit else free.max_work_power
+    )
 
 
 def test_target_is_at_least_the_contract_minimum():
@@ -42,7 +44,9 @@ def test_target_is_at_least_the_contract_minimum():
     firm = LoadTargetContract.model_construct(name="tso", up_price=50.0, least=1.4, effect="hard")
     where = problem.site.model_copy(update={"equipment": problem.site.equipment | {"tso": firm}})
     low, exact = (
-        compute_headroom(where, problem.state, with_target(step, [target], price=np.inf)).work_power
+        compute_headroom(
+            where, problem.state, with_target(step, [target], price=np.inf)
+        ).max_work_power
         for target in (0.2, 1.4)
     )
     assert low == pytest.approx(exact)
@@ -65,7 +69,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     ran = site_load_curve(site, step)
     each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
     assert found.max_load_step == pytest.approx(load / each)
-    assert found.work_power == compute_headroom(site, problem.state, step).work_power
+    assert found.max_work_power == compute_headroom(site, problem.state, step).max_work_power
 
 
 def test_running_jobs_continue_in_warm_water():
@@ -79,7 +83,12 @@ def test_running_jobs_continue_in_warm_water():
     queue = replace(queue, caps=running.astype(float))
     caps = np.isin(np.arange(len(queue.jobs)), first).astype(float)
     must = caps > 0
-    none = Headroom(racks=100.0, work_power=100.0, peak_safe_power=100.0, max_load_step=0.0)
+    none = Headroom(
+        available_racks=100.0,
+        max_work_power=100.0,
+        max_work_power_within_peak=100.0,
+        max_load_step=0.0,
+    )
     kept = limit_caps(queue, caps, headroom=none, must=must)
     power = running_power(queue, running.astype(float))
     assert running_power(queue, kept) <= power + 1e-9
@@ -98,7 +107,12 @@ def test_lifted_caps_count_as_a_rise():
     two = np.arange(len(queue.jobs)) < 2
     queue = replace(queue, caps=np.where(two, 0.6, 0.0))
     drawn = running_power(queue, queue.caps)
-    room = Headroom(racks=100.0, work_power=100.0, peak_safe_power=100.0, max_load_step=0.05)
+    room = Headroom(
+        available_racks=100.0,
+        max_work_power=100.0,
+        max_work_power_within_peak=100.0,
+        max_load_step=0.05,
+    )
     lifted = limit_caps(queue, two.astype(float), headroom=room, must=two)
     assert running_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
     assert running_power(queue, lifted) == pytest.approx(drawn + 0.05)
@@ -117,6 +131,8 @@ def test_setting_sun_counts_at_the_end_of_the_interval(later, less):
     soon["renewable_available_power"].values[:] = [[2.0], [later]]
     room = compute_headroom(site, problem.state, soon)
     steady = compute_headroom(site, problem.state, soon.isel(time=[0], instant=[0, 1]))
-    assert steady.slope * (steady.work_power - room.work_power) == pytest.approx(less, abs=0.05)
+    assert steady.site_power_per_work_power * (
+        steady.max_work_power - room.max_work_power
+    ) == pytest.approx(less, abs=0.05)
     assert room.onsite_power == steady.onsite_power
-    assert room.peak_power == steady.peak_power
+    assert room.max_uncharged_import == steady.max_uncharged_import

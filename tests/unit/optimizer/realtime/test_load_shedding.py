@@ -43,7 +43,12 @@ def jobs_of(count):
 def guard_of(site, easing, **more):
     orders = DispatchOrders(jobs={7: 1.0, 8: 0.95})
     return MeteringIntervalControl(
-        site=site, planned=orders, peak=99.0, limit=LIMIT, shedding=easing, **more
+        site=site,
+        planned=orders,
+        uncharged_mean_import=99.0,
+        import_limit=LIMIT,
+        shedding=easing,
+        **more,
     )
 
 
@@ -75,17 +80,17 @@ def test_work_yields_at_the_limit_when_the_battery_is_empty(site, easing):
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     orders = guard.check_meter(minutes=5, mean=4.06, latest=4.06)
-    assert guard.reduction == guard.work_shed == pytest.approx(0.06 * 10 / 3)
-    assert orders.jobs == pytest.approx(easing.shed(guard.work_shed)[0])
+    assert guard.reduction == guard.shed_work_power == pytest.approx(0.06 * 10 / 3)
+    assert orders.jobs == pytest.approx(easing.shed(guard.shed_work_power)[0])
     assert guard.current_orders.jobs == pytest.approx(orders.jobs)
     with_battery = guard_of(site, easing)
     assert with_battery.check_meter(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
-    assert with_battery.work_shed == 0.0
+    assert with_battery.shed_work_power == 0.0
 
 
 def test_peak_caps_no_work(site, easing):
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
-    guard.peak, guard.limit = LIMIT, 9.0
+    guard.uncharged_mean_import, guard.import_limit = LIMIT, 9.0
     assert guard.check_meter(minutes=5, mean=4.5, latest=4.5) is None
 
 
@@ -96,11 +101,11 @@ def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.check_meter(minutes=3, mean=3.94, latest=4.05)
-    before = guard.work_shed
+    before = guard.shed_work_power
     guard.check_meter(minutes=6, mean=3.98, latest=4.03)
-    assert guard.work_shed >= 0.9 * before
+    assert guard.shed_work_power >= 0.9 * before
     guard.check_meter(minutes=9, mean=3.7, latest=3.0)
-    assert guard.work_shed == 0.0
+    assert guard.shed_work_power == 0.0
     assert guard.current_orders.jobs == {7: 1.0, 8: 0.95}
 
 
@@ -142,8 +147,8 @@ def test_work_does_not_oscillate_at_any_delay(delay, rise):
     guard = MeteringIntervalControl(
         site=large,
         planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
-        peak=999.0,
-        limit=170.0,
+        uncharged_mean_import=999.0,
+        import_limit=170.0,
         shedding=easing,
         discharge_margin={"battery_1": 0.0},
     )

@@ -20,7 +20,7 @@ def guard():
     orders = DispatchOrders(
         jobs={}, battery_charge={battery: 0.6}, battery_discharge={battery: 0.0}
     )
-    return MeteringIntervalControl(site=site, planned=orders, peak=PEAK)
+    return MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
 
 
 def battery_of(orders):
@@ -59,7 +59,7 @@ def test_import_limit_is_kept_every_minute(guard):
 
     The peak has room: 15 x 9 MW. Sensitivity: import broke the limit while the sun set.
     """
-    guard.peak, guard.limit = 9.0, 4.0
+    guard.uncharged_mean_import, guard.import_limit = 9.0, 4.0
     guard.check_meter(minutes=5, mean=3.0, latest=3.5)
     assert guard.reduction == pytest.approx(0.1 * 10 / 3)
 
@@ -97,7 +97,12 @@ def test_plant_ordered_below_the_limit_is_not_corrected(guard):
 
     Sensitivity: at minute 1 all batteries were ordered to discharge.
     """
-    guard.peak, guard.limit, guard.initial_import, guard.expected_import = 9.0, 4.0, 5.0, 3.5
+    guard.uncharged_mean_import, guard.import_limit, guard.initial_import, guard.expected_import = (
+        9.0,
+        4.0,
+        5.0,
+        3.5,
+    )
     assert guard.check_meter(minutes=1, mean=4.9, latest=4.85) is None
     guard.check_meter(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
     assert guard.reduction > 0.1
@@ -130,7 +135,7 @@ def test_shaving_from_the_start_counts_and_stays(guard):
     watch = MeteringIntervalControl(
         site=guard.site,
         planned=guard.planned,
-        peak=PEAK,
+        uncharged_mean_import=PEAK,
         discharge_margin={battery: 0.5},
         initial_shed=0.3,
     )
@@ -146,7 +151,7 @@ def filling():
     """Return the guard of a quarter-hour in which tank and battery charge, with 0.2 and 0.6 MW."""
     site = small_days.problem(1).site
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
-    return MeteringIntervalControl(site=site, planned=orders, peak=PEAK)
+    return MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
 
 
 def warmth(site, share):

@@ -25,7 +25,7 @@ def test_tried_load_equals_a_long_replay():
     found, start = site_load_curve(site, now), now["time"].to_numpy()[0]
     long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
     long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
-    shares = np.array([work.racks / site.racks for work in site.flexible_loads])
+    shares = np.array([work.racks / site.rack_count for work in site.flexible_loads])
     hall = [work.owner for work in site.flexible_loads]
     for power, whole in zip(found.halls, found.power, strict=True):
         outlook = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(

@@ -127,7 +127,7 @@ def test_work_leaves_room_for_sold_reserve():
     plan["reserve_capacity"] = ("time", "product"), [[0.1]]
     free = compute_headroom(where, here.initial_state, plan.drop_vars("reserve_capacity"))
     kept = compute_headroom(where, here.initial_state, plan)
-    lost = free.slope * (free.work_power - kept.work_power)
+    lost = free.site_power_per_work_power * (free.max_work_power - kept.max_work_power)
     assert lost == pytest.approx(0.1, abs=0.01)
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
@@ -250,7 +250,7 @@ def test_rolled_plan_keeps_the_shape():
     """Sold reserves and blocks are data, so the model keeps its shape."""
     first = solve_problem(reserve_days.problem())
     again = solve_problem(reserve_days.problem(fcr=0.2), first.warm_start)
-    assert again.warm_start.shape == first.warm_start.shape
+    assert again.warm_start.model_signature == first.warm_start.model_signature
 
 
 def test_reserve_model_compiles_as_in_pyomo():

@@ -79,7 +79,7 @@ def test_change_inside_a_block_is_accepted():
     capacity = np.append(0.0, np.repeat([1.0, 1.0, 2.0], 4))
     offered["reserve_capacity"] = ("time", "product"), capacity[:, None]
     book = SoldReserves(where)
-    book.close_gates(offered, midnight)
+    book.record_sales_before(offered, midnight)
     wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
     outlook = wide.merge(book.as_outlook(wide))
     assert outlook["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])

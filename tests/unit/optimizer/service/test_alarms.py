@@ -156,7 +156,7 @@ def test_level_below_its_limit_raises_no_alarm_and_clears_lower(bench):
     """Proves: 99 % of the limit raises nothing; in force, the alarm lasts down to 70 %."""
     level = iter((0.99, 1.0, 0.99, CLEAR_LEVEL, CLEAR_LEVEL - 0.01))
     shown = [
-        bool(bench.update({"code": AlarmCode.ORDERS, "text": "off", "level": value}))
+        bool(bench.update({"code": AlarmCode.ORDERS, "text": "off", "limit_ratio": value}))
         for value in level
     ]
     assert shown == [False, True, True, True, False]

@@ -91,7 +91,7 @@ def test_every_machine_has_an_availability_point():
         now = NOON + second * SECOND
         for point in points:
             window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
-        words = derate_unavailable(site, window.present(now))[1]
+        words = derate_unavailable(site, window.latest_values(now))[1]
         assert set(words) == (set() if value else machines)
 
 

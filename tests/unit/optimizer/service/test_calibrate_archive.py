@@ -33,7 +33,7 @@ def truth(record, minute):
             pairs = zip(now[now.dims[0]].to_numpy().tolist(), now.to_numpy().tolist(), strict=True)
             values.update({(word, owner): value for owner, value in pairs})
         else:
-            owner = SITE.grid.name if word.startswith(("grid_", "peak_")) else ""
+            owner = SITE.grid_connection.name if word.startswith(("grid_", "peak_")) else ""
             owner = "weather" if word in {"air_temperature", "relative_humidity"} else owner
             values[word, owner if owner != "weather" else ""] = float(now)
     return values
@@ -74,7 +74,7 @@ def test_a_site_is_calibrated_by_its_archive(plant_and_folder):
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor", "cdu_1.fouling"):
         estimate = named[name]
         true = parameter_value(
-            plant.hidden.equipment[estimate.parameter.machine], estimate.parameter.path
+            plant.worn_site.equipment[estimate.parameter.machine], estimate.parameter.path
         )
         assert estimate.identifiability is not Identifiability.UNKNOWN, name
         assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name

@@ -163,7 +163,7 @@ def point(step, name="a"):
 def snapshot(step):
     empty = np.empty(0)
     columns = dict.fromkeys(JobColumns.__dataclass_fields__, empty) | {"kind": ()}
-    nothing = dict.fromkeys(("done", "ran", "running"), empty)
+    nothing = dict.fromkeys(("completed_hours", "run_hours", "running"), empty)
     jobs = JobColumns(**columns)
     return QueueSnapshot(site="small", time=START + step * QUARTER_HOUR, jobs=jobs, **nothing)
 

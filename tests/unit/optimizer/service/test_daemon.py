@@ -146,7 +146,7 @@ def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
         bench.hold()
     bench.decide()
     bench.link.order.assert_not_called()
-    bench.link.freeze.assert_called_with(bench.now, None)
+    bench.link.renew_last_caps.assert_called_with(bench.now, None)
     assert bench.state == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.run_tasks()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.readiness_problems())
@@ -160,12 +160,12 @@ def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
     bench.decide(error=LoadShedError(outcome))
     bench.link.order.assert_called_once()
-    bench.link.freeze.assert_called_once_with(bench.now, outcome)
+    bench.link.renew_last_caps.assert_called_once_with(bench.now, outcome)
     assert bench.state == "NO PLAN"
     bench.service._readiness.lacks_inputs = True
-    bench.service._readiness.note_decision = lambda **_: None
+    bench.service._readiness.record_input_status = lambda **_: None
     bench.decide(error=LoadShedError(outcome))
-    bench.link.freeze.assert_called_with(bench.now, None)
+    bench.link.renew_last_caps.assert_called_with(bench.now, None)
 
 
 def note_statuses(bench, monkeypatch):
@@ -234,7 +234,7 @@ def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypat
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)
-    for silent in (bench.link.order, bench.link.freeze, publish):
+    for silent in (bench.link.order, bench.link.renew_last_caps, publish):
         silent.assert_not_called()
 
 

@@ -34,9 +34,9 @@ class Link:
 
     def __init__(self):
         self.frozen, self.failure, self.error = [], None, ""
-        self.is_accepted = lambda timeout: timeout > 0.0
+        self.wait_acknowledged = lambda timeout: timeout > 0.0
 
-    def freeze(self, now):
+    def renew_last_caps(self, now):
         if self.failure:
             raise self.failure
         self.frozen.append(now)
@@ -68,7 +68,9 @@ class Stand:
         )
         self.eva = Requester(channel="page", token=add_operator(folder, "eva"))
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
-        guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
+        guard = MeteringIntervalControl(
+            site=moments.site(), planned=planned, uncharged_mean_import=2.0
+        )
         self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)
         self.halt = HoldController(
             self.overrides,
@@ -215,14 +217,14 @@ def test_unreadable_operators_prevent_no_hold(stand, tmp_path):
 def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
     """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
-    stand.link.is_accepted = lambda _: False
+    stand.link.wait_acknowledged = lambda _: False
     message = hold(stand, reason="a smell", hours=None)
     assert (
         "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s"
         in message
     )
     shadow = Stand(tmp_path / "shadow", is_shadow=True)
-    shadow.link.is_accepted = lambda _: False
+    shadow.link.wait_acknowledged = lambda _: False
     assert hold(shadow, reason="a smell", hours=None) == ""
 
 

@@ -23,7 +23,9 @@ def guarding():
         jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0}
     )
     watch = IntraIntervalController()
-    watch.start_interval(BEGIN, MeteringIntervalControl(site=site, planned=orders, peak=PEAK))
+    watch.start_interval(
+        BEGIN, MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
+    )
     return watch
 
 
@@ -80,7 +82,9 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
     """Proves: after ten minutes at 2.4 MW the mean counts, not the minute since the new orders."""
     seen = []
     orders_by_minute(guarding, [2.4] * 60)
-    guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
+    guard = MeteringIntervalControl(
+        site=moments.site(), planned=DispatchOrders(jobs={}), uncharged_mean_import=PEAK
+    )
     guard.check_meter = lambda **orders: seen.append(orders)
     guarding.start_interval(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
@@ -111,7 +115,7 @@ def filling(believed):
     limit = site.equipment["chilled_plant"].supply_limit
     watch.start_interval(
         BEGIN,
-        MeteringIntervalControl(site=site, planned=orders, peak=PEAK),
+        MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK),
         {"chilled_plant": believed},
     )
     return watch, limit
@@ -148,7 +152,7 @@ def test_each_quarter_hour_starts_from_its_estimate():
     assert watch.update(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
     assert watch.update(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2})
-    guard = MeteringIntervalControl(site=moments.site(), planned=orders, peak=PEAK)
+    guard = MeteringIntervalControl(site=moments.site(), planned=orders, uncharged_mean_import=PEAK)
     watch.start_interval(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
     assert watch.update(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 

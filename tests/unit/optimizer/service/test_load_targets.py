@@ -10,7 +10,7 @@ import xarray as xr
 
 import sites
 from optimizer.inputs.series_files import SeriesFiles
-from optimizer.problem.contracts import turn_early
+from optimizer.problem.contracts import advance_lower_limits
 from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
 from optimizer.realtime.intra_interval import metered_means
 from optimizer.service.clock import NOT_STARTED
@@ -64,7 +64,7 @@ def test_without_a_contract_no_target_is_received(tmp_path):
     plain = service(tmp_path)
     assert not plain.requested_outlook(GRID).data_vars
     assert plain.error == ""
-    assert plain.is_firm
+    assert plain.is_connection_firm
     with plain.open():
         assert plain.poll(NOW) == []
 
@@ -114,7 +114,7 @@ NO_LIMIT = np.inf
 )
 def test_limit_begins_a_quarter_hour_before_its_target(power, best, early, early_best):
     flags = np.array([one == "1" for one in best])
-    found, is_best = turn_early(HALF_DAY, np.array(power), flags)
+    found, is_best = advance_lower_limits(HALF_DAY, np.array(power), flags)
     assert found.tolist() == early
     assert "".join("1" if one else "0" for one in is_best.tolist()) == early_best
 
@@ -122,7 +122,10 @@ def test_limit_begins_a_quarter_hour_before_its_target(power, best, early, early
 def test_long_interval_before_a_target_is_left_alone():
     edges = NOW + np.timedelta64(1, "h") * np.arange(3)
     limits = np.array([NO_LIMIT, 3.0])
-    assert turn_early(edges, limits, np.zeros(2, dtype=bool))[0].tolist() == [NO_LIMIT, 3.0]
+    assert advance_lower_limits(edges, limits, np.zeros(2, dtype=bool))[0].tolist() == [
+        NO_LIMIT,
+        3.0,
+    ]
 
 
 def test_activation_of_a_reserve_turns_no_earlier(tmp_path):
@@ -177,7 +180,7 @@ def test_each_effect_is_described(tmp_path):
         contract(effect="hard"),
         contract("dso_1", "dso-1", effect="curtailment", least=1.0),
     )
-    assert not receiver.is_firm
+    assert not receiver.is_connection_firm
     take(receiver, target(4.0))
     take(receiver, target(3.0), by="dso-1")
     outlook = receiver.requested_outlook(GRID)

@@ -24,7 +24,7 @@ def window():
 def remedies_for(window):
     """Return location -> remedy of quantities never measured."""
     with pytest.raises(StateError) as caught:
-        estimate_state(site(), window.present(NOON))
+        estimate_state(site(), window.latest_values(NOON))
     error = MissingPointLocator(site(), window).locate(caught.value)
     return {fault.location: fault.remedy for fault in error.issues}
 

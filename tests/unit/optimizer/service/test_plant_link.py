@@ -30,13 +30,13 @@ FULL = "journal/1: No space left on device; make room on the disk"
 def test_newest_reading_may_come_from_any_sensor():
     """Proves: 10 s, of the battery, though the last meter reading is 60 s old."""
     window = LiveState(site())
-    assert newest_reading_age(window.present(NOON)) is None
+    assert newest_reading_age(window.latest_values(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
         window.add(metadata_of(name))
     window.add(value_of("grid_import_power", 2000.0))
-    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 60.0
+    assert newest_reading_age(window.latest_values(NOON + 60 * SECOND)) == 60.0
     window.add(value_of("battery_level", 50.0, time=NOON + 50 * SECOND))
-    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 10.0
+    assert newest_reading_age(window.latest_values(NOON + 60 * SECOND)) == 10.0
 
 
 def test_a_heartbeat_is_no_reading():
@@ -47,8 +47,8 @@ def test_a_heartbeat_is_no_reading():
     window.add(value_of("grid_import_power", 2000.0))
     late = NOON + 60 * SECOND
     window.add(value_of("plant_heartbeat", 1.8e12, time=late))
-    assert float(window.present(late)["plant_heartbeat_age"]) == 0.0
-    assert newest_reading_age(window.present(late)) == 60.0
+    assert float(window.latest_values(late)["plant_heartbeat_age"]) == 0.0
+    assert newest_reading_age(window.latest_values(late)) == 60.0
 
 
 def test_never_measured_sensor_hides_no_silent_sensor():
@@ -60,11 +60,11 @@ def test_never_measured_sensor_hides_no_silent_sensor():
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
-    assert stale_ages(window.present(NOON), 300 * SECOND) == {}
-    (silent,) = stale_ages(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    assert stale_ages(window.latest_values(NOON), 300 * SECOND) == {}
+    (silent,) = stale_ages(window.latest_values(NOON + 600 * SECOND), 300 * SECOND)
     assert silent == "rack_power of hall_1-r0001"
     window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
-    (silent,) = stale_ages(window.present(NOON + 600 * SECOND), 300 * SECOND)
+    (silent,) = stale_ages(window.latest_values(NOON + 600 * SECOND), 300 * SECOND)
     assert silent == "rack_power of hall_1-r0001 and 1 more"
 
 
@@ -176,11 +176,11 @@ def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
 
 def test_meter_gives_net_import_while_it_reports(link):
     """Proves: -0.3 MW at 300 kW of export; NaN from a silent meter."""
-    assert np.isnan(link.meter(NOON))
+    assert np.isnan(link.current_net_import(NOON))
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", -300.0))
-    assert link.meter(NOON + 60 * SECOND) == pytest.approx(-0.3)
-    assert np.isnan(link.meter(NOON + 3600 * SECOND))
+    assert link.current_net_import(NOON + 60 * SECOND) == pytest.approx(-0.3)
+    assert np.isnan(link.current_net_import(NOON + 3600 * SECOND))
 
 
 def test_means_are_of_all_readings_of_the_quarter_hour(link):
@@ -190,7 +190,7 @@ def test_means_are_of_all_readings_of_the_quarter_hour(link):
         power = 2000.0 if second <= 600 else 5000.0
         link.window.add(value_of("grid_import_power", power, time=NOON + second * SECOND))
     assert float(link.means(NOON, NOON + 900 * SECOND)["grid_import_power"]) == pytest.approx(3.0)
-    assert link.net_import(NOON, NOON + 900 * SECOND) == pytest.approx(3.0)
+    assert link.mean_net_import(NOON, NOON + 900 * SECOND) == pytest.approx(3.0)
 
 
 def test_ignored_points_are_not_counted_as_refused(link):

@@ -107,7 +107,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
     heard = caps(plant)
     assert heard["hall_1"].excluded_racks == ("r0003",)
     assert heard["hall_2"].excluded_racks == ()
-    link.freeze(outcome.time)
+    link.renew_last_caps(outcome.time)
     assert caps(plant)["hall_1"].excluded_racks == ("r0003",)
 
     text = rack_name_alarm(link, later)
@@ -139,10 +139,10 @@ def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
     for sample in points():
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     site = moments.site()
-    until(lambda: len(link.rack_names._plant) == site.racks)
+    until(lambda: len(link.rack_names._plant) == site.rack_count)
     link.__exit__()
     with PlantLink(site, link_settings(), tmp_path) as again:
-        assert len(again.rack_names._plant) == site.racks
+        assert len(again.rack_names._plant) == site.rack_count
 
 
 def link_settings():

@@ -48,7 +48,7 @@ def target(power, *, is_call=True):
         is_asked = (
             axes["time"].to_numpy() < small_days.setting().inputs.start + LASTS * QUARTER_HOUR
         )
-        wanted = np.where(is_asked, power, site().grid.import_limit)
+        wanted = np.where(is_asked, power, site().grid_connection.import_limit)
         found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "contract": ["tso_1"]})
         found["grid_import_target"] = ("time", "contract"), wanted[:, None]
         hard = np.full((len(wanted), 1), np.inf)

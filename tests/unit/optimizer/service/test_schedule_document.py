@@ -10,8 +10,8 @@ from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
 from optimizer.service.plan_record import MIN_ERRORS, PlanErrors
 from optimizer.service.schedule_document import (
     DocumentSender,
-    RampStart,
     ScheduleLabel,
+    ScheduleStartState,
     build_document,
     intervals_until_same_time_tomorrow,
 )
@@ -51,7 +51,7 @@ def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **
         site,
         plan,
         no_flexibility(plan) if flexible is None else flexible,
-        ramp_start=RampStart(now, first if before is None else before),
+        ramp_start=ScheduleStartState(now, first if before is None else before),
         errors=errors or PlanErrors(),
         label=ScheduleLabel(**label),
         sender=DocumentSender.demonstration(site),
@@ -193,7 +193,7 @@ def test_schedule_is_the_baseline_until_one_is_fixed(site):
 
 def test_without_errors_the_band_is_the_margin(site):
     made = document(site, schedule(3.0))
-    margin = site.margins.power * site.grid.import_limit
+    margin = site.margins.power * site.grid_connection.import_limit
     assert made["intervals"][0]["p10_mw"] == pytest.approx(3.0 - margin)
     assert made["intervals"][0]["p90_mw"] == pytest.approx(3.0 + margin)
 
@@ -205,7 +205,7 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
     made = document(site, schedule(3.0), errors=errors)
     assert made["intervals"][3]["p10_mw"] == pytest.approx(2.85)
     assert made["intervals"][3]["p90_mw"] == pytest.approx(3.25)
-    margin = site.margins.power * site.grid.import_limit
+    margin = site.margins.power * site.grid_connection.import_limit
     assert made["intervals"][4]["p90_mw"] == pytest.approx(3.0 + margin)  # an hour ahead
 
 
@@ -214,7 +214,7 @@ def test_band_includes_the_plan_and_respects_the_connection(site):
     for _ in range(MIN_ERRORS):
         errors.add_errors(9.0, {0: 3.0})
     row = document(site, schedule(3.0), errors=errors)["intervals"][0]
-    assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
+    assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid_connection.import_limit)
 
 
 def test_past_intervals_are_compared_with_all_plans(site):

@@ -37,13 +37,13 @@ def jobs(window):
 def snapshot(queue, wide=()):
     """Return a queue as the scheduler reports it, some jobs wider than the site."""
     racks = queue.jobs.racks.copy()
-    racks[list(wide)] = SITE.racks + 0.5
+    racks[list(wide)] = SITE.rack_count + 0.5
     return QueueSnapshot(
         site="small",
         time=queue.instant,
         jobs=JobColumns.of(replace(queue.jobs, racks=racks), KINDS),
-        done=queue.completed_hours,
-        ran=queue.run_hours,
+        completed_hours=queue.completed_hours,
+        run_hours=queue.run_hours,
         running=queue.is_running,
     )
 

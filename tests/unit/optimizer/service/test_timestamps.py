@@ -66,9 +66,9 @@ def service(monkeypatch, tmp_path):
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
     made._partners = Partners()
     made._link = SimpleNamespace(
-        net_import=lambda *_: 1.0,
+        mean_net_import=lambda *_: 1.0,
         means=lambda *_: None,
-        freeze=lambda *_: -1,
+        renew_last_caps=lambda *_: -1,
         order=lambda *_: -1,
     )
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
@@ -85,7 +85,7 @@ def service(monkeypatch, tmp_path):
     made._status_view = SimpleNamespace(update=lambda *_, **__: None)
     made._estimate_path, made._is_stopping = None, False
     made._readiness = SimpleNamespace(
-        explain_error=lambda error: error, note_decision=lambda **_: None
+        explain_error=lambda error: error, record_input_status=lambda **_: None
     )
     monkeypatch.setattr(
         SiteService, "_gather_inputs", lambda *_: SimpleNamespace(observed=None, hold_reason="")
@@ -136,7 +136,7 @@ def test_reading_within_the_quarter_hour_counts_in_it():
         SimpleNamespace(current=id),
     )
     made._link = SimpleNamespace(
-        observed=window.present,
+        observed=window.latest_values,
         setpoint_refusal=lambda moment: refusal_times.append(moment) or "",
         jobs=SimpleNamespace(queue=id, past_arrivals=id),
         excluded_racks=lambda _: (),

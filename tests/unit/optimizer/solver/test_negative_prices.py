@@ -9,7 +9,7 @@ import pytest
 import twin
 from optimizer.planner.planner import decide, solve_problem
 from optimizer.problem.problem import Problem
-from optimizer.solver.relaxation_repair import find_waste
+from optimizer.solver.relaxation_repair import find_wasteful_intervals
 from tests.support import small_days
 from twin.workload.jobs import Jobs
 
@@ -59,7 +59,7 @@ def test_plan_reaches_the_integer_optimum_without_waste(start, level):
     discharged at once, and the plans cost 0.3 to 0.9 % more.
     """
     solution = solve_problem(problem(start, level))
-    assert find_waste(solution.data, solution.values) == {}
+    assert find_wasteful_intervals(solution.data, solution.values) == {}
     best = OPTIMA[start, level]
     assert solution.relaxed_objective <= best
     assert solution.objective == pytest.approx(best, rel=MIP_TOLERANCE)

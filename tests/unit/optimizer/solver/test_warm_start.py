@@ -71,7 +71,7 @@ def test_week_keeps_its_shape_over_midnight():
         for span in spans
     )
     warm = solve_problem(late).warm_start
-    assert warm.shape == signature_of(build_model_data(midnight))
+    assert warm.model_signature == signature_of(build_model_data(midnight))
     cold = solve_problem(midnight)
     assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
 
@@ -87,7 +87,9 @@ def test_statuses_move_with_their_times(prices):
         names[at] = steps.reshape(steps.shape + (1,) * (at.ndim - steps.ndim))
     rows = np.zeros(len(arrays.row_low), dtype=np.int8)
     edges = START + np.arange(9) * np.timedelta64(1, "h")
-    warm = WarmStart(shape=shape, instants=edges, basis=SimplexBasis(columns=names, rows=rows))
+    warm = WarmStart(
+        model_signature=shape, instants=edges, basis=SimplexBasis(columns=names, rows=rows)
+    )
     moved = shift_basis(warm, arrays, edges + np.timedelta64(2, "h")).columns
     assert moved[arrays.columns["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
     assert moved[arrays.columns["battery.level"]].tolist() == [2, 3, 4, 5, 6, 7, 8, 8, 8]

@@ -54,7 +54,7 @@ def test_invalid_schedule_is_refused_without_an_error(problem, schedule, damage)
 def test_good_schedule_is_accepted(problem, schedule):
     verdict = verify(problem.site, problem.state, schedule)
     assert verdict.violations == ()
-    assert verdict.power_error < 0.02 * problem.site.grid.import_limit
+    assert verdict.max_net_import_error < 0.02 * problem.site.grid_connection.import_limit
     assert verdict.replay.sizes["time"] == schedule.sizes["time"]
 
 
@@ -152,7 +152,7 @@ def test_failure_that_less_work_does_not_ease_is_reported(problem, schedule):
     floor = busy["hall_power"].sum("hall").to_numpy()
     same = contingency_coverage(wanted.site, wanted.state, busy, result=replay, floor=floor)
     assert (same.minutes < 240.0).any()
-    assert not same.exposed.any()
+    assert not same.is_uncovered.any()
 
 
 def test_throttling_chips_are_no_violation(problem, schedule):

@@ -13,15 +13,15 @@ pytestmark = pytest.mark.usefixtures("from_one")
 
 def test_acknowledged_revision_is_in_force(bench, tmp_path):
     feed = bench.feed
-    assert feed.in_force("tso-1") is None
+    assert feed.document_in_force("tso-1") is None
     feed.publish(plan())
-    assert feed.in_force("tso-1") is None
+    assert feed.document_in_force("tso-1") is None
     assert bench.answer(1)["code"] == "A01"
     feed.publish(plan(power=90.0))
-    assert feed.in_force("tso-1")["revision"] == 1
+    assert feed.document_in_force("tso-1")["revision"] == 1
     assert bench.answer(2, code="A02")["code"] == "A02"
-    assert feed.in_force("tso-1")["revision"] == 1
-    assert Bench(tmp_path).feed.in_force("tso-1")["revision"] == 1  # also after a restart
+    assert feed.document_in_force("tso-1")["revision"] == 1
+    assert Bench(tmp_path).feed.document_in_force("tso-1")["revision"] == 1  # also after a restart
 
 
 def test_late_answer_counts_unless_newer_one_came(bench):
@@ -30,7 +30,7 @@ def test_late_answer_counts_unless_newer_one_came(bench):
     assert bench.answer(2)
     assert bench.answer(1) is None
     assert bench.feed.counters == {"accepted": 1, "stale": 1}
-    assert bench.feed.in_force("tso-1")["revision"] == 2
+    assert bench.feed.document_in_force("tso-1")["revision"] == 2
 
 
 def test_an_answer_counts_once(bench):
@@ -58,7 +58,7 @@ def test_answers_of_or_to_others_have_no_effect(bench, others, counter):
     bench.feed.publish(plan())
     assert bench.answer(**others) is None
     assert bench.feed.counters == {counter: 1}
-    assert bench.feed.in_force("tso-1") is None
+    assert bench.feed.document_in_force("tso-1") is None
 
 
 def test_answer_on_topic_of_other_partner_is_refused(tmp_path):
@@ -163,7 +163,7 @@ def test_state_file_of_older_version_is_read(bench):
         del row["reasons"], row["until"]
     path.write_text(json.dumps(state))
     again = Bench(bench.folder)
-    assert again.feed.in_force("tso-1")["revision"] == 1
+    assert again.feed.document_in_force("tso-1")["revision"] == 1
     assert status_at(again, 600) == PartnerStatus("acknowledged")
 
 

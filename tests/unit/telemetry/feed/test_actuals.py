@@ -37,7 +37,7 @@ TOPIC = "feed/v1/tso-1/rhine"
 
 def measured(power=100.0, *, quarter=0, coverage=1.0):
     start = NOW + quarter * QUARTER_MS
-    return MeasuredInterval(start=start, power=power, coverage=coverage)
+    return MeasuredInterval(start_ms=start, power=power, coverage=coverage)
 
 
 def at(quarter):
@@ -45,7 +45,7 @@ def at(quarter):
 
 
 def revisions(found):
-    return [(one.start, one.revision, one.power) for one in found]
+    return [(one.start_ms, one.revision, one.power) for one in found]
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_mean_of_a_quarter_hour_is_that_of_its_readings():
     starts = START + np.arange(18) * np.timedelta64(100, "s")
     power = np.array([10.0] * 6 + [13.0] * 3 + [5.0] * 5 + [np.nan] * 4)
     first, second = measured_intervals(starts, power)
-    assert (first.start, first.power, first.coverage) == (NOW, 11.0, 1.0)
-    assert (second.start, second.power, second.coverage) == (NOW + QUARTER_MS, 5.0, 0.556)
+    assert (first.start_ms, first.power, first.coverage) == (NOW, 11.0, 1.0)
+    assert (second.start_ms, second.power, second.coverage) == (NOW + QUARTER_MS, 5.0, 0.556)
 
 
 def test_quarter_hour_with_too_few_readings_is_missing():
@@ -90,7 +90,7 @@ def test_late_readings_bring_a_revision_and_lost_ones_do_not(store, tmp_path):
 
 
 def test_broken_file_uses_no_revision_twice(store, tmp_path):
-    store.store(MeasuredInterval(start=NOW, power=1.0, coverage=1.0, revision=3), {"tso-1": "t"})
+    store.store(MeasuredInterval(start_ms=NOW, power=1.0, coverage=1.0, revision=3), {"tso-1": "t"})
     (tmp_path / "reported.json").write_text("{")
     again = ActualStore(tmp_path)
     assert (tmp_path / "reported.broken").exists()
@@ -101,7 +101,7 @@ def test_broken_file_uses_no_revision_twice(store, tmp_path):
 def test_documents_are_stored_for_a_month(store, monkeypatch):
     monkeypatch.setattr(actuals, "RETENTION_MS", QUARTER_MS)
     for quarter, revision in ((0, 1), (0, 2), (1, 1)):
-        one = MeasuredInterval(start=at(quarter), power=1.0, coverage=1.0, revision=revision)
+        one = MeasuredInterval(start_ms=at(quarter), power=1.0, coverage=1.0, revision=revision)
         store.store(one, {"tso-1": f"{quarter}.{revision}", "dso-2": "theirs"})
     assert store.documents("tso-1", at(0), at(2)) == ["0.2", "1.1"]
     assert store.documents("tso-1", at(1), at(2)) == ["1.1"]
@@ -129,9 +129,9 @@ def test_clock_that_was_ahead_deletes_no_document_and_repeats_no_revision(store)
 
 def content(interval, **others):
     return {
-        "created": interval.start + QUARTER_MS,
-        "start": interval.start,
-        "end": interval.start + QUARTER_MS,
+        "created": interval.start_ms + QUARTER_MS,
+        "start": interval.start_ms,
+        "end": interval.start_ms + QUARTER_MS,
         "revision": interval.revision,
         "connection_point": PLACE,
         "measured_mw": interval.power,
@@ -151,7 +151,7 @@ def bench(tmp_path):
 
 
 def report(bench, power=100.0, *, quarter=0, revision=1):
-    interval = MeasuredInterval(start=at(quarter), power=power, coverage=1.0, revision=revision)
+    interval = MeasuredInterval(start_ms=at(quarter), power=power, coverage=1.0, revision=revision)
     bench.feed.report_actual(interval, {name: content(interval) for name in ("tso-1", "dso-2")})
 
 
@@ -310,7 +310,7 @@ def test_sample_partner_follows_and_asks_for_what_it_missed(mosquitto, tmp_path)
     )
 
     def report(power, *, quarter, revision=1):
-        one = MeasuredInterval(start=at(quarter), power=power, coverage=1.0, revision=revision)
+        one = MeasuredInterval(start_ms=at(quarter), power=power, coverage=1.0, revision=revision)
         quality = "missing" if power is None else "measured"
         feed.report_actual(one, {"tso-1": content(one, quality=quality)})
 

@@ -139,7 +139,7 @@ def test_old_documents_are_deleted_except_in_force(bench, tmp_path, monkeypatch)
         bench.answer(1)
     names = sorted(path.name[:8] for path in (tmp_path / "documents").iterdir())
     assert names == ["00000001", "00000004", "00000005", "00000006"]
-    assert bench.feed.in_force("tso-1")["revision"] == 1
+    assert bench.feed.document_in_force("tso-1")["revision"] == 1
 
 
 def test_old_documents_are_deleted_by_revision(tmp_path, monkeypatch):

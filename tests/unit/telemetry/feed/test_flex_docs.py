@@ -122,7 +122,7 @@ def test_power_state_matches_its_schema(correlation):
         max_power=150.0,
         targets=[FeedTarget(target=requested, is_active=True, correlation=ID)],
         load=79.0,
-        is_in_flight=True,
+        is_load_changing=True,
         event="start_ramp_down",
         since=NOON if correlation else None,
         is_compliant=True,

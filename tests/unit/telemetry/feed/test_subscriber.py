@@ -85,7 +85,7 @@ def test_follow_yields_and_acknowledges_schedules(embedded, tmp_path):
         assert float(second["grid_export_power"].max()) == 20.0
         assert second.attrs["revision"] == 2
         assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
-        assert feed.in_force("tso-1")["revision"] == 2
+        assert feed.document_in_force("tso-1")["revision"] == 2
         schedules.close()
 
 

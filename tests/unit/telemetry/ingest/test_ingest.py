@@ -70,7 +70,7 @@ def test_samples_reach_window_archive_and_listeners(service):
         "RackBatch",
         "SimulationTick",
     ]
-    observed = service.window.present(START)
+    observed = service.window.latest_values(START)
     capacity = SITE.equipment["battery_1"].capacity
     assert observed["battery_level"].item() == pytest.approx(0.5 * capacity)
     assert service.racks().sizes["time"] == 1
@@ -129,7 +129,7 @@ def test_state_of_killed_process_is_recovered(tmp_path):
     with Service(tmp_path) as service:
         assert service.heard == []
         assert service.window.job_status == status
-        assert np.isfinite(service.window.present(START)["battery_level"].item())
+        assert np.isfinite(service.window.latest_values(START)["battery_level"].item())
         service.wire.send(tick(0))
         until(lambda: service.archive.counters["commits"] >= 1)
         assert service.racks()["power"].values[0, 0, 0] == 0.0

@@ -44,7 +44,7 @@ def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
     service.wire.send(value(1, 40.0))
     until(lambda: len(service.heard) == 4)
     assert service.wire.acknowledged == []
-    assert service.window.present(START)["battery_level"].item() > 0.0
+    assert service.window.latest_values(START)["battery_level"].item() > 0.0
     monkeypatch.setattr(service.journal, "append", append)
     until(lambda: len(service.wire.acknowledged) == 4)
     until(lambda: service.ingester.error == "")

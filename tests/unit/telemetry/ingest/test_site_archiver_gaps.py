@@ -72,7 +72,7 @@ def test_full_archive_commits_and_continues(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine", max_bytes=2_500_000)
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
     assert archiver.step()
-    assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
+    assert archive.first_open_second == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
     assert archiver.error == ""
     archiver._fallback_times = [time.monotonic()] * 3

@@ -16,9 +16,9 @@ def test_a_value_before_its_metadata_waits_for_it():
     window = LiveState(site())
     for value in (2000.0, 2500.0):
         assert window.add(value_of("grid_import_power", value)) is None
-    assert np.isnan(window.present(NOON)["grid_import_power"])
+    assert np.isnan(window.latest_values(NOON)["grid_import_power"])
     window.add(metadata_of("grid_import_power"))
-    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.5)
+    assert window.latest_values(NOON)["grid_import_power"] == pytest.approx(2.5)
     assert window.counters == {"before metadata": 2, "good": 1}
 
 
@@ -28,7 +28,7 @@ def test_waiting_values_cannot_fill_the_memory():
     for number in range(MAX_WAITING_POINTS):
         window.add(PointValue(point=f"CDU/Status/small/{number}", time=NOON, value=1.0))
     window.add(metadata_of("grid_import_power"))
-    assert np.isnan(window.present(NOON)["grid_import_power"])  # the oldest had to go
+    assert np.isnan(window.latest_values(NOON)["grid_import_power"])  # the oldest had to go
     assert window.counters["before metadata"] == MAX_WAITING_POINTS + 1
 
 
@@ -41,7 +41,7 @@ def test_values_of_strange_points_and_other_sites_are_counted(window):
     window.add(strange)
     window.add(PointValue(point=strange.point, time=NOON, value=1.0))
     window.add(PointValue(point="CDU/Status/rhine/x", time=NOON, value=1.0))
-    assert window.unknown == {strange.point: "unknown point"}
+    assert window.unbound_points == {strange.point: "unknown point"}
     assert window.counters == {"unknown point": 2, "other site": 1}
 
 
@@ -54,7 +54,7 @@ def test_bad_values_leave_the_last_good_one(window):
     )
     assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is QualityFlag.RANGE
     assert window.add(value_of("battery_level", 60.0, time=later), NOON) is QualityFlag.FUTURE
-    assert window.present(later)["battery_level"][0] == pytest.approx(0.8)
+    assert window.latest_values(later)["battery_level"][0] == pytest.approx(0.8)
     assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
 
 
@@ -71,7 +71,7 @@ def test_duplicates_and_order_do_not_matter(window):
     )
     for sample in (second, second, first):
         window.add(sample)
-    assert window.present(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
+    assert window.latest_values(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
     assert window.counters == {"good": 2, "duplicate": 1, "out of order": 1}
 
 
@@ -95,12 +95,14 @@ def test_two_disagreeing_sensors_are_both_rejected(window):
     assert window.add(value_of("grid_import_power", 2000.0)) is QualityFlag.GOOD
     second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
     assert window.add(second) is QualityFlag.GOOD  # 0.1 MW of a band of 14 MW
-    assert window.present(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
+    assert window.latest_values(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
     far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
     assert window.add(far) is QualityFlag.DISAGREES
     late = NOON + 3 * SECOND
     assert window.add(value_of("grid_import_power", 2010.0, time=late)) is QualityFlag.DISAGREES
-    assert window.present(late)["grid_import_power"] == pytest.approx(2.0)  # the last accepted
+    assert window.latest_values(late)["grid_import_power"] == pytest.approx(
+        2.0
+    )  # the last accepted
     assert window.counters["disagrees"] == 2
 
 
@@ -127,8 +129,10 @@ def test_silent_point_hides_no_other(window):
     """
     (renamed,) = spares(window, 1)
     window.add(PointValue(point=renamed, time=NOON, value=2100.0))
-    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.1)
-    assert window.recent(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.latest_values(NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.recent_means(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(
+        2.1
+    )
 
 
 def test_spare_is_read_after_three_silent_periods(window):
@@ -138,7 +142,7 @@ def test_spare_is_read_after_three_silent_periods(window):
     def read(point, value, periods, late=NOON):
         sample = PointValue(point=point, time=NOON + periods * REPEAT_PERIOD, value=value)
         assert window.add(sample, late + periods * REPEAT_PERIOD) is QualityFlag.GOOD
-        return float(window.present(sample.time)["grid_import_power"])
+        return float(window.latest_values(sample.time)["grid_import_power"])
 
     first = metadata_of("grid_import_power").point
     assert read(spare, 2100.0, 2) == pytest.approx(2.0)
@@ -163,7 +167,7 @@ def test_spare_is_read_after_sensor_clock_correction(window):
     ahead = NOON + 60 * REPEAT_PERIOD
     assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is QualityFlag.GOOD
     assert window.add(PointValue(point=spare, time=NOON, value=2100.0), NOON) is QualityFlag.GOOD
-    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.latest_values(NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
 def test_a_site_sets_thresholds_of_its_own():

@@ -22,7 +22,7 @@ def later(window, request):
 
 
 def test_readings_from_clock_ahead_are_reported(window, later):
-    seen = window.present(CORRECTED)
+    seen = window.latest_values(CORRECTED)
     for name in ("grid_import_power", "battery_level", "accelerator_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
@@ -41,20 +41,20 @@ def test_next_reading_counts_at_once(window):
         batch(time=CORRECTED, boot=1),
     ):
         assert window.add(value, when) is QualityFlag.GOOD
-    seen = window.present(when)
+    seen = window.latest_values(when)
     assert seen["grid_import_power"] == pytest.approx(0.9)
     assert seen["grid_import_power_age"] == 1.0
     assert seen["racks_heard"].sum() > 0.0
     assert window.describe_future_values(when).startswith("1 points or racks")
     assert window.counters["out of order"] == 0
-    past = window.recent(NOON, NOON + 300 * SECOND)
+    past = window.recent_means(NOON, NOON + 300 * SECOND)
     assert past["grid_import_power"].max() == pytest.approx(0.9)
 
 
 def test_recent_drops_readings_ahead(window, later):
     """Proves: readings stamped in a later hour are not in the mean of that hour."""
     window.add(value_of("grid_import_power", 900.0, time=CORRECTED), CORRECTED)
-    past = window.recent(later - QUARTER_HOUR, later)
+    past = window.recent_means(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
@@ -77,5 +77,5 @@ def test_readings_of_next_tick_are_current(window):
     )
     window.add(tick)
     window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER_HOUR))
-    assert window.present(NOON)["grid_import_power"] == pytest.approx(0.9)
+    assert window.latest_values(NOON)["grid_import_power"] == pytest.approx(0.9)
     assert window.describe_future_values(NOON) == ""

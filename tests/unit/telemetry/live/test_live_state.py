@@ -28,7 +28,7 @@ LATER = NOON + 60 * MINUTE
 
 
 def test_missing_values_are_nan_with_infinite_age():
-    seen = LiveState(site()).present(NOON)
+    seen = LiveState(site()).latest_values(NOON)
     for name in ("battery_level", "grid_import_power", "chip_temperature", "rack_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
@@ -37,7 +37,7 @@ def test_missing_values_are_nan_with_infinite_age():
 
 def test_present_has_axes_and_units_of_the_state(window):
     seen, wanted = (
-        window.present(NOON),
+        window.latest_values(NOON),
         state.initial_state(site()).drop_vars("usual_power"),
     )  # estimated
     variables.check_variables(seen, *wanted.data_vars)
@@ -51,7 +51,7 @@ def test_present_has_axes_and_units_of_the_state(window):
 def test_values_come_in_canonical_units_with_their_age(window):
     window.add(value_of("battery_level", 50.0))  # % of 1.6 MWh
     window.add(value_of("facility_supply_temperature", 38.0, label="warm_plant"))
-    seen = window.present(NOON + 10 * SECOND)
+    seen = window.latest_values(NOON + 10 * SECOND)
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.8)
     assert seen["battery_level_age"].sel(battery="battery_1") == 10.0
     assert seen["facility_supply_temperature"].sel(circuit="warm_plant") == 38.0
@@ -61,7 +61,7 @@ def test_values_come_in_canonical_units_with_their_age(window):
 @pytest.mark.parametrize(("net", "taken", "given"), [(2000.0, 2.0, 0.0), (-300.0, 0.0, 0.3)])
 def test_a_net_meter_has_two_directions(window, net, taken, given):
     window.add(value_of("grid_import_power", net))
-    seen = window.present(NOON)
+    seen = window.latest_values(NOON)
     assert seen["grid_import_power"] == pytest.approx(taken)
     assert seen["grid_export_power"] == pytest.approx(given)
 
@@ -69,8 +69,8 @@ def test_a_net_meter_has_two_directions(window, net, taken, given):
 def test_stale_value_is_nan_and_keeps_its_age(window):
     window.add(value_of("peak_power", 3000.0))
     last = NOON + 3 * REPEAT_PERIOD
-    assert window.present(last)["peak_power"] == pytest.approx(3.0)
-    seen = window.present(last + SECOND)
+    assert window.latest_values(last)["peak_power"] == pytest.approx(3.0)
+    seen = window.latest_values(last + SECOND)
     assert np.isnan(seen["peak_power"])
     assert seen["peak_power_age"] == 301.0
 
@@ -84,7 +84,7 @@ def test_the_period_follows_simulated_time(window):
     )
     assert window.period == QUARTER
     window.add(value_of("peak_power", 3000.0))
-    assert window.present(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
+    assert window.latest_values(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
 
 
 def test_tick_in_real_time_is_only_counted(window):
@@ -114,7 +114,7 @@ def test_bank_mean_uses_reporting_units(window):
     window.add(value_of("technology_supply_temperature", 42.0, label="cdu_1/003"))
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     window.add(value_of("cdu_available", 0.0, label="cdu_1/002"))
-    seen = window.present(NOON)
+    seen = window.latest_values(NOON)
     assert seen["technology_supply_temperature"].sel(cdu="cdu_1") == pytest.approx(41.0)
     assert seen["cdu_available"].sel(cdu="cdu_1") == pytest.approx(0.5)
 
@@ -123,7 +123,7 @@ def test_unknown_state_is_unavailable(window):
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
     assert flag is QualityFlag.GOOD
-    assert window.present(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
+    assert window.latest_values(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
 
 
 def test_recent_returns_intervals(window):
@@ -131,7 +131,7 @@ def test_recent_returns_intervals(window):
         window.add(value_of("grid_import_power", power, time=NOON + second * SECOND))
     for sequence, (second, temperature) in enumerate(((50, 51.0), (100, 53.0))):
         window.add(batch(sequence=sequence, time=NOON + second * SECOND, temperature=temperature))
-    past = window.recent(NOON, NOON + 400 * SECOND)
+    past = window.recent_means(NOON, NOON + 400 * SECOND)
     assert past["time"].to_numpy()[0] == NOON
     assert past["duration"][0] == pytest.approx(100 / 3600)
     # stamped after the start and not after the end of (0, 100], (100, 200], (200, 300]
@@ -152,7 +152,7 @@ def test_the_past_is_bounded():
     for minute in range(0, 180, 10):
         time = NOON + minute * 60 * SECOND
         window.add(value_of("grid_import_power", 1000.0 + minute, time=time))
-    past = window.recent(NOON - QUARTER, NOON + np.timedelta64(3, "h"))["grid_import_power"]
+    past = window.recent_means(NOON - QUARTER, NOON + np.timedelta64(3, "h"))["grid_import_power"]
     heard = past["time"].to_numpy()[np.isfinite(past.to_numpy())]
     # the last reading, at 14:50, closes the interval from 14:48:20
     assert heard.min() == NOON + np.timedelta64(108 * 60 + 20, "s")
@@ -174,8 +174,8 @@ def snapshot(time=NOON, kind="batch"):
         site="small",
         time=time,
         jobs=columns(kind),
-        done=np.array([0.1]),
-        ran=np.array([0.1]),
+        completed_hours=np.array([0.1]),
+        run_hours=np.array([0.1]),
         running=np.array([True]),
     )
 

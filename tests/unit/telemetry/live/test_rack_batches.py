@@ -12,7 +12,7 @@ from tests.support.small_points import NOON, SECOND, batch
 def test_batches_of_a_hall_are_summed_and_scaled_to_all_racks(window):
     for number in range(1, 14):  # of 14
         window.add(batch(rack=f"r{number:04d}", temperature=50.0 + number))
-    seen = window.present(NOON).sel(hall="hall_1")
+    seen = window.latest_values(NOON).sel(hall="hall_1")
     # 72 chips of 1 kW in each of 14 racks
     assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
     assert seen["chip_temperature"] == pytest.approx(63.0)
@@ -26,7 +26,7 @@ def test_a_chip_that_is_not_there_counts_as_the_mean_of_the_others(window):
         values = whole.values.copy()
         values[:, [3, 71]] = np.nan
         assert window.add(replace(whole, values=values)) is QualityFlag.GOOD
-    seen = window.present(NOON).sel(hall="hall_1")
+    seen = window.latest_values(NOON).sel(hall="hall_1")
     assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
     assert seen["chip_temperature"] == pytest.approx(64.0)
     assert seen["accelerator_utilisation"] == pytest.approx(0.8)
@@ -35,7 +35,7 @@ def test_a_chip_that_is_not_there_counts_as_the_mean_of_the_others(window):
 def test_hall_with_few_racks_is_nan(window):
     for number in range(1, 13):
         window.add(batch(rack=f"r{number:04d}"))
-    seen = window.present(NOON).sel(hall="hall_1")
+    seen = window.latest_values(NOON).sel(hall="hall_1")
     assert np.isnan(seen["accelerator_power"])
     assert seen["racks_heard"] == pytest.approx(12 / 14)
 
@@ -45,7 +45,9 @@ def test_batches_count_once_and_gaps_are_counted(window):
         window.add(batch(sequence=sequence, time=NOON + sequence * SECOND))
     # 3 is missing; 2, 4 and 1 came twice
     assert window.counters == {"batch good": 4, "duplicate": 3, "gap": 1}
-    assert window.present(NOON + 5 * SECOND)["accelerator_power_age"].sel(hall="hall_1") == 0.0
+    assert (
+        window.latest_values(NOON + 5 * SECOND)["accelerator_power_age"].sel(hall="hall_1") == 0.0
+    )
 
 
 def test_restarted_sender_restarts_its_sequence(window):

@@ -161,7 +161,7 @@ def test_a_power_state_fits_the_contract(contract):
         max_power=150.0,
         targets=[FeedTarget(target=asked, is_active=True, correlation=event()["id"])],
         load=88.0,
-        is_in_flight=True,
+        is_load_changing=True,
         event="start_ramp_down",
         since=NOON,
         is_compliant=True,

@@ -35,7 +35,12 @@ def queue(count):
     columns = jobs(count)
     done = columns.length * np.linspace(0.0, 1.0, count)
     return QueueSnapshot(
-        site="rhine", time=NOW, jobs=columns, done=done, ran=done, running=done > 1.0
+        site="rhine",
+        time=NOW,
+        jobs=columns,
+        completed_hours=done,
+        run_hours=done,
+        running=done > 1.0,
     )
 
 

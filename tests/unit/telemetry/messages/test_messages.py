@@ -144,8 +144,8 @@ def queues(draw):
         site=draw(NAMES),
         time=time,
         jobs=jobs,
-        done=length * draw(st.floats(0, 1)),
-        ran=np.array(column(hours), dtype=float),
+        completed_hours=length * draw(st.floats(0, 1)),
+        run_hours=np.array(column(hours), dtype=float),
         running=np.array(column(st.booleans()), dtype=bool),
     )
 

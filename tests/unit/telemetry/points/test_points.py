@@ -67,7 +67,7 @@ def test_points_are_unique_and_begin_with_the_site():
 
 def test_banks_and_racks_have_a_point_each():
     counts = Counter(listed.meaning.variable for listed in list_points(site()))
-    assert counts["rack_power"] == site().racks == 28
+    assert counts["rack_power"] == site().rack_count == 28
     assert counts["technology_supply_request"] == 3
     by_variable = {p.meaning.variable: p.metadata for p in list_points(site())}
     assert by_variable["rack_power"].rack == "hall_2-r0014"

@@ -116,7 +116,7 @@ def test_clock_leap_reports_no_racks_yet_to_be_named():
     assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
     assert mismatch.mismatched_racks(NOW, PERIOD) == ()
     assert mismatch.mismatched_racks(LONG_AGO, PERIOD) == ()
-    assert len(asked_until(mismatch, LATER)) == SITE.racks - 2
+    assert len(asked_until(mismatch, LATER)) == SITE.rack_count - 2
 
 
 @pytest.mark.parametrize("samples", [[*points()], batches(), []])

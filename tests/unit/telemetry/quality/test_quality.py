@@ -127,7 +127,7 @@ def test_out_of_order_reading_is_not_compared():
 
 def test_bands_are_shares_of_the_machine():
     site = sites.load_site("small")
-    limits = plausible_range("grid_import_power", site.grid)
+    limits = plausible_range("grid_import_power", site.grid_connection)
     assert (limits.low, limits.high) == pytest.approx((-1.5 * 4.7, 1.5 * 4.7))
     in_kilowatts = PointReading(value=3500.0, time=NOON)  # a kW that was meant as MW
     assert check_reading(in_kilowatts, None, limits=limits) is QualityFlag.UNIT

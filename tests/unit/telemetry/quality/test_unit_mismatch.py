@@ -10,7 +10,7 @@ from telemetry.quality.checks import NO_HISTORY, PointReading, QualityFlag, chec
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
 SITE = sites.load_site("small")
-GRID, HALL, BATTERY = SITE.grid, SITE.equipment["hall_1"], SITE.equipment["battery_1"]
+GRID, HALL, BATTERY = SITE.grid_connection, SITE.equipment["hall_1"], SITE.equipment["battery_1"]
 
 
 def verdicts(limits, values, *, every=100, start=NOON):

@@ -201,7 +201,7 @@ def test_carbon_history_grows_with_each_fetch(tmp_path):
     out = tmp_path / "carbon.json"
     for day, first in (("24", 200), ("27", 300), ("28", 400)):
         with standing_in(answers(day, first)) as service:
-            question = query_for(service, token="secret", before=out)
+            question = query_for(service, token="secret", earlier_response_file=out)
             fetch_series("carbon", "electricity-maps", question, out=out)
             assert {headers["auth-token"] for _, _, headers in service.asked} == {"secret"}
             assert service.asked[0][1] == {"zone": "DE"}
@@ -223,7 +223,7 @@ def test_file_of_another_service_is_replaced(tmp_path):
         "/carbon-intensity/forecast": [reply({"message": "not in your plan"}, status=403)],
     }
     with standing_in(answers) as service:
-        question = query_for(service, token="secret", before=out, zone="SE3")
+        question = query_for(service, token="secret", earlier_response_file=out, zone="SE3")
         found = fetch_series("carbon", "electricity-maps", question, out=out)
         assert service.asked[0][1] == {"zone": "SE-SE3"}
     assert found.intervals == 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.series import between, read, read_carbon, read_prices, read_weather, recognise
+from telemetry.series import read, read_carbon, read_prices, read_weather, recognise, select_period
 from twin.errors import SeriesError
 
 JOINED = "DE-LU_{}_price_ci_electricitymaps.csv"
@@ -47,9 +47,9 @@ def test_known_sums_of_2023(data):
 def test_missing_day_matters_only_inside_the_window(data):
     prices = read_prices(data / "prices" / JOINED.format(2022))
     assert prices.attrs["long_gaps"] == ["2022-09-02T22:00Z/2022-09-03T22:00Z"]
-    assert between(prices, start="2022-09-04", end="2022-09-11").sizes["time"] == 168
+    assert select_period(prices, start="2022-09-04", end="2022-09-11").sizes["time"] == 168
     with pytest.raises(SeriesError, match="24 h without values"):
-        between(prices, start="2022-09-01", end="2022-09-08")
+        select_period(prices, start="2022-09-01", end="2022-09-08")
 
 
 def test_joined_carbon_equals_its_source(data):
@@ -90,7 +90,7 @@ def test_all_at_once(data):
     assert len(bundle.jobs) == 99_998
     assert bundle.jobs["arrival"].iloc[0] == np.datetime64("2023-01-01")
     week = [
-        between(series, start="2023-06-12", end="2023-06-19")
+        select_period(series, start="2023-06-12", end="2023-06-19")
         for series in (bundle.prices, bundle.carbon)
     ]
     assert all(part.sizes["time"] == 168 for part in week)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.series import between, read_prices
+from telemetry.series import read_prices, select_period
 from telemetry.series.intervals import SeriesRows, to_intervals
 from twin.errors import SeriesError
 
@@ -145,21 +145,21 @@ def test_duplicate_and_sparse_times_are_refused():
 
 def test_between_cuts_exactly():
     prices = to_intervals(_rows(_hourly(4), [1, 2, 3, 4]))
-    part = between(prices, start="2025-09-30T00:30", end="2025-09-30T02:15")
+    part = select_period(prices, start="2025-09-30T00:30", end="2025-09-30T02:15")
     assert part["electricity_price"].values.tolist() == [1, 2, 3]
     assert part["duration"].values.tolist() == [0.5, 1.0, 0.25]
     assert part["instant"].values[[0, -1]].tolist() == [
         np.datetime64("2025-09-30T00:30", "us").item(),
         np.datetime64("2025-09-30T02:15", "us").item(),
     ]
-    assert between(prices, start=START, end=START + 4 * HOUR).identical(prices)
+    assert select_period(prices, start=START, end=START + 4 * HOUR).identical(prices)
 
 
 def test_between_keeps_the_gaps_inside():
     values = np.arange(48.0)
     values[[5, 30]] = np.nan
     prices = to_intervals(_rows(_hourly(48), values))
-    part = between(prices[["electricity_price"]], start="2025-10-01", end="2025-10-02")
+    part = select_period(prices[["electricity_price"]], start="2025-10-01", end="2025-10-02")
     assert part.attrs["gaps"] == ["2025-10-01T06:00Z/2025-10-01T07:00Z"]
     assert part["electricity_price"].attrs["gaps"] == part.attrs["gaps"]
     assert len(prices["electricity_price"].attrs["gaps"]) == 2  # the whole is as it was
@@ -169,13 +169,13 @@ def test_between_refuses_uncovered_times():
     values = np.arange(48.0)
     values[10:20] = np.nan
     prices = to_intervals(_rows(_hourly(48), values))
-    assert between(prices, start="2025-10-01", end="2025-10-02").sizes["time"] == 24
+    assert select_period(prices, start="2025-10-01", end="2025-10-02").sizes["time"] == 24
     with pytest.raises(SeriesError, match="T10:00Z/2025-09-30T20:00Z = 10 h without values"):
-        between(prices, start="2025-09-30", end="2025-10-02")
+        select_period(prices, start="2025-09-30", end="2025-10-02")
     with pytest.raises(SeriesError, match=r"2025-09-30T00:00Z/2025-10-02T00:00Z.*\[time-gap\]"):
-        between(prices, start="2025-10-01", end="2025-10-03")
+        select_period(prices, start="2025-10-01", end="2025-10-03")
     with pytest.raises(SeriesError, match=r"stretch = .*\[time-order\]"):
-        between(prices, start="2025-10-02", end="2025-10-01")
+        select_period(prices, start="2025-10-02", end="2025-10-01")
 
 
 def test_file_with_two_resolutions_is_read(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.market_zones import time_zone
+from telemetry.market_zones import time_zone_of_bidding_zone
 from telemetry.series import read_prices
 from telemetry.series.intervals import local_to_utc
 from twin.errors import SeriesError
@@ -191,11 +191,13 @@ def test_file_without_rows_is_refused(tmp_path):
 
 
 def test_zones_are_market_ids_or_iana_names():
-    assert time_zone("DE-LU") == time_zone("de_lu") == "Europe/Berlin"
-    assert time_zone("SE3") == "Europe/Stockholm"
-    assert time_zone("Europe/Madrid") == time_zone("ES")
+    assert (
+        time_zone_of_bidding_zone("DE-LU") == time_zone_of_bidding_zone("de_lu") == "Europe/Berlin"
+    )
+    assert time_zone_of_bidding_zone("SE3") == "Europe/Stockholm"
+    assert time_zone_of_bidding_zone("Europe/Madrid") == time_zone_of_bidding_zone("ES")
     with pytest.raises(SeriesError, match="did you mean DE-LU"):
-        time_zone("DE-LUX")
+        time_zone_of_bidding_zone("DE-LUX")
 
 
 @settings(deadline=None, max_examples=60)

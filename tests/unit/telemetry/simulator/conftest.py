@@ -36,7 +36,7 @@ def workload():
         length=length,
         racks=np.full(5, 6.0),
     )
-    return Workload(jobs=jobs, arrivals=jobs)
+    return Workload(jobs=jobs, arrival_history=jobs)
 
 
 @pytest.fixture(scope="package")

@@ -57,7 +57,7 @@ def test_chip_temperature_follows_the_chip_power(small, load):
     hall = small.equipment["hall_1"]
     found = batches(small, load)
     busiest = max(found, key=lambda batch: row(batch, "power").mean())
-    board = float(hall.board_power(np.array(0.132 * 14))) / 14
+    board = float(hall.chip_supply_power(np.array(0.132 * 14))) / 14
     assert row(busiest, "power").mean() == pytest.approx(1e6 * board * 0.8 / 72, rel=0.35)
     expected = float(hall.chip_temperature(np.array(0.132), np.array(40.0)))
     assert row(busiest, "temperature").mean() == pytest.approx(expected, abs=0.5)

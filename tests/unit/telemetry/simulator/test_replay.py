@@ -173,7 +173,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
 
     def decide():
         for now in clock.intervals(stop):
-            level = window.present(now)["battery_level_age"].sel(battery="battery_1")
+            level = window.latest_values(now)["battery_level_age"].sel(battery="battery_1")
             cycles.append((now, float(level)))
             service.publish(*encode(DecisionNotice(site="rhine", time=now, sequence=-1)), qos=1)
 

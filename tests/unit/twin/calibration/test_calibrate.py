@@ -36,7 +36,7 @@ def calibration(noisy):
 def truth(trial, parameter):
     if parameter.is_offset:
         return 0.0
-    return parameter_value(trial.hidden.equipment[parameter.machine], parameter.path)
+    return parameter_value(trial.worn_site.equipment[parameter.machine], parameter.path)
 
 
 def found(calibration, name):
@@ -112,7 +112,7 @@ def test_unmetered_parameters_stay_and_are_named(noisy):
 
 def test_connection_meter_replaces_missing_submeters(noisy):
     result = calibrate(SITE, noisy.readings.drop_vars("transformer_output"))
-    true = noisy.hidden.equipment["ups_1"].loss_factor
+    true = noisy.worn_site.equipment["ups_1"].loss_factor
     assert found(result, "ups_1.loss_factor").value == pytest.approx(true, rel=0.05)
 
 

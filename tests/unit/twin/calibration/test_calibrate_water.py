@@ -69,15 +69,15 @@ def test_intervals_without_set_point_readings_are_left_out(moved):
     deaf = moved.copy(deep=True)
     deaf["facility_supply_set_point"][8:16, 0] = np.nan
     held = AppliedSetPoints.from_history(SITE, TelemetryHistory(SITE, deaf))
-    assert list(np.flatnonzero(held.unknown["warm_plant"])) == list(range(8, 16))
-    assert "chilled_plant" not in held.unknown
+    assert list(np.flatnonzero(held.unknown_intervals["warm_plant"])) == list(range(8, 16))
+    assert "chilled_plant" not in held.unknown_intervals
 
 
 def test_constant_water_needs_no_set_point_readings():
     held = AppliedSetPoints.from_history(
         SITE, TelemetryHistory(SITE, history_of(SITE, operation_of(SITE, days=1)))
     )
-    assert (held.set_points, held.unknown, held.exclusions) == (None, {}, ())
+    assert (held.set_points, held.unknown_intervals, held.exclusions) == (None, {}, ())
 
 
 def test_set_point_at_its_limit_is_not_a_stuck_sensor(moved):
@@ -106,6 +106,6 @@ def test_committed_chillers_are_calibrated_as_they_ran():
     held = AppliedSetPoints.from_history(site, TelemetryHistory(site, history))
     assert held.set_points.units_on["chilled_plant"] == pytest.approx(ran)
     history["cooling_plant_units_on"][5] = 1.5
-    assert AppliedSetPoints.from_history(site, TelemetryHistory(site, history)).unknown[
+    assert AppliedSetPoints.from_history(site, TelemetryHistory(site, history)).unknown_intervals[
         "chilled_plant"
     ][5]

@@ -134,7 +134,7 @@ def test_readings_that_jump_and_return_have_no_influence(five_days):
     for e in known:
         true = 0.0
         if not e.parameter.is_offset:
-            true = parameter_value(five_days.hidden.equipment["warm_plant"], e.parameter.path)
+            true = parameter_value(five_days.worn_site.equipment["warm_plant"], e.parameter.path)
         assert abs(e.value - true) < 4.0 * e.error, e.parameter.name
 
 

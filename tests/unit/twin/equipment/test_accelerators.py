@@ -41,7 +41,7 @@ def test_rack_power_leaves_as_heat_to_liquid_or_air():
 def test_board_power_by_hand():
     # 1 MW on shelves of 2 MW: half load, loss 0.5 (1 / 0.95 - 1) = 0.02632 of 2 MW;
     # behind the regulators 0.9 (1 - 0.05263) = 0.85263 MW
-    assert hall().board_power(np.array([1.0])) == pytest.approx([0.852632])
+    assert hall().chip_supply_power(np.array([1.0])) == pytest.approx([0.852632])
 
 
 def test_chip_case_temperature_by_hand():

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment.hall_cooling import CduBank
-from twin.relations import Convert
+from twin.relations import Conversion
 
 DECLARED = {
     "name": "cdu",
@@ -19,14 +19,14 @@ DECLARED = {
 }
 
 
-def convert(cdu: CduBank) -> Convert:
+def convert(cdu: CduBank) -> Conversion:
     (relation,) = cdu.relations()
-    assert isinstance(relation, Convert)
+    assert isinstance(relation, Conversion)
     return relation
 
 
 def test_pump_power_follows_the_cube_and_becomes_heat(outdoors) -> None:
-    flows = convert(CduBank.model_validate(DECLARED)).physics(
+    flows = convert(CduBank.model_validate(DECLARED)).flows_at_output(
         np.array([200.0, 100.0, 0.0]), outdoors(20.0, 15.0)
     )
     # 2 MW x 1, 0.5^3, and 0.3^3 at the least flow
@@ -41,7 +41,7 @@ def test_pump_power_follows_flow_and_pressure(outdoors) -> None:
     Sensitivity: 0.125 of it without the share of the head that stays.
     """
     cdu = CduBank.model_validate(DECLARED | {"static_head_share": 0.2})
-    flows = convert(cdu).physics(np.array([200.0, 100.0]), outdoors(20.0, 15.0))
+    flows = convert(cdu).flows_at_output(np.array([200.0, 100.0]), outdoors(20.0, 15.0))
     np.testing.assert_allclose(flows.inputs["critical"], [2.0, 0.4])
 
 

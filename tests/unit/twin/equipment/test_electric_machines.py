@@ -31,7 +31,7 @@ def calm(outdoors):
 
 def flows(machine, output, weather):
     (convert,) = machine.relations()
-    return convert.physics(np.array(output), weather)
+    return convert.flows_at_output(np.array(output), weather)
 
 
 def test_transformer_loss_is_core_plus_square_of_load(calm):

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment.hall_cooling import CrahBank
-from twin.relations import Convert
+from twin.relations import Conversion
 
 DECLARED = {
     "name": "air",
@@ -21,8 +21,8 @@ DECLARED = {
 
 def test_fan_power_follows_heat_and_becomes_heat(outdoors) -> None:
     (relation,) = CrahBank.model_validate(DECLARED).relations()
-    assert isinstance(relation, Convert)
-    flows = relation.physics(np.array([30.0, 15.0, 0.0]), outdoors(20.0, 15.0))
+    assert isinstance(relation, Conversion)
+    flows = relation.flows_at_output(np.array([30.0, 15.0, 0.0]), outdoors(20.0, 15.0))
     np.testing.assert_allclose(flows.inputs["critical"], [1.0, 0.125, 0.064])
     np.testing.assert_allclose(flows.inputs["chilled"], [31.0, 15.125, 0.064])
 

@@ -80,7 +80,7 @@ def test_heat_taken_is_at_most_heat_available():
 def test_energy_closes(outside):
     convert, exchange = pump().relations()
     output = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
-    flows = convert.physics(output, outside)
+    flows = convert.flows_at_output(output, outside)
     assert flows.inputs["medium_voltage"] - flows.inputs["warm"] == pytest.approx(output)
     assert flows.heat == pytest.approx(0.0)
     assert exchange == Exchange(

@@ -29,7 +29,7 @@ def test_switchgear_loss_is_square_of_load_plus_heaters(outdoors):
     # 95 MW are the rating: 0.05 + 0.02 MW; half of it 0.0125 + 0.02; either way
     (convert,) = made().relations()
     weather = outdoors([20.0] * 4, 15.0)
-    found = convert.physics(np.array([95.0, 47.5, 0.0, -95.0]), weather)
+    found = convert.flows_at_output(np.array([95.0, 47.5, 0.0, -95.0]), weather)
     assert found.heat == pytest.approx([0.07, 0.0325, 0.02, 0.07])
     assert found.inputs["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
     assert found.details["switchgear_loading"] == pytest.approx([1.0, 0.5, 0.0, 1.0])

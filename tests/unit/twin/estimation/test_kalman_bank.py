@@ -33,7 +33,9 @@ def deviation(bank):
 
 def test_first_reading_has_the_error_of_its_sensor():
     bank = KalmanFilterBank.start_at(0.7, STORE.measurement_std, STORE)
-    assert (bank.mean, bank.spread, bank.noise) == pytest.approx((0.7, 0.01, 0.01))
+    assert (bank.mean, bank.equivalent_standard_error, bank.sensor_standard_error) == pytest.approx(
+        (0.7, 0.01, 0.01)
+    )
 
 
 def test_model_error_grows_with_the_square_root_of_time():
@@ -43,7 +45,7 @@ def test_model_error_grows_with_the_square_root_of_time():
     )
     assert bank.mean == pytest.approx(0.8)
     assert deviation(bank) == pytest.approx(np.sqrt(2e-4), rel=1e-3)
-    assert 0.01 < bank.spread < deviation(bank)
+    assert 0.01 < bank.equivalent_standard_error < deviation(bank)
 
 
 def test_error_of_a_decaying_state_decays():
@@ -75,17 +77,17 @@ def test_sensor_noise_is_learned(true):
     """A perfect model: what readings scatter by is the sensor's."""
     noise = np.random.default_rng(1).normal(0.0, true, 600)
     bank = followed(STORE, noise)
-    assert bank.noise == pytest.approx(true, rel=0.15)
-    assert bank.spread < 0.4 * true
-    assert abs(bank.mean) < 3.0 * bank.spread
+    assert bank.sensor_standard_error == pytest.approx(true, rel=0.15)
+    assert bank.equivalent_standard_error < 0.4 * true
+    assert abs(bank.mean) < 3.0 * bank.equivalent_standard_error
 
 
 def test_model_noise_is_learned():
     """A perfect sensor, and a stock that walks: it is where it is seen."""
     walk = np.cumsum(np.random.default_rng(2).normal(0.0, 0.03, 600))
     bank = followed(STORE, walk)
-    assert bank.mean == pytest.approx(walk[-1], abs=2.0 * bank.spread)
-    assert bank.spread < 0.02
+    assert bank.mean == pytest.approx(walk[-1], abs=2.0 * bank.equivalent_standard_error)
+    assert bank.equivalent_standard_error < 0.02
 
 
 @pytest.mark.slow
@@ -133,14 +135,14 @@ def test_outlier_has_little_influence():
         followed(STORE, column) for column in (readings, np.where(readings > 0.5, np.nan, readings))
     )
     assert bank.mean == pytest.approx(calm.mean, abs=0.002)
-    assert bank.noise == pytest.approx(calm.noise, rel=0.1)
+    assert bank.sensor_standard_error == pytest.approx(calm.sensor_standard_error, rel=0.1)
 
 
 def test_biased_model_is_corrected():
     """The model says 20, the water is held at 20.3."""
     readings = 20.3 + np.random.default_rng(7).normal(0.0, 0.05, 300)
     bank = followed(HELD, readings, course=np.full(300, 20.0), slope=0.0)
-    assert bank.mean == pytest.approx(20.3, abs=2.0 * bank.spread)
+    assert bank.mean == pytest.approx(20.3, abs=2.0 * bank.equivalent_standard_error)
     gone = bank.predicted(20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER)
     assert gone.mean == pytest.approx(20.3, abs=0.1)
 
@@ -149,4 +151,6 @@ def test_units_do_not_matter():
     readings = np.random.default_rng(8).normal(0.5, 0.01, 50)
     one, thousand = (followed(STORE.scaled(size), size * readings) for size in (1.0, 1000.0))
     assert thousand.mean == pytest.approx(1000.0 * one.mean)
-    assert thousand.spread == pytest.approx(1000.0 * one.spread)
+    assert thousand.equivalent_standard_error == pytest.approx(
+        1000.0 * one.equivalent_standard_error
+    )

@@ -4,19 +4,21 @@ import numpy as np
 
 from twin.estimation.kalman_bank import NOISE_PRIORS, KalmanFilterBank
 from twin.estimation.measurement_update import (
-    PredictedStock,
-    StockFilter,
-    diagnostics,
-    update_stock,
+    PredictedStateVariable,
+    StateVariableFilter,
+    sensor_warnings,
+    update_state_variable,
 )
 
 
 def said(spread, size):
     """Return what is said of a stock that nobody measures, known to some spread. [MWh]"""
     prior = NOISE_PRIORS["battery_level"].scaled(1.6)
-    memory = StockFilter(filter_bank=KalmanFilterBank.start_at(0.9932, spread, prior))
-    carried = PredictedStock(prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0)
-    found = diagnostics(
+    memory = StateVariableFilter(filter_bank=KalmanFilterBank.start_at(0.9932, spread, prior))
+    carried = PredictedStateVariable(
+        prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0
+    )
+    found = sensor_warnings(
         "level",
         carried,
         memory,
@@ -45,7 +47,7 @@ def followed(memory, changes, readings):
             noise_prior=trust,
             elapsed=0.25,
         )
-        memory = update_stock(carried, seen, now=now, noise_prior=trust, max_value=2.0)
+        memory = update_state_variable(carried, seen, now=now, noise_prior=trust, max_value=2.0)
     return memory
 
 

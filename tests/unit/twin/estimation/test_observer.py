@@ -310,7 +310,7 @@ def test_learned_noise_is_carried_to_the_next_estimate():
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
     believed, _ = followed(run(60, charge=0.01), noise=noise)
     assert (
-        believed[-1].filters[BATTERY].filter_bank.noise
+        believed[-1].filters[BATTERY].filter_bank.sensor_standard_error
         < 0.5 * NOISE_PRIORS["battery_level"].measurement_std * SIZE
     )
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.hand import START, battery, grid, outlook, site, source
 from twin import variables
-from twin.feasibility.connection import MINIMUM_IMPORT_FACTOR, minimum_import
+from twin.feasibility.connection import MINIMUM_IMPORT_FACTOR, unavoidable_excess_import
 from twin.simulation import state
 
 
@@ -13,7 +13,7 @@ def least(where, limit, *, level=0.0, service=6.0, sun=None):
     ahead = outlook([10.0] * len(limit), service=service, sun=sun)
     limited = ahead.assign(grid_import_limit=("time", np.array(limit, float)))
     start = state.initial_state(where, START, level=level)
-    return minimum_import(where, start, variables.tag_dataset(limited)).tolist()
+    return unavoidable_excess_import(where, start, variables.tag_dataset(limited)).tolist()
 
 
 def test_achievable_limit_is_the_minimum_import():

@@ -12,7 +12,7 @@ from tests.support.hand import kind, solved
 from tests.support.reserve_sites import ahead, held_by, product
 from twin.equipment import TransformerBank
 from twin.feasibility import reserve_deliverability
-from twin.feasibility.reserve_activation import activation_power, deferred_work, extreme_levels
+from twin.feasibility.reserve_activation import deferred_work, extreme_levels, reserved_power
 from twin.feasibility.reserve_deliverability import may_pause
 from twin.relations import Store
 
@@ -103,7 +103,7 @@ def test_power_kept_per_megawatt():
     up = product("up", direction="up", opposite_share=0.2)
     both = product("both", power_share=1.34)
     held = {"up": np.array([1.0]), "both": np.array([0.5])}
-    kept = activation_power({"up": up, "both": both}, held)
+    kept = reserved_power({"up": up, "both": both}, held)
     assert [float(one[0]) for one in kept] == pytest.approx([1.67, 0.87])
 
 

@@ -71,7 +71,9 @@ def test_prices_end_at_skipped_or_repeated_midnights(now, until):
 def test_prices_follow_the_market_day_of_the_site(changed, until):
     """Proves: at 10:55 UTC it is 12:55 in Finland; the market has not published yet."""
     site = sites.load_site("small").model_copy(update=changed)
-    assert published_until(to_utc("2026-01-15T10:55"), site.market_zone) == to_utc(until)
+    assert published_until(to_utc("2026-01-15T10:55"), site.resolved_market_time_zone) == to_utc(
+        until
+    )
 
 
 def test_hourly_mean_is_known_after_the_hour():

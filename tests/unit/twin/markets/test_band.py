@@ -10,7 +10,7 @@ from twin.errors import SeriesError
 from twin.markets import demand_charges
 from twin.markets.bills import bills_by_year, compute_bill, rebate_class, utilisation_hours
 from twin.markets.demand_charges import constant_load_status
-from twin.markets.tariffs import Tariff, carried_forward
+from twin.markets.tariffs import Tariff, expired_tariff_warnings
 
 
 def test_half_a_year_gives_the_need_of_the_rest():
@@ -142,9 +142,9 @@ def test_last_tariff_is_carried_forward_with_a_warning():
     starts = quarters("2026-12-31T22:00", "2027-01-01T00:00")  # an hour in each year
     found = bills_by_year(tariffs, starts, np.full(8, 4.0), time_zone=BERLIN)
     assert [one.total for one in found] == [Decimal("40.00"), Decimal("40.00")]
-    (warning,) = carried_forward(tariffs, starts, BERLIN)
+    (warning,) = expired_tariff_warnings(tariffs, starts, BERLIN)
     assert "carried forward to 4 of 8 intervals, until 2027-01-01" in warning
-    assert carried_forward(tariffs, starts[:4], BERLIN) == []
+    assert expired_tariff_warnings(tariffs, starts[:4], BERLIN) == []
 
 
 def test_classes_reached_at_year_end_need_nothing():

@@ -81,8 +81,10 @@ def test_store_conserves_energy_and_keeps_its_window(loads, floor, ramp, hystere
         values.sum() * step for values in (load, found.accelerator_power, found.busway_power)
     )
     assert drawn == pytest.approx(asked + found.excess_energy - found.deferred_energy, abs=1e-12)
-    assert taken == pytest.approx(drawn + found.level[-1] - found.level[0], abs=1e-12)
-    assert found.level.min() >= -1e-12
-    assert found.level.max() <= storage + 1e-12
+    assert taken == pytest.approx(
+        drawn + found.stored_energy[-1] - found.stored_energy[0], abs=1e-12
+    )
+    assert found.stored_energy.min() >= -1e-12
+    assert found.stored_energy.max() <= storage + 1e-12
     assert found.excess_energy >= 0.0
     assert found.deferred_energy >= 0.0

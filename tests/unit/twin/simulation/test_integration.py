@@ -105,7 +105,11 @@ def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, 
     """Return the walk of a loop of which half may be on its way to the halls."""
     load = np.atleast_1d(np.asarray(load, float))
     whole = np.full(load.shape, 1.0)
-    ceiling = CoolingCapacity(chiller=0.0 * whole, dry_base=base * whole, slope=rise * whole)
+    ceiling = CoolingCapacity(
+        chiller_capacity=0.0 * whole,
+        cooler_capacity_at_set_point=base * whole,
+        cooler_capacity_slope=rise * whole,
+    )
     return integrate_loop(
         plant(lag=lag, share=0.0 if pipes is None else 0.5),
         load,
@@ -249,10 +253,12 @@ def test_capacity_bound_holds_at_any_temperature_and_weather(air):
     warm, _ = _plants()
     weather, water = _air([air]), air + np.array([3.0, 5.0, 7.0])
     ceiling = CoolingCapacity.from_plant(warm, weather)
-    line = ceiling.dry_base + ceiling.slope * (water - warm.supply_temperature)
+    line = ceiling.cooler_capacity_at_set_point + ceiling.cooler_capacity_slope * (
+        water - warm.supply_temperature
+    )
     exact = [warm.capacity(weather, float(one))[0] for one in water]
     np.testing.assert_allclose(line, exact, rtol=1e-4)
-    assert ceiling.chiller == 0.0
+    assert ceiling.chiller_capacity == 0.0
 
 
 def test_oversized_coolers_have_a_finite_capacity_line():
@@ -265,19 +271,24 @@ def test_oversized_coolers_have_a_finite_capacity_line():
     ceiling = CoolingCapacity.from_plant(
         warm.model_copy(update={"rejection": rejection}), _air([20.0, 38.0])
     )
-    assert np.isfinite(ceiling.dry_base).all()
-    assert np.isfinite(ceiling.slope).all()
+    assert np.isfinite(ceiling.cooler_capacity_at_set_point).all()
+    assert np.isfinite(ceiling.cooler_capacity_slope).all()
     assert np.isfinite(ceiling.plannable(warm)).all()
 
 
 def test_only_coolers_gain_capacity_from_warmer_water():
     _, chilled = _plants()
     ceiling = CoolingCapacity.from_plant(chilled, _air([5.0, 30.0]))
-    np.testing.assert_array_equal(ceiling.chiller, chilled.capacity(_air([5.0, 30.0]), 18.0))
-    assert (ceiling.slope > 0.0).all()
-    assert ceiling.select(slice(1, 2)).dry_base == ceiling.dry_base[1:]
+    np.testing.assert_array_equal(
+        ceiling.chiller_capacity, chilled.capacity(_air([5.0, 30.0]), 18.0)
+    )
+    assert (ceiling.cooler_capacity_slope > 0.0).all()
+    assert (
+        ceiling.select(slice(1, 2)).cooler_capacity_at_set_point
+        == ceiling.cooler_capacity_at_set_point[1:]
+    )
     dry = chilled.model_copy(update={"economiser_approach": None})
-    assert (CoolingCapacity.from_plant(dry, _air([5.0])).slope == 0.0).all()
+    assert (CoolingCapacity.from_plant(dry, _air([5.0])).cooler_capacity_slope == 0.0).all()
 
 
 @pytest.mark.parametrize(("circuit", "site", "hot"), [(0, "rhine", 41.0), (1, "gallia", 29.0)])

@@ -26,7 +26,9 @@ def points(*temperatures):
 
 
 def calm(site, *temperatures, **present):
-    found = setpoints.rate_limited(site, points(*temperatures), QUARTERS, current_supply=present)
+    found = setpoints.limit_supply_ramps(
+        site, points(*temperatures), QUARTERS, current_supply=present
+    )
     return found.supply_temperature["warm_plant"]
 
 
@@ -46,7 +48,7 @@ def test_rate_limited_supply_starts_from_its_present_value(site):
 def test_rate_limited_water_is_never_warmer_and_keeps_the_ramp(site):
     rng = np.random.default_rng(4)
     wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
-    found = setpoints.rate_limited(
+    found = setpoints.limit_supply_ramps(
         site, points(*wild), hours, current_supply={}
     ).supply_temperature["warm_plant"]
     assert (found <= wild + 1e-9).all()

@@ -22,13 +22,13 @@ def test_starts_and_stops_are_counted_unit_by_unit():
 def test_run_below_minimum_time_is_a_violation():
     """Proves: a unit that runs half an hour of an hour is one short run, of half an hour none."""
     course = [0, 1, 1, 0, 0]
-    assert staging(course, minimum_up=1.0).min_up_violations == 1
-    assert staging(course, minimum_up=0.5).min_up_violations == 0
+    assert staging(course, min_up_time=1.0).min_up_violations == 1
+    assert staging(course, min_up_time=0.5).min_up_violations == 0
 
 
 def test_first_starts_are_no_violation():
     """Proves: before the run all rested for long enough; what runs from its begin started then."""
-    rules = {"minimum_up": 9.0, "minimum_down": 9.0, "minimum_restart_time": 9.0}
+    rules = {"min_up_time": 9.0, "min_down_time": 9.0, "minimum_restart_time": 9.0}
     assert staging([1, 2], **rules) == StagingCounts(starts=2)
     assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, min_up_violations=1)
 
@@ -38,15 +38,17 @@ def test_units_alternate():
 
     Sensitivity: one short run if the unit that came last went first.
     """
-    assert staging([1, 1, 2, 1, 1], minimum_up=0.5).min_up_violations == 0
-    assert staging([1, 1, 2, 1, 0], minimum_up=0.75).min_up_violations == 1
+    assert staging([1, 1, 2, 1, 1], min_up_time=0.5).min_up_violations == 0
+    assert staging([1, 1, 2, 1, 0], min_up_time=0.75).min_up_violations == 1
 
 
 def test_rest_below_minimum_time_is_a_violation():
     """Proves: both run, one stops and is the only one that can start again a quarter-hour later."""
-    assert staging([2, 1, 2], minimum_down=0.5).min_down_violations == 1
-    assert staging([2, 1, 1, 2], minimum_down=0.5).min_down_violations == 0
-    assert staging([1, 0, 1], minimum_down=0.5).min_down_violations == 0  # the other takes its turn
+    assert staging([2, 1, 2], min_down_time=0.5).min_down_violations == 1
+    assert staging([2, 1, 1, 2], min_down_time=0.5).min_down_violations == 0
+    assert (
+        staging([1, 0, 1], min_down_time=0.5).min_down_violations == 0
+    )  # the other takes its turn
 
 
 def test_restart_of_a_unit_too_soon_is_a_violation():
@@ -58,7 +60,7 @@ def test_restart_of_a_unit_too_soon_is_a_violation():
 
 
 def test_idle_bank_has_no_starts():
-    assert staging([0], minimum_up=1.0) == StagingCounts()
+    assert staging([0], min_up_time=1.0) == StagingCounts()
 
 
 def too_soon(on, *, count=2, **rules):
@@ -73,11 +75,11 @@ def test_early_orders_are_located():
 
     Sensitivity: nothing is found if it had run before, as the other may have.
     """
-    assert too_soon([1, 2, 2, 1, 0], minimum_up=1.0) == [4]
-    assert too_soon([2, 2, 2, 1, 0], minimum_up=1.0) == []
-    assert too_soon([2, 1, 2, 2], minimum_down=0.5) == [2]
-    assert too_soon([1, 2, 1, 2], minimum_down=0.5) == [3]
-    assert too_soon([0, 1, 0, 1], minimum_down=0.5) == []  # the other takes its turn
+    assert too_soon([1, 2, 2, 1, 0], min_up_time=1.0) == [4]
+    assert too_soon([2, 2, 2, 1, 0], min_up_time=1.0) == []
+    assert too_soon([2, 1, 2, 2], min_down_time=0.5) == [2]
+    assert too_soon([1, 2, 1, 2], min_down_time=0.5) == [3]
+    assert too_soon([0, 1, 0, 1], min_down_time=0.5) == []  # the other takes its turn
     assert too_soon([0, 1, 0, 1, 0, 1], minimum_restart_time=1.25) == [5]
 
 

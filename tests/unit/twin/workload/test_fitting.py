@@ -31,7 +31,7 @@ def test_concave_points_are_fitted_exactly():
     found = fit_throughput(runs())
     assert found.throughput.power_points == (0.5, 0.75, 1.0)
     assert found.throughput.work_points == pytest.approx((0.6, 0.9, 1.0), abs=1e-4)
-    assert found.error < 1e-9
+    assert found.mean_distance < 1e-9
 
 
 def test_single_outlier_does_not_change_the_curve():
@@ -39,7 +39,7 @@ def test_single_outlier_does_not_change_the_curve():
     odd = runs([0.5, 0.75, 1.0], [0.1, 0.2, 1.0], job="odd")
     found = fit_throughput(pd.concat([*jobs, odd]))
     assert found.throughput.work_points == pytest.approx((0.6, 0.9, 1.0), abs=1e-4)
-    assert found.error == pytest.approx((0.5 + 0.7) / 31)
+    assert found.mean_distance == pytest.approx((0.5 + 0.7) / 31)
 
 
 def test_other_rack_power_is_constant_under_a_cap():
@@ -69,7 +69,7 @@ def test_fitted_curve_is_always_concave(pairs):
     measured["power_limit"] = [*range(1, len(pairs) + 1), 1000]
     found = fit_throughput(measured)  # Throughput itself refuses a curve that is not concave
     assert found.throughput.work_points[-1] == 1.0
-    assert np.isfinite(found.error)
+    assert np.isfinite(found.mean_distance)
 
 
 def test_jobs_are_compared_with_themselves():

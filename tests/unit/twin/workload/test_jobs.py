@@ -16,7 +16,7 @@ DAY = np.timedelta64(1, "D")
 
 @pytest.fixture
 def site(pool):
-    return SimpleNamespace(racks=100, work={kind.name: kind for kind in pool.kinds})
+    return SimpleNamespace(rack_count=100, work={kind.name: kind for kind in pool.kinds})
 
 
 def frame(*rows):
@@ -115,7 +115,7 @@ def test_real_jobs_are_scaled_to_the_site(site, shared):
     loads = []
     for week in range(4, 48, 4):
         start = to_utc("2023-01-01") + week * 7 * DAY
-        jobs = whole(site, table, 168, start=start, load_scale=0.6, is_closed=False).arrivals
+        jobs = whole(site, table, 168, start=start, load_scale=0.6, is_closed=False).arrival_history
         inside = jobs.arriving_between(start, start + 7 * DAY)
         loads.append(inside.racks @ inside.length / 168 / 100)
     assert np.mean(loads) == pytest.approx(0.6, abs=0.06)
