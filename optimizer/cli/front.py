@@ -34,6 +34,7 @@ from optimizer.planner.pareto import (
     pareto_front,
 )
 from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
 from twin.errors import IssueCode
 from twin.plots import plot_pareto_front
 
@@ -86,8 +87,10 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
             on_progress=lambda done, _: progress.update(plans, completed=done),
         )
         limits = progress.add_task("limits", total=None)
+        solution = solve_problem(problem)
         sensitivities = limit_values(
-            solve_problem(problem),
+            solution,
+            build_schedule(solution),
             on_progress=lambda done, total: progress.update(limits, completed=done, total=total),
         )
     title = f"{problem.site.name}, a week from {start} by what is known then"

@@ -153,17 +153,22 @@ def _carbon(solution: Solution) -> float:
 
 
 def limit_values(
-    solution: Solution, *, on_progress: ProgressCallback = lambda *_: None
+    solution: Solution,
+    schedule: xr.Dataset,
+    *,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[LimitSensitivity, ...]:
-    """Return the value of one more unit of each limit, the largest first.
+    """Return the value of one more unit of each limit of a plan, the largest first.
 
     Each limit alone is relaxed a little over the whole horizon, and the plan is solved again: a
     battery of twice the size is not worth twice as much. Larger relaxations show how many further
     units save as much, at most as many as the limit has.
     """
-    check_argument_types("sensitivities", solution=(solution, Solution))
+    check_argument_types(
+        "sensitivities", solution=(solution, Solution), schedule=(schedule, xr.Dataset)
+    )
     sensitivity_model, hours = SensitivityModel(solution), solution.data.hours
-    limits = plan_limits(solution, build_schedule(solution), sensitivity_model=sensitivity_model)
+    limits = plan_limits(solution, schedule, sensitivity_model=sensitivity_model)
     found = []
     for number, one in enumerate(limits):
         value, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())

@@ -71,9 +71,6 @@ SOURCE_REASONS: Final[Mapping[ScheduleSource, PublicReason]] = {
 METER_DELAY: Final = np.timedelta64(2, "m")
 """Time after a quarter-hour until its last readings have arrived."""
 
-CORRECTION_PERIOD: Final = np.timedelta64(CORRECTION_PERIOD_MS, "ms")
-"""Period of past quarter-hours that late readings correct."""
-
 MeasureImport = Callable[[np.datetime64, np.datetime64], tuple[TimeArray, FloatArray]]
 """(start, end) -> starts and mean net import of the intervals between, NaN if unknown. [MW]"""
 
@@ -171,7 +168,8 @@ class PartnerLink:
             return
         self._measured_quarter = quarter
         end = np.datetime64(int(quarter) * QUARTER_MS, "ms").astype("datetime64[us]")
-        measured = measured_intervals(*measure(end - CORRECTION_PERIOD, end))
+        since = end - np.timedelta64(CORRECTION_PERIOD_MS, "ms")
+        measured = measured_intervals(*measure(since, end))
         at = to_milliseconds("actual", now)
         try:
             for interval in self._feed.actuals.due(measured, to_milliseconds("actual", end)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.planner.schedule import build_schedule
 from tests.support.contract_sites import MOVABLE, YEAR, with_words
 from tests.support.hand import grid, machine, outlook, problem, site, solved, through
 from twin import time_axes
@@ -86,7 +87,7 @@ def test_budget_value_counts_a_kilogram_in_each_window(window, worth, unit):
     """
     budget = CarbonBudget.model_construct(name="cap", amount=0.0, price=0.5, window=window)
     plan = solved(site(budget), outlook([10.0, 10.0], service=1.0, carbon=1.0, hours=24.0))
-    (limit,) = limit_values(plan)
+    (limit,) = limit_values(plan, build_schedule(plan))
     assert (limit.limit, limit.unit) == ("load target or budget (cap)", unit)
     assert limit.marginal_value == pytest.approx(worth)
 

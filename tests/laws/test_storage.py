@@ -6,6 +6,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from optimizer.diagnostics.soft_constraints import soft_constraint_report
 from optimizer.planner.pareto import limit_values
+from optimizer.planner.schedule import build_schedule
 from tests.support.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.support.reserve_sites import ahead, held_by, product
 from tests.support.seeds import seeds
@@ -281,7 +282,10 @@ def test_battery_sizing_value_keeps_the_direction():
         ahead = outlook([-100.0, -100.0], service=1.0)
         return solved(site(store, connection=grid(import_limit=100.0)), ahead, level=1.0 / capacity)
 
-    worth = {one.limit: one.marginal_value for one in limit_values(plan())}
+    solution = plan()
+    worth = {
+        one.limit: one.marginal_value for one in limit_values(solution, build_schedule(solution))
+    }
     more = 1e-4
     larger = (plan().objective - plan(capacity=1.0 + more).objective) / more
     stronger = (plan().objective - plan(power=1.0 + more).objective) / more

@@ -130,7 +130,8 @@ def test_value_of_a_target_is_the_saving_of_a_megawatt(minutes):
     ahead["grid_import_target"] = ("time", "contract"), np.full((4, 1), 3.0)
     ahead["grid_import_target_price"] = ("time", "contract"), np.full((4, 1), 100.0)
     ahead = variables.tag_dataset(ahead.assign_coords(contract=["partner"]))
-    found = limit_values(solve_problem(problem(site(target), ahead)))
+    solution = solve_problem(problem(site(target), ahead))
+    found = limit_values(solution, build_schedule(solution))
     (limit,) = (one for one in found if "target" in one.limit)
     assert limit.unit == "MW"
     assert limit.marginal_value == pytest.approx(100.0 * sum(minutes) / 60.0)

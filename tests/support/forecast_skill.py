@@ -13,7 +13,7 @@ import xarray as xr
 
 from twin.equipment import Renewable
 from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES, outlook
-from twin.forecast.scenarios import SCENARIO_COUNT, ForecastErrors, forecast_scenarios
+from twin.forecast.scenarios import ForecastErrors, forecast_scenarios
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import regular_axes
@@ -55,7 +55,7 @@ def skill(
     moments: Iterable[np.datetime64],
     *,
     hours: int = 48,
-    count: int = SCENARIO_COUNT,
+    count: int = 6,
 ) -> dict[str, Skill]:
     """Return the scores of scenarios forecast at some times; known values do not count.
 

@@ -31,9 +31,6 @@ from twin.site import Site
 from twin.time_axes import DAY, HOUR, QUARTER_HOUR, interval_axes
 from twin.units import QUARTERS_PER_DAY
 
-SCENARIO_COUNT: Final = 6
-"""Representative scenarios. [1]"""
-
 MIN_SPREAD: Final = 1e-9
 """Spread that counts as zero, such as that of sun and wind without renewables. [1]"""
 
@@ -163,7 +160,7 @@ def forecast_scenarios(
     *,
     axes: xr.Dataset,
     errors: ForecastErrors | None = None,
-    count: int = SCENARIO_COUNT,
+    count: int,
 ) -> tuple[ForecastScenario, ...]:
     """Return the representative scenarios of a horizon; their probabilities add up to 1.
 

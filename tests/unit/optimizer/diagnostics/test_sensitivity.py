@@ -15,7 +15,7 @@ IDLE = product(price=0.0)
 
 
 def values_by_limit(plan):
-    return {one.limit: one.marginal_value for one in limit_values(plan)}
+    return {one.limit: one.marginal_value for one in limit_values(plan, build_schedule(plan))}
 
 
 @pytest.mark.parametrize("products", [(), (IDLE,)])
@@ -125,7 +125,7 @@ def test_ramp_is_one_limit_in_all_intervals():
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     jobs = [("batch", [0.0, 0.0], [20.0, 20.0], 30.0)]
     plan = hand.solved(where, hand.outlook([50.0] * 2, jobs=jobs, terminal=90.0))
-    (one,) = limit_values(plan)
+    (one,) = limit_values(plan, build_schedule(plan))
     assert one.limit == "ramp of the connection, upwards (grid)"
     assert (one.marginal_value, one.hours) == (pytest.approx(120.0), 2.0)
 
@@ -134,7 +134,8 @@ def test_value_of_a_limit_comes_with_its_range():
     """Proves: 3 of 4 MWh run at 10 instead of 50 EUR; a MW more saves 40 EUR, a second nothing."""
     where = hand.site(connection=hand.grid(import_limit=3.0))
     jobs = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
-    (one,) = limit_values(hand.solved(where, hand.outlook([10.0, 50.0], jobs=jobs)))
+    solution = hand.solved(where, hand.outlook([10.0, 50.0], jobs=jobs))
+    (one,) = limit_values(solution, build_schedule(solution))
     assert one.marginal_value == pytest.approx(40.0)
     assert one.valid_for == pytest.approx(1.0, rel=0.06)
     assert one.as_json()["valid_for"] == one.valid_for
@@ -148,7 +149,7 @@ def test_exceeded_ramp_is_valued_without_its_penalty():
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
     assert plan.penalties["ramp"].sum() == pytest.approx(100_000.0 * (3.2 + 3.2))
-    assert limit_values(plan) == ()
+    assert limit_values(plan, build_schedule(plan)) == ()
 
 
 def test_energy_behind_reserves_is_valued_per_mwh():
@@ -157,6 +158,6 @@ def test_energy_behind_reserves_is_valued_per_mwh():
     outlook = ahead([80.0] * 8, held=[0.5] * 8, service=3.0)
     plan = hand.solved(held_by(store, product(price=0.0)), outlook, level=0.5)
     units = {one.limit: one.unit for one in binding_limits(plan, build_schedule(plan))}
-    units |= {one.limit: one.unit for one in limit_values(plan)}
+    units |= {one.limit: one.unit for one in limit_values(plan, build_schedule(plan))}
     behind = {unit for limit, unit in units.items() if limit.startswith("energy behind reserves")}
     assert behind == {"MWh"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.planner.pareto import limit_values
+from optimizer.planner.schedule import build_schedule
 from tests.support import hand
 from twin.equipment import Photovoltaic
 
@@ -59,5 +60,8 @@ def test_own_sun_covers_no_load_loss_without_export():
 
 def test_value_of_export_limit_is_its_price():
     """Proves: a MW more earns 2 x 100 EUR. Sensitivity: nothing, where the line binds with it."""
-    worth = {one.limit: one.marginal_value for one in limit_values(sold())}
+    solution = sold()
+    worth = {
+        one.limit: one.marginal_value for one in limit_values(solution, build_schedule(solution))
+    }
     assert worth == {"power or heat sold (grid)": pytest.approx(200.0)}

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import xarray as xr
 
 import optimizer
 from optimizer.fleet.planner import decide_fleet, decide_rolling
@@ -35,7 +36,7 @@ def schedule():
         ("past_units", lambda bad: make_problem(past_units=bad)),
         ("problem", lambda bad: optimizer.decide(bad)),
         ("problem", lambda bad: pareto_front(bad)),
-        ("solution", lambda bad: limit_values(bad)),
+        ("solution", lambda bad: limit_values(bad, xr.Dataset())),
         ("problems[0]", lambda bad: build_fleet_problems([bad], {})),
         ("problems[0]", lambda bad: decide_fleet([bad])),
         ("routes, union", lambda bad: build_fleet_problems(small_fleet.alone(), {"union": bad})),

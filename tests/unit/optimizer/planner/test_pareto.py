@@ -86,7 +86,8 @@ def test_marginal_value_equals_the_saving(problem):
         return replace(problem, state=state)
 
     low, more = peaked(2.2), 0.001
-    worths = {one.limit: one for one in limit_values(solve_problem(low))}
+    solution = solve_problem(low)
+    worths = {one.limit: one for one in limit_values(solution, build_schedule(solution))}
     peak = worths["running peak of the billing period (grid_1)"]
     assert peak.unit == "MW"
     saved = solve_problem(low).objective - solve_problem(peaked(2.2 + more)).objective
@@ -104,7 +105,7 @@ def test_value_of_machine_capacity_equals_the_saving():
 
     plan, more = limited(3.0), 0.01
     (bound,) = explain_schedule(plan, build_schedule(plan)).binding
-    (one,) = limit_values(plan)
+    (one,) = limit_values(plan, build_schedule(plan))
     assert bound.limit == one.limit == "most that the machine can give (line)"
     assert (bound.first, bound.count) == (hand.START, 1)
     assert one.marginal_value == pytest.approx(
@@ -118,7 +119,10 @@ def test_heat_pump_limited_by_network_does_not_bind():
     plan = solve_problem(heat_pump_site.problem())
     limits = [
         one.limit
-        for one in (*explain_schedule(plan, build_schedule(plan)).binding, *limit_values(plan))
+        for one in (
+            *explain_schedule(plan, build_schedule(plan)).binding,
+            *limit_values(plan, build_schedule(plan)),
+        )
     ]
     (limit,) = {limit for limit in limits if "pump" in limit}
     assert limit == "heat that the network takes, or the machine can give (pump)"
@@ -132,7 +136,7 @@ def week():
 
 
 def values_by_limit(plan):
-    return {one.limit: one.marginal_value for one in limit_values(plan)}
+    return {one.limit: one.marginal_value for one in limit_values(plan, build_schedule(plan))}
 
 
 def saved(week, other):
@@ -178,6 +182,6 @@ def test_unreliable_work_prices_are_not_listed(week):
 def test_racks_of_jobs_with_one_cap_are_a_limit():
     """Proves: a rack more does 1 MWh at 10 instead of 50 EUR; an explanation names it alone."""
     plan = hand.solved(hand.site(), hand.outlook([10.0, 50.0], jobs=[RACKS]))
-    (limit,) = [one for one in limit_values(plan) if "jobs" in one.limit]
+    (limit,) = [one for one in limit_values(plan, build_schedule(plan)) if "jobs" in one.limit]
     assert (limit.marginal_value, limit.unit) == (pytest.approx(40.0), "rack")
     assert explain_schedule(plan, build_schedule(plan)).uncertain == (limit.limit,)

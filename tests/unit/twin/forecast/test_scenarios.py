@@ -131,7 +131,7 @@ def test_old_errors_are_dropped(site, whole):
 def test_without_history_only_the_forecast_remains(site, whole):
     early = to_utc("2023-06-03T10:00")
     axes = regular_axes(early, 192)
-    (one,) = forecast_scenarios(site, whole, early, axes=axes)
+    (one,) = forecast_scenarios(site, whole, early, axes=axes, count=5)
     assert one.probability == 1.0
     assert np.isnat(one.origin)
     xr.testing.assert_identical(one.outlook, outlook(site, whole, early, axes=axes))
