@@ -17,7 +17,7 @@ from benchmarks.bench import Bench, Measured
 from benchmarks.ingest_shard import topic
 from benchmarks.ingest_stand import DEADLINE, STRETCH, Part, Watch, bare, broker, forget, want
 from telemetry.archive import open as open_archive
-from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.messages.samples import CHIP_VARIABLES
 from tests.support.waiting import until
 
 SITES = ("s1", "s2", "s3", "s4")

@@ -17,7 +17,7 @@ from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import encode
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.mqtt.client import Client
 from telemetry.points.site_points import list_points
 

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from telemetry.messages.models import CHIP_VARIABLES
 from telemetry.messages.rack_batch import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
+from telemetry.messages.samples import CHIP_VARIABLES
 from tests.support.waiting import until
 
 CHIPS = 72

@@ -32,7 +32,7 @@ from telemetry.archive.buffer import RackBatchBlock
 from telemetry.archive.layout import COMPACTED_HOURS, DAY_S, HOUR_S
 from telemetry.archive.recovery import commit_lock, open_or_recover
 from telemetry.journal.format import JournalPosition
-from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.messages.samples import CHIP_VARIABLES
 
 SITE = "rhine"
 RACKS = int(os.environ.get("GIGATWIN_BENCH_READ_RACKS", "1390"))

@@ -15,13 +15,13 @@ from benchmarks.solve_layout import Layout
 from optimizer.model.components.storage_limits import target_levels
 from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
-from optimizer.problem.problem import MEAN_RAMP_SHARE
 from optimizer.solver.highs import (
     COLD_START_OPTIONS,
     LP_OPTIONS,
     choose_simplex_strategy,
     set_options,
 )
+from twin.feasibility.connection import MEAN_RAMP_SHARE
 from twin.markets.tariffs import month_numbers
 from twin.workload.queue import RackPool
 

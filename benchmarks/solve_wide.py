@@ -21,15 +21,15 @@ from benchmarks.solve_fleet import (
     _labelled,
     _with_kinds,
 )
-from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.routes import build_fleet_problems
 from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
 from optimizer.problem.problem import Problem
 from twin import time_axes
-from twin.declarations import FleetRoute
 from twin.equipment import ITHall
 from twin.forecast.outlook import outlook
 from twin.simulation import state
 from twin.site import Site
+from twin.site_settings import FleetRoute
 from twin.workload.queue import RackPool
 
 TWO_DAYS = ((24.0, 15.0), (24.0, 60.0))

@@ -15,16 +15,12 @@ from typing import Any, Final
 
 import sites
 from optimizer.backtesting.case import BacktestCase
-from optimizer.backtesting.results import (
-    CAPTURE_POLICIES,
-    PolicySummary,
-    paired_difference,
-    resolve_policy,
-)
+from optimizer.backtesting.results import CAPTURE_POLICIES, PolicySummary, paired_difference
 from optimizer.backtesting.runner import backtest
 from optimizer.cli.output import console
 from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
-from telemetry.files import write_atomic, write_json_atomic
+from optimizer.policies.policy import resolve_policy
+from telemetry.durable_files import write_atomic, write_json_atomic
 
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""

@@ -32,7 +32,7 @@ from twin.site import Site, unsupplied_carriers
 from twin.sizing import design_loads, undersized_machines
 from twin.text import closest_match_hint
 from twin.units import SECONDS_PER_HOUR
-from twin.workload.flexibility import DEADLINE_SLACK_H
+from twin.workload.cohorts import DEADLINE_SLACK_H
 
 MAX_HALL_TO_CONNECTION: Final = 10.0
 """Maximum full power of a hall over the connection; declared sites have up to 0.9. [1]"""

@@ -21,7 +21,6 @@ from sites.catalogue import (
 )
 from sites.checks import site_issues, tariff_date_issues, time_zone_issues
 from sites.schema import issues_from_pydantic, key_location, toml_value_text
-from twin.declarations import FleetRoute
 from twin.equipment import Equipment
 from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.markets.tariffs import Tariff
@@ -318,70 +317,6 @@ def without_out_of_range(value: object) -> object:
 
 def _is_out_of_range(value: object) -> bool:
     return isinstance(value, int | float) and not -MAX_SITE_FILE_VALUE < value < MAX_SITE_FILE_VALUE
-
-
-def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
-    """Return the fleet routes of a file.
-
-    Parameters
-    ----------
-    path
-        A TOML file with one table ``[routes.<name>]`` per route, and nothing else.
-
-    Returns
-    -------
-    Mapping
-        Name -> route.
-
-    Raises
-    ------
-    SiteError
-        If the file has issues; lists all of them.
-    """
-    table = read_toml(Path(path))
-    issues = [
-        ValidationIssue(
-            code=IssueCode.UNKNOWN_KEY,
-            location=key,
-            found="",
-            expected="only tables [routes.<name>]",
-            remedy="remove the key",
-        )
-        for key in table
-        if key != "routes"
-    ]
-    entries, routes = table.get("routes", {}), {}
-    if not isinstance(entries, dict) or not entries:
-        issues.append(
-            ValidationIssue(
-                code=IssueCode.MISSING,
-                location="routes",
-                found=toml_value_text(entries),
-                expected="at least one route",
-                remedy="write one table [routes.<name>] for each route",
-            )
-        )
-        entries = {}
-    for name, entry in entries.items():
-        location = f"routes.{name}"
-        if not isinstance(entry, dict):
-            issues.append(
-                ValidationIssue(
-                    code=IssueCode.WRONG_TYPE,
-                    location=location,
-                    found=toml_value_text(entry),
-                    expected="a table",
-                    remedy=f"write a table [{location}]",
-                )
-            )
-            continue
-        try:
-            routes[name] = FleetRoute.model_validate(entry)
-        except ValidationError as error:
-            issues += issues_from_pydantic(error, FleetRoute, table=entry, location=location)
-    if issues:
-        raise SiteError(display_path(Path(path)), issues)
-    return routes
 
 
 NATIONAL_LIMITS_DIR: Final = SITES_DIR / "duties"

@@ -13,7 +13,7 @@ from optimizer.backtesting.case import BacktestCase
 from soak import judging
 from soak.replay import DAYS, month, world_of
 from tests.support.altered_sites import altered
-from twin.forecast.history import series_history
+from twin.forecast.series_record import series_history
 
 COUNT = 25
 """Sites of a run by default. [1]"""

@@ -14,7 +14,7 @@ from optimizer.planner.decision import Decision
 from optimizer.policies.policy import Observation, Policy
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
-from telemetry.simulator.reserve_activation import ReserveFacility
+from telemetry.simulator.reserve_facility import ReserveFacility
 from twin.errors import NoScheduleError
 from twin.simulation.limits import count_violations as found
 from twin.time_axes import METERING_PERIOD_MIN

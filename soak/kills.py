@@ -17,7 +17,7 @@ import numpy as np
 from optimizer.demo.broker_monitor import clear_retained
 from soak.promises import broken_promises, schedules
 from telemetry.messages import decode, topics
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.support.service_processes import GLANCE, SITE, UNHURRIED, Ear, Heard, Stage, cpu_seconds

@@ -12,7 +12,7 @@ from optimizer.service.audit import AUDIT_FILE, read_audit
 from telemetry.feed.signing import verify_signature
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode
-from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.samples import CHIP_VARIABLES, RackBatch
 from telemetry.messages.topics import TopicKind
 from tests.support.service_processes import SITE, Ear, Stage
 from twin.errors import GigatwinError

@@ -13,6 +13,7 @@ from telemetry import messages
 from telemetry.feed import signing
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
+from telemetry.ingest.dcgm import parse_exporter_text
 from telemetry.journal.format import (
     JournalPosition,
     decode_records,
@@ -23,12 +24,11 @@ from telemetry.journal.format import (
 from telemetry.messages import feed_documents as documents
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import to_market_document
-from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.samples import CHIP_VARIABLES, RackBatch
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.connection import parse_broker_url as parse_url
 from telemetry.mqtt.connection import parse_publishes
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
-from telemetry.series.dcgm import parse_exporter_text
 from tests.support import feeds, flexing
 from tests.support.wire_messages import GOOD, TOPICS
 from twin.errors import BrokerError, SeriesError

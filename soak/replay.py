@@ -30,7 +30,7 @@ from telemetry.series import read_prices, select_variables
 from tests.support import small_days
 from tests.support.random_contracts import promising, sold
 from tests.support.random_sites import random_site
-from twin.forecast.history import series_history
+from twin.forecast.series_record import series_history
 from twin.site import Site
 
 COUNT = 100

@@ -19,7 +19,7 @@ import numpy as np
 
 from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
 from telemetry.messages import encode
-from telemetry.messages.models import PointValue, RackBatch
+from telemetry.messages.samples import PointValue, RackBatch
 from telemetry.mqtt.client import Client
 
 SITE, HALL = "rhine", "hall_1"

@@ -9,7 +9,7 @@ from soak.stand import Stand
 from soak.tally import Tally
 from telemetry.archive import Archive
 from telemetry.journal.format import JournalPosition
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 
 
 def test_kills_are_split_between_brokers():

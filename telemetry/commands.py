@@ -15,10 +15,10 @@ from typing import Final, NotRequired, TypedDict, cast
 import numpy as np
 import structlog
 
-from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages import encode
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import (
     CapOrder,
     DecisionNotice,
     JobOrders,
@@ -29,7 +29,7 @@ from telemetry.messages.models import (
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken, wait_all
 from telemetry.points.binding import PointBinder
-from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.points.point_meanings import INTEGRATION_NAME
 from twin.errors import JournalError
 from twin.simulation.engine import VariableKey
 from twin.time_axes import QUARTER_HOUR

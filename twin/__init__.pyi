@@ -1,5 +1,5 @@
-from .forecast.history import series_history
 from .forecast.outlook import outlook
+from .forecast.series_record import series_history
 from .plots import plot_comparison, plot_run, plot_validation_errors
 from .racks.view import view
 from .reporting.eu_report import report_items
@@ -11,7 +11,7 @@ from .site import Site
 from .time_axes import horizon_axes, regular_axes, to_utc
 from .weather import Weather
 from .workload.arrival_forecast import expected_arrivals
-from .workload.flexibility import work_flexibility
+from .workload.cohorts import work_flexibility
 from .workload.jobs import workload_from_jobs
 from .workload.queue import RackPool, open_queue
 

@@ -322,8 +322,5 @@ Relation = Conversion | Store | Exchange | FlexibleLoad | DemandCharge | Obligat
 OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg", "water": "m3"}
 """Unit of each sum."""
 
-HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
-"""Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
-
 NO_PEAK: Final = -1
 """Index of no peak. [1]"""

@@ -11,15 +11,6 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
 from twin import sizing
-from twin.declarations import (
-    InferenceService,
-    ObjectiveWeights,
-    ResilienceSettings,
-    SafetyMargins,
-    ScenarioSettings,
-    SetPointRules,
-    WorkKind,
-)
 from twin.equipment import (
     Battery,
     Busway,
@@ -40,7 +31,7 @@ from twin.equipment import (
 )
 from twin.equipment.electrical_network import MediumVoltageNetwork
 from twin.errors import IssueCode, SiteError, ValidationIssue
-from twin.markets import demand_charges
+from twin.markets import planned_billing
 from twin.markets.contracts import (
     CarbonBudget,
     DayAheadPosition,
@@ -48,9 +39,10 @@ from twin.markets.contracts import (
     LoadTargetContract,
     WaterBudget,
 )
-from twin.markets.demand_charges import BillingRules
+from twin.markets.day_ahead_market import market_time_zone
+from twin.markets.planned_billing import BillingRules
 from twin.markets.reserve_products import ReserveProduct
-from twin.markets.tariffs import Tariff, market_time_zone
+from twin.markets.tariffs import Tariff
 from twin.physics import FloatArray
 from twin.relations import (
     Conversion,
@@ -61,6 +53,15 @@ from twin.relations import (
     Relation,
     Store,
     SwitchableUnits,
+)
+from twin.site_settings import (
+    InferenceService,
+    ObjectiveWeights,
+    ResilienceSettings,
+    SafetyMargins,
+    ScenarioSettings,
+    SetPointRules,
+    WorkKind,
 )
 from twin.text import closest_match_hint
 from twin.units import Declaration, ParameterDescription, Quantity
@@ -201,7 +202,7 @@ class Site(Declaration):
         return tuple(
             one
             for peak in plain
-            for one in demand_charges.site_demand_charges(peak, self.billing_rules)
+            for one in planned_billing.site_demand_charges(peak, self.billing_rules)
         )
 
     @property

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
-from twin.validation import check_argument_types
 
 DAY: Final = np.timedelta64(1, "D")
 HOUR: Final = np.timedelta64(1, "h")

@@ -26,6 +26,14 @@ ROUNDING_STEPS: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air
 ROUNDING_TOLERANCE: Final = 1e-6
 """Tolerance for air on the rounding grid, as a share of a step. [1]"""
 
+WEATHER_VARIABLES: Final = (
+    "air_temperature",
+    "relative_humidity",
+    "air_pressure",
+    "wind_speed",
+    "global_irradiance",
+)
+
 
 def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield an issue for each weather variable with an implausible value, with the first such

@@ -14,15 +14,15 @@ from optimizer.problem.planning_outlook import build_horizon, position_outlook
 from optimizer.problem.problem import Problem, build_problem
 from telemetry.simulator.plant import interpolate_to_minutes
 from twin import time_axes
+from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES
 from twin.forecast.outlook import outlook
 from twin.markets.tariffs import expired_tariff_warnings
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.site import Site
 from twin.time_axes import DAY, METERING_PERIOD_MIN, QUARTER_HOUR
-from twin.validation import check_argument_types
+from twin.weather import WEATHER_VARIABLES
 from twin.workload.jobs import Workload, workload_from_jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
 

@@ -9,7 +9,6 @@ import numpy as np
 from optimizer.backtesting.case import BacktestCase
 from optimizer.backtesting.closed_loop import observe, run_interval
 from optimizer.backtesting.reserve_calls import ReserveCaller, build_plant
-from optimizer.backtesting.results import DEFAULT_PLANNER
 from optimizer.backtesting.runner import (
     IntervalProgress,
     PolicyRun,
@@ -17,13 +16,13 @@ from optimizer.backtesting.runner import (
     settle_policy_run,
 )
 from optimizer.fleet.planner import decide_rolling
-from optimizer.fleet.problem import build_fleet_problems, check_fleet
+from optimizer.fleet.routes import build_fleet_problems, check_fleet
 from optimizer.fleet.transfers import JobTransfer, select_transfers
 from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import REPLAN_INTERVAL, MpcPolicy
-from optimizer.policies.policy import Observation
-from twin.declarations import FleetRoute
+from optimizer.policies.policy import DEFAULT_PLANNER, Observation
 from twin.errors import IssueCode, NoScheduleError, ProblemError, SolverError, ValidationIssue
+from twin.site_settings import FleetRoute
 from twin.time_axes import HOUR
 from twin.units import format_minute
 from twin.workload.jobs import Jobs

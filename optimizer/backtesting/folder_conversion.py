@@ -25,7 +25,7 @@ from optimizer.backtesting.run_folder import (
     validated,
     write_trajectory,
 )
-from telemetry.files import write_json_atomic
+from telemetry.durable_files import write_json_atomic
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.site import Site
 

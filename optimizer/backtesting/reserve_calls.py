@@ -1,7 +1,7 @@
 """Reserves of a back-test: a plant that the grid calls, what it holds, and what is settled.
 
 Load targets call the reserves that wait for an order, as a partner does. Batteries with a
-controller respond by themselves, see :mod:`telemetry.simulator.reserve_activation`. Work, and all
+controller respond by themselves, see :mod:`telemetry.simulator.reserve_facility`. Work, and all
 else that waits for an order, is planned again relative to the previous plan.
 """
 
@@ -12,19 +12,19 @@ import numpy as np
 import xarray as xr
 
 from optimizer.backtesting.case import BacktestCase, PlannedSchedule
-from optimizer.inputs.grid_requests import request_outlook
-from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW, request_outlook
 from optimizer.problem.planning_outlook import reserve_outlook
 from telemetry.simulator.plant import SimulatedFacility
-from telemetry.simulator.reserve_activation import ReserveFacility, ReserveOrder, reserve_calls
+from telemetry.simulator.reserve_facility import ReserveFacility, ReserveOrder
 from twin import time_axes, variables
 from twin.markets.contracts import LoadTargetContract
-from twin.markets.reserve_products import is_recovering
+from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.simulation.limits import count_violations as limits_count_violations
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
+from twin.units import MINUTES_PER_HOUR
 from twin.variables import net_import
 
 
@@ -226,3 +226,38 @@ def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:
     nothing = xr.zeros_like(shortfall)
     sold = {"reserve_capacity": nothing, "reserve_shortfall": shortfall, "reserve_price": nothing}
     return variables.tag_dataset(grid.merge({name: one.drop_attrs() for name, one in sold.items()}))
+
+
+def reserve_calls(
+    products: Mapping[str, ReserveProduct], minutes: int, *, seed: int, share: float | None = None
+) -> dict[str, FloatArray]:
+    """Return how the grid calls each product: full activations at random times.
+
+    - `minutes`: length of the series. [min]
+    - `seed`: seed of the times and directions.
+    - `share`: mean share of time of a call in each direction; by default the declared energy. [1]
+
+    Returns
+    -------
+    dict
+        Product -> -1 (fully downwards) to 1 (fully upwards), on (minute). After each call of the
+        product's duration there is none for its recovery time.
+    """
+    found = {}
+    for number, (name, product) in enumerate(products.items()):
+        rng = np.random.default_rng([seed, number])
+        up, down = product.activation_up, product.activation_down
+        if share is not None:
+            up, down = share * product.is_upward, share * product.is_downward
+        lasts = max(round(product.duration * MINUTES_PER_HOUR), 1)
+        pause = round(product.recovery * MINUTES_PER_HOUR)
+        calls = np.zeros(minutes)
+        # the call must be the wanted share of a cycle of waiting, call and recovery
+        wait = lasts / max(up + down, 1e-9) - lasts - pause
+        minute = int(rng.exponential(max(wait, 1.0))) if up + down > 0.0 else minutes
+        while minute < minutes:
+            direction = 1.0 if rng.uniform() * (up + down) < up else -1.0
+            calls[minute : minute + lasts] = direction
+            minute += lasts + pause + int(rng.exponential(max(wait, 1.0)))
+        found[name] = calls
+    return found

@@ -10,17 +10,15 @@ from typing import Final
 import numpy as np
 
 from optimizer.backtesting.settlement import Settlement, WorkBalance
+from optimizer.policies.policy import (
+    DEFAULT_PLANNER,
+    PERFECT_FORESIGHT,
+    REFERENCE_RULE,
+    RULES,
+    resolve_policy,
+)
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 
-DEFAULT_PLANNER: Final = "deterministic"
-PLANNER_ALIAS: Final = "optimal"
-"""Name that stands for the default planner; results store the name of the planner."""
-
-REFERENCE_RULE: Final = "threshold_capped"
-RULES: Final = (REFERENCE_RULE, "threshold")
-"""Rules over which capture is computed; the first is the harder one and gives the headline."""
-
-PERFECT_FORESIGHT: Final = "perfect"
 CAPTURE_POLICIES: Final = (REFERENCE_RULE, DEFAULT_PLANNER, PERFECT_FORESIGHT)
 """Policies of the headline capture: rule, planner, planner with perfect foresight."""
 
@@ -29,12 +27,6 @@ MIN_CAPTURE_DAYS: Final = 5
 
 LATENESS_TOLERANCE_H: Final = 0.05
 """Lateness beyond that of a rule which is not reported. [h]"""
-
-
-def resolve_policy(name: str) -> str:
-    """Return the stored name of a policy; ``optimal`` is an alias of the default planner."""
-    head, plus, series = name.partition("+")
-    return (DEFAULT_PLANNER if head == PLANNER_ALIAS else head) + plus + series
 
 
 @dataclass(frozen=True, kw_only=True)

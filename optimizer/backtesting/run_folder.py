@@ -21,12 +21,13 @@ import pandas as pd
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
-from optimizer.backtesting.results import PLANNER_ALIAS, BacktestResults, resolve_policy
+from optimizer.backtesting.results import BacktestResults
 from optimizer.backtesting.runner import PolicyRun
 from optimizer.inputs.series_files import RunInputs
+from optimizer.policies.policy import PLANNER_ALIAS, resolve_policy
 from optimizer.reporting.decision_record import DecisionRecord, backtest_decision_record
 from optimizer.reporting.run_files import write_netcdf
-from telemetry.files import write_json_atomic
+from telemetry.durable_files import write_json_atomic
 from twin import plots, time_axes, units, variables
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
 from twin.site import DIGEST_BYTES, Site

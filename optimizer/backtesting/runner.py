@@ -15,39 +15,29 @@ import xarray as xr
 from optimizer.backtesting.case import BacktestCase, PlannedSchedule
 from optimizer.backtesting.closed_loop import run_policy
 from optimizer.backtesting.reserve_calls import build_plant, count_violations, reserve_record
-from optimizer.backtesting.results import (
-    DEFAULT_PLANNER,
-    PERFECT_FORESIGHT,
-    PLANNER_ALIAS,
-    REFERENCE_RULE,
-    RULES,
-    BacktestResults,
-    PolicySummary,
-    mean_accounts,
-    resolve_policy,
-)
+from optimizer.backtesting.results import BacktestResults, PolicySummary, mean_accounts
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.planner.decision import Decision
-from optimizer.policies.mpc import (
-    FORESIGHT_POLICIES,
-    MpcPolicy,
-    PartialForesightPolicy,
-    StochasticMpcPolicy,
-)
+from optimizer.policies.mpc import MpcPolicy, PartialForesightPolicy, StochasticMpcPolicy
 from optimizer.policies.policy import (
+    DEFAULT_POLICIES,
+    FORESIGHT_POLICIES,
+    KNOWN_POLICIES,
+    PLANNER_ALIAS,
     Policy,
     carbonscaler_policy,
     immediate_policy,
+    resolve_policy,
     threshold_capped_policy,
     threshold_policy,
 )
 from telemetry.simulator.plant import SimulatedFacility
 from twin import time_axes, variables
+from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.text import closest_match_hint
 from twin.time_axes import METERING_PERIOD_MIN
 from twin.units import format_minute
-from twin.validation import check_argument_types
 from twin.workload.queue import JobQueue, QueueProgress
 
 
@@ -222,29 +212,6 @@ def _planned_values(
         for name, values in found.items()
     }
 
-
-DEFAULT_POLICIES: Final = (
-    "immediate",
-    "threshold",
-    REFERENCE_RULE,
-    PLANNER_ALIAS,
-    PERFECT_FORESIGHT,
-)
-"""Policies that are run by default, in order."""
-
-KNOWN_POLICIES: Final = (
-    "immediate",
-    *RULES,
-    "carbonscaler",
-    DEFAULT_PLANNER,
-    "hedged",
-    *FORESIGHT_POLICIES,
-    PERFECT_FORESIGHT,
-)
-"""All policies: ``threshold`` runs work in the cheapest known hours, ``threshold_capped`` also caps
-it, and ``carbonscaler`` is a published rule that follows the carbon intensity of the grid.
-``hedged`` plans for several scenarios, and those of
-:data:`optimizer.policies.mpc.FORESIGHT_POLICIES` with perfect foresight of one series."""
 
 MIN_SEEDS: Final = 1
 """Plants that a back-test needs. [1]"""

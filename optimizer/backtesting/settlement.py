@@ -18,15 +18,16 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.problem.contracts import obligations_in_outlook
+from optimizer.model.objective import HARD_OBLIGATION_PENALTY
+from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from optimizer.problem.planning_outlook import position_outlook
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.markets.bill_lines import MeteredImport, excess_charges
-from twin.markets.demand_charges import BillingRules
+from twin.markets.planned_billing import BillingRules
 from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.markets.tariffs import InstantArray, valid_tariffs
 from twin.physics import FloatArray
-from twin.relations import HARD_OBLIGATION_PENALTY, Obligation, Store
+from twin.relations import Obligation, Store
 from twin.simulation.limits import StagingCounts, staging_by_bank
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, interval_edges

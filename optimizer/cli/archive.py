@@ -10,10 +10,11 @@ from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, verification
+from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
 from telemetry.archive.reader import ArchiveGroup, Resolution
 from telemetry.archive.reader import open as open_archive
-from telemetry.files import state_folder
+from telemetry.durable_files import default_state_folder
 from twin.errors import ArchiveError, IssueCode
 
 app = typer.Typer(
@@ -49,7 +50,7 @@ RESOLUTIONS: Final[dict[str, Resolution]] = {
 
 
 def _folder(site: str, state: Path | None) -> Path:
-    return (state or state_folder(site)) / "archive"
+    return (state or default_state_folder(site)) / "archive"
 
 
 @app.command()
@@ -138,7 +139,7 @@ def backup(
     json_file: JsonFile = None,
 ) -> None:
     """Write the current archive to one file; the service may run."""
-    size = verification.backup(_folder(site, state), to)
+    size = archive_backup.backup(_folder(site, state), to)
     console(json_file).print(f"{to}: {size / _BYTES_PER_MB:,.1f} MB")
     write_json({"file": str(to), "bytes": size}, json_file)
 
@@ -154,6 +155,6 @@ def restore(
     """Replace the archive by a backup and set the old one aside. Stop the service before."""
     folder = _folder(site, state)
     with StateFolder(folder.parent):
-        found = verification.restore(source, folder, site, is_forced=force)
+        found = archive_backup.restore(source, folder, site, is_forced=force)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

@@ -12,13 +12,7 @@ from rich.table import Table
 
 import sites
 from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
-from optimizer.backtesting.results import (
-    DEFAULT_PLANNER,
-    MIN_CAPTURE_DAYS,
-    PERFECT_FORESIGHT,
-    BacktestResults,
-    PolicySummary,
-)
+from optimizer.backtesting.results import MIN_CAPTURE_DAYS, BacktestResults, PolicySummary
 from optimizer.backtesting.run_folder import (
     COMPARISON_FIGURE,
     build_identity,
@@ -27,13 +21,7 @@ from optimizer.backtesting.run_folder import (
     write_policy_run,
     write_results,
 )
-from optimizer.backtesting.runner import (
-    DEFAULT_POLICIES,
-    MIN_SEEDS,
-    PolicyRun,
-    backtest,
-    validate_policies,
-)
+from optimizer.backtesting.runner import MIN_SEEDS, PolicyRun, backtest, validate_policies
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile, figure_option, output_option
 from optimizer.cli.output import (
@@ -48,7 +36,8 @@ from optimizer.cli.output import (
     write_json,
 )
 from optimizer.inputs.series_files import RunInputs, SeriesFiles, read_run_inputs
-from telemetry.files import write_atomic
+from optimizer.policies.policy import DEFAULT_PLANNER, DEFAULT_POLICIES, PERFECT_FORESIGHT
+from telemetry.durable_files import write_atomic
 from twin.site import Site
 
 app = typer.Typer(

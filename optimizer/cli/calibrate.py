@@ -27,7 +27,7 @@ from optimizer.service.weekly_calibration import (
     read_calibrations,
     store_calibration,
 )
-from telemetry.files import state_folder, write_atomic
+from telemetry.durable_files import default_state_folder, write_atomic
 from telemetry.simulator import calibration_trial
 from telemetry.simulator.calibration_trial import (
     BOUND_COVERAGE,
@@ -36,17 +36,17 @@ from telemetry.simulator.calibration_trial import (
     AcceptanceResult,
 )
 from twin import time_axes
+from twin.calibration.calibrate import (
+    CalibrationResult,
+    Identifiability,
+    ParameterEstimate,
+    calibrate,
+)
 from twin.calibration.drift import (
     RECENT_CALIBRATIONS,
     REFERENCE_CALIBRATIONS,
     CalibrationSummary,
     parameter_drifts,
-)
-from twin.calibration.identification import (
-    CalibrationResult,
-    Identifiability,
-    ParameterEstimate,
-    calibrate,
 )
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.site import Site
@@ -90,7 +90,7 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
 ) -> None:
     """Fit parameters to telemetry, with standard errors, and name those it cannot identify."""
     loaded = sites.load_site(site)
-    path = Path(state or state_folder(loaded.name)) / CALIBRATIONS_FILE
+    path = Path(state or default_state_folder(loaded.name)) / CALIBRATIONS_FILE
     if trial is not None:
         run_acceptance(loaded, trial, json_file)
     elif only_drift:

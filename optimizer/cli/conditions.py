@@ -16,11 +16,11 @@ from telemetry.series import read_carbon, read_load, select_period
 from twin import time_axes, units
 from twin.equipment import ITHall
 from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import SECONDS_PER_HOUR, parse_quantity
 from twin.variables import tag_dataset, tag_variable
+from twin.weather import WEATHER_VARIABLES
 
 MAX_STEP_H: Final = 1.0
 """Longest interval of a simulation. [h]"""

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import sites
-from optimizer.backtesting.results import DEFAULT_PLANNER
 from optimizer.cli.options import CleartextOption, JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo import DemoConfig, DemoRun, run_demo
+from optimizer.policies.policy import DEFAULT_PLANNER
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")

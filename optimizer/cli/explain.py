@@ -9,7 +9,6 @@ from rich.console import Console
 
 import sites
 from optimizer.backtesting.folder_conversion import convert_run_folder
-from optimizer.backtesting.results import PLANNER_ALIAS
 from optimizer.backtesting.run_folder import (
     EXPLAINED_VARIABLES,
     check_run_site,
@@ -18,6 +17,7 @@ from optimizer.backtesting.run_folder import (
 )
 from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
 from optimizer.cli.output import console, option_error, table, write_json
+from optimizer.policies.policy import PLANNER_ALIAS
 from optimizer.reporting.decision_record import NO_PLAN_SOURCE, DecisionRecord
 from optimizer.service.audit_events import read_service_decision
 from optimizer.service.state_folder import owner_of

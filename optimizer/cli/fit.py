@@ -9,8 +9,8 @@ import typer
 
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
-from twin.declarations import Throughput
 from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.site_settings import Throughput
 from twin.workload.throughput import fit_throughput
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit curves to measurements.")

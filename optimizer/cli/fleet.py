@@ -34,7 +34,7 @@ from optimizer.cli.output import (
 )
 from optimizer.fleet.planner import FleetDecision, decide_fleet
 from optimizer.fleet.price_coordination import COORDINATION_GAP
-from optimizer.fleet.problem import build_fleet_problems, check_fleet
+from optimizer.fleet.routes import build_fleet_problems, check_fleet
 from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
     RunInputs,
@@ -42,12 +42,12 @@ from optimizer.inputs.series_files import (
     read_run_inputs,
 )
 from optimizer.policies.mpc import REPLAN_INTERVAL
-from telemetry.files import write_json_atomic
-from twin.declarations import FleetRoute
+from telemetry.durable_files import write_json_atomic
 from twin.errors import IssueCode
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
 from twin.site import Site
+from twin.site_settings import FleetRoute
 from twin.time_axes import HOUR
 from twin.units import MAX_ENERGY_PRICE_EUR_MWH
 

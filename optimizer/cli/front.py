@@ -22,17 +22,13 @@ from optimizer.cli.output import (
     table,
     write_json,
 )
+from optimizer.diagnostics.sensitivity import LimitSensitivity, limit_values
 from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
     SeriesFiles,
     read_run_inputs,
 )
-from optimizer.planner.pareto import (
-    CARBON_PRICES_EUR_PER_KG,
-    LimitSensitivity,
-    limit_values,
-    pareto_front,
-)
+from optimizer.planner.pareto import CARBON_PRICES_EUR_PER_KG, pareto_front
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
 from twin.errors import IssueCode

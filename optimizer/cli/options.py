@@ -12,7 +12,7 @@ from typer.models import OptionInfo
 import sites
 from optimizer.cli.output import option_error
 from optimizer.service.state_folder import LAYOUT_FILE, check_layout, owner_of
-from telemetry.files import is_stream, state_folder
+from telemetry.durable_files import default_state_folder, is_stream
 from telemetry.mqtt.connection import TlsFiles
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
@@ -41,9 +41,9 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
     Raises SiteError if the site is unknown. Raises ServiceError if the folder belongs to another
     site.
     """
-    folder = state or state_folder(site)
+    folder = state or default_state_folder(site)
     if state is None and owner_of(folder) != site:  # the path of a site file, or no service yet
-        folder = state_folder(sites.load_site(site).name)
+        folder = default_state_folder(sites.load_site(site).name)
     owner = owner_of(folder)
     if owner and owner != site and owner != sites.load_site(site).name:
         expected = f"{owner}, whose state this is"

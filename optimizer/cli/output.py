@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from telemetry.files import is_stream, write_atomic
+from telemetry.durable_files import is_stream, write_atomic
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 
 PROGRESS_LINE_INTERVALS: Final = 96

@@ -22,7 +22,7 @@ from optimizer.cli.options import (
     build_tls,
 )
 from optimizer.cli.output import console, table, write_json
-from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
+from optimizer.demo.plant_run import SimulatedRunResult, build_scene, settle_run, write_run
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.simulator.site import SimulatedSite, SimulationProgress, SimulationResult
 

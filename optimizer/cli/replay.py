@@ -14,7 +14,7 @@ from optimizer.cli.options import (
     build_tls,
 )
 from optimizer.cli.output import console, write_json
-from telemetry.files import state_folder
+from telemetry.durable_files import default_state_folder
 from telemetry.mqtt.client import Client
 from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
 from twin.time_axes import to_utc
@@ -45,7 +45,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Publish points, metadata and rack batches with their original times."""
-    folder = (state or state_folder(site)) / "archive"
+    folder = (state or default_state_folder(site)) / "archive"
     first, last = to_utc(start), to_utc(end)
     messages = read_messages(folder, site, start=first, end=last)
     client = Client(

@@ -14,7 +14,7 @@ import sites
 from optimizer.cli.options import JsonFile, output_option
 from optimizer.cli.output import console, markdown_table, option_error, table, write_json
 from optimizer.reporting.operating_data import interval_ends, join_files
-from telemetry.files import write_atomic
+from telemetry.durable_files import write_atomic
 from twin.errors import IssueCode
 from twin.reporting.eu_report import report_items, year_length
 from twin.reporting.indicators import ReportItem

@@ -25,7 +25,7 @@ from optimizer.inputs.series_files import SeriesFiles, synthetic_files
 from optimizer.service.clock import RealClock
 from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
-from telemetry.files import state_folder
+from telemetry.durable_files import default_state_folder
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
@@ -117,7 +117,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
         protocol=protocol.version,
     )
-    _run_or_check(loaded, config, state or state_folder(loaded.name), is_check_only=check)
+    _run_or_check(loaded, config, state or default_state_folder(loaded.name), is_check_only=check)
 
 
 def _run_or_check(site: Site, config: ServiceConfig, folder: Path, *, is_check_only: bool) -> None:

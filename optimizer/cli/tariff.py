@@ -11,16 +11,16 @@ from rich.markup import escape
 
 import sites
 from optimizer.backtesting.folder_conversion import convert_run_folder
-from optimizer.backtesting.results import PLANNER_ALIAS
 from optimizer.backtesting.run_folder import check_run_site, read_trajectory
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, pluralise, table, write_json
+from optimizer.policies.policy import PLANNER_ALIAS
 from optimizer.reporting.operating_data import metered_import, read_meter
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
-from twin.markets.demand_charges import ConstantLoadStatus, constant_load_status
+from twin.markets.planned_billing import ConstantLoadStatus, constant_load_status
 from twin.markets.tariffs import InstantArray, expired_tariff_warnings, valid_tariffs, year_bounds
 from twin.physics import FloatArray
 from twin.site import Site

@@ -25,14 +25,14 @@ from optimizer.cli.output import console, option_error, write_json
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive.storage import set_bucket
 from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
-from telemetry.files import state_folder
+from telemetry.durable_files import default_state_folder
+from telemetry.ingest.dcgm import DcgmChip, DcgmRackReader, to_rack_batch
 from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.recorder import RecorderSupervisor
 from telemetry.mqtt.client import Client
 from telemetry.points import discovery as site_discovery
 from telemetry.points.discovery import SiteDiscovery
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
-from telemetry.series.dcgm import DcgmChip, DcgmRackReader, to_rack_batch
 from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError, ValidationIssue
 
 app = typer.Typer(
@@ -109,7 +109,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         key=str(key or ""),
         allow_cleartext=allow_cleartext,
     )
-    folder = state or state_folder(site)
+    folder = state or default_state_folder(site)
     with StateFolder(folder):
         if store is not None:
             set_bucket(folder / "archive", store)
@@ -272,7 +272,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     answer are left out. Batches stay on disk until the site's recording has stored them.
     """
     name = f"dcgm-{site}-{hall}-{rack}"
-    folder = state or state_folder(site) / "sources"
+    folder = state or default_state_folder(site) / "sources"
     client = Client(
         broker, client_id=name, tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext)
     )

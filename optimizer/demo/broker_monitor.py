@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 
 from telemetry.messages import decode, topics
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client, TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage

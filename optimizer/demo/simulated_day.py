@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from optimizer.demo.broker_monitor import BrokerMonitor, BrokerTraffic, clear_retained
+from telemetry.durable_files import write_atomic
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
-from telemetry.files import write_atomic
 from telemetry.mqtt.client import TlsFiles
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from twin.errors import IssueCode, ServiceError, ValidationIssue
@@ -142,7 +142,7 @@ def run_demo(
 
 def _comparison_arguments(config: DemoConfig) -> list[str]:
     numbers = str(config.steps), str(config.seed)
-    module = "optimizer.demo.simulated_plant"
+    module = "optimizer.demo.plant_run"
     return ["-m", module, config.source, *numbers, str(config.folder / OTHER_POLICIES_FILE)]
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.diagnostics.binding import BindingLimit, binding_limits, uncertain_limits
 from optimizer.diagnostics.soft_constraints import SoftConstraintViolation
 from optimizer.model.objective import RiskPreference
-from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from optimizer.solver.solution import Solution
 from twin.markets.reserve_products import ReserveProduct, starts_block
 from twin.physics import FloatArray

@@ -36,6 +36,7 @@ from optimizer.model.rows import JOB_RACKS_LABEL, ROW_LABELS, UPPER_BOUND_COLUMN
 from optimizer.solver.highs import LpSolver
 from optimizer.solver.reserve_bidding import ActivationRows, bid_blocks
 from optimizer.solver.solution import Solution
+from twin.argument_checks import check_argument_types
 from twin.errors import SolverError
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
@@ -452,3 +453,60 @@ BOUNDS_BY_LIMIT: Final[Mapping[str, Callable[..., Iterator[RelaxableBound]]]] = 
     "heat_taken": _of_end,
 }
 """Row or column of a limit -> function that yields its bounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSensitivity:
+    """Value of a limit over the whole horizon: saving per unit to first order [EUR per its unit],
+    hours in which it binds, and how many further units save as much, in its unit.
+    """
+
+    limit: str
+    unit: str
+    marginal_value: float
+    hours: float
+    valid_for: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row of the command's JSON output."""
+        return {
+            "limit": self.limit,
+            "unit": self.unit,
+            "worth": self.marginal_value,
+            "hours": self.hours,
+            "valid_for": self.valid_for,
+        }
+
+
+def limit_values(
+    solution: Solution,
+    schedule: xr.Dataset,
+    *,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> tuple[LimitSensitivity, ...]:
+    """Return the value of one more unit of each limit of a plan, the largest first.
+
+    Each limit alone is relaxed a little over the whole horizon, and the plan is solved again: a
+    battery of twice the size is not worth twice as much. Larger relaxations show how many further
+    units save as much, at most as many as the limit has.
+    """
+    check_argument_types(
+        "sensitivities", solution=(solution, Solution), schedule=(schedule, xr.Dataset)
+    )
+    sensitivity_model, hours = SensitivityModel(solution), solution.data.hours
+    limits = plan_limits(solution, schedule, sensitivity_model=sensitivity_model)
+    found = []
+    for number, one in enumerate(limits):
+        value, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())
+        if value > MIN_DUAL_EUR:
+            found.append(
+                LimitSensitivity(
+                    limit=one.label,
+                    unit=one.unit,
+                    marginal_value=value,
+                    hours=bound,
+                    valid_for=sensitivity_model.range_of(*one.bounds),
+                )
+            )
+        on_progress(number + 1, len(limits))
+    return tuple(sorted(found, key=lambda one: -one.marginal_value))

@@ -14,17 +14,18 @@ from optimizer.compiler.arrays import IntArray
 from optimizer.diagnostics.binding import find_exchange
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import (
+    HARD_OBLIGATION_PENALTY,
     RAMP_PENALTY_EUR_PER_MW,
     RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H,
     SOC_RETURN_PENALTY_EUR_PER_MWH_H,
     account_weights,
 )
-from optimizer.problem.contracts import obligations_in_outlook
+from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
 from twin.feasibility.connection import IMPORT_LIMIT
 from twin.physics import FloatArray
-from twin.relations import HARD_OBLIGATION_PENALTY, OBLIGATION_UNITS, Obligation
+from twin.relations import OBLIGATION_UNITS, Obligation
 from twin.units import format_minute
 
 VIOLATION_TOLERANCE: Final = 1e-3

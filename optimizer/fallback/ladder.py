@@ -15,7 +15,7 @@ import structlog
 import xarray as xr
 
 from optimizer.curves.operating_range import restart_setpoints
-from optimizer.fallback.baseline_plan import (
+from optimizer.fallback.plan_by_rule import (
     baseline_plan,
     hall_power,
     safe_horizon,
@@ -23,7 +23,6 @@ from optimizer.fallback.baseline_plan import (
 )
 from optimizer.planner.decision import Decision
 from optimizer.planner.schedule import COPIED_VARIABLES
-from optimizer.problem.contracts import exceeds_load_targets
 from optimizer.problem.problem import Problem
 from optimizer.verification.verifier import ScheduleVerdict, verify
 from twin import time_axes, variables
@@ -32,6 +31,7 @@ from twin.simulation import limits
 from twin.simulation.limits import Violation
 from twin.site import Site
 from twin.units import format_minute
+from twin.variables import net_import
 
 MIN_REMAINING_PLAN: Final = np.timedelta64(12, "h")
 """Shortest remainder of a plan that may be followed again."""
@@ -47,6 +47,12 @@ RUNNING_POWER_TOLERANCE_MW: Final = 1e-6
 
 NOTHING_TO_SHED: Final = "no work runs that could be shed: other orders cannot relieve the limits"
 """Reason given where all movable work is stopped already."""
+
+FALLBACK_PLAN_PERIOD: Final = np.timedelta64(1, "h")
+"""How long a plan that is not optimal is used; later targets do not reduce work now."""
+
+TARGET_TOLERANCE_MW: Final = 0.01
+"""Power above a target that is ignored. [MW]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -349,3 +355,14 @@ def _describe_relief(relieved: Sequence[Violation], after: dict[str, Violation])
             effect = f"is violated by {shed.excess / one.excess:.0%} of the excess with work"
         effects.append(f"{one.limit} {effect}")
     return f"all movable work is stopped and caps are lowered: {'; '.join(effects)}"
+
+
+def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
+    """Return whether a plan imports more than partners request, as long as it is used."""
+    if "grid_import_target" not in outlook:
+        return False
+    time = schedule["time"].to_numpy()
+    near = time[time < time[0] + FALLBACK_PLAN_PERIOD]
+    target = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
+    net = net_import(schedule).sel(time=near)
+    return bool((net.to_numpy() > target.to_numpy() + TARGET_TOLERANCE_MW).any())

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.compiler.structure import compile_model
 from optimizer.diagnostics.infeasibility import explain_infeasibility
-from optimizer.fleet.problem import with_fixed_migration
+from optimizer.fleet.routes import with_fixed_migration
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights

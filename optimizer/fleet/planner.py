@@ -19,7 +19,7 @@ from optimizer.fleet.price_coordination import (
     coordinate_by_prices,
     relative_gap,
 )
-from optimizer.fleet.problem import WORK_TOLERANCE_MWH, check_same_axes, with_fixed_migration
+from optimizer.fleet.routes import WORK_TOLERANCE_MWH, check_same_axes, with_fixed_migration
 from optimizer.fleet.transfers import WorkTransfer, list_transfers
 from optimizer.model.components import migration
 from optimizer.model.formulation import parameter_values, signature_of

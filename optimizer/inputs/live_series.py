@@ -11,22 +11,19 @@ import xarray as xr
 
 from optimizer.inputs.series_files import FORECAST_HISTORY, SeriesFiles, read_series, series_notes
 from optimizer.stochastic.scenarios import MIN_SCENARIOS
-from telemetry.files import NO_FILE_STAMP, FileStamp, file_stamp
+from telemetry.durable_files import NO_FILE_STAMP, FileStamp, file_stamp
 from twin import time_axes
 from twin.equipment import Renewable
 from twin.errors import GigatwinError, IssueCode, SeriesError, ValidationIssue
-from twin.forecast.history import (
-    PRICE_PUBLICATION_TOLERANCE,
-    WEATHER_VARIABLES,
-    published_until,
-    series_history,
-)
-from twin.forecast.scenarios import ERROR_HISTORY_DAYS
+from twin.forecast.forecast_errors import ERROR_HISTORY_DAYS
+from twin.forecast.series_record import series_history
+from twin.markets.day_ahead_market import PRICE_PUBLICATION_TOLERANCE, published_until
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
 from twin.text import format_duration
 from twin.time_axes import SECOND
 from twin.units import format_minute
+from twin.weather import WEATHER_VARIABLES
 
 WEATHER_HORIZON: Final = np.timedelta64(4, "D")
 """Horizon for which weather is read."""

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 import sites
-from optimizer.problem import validation
+from optimizer.problem import checks
 from telemetry.series import (
     read_carbon,
     read_jobs,
@@ -27,12 +27,13 @@ from telemetry.series import (
     select_variables,
 )
 from twin import time_axes, variables
+from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, SeriesError, ValidationIssue
-from twin.forecast.history import WEATHER_VARIABLES, series_history, zero_carbon
+from twin.forecast.series_record import series_history, zero_carbon
 from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
 from twin.time_axes import DAY, QUARTER_HOUR
-from twin.validation import check_argument_types
+from twin.weather import WEATHER_VARIABLES
 from twin.workload.jobs import covered_hours
 
 FORECAST_HISTORY: Final = np.timedelta64(14, "D")
@@ -89,7 +90,7 @@ class SeriesFiles:
 class RunInputs:
     """True series and jobs of a run.
 
-    - `series`: all series in quarter-hours, see :func:`twin.forecast.history.series_history`.
+    - `series`: all series in quarter-hours, see :func:`twin.forecast.series_record.series_history`.
     - `gaps`, `notes`: texts on what was filled, and on what was modelled, mapped or not read.
     - `has_carbon`: whether the carbon intensity is known; otherwise it is zero.
     """
@@ -225,7 +226,7 @@ def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
         if "reserve_held" in reserves:
             reserves["reserve_held"] = reserves["reserve_held"].fillna(0.0)
         place = files.reserves.name
-        if issues := list(validation.find_reserve_issues(site, reserves, place=place)):
+        if issues := list(checks.find_reserve_issues(site, reserves, place=place)):
             raise SeriesError(place, issues)
         found.append(reserves)
     return found

@@ -12,11 +12,11 @@ import pyomo.environ as pyo
 
 from optimizer.model.assembler import ModelAssembler
 from optimizer.model.components import (
-    contract_position,
     converter,
     demand_charge,
     import_export,
     migration,
+    obligation,
     reserve_headroom,
     reserve_product,
     stochastic,
@@ -26,7 +26,7 @@ from optimizer.model.components import (
 )
 from optimizer.model.model_data import ModelData
 from optimizer.model.signature import ModelSignature, SiteSignature
-from optimizer.problem.contracts import obligations_in_outlook
+from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from twin.physics import FloatArray
 from twin.relations import Conversion, DemandCharge, Exchange, Store
 
@@ -48,7 +48,7 @@ BUILDERS_BY_SIGNATURE: Final[Mapping[type, Callable[..., None]]] = {
     migration.MigrationSignature: migration.build,
     reserve_product.ReserveProductSignature: reserve_product.build,
     reserve_headroom.ReserveHeadroomSignature: reserve_headroom.build,
-    contract_position.ContractPositionSignature: contract_position.build,
+    obligation.ObligationSignature: obligation.build,
     import_export.WaterSupplySignature: import_export.build_water_supply,
 }
 """Signature type -> function that writes the component into its block."""
@@ -175,8 +175,8 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
 
 def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     """Yield block, component and obligation of every contract on flows of other components."""
-    for obligation in obligations_in_outlook(data.problem.site, data.problem.outlook):
-        yield obligation.owner, contract_position, obligation
+    for one in obligations_in_outlook(data.problem.site, data.problem.outlook):
+        yield one.owner, obligation, one
 
 
 def _block(place: pyo.Block, name: str) -> pyo.Block:

@@ -13,10 +13,10 @@ from optimizer.curves.piecewise_linear import (
     fit_piecewise_linear,
 )
 from optimizer.problem.problem import Problem
-from twin.declarations import WorkKind
 from twin.markets.contracts import HourlyMatching
 from twin.physics import FloatArray
 from twin.relations import SetPoints
+from twin.site_settings import WorkKind
 from twin.weather import Weather
 
 CAP_LEVEL_COUNT: Final = 3

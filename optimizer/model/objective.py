@@ -15,6 +15,9 @@ import numpy as np
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.physics import FloatArray
 
+HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
+"""Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Account:

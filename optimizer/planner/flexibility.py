@@ -35,7 +35,7 @@ from twin.simulation import limits
 from twin.site import Site
 from twin.time_axes import HOUR
 from twin.variables import net_import
-from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.cohorts import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
 ACTIVATION_TIME_MIN: Final = 15.0

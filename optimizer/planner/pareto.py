@@ -1,15 +1,13 @@
 """Trade-off of cost against carbon, and the value of one more unit of each limit."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.binding import MIN_DUAL_EUR
-from optimizer.diagnostics.sensitivity import SensitivityModel, plan_limits
 from optimizer.model.formulation import parameter_values
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
@@ -17,37 +15,14 @@ from optimizer.problem.problem import Problem
 from optimizer.solver.solution import Solution
 from optimizer.solver.warm_start import WarmStart
 from optimizer.verification.verifier import verify
+from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
-from twin.validation import check_argument_types
 
 CARBON_PRICES_EUR_PER_KG: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Default prices of carbon. [EUR kg-1]"""
 
 type ProgressCallback = Callable[[int, int], None]
 """Called with the number of finished plans and of all plans."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitSensitivity:
-    """Value of a limit over the whole horizon: saving per unit to first order [EUR per its unit],
-    hours in which it binds, and how many further units save as much, in its unit.
-    """
-
-    limit: str
-    unit: str
-    marginal_value: float
-    hours: float
-    valid_for: float
-
-    def as_json(self) -> dict[str, object]:
-        """Return the row of the command's JSON output."""
-        return {
-            "limit": self.limit,
-            "unit": self.unit,
-            "worth": self.marginal_value,
-            "hours": self.hours,
-            "valid_for": self.valid_for,
-        }
 
 
 def pareto_front(
@@ -150,37 +125,3 @@ def _carbon(solution: Solution) -> float:
     own_units = dict.fromkeys(arrays.accounts.names, 1.0)
     paid = arrays.cost_by_account(solution.column_values(arrays), own_units)
     return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))
-
-
-def limit_values(
-    solution: Solution,
-    schedule: xr.Dataset,
-    *,
-    on_progress: Callable[[int, int], None] = lambda *_: None,
-) -> tuple[LimitSensitivity, ...]:
-    """Return the value of one more unit of each limit of a plan, the largest first.
-
-    Each limit alone is relaxed a little over the whole horizon, and the plan is solved again: a
-    battery of twice the size is not worth twice as much. Larger relaxations show how many further
-    units save as much, at most as many as the limit has.
-    """
-    check_argument_types(
-        "sensitivities", solution=(solution, Solution), schedule=(schedule, xr.Dataset)
-    )
-    sensitivity_model, hours = SensitivityModel(solution), solution.data.hours
-    limits = plan_limits(solution, schedule, sensitivity_model=sensitivity_model)
-    found = []
-    for number, one in enumerate(limits):
-        value, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())
-        if value > MIN_DUAL_EUR:
-            found.append(
-                LimitSensitivity(
-                    limit=one.label,
-                    unit=one.unit,
-                    marginal_value=value,
-                    hours=bound,
-                    valid_for=sensitivity_model.range_of(*one.bounds),
-                )
-            )
-        on_progress(number + 1, len(limits))
-    return tuple(sorted(found, key=lambda one: -one.marginal_value))

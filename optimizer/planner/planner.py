@@ -27,8 +27,8 @@ from optimizer.model.objective import account_weights
 from optimizer.model.signature import ModelSignature
 from optimizer.planner.decision import Decision
 from optimizer.planner.schedule import build_schedule
+from optimizer.problem.checks import unit_counts
 from optimizer.problem.problem import Problem
-from optimizer.problem.validation import unit_counts
 from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
 from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
 from optimizer.solver.relaxation_repair import repair_relaxation
@@ -36,11 +36,11 @@ from optimizer.solver.reserve_bidding import round_bids
 from optimizer.solver.solution import Solution, values_by_name
 from optimizer.solver.warm_start import Instants, WarmStart, shift_basis
 from optimizer.verification.verifier import ScheduleVerdict, verify
+from twin.argument_checks import check_argument_types
 from twin.contingency.contingencies import FailedPart
 from twin.contingency.coverage import ContingencyCoverage
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
-from twin.validation import check_argument_types
 from twin.variables import machine_values
 
 FEASIBILITY_CHECK_ROWS: Final = 15_000

@@ -8,18 +8,18 @@ import xarray as xr
 
 from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
 from optimizer.model.rows import reserve_column
-from optimizer.problem import contracts
-from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem import obligations_and_reserves
 from optimizer.problem.migration import incoming_cohorts
+from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from optimizer.problem.problem import Problem
 from optimizer.solver.solution import UNIT_TOLERANCE, Solution
 from twin import variables
 from twin.equipment import Battery, ChilledWaterTank, Equipment, HeatReuse, ITHall, Renewable
-from twin.forecast.history import WEATHER_VARIABLES
 from twin.markets.contracts import DayAheadPosition
 from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.simulation import setpoints
+from twin.weather import WEATHER_VARIABLES
 from twin.workload.queue import RackPool
 
 COPIED_VARIABLES: Final = (
@@ -200,7 +200,10 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     batteries = [battery.name for battery in site.machines_of(Battery)]
     sold, required = (
         np.stack([of(outlook, product) for product in products], axis=-1)
-        for of in (contracts.sold_capacity, contracts.required_capacity)
+        for of in (
+            obligations_and_reserves.sold_capacity,
+            obligations_and_reserves.required_capacity,
+        )
     )
     shortfall = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
     shortfall = np.where(shortfall > CAPACITY_TOLERANCE_MW, np.minimum(shortfall, required), 0.0)
@@ -212,7 +215,9 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     worked = np.stack([_work_reserve(solution, p) for p in products], axis=1)
     provided = stored.sum(axis=-1) + worked.sum(axis=-1)
     share = np.clip(capacity / np.maximum(provided, CAPACITY_TOLERANCE_MW), 0.0, 1.0)[:, :, None]
-    price = np.stack([contracts.reserve_price(outlook, product) for product in products], axis=-1)
+    price = np.stack(
+        [obligations_and_reserves.reserve_price(outlook, product) for product in products], axis=-1
+    )
     by_product = {
         "reserve_capacity": capacity,
         "reserve_shortfall": shortfall,
@@ -223,7 +228,7 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     found = data.assign_coords(product=[product.name for product in products])
     found = found.assign({name: (("time", "product"), row) for name, row in by_product.items()})
     found["battery_reserve"] = ("time", "product", "battery"), stored * share
-    if any(contracts.eligible_work(site, product) for product in products):
+    if any(obligations_and_reserves.eligible_work(site, product) for product in products):
         found["work_reserve"] = ("time", "product", "cohort"), worked * share
         found["work_least"] = outlook["work_least"]
     return variables.tag_dataset(found)

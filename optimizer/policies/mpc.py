@@ -12,12 +12,13 @@ import numpy as np
 import xarray as xr
 
 from optimizer.diagnostics.explanation import Explanation
-from optimizer.fallback.baseline_plan import orders_by_rule, with_urgent_jobs
 from optimizer.fallback.ladder import ScheduleSource, choose_schedule, stop_all_work
+from optimizer.fallback.plan_by_rule import orders_by_rule, with_urgent_jobs
 from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
-from optimizer.policies.policy import Observation
+from optimizer.policies.policy import FORESIGHT_VARIABLES, JOB_FORESIGHT, Observation
+from optimizer.problem.checks import unit_counts
 from optimizer.problem.planning_outlook import (
     ExternalRequests,
     SoldReserves,
@@ -25,17 +26,16 @@ from optimizer.problem.planning_outlook import (
     build_outlook,
 )
 from optimizer.problem.problem import Problem, build_problem
-from optimizer.problem.validation import unit_counts
-from optimizer.realtime.controller import RealtimeController
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
+from optimizer.realtime.plan_follower import RealtimeController
 from optimizer.stochastic.planner import StochasticPlanner
 from optimizer.stochastic.scenarios import DEFAULT_SCENARIO_COUNT, ScenarioInputs
 from twin import time_axes
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
 from twin.site import Site
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 from twin.workload.jobs import Workload
 from twin.workload.queue import running_power
 
@@ -259,22 +259,6 @@ class StochasticMpcPolicy(MpcPolicy):
         )
         export = self._model_file(observation.now)
         return self._planner.decide(problem, self._last, known, count=self._count, export=export)
-
-
-JOB_FORESIGHT: Final = "jobs"
-
-FORESIGHT_VARIABLES: Final = {
-    "prices": ("electricity_price", "terminal_price", "carbon_intensity"),
-    "weather": (
-        *("air_temperature", "relative_humidity", "air_pressure", "wind_speed"),
-        *("global_irradiance", "renewable_available_power"),
-    ),
-    JOB_FORESIGHT: (),
-}
-"""Kind of foresight -> variables of the outlook that take their true values."""
-
-FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
-"""Policy name -> kind of foresight."""
 
 
 class PartialForesightPolicy(MpcPolicy):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import xarray as xr
@@ -13,10 +13,58 @@ from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from twin import time_axes
-from twin.forecast.history import published_until
 from twin.forecast.outlook import outlook
+from twin.markets.day_ahead_market import published_until
 from twin.site import Site
 from twin.workload.queue import JobQueue
+
+DEFAULT_PLANNER: Final = "deterministic"
+PLANNER_ALIAS: Final = "optimal"
+"""Name that stands for the default planner; results store the name of the planner."""
+
+REFERENCE_RULE: Final = "threshold_capped"
+RULES: Final = (REFERENCE_RULE, "threshold")
+"""Rules over which capture is computed; the first is the harder one and gives the headline."""
+
+PERFECT_FORESIGHT: Final = "perfect"
+
+JOB_FORESIGHT: Final = "jobs"
+
+FORESIGHT_VARIABLES: Final = {
+    "prices": ("electricity_price", "terminal_price", "carbon_intensity"),
+    "weather": (
+        *("air_temperature", "relative_humidity", "air_pressure", "wind_speed"),
+        *("global_irradiance", "renewable_available_power"),
+    ),
+    JOB_FORESIGHT: (),
+}
+"""Kind of foresight -> variables of the outlook that take their true values."""
+
+FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
+"""Policy name -> kind of foresight."""
+
+DEFAULT_POLICIES: Final = (
+    "immediate",
+    "threshold",
+    REFERENCE_RULE,
+    PLANNER_ALIAS,
+    PERFECT_FORESIGHT,
+)
+"""Policies that are run by default, in order."""
+
+KNOWN_POLICIES: Final = (
+    "immediate",
+    *RULES,
+    "carbonscaler",
+    DEFAULT_PLANNER,
+    "hedged",
+    *FORESIGHT_POLICIES,
+    PERFECT_FORESIGHT,
+)
+"""All policies: ``threshold`` runs work in the cheapest known hours, ``threshold_capped`` also caps
+it, and ``carbonscaler`` is a published rule that follows the carbon intensity of the grid.
+``hedged`` plans for several scenarios, and those of
+:data:`optimizer.policies.policy.FORESIGHT_POLICIES` with perfect foresight of one series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +137,9 @@ def threshold_policy(site: Site, record: xr.Dataset) -> Policy:
 def carbonscaler_policy(site: Site, record: xr.Dataset) -> Policy:
     """Return the CarbonScaler policy, which follows the carbon intensity of the grid."""
     return RulePolicy(site, record, price_rules.order_carbonscaler)
+
+
+def resolve_policy(name: str) -> str:
+    """Return the stored name of a policy; ``optimal`` is an alias of the default planner."""
+    head, plus, series = name.partition("+")
+    return (DEFAULT_PLANNER if head == PLANNER_ALIAS else head) + plus + series

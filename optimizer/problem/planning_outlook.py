@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from twin import time_axes, variables
-from twin.forecast.history import published_until
 from twin.forecast.outlook import outlook
 from twin.markets.contracts import DayAheadPosition
+from twin.markets.day_ahead_market import published_until
 from twin.markets.reserve_products import RESERVE_SERIES, ReserveProduct, block_edges, is_gate_open
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
@@ -61,7 +61,7 @@ def build_horizon(
 
     The axes follow :data:`QUARTER_HOUR_HORIZON` if published prices or requests vary within an
     hour, else :data:`HOURLY_HORIZON`. ``record`` is made by
-    :func:`twin.forecast.history.series_history`; unpublished values are not used.
+    :func:`twin.forecast.series_record.series_history`; unpublished values are not used.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     until = published_until(now, site.resolved_market_time_zone)

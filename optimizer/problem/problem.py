@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.problem import validation
+from optimizer.problem import checks
+from optimizer.problem.checks import find_outlook_issues
 from optimizer.problem.migration import Migration
 from optimizer.problem.planning_outlook import (
     ExternalRequests,
@@ -16,19 +17,18 @@ from optimizer.problem.planning_outlook import (
     build_outlook,
     no_requests,
 )
-from optimizer.problem.validation import find_outlook_issues
-from twin.declarations import SafetyMargins
+from twin.argument_checks import check_argument_types
 from twin.equipment import Battery, Equipment
 from twin.errors import ProblemError
 from twin.feasibility import connection
-from twin.feasibility.connection import unavoidable_excess_import
+from twin.feasibility.connection import max_import_change, unavoidable_excess_import
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 from twin.site import Site
-from twin.validation import check_argument_types
+from twin.site_settings import SafetyMargins
 from twin.variables import machine_values, net_import, values_by_machine
 from twin.workload.arrival_forecast import expected_arrivals
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue
 
@@ -77,19 +77,19 @@ class Problem:
         """Complete the weights, check all input, and clip levels."""
         self._check_argument_types()
         own = {"money": 1.0, **self.site.weights.model_dump()}
-        issues = list(validation.find_weight_issues(self.weights))
+        issues = list(checks.find_weight_issues(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
         issues += find_outlook_issues(self.site, self.state, self.outlook)
         if not issues:
-            issues += validation.find_reserve_issues(self.site, self.outlook)
+            issues += checks.find_reserve_issues(self.site, self.outlook)
         if not issues:
-            issues += validation.find_outlook_value_issues(self.site, self.outlook)
-            issues += validation.find_state_issues(self.site, self.state)
-            issues += validation.find_past_unit_issues(self.site, self.past_units)
-            issues += validation.find_limit_issues("work_limit", self.work_power_limit, self.hours)
+            issues += checks.find_outlook_value_issues(self.site, self.outlook)
+            issues += checks.find_state_issues(self.site, self.state)
+            issues += checks.find_past_unit_issues(self.site, self.past_units)
+            issues += checks.find_limit_issues("work_limit", self.work_power_limit, self.hours)
             for owner, limit in self.discharge_limits.items():
                 place = f"discharge_limits, {owner}"
-                issues += validation.find_limit_issues(place, limit, self.hours)
+                issues += checks.find_limit_issues(place, limit, self.hours)
         if issues:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, issues)
@@ -232,19 +232,6 @@ def add_service_racks(problem: Problem, racks: int) -> Problem:
     busy = problem.outlook["service_racks"]
     total = (busy + racks).clip(max=float(problem.site.rack_count)).assign_attrs(busy.attrs)
     return replace(problem, outlook=problem.outlook.assign(service_racks=total))
-
-
-MEAN_RAMP_SHARE: Final = 0.6
-"""Share of a set-point change that the means of two intervals may show. [1]
-
-A change of P MW in 10 minutes at r MW/min is P = 10 r. Quarter-hour means may then differ by 9 r,
-with a tenth as margin. Longer intervals use the same share.
-"""
-
-
-def max_import_change(exchange: Exchange, hours: FloatArray) -> FloatArray:
-    """Return the largest change of net import into each interval. [MW]"""
-    return MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * hours
 
 
 def ramp_limited_intervals(exchange: Exchange, problem: Problem) -> tuple[int, ...]:

@@ -11,24 +11,21 @@ billing peak, batteries charge less or discharge.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.realtime.headroom import ConnectionLimits
-from optimizer.realtime.orders import DispatchOrders
 from twin import time_axes
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
 from twin.feasibility.reserve_activation import reserved_power, reserved_storage
 from twin.relations import Store
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
 from twin.variables import machine_values, net_import
-
-MIN_SHAVED_POWER_MW: Final = 0.1
 
 RESERVE_LOOKAHEAD_H: Final = 2.0
 """Time within which a new plan can recover energy that was spent. [h]"""
@@ -51,7 +48,7 @@ def taper_limits(site: Site, state: xr.Dataset, now: xr.Dataset) -> dict[str, Ba
     """
     hours, found = time_axes.QUARTER_HOUR / time_axes.HOUR + STORAGE_TAPER_TIME_H, {}
     must_charge, must_discharge = _connection_needs_battery(site, state, now)
-    for store in _batteries(site):
+    for store in electricity_stores(site):
         abrupt = taper_exceeds_ramp(store, site)
         level = float(machine_values(state, "battery_level", store.owner))
         margin = store.level_margin(site.margins.level)
@@ -166,49 +163,9 @@ def limit_discharge_margin(
     return found
 
 
-def shave_peak(
-    orders: DispatchOrders,
-    site: Site,
-    excess: float,
-    *,
-    discharge_margin: Mapping[str, float] | None = None,
-) -> tuple[DispatchOrders, float]:
-    """Return orders in which batteries reduce an excess of import, and the reduction. [MW]
-
-    Charging is cut before anything is discharged; the battery's own controller stops an empty one.
-    Reserve energy is not used: a missed reserve costs more than a peak.
-
-    - `excess`: import expected above the peak; negative if below. [MW]
-    - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
-    """
-    left = excess
-    charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
-    for battery in _batteries(site):
-        if left > MIN_SHAVED_POWER_MW:
-            margin = (discharge_margin or {}).get(battery.owner, left)
-            left -= _shift_to_discharge(battery, charge, discharge, min(left, margin))
-    if left == excess:
-        return orders, 0.0
-    shaved = replace(orders, battery_charge=charge, battery_discharge=discharge)
-    return shaved, excess - left
-
-
-def _batteries(site: Site) -> list[Store]:
+def electricity_stores(site: Site) -> list[Store]:
     """Return the stores of electricity."""
     return [store for store in site.stores if store.carrier == "medium_voltage"]
-
-
-def _shift_to_discharge(
-    battery: Store, charge: dict[str, float], discharge: dict[str, float], wanted: float
-) -> float:
-    """Move one battery's orders towards discharge, in place; return the change. [MW]"""
-    name = battery.owner
-    cut = min(charge.get(name, 0.0), wanted)
-    charge[name] = charge.get(name, 0.0) - cut
-    free = battery.discharge_limit - discharge.get(name, 0.0) if charge[name] == 0.0 else 0.0
-    added = min(wanted - cut, free)
-    discharge[name] = discharge.get(name, 0.0) + added
-    return cut + added
 
 
 def available_shaving(
@@ -219,7 +176,7 @@ def available_shaving(
     `discharge_margin` limits the move of each battery that holds reserves [MW].
     """
     total = 0.0
-    for store in _batteries(site):
+    for store in electricity_stores(site):
         name = store.owner
         charge, discharge = (
             float(machine_values(interval, f"battery_{flow}", name))
@@ -249,7 +206,7 @@ def reserve_free_margin(
     hours = float(plan["duration"][step])
     soon = (edges > 0.0) & (edges <= RESERVE_LOOKAHEAD_H)
     found = {}
-    for store in _batteries(site):
+    for store in electricity_stores(site):
         reserved = reserved_storage(site, plan, store)
         if not (reserved.power_up[step] > 0.0 or (reserved.required_energy[soon] > 0.0).any()):
             continue

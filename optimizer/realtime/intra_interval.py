@@ -14,10 +14,11 @@ from typing import Final, Self
 
 import numpy as np
 
-from optimizer.realtime.battery_limits import MIN_SHAVED_POWER_MW, shave_peak
+from optimizer.realtime.battery_limits import electricity_stores
 from optimizer.realtime.orders import DispatchOrders, apply_tank_priority, caps_in_queue_order
 from twin.feasibility.connection import TAPER_RAMP_SHARE
 from twin.physics import FloatArray
+from twin.relations import Store
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN
@@ -31,6 +32,8 @@ UNKNOWN_IMPORT_MW: Final = -1e9
 
 MIN_TANK_CHANGE_SHARE: Final = 0.05
 """Smallest change of a tank order within the quarter-hour, as a share of its power. [1]"""
+
+MIN_SHAVED_POWER_MW: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,3 +332,43 @@ def metered_means(setpoints: FloatArray, *, before: float, since: float = 0.0) -
         )
         begin += (target - begin) * min(span / SET_POINT_TRANSITION_MIN, 1.0)
     return means
+
+
+def shave_peak(
+    orders: DispatchOrders,
+    site: Site,
+    excess: float,
+    *,
+    discharge_margin: Mapping[str, float] | None = None,
+) -> tuple[DispatchOrders, float]:
+    """Return orders in which batteries reduce an excess of import, and the reduction. [MW]
+
+    Charging is cut before anything is discharged; the battery's own controller stops an empty one.
+    Reserve energy is not used: a missed reserve costs more than a peak.
+
+    - `excess`: import expected above the peak; negative if below. [MW]
+    - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
+    """
+    left = excess
+    charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
+    for battery in electricity_stores(site):
+        if left > MIN_SHAVED_POWER_MW:
+            margin = (discharge_margin or {}).get(battery.owner, left)
+            left -= _shift_to_discharge(battery, charge, discharge, min(left, margin))
+    if left == excess:
+        return orders, 0.0
+    shaved = replace(orders, battery_charge=charge, battery_discharge=discharge)
+    return shaved, excess - left
+
+
+def _shift_to_discharge(
+    battery: Store, charge: dict[str, float], discharge: dict[str, float], wanted: float
+) -> float:
+    """Move one battery's orders towards discharge, in place; return the change. [MW]"""
+    name = battery.owner
+    cut = min(charge.get(name, 0.0), wanted)
+    charge[name] = charge.get(name, 0.0) - cut
+    free = battery.discharge_limit - discharge.get(name, 0.0) if charge[name] == 0.0 else 0.0
+    added = min(wanted - cut, free)
+    discharge[name] = discharge.get(name, 0.0) + added
+    return cut + added

@@ -8,6 +8,7 @@ alarm is identified by its code and its subject, never by its text.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from threading import Lock
 from typing import Final
 
@@ -20,7 +21,7 @@ from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.hold import HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.status import Alarm, AlarmCode, AlarmValues, LinkState, Severity
+from optimizer.service.status import LinkState
 from telemetry.points.topology import describe_excluded
 from twin.text import format_duration
 from twin.units import format_second
@@ -46,6 +47,14 @@ DECISION_CLEAR_DELAY_S: Final = 900.0
 """Time between decisions without the cause after which an alarm of a plan clears. [s]"""
 
 
+class Severity(StrEnum):
+    """How soon a person must act, after ISA-18.2."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlarmDefinition:
     """Severity, remedy and delays of the alarms of one code.
@@ -60,6 +69,31 @@ class AlarmDefinition:
     raise_delay_s: float = 0.0
     clear_delay_s: float = 0.0
     is_by_decision: bool = False
+
+
+class AlarmCode(StrEnum):
+    """Kind of an alarm; `cause` in JSON. :data:`.alarms.ALARM_DEFINITIONS` defines each."""
+
+    BROKER = "broker"
+    CLEARTEXT = "cleartext"
+    UNSIGNED_TARGETS = "unsigned_targets"
+    PLANT = "plant"
+    FEED = "feed"
+    SERIES = "series"
+    ARCHIVE = "archive"
+    RECORD = "record"
+    HOLD = "hold"
+    HOLD_END = "hold_end"
+    DECISION = "decision"
+    FALLBACK = "fallback"
+    CONNECTION = "connection"
+    TELEMETRY = "telemetry"
+    SENSOR = "sensor"
+    JOBS = "jobs"
+    ORDERS = "orders"
+    RACKS = "racks"
+    MACHINES = "machines"
+    WEAR = "wear"
 
 
 ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
@@ -150,6 +184,10 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
 """Code of an alarm -> severity, remedy and delays."""
 
 
+type AlarmValues = Mapping[str, float | str]
+"""Numbers and states of an alarm, which may change while it is in force; units in the names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlarmCondition:
     """What a check found; it becomes an alarm if it lasts.
@@ -164,6 +202,46 @@ class AlarmCondition:
     values: AlarmValues = field(default_factory=dict)
     limit_ratio: float = 1.0
     severity: Severity | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """An alarm in force.
+
+    - `code`, `subject`: what is wrong, and with which point, machine, partner or file; an empty
+      subject is the whole site. Both together identify the alarm.
+    - `since`: when it was raised, UTC.
+    - `severity`: how soon a person must act.
+    - `text`, `values`: description for people, and its numbers.
+    - `remedy`: what to do.
+    """
+
+    code: AlarmCode
+    subject: str
+    since: str
+    severity: Severity
+    text: str
+    remedy: str
+    values: AlarmValues = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Identifier that does not change while numbers do."""
+        return f"{self.code}:{self.subject}" if self.subject else self.code.value
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the alarm as page, commands and audit record show it."""
+        return {
+            "id": self.id,
+            "time": self.since,
+            "since": self.since,
+            "severity": self.severity.value,
+            "cause": self.code.value,
+            "subject": self.subject,
+            "text": self.text,
+            "values": dict(self.values),
+            "remedy": self.remedy,
+        }
 
 
 @dataclass

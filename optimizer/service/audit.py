@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.files import disk_error, sync_folder, write_all
+from telemetry.durable_files import disk_error, sync_folder, write_all
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 GENESIS_HASH: Final = "0" * 64

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from telemetry.messages.models import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
+from telemetry.messages.samples import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
 from twin.time_axes import QUARTER_HOUR
 
 STOP_POLL_S: Final = 0.2

@@ -30,9 +30,10 @@ from optimizer.service.decision_engine import (
 )
 from optimizer.service.hold import Hold, HoldRegister
 from optimizer.service.hold_controller import HoldController
-from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
+from optimizer.service.required_inputs import DecisionInputCheck
 from optimizer.service.solver_process import SolverProcess
 from optimizer.service.status import service_mode
 from optimizer.service.status_view import (
@@ -41,7 +42,7 @@ from optimizer.service.status_view import (
     decision_status,
     hold_status,
 )
-from optimizer.service.watchdog import DecisionInputCheck, Watchdog, notify_systemd, periodic_thread
+from optimizer.service.watchdog import Watchdog, notify_systemd, periodic_thread
 from telemetry.supervised_thread import SupervisedThread
 from twin.errors import GigatwinError
 from twin.site import Site

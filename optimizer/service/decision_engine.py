@@ -14,7 +14,6 @@ from typing import Final, cast
 import numpy as np
 import xarray as xr
 
-from optimizer.fallback.baseline_plan import orders_by_rule, with_urgent_jobs
 from optimizer.fallback.ladder import (
     DecideFunction,
     ScheduleChoice,
@@ -22,20 +21,17 @@ from optimizer.fallback.ladder import (
     choose_schedule,
     plan_by_rule,
 )
+from optimizer.fallback.plan_by_rule import orders_by_rule, with_urgent_jobs
 from optimizer.planner.decision import Decision
 from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.problem.problem import Problem, add_service_racks, build_problem
-from optimizer.realtime.controller import RealtimeController
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
-from optimizer.service.availability import (
-    APPLIED_VARIABLES,
-    available_site,
-    with_declared_setpoints,
-)
+from optimizer.realtime.plan_follower import RealtimeController
+from optimizer.service.machine_availability import APPLIED_VARIABLES, available_site
 from optimizer.service.state_folder import read_state_file
 from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
-from telemetry.files import json_with_checksum, write_atomic
+from telemetry.durable_files import json_with_checksum, write_atomic
 from twin.errors import GigatwinError, NoScheduleError
 from twin.estimation.kalman_bank import NOISE_PRIORS
 from twin.estimation.measurement_update import StateVariableFilter, restore_filter, serialise_filter
@@ -365,3 +361,9 @@ def _stocks(site: Site) -> list[tuple[str, str]]:
         if state[name].dims
         for label in state[name][state[name].dims[0]].to_numpy()
     ]
+
+
+def with_declared_setpoints(site: Site) -> Site:
+    """Return the site with plans limited to its declared set points."""
+    rules = site.set_points.model_copy(update={"choice": "declared"})
+    return site.model_copy(update={"set_points": rules})

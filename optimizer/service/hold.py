@@ -21,7 +21,7 @@ import structlog
 
 from optimizer.service.operators import NOT_SIGNED_IN
 from optimizer.service.state_folder import read_state_file
-from telemetry.files import (
+from telemetry.durable_files import (
     NO_FILE_STAMP,
     file_stamp,
     json_with_checksum,

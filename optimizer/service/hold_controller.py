@@ -14,7 +14,7 @@ import structlog
 from optimizer.service.clock import ServiceClock
 from optimizer.service.hold import Hold, HoldRegister
 from optimizer.service.hold_orders import order_event, release_event
-from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import Requester, describe_author, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs.grid_requests import REQUESTED_SUFFIX, request_outlook
-from optimizer.problem.contracts import advance_lower_limits
+from optimizer.problem.obligations_and_reserves import REQUESTED_SUFFIX, request_outlook
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
@@ -195,3 +194,25 @@ class LoadTargetReceiver:
 
     def _connect(self) -> Client:
         return self._settings.create_client(f"gigatwin-{self._site.name}-flex")
+
+
+def advance_lower_limits(
+    edges: np.ndarray, power: FloatArray, is_best_effort: BoolArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return limits of net import with which the first quarter-hour of each is met in the mean.
+
+    A plant reaches a set point ten minutes into its quarter-hour, so the quarter-hour before a
+    lower limit has the same limit. Longer intervals are left alone: they are planned again as
+    quarter-hours. A best-effort limit tightens no firm one.
+
+    - `edges`: of the intervals, UTC.
+    - `power`: largest net import in each, infinite without a limit. [MW]
+    - `is_best_effort`: whether the limit of each is best effort.
+    """
+    is_quarter = np.diff(edges[:-1]) <= QUARTER_HOUR
+    is_firm = np.isfinite(power[:-1]) & ~is_best_effort[:-1]
+    is_moved = is_quarter & (power[1:] < power[:-1]) & ~(is_best_effort[1:] & is_firm)
+    early, is_best = power.copy(), is_best_effort.copy()
+    early[:-1][is_moved] = power[1:][is_moved]
+    is_best[:-1][is_moved] = is_best_effort[1:][is_moved]
+    return early, is_best

@@ -15,12 +15,11 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from optimizer.fallback.ladder import ScheduleSource
+from optimizer.service.alarms import AlarmCode, Severity
 from optimizer.service.status import (
-    AlarmCode,
     LinkState,
     Mode,
     OperatorInterface,
-    Severity,
     StatusSnapshot,
     first_at,
     last_at,

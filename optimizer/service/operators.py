@@ -25,7 +25,7 @@ from typing import Final, Literal
 import structlog
 
 from optimizer.service.state_folder import check_privacy
-from telemetry.files import lock_folder, write_atomic
+from telemetry.durable_files import lock_folder, write_atomic
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 from twin.text import NAME_RULE, is_valid_name
 

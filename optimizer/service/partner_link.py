@@ -14,26 +14,30 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.flexibility import estimate_flexibility
 from optimizer.service import audit_events
 from optimizer.service.audit import AUDIT_FILE, AuditLog
+from optimizer.service.baselines_and_plan_errors import PlanRecord
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.load_target_receiver import LoadTargetReceiver
-from optimizer.service.plan_record import PlanRecord
-from optimizer.service.schedule_document import (
+from optimizer.service.schedule_document import ScheduleLabel, ScheduleStartState, build_document
+from optimizer.service.state_folder import read_state_file
+from telemetry.durable_files import json_with_checksum, write_atomic
+from telemetry.feed.actuals import (
+    CORRECTION_PERIOD_MS,
+    METER_DELAY,
+    MeasuredInterval,
+    measured_intervals,
+)
+from telemetry.feed.flex_agent import MeterReader
+from telemetry.feed.partners import (
+    ACK_EFFECTS,
     SENDER_FILE,
-    ScheduleLabel,
-    ScheduleStartState,
-    build_document,
+    document_series,
     read_partners,
     read_sender,
 )
-from optimizer.service.state_folder import read_state_file
-from telemetry.feed.actuals import CORRECTION_PERIOD_MS, MeasuredInterval, measured_intervals
-from telemetry.feed.flex_agent import MeterReader
-from telemetry.feed.partners import ACK_EFFECTS, document_series
 from telemetry.feed.publisher import REQUEST_EFFECTS, SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
-from telemetry.files import json_with_checksum, write_atomic
 from telemetry.messages.feed_documents import (
     QUARTER_MS,
     ActualContent,
@@ -67,9 +71,6 @@ SOURCE_REASONS: Final[Mapping[ScheduleSource, PublicReason]] = {
     ScheduleSource.RULE: PublicReason.PLAN_BY_RULE,
 }
 """Source of a schedule that is no new optimum on good data -> its reason for partners."""
-
-METER_DELAY: Final = np.timedelta64(2, "m")
-"""Time after a quarter-hour until its last readings have arrived."""
 
 MeasureImport = Callable[[np.datetime64, np.datetime64], tuple[TimeArray, FloatArray]]
 """(start, end) -> starts and mean net import of the intervals between, NaN if unknown. [MW]"""

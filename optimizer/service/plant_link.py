@@ -13,13 +13,13 @@ from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.jobs import SchedulerJobs
 from optimizer.service.plant_orders import (
     plant_commands,
     setpoint_refusal,
     setpoint_status,
     storage_requests,
 )
+from optimizer.service.scheduler_jobs import SchedulerJobs
 from optimizer.service.status import DataAge, LinkState
 from optimizer.service.weekly_calibration import DriftMonitor
 from telemetry.archive import Archive
@@ -29,13 +29,8 @@ from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
-    PointValue,
-    RackBatch,
-    Sample,
-    SimulationTick,
-)
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
 from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks

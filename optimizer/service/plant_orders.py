@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
-from optimizer.service.availability import APPLIED_VARIABLES, REQUEST_VARIABLES
 from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.machine_availability import APPLIED_VARIABLES, REQUEST_VARIABLES
 from telemetry.commands import PlantCommands
 from telemetry.points.site_points import rack_ids, unit_ids
 from twin.equipment import CduBank, CoolingPlant, HeatReuse, ITHall

@@ -1,9 +1,7 @@
 """The schedule document for grid partners, and the market parties of site and partners."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -11,16 +9,12 @@ import xarray as xr
 
 from optimizer.planner.flexibility import no_flexibility
 from optimizer.realtime.intra_interval import metered_means
-from optimizer.service.plan_record import GATE_LEAD_MIN, PlanErrors, gate_closure_ms
-from telemetry import market_zones
-from telemetry.feed.partners import Partner, market_party
-from telemetry.feed.signing import keys_by_thumbprint, read_key_file
+from optimizer.service.baselines_and_plan_errors import GATE_LEAD_MIN, PlanErrors, gate_closure_ms
+from telemetry.feed.partners import DocumentSender
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
     QUARTER_MS,
     CodedText,
-    EicArea,
-    MarketParty,
     PlantStateQuality,
     PublicReason,
     SafeSchedule,
@@ -31,10 +25,8 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
 from twin import time_axes
-from twin.errors import IssueCode, MessageError, SecurityError, ServiceError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.text import NAME_RULE, is_valid_name
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
 from twin.variables import net_import
 
@@ -91,38 +83,6 @@ class ScheduleStartState:
 
     time: np.datetime64
     net_import: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DocumentSender:
-    """Sender, metering point and bidding zone, with their Energy Identification Codes."""
-
-    party: MarketParty
-    connection_point: EicArea
-    bidding_zone: EicArea
-
-    @classmethod
-    def demonstration(cls, site: Site) -> Self:
-        """Return well-formed demonstration codes for a site without codes."""
-        return cls.of(
-            site,
-            party=(market_zones.demonstration_eic(site.name), f"{site.title} (demonstration)"),
-            connection_point=(
-                market_zones.demonstration_eic(site.name, "Z"),
-                f"{site.grid_connection.name} (demonstration)",
-            ),
-        )
-
-    @classmethod
-    def of(cls, site: Site, *, party: tuple[str, str], connection_point: tuple[str, str]) -> Self:
-        """Return a sender from (code, name) of its party and its metering point."""
-        code, name = party
-        point, point_name = connection_point
-        return cls(
-            party=MarketParty(eic=code, name=name, role=RESOURCE_PROVIDER_ROLE),
-            connection_point=EicArea(eic=point, name=point_name),
-            bidding_zone=EicArea(eic=market_zones.eic_of_zone(site.zone), name=site.zone),
-        )
 
 
 def build_document(
@@ -283,115 +243,3 @@ def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
             ramp_mw_min=grid.ramp,
         ),
     )
-
-
-SENDER_FILE: Final = "site.json"
-"""File of the site's own codes, beside its keys."""
-
-RESOURCE_PROVIDER_ROLE: Final = CodedText(code="A27", text="Resource provider")
-
-_CODE_TYPES: Final[Mapping[str, tuple[str, str]]] = {
-    "party": ("X", "EIC of the operator of the site, of type X"),
-    "connection_point": ("Z", "EIC of the metering point, of type Z"),
-}
-"""Key of the file -> type of its code, and description."""
-
-
-def read_sender(path: Path, site: Site) -> DocumentSender:
-    """Return the market codes of a site; demonstration codes if the file does not exist.
-
-    The file has ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``.
-    Raises ServiceError if the file is invalid.
-    """
-    if not path.exists():
-        return DocumentSender.demonstration(site)
-    try:
-        content = read_key_file(path)
-    except SecurityError as error:
-        raise ServiceError("site", [_unreadable(path, error)]) from error
-    found, faults = {}, []
-    for name, (kind, what) in _CODE_TYPES.items():
-        match content.get(name):
-            case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
-                found[name] = (code, title)
-            case entry:
-                issue = ValidationIssue(
-                    code=IssueCode.MISSING if entry is None else IssueCode.INVALID_FORMAT,
-                    location=f"{path}, {name}",
-                    found="" if entry is None else repr(entry)[:80],
-                    expected=f"an object with a code ({what}; see its last letter) and a name",
-                    remedy='give "code" and "name"',
-                )
-                faults.append(issue)
-    if faults:
-        raise ServiceError("site", faults)
-    return DocumentSender.of(site, **found)
-
-
-def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
-    """Return the issue of a file that is no JSON."""
-    return ValidationIssue(
-        code=IssueCode.INVALID_FORMAT,
-        location=str(path),
-        found=error.reason,
-        expected="a JSON object",
-        remedy="give a JSON object",
-    )
-
-
-def _is_eic_of_type(code: str, kind: str) -> bool:
-    return market_zones.is_valid_eic(code) and code[2] == kind
-
-
-def read_partners(folder: Path) -> list[Partner]:
-    """Return the partners whose public keys are in a folder, ``<name>.json`` each.
-
-    A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as ``code``,
-    ``name`` and ``role``; without one, demonstration codes are used. Raises ServiceError if a file
-    is invalid.
-    """
-    found, faults = [], []
-    for path in sorted(folder.glob("*.json")):
-        if not is_valid_name(path.stem):
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_FORMAT,
-                location=str(path),
-                found=path.stem,
-                expected=f"the name of the partner, {NAME_RULE}",
-                remedy="rename the file after its partner",
-            )
-            faults.append(issue)
-        try:
-            content = read_key_file(path)
-        except SecurityError as error:
-            faults.append(_unreadable(path, error))
-            continue
-        partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
-        try:
-            keys_by_thumbprint(partner.keys)
-        except (SecurityError, MessageError) as error:
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_KEY,
-                location=str(path),
-                found=str(error),
-                expected='a JWK set of public keys, {"keys": [...]}',
-                remedy="give the partner's public keys",
-            )
-            faults.append(issue)
-        party = content.get("party")
-        try:
-            if isinstance(party, dict):
-                partner = replace(partner, party=market_party(**party))
-        except (MessageError, TypeError) as error:
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_FORMAT,
-                location=f"{path}, party",
-                found=str(error),
-                expected="an object with code (an EIC), name and role",
-                remedy='give "code", "name" and "role"',
-            )
-            faults.append(issue)
-        found.append(partner)
-    if faults:
-        raise ServiceError("partners", faults)
-    return found

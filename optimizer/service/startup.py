@@ -33,7 +33,6 @@ from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.operators import Requester, read_operators
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.schedule_document import SENDER_FILE, read_partners, read_sender
 from optimizer.service.state_folder import (
     LAYOUT_FILE,
     StateFolder,
@@ -43,7 +42,8 @@ from optimizer.service.state_folder import (
 )
 from optimizer.service.watchdog import notify_systemd
 from optimizer.service.web import PageServer
-from telemetry.files import write_atomic
+from telemetry.durable_files import write_atomic
+from telemetry.feed.partners import SENDER_FILE, read_partners, read_sender
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
 from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError, ValidationIssue

@@ -7,7 +7,7 @@ from typing import IO, Final, Self
 
 import structlog
 
-from telemetry.files import give_to_owner_of, read_json_with_checksum, write_json_atomic
+from telemetry.durable_files import give_to_owner_of, read_json_with_checksum, write_json_atomic
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 STATE_LAYOUT_VERSION: Final = 1

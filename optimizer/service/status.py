@@ -43,7 +43,7 @@ null stands for what is not known:
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
 - `asked`, of each partner who asks for less than the connection: as
-  `optimizer.inputs.grid_requests.next_requests` gives it;
+  `optimizer.service.status_view.next_requests` gives it;
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
   `rows` as `twin.contingency.coverage.ContingencyCoverage.rows` gives them, and `plan` of `time`,
   `minutes` to the first limit (null: none) and `failure`, the worst then;
@@ -59,7 +59,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final, Protocol
@@ -102,83 +102,6 @@ class DataAge:
 
     newest_s: float | None = None
     silence_s: float | None = None
-
-
-class Severity(StrEnum):
-    """How soon a person must act, after ISA-18.2."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-
-class AlarmCode(StrEnum):
-    """Kind of an alarm; `cause` in JSON. :data:`.alarms.ALARM_DEFINITIONS` defines each."""
-
-    BROKER = "broker"
-    CLEARTEXT = "cleartext"
-    UNSIGNED_TARGETS = "unsigned_targets"
-    PLANT = "plant"
-    FEED = "feed"
-    SERIES = "series"
-    ARCHIVE = "archive"
-    RECORD = "record"
-    HOLD = "hold"
-    HOLD_END = "hold_end"
-    DECISION = "decision"
-    FALLBACK = "fallback"
-    CONNECTION = "connection"
-    TELEMETRY = "telemetry"
-    SENSOR = "sensor"
-    JOBS = "jobs"
-    ORDERS = "orders"
-    RACKS = "racks"
-    MACHINES = "machines"
-    WEAR = "wear"
-
-
-type AlarmValues = Mapping[str, float | str]
-"""Numbers and states of an alarm, which may change while it is in force; units in the names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """An alarm in force.
-
-    - `code`, `subject`: what is wrong, and with which point, machine, partner or file; an empty
-      subject is the whole site. Both together identify the alarm.
-    - `since`: when it was raised, UTC.
-    - `severity`: how soon a person must act.
-    - `text`, `values`: description for people, and its numbers.
-    - `remedy`: what to do.
-    """
-
-    code: AlarmCode
-    subject: str
-    since: str
-    severity: Severity
-    text: str
-    remedy: str
-    values: AlarmValues = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """Identifier that does not change while numbers do."""
-        return f"{self.code}:{self.subject}" if self.subject else self.code.value
-
-    def as_json(self) -> Mapping[str, object]:
-        """Return the alarm as page, commands and audit record show it."""
-        return {
-            "id": self.id,
-            "time": self.since,
-            "since": self.since,
-            "severity": self.severity.value,
-            "cause": self.code.value,
-            "subject": self.subject,
-            "text": self.text,
-            "values": dict(self.values),
-            "remedy": self.remedy,
-        }
 
 
 def service_mode(snapshot: StatusSnapshot) -> Mode:

@@ -1,28 +1,38 @@
 """Parts of the snapshot for page, metrics and ``status``: past, plan, limits, jobs, decision."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs.grid_requests import next_requests
+from optimizer.problem.obligations_and_reserves import (
+    REQUESTED_SUFFIX,
+    required_capacity,
+    sold_capacity,
+)
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.hold import Hold
+from telemetry.feed.flex_agent import is_within_target
 from telemetry.messages.feed_documents import ScheduleDraft
 from twin.equipment import Battery, ChilledWaterTank
+from twin.markets.contracts import LoadTargetContract
+from twin.physics import FloatArray
 from twin.simulation import limits
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR
-from twin.units import format_second
-from twin.variables import net_import
+from twin.time_axes import QUARTER_HOUR, interval_edges
+from twin.units import format_minute, format_second
+from twin.variables import machine_values, net_import
 from twin.workload.queue import RackPool
 
 DISPLAYED_INTERVALS: Final = 96
 """Quarter-hours of past and plan that are shown. [1]"""
 
 DISPLAYED_DECIMALS: Final = 4
+
+GRID_REQUEST_TOLERANCE_MW: Final = 1e-3
+"""Power difference that is treated as zero. [MW]"""
 
 type Row = Mapping[str, float | None]
 
@@ -316,3 +326,79 @@ def _column(values: np.ndarray | Sequence[float]) -> list[float | None]:
 
 def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(value, DISPLAYED_DECIMALS)
+
+
+def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[dict[str, object]]:
+    """Return the next target of each partner for the status page; empty without any.
+
+    `outlook` is that of :func:`request_outlook`, `schedule` the one in force. Each row has
+    ``partner``, ``power`` requested and largest ``planned`` net import meanwhile [MW], ``begin``
+    and ``end`` (ISO 8601), ``is_kept``, and all of it as a text in ``words``.
+    """
+    net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
+    edges = interval_edges(outlook)
+    found = []
+    for partner, limit in _limits(site, outlook):
+        is_requested = limit < site.grid_connection.import_limit - GRID_REQUEST_TOLERANCE_MW
+        if not is_requested.any():
+            continue
+        first = int(np.argmax(is_requested))
+        differs = np.abs(limit[first:] - limit[first]) > GRID_REQUEST_TOLERANCE_MW
+        last = first + int(np.argmax(differs)) if differs.any() else len(limit)
+        power, planned = float(limit[first]), float(net[first:last].max())
+        is_kept = is_within_target(planned, power)
+        begin, end = format_minute(edges[first]), format_minute(edges[last])
+        when = f"until {end}" if first == 0 else f"from {begin} to {end}"
+        verdict = "kept" if is_kept else "not kept"
+        called = _activated_products(site, outlook.isel(time=slice(first, last)), partner)
+        text = f"at most {power:.2f} MW {when}{called}; "
+        text += f"planned {planned:.2f} MW: {verdict}"
+        found.append(
+            {
+                "partner": partner,
+                "power": power,
+                "planned": planned,
+                "begin": begin,
+                "end": end,
+                "is_kept": is_kept,
+                "words": text,
+            }
+        )
+    return found
+
+
+def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
+    """Return as text which reserves of a partner are activated meanwhile; empty if none.
+
+    An outlook does not distinguish an activation from the recovery after it.
+    """
+    contracts = [one for one in site.machines_of(LoadTargetContract) if one.issuer == partner]
+    products = [site.reserves[name] for one in contracts for name in one.activates]
+    unavailable = [
+        (one.name, sold_capacity(outlook, one) - required_capacity(outlook, one))
+        for one in products
+    ]
+    names = ", ".join(
+        name for name, power in unavailable if (power > GRID_REQUEST_TOLERANCE_MW).any()
+    )
+    return f", {names} called or recovering" if names else ""
+
+
+def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:
+    """Yield each partner that may send requests, and the limit in each interval. [MW]"""
+    contracts = site.machines_of(LoadTargetContract)
+    if "grid_import_target" in outlook:
+        for contract in contracts:
+            if contract.name in outlook["contract"].to_numpy():
+                name = _as_requested(outlook, "grid_import_target")
+                yield contract.issuer, machine_values(outlook, name, contract.name)
+    if "grid_import_limit" in outlook:
+        name = _as_requested(outlook, "grid_import_limit")
+        names = [c.issuer for c in contracts if c.effect == "curtailment"]
+        yield ", ".join(names) or "the connection", outlook[name].to_numpy()
+
+
+def _as_requested(outlook: xr.Dataset, name: str) -> str:
+    """Return the variable of a limit without the earlier turn that it needs, if there is one."""
+    requested = f"{name}{REQUESTED_SUFFIX}"
+    return requested if requested in outlook else name

@@ -16,15 +16,15 @@ import structlog
 
 import telemetry
 from optimizer.service.state_folder import read_state_file
-from telemetry.files import NO_FILE_STAMP, file_stamp, write_atomic
+from telemetry.durable_files import NO_FILE_STAMP, file_stamp, write_atomic
 from telemetry.logging import run_with_logging
+from twin.calibration.calibrate import calibrate
 from twin.calibration.drift import (
     CalibrationSummary,
     EstimatePoint,
     ParameterDrift,
     parameter_drifts,
 )
-from twin.calibration.identification import calibrate
 from twin.errors import GigatwinError
 from twin.site import Site
 

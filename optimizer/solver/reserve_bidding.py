@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import account_weights
-from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW, required_capacity
+from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW, required_capacity
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver
 from optimizer.solver.relaxation_repair import repair_relaxation

@@ -24,7 +24,7 @@ from optimizer.stochastic.scenarios import (
 )
 from optimizer.stochastic.two_stage import TwoStageSolution, solve_two_stage
 from twin.errors import NoScheduleError, SolverError
-from twin.forecast.scenarios import ForecastErrors
+from twin.forecast.forecast_errors import ForecastErrors
 from twin.physics import FloatArray
 
 MAX_LISTED_SCENARIOS: Final = 3

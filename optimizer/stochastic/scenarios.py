@@ -11,16 +11,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.problem import Problem
-from optimizer.problem.validation import PREEMPTION_VARIABLES
 from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.forecast.forecast_errors import ForecastErrors, ForecastScenario, forecast_scenarios
 from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES
-from twin.forecast.scenarios import ForecastErrors, ForecastScenario, forecast_scenarios
 from twin.physics import FloatArray
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
 from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario, expected_arrivals
-from twin.workload.flexibility import flexibility_by_scenario
+from twin.workload.cohorts import flexibility_by_scenario
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue
 

@@ -33,7 +33,7 @@ from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
 from optimizer.stochastic.scenarios import ScenarioProblem, check_scenarios
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
-from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.cohorts import EXPECTED_COHORT_SUFFIX
 
 FIRST_STAGE_BLOCK: Final = "first_stage"
 COST_CVAR_BLOCK: Final = "cost_tail"

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes, variables
+from twin.argument_checks import axis_issues, check_argument_types, negative_value_issues
 from twin.contingency.coverage import ContingencyCoverage, contingency_coverage
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import GigatwinError, StateError
@@ -20,7 +21,6 @@ from twin.relations import Store
 from twin.simulation import limits, setpoints, simulate
 from twin.simulation.limits import Violation, find_violation
 from twin.site import Site
-from twin.validation import axis_issues, check_argument_types, negative_value_issues
 from twin.variables import machine_values, net_import
 
 VERIFIED_MARGIN_SHARE: Final = 0.5

@@ -20,7 +20,12 @@ from sites.validation.cases import SkippedCase, ValidationCase
 from twin.equipment.chiller_plant import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower
 from twin.physics import FloatArray, fluid_flow, psychrometrics
-from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays, solve_load_flow
+from twin.physics.load_flow_equations import (
+    LineArrays,
+    NetworkArrays,
+    TransformerArrays,
+    solve_load_flow,
+)
 from twin.units import KW_PER_MW
 from twin.weather import Weather
 

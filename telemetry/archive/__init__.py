@@ -12,7 +12,7 @@ operate      ``verification`` (with backup and restore), ``export``
 """
 
 from telemetry.archive.buffer import ALLOWED_LATENESS_S, MAX_BACKFILL_S
-from telemetry.archive.commit_batch import QUALITY_CODES, TRUSTED_CODES
+from telemetry.archive.layout import QUALITY_CODES, TRUSTED_CODES
 from telemetry.archive.reader import open
 from telemetry.archive.writer import Archive
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from telemetry.archive.commit_batch import (
     BYTES_PER_POINT,
     MIN_SECOND,
-    QUALITY_CODES,
     Checkpoint,
     ChipValues,
     CommitBatch,
@@ -29,11 +28,11 @@ from telemetry.archive.commit_batch import (
     preferred,
     timedelta_to_seconds,
 )
-from telemetry.archive.layout import MINUTE_S
+from telemetry.archive.layout import MINUTE_S, QUALITY_CODES
 from telemetry.archive.loss_log import RejectionSummary
 from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.journal.format import JournalPosition
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     PointMetadata,
     PointValue,
     RackBatch,

@@ -17,7 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from telemetry.archive.layout import AnyArray, ChunkIndex, ShardGrid, ShardIndex, is_present
-from telemetry.archive.repository_files import CorruptRepositoryError, LocalObjects
+from telemetry.archive.manifests import CorruptRepositoryError, LocalObjects
 from twin.errors import ArchiveError, IssueCode
 
 MAX_READ_BYTES: Final = 4 * 1024 * 1024

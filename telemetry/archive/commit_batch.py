@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry import files
+from telemetry import durable_files
+from telemetry.archive.layout import QUALITY_CODES
 from telemetry.journal.format import JournalPosition
 from telemetry.quality.checks import QualityFlag
 
@@ -69,7 +70,7 @@ class Checkpoint:
 
 def _checksum(metadata: Mapping[str, str]) -> str:
     text = "|".join(metadata[name] for name in ("position", "seen", "closed"))
-    return files.checksum(text)
+    return durable_files.checksum(text)
 
 
 def _format_positions(positions: JournalPositions) -> str:
@@ -82,24 +83,6 @@ def _parse_positions(text: str) -> dict[str, JournalPosition]:
     parts = (part.rpartition("@") for part in text.split())
     return {unquote(name): JournalPosition.parse(position) for name, _, position in parts}
 
-
-QUALITY_CODES: Final[dict[QualityFlag, int]] = {
-    QualityFlag.BAD_SOURCE: 0,
-    QualityFlag.GOOD: 1,
-    QualityFlag.RANGE: 2,
-    QualityFlag.RATE: 3,
-    QualityFlag.STUCK: 4,
-    QualityFlag.LATE: 5,
-    QualityFlag.FUTURE: 6,
-    QualityFlag.STALE: 7,
-    QualityFlag.UNIT: 8,
-    QualityFlag.FLAT: 9,
-    QualityFlag.DISAGREES: 10,
-}
-"""Stored codes of quality flags; they never change."""
-
-TRUSTED_CODES: Final = (QUALITY_CODES[QualityFlag.GOOD], QUALITY_CODES[QualityFlag.LATE])
-"""Codes of trusted readings; a late reading is as true as one in time."""
 
 BYTES_PER_POINT: Final = 200
 """Memory of a point's reading. [B]"""

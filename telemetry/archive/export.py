@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.files import replace_when_written
+from telemetry.durable_files import replace_when_written
 from twin.errors import ArchiveError, IssueCode
 
 SECONDS_PER_BLOCK: Final = 600

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.archive import loss_log
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.messages.codec import try_decode
@@ -85,7 +85,7 @@ class LastMessageStore:
             items = list(self._last.items())
         lines = [json.dumps([topic, payload.decode(*_TEXT_ENCODING)]) for topic, payload in items]
         lines.append(str(len(items)))
-        files.write_atomic(self._path, "\n".join(map(files.add_checksum, lines)))
+        durable_files.write_atomic(self._path, "\n".join(map(durable_files.add_checksum, lines)))
 
     def load(
         self, frames: Iterable[JournalRecord] = (), until: JournalPosition | None = None
@@ -140,7 +140,7 @@ def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
     for number, line in enumerate(path.read_text(*_TEXT_ENCODING).split("\n"), start=1):
         try:
             is_plain = line.startswith("[")
-            entry = json.loads(line if is_plain else files.verify_checksum(line))
+            entry = json.loads(line if is_plain else durable_files.verify_checksum(line))
             is_old &= is_plain
             if isinstance(entry, int):
                 count = entry

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
-from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
+from telemetry.messages.samples import CHIP_VARIABLES, PointMetadata
+from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError, IssueCode
 
 ARCHIVE_LAYOUT_VERSION: Final = 2
@@ -58,6 +59,24 @@ _MISSING_OFFSET: Final = np.iinfo(np.uint64).max
 _COMPRESSION_LEVEL: Final = 5
 _BITSHUFFLE: Final = 2
 _COMPRESSOR: Final = "lz4"
+
+QUALITY_CODES: Final[dict[QualityFlag, int]] = {
+    QualityFlag.BAD_SOURCE: 0,
+    QualityFlag.GOOD: 1,
+    QualityFlag.RANGE: 2,
+    QualityFlag.RATE: 3,
+    QualityFlag.STUCK: 4,
+    QualityFlag.LATE: 5,
+    QualityFlag.FUTURE: 6,
+    QualityFlag.STALE: 7,
+    QualityFlag.UNIT: 8,
+    QualityFlag.FLAT: 9,
+    QualityFlag.DISAGREES: 10,
+}
+"""Stored codes of quality flags; they never change."""
+
+TRUSTED_CODES: Final = (QUALITY_CODES[QualityFlag.GOOD], QUALITY_CODES[QualityFlag.LATE])
+"""Codes of trusted readings; a late reading is as true as one in time."""
 
 
 @dataclass(frozen=True, kw_only=True)

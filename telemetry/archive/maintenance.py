@@ -18,7 +18,6 @@ import zarr
 from numpy.typing import NDArray
 
 from telemetry.archive.chunk_io import IO_THREADS, Int64Array
-from telemetry.archive.commit_batch import TRUSTED_CODES
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
     DAY_S,
@@ -31,6 +30,7 @@ from telemetry.archive.layout import (
     ROLLUPS,
     SECOND_LEVELS,
     SPARSE_SECONDS,
+    TRUSTED_CODES,
     AnyArray,
     ArraySpec,
     ResolutionLevel,

@@ -11,7 +11,7 @@ from typing import Final
 import zarr
 
 from telemetry.archive.layout import metadata_from_json, metadata_to_json
-from telemetry.messages.models import PointMetadata
+from telemetry.messages.samples import PointMetadata
 
 HISTORY_ATTRIBUTE: Final = "earlier"
 """Attribute of the root: point -> its metadata changes, oldest first."""

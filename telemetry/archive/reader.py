@@ -18,22 +18,24 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from telemetry.archive.chunk_io import Int64Array
-from telemetry.archive.commit_batch import MIN_SECOND, QUALITY_CODES, TRUSTED_CODES
+from telemetry.archive.commit_batch import MIN_SECOND
 from telemetry.archive.layout import (
     DAY_S,
     LABEL_AXES,
     OPEN_MINUTES,
+    QUALITY_CODES,
     ROLLUPS,
     SECOND_LEVELS,
+    TRUSTED_CODES,
     AnyArray,
     ResolutionLevel,
     read_all_metadata,
     read_labels,
     rollup_arrays,
 )
+from telemetry.archive.manifests import CorruptRepositoryError
 from telemetry.archive.metadata_history import MetadataChange, read_changes
-from telemetry.archive.recovery import STORAGE_ERRORS
-from telemetry.archive.repository_files import CorruptRepositoryError, verify_head
+from telemetry.archive.recovery import STORAGE_ERRORS, verify_head
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import (
     RepositoryLocation,
@@ -41,8 +43,9 @@ from telemetry.archive.storage import (
     panics_as_errors,
     repository_config,
 )
-from telemetry.files import state_folder
-from telemetry.messages.models import CHIP_VARIABLES, REPEAT_PERIOD, PointMetadata
+from telemetry.durable_files import default_state_folder
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import CHIP_VARIABLES, PointMetadata
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.points.site_points import SiteVariables, VariableLayout
 from telemetry.quality.checks import STALE_PERIODS
@@ -126,7 +129,9 @@ def open(
     """
     name = site if isinstance(site, str) else site.name
     folder = (
-        str(root) if is_bucket_url(root or "") else Path(root or state_folder(name)) / "archive"
+        str(root)
+        if is_bucket_url(root or "")
+        else Path(root or default_state_folder(name)) / "archive"
     )
     return open_folder(folder, site, group=group, resolution=resolution, span=(start, end))
 

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -20,18 +21,20 @@ import structlog
 
 from telemetry.archive.layout import MAIN_BRANCH
 from telemetry.archive.loss_log import append_losses, append_reasons
+from telemetry.archive.manifests import (
+    HEAD_FILE,
+    CorruptRepositoryError,
+    FileChecksum,
+    ManifestChecksums,
+    checksum_of,
+)
 from telemetry.archive.repository import (
     MAX_OLD_HEADS,
     ArchiveRepository,
     ClockLagError,
     old_head_files,
+    run_isolated,
     wait_for_clock_tick,
-)
-from telemetry.archive.repository_files import (
-    HEAD_FILE,
-    CorruptRepositoryError,
-    ManifestChecksums,
-    verify_head,
 )
 from telemetry.archive.storage import (
     REPOSITORY_FOLDER,
@@ -41,7 +44,7 @@ from telemetry.archive.storage import (
     panics_as_errors,
     record_created,
 )
-from telemetry.files import FILE_MODE
+from telemetry.durable_files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode, JournalError
 
 MAX_OLD_HEADS_TRIED: Final = 5
@@ -59,6 +62,21 @@ STORAGE_ERRORS: Final = (
     ValueError,
 )
 """Errors that storage and layout raise when corrupt or not writable."""
+
+HEAD_CHECK_CPU_S: Final = 10
+"""Processor time of the process that reads a head file; an intact one takes less than one. [s]"""
+
+HEAD_CHECK_TIMEOUT_S: Final = 180.0
+"""Longest wait for that process, however busy the machine is. [s]"""
+
+_OPEN_SCRIPT: Final = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
+import icechunk
+icechunk.set_logs_filter("off")
+repository = icechunk.Repository.open(icechunk.local_filesystem_storage(sys.argv[1]))
+repository.lookup_snapshot(repository.lookup_branch(sys.argv[3]))
+"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -222,3 +240,31 @@ def _check_disk(folder: Path) -> None:
     if not is_equal:
         message = f"{folder}: a probe file reads back other bytes than were written; check the disk"
         raise ArchiveError(message, code=IssueCode.CORRUPT)
+
+
+def verify_head(store: Path | None, checksums: ManifestChecksums | None) -> bool:
+    """Return whether the head file has its checksum; check that it can be read if not.
+
+    ``store`` is None for a bucket, which has checksums of its own. If reading fails or does not
+    end, raise CorruptRepositoryError.
+    """
+    if store is None or checksums is None:
+        return True
+    try:
+        data = (store / HEAD_FILE).read_bytes()
+    except FileNotFoundError:
+        return True  # opening the repository raises the error
+    if (checksum := checksum_of(data)) == checksums.head:
+        return True
+    if failure := _open_isolated(store, checksum):
+        message = f"the head file is corrupt: reading it, {HEAD_CHECK_CPU_S} s at most: {failure}"
+        raise CorruptRepositoryError(message)
+    return False
+
+
+@lru_cache(maxsize=64)
+def _open_isolated(store: Path, checksum: FileChecksum) -> str:  # noqa: ARG001 - key of the cache
+    """Return the error of another process that read the head file; "" without one."""
+    return run_isolated(
+        _OPEN_SCRIPT, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, timeout=HEAD_CHECK_TIMEOUT_S
+    )

@@ -12,6 +12,9 @@ a while is taken to be right, and the earlier commits to come from a clock that 
 
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -33,14 +36,13 @@ from telemetry.archive.layout import (
     read_labels,
 )
 from telemetry.archive.loss_log import LossEntry, append_losses
-from telemetry.archive.metadata_history import PendingMetadata
-from telemetry.archive.repository_files import (
+from telemetry.archive.manifests import (
     HEAD_FILE,
     CorruptRepositoryError,
     LocalObjects,
     ManifestChecksums,
-    run_isolated,
 )
+from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.archive.snapshot import Snapshot, start_of_hour
 from telemetry.archive.storage import (
     CACHE_LIMITS,
@@ -420,3 +422,21 @@ def _renew_first(folder: Path) -> None:
         for intact in (Path(scratch) / SNAPSHOT_FOLDER).iterdir():
             if (corrupt := folder / SNAPSHOT_FOLDER / intact.name).exists():
                 shutil.move(intact, corrupt)
+
+
+def run_isolated(script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> str:
+    """Return the last line of the error of a script that ran in another process; "" without one.
+
+    ``script`` is Python code; the process is killed after the timeout. [s]
+    """
+    command = [sys.executable, "-I", "-c", script, *arguments]
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, check=False, timeout=timeout
+        )
+    except subprocess.TimeoutExpired:
+        return f"the process did not end within {timeout:g} s"
+    if done.returncode < 0:
+        return f"the process ended: {signal.strsignal(-done.returncode)}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no error text"]
+    return lines[-1].lstrip(" `->") if done.returncode else ""

@@ -28,7 +28,7 @@ from telemetry.archive.layout import (
     open_array,
     rollup_arrays,
 )
-from telemetry.archive.repository_files import LocalObjects, ManifestChecker, ManifestChecksums
+from telemetry.archive.manifests import LocalObjects, ManifestChecker, ManifestChecksums
 from twin.errors import ArchiveError, IssueCode
 
 

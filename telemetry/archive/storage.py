@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import icechunk
 
-from telemetry.archive.repository_files import ManifestChecksums
-from telemetry.files import write_atomic
+from telemetry.archive.manifests import ManifestChecksums
+from telemetry.durable_files import write_atomic
 from twin.errors import ArchiveError, IssueCode
 
 REPOSITORY_FOLDER: Final = "store"

@@ -14,7 +14,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from telemetry.archive.chunk_io import UNREADABLE_ERRORS, Int64Array, io_pool, shard_key
-from telemetry.archive.commit_batch import QUALITY_CODES, SecondReadings
+from telemetry.archive.commit_batch import SecondReadings
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
     DAY_S,
@@ -24,6 +24,7 @@ from telemetry.archive.layout import (
     MINUTE_S,
     NO_QUALITY,
     OPEN_MINUTES,
+    QUALITY_CODES,
     SECOND_LEVELS,
     SPARSE_SECONDS,
     AnyArray,
@@ -38,8 +39,8 @@ from telemetry.archive.layout import (
     open_array,
 )
 from telemetry.archive.loss_log import LossEntry
+from telemetry.archive.manifests import ManifestChecker
 from telemetry.archive.metadata_history import PendingMetadata, record_changes
-from telemetry.archive.repository_files import ManifestChecker
 from telemetry.archive.snapshot import Snapshot
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError

@@ -26,6 +26,7 @@ from telemetry.archive.buffer import (
 from telemetry.archive.commit_batch import MIN_SECOND, Checkpoint, CommitBatch
 from telemetry.archive.loss_log import LossEntry, append_losses, describe_losses
 from telemetry.archive.maintenance import DEFAULT_RETENTION, MaintenanceRound
+from telemetry.archive.manifests import CorruptRepositoryError
 from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.archive.recovery import STORAGE_ERRORS, commit_lock, open_or_recover, roll_back
 from telemetry.archive.repository import (
@@ -36,10 +37,9 @@ from telemetry.archive.repository import (
     ConcurrentWriterError,
     wait_until_after,
 )
-from telemetry.archive.repository_files import CorruptRepositoryError
 from telemetry.archive.storage import LAST_MESSAGES_FILE, RepositoryLocation
 from telemetry.journal.format import JournalPosition
-from telemetry.messages.models import Sample
+from telemetry.messages.samples import Sample
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
 

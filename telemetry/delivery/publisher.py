@@ -28,8 +28,8 @@ from telemetry.delivery.protocol import (
     SenderReport,
     SequenceRange,
 )
-from telemetry.messages.models import RackBatch
 from telemetry.messages.rack_batch import encode_batch
+from telemetry.messages.samples import RackBatch
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import JournalError, JournalFullError, MessageError

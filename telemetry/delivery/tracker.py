@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.delivery import protocol
 from telemetry.delivery.protocol import (
     ACK_SUFFIX,
@@ -152,7 +152,9 @@ class DeliveryTracker:
         """Load the saved state, and replay the later records of the journal."""
         position = None
         try:
-            written = json.loads(files.verify_checksum(self._path.read_text(encoding="ascii")))
+            written = json.loads(
+                durable_files.verify_checksum(self._path.read_text(encoding="ascii"))
+            )
             position = JournalPosition.parse(written["position"])
             for source, boots in written["sources"].items():
                 self._sources[source] = {
@@ -215,7 +217,7 @@ class DeliveryTracker:
         }
         text = json.dumps({"position": str(position), "sources": sources}, separators=(",", ":"))
         try:
-            files.write_atomic(self._path, files.add_checksum(text))
+            durable_files.write_atomic(self._path, durable_files.add_checksum(text))
             self._is_changed = False
         except JournalError as error:
             _logger.warning("delivery state not written", reason=str(error))

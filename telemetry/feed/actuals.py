@@ -15,8 +15,8 @@ from typing import Final, cast
 import numpy as np
 import structlog
 
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.feed.revisions import read_documents
-from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages.feed_documents import QUARTER_MS
 from twin.physics import FloatArray
 from twin.workload.jobs import TimeArray
@@ -34,6 +34,9 @@ MEASURED_DECIMALS: Final = 3
 """Decimals of measured powers. [1]"""
 
 _ACTUAL_FILE: Final = re.compile(r"(\d+)\.(\d+)\.(.+)\.jws")
+
+METER_DELAY: Final = np.timedelta64(2, "m")
+"""Time after a quarter-hour until its last readings have arrived."""
 
 _logger = structlog.get_logger(__name__)
 

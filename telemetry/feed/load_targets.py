@@ -19,8 +19,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
-from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from twin.errors import IssueCode, JournalError, MessageError
 from twin.time_axes import QUARTER_HOUR

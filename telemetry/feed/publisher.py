@@ -19,15 +19,19 @@ import structlog
 
 from telemetry.feed.actuals import ActualStore, MeasuredInterval
 from telemetry.feed.partners import (
+    ACK_TIMEOUT,
     Partner,
+    PartnerStatus,
+    acknowledgement_reasons,
     address_schedule,
     classify_ack,
     document_series,
     is_own_signature,
+    partner_status,
     sign_schedule,
     verify_acknowledgement,
 )
-from telemetry.feed.revisions import PartnerHistory, RevisionStore, SentDocument
+from telemetry.feed.revisions import PartnerHistory, RevisionStore
 from telemetry.feed.signing import SigningKey, public_jwk_set, sign_document, verify_signature
 from telemetry.logging import LogRateLimiter
 from telemetry.messages import topics
@@ -54,12 +58,7 @@ from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
 from twin.errors import IssueCode, MessageError, SecurityError
-from twin.text import one_line
 from twin.time_axes import MINUTE
-from twin.units import format_second
-
-ACK_TIMEOUT: Final = 5 * MINUTE
-"""Time in which a partner has to acknowledge a schedule."""
 
 MAX_REQUESTS_A_MINUTE: Final = 10
 """Requests of a partner that are answered within a minute. [1]"""
@@ -121,18 +120,6 @@ class FeedStatus:
         document = cast("Mapping[str, object]", status)
         check_schema(document, "status")
         return sign_document(document, key, kind="status").encode()
-
-
-PartnerStateName = Literal["none", "waiting", "acknowledged", "overdue", "rejected", "lapsed"]
-"""States of a partner; the last three are alarms, in order of precedence."""
-
-
-@dataclass(frozen=True)
-class PartnerStatus:
-    """State of a partner, and the alarms with its reasons; empty if there are none."""
-
-    state: PartnerStateName
-    message: str = ""
 
 
 class SchedulePublisher:
@@ -492,76 +479,3 @@ def refused_request(identity: str | None, *, code: str, text: str) -> NoticeCont
     return NoticeContent(
         event="request_refused", correlation=identity, code=code, text=text, reachable_from=None
     )
-
-
-MAX_STORED_REASON_LENGTH: Final = 300
-"""Letters of a partner's reasons that are stored. [1]"""
-
-
-def partner_status(
-    partner: str, history: PartnerHistory, now: np.datetime64, *, timeout: np.timedelta64
-) -> PartnerStatus:
-    """Return the state of a partner, which must answer a document within a timeout.
-
-    ``rejected`` depends on the newest answered document, so it stays while a newer one waits. An
-    answer to a later document also covers the earlier ones, which it supersedes.
-    """
-    if not history.sent:
-        return PartnerStatus("none")
-    due_before = now - timeout
-    messages: dict[PartnerStateName, str] = {
-        "overdue": _silence(partner, history, due_before),
-        "rejected": _rejection(partner, history),
-        "lapsed": _lapse(partner, history, now, due_before),
-    }
-    alarms = {state: message for state, message in messages.items() if message}
-    if alarms:
-        return PartnerStatus(next(iter(alarms)), "; ".join(alarms.values()))
-    return PartnerStatus("acknowledged" if history.sent[-1].answer else "waiting")
-
-
-def acknowledgement_reasons(answer: Acknowledgement) -> str:
-    """Return a partner's reasons as one short line that is safe to show."""
-    reasons = "; ".join(f"{one['code']} {one['text']}" for one in answer["reasons"])
-    return one_line(reasons, MAX_STORED_REASON_LENGTH)
-
-
-def _silence(partner: str, history: PartnerHistory, due_before: np.datetime64) -> str:
-    """Return the alarm of unanswered documents; empty if none is due."""
-    waiting: list[SentDocument] = []
-    for sent in history.sent:
-        waiting = [] if sent.answer else [*waiting, sent]
-    if not waiting or _to_time(waiting[0].at) >= due_before:
-        return ""
-    since, newest = format_second(_to_time(waiting[0].at)), waiting[-1].revision
-    return f"{partner} has acknowledged nothing since {since}, including revision {newest}"
-
-
-def _rejection(partner: str, history: PartnerHistory) -> str:
-    """Return the alarm of a rejection of the newest answered document; empty if it was accepted."""
-    newest = next((sent for sent in reversed(history.sent) if sent.answer), None)
-    if newest is None or newest.answer != "A02":
-        return ""
-    in_force = history.in_force
-    accepted = f"the last accepted is {in_force.revision}" if in_force else "it accepted none"
-    reasons = f" ({newest.reasons})" if newest.reasons else ""  # older versions stored none
-    return f"{partner} rejected {newest.revision}{reasons}; {accepted}"
-
-
-def _lapse(
-    partner: str, history: PartnerHistory, now: np.datetime64, due_before: np.datetime64
-) -> str:
-    """Return the alarm that nothing is in force, unless a newer document may still be answered.
-
-    Documents stored by older versions have no end of validity.
-    """
-    in_force = history.in_force
-    if in_force is None or not in_force.until or _to_time(in_force.until) > now:
-        return ""
-    is_due = _to_time(history.sent[-1].at) < due_before
-    since = format_second(_to_time(in_force.until))
-    return f"nothing that {partner} accepted is in force since {since}" if is_due else ""
-
-
-def _to_time(milliseconds: int) -> np.datetime64:
-    return to_datetime("schedule", milliseconds)

@@ -13,7 +13,12 @@ from typing import Final, NotRequired, Self, TypedDict, cast
 
 import structlog
 
-from telemetry.files import disk_error, json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import (
+    disk_error,
+    json_with_checksum,
+    read_json_with_checksum,
+    write_atomic,
+)
 from telemetry.messages.strict_json import MIN_TIME_MS
 from twin.errors import JournalError
 

@@ -22,7 +22,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
-from telemetry.files import write_atomic
+from telemetry.durable_files import write_atomic
 from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"

@@ -20,7 +20,6 @@ from telemetry.journal.format import (
     JournalPosition,
     JournalRecord,
 )
-from telemetry.messages.models import CHIP_VARIABLES
 from telemetry.messages.rack_batch import (
     BATCH_FORMAT,
     BATCH_HEADER,
@@ -28,6 +27,7 @@ from telemetry.messages.rack_batch import (
     MAX_CHIPS,
     MAX_INTERVAL_MS,
 )
+from telemetry.messages.samples import CHIP_VARIABLES
 from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.quality.checks import MAX_CLOCK_LEAD

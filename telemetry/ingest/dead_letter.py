@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from telemetry.archive import loss_log
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.loss_log import RejectionSummary, append_losses
-from telemetry.messages.models import PointValue, RackBatch, Sample, SimulationTick
+from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
 from telemetry.quality.tracker import describe_skews
 

@@ -26,9 +26,9 @@ from telemetry.ingest.dead_letter import LEAP_REASON, RejectHandler, SimTimeWate
 from telemetry.ingest.pipeline import COMMIT_RETRY_S
 from telemetry.journal.follower import JournalFollower
 from telemetry.journal.format import JournalPosition, JournalRecord
+from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.codec import try_decode
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
+from telemetry.messages.samples import (
     PointMetadata,
     PointValue,
     RackBatch,

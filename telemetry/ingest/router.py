@@ -14,9 +14,9 @@ import structlog
 import xarray as xr
 
 from telemetry.archive import Archive
-from telemetry.archive.commit_batch import QUALITY_CODES, epoch_second
+from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.last_messages import LastMessageStore
-from telemetry.archive.layout import NO_QUALITY
+from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES
 from telemetry.archive.metadata_history import read_changes
 from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
@@ -30,25 +30,20 @@ from telemetry.ingest.dead_letter import (
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.live.state import LIVE_DEPTH, LiveState
 from telemetry.messages import encode
+from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.codec import try_decode
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CHIP_VARIABLES,
     GOOD_QUALITY,
-    REPEAT_PERIOD,
     PointValue,
     RackBatch,
     Sample,
     SimulationTick,
 )
 from telemetry.points.binding import PointBinder
-from telemetry.points.catalogue import RACK_OBJECT
-from telemetry.quality.checks import (
-    CHIP_MAX,
-    CHIP_MIN,
-    MAX_CLOCK_LEAD,
-    QualityFlag,
-    unbound_point_limits,
-)
+from telemetry.points.limits import CHIP_MAX, CHIP_MIN
+from telemetry.points.point_meanings import RACK_OBJECT
+from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag, unbound_point_limits
 from telemetry.quality.tracker import PointCoverage
 from twin.errors import ArchiveError
 from twin.units import format_second

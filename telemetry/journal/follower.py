@@ -8,7 +8,7 @@ the segments, replaced atomically, shows the writer which records it may delete.
 from pathlib import Path
 from typing import Final
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 
@@ -78,8 +78,8 @@ class JournalFollower:
 
     def write_archived(self, position: JournalPosition) -> None:
         """Record for the writer that everything before a position is archived."""
-        checksum = files.checksum(str(position))
-        files.write_atomic(self._folder / ARCHIVED_FILE, f"{position} {checksum}")
+        checksum = durable_files.checksum(str(position))
+        durable_files.write_atomic(self._folder / ARCHIVED_FILE, f"{position} {checksum}")
 
     @property
     def is_truncated(self) -> bool:
@@ -102,6 +102,6 @@ def read_archived_position(folder: Path) -> JournalPosition | None:
     try:
         stored = (Path(folder) / ARCHIVED_FILE).read_text(encoding="ascii")
         text, _, checksum = stored.partition(" ")
-        return JournalPosition.parse(text) if checksum == files.checksum(text) else None
+        return JournalPosition.parse(text) if checksum == durable_files.checksum(text) else None
     except (OSError, ValueError):
         return None

@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.journal import format
 from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import Corruption, JournalPosition, JournalRecord
@@ -66,7 +66,7 @@ class Journal:
         self._file: int | None = None
         self.corruptions: list[Corruption] = []
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = files.lock_file(self._folder / "lock", timeout=timeout)
+        self._lock: int | None = durable_files.lock_file(self._folder / "lock", timeout=timeout)
         try:
             self._end = self._repaired_end()
             if (archived := read_archived_position(self._folder)) is not None:
@@ -131,9 +131,9 @@ class Journal:
                 for segment in format.list_segments(self._folder)[:-1]:
                     if segment < before.segment:
                         format.segment_path(self._folder, segment).unlink(missing_ok=True)
-                files.sync_folder(self._folder)
+                durable_files.sync_folder(self._folder)
             except OSError as error:
-                raise files.disk_error(self._folder, error) from error
+                raise durable_files.disk_error(self._folder, error) from error
 
     def skip_past(self, known: JournalPosition) -> bool:
         """Continue writing after the position ``known``, up to which an archive has read records.
@@ -200,7 +200,7 @@ class Journal:
             if start.segment == self._end.segment:
                 self._close_segment()
             try:
-                size = files.move_tail(path, start.offset, aside)
+                size = durable_files.move_tail(path, start.offset, aside)
             except OSError:  # no space for a copy: the data stays, and readers skip it
                 size, aside = path.stat().st_size - start.offset, path
         self.corruptions.append(Corruption(start, size, aside))
@@ -217,20 +217,20 @@ class Journal:
         path = format.segment_path(self._folder, self._end.segment)
         try:
             file = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, files.FILE_MODE
+                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, durable_files.FILE_MODE
             )
         except OSError as error:
-            raise files.disk_error(path, error) from error
+            raise durable_files.disk_error(path, error) from error
         try:
-            files.write_all(file, format.segment_header(self._end.segment))
+            durable_files.write_all(file, format.segment_header(self._end.segment))
             os.fdatasync(file)
-            files.sync_folder(self._folder)
+            durable_files.sync_folder(self._folder)
         except OSError as error:
             os.close(file)
             self._end = JournalPosition(self._end.segment + 1, format.JOURNAL_HEADER_BYTES)
             with suppress(OSError):  # otherwise the next start finds it incomplete
                 path.unlink()
-            raise files.disk_error(path, error) from error
+            raise durable_files.disk_error(path, error) from error
         return file
 
     def _write(self, file: int, data: bytes) -> None:
@@ -240,7 +240,7 @@ class Journal:
         """
         path = format.segment_path(self._folder, self._end.segment)
         try:
-            files.write_all(file, data)
+            durable_files.write_all(file, data)
             os.fdatasync(file)
         except OSError as error:
             with suppress(OSError):
@@ -248,7 +248,7 @@ class Journal:
                 if self._end.offset == format.JOURNAL_HEADER_BYTES:
                     path.unlink()  # else each retry on a full disk would leave an empty segment
             self._close_segment()
-            raise files.disk_error(path, error) from error
+            raise durable_files.disk_error(path, error) from error
 
     def _close_segment(self) -> None:
         """Close the current segment; the next append begins another."""

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CHIP_VARIABLES,
     JobHistory,
     QueueSnapshot,

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, ages
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import (
     CapStatus,
     ControlMessage,
     JobHistory,

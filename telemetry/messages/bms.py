@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from telemetry.messages.bms_contract import PHASE_NAMES, rule_of
-from telemetry.messages.models import PointMetadata, PointValue
+from telemetry.messages.samples import PointMetadata, PointValue
 from telemetry.messages.strict_json import (
     TIME_RANGE,
     Json,

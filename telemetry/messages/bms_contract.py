@@ -8,7 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from telemetry.messages.models import PLANT_SENDER
+import numpy as np
+
+from telemetry.messages.samples import PLANT_SENDER
 from twin.errors import IssueCode, MessageError
 
 PHASE_NAMES: Final = frozenset({"A", "B", "C", "1", "2", "3"})
@@ -27,6 +29,9 @@ KNOWN_FIELDS: Final = (
     | {"rackLocationId", "rackLocationName"}
 )
 """Fields of version 1.0; other fields belong to a later version and are ignored."""
+
+REPEAT_PERIOD: Final = np.timedelta64(100, "s")
+"""Longest time between two messages of a working point, changed or not; set by the contract."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from telemetry.messages.bms import decode_metadata, decode_value, encode_metadata, encode_value
-from telemetry.messages.control import (
+from telemetry.messages.jobs_and_caps import (
     decode_cap_order,
     decode_cap_status,
     decode_decision,
@@ -24,7 +24,8 @@ from telemetry.messages.control import (
     encode_queue,
     encode_tick,
 )
-from telemetry.messages.models import (
+from telemetry.messages.rack_batch import decode_batch, decode_batch_json, encode_batch
+from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     DecisionNotice,
@@ -38,7 +39,6 @@ from telemetry.messages.models import (
     Sample,
     SimulationTick,
 )
-from telemetry.messages.rack_batch import decode_batch, decode_batch_json, encode_batch
 from telemetry.messages.topics import ParsedTopic, TopicKind, parse_topic
 from twin.errors import MessageError
 

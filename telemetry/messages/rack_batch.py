@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.samples import CHIP_VARIABLES, RackBatch
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
     MESSAGE_VERSION,

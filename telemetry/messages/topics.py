@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from telemetry.messages.bms_contract import check_value_topic
-from telemetry.messages.models import PLANT_SENDER
+from telemetry.messages.samples import PLANT_SENDER
 from telemetry.mqtt.queues import MAX_TOPIC_BYTES
 from twin.errors import IssueCode, MessageError
 

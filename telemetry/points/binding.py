@@ -11,17 +11,16 @@ from typing import Final
 
 import structlog
 
-from telemetry.messages.models import PLANT_SENDER, PointMetadata
-from telemetry.points.catalogue import (
+from telemetry.messages.samples import PLANT_SENDER, PointMetadata
+from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
+from telemetry.points.point_meanings import (
     INTEGRATION_NAME,
     PointMeaning,
     describe_unmatched,
     match_states,
-    unit_conversion,
-    unit_identity,
 )
-from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
 from telemetry.points.site_points import SitePoint, list_points
+from telemetry.points.wire_units import unit_conversion, unit_identity
 from twin import variables
 from twin.simulation.engine import VariableKey
 from twin.site import Site

@@ -21,6 +21,10 @@ LIMITS_FILE: Final = "limits.json"
 
 _SPREAD_SHARE: Final = 0.05
 
+CHIP_MIN: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
+CHIP_MAX: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.float32)
+"""Bands of the rows of a rack batch: [W], [degC], [1], [1], [MHz]."""
+
 type SiteLimits = Mapping[str, Mapping[str, float]]
 """Variable, ``variable/object`` or point -> threshold -> its value, in the canonical unit."""
 
@@ -214,3 +218,40 @@ def _issue(location: str, value: object) -> ValidationIssue:
         remedy="write NAME: {THRESHOLD: number}",
         code=IssueCode.INVALID_FORMAT,
     )
+
+
+UNLIMITED_RANGE: Final = PlausibleRange(low=-1e12, high=1e12)
+"""Band of unknown units and of values without a unit, such as times in milliseconds."""
+
+HEARTBEAT_RANGE: Final = PlausibleRange(low=0.0, high=4.2e12)
+"""Band of heartbeats, which are times. [ms since 1970]"""
+
+POWER_FACTOR_RANGE: Final = PlausibleRange(low=-1.05, high=1.05)
+"""Band of power factors, which have no unit. [1]"""
+
+UNBOUND_RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
+    "1": PlausibleRange(low=-0.05, high=1.1),
+    "degC": PlausibleRange(low=-100.0, high=1000.0),
+    "MW": PlausibleRange(low=-5000.0, high=5000.0),
+    "MWh": PlausibleRange(low=-1e5, high=1e5),
+    "kg s-1": PlausibleRange(low=-1e5, high=1e5),
+}
+"""Bands by canonical unit: valves overshoot, exhaust is hot."""
+
+RANGE_BY_WIRE_UNIT: Final[dict[str, PlausibleRange]] = {
+    "k": PlausibleRange(low=-1000.0, high=2000.0),  # differences too
+    "hz": PlausibleRange(low=-1.0, high=1000.0),
+    "v": PlausibleRange(low=-1e6, high=1e6),
+    "kv": PlausibleRange(low=-1e3, high=1e3),
+    "a": PlausibleRange(low=-1e6, high=1e6),
+    "kva": PlausibleRange(low=-5e6, high=5e6),
+    "kvar": PlausibleRange(low=-5e6, high=5e6),
+    "pa": PlausibleRange(low=-1e8, high=1e8),
+    "kpa": PlausibleRange(low=-1e5, high=1e5),
+    "bar": PlausibleRange(low=-10.0, high=1e3),
+    "psi": PlausibleRange(low=-100.0, high=15e3),
+    "rpm": PlausibleRange(low=-1e5, high=1e5),
+    "cfm": PlausibleRange(low=-1e7, high=1e7),
+    "db": PlausibleRange(low=-50.0, high=250.0),
+}
+"""Bands by lower-case unit of the wire."""

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from telemetry.messages.models import PointMetadata
-from telemetry.points import catalogue
-from telemetry.points.catalogue import POINT_MEANINGS, RACK_OBJECT, PointMeaning
+from telemetry.messages.samples import PointMetadata
+from telemetry.points import point_meanings
+from telemetry.points.point_meanings import POINT_MEANINGS, RACK_OBJECT, PointMeaning
 from twin.equipment import CduBank, Equipment, ITHall
 from twin.physics import FloatArray
 from twin.relations import CARRIER_ENERGY_SIGN, Conversion, Exchange, FlexibleLoad, Store
@@ -69,7 +69,7 @@ def list_points(site: Site) -> Iterator[SitePoint]:
 
 def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
     """Return the ids of the objects of a machine that each have a kind of point."""
-    if meaning.object_type == catalogue.RACK_OBJECT and isinstance(machine, ITHall):
+    if meaning.object_type == point_meanings.RACK_OBJECT and isinstance(machine, ITHall):
         return rack_ids(machine)
     if isinstance(machine, CduBank):
         return unit_ids(machine)
@@ -158,15 +158,15 @@ def _metadata(
     meter, so that no second path appears; cooling machines announce the path of liquid or air
     themselves.
     """
-    is_rack = meaning.object_type == catalogue.RACK_OBJECT
-    is_meter = meaning.object_type == catalogue.METER_OBJECT
+    is_rack = meaning.object_type == point_meanings.RACK_OBJECT
+    is_meter = meaning.object_type == point_meanings.METER_OBJECT
     is_part = (
-        meaning.object_type == catalogue.SENSOR_OBJECT
-        or machine.kind not in catalogue.COOLING_PATH_KINDS
+        meaning.object_type == point_meanings.SENSOR_OBJECT
+        or machine.kind not in point_meanings.COOLING_PATH_KINDS
     )
     is_associated = is_part and not is_meter and not is_rack
     serves = (paths.power if is_meter else paths.cooling).get(label, ())
-    if is_meter and machine.kind in catalogue.COOLING_PATH_KINDS:
+    if is_meter and machine.kind in point_meanings.COOLING_PATH_KINDS:
         serves = ()
     tag = label.replace("-", "/") if is_rack else label
     return replace(

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from telemetry.messages.models import PointMetadata, RackBatch, Sample
-from telemetry.points.catalogue import RACK_OBJECT
+from telemetry.messages.samples import PointMetadata, RackBatch, Sample
+from telemetry.points.point_meanings import RACK_OBJECT
 from telemetry.points.site_points import announced_metadata, rack_ids
 from twin.equipment import ITHall
 from twin.site import Site

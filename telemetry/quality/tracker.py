@@ -17,7 +17,8 @@ from typing import Final, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.messages.models import REPEAT_PERIOD, PointValue
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import PointValue
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.quality.checks import (
     MAX_CLOCK_LEAD,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from urllib3.util.retry import Retry
 
-from telemetry.files import write_atomic
+from telemetry.durable_files import write_atomic
 from telemetry.market_zones import normalise_zone
 from telemetry.series.electricity import intensity_columns, read_carbon, read_prices
 from telemetry.series.provider_formats import (

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.messages import encode, topics
-from telemetry.messages.models import PointValue
-from telemetry.points.catalogue import (
+from telemetry.messages.samples import PointValue
+from telemetry.points.point_meanings import (
     BMS_OBJECT_ID,
     INTEGRATION_NAME,
     RACK_OBJECT,
     RENEWABLE_KINDS,
     SYSTEM_OBJECT,
-    UNIT_CONVERSIONS,
 )
 from telemetry.points.site_points import SitePoint, list_points, rack_ids
+from telemetry.points.wire_units import UNIT_CONVERSIONS
 from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints

@@ -17,12 +17,11 @@ import xarray as xr
 from telemetry.simulator.deviations import SensorFault, SensorModel, worn_for_calibration
 from telemetry.simulator.plant import SimulatedFacility
 from twin import time_axes, variables
+from twin.calibration.calibrate import CalibrationResult, Identifiability, calibrate
 from twin.calibration.fit import parameter_value
-from twin.calibration.identification import CalibrationResult, Identifiability, calibrate
 from twin.equipment import CoolingPlant, HeatReuse, ITHall
 from twin.estimation.kalman_bank import NOISE_PRIORS
 from twin.estimation.observer import StateEstimate, estimate_state
-from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
 from twin.simulation import simulate
 from twin.simulation import state as states
@@ -30,6 +29,7 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN
 from twin.units import MINUTES_PER_DAY
+from twin.weather import WEATHER_VARIABLES
 
 PERIOD_DAYS: Final = 7
 """Length of the calibration, of the prediction, and of the observation. [d]"""

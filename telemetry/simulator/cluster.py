@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CHIP_VARIABLES,
     CapOrder,
     CapStatus,

@@ -15,7 +15,7 @@ import xarray as xr
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
 from twin import time_axes
 from twin.equipment import CoolingPlant, ITHall
-from twin.markets.demand_charges import BillingRules
+from twin.markets.planned_billing import BillingRules
 from twin.markets.tariffs import running_mean_import
 from twin.physics import FloatArray
 from twin.simulation import setpoints, simulate

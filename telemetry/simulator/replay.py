@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from telemetry.archive.commit_batch import QUALITY_CODES, epoch_second
-from telemetry.archive.layout import NO_QUALITY, read_all_metadata
+from telemetry.archive.commit_batch import epoch_second
+from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_all_metadata
 from telemetry.archive.metadata_history import MetadataChange, read_changes
 from telemetry.archive.reader import open_folder, open_snapshot, to_moment
 from telemetry.messages import decode, encode
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CHIP_VARIABLES,
     GOOD_QUALITY,
     DecisionNotice,

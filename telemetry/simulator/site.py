@@ -15,8 +15,8 @@ import structlog
 import xarray as xr
 
 from telemetry.messages import decode, encode, topics
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import (
     CapOrder,
     DecisionNotice,
     JobOrders,
@@ -26,7 +26,7 @@ from telemetry.messages.models import (
 )
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
-from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.points.point_meanings import INTEGRATION_NAME
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from telemetry.simulator.bms import (
     SimulatedBms,

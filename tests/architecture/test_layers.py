@@ -40,7 +40,7 @@ LIVES_IN = {
     "numcodecs": {"telemetry.archive"},
     "paho": {"telemetry.mqtt.connection"},
     "pint": {"twin.units"},
-    "power_grid_model": {"twin.physics.power_flow"},
+    "power_grid_model": {"twin.physics.load_flow_equations"},
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.series.weather"},
     "pyarrow": {"telemetry.archive.export"},

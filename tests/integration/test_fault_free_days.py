@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import sites
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.points.site_points import list_points
 from tests.support.lockstep import LockstepService
 from twin.time_axes import QUARTER_HOUR

@@ -15,7 +15,7 @@ from telemetry.delivery.protocol import ACK_SUFFIX, REPORT_SUFFIX, SelectiveAck
 from telemetry.delivery.tracker import DeliveryTracker
 from telemetry.live.state import LiveState
 from telemetry.messages import decode
-from telemetry.messages.models import PointMetadata, PointValue
+from telemetry.messages.samples import PointMetadata, PointValue
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support import brokers

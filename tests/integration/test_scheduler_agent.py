@@ -16,7 +16,7 @@ import sites
 from telemetry.commands import COMMAND_VALIDITY, PlantCommands
 from telemetry.live.state import LiveState
 from telemetry.messages import decode, encode
-from telemetry.messages.models import JobHistory, JobOrders, JobStatus, QueueSnapshot
+from telemetry.messages.samples import JobHistory, JobOrders, JobStatus, QueueSnapshot
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from tests.support import fake_slurm
 from tests.support.ordering import making

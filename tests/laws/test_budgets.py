@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.diagnostics.sensitivity import limit_values
+from optimizer.planner.pareto import pareto_front
 from optimizer.planner.schedule import build_schedule
 from tests.support.contract_sites import MOVABLE, YEAR, with_words
 from tests.support.hand import grid, machine, outlook, problem, site, solved, through

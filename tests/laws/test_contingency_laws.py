@@ -10,7 +10,7 @@ from tests.support.seeds import seeds
 from twin.contingency.contingencies import FailedPart, single_contingencies
 from twin.contingency.coverage import COARSE_STEP_GROWTH
 from twin.contingency.ride_through_time import time_to_limit
-from twin.declarations import ResilienceSettings
+from twin.site_settings import ResilienceSettings
 
 SEEDS = range(4)
 SOON = 240.0

@@ -5,9 +5,9 @@ import pytest
 
 from optimizer.model.formulation import signature_of
 from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import HARD_OBLIGATION_PENALTY
 from tests.support.contract_sites import MOVABLE, asked, position, with_target, with_words
 from tests.support.hand import battery, grid, outlook, problem, site, solved
-from twin.relations import HARD_OBLIGATION_PENALTY
 
 
 def test_target_is_kept_where_cheaper():

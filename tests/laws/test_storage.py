@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.diagnostics.soft_constraints import soft_constraint_report
-from optimizer.planner.pareto import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.support.reserve_sites import ahead, held_by, product
 from tests.support.seeds import seeds
-from twin.declarations import SafetyMargins
+from twin.site_settings import SafetyMargins
 
 
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])

@@ -8,7 +8,7 @@ from optimizer.model.model_data import build_model_data
 from tests.support.hand import START, grid, outlook, problem, site, solved
 from twin import time_axes
 from twin.markets.bills import compute_bill
-from twin.markets.demand_charges import rebate_peak_limit
+from twin.markets.planned_billing import rebate_peak_limit
 from twin.markets.tariffs import Tariff
 
 ABOUT = {"status": "assumed", "source": "assumed"}

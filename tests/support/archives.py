@@ -9,7 +9,7 @@ from telemetry.archive import Archive
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode, encode
-from telemetry.messages.models import PointMetadata, PointValue, RackBatch, SimulationTick
+from telemetry.messages.samples import PointMetadata, PointValue, RackBatch, SimulationTick
 from telemetry.quality.checks import QualityFlag
 
 START = np.datetime64("2026-07-01T00:00:00", "us")

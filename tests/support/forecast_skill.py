@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from twin.equipment import Renewable
+from twin.forecast.forecast_errors import ForecastErrors, forecast_scenarios
 from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES, outlook
-from twin.forecast.scenarios import ForecastErrors, forecast_scenarios
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import regular_axes

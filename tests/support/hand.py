@@ -12,13 +12,6 @@ import xarray as xr
 from optimizer.planner.planner import solve_problem
 from optimizer.problem.problem import Problem
 from twin import time_axes, variables
-from twin.declarations import (
-    InferenceService,
-    ObjectiveWeights,
-    SafetyMargins,
-    Throughput,
-    WorkKind,
-)
 from twin.equipment import Battery, ChilledWaterTank, Equipment, GridConnection, ITHall
 from twin.relations import (
     Conversion,
@@ -30,6 +23,13 @@ from twin.relations import (
 )
 from twin.simulation import state
 from twin.site import Site
+from twin.site_settings import (
+    InferenceService,
+    ObjectiveWeights,
+    SafetyMargins,
+    Throughput,
+    WorkKind,
+)
 
 START = time_axes.to_utc("2026-07-01")
 PLAIN = Throughput(power_points=(0.5, 1.0), work_points=(0.5, 1.0))

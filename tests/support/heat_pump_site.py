@@ -15,7 +15,7 @@ from twin import time_axes
 from twin.equipment import HeatReuse
 from twin.forecast.outlook import outlook
 from twin.workload.arrival_forecast import expected_arrivals
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 from twin.workload.queue import RackPool, open_queue
 
 PUMP = {

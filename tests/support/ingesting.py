@@ -15,7 +15,7 @@ from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import encode
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.messages.topics import service_filters
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage

@@ -8,7 +8,7 @@ import numpy as np
 
 import sites
 from optimizer.backtesting.case import synthetic_case
-from optimizer.demo.simulated_plant import build_scene
+from optimizer.demo.plant_run import build_scene
 from optimizer.inputs.series_files import synthetic_files
 from optimizer.planner.planner import decide
 from optimizer.service.clock import NOT_STARTED, SimulatedClock
@@ -19,7 +19,7 @@ from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from telemetry.messages import decode
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from telemetry.simulator.site import SimulatedSite
 

@@ -12,7 +12,7 @@ from optimizer.problem.problem import build_problem
 from optimizer.service.decision_engine import DecisionEngine, DecisionInputs
 from tests.support import small_days
 from twin import variables
-from twin.declarations import ScenarioSettings
+from twin.site_settings import ScenarioSettings
 from twin.time_axes import HOUR, QUARTER_HOUR
 from twin.workload.queue import advance_queue
 

@@ -3,7 +3,7 @@
 import sites
 from telemetry.commands import CommandPublisher, PlantCommands
 from telemetry.messages import decode
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from twin import time_axes

@@ -5,8 +5,8 @@ import numpy as np
 from tests.support.random_sites import random_site
 from tests.support.runs import random_run
 from twin.contingency.contingencies import FailedPart, single_contingencies
-from twin.declarations import ResilienceSettings
 from twin.equipment import CoolingPlant
+from twin.site_settings import ResilienceSettings
 
 
 def drawn(seed):

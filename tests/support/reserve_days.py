@@ -14,7 +14,7 @@ from twin import time_axes, variables
 from twin.forecast.outlook import outlook
 from twin.markets.reserve_products import ReserveProduct
 from twin.workload.arrival_forecast import expected_arrivals
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 from twin.workload.queue import RackPool
 
 COMMON = {

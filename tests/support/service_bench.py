@@ -10,10 +10,10 @@ from optimizer.service.clock import ServiceClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HoldRegister
-from optimizer.service.jobs import SchedulerJobs
 from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
+from optimizer.service.scheduler_jobs import SchedulerJobs
 from optimizer.service.status import DataAge, LinkState, state_label
 from optimizer.service.watchdog import run_periodic
 from telemetry.live.state import LiveState

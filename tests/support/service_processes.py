@@ -16,8 +16,8 @@ from typing import Self
 
 from optimizer.demo.simulated_day import PARTNER_NAME, PARTNER_SCRIPT, ChildProcess
 from optimizer.service.control_socket import send_command
+from telemetry.durable_files import write_atomic
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
-from telemetry.files import write_atomic
 from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client

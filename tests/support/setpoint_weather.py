@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from twin.declarations import SetPointRules
 from twin.equipment import CduBank, CoolingPlant, CrahBank
 from twin.simulation.setpoints import HeatLoadRange
+from twin.site_settings import SetPointRules
 from twin.weather import Weather
 
 SHARES = np.array([0.25, 0.5, 0.8, 1.0])

@@ -14,7 +14,7 @@ from optimizer.problem.problem import Problem
 from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.workload.arrival_forecast import expected_arrivals
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 from twin.workload.queue import RackPool
 
 START = "2026-06-16"

@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 
-from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.routes import build_fleet_problems
 from tests.support import small_days
-from twin.declarations import FleetRoute
+from twin.site_settings import FleetRoute
 
 NAMES = ("north", "middle", "south")
 FACTORS = (1.6, 1.0, 0.4)

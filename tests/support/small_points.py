@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 import sites
-from telemetry.messages.models import PointValue, RackBatch
+from telemetry.messages.samples import PointValue, RackBatch
 from telemetry.points.site_points import list_points
 
 NOON = np.datetime64("2026-06-16T12:00", "us")

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from tests.support.invalid_schedules import worked
-from twin.declarations import ResilienceSettings
 from twin.simulation.simulate import simulate
+from twin.site_settings import ResilienceSettings
 
 
 def tight(problem, share=0.66, **plan):

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from twin.calibration.history import TelemetryHistory, rack_liquid_heat
+from twin.calibration.telemetry_history import TelemetryHistory, rack_liquid_heat
 from twin.equipment import CduBank, CoolingPlant
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray

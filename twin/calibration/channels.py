@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.calibration.applied_setpoints import AppliedSetPoints
-from twin.calibration.history import TelemetryHistory, rack_liquid_heat
+from twin.calibration.telemetry_history import TelemetryHistory, rack_liquid_heat
 from twin.equipment import (
     Battery,
     Busway,

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from twin.calibration.history import MAD_TO_STD
-from twin.calibration.identification import CalibrationResult, Identifiability
+from twin.calibration.calibrate import CalibrationResult, Identifiability
+from twin.calibration.telemetry_history import MAD_TO_STD
 from twin.physics import FloatArray
 
 REFERENCE_CALIBRATIONS: Final = 4

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from twin.calibration.channels import CalibrationChannel
-from twin.calibration.history import MAD_TO_STD
+from twin.calibration.telemetry_history import MAD_TO_STD
 from twin.equipment import (
     Battery,
     CduBank,

@@ -9,6 +9,9 @@ from twin.physics import fluid_flow
 from twin.relations import Relation, Store
 from twin.units import MAX_STORAGE_PRICE_EUR_MWH, ParameterDescription, Quantity
 
+STORAGE_TAPER_TIME_H = 0.2
+"""Time constant with which a storage controller tapers power near an end of its window. [h]"""
+
 
 class Battery(Equipment):
     """A battery with its converters; energy below ``reserve`` is for ride-through only.

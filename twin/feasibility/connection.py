@@ -10,7 +10,7 @@ then the fastest fall replaces the limit. The minimum import of a site is that w
 inference service.
 
 At full power near an end of its window, a battery's controller reduces the power each minute
-(:data:`twin.simulation.integration.STORAGE_TAPER_TIME_H`). Where the connection may change only
+(:data:`twin.equipment.storage.STORAGE_TAPER_TIME_H`). Where the connection may change only
 slowly, a large battery must approach its end more gently.
 """
 
@@ -22,10 +22,10 @@ import numpy as np
 import xarray as xr
 
 from twin import variables
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.physics import FloatArray
-from twin.relations import Store
+from twin.relations import Exchange, Store
 from twin.simulation import limits, simulate
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.simulation.limits import LIMIT_TOLERANCE, RAMP_LIMIT_NAME, Violation, find_violation
 from twin.site import Site
 from twin.time_axes import HOUR, MINUTE
@@ -35,6 +35,13 @@ from twin.workload.queue import RackPool, split_over_halls
 
 PARTNER_IMPORT_LIMIT_NAME: Final = "grid_import_power beyond what is left of the connection"
 """Name of the limit that partners set for the connection."""
+
+MEAN_RAMP_SHARE: Final = 0.6
+"""Share of a set-point change that the means of two intervals may show. [1]
+
+A change of P MW in 10 minutes at r MW/min is P = 10 r. Quarter-hour means may then differ by 9 r,
+with a tenth as margin. Longer intervals use the same share.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,3 +323,8 @@ def taper_exceeds_ramp(store: Store, site: Site) -> bool:
         and max_power / (STORAGE_TAPER_TIME_H * float(HOUR / MINUTE))
         > TAPER_RAMP_SHARE * site.grid_connection.ramp
     )
+
+
+def max_import_change(exchange: Exchange, hours: FloatArray) -> FloatArray:
+    """Return the largest change of net import into each interval. [MW]"""
+    return MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * hours

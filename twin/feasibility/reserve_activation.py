@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.site import Site
 
 MIN_CAPACITY_MW: Final = 1e-3

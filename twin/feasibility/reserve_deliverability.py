@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes, variables
-from twin.declarations import WorkKind
+from twin.argument_checks import negative_value_issues
 from twin.equipment import Battery, TransformerBank
 from twin.errors import IssueCode, ValidationIssue
 from twin.feasibility import connection
@@ -28,9 +28,9 @@ from twin.relations import Store
 from twin.simulation import limits
 from twin.simulation.limits import Finding
 from twin.site import Site
-from twin.validation import negative_value_issues
+from twin.site_settings import WorkKind
 from twin.variables import net_import
-from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.cohorts import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
 SCHEDULED_RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")

@@ -12,22 +12,21 @@ import numpy as np
 import xarray as xr
 
 from twin import variables
-from twin.declarations import InferenceService
+from twin.argument_checks import check_argument_types
 from twin.equipment import Photovoltaic, Renewable, WindFarm
 from twin.errors import IssueCode, SeriesError, ValidationIssue
-from twin.forecast.history import (
+from twin.forecast.series_record import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
-    PRICE_PUBLICATION_TOLERANCE,
     known_quarters,
     measured_until,
-    published_until,
 )
+from twin.markets.day_ahead_market import PRICE_PUBLICATION_TOLERANCE, published_until
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.site_settings import InferenceService
 from twin.time_axes import QUARTER_HOUR, regrid
 from twin.units import MAX_CARBON_INTENSITY_KG_MWH, QUARTERS_PER_DAY, format_minute
-from twin.validation import check_argument_types
 from twin.weather import PLAUSIBLE_AIR
 
 
@@ -74,8 +73,8 @@ def outlook(
     Notes
     -----
     Known are the published prices (to the end of the local day, and from the time of
-    :data:`~twin.forecast.history.PRICE_PUBLICATION_TIMES` on to the end of tomorrow) and the
-    measurements up to the last full hour. Everything else is extrapolated by
+    :data:`~twin.markets.day_ahead_market.PRICE_PUBLICATION_TIMES` on to the end of tomorrow) and
+    the measurements up to the last full hour. Everything else is extrapolated by
     :data:`EXTRAPOLATION_RULES`.
 
     The terminal price is the mean of the 24 hours after the horizon. Remaining work or cooling

@@ -289,7 +289,7 @@ def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
 
     Parameters in per cent, sensor offsets in kelvin.
 
-    - ``report``: From :meth:`twin.calibration.identification.CalibrationResult.report`.
+    - ``report``: From :meth:`twin.calibration.calibrate.CalibrationResult.report`.
     - ``title``: Title of the figure.
     """
     is_offset = report["unit"].to_numpy() == "K"

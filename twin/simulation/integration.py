@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from twin.equipment.chiller_plant import economiser_temperature_difference
 from twin.equipment.cooling_plant import CoolingPlant
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.physics import FloatArray
 from twin.physics.thermal_transients import RECOVERY_TIME_LAGS
 from twin.relations import Store
@@ -16,9 +17,6 @@ from twin.weather import Weather
 
 CAPACITY_LINE_SHARES = (0.5, 1.0)
 """Heats that define the linear capacity of coolers, as shares of rated cooling. [1]"""
-
-STORAGE_TAPER_TIME_H = 0.2
-"""Time constant with which a storage controller tapers power near an end of its window. [h]"""
 
 
 MIN_TEMPERATURE_RISE_K = 1e-3

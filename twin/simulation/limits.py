@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes, units, variables
+from twin.argument_checks import check_argument_types
 from twin.equipment import (
     CduBank,
     CoolingPlant,
@@ -29,7 +30,6 @@ from twin.relations import SwitchableUnits
 from twin.simulation.setpoints import UNITS_ON, warmest_ruled_coolant
 from twin.site import Site
 from twin.units import format_minute, format_unit
-from twin.validation import check_argument_types
 from twin.variables import machine_values, net_import, variable_definition
 from twin.weather import Weather
 

@@ -23,9 +23,14 @@ from twin.equipment.electrical_network import (
     radial_network,
 )
 from twin.errors import IssueCode, NetworkError, ValidationIssue
-from twin.physics import FloatArray, power_flow
+from twin.physics import FloatArray, load_flow_equations
+from twin.physics.load_flow_equations import (
+    LineArrays,
+    LoadFlowArrays,
+    NetworkArrays,
+    TransformerArrays,
+)
 from twin.physics.numerics import BoolArray, IntArray
-from twin.physics.power_flow import LineArrays, LoadFlowArrays, NetworkArrays, TransformerArrays
 from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
 from twin.site import Site, network_machines
 
@@ -165,7 +170,7 @@ class LoadFlowStudy:
         - ``states``: Whether each branch of the physics is closed, ``(row, branch)``.
         - ``rows``: Interval of each row.
         """
-        found = power_flow.solve_load_flow(
+        found = load_flow_equations.solve_load_flow(
             self.units.wiring, self.active[rows], self.reactive[rows], in_service=states
         )
         shape = (len(rows), len(self.units.branches))

@@ -15,7 +15,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin import variables
-from twin.declarations import SetPointRules
 from twin.equipment import CduBank, CoolingPlant, CrahBank, HeatReuse, ITHall
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
@@ -24,6 +23,7 @@ from twin.relations import SetPoints
 from twin.simulation.integration import CoolingCapacity
 from twin.simulation.state import MAX_LIQUID_TEMPERATURE_C, MIN_LIQUID_TEMPERATURE_C
 from twin.site import Site
+from twin.site_settings import SetPointRules
 from twin.weather import Weather
 
 SUPPLY_SET_POINT: Final = "facility_supply_set_point"

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes, units, variables
+from twin.argument_checks import check_argument_types, negative_value_issues
 from twin.equipment import CoolingPlant, Genset, HeatReuse, ITHall, Renewable
 from twin.errors import IssueCode, SiteError, StateError, ValidationIssue
 from twin.physics import FloatArray
@@ -20,7 +21,6 @@ from twin.simulation.engine import SimulationArrays, VariableKey, simulate_array
 from twin.simulation.integration import CoolingCapacity
 from twin.simulation.setpoints import SET_POINT_VARIABLES
 from twin.site import Site, unsupplied_carriers
-from twin.validation import check_argument_types, negative_value_issues
 from twin.variables import machine_values, values_by_machine
 from twin.weather import PLAUSIBLE_AIR, Weather, implausible_air_issues
 

@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from twin import variables
+from twin.argument_checks import axis_issues, check_argument_types, value_issues
 from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.validation import axis_issues, check_argument_types, value_issues
 from twin.variables import values_by_machine
 
 STATE_AXES: Final[Mapping[str, tuple[str, ...]]] = {

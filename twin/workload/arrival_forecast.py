@@ -8,11 +8,11 @@ from typing import Final, Self
 
 import numpy as np
 
-from twin.declarations import WorkKind
+from twin.argument_checks import check_argument_types
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
+from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
-from twin.validation import check_argument_types
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 
 LENGTH_CLASSES: Final = 12

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twin.declarations import WorkKind
+from twin.argument_checks import missing_column_issues
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
+from twin.site_settings import WorkKind
 from twin.time_axes import DAY, HOUR, QUARTER_HOUR
 from twin.units import format_minute
-from twin.validation import missing_column_issues
 
 type TimeArray = NDArray[np.datetime64]
 

@@ -12,11 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin import variables
-from twin.declarations import WorkKind
 from twin.equipment import ITHall
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
+from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
 from twin.workload.jobs import Jobs
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
-from twin.declarations import Throughput
+from twin.argument_checks import missing_column_issues
 from twin.errors import IssueCode, SeriesError, ValidationIssue
 from twin.physics import FloatArray
-from twin.validation import missing_column_issues
+from twin.site_settings import Throughput
 
 MEASUREMENT_COLUMNS: Final = ("power_limit", "time_per_epoch", "average_power")
 """Required columns of a file of measurements: limit, time of the work, mean power."""

@@ -43,7 +43,8 @@ import pyomo.environ as pyo
 from optimizer.model.assembler import ModelAssembler, add_param, add_var
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
-from optimizer.problem.problem import Problem, max_import_change, ramp_limited_intervals
+from optimizer.problem.problem import Problem, ramp_limited_intervals
+from twin.feasibility.connection import max_import_change
 from twin.physics import FloatArray
 from twin.relations import Exchange
 from twin.variables import net_import

@@ -37,7 +37,7 @@ import pyomo.environ as pyo
 from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H
-from optimizer.problem.contracts import (
+from optimizer.problem.obligations_and_reserves import (
     max_capacity,
     required_capacity,
     reserve_price,

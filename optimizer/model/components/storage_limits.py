@@ -37,11 +37,11 @@ import pyomo.environ as pyo
 from optimizer.model.assembler import ModelAssembler, add_param, add_var
 from optimizer.model.objective import SOC_RETURN_PENALTY_EUR_PER_MWH_H
 from optimizer.problem.problem import Problem
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.relations import Store
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 
 RETURN_POWER_SHARE: Final = 0.25
 """Share of its power at which a store outside its window returns. [1]"""

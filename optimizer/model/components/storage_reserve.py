@@ -70,12 +70,12 @@ from optimizer.model.components.reserve_product import (
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import UNBACKED_PENALTY_RATIO
 from optimizer.model.rows import reserve_column
-from optimizer.problem.contracts import required_capacity as sold
+from optimizer.problem.obligations_and_reserves import required_capacity as sold
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.reserve_activation import activation_overlap
 from twin.markets.reserve_products import ReserveProduct, is_gate_open
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import HOUR
 

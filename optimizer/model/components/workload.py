@@ -87,13 +87,13 @@ from optimizer.model.components.reserve_product import (
 )
 from optimizer.model.model_data import CAP_LEVEL_COUNT, ModelData, cap_levels
 from optimizer.model.rows import reserve_column
-from optimizer.problem.contracts import eligible_work
+from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.migration import incoming_cohorts, outgoing_cohorts
-from optimizer.problem.validation import PREEMPTION_VARIABLES
+from optimizer.problem.obligations_and_reserves import eligible_work
 from twin.feasibility.reserve_activation import activation_overlap
 from twin.physics import FloatArray
 from twin.relations import FlexibleLoad
-from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.cohorts import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
 CREDITED_WORK_COLUMN: Final = "work.work_credited"

@@ -22,7 +22,7 @@ from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.state_folder import StateFolder
-from telemetry.archive import Archive, verification
+from telemetry.archive import Archive, backup, verification
 from telemetry.archive import open as open_archive
 from telemetry.feed.load_targets import LoadTargetStore
 from telemetry.feed.revisions import RevisionStore
@@ -193,10 +193,10 @@ def test_earlier_archive_has_the_same_values(state):
     read_values(state)
 
 
-def test_backup_of_an_earlier_archive_is_restored(tmp_path):
-    backup = tmp_path / "archive.tar"
-    backup.write_bytes(lzma.decompress((HERE / "archive.tar.xz").read_bytes()))
-    report = verification.restore(backup, tmp_path / "archive", "small", is_forced=False)
+def test_fileof_an_earlier_archive_is_restored(tmp_path):
+    file = tmp_path / "archive.tar"
+    file.write_bytes(lzma.decompress((HERE / "archive.tar.xz").read_bytes()))
+    report = backup.restore(file, tmp_path / "archive", "small", is_forced=False)
     assert (report.lost, report.open_hours) == ([], 0)
     read_values(tmp_path)
 

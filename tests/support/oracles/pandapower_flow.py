@@ -1,6 +1,7 @@
 """Solve networks with pandapower: JSON in, JSON out; runs in an environment of its own.
 
-Input: a list of {wiring, active, reactive, closed}, the wiring as twin.physics.power_flow names it.
+Input: a list of {wiring, active, reactive, closed}, the wiring as twin.physics.load_flow_equations
+names it.
 """
 
 import json

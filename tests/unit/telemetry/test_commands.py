@@ -7,7 +7,7 @@ import pytest
 
 from telemetry import commands
 from telemetry.commands import COMMAND_VALIDITY, SERVICE_HEARTBEAT_VARIABLES, PlantCommands
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CapOrder,
     DecisionNotice,
     JobOrders,
@@ -15,7 +15,7 @@ from telemetry.messages.models import (
     SimulationTick,
 )
 from telemetry.points.binding import PointBinder
-from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.points.point_meanings import INTEGRATION_NAME
 from telemetry.points.site_points import announced_metadata
 from tests.support.ordering import NOW, SITE, WANTED, bound, making, point
 from twin import time_axes

@@ -8,7 +8,7 @@ import pytest
 
 from telemetry import commands
 from telemetry.commands import COMMAND_VALIDITY, SERVICE_HEARTBEAT_VARIABLES, PlantCommands
-from telemetry.messages.models import CapOrder, JobOrders
+from telemetry.messages.samples import CapOrder, JobOrders
 from telemetry.mqtt.queues import PublishToken
 from tests.support.ordering import NOW, WANTED, bound, making, point
 from twin.errors import JournalFullError

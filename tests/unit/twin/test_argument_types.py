@@ -5,8 +5,8 @@ import pytest
 
 import twin
 from tests.support import small_days
+from twin.argument_checks import type_issues
 from twin.errors import ProblemError, UnitError
-from twin.validation import type_issues
 
 NOW = np.datetime64("2026-06-16", "us")
 

@@ -7,9 +7,9 @@ import pytest
 import sites
 from tests.support.random_sites import random_site
 from tests.support.seeds import seeds
-from twin.declarations import SafetyMargins
 from twin.equipment import Battery, GridConnection, UpsBank
 from twin.errors import IssueCode, SiteError
+from twin.site_settings import SafetyMargins
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 import optimizer
 from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
-from optimizer.backtesting.runner import KNOWN_POLICIES, build_policy, validate_policies
+from optimizer.backtesting.runner import build_policy, validate_policies
+from optimizer.policies.policy import KNOWN_POLICIES
 from tests.support import small_days
 from twin.errors import IssueCode, ProblemError
 

@@ -8,9 +8,9 @@ import pytest
 from optimizer.backtesting import fleet_run
 from optimizer.backtesting.fleet_run import FleetSiteRun, run_fleet
 from tests.support import small_days
-from twin.declarations import FleetRoute
 from twin.errors import NoScheduleError, ProblemError
 from twin.plots import plot_fleet
+from twin.site_settings import FleetRoute
 
 pytestmark = pytest.mark.slow
 

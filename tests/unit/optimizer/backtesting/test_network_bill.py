@@ -7,7 +7,7 @@ import sites
 from optimizer.backtesting.settlement import network_accounts
 from tests.support.sample_tariffs import GERMAN, SPANISH, WHOLE_YEAR, quarters, tariff
 from twin.markets.bills import compute_bill
-from twin.markets.demand_charges import BillingRules
+from twin.markets.planned_billing import BillingRules
 from twin.time_axes import QUARTER_HOUR
 
 BERLIN = "Europe/Berlin"

@@ -10,7 +10,7 @@ import pytest
 from optimizer.backtesting import reserve_calls, runner
 from optimizer.backtesting.case import BacktestCase
 from optimizer.backtesting.reserve_calls import ReserveCaller
-from telemetry.simulator.reserve_activation import ReserveOrder
+from telemetry.simulator.reserve_facility import ReserveOrder
 from tests.support import small_days
 from tests.support.contract_sites import asked
 from tests.support.hand import grid

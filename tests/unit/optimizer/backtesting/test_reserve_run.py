@@ -7,10 +7,10 @@ import pytest
 
 from optimizer.backtesting import reserve_calls, runner
 from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.reserve_calls import reserve_calls as reserve_activation_reserve_calls
 from optimizer.backtesting.settlement import reserve_accounts
 from optimizer.problem.planning_outlook import SoldReserves
-from telemetry.simulator.reserve_activation import ReserveFacility
-from telemetry.simulator.reserve_activation import reserve_calls as reserve_activation_reserve_calls
+from telemetry.simulator.reserve_facility import ReserveFacility
 from tests.support import reserve_days, small_days
 from tests.support.hand import site as hand_site
 from tests.support.reserve_sites import product

@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.backtesting.results import PolicySummary, mean_accounts, paired_difference
 from optimizer.backtesting.settlement import Settlement, WorkBalance
 from optimizer.reporting.run_files import write_netcdf
-from telemetry.files import write_json_atomic
+from telemetry.durable_files import write_json_atomic
 from tests.support.summaries import results, summary
 from twin.errors import ProblemError
 from twin.simulation.limits import StagingCounts

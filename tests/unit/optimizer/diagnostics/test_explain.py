@@ -13,7 +13,7 @@ from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
 from tests.support import small_days
 from twin import time_axes
-from twin.declarations import SafetyMargins
+from twin.site_settings import SafetyMargins
 
 START = time_axes.to_utc("2026-07-01")
 

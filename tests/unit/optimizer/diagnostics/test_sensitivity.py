@@ -3,11 +3,11 @@
 import pytest
 
 from optimizer.diagnostics.binding import binding_limits
-from optimizer.planner.pareto import limit_values
+from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support import hand
 from tests.support.reserve_sites import ahead, held_by, product
-from twin.declarations import SafetyMargins
+from twin.site_settings import SafetyMargins
 
 LAST = [("batch", [0.0] * 7 + [20.0], [20.0] * 8, 10.0)]
 IDLE = product(price=0.0)

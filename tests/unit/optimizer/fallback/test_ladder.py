@@ -19,9 +19,9 @@ from tests.support.fallback_cases import (
 from tests.support.invalid_schedules import FORM, PHYSICS
 from tests.support.strict_site import strict
 from twin import time_axes
-from twin.declarations import SetPointRules
 from twin.errors import NoScheduleError
 from twin.simulation.setpoints import SUPPLY_SET_POINT
+from twin.site_settings import SetPointRules
 from twin.time_axes import QUARTER_HOUR
 from twin.workload.queue import RackPool
 

@@ -12,7 +12,7 @@ from optimizer.fleet import executor, planner
 from optimizer.fleet.executor import LocalExecutor, SiteSubproblem
 from optimizer.fleet.planner import decide_fleet, solve_monolithic
 from optimizer.fleet.price_coordination import coordinate_by_prices
-from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.routes import build_fleet_problems
 from optimizer.model.model_data import build_model_data, cap_levels
 from optimizer.planner.planner import decide
 from tests.support import reserve_days

@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.fleet import planner as room
 from optimizer.fleet.planner import decide_fleet, decide_rolling, solve_monolithic
-from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.routes import build_fleet_problems
 from optimizer.model.model_data import build_model_data
 from optimizer.planner.planner import decide
 from tests.support.small_fleet import NAMES, alone, route, together

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.routes import build_fleet_problems
 from optimizer.fleet.transfers import select_jobs, select_transfers
 from tests.support import small_days
 from tests.support.small_fleet import alone, route

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.planner.pareto import limit_values
+from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support import hand
 from twin.equipment import Photovoltaic

@@ -7,9 +7,10 @@ import pytest
 import xarray as xr
 
 import optimizer
+from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.fleet.planner import decide_fleet, decide_rolling
-from optimizer.fleet.problem import build_fleet_problems
-from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.fleet.routes import build_fleet_problems
+from optimizer.planner.pareto import pareto_front
 from optimizer.verification.verifier import verify
 from tests.support import small_days, small_fleet
 from twin.errors import IssueCode, ProblemError

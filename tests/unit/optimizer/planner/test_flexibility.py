@@ -8,7 +8,7 @@ import sites
 from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
 from tests.support import small_days
 from twin import time_axes, variables
-from twin.declarations import SafetyMargins
+from twin.site_settings import SafetyMargins
 from twin.workload.queue import RackPool
 
 START = time_axes.to_utc("2026-06-16")

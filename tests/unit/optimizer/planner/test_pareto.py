@@ -8,7 +8,8 @@ import pytest
 
 from optimizer.diagnostics.binding import MAX_TRUSTED_DUAL_EUR
 from optimizer.diagnostics.explanation import explain_schedule
-from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.diagnostics.sensitivity import limit_values
+from optimizer.planner.pareto import pareto_front
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
 from tests.support import hand, heat_pump_site, small_days

@@ -12,14 +12,14 @@ from optimizer.backtesting.closed_loop import plant_setpoints
 from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.model.model_data import build_model_data
 from optimizer.planner.planner import decide
-from optimizer.realtime.controller import RealtimeController
+from optimizer.realtime.plan_follower import RealtimeController
 from optimizer.service.plant_orders import plant_commands
 from optimizer.verification.verifier import verify
 from tests.support import small_days
-from twin.declarations import SetPointRules
 from twin.equipment import CduBank, CoolingPlant
 from twin.feasibility import consistency
 from twin.simulation import setpoints
+from twin.site_settings import SetPointRules
 from twin.weather import Weather
 
 CHOICES = ("declared", "temperature", "cheapest")

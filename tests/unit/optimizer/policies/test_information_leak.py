@@ -14,7 +14,7 @@ from optimizer.policies.mpc import MpcPolicy, StochasticMpcPolicy
 from optimizer.policies.policy import Observation, immediate_policy, threshold_capped_policy
 from tests.support import small_days
 from twin import time_axes
-from twin.forecast.history import MEASURED_VARIABLES
+from twin.forecast.series_record import MEASURED_VARIABLES
 from twin.simulation import state
 from twin.workload.jobs import Jobs
 from twin.workload.queue import RackPool, open_queue

@@ -5,12 +5,11 @@ import pytest
 
 from optimizer.backtesting.reserve_calls import build_plant
 from optimizer.backtesting.runner import build_policy
-from optimizer.policies.mpc import FORESIGHT_POLICIES, FORESIGHT_VARIABLES
-from optimizer.policies.policy import Observation
+from optimizer.policies.policy import FORESIGHT_POLICIES, FORESIGHT_VARIABLES, Observation
 from optimizer.problem.planning_outlook import build_horizon
 from tests.support import small_days
 from twin.forecast.outlook import outlook
-from twin.workload.flexibility import work_flexibility
+from twin.workload.cohorts import work_flexibility
 
 WORDS = [word for words in FORESIGHT_VARIABLES.values() for word in words]
 

@@ -12,7 +12,7 @@ from tests.support import small_days
 from tests.support.contract_sites import YEAR, asked, position, with_target, with_words
 from tests.support.hand import START, grid, outlook, site
 from twin import time_axes, variables
-from twin.forecast.history import series_history as make_record
+from twin.forecast.series_record import series_history as make_record
 from twin.markets.contracts import CarbonBudget, HourlyMatching
 
 NOON = np.datetime64("2026-07-01T10:00", "us")  # 12:00 in Berlin: tomorrow is not published yet

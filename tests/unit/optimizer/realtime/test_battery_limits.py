@@ -16,8 +16,8 @@ from optimizer.realtime.battery_limits import (
     taper_limits,
 )
 from tests.support import reserve_days, small_days
+from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
-from twin.simulation.integration import STORAGE_TAPER_TIME_H
 from twin.time_axes import QUARTER_HOUR
 
 

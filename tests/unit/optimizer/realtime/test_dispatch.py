@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.realtime.dispatch import at_risk, dispatch_jobs, limit_caps, must_run, priority_order
 from optimizer.realtime.headroom import Headroom
-from twin.declarations import Throughput, WorkKind
+from twin.site_settings import Throughput, WorkKind
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, RackPool, advance_queue, open_queue, running_power

@@ -15,17 +15,18 @@ from optimizer.planner.flexibility import estimate_flexibility
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
 from optimizer.problem.problem import Problem
-from optimizer.realtime.battery_limits import reserve_free_margin, shave_peak
+from optimizer.realtime.battery_limits import reserve_free_margin
 from optimizer.realtime.headroom import compute_headroom
+from optimizer.realtime.intra_interval import shave_peak
 from optimizer.realtime.orders import DispatchOrders
 from tests.support import hand, reserve_days, small_days
 from tests.support.hand import solved
 from tests.support.reserve_sites import ahead, held_by, product
 from tests.unit.optimizer.compiler.test_compile import as_pyomo_says, dense
 from twin import time_axes, variables
-from twin.declarations import SafetyMargins
 from twin.errors import ProblemError
 from twin.simulation import state as states
+from twin.site_settings import SafetyMargins
 
 START = time_axes.to_utc("2026-06-16")
 

@@ -6,15 +6,15 @@ import pytest
 from optimizer.inputs.series_files import SeriesFiles, read_market_series
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
+from optimizer.problem.checks import find_reserve_issues as capacity_faults
 from optimizer.problem.planning_outlook import SoldReserves, reserve_outlook
 from optimizer.problem.problem import build_problem
-from optimizer.problem.validation import find_reserve_issues as capacity_faults
 from tests.support import reserve_days, small_days
 from tests.support.hand import battery
 from tests.support.reserve_sites import held_by, product
 from twin import time_axes
 from twin.errors import SeriesError
-from twin.forecast.history import series_history
+from twin.forecast.series_record import series_history
 
 NOW = time_axes.to_utc("2026-06-16T00:00Z")
 MIDNIGHT = time_axes.to_utc("2026-06-16T22:00Z")

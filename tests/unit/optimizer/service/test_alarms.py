@@ -9,8 +9,14 @@ import pytest
 import structlog.testing
 
 from optimizer.service import alarms as alarm_module
-from optimizer.service.alarms import ALARM_DEFINITIONS, CLEAR_LEVEL, AlarmCondition, AlarmList
-from optimizer.service.status import AlarmCode, Severity
+from optimizer.service.alarms import (
+    ALARM_DEFINITIONS,
+    CLEAR_LEVEL,
+    AlarmCode,
+    AlarmCondition,
+    AlarmList,
+    Severity,
+)
 
 START = np.datetime64("2026-06-16T08:00", "us")
 QUARTER = np.timedelta64(15, "m")

@@ -12,8 +12,8 @@ from telemetry.simulator.bms import SimulatedBms
 from telemetry.simulator.calibration_trial import CalibrationTrial
 from telemetry.simulator.deviations import FacilityNoise
 from tests.support import skies
+from twin.calibration.calibrate import Identifiability, calibrate
 from twin.calibration.fit import parameter_value
-from twin.calibration.identification import Identifiability, calibrate
 from twin.equipment import ITHall
 
 SITE = sites.load_site("small")

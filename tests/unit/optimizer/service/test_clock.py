@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.service import clock
 from optimizer.service.clock import RealClock, SimulatedClock
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     JobColumns,
     PointValue,
     QueueSnapshot,

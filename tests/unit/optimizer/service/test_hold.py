@@ -14,7 +14,7 @@ from optimizer.service.hold import (
     MAX_UNSIGNED_HOLDS,
     HoldRegister,
 )
-from telemetry.files import json_with_checksum, lock_folder
+from telemetry.durable_files import json_with_checksum, lock_folder
 from twin.errors import IssueCode, JournalFullError, ServiceError
 
 NOW = 1.8e9

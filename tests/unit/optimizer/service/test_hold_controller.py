@@ -13,7 +13,7 @@ from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
-from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import OPERATORS_FILE, Requester, add_operator
 from telemetry.messages.feed_documents import PublicReason
 from tests.support import moments

@@ -10,12 +10,12 @@ import xarray as xr
 
 import sites
 from optimizer.inputs.series_files import SeriesFiles
-from optimizer.problem.contracts import advance_lower_limits
+from optimizer.model.objective import HARD_OBLIGATION_PENALTY
 from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
 from optimizer.realtime.intra_interval import metered_means
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
-from optimizer.service.load_target_receiver import LoadTargetReceiver
+from optimizer.service.load_target_receiver import LoadTargetReceiver, advance_lower_limits
 from telemetry.feed.flex_agent import PlannedLoad
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
@@ -26,7 +26,6 @@ from tests.support.flexing import TOPIC, content, payload, target
 from tests.support.reserve_days import product
 from twin import time_axes, variables
 from twin.markets.contracts import LoadTargetContract
-from twin.relations import HARD_OBLIGATION_PENALTY
 from twin.variables import net_import
 
 NOW = np.datetime64("2026-07-01T12:00", "us")

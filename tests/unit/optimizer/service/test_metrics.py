@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from optimizer.service.alarms import Severity
 from optimizer.service.metrics import metrics_text
-from optimizer.service.status import Severity
 from tests.support.status_pages import NOW, FakeBoard
 
 

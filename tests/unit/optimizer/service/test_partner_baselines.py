@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from optimizer.service.plan_record import Baseline, PlanErrors, PlanRecord
+from optimizer.service.baselines_and_plan_errors import Baseline, PlanErrors, PlanRecord
 from telemetry.feed.signing import load_or_create_key
 from telemetry.messages.strict_json import to_milliseconds
 from tests.support.feeds import MINUTE, START, plan, schedule

@@ -9,15 +9,15 @@ import pytest
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.realtime.intra_interval import LoadShedding
 from optimizer.service import plant_link
-from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor
+from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor, Severity
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, PlantSilence, newest_reading_age, stale_ages
-from optimizer.service.status import DataAge, LinkState, Severity
+from optimizer.service.status import DataAge, LinkState
 from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.client import TlsFiles
 from tests.support import moments, small_days
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of

@@ -20,7 +20,7 @@ from optimizer.service.startup import PreflightCheck, run_preflight_checks
 from optimizer.service.state_folder import StateFolder
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages import encode
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.mqtt.client import Client, TlsFiles
 from telemetry.points.site_points import announced_metadata
 from tests.support import archives, small_days

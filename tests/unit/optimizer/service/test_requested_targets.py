@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.inputs.grid_requests import next_requests
-from optimizer.service.status_view import StatusView
+from optimizer.service.status_view import StatusView, next_requests
 from telemetry.feed.flex_agent import is_within_target
 from tests.support import moments
 from tests.support.contract_sites import asked, with_target

@@ -7,16 +7,15 @@ import pytest
 
 import sites
 from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
-from optimizer.service.plan_record import MIN_ERRORS, PlanErrors
+from optimizer.service.baselines_and_plan_errors import MIN_ERRORS, PlanErrors
 from optimizer.service.schedule_document import (
-    DocumentSender,
     ScheduleLabel,
     ScheduleStartState,
     build_document,
     intervals_until_same_time_tomorrow,
 )
 from telemetry import market_zones
-from telemetry.feed.partners import Partner
+from telemetry.feed.partners import DocumentSender, Partner
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason, read_schedule
 from telemetry.messages.strict_json import to_milliseconds

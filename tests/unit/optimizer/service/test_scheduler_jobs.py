@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from optimizer.service.clock import NOT_STARTED
-from optimizer.service.jobs import SchedulerJobs
+from optimizer.service.scheduler_jobs import SchedulerJobs
 from telemetry.live.state import LiveState
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     JobColumns,

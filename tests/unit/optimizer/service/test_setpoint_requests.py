@@ -9,15 +9,16 @@ import xarray as xr
 
 import sites
 from optimizer.realtime.orders import DispatchOrders
-from optimizer.service.availability import REQUEST_VARIABLES, with_declared_setpoints
+from optimizer.service.decision_engine import with_declared_setpoints
+from optimizer.service.machine_availability import REQUEST_VARIABLES
 from optimizer.service.plant_orders import setpoint_refusal, setpoint_requests, setpoint_status
 from sites.catalogue import find_site_file
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from tests.support import moments
 from tests.support.service_processes import Stage
-from twin.declarations import SetPointRules
 from twin.simulation.setpoints import SET_POINT_VARIABLES, SUPPLY_SET_POINT
+from twin.site_settings import SetPointRules
 
 ORDERS = DispatchOrders(
     jobs={},

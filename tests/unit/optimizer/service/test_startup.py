@@ -34,7 +34,7 @@ def test_full_disk_does_not_prevent_the_page(tmp_path, monkeypatch):
 
     startup.write_page_url(tmp_path / "page.url", "http://127.0.0.1:8440/")
     assert (tmp_path / "page.url").read_text() == "http://127.0.0.1:8440/"
-    monkeypatch.setattr("telemetry.files.os.fsync", full)
+    monkeypatch.setattr("telemetry.durable_files.os.fsync", full)
     with structlog.testing.capture_logs() as logged:
         startup.write_page_url(tmp_path / "page.url", "http://127.0.0.1:8441/")
     assert [entry["url"] for entry in logged] == ["http://127.0.0.1:8441/"]

@@ -12,7 +12,7 @@ from optimizer.service.state_folder import (
     owner_of,
     read_state_file,
 )
-from telemetry.files import state_folder, write_json_atomic
+from telemetry.durable_files import default_state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError
 
 
@@ -117,11 +117,11 @@ def test_state_file_without_an_object_reads_as_empty(tmp_path, content):
 def test_default_folder_follows_the_system(monkeypatch):
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
-    assert state_folder("small") == Path("/var/state/gigatwin/small")
+    assert default_state_folder("small") == Path("/var/state/gigatwin/small")
     monkeypatch.delenv("XDG_STATE_HOME")
-    assert state_folder("small") == Path.home() / ".local/state/gigatwin/small"
+    assert default_state_folder("small") == Path.home() / ".local/state/gigatwin/small"
     monkeypatch.setenv("GIGATWIN_STATE", "/srv/here")
-    assert state_folder("small") == Path("/srv/here")
+    assert default_state_folder("small") == Path("/srv/here")
 
 
 def test_missing_home_requires_a_named_folder(monkeypatch):
@@ -132,4 +132,4 @@ def test_missing_home_requires_a_named_folder(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", fails)
     with pytest.raises(ServiceError, match="name the state folder with --state"):
-        state_folder("small")
+        default_state_folder("small")

@@ -21,8 +21,8 @@ from optimizer.stochastic.two_stage import (
 from tests.support import small_days
 from tests.support.strict_site import PLANT, strict
 from twin import time_axes
-from twin.forecast.history import published_until
-from twin.forecast.scenarios import ForecastErrors
+from twin.forecast.forecast_errors import ForecastErrors
+from twin.markets.day_ahead_market import published_until
 
 COUNT = 3
 

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry.archive import loss_log
 from telemetry.archive.layout import describe_shard, is_expendable
-from telemetry.archive.repository_files import (
+from telemetry.archive.manifests import (
     CHECKSUM_FILE,
     CorruptRepositoryError,
     ManifestChecker,

@@ -13,8 +13,8 @@ from telemetry.archive.layout import (
     OPEN_MINUTES,
     ArraySpec,
 )
+from telemetry.archive.manifests import LocalObjects
 from telemetry.archive.repository import ArchiveRepository
-from telemetry.archive.repository_files import LocalObjects
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
 from twin.errors import ArchiveError
@@ -165,7 +165,7 @@ def test_objects_are_found_on_disk_without_the_store(tmp_path):
 
 
 def test_manifest_of_other_format_is_read_by_icechunk(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.archive.repository_files._FILE_TYPE", b"\x03\x02\x01")
+    monkeypatch.setattr("telemetry.archive.manifests._FILE_TYPE", b"\x03\x02\x01")
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
     put(held, COMPACTED_HOURS, DAY, values, columns=range(5))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive, repository_files
+from telemetry.archive import Archive, recovery, repository
 from telemetry.archive import open as open_archive
-from telemetry.archive.repository_files import HEAD_FILE, CorruptRepositoryError, ManifestChecksums
+from telemetry.archive.manifests import HEAD_FILE, CorruptRepositoryError, ManifestChecksums
 from telemetry.archive.verification import verify
 from telemetry.journal.format import JournalPosition
 from tests.support.archives import SECOND, START, batch, fill
@@ -89,20 +89,20 @@ def test_only_unsealed_heads_are_tried_in_process(folder, monkeypatch):
         tries.append(given)
         return run(*given, **options)
 
-    monkeypatch.setattr(repository_files.subprocess, "run", counted)
-    assert repository_files.verify_head(store, ManifestChecksums(store))
+    monkeypatch.setattr(repository.subprocess, "run", counted)
+    assert recovery.verify_head(store, ManifestChecksums(store))
     assert not tries
     (store / "seals").unlink()  # or those of an older gigatwin
-    assert not repository_files.verify_head(store, ManifestChecksums(store))
-    assert not repository_files.verify_head(store, ManifestChecksums(store))
+    assert not recovery.verify_head(store, ManifestChecksums(store))
+    assert not recovery.verify_head(store, ManifestChecksums(store))
     assert len(tries) == 1
     Archive(folder, "rhine")  # who writes seals what could be read
-    assert repository_files.verify_head(store, ManifestChecksums(store))
+    assert recovery.verify_head(store, ManifestChecksums(store))
 
 
 @pytest.mark.slow
 def test_hanging_heads_are_reported_and_repaired(folder, monkeypatch):
-    monkeypatch.setattr(repository_files, "HEAD_CHECK_CPU_S", 2)
+    monkeypatch.setattr(recovery, "HEAD_CHECK_CPU_S", 2)
     shutil.copy(WITHOUT_END, folder / "store" / HEAD_FILE)
     with pytest.raises(ArchiveError, match="cannot be opened: the head file is corrupt: reading"):
         verify(folder)
@@ -116,7 +116,7 @@ def test_hanging_heads_are_reported_and_repaired(folder, monkeypatch):
 def test_invalid_heads_are_reported(folder, data):
     (folder / "store" / HEAD_FILE).write_bytes(data)
     with pytest.raises(CorruptRepositoryError, match=r"the head file is corrupt: \S"):
-        repository_files.verify_head(folder / "store", ManifestChecksums(folder / "store"))
+        recovery.verify_head(folder / "store", ManifestChecksums(folder / "store"))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.archive.transaction import MinuteWriter
-from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.messages.samples import CHIP_VARIABLES
 from tests.support.archives import START, batch, value
 
 HOURS = 1

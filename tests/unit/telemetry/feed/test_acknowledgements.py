@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from telemetry.feed.publisher import MAX_STORED_REASON_LENGTH, PartnerStatus
+from telemetry.feed.partners import MAX_STORED_REASON_LENGTH, PartnerStatus
 from tests.support.feeds import MINUTE, START, Bench, acknowledgement, plan
 
 pytestmark = pytest.mark.usefixtures("from_one")

@@ -7,7 +7,7 @@ from telemetry.journal.follower import JournalFollower
 from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode, encode
-from telemetry.messages.models import RackBatch
+from telemetry.messages.samples import RackBatch
 from tests.support.archives import batch
 from tests.support.journaling import append, clock_at
 from twin.errors import MessageError

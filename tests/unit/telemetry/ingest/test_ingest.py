@@ -13,7 +13,7 @@ import pytest
 from telemetry.archive import open as open_archive
 from telemetry.delivery.protocol import REPORT_SUFFIX
 from telemetry.messages import encode
-from telemetry.messages.models import JobStatus
+from telemetry.messages.samples import JobStatus
 from telemetry.mqtt.client import Client
 from tests.support import brokers, ingesting
 from tests.support.archives import START, batch, metadata, tick, value

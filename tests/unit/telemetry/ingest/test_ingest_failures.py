@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
 from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.messages.codec import DECODERS
-from telemetry.messages.models import JobStatus
+from telemetry.messages.samples import JobStatus
 from telemetry.messages.topics import TopicKind
 from tests.support.archives import START, batch, metadata, tick, value
 from tests.support.ingesting import Service
@@ -30,7 +30,7 @@ def test_failing_listener_stops_nothing(service):
 
 
 def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
-    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
+    full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
     append = service.journal.append
 
     def failing(_):
@@ -57,7 +57,7 @@ def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
 
 
 def test_full_disk_keeps_only_repeatable_messages(service, monkeypatch):
-    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
+    full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
     def failing(_):
         raise full
@@ -102,7 +102,7 @@ def test_catch_up_survives_failing_decoder(tmp_path, monkeypatch):
 
 def test_quality_flag_survives_full_disk(service, monkeypatch):
     append = service.journal.append
-    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
+    full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
     def failing(_):
         raise full

@@ -11,7 +11,7 @@ import structlog
 from telemetry.archive import loss_log
 from telemetry.archive import open as open_archive
 from telemetry.messages import encode
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.points.site_points import list_points
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_TOPIC_PART

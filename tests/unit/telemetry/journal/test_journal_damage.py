@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from telemetry import files
+from telemetry import durable_files
 from telemetry.journal import format
 from telemetry.journal.follower import JournalFollower
 from telemetry.journal.format import JournalPosition
@@ -143,7 +143,7 @@ def test_follower_does_not_mix_new_and_cut_records(folder, monkeypatch):
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_all", half)
+        patch.setattr(durable_files, "write_all", half)
         with pytest.raises(JournalFullError):
             journal.append([("b", bytes(1000))])
     journal.append([("c", b"1")])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from telemetry.live.state import MAX_WAITING_POINTS, LiveState
-from telemetry.messages.models import REPEAT_PERIOD, PointValue
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import PointValue
 from telemetry.points.site_points import list_points
 from telemetry.quality.checks import QualityFlag
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.messages.models import SimulationTick
+from telemetry.messages.samples import SimulationTick
 from telemetry.quality.checks import QualityFlag
 from tests.support.small_points import NOON, SECOND, batch, value_of
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR

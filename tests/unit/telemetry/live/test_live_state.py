@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from telemetry.live.state import LiveState
-from telemetry.messages.models import (
-    REPEAT_PERIOD,
+from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     JobColumns,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from telemetry.messages import control, decode, topics
+from telemetry.messages import decode, jobs_and_caps, topics
 from telemetry.messages.topics import TopicKind
 from tests.support.pages import filled
 from twin.errors import MessageError
@@ -21,12 +21,12 @@ PAGE = ROOT / "docs" / "schedulers.md"
 SCHEMAS = ROOT / "telemetry" / "schemas"
 NOW = 1_795_852_800_000
 MESSAGES = {
-    "job-queue": (TopicKind.JOB_QUEUE, control.JobQueueRecord),
-    "job-history": (TopicKind.JOB_HISTORY, control.JobHistoryRecord),
-    "job-orders": (TopicKind.JOB_ORDERS, control.JobOrdersRecord),
-    "job-status": (TopicKind.JOB_STATUS, control.JobStatusRecord),
-    "cap-order": (TopicKind.CAP_ORDER, control.HallCapRecord),
-    "cap-status": (TopicKind.CAP_STATUS, control.HallCapStatusRecord),
+    "job-queue": (TopicKind.JOB_QUEUE, jobs_and_caps.JobQueueRecord),
+    "job-history": (TopicKind.JOB_HISTORY, jobs_and_caps.JobHistoryRecord),
+    "job-orders": (TopicKind.JOB_ORDERS, jobs_and_caps.JobOrdersRecord),
+    "job-status": (TopicKind.JOB_STATUS, jobs_and_caps.JobStatusRecord),
+    "cap-order": (TopicKind.CAP_ORDER, jobs_and_caps.HallCapRecord),
+    "cap-status": (TopicKind.CAP_STATUS, jobs_and_caps.HallCapStatusRecord),
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 SHARED = {"v", "site", "hall"}  # described once on the page

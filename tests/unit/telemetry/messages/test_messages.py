@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.messages import decode, encode
-from telemetry.messages.models import (
+from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     DecisionNotice,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from telemetry.messages import decode, encode
-from telemetry.messages.models import RackBatch
 from telemetry.messages.rack_batch import BATCH_HEADER, encode_batch_json
+from telemetry.messages.samples import RackBatch
 from twin.errors import MessageError
 
 BLOCKS = arrays.arrays(

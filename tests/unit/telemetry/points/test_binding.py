@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, encode
-from telemetry.messages.models import PointMetadata
+from telemetry.messages.samples import PointMetadata
 from telemetry.points.binding import MAX_UNKNOWN_POINTS, PointBinder
 from telemetry.points.site_points import list_points
 from tests.support.small_points import metadata_of, site

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from telemetry.messages import encode
-from telemetry.messages.models import PointMetadata, PointValue, RackBatch
+from telemetry.messages.samples import PointMetadata, PointValue, RackBatch
 from telemetry.messages.topics import METADATA_FILTER, service_filters
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage

@@ -7,7 +7,7 @@ import pytest
 
 import sites
 from telemetry.messages import decode, encode
-from telemetry.messages.models import CapOrder, RackBatch
+from telemetry.messages.samples import CapOrder, RackBatch
 from telemetry.points.site_points import announced_metadata
 from telemetry.points.topology import RackNameMismatch, describe_excluded
 from twin.equipment import ITHall

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.messages.models import RackBatch
+from telemetry.messages.samples import RackBatch
 from telemetry.points.limits import (
     RANGE_BY_VARIABLE,
     PlausibleRange,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.messages.models import PointMetadata, PointValue
+from telemetry.messages.samples import PointMetadata, PointValue
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from telemetry.quality.checks import QualityFlag, check_unbound, unbound_point_limits

@@ -5,7 +5,7 @@ import pytest
 
 import sites
 from telemetry.messages import decode, encode, topics
-from telemetry.messages.models import DecisionNotice, SimulationTick
+from telemetry.messages.samples import DecisionNotice, SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from telemetry.simulator.site import SimulationScenario
 from twin import time_axes, variables

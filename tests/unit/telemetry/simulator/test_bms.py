@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, topics
-from telemetry.messages.models import PointValue
+from telemetry.messages.samples import PointValue
 from telemetry.simulator.bms import SimulatedBms, machine_readings, rack_readings
 from telemetry.simulator.cluster import JobPlacement
 from telemetry.simulator.deviations import FacilityNoise

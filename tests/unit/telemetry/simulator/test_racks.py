@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, encode
-from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.messages.samples import CHIP_VARIABLES
 from telemetry.simulator.bms import rack_readings
 from telemetry.simulator.cluster import (
     FULL_CLOCK_MHZ,

@@ -17,7 +17,7 @@ from telemetry.archive import Archive
 from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
 from telemetry.messages import decode, encode
-from telemetry.messages.models import DecisionNotice, RackBatch, SimulationTick
+from telemetry.messages.samples import DecisionNotice, RackBatch, SimulationTick
 from telemetry.messages.topics import METADATA_FILTER, service_filters
 from telemetry.mqtt.queues import ReceivedMessage
 from telemetry.quality.checks import QualityFlag

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, encode, topics
-from telemetry.messages.models import CapOrder, DecisionNotice, JobOrders, PointValue
+from telemetry.messages.samples import CapOrder, DecisionNotice, JobOrders, PointValue
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.points.site_points import list_points

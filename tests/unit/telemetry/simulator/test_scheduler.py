@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry.messages.models import CapOrder, JobOrders
+from telemetry.messages.samples import CapOrder, JobOrders
 from telemetry.simulator.cluster import SimulatedScheduler
 from twin import time_axes
 from twin.workload.queue import hall_powers

@@ -9,9 +9,9 @@ from telemetry.simulator.calibration_trial import CalibrationTrial
 from telemetry.simulator.deviations import SensorFault, SensorModel
 from tests.support import skies
 from tests.support.histories import NOISE, history_of, operation_of
+from twin.calibration.calibrate import Identifiability, calibrate
 from twin.calibration.fit import calibration_parameters, parameter_value
-from twin.calibration.history import TelemetryHistory
-from twin.calibration.identification import Identifiability, calibrate
+from twin.calibration.telemetry_history import TelemetryHistory
 from twin.errors import StateError, UnitError
 
 SITE = sites.load_site("small")

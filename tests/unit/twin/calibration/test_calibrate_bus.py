@@ -7,8 +7,8 @@ import sites
 from tests.support.histories import NOISE, history_of, operation_of
 from tests.support.random_sites import switchgear
 from tests.support.runs import ordered
+from twin.calibration.calibrate import Identifiability, calibrate
 from twin.calibration.fit import calibration_parameters
-from twin.calibration.identification import Identifiability, calibrate
 from twin.equipment import Battery, ITHall
 
 SITE = sites.load_site("small")

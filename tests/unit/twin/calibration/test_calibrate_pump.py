@@ -7,7 +7,7 @@ import xarray as xr
 from tests.support.heat_pump_site import heated
 from twin.calibration.applied_setpoints import AppliedSetPoints
 from twin.calibration.channels import thermal_channels
-from twin.calibration.history import TelemetryHistory
+from twin.calibration.telemetry_history import TelemetryHistory
 
 
 def readings(air):

@@ -6,8 +6,8 @@ import pytest
 import sites
 from tests.support.histories import NOISE, history_of, operation_of
 from twin.calibration.applied_setpoints import AppliedSetPoints
-from twin.calibration.history import TelemetryHistory
-from twin.calibration.identification import Identifiability, calibrate
+from twin.calibration.calibrate import Identifiability, calibrate
+from twin.calibration.telemetry_history import TelemetryHistory
 from twin.relations import SetPoints
 from twin.simulation.setpoints import set_point_variables
 

@@ -8,14 +8,14 @@ import pytest
 import sites
 from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
-from twin.calibration.fit import parameter_value
-from twin.calibration.history import TelemetryHistory, find_spikes
-from twin.calibration.identification import (
+from twin.calibration.calibrate import (
     Identifiability,
     calibrate,
     daily_residual_patterns,
     residual_trends,
 )
+from twin.calibration.fit import parameter_value
+from twin.calibration.telemetry_history import TelemetryHistory, find_spikes
 
 
 def drifting(name, *, rise, error):

@@ -6,13 +6,13 @@ import pytest
 import sites
 from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
+from twin.calibration.calibrate import calibrate
 from twin.calibration.drift import (
     REFERENCE_CALIBRATIONS,
     CalibrationSummary,
     EstimatePoint,
     parameter_drifts,
 )
-from twin.calibration.identification import calibrate
 
 MONDAY = np.datetime64("2026-03-02T00:00", "us")
 EIR = "chilled_plant.chillers.eir_factor"

@@ -13,12 +13,12 @@ from twin.contingency.ride_through_time import (
     prefault_state,
     time_to_limit,
 )
-from twin.declarations import ResilienceSettings
 from twin.equipment import ChilledWaterTank
 from twin.errors import StateError
 from twin.physics.electrical_equipment import transformer_overload_time, ups_overload_time
 from twin.simulation import state
 from twin.simulation.simulate import settled_state, simulate
+from twin.site_settings import ResilienceSettings
 
 RHINE = sites.load_site("rhine")
 SMALL = sites.load_site("small")

@@ -7,11 +7,11 @@ from pydantic import ValidationError
 import sites
 from sites.checks import backup_issues
 from tests.support.runs import steady, total
-from twin.declarations import ResilienceSettings
 from twin.equipment import Genset
 from twin.errors import IssueCode
 from twin.simulation import state
 from twin.simulation.simulate import simulate
+from twin.site_settings import ResilienceSettings
 
 BANK = {
     "name": "genset",

@@ -5,7 +5,7 @@ import pytest
 
 from telemetry.series import read
 from tests.support.forecast_skill import skill
-from twin.forecast.history import series_history
+from twin.forecast.series_record import series_history
 from twin.time_axes import to_utc
 
 WORDS = ("electricity_price", "air_temperature", "wind_1", "pv_1")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.forecast_skill import crps, energy_score, is_covered, quantile
-from twin.forecast.scenarios import select_scenarios
+from twin.forecast.forecast_errors import select_scenarios
 
 MEMBERS = np.array([0.0, 4.0])
 EVEN = np.array([0.5, 0.5])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from telemetry.series import read
-from twin.forecast.history import series_history
 from twin.forecast.outlook import outlook
+from twin.forecast.series_record import series_history
 from twin.time_axes import regular_axes, to_utc
 
 WORDS = ("electricity_price", "carbon_intensity", "air_temperature", "wind_speed")

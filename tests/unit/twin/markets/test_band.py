@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.sample_tariffs import BERLIN, GERMAN, WHOLE_YEAR, YEAR, quarters, tariff
 from twin.errors import SeriesError
-from twin.markets import demand_charges
+from twin.markets import planned_billing
 from twin.markets.bills import bills_by_year, compute_bill, rebate_class, utilisation_hours
-from twin.markets.demand_charges import constant_load_status
+from twin.markets.planned_billing import constant_load_status
 from twin.markets.tariffs import Tariff, expired_tariff_warnings
 
 
@@ -76,8 +76,8 @@ def test_plans_ignore_classes_out_of_reach(expected, paid):
         "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "8000 h"},
         "band_load": GERMAN["band_load"] | {"expected_energy": expected},
     }
-    assert demand_charges.planned_peak_price(tariff(**rules)) == pytest.approx(100_000.0 * paid)
-    assert (demand_charges.rebate_peak_limit(tariff(**rules)) is None) == (expected != "11 GWh")
+    assert planned_billing.planned_peak_price(tariff(**rules)) == pytest.approx(100_000.0 * paid)
+    assert (planned_billing.rebate_peak_limit(tariff(**rules)) is None) == (expected != "11 GWh")
 
 
 def test_expired_rule_has_no_status():

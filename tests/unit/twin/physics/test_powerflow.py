@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays, solve_load_flow
+from twin.physics.load_flow_equations import (
+    LineArrays,
+    NetworkArrays,
+    TransformerArrays,
+    solve_load_flow,
+)
 
 ROOT = Path(__file__).parents[4]
 ORACLE = Path(os.environ.get("GIGATWIN_ORACLE", ROOT / ".venv-oracle" / "bin" / "python"))

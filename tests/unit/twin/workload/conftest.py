@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.declarations import Throughput, WorkKind
+from twin.site_settings import Throughput, WorkKind
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs
 from twin.workload.queue import RackPool

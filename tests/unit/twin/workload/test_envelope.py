@@ -5,7 +5,7 @@ import pytest
 
 from twin import time_axes, variables
 from twin.workload.arrival_forecast import ArrivalScenario, expected_arrivals
-from twin.workload.flexibility import cohort_labels, laxity_group, work_flexibility
+from twin.workload.cohorts import cohort_labels, laxity_group, work_flexibility
 from twin.workload.jobs import Jobs
 from twin.workload.queue import advance_queue, open_queue
 

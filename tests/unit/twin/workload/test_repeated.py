@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.declarations import WorkKind
+from twin.site_settings import WorkKind
 from twin.time_axes import to_utc
 from twin.workload.arrival_forecast import ArrivalScenario
 from twin.workload.jobs import Jobs

@@ -1,0 +1,151 @@
+"""Simulated plant of demos: its scenario, its settled run, and other policies on the same plant."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import xarray as xr
+
+import sites
+from optimizer.backtesting.case import BacktestCase, synthetic_case
+from optimizer.backtesting.results import PolicySummary
+from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, work_balance
+from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
+from optimizer.policies.policy import REFERENCE_RULE
+from optimizer.reporting.run_files import write_netcdf
+from optimizer.service.machine_availability import DERATABLE
+from telemetry.durable_files import write_json_atomic
+from telemetry.simulator.site import SimulationResult, SimulationScenario
+from twin.errors import IssueCode, SiteError, ValidationIssue
+from twin.simulation.limits import count_violations
+from twin.site import Site
+from twin.units import format_minute
+
+RESULT_FILE: Final = "result.json"
+TRAJECTORY_FILE: Final = "plant.nc"
+
+COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
+"""Policies that also run on the plant of a demo."""
+
+
+def build_scene(
+    case: BacktestCase, *, seed: int, out_of_service: Sequence[str] = ()
+) -> SimulationScenario:
+    """Return the scenario of a simulated plant.
+
+    `seed` determines the plant's parameters. `out_of_service` names stores, sources and heat pumps.
+
+    Raises SiteError if the site can have none of these out of service.
+    """
+    site = case.site
+    known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]
+    issues = [
+        ValidationIssue(
+            location="out of service",
+            found=name,
+            expected=f"one of {', '.join(known)}",
+            remedy=f"name a machine that {site.name} can run without",
+            code=IssueCode.UNKNOWN_NAME,
+        )
+        for name in sorted(set(out_of_service) - set(known))
+    ]
+    if issues:
+        raise SiteError(site.name, issues)
+    return SimulationScenario(
+        site=case.site,
+        boundary_conditions=case.boundary_conditions,
+        initial_state=case.initial_state,
+        workload=case.workload,
+        service_racks=case.actual["service_racks"].to_numpy().tolist(),
+        seed=seed,
+        out_of_service=tuple(out_of_service),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRunResult:
+    """Result of a run over MQTT.
+
+    - `settlement`, `work`, `violations`: settled costs, work done, and minutes of violation by
+      limit.
+    - `counts`: messages by kind, orders refused, and quarter-hours without decision.
+    """
+
+    seed: int
+    trajectory: xr.Dataset
+    settlement: Settlement
+    work: WorkBalance
+    violations: xr.DataArray
+    counts: Counter[str]
+
+    @property
+    def summary(self) -> PolicySummary:
+        """Summary of the run, as those of a back-test."""
+        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object for the JSON file."""
+        violated = self.violations.to_series()
+        return {
+            "seed": self.seed,
+            "start": format_minute(self.trajectory["time"].to_numpy()[0]),
+            "steps": self.trajectory.sizes["time"],
+            "undecided": self.counts["undecided"],
+            "summary": asdict(self.summary),
+            "accounts": self.settlement.accounts,
+            "violations": {str(name): int(count) for name, count in violated[violated > 0].items()},
+            "messages": {name: int(count) for name, count in sorted(self.counts.items())},
+        }
+
+
+def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> SimulatedRunResult:
+    """Settle the run of a simulated plant, which may have been stopped early."""
+    count = len(result.steps)
+    actual = case.actual.isel(time=slice(0, count), instant=slice(0, count + 1))
+    site, work = case.site, work_balance(result.queue, result.steps)
+    bill = settle(
+        site,
+        result.record,
+        case.inputs.series,
+        work=work,
+        peak_power=float(case.initial_state["peak_power"]),
+    )
+    trajectory = build_trajectory(
+        replace(case, actual=actual), result.record, steps=result.steps, decisions=()
+    )
+    return SimulatedRunResult(
+        seed=seed,
+        trajectory=trajectory,
+        settlement=bill,
+        work=work,
+        violations=count_violations(site, result.record),
+        counts=result.counts,
+    )
+
+
+def write_run(folder: Path, site: Site, run_result: SimulatedRunResult) -> None:
+    """Write result and trajectory of a run, each file atomically."""
+    title = f"{site.name}, simulated plant {run_result.seed}"
+    write_netcdf(folder / TRAJECTORY_FILE, run_result.trajectory, site=site.name, title=title)
+    write_json_atomic(folder / RESULT_FILE, run_result.as_json())
+
+
+def compare_policies(site: str, *, steps: int, seed: int, path: Path) -> None:
+    """Run the policies on the plant of a demo, and write their summaries to `path`.
+
+    `site` is a declared name or a path, and `steps` counts quarter-hours. [1]
+    """
+    case = synthetic_case(sites.load_site(site), steps=steps)
+    runs = {
+        name: run_backtest_policy(case, name, seed=seed, on_progress=lambda *_: None)
+        for name in COMPARED_POLICIES
+    }
+    write_json_atomic(path, {name: asdict(run.summary) for name, run in runs.items()})
+
+
+if __name__ == "__main__":
+    _, name, count, number, file = sys.argv
+    compare_policies(name, steps=int(count), seed=int(number), path=Path(file))

@@ -1,0 +1,380 @@
+"""Files of a repository on a local disk: their checksums, direct reads of objects, and the head
+file.
+
+Chunks carry checksums; the files that locate them do not, and one changed bit there may hide a
+minute. So the repository has a file of records of 33 bytes, one for each snapshot and manifest,
+appended after the commit: kind (``S`` or ``M``), name, size, CRC-32C, and a checksum of the record.
+A file without a record is trusted: its writer was killed, and the next writer adds the record. The
+snapshots are in the order of their commits, so a head that points to an older one is detected too.
+
+Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. Manifests name the
+file of each object, in the format of Icechunk's specification, version 2: a header of 39 bytes,
+then zstd over FlatBuffers. Other formats are read through Icechunk.
+
+Icechunk trusts the head file: one changed bit may be a length of billions, which occupies the
+process for hours or kills it. So it has a record too. A head file that differs from its record,
+because its writer was killed or it is corrupt, is read by another process first.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+import icechunk
+from numcodecs import zstd  # type: ignore[import-untyped]
+
+from telemetry.archive.layout import ShardIndex
+from telemetry.durable_files import FILE_MODE
+from twin.errors import ArchiveError, IssueCode
+
+_REPOSITORY_HEADER_BYTES: Final = 39  # header of a repository's file
+_CHUNK_FILE_MAGIC: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
+_FILE_TYPE: Final = b"\x02\x02\x01"  # specification 2, a manifest, zstd
+_BASE32_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_NAME_BYTES, _NAME_LETTERS, _NODE_BYTES = 12, 20, 8
+_MAX_CACHED_MANIFESTS: Final = 64  # parsed manifests in memory
+
+# Numbers of fields in the schema's tables.
+_ARRAYS: Final = 1
+_NODE, _REFS = 0, 1
+_INDEX, _OFFSET, _LENGTH, _FILE = 0, 2, 3, 4
+
+type ObjectRef = tuple[str, int, int]
+"""Name of a file, and offset and length of the object in it. [B]"""
+
+type FileChecksum = tuple[int, int]
+"""Size [B] and checksum."""
+
+
+class ManifestChecksums:
+    """Checksums of the files of one repository.
+
+    ``snapshots`` are those with a checksum, in the order of their commits; ``head`` is the checksum
+    of the head file, None without one.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store = Path(store)
+        self._path = self._store / CHECKSUM_FILE
+        self._checksum_by_name: dict[str, FileChecksum] = {}
+        self.snapshots: list[str] = []
+        self.head: FileChecksum | None = None
+        self.read()
+
+    def read(self) -> None:
+        """Read the checksums."""
+        self._checksum_by_name, self.snapshots, self.head = {}, [], None
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        for kind, name, size, checksum, record_checksum in _RECORD.iter_unpack(
+            _complete_records(data)
+        ):
+            if record_checksum != _record_checksum(kind, name, size, checksum):
+                continue
+            if kind == _HEAD_KIND:
+                self.head = size, checksum
+            else:
+                text = name.decode("ascii", "replace")
+                self._checksum_by_name[text] = size, checksum
+                if kind == CHECKSUM_KINDS["snapshots"]:
+                    self.snapshots.append(text)
+
+    def check(self, folder: str, name: str, path: str = "") -> bytes:
+        """Return the content of a file, after comparing its checksum.
+
+        If it differs, or the file is missing, raise CorruptRepositoryError; ``path`` is the
+        affected array.
+        """
+        try:
+            data = (self._store / folder / name).read_bytes()
+        except FileNotFoundError as error:
+            message = f"{folder}/{name} is missing"
+            raise CorruptRepositoryError(message, path) from error
+        if self._checksum_by_name.get(name, checksum_of(data)) != checksum_of(data):
+            message = f"{folder}/{name} is corrupt: its checksum differs"
+            raise CorruptRepositoryError(message, path)
+        return data
+
+    def check_head(self, snapshot: str) -> None:
+        """Check that a snapshot is the last one, or later than all with a checksum.
+
+        The checksums must have been read before the head. An older snapshot raises
+        CorruptRepositoryError.
+        """
+        if snapshot in self._checksum_by_name and snapshot != self.snapshots[-1]:
+            message = f"the repository points to {snapshot}, which is not its last commit"
+            raise CorruptRepositoryError(message)
+        self.check("snapshots", snapshot)
+
+    def update(self, head: str) -> None:
+        """Add checksums of new files, that of the last snapshot ``head`` last; drop those of
+        deleted files.
+        """
+        existing = {name: folder for folder, name in self._existing()}
+        new = [name for name in existing if name not in self._checksum_by_name and name != head]
+        deleted = [name for name in self._checksum_by_name if name not in existing]
+        if len(deleted) > len(self._checksum_by_name) // 4:
+            self._rewrite(existing)
+        records = [self._record(existing[name], name) for name in new]
+        if head not in self.snapshots[-1:]:
+            records.append(self._record("snapshots", head))
+        if (head_checksum := self._head_checksum()) not in (None, self.head):
+            records.append(_pack_record(_HEAD_KIND, "", head_checksum))
+            self.head = head_checksum
+        if records:
+            self._append(b"".join(records))
+
+    def _existing(self) -> Iterator[tuple[str, str]]:
+        for folder in CHECKSUM_KINDS:
+            if (self._store / folder).is_dir():
+                for entry in os.scandir(self._store / folder):
+                    if len(entry.name) == _NAME_LETTERS:  # not a draft
+                        yield folder, entry.name
+
+    def _head_checksum(self) -> FileChecksum | None:
+        path = self._store / HEAD_FILE
+        return checksum_of(path.read_bytes()) if path.exists() else None
+
+    def _record(self, folder: str, name: str) -> bytes:
+        """Return the record of a file, and store it; an older checksum has priority."""
+        file_checksum = self._checksum_by_name.get(name) or checksum_of(
+            (self._store / folder / name).read_bytes()
+        )
+        self._checksum_by_name[name] = file_checksum
+        if folder == "snapshots":
+            self.snapshots.append(name)
+        return _pack_record(CHECKSUM_KINDS[folder], name, file_checksum)
+
+    def _append(self, data: bytes) -> None:
+        """Append records after the complete ones."""
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+        try:
+            size = os.fstat(file).st_size
+            os.lseek(file, size - size % _RECORD.size, os.SEEK_SET)
+            written = os.write(file, data)
+            os.truncate(file, size - size % _RECORD.size + written)
+        finally:
+            os.close(file)
+
+    def _rewrite(self, existing: dict[str, str]) -> None:
+        """Write the records of existing files only."""
+        snapshots = [name for name in self.snapshots if name in existing]
+        names = [name for name in self._checksum_by_name if existing.get(name) == "manifests"]
+        records = [
+            _pack_record(CHECKSUM_KINDS["manifests"], name, self._checksum_by_name[name])
+            for name in names
+        ]
+        records += [
+            _pack_record(CHECKSUM_KINDS["snapshots"], name, self._checksum_by_name[name])
+            for name in snapshots
+        ]
+        if self.head:
+            records.append(_pack_record(_HEAD_KIND, "", self.head))
+        draft = self._path.with_name(f"{CHECKSUM_FILE}.draft")
+        draft.write_bytes(b"".join(records))
+        draft.replace(self._path)
+        self.read()
+
+
+class LocalObjects:
+    """Objects of one snapshot of a repository on a local disk.
+
+    ``manifest_checker`` checks the manifests of an array.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        repository: icechunk.Repository,
+        snapshot: str,
+        *,
+        checksums: ManifestChecksums | None = None,
+    ) -> None:
+        self._folder = folder
+        inspection = repository.inspect_snapshot(snapshot)
+        self._nodes: dict[str, tuple[str, list[str]]] = {
+            str(node["path"]).lstrip("/"): (
+                str(node["id"]),
+                [str(one["id"]) for one in node.get("manifest_refs") or ()],
+            )
+            for node in inspection["nodes"]
+            if node["node_type"] == "array"
+        }
+        self._refs: dict[str, dict[ShardIndex, ObjectRef]] = {}
+        manifests = {path: names for path, (_, names) in self._nodes.items()}
+        self.manifest_checker = ManifestChecker(checksums or ManifestChecksums(folder), manifests)
+
+    def object_refs(self, path: str) -> dict[ShardIndex, ObjectRef]:
+        """Return the objects of an array by their place.
+
+        Corrupt manifests raise CorruptRepositoryError. Manifests of another format raise KeyError,
+        ValueError, OSError or struct.error.
+        """
+        if path not in self._refs:
+            self.manifest_checker.check(path)
+            node, names = self._nodes[path]
+            found: dict[ShardIndex, ObjectRef] = {}
+            for name in names:
+                found |= _manifest(str(self._folder / "manifests" / name))[node]
+            self._refs[path] = found
+        return self._refs[path]
+
+    def read(self, ref: ObjectRef, start: int, size: int) -> bytes:
+        """Return a part of an object; from its end if ``start`` is negative."""
+        _, _, length = ref
+        first = start if start >= 0 else length + start
+        with self.reader([(ref, first, first + size)]) as read:
+            return read(0)
+
+    @contextmanager
+    def reader(
+        self, wanted: Sequence[tuple[ObjectRef, int, int]]
+    ) -> Iterator[Callable[[int], bytes]]:
+        """Yield a function that reads parts of objects by their number; each file is opened once.
+
+        ``wanted`` has objects, and start and end of a part of each. [B]
+        """
+        files: dict[str, int] = {}
+        try:
+            for name in {ref[0] for ref, _, _ in wanted}:
+                files[name] = os.open(f"{self._folder}/chunks/{name}", os.O_RDONLY)
+            places = [
+                (files[name], end - start, offset + start)
+                for (name, offset, _), start, end in wanted
+            ]
+            yield lambda number: os.pread(*places[number])
+        finally:
+            for file in files.values():
+                os.close(file)
+
+
+@lru_cache(maxsize=_MAX_CACHED_MANIFESTS)
+def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
+    """Return the references of a manifest: node -> place of an object -> where it is."""
+    raw = Path(path).read_bytes()
+    if (
+        not raw.startswith(_CHUNK_FILE_MAGIC)
+        or raw[_REPOSITORY_HEADER_BYTES - 3 : _REPOSITORY_HEADER_BYTES] != _FILE_TYPE
+    ):
+        message = f"{path} is not a manifest of a known version"
+        raise ValueError(message)
+    table = _Table(bytes(zstd.decompress(raw[_REPOSITORY_HEADER_BYTES:])))
+    found = {}
+    for one in table.vector(table.number(0), _ARRAYS):
+        node = _letters(table.data[table.field(one, _NODE) :][:_NODE_BYTES], 13)
+        found[node] = dict(table.ref(ref) for ref in table.vector(one, _REFS))
+    return found
+
+
+class _Table:
+    """Reader of FlatBuffers, as far as a manifest needs it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def number(self, place: int) -> int:
+        return int(struct.unpack_from("<I", self.data, place)[0])
+
+    def long(self, place: int) -> int:
+        return int(struct.unpack_from("<Q", self.data, place)[0]) if place else 0
+
+    def field(self, table: int, number: int) -> int:
+        """Return the offset of a field; 0 if it is missing."""
+        names = table - int(struct.unpack_from("<i", self.data, table)[0])
+        size, entry = struct.unpack_from("<H", self.data, names)[0], 4 + 2 * number
+        if entry >= size:
+            return 0
+        offset = int(struct.unpack_from("<H", self.data, names + entry)[0])
+        return table + offset if offset else 0
+
+    def vector(self, table: int, number: int) -> Iterator[int]:
+        """Yield the offsets of the tables of a vector."""
+        place = self.field(table, number)
+        start = place + self.number(place)
+        for entry in range(start + 4, start + 4 + 4 * self.number(start), 4):
+            yield entry + self.number(entry)
+
+    def ref(self, table: int) -> tuple[ShardIndex, ObjectRef]:
+        """Return place and file of an object."""
+        place = self.field(table, _INDEX)
+        start = place + self.number(place)
+        where = struct.unpack_from(f"<{self.number(start)}I", self.data, start + 4)
+        file = self.field(table, _FILE)
+        name = _letters(self.data[file : file + _NAME_BYTES], _NAME_LETTERS) if file else ""
+        offset, length = (self.long(self.field(table, of)) for of in (_OFFSET, _LENGTH))
+        return tuple(where), (name, offset, length)
+
+
+def _letters(name: bytes, count: int) -> str:
+    """Return bytes in Crockford's base 32."""
+    value = int.from_bytes(name) << (5 * count - 8 * len(name))
+    return "".join(_BASE32_ALPHABET[value >> 5 * place & 31] for place in reversed(range(count)))
+
+
+CHECKSUM_FILE: Final = "seals"
+"""File in the folder of the repository."""
+
+CHECKSUM_KINDS: Final = {"snapshots": b"S", "manifests": b"M"}
+"""Folder of a repository -> letter of its files."""
+
+_RECORD: Final = struct.Struct("<c20sIII")
+
+HEAD_FILE: Final = "repo"
+"""Head file in the folder of the repository."""
+
+_HEAD_KIND: Final = b"H"
+
+
+class CorruptRepositoryError(ArchiveError):
+    """A file of a repository is corrupt; ``path`` is the affected array, empty for all."""
+
+    code = IssueCode.CORRUPT
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ManifestChecker:
+    """Checks the manifests of one snapshot before use.
+
+    ``nodes`` maps the path of an array to its manifests.
+    """
+
+    def __init__(self, checksums: ManifestChecksums, nodes: dict[str, list[str]]) -> None:
+        self._checksums = checksums
+        self._nodes = nodes
+        self._checked: set[str] = set()
+
+    def check(self, path: str) -> None:
+        """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
+        for name in self._nodes.get(path, ()):
+            if name not in self._checked:
+                self._checksums.check("manifests", name, path)
+                self._checked.add(name)
+
+
+def _complete_records(data: bytes) -> bytes:
+    """Return the complete records."""
+    return data[: len(data) - len(data) % _RECORD.size]
+
+
+def _pack_record(kind: bytes, name: str, file_checksum: FileChecksum) -> bytes:
+    raw = name.encode("ascii")
+    return _RECORD.pack(kind, raw, *file_checksum, _record_checksum(kind, raw, *file_checksum))
+
+
+def _record_checksum(kind: bytes, name: bytes, size: int, checksum: int) -> int:
+    return int(google_crc32c.value(struct.pack("<c20sII", kind, name, size, checksum)))
+
+
+def checksum_of(data: bytes) -> FileChecksum:
+    """Return size and checksum of a file's content."""
+    return len(data), int(google_crc32c.value(data))

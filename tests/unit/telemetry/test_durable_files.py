@@ -1,0 +1,115 @@
+"""Files that survive."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from telemetry.durable_files import (
+    checksum,
+    disk_error,
+    json_with_checksum,
+    lock_folder,
+    read_json_with_checksum,
+    write_atomic,
+)
+from twin.errors import JournalError
+
+
+def test_folders_are_made(tmp_path):
+    write_atomic(tmp_path / "a" / "b" / "note.txt", "whole")
+    assert (tmp_path / "a" / "b" / "note.txt").read_text() == "whole"
+
+
+def test_a_file_can_be_read_by_others(tmp_path):
+    write_atomic(tmp_path / "note.txt", "whole")
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_private_file_is_read_by_its_owner_only(tmp_path):
+    write_atomic(tmp_path / "note.txt", "token", is_private=True)
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o600
+
+
+def test_folder_is_locked_once(tmp_path):
+    """Proves: a second lock waits and then fails; the lock leaves no file."""
+    handle = lock_folder(tmp_path)
+    with pytest.raises(JournalError, match="written by another process"):
+        lock_folder(tmp_path, timeout=0.05)
+    os.close(handle)
+    os.close(lock_folder(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_write_keeps_old_file(tmp_path):
+    path = tmp_path / "note.txt"
+    write_atomic(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(path, "new \ud800")  # a character that no file can hold
+    assert path.read_text() == "old"
+
+
+def test_write_error_is_reported_not_cleanup_error(tmp_path, monkeypatch):
+    """Proves: a read-only folder is one plain error; taking the draft away hides nothing."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("open", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(JournalError, match=r"note\.txt: Read-only file system; check the disk"):
+        write_atomic(tmp_path / "note.txt", "new")
+
+
+def test_full_disk_error_has_a_valid_remedy(tmp_path):
+    error = disk_error(tmp_path / "note.txt", OSError(errno.ENOSPC, "No space left on device"))
+    assert str(error).endswith("note.txt: No space left on device; free space on the disk")
+
+
+def test_a_text_has_the_checksum_that_earlier_versions_wrote():
+    # the check value of CRC-32: tails, sources and marks of archives on disk have it
+    assert checksum("123456789") == "cbf43926"
+
+
+def checksum_of(content):
+    return json.loads(json_with_checksum(content))["checksum"]
+
+
+def test_every_flipped_bit_is_detected(tmp_path):
+    """Sensitivity: without the checksum a 1.5 that has become a 9.5 is read like any other."""
+    path, content = tmp_path / "kept.json", {"halls": {"hall_1": 1.5}, "text": "grün", "none": None}
+    write_atomic(path, json_with_checksum(content))
+    whole = path.read_bytes()
+    assert read_json_with_checksum(path) == content
+    for place in range(8 * len(whole)):
+        spoilt = bytearray(whole)
+        spoilt[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        try:
+            found = read_json_with_checksum(path)
+        except ValueError:
+            continue
+        found = {name: value for name, value in found.items() if value != checksum_of(content)}
+        assert found == content  # the flip is in the name of the checksum alone
+
+
+def test_keys_that_are_numbers_are_sealed_as_json_writes_them(tmp_path):
+    path = tmp_path / "kept.json"
+    write_atomic(path, json_with_checksum({"promised": {1781568000000: {0: 1.1}}}))
+    assert read_json_with_checksum(path) == {"promised": {"1781568000000": {"0": 1.1}}}
+
+
+def test_a_file_of_before_the_checksum_is_read(tmp_path):
+    path = tmp_path / "kept.json"
+    path.write_text('{\n  "a": 1\n}\n')
+    assert read_json_with_checksum(path) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 99_999, '{"a": 1, "checksum": 7}'])
+def test_content_without_valid_checksum_is_refused(tmp_path, text):
+    path = tmp_path / "kept.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"."):
+        read_json_with_checksum(path)
