@@ -1,4 +1,4 @@
-"""Loading of site files, fleet routes, national limits and tariffs, with all issues together."""
+"""Routes of a fleet, read from a file, with all issues together."""
 
 from collections.abc import Mapping
 from pathlib import Path

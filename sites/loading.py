@@ -1,4 +1,4 @@
-"""Loading of site files, fleet routes, national limits and tariffs, with all issues together."""
+"""Loading of site files, national limits and tariffs, with all issues together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

@@ -1,1 +1,1 @@
-"""Inputs of runs and of the service: series files and requests of grid partners."""
+"""Inputs of runs and of the service: series of files, and those that change while it runs."""

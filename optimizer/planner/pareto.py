@@ -1,4 +1,4 @@
-"""Trade-off of cost against carbon, and the value of one more unit of each limit."""
+"""Trade-off of cost against carbon."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace

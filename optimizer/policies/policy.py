@@ -1,4 +1,4 @@
-"""Interface of policies, which decide a site's next quarter-hour, and the rule-based policies."""
+"""Interface and names of policies, which decide the next quarter-hour, and rule-based policies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,13 +1,10 @@
-"""Limits of batteries within a quarter-hour, and shaving of the billing peak.
+"""Limits of batteries within a quarter-hour.
 
 A plan assumes a battery level; the real battery may hold less. Each quarter-hour the measured level
 limits the power, so that it does not fade faster than the connection's ramp allows, and so that the
 energy and power of sold reserves stay available. Where the connection depends on the battery, a
 full battery would cause export and an empty one import. The quarter-hour before a reserve begins
 must leave its energy and room.
-
-Import above expectation in the last quarter-hour is expected again. Where it would raise the
-billing peak, batteries charge less or discharge.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""Follow the plan in force from one quarter-hour to the next."""
+"""Follow the plan in force from one quarter-hour to the next.
+
+Import above expectation in the last quarter-hour is expected again. Where it would raise the
+billing peak, batteries charge less or discharge.
+"""
 
 from dataclasses import replace
 from typing import cast

@@ -72,7 +72,7 @@ class AlarmDefinition:
 
 
 class AlarmCode(StrEnum):
-    """Kind of an alarm; `cause` in JSON. :data:`.alarms.ALARM_DEFINITIONS` defines each."""
+    """Kind of an alarm; `cause` in JSON. :data:`ALARM_DEFINITIONS` defines each."""
 
     BROKER = "broker"
     CLEARTEXT = "cleartext"

@@ -1,4 +1,4 @@
-"""Supervision of decisions: heartbeats, the loop of periodic tasks, and the required inputs."""
+"""Required inputs of decisions: wait for the first telemetry, and locate missing points."""
 
 import time
 from collections.abc import Iterator, Mapping

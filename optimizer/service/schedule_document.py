@@ -1,4 +1,4 @@
-"""The schedule document for grid partners, and the market parties of site and partners."""
+"""The schedule document for grid partners."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Supervision of decisions: heartbeats, the loop of periodic tasks, and the required inputs."""
+"""Supervision of decisions: heartbeats, and the loop of periodic tasks."""
 
 import os
 import socket

@@ -1,13 +1,13 @@
 """Archive of a site: an Icechunk repository that one process writes and any process reads.
 
 ===========  ===================================================================================
-format       ``layout``, ``repository_files``, ``storage``
+format       ``layout``, ``manifests``, ``storage``
 collect      ``writer`` (:class:`Archive`), ``buffer``, ``commit_batch``, ``last_messages``
 commit       ``repository``, ``transaction``, ``metadata_history``, ``loss_log``
 hourly       ``maintenance``: compaction, roll-ups and retention
 open         ``recovery``: opening, and repair of a corrupt repository
 read         ``reader`` (:func:`open`), ``snapshot``, ``chunk_io``, ``view_store``
-operate      ``verification`` (with backup and restore), ``export``
+operate      ``verification``, ``backup``, ``export``
 ===========  ===================================================================================
 """
 

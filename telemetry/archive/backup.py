@@ -1,7 +1,4 @@
-"""Verification, backup and restore of a whole archive, also while it is written.
-
-Verification reads every chunk, compares its checksum, and lists what is lost.
-"""
+"""Backup and restore of a whole archive, also while it is written."""
 
 import shutil
 import tarfile

@@ -1,5 +1,4 @@
-"""Files of a repository on a local disk: their checksums, direct reads of objects, and the head
-file.
+"""Checksums of the files of a repository on a local disk, and direct reads of its objects.
 
 Chunks carry checksums; the files that locate them do not, and one changed bit there may hide a
 minute. So the repository has a file of records of 33 bytes, one for each snapshot and manifest,
@@ -11,9 +10,7 @@ Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. Ma
 file of each object, in the format of Icechunk's specification, version 2: a header of 39 bytes,
 then zstd over FlatBuffers. Other formats are read through Icechunk.
 
-Icechunk trusts the head file: one changed bit may be a length of billions, which occupies the
-process for hours or kills it. So it has a record too. A head file that differs from its record,
-because its writer was killed or it is corrupt, is read by another process first.
+The head file has a record too, which :mod:`telemetry.archive.recovery` compares.
 """
 
 import os

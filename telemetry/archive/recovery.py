@@ -3,6 +3,10 @@
 If the last commit is corrupt, the repository is reset to the last intact one, and the later data is
 read again from the journals. Without an intact commit it is created again. In both cases a copy of
 all files remains for manual recovery.
+
+Icechunk trusts the head file: one changed bit may be a length of billions, which occupies the
+process for hours or kills it. So it has a checksum. A head file that differs from it,
+because its writer was killed or it is corrupt, is read by another process first.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
-"""Verification, backup and restore of a whole archive, also while it is written.
+"""Verification of a whole archive, also while it is written.
 
-Verification reads every chunk, compares its checksum, and lists what is lost.
+It reads every chunk, compares its checksum, and lists what is lost.
 """
 
 from collections.abc import Iterator

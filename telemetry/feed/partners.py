@@ -1,4 +1,4 @@
-"""Grid partners: keys and roles, documents addressed to them, and effects of their answers."""
+"""Grid partners: their files, documents addressed to them, and their state by their answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -4,7 +4,7 @@ Metadata alone give the meaning: object and point type, process area, object id 
 path begins with the site and is otherwise opaque. Equipment of a kind without a row still has
 points ``Available`` and ``Status``.
 
-Units and state texts vary between vendors, so the tables list synonyms. A point with states is
+State texts vary between vendors, so the tables list synonyms. A point with states is
 bound only if each canonical state has a text; a value with another text counts as the safe state.
 """
 

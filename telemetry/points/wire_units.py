@@ -1,12 +1,4 @@
-"""Table of the meanings of all points of a facility; simulator and binder both use it.
-
-Metadata alone give the meaning: object and point type, process area, object id and unit. The tag
-path begins with the site and is otherwise opaque. Equipment of a kind without a row still has
-points ``Available`` and ``Status``.
-
-Units and state texts vary between vendors, so the tables list synonyms. A point with states is
-bound only if each canonical state has a text; a value with another text counts as the safe state.
-"""
+"""Units in messages of a facility: their spellings, and conversions to canonical units."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
 """Read series of prices, carbon, weather, jobs, load, positions and reserves from files.
 
 Readers recognise formats by content. Each returns series on intervals without holes in canonical
-units. ``dcgm`` reads accelerators from their exporters, ``providers`` fetches files from services.
+units. ``providers`` fetches files from services.
 """
 
 from telemetry.series.bundle import SeriesBundle, read, recognise

@@ -1,9 +1,4 @@
-"""Tariffs of a site file: dated tables of rules with their sources, and the calendar they follow.
-
-Power is priced per MW and month or year, as each rule says. No legal rule is a constant of the
-code: shares, thresholds, windows and holidays are parameters, valid from a day. Windows, time
-classes and billing periods follow the site's time zone. The day-ahead market has its own time zone.
-"""
+"""Day-ahead market: when its prices are published, and the time zone of its day."""
 
 from typing import Final
 

@@ -2,7 +2,7 @@
 
 Power is priced per MW and month or year, as each rule says. No legal rule is a constant of the
 code: shares, thresholds, windows and holidays are parameters, valid from a day. Windows, time
-classes and billing periods follow the site's time zone. The day-ahead market has its own time zone.
+classes and billing periods follow the site's time zone.
 """
 
 import math

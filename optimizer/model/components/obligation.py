@@ -1,4 +1,4 @@
-"""Contract position: a flow summed over windows, and the cost of its deviation from a target.
+"""Obligation: a flow summed over windows, and the cost of its deviation from a target.
 
 ============================  ============  ====  ===============================================
 Name                          Unit          Axes  Meaning
