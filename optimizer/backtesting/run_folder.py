@@ -24,8 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 from optimizer.backtesting.results import BacktestResults
 from optimizer.backtesting.runner import PolicyRun
 from optimizer.inputs.series_files import RunInputs
+from optimizer.planner.decision import DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS, resolve_policy
-from optimizer.reporting.decision_record import DecisionRecord, backtest_decision_record
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.durable_files import write_json_atomic
 from twin import plots, time_axes, units, variables
@@ -174,7 +174,7 @@ def write_policy_run(folder: Path, site: Site, policy_run: PolicyRun) -> None:
         folder, site, policy_run.trajectory, policy=policy_run.policy, seed=policy_run.seed
     )
     if policy_run.decisions:
-        records = [backtest_decision_record(decision) for decision in policy_run.decisions]
+        records = [decision.as_record() for decision in policy_run.decisions]
         write_json_atomic(folder / f"{stem}.decisions.json", records)
 
 

@@ -17,8 +17,8 @@ from optimizer.backtesting.run_folder import (
 )
 from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
 from optimizer.cli.output import console, option_error, table, write_json
+from optimizer.planner.decision import NO_PLAN_SOURCE, DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS
-from optimizer.reporting.decision_record import NO_PLAN_SOURCE, DecisionRecord
 from optimizer.service.audit_events import read_service_decision
 from optimizer.service.state_folder import owner_of
 from twin import time_axes, units, variables

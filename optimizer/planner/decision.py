@@ -1,7 +1,8 @@
-"""A decision: a schedule with its verdict and its explanation."""
+"""A decision: a schedule with its verdict and its explanation, and its record in files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, NotRequired, Self, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -9,6 +10,39 @@ import xarray as xr
 from optimizer.diagnostics.explanation import Explanation
 from optimizer.solver.warm_start import WarmStart
 from optimizer.verification.verifier import ScheduleVerdict
+from twin import units
+
+NO_PLAN_SOURCE: Final = "none"
+"""Source of a quarter-hour that has no plan."""
+
+
+class HedgeRecord(TypedDict):
+    """Scenario summary of a hedged decision, as texts beside its numbers."""
+
+    words: list[str]
+
+
+class DecisionRecord(TypedDict):
+    """A recorded decision; only a service's has a source, which is `none` without a plan."""
+
+    start: str
+    attempts: int
+    accounts: dict[str, float]
+    binding: list[dict[str, object]]
+    changes: list[str]
+    degraded: str
+    source: NotRequired[str]
+    doubtful: NotRequired[list[str]]
+    failures: NotRequired[list[dict[str, object]]]
+    softened: NotRequired[list[dict[str, object]]]
+    reserves: NotRequired[list[str]]
+    units: NotRequired[list[str]]
+    hedge: NotRequired[HedgeRecord]
+    record: NotRequired[list[str]]
+
+
+EMPTY_DECISION: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes": []}
+"""Record of a quarter-hour without a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +98,9 @@ class Decision:
     def with_degradation(self, reason: str) -> Self:
         """Return the decision, continued for a stated reason."""
         return replace(self, explanation=replace(self.explanation, degraded=reason))
+
+    def as_record(self) -> dict[str, object]:
+        """Return the decision as a back-test stores it: start, attempts and explanation."""
+        start = units.format_minute(self.start)
+        record: dict[str, object] = {"start": start, "attempts": self.attempts}
+        return record | self.explanation.as_json()

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from optimizer.reporting.decision_record import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
+from optimizer.planner.decision import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
 from optimizer.service.audit import AUDIT_FILE, read_entries
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.status_view import decision_status
