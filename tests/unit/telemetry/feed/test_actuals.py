@@ -114,7 +114,9 @@ def test_clock_that_was_ahead_deletes_no_document_and_repeats_no_revision(store)
 
     Sensitivity: the document was deleted, and another one was sent with revision 1.
     """
-    store.store(MeasuredInterval(start_ms=NOW, power=9.0, coverage=0.9, revision=1), {"tso-1": "old"})
+    store.store(
+        MeasuredInterval(start_ms=NOW, power=9.0, coverage=0.9, revision=1), {"tso-1": "old"}
+    )
     ahead = 365 * 96
     missing = [measured(None, quarter=ahead + n, coverage=0.0) for n in range(96)]
     for one in store.due(missing, at(ahead + 96)):
