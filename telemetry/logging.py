@@ -1,4 +1,4 @@
-"""Configure logs for all commands and processes, and limit the rate of repeated warnings.
+"""Configure logs for all commands and processes, and limit the rate of repeated events.
 
 A client may publish without end on its topics. Logging each refusal would fill the disk,
 and a full disk stops planning.
@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -57,36 +58,48 @@ def run_with_logging[*Given](work: Callable[[*Given], None], *given: *Given) -> 
 MAX_LOGGED: Final = 20
 """Refusals of one sender that are logged singly within a period. [1]"""
 
-LOG_PERIOD_S: Final = 60.0
-"""Period after which suppressed refusals are summed up. [s]"""
+LIMIT_PERIOD_S: Final = 60.0
+"""Period of rate limits, after which suppressed events are summed up. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
-class LogRateLimiter:
-    """Counter of refusals by sender, for any thread; ``clock`` returns the time. [s]"""
+class RateLimiter:
+    """Limit of the events of each sender within any period of :data:`LIMIT_PERIOD_S`.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._counts: dict[str, tuple[float, int]] = {}
+    It may be used from any thread. ``limit`` is the number of events that it allows [1]; ``clock``
+    returns the time [s].
+    """
+
+    def __init__(
+        self, limit: int = MAX_LOGGED, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit, self._clock, self._lock = limit, clock, threading.Lock()
+        self._allowed: dict[str, deque[float]] = {}
+        self._suppressed: dict[str, tuple[float, int]] = {}
 
     def allows(self, sender: str) -> bool:
-        """Count a refusal of a sender; return whether to log it singly."""
+        """Return whether a further event of a sender is within the limit; else count it."""
         with self._lock:
-            begin, count = self._counts.get(sender, (self._clock(), 0))
-            self._counts[sender] = begin, count + 1
-        return count < MAX_LOGGED
+            moment = self._clock()
+            allowed = self._allowed.setdefault(sender, deque(maxlen=self._limit))
+            if len(allowed) < self._limit or moment - allowed[0] >= LIMIT_PERIOD_S:
+                allowed.append(moment)
+                return True
+            begin, count = self._suppressed.get(sender, (moment, 0))
+            self._suppressed[sender] = begin, count + 1
+            return False
 
     def drain_suppressed(self) -> list[tuple[str, int]]:
-        """Return senders whose period is over and the number of suppressed refusals; reset them."""
+        """Return and reset the numbers of suppressed events that began a period ago, by sender."""
         with self._lock:
+            moment = self._clock()
             over = [
                 sender
-                for sender, (begin, _) in self._counts.items()
-                if self._clock() - begin >= LOG_PERIOD_S
+                for sender, (begin, _) in self._suppressed.items()
+                if moment - begin >= LIMIT_PERIOD_S
             ]
-            counts = [(sender, self._counts.pop(sender)[1] - MAX_LOGGED) for sender in over]
-        return [(sender, count) for sender, count in counts if count > 0]
+            return [(sender, self._suppressed.pop(sender)[1]) for sender in over]
 
     def log_suppressed(self) -> None:
         """Log the number of suppressed refusals of each sender whose period is over."""

@@ -47,7 +47,7 @@ from telemetry.messages.feed_documents import (
     PublicReason,
     ScheduleDraft,
 )
-from telemetry.messages.strict_json import to_milliseconds
+from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import LastWill
 from twin.errors import GigatwinError, JournalError
@@ -222,7 +222,8 @@ class PartnerLink:
             self._record.errors.add_plan(plan)
             self._store_record()
         reason = public_source_reason(result) or PublicReason.OPTIMUM
-        self._feed.status(FEED_STATES[result.choice.source], reason=reason, now=now)
+        created = to_datetime("schedule", plan["created"])  # stored with the document
+        self._feed.status(FEED_STATES[result.choice.source], reason=reason, now=created)
         self._targets.report_compliance(result, now)
         return revision
 

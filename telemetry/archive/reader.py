@@ -428,7 +428,7 @@ def _former_bindings(
 def _bind(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
     """Return the binding of a point, as if it were the only one."""
     found = binder.bind(metadata) if binder.belongs_to_site(metadata.point) else None
-    return None if isinstance(found, str) else found
+    return found if isinstance(found, PointBinding) else None
 
 
 class BoundVariable(BackendArray):

@@ -32,7 +32,7 @@ from telemetry.feed.flex_messages import (
 )
 from telemetry.feed.load_targets import AcceptedTarget, LoadTargetStore, quarter_start
 from telemetry.feed.signing import SigningKey
-from telemetry.logging import LogRateLimiter
+from telemetry.logging import RateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import NoticeContent
 from telemetry.messages.strict_json import to_milliseconds
@@ -154,7 +154,7 @@ class FlexAgent:
         self._issuers, self._min_target, self._meter = issuers, min_target, meter
         self._topic = topics.build_topic(TopicKind.POWER_STATE, site=agent)
         self._client: Client | None = None
-        self._handler, self._log_limiter = AcknowledgingHandler(), LogRateLimiter()
+        self._handler, self._log_limiter = AcknowledgingHandler(), RateLimiter()
         self._lock = threading.RLock()
         self._load: PlannedLoad | None = None
         self._ramp = RampTracker(targets.max_power)

@@ -6,7 +6,6 @@ all accepted schedules are alarms.
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from telemetry.feed.partners import (
 )
 from telemetry.feed.revisions import PartnerHistory, RevisionStore
 from telemetry.feed.signing import SigningKey, public_jwk_set, sign_document, verify_signature
-from telemetry.logging import LogRateLimiter
+from telemetry.logging import RateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
@@ -65,9 +64,6 @@ MAX_REQUESTS_A_MINUTE: Final = 10
 
 MAX_REQUEST_AGE: Final = 30 * MINUTE
 """Largest difference between the time of a request and that of the site."""
-
-REQUEST_LIMIT_PERIOD_S: Final = 60.0
-"""Period of that limit. [s]"""
 
 MAX_NOTICE_TEXT: Final = 500
 """Longest text of a notice. [characters]"""
@@ -143,17 +139,17 @@ class SchedulePublisher:
         self._connect = connect
         self._partners = {partner.name: partner for partner in partners}
         self._key = key
-        self._revisions, self._log_limiter = RevisionStore(folder), LogRateLimiter()
+        self._revisions, self._log_limiter = RevisionStore(folder), RateLimiter()
         self.actuals = ActualStore(folder / "actuals")
         self.request_counters: Counter[str] = Counter()
-        self._requested_at: dict[str, list[float]] = {}
+        self._request_limiter = RateLimiter(MAX_REQUESTS_A_MINUTE)
         self._clients: dict[str, Client] = {}
         self._handlers = {name: AcknowledgingHandler() for name in self._partners}
         self._tokens: list[PublishToken] = []
         self._retained: dict[tuple[str, TopicKind], bytes] = {}
         self._connections: dict[tuple[str, TopicKind], int] = {}
         self._status: FeedStatus | None = None
-        self._notice_limiter = LogRateLimiter()
+        self._notice_limiter = RateLimiter()
         self._suppressed: dict[str, tuple[NoticeContent, np.datetime64]] = {}
         self._lock = threading.RLock()
         for name in self._partners:
@@ -215,6 +211,7 @@ class SchedulePublisher:
                     plan, partner, history, site=self.site, revision=revision, fixed=agreed
                 )
                 documents[name] = sign_schedule(document, self._key)
+            self._revisions.reserve_status_time(plan["created"])  # the status of this document
             self._revisions.store(revision, documents)
             self._tokens = []
             for name, (_, text) in documents.items():
@@ -301,7 +298,7 @@ class SchedulePublisher:
     ) -> Acknowledgement | None:
         """Handle a message of a partner; return it if it is a valid new acknowledgement."""
         if message.topic != self._topic(TopicKind.REQUEST, partner):
-            return self.handle_ack(message)
+            return self.handle_ack(message, now)
         self.request_counters[self._answer_request(partner, message.payload, now)] += 1
         return None
 
@@ -314,7 +311,7 @@ class SchedulePublisher:
             if self._log_limiter.allows(f"{partner} request"):
                 _logger.warning("request refused", partner=partner, reason=str(error))
             return "refused"
-        if not self._may_request(partner):
+        if not self._request_limiter.allows(partner):
             return "limited"
         identity: str | None = None
         try:
@@ -332,17 +329,6 @@ class SchedulePublisher:
             self._send_once(partner, TopicKind.RESENT, text)
         _logger.info("request answered", partner=partner, id=identity, documents=len(texts))
         return "answered"
-
-    def _may_request(self, partner: str) -> bool:
-        """Return whether a partner may send a request now; count it."""
-        moment = time.monotonic()
-        recent = [
-            at for at in self._requested_at.get(partner, []) if at > moment - REQUEST_LIMIT_PERIOD_S
-        ]
-        if len(recent) >= MAX_REQUESTS_A_MINUTE:
-            return False
-        self._requested_at[partner] = [*recent, moment]
-        return True
 
     def _check_request_time(self, request: PartnerRequest, now: np.datetime64) -> None:
         """Refuse a request of another time, which may be replayed."""
@@ -366,11 +352,11 @@ class SchedulePublisher:
             raise MessageError("request", request["id"], expected, code=IssueCode.MISSING)
         return texts
 
-    def handle_ack(self, message: ReceivedMessage) -> Acknowledgement | None:
+    def handle_ack(self, message: ReceivedMessage, now: np.datetime64) -> Acknowledgement | None:
         """Store an answer and return it, if signature, document and revision fit and it is new.
 
-        Other answers are logged and counted, without effect. JournalError means that the answer
-        cannot be stored and has no effect.
+        Other answers are logged and counted, without effect. ``now`` is the time of the status
+        that confirms it. JournalError means that the answer cannot be stored and has no effect.
         """
         try:
             answer = verify_acknowledgement(message, self.site, self._partners)
@@ -385,6 +371,7 @@ class SchedulePublisher:
             is_effective = effect in {"accepted", "rejected"}
             if is_effective:
                 code = answer["code"]
+                self._revisions.reserve_status_time(to_milliseconds("status", now))
                 self._revisions.answer(partner, answer["revision"], code, reasons=reasons)
             self.counters[effect] += 1
         if not is_effective:
@@ -420,8 +407,7 @@ class SchedulePublisher:
 
     def _send_status(self, partner: str, status: FeedStatus, now: np.datetime64) -> None:
         """Send a status whose time does not fall, also after the clock was set back."""
-        at = max(to_milliseconds("status", now), self._revisions.status_time)
-        self._revisions.status_time = at
+        at = self._revisions.reserve_status_time(to_milliseconds("status", now))
         in_force = self._revisions.history_of(partner).in_force
         payload = status.signed(
             self._key,

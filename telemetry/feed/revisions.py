@@ -177,8 +177,16 @@ class RevisionStore:
         history = self.history_of(partner).answered(revision, answer, reasons)
         self._save(self.last, {**self._partners, partner: history})
 
+    def reserve_status_time(self, at: int) -> int:
+        """Return the time of a status at a time, or the last one if that is greater. [ms, UTC]
+
+        What is stored next also stores it, so that a status after it needs no write of its own.
+        """
+        self.status_time = max(self.status_time, at)
+        return self.status_time
+
     def store_status_time(self) -> None:
-        """Store :attr:`status_time`; without space a later call stores it."""
+        """Store :attr:`status_time` if it is not; without space a later call stores it."""
         if self.status_time == self._stored_status_time:
             return
         try:

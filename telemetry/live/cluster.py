@@ -14,6 +14,7 @@ from telemetry.messages.samples import (
     JobHistory,
     QueueSnapshot,
     RackBatch,
+    SampleOutcome,
     epoch_microseconds,
 )
 from telemetry.points.site_points import NO_TIME_US, rack_name
@@ -52,7 +53,8 @@ class _Sender:
 class RackStates:
     """The latest batch of each rack of a site; ``spans`` are the rows of the halls among all racks.
 
-    ``counters`` has ``duplicate``, ``old boot``, ``gap`` (missing batches), ``unknown rack``.
+    ``counters`` has duplicates, batches of an earlier boot or unknown rack, and gaps (missing
+    batches).
     """
 
     def __init__(self, site: Site) -> None:
@@ -88,7 +90,7 @@ class RackStates:
         """
         key = (batch.hall, batch.rack)
         if key not in self._rows:
-            self.counters["unknown rack"] += 1
+            self.counters[SampleOutcome.UNKNOWN_RACK] += 1
             return False
         time = epoch_microseconds(batch.time)
         sender = self._senders.get(key)
@@ -97,11 +99,11 @@ class RackStates:
             self._senders[key] = _Sender(batch.boot, batch.sequence, time)
             return True
         if sender.boot != batch.boot:
-            self.counters["old boot"] += 1
+            self.counters[SampleOutcome.OLD_BOOT] += 1
             return False
         ahead = batch.sequence - sender.sequence
         if ahead > 0:
-            self.counters["gap"] += ahead - 1
+            self.counters[SampleOutcome.GAP] += ahead - 1
             sender.received_bits = ((sender.received_bits << min(ahead, _SEQUENCE_WINDOW)) | 1) & (
                 (1 << _SEQUENCE_WINDOW) - 1
             )
@@ -109,10 +111,10 @@ class RackStates:
             return True
         place = 1 << -ahead if -ahead < _SEQUENCE_WINDOW else 0
         if not place or sender.received_bits & place:
-            self.counters["duplicate"] += 1
+            self.counters[SampleOutcome.DUPLICATE] += 1
             return False
         sender.received_bits |= place
-        self.counters["gap"] -= 1
+        self.counters[SampleOutcome.GAP] -= 1
         return True
 
     def add(self, batch: RackBatch, *, latest: int) -> FloatArray:
@@ -185,32 +187,34 @@ class SchedulerState:
         self.history: JobHistory | None = None
         self.reject_reason = ""
 
-    def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
+    def add(
+        self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None
+    ) -> SampleOutcome | None:
         """Store a sample if it is newest, not of the future, and names known kinds of work only.
 
-        ``clock`` is the time of receipt in UTC, or None without a clock. Return the counter of the
-        rejection, or "" if the sample was stored.
+        ``clock`` is the time of receipt in UTC, or None without a clock. Return why the
+        sample was rejected, or None if it was stored.
         """
         if not self._kinds >= set(sample.jobs.kind):
             self.reject_reason = "one was rejected: it has a kind of work that the site lacks"
-            return "unknown kind of work"
+            return SampleOutcome.UNKNOWN_WORK
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
         if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # its stamp came from a clock that was set back since
         if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
             ahead = format_duration(float((sample.time - clock) / SECOND))
             self.reject_reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
-            return "future jobs"
+            return SampleOutcome.FUTURE_JOBS
         if known is not None and sample.time < known.time:
             self.reject_reason = (
                 f"one of {format_minute(sample.time)} was rejected: a newer one was received"
             )
-            return "old jobs"
+            return SampleOutcome.OLD_JOBS
         if isinstance(sample, QueueSnapshot):
             self.queue, self.reject_reason = sample, ""
         else:
             self.history = sample
-        return ""
+        return None
 
     def error(self, now: np.datetime64) -> str:
         """Return why the stored queue may be out of date at ``now``; empty if it is not, or none

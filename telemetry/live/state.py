@@ -25,6 +25,7 @@ from telemetry.messages.samples import (
     QueueSnapshot,
     RackBatch,
     Sample,
+    SampleOutcome,
     SimulationTick,
     epoch_microseconds,
 )
@@ -45,6 +46,14 @@ LIVE_DEPTH: Final = np.timedelta64(26, "h")
 
 GRID_POWERS: Final = ("grid_import_power", "grid_export_power")
 """Variables of the connection's meter."""
+
+BATCH_OUTCOMES: Final = {
+    QualityFlag.GOOD: SampleOutcome.BATCH_GOOD,
+    QualityFlag.FUTURE: SampleOutcome.BATCH_FUTURE,
+    QualityFlag.LATE: SampleOutcome.BATCH_LATE,
+    QualityFlag.RANGE: SampleOutcome.BATCH_RANGE,
+}
+"""Flag of a rack batch -> its counter."""
 
 MAX_WAITING_POINTS: Final = 10_000
 """Largest number of points whose value waits for metadata. [1]"""
@@ -197,7 +206,7 @@ class LiveState:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Number of messages by reason; ``good`` counts the accepted values."""
+        """Number of messages by :class:`SampleOutcome`, of readings by :class:`QualityFlag`."""
         with self._lock:
             return self._counters + self.binder.counters + self._racks.counters
 
@@ -230,7 +239,7 @@ class LiveState:
                 case PointMetadata():
                     self._add_metadata(sample)
                 case SimulationTick() if received is not None:
-                    self._counters["tick in real time"] += 1
+                    self._counters[SampleOutcome.TICK_IN_REAL_TIME] += 1
                 case _:
                     self._add_message(sample, received)
         return None
@@ -296,9 +305,9 @@ class LiveState:
         if binding is not None:
             return self._read(binding, sample, received)
         if not self.binder.belongs_to_site(sample.point):
-            self._counters["other site"] += 1
+            self._counters[SampleOutcome.OTHER_SITE] += 1
         elif sample.point in self.binder.unknown:
-            self._counters["unknown point"] += 1
+            self._counters[SampleOutcome.UNKNOWN_POINT] += 1
             metadata = self.binder.metadata(sample.point)
             return check_unbound(metadata, sample, self._clock(received))
         else:
@@ -307,7 +316,7 @@ class LiveState:
 
     def _wait_for_metadata(self, sample: PointValue, received: np.datetime64 | None) -> None:
         """Store a value until its metadata comes, the newest of each point."""
-        self._counters["before metadata"] += 1
+        self._counters[SampleOutcome.BEFORE_METADATA] += 1
         if len(self._waiting) >= MAX_WAITING_POINTS and sample.point not in self._waiting:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[sample.point] = (sample, received)
@@ -317,10 +326,10 @@ class LiveState:
     ) -> QualityFlag | None:
         """Check a value of a bound point, and store it if it is good."""
         if sample.sender != binding.sender:
-            self._counters["wrong sender"] += 1
+            self._counters[SampleOutcome.WRONG_SENDER] += 1
             return None
         if self._quality.is_duplicate(sample):
-            self._counters["duplicate"] += 1
+            self._counters[SampleOutcome.DUPLICATE] += 1
             return None
         value = None if sample.value is None else binding.to_canonical(sample.value)
         reading = PointReading(value=value, time=sample.time, quality=sample.quality)
@@ -335,7 +344,7 @@ class LiveState:
                 if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
                     return flag
                 self.binder.promote_spare(binding)
-            self._counters["out of order"] += not self._slots.update(
+            self._counters[SampleOutcome.OUT_OF_ORDER] += not self._slots.update(
                 slot, time, value, latest=latest
             )
             if slot < self._slots.machine_slot_count:
@@ -350,13 +359,13 @@ class LiveState:
 
     def _add_batch(self, batch: RackBatch, received: np.datetime64 | None) -> QualityFlag | None:
         if batch.site != self._site.name:
-            self._counters["other site"] += 1
+            self._counters[SampleOutcome.OTHER_SITE] += 1
             return None
         clock = self._clock(received)
         flag, latest = checks.check_batch(batch, clock), checks.latest_valid_time(clock)
         if flag not in TIMESTAMP_FLAGS and not self._racks.register(batch, latest=latest):
             return None
-        self._counters[f"batch {flag.value}"] += 1
+        self._counters[BATCH_OUTCOMES[flag]] += 1
         if flag is QualityFlag.GOOD:
             self._batch_interval = batch.interval
             power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
@@ -371,11 +380,12 @@ class LiveState:
         """Store job queues, job and cap status, and ticks of simulated time."""
         site = sample.order.site if isinstance(sample, CapStatus) else sample.site
         if site != self._site.name:
-            self._counters["other site"] += 1
+            self._counters[SampleOutcome.OTHER_SITE] += 1
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                if refused := self.scheduler.add(sample, self._clock(received)):
+                refused = self.scheduler.add(sample, self._clock(received))
+                if refused is not None:
                     self._counters[refused] += 1
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample

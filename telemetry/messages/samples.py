@@ -5,6 +5,7 @@ Columns and chips are numpy arrays. Compare such samples by their encoded form, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self
 
 import numpy as np
@@ -40,6 +41,32 @@ GOOD_QUALITY: Final = 1
 
 CHIP_VARIABLES: Final = ("power", "temperature", "utilisation", "memory", "clock")
 """Rows of a rack batch: [W], [degC], [1], [1], [MHz]."""
+
+
+class SampleOutcome(StrEnum):
+    """What became of a sample, beside the quality flags of readings; labels of counters."""
+
+    BATCH_GOOD = "batch good"
+    BATCH_FUTURE = "batch future"
+    BATCH_LATE = "batch late"
+    BATCH_RANGE = "batch range"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out of order"
+    OTHER_SITE = "other site"
+    WRONG_SENDER = "wrong sender"
+    BEFORE_METADATA = "before metadata"
+    METADATA_CHANGED = "metadata changed"
+    UNKNOWN_POINT = "unknown point"
+    DOUBLED_POINT = "doubled point"
+    UNKNOWN_UNIT = "unknown unit"
+    UNKNOWN_STATES = "unknown states"
+    UNKNOWN_RACK = "unknown rack"
+    OLD_BOOT = "old boot"
+    GAP = "gap"
+    UNKNOWN_WORK = "unknown kind of work"
+    FUTURE_JOBS = "future jobs"
+    OLD_JOBS = "old jobs"
+    TICK_IN_REAL_TIME = "tick in real time"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.messages.samples import PLANT_SENDER, PointMetadata
+from telemetry.messages.samples import PLANT_SENDER, PointMetadata, SampleOutcome
 from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
 from telemetry.points.point_meanings import (
     INTEGRATION_NAME,
@@ -76,6 +76,18 @@ class PointBinding:
         return (value - self.offset) / self.factor
 
 
+@dataclass(frozen=True, slots=True)
+class UnboundPoint:
+    """Why a point has no binding; ``detail`` says what was found, and may be empty."""
+
+    reason: SampleOutcome
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Return the reason in words."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason.value
+
+
 class PointBinder:
     """Bindings of the points of one site.
 
@@ -118,10 +130,10 @@ class PointBinder:
         if known is not None:
             return self._renew(known, metadata)
         if not self.belongs_to_site(point):
-            self.counters["other site"] += 1
+            self.counters[SampleOutcome.OTHER_SITE] += 1
             return None
         found = self.bind(metadata)
-        if isinstance(found, str):
+        if isinstance(found, UnboundPoint):
             self._record_unknown(point, found)
             if point in self.unknown:
                 self._unmatched[point] = metadata
@@ -159,25 +171,27 @@ class PointBinder:
         """Stop writing a point; by the contract the integration that it names writes it."""
         self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
-    def bind(self, metadata: PointMetadata) -> PointBinding | str:
+    def bind(self, metadata: PointMetadata) -> PointBinding | UnboundPoint:
         """Return the binding that a point would have, or the reason for none; store nothing."""
         listed = self._objects.get(metadata_key(metadata))
         if listed is None:
             name = metadata.rack or metadata.object_id
-            reason = f": nothing in the site file is called {name!r}"
-            return "unknown point" + ("" if name in self._names else reason)
+            detail = "" if name in self._names else f"nothing in the site file is called {name!r}"
+            return UnboundPoint(SampleOutcome.UNKNOWN_POINT, detail)
         meaning = listed.meaning
         is_spare = (meaning.variable, listed.label) in self._points
         if is_spare and (meaning.is_setpoint or meaning.integration or meaning.states):
-            return f"doubled point: {self._points[meaning.variable, listed.label]} is the same"
+            other = self._points[meaning.variable, listed.label]
+            return UnboundPoint(SampleOutcome.DOUBLED_POINT, f"{other} is the same")
         scale, states = (1.0, 0.0), None
         if meaning.states:
             states = match_states(meaning.states, metadata.state_text)
             if states is None:
-                return describe_unmatched(meaning.states, metadata.state_text)
+                found_states = describe_unmatched(meaning.states, metadata.state_text)
+                return UnboundPoint(SampleOutcome.UNKNOWN_STATES, found_states)
         else:
             if (found := self._scale(listed, metadata.unit)) is None:
-                return f"unknown unit: {metadata.unit!r}"
+                return UnboundPoint(SampleOutcome.UNKNOWN_UNIT, repr(metadata.unit))
             scale = found
         return PointBinding(
             point=metadata.point,
@@ -219,10 +233,10 @@ class PointBinder:
         if metadata.integration == INTEGRATION_NAME:
             self.integration_points[binding.key] = point
 
-    def _record_unknown(self, point: str, reason: str) -> None:
-        self.counters[reason.partition(":")[0]] += 1
+    def _record_unknown(self, point: str, found: UnboundPoint) -> None:
+        self.counters[found.reason] += 1
         if point in self.unknown or len(self.unknown) < MAX_UNKNOWN_POINTS:
-            self.unknown[point] = reason
+            self.unknown[point] = str(found)
 
 
 type MetadataKey = tuple[str, str, frozenset[str], bool, str, str]
@@ -251,10 +265,10 @@ def _meaning_key(
     return metadata_key(metadata), unit_identity(metadata.unit), metadata.state_text
 
 
-def _changes(known: PointMetadata, metadata: PointMetadata) -> str:
+def _changes(known: PointMetadata, metadata: PointMetadata) -> UnboundPoint:
     """Describe how the metadata of a point changed."""
     names = ("unit", "state_text", "integration", "process_area", "object_id", "is_setpoint")
     was, now = ({name: getattr(one, name) for name in names} for one in (known, metadata))
     changed = [name for name in names if was[name] != now[name]]
     texts = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in changed]
-    return f"metadata changed: {'; '.join(texts) or 'its rack'}"
+    return UnboundPoint(SampleOutcome.METADATA_CHANGED, "; ".join(texts) or "its rack")

@@ -340,7 +340,7 @@ def describe_unmatched(canonical: StateTexts, announced: StateTexts) -> str:
     """Describe which states were announced, and which are expected."""
     shown = ", ".join(f"{value} {text!r}" for value, text in announced) or "none"
     wanted = " and ".join(text for _, text in canonical)
-    return f"unknown states: {shown}; {wanted} are expected, each with its own value"
+    return f"{shown}; {wanted} are expected, each with its own value"
 
 
 def _plain(text: str) -> str:

@@ -200,4 +200,4 @@ class Bench:
         ]
 
     def answer(self, revision, **others):
-        return self.feed.handle_ack(acknowledgement(revision, **others))
+        return self.feed.handle_ack(acknowledgement(revision, **others), START)

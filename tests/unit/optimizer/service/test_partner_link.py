@@ -123,7 +123,8 @@ def test_answers_and_targets_are_counted(tmp_path):
     link = linked(tmp_path)
     found = link.partner_status(outcome().time)
     assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
-    assert link._feed.handle_ack(ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
+    junk = ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)
+    assert link._feed.handle_ack(junk, outcome().time) is None
     link._targets._agent.handle(
         ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
     )

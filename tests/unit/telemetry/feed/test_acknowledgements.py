@@ -65,9 +65,9 @@ def test_answer_on_topic_of_other_partner_is_refused(tmp_path):
     bench = Bench(tmp_path, "tso-1", "dso-2")
     bench.feed.publish(plan())
     message = acknowledgement(1, name="dso-2")
-    assert bench.feed.handle_ack(message._replace(topic="feed/v1/tso-1/rhine/ack")) is None
-    assert bench.feed.handle_ack(message._replace(topic="feed/v1/tso-9/rhine/ack")) is None
-    assert bench.feed.handle_ack(message._replace(topic="feed/v1/+/rhine")) is None
+    assert bench.feed.handle_ack(message._replace(topic="feed/v1/tso-1/rhine/ack"), START) is None
+    assert bench.feed.handle_ack(message._replace(topic="feed/v1/tso-9/rhine/ack"), START) is None
+    assert bench.feed.handle_ack(message._replace(topic="feed/v1/+/rhine"), START) is None
     assert bench.feed.counters == {"refused": 3}
 
 

@@ -388,3 +388,24 @@ def test_no_revision_is_reused_across_kills(tmp_path, request):
         state = json.loads((tmp_path / "state.json").read_text())
         assert state["revision"] >= seen[-1]
     assert seen == sorted(set(seen))
+
+
+def test_status_of_a_schedule_or_answer_needs_no_write_of_its_own(bench, tmp_path, monkeypatch):
+    """Proves: state.json is written once for a schedule and once for an answer.
+
+    Sensitivity: the time of the status after each was a second write.
+    """
+    written, write = [], revisions.write_atomic
+
+    def count(path, text):
+        written.append(path.name)
+        write(path, text)
+
+    monkeypatch.setattr(revisions, "write_atomic", count)
+    bench.feed.publish(plan())
+    bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START)
+    assert written.count("state.json") == 1
+    bench.answer(1)
+    bench.feed.confirm_answer("tso-1", START)
+    assert written.count("state.json") == 2
+    assert Bench(tmp_path).feed._revisions.status_time == NOW
