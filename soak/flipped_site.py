@@ -9,6 +9,7 @@ from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.journal.follower import read_archived_position
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
+from telemetry.runtime import ClockMode
 from tests.support.archives import SITE, batch, metadata, value
 
 SEGMENT = 20_000
@@ -112,7 +113,7 @@ def _archiver(archive: Archive, folder: Path) -> JournalArchiver:
         archive,
         {"a": folder / "journal"},
         quarantine=folder / "quarantine",
-        is_simulated=True,
+        clock_mode=ClockMode.SIMULATED,
     )
 
 

@@ -22,6 +22,7 @@ QUARTER_HOUR: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
 SECOND: Final = np.timedelta64(1, "s")
 MICROSECOND: Final = np.timedelta64(1, "us")
+UNKNOWN_TIME: Final = np.datetime64("NaT", "us")  # earlier and later than no time
 
 CONTROL_INTERVAL_MIN: Final = 1
 """Time between two control actions within a metering period. [min]"""

@@ -64,7 +64,7 @@ class CommandGroup(TyperGroup):
             if isinstance(stream, TextIOWrapper):  # a terminal may lack characters of tables
                 stream.reconfigure(errors="replace")
         # unconfigured logs would go to standard output, where JSON may go
-        import_without_gc("telemetry.logging").configure_logging()
+        import_without_gc("telemetry.runtime").configure_logging()
         try:
             return super().invoke(ctx)
         except GigatwinError as error:

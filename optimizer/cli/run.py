@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +25,7 @@ from optimizer.service.clock import RealClock
 from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
 from telemetry.durable_files import default_state_folder
+from telemetry.runtime import ClockMode
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.site import Site
 
@@ -47,13 +47,6 @@ Check = Annotated[
     bool,
     typer.Option(CHECK_OPTION, help="Check everything that the service needs, and start nothing."),
 ]
-
-
-class ClockSource(StrEnum):
-    """Source of the time."""
-
-    REAL = "real"
-    SIMULATED = "simulated"
 
 
 @app.command()
@@ -84,7 +77,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     position: PositionFile = None,
     reserves: ReserveFile = None,
     zone: ZoneOption = None,
-    clock: Annotated[ClockSource, typer.Option(help="Real or simulated time.")] = ClockSource.REAL,
+    clock: Annotated[ClockMode, typer.Option(help="Real or simulated time.")] = ClockMode.REAL,
     page: Annotated[
         int, typer.Option(envvar="GIGATWIN_PAGE", help="Status page; 0: a free port.")
     ] = DEFAULT_PAGE_PORT,
@@ -102,7 +95,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Receive telemetry, plan every quarter-hour, order and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load_site(site)
-    is_simulated = clock is ClockSource.SIMULATED
+    is_simulated = clock is ClockMode.SIMULATED
     has_synthetic_series = prices is None and weather is None and is_simulated
     series_files = synthetic_files() if has_synthetic_series else _files(prices, weather, carbon)
     all_files = replace(series_files, position=position, reserves=reserves, carbon_kind=carbon_kind)
@@ -110,7 +103,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         broker=broker,
         series_files=replace(all_files, zone=zone),
         is_shadow=shadow,
-        is_simulated=is_simulated,
+        clock_mode=clock,
         has_synthetic_series=has_synthetic_series,
         page_port=page,
         page_hosts=tuple(page_host or ()),

@@ -33,6 +33,7 @@ from telemetry.mqtt.client import Client
 from telemetry.points import discovery as site_discovery
 from telemetry.points.discovery import SiteDiscovery
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
+from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError, ValidationIssue
 
 app = typer.Typer(
@@ -119,7 +120,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
             folder=folder,
             halls=hall or (),
             types=kind or (),
-            is_simulated=simulated,
+            clock_mode=ClockMode.SIMULATED if simulated else ClockMode.REAL,
         )
         _record(recording, seconds)
     counters = dict(recording.counters)

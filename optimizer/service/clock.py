@@ -11,6 +11,7 @@ import pandas as pd
 import structlog
 
 from telemetry.messages.samples import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
+from telemetry.runtime import ClockMode
 from twin.time_axes import QUARTER_HOUR
 
 STOP_POLL_S: Final = 0.2
@@ -41,8 +42,8 @@ class ServiceClock(Protocol):
     """Clock that gives the service the time and the moments to decide."""
 
     @property
-    def is_simulated(self) -> bool:
-        """Whether a simulated plant sets the time."""
+    def mode(self) -> ClockMode:
+        """Who sets the time: this machine or a simulated plant."""
         ...
 
     def now(self) -> np.datetime64:
@@ -70,7 +71,7 @@ class RealClock:
     quarter-hour, decisions continue from the new time.
     """
 
-    is_simulated = False
+    mode = ClockMode.REAL
     _is_redecision_requested = False
 
     def request_redecision(self) -> None:
@@ -107,7 +108,7 @@ class RealClock:
 class SimulatedClock:
     """Clock of a simulated plant, which waits for the decision of each of its ticks."""
 
-    is_simulated = True
+    mode = ClockMode.SIMULATED
 
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[SimulationTick] = queue.SimpleQueue()

@@ -7,6 +7,7 @@ from optimizer.inputs.series_files import SeriesFiles
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles, parse_broker_url
 from telemetry.mqtt.queues import LastWill
+from telemetry.runtime import ClockMode
 
 DEFAULT_PAGE_PORT: Final = 8440
 
@@ -18,7 +19,7 @@ class ServiceConfig:
     - `broker`: URL of the broker of plant and partners.
     - `series_files`: prices, carbon and weather.
     - `is_shadow`: plan and show everything; order and publish nothing.
-    - `is_simulated`: the clock is that of a simulated plant.
+    - `clock_mode`: which clock decides when a quarter-hour begins.
     - `has_synthetic_series`: prices and weather are synthetic.
     - `page_port`: port of the page on loopback; 0 takes a free one, None serves no page.
     - `page_hosts`: further host names under which a proxy serves the page.
@@ -29,12 +30,17 @@ class ServiceConfig:
     broker: str
     series_files: SeriesFiles
     is_shadow: bool = False
-    is_simulated: bool = False
+    clock_mode: ClockMode = ClockMode.REAL
     has_synthetic_series: bool = False
     page_port: int | None = DEFAULT_PAGE_PORT
     page_hosts: tuple[str, ...] = ()
     tls: TlsFiles | None = None
     protocol: Literal["3.1.1", "5"] = "3.1.1"
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether a simulated plant sets the time."""
+        return self.clock_mode is ClockMode.SIMULATED
 
     @property
     def is_synthetic(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import structlog
 
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import SupervisedThread
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 SOCKET_FILE: Final = "control.sock"

@@ -43,7 +43,7 @@ from optimizer.service.status_view import (
     hold_status,
 )
 from optimizer.service.watchdog import Watchdog, notify_systemd, periodic_thread
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import ClockMode, SupervisedThread
 from twin.errors import GigatwinError
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
@@ -123,6 +123,10 @@ class SiteService:
                 thread.join()
         logger.info("stopped", site=self.site.name)
 
+    @property
+    def _is_simulated(self) -> bool:
+        return self._clock.mode is ClockMode.SIMULATED
+
     def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
         """Wait before the first decision until all required inputs have arrived.
 
@@ -130,7 +134,7 @@ class SiteService:
         silent while it waits.
         """
         is_first = not (
-            self._has_decided or self._clock.is_simulated or self._hold_controller.description
+            self._has_decided or self._is_simulated or self._hold_controller.description
         )
         if engine.last_estimate is None or is_first:
             for message in self._readiness.wait_for_inputs(stop):
@@ -153,7 +157,7 @@ class SiteService:
             if not isinstance(error, GigatwinError):
                 logger.exception("internal error")
             sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
-        if self._clock.is_simulated and not self._is_stopping:
+        if self._is_simulated and not self._is_stopping:
             self._link.acknowledge_tick(now, sequence)
         self._watchdog.decision_started, self._has_decided = np.inf, True
         self._log_decision(now, time.monotonic() - begun)
@@ -299,7 +303,7 @@ class SiteService:
     def _run_intra_interval(self) -> None:
         """Adjust stores or caps by meter and water temperature; not for a simulated plant."""
         now = self._clock.now()
-        if self._clock.is_simulated or not self._intra_interval.is_due(now):
+        if self._is_simulated or not self._intra_interval.is_due(now):
             return
         with self._lock:
             if self._last_result and (
@@ -339,7 +343,7 @@ class SiteService:
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
                 "time": None if now == NOT_STARTED else format_second(now),
-                "clock": "simulated" if self._clock.is_simulated else "real",
+                "clock": self._clock.mode.value,
                 "is_shadow": self.settings.is_shadow,
                 "link": self._link.state.value,
                 "data_age": asdict(self._link.data_age(now)),

@@ -36,7 +36,7 @@ from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import ClockMode, SupervisedThread
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.text import format_duration
@@ -74,8 +74,8 @@ class PlantSilence:
     - `has_ended`: whether a simulated plant has announced its end.
     """
 
-    def __init__(self, *, is_simulated: bool) -> None:
-        self._is_simulated = is_simulated
+    def __init__(self, clock_mode: ClockMode) -> None:
+        self._is_simulated = clock_mode is ClockMode.SIMULATED
         self._last = self._window_start = time.monotonic()
         self._has_started = self.has_ended = False
         self._gap, self._usual_gap = 0.0, float(REPEAT_PERIOD / SECOND)
@@ -137,14 +137,15 @@ class PlantLink:
         )
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
-        self.window = LiveState(site, limits=read_site_limits(folder / LIMITS_FILE))
+        self.window = LiveState(
+            site, clock_mode=config.clock_mode, limits=read_site_limits(folder / LIMITS_FILE)
+        )
         self._ingester = IngestPipeline(
             self._client,
             self._journal,
             window=self.window,
             archive=self._archive,
             quarantine=folder / "quarantine",
-            is_simulated=config.is_simulated,
         )
         self._actuator = CommandPublisher(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
@@ -154,7 +155,7 @@ class PlantLink:
         self._ingester.add_listener(self.rack_names.observe, from_before=True)
         self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
-        self._silence = PlantSilence(is_simulated=config.is_simulated)
+        self._silence = PlantSilence(config.clock_mode)
         self._ingester.add_listener(self._silence.on_sample)
         self._checked_at, self._silent = -np.inf, dict[str, float]()
 

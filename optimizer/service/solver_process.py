@@ -18,7 +18,7 @@ from optimizer.module_loading import import_without_gc
 from optimizer.planner.decision import Decision
 from optimizer.problem.problem import Problem
 from optimizer.stochastic.scenarios import ScenarioInputs
-from telemetry.logging import run_with_logging
+from telemetry.runtime import run_with_logging
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
 SOLVER_TIMEOUT_S: Final = 60.0

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import SupervisedThread
 
 logger = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ import structlog
 import telemetry
 from optimizer.service.state_folder import read_state_file
 from telemetry.durable_files import NO_FILE_STAMP, file_stamp, write_atomic
-from telemetry.logging import run_with_logging
+from telemetry.runtime import run_with_logging
 from twin.calibration.calibrate import calibrate
 from twin.calibration.drift import (
     CalibrationSummary,

@@ -32,13 +32,13 @@ from telemetry.feed.flex_messages import (
 )
 from telemetry.feed.load_targets import AcceptedTarget, LoadTargetStore, quarter_start
 from telemetry.feed.signing import SigningKey
-from telemetry.logging import RateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import NoticeContent
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.runtime import RateLimiter
 from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN

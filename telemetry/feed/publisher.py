@@ -32,7 +32,6 @@ from telemetry.feed.partners import (
 )
 from telemetry.feed.revisions import PartnerHistory, RevisionStore
 from telemetry.feed.signing import SigningKey, public_jwk_set, sign_document, verify_signature
-from telemetry.logging import RateLimiter
 from telemetry.messages import topics
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
@@ -56,6 +55,7 @@ from telemetry.messages.strict_json import MESSAGE_VERSION, to_datetime, to_mill
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
 from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
+from telemetry.runtime import RateLimiter
 from twin.errors import IssueCode, MessageError, SecurityError
 from twin.time_axes import MINUTE
 

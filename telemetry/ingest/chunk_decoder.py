@@ -31,6 +31,7 @@ from telemetry.messages.samples import CHIP_VARIABLES
 from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.quality.checks import MAX_CLOCK_LEAD
+from telemetry.runtime import ClockMode
 from twin.errors import MessageError
 
 _CHUNK_ROWS: Final = len(CHIP_VARIABLES)
@@ -73,14 +74,11 @@ class DecodedChunk:
 
 
 class JournalChunkDecoder:
-    """Decoder of the records of one site; batches of other sites stay among the other records.
+    """Decoder of the records of one site; batches of other sites stay among the other records."""
 
-    ``is_simulated`` is whether times are those of a simulated plant, unrelated to this clock.
-    """
-
-    def __init__(self, site: str, *, is_simulated: bool = False) -> None:
+    def __init__(self, site: str, clock_mode: ClockMode = ClockMode.REAL) -> None:
         self._site = site
-        self._max_lead = 2**62 if is_simulated else _MAX_FUTURE_MS
+        self._max_lead = 2**62 if clock_mode is ClockMode.SIMULATED else _MAX_FUTURE_MS
         self._labels: TopicLabels = {}
 
     def decode(self, data: bytes, segment: int, *, start: int, stop: int) -> DecodedChunk:

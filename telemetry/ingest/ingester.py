@@ -25,10 +25,10 @@ from telemetry.delivery.tracker import SAVE_PERIOD_S, DeliveryTracker
 from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import CorruptionReport, Journal
-from telemetry.logging import configure_logging
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.runtime import configure_logging
 from twin.errors import GigatwinError, IssueCode, JournalError
 
 CONNECTION_COUNTERS: Final = ("dropped", "oversized", "spoilt")

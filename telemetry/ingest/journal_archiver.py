@@ -44,6 +44,7 @@ from telemetry.quality.checks import (
     unbound_point_limits,
 )
 from telemetry.quality.tracker import PointCoverage
+from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, JournalError
 from twin.units import MICROSECONDS_PER_S
 
@@ -95,17 +96,17 @@ class JournalArchiver:
         journals: Mapping[str, Path],
         *,
         quarantine: Path | None = None,
-        is_simulated: bool = False,
+        clock_mode: ClockMode = ClockMode.REAL,
     ) -> None:
         self.counters = Counter(dict.fromkeys((*RECORD_COUNTERS, "torn"), 0))
         self.has_unarchived = False
         self._archive = archive
         self._journals = dict(journals)
         self._router = RecordRouter(
-            archive, quarantine, counters=self.counters, is_simulated=is_simulated
+            archive, quarantine, counters=self.counters, clock_mode=clock_mode
         )
-        self._is_simulated = is_simulated
-        self._decoder = JournalChunkDecoder(archive.site_name, is_simulated=is_simulated)
+        self._is_simulated = clock_mode is ClockMode.SIMULATED
+        self._decoder = JournalChunkDecoder(archive.site_name, clock_mode)
         self._ended = threading.Event()
         self._followers: dict[str, JournalFollower] = {}
         self._archived_segments: dict[str, int] = {}
@@ -283,14 +284,14 @@ class RecordRouter:
         quarantine: Path | None,
         *,
         counters: Counter[str],
-        is_simulated: bool,
+        clock_mode: ClockMode,
     ) -> None:
         self.newest: dict[str, int] = {}
         self.coverage = PointCoverage()
         self._counters = counters
         self._archive = archive
         self.rejects = RejectHandler(quarantine, archive.folder)
-        self._is_simulated = is_simulated
+        self._is_simulated = clock_mode is ClockMode.SIMULATED
         self._watermarks: dict[str, SimTimeWatermark] = {}
         self._limits: dict[str, UnboundPointLimits] = {}
 

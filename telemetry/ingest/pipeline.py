@@ -38,7 +38,7 @@ from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.live.state import LiveState
 from telemetry.mqtt.queues import ReceivedMessage
 from telemetry.quality.tracker import PointCoverage
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import SupervisedThread
 from twin.errors import ArchiveError, JournalError
 
 INGESTER_DEADLINE_S: Final = 120.0
@@ -57,11 +57,10 @@ class IngestPipeline:
 
     - `client`: source of messages, connected or not.
     - `journal`: journal that makes messages durable.
-    - `window`: live state; receives every sample.
+    - `window`: live state; receives every sample, and has the mode of the clock.
     - `archive`: archive of the readings, which also decides what the journal may delete; None for
       none.
     - `quarantine`: folder for undecodable messages; None to count them only.
-    - `is_simulated`: whether times are those of a simulated plant, unrelated to this clock.
     - `damage`: damage of the journal found since the start.
     """
 
@@ -73,13 +72,11 @@ class IngestPipeline:
         window: LiveState,
         archive: Archive | None = None,
         quarantine: Path | None = None,
-        is_simulated: bool = False,
     ) -> None:
         self._client = client
         self._journal = journal
         self._archive = archive
         self._router = SampleRouter(window, archive, quarantine)
-        self._is_simulated = is_simulated
         self._counts = Counter(dict.fromkeys(PIPELINE_COUNTERS, 0))
         self._append_lock = threading.RLock()
         self._ended = threading.Event()
@@ -96,7 +93,7 @@ class IngestPipeline:
                 archive,
                 journal,
                 self._router.last_messages,
-                add=self._archive_record,
+                add=self._router.archive_record,
                 append_lock=self._append_lock,
                 before_commit=(self._router.rejects.write_losses, self._record_damage),
             )
@@ -166,7 +163,7 @@ class IngestPipeline:
             )
         if self._archive:
             readings = recent_readings(self._archive.folder, self._archive.site_name)
-            self._router.restore(readings, is_simulated=self._is_simulated)
+            self._router.restore(readings)
         if self._archive and (received := self._archive.received_positions.get("")):
             self._journal.skip_past(received)
         count = 0
@@ -249,10 +246,10 @@ class IngestPipeline:
             self._append_error = ""
             self._counts["appends"] += 1
             self._counts["repeated"] += len(messages) - len(new)
-            received = self._now()
+            received = _now()
             samples = [self._router.decode(one.topic, one.payload) for one in messages]
             if not is_live:
-                self._router.track_time(samples, received)
+                self._router.track_time(samples)
             for message, sample in zip(messages, samples, strict=True):
                 if sample is not None:
                     last_messages.update(message.topic, message.payload)
@@ -265,9 +262,9 @@ class IngestPipeline:
 
     def _update_live(self, messages: Sequence[ReceivedMessage]) -> None:
         """Give messages that are not durable to the live state, so that planning continues."""
-        received = self._now()
+        received = _now()
         samples = [self._router.decode(one.topic, one.payload) for one in messages]
-        self._router.track_time(samples, received)
+        self._router.track_time(samples)
         for sample in samples:
             if sample is not None:
                 self._router.update_live(sample, received)
@@ -293,19 +290,12 @@ class IngestPipeline:
         """Route a record that an earlier process made durable."""
         sample = self._router.decode(record.topic, record.payload)
         if sample is not None:
-            received = None if self._is_simulated else record.received
-            self._router.track_time([sample], received)
+            self._router.track_time([sample])
             self._router.last_messages.update(record.topic, record.payload)
             for listener in self._recovery_listeners:
                 listener(sample)
-            flag = self._router.update_live(sample, received, is_new=False)
-            self._router.archive(sample, record.position, flag=flag, received=received)
-
-    def _archive_record(self, record: JournalRecord) -> None:
-        self._router.archive_record(record, None if self._is_simulated else record.received)
-
-    def _now(self) -> np.datetime64 | None:
-        return None if self._is_simulated else np.datetime64(time.time_ns() // 1000, "us")
+            flag = self._router.update_live(sample, record.received, is_new=False)
+            self._router.archive(sample, record.position, flag=flag, received=record.received)
 
     def _store_oversized(self) -> None:
         """Store topic and size of messages that were too large as undecodable."""
@@ -317,6 +307,10 @@ class IngestPipeline:
         """Record, once each, parts of the journal that may be lost."""
         if self._archive:
             loss_log.append_reasons(self._archive.folder, self.damage.new_losses())
+
+
+def _now() -> np.datetime64:
+    return np.datetime64(time.time_ns() // 1000, "us")
 
 
 COMMIT_DELAY_S: Final = 0.2

@@ -32,6 +32,7 @@ from telemetry.ingest.journal_archiver import (
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import RULES_BY_OBJECT
 from telemetry.messages.topics import TopicKind
+from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
 
 JOURNALS_FOLDER: Final = "journals"
@@ -62,7 +63,7 @@ class RecorderSupervisor:
         folder: Path,
         halls: Sequence[str] = (),
         types: Sequence[str] = (),
-        is_simulated: bool = False,
+        clock_mode: ClockMode = ClockMode.REAL,
     ) -> None:
         filters_by_name = partition_filters(site, halls, types)
         folders = {name: folder / JOURNALS_FOLDER / name for name in filters_by_name}
@@ -91,7 +92,7 @@ class RecorderSupervisor:
             JournalArchiver,
             journals=_existing_journals(folder) | folders,
             quarantine=folder / "quarantine",
-            is_simulated=is_simulated,
+            clock_mode=clock_mode,
         )
         self._archiver: JournalArchiver | None = None
         self._open_error = ""

@@ -45,6 +45,7 @@ from telemetry.points.limits import CHIP_MAX, CHIP_MIN
 from telemetry.points.point_meanings import RACK_OBJECT
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag, unbound_point_limits
 from telemetry.quality.tracker import PointCoverage
+from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError
 from twin.units import format_second
 
@@ -83,7 +84,7 @@ class SampleRouter:
         self.last_messages = LastMessageStore(archive.last_messages_path if archive else None)
         self.listeners: list[SampleListener] = []
         self.rejects = RejectHandler(quarantine, archive.folder if archive else None)
-        self._window = window
+        self._window, self._clock_mode = window, window.clock_mode
         self._archive = archive
         self._flags: dict[tuple[str, np.datetime64], QualityFlag] = {}
         self._watermark = SimTimeWatermark(archive.first_open_second if archive else None)
@@ -97,18 +98,18 @@ class SampleRouter:
             return None
         return sample
 
-    def track_time(self, samples: Iterable[Sample | None], received: np.datetime64 | None) -> None:
+    def track_time(self, samples: Iterable[Sample | None]) -> None:
         """Record the times of samples that arrived together, before any of them is routed."""
-        if received is None:
+        if self._clock_mode is ClockMode.SIMULATED:
             for sample in samples:
                 if sample is not None:
                     self._watermark.observe_sample(sample)
 
     def update_live(
-        self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
+        self, sample: Sample, received: np.datetime64, *, is_new: bool = True
     ) -> QualityFlag | None:
         """Give a sample to the live state and, if new, to listeners; return its quality flag."""
-        if not self._is_accepted(sample, received):
+        if not self._is_accepted(sample):
             return QualityFlag.FUTURE
         flag: QualityFlag | None = None
         try:
@@ -142,11 +143,11 @@ class SampleRouter:
         self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
         self.coverage.record(sample.point, epoch_second(sample.time))
 
-    def restore(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
+    def restore(self, readings: Iterable[PointValue | RackBatch]) -> None:
         """Give earlier readings to the live state, as if each had arrived when it was made."""
         try:
             for reading in readings:
-                self.update_live(reading, None if is_simulated else reading.time, is_new=False)
+                self.update_live(reading, reading.time, is_new=False)
         except ArchiveError as error:
             _logger.warning("recent readings not restored", reason=str(error))
 
@@ -156,22 +157,22 @@ class SampleRouter:
         position: JournalPosition,
         *,
         flag: QualityFlag | None,
-        received: np.datetime64 | None,
+        received: np.datetime64,
     ) -> None:
         """Give a durable sample to the archive; if that is behind, it reads it later.
 
         - `position`: end of its record in the journal, or later.
         - `flag`: its quality flag, if known.
-        - `received`: when it arrived, UTC; None in simulated time.
+        - `received`: when it arrived, UTC.
         """
         if self._archive is not None and not self._archive.is_behind:
             self._put(sample, position, flag=flag, received=received)
 
-    def archive_record(self, record: JournalRecord, received: np.datetime64 | None) -> None:
+    def archive_record(self, record: JournalRecord) -> None:
         """Give a record of the journal to the archive only."""
         sample = try_decode(record.topic, record.payload)
         if not isinstance(sample, str):  # else it went to quarantine when it arrived
-            self._put(sample, record.position, flag=None, received=received)
+            self._put(sample, record.position, flag=None, received=record.received)
 
     def _put(
         self,
@@ -179,15 +180,15 @@ class SampleRouter:
         position: JournalPosition,
         *,
         flag: QualityFlag | None,
-        received: np.datetime64 | None,
+        received: np.datetime64,
     ) -> None:
         if self._archive is None:
             return
-        if not self._is_accepted(sample, received):
-            self._reject_time(sample, received)
+        if not self._is_accepted(sample):
+            self._reject_time(sample)
             return
         if (
-            received is not None
+            self._clock_mode is ClockMode.REAL
             and isinstance(sample, PointValue | RackBatch)
             and sample.time - received > MAX_CLOCK_LEAD
         ):
@@ -228,15 +229,15 @@ class SampleRouter:
         default = QualityFlag.GOOD if sample.quality == GOOD_QUALITY else QualityFlag.BAD_SOURCE
         return self._flags.get((sample.point, sample.time), default)
 
-    def _is_accepted(self, sample: Sample, received: np.datetime64 | None) -> bool:
+    def _is_accepted(self, sample: Sample) -> bool:
         """Return whether a time is accepted; ticks are accepted of a simulated plant only."""
-        if received is None:
+        if self._clock_mode is ClockMode.SIMULATED:
             return self._watermark.accepts(sample)
         return not isinstance(sample, SimulationTick)
 
-    def _reject_time(self, sample: Sample, received: np.datetime64 | None) -> None:
+    def _reject_time(self, sample: Sample) -> None:
         """Count a sample that is not accepted; store one that leaps ahead as rejected."""
-        if received is None:
+        if self._clock_mode is ClockMode.SIMULATED:
             self.counts["future"] += 1
             topic, payload = encode(sample)
             self.rejects.quarantine.add_rejected(topic, LEAP_REASON, payload)

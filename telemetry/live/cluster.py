@@ -187,21 +187,19 @@ class SchedulerState:
         self.history: JobHistory | None = None
         self.reject_reason = ""
 
-    def add(
-        self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None
-    ) -> SampleOutcome | None:
+    def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64) -> SampleOutcome | None:
         """Store a sample if it is newest, not of the future, and names known kinds of work only.
 
-        ``clock`` is the time of receipt in UTC, or None without a clock. Return why the
-        sample was rejected, or None if it was stored.
+        ``clock`` is the time of receipt in UTC, maybe unknown. Return why the sample
+        was rejected, or None if it was stored.
         """
         if not self._kinds >= set(sample.jobs.kind):
             self.reject_reason = "one was rejected: it has a kind of work that the site lacks"
             return SampleOutcome.UNKNOWN_WORK
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
-        if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
+        if known is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # its stamp came from a clock that was set back since
-        if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
+        if sample.time - clock > MAX_CLOCK_LEAD:
             ahead = format_duration(float((sample.time - clock) / SECOND))
             self.reject_reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
             return SampleOutcome.FUTURE_JOBS

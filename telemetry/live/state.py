@@ -35,11 +35,12 @@ from telemetry.points.site_points import SiteVariables
 from telemetry.quality import checks
 from telemetry.quality.checks import PointReading, QualityFlag, check_unbound
 from telemetry.quality.tracker import TIMESTAMP_FLAGS, QualityTracker, describe_future_values
+from telemetry.runtime import ClockMode
 from twin import time_axes, variables
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.time_axes import MICROSECOND
+from twin.time_axes import MICROSECOND, UNKNOWN_TIME
 
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
 """Time span of the stored recent past."""
@@ -159,6 +160,7 @@ class RollingMeans:
 class LiveState:
     """What is known of one site.
 
+    - `clock_mode`: which clock the stamps are compared with.
     - `depth`: time span that :meth:`recent_means` covers.
     - `limits`: thresholds that the site sets itself; see
       :func:`telemetry.points.limits.read_site_limits`.
@@ -170,8 +172,14 @@ class LiveState:
     """
 
     def __init__(
-        self, site: Site, *, depth: np.timedelta64 = LIVE_DEPTH, limits: SiteLimits | None = None
+        self,
+        site: Site,
+        *,
+        clock_mode: ClockMode = ClockMode.REAL,
+        depth: np.timedelta64 = LIVE_DEPTH,
+        limits: SiteLimits | None = None,
     ) -> None:
+        self.clock_mode = clock_mode
         self.binder = PointBinder(site, limits)
         self.scheduler = SchedulerState(site.work)
         self.cap_status: dict[str, CapStatus] = {}
@@ -181,7 +189,7 @@ class LiveState:
         self._counters: Counter[str] = Counter()
         self._slots = SiteVariables(site)
         self._racks = RackStates(site)
-        self._waiting: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
+        self._waiting: dict[str, tuple[PointValue, np.datetime64]] = {}
         self._quality = QualityTracker(self.binder)
         self.clock_skew = self._quality.clock_skew
         self._batch_interval: np.timedelta64 | None = None
@@ -224,8 +232,8 @@ class LiveState:
         """
         return self.binder.integration_points
 
-    def add(self, sample: Sample, received: np.datetime64 | None = None) -> QualityFlag | None:
-        """Add one sample; ``received`` is its UTC time of receipt, None in simulated time.
+    def add(self, sample: Sample, received: np.datetime64 = UNKNOWN_TIME) -> QualityFlag | None:
+        """Add one sample; ``received`` is its UTC time of receipt, unused in simulated time.
 
         Return the flag of a reading or a rack batch. Return None for other samples, duplicates,
         unknown points and values that wait for metadata.
@@ -238,7 +246,7 @@ class LiveState:
                     return self._add_batch(sample, received)
                 case PointMetadata():
                     self._add_metadata(sample)
-                case SimulationTick() if received is not None:
+                case SimulationTick() if self.clock_mode is ClockMode.REAL:
                     self._counters[SampleOutcome.TICK_IN_REAL_TIME] += 1
                 case _:
                     self._add_message(sample, received)
@@ -300,7 +308,7 @@ class LiveState:
         if binding is not None and waiting is not None:
             self._read(binding, *waiting)
 
-    def _add_value(self, sample: PointValue, received: np.datetime64 | None) -> QualityFlag | None:
+    def _add_value(self, sample: PointValue, received: np.datetime64) -> QualityFlag | None:
         binding = self.binder.get(sample.point)
         if binding is not None:
             return self._read(binding, sample, received)
@@ -314,7 +322,7 @@ class LiveState:
             self._wait_for_metadata(sample, received)
         return None
 
-    def _wait_for_metadata(self, sample: PointValue, received: np.datetime64 | None) -> None:
+    def _wait_for_metadata(self, sample: PointValue, received: np.datetime64) -> None:
         """Store a value until its metadata comes, the newest of each point."""
         self._counters[SampleOutcome.BEFORE_METADATA] += 1
         if len(self._waiting) >= MAX_WAITING_POINTS and sample.point not in self._waiting:
@@ -322,7 +330,7 @@ class LiveState:
         self._waiting[sample.point] = (sample, received)
 
     def _read(
-        self, binding: PointBinding, sample: PointValue, received: np.datetime64 | None
+        self, binding: PointBinding, sample: PointValue, received: np.datetime64
     ) -> QualityFlag | None:
         """Check a value of a bound point, and store it if it is good."""
         if sample.sender != binding.sender:
@@ -351,13 +359,13 @@ class LiveState:
                 self._rows.add(slot, time, value, latest=latest)
         return flag
 
-    def _clock(self, received: np.datetime64 | None) -> np.datetime64 | None:
+    def _clock(self, received: np.datetime64) -> np.datetime64:
         """Return when a sample came: in simulated time, no later than the next tick."""
-        if received is not None or self.tick is None:
+        if self.clock_mode is ClockMode.REAL:
             return received
-        return self.tick.time + self.tick.interval
+        return self.tick.time + self.tick.interval if self.tick else UNKNOWN_TIME
 
-    def _add_batch(self, batch: RackBatch, received: np.datetime64 | None) -> QualityFlag | None:
+    def _add_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag | None:
         if batch.site != self._site.name:
             self._counters[SampleOutcome.OTHER_SITE] += 1
             return None
@@ -376,7 +384,7 @@ class LiveState:
             self._rows.add_maximum(hall, time, temperature)
         return flag
 
-    def _add_message(self, sample: ControlMessage, received: np.datetime64 | None) -> None:
+    def _add_message(self, sample: ControlMessage, received: np.datetime64) -> None:
         """Store job queues, job and cap status, and ticks of simulated time."""
         site = sample.order.site if isinstance(sample, CapStatus) else sample.site
         if site != self._site.name:

@@ -37,7 +37,7 @@ from telemetry.points.limits import (
     PlausibleRange,
 )
 from telemetry.points.wire_units import unit_conversion
-from twin.time_axes import MICROSECOND, SECOND
+from twin.time_axes import MICROSECOND, SECOND, UNKNOWN_TIME
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far the clock of a sender may be ahead of the receiver's."""
@@ -50,8 +50,6 @@ MAX_READING_AGE: Final = np.timedelta64(15, "m")
 
 STALE_PERIODS: Final = 3
 """Periods without a message after which a point is stale. [1]"""
-
-_NEVER: Final = np.datetime64("NaT", "us")
 
 
 class QualityFlag(StrEnum):
@@ -108,12 +106,12 @@ class PointHistory:
     """
 
     value: float = math.nan
-    time: np.datetime64 = _NEVER
-    since: np.datetime64 = _NEVER
+    time: np.datetime64 = UNKNOWN_TIME
+    since: np.datetime64 = UNKNOWN_TIME
     level: float = math.nan
-    steady_since: np.datetime64 = _NEVER
+    steady_since: np.datetime64 = UNKNOWN_TIME
     candidate: float = math.nan
-    candidate_time: np.datetime64 = _NEVER
+    candidate_time: np.datetime64 = UNKNOWN_TIME
     candidate_count: int = 0
     candidate_flag: QualityFlag = QualityFlag.GOOD
 
@@ -181,25 +179,24 @@ NO_HISTORY: Final = PointHistory()
 
 def check_reading(
     reading: PointReading,
-    now: np.datetime64 | None,
+    now: np.datetime64,
     history: PointHistory = NO_HISTORY,
     *,
     limits: PlausibleRange,
 ) -> QualityFlag:
     """Return the quality flag of a reading in its canonical unit.
 
-    ``now`` is the time of receipt, None in simulated time, where nothing is early or late. The
-    first check that fails decides, in the order source, clock, unit, range, rate, stuck, flat. A
-    late reading out of range has the flag ``range``, as the archive trusts late readings.
+    ``now`` is the time of receipt; if it is unknown, nothing is early or late. The first check that
+    fails decides, in the order source, clock, unit, range, rate, stuck, flat. A late reading out of
+    range has the flag ``range``, as the archive trusts late readings.
     """
     value = reading.value
     if value is None or reading.quality != GOOD_QUALITY:
         return QualityFlag.BAD_SOURCE
-    if now is not None:
-        if reading.time - now > MAX_CLOCK_LEAD:
-            return QualityFlag.FUTURE
-        if now - reading.time > MAX_READING_AGE:
-            return QualityFlag.LATE if limits.low <= value <= limits.high else QualityFlag.RANGE
+    if reading.time - now > MAX_CLOCK_LEAD:
+        return QualityFlag.FUTURE
+    if now - reading.time > MAX_READING_AGE:
+        return QualityFlag.LATE if limits.low <= value <= limits.high else QualityFlag.RANGE
     if not limits.low <= value <= limits.high:
         is_other = _matches_conversion(value, history, limits) or _continues_candidate(
             value, history, limits
@@ -286,22 +283,21 @@ def _continues_candidate(value: float, history: PointHistory, limits: PlausibleR
 
 
 @lru_cache(maxsize=1)  # samples of one batch share the time of receipt
-def latest_valid_time(now: np.datetime64 | None) -> int:
+def latest_valid_time(now: np.datetime64) -> int:
     """Return the latest stamp that is not of the future. [us since 1970]
 
     A stored reading with a later stamp came from a clock that was ahead; newer ones replace it.
-    ``now`` is None where there is no clock.
+    Every stamp is valid at an unknown time.
     """
-    return MAX_STAMP_US if now is None else epoch_microseconds(now + MAX_CLOCK_LEAD)
+    return MAX_STAMP_US if np.isnat(now) else epoch_microseconds(now + MAX_CLOCK_LEAD)
 
 
-def check_batch(batch: RackBatch, now: np.datetime64 | None) -> QualityFlag:
+def check_batch(batch: RackBatch, now: np.datetime64) -> QualityFlag:
     """Return the quality flag of a rack batch; see :func:`check_reading`."""
-    if now is not None:
-        if batch.time - now > MAX_CLOCK_LEAD:
-            return QualityFlag.FUTURE
-        if now - batch.time > MAX_READING_AGE:
-            return QualityFlag.LATE
+    if batch.time - now > MAX_CLOCK_LEAD:
+        return QualityFlag.FUTURE
+    if now - batch.time > MAX_READING_AGE:
+        return QualityFlag.LATE
     if (batch.values < CHIP_MIN).any() or (batch.values > CHIP_MAX).any():
         return QualityFlag.RANGE
     return QualityFlag.GOOD
@@ -410,14 +406,13 @@ class UnboundPointLimits:
 
 
 def check_unbound(
-    metadata: PointMetadata | None, sample: PointValue, now: np.datetime64 | None
+    metadata: PointMetadata | None, sample: PointValue, now: np.datetime64
 ) -> QualityFlag:
     """Return the flag of a value of an unbound point, in the unit of the wire.
 
-    ``metadata`` is None if none was received. ``now`` is the time of receipt, None in simulated
-    time.
+    ``metadata`` is None if none was received. ``now`` is the time of receipt, maybe unknown.
     """
-    age = 0 if now is None else int((now - sample.time) / MICROSECOND)
+    age = 0 if np.isnat(now) else int((now - sample.time) / MICROSECOND)
     return unbound_point_limits(metadata).check(sample, age)
 
 

@@ -58,17 +58,17 @@ class QualityTracker:
         self,
         binding: PointBinding,
         reading: PointReading,
-        now: np.datetime64 | None,
+        now: np.datetime64,
         *,
         period: np.timedelta64,
     ) -> QualityFlag:
         """Return the quality flag of a reading, and store it in the history of its point.
 
-        ``now`` is the time of receipt, None in simulated time; ``period`` is the repetition period
-        of points.
+        ``now`` is the time of receipt, maybe unknown; ``period`` is the repetition period of
+        points.
         """
         before = self._histories.get(binding.point, NO_HISTORY)
-        if now is not None and before is not NO_HISTORY:
+        if before is not NO_HISTORY:
             limit = now + MAX_CLOCK_LEAD
             if before.time > limit or before.candidate_time > limit:
                 before = NO_HISTORY  # its stamp came from a clock that was set back since
@@ -135,10 +135,10 @@ class ClockSkewTracker:
         flag: QualityFlag,
         *,
         time: np.datetime64,
-        received: np.datetime64 | None,
+        received: np.datetime64,
     ) -> None:
-        """Record the flag of a reading with a stamp; ``received`` is None in simulated time."""
-        if flag not in TIMESTAMP_FLAGS or received is None:
+        """Record the flag of a reading with a stamp."""
+        if flag not in TIMESTAMP_FLAGS:
             self._found.pop(key, None)
             return
         new = ClockSkew(skew=time - received, since=received, last=received)

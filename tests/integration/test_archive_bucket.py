@@ -22,6 +22,7 @@ from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.ingest.recorder import RecorderSupervisor
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
+from telemetry.runtime import ClockMode
 from tests.support import brokers
 from tests.support.archives import POINT, SITE, START, batch, metadata, value
 from tests.support.waiting import DEADLINE, until
@@ -94,7 +95,7 @@ def fill(folder, url=None, *, seconds=SECONDS):
         set_bucket(folder / "archive", url)
     journal = Journal(folder / "journal")
     archive = Archive(folder / "archive", SITE)
-    archiver = JournalArchiver(archive, {"a": folder / "journal"}, is_simulated=True)
+    archiver = JournalArchiver(archive, {"a": folder / "journal"}, clock_mode=ClockMode.SIMULATED)
     journal.append([encode(metadata())])
     for second in seconds:
         racks = [encode(batch(rack, second)) for rack in ("r0001", "r0002")]

@@ -19,6 +19,7 @@ from telemetry.messages.samples import SimulationTick
 from telemetry.messages.topics import service_filters
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.runtime import ClockMode
 
 SITE = sites.load_site("rhine")
 
@@ -54,19 +55,20 @@ class Wire:
 class Service:
     """An ingester with its journal, archive and live state in a folder."""
 
-    def __init__(self, folder, *, archive=None, is_simulated=True, segment_bytes=2**20):
+    def __init__(
+        self, folder, *, archive=None, clock_mode=ClockMode.SIMULATED, segment_bytes=2**20
+    ):
         self.folder = folder
         self.wire = Wire()
         self.journal = Journal(folder / "journal", segment_bytes=segment_bytes)
         self.archive = archive or Archive(folder / "archive", "rhine")
-        self.window = LiveState(SITE)
+        self.window = LiveState(SITE, clock_mode=clock_mode)
         self.ingester = IngestPipeline(
             self.wire,
             self.journal,
             window=self.window,
             archive=self.archive,
             quarantine=folder / "quarantine",
-            is_simulated=is_simulated,
         )
         self.heard = []
         self.ingester.add_listener(self.heard.append)
@@ -102,9 +104,9 @@ def main(url, folder):
     client = Client(url, client_id="ingester")
     client.subscribe(*service_filters("rhine"))
     journal = Journal(folder / "journal")
-    window = LiveState(SITE)
+    window = LiveState(SITE, clock_mode=ClockMode.SIMULATED)
     archive = Archive(folder / "archive", "rhine")
-    ingester = IngestPipeline(client, journal, window=window, archive=archive, is_simulated=True)
+    ingester = IngestPipeline(client, journal, window=window, archive=archive)
     ended = threading.Event()
     ingester.add_listener(
         lambda sample: ended.set() if isinstance(sample, SimulationTick) else None

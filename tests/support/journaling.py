@@ -18,12 +18,12 @@ def append(journal, *samples):
     return journal.append([encode(sample) for sample in samples])
 
 
-def recorded(folder, samples, *, is_simulated):
+def recorded(folder, samples, *, clock_mode):
     """Return an archiver that has read samples one at a time from a journal."""
     journal = Journal(folder / "a", clock=clock_at(200))
     archive = Archive(folder / "archive", "rhine")
     archiver = JournalArchiver(
-        archive, {"a": folder / "a"}, quarantine=folder / "q", is_simulated=is_simulated
+        archive, {"a": folder / "a"}, quarantine=folder / "q", clock_mode=clock_mode
     )
     for sample in samples:
         append(journal, sample)

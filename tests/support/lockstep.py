@@ -21,6 +21,7 @@ from optimizer.service.plant_link import PlantLink
 from telemetry.messages import decode
 from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.runtime import ClockMode
 from telemetry.simulator.site import SimulatedSite
 
 
@@ -82,7 +83,7 @@ class LockstepService:
         site = sites.load_site(name)
         case = synthetic_case(site, steps=steps)
         config = MemoryConfig(
-            broker="mqtt://memory", series_files=synthetic_files(), is_simulated=True
+            broker="mqtt://memory", series_files=synthetic_files(), clock_mode=ClockMode.SIMULATED
         )
         register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
         register.create_file()

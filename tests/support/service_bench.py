@@ -18,6 +18,7 @@ from optimizer.service.status import DataAge, LinkState, state_label
 from optimizer.service.watchdog import run_periodic
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
+from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 
 UNHEARD = "the scheduler has reported no queue yet; expected on dc/v1/small/jobs/queue"
@@ -75,7 +76,7 @@ class Bench:
         link.telemetry_status.return_value, link.threads = {}, ()
         clock = MagicMock(spec=ServiceClock)
         hold_register = HoldRegister(folder / "hold.json")  # before others write there
-        clock.now.return_value, clock.is_simulated = self.now, False
+        clock.now.return_value, clock.mode = self.now, ClockMode.REAL
         self.folder, self.link = folder, link
         self.service = SiteService(
             site,

@@ -30,6 +30,7 @@ from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
+from telemetry.runtime import ClockMode
 from tests.support.ingesting import Wire
 from tests.support.waiting import until
 from twin.equipment.it_hall import ITHall
@@ -166,8 +167,8 @@ def test_earlier_journal_is_recovered(state):
     journal, archive = Journal(state / "journal"), Archive(state / "archive", "small")
     assert len(list(journal.read())) == EXPECTED["journal_records"]
     assert list(journal.read(after=archive.position)) == []
-    window = LiveState(SITE)
-    IngestPipeline(Wire(), journal, window=window, archive=archive, is_simulated=True).recover()
+    window = LiveState(SITE, clock_mode=ClockMode.SIMULATED)
+    IngestPipeline(Wire(), journal, window=window, archive=archive).recover()
     present = window.latest_values(END)
     assert float(present["battery_level"].sum()) > 0.0
     assert float(present["grid_import_power"]) > 0.0
@@ -178,9 +179,8 @@ def test_lost_archive_is_rebuilt_from_an_earlier_journal(state, tmp_path):
     pipeline = IngestPipeline(
         Wire(),
         journal,
-        window=LiveState(SITE),
+        window=LiveState(SITE, clock_mode=ClockMode.SIMULATED),
         archive=Archive(root / "archive", "small"),
-        is_simulated=True,
     )
     assert pipeline.recover() == EXPECTED["journal_records"]
     pipeline.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from telemetry.logging import configure_logging, run_with_logging
+from telemetry.runtime import configure_logging, run_with_logging
 
 
 def tell(word):

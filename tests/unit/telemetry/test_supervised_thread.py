@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import SupervisedThread
 from tests.support.waiting import DEADLINE
 
 

@@ -15,6 +15,7 @@ from telemetry.messages.samples import (
     RackBatch,
     SimulationTick,
 )
+from telemetry.runtime import ClockMode
 from tests.support.waiting import DEADLINE, until
 from twin import time_axes
 from twin.time_axes import QUARTER_HOUR
@@ -126,7 +127,7 @@ def test_real_clock_stops_within_a_quarter_hour():
     real, stop = RealClock(), threading.Event()
     threading.Timer(0.05, stop.set).start()
     assert len(list(real.intervals(stop))) == 1
-    assert not real.is_simulated
+    assert real.mode is ClockMode.REAL
     before, now, after = clock.time.time(), real.now(), clock.time.time()
     assert before - 1e-6 <= (now - np.datetime64(0, "s")) / SECOND <= after + 1e-6
 

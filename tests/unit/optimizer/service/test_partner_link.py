@@ -19,6 +19,7 @@ from telemetry.market_zones import eic_check_character
 from telemetry.messages.feed_documents import PUBLIC_TEXTS, PublicReason
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 from tests.support.feeds import MINUTE, START
 from tests.support.partner_links import Bench
@@ -62,7 +63,9 @@ def draft(link):
 @pytest.mark.parametrize(("is_simulated", "is_synthetic"), [(True, True), (False, False)])
 def test_simulated_plant_makes_documents_synthetic(tmp_path, is_simulated, is_synthetic):
     """Proves: a simulated plant with prices from files is synthetic towards partners."""
-    meta = draft(linked(tmp_path, is_simulated=is_simulated))["meta"]
+    meta = draft(
+        linked(tmp_path, clock_mode=ClockMode.SIMULATED if is_simulated else ClockMode.REAL)
+    )["meta"]
     assert (meta["is_simulated"], meta["is_synthetic"]) == (is_simulated, is_synthetic)
 
 

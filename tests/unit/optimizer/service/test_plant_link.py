@@ -19,6 +19,7 @@ from telemetry.journal.format import JournalPosition
 from telemetry.live.state import LiveState
 from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.client import TlsFiles
+from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.simulation.limits import Violation
@@ -68,9 +69,9 @@ def test_never_measured_sensor_hides_no_silent_sensor():
     assert silent == "rack_power of hall_1-r0001 and 1 more"
 
 
-def link_to(folder, *, is_simulated):
+def link_to(folder, *, clock_mode):
     settings = ServiceConfig(
-        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), clock_mode=clock_mode
     )
     return PlantLink(moments.site(), settings, folder)
 
@@ -89,7 +90,7 @@ def without_errors(record_event=lambda _: None):
 
 @pytest.fixture
 def link(tmp_path):
-    return link_to(tmp_path, is_simulated=True)
+    return link_to(tmp_path, clock_mode=ClockMode.SIMULATED)
 
 
 def test_full_disk_raises_the_archive_alarm_only(link):
@@ -110,7 +111,7 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
 
     Sensitivity: a high alarm said that the archive fails, and to repair it.
     """
-    link = link_to(tmp_path, is_simulated=False)
+    link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     early = value_of("grid_import_power", 2000.0, time=NOON + 600 * SECOND)
     link._ingester._router.archive(early, JournalPosition(1, 0), flag=None, received=NOON)
     fine = without_errors()
@@ -161,14 +162,14 @@ def test_planned_ramp_violation_raises_an_alarm(link):
 
 def test_damaged_journal_is_reported_until_the_next_start(tmp_path):
     """Proves: the alarm `archive` names the lost records until the next start."""
-    link = link_to(tmp_path, is_simulated=True)
+    link = link_to(tmp_path, clock_mode=ClockMode.SIMULATED)
     assert link.archive_error == ""
     end = link._journal.append([("topic", b"payload")])
     link._journal.close()
     path = format.segment_path(tmp_path / "journal", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
     for words in ("is damaged: of segment", ""):
-        link = link_to(tmp_path, is_simulated=True)
+        link = link_to(tmp_path, clock_mode=ClockMode.SIMULATED)
         assert words in link.archive_error
         assert ("reported until the next start" in link.archive_error) == bool(words)
         link._journal.close()
@@ -222,7 +223,7 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
     Sensitivity: a plant without telemetry was RUNNING without an alarm for 15 min.
     """
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
-    link = link_to(tmp_path, is_simulated=False)
+    link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     for name in ("grid_import_power", "battery_level"):
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
@@ -246,7 +247,7 @@ def test_simulated_clock_steps_raise_no_silence(link, monkeypatch):
 
 def test_cap_within_the_interval_also_caps_halls(tmp_path):
     """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
-    link = link_to(tmp_path, is_simulated=False)
+    link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     outcome = moments.pilot().decide(moments.facts())
     sequence, before = link.order(outcome), link._actuator.last_commands
     assert before.job_caps
@@ -299,7 +300,7 @@ def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
 
     Sensitivity: the page was green for three minutes, and its newest sample 0 s old.
     """
-    silence = PlantSilence(is_simulated=True)
+    silence = PlantSilence(ClockMode.SIMULATED)
     moment[0] += 1000.0
     assert (silence.error, silence.seconds) == ("", None)  # the plant has not started
     for _ in range(4):
@@ -317,7 +318,7 @@ def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
 
 def test_slow_simulated_plant_is_not_silent(moment):
     """Proves: at one message a minute the limit is three minutes."""
-    silence = PlantSilence(is_simulated=True)
+    silence = PlantSilence(ClockMode.SIMULATED)
     for _ in range(4):
         silence.on_sample(tick())
         moment[0] += 60.0
@@ -329,7 +330,7 @@ def test_slow_simulated_plant_is_not_silent(moment):
 
 def test_real_plant_is_silent_after_three_of_its_usual_gaps(moment):
     """Proves: with a heartbeat each 10 s the limit falls to 30 s, and metadata do not count."""
-    silence = PlantSilence(is_simulated=False)
+    silence = PlantSilence(ClockMode.REAL)
     moment[0] += 299.0
     assert silence.error == ""
     moment[0] += 2.0

@@ -23,6 +23,7 @@ from telemetry.messages import encode
 from telemetry.messages.samples import PointValue
 from telemetry.mqtt.client import Client, TlsFiles
 from telemetry.points.site_points import announced_metadata
+from telemetry.runtime import ClockMode
 from tests.support import archives, small_days
 from tests.support.feeds import key
 from tests.support.waiting import DEADLINE
@@ -42,7 +43,7 @@ def short_discovery(monkeypatch):
 def run_checks(folder, site=SMALL, now=NOW, **words):
     """Return name -> check, without a broker unless settings name one."""
     settings = ServiceConfig(
-        broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
+        broker=NOBODY, series_files=small_days.files(), page_port=0, clock_mode=ClockMode.SIMULATED
     )
     found = run_preflight_checks(site, replace(settings, **words), folder, now=now)
     return {look.name: look for look in islice(found, None if "broker" in words else 5)}
@@ -52,7 +53,7 @@ def run_checks(folder, site=SMALL, now=NOW, **words):
 def test_checks_report_and_create_nothing(tmp_path):
     """Proves: the checks create no folder, as a first start would."""
     folder = tmp_path / "state"
-    found = run_checks(folder, is_simulated=False, broker=NOBODY)
+    found = run_checks(folder, clock_mode=ClockMode.REAL, broker=NOBODY)
     assert found["site"].result.startswith("small: ")
     assert found["series"].result.startswith("prices until 2026-")
     assert found["state"].result == f"{folder}: none yet, the first start creates it"
@@ -72,12 +73,12 @@ def test_each_error_is_reported_and_stops_no_check(tmp_path):
     (keys / "gridco.json").write_text("{}")
     missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
     unnamed = SMALL.model_copy(update={"name": "small#1"})
-    found = run_checks(folder, unnamed, series_files=missing, is_simulated=False)
+    found = run_checks(folder, unnamed, series_files=missing, clock_mode=ClockMode.REAL)
     assert "rename its file" in found["site"].error
     assert "gone.csv = no such file" in found["series"].error
     assert "name another folder with --state" in found["state"].error
     assert "gridco.json" in found["partners"].error
-    late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
+    late = run_checks(tmp_path, now=NOW + np.timedelta64(400, "D"), clock_mode=ClockMode.REAL)
     assert "fetch it again" in late["series"].error
 
 
@@ -189,10 +190,14 @@ def test_plant_that_left_only_retained_messages_is_an_error(tmp_path, embedded):
         assert "0 values and 1 racks" in dead.error
     with publishing(embedded.url, value_of(points[1])):
         assert not run_checks(tmp_path, broker=embedded.url)["broker and plant"].error
-        real = run_checks(tmp_path, broker=embedded.url, is_simulated=False)["broker and plant"]
+        real = run_checks(tmp_path, broker=embedded.url, clock_mode=ClockMode.REAL)[
+            "broker and plant"
+        ]
         assert "1 values and 0 racks" in real.error
     with publishing(embedded.url, value_of(points[1]), batch):
-        real = run_checks(tmp_path, broker=embedded.url, is_simulated=False)["broker and plant"]
+        real = run_checks(tmp_path, broker=embedded.url, clock_mode=ClockMode.REAL)[
+            "broker and plant"
+        ]
         assert "1 of them with values, and 1 racks" in real.result
 
 

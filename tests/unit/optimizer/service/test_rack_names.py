@@ -16,6 +16,7 @@ from optimizer.service.plant_orders import plant_commands
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
+from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 from tests.support.waiting import DEADLINE, until
 from tests.unit.telemetry.points.test_rack_names import batches, points
@@ -47,7 +48,7 @@ def outcomes():
 @pytest.fixture
 def link(embedded, tmp_path):
     settings = ServiceConfig(
-        broker=embedded.url, series_files=small_days.files(), is_simulated=True
+        broker=embedded.url, series_files=small_days.files(), clock_mode=ClockMode.SIMULATED
     )
     with PlantLink(moments.site(), settings, tmp_path) as link:
         # The broker answers in order, so all subscriptions of the link are active afterwards;
@@ -147,7 +148,7 @@ def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
 
 def link_settings():
     return ServiceConfig(
-        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=True
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), clock_mode=ClockMode.SIMULATED
     )
 
 

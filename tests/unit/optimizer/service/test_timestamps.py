@@ -12,6 +12,7 @@ from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from telemetry.live.state import LiveState
+from telemetry.runtime import ClockMode
 from tests.support.small_points import metadata_of, site, value_of
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.simulation import state
@@ -63,7 +64,7 @@ class Pilot:
 def service(monkeypatch, tmp_path):
     made = object.__new__(SiteService)
     made._watchdog, made._lock = SimpleNamespace(decision_started=0.0), threading.RLock()
-    made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
+    made._clock = SimpleNamespace(mode=ClockMode.REAL, now=lambda: MADE)
     made._partners = Partners()
     made._link = SimpleNamespace(
         mean_net_import=lambda *_: 1.0,

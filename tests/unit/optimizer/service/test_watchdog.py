@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.service.control_socket import ControlServer
 from optimizer.service.watchdog import NOTIFY_SOCKET_VARIABLE, Watchdog, periodic_thread
-from telemetry.supervised_thread import SupervisedThread
+from telemetry.runtime import SupervisedThread
 from tests.support import ingesting
 from tests.support.service_bench import Bench
 from tests.support.waiting import DEADLINE, until

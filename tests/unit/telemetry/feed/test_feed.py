@@ -15,7 +15,6 @@ from telemetry import market_zones
 from telemetry.feed import revisions, signing
 from telemetry.feed.revisions import MAX_DOCUMENTS
 from telemetry.feed.signing import public_jwk_set
-from telemetry.logging import MAX_LOGGED
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
     PublicReason,
@@ -24,6 +23,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MIN_TIME_MS
 from telemetry.mqtt.queues import PublishToken
+from telemetry.runtime import MAX_LOGGED
 from tests.support.feeds import NOW, START, Bench, key, plan
 from twin.errors import IssueCode, JournalError, MessageError
 from twin.time_axes import MINUTE

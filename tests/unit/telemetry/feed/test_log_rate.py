@@ -6,8 +6,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.logging import LIMIT_PERIOD_S, MAX_LOGGED, RateLimiter
 from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.runtime import LIMIT_PERIOD_S, MAX_LOGGED, RateLimiter
 from tests.support.feeds import START, Bench, acknowledgement
 from tests.support.flexing import NOON, TOPIC, agent_of
 

@@ -8,6 +8,7 @@ from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode, encode
 from telemetry.messages.samples import RackBatch
+from telemetry.runtime import ClockMode
 from tests.support.archives import batch
 from tests.support.journaling import append, clock_at
 from twin.errors import MessageError
@@ -33,7 +34,7 @@ def test_bulk_reader_agrees_with_the_decoder(tmp_path):
         items[number] = (topic, bytes(corrupt)) if number % 2 else (topic + "x", payload)
     journal.append(items)
     data, segment = segment_of(tmp_path)
-    found = JournalChunkDecoder("rhine", is_simulated=True).decode(
+    found = JournalChunkDecoder("rhine", ClockMode.SIMULATED).decode(
         data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
     assert found.count == 200
@@ -82,7 +83,10 @@ def test_values_not_finite_use_the_decoder(tmp_path):
 def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):
     journal = Journal(tmp_path, segment_bytes=10_000)
     append(journal, batch("r0001", 0))
-    tail, scanner = JournalFollower(tmp_path, None), JournalChunkDecoder("rhine", is_simulated=True)
+    tail, scanner = (
+        JournalFollower(tmp_path, None),
+        JournalChunkDecoder("rhine", ClockMode.SIMULATED),
+    )
     data, start = tail.read()
     found = scanner.decode(data[:-1], start.segment, start=start.offset, stop=2**62)
     assert found.count == 0

@@ -15,6 +15,7 @@ from telemetry.messages.samples import PointValue
 from telemetry.points.site_points import list_points
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_TOPIC_PART
+from telemetry.runtime import ClockMode
 from tests.support import archives
 from tests.support.archives import START, metadata, tick, value
 from tests.support.ingesting import SITE, Service
@@ -41,7 +42,7 @@ def test_flags_survive_duplicates_and_catching_up(tmp_path):
 
 def test_readings_from_the_future_are_not_archived(tmp_path):
     now = np.datetime64("now", "us")
-    with Service(tmp_path, is_simulated=False) as service:
+    with Service(tmp_path, clock_mode=ClockMode.REAL) as service:
         early = PointValue(point=archives.POINT, time=now + np.timedelta64(1, "h"), value=1.0)
         fine = PointValue(point=archives.POINT, time=now, value=2.0)
         service.wire.send(early, fine)
@@ -98,7 +99,7 @@ def test_future_batches_are_kept_whole_in_quarantine(tmp_path):
         replace(archives.batch(f"r{rack:04d}", 0, chips=72), time=now + np.timedelta64(3600, "s"))
         for rack in range(3)
     ]
-    with Service(tmp_path, is_simulated=False) as service:
+    with Service(tmp_path, clock_mode=ClockMode.REAL) as service:
         service.wire.send(*early)
         until(lambda: service.ingester.counters["future"] == 3)
         assert "3 sources, such as hall_1/r0000, are" in service.ingester.error
@@ -130,7 +131,7 @@ def test_rack_of_absurd_width_is_refused(tmp_path):
 def test_tick_in_real_time_does_not_stop_archive(tmp_path):
     """Sensitivity: later readings were refused, as the tick had closed their time."""
     now = np.datetime64("now", "us")
-    with Service(tmp_path, is_simulated=False) as service:
+    with Service(tmp_path, clock_mode=ClockMode.REAL) as service:
         service.wire.send(PointValue(point=archives.POINT, time=now, value=1.0), tick(FAR))
         until(lambda: service.ingester.counters.get("ticks") == 1)
         service.wire.send(PointValue(point=archives.POINT, time=now + archives.SECOND, value=2.0))
@@ -165,7 +166,7 @@ def test_gaps_of_points_are_counted(service):
 
 def test_wrong_stamp_does_not_count_as_coverage(tmp_path):
     """Sensitivity: one heartbeat or value stamped in 2099 hid all later silence."""
-    with Service(tmp_path, is_simulated=False) as service:
+    with Service(tmp_path, clock_mode=ClockMode.REAL) as service:
         now = np.datetime64("now", "us")
         router, coverage = service.ingester._router, service.ingester.coverage
         known = [

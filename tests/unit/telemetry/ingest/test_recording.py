@@ -30,6 +30,7 @@ from telemetry.journal.writer import Journal
 from telemetry.messages import encode
 from telemetry.messages.bms_contract import RULES_BY_OBJECT
 from telemetry.mqtt.client import Client
+from telemetry.runtime import ClockMode
 from tests.support import brokers
 from tests.support.archives import POINT, SECOND, START, batch, metadata, value
 from tests.support.waiting import DEADLINE, until
@@ -91,7 +92,7 @@ def test_killed_ingester_restarts_without_loss(tmp_path):
             folder=folder,
             halls=["hall_1"],
             types=[POINT.split("/")[0]],
-            is_simulated=True,
+            clock_mode=ClockMode.SIMULATED,
         ) as running:
             ingester = running._ingesters["hall_1"]
             until(
@@ -213,7 +214,9 @@ def test_ingesters_get_the_archived_position(tmp_path):
     end = journal.append([encode(batch("r0001", 0))])
     journal.close()
     archiver = JournalArchiver(
-        Archive(tmp_path / "archive", "rhine"), {PLANT_PARTITION: journal.folder}, is_simulated=True
+        Archive(tmp_path / "archive", "rhine"),
+        {PLANT_PARTITION: journal.folder},
+        clock_mode=ClockMode.SIMULATED,
     )
     archiver.stop()
     archiver.run()
@@ -231,7 +234,7 @@ def test_journal_of_a_removed_hall_is_archived(tmp_path):
     journal.append([encode(batch("r0001", 0))])
     journal.close()
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
-    running = RecorderSupervisor("rhine", task, folder=tmp_path, is_simulated=True)
+    running = RecorderSupervisor("rhine", task, folder=tmp_path, clock_mode=ClockMode.SIMULATED)
     assert list(running._ingesters) == [PLANT_PARTITION]
     running._ended.set()
     running._run()

@@ -20,6 +20,7 @@ from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
+from telemetry.runtime import ClockMode
 from tests.support import archives
 from tests.support.archives import POINT, START, batch, metadata, value
 from tests.support.journaling import append, clock_at, recorded
@@ -69,14 +70,14 @@ def check(folder, seconds):
 @pytest.mark.slow
 def test_journal_shorter_than_the_archive_is_reported(tmp_path):
     """Sensitivity: readings at positions of archived ones were skipped silently."""
-    recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
+    recorded(tmp_path, [batch("r0001", second) for second in range(9)], clock_mode=ClockMode.REAL)
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("rb") as file:
         data = file.read()
     (tmp_path / "a" / "archived").unlink()  # else the journal itself goes on behind it
     first = next(format.decode_records(data, JournalPosition(int(path.stem), 0))).position
     os.truncate(path, first.offset)
-    recorded(tmp_path, [batch("r0001", second) for second in (20, 21)], is_simulated=False)
+    recorded(tmp_path, [batch("r0001", second) for second in (20, 21)], clock_mode=ClockMode.REAL)
     chips = open_archive("rhine", group="racks", root=tmp_path)
     times = ((chips["time"].values - START) / np.timedelta64(1, "s")).tolist()
     assert times == [*range(9), 20, 21]
@@ -101,7 +102,7 @@ def test_segment_deleted_unread_is_reported(tmp_path):
     for second in range(4):
         append(journal, batch("r0001", second))
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, is_simulated=True)
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, clock_mode=ClockMode.SIMULATED)
     assert archiver.step()
     for path in sorted((tmp_path / "a").glob("*.journal"))[:3]:
         path.unlink()
@@ -121,7 +122,7 @@ def test_hall_name_may_have_two_words(tmp_path):
         journal.close()
         archive = Archive(tmp_path / "archive", "rhine")
         assert archive.corrupt_copies == []
-        archiver = JournalArchiver(archive, {name: tmp_path / name}, is_simulated=True)
+        archiver = JournalArchiver(archive, {name: tmp_path / name}, clock_mode=ClockMode.SIMULATED)
         archiver.stop()
         archiver.run()
     assert archive.counters["batches"] == 1
@@ -144,7 +145,11 @@ FAR = 72 * 365 * 86_400
 def test_one_wrong_time_stops_no_recording(tmp_path, wrong, is_simulated):
     """Sensitivity: it closed all time until 2098, so later messages were refused."""
     samples = [one for k in range(0, 120, 10) for one in (batch("r0001", k), value(k, float(k)))]
-    archiver = recorded(tmp_path, [*samples[:8], wrong, *samples[8:]], is_simulated=is_simulated)
+    archiver = recorded(
+        tmp_path,
+        [*samples[:8], wrong, *samples[8:]],
+        clock_mode=ClockMode.SIMULATED if is_simulated else ClockMode.REAL,
+    )
     assert archiver.counters["future" if is_simulated else "ticks"] == 1
     assert archiver.counters["refused"] == 0
     for group in ("racks", "points"):
@@ -156,7 +161,7 @@ def test_one_wrong_time_stops_no_recording(tmp_path, wrong, is_simulated):
 def test_simulated_plant_may_restart_at_a_later_date(tmp_path):
     samples = [batch(f"r{rack:04d}", second) for second in (0, 1) for rack in range(1, 5)]
     later = [batch(f"r{rack:04d}", FAR) for rack in range(1, 5)] + [archives.tick(FAR)]
-    archiver = recorded(tmp_path, [*samples, *later], is_simulated=True)
+    archiver = recorded(tmp_path, [*samples, *later], clock_mode=ClockMode.SIMULATED)
     assert archiver.counters["future"] == 2  # the third of them was believed
     chips = open_archive("rhine", group="racks", root=tmp_path)
     assert (
@@ -171,7 +176,7 @@ def test_refused_messages_are_quarantined_and_counted(tmp_path):
     late = [batch("r0002", 38 * day, chips=72), batch("r0002", 6 * day, chips=72)]
     archiver = recorded(
         tmp_path, [batch("r0001", 40 * day), batch("r0001", 40 * day + 100), *late, late[1]],
-        is_simulated=True,
+        clock_mode=ClockMode.SIMULATED,
     )  # fmt: skip
     assert archiver.counters["refused"] == 2
     chips = open_archive("rhine", group="racks", root=tmp_path)
@@ -193,7 +198,7 @@ def test_refused_messages_are_quarantined_and_counted(tmp_path):
 def test_recording_flags_bad_values(tmp_path):
     """Proves: impossible values, and values an hour late, are not flagged good."""
     samples = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
-    recorded(tmp_path, samples, is_simulated=False)
+    recorded(tmp_path, samples, clock_mode=ClockMode.REAL)
     points = open_archive("rhine", group="points", root=tmp_path).sel(point=POINT)
     meanings = points["quality"].attrs["flag_meanings"].split()
     codes = points["quality"].attrs["flag_values"]
@@ -205,7 +210,7 @@ def test_recording_flags_bad_values(tmp_path):
 def test_coverage_of_a_recording_by_hand(tmp_path):
     """Values at 0, 100, 400 and 500 s: 200 s of silence above the limit."""
     samples = [value(second, 1.0) for second in (0, 100, 400, 500)]
-    archiver = recorded(tmp_path, samples, is_simulated=True)
+    archiver = recorded(tmp_path, samples, clock_mode=ClockMode.SIMULATED)
     worst = {"point": POINT, "share": pytest.approx(0.6), "gaps": 2}
     assert archiver.coverage == {"points": 1, "worst": [worst]}
 

@@ -15,6 +15,7 @@ from telemetry.journal import format
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
 from telemetry.messages.rack_batch import encode_batch_json
+from telemetry.runtime import ClockMode
 from tests.support.archives import START, batch
 from tests.support.journaling import append, clock_at, recorded
 
@@ -22,15 +23,17 @@ from tests.support.journaling import append, clock_at, recorded
 @pytest.mark.slow
 def test_late_batches_in_a_restored_copy_are_archived(tmp_path):
     """Sensitivity: repeated batches at positions of archived ones were skipped."""
-    recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
+    recorded(tmp_path, [batch("r0001", 0)], clock_mode=ClockMode.REAL)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
-    recorded(tmp_path, [batch("r0001", second) for second in range(1, 50)], is_simulated=False)
+    recorded(
+        tmp_path, [batch("r0001", second) for second in range(1, 50)], clock_mode=ClockMode.REAL
+    )
     shutil.rmtree(tmp_path / "a")
     shutil.copytree(tmp_path / "copy", tmp_path / "a")
     journal = Journal(tmp_path / "a", clock=clock_at(300))
     append(journal, *(batch("r0002", second) for second in range(20, 40)))
     journal.close()
-    archiver = recorded(tmp_path, [], is_simulated=False)
+    archiver = recorded(tmp_path, [], clock_mode=ClockMode.REAL)
     assert archiver.counters["batches"] == 20
     chips = open_archive("rhine", group="racks", root=tmp_path)
     power = chips["power"].isel(chip=0).sel(rack="hall_1/r0002").values
@@ -43,7 +46,7 @@ def test_batches_of_both_encodings_are_counted(tmp_path):
     append(journal, batch("r0001", 0), batch("r0002", 0))
     journal.append([encode_batch_json(batch("r0001", second)) for second in (1, 2)])
     journal.close()
-    archiver = recorded(tmp_path, [], is_simulated=False)
+    archiver = recorded(tmp_path, [], clock_mode=ClockMode.REAL)
     assert archiver.counters["batches"] == 4
 
 
@@ -84,7 +87,7 @@ def test_rack_with_too_many_chips_is_refused(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, absurd, *(batch(f"r{rack:04d}", 0) for rack in range(50)))
     journal.close()
-    archiver = recorded(tmp_path, [], is_simulated=False)
+    archiver = recorded(tmp_path, [], clock_mode=ClockMode.REAL)
     assert archiver.counters["refused"] == 1
     assert "hall_1/r9999 (4096)" in archiver.error
     (line,) = (tmp_path / "q" / "late.jsonl").read_text().splitlines()

@@ -5,6 +5,7 @@ import pytest
 
 from telemetry.messages.samples import SimulationTick
 from telemetry.quality.checks import QualityFlag
+from telemetry.runtime import ClockMode
 from tests.support.small_points import NOON, SECOND, batch, value_of
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
 
@@ -72,6 +73,7 @@ def test_leap_is_checked_again_at_once(window):
 
 
 def test_readings_of_next_tick_are_current(window):
+    window.clock_mode = ClockMode.SIMULATED
     tick = SimulationTick(
         site="small", time=NOON, interval=QUARTER_HOUR, step=1, steps=9, batches=0, points=0
     )

@@ -23,6 +23,7 @@ from telemetry.quality.checks import (
 from twin import variables
 from twin.errors import SiteError
 from twin.site import EQUIPMENT_KINDS
+from twin.time_axes import UNKNOWN_TIME
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -63,7 +64,7 @@ def test_source_and_range(value, quality, flag):
 )
 def test_clock(ahead, flag):
     assert verdict(38.0, time=NOON + ahead * SECOND) is flag
-    assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is QualityFlag.GOOD
+    assert verdict(38.0, time=NOON + ahead * SECOND, now=UNKNOWN_TIME) is QualityFlag.GOOD
 
 
 def test_late_implausible_value_is_out_of_range():
@@ -76,7 +77,7 @@ def flags_of(values, limits=SUPPLY, every=1):
     history, flags = NO_HISTORY, []
     for count, value in enumerate(values):
         reading = PointReading(value=value, time=NOON + count * every * SECOND)
-        flags.append(check_reading(reading, None, history, limits=limits))
+        flags.append(check_reading(reading, UNKNOWN_TIME, history, limits=limits))
         history = history.after(reading, flags[-1], limits)
     return flags
 
@@ -102,7 +103,7 @@ def test_repeated_reading_is_no_step():
     history = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     leap = PointReading(value=50.0, time=NOON + SECOND)
     for _ in range(3):
-        assert check_reading(leap, None, history, limits=SUPPLY) is QualityFlag.RATE
+        assert check_reading(leap, UNKNOWN_TIME, history, limits=SUPPLY) is QualityFlag.RATE
         history = history.after(leap, QualityFlag.RATE, SUPPLY)
     assert history.candidate_count == 1
 
@@ -111,11 +112,11 @@ def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
     history = NO_HISTORY
     for minute in range(0, 135, 15):
         reading = PointReading(value=38.0, time=NOON + minute * 60 * SECOND)
-        flag = check_reading(reading, None, history, limits=SUPPLY)
+        flag = check_reading(reading, UNKNOWN_TIME, history, limits=SUPPLY)
         history = history.after_trusted(reading)
         assert flag is (QualityFlag.STUCK if minute > 120 else QualityFlag.GOOD)
     moved = PointReading(value=38.1, time=NOON + np.timedelta64(3, "h"))
-    assert check_reading(moved, None, history, limits=SUPPLY) is QualityFlag.GOOD
+    assert check_reading(moved, UNKNOWN_TIME, history, limits=SUPPLY) is QualityFlag.GOOD
 
 
 def test_out_of_order_reading_is_not_compared():
@@ -130,7 +131,7 @@ def test_bands_are_shares_of_the_machine():
     limits = plausible_range("grid_import_power", site.grid_connection)
     assert (limits.low, limits.high) == pytest.approx((-1.5 * 4.7, 1.5 * 4.7))
     in_kilowatts = PointReading(value=3500.0, time=NOON)  # a kW that was meant as MW
-    assert check_reading(in_kilowatts, None, limits=limits) is QualityFlag.UNIT
+    assert check_reading(in_kilowatts, UNKNOWN_TIME, limits=limits) is QualityFlag.UNIT
 
 
 def test_bands_use_declared_variables_and_parameters():
@@ -162,8 +163,8 @@ def batch(**rows):
 def test_batches():
     assert check_batch(batch(), NOON) is QualityFlag.GOOD
     assert check_batch(batch(power=6000), NOON) is QualityFlag.RANGE
-    assert check_batch(batch(temperature=-40), None) is QualityFlag.RANGE
-    assert check_batch(batch(utilisation=90), None) is QualityFlag.RANGE  # per cent for a share
+    assert check_batch(batch(temperature=-40), UNKNOWN_TIME) is QualityFlag.RANGE
+    assert check_batch(batch(utilisation=90), UNKNOWN_TIME) is QualityFlag.RANGE
     assert check_batch(batch(), NOON - 6 * SECOND) is QualityFlag.FUTURE
     assert check_batch(batch(), NOON + 901 * SECOND) is QualityFlag.LATE
 
@@ -185,22 +186,24 @@ POWER = PlausibleRange(low=-0.1, high=10.0, rate=0.5)
 def test_wrong_unit_differs_from_outlier(value, flag):
     before = NO_HISTORY.after_trusted(PointReading(value=4.0, time=NOON))
     reading = PointReading(value=value, time=NOON + SECOND)
-    assert check_reading(reading, None, before, limits=POWER) is flag
+    assert check_reading(reading, UNKNOWN_TIME, before, limits=POWER) is flag
 
 
 def test_wrong_temperature_scale_is_detected():
     before = NO_HISTORY.after_trusted(PointReading(value=38.0, time=NOON))
     for other in (38.0 * 1.8 + 32.0, 38.0 + 273.15):  # 100.4 degF, 311.15 K
         reading = PointReading(value=other, time=NOON + SECOND)
-        assert check_reading(reading, None, before, limits=SUPPLY) is QualityFlag.UNIT
+        assert check_reading(reading, UNKNOWN_TIME, before, limits=SUPPLY) is QualityFlag.UNIT
 
 
 def test_first_value_1000_times_too_large_has_wrong_unit():
     assert (
-        check_reading(PointReading(value=4000.0, time=NOON), None, limits=POWER) is QualityFlag.UNIT
+        check_reading(PointReading(value=4000.0, time=NOON), UNKNOWN_TIME, limits=POWER)
+        is QualityFlag.UNIT
     )
     assert (
-        check_reading(PointReading(value=4e9, time=NOON), None, limits=POWER) is QualityFlag.RANGE
+        check_reading(PointReading(value=4e9, time=NOON), UNKNOWN_TIME, limits=POWER)
+        is QualityFlag.RANGE
     )
 
 
@@ -210,12 +213,12 @@ def test_a_sensor_that_hardly_moves_for_six_hours_is_flat():
     for quarter in range(28):
         value = 50.0 + 0.001 * (quarter % 7)
         reading = PointReading(value=value, time=NOON + quarter * 900 * SECOND)
-        flags.append(check_reading(reading, None, history, limits=limits))
+        flags.append(check_reading(reading, UNKNOWN_TIME, history, limits=limits))
         history = history.after_trusted(reading, limits.min_change)
     # since 12:00; the first after 18:00 is 18:15, number 25
     assert flags == [QualityFlag.GOOD] * 25 + [QualityFlag.FLAT] * 3
     live = PointReading(value=50.02, time=NOON + 28 * 900 * SECOND)
-    assert check_reading(live, None, history, limits=limits) is QualityFlag.GOOD
+    assert check_reading(live, UNKNOWN_TIME, history, limits=limits) is QualityFlag.GOOD
 
 
 def test_a_site_sets_thresholds_of_its_own(tmp_path):

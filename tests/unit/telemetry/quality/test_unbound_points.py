@@ -10,6 +10,7 @@ from telemetry.messages.samples import PointMetadata, PointValue
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from telemetry.quality.checks import QualityFlag, check_unbound, unbound_point_limits
+from twin.time_axes import UNKNOWN_TIME
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -56,7 +57,7 @@ def test_time_and_source_are_checked_without_metadata():
         assert verdict(50.0, metadata, ahead=-3600) is QualityFlag.LATE
         assert verdict(1e30, metadata, ahead=-3600) is QualityFlag.RANGE
         assert verdict(50.0, metadata, ahead=60) is QualityFlag.FUTURE
-        assert verdict(50.0, metadata, ahead=-3600, now=None) is QualityFlag.GOOD
+        assert verdict(50.0, metadata, ahead=-3600, now=UNKNOWN_TIME) is QualityFlag.GOOD
         assert verdict(None, metadata) is QualityFlag.BAD_SOURCE
         assert verdict(50.0, metadata, quality=0) is QualityFlag.BAD_SOURCE
         assert verdict(float("nan"), metadata) is QualityFlag.RANGE

@@ -6,6 +6,7 @@ import pytest
 import sites
 from telemetry.points.limits import plausible_range
 from telemetry.quality.checks import NO_HISTORY, PointReading, QualityFlag, check_reading
+from twin.time_axes import UNKNOWN_TIME
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -18,7 +19,7 @@ def verdicts(limits, values, *, every=100, start=NOON):
     history, flags = NO_HISTORY, []
     for count, value in enumerate(values):
         reading = PointReading(value=float(value), time=start + count * every * SECOND)
-        flags.append(check_reading(reading, None, history, limits=limits))
+        flags.append(check_reading(reading, UNKNOWN_TIME, history, limits=limits))
         history = history.after(reading, flags[-1], limits)
     return flags
 

@@ -1,7 +1,7 @@
-"""Configure logs for all commands and processes, and limit the rate of repeated events.
+"""What every long-running process needs: the mode of its clock, supervised threads, and logs.
 
-A client may publish without end on its topics. Logging each refusal would fill the disk,
-and a full disk stops planning.
+A client may publish without end on its topics. Logging each refusal would fill the disk, and a full
+disk stops planning, so repeated warnings are limited.
 """
 
 import logging
@@ -11,9 +11,61 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
+from threading import Event
 from typing import Final
 
 import structlog
+
+
+class ClockMode(StrEnum):
+    """Whether stamps of telemetry are compared with a clock.
+
+    - `REAL`: stamps and the clock of this machine show the same time.
+    - `SIMULATED`: a simulated plant sets the time by its ticks, at any date. Only its ticks show
+      whether a stamp is early or late; before the first one, none is.
+    """
+
+    REAL = "real"
+    SIMULATED = "simulated"
+
+
+class SupervisedThread(threading.Thread):
+    """A daemon thread that has to make progress until an event is set.
+
+    - `work`: what it runs; it calls :meth:`note_progress` repeatedly.
+    - `deadline_s`: longest time without progress. [s]
+    - `ended`: set when the thread is to end.
+    """
+
+    def __init__(
+        self, work: Callable[[], None], *, name: str, deadline_s: float, ended: Event
+    ) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self._deadline_s, self._ended = deadline_s, ended
+        self._progress_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start the thread; its deadline counts from here."""
+        self.note_progress()
+        super().start()
+
+    def note_progress(self) -> None:
+        """Note that the thread works."""
+        self._progress_at = time.monotonic()
+
+    @property
+    def failure(self) -> str:
+        """Why the thread does not work; empty if it works, has not started, or is to end."""
+        if self.ident is None or self._ended.is_set():
+            return ""
+        remedy = "see the log, and restart the service"
+        if not self.is_alive():
+            return f"the {self.name} thread ended by itself: {remedy}"
+        silence = time.monotonic() - self._progress_at
+        if silence > self._deadline_s:
+            return f"the {self.name} thread has made no progress for {silence:.0f} s: {remedy}"
+        return ""
 
 
 class _TolerantLogger(structlog.PrintLogger):
