@@ -37,15 +37,16 @@ from telemetry.messages.samples import (
     epoch_microseconds,
 )
 from telemetry.quality.checks import (
-    FUTURE_US,
-    LATE_US,
+    UNKNOWN_POINT_LIMITS,
     QualityFlag,
     UnboundPointLimits,
+    check_stamp,
     unbound_point_limits,
 )
 from telemetry.quality.tracker import PointCoverage
 from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, JournalError
+from twin.time_axes import UNKNOWN_TIME
 from twin.units import MICROSECONDS_PER_S
 
 MIN_POLL_S: Final = 0.25
@@ -265,9 +266,6 @@ class JournalArchiver:
 
 RECORD_COUNTERS: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
 
-UNKNOWN_POINT_LIMITS: Final = unbound_point_limits(None)
-"""Plausible values of a point without metadata."""
-
 
 class RecordRouter:
     """Router of the records of a site's journals to its archive.
@@ -366,8 +364,9 @@ class RecordRouter:
             return
         if isinstance(sample, PointValue | RackBatch):
             moment = epoch_microseconds(sample.time)
-            age = 0 if self._is_simulated else epoch_microseconds(record.received) - moment
-            if age < -FUTURE_US:
+            received = UNKNOWN_TIME if self._is_simulated else record.received
+            stamp = check_stamp(sample.time, received)
+            if stamp is QualityFlag.FUTURE:
                 self.rejects.future_guard.reject(
                     sample, record.received, topic=record.topic, payload=record.payload
                 )
@@ -375,8 +374,8 @@ class RecordRouter:
                 return
             self.newest[name] = max(self.newest[name], moment // MICROSECONDS_PER_S)
             if isinstance(sample, PointValue):
-                flag = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, age)
-                if age <= LATE_US:
+                flag = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, received)
+                if stamp is QualityFlag.GOOD:
                     self.coverage.record(sample.point, moment // MICROSECONDS_PER_S)
         elif isinstance(sample, PointMetadata):
             self._limits[sample.point] = unbound_point_limits(sample)

@@ -1,7 +1,7 @@
 """Live state of a site: latest values with their ages, and means of the recent past.
 
-One thread adds samples, others read under a lock. Values wait for the metadata of their point.
-Rejected samples are counted by reason.
+One thread adds samples, others read under a lock. :class:`telemetry.quality.tracker.QualityEngine`
+flags them, and only good values are stored. Rejected samples are counted by reason.
 """
 
 from collections import Counter
@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, ages
-from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import (
     CapStatus,
     ControlMessage,
@@ -29,12 +28,18 @@ from telemetry.messages.samples import (
     SimulationTick,
     epoch_microseconds,
 )
-from telemetry.points.binding import PointBinder, PointBinding
+from telemetry.points.binding import PointBinder
 from telemetry.points.limits import SiteLimits
 from telemetry.points.site_points import SiteVariables
 from telemetry.quality import checks
-from telemetry.quality.checks import PointReading, QualityFlag, check_unbound
-from telemetry.quality.tracker import TIMESTAMP_FLAGS, QualityTracker, describe_future_values
+from telemetry.quality.checks import QualityFlag
+from telemetry.quality.tracker import (
+    TIMESTAMP_FLAGS,
+    CheckedValue,
+    ClockSkewTracker,
+    QualityEngine,
+    describe_future_values,
+)
 from telemetry.runtime import ClockMode
 from twin import time_axes, variables
 from twin.physics import FloatArray
@@ -55,9 +60,6 @@ BATCH_OUTCOMES: Final = {
     QualityFlag.RANGE: SampleOutcome.BATCH_RANGE,
 }
 """Flag of a rack batch -> its counter."""
-
-MAX_WAITING_POINTS: Final = 10_000
-"""Largest number of points whose value waits for metadata. [1]"""
 
 
 @dataclass(slots=True)
@@ -164,11 +166,10 @@ class LiveState:
     - `depth`: time span that :meth:`recent_means` covers.
     - `limits`: thresholds that the site sets itself; see
       :func:`telemetry.points.limits.read_site_limits`.
-    - `binder`: maps points to variables.
-    - `clock_skew`: points whose stamps are refused.
+    - `quality`: flags the samples; `binder` maps points to variables.
     - `scheduler`: newest job queue and job history.
-    - `cap_status`, `job_status`, `tick`: what the plant did with the last cap of each hall and with
-      the last job orders; the last tick of simulated time, or None.
+    - `cap_status`, `job_status`: what the plant did with the last cap of each hall and with the last
+      job orders.
     """
 
     def __init__(
@@ -179,44 +180,48 @@ class LiveState:
         depth: np.timedelta64 = LIVE_DEPTH,
         limits: SiteLimits | None = None,
     ) -> None:
-        self.clock_mode = clock_mode
         self.binder = PointBinder(site, limits)
+        self.quality = QualityEngine(self.binder, clock_mode=clock_mode)
         self.scheduler = SchedulerState(site.work)
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
-        self.tick: SimulationTick | None = None
         self._site, self._depth, self._lock = site, depth, RLock()
         self._counters: Counter[str] = Counter()
         self._slots = SiteVariables(site)
         self._racks = RackStates(site)
-        self._waiting: dict[str, tuple[PointValue, np.datetime64]] = {}
-        self._quality = QualityTracker(self.binder)
-        self.clock_skew = self._quality.clock_skew
-        self._batch_interval: np.timedelta64 | None = None
-        self._period, self._max_lead = REPEAT_PERIOD, checks.MAX_CLOCK_LEAD
+        self._max_lead = checks.MAX_CLOCK_LEAD
         self._rows = self._new_rows()
 
     @property
     def period(self) -> np.timedelta64:
         """Period of repetition of points; a value is stale after three periods without a message.
 
-        It follows the ticks of simulated time and the intervals of the rack batches. Setting it
-        clears the means that :meth:`recent_means` returns.
+        A change clears the means that :meth:`recent_means` returns.
         """
-        return self._period
-
-    @period.setter
-    def period(self, period: np.timedelta64) -> None:
-        with self._lock:
-            if period != self._period:
-                self._period = period
-                self._rows = self._new_rows()
+        return self.quality.period
 
     @property
     def counters(self) -> Mapping[str, int]:
         """Number of messages by :class:`SampleOutcome`, of readings by :class:`QualityFlag`."""
         with self._lock:
-            return self._counters + self.binder.counters + self._racks.counters
+            return (
+                self._counters + self.quality.counters + self.binder.counters + self._racks.counters
+            )
+
+    @property
+    def clock_mode(self) -> ClockMode:
+        """Which clock the stamps are compared with."""
+        return self.quality.clock_mode
+
+    @property
+    def tick(self) -> SimulationTick | None:
+        """Last tick of simulated time; None before."""
+        return self.quality.tick
+
+    @property
+    def clock_skew(self) -> ClockSkewTracker:
+        """Sources whose stamps are refused."""
+        return self.quality.clock_skew
 
     @property
     def unbound_points(self) -> Mapping[str, str]:
@@ -235,17 +240,20 @@ class LiveState:
     def add(self, sample: Sample, received: np.datetime64 = UNKNOWN_TIME) -> QualityFlag | None:
         """Add one sample; ``received`` is its UTC time of receipt, unused in simulated time.
 
-        Return the flag of a reading or a rack batch. Return None for other samples, duplicates,
-        unknown points and values that wait for metadata.
+        Return the flag of a value or a rack batch. Return None for other samples, and for batches
+        of other sites, of unknown racks, and duplicates.
         """
         with self._lock:
             match sample:
                 case PointValue():
-                    return self._add_value(sample, received)
+                    checked = self.quality.check_value(sample, received)
+                    self._store(checked, sample, received)
+                    return checked.flag
                 case RackBatch():
                     return self._add_batch(sample, received)
                 case PointMetadata():
-                    self._add_metadata(sample)
+                    if (waiting := self.quality.register(sample)) is not None:
+                        self._store(*waiting)
                 case SimulationTick() if self.clock_mode is ClockMode.REAL:
                     self._counters[SampleOutcome.TICK_IN_REAL_TIME] += 1
                 case _:
@@ -260,7 +268,7 @@ class LiveState:
         ahead.
         """
         with self._lock:
-            spans = {"max_age": checks.STALE_PERIODS * self._period, "max_lead": self._max_lead}
+            spans = {"max_age": checks.STALE_PERIODS * self.period, "max_lead": self._max_lead}
             return present_dataset(self._slots, self._racks, now=now, **spans)
 
     def describe_future_values(self, now: np.datetime64) -> str:
@@ -298,84 +306,40 @@ class LiveState:
         return starts.astype("datetime64[us]"), net
 
     def _new_rows(self) -> RollingMeans:
-        halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}
+        halls, span = len(self._racks.halls), {"depth": self._depth, "period": self.period}
         mean_count = self._slots.machine_slot_count + 2 * halls
         return RollingMeans(mean_count=mean_count, maximum_count=halls, **span)
 
-    def _add_metadata(self, metadata: PointMetadata) -> None:
-        binding = self.binder.register(metadata)
-        waiting = self._waiting.pop(metadata.point, None)
-        if binding is not None and waiting is not None:
-            self._read(binding, *waiting)
-
-    def _add_value(self, sample: PointValue, received: np.datetime64) -> QualityFlag | None:
-        binding = self.binder.get(sample.point)
-        if binding is not None:
-            return self._read(binding, sample, received)
-        if not self.binder.belongs_to_site(sample.point):
-            self._counters[SampleOutcome.OTHER_SITE] += 1
-        elif sample.point in self.binder.unknown:
-            self._counters[SampleOutcome.UNKNOWN_POINT] += 1
-            metadata = self.binder.metadata(sample.point)
-            return check_unbound(metadata, sample, self._clock(received))
-        else:
-            self._wait_for_metadata(sample, received)
-        return None
-
-    def _wait_for_metadata(self, sample: PointValue, received: np.datetime64) -> None:
-        """Store a value until its metadata comes, the newest of each point."""
-        self._counters[SampleOutcome.BEFORE_METADATA] += 1
-        if len(self._waiting) >= MAX_WAITING_POINTS and sample.point not in self._waiting:
-            del self._waiting[next(iter(self._waiting))]
-        self._waiting[sample.point] = (sample, received)
-
-    def _read(
-        self, binding: PointBinding, sample: PointValue, received: np.datetime64
-    ) -> QualityFlag | None:
-        """Check a value of a bound point, and store it if it is good."""
-        if sample.sender != binding.sender:
-            self._counters[SampleOutcome.WRONG_SENDER] += 1
-            return None
-        if self._quality.is_duplicate(sample):
-            self._counters[SampleOutcome.DUPLICATE] += 1
-            return None
-        value = None if sample.value is None else binding.to_canonical(sample.value)
-        reading = PointReading(value=value, time=sample.time, quality=sample.quality)
-        clock = self._clock(received)
-        flag = self._quality.check(binding, reading, clock, period=self._period)
-        self._counters[flag.value] += 1
+    def _store(self, checked: CheckedValue, sample: PointValue, received: np.datetime64) -> None:
+        """Store a value of a bound point if it is good, and the point is no unused spare."""
+        flag, binding, value = checked
+        if flag is not QualityFlag.GOOD or binding is None or value is None:
+            return
         slot = self._slots.slots.get(binding.key)
-        if flag is QualityFlag.GOOD and slot is not None and value is not None:
-            time, latest = epoch_microseconds(sample.time), checks.latest_valid_time(clock)
-            if binding.is_spare:
-                longest = checks.STALE_PERIODS * self._period
-                if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
-                    return flag
-                self.binder.promote_spare(binding)
-            self._counters[SampleOutcome.OUT_OF_ORDER] += not self._slots.update(
-                slot, time, value, latest=latest
-            )
-            if slot < self._slots.machine_slot_count:
-                self._rows.add(slot, time, value, latest=latest)
-        return flag
-
-    def _clock(self, received: np.datetime64) -> np.datetime64:
-        """Return when a sample came: in simulated time, no later than the next tick."""
-        if self.clock_mode is ClockMode.REAL:
-            return received
-        return self.tick.time + self.tick.interval if self.tick else UNKNOWN_TIME
+        if slot is None:
+            return
+        time = epoch_microseconds(sample.time)
+        latest = checks.latest_valid_time(self.quality.clock(received))
+        if binding.is_spare:
+            longest = checks.STALE_PERIODS * self.period
+            if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
+                return
+            self.binder.promote_spare(binding)
+        is_newest = self._slots.update(slot, time, value, latest=latest)
+        self._counters[SampleOutcome.OUT_OF_ORDER] += not is_newest
+        if slot < self._slots.machine_slot_count:
+            self._rows.add(slot, time, value, latest=latest)
 
     def _add_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag | None:
         if batch.site != self._site.name:
             self._counters[SampleOutcome.OTHER_SITE] += 1
             return None
-        clock = self._clock(received)
-        flag, latest = checks.check_batch(batch, clock), checks.latest_valid_time(clock)
+        latest = checks.latest_valid_time(self.quality.clock(received))
+        flag = self.quality.check_batch(batch, received)
         if flag not in TIMESTAMP_FLAGS and not self._racks.register(batch, latest=latest):
             return None
         self._counters[BATCH_OUTCOMES[flag]] += 1
         if flag is QualityFlag.GOOD:
-            self._batch_interval = batch.interval
             power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
             hall = self._racks.halls.index(batch.hall)
             time, first = epoch_microseconds(batch.time), self._slots.machine_slot_count + hall
@@ -392,17 +356,18 @@ class LiveState:
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                refused = self.scheduler.add(sample, self._clock(received))
-                if refused is not None:
+                if refused := self.scheduler.add(sample, self.quality.clock(received)):
                     self._counters[refused] += 1
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample
             case JobStatus():
                 self.job_status = sample
             case SimulationTick():
-                self.tick = sample
+                before = self.period
                 self._max_lead = checks.MAX_CLOCK_LEAD + sample.interval
-                self.period = max(REPEAT_PERIOD, self._batch_interval or sample.interval)
+                self.quality.note_tick(sample)
+                if self.period != before:
+                    self._rows = self._new_rows()
 
 
 type AxisValues = tuple[str, FloatArray]

@@ -6,6 +6,7 @@ changes its meaning is refused until a person accepts it.
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -113,6 +114,16 @@ class PointBinder:
         self._known: dict[str, PointMetadata] = {}
         self._changed: dict[str, PointMetadata] = {}
         self._unmatched: dict[str, PointMetadata] = {}
+
+    def copy(self) -> "PointBinder":
+        """Return a binder that continues from here independently; it shares the site's points."""
+        twin = copy(self)
+        for name in ("redundant", "counters", "unknown", "integration_points"):
+            setattr(twin, name, getattr(self, name).copy())
+        twin._bindings, twin._points = self._bindings.copy(), self._points.copy()
+        twin._known, twin._changed = self._known.copy(), self._changed.copy()
+        twin._unmatched = self._unmatched.copy()
+        return twin
 
     def get(self, point: str) -> PointBinding | None:
         """Return the binding of a point, or None if it has none or is refused."""

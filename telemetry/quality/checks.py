@@ -1,6 +1,7 @@
-"""Quality flag of a reading, from its value, its clock and the readings before it.
+"""Quality flag of a reading, from its value, its stamp and the readings before it.
 
-All functions are pure: the caller passes the clock and the history.
+All functions are pure: the caller passes the time of receipt and the history. :func:`check_stamp`
+is the only comparison of a stamp with a clock.
 
 A reading may come in another unit than the one before. Within its band it is doubted only if the
 conversion of it is close to the last reading and the reading itself is far from it. Readings that
@@ -15,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from telemetry.points.limits import (
     PlausibleRange,
 )
 from telemetry.points.wire_units import unit_conversion
-from twin.time_axes import MICROSECOND, SECOND, UNKNOWN_TIME
+from twin.time_axes import SECOND, UNKNOWN_TIME
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far the clock of a sender may be ahead of the receiver's."""
@@ -53,19 +54,28 @@ STALE_PERIODS: Final = 3
 
 
 class QualityFlag(StrEnum):
-    """Quality of a reading."""
+    """Quality of a reading; ``meaning`` is what it states, for people."""
 
-    GOOD = "good"
-    BAD_SOURCE = "bad_source"
-    RANGE = "range"
-    RATE = "rate"
-    STUCK = "stuck"
-    LATE = "late"
-    FUTURE = "future"
-    STALE = "stale"
-    UNIT = "unit"
-    FLAT = "flat"
-    DISAGREES = "disagrees"
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Return the flag of a value, with its meaning."""
+        flag = str.__new__(cls, value)
+        flag._value_ = value
+        flag.meaning = meaning
+        return flag
+
+    GOOD = "good", "No check failed."
+    BAD_SOURCE = "bad_source", "The source sent no value, or called it bad."
+    RANGE = "range", "The value is outside the plausible range, or is no announced state."
+    RATE = "rate", "The value changed faster than the limit; three in a row are accepted as a step."
+    STUCK = "stuck", "The same number was repeated for longer than a working sensor does."
+    LATE = "late", "The stamp was over 15 min old when the value arrived."
+    FUTURE = "future", "The stamp was over 5 s ahead of the clock here; the value is not archived."
+    STALE = "stale", "The value is older than three repetition periods; no archived value has it."
+    UNIT = "unit", "The value matches the one before it in another unit, such as kW for MW."
+    FLAT = "flat", "The value changed less than a working sensor does within six hours."
+    DISAGREES = "disagrees", "Redundant sensors differ by more than their tolerance."
 
 
 UNTRUSTED_FLAGS: Final = frozenset(
@@ -99,14 +109,15 @@ class PointReading:
 class PointHistory:
     """Earlier readings of a point.
 
-    ``value`` and ``time`` are the last trusted reading, ``since`` when the value last changed. The
-    readings stay within tolerance of ``level`` since ``steady_since``. The candidate is the newest
-    untrusted reading after it, with the number of consecutive readings that agree with it and its
-    flag, which is ``good`` without a candidate.
+    ``value``, ``time`` and ``flag`` are the last trusted reading, ``since`` when the value last
+    changed. The readings stay within tolerance of ``level`` since ``steady_since``. The candidate
+    is the newest untrusted reading after it, with the number of consecutive readings that agree
+    with it and its flag, which is ``good`` without a candidate.
     """
 
     value: float = math.nan
     time: np.datetime64 = UNKNOWN_TIME
+    flag: QualityFlag = QualityFlag.GOOD
     since: np.datetime64 = UNKNOWN_TIME
     level: float = math.nan
     steady_since: np.datetime64 = UNKNOWN_TIME
@@ -123,7 +134,7 @@ class PointHistory:
         """
         value = reading.value
         if flag not in UNTRUSTED_FLAGS:
-            return self.after_trusted(reading, limits.min_change)
+            return self.after_trusted(reading, limits.min_change, flag)
         if flag not in _CANDIDATE_FLAGS or value is None or self.candidate_time >= reading.time:
             return self
         count = (
@@ -147,7 +158,9 @@ class PointHistory:
             reading.value - self.candidate, reading.time - self.candidate_time, limits
         )
 
-    def after_trusted(self, reading: PointReading, flat: float = 0.0) -> "PointHistory":
+    def after_trusted(
+        self, reading: PointReading, flat: float = 0.0, flag: QualityFlag = QualityFlag.GOOD
+    ) -> "PointHistory":
         """Return the history after a trusted reading; an empty or out-of-order one changes nothing.
 
         Changes up to ``flat``, in the unit of the reading, count as steady.
@@ -160,6 +173,7 @@ class PointHistory:
         return PointHistory(
             value=value,
             time=reading.time,
+            flag=flag,
             since=since,
             level=self.level if is_steady else value,
             steady_since=self.steady_since if is_steady else reading.time,
@@ -177,6 +191,17 @@ NO_HISTORY: Final = PointHistory()
 """History of a point without readings."""
 
 
+def check_stamp(time: np.datetime64, received: np.datetime64) -> QualityFlag:
+    """Return ``future``, ``late`` or ``good`` from a stamp and its time of receipt, both in UTC.
+
+    At an unknown time of receipt, nothing is early or late.
+    """
+    lead = time - received
+    if lead > MAX_CLOCK_LEAD:
+        return QualityFlag.FUTURE
+    return QualityFlag.LATE if lead < -MAX_READING_AGE else QualityFlag.GOOD
+
+
 def check_reading(
     reading: PointReading,
     now: np.datetime64,
@@ -186,18 +211,17 @@ def check_reading(
 ) -> QualityFlag:
     """Return the quality flag of a reading in its canonical unit.
 
-    ``now`` is the time of receipt; if it is unknown, nothing is early or late. The first check that
-    fails decides, in the order source, clock, unit, range, rate, stuck, flat. A late reading out of
-    range has the flag ``range``, as the archive trusts late readings.
+    ``now`` is the time of receipt; see :func:`check_stamp`. The first check that fails decides, in
+    the order source, stamp, unit, range, rate, stuck, flat. A late reading out of range has the
+    flag ``range``, as the archive trusts late readings.
     """
     value = reading.value
     if value is None or reading.quality != GOOD_QUALITY:
         return QualityFlag.BAD_SOURCE
-    if reading.time - now > MAX_CLOCK_LEAD:
-        return QualityFlag.FUTURE
-    if now - reading.time > MAX_READING_AGE:
-        return QualityFlag.LATE if limits.low <= value <= limits.high else QualityFlag.RANGE
-    if not limits.low <= value <= limits.high:
+    flag, is_plausible = check_stamp(reading.time, now), limits.low <= value <= limits.high
+    if flag is not QualityFlag.GOOD:
+        return flag if is_plausible or flag is QualityFlag.FUTURE else QualityFlag.RANGE
+    if not is_plausible:
         is_other = _matches_conversion(value, history, limits) or _continues_candidate(
             value, history, limits
         )
@@ -236,11 +260,35 @@ def _check_trend(
     return QualityFlag.GOOD
 
 
-UNIT_FACTORS: Final = ((1e3, 0.0), (1e-3, 0.0), (100.0, 0.0), (0.01, 0.0))
-"""Factors and offsets of likely wrong units, such as kW for MW and per cent for 1."""
+class UnitMistake(NamedTuple):
+    """Factor and offset that convert a value in a wrong unit to the right one.
 
-TEMPERATURE_CONVERSIONS: Final = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
-"""The same for temperatures: Fahrenheit and kelvin for Celsius, and back."""
+    ``units`` are the canonical units in which the wrong value may lie within the band.
+    """
+
+    factor: float
+    offset: float = 0.0
+    units: frozenset[str] = frozenset()
+
+
+UNIT_MISTAKES: Final = (
+    UnitMistake(1e3, units=frozenset({"MW", "MWh"})),  # MW sent for kW
+    UnitMistake(1e-3),  # kW sent for MW
+    UnitMistake(100.0, units=frozenset({"MWh", "1"})),  # a share sent for per cent
+    UnitMistake(0.01),  # per cent sent for a share
+    UnitMistake(5.0 / 9.0, -160.0 / 9.0, frozenset({"degC"})),  # Fahrenheit sent for Celsius
+    UnitMistake(1.8, 32.0),  # Celsius sent for Fahrenheit
+    UnitMistake(1.0, -273.15),  # kelvin sent for Celsius
+    UnitMistake(1.0, 273.15),  # Celsius sent for kelvin
+)
+"""Likely mistakes of units. A value outside its band, or one that changes too fast, is compared by
+all of them; one within its band by those of its unit only.
+"""
+
+_MISTAKES_WITHIN_BAND: Final = {
+    unit: tuple(one for one in UNIT_MISTAKES if unit in one.units)
+    for unit in ("MW", "MWh", "1", "degC")
+}
 
 MAX_UNIT_RATIO: Final = 1e3  # ratio to the greatest value up to which a unit may be wrong
 MIN_UNIT_RATIO: Final = 20.0
@@ -257,66 +305,9 @@ def _matches_conversion(value: float, history: PointHistory, limits: PlausibleRa
         return MIN_UNIT_RATIO * greatest <= abs(value) <= MAX_UNIT_RATIO * greatest
     near = CONVERTED_RANGE_SHARE * (limits.high - limits.low)
     return any(
-        abs(value * factor + offset - history.value) <= near
-        for factor, offset in (*UNIT_FACTORS, *TEMPERATURE_CONVERSIONS)
+        abs(value * one.factor + one.offset - history.value) <= near for one in UNIT_MISTAKES
     )
 
-
-def _is_in_other_unit(
-    value: float, time: np.datetime64, history: PointHistory, limits: PlausibleRange
-) -> bool:
-    """Return whether a value within its band is the one before in another unit, or
-    continues one.
-    """
-    if _continues_candidate(value, history, limits):
-        return True
-    greatest = max(abs(limits.low), abs(limits.high))
-    return matches_other_unit(value, history.value, unit=limits.unit, greatest=greatest) and bool(
-        time - history.time <= MAX_COMPARISON_AGE
-    )
-
-
-def _continues_candidate(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
-    return history.candidate_flag is QualityFlag.UNIT and continues_other_unit(
-        value, history.candidate, history.value, unit=limits.unit
-    )
-
-
-@lru_cache(maxsize=1)  # samples of one batch share the time of receipt
-def latest_valid_time(now: np.datetime64) -> int:
-    """Return the latest stamp that is not of the future. [us since 1970]
-
-    A stored reading with a later stamp came from a clock that was ahead; newer ones replace it.
-    Every stamp is valid at an unknown time.
-    """
-    return MAX_STAMP_US if np.isnat(now) else epoch_microseconds(now + MAX_CLOCK_LEAD)
-
-
-def check_batch(batch: RackBatch, now: np.datetime64) -> QualityFlag:
-    """Return the quality flag of a rack batch; see :func:`check_reading`."""
-    if batch.time - now > MAX_CLOCK_LEAD:
-        return QualityFlag.FUTURE
-    if now - batch.time > MAX_READING_AGE:
-        return QualityFlag.LATE
-    if (batch.values < CHIP_MIN).any() or (batch.values > CHIP_MAX).any():
-        return QualityFlag.RANGE
-    return QualityFlag.GOOD
-
-
-KILO_CONVERSION: Final = (1e3, 0.0)
-PERCENT_CONVERSION: Final = (100.0, 0.0)
-FAHRENHEIT_CONVERSION: Final = (5.0 / 9.0, -160.0 / 9.0)
-
-MISMATCHES_BY_UNIT: Final[dict[str, tuple[tuple[float, float], ...]]] = {
-    "MW": (KILO_CONVERSION,),
-    "MWh": (KILO_CONVERSION, PERCENT_CONVERSION),
-    "1": (PERCENT_CONVERSION,),
-    "degC": (FAHRENHEIT_CONVERSION,),
-}
-"""Canonical unit -> factors and offsets that convert a value in a wrong unit to the one before: MW
-sent for kW, a share for per cent, degrees Fahrenheit for Celsius. A value that is too large by a
-factor lies outside its band.
-"""
 
 CONVERTED_TOLERANCE_SHARE: Final = 0.005
 """Relative tolerance between a converted value and the one before. [1]"""
@@ -340,41 +331,66 @@ MAX_COMPARISON_AGE: Final = np.timedelta64(1, "h")
 """Age from which a reading does not identify the unit of the next."""
 
 
-def matches_other_unit(value: float, before: float, *, unit: str, greatest: float) -> bool:
-    """Return whether a value within its band is the trusted one before it in another unit.
-
-    ``value`` and ``before`` are in the canonical unit; ``greatest`` is the greatest absolute value
-    of the band.
+def _is_in_other_unit(
+    value: float, time: np.datetime64, history: PointHistory, limits: PlausibleRange
+) -> bool:
+    """Return whether a value within its band is the one before in another unit, or continues
+    one.
     """
-    if unit == "degC":
-        is_significant, near = abs(value - before) > MIN_TEMPERATURE_JUMP_K, CONVERTED_TOLERANCE_K
+    before = history.value
+    if _continues_candidate(value, history, limits):
+        return True
+    if limits.unit == "degC":
+        is_significant = abs(value - before) > MIN_TEMPERATURE_JUMP_K
+        near = CONVERTED_TOLERANCE_K
     else:
-        is_significant, near = (
-            abs(before) >= MIN_SIGNIFICANT_SHARE * greatest,
-            CONVERTED_TOLERANCE_SHARE * abs(before),
+        greatest = max(abs(limits.low), abs(limits.high))
+        is_significant = abs(before) >= MIN_SIGNIFICANT_SHARE * greatest
+        near = CONVERTED_TOLERANCE_SHARE * abs(before)
+    return (
+        is_significant
+        and any(
+            abs(value * one.factor + one.offset - before) <= near
+            for one in _MISTAKES_WITHIN_BAND.get(limits.unit, ())
         )
-    if not is_significant:
-        return False
-    for factor, offset in MISMATCHES_BY_UNIT.get(unit, ()):
-        if abs(value * factor + offset - before) <= near:
-            return True
-    return False
+        and bool(time - history.time <= MAX_COMPARISON_AGE)
+    )
 
 
-def continues_other_unit(value: float, doubted: float, before: float, *, unit: str) -> bool:
+def _continues_candidate(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
     """Return whether a value follows the doubted one in another unit, not the trusted one
     before.
     """
+    if history.candidate_flag is not QualityFlag.UNIT:
+        return False
+    doubted = history.candidate
     distance = abs(value - doubted)
-    near = NEXT_TOLERANCE_K if unit == "degC" else NEXT_TOLERANCE_SHARE * abs(doubted)
-    return distance <= near and distance < abs(value - before)
+    near = NEXT_TOLERANCE_K if limits.unit == "degC" else NEXT_TOLERANCE_SHARE * abs(doubted)
+    return distance <= near and distance < abs(value - history.value)
+
+
+@lru_cache(maxsize=1)  # samples of one batch share the time of receipt
+def latest_valid_time(now: np.datetime64) -> int:
+    """Return the latest stamp that is not of the future. [us since 1970]
+
+    A stored reading with a later stamp came from a clock that was ahead; newer ones replace it.
+    Every stamp is valid at an unknown time.
+    """
+    return MAX_STAMP_US if np.isnat(now) else epoch_microseconds(now + MAX_CLOCK_LEAD)
+
+
+def check_batch(batch: RackBatch, now: np.datetime64) -> QualityFlag:
+    """Return the quality flag of a rack batch; see :func:`check_reading`."""
+    flag = check_stamp(batch.time, now)
+    if flag is not QualityFlag.GOOD:
+        return flag
+    if (batch.values < CHIP_MIN).any() or (batch.values > CHIP_MAX).any():
+        return QualityFlag.RANGE
+    return QualityFlag.GOOD
 
 
 MAX_CACHED_POINTS: Final = 200_000
 """Points whose limits are cached. [1]"""
-
-FUTURE_US: Final = int(MAX_CLOCK_LEAD / MICROSECOND)
-LATE_US: Final = int(MAX_READING_AGE / MICROSECOND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,8 +404,8 @@ class UnboundPointLimits:
     high: float
     states: frozenset[int] = frozenset()
 
-    def check(self, sample: PointValue, age: int = 0) -> QualityFlag:
-        """Return the flag of a value in the unit of the wire, received at an age. [us]
+    def check(self, sample: PointValue, received: np.datetime64) -> QualityFlag:
+        """Return the flag of a value in the unit of the wire; see :func:`check_stamp`.
 
         The flag is ``bad_source``, ``future``, ``range``, ``late`` or ``good``. A value that is
         none of the states of its point is out of range.
@@ -397,23 +413,11 @@ class UnboundPointLimits:
         value = sample.value
         if value is None or sample.quality != GOOD_QUALITY:
             return QualityFlag.BAD_SOURCE
-        if age < -FUTURE_US:
-            return QualityFlag.FUTURE
+        flag = check_stamp(sample.time, received)
+        if flag is QualityFlag.FUTURE:
+            return flag
         is_known = not self.states or value in self.states
-        if not (self.low <= value <= self.high and is_known):
-            return QualityFlag.RANGE
-        return QualityFlag.LATE if age > LATE_US else QualityFlag.GOOD
-
-
-def check_unbound(
-    metadata: PointMetadata | None, sample: PointValue, now: np.datetime64
-) -> QualityFlag:
-    """Return the flag of a value of an unbound point, in the unit of the wire.
-
-    ``metadata`` is None if none was received. ``now`` is the time of receipt, maybe unknown.
-    """
-    age = 0 if np.isnat(now) else int((now - sample.time) / MICROSECOND)
-    return unbound_point_limits(metadata).check(sample, age)
+        return flag if self.low <= value <= self.high and is_known else QualityFlag.RANGE
 
 
 @lru_cache(maxsize=MAX_CACHED_POINTS)
@@ -441,3 +445,7 @@ def _limits(metadata: PointMetadata | None) -> tuple[PlausibleRange, tuple[float
         if scale is not None:
             return found, scale
     return UNLIMITED_RANGE, identity
+
+
+UNKNOWN_POINT_LIMITS: Final = unbound_point_limits(None)
+"""Plausible values of a point without metadata."""

@@ -9,6 +9,7 @@ period cannot be detected.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
@@ -18,70 +19,208 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.messages.bms_contract import REPEAT_PERIOD
-from telemetry.messages.samples import PointValue
+from telemetry.messages.samples import (
+    PointMetadata,
+    PointValue,
+    RackBatch,
+    Sample,
+    SampleOutcome,
+    SimulationTick,
+)
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.quality.checks import (
     MAX_CLOCK_LEAD,
     NO_HISTORY,
     STALE_PERIODS,
+    UNKNOWN_POINT_LIMITS,
     PointHistory,
     PointReading,
     QualityFlag,
+    UnboundPointLimits,
+    check_batch,
     check_reading,
+    unbound_point_limits,
 )
+from telemetry.runtime import ClockMode
 from twin.simulation.engine import VariableKey
 from twin.text import format_duration
-from twin.time_axes import SECOND
+from twin.time_axes import SECOND, UNKNOWN_TIME
 from twin.units import MICROSECONDS_PER_S
 
 MIN_MEDIAN_SENSORS: Final = 3
 """Number of sensors from which the median decides which of them is wrong. [1]"""
 
 
-class QualityTracker:
-    """Flags the readings of a site's points; ``clock_skew`` has the points whose stamps are
-    refused.
+MAX_WAITING_POINTS: Final = 10_000
+"""Largest number of points whose value waits for metadata. [1]"""
+
+
+class CheckedValue(NamedTuple):
+    """A value with its flag.
+
+    ``binding`` and ``value`` are its binding and the value in the canonical unit. Both are None if
+    the point is bound to no variable, or the value repeats the last stamp of its point.
     """
 
-    def __init__(self, binder: PointBinder) -> None:
-        self._binder = binder
+    flag: QualityFlag
+    binding: PointBinding | None = None
+    value: float | None = None
+
+
+class QualityEngine:
+    """Flags all readings of one site, in the order in which they are journaled.
+
+    The service and the recorder flag by it, so the same messages have the same flags. Without a
+    ``binder``, as of a site without a site file, points are checked by their metadata alone.
+
+    - `clock_skew`: sources whose stamps are refused.
+    - `clock_mode`: which clock the stamps are compared with.
+    - `counters`: values by flag, and those that were not checked as readings, by reason.
+    - `period`: period of repetition of points. It follows the ticks of simulated time and the
+      intervals of the rack batches.
+    - `tick`: last tick of simulated time; None before.
+    """
+
+    def __init__(
+        self, binder: PointBinder | None = None, *, clock_mode: ClockMode = ClockMode.REAL
+    ) -> None:
+        self.binder = binder
+        self.clock_mode = clock_mode
         self.clock_skew = ClockSkewTracker()
+        self.counters: Counter[str] = Counter()
+        self.period = REPEAT_PERIOD
+        self.tick: SimulationTick | None = None
+        self._batch_interval: np.timedelta64 | None = None
         self._histories: dict[str, PointHistory] = {}
+        self._limits: dict[str, UnboundPointLimits] = {}
+        self._waiting: dict[str, tuple[PointValue, np.datetime64]] = {}
         self._redundancy = _Redundancy()
 
-    def is_duplicate(self, sample: PointValue) -> bool:
-        """Return whether the last reading of a point has the same stamp."""
-        history = self._histories.get(sample.point, NO_HISTORY)
-        return bool(sample.time in (history.time, history.candidate_time))
+    def copy(self) -> "QualityEngine":
+        """Return an engine that continues from here independently; it reports no clock skew."""
+        twin = self.restarted()
+        twin.period, twin.tick, twin._batch_interval = self.period, self.tick, self._batch_interval
+        twin._histories, twin._waiting = self._histories.copy(), self._waiting.copy()
+        twin._redundancy = self._redundancy.copy()
+        return twin
 
-    def check(
-        self,
-        binding: PointBinding,
-        reading: PointReading,
-        now: np.datetime64,
-        *,
-        period: np.timedelta64,
-    ) -> QualityFlag:
-        """Return the quality flag of a reading, and store it in the history of its point.
+    def restarted(self) -> "QualityEngine":
+        """Return an engine that knows the metadata only, as after a restart."""
+        binder = self.binder.copy() if self.binder else None
+        twin = QualityEngine(binder, clock_mode=self.clock_mode)
+        twin._limits = self._limits.copy()
+        return twin
 
-        ``now`` is the time of receipt, maybe unknown; ``period`` is the repetition period of
-        points.
+    def clock(self, received: np.datetime64) -> np.datetime64:
+        """Return when a sample came: in simulated time, no later than the next tick."""
+        if self.clock_mode is ClockMode.REAL:
+            return received
+        return self.tick.time + self.tick.interval if self.tick else UNKNOWN_TIME
+
+    def add(self, sample: Sample, received: np.datetime64) -> QualityFlag | None:
+        """Return the flag of a reading or a rack batch; take note of metadata and ticks.
+
+        ``received`` is its time of receipt, unused in simulated time. Other samples have no flag.
         """
+        match sample:
+            case PointValue():
+                return self.check_value(sample, received).flag
+            case RackBatch():
+                return self.check_batch(sample, received)
+            case PointMetadata():
+                self.register(sample)
+            case SimulationTick() if self.clock_mode is ClockMode.SIMULATED:
+                self.note_tick(sample)
+        return None
+
+    def check_value(self, sample: PointValue, received: np.datetime64) -> CheckedValue:
+        """Return the flag of a value of any point."""
+        binder = self.binder
+        binding = binder.get(sample.point) if binder else None
+        if binding is not None:
+            if sample.sender == binding.sender:
+                return self._check_bound(binding, sample, received)
+            self.counters[SampleOutcome.WRONG_SENDER] += 1
+        elif binder is not None:
+            if not binder.belongs_to_site(sample.point):
+                self.counters[SampleOutcome.OTHER_SITE] += 1
+            elif sample.point in binder.unknown:
+                self.counters[SampleOutcome.UNKNOWN_POINT] += 1
+            else:
+                self._wait_for_metadata(sample, received)
+        limits = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS)
+        return CheckedValue(limits.check(sample, self.clock(received)))
+
+    def check_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag:
+        """Return the flag of a rack batch."""
+        flag = check_batch(batch, self.clock(received))
+        if flag is QualityFlag.GOOD:
+            self.note_interval(batch.interval)
+        return flag
+
+    def register(
+        self, metadata: PointMetadata
+    ) -> tuple[CheckedValue, PointValue, np.datetime64] | None:
+        """Take note of metadata; return a value that waited for it, and its time of receipt."""
+        self._limits[metadata.point] = unbound_point_limits(metadata)
+        binding = self.binder.register(metadata) if self.binder else None
+        waiting = self._waiting.pop(metadata.point, None)
+        if binding is None or waiting is None:
+            return None
+        if waiting[0].sender != binding.sender:
+            self.counters[SampleOutcome.WRONG_SENDER] += 1
+            return None
+        return self._check_bound(binding, *waiting), *waiting
+
+    def note_interval(self, interval: np.timedelta64) -> None:
+        """Take note of the interval of good rack batches."""
+        self._batch_interval = interval
+
+    def note_tick(self, tick: SimulationTick) -> None:
+        """Continue at a tick of simulated time."""
+        self.tick = tick
+        self.period = max(REPEAT_PERIOD, self._batch_interval or tick.interval)
+
+    def _wait_for_metadata(self, sample: PointValue, received: np.datetime64) -> None:
+        """Store a value until its metadata comes, the newest of each point."""
+        self.counters[SampleOutcome.BEFORE_METADATA] += 1
+        if len(self._waiting) >= MAX_WAITING_POINTS and sample.point not in self._waiting:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[sample.point] = (sample, received)
+
+    def _check_bound(
+        self, binding: PointBinding, sample: PointValue, received: np.datetime64
+    ) -> CheckedValue:
+        """Return the flag of a value of a bound point, and store it in the point's history."""
+        now, limits, key = self.clock(received), binding.plausible_range, binding.key
+        value = None if sample.value is None else binding.to_canonical(sample.value)
+        reading = PointReading(value=value, time=sample.time, quality=sample.quality)
         before = self._histories.get(binding.point, NO_HISTORY)
+        if sample.time in (before.time, before.candidate_time):
+            self.counters[SampleOutcome.DUPLICATE] += 1
+            flag = check_reading(reading, now, limits=limits)
+            if flag is QualityFlag.GOOD:
+                flag = before.flag if sample.time == before.time else before.candidate_flag
+            return CheckedValue(flag)
         if before is not NO_HISTORY:
-            limit = now + MAX_CLOCK_LEAD
-            if before.time > limit or before.candidate_time > limit:
+            latest = now + MAX_CLOCK_LEAD
+            if before.time > latest or before.candidate_time > latest:
                 before = NO_HISTORY  # its stamp came from a clock that was set back since
-        flag = check_reading(reading, now, before, limits=binding.plausible_range)
+        flag = check_reading(reading, now, before, limits=limits)
         if not binding.is_spare:
-            self.clock_skew.note(binding.key, flag, time=reading.time, received=now)
-        value = reading.value
-        if flag is QualityFlag.GOOD and value is not None and binding.key in self._binder.redundant:
-            max_age = STALE_PERIODS * period
+            self.clock_skew.note(key, flag, time=reading.time, received=now)
+        if (
+            flag is QualityFlag.GOOD
+            and value is not None
+            and self.binder is not None
+            and key in self.binder.redundant
+        ):
+            max_age = STALE_PERIODS * self.period
             if not self._redundancy.agrees(binding, value, reading.time, max_age=max_age):
                 flag = QualityFlag.DISAGREES
-        self._histories[binding.point] = before.after(reading, flag, binding.plausible_range)
-        return flag
+        self._histories[binding.point] = before.after(reading, flag, limits)
+        self.counters[flag.value] += 1
+        return CheckedValue(flag, binding, value)
 
 
 @dataclass
@@ -89,6 +228,10 @@ class _Redundancy:
     """Latest values of the sensors of each quantity."""
 
     _latest: dict[VariableKey, dict[str, tuple[float, np.datetime64]]] = field(default_factory=dict)
+
+    def copy(self) -> "_Redundancy":
+        """Return an independent copy."""
+        return _Redundancy({key: found.copy() for key, found in self._latest.items()})
 
     def agrees(
         self, binding: PointBinding, value: float, time: np.datetime64, *, max_age: np.timedelta64

@@ -5,18 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.live.state import MAX_WAITING_POINTS, LiveState
+from telemetry.live.state import LiveState
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import PointValue
 from telemetry.points.site_points import list_points
 from telemetry.quality.checks import QualityFlag
+from telemetry.quality.tracker import MAX_WAITING_POINTS
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
 
 
 def test_a_value_before_its_metadata_waits_for_it():
     window = LiveState(site())
     for value in (2000.0, 2500.0):
-        assert window.add(value_of("grid_import_power", value)) is None
+        assert window.add(value_of("grid_import_power", value)) is QualityFlag.GOOD
     assert np.isnan(window.latest_values(NOON)["grid_import_power"])
     window.add(metadata_of("grid_import_power"))
     assert window.latest_values(NOON)["grid_import_power"] == pytest.approx(2.5)
@@ -78,7 +79,8 @@ def test_duplicates_and_order_do_not_matter(window):
 
 def test_values_of_other_senders_are_refused(window):
     forged = replace(value_of("battery_level", 50.0), sender="MEPAI")
-    assert window.add(forged) is None
+    assert window.add(forged) is QualityFlag.GOOD
+    assert np.isnan(window.latest_values(NOON)["battery_level"])
     assert window.counters == {"wrong sender": 1}
 
 

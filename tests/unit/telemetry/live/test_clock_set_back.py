@@ -73,7 +73,7 @@ def test_leap_is_checked_again_at_once(window):
 
 
 def test_readings_of_next_tick_are_current(window):
-    window.clock_mode = ClockMode.SIMULATED
+    window.quality.clock_mode = ClockMode.SIMULATED
     tick = SimulationTick(
         site="small", time=NOON, interval=QUARTER_HOUR, step=1, steps=9, batches=0, points=0
     )

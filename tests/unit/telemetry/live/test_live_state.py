@@ -77,7 +77,7 @@ def test_stale_value_is_nan_and_keeps_its_age(window):
 
 
 def test_the_period_follows_simulated_time(window):
-    window.clock_mode = ClockMode.SIMULATED
+    window.quality.clock_mode = ClockMode.SIMULATED
     window.add(batch(interval=QUARTER))
     window.add(
         SimulationTick(
@@ -101,7 +101,7 @@ def test_tick_in_real_time_is_only_counted(window):
 
 
 def test_ticks_are_the_clock_in_simulated_time(window):
-    window.clock_mode = ClockMode.SIMULATED
+    window.quality.clock_mode = ClockMode.SIMULATED
     window.add(
         SimulationTick(
             site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9

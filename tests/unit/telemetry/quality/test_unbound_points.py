@@ -9,7 +9,7 @@ import sites
 from telemetry.messages.samples import PointMetadata, PointValue
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
-from telemetry.quality.checks import QualityFlag, check_unbound, unbound_point_limits
+from telemetry.quality.checks import QualityFlag, unbound_point_limits
 from twin.time_axes import UNKNOWN_TIME
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
@@ -28,7 +28,7 @@ LEAK = replace(PUMP, unit="", state_text=((0, "NoLeak"), (1, "Leak")))
 def verdict(value, metadata=PUMP, *, ahead=0, quality=1, now=NOON):
     time = NOON + ahead * SECOND
     sample = PointValue(point=PUMP.point, time=time, value=value, quality=quality)
-    return check_unbound(metadata, sample, now)
+    return unbound_point_limits(metadata).check(sample, now)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,3 @@ def test_binder_keeps_metadata_of_unknown_points():
     changed = replace(known, integration="MEPAI")
     binder.register(changed)
     assert binder.metadata(known.point) == changed
-
-
-@pytest.mark.parametrize("age", [-10, -1, 0, 1, 3600])
-@pytest.mark.parametrize("value", [None, -1.0, 50.0, 150.0])
-def test_archive_and_window_agree(value, age):
-    """Proves: limits computed once per point give the same flags as those of the window."""
-    sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
-    once = unbound_point_limits(PUMP).check(sample, age * 1_000_000)
-    assert once is check_unbound(PUMP, sample, NOON + age * SECOND)
