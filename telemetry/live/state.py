@@ -168,8 +168,8 @@ class LiveState:
       :func:`telemetry.points.limits.read_site_limits`.
     - `quality`: flags the samples; `binder` maps points to variables.
     - `scheduler`: newest job queue and job history.
-    - `cap_status`, `job_status`: what the plant did with the last cap of each hall and with the last
-      job orders.
+    - `cap_status`, `job_status`: what the plant did with the last cap of each hall and with the
+      last job orders.
     """
 
     def __init__(
