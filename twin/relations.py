@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from twin.physics import FloatArray
+from twin.physics import FloatArray, Numeric
 from twin.physics.numerics import BoolArray
 from twin.weather import Weather
 
@@ -167,6 +167,45 @@ class Store:
     def level_margin(self, share: float) -> float:
         """Return the margin that plans keep at each end of the window, from its share [1]. [MWh]"""
         return share * (self.max_level - self.min_level)
+
+    def deliverable_energy(self, level: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
+        """Return the energy that the store can deliver to its carrier; negative if too low. [MWh]
+
+        `level` is its level, `kept` the energy to leave above the least level. [MWh]
+        """
+        return np.asarray((level - self.min_level - kept) * self.discharge_efficiency)
+
+    def acceptable_energy(self, level: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
+        """Return the energy that the store can accept from its carrier; negative if too full. [MWh]
+
+        `level` is its level, `kept` the room to leave below the largest level. [MWh]
+        """
+        return np.asarray((self.max_level - kept - level) / self.charge_efficiency)
+
+    def max_discharge(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
+        """Return the largest constant discharge over a time, at the carrier. [MW]
+
+        Parameters
+        ----------
+        level
+            Level at the start. [MWh]
+        hours
+            The time; with :data:`twin.equipment.storage.STORAGE_TAPER_TIME_H` added to it, the
+            power does not taper within it. [h]
+        kept
+            Energy to leave above the least level. [MWh]
+        """
+        power = self.deliverable_energy(level, kept=kept) / hours
+        return np.clip(power, 0.0, self.discharge_limit)
+
+    def max_charge(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
+        """Return the largest constant charge over a time; see :meth:`max_discharge`. [MW]"""
+        power = (self.max_level - kept - level) / (self.charge_efficiency * hours)
+        return np.clip(power, 0.0, self.charge_limit)
+
+    def level_rate(self, charge: Numeric, discharge: Numeric) -> FloatArray:
+        """Return the rate of change of the level at some powers, without standing loss. [MW]"""
+        return np.asarray(self.charge_efficiency * charge - discharge / self.discharge_efficiency)
 
 
 @dataclass(frozen=True, kw_only=True)

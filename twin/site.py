@@ -185,6 +185,11 @@ class Site(Declaration):
         return tuple(r for r in self.relations if isinstance(r, Store))
 
     @cached_property
+    def electricity_stores(self) -> tuple[Store, ...]:
+        """The stores of electricity."""
+        return tuple(store for store in self.stores if store.carrier == NETWORK_CARRIER)
+
+    @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
         """All exchanges, the grid connection first."""
         found = [r for r in self.relations if isinstance(r, Exchange)]

@@ -41,9 +41,6 @@ from twin.workload.queue import RackPool
 ACTIVATION_TIME_MIN: Final = 15.0
 """Time in which an offer must be reached with the free ramp. [min]"""
 
-BATTERY_CARRIER: Final = "medium_voltage"
-"""Carrier of the stores that count."""
-
 
 def estimate_flexibility(
     site: Site,
@@ -68,7 +65,7 @@ def estimate_flexibility(
     """
     profile = NetImportProfile.from_schedule(site, schedule, before=before)
     ramp_up, ramp_down = profile.free_ramps(site.grid_connection.ramp)
-    batteries = [store for store in site.stores if store.carrier == BATTERY_CARRIER]
+    batteries = site.electricity_stores
     stored = [_battery(site, store, replay, profile, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, profile)
     zeros = np.zeros(len(profile.net))
@@ -198,9 +195,7 @@ def _battery(
     level = replay[f"{kind}_level"].sel({kind: store.owner}).to_numpy()[1:]
     charge = (replay[f"{kind}_charge"] - replay[f"{kind}_discharge"]).sel({kind: store.owner})
     plan = charge.to_numpy()
-    share = store.charge_limit / sum(
-        s.charge_limit for s in site.stores if s.carrier == BATTERY_CARRIER
-    )
+    share = store.charge_limit / sum(s.charge_limit for s in site.electricity_stores)
     margin, reserved = (
         store.level_margin(site.margins.level),
         reserved_storage(site, schedule, store),
@@ -213,14 +208,13 @@ def _battery(
     up = _sustainable_power(
         profile,
         can_give,
-        (level - store.min_level - margin - reserved.required_energy[1:])
-        * store.discharge_efficiency,
+        store.deliverable_energy(level, kept=margin + reserved.required_energy[1:]),
         won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
     )
     down = _sustainable_power(
         profile,
         can_take,
-        (store.max_level - margin - level - reserved.required_room[1:]) / store.charge_efficiency,
+        store.acceptable_energy(level, kept=margin + reserved.required_room[1:]),
         won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
     )
     return up, down

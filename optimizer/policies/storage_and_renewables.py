@@ -110,12 +110,10 @@ def _price_driven_power(
     if low / efficiency + store.wear_cost >= high:
         return 0.0, 0.0
     margin = store.level_margin(level_margin)
-    charge_power = (store.max_level - margin - level) / store.charge_efficiency / hours
-    discharge_power = (level - store.min_level - margin) * store.discharge_efficiency / hours
     if price[0] <= low:
-        return max(min(store.charge_limit, charge_power), 0.0), 0.0
+        return float(store.max_charge(level, hours, kept=margin)), 0.0
     if price[0] >= high:
-        return 0.0, max(min(store.discharge_limit, discharge_power), 0.0)
+        return 0.0, float(store.max_discharge(level, hours, kept=margin))
     return 0.0, 0.0
 
 

@@ -19,7 +19,6 @@ from twin import time_axes
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
 from twin.feasibility.reserve_activation import reserved_power, reserved_storage
-from twin.relations import Store
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
 from twin.variables import machine_values, net_import
@@ -45,17 +44,16 @@ def taper_limits(site: Site, state: xr.Dataset, now: xr.Dataset) -> dict[str, Ba
     """
     hours, found = time_axes.QUARTER_HOUR / time_axes.HOUR + STORAGE_TAPER_TIME_H, {}
     must_charge, must_discharge = _connection_needs_battery(site, state, now)
-    for store in electricity_stores(site):
+    for store in site.electricity_stores:
         abrupt = taper_exceeds_ramp(store, site)
         level = float(machine_values(state, "battery_level", store.owner))
         margin = store.level_margin(site.margins.level)
-        free, stored = store.max_level - margin - level, level - store.min_level - margin
-        charge = max(free, 0.0) / (store.charge_efficiency * hours)
-        discharge = max(stored, 0.0) * store.discharge_efficiency / hours
         if abrupt or must_charge or must_discharge:
+            charge = store.max_charge(level, hours, kept=margin)
+            discharge = store.max_discharge(level, hours, kept=margin)
             found[store.owner] = BatteryLimits(
-                charge=charge if abrupt or must_charge else store.charge_limit,
-                discharge=discharge if abrupt or must_discharge else store.discharge_limit,
+                charge=float(charge) if abrupt or must_charge else store.charge_limit,
+                discharge=float(discharge) if abrupt or must_discharge else store.discharge_limit,
             )
     return found
 
@@ -108,8 +106,8 @@ def reserve_holding_limits(
             if energy > 0.0 or room > 0.0:
                 level = float(machine_values(state, "battery_level", store.owner))
                 ramp = before.get(store.owner, 0.0) * ramp_h
-                discharge = (level - store.min_level - energy) * store.discharge_efficiency - ramp
-                charge = (store.max_level - room - level) / store.charge_efficiency + ramp
+                discharge = float(store.deliverable_energy(level, kept=energy)) - ramp
+                charge = float(store.acceptable_energy(level, kept=room)) + ramp
                 found[store.owner] = BatteryLimits(
                     charge=max(min(charge / hours, store.charge_limit - down), 0.0),
                     discharge=max(min(discharge / hours, store.discharge_limit - up), 0.0),
@@ -151,18 +149,17 @@ def limit_discharge_margin(
     """
     found = dict(discharge_margin)
     for name, limit in limits.items():
-        charge, discharge = (
-            float(machine_values(interval, f"battery_{flow}", name))
-            for flow in ("charge", "discharge")
-        )
-        free = max(charge - discharge + limit.discharge, 0.0)
+        free = max(_net_charge(interval, name) + limit.discharge, 0.0)
         found[name] = min(found.get(name, free), free)
     return found
 
 
-def electricity_stores(site: Site) -> list[Store]:
-    """Return the stores of electricity."""
-    return [store for store in site.stores if store.carrier == "medium_voltage"]
+def _net_charge(interval: xr.Dataset, name: str) -> float:
+    """Return the charge of a battery less its discharge in one interval. [MW]"""
+    charge, discharge = (
+        float(machine_values(interval, f"battery_{flow}", name)) for flow in ("charge", "discharge")
+    )
+    return charge - discharge
 
 
 def available_shaving(
@@ -173,20 +170,11 @@ def available_shaving(
     `discharge_margin` limits the move of each battery that holds reserves [MW].
     """
     total = 0.0
-    for store in electricity_stores(site):
-        name = store.owner
-        charge, discharge = (
-            float(machine_values(interval, f"battery_{flow}", name))
-            for flow in ("charge", "discharge")
-        )
-        level = float(machine_values(state, "battery_level", name))
-        available = (
-            (level - store.min_level)
-            * store.discharge_efficiency
-            / (time_axes.QUARTER_HOUR / time_axes.HOUR)
-        )
-        most = charge + min(max(available, 0.0), store.discharge_limit) - discharge
-        total += max(min(most, discharge_margin.get(name, most)), 0.0)
+    for store in site.electricity_stores:
+        level = float(machine_values(state, "battery_level", store.owner))
+        power = store.max_discharge(level, time_axes.QUARTER_HOUR / time_axes.HOUR)
+        most = _net_charge(interval, store.owner) + float(power)
+        total += max(min(most, discharge_margin.get(store.owner, most)), 0.0)
     return total
 
 
@@ -203,17 +191,16 @@ def reserve_free_margin(
     hours = float(plan["duration"][step])
     soon = (edges > 0.0) & (edges <= RESERVE_LOOKAHEAD_H)
     found = {}
-    for store in electricity_stores(site):
+    for store in site.electricity_stores:
         reserved = reserved_storage(site, plan, store)
         if not (reserved.power_up[step] > 0.0 or (reserved.required_energy[soon] > 0.0).any()):
             continue
         names = ("battery_charge", "battery_discharge", "battery_level")
         charge, discharge, level = (plan[n].sel(battery=store.owner).to_numpy() for n in names)
         deviation = float(state["battery_level"].sel(battery=store.owner)) - level[step]
-        energy = float((level + deviation - store.min_level - reserved.required_energy)[soon].min())
+        energy = store.deliverable_energy(level + deviation, kept=reserved.required_energy)
         power = store.discharge_limit - float(
             reserved.power_up[step] + discharge[step] - charge[step]
         )
-        most = min(energy * store.discharge_efficiency / hours, power)
-        found[store.owner] = max(most, 0.0)
+        found[store.owner] = max(min(float(energy[soon].min()) / hours, power), 0.0)
     return found

@@ -14,7 +14,6 @@ from typing import Final, Self
 
 import numpy as np
 
-from optimizer.realtime.battery_limits import electricity_stores
 from optimizer.realtime.orders import DispatchOrders, apply_tank_priority, caps_in_queue_order
 from twin.feasibility.connection import TAPER_RAMP_SHARE
 from twin.physics import FloatArray
@@ -351,7 +350,7 @@ def shave_peak(
     """
     left = excess
     charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
-    for battery in electricity_stores(site):
+    for battery in site.electricity_stores:
         if left > MIN_SHAVED_POWER_MW:
             margin = (discharge_margin or {}).get(battery.owner, left)
             left -= _shift_to_discharge(battery, charge, discharge, min(left, margin))

@@ -468,7 +468,7 @@ def fix_storage_direction(
     for store in _lossy(problem):
         columns = [arrays.columns[f"{store.owner}.{way}"] for way in DIRECTIONS]
         charge, discharge = (lp_solution.values[at] for at in columns)
-        rise = store.charge_efficiency * charge - discharge / store.discharge_efficiency
+        rise = store.level_rate(charge, discharge)
         for at, is_open in zip(columns, (rise >= 0.0, rise < 0.0), strict=True):
             high = np.where(is_open, arrays.column_high[at], 0.0)
             solver.set_column_bounds(at, np.zeros(len(at)), high=high)

@@ -447,7 +447,7 @@ class ChilledWaterCircuit(FaultedCircuit):
                 level = self.prefault.values("tank_level", store.owner)[:-1]
                 power[row] = store.discharge_limit
                 given[row] = self.prefault.values("tank_discharge", store.owner)
-                energy[row] = np.maximum(level - store.min_level, 0.0) * store.discharge_efficiency
+                energy[row] = np.maximum(store.deliverable_energy(level), 0.0)
         return power, given, energy
 
     def _total_tank_power(self, direction: str) -> FloatArray:

@@ -259,8 +259,11 @@ def _levels(site: Site) -> dict[VariableKey, Store]:
 
 def _speed(store: Store) -> float:
     """Return the largest rate of change of a level. [MW]"""
-    charged = store.charge_limit * store.charge_efficiency
-    return max(charged, store.discharge_limit / store.discharge_efficiency)
+    charged, discharged = (
+        store.level_rate(store.charge_limit, 0.0),
+        store.level_rate(0.0, store.discharge_limit),
+    )
+    return float(max(charged, -discharged))
 
 
 def _last_filter(last: StateEstimate, key: VariableKey, size: float) -> StateVariableFilter:

@@ -152,17 +152,16 @@ def _battery_flexibility(site: Site, ran: xr.Dataset) -> tuple[FloatArray, Float
     """Return by how much batteries could lower the import, and raise it, ``(time,)``. [MW]"""
     hours = ran["duration"].to_numpy()
     less, more = np.zeros_like(hours), np.zeros_like(hours)
-    for store in (one for one in site.stores if one.carrier == "medium_voltage"):
+    for store in site.electricity_stores:
         charge, discharge, level = (
             machine_values(ran, f"battery_{word}", store.owner)
             for word in ("charge", "discharge", "level")
         )
         margin = store.level_margin(site.margins.level)
-        above, below = level[:-1] - store.min_level - margin, store.max_level - margin - level[:-1]
-        give = np.clip(above * store.discharge_efficiency / hours, 0.0, store.discharge_limit)
-        take = np.clip(below / store.charge_efficiency / hours, 0.0, store.charge_limit)
-        less += charge + np.maximum(give - discharge, 0.0)
-        more += discharge + np.maximum(take - charge, 0.0)
+        give = store.max_discharge(level[:-1], hours, kept=margin) - discharge
+        take = store.max_charge(level[:-1], hours, kept=margin) - charge
+        less += charge + np.maximum(give, 0.0)
+        more += discharge + np.maximum(take, 0.0)
     return less, more
 
 
@@ -291,22 +290,19 @@ def _battery_relief(
 ) -> FloatArray:
     """Return the battery discharge that covers a shortage, ``(time,)``. [MW]"""
     flow = np.zeros_like(shortage)
-    for store in (one for one in site.stores if one.carrier == "medium_voltage"):
+    for store in site.electricity_stores:
         level = float(machine_values(state, "battery_level", store.owner))
         margin = store.level_margin(site.margins.level)
         for t, (short, length) in enumerate(zip(shortage - flow, hours, strict=True)):
-            above = max(level - store.min_level - margin, 0.0) * store.discharge_efficiency / length
-            below = max(store.max_level - margin - level, 0.0) / store.charge_efficiency / length
-            max_power, min_power = (
-                min(store.discharge_limit, above),
-                -min(store.charge_limit, below),
+            discharge = float(
+                np.clip(
+                    short,
+                    -store.max_charge(level, length, kept=margin),
+                    store.max_discharge(level, length, kept=margin),
+                )
             )
-            given_now = float(np.clip(short, min_power, max_power))
-            flow[t] += given_now
-            stored_power = given_now / store.discharge_efficiency
-            level -= length * (
-                stored_power if given_now > 0.0 else given_now * store.charge_efficiency
-            )
+            flow[t] += discharge
+            level += length * float(store.level_rate(max(-discharge, 0.0), max(discharge, 0.0)))
     return np.maximum(flow, 0.0)
 
 

@@ -128,8 +128,8 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
         else np.zeros_like(hours)
         for way in ("charge", "discharge")
     )
-    gained = store.charge_efficiency * charge - discharge / store.discharge_efficiency
-    follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * gained
+    rate = store.level_rate(charge, discharge)
+    follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * rate
     # the simulation keeps a level outside the window, or losses at its low end, at that end
     within = np.clip(follows, store.min_level, store.max_level)
     off = np.minimum(np.abs(level[1:] - follows), np.abs(level[1:] - within)) / (
