@@ -1,7 +1,7 @@
 """`gigatwin simulate`: energy and limits of a site at a load and weather; effects of failures."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,7 @@ from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.racks.view import DEFAULT_STEPS, ViewLevel
 from twin.reporting.indicators import indicators
-from twin.simulation.limits import freeze_risks, limit_exceedances, limit_excess
+from twin.simulation.limits import freeze_risks, limit_excess, limit_violations
 from twin.simulation.simulate import settled_state
 from twin.simulation.simulate import simulate as simulate_site
 from twin.site import Site
@@ -209,9 +209,10 @@ def _exceeded(
     """Print and return exceeded limits, extrapolated correlations and frost risks."""
     distance = result["beyond"] if "beyond" in result else limit_excess(site, result)
     rows: list[dict[str, object]] = []
-    for one in limit_exceedances(site, distance):
-        first = format_minute(one.first)
-        rows.append(_with_json_keys(asdict(one) | {"first": first}))
+    for one in limit_violations(site, distance):
+        first = format_minute(one.time)
+        row = {"limit": one.limit, "unit": one.unit, "bound": one.bound, "reached": one.reached}
+        rows.append(row | {"count": one.count, "of": one.interval_count, "first": first})
         screen.print(
             f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
             f"{one.bound:.4g}; {one.count} of {one.interval_count} intervals, the first {first}",
@@ -235,22 +236,18 @@ def _exceeded(
     return {"beyond": rows, "extrapolated": extrapolated, "frost": frost}
 
 
-def _with_json_keys(row: dict[str, object]) -> dict[str, object]:
-    """Return a row of limit exceedances under the keys of the JSON output."""
-    return {"of" if key == "interval_count" else key: value for key, value in row.items()}
-
-
 def _print_frost(
     site: Site, result: xr.Dataset, weather: Weather, screen: Console
 ) -> list[dict[str, object]]:
     """Print and return risks of frost at the given set point, if water passes all coolers."""
     rows: list[dict[str, object]] = []
     for one in freeze_risks(site, result, weather):
-        first = format_minute(one.first)
-        rows.append(_with_json_keys(asdict(one) | {"first": first}))
+        first = format_minute(one.time)
+        row = {"plant": one.limit, "reached": one.reached, "freezing_point": one.bound}
+        rows.append(row | {"count": one.count, "of": one.interval_count, "first": first})
         screen.print(
-            f"frost: through all coolers the water of {one.plant} would leave at {one.reached:.1f} "
-            f"degC and freezes at {one.freezing_point:g}; "
+            f"frost: through all coolers the water of {one.limit} would leave at {one.reached:.1f} "
+            f"degC and freezes at {one.bound:g}; "
             f"{one.count} of {one.interval_count} intervals, the first {first}. "
             "The figures hold if some coolers are bypassed or stopped; otherwise add glycol",
             markup=False,

@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 import numpy as np
 import xarray as xr
 
-from twin import time_axes, units, variables
+from twin import time_axes, units
 from twin.argument_checks import check_argument_types
 from twin.equipment import (
     CduBank,
@@ -230,23 +230,70 @@ def count_violations(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitExceedance:
-    """One limit that a run exceeds.
+class Violation:
+    """One limit that a schedule or a run violates.
 
-    - ``limit``: Name of the limit: variable and machine.
-    - ``unit``: Unit of ``bound`` and ``reached``.
-    - ``bound``, ``reached``: The limit, and the value farthest beyond it.
-    - ``count``, ``interval_count``: Intervals beyond the limit, and all intervals. [1]
-    - ``first``: Start of the first of them. [datetime64, UTC]
+    - ``limit``: The limit, as text.
+    - ``time``: First interval of the violation.
+    - ``count``, ``interval_count``: Intervals of the violation, and all intervals. [1]
+    - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
+    - ``allowed``: The allowed excess, in ``unit``; without a unit the text states the multiple. If
+      nothing is allowed, ``excess`` is in ``unit``.
+    - ``remedy``: What would help; begins with a verb.
+    - ``bound``, ``reached``: The limit, and the value farthest beyond it, in the variable's unit;
+      NaN if unknown.
     """
 
     limit: str
-    unit: str
-    bound: float
-    reached: float
+    time: np.datetime64
     count: int
-    interval_count: int
-    first: np.datetime64
+    excess: float
+    allowed: float = 1.0
+    unit: str = ""
+    remedy: str = ""
+    bound: float = np.nan
+    reached: float = np.nan
+    interval_count: int = 0
+
+    def __str__(self) -> str:
+        """Return the violation as a line of text."""
+        what = f"{self.count} interval{'s' * (self.count != 1)} from {format_minute(self.time)}"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        if not self.unit:
+            return f"{self.limit}: {what}, worst {self.excess:.3g} times what is allowed{remedy}"
+        allowed = f"{self.allowed:.3g} {self.unit}" if self.allowed else "none"
+        worst = f"{self.excess * (self.allowed or 1.0):.3g} {self.unit}"
+        return f"{self.limit}: {what}, worst {worst} where {allowed} is allowed{remedy}"
+
+
+def find_violation(
+    name: str,
+    excess: FloatArray,
+    time: np.ndarray,
+    *,
+    allowed: float = 1.0,
+    unit: str = "",
+    remedy: str = "",
+) -> list[Violation]:
+    """Return the violation of one limit, or an empty list.
+
+    ``excess`` is on ``time``, as a multiple of ``allowed``, which is in ``unit``; above 1, or no
+    number, it violates [1]. If nothing is allowed, it is in ``unit``, and violates above 0.
+    """
+    if not (bad := ~(excess <= (1.0 if allowed else 0.0))).any():
+        return []
+    return [
+        Violation(
+            limit=name,
+            time=np.datetime64(time[bad][0], "us"),
+            count=int(bad.sum()),
+            excess=float(excess.max()),
+            allowed=allowed,
+            unit=unit,
+            remedy=remedy,
+            interval_count=len(excess),
+        )
+    ]
 
 
 def limit_excess(site: Site, run: xr.Dataset) -> xr.DataArray:
@@ -267,23 +314,17 @@ def limit_excess(site: Site, run: xr.Dataset) -> xr.DataArray:
     )
 
 
-def limit_exceedances(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedance]:
-    """Yield the limits that are exceeded, one for each limit and side; see :func:`limit_excess`."""
+def limit_violations(site: Site, distance: xr.DataArray) -> Iterator[Violation]:
+    """Yield the limits that are violated, one for each limit and side; see :func:`limit_excess`."""
     by_name = {limit.name: limit for limit in _all_limits(site)}
+    time = distance["time"].to_numpy()
     for name in distance["limit"].to_numpy().tolist():
         limit, values = by_name[name], distance.sel(limit=name).to_numpy()
+        unit = variable_definition(limit.variable).unit
         for bound, over in ((limit.upper, values), (limit.lower, -values)):
-            if (is_over := over > 0.0).any():
-                far = float(values[np.argmax(over)])
-                yield LimitExceedance(
-                    limit=name,
-                    unit=variables.variable_definition(limit.variable).unit,
-                    bound=bound,
-                    reached=bound + far,
-                    count=int(is_over.sum()),
-                    interval_count=len(values),
-                    first=distance["time"].to_numpy()[np.argmax(is_over)],
-                )
+            reached = bound + float(values[np.argmax(over)])
+            for one in find_violation(name, over, time, allowed=0.0, unit=unit):
+                yield replace(one, bound=bound, reached=reached)
 
 
 def _all_limits(site: Site) -> tuple[OperatingLimit, ...]:
@@ -321,27 +362,10 @@ FREEZE_VARIABLES = ("cooling_plant_rejected_heat", "cooling_plant_flow")
 """Variables of a run that give the heat and the water flow at the coolers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FreezeRisk:
-    """A circuit whose water would leave its coolers below the freezing point.
-
-    - ``plant``: Name of the cooling plant.
-    - ``reached``, ``freezing_point``: Coldest water that leaves the coolers, and its freezing
-      point. [degC]
-    - ``count``, ``interval_count``: Intervals below the freezing point, and all intervals. [1]
-    - ``first``: Start of the first of them. [datetime64, UTC]
-    """
-
-    plant: str
-    reached: float
-    freezing_point: float
-    count: int
-    interval_count: int
-    first: np.datetime64
-
-
-def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeRisk, ...]:
+def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> list[Violation]:
     """Return the circuits that need a bypass, dampers or more glycol in a run.
+
+    The limit is named by the cooling plant; its bound is the freezing point of the water [degC].
 
     Circuits with chillers or towers are not considered: other water passes their coolers.
 
@@ -356,22 +380,15 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
     for plant in site.machines_of(CoolingPlant):
         if plant.chillers is not None or not isinstance(plant.rejection, DryCooler):
             continue
-        leaving, freezing_point = (
-            _coldest_outlet(plant, run, weather),
-            plant.loop.liquid.freezing_point,
-        )
-        if (is_frozen := leaving < freezing_point).any():
-            found.append(
-                FreezeRisk(
-                    plant=plant.name,
-                    reached=float(leaving.min()),
-                    freezing_point=freezing_point,
-                    count=int(is_frozen.sum()),
-                    interval_count=len(is_frozen),
-                    first=run["time"].to_numpy()[int(np.argmax(is_frozen))],
-                )
-            )
-    return tuple(found)
+        leaving = _coldest_outlet(plant, run, weather)
+        freezing_point = plant.loop.liquid.freezing_point
+        excess = np.where(leaving < freezing_point, freezing_point - leaving, 0.0)
+        time, reached = run["time"].to_numpy(), float(leaving.min())
+        found += [
+            replace(one, bound=freezing_point, reached=reached)
+            for one in find_violation(plant.name, excess, time, allowed=0.0, unit="K")
+        ]
+    return found
 
 
 def _coldest_outlet(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> FloatArray:
@@ -384,61 +401,6 @@ def _coldest_outlet(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> F
     return plant.rejection.leaving_temperature(
         heat, capacity_rate=flow * per_flow, weather=weather, speed=slowest
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Violation:
-    """One limit that a schedule would violate.
-
-    - ``limit``: The limit, as text.
-    - ``time``: First interval of the violation.
-    - ``count``: Number of intervals.
-    - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
-    - ``allowed``: The allowed excess, in ``unit``; without a unit the text states the multiple. If
-      nothing is allowed, ``excess`` is in ``unit``.
-    - ``remedy``: What would help; begins with a verb.
-    """
-
-    limit: str
-    time: np.datetime64
-    count: int
-    excess: float
-    allowed: float = 1.0
-    unit: str = ""
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        """Return the violation as a line of text."""
-        what = f"{self.count} interval{'s' * (self.count != 1)} from {format_minute(self.time)}"
-        remedy = f"; {self.remedy}" if self.remedy else ""
-        if not self.unit:
-            return f"{self.limit}: {what}, worst {self.excess:.3g} times what is allowed{remedy}"
-        allowed = f"{self.allowed:.3g} {self.unit}" if self.allowed else "none"
-        worst = f"{self.excess * (self.allowed or 1.0):.3g} {self.unit}"
-        return f"{self.limit}: {what}, worst {worst} where {allowed} is allowed{remedy}"
-
-
-def find_violation(
-    name: str,
-    excess: FloatArray,
-    time: np.ndarray,
-    *,
-    allowed: float = 1.0,
-    unit: str = "",
-    remedy: str = "",
-) -> list[Violation]:
-    """Return the violation of one limit, or an empty list.
-
-    ``excess`` is on ``time``, as a multiple of ``allowed``, which is in ``unit``; above 1, or no
-    number, it violates [1]. If nothing is allowed, it is in ``unit``, and violates above 0.
-    """
-    if not (bad := ~(excess <= (1.0 if allowed else 0.0))).any():
-        return []
-    first, count = np.datetime64(time[bad][0], "us"), int(bad.sum())
-    words = {"limit": name, "unit": unit, "remedy": remedy}
-    return [
-        Violation(time=first, count=count, excess=float(excess.max()), allowed=allowed, **words)
-    ]
 
 
 MIN_TIME_TOLERANCE_H: Final = 1e-6
