@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from twin.errors import (
-    ArchiveError,
     IssueCode,
     JournalError,
     JournalFullError,
@@ -101,7 +100,7 @@ def disk_error(path: Path, error: OSError) -> JournalError:
     """Return the JournalError that describes an error of the disk."""
     if error.errno in DISK_FULL_ERRNOS:
         return JournalFullError(f"{path}: {error.strerror}; free space on the disk")
-    return JournalError(f"{path}: {error.strerror}; check the disk and its permissions")
+    return JournalError(f"{path}: {error.strerror or error}; check the disk and its permissions")
 
 
 def write_all(file: int, data: bytes) -> None:
@@ -130,7 +129,12 @@ def move_tail(path: Path, offset: int, target: Path) -> int:
 
 def sync_folder(folder: Path) -> None:
     """Make new, renamed and removed names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Make a file or folder durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -183,33 +187,22 @@ def read_json_with_checksum(path: Path) -> dict[str, object]:
     return content
 
 
-def write_atomic(
-    path: Path, text: str, *, is_private: bool = False, is_of_folder: bool = False
-) -> None:
-    """Write a text file atomically and durably, creating its folder; readers see old or new text.
+@contextmanager
+def replace_when_written(path: Path) -> Iterator[Path]:
+    """Yield the path of a draft, which replaces a file durably once it is written without an error.
 
-    A private file is readable by its owner only. With ``is_of_folder`` a file that root writes
-    belongs to the owner of its folder.
-
-    A device or a pipe is written in place: a process of root would otherwise replace ``/dev/null``
-    by a file. It raises JournalError if the disk refuses, and then keeps the old file.
+    Readers see the old or the new file. The folder is created. A device or a pipe is written in
+    place: a process of root would otherwise replace ``/dev/null`` by a file. It raises JournalError
+    if the disk refuses, and then keeps the old file.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.draft")
     try:
         if is_stream(path):
-            path.write_text(text, encoding="utf-8")
+            yield path
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        if is_private:
-            draft.touch(mode=PRIVATE_FILE_MODE)
-        with draft.open("w", encoding="utf-8") as file:
-            if is_private:
-                os.fchmod(file.fileno(), PRIVATE_FILE_MODE)
-            if is_of_folder:
-                give_to_owner_of(path.parent, file.fileno())
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield draft
+        _sync(draft)
         draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -217,6 +210,24 @@ def write_atomic(
     finally:
         with suppress(OSError):  # if nothing can be written there is no draft to remove
             draft.unlink(missing_ok=True)
+
+
+def write_atomic(
+    path: Path, text: str, *, is_private: bool = False, is_of_folder: bool = False
+) -> None:
+    """Write a text file as :func:`replace_when_written` does.
+
+    A private file is readable by its owner only. With ``is_of_folder`` a file that root writes
+    belongs to the owner of its folder.
+    """
+    with replace_when_written(path) as draft:
+        if is_private and draft != path:
+            draft.touch(mode=PRIVATE_FILE_MODE)
+            draft.chmod(PRIVATE_FILE_MODE)
+        with draft.open("w", encoding="utf-8") as file:
+            if is_of_folder and draft != path:
+                give_to_owner_of(path.parent, file.fileno())
+            file.write(text)
 
 
 def write_json_atomic(path: Path, value: object) -> None:
@@ -240,20 +251,3 @@ def default_state_folder(site: str) -> Path:
         )
         raise ServiceError("state", [issue]) from error
     return Path(home) / "gigatwin" / site
-
-
-@contextmanager
-def replace_when_written(path: Path) -> Iterator[Path]:
-    """Yield the path of a draft, which replaces a file once it is written without an error.
-
-    An ArchiveError reports an error of the disk.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        yield draft
-        draft.replace(path)
-    except OSError as error:
-        message = f"{path}: {error.strerror}; check the disk and its permissions"
-        raise ArchiveError(message) from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from optimizer.inputs.series_files import RunInputs
 from optimizer.planner.decision import DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS, resolve_policy
 from optimizer.reporting.run_files import write_netcdf
-from telemetry.durable_files import write_json_atomic
+from telemetry.durable_files import replace_when_written, write_json_atomic
 from twin import plots, time_axes, units, variables
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
 from twin.site import DIGEST_BYTES, Site
@@ -186,7 +186,8 @@ def write_trajectory(
     title = f"{site.name}, {policy}, plant {seed}"
     write_netcdf(folder / f"{stem}.nc", trajectory, site=site.name, title=title)
     figure = plots.plot_run(trajectory, site, title=f"{site.name}, {policy}")
-    plots.save_figure(figure, folder / f"{stem}.png")
+    with replace_when_written(folder / f"{stem}.png") as draft:
+        figure.savefig(draft, format="png")
 
 
 def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
@@ -211,7 +212,8 @@ def save_comparison(results: BacktestResults, path: Path) -> None:
         title=f"{results.site}, {days} from {results.start}",
         half_widths={name: width for name, width in half_widths.items() if width is not None},
     )
-    plots.save_figure(figure, path)
+    with replace_when_written(path) as draft:
+        figure.savefig(draft, format=path.suffix[1:])
 
 
 def read_results(folder: Path) -> BacktestResults | None:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.archive.view_store import ViewStore
+from telemetry.durable_files import replace_when_written
 from twin.racks.rack_series import ViewWindow
 from twin.racks.view import ViewLevel, block_steps, view_blocks
 from twin.reporting.indicators import INDICATOR_VARIABLES
@@ -43,19 +44,14 @@ def write_netcdf(path: Path, dataset: xr.Dataset, *, site: str, title: str) -> N
     The folder is created. `site` is stored in the attribute :data:`SITE_ATTRIBUTE`, and `title`
     describes the content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = dataset.copy()
     plain.attrs = {key: _netcdf_attribute(value) for key, value in dataset.attrs.items()}
     plain.attrs |= {SITE_ATTRIBUTE: site, "title": title}
     for name in plain.variables:
         attrs = plain[name].attrs
         plain[name].attrs = {key: _netcdf_attribute(value) for key, value in attrs.items()}
-    draft = path.with_name(f".{path.name}.draft")
-    try:
+    with replace_when_written(path) as draft:
         plain.to_netcdf(draft, engine="h5netcdf")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _netcdf_attribute(value: object) -> object:

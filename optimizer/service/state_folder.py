@@ -1,13 +1,18 @@
 """The state folder of a service: what survives a restart, locked for one process."""
 
-import fcntl
 import os
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 
 import structlog
 
-from telemetry.durable_files import give_to_owner_of, read_json_with_checksum, write_json_atomic
+from telemetry.durable_files import (
+    give_to_owner_of,
+    lock_file,
+    read_json_with_checksum,
+    write_all,
+    write_json_atomic,
+)
 from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 STATE_LAYOUT_VERSION: Final = 1
@@ -33,13 +38,14 @@ class StateFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock: IO[str] = (path / "lock").open("a+", encoding="utf-8")
+            self._lock = _lock(path)
             try:
-                give_to_owner_of(path, self._lock.fileno())
-                self._take()
+                give_to_owner_of(path, self._lock)
+                os.ftruncate(self._lock, 0)
+                write_all(self._lock, f"{os.getpid()}\n".encode())
                 self._check_schema(site)
             except BaseException:
-                self._lock.close()
+                os.close(self._lock)
                 raise
         except (OSError, JournalError) as error:
             issue = ValidationIssue(
@@ -57,25 +63,7 @@ class StateFolder:
 
     def __exit__(self, *_: object) -> None:
         """Release the lock."""
-        self._lock.close()
-
-    def _take(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "unknown"
-            issue = ValidationIssue(
-                code=IssueCode.IN_USE,
-                location=str(self.path),
-                found=f"process {holder}",
-                expected="no other service; another service runs on this state",
-                remedy="stop it, or name another folder with --state",
-            )
-            raise ServiceError("state", [issue]) from error
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+        os.close(self._lock)
 
     def _check_schema(self, site: str) -> None:
         path = self.path / LAYOUT_FILE
@@ -89,6 +77,25 @@ class StateFolder:
         check_owner(self.path, site)
         if site and not before:
             write_json_atomic(path, content | named)
+
+
+def _lock(folder: Path) -> int:
+    """Lock the file of a folder that names the process of its service; return its handle."""
+    path = folder / "lock"
+    try:
+        return lock_file(path)
+    except JournalError as error:
+        if error.code is not IssueCode.IN_USE:
+            raise
+        holder = path.read_text(encoding="utf-8", errors="replace").strip() or "unknown"
+        issue = ValidationIssue(
+            code=IssueCode.IN_USE,
+            location=str(folder),
+            found=f"process {holder}",
+            expected="no other service; another service runs on this state",
+            remedy="stop it, or name another folder with --state",
+        )
+        raise ServiceError("state", [issue]) from error
 
 
 def check_layout(folder: Path) -> None:

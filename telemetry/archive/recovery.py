@@ -9,7 +9,7 @@ process for hours or kills it. So it has a checksum. A head file that differs fr
 because its writer was killed or it is corrupt, is read by another process first.
 """
 
-import fcntl
+import math
 import os
 import shutil
 import time
@@ -48,7 +48,7 @@ from telemetry.archive.storage import (
     panics_as_errors,
     record_created,
 )
-from telemetry.durable_files import FILE_MODE
+from telemetry.durable_files import lock_file
 from twin.errors import ArchiveError, IssueCode, JournalError
 
 MAX_OLD_HEADS_TRIED: Final = 5
@@ -215,9 +215,8 @@ def _try_head_files(path: Path, max_heads: int) -> Iterator[None]:
 @contextmanager
 def commit_lock(folder: Path) -> Iterator[None]:
     """Keep other processes from committing: on a disk, concurrent commits are lost."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+    handle = lock_file(folder / "lock", timeout=math.inf)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

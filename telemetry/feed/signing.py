@@ -8,10 +8,8 @@ The kind of that key gives the algorithm, and the kind of message gives the allo
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,7 +20,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
-from telemetry.durable_files import write_atomic
+from telemetry.durable_files import lock_folder, write_atomic
 from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"
@@ -39,6 +37,7 @@ MAX_RSA_BITS: Final = 8192
 
 _CURVE: Final = "P-256"
 _GROUP_AND_OTHERS: Final = 0o077  # permission bits
+_KEY_LOCK_TIMEOUT_S: Final = 5.0
 _PUBLIC_KEYS_HINT: Final = (
     'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
 )
@@ -101,10 +100,15 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
             _logger.warning(
                 "private key was missing, new one created", file=str(path), remedy=remedy
             )
-        _write(path, json.dumps(generate_key().private, indent=1), is_first=True)
+        lock = lock_folder(folder, timeout=_KEY_LOCK_TIMEOUT_S)
+        try:
+            if not path.exists():  # another process may have created it meanwhile
+                write_atomic(path, _key_file_text(generate_key().private), is_private=True)
+        finally:
+            os.close(lock)
     key = read_private_key(path)
     key = replace(key, other_public_keys=_other_public_keys(public, key))
-    text = json.dumps(public_jwk_set(key), indent=1) + "\n"
+    text = _key_file_text(public_jwk_set(key))
     if not public.exists() or public.read_text() != text:  # so a full disk does not stop a start
         write_atomic(public, text)
     return key
@@ -178,7 +182,7 @@ def create_partner_keys(path: Path, *, partner: str, site: SigningKey) -> dict[s
     """
     key = private_key_from_jwk(read_key_file(path).get("key")) if path.exists() else generate_key()
     content = {"partner": partner, "key": key.private, "site": public_jwk_set(site)}
-    _write(path, json.dumps(content, indent=1), is_first=False)
+    write_atomic(path, _key_file_text(content), is_private=True)
     return public_jwk_set(key)
 
 
@@ -237,22 +241,9 @@ def _key_members(jwk: object) -> dict[str, str | list[str]]:
     return {name: str(jwk[name]) for name in _KEY_MEMBERS if name in jwk}
 
 
-def _write(path: Path, text: str, *, is_first: bool) -> None:
-    """Write a file atomically that only its owner can read.
-
-    If ``is_first``, an existing file is kept: another process may have created it meanwhile.
-    """
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
-    with os.fdopen(handle, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if not is_first:
-        Path(draft).replace(path)
-        return
-    with suppress(FileExistsError):
-        os.link(draft, path)
-    Path(draft).unlink()
+def _key_file_text(content: Mapping[str, object]) -> str:
+    """Return the text of a file of keys."""
+    return json.dumps(content, indent=1) + "\n"
 
 
 MAX_SIGNED_BYTES: Final = 256 * 1024

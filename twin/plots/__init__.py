@@ -8,7 +8,7 @@ from twin.plots.comparisons import (
     plot_savings,
     plot_validation_errors,
 )
-from twin.plots.time_series import plot_contingency, plot_run, save_figure
+from twin.plots.time_series import plot_contingency, plot_run
 
 __all__ = [
     "plot_calibration",
@@ -19,5 +19,4 @@ __all__ = [
     "plot_run",
     "plot_savings",
     "plot_validation_errors",
-    "save_figure",
 ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypedDict, Unpack
 
 import numpy as np
@@ -339,13 +338,6 @@ def _finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix of the path is the format."""
-    draft = path.with_name(f".{path.name}")
-    figure.savefig(draft)
-    draft.replace(path)
 
 
 def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> None:

@@ -12,7 +12,7 @@ from optimizer.backtesting.settlement import Settlement, WorkBalance
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.durable_files import write_json_atomic
 from tests.support.summaries import results, summary
-from twin.errors import ProblemError
+from twin.errors import JournalError, ProblemError
 from twin.simulation.limits import StagingCounts
 
 
@@ -244,7 +244,7 @@ def test_interrupted_write_keeps_the_old_trajectory(tmp_path, monkeypatch):
         raise BlockingIOError
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
-    with pytest.raises(BlockingIOError):
+    with pytest.raises(JournalError):
         write_netcdf(path, course([9.0, 9.0]), **WHOSE)
     monkeypatch.undo()
     with xr.open_dataset(path, engine="h5netcdf") as read:
