@@ -1,7 +1,6 @@
 """Count the messages of a demo on its broker, and remove what an earlier run left there."""
 
 import base64
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Final, Self
 import numpy as np
 
 from telemetry.messages import decode, topics
+from telemetry.messages.feed_documents import read_acknowledgement, read_schedule
 from telemetry.messages.samples import SimulationTick
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client, TlsFiles
@@ -131,13 +131,13 @@ class BrokerMonitor:
             self.traffic.has_ended = tick.is_last
 
     def _process_schedule(self, message: ReceivedMessage) -> None:
-        document = json.loads(_payload(message))
+        document = read_schedule(_payload(message))
         self.traffic.revisions.add(document["revision"])
         self.traffic.power = document["intervals"][0]["scheduled_mw"]
         self.traffic.source = document["meta"]["source"]
 
     def _process_acknowledgement(self, message: ReceivedMessage) -> None:
-        acknowledgement = json.loads(_payload(message))
+        acknowledgement = read_acknowledgement(_payload(message))
         if acknowledgement["code"] == "A01":
             self.traffic.accepted.add(acknowledgement["revision"])
             self.traffic.first_accepted_at = self.traffic.first_accepted_at or time.time()

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 import structlog
 
+from telemetry.messages.strict_json import parse_json
 from telemetry.runtime import SupervisedThread
 from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
@@ -153,7 +154,7 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = json.dumps(self._carry_out(line), allow_nan=False)
         except GigatwinError as error:
             answer = _refusal(str(error), error.code)
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             answer = _refusal(f"no command: {error}")
         except Exception as error:  # a person must get an answer even to our own error
             logger.exception("internal error")
@@ -164,7 +165,7 @@ class _Handler(socketserver.StreamRequestHandler):
         if len(line) > MAX_COMMAND_BYTES:
             message = f"longer than {MAX_COMMAND_BYTES} bytes"
             raise ValueError(message)
-        command = json.loads(line)
+        command = parse_json(line.decode())
         content = command if isinstance(command, dict) else {}
         return {"ok": True, **self.server.answer(content, peer_uid(self.request))}
 

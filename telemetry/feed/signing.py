@@ -37,7 +37,7 @@ MAX_RSA_BITS: Final = 8192
 
 _CURVE: Final = "P-256"
 _GROUP_AND_OTHERS: Final = 0o077  # permission bits
-_KEY_LOCK_TIMEOUT_S: Final = 5.0
+_KEY_LOCK_TIMEOUT_S: Final = 5.0  # longest wait while another process creates the key
 _PUBLIC_KEYS_HINT: Final = (
     'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
 )

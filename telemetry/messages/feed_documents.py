@@ -6,7 +6,6 @@
 * A schedule converts to ENTSO-E's ESMP ``Schedule_MarketDocument`` (IEC 62325-451-2, version 5.1).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -19,7 +18,7 @@ import jsonschema
 import numpy as np
 import xarray as xr
 
-from telemetry.messages.strict_json import MESSAGE_VERSION, decode_json, to_datetime
+from telemetry.messages.strict_json import MESSAGE_VERSION, decode_json, parse_json, to_datetime
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin import time_axes, variables
 from twin.errors import IssueCode, MessageError
@@ -301,7 +300,7 @@ _MAX_LISTED_ERRORS: Final = 3  # schema errors that an error lists
 def document_schema(kind: DocumentKind) -> Mapping[str, object]:
     """Return the published JSON Schema of a kind of document."""
     path = files("telemetry") / "schemas" / f"{kind}-{MESSAGE_VERSION}.schema.json"
-    return cast("Mapping[str, object]", json.loads(path.read_bytes()))
+    return cast("Mapping[str, object]", parse_json(path.read_text(encoding="utf-8")))
 
 
 def read_schedule(payload: bytes) -> ScheduleDocument:

@@ -29,7 +29,7 @@ MIN_TIME_MS: Final = 946_684_800_000  # 2000-01-01, earliest time on the wire
 END_TIME_MS: Final = 4_102_444_800_000  # 2100-01-01, end of the times on the wire
 """First valid time, 2000-01-01, and the first invalid one after it, 2100-01-01. [ms since 1970]"""
 
-_ESCAPE: Final = b"\\u"
+_ESCAPE: Final = "\\u"
 
 TIME_RANGE: Final = msgspec.Meta(ge=MIN_TIME_MS, lt=END_TIME_MS)
 """A time on the wire, epoch milliseconds UTC, of this century."""
@@ -52,17 +52,29 @@ def decode_json[T](
         expected = f"at most {largest} bytes"
         raise MessageError(topic, f"{len(payload)} bytes", expected, code=IssueCode.TOO_LARGE)
     try:
+        return msgspec.convert(parse_json(payload.decode("utf-8")), kind)
+    except (ValueError, OverflowError) as error:
+        raise MessageError(topic, payload, str(error)) from error
+
+
+def parse_json(text: str) -> Json:
+    """Return the value of a JSON text, of a message, a request or a response.
+
+    It raises ValueError for invalid JSON, repeated keys, numbers that are not finite, lone
+    surrogates and brackets that are nested too deep.
+    """
+    try:
         document: Json = json.loads(
-            payload.decode("utf-8"),
+            text,
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
         )
-        if _ESCAPE in payload:  # it may be a lone surrogate, which cannot be encoded again
+        if _ESCAPE in text:  # it may be a lone surrogate, which cannot be encoded again
             json.dumps(document, ensure_ascii=False).encode("utf-8")
-        return msgspec.convert(document, kind)
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise MessageError(topic, payload, _reason(error)) from error
+    except RecursionError as error:
+        raise ValueError("brackets are nested too deep") from error
+    return document
 
 
 def encode_json(topic: str, document: Json) -> bytes:
@@ -71,7 +83,7 @@ def encode_json(topic: str, document: Json) -> bytes:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8")
     except ValueError as error:
-        raise MessageError(topic, "", _reason(error)) from error
+        raise MessageError(topic, "", str(error)) from error
 
 
 def expect_version(topic: str, version: int) -> None:
@@ -142,9 +154,3 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is too large")
     return value
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "brackets are nested too deep"
-    return str(error)

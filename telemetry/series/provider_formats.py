@@ -6,17 +6,17 @@ its life-cycle emissions in IPCC AR5 (2014), working group III, annex III, table
 are not in that table are left out.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 from xml.etree import ElementTree as Xml
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from telemetry.market_zones import EIC_BY_ZONE, normalise_zone
+from telemetry.messages.strict_json import parse_json
 from telemetry.series.table import (
     MAX_SHOWN_LETTERS,
     TextTable,
@@ -124,26 +124,20 @@ def response_table(source: str, columns: dict[str, list[str]]) -> TextTable:
     return TextTable(source=source, columns=columns, lines=np.arange(1, count + 1), decimal=".")
 
 
-def parse_json(source: str, text: str) -> object:
-    """Return the JSON of a file; refuse NaN and lone surrogates, which Python's reader accepts."""
+def read_response(source: str, text: str) -> object:
+    """Return the JSON of a response of a service."""
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:
-            json.dumps(document, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        location, found = f"{source}, row {error.lineno}", error.msg
-    except (ValueError, RecursionError) as error:
-        location, found = source, str(error)
-    else:
-        return document
-    raise series_error(
-        source,
-        location,
-        found=found,
-        expected="valid JSON",
-        remedy="give the complete file",
-        code=IssueCode.INVALID_FORMAT,
-    )
+        return parse_json(text)
+    except ValueError as error:
+        line = getattr(error, "lineno", None)
+        raise series_error(
+            source,
+            f"{source}, row {line}" if line else source,
+            found=getattr(error, "msg", str(error)),
+            expected="valid JSON",
+            remedy="give the complete file",
+            code=IssueCode.INVALID_FORMAT,
+        ) from error
 
 
 def response_error(source: str, error: ValidationError) -> SeriesError:
@@ -157,11 +151,6 @@ def response_error(source: str, error: ValidationError) -> SeriesError:
         remedy="give a response of the service as it came",
         code=IssueCode.INVALID_FORMAT,
     )
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    message = f"{constant} is not a number in JSON"
-    raise ValueError(message)
 
 
 INTENSITY_HEADERS: Final = {
@@ -487,7 +476,7 @@ def is_market_response(text: str) -> bool:
 
 def parse_market_response(source: str, text: str) -> TextTable:
     """Return the columns of a JSON response on prices or carbon."""
-    response = parse_json(source, text)
+    response = read_response(source, text)
     entries = response if isinstance(response, dict) else {}
     keys = set(entries)
     try:

@@ -5,7 +5,6 @@ has more of the intervals that both cover: a service that lost its newest days m
 from the planner.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import requests
 import xarray as xr
@@ -26,8 +26,8 @@ from telemetry.series.electricity import intensity_columns, read_carbon, read_pr
 from telemetry.series.provider_formats import (
     ElectricityMapsResponse,
     entsoe_area,
-    parse_json,
     read_market_table,
+    read_response,
 )
 from telemetry.series.table import printable_excerpt, series_error
 from telemetry.series.weather import read_weather
@@ -160,7 +160,7 @@ def _electricity_maps(query: SeriesQuery) -> str:
     for part in ("history", "forecast"):
         url = f"{query.url}/carbon-intensity/{part}"
         try:
-            response = parse_json(part, get_text(url, parameters=parameters, headers=headers))
+            response = read_response(part, get_text(url, parameters=parameters, headers=headers))
         except SeriesError:
             if part == "history":
                 raise
@@ -175,7 +175,7 @@ def _electricity_maps(query: SeriesQuery) -> str:
                 code=IssueCode.INVALID_FORMAT,
             )
         hours[part] = [*hours.get(part, []), *(response.get(part) or [])]
-    return json.dumps({"zone": parameters["zone"], **hours})
+    return msgspec.json.encode({"zone": parameters["zone"], **hours}).decode()
 
 
 def _grid_of(zone: str) -> str:

@@ -13,7 +13,7 @@ from telemetry.series.intervals import SeriesRows, to_intervals
 from telemetry.series.provider_formats import (
     OpenMeteoResponse,
     PvgisResponse,
-    parse_json,
+    read_response,
     response_error,
 )
 from telemetry.series.table import MAX_SHOWN_LETTERS, read_text, series_error
@@ -95,7 +95,7 @@ def _record(path: str | Path) -> WeatherRows:
         return read_mos(source, text)
     if not opening.startswith("{"):
         raise _format_error(source, f"{source}, row 1", repr(opening[:MAX_SHOWN_LETTERS]))
-    response = parse_json(source, text)
+    response = read_response(source, text)
     entries = response if isinstance(response, dict) else {}
     keys = set(entries)
     try:

@@ -27,6 +27,22 @@ MAY_IMPORT = {
 }
 EVERYWHERE = {"lazy_loader", "numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
+    "fcntl": {"telemetry.durable_files"},
+    "json": {  # files, logs and pipes; messages go through telemetry.messages.strict_json
+        "optimizer.backtesting.run_folder",
+        "optimizer.cli.output",
+        "optimizer.demo.simulated_day",
+        "optimizer.service",
+        "sites",
+        "telemetry.archive",
+        "telemetry.delivery",
+        "telemetry.durable_files",
+        "telemetry.feed.signing",
+        "telemetry.ingest",
+        "telemetry.messages.strict_json",
+        "telemetry.points.discovery",
+        "twin.site",
+    },
     "dask": {"optimizer.fleet.executor", "telemetry.archive.view_store", "twin.racks"},
     "google_crc32c": {"telemetry.archive"},
     "highspy": {"optimizer.solver"},
@@ -35,7 +51,7 @@ LIVES_IN = {
     "joserfc": {"telemetry.feed.signing"},
     "jsonschema": {"telemetry.messages"},
     "matplotlib": {"twin.plots"},
-    "msgspec": {"telemetry.messages", "telemetry.feed.flex_messages"},
+    "msgspec": {"telemetry.messages", "telemetry.feed.flex_messages", "telemetry.series.providers"},
     "numba": {"twin.racks.kernels"},
     "numcodecs": {"telemetry.archive"},
     "paho": {"telemetry.mqtt.connection"},

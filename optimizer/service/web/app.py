@@ -14,7 +14,6 @@ import base64
 import hashlib
 import hmac
 import html
-import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +53,7 @@ from optimizer.service.status import (
     render_json,
     state_label,
 )
+from telemetry.messages.strict_json import parse_json
 from twin.errors import GigatwinError, IssueCode, StatusPageError
 from twin.text import one_line
 
@@ -373,27 +373,11 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
         if len(body) > MAX_BODY_BYTES:
             raise RequestError(413, f"an order has at most {MAX_BODY_BYTES} bytes")
     try:
-        content = json.loads(
-            body, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant
-        )
-        return kind.model_validate(content)
+        return kind.model_validate(parse_json(body.decode("utf-8")))
     except ValidationError as error:
         raise RequestError(400, _describe_errors(error)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RequestError(400, f"the body is not JSON of an order: {error}") from error
-
-
-def _reject_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        msg = "a key occurs twice"
-        raise ValueError(msg)
-    return content
-
-
-def _reject_constant(text: str) -> None:
-    msg = f"{text} is not a number"
-    raise ValueError(msg)
 
 
 def _describe_errors(error: ValidationError) -> str:
