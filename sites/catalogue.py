@@ -77,17 +77,13 @@ def series_file(name: str) -> Path:
     files = {path.stem.removeprefix("synthetic_"): path for path in DATA_DIR.glob("synthetic_*")}
     if name in files:
         return files[name]
-    raise SiteError(
+    raise SiteError.single(
         "sites/data",
-        [
-            ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location="series",
-                found=f'"{name}"',
-                expected=f"one of {', '.join(sorted(files))}",
-                remedy=f"name a supplied series{closest_match_hint(name, files)}",
-            )
-        ],
+        IssueCode.UNKNOWN_NAME,
+        "series",
+        found=f'"{name}"',
+        expected=f"one of {', '.join(sorted(files))}",
+        remedy=f"name a supplied series{closest_match_hint(name, files)}",
     )
 
 
@@ -99,14 +95,14 @@ def find_site_file(site: str | Path) -> Path:
     if str(site) in known:
         return known[str(site)] / f"{site}.toml"
     remedy = "give a path ending in .toml, or the name of a declared site"
-    issue = ValidationIssue(
-        code=IssueCode.UNKNOWN_NAME,
-        location="site",
+    raise SiteError.single(
+        str(site),
+        IssueCode.UNKNOWN_NAME,
+        "site",
         found=f'"{site}"',
         expected=f"one of {', '.join(known)}",
         remedy=remedy + closest_match_hint(str(site), known),
     )
-    raise SiteError(str(site), [issue])
 
 
 def read_toml(path: Path) -> TomlTable:
@@ -242,10 +238,9 @@ def _is_value(text: str) -> bool:
 def _file_error(
     path: Path, location: str, remedy: str, code: IssueCode = IssueCode.INVALID_FORMAT
 ) -> SiteError:
-    issue = ValidationIssue(
-        code=code, location=location, found="", expected="a TOML file in UTF-8", remedy=remedy
+    return SiteError.single(
+        display_path(path), code, location, expected="a TOML file in UTF-8", remedy=remedy
     )
-    return SiteError(display_path(path), [issue])
 
 
 def display_path(path: Path) -> str:

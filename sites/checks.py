@@ -111,7 +111,6 @@ def _halls(site: Site) -> Iterator[ValidationIssue]:
         yield ValidationIssue(
             code=IssueCode.MISSING,
             location="[equipment]",
-            found="",
             expected="at least one hall",
             remedy="add a machine of kind accelerators",
         )
@@ -156,7 +155,6 @@ def _work(site: Site) -> Iterator[ValidationIssue]:
         yield ValidationIssue(
             code=IssueCode.MISSING,
             location="[work]",
-            found="",
             expected="one kind of work for the shortest jobs",
             remedy="remove longer_than from one kind of work",
         )
@@ -315,7 +313,6 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
             yield ValidationIssue(
                 code=IssueCode.DUPLICATE,
                 location=key_location(f"equipment.{other.name}", "kind"),
-                found="",
                 expected=f"at most one {kind.kind}",
                 remedy="remove this contract",
             )

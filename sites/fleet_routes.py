@@ -34,7 +34,6 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
         ValidationIssue(
             code=IssueCode.UNKNOWN_KEY,
             location=key,
-            found="",
             expected="only tables [routes.<name>]",
             remedy="remove the key",
         )

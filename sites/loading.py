@@ -67,17 +67,12 @@ def build_site(table: TomlTable, name: str, *, source: str) -> Site:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
     except FloatingPointError as error:
-        raise SiteError(
+        raise SiteError.single(
             source,
-            [
-                ValidationIssue(
-                    code=IssueCode.OUT_OF_RANGE,
-                    location="numbers",
-                    found="",
-                    expected="numbers without overflow",
-                    remedy=f"correct the number that is far too small or far too large ({error})",
-                )
-            ],
+            IssueCode.OUT_OF_RANGE,
+            "numbers",
+            expected="numbers without overflow",
+            remedy=f"correct the number that is far too small or far too large ({error})",
         ) from error
 
 
@@ -253,7 +248,6 @@ def named_tables(
                 ValidationIssue(
                     code=IssueCode.INVALID_FORMAT,
                     location=key_location(group, name),
-                    found="",
                     expected="letters, digits and _ only, with a letter first",
                     remedy="rename the table",
                 )
@@ -390,7 +384,6 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
             ValidationIssue(
                 code=IssueCode.MISSING,
                 location="tariffs",
-                found="",
                 expected="at least one tariff",
                 remedy="add a table [tariffs.<name>]",
             )
@@ -407,15 +400,11 @@ def _find_tariff_file(name: str | Path) -> Path:
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
     hint = closest_match_hint(str(name), known)
-    raise SiteError(
+    raise SiteError.single(
         str(name),
-        [
-            ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location="tariffs",
-                found=f'"{name}"',
-                expected=f"one of {', '.join(known)}",
-                remedy=f"give a path ending in .toml, or the name of an example{hint}",
-            )
-        ],
+        IssueCode.UNKNOWN_NAME,
+        "tariffs",
+        found=f'"{name}"',
+        expected=f"one of {', '.join(known)}",
+        remedy=f"give a path ending in .toml, or the name of an example{hint}",
     )

@@ -32,7 +32,6 @@ def _feeds(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
             yield ValidationIssue(
                 code=IssueCode.MISSING,
                 location=f"[network.feeds.{name}]",
-                found="",
                 expected="the nodes of each machine on medium voltage",
                 remedy=f"add this table with the nodes of {name}",
             )
@@ -41,7 +40,6 @@ def _feeds(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
             yield ValidationIssue(
                 code=IssueCode.UNKNOWN_NAME,
                 location=f"[network.feeds.{name}]",
-                found="",
                 expected=f"one of {', '.join(fed)}",
                 remedy="name a machine on medium voltage, or remove the table",
             )

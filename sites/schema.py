@@ -170,7 +170,6 @@ def _issue(
             return ValidationIssue(
                 code=IssueCode.UNKNOWN_KEY,
                 location=where,
-                found="",
                 expected=f"a parameter of {owner}",
                 remedy=remedy,
             )
@@ -178,7 +177,6 @@ def _issue(
             return ValidationIssue(
                 code=IssueCode.MISSING,
                 location=where,
-                found="",
                 expected="a value",
                 remedy=_example(key, models),
             )
@@ -191,7 +189,6 @@ def _issue(
             return ValidationIssue(
                 code=IssueCode.UNKNOWN_NAME,
                 location=where,
-                found="",
                 expected=f"one of {kinds}",
                 remedy="write one of these kinds",
             )
@@ -201,7 +198,6 @@ def _issue(
         return ValidationIssue(
             code=IssueCode.INCONSISTENT,
             location=where,
-            found="",
             expected="values that agree",
             remedy=remedy + _values(remedy, item["input"]),
         )

@@ -17,7 +17,6 @@ from twin.errors import (
     JournalError,
     JournalFullError,
     ServiceError,
-    ValidationIssue,
 )
 
 FILE_MODE: Final = 0o640
@@ -242,12 +241,11 @@ def default_state_folder(site: str) -> Path:
     try:
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:
-        issue = ValidationIssue(
-            location="home folder",
-            found="",
+        raise ServiceError.single(
+            "state",
+            IssueCode.MISSING,
+            "home folder",
             expected="a home folder, which users in containers often lack",
             remedy="name the state folder with --state or GIGATWIN_STATE",
-            code=IssueCode.MISSING,
-        )
-        raise ServiceError("state", [issue]) from error
+        ) from error
     return Path(home) / "gigatwin" / site

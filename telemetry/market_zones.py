@@ -8,7 +8,7 @@ import difflib
 from typing import Final
 from zoneinfo import available_timezones
 
-from twin.errors import IssueCode, MessageError, SeriesError, ValidationIssue
+from twin.errors import IssueCode, MessageError, SeriesError
 
 EIC_LENGTH: Final = 16
 """Letters of a code. [1]"""
@@ -160,11 +160,11 @@ def time_zone_of_bidding_zone(zone: str) -> str:
         zone, sorted(names), 1
     )
     hint = f"; did you mean {close[0]}?" if close else ""
-    issue = ValidationIssue(
-        location="zone",
+    raise SeriesError.single(
+        "zone",
+        IssueCode.UNKNOWN_NAME,
+        "zone",
         found=repr(zone),
         expected="a bidding zone or an IANA time zone",
         remedy=f"give a zone such as DE-LU or Europe/Berlin{hint}",
-        code=IssueCode.UNKNOWN_NAME,
     )
-    raise SeriesError("zone", [issue])

@@ -121,7 +121,6 @@ def missing_column_issues(
         ValidationIssue(
             code=IssueCode.MISSING,
             location=name,
-            found="",
             expected="a column of this name",
             remedy="add the column",
         )

@@ -6,7 +6,7 @@ Programs and tests compare the codes; sentences may change. ``docs/reference/err
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 MAX_SHOWN_CHARACTERS: Final = 80
 """Characters of a foreign value that an error shows. [1]"""
@@ -100,7 +100,7 @@ class ValidationIssue:
 
     code: IssueCode
     location: str
-    found: str
+    found: str = ""
     expected: str
     remedy: str
 
@@ -165,6 +165,23 @@ class InvalidInputError(GigatwinError):
         head = f"{source} has {count} issue{'s' if count != 1 else ''}"
         code = self.issues[0].code if self.issues else None
         super().__init__("\n".join([head, *(f"  {issue}" for issue in self.issues)]), code=code)
+
+    @classmethod
+    def single(
+        cls,
+        source: str,
+        code: IssueCode,
+        location: str,
+        *,
+        found: str = "",
+        expected: str,
+        remedy: str,
+    ) -> Self:
+        """Return the error of one issue; see :class:`ValidationIssue`."""
+        issue = ValidationIssue(
+            code=code, location=location, found=found, expected=expected, remedy=remedy
+        )
+        return cls(source, [issue])
 
 
 class SiteError(InvalidInputError):

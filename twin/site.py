@@ -162,14 +162,14 @@ class Site(Declaration):
             used = {c for convert in waiting for c in convert.inputs if c != convert.heat_source}
             free = [c for c in waiting if c.output not in drawn and c.heat_source not in used]
             if not free:
-                issue = ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=", ".join(sorted(convert.owner for convert in waiting)),
+                raise SiteError.single(
+                    self.name,
+                    IssueCode.INCONSISTENT,
+                    ", ".join(sorted(convert.owner for convert in waiting)),
                     found="a cycle of machines",
                     expected="machines that supply one another without a cycle",
                     remedy="remove one of their connections",
                 )
-                raise SiteError(self.name, [issue])
             ordered += free
             waiting = [convert for convert in waiting if convert not in free]
         return tuple(ordered)
@@ -268,14 +268,13 @@ class Site(Declaration):
         """
         if machine not in self.equipment:
             known = ", ".join(self.equipment)
-            issue = ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location=machine,
-                found="",
+            raise SiteError.single(
+                self.name,
+                IssueCode.UNKNOWN_NAME,
+                machine,
                 expected=f"one of {known}",
                 remedy="name a machine of the site",
             )
-            raise SiteError(self.name, [issue])
         try:
             changed = self.equipment[machine].with_values(**values)
         except ValidationError as error:
@@ -438,7 +437,6 @@ def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
             yield ValidationIssue(
                 code=IssueCode.MISSING,
                 location=f"[equipment.{owner}]",
-                found="",
                 expected=expected,
                 remedy=f"add a machine of kind {kinds}",
             )

@@ -84,14 +84,14 @@ def _draws(convert: Conversion, load: FloatArray, weather: Weather) -> Mapping[s
         cause = "that is far too small"
         if rated[0] >= load[0]:
             cause = "one of its numbers is far too small or far too large"
-        issue = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=f"[equipment.{convert.owner}]",
+        raise SiteError.single(
+            convert.owner,
+            IssueCode.OUT_OF_RANGE,
+            f"[equipment.{convert.owner}]",
             found=f"{rated[0]:.4g} MW",
             expected=f"numbers without overflow at {load[0]:.4g} MW",
             remedy=f"correct it: {cause} ({error})",
-        )
-        raise SiteError(convert.owner, [issue]) from error
+        ) from error
 
 
 def rated_outputs(site: SizedSite) -> Mapping[str, float]:

@@ -133,14 +133,9 @@ def _expression(unit: str) -> str:
 
 
 def _unit_error(text: str, remedy: str, code: IssueCode = IssueCode.WRONG_UNIT) -> UnitError:
-    issue = ValidationIssue(
-        code=code,
-        location="text",
-        found=repr(text),
-        expected="a number with a unit",
-        remedy=remedy,
+    return UnitError.single(
+        "quantity", code, "text", found=repr(text), expected="a number with a unit", remedy=remedy
     )
-    return UnitError("quantity", [issue])
 
 
 @dataclass(frozen=True)

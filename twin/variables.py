@@ -353,7 +353,6 @@ def variable_definition(name: str) -> VariableDefinition:
     issue = ValidationIssue(
         code=IssueCode.UNKNOWN_NAME,
         location=name,
-        found="",
         expected="a name of twin/variables.py",
         remedy="use a declared name, or declare this one there",
     )
@@ -385,14 +384,14 @@ def tag_dataset(dataset: xr.Dataset) -> xr.Dataset:
 def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     """Return the dataset; raise a UnitError unless it has the variables in canonical units."""
     if not isinstance(dataset, xr.Dataset):
-        issue = ValidationIssue(
-            code=IssueCode.WRONG_TYPE,
-            location="argument",
+        raise UnitError.single(
+            "dataset",
+            IssueCode.WRONG_TYPE,
+            "argument",
             found=type(dataset).__name__,
             expected="an xarray.Dataset",
             remedy="pass a dataset",
         )
-        raise UnitError("dataset", [issue])
     issues = []
     for name in names:
         unit = variable_definition(name).unit
@@ -401,7 +400,6 @@ def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
                 ValidationIssue(
                     code=IssueCode.MISSING,
                     location=name,
-                    found="",
                     expected=f"a variable in {unit}",
                     remedy="add the variable",
                 )

@@ -87,14 +87,14 @@ class BacktestCase:
         """
         check_argument_types("back-test", site=(site, Site), world=(inputs, RunInputs))
         if not MIN_LOAD_SCALE <= load_scale <= MAX_LOAD_SCALE:  # NaN too
-            issue = ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location="load_scale",
+            raise ProblemError.single(
+                "back-test",
+                IssueCode.OUT_OF_RANGE,
+                "load_scale",
                 found=f"{load_scale:g}",
                 expected=f"a mean share of the racks, {MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g}",
                 remedy="name a share in this range",
             )
-            raise ProblemError("back-test", [issue])
         workload = workload_from_jobs(
             inputs.jobs,
             site,

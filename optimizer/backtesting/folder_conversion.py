@@ -26,7 +26,7 @@ from optimizer.backtesting.run_folder import (
     write_trajectory,
 )
 from telemetry.durable_files import write_json_atomic
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.site import Site
 
 PRESENT_NAMES: Final = {
@@ -72,14 +72,14 @@ def convert_run_folder(folder: Path, site: Site) -> list[str]:
             path.replace(folder / path.name)
         staging.rmdir()
     except OSError as error:
-        issue = ValidationIssue(
-            code=IssueCode.FILE_ERROR,
-            location=str(folder),
+        raise StateError.single(
+            "run",
+            IssueCode.FILE_ERROR,
+            str(folder),
             found=str(error),
             expected="a writable folder, to convert it from an earlier version",
             remedy="copy the folder to a writable place and name the copy",
-        )
-        raise StateError("run", [issue]) from error
+        ) from error
     names = ", ".join(f"{old} is now {new}" for old, new in PRESENT_NAMES.items())
     return [
         f"{folder} was written by an earlier version and has been converted: {names}",

@@ -17,7 +17,7 @@ from optimizer.policies.policy import (
     RULES,
     resolve_policy,
 )
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 
 CAPTURE_POLICIES: Final = (REFERENCE_RULE, DEFAULT_PLANNER, PERFECT_FORESIGHT)
 """Policies of the headline capture: rule, planner, planner with perfect foresight."""
@@ -169,14 +169,14 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Pa
     Raises ProblemError if both are not equally long, or empty.
     """
     if len(values) != len(reference) or not len(values):
-        issue = ValidationIssue(
-            code=IssueCode.WRONG_AXES,
-            location="values",
+        raise ProblemError.single(
+            "paired difference",
+            IssueCode.WRONG_AXES,
+            "values",
             found=f"{len(values)} values and {len(reference)} of the reference",
             expected="one value of the reference for each value, of the same seed and days",
             remedy="run both over the same seeds and days",
         )
-        raise ProblemError("paired difference", [issue])
     difference = np.subtract(values, reference, dtype=float)
     count, half_width = len(difference), None
     if count > 1:

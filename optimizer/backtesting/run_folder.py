@@ -29,7 +29,7 @@ from optimizer.policies.policy import PLANNER_ALIAS, resolve_policy
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.durable_files import replace_when_written, write_json_atomic
 from twin import plots, time_axes, units, variables
-from twin.errors import GigatwinError, IssueCode, ProblemError, StateError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, ProblemError, StateError
 from twin.site import DIGEST_BYTES, Site
 from twin.units import format_minute
 
@@ -136,14 +136,14 @@ def _check_identity(folder: Path, identity: BacktestIdentity) -> None:
 
 
 def _folder_conflict(folder: Path, found: str, code: IssueCode) -> ProblemError:
-    issue = ValidationIssue(
-        code=code,
-        location="--out",
+    return ProblemError.single(
+        "run",
+        code,
+        "--out",
         found=f"{folder} {found}",
         expected="a new folder, or one of the same back-test",
         remedy="name a new folder, or remove this one",
     )
-    return ProblemError("run", [issue])
 
 
 def check_run_site(folder: Path, site: Site) -> None:
@@ -157,14 +157,14 @@ def check_run_site(folder: Path, site: Site) -> None:
         return
     name = validated(read_json_file(path), IdentityHeader, path)["site"]
     if name != site.name:
-        issue = ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=str(folder),
+        raise StateError.single(
+            "run",
+            IssueCode.INCONSISTENT,
+            str(folder),
             found=f"a run of {name}",
             expected=f"a run of {site.name}",
             remedy=f"name the site {name}, or another folder",
         )
-        raise StateError("run", [issue])
 
 
 def write_policy_run(folder: Path, site: Site, policy_run: PolicyRun) -> None:
@@ -231,14 +231,14 @@ def _check_version(folder: Path) -> None:
     version = identity_version(folder)
     if version in (None, IDENTITY_VERSION):
         return
-    issue = ValidationIssue(
-        code=IssueCode.WRONG_VERSION,
-        location=str(folder / IDENTITY_FILE),
+    raise StateError.single(
+        "run",
+        IssueCode.WRONG_VERSION,
+        str(folder / IDENTITY_FILE),
         found=f"version {version}",
         expected=f"version {IDENTITY_VERSION}",
         remedy="convert an earlier folder with gigatwin explain SITE --run DIR",
     )
-    raise StateError("run", [issue])
 
 
 def read_backtest_decision(
@@ -263,26 +263,21 @@ def read_backtest_decision(
     trajectory = read_trajectory(folder, policy=policy, seed=seed)
     end = time_axes.to_utc(str(trajectory["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < end:
-        issue = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location="--at",
+        raise StateError.single(
+            "run",
+            IssueCode.OUT_OF_RANGE,
+            "--at",
             found=at,
             expected=f"from {units.format_minute(starts[0])} to {units.format_minute(end)}",
             remedy="name a time within the run",
         )
-        raise StateError("run", [issue])
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
 
 def _missing_file(path: Path, remedy: str) -> StateError:
-    issue = ValidationIssue(
-        code=IssueCode.MISSING,
-        location=str(path),
-        found="",
-        expected="a file of a back-test",
-        remedy=remedy,
+    return StateError.single(
+        "run", IssueCode.MISSING, str(path), expected="a file of a back-test", remedy=remedy
     )
-    return StateError("run", [issue])
 
 
 def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
@@ -367,14 +362,14 @@ def validated[T](content: object, shape: type[T], path: Path) -> T:
 
 def damaged_file(path: Path, found: str) -> StateError:
     """Return the error of a damaged file."""
-    issue = ValidationIssue(
-        code=IssueCode.CORRUPT,
-        location=str(path),
+    return StateError.single(
+        "run",
+        IssueCode.CORRUPT,
+        str(path),
         found=found,
         expected="a whole file of a back-test",
         remedy=DAMAGED_FILE_REMEDY,
     )
-    return StateError("run", [issue])
 
 
 SITE_DIGEST: Final = "declared site"

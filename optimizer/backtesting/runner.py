@@ -269,14 +269,14 @@ def backtest(
     check_argument_types("back-test", setting=(case, BacktestCase))
     names = validate_policies(policies)
     if seeds < MIN_SEEDS:
-        fault = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location="seeds",
+        raise ProblemError.single(
+            "back-test",
+            IssueCode.OUT_OF_RANGE,
+            "seeds",
             found=str(seeds),
             expected=f"at least {MIN_SEEDS} plant",
             remedy="name the number of plants to run",
         )
-        raise ProblemError("back-test", [fault])
     began = time.process_time()
     ran: dict[str, list[_RunSummary]] = {name: [] for name in names}
     for seed in range(seeds):

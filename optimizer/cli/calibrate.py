@@ -48,7 +48,7 @@ from twin.calibration.drift import (
     CalibrationSummary,
     parameter_drifts,
 )
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.site import Site
 from twin.units import QUARTERS_PER_DAY, format_minute, format_unit
 
@@ -159,16 +159,14 @@ def _read(file: Path) -> xr.Dataset:
     except (OSError, ValueError) as error:
         expected = f"NetCDF, but the file cannot be read as NetCDF: {error}"
         remedy = "give a NetCDF file of telemetry"
-        issue = ValidationIssue(
-            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
-        )
-        raise StateError(str(file), [issue]) from error
+        raise StateError.single(
+            str(file), IssueCode.FILE_ERROR, "file", expected=expected, remedy=remedy
+        ) from error
     if "time" not in read.coords:
         expected, remedy = "telemetry has a coordinate time", "add it"
-        issue = ValidationIssue(
-            location="time", found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        raise StateError.single(
+            str(file), IssueCode.MISSING, "time", expected=expected, remedy=remedy
         )
-        raise StateError(str(file), [issue])
     return read
 
 

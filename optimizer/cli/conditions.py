@@ -15,7 +15,7 @@ from telemetry import market_zones
 from telemetry.series import read_carbon, read_load, select_period
 from twin import time_axes, units
 from twin.equipment import ITHall
-from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, UnitError
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import SECONDS_PER_HOUR, parse_quantity
@@ -189,14 +189,14 @@ def _read_load(
     is_beyond = total > limit * (1.0 + RELATIVE_TOLERANCE)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
-        issue = ValidationIssue(
-            location=f"{load.name}, {units.format_minute(edges[first])}",
+        raise ProblemError.single(
+            "load",
+            IssueCode.OUT_OF_RANGE,
+            f"{load.name}, {units.format_minute(edges[first])}",
             found=f"{total[first]:g} MW",
             expected=f"at most {limit:g} MW, which the halls draw at full power",
             remedy="correct the value, or the unit of its column",
-            code=IssueCode.OUT_OF_RANGE,
         )
-        raise ProblemError("load", [issue])
     return np.minimum(total, limit), SeriesNotes.of(load, part) + _below_idle(site, load, total)
 
 

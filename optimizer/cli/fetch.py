@@ -18,7 +18,7 @@ from telemetry.series.providers import (
     fetch_series,
     find_service,
 )
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.units import format_minute
 
 app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon into a file.")
@@ -74,8 +74,7 @@ def _token(service: str, variable: str) -> str:
     token = os.environ.get(variable, "")
     if not token:
         expected, remedy = f"a token of {service}", f"set {variable} to your token"
-        issue = ValidationIssue(
-            location=variable, found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        raise SeriesError.single(
+            service, IssueCode.MISSING, variable, expected=expected, remedy=remedy
         )
-        raise SeriesError(service, [issue])
     return token

@@ -9,7 +9,7 @@ import typer
 
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.site_settings import Throughput
 from twin.workload.throughput import fit_throughput
 
@@ -68,10 +68,9 @@ def _read(file: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         expected = f"CSV, but the file cannot be read as CSV: {error}"
         remedy = "give a CSV file of runs"
-        issue = ValidationIssue(
-            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
-        )
-        raise SeriesError(str(file), [issue]) from error
+        raise SeriesError.single(
+            str(file), IssueCode.FILE_ERROR, "file", expected=expected, remedy=remedy
+        ) from error
 
 
 def _selected_rows(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
@@ -90,10 +89,9 @@ def _selected_rows(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
 
 def _selection_error(column: str, value: str, expected: str) -> SeriesError:
     remedy = "choose one of them"
-    issue = ValidationIssue(
-        location=column, found=value, expected=expected, remedy=remedy, code=IssueCode.UNKNOWN_NAME
+    return SeriesError.single(
+        "--only", IssueCode.UNKNOWN_NAME, column, found=value, expected=expected, remedy=remedy
     )
-    return SeriesError("--only", [issue])
 
 
 def _entry(name: str, file: Path, curve: Throughput) -> str:

@@ -37,7 +37,7 @@ from optimizer.service.operators import (
 )
 from optimizer.service.state_folder import LAYOUT_FILE
 from optimizer.service.status import rows_at
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
@@ -70,14 +70,14 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
     folder = resolve_state_folder(site, state)
     if replace is not None:
         if resume:
-            issue = ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location="--resume",
+            raise ServiceError.single(
+                "hold",
+                IssueCode.INCONSISTENT,
+                "--resume",
                 found=f"--replace {replace}",
                 expected="one of both: a HOLD that is replaced keeps how it ends",
                 remedy="place a further HOLD with --resume, and release this one",
             )
-            raise ServiceError("hold", [issue])
         _replace(site, folder, replace, of=of, reason=reason, hours=hours, json_file=json_file)
         return
     order = {"author": resolve_author(author), "reason": reason, "hours": hours}
@@ -114,18 +114,15 @@ def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[
     except ServiceUnresponsiveError as error:
         if (folder / LAYOUT_FILE).exists():  # /run has the socket only
             _place_offline(folder, order, notifies=False)
-        issue = ValidationIssue(
-            location=str(folder),
-            found="",
+        raise ServiceUnresponsiveError.single(
+            "hold",
+            IssueCode.UNREACHABLE,
+            str(folder),
             expected="the service does not answer; whether it holds now is unknown",
-            remedy=(
-                "end it to be sure (systemctl stop "
-                f"gigatwin@{site}, or kill -9), and the plant's own controls take over; "
-                "otherwise it holds as soon as it answers, or at its next start"
-            ),
-            code=IssueCode.UNREACHABLE,
-        )
-        raise ServiceUnresponsiveError("hold", [issue]) from error
+            remedy="end it to be sure (systemctl stop "
+            f"gigatwin@{site}, or kill -9), and the plant's own controls take over; "
+            "otherwise it holds as soon as it answers, or at its next start",
+        ) from error
     except ServiceError as error:
         if error.code is not IssueCode.NOT_RUNNING:
             raise
@@ -239,14 +236,13 @@ def add(
 ) -> None:
     """Add an operator, and print the token once; the file stores only its salted hash."""
     if state is None and not site:
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location="--state",
-            found="",
+        raise ServiceError.single(
+            "operators",
+            IssueCode.MISSING,
+            "--state",
             expected="the state folder of a service",
             remedy="name it with --state or GIGATWIN_STATE, or give --site",
         )
-        raise ServiceError("operators", [issue])
     folder = resolve_state_folder(site, state) if site or state is None else state
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = add_operator(folder, name, uids=tuple(uid or ()))

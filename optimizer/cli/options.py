@@ -14,7 +14,7 @@ from optimizer.cli.output import option_error
 from optimizer.service.state_folder import LAYOUT_FILE, check_layout, owner_of
 from telemetry.durable_files import default_state_folder, is_stream
 from telemetry.mqtt.connection import TlsFiles
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 
 FIGURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
 
@@ -48,14 +48,14 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
     if owner and owner != site and owner != sites.load_site(site).name:
         expected = f"{owner}, whose state this is"
         remedy = f"name that site, or the folder of {site} with --state"
-        issue = ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=str(folder),
+        raise ServiceError.single(
+            "state",
+            IssueCode.INCONSISTENT,
+            str(folder),
             found=site,
             expected=expected,
             remedy=remedy,
         )
-        raise ServiceError("state", [issue])
     return folder
 
 
@@ -67,10 +67,9 @@ def require_initialised(folder: Path) -> None:
     if not (folder / LAYOUT_FILE).exists():
         expected = "a state folder in which a service has run"
         remedy = "name the folder of that service with --state or GIGATWIN_STATE"
-        issue = ValidationIssue(
-            location=str(folder), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        raise ServiceError.single(
+            "state", IssueCode.MISSING, str(folder), expected=expected, remedy=remedy
         )
-        raise ServiceError("state", [issue])
     check_layout(folder)
 
 

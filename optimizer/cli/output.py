@@ -28,10 +28,9 @@ def option_error(
     code: IssueCode = IssueCode.INCONSISTENT,
 ) -> ProblemError:
     """Return the error of a command whose option has an invalid value."""
-    issue = ValidationIssue(
-        location=location, found=found, expected=expected, remedy=remedy, code=code
+    return ProblemError.single(
+        "command", code, location, found=found, expected=expected, remedy=remedy
     )
-    return ProblemError("command", [issue])
 
 
 def print_synthetic(screen: Console, options: Mapping[str, object]) -> None:

@@ -126,7 +126,6 @@ def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Se
     missing = [
         ValidationIssue(
             location=name,
-            found="",
             expected="a file, since the clock is real",
             remedy="name a file, for example one of gigatwin fetch",
             code=IssueCode.MISSING,

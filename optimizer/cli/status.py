@@ -20,7 +20,7 @@ from optimizer.service.status import (
     rows_at,
     state_label,
 )
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 from twin.text import format_duration
 
 app = typer.Typer(add_completion=False, help="Show the current state of a site's service.")
@@ -33,14 +33,13 @@ def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None
     waiting = None if is_service_running(folder) else read_offline(folder)
     if waiting:
         by = "; ".join(f"{one.author}: {one.reason}" for one in waiting)
-        issue = ValidationIssue(
-            location=str(folder),
-            found="",
+        raise ServiceError.single(
+            "service",
+            IssueCode.NOT_RUNNING,
+            str(folder),
             expected="a running service",
             remedy=f"start it; its next start holds, by {by}",
-            code=IssueCode.NOT_RUNNING,
         )
-        raise ServiceError("service", [issue])
     answer = send_command(folder, "status")
     snapshot = answer["snapshot"]
     if isinstance(snapshot, Mapping):

@@ -17,7 +17,7 @@ from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, pluralise, table, write_json
 from optimizer.policies.policy import PLANNER_ALIAS
 from optimizer.reporting.operating_data import metered_import, read_meter
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
 from twin.markets.planned_billing import ConstantLoadStatus, constant_load_status
@@ -232,7 +232,6 @@ def _band_load_json(band_load: ConstantLoadStatus) -> dict[str, object]:
 
 
 def _tariff_error(location: str, *, expected: str, remedy: str) -> ProblemError:
-    issue = ValidationIssue(
-        location=location, found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+    return ProblemError.single(
+        "tariff", IssueCode.MISSING, location, expected=expected, remedy=remedy
     )
-    return ProblemError("tariff", [issue])

@@ -34,7 +34,7 @@ from telemetry.points import discovery as site_discovery
 from telemetry.points.discovery import SiteDiscovery
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
 from telemetry.runtime import ClockMode
-from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError, ValidationIssue
+from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Receive and record telemetry of a site."
@@ -224,14 +224,9 @@ def _check_output(out: Path | None, json_file: str | None) -> None:
 
 
 def _draft_error(out: Path, expected: str, remedy: str) -> SiteError:
-    issue = ValidationIssue(
-        location="--out",
-        found=str(out),
-        expected=expected,
-        remedy=remedy,
-        code=IssueCode.FILE_ERROR,
+    return SiteError.single(
+        str(out), IssueCode.FILE_ERROR, "--out", found=str(out), expected=expected, remedy=remedy
     )
-    return SiteError(str(out), [issue])
 
 
 def _write(draft: str, out: Path | None) -> None:

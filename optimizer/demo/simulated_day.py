@@ -17,7 +17,7 @@ from telemetry.durable_files import write_atomic
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.mqtt.client import TlsFiles
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 from twin.site import Site
 
 PARTNER_NAME: Final = "tso-1"
@@ -199,14 +199,13 @@ class ChildProcess:
 
     def fail(self, reason: str) -> NoReturn:
         """Raise ServiceError with the reason and the end of the log."""
-        issue = ValidationIssue(
-            location=str(self.log),
-            found="",
+        raise ServiceError.single(
+            "demo",
+            IssueCode.NOT_RUNNING,
+            str(self.log),
             expected=reason,
             remedy=f"see its log, which ends with\n{self.log_tail}",
-            code=IssueCode.NOT_RUNNING,
         )
-        raise ServiceError("demo", [issue])
 
     def terminate(self) -> None:
         """Terminate the process; kill it after :data:`TERMINATE_TIMEOUT_S`."""
@@ -235,10 +234,9 @@ def _read(path: Path) -> dict[str, Mapping[str, float]]:
         content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         expected, remedy = "the process writes this file", "see the logs beside it"
-        issue = ValidationIssue(
-            location=str(path), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
-        )
-        raise ServiceError("demo", [issue]) from error
+        raise ServiceError.single(
+            "demo", IssueCode.MISSING, str(path), expected=expected, remedy=remedy
+        ) from error
     return content
 
 

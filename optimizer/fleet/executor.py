@@ -21,7 +21,7 @@ from optimizer.problem.migration import Migration
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver
 from optimizer.solver.warm_start import WarmStart
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 from twin.physics import FloatArray
 
 SUBPROBLEM_TIME_LIMIT_S: Final = 600.0
@@ -267,10 +267,9 @@ def _connected(address: str) -> Any:
 def _cluster_error(
     location: str, found: str, code: IssueCode, *, expected: str, remedy: str
 ) -> ServiceError:
-    issue = ValidationIssue(
-        location=location, found=found, expected=expected, remedy=remedy, code=code
+    return ServiceError.single(
+        "cluster", code, location, found=found, expected=expected, remedy=remedy
     )
-    return ServiceError("cluster", [issue])
 
 
 def create_executor(problems: Sequence[Problem], cluster: str | None) -> Executor:

@@ -196,7 +196,6 @@ def _axes_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
         elif _shared_route_values(problem) != _shared_route_values(problems[0]):
             yield ValidationIssue(
                 location=f"{problem.site.name}, routes",
-                found="",
                 expected=f"the routes of {problems[0].site.name}",
                 remedy=remedy,
                 code=IssueCode.WRONG_AXES,
@@ -219,7 +218,6 @@ def _time_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
             yield ValidationIssue(
                 location=f"{problem.site.name}, instant",
-                found="",
                 expected=f"the intervals of {problems[0].site.name}",
                 remedy="build all problems on one horizon",
                 code=IssueCode.WRONG_AXES,

@@ -28,7 +28,7 @@ from telemetry.series import (
 )
 from twin import time_axes, variables
 from twin.argument_checks import check_argument_types
-from twin.errors import IssueCode, ProblemError, SeriesError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, SeriesError
 from twin.forecast.series_record import series_history, zero_carbon
 from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
@@ -128,20 +128,19 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     check_argument_types("run", site=(site, Site), files=(files, SeriesFiles))
     if files.jobs is None:
         expected, remedy = "a back-test needs a file of jobs", "name one"
-        issue = ValidationIssue(
-            location="jobs", found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
+        raise ProblemError.single(
+            "run", IssueCode.MISSING, "jobs", expected=expected, remedy=remedy
         )
-        raise ProblemError("run", [issue])
     first = time_axes.to_utc(start)
     if (first - first.astype("datetime64[h]")) % QUARTER_HOUR:
-        issue = ValidationIssue(
-            location="start",
+        raise ProblemError.single(
+            "run",
+            IssueCode.OUT_OF_RANGE,
+            "start",
             found=start,
             expected="a full quarter-hour",
             remedy="choose the nearest one",
-            code=IssueCode.OUT_OF_RANGE,
         )
-        raise ProblemError("run", [issue])
     last = first + days * DAY
     parts = read_series(site, files, start=first - FORECAST_HISTORY, end=last)
     inside = [
@@ -206,14 +205,13 @@ def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
     position without a contract.
     """
     if files.position and not site.machines_of(DayAheadPosition):
-        issue = ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=files.position.name,
-            found="",
+        raise SeriesError.single(
+            files.position.name,
+            IssueCode.INCONSISTENT,
+            files.position.name,
             expected='the site has a contract of kind = "day_ahead"',
             remedy="declare one, or omit the file",
         )
-        raise SeriesError(files.position.name, [issue])
     found = [read_positions(files.position, zone=files.zone)] if files.position else []
     if files.reserves:
         reserves = read_reserves(files.reserves, zone=files.zone)

@@ -16,7 +16,7 @@ from optimizer.solver.solution import Solution
 from optimizer.solver.warm_start import WarmStart
 from optimizer.verification.verifier import verify
 from twin.argument_checks import check_argument_types
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 
 CARBON_PRICES_EUR_PER_KG: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Default prices of carbon. [EUR kg-1]"""
@@ -78,14 +78,14 @@ def _check_arguments(problem: object, carbon_prices: Sequence[float]) -> None:
         "front", problem=(problem, Problem), carbon_prices=(carbon_prices, Iterable)
     )
     if not len(carbon_prices):
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location="carbon_prices",
+        raise ProblemError.single(
+            "front",
+            IssueCode.MISSING,
+            "carbon_prices",
             found="none",
             expected="at least one price",
             remedy="add a price",
         )
-        raise ProblemError("front", [issue])
 
 
 def _point_of_front(solution: Solution) -> dict[str, float]:

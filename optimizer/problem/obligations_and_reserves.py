@@ -152,7 +152,6 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
             yield ValidationIssue(
                 code=IssueCode.UNSUPPORTED,
                 location=f"equipment.{other.name}",
-                found="",
                 expected=f"at most one {kind.kind}",
                 remedy="remove the others",
             )
@@ -191,7 +190,6 @@ def find_missing_contracts(site: Site, outlook: xr.Dataset) -> Iterator[Validati
             yield ValidationIssue(
                 code=IssueCode.MISSING,
                 location=f"outlook, contract, {one.owner}",
-                found="",
                 expected="a label of each contract",
                 remedy="add its values",
             )

@@ -262,10 +262,9 @@ def _spans(joined: xr.Dataset, holds: np.ndarray) -> str:
 def _report_error(
     location: object, found: str, *, expected: str, remedy: str, code: IssueCode
 ) -> ProblemError:
-    issue = ValidationIssue(
-        location=str(location), found=found, expected=expected, remedy=remedy, code=code
+    return ProblemError.single(
+        "report", code, str(location), found=found, expected=expected, remedy=remedy
     )
-    return ProblemError("report", [issue])
 
 
 def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, FloatArray]:

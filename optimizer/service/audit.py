@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from telemetry.durable_files import disk_error, sync_folder, write_all
-from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError
 
 GENESIS_HASH: Final = "0" * 64
 """Hash before the first line."""
@@ -145,14 +145,13 @@ def read_audit(path: Path) -> Iterator[AuditEntry]:
     """
     for entry in read_entries(path):
         if entry.damage:
-            issue = ValidationIssue(
-                code=IssueCode.CORRUPT,
-                location=entry.damage,
-                found="",
+            raise ServiceError.single(
+                "audit",
+                IssueCode.CORRUPT,
+                entry.damage,
                 expected="a line that matches its hash; this or an earlier line was edited",
                 remedy="compare the record with a backup",
             )
-            raise ServiceError("audit", [issue])
         yield entry
 
 

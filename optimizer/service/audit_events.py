@@ -13,7 +13,7 @@ from optimizer.service.status_view import decision_status
 from telemetry.messages.feed_documents import Acknowledgement
 from telemetry.points.topology import describe_excluded as told_apart
 from twin import time_axes
-from twin.errors import IssueCode, ProblemError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ServiceError
 from twin.text import one_line
 from twin.units import format_second
 from twin.variables import net_import
@@ -119,14 +119,14 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
             entry.damage,
         )
     if found is None:
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location=str(path),
+        raise ServiceError.single(
+            "audit",
+            IssueCode.MISSING,
+            str(path),
             found=at or "",
             expected="a decision at that time",
             remedy="see gigatwin status, or name the folder with --state",
         )
-        raise ServiceError("audit", [issue])
     if faults:
         found["record"] = _describe_damage(faults, own)
     return found

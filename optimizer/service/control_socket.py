@@ -21,7 +21,7 @@ import structlog
 
 from telemetry.messages.strict_json import parse_json
 from telemetry.runtime import SupervisedThread
-from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, ServiceError
 
 SOCKET_FILE: Final = "control.sock"
 """Name of the socket in the state folder."""
@@ -72,14 +72,14 @@ class ControlServer:
         try:
             self._server = _Server(path, answer, mode)
         except OSError as error:
-            issue = ValidationIssue(
-                code=IssueCode.FILE_ERROR,
-                location=str(path),
+            raise ServiceError.single(
+                "socket",
+                IssueCode.FILE_ERROR,
+                str(path),
                 found=str(error.strerror),
                 expected="a folder where the service's user may create a socket",
                 remedy="allow the service's user to write to the folder",
-            )
-            raise ServiceError("socket", [issue]) from error
+            ) from error
         self._ended = threading.Event()
         self.thread = self._server.thread = SupervisedThread(
             lambda: self._server.serve_forever(CONTROL_POLL_S),
@@ -211,14 +211,14 @@ def is_service_running(folder: Path) -> bool:
         except (BlockingIOError, TimeoutError):  # too many others wait for it
             return True
         except OSError as error:
-            issue = ValidationIssue(
-                code=IssueCode.FILE_ERROR,
-                location=str(folder),
+            raise ServiceError.single(
+                "service",
+                IssueCode.FILE_ERROR,
+                str(folder),
                 found=str(error.strerror),
                 expected="a folder that this user may open",
                 remedy="run the command as the service's user",
-            )
-            raise ServiceError("service", [issue]) from error
+            ) from error
     return True
 
 
@@ -238,30 +238,28 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
-        issue = ValidationIssue(
-            code=IssueCode.UNREACHABLE,
-            location=str(folder),
-            found="",
+        raise ServiceUnresponsiveError.single(
+            "service",
+            IssueCode.UNREACHABLE,
+            str(folder),
             expected=f"an answer of the service within {ANSWER_TIMEOUT_S:g} s; it does not answer",
             remedy="see its log",
-        )
-        raise ServiceUnresponsiveError("service", [issue]) from error
+        ) from error
     except OSError as error:
-        issue = ValidationIssue(
-            code=IssueCode.NOT_RUNNING,
-            location=str(folder),
-            found="",
+        raise ServiceError.single(
+            "service",
+            IssueCode.NOT_RUNNING,
+            str(folder),
             expected="a running service; no service runs on this state",
             remedy="start it with gigatwin run",
-        )
-        raise ServiceError("service", [issue]) from error
+        ) from error
     if not answer.pop("ok"):
-        issue = ValidationIssue(
-            code=IssueCode(answer.get("code", IssueCode.REFUSED)),
-            location=name,
+        raise ServiceError.single(
+            "service",
+            IssueCode(answer.get("code", IssueCode.REFUSED)),
+            name,
             found="refused",
             expected=str(answer["error"]),
             remedy="correct the command",
         )
-        raise ServiceError("service", [issue])
     return dict(answer)

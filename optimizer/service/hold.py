@@ -384,22 +384,22 @@ class HoldRegister:
         if found:
             rows = [one.hold for one in found]
             listed = "; ".join(f"{one.number} of {one.author}: {one.reason}" for one in rows)
-            unnamed = ValidationIssue(
-                code=IssueCode.MISSING if number is None else IssueCode.INCONSISTENT,
-                location="HOLD",
+            raise ServiceError.single(
+                "hold",
+                IssueCode.MISSING if number is None else IssueCode.INCONSISTENT,
+                "HOLD",
                 found="no number" if number is None else f"{number} of {of}",
                 expected=f"number and author of one HOLD in force: {listed}",
                 remedy="name each HOLD by its number, when its author agrees",
             )
-            raise ServiceError("hold", [unnamed])
-        issue = ValidationIssue(
-            code=IssueCode.UNKNOWN_NAME,
-            location="HOLD",
+        raise ServiceError.single(
+            "hold",
+            IssueCode.UNKNOWN_NAME,
+            "HOLD",
             found=str(number),
             expected=f"the number of a HOLD in force: {', '.join(names) or 'there is none'}",
             remedy="see gigatwin status or the page for those in force",
         )
-        raise ServiceError("hold", [issue])
 
     def take_adopted(self) -> list[Hold]:
         """Return HOLDs that other processes have placed and that were not returned before."""
@@ -425,14 +425,14 @@ class HoldRegister:
         Raises ServiceError if the file could not be written.
         """
         if self.trouble:
-            issue = ValidationIssue(
-                code=IssueCode.FILE_ERROR,
-                location=str(self._path),
+            raise ServiceError.single(
+                "hold",
+                IssueCode.FILE_ERROR,
+                str(self._path),
                 found=self.trouble,
                 expected="a writable file with free space",
                 remedy="free space, or run the command as the service's user",
             )
-            raise ServiceError("hold", [issue])
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

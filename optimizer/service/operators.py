@@ -26,7 +26,7 @@ import structlog
 
 from optimizer.service.state_folder import check_privacy
 from telemetry.durable_files import lock_folder, write_atomic
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 from twin.text import NAME_RULE, is_valid_name
 
 OPERATORS_FILE: Final = "operators.toml"
@@ -168,15 +168,15 @@ def require_operator(folder: Path, requester: Requester, *, order: str) -> str:
     token = "a token that belongs to no operator" if requester.token else "no operator's token"
     sender = "" if requester.uid is None else f", uid {requester.uid}"
     logger.warning("order refused", order=order, channel=requester.channel, uid=requester.uid)
-    issue = ValidationIssue(
-        code=IssueCode.UNAUTHORISED,
-        location=order,
+    raise ServiceError.single(
+        "hold",
+        IssueCode.UNAUTHORISED,
+        order,
         found=f"{token}{sender}",
         expected=f"the token of an operator in {OPERATORS_FILE}",
         remedy=f"type your token on the page or set {TOKEN_ENVIRONMENT_VARIABLE}; "
         "gigatwin operators add NAME issues one",
     )
-    raise ServiceError("hold", [issue])
 
 
 def describe_author(folder: Path, requester: Requester, stated: str) -> str:
@@ -242,7 +242,6 @@ def _hash(salt: str, token: str) -> str:
 def _error(
     path: Path, code: IssueCode, expected: str, remedy: str, found: str = ""
 ) -> ServiceError:
-    issue = ValidationIssue(
-        code=code, location=str(path), found=found, expected=expected, remedy=remedy
+    return ServiceError.single(
+        "operators", code, str(path), found=found, expected=expected, remedy=remedy
     )
-    return ServiceError("operators", [issue])

@@ -41,7 +41,6 @@ class SchedulerJobs:
             issue = ValidationIssue(
                 code=IssueCode.MISSING,
                 location="jobs",
-                found="",
                 expected=self.missing_queue,
                 remedy="start the scheduler's agent",
             )

@@ -46,7 +46,7 @@ from telemetry.durable_files import write_atomic
 from telemetry.feed.partners import SENDER_FILE, read_partners, read_sender
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
-from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
 
@@ -167,14 +167,14 @@ def _handle_commands(service: SiteService) -> CommandHandler:
             case {"command": "release", "hold": int(number), "of": str(of)}:
                 hold, operator = service.release(number, requester=requester, of=of)
                 return {"hold": hold.as_json(), "operator": operator}
-        issue = ValidationIssue(
-            code=IssueCode.UNKNOWN_NAME,
-            location="command",
+        raise ServiceError.single(
+            "socket",
+            IssueCode.UNKNOWN_NAME,
+            "command",
             found=repr({**command, "token": "..."})[:80],
             expected="status, hold, adopt, or replace or release with hold and of, its author",
             remedy="send one of these commands",
         )
-        raise ServiceError("socket", [issue])
 
     return answer
 
@@ -194,14 +194,14 @@ def _parse_hours(value: object) -> float | None:
             pass
         case int() | float():
             return float(value)
-    issue = ValidationIssue(
-        code=IssueCode.WRONG_TYPE,
-        location="hours",
+    raise ServiceError.single(
+        "socket",
+        IssueCode.WRONG_TYPE,
+        "hours",
         found=repr(value)[:80],
         expected="a number of hours",
         remedy="give a number of hours, or none",
     )
-    raise ServiceError("socket", [issue])
 
 
 DISCOVERY_TIME_S: Final = 5.0
@@ -254,14 +254,14 @@ def check_site_name(site: Site) -> None:
     Raises ServiceError if brokers or partners would refuse the name.
     """
     if not is_valid_name(site.name):  # in shadow mode nothing else reports it
-        issue = ValidationIssue(
-            code=IssueCode.INVALID_FORMAT,
-            location="name",
+        raise ServiceError.single(
+            "site",
+            IssueCode.INVALID_FORMAT,
+            "name",
             found=ascii(site.name),
             expected=f"for a site with a service, {NAME_RULE}",
             remedy="rename its file",
         )
-        raise ServiceError("site", [issue])
 
 
 def _site(site: Site) -> str:
@@ -275,28 +275,28 @@ def _series(site: Site, config: ServiceConfig, now: np.datetime64) -> str:
     series = LiveSeries(site, config.series_files)
     series.current(now)
     if error := "; ".join(series.errors(now).values()):
-        issue = ValidationIssue(
-            code=IssueCode.EXPIRED,
-            location="files",
+        raise ServiceError.single(
+            "series",
+            IssueCode.EXPIRED,
+            "files",
             found=error,
             expected="series that reach far enough",
             remedy="fetch it again with gigatwin fetch, or check what writes the file",
         )
-        raise ServiceError("series", [issue])
     return ", ".join(f"{name} until {end}" for name, end in series.known_until.items())
 
 
 def _state(site: Site, path: Path) -> str:
     home = next(one for one in (path, *path.parents) if one.exists())
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        issue = ValidationIssue(
-            code=IssueCode.FILE_ERROR,
-            location=str(home),
+        raise ServiceError.single(
+            "state",
+            IssueCode.FILE_ERROR,
+            str(home),
             found="not writable",
             expected="a folder where the service's user may write",
             remedy="allow it, or name another folder with --state",
         )
-        raise ServiceError("state", [issue])
     if not (path / LAYOUT_FILE).exists():
         return f"{path}: none yet, the first start creates it"
     check_layout(path)
@@ -333,14 +333,14 @@ def _page(config: ServiceConfig, path: Path) -> str:
         if is_service_running(path):
             return f"port {port} is taken, as by the service that runs"
         why = getattr(error, "strerror", None) or error
-        issue = ValidationIssue(
-            code=IssueCode.IN_USE,
-            location="page",
+        raise ServiceError.single(
+            "page",
+            IssueCode.IN_USE,
+            "page",
             found=f"port {port}: {why}",
             expected="a free port",
             remedy="end what listens there, or give another port with --page",
-        )
-        raise ServiceError("page", [issue]) from error
+        ) from error
     return f"port {port} is free" if port else "a free port is taken"
 
 
@@ -363,14 +363,14 @@ def _plant(site: Site, config: ServiceConfig) -> str:
         seen = f"{count} messages in {DISCOVERY_TIME_S:g} s" + (
             f", points of {others}" if others else ""
         )
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location=site.name,
+        raise ServiceError.single(
+            "plant",
+            IssueCode.MISSING,
+            site.name,
             found=seen,
             expected=f"metadata with tag paths that begin with {site.name}",
             remedy="let the plant's gateway publish its metadata",
         )
-        raise ServiceError("plant", [issue])
     _require_live_data(discovery, needs_racks=not config.is_simulated, listen=listen, begun=begun)
     points = list(discovery.points.values())
     differences = compare_topology(site, points, discovery.batches)
@@ -401,12 +401,12 @@ def _require_live_data(
         listen(seconds=LIVE_DATA_TIMEOUT_S, is_complete=is_live)
     if not is_live():
         counts = f"{len(discovery.live_points)} values and {len(discovery.batches)} racks"
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location=discovery.site,
+        raise ServiceError.single(
+            "plant",
+            IssueCode.MISSING,
+            discovery.site,
             found=f"metadata, but {counts} in {time.monotonic() - begun:.0f} s",
             expected="values of points" + " and batches of racks" * needs_racks,
             remedy="start the plant's gateway and its node agents: the broker keeps the metadata "
             "of a plant that has stopped",
         )
-        raise ServiceError("plant", [issue])

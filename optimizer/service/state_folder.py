@@ -13,7 +13,7 @@ from telemetry.durable_files import (
     write_all,
     write_json_atomic,
 )
-from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError
 
 STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
@@ -48,14 +48,14 @@ class StateFolder:
                 os.close(self._lock)
                 raise
         except (OSError, JournalError) as error:
-            issue = ValidationIssue(
-                code=IssueCode.FILE_ERROR,
-                location=str(path),
+            raise ServiceError.single(
+                "state",
+                IssueCode.FILE_ERROR,
+                str(path),
                 found=str(getattr(error, "strerror", None) or error),
                 expected="a folder that this user may write",
                 remedy="name another with --state",
-            )
-            raise ServiceError("state", [issue]) from error
+            ) from error
 
     def __enter__(self) -> Self:
         """Return the open folder."""
@@ -88,14 +88,14 @@ def _lock(folder: Path) -> int:
         if error.code is not IssueCode.IN_USE:
             raise
         holder = path.read_text(encoding="utf-8", errors="replace").strip() or "unknown"
-        issue = ValidationIssue(
-            code=IssueCode.IN_USE,
-            location=str(folder),
+        raise ServiceError.single(
+            "state",
+            IssueCode.IN_USE,
+            str(folder),
             found=f"process {holder}",
             expected="no other service; another service runs on this state",
             remedy="stop it, or name another folder with --state",
-        )
-        raise ServiceError("state", [issue]) from error
+        ) from error
 
 
 def check_layout(folder: Path) -> None:
@@ -108,22 +108,22 @@ def check_layout(folder: Path) -> None:
     if version == STATE_LAYOUT_VERSION:
         return
     if isinstance(version, int) and version > STATE_LAYOUT_VERSION:
-        issue = ValidationIssue(
-            code=IssueCode.WRONG_VERSION,
-            location=str(path),
+        raise ServiceError.single(
+            "state",
+            IssueCode.WRONG_VERSION,
+            str(path),
             found=str(version),
             expected=f"at most version {STATE_LAYOUT_VERSION}, which this gigatwin reads",
             remedy="use the gigatwin that wrote it, or an empty folder",
         )
-        raise ServiceError("state", [issue])
-    issue = ValidationIssue(
-        code=IssueCode.CORRUPT,
-        location=str(path),
+    raise ServiceError.single(
+        "state",
+        IssueCode.CORRUPT,
+        str(path),
         found=f"{path.stat().st_size} B",
         expected=f"version {STATE_LAYOUT_VERSION}; the file is damaged",
         remedy=f'write {{"version": {STATE_LAYOUT_VERSION}}} into it if all else there is whole',
     )
-    raise ServiceError("state", [issue])
 
 
 def check_privacy(folder: Path) -> None:
@@ -136,14 +136,14 @@ def check_privacy(folder: Path) -> None:
     is_foreign = os.geteuid() not in (0, found.st_uid)
     if not is_foreign and not found.st_mode & OTHERS_MODE:
         return
-    issue = ValidationIssue(
-        code=IssueCode.INVALID_KEY,
-        location=str(folder),
+    raise ServiceError.single(
+        "state",
+        IssueCode.INVALID_KEY,
+        str(folder),
         found=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}",
         expected=f"a folder of the service's user (uid {os.geteuid()}) only, with mode 700",
         remedy=f"run chown for that user and chmod 700 {folder}",
     )
-    raise ServiceError("state", [issue])
 
 
 def check_owner(folder: Path, site: str) -> None:
@@ -153,14 +153,14 @@ def check_owner(folder: Path, site: str) -> None:
     """
     before = owner_of(folder)
     if site and before and before != site:
-        issue = ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=str(folder / LAYOUT_FILE),
+        raise ServiceError.single(
+            "state",
+            IssueCode.INCONSISTENT,
+            str(folder / LAYOUT_FILE),
             found=before,
             expected=f"the state of {site}",
             remedy="name another folder with --state",
         )
-        raise ServiceError("state", [issue])
 
 
 def owner_of(folder: Path) -> str:

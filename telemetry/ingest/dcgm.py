@@ -206,7 +206,6 @@ def _chip(key: tuple[str, int], metrics: dict[str, float], uuid: str) -> DcgmChi
 def _missing_metrics_issue(chip: DcgmChip) -> ValidationIssue:
     return ValidationIssue(
         location=f"{chip.host} gpu {chip.number}",
-        found="",
         expected=", ".join(chip.missing_metrics),
         remedy="add these metrics to the counters of the exporter",
         code=IssueCode.MISSING,

@@ -152,14 +152,14 @@ def read_site_limits(path: Path) -> SiteLimits:
     except FileNotFoundError:
         return {}
     except (OSError, MessageError) as error:
-        issue = ValidationIssue(
-            location="file",
+        raise SiteError.single(
+            str(path),
+            IssueCode.FILE_ERROR if isinstance(error, OSError) else IssueCode.INVALID_FORMAT,
+            "file",
             found=str(error),
             expected="a readable JSON object",
             remedy="correct the file",
-            code=IssueCode.FILE_ERROR if isinstance(error, OSError) else IssueCode.INVALID_FORMAT,
-        )
-        raise SiteError(str(path), [issue]) from error
+        ) from error
     issues: list[ValidationIssue] = []
     found: dict[str, dict[str, float]] = {}
     for name, thresholds in document.items():

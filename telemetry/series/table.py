@@ -56,10 +56,7 @@ def series_error(
     source: str, location: str, *, found: str = "", expected: str, remedy: str, code: IssueCode
 ) -> SeriesError:
     """Return the error of a file or service that has one issue."""
-    issue = ValidationIssue(
-        location=location, found=found, expected=expected, remedy=remedy, code=code
-    )
-    return SeriesError(source, [issue])
+    return SeriesError.single(source, code, location, found=found, expected=expected, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

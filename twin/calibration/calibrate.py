@@ -25,7 +25,7 @@ from twin.calibration.fit import (
     with_parameters,
 )
 from twin.calibration.telemetry_history import TelemetryHistory
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.units import HOURS_PER_DAY, QUARTERS_PER_DAY
@@ -181,14 +181,13 @@ def calibrate(
     ]
     wanted = tuple(calibration_parameters(site) if parameters is None else parameters)
     if not channels:
-        issue = ValidationIssue(
-            location="history",
-            found="",
+        raise StateError.single(
+            site.name,
+            IssueCode.MISSING,
+            "history",
             expected="a meter that the twin simulates",
             remedy="add the readings of a meter",
-            code=IssueCode.MISSING,
         )
-        raise StateError(site.name, [issue])
     everything = np.ones(len(wanted), dtype=bool)
     first = ParameterFit(site, channels, parameters=wanted, errors={}).solve(everything)
     at_bound = {p.machine for p, x in zip(wanted, first.values, strict=True) if _is_at_bound(p, x)}

@@ -229,7 +229,6 @@ class TelemetryHistory:
 def _empty(name: str) -> ValidationIssue:
     return ValidationIssue(
         location=name,
-        found="",
         expected="readings in the history",
         remedy="choose another time",
         code=IssueCode.MISSING,

@@ -15,7 +15,7 @@ from twin.equipment import (
     TransformerBank,
     UpsBank,
 )
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.site import Site
 
 _DIGITS: Final = re.compile(r"\d+")
@@ -111,14 +111,9 @@ def find_contingency(site: Site, name: str) -> Contingency:
     else:
         expected = f"one of {', '.join(trip.name for trip in every)}"
         remedy = f"correct the name{_hint(normalised, [unit for _, unit in units])}"
-    issue = ValidationIssue(
-        location="trip",
-        found=name,
-        expected=expected,
-        remedy=remedy,
-        code=IssueCode.UNKNOWN_NAME,
+    raise ProblemError.single(
+        site.name, IssueCode.UNKNOWN_NAME, "trip", found=name, expected=expected, remedy=remedy
     )
-    raise ProblemError(site.name, [issue])
 
 
 def _short_name(site: Site, trip: Contingency, unit: str) -> str:

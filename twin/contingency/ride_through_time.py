@@ -26,7 +26,7 @@ from twin.contingency.transient_solver import (
     step_edges,
 )
 from twin.equipment import CduBank, CoolingPlant, CrahBank, ITHall, TransformerBank, UpsBank
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray
 from twin.physics.electrical_equipment import transformer_overload_time, ups_overload_time
 from twin.physics.numerics import BoolArray, clip
@@ -173,14 +173,14 @@ def prefault_state(
     if result is None:
         result = simulate(site, state, operation)
     if result.sizes["time"] != operation.sizes["time"]:
-        issue = ValidationIssue(
-            location="result",
+        raise StateError.single(
+            site.name,
+            IssueCode.WRONG_AXES,
+            "result",
             found=f"{result.sizes['time']} intervals",
             expected=f"{operation.sizes['time']} intervals",
             remedy="pass the result of this operation",
-            code=IssueCode.WRONG_AXES,
         )
-        raise StateError(site.name, [issue])
     points = collect_set_points(site, read_set_points(site, operation))
     return PrefaultState(
         site=site, weather=Weather.from_dataset(operation), result=result, set_points=points

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from twin.errors import IssueCode, SiteError, ValidationIssue
+from twin.errors import IssueCode, SiteError
 from twin.physics import FloatArray
 from twin.relations import Conversion, ConversionFlows, Relation
 from twin.units import Declaration
@@ -53,14 +53,14 @@ class Equipment(Declaration):
             if isinstance(relation, Conversion):
                 values = np.broadcast_to(np.asarray(output, dtype=np.float64), len(weather))
                 return relation.flows_at_output(values, weather)
-        issue = ValidationIssue(
-            code=IssueCode.UNSUPPORTED,
-            location=f"equipment.{self.name}",
+        raise SiteError.single(
+            self.name,
+            IssueCode.UNSUPPORTED,
+            f"equipment.{self.name}",
             found=self.kind,
             expected="a machine that converts one carrier into another",
             remedy="use twin.steady or twin.simulate with its site",
         )
-        raise SiteError(self.name, [issue])
 
     def with_values(self, **values: object) -> "Equipment":
         """Return a copy with changed parameters in canonical units, validated as in a file."""

@@ -14,7 +14,7 @@ import xarray as xr
 from twin import variables
 from twin.argument_checks import check_argument_types
 from twin.equipment import Photovoltaic, Renewable, WindFarm
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.forecast.series_record import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
@@ -381,14 +381,13 @@ class ForecastSpan:
         if start < 0 or stop > record.sizes["time"]:
             last = record["instant"].to_numpy()[-1] - AXIS_EXTENSION
             covered = f"{format_minute(first)} to {format_minute(last)}"
-            issue = ValidationIssue(
-                location=f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}",
-                found="",
+            raise SeriesError.single(
+                "outlook",
+                IssueCode.OUT_OF_RANGE,
+                f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}",
                 expected=f"a horizon within the series, {covered}",
                 remedy="choose another time or give longer series",
-                code=IssueCode.OUT_OF_RANGE,
             )
-            raise SeriesError("outlook", [issue])
         edges = first + np.arange(start, stop + 1) * QUARTER_HOUR
         local = record["local_time"].to_numpy()[:stop]
         return cls(first_row=start, end_row=stop, local=local, edges=edges, horizon_edges=wanted)
@@ -408,14 +407,13 @@ class ForecastSpan:
             [series[self.first_row : end], ahead[max(self.first_row - end, 0) :]]
         )
         if not np.isfinite(whole).all():
-            issue = ValidationIssue(
-                location=f"{name} from {self.stamp(max(end, self.first_row))}",
-                found="",
+            raise SeriesError.single(
+                "outlook",
+                IssueCode.TIME_GAP,
+                f"{name} from {self.stamp(max(end, self.first_row))}",
                 expected="values on the days before",
                 remedy="give longer series",
-                code=IssueCode.TIME_GAP,
             )
-            raise SeriesError("outlook", [issue])
         return whole, end
 
     def stamp(self, row: int) -> str:

@@ -9,7 +9,7 @@ import xarray as xr
 from twin import variables
 from twin.argument_checks import check_argument_types
 from twin.equipment import Renewable
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.markets.reserve_products import RESERVE_SERIES
 from twin.physics import FloatArray
 from twin.site import Site
@@ -139,14 +139,13 @@ def _first_with(name: str, series: tuple[xr.Dataset, ...]) -> xr.Dataset:
     for dataset in series:
         if name in dataset:
             return variables.check_variables(dataset, name)
-    issue = ValidationIssue(
-        location=name,
-        found="",
+    raise SeriesError.single(
+        "series",
+        IssueCode.MISSING,
+        name,
         expected="this variable in a series",
         remedy="give a file that has it",
-        code=IssueCode.MISSING,
     )
-    raise SeriesError("series", [issue])
 
 
 def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray:
@@ -154,14 +153,13 @@ def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray
     weather = sources["air_temperature"][["time", "duration", "instant"]]
     for name in WEATHER_VARIABLES:
         if not sources[name]["instant"].equals(weather["instant"]):
-            issue = ValidationIssue(
-                location=name,
-                found="",
+            raise SeriesError.single(
+                "series",
+                IssueCode.WRONG_AXES,
+                name,
                 expected="all weather on one axis",
                 remedy="give all weather in one file",
-                code=IssueCode.WRONG_AXES,
             )
-            raise SeriesError("series", [issue])
         weather = weather.assign({name: sources[name][name].astype(float)})
     weather = weather.assign_attrs(latitude=site.latitude, longitude=site.longitude)
     machines = site.machines_of(Renewable)

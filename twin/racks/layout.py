@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.equipment import CduBank, CoolingPlant, ITHall
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray
 from twin.racks.kernels import CduTable, HallTable, RackPlacement, RackTable
 from twin.relations import Conversion, SetPoints
@@ -61,24 +61,24 @@ class RackLayout:
         """
         halls, banks = site.machines_of(ITHall), site.machines_of(CduBank)
         if len(banks) != 1 or banks[0].count > site.rack_count:
-            issue = ValidationIssue(
-                location="equipment, cdu",
+            raise StateError.single(
+                site.name,
+                IssueCode.UNSUPPORTED,
+                "equipment, cdu",
                 found=", ".join(bank.name for bank in banks),
                 expected="one bank of coolant units, each with at least one rack",
                 remedy="view the level site or hall",
-                code=IssueCode.UNSUPPORTED,
             )
-            raise StateError(site.name, [issue])
         air_cooled = [hall.name for hall in halls if hall.is_air_cooled]
         if air_cooled:
-            issue = ValidationIssue(
-                location="hall",
+            raise StateError.single(
+                site.name,
+                IssueCode.UNSUPPORTED,
+                "hall",
                 found=", ".join(air_cooled),
                 expected="halls with liquid-cooled chips",
                 remedy="view the level site or hall",
-                code=IssueCode.UNSUPPORTED,
             )
-            raise StateError(site.name, [issue])
         cdu = banks[0]
         first = np.arange(cdu.count + 1) * site.rack_count // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])

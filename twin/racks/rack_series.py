@@ -273,17 +273,15 @@ def _check_coolant(layout: RackLayout, result: xr.Dataset, points: SetPoints | N
     )
     off = np.abs(result[variable].sel(cdu=cdu.name).to_numpy() - wanted).max()
     if off > _COOLANT_TOLERANCE_K:
-        issue = ValidationIssue(
-            location=f"{variable} of {cdu.name}",
+        raise StateError.single(
+            "view",
+            IssueCode.INCONSISTENT,
+            f"{variable} of {cdu.name}",
             found=f"{off:.3g} K off",
             expected="the coolant temperature that the site gives at the set points of the run",
-            remedy=(
-                "view the run with its own site, and add its facility_range_set_point and "
-                "technology_range_set_point"
-            ),
-            code=IssueCode.INCONSISTENT,
+            remedy="view the run with its own site, and add its facility_range_set_point and "
+            "technology_range_set_point",
         )
-        raise StateError("view", [issue])
 
 
 def _rack_inputs(
@@ -312,14 +310,14 @@ def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
     """Return the mean work of the racks of each hall, ``(time, hall)``. [1]"""
     power = result["hall_power"].sel(hall=[hall.name for hall in layout.halls]).to_numpy()
     if not np.isfinite(power).all():  # a kernel would index its tables by NaN
-        issue = ValidationIssue(
-            location="hall_power",
+        raise StateError.single(
+            "view",
+            IssueCode.NOT_FINITE,
+            "hall_power",
             found="nan",
             expected="a power of every hall",
             remedy="view a run without gaps",
-            code=IssueCode.NOT_FINITE,
         )
-        raise StateError("view", [issue])
     idle = np.array([hall.idle_power for hall in layout.halls])
     full = np.array([hall.full_power for hall in layout.halls])
     return np.asarray((power - idle) / (full - idle))
@@ -406,14 +404,14 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
     """
     counts = {hall.chips_per_rack for hall in layout.halls}
     if len(counts) != 1:
-        issue = ValidationIssue(
-            location="chips_per_rack",
+        raise StateError.single(
+            layout.site.name,
+            IssueCode.UNSUPPORTED,
+            "chips_per_rack",
             found=str(sorted(counts)),
             expected="one number for all halls",
             remedy="view the level rack",
-            code=IssueCode.UNSUPPORTED,
         )
-        raise StateError(layout.site.name, [issue])
     draw = np.random.default_rng(seed).standard_normal((layout.rack_count, counts.pop()))
     factor = 1.0 + CHIP_POWER_STD * (draw - draw.mean(axis=1, keepdims=True))
     return ChipTable(

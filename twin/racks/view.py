@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.racks import rack_series
 from twin.racks.kernels import ChipTable, CoolantState
 from twin.racks.layout import RackLayout
@@ -172,14 +172,14 @@ def _lazy(
         import dask.array  # noqa: PLC0415  (heavy, and only in the planner's environment)
         from dask.delayed import delayed  # noqa: PLC0415
     except ImportError:
-        issue = ValidationIssue(
-            location="time",
+        raise StateError.single(
+            "view",
+            IssueCode.MISSING_LIBRARY,
+            "time",
             found=f"{sum(piece.count for piece in pieces)} steps",
             expected="a view of one block, or dask",
             remedy="choose a shorter time, call view_blocks(), or install dask",
-            code=IssueCode.MISSING_LIBRARY,
-        )
-        raise StateError("view", [issue]) from None
+        ) from None
 
     def work(piece: ViewWindow) -> xr.Dataset:
         return _WindowSimulator(layout, level, seed=seed).simulate(result, piece)
@@ -235,11 +235,11 @@ def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
 
 def _check(level: str) -> None:
     if level not in VIEW_LEVELS:
-        issue = ValidationIssue(
-            location="level",
+        raise StateError.single(
+            "view",
+            IssueCode.UNKNOWN_NAME,
+            "level",
             found=str(level),
             expected=f"one of {', '.join(VIEW_LEVELS)}",
             remedy="choose another level",
-            code=IssueCode.UNKNOWN_NAME,
         )
-        raise StateError("view", [issue])

@@ -23,7 +23,7 @@ from twin.equipment import (
     UpsBank,
 )
 from twin.equipment.heat_rejection import DryCooler
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray
 from twin.relations import SwitchableUnits
@@ -205,14 +205,14 @@ def count_violations(
     steps = np.diff(time_axes.interval_edges(record))
     if (steps != time_axes.MINUTE).any():
         first = int(np.argmax(steps != time_axes.MINUTE))
-        issue = ValidationIssue(
-            location=f"record, {units.format_minute(record['time'].to_numpy()[first])}",
+        raise StateError.single(
+            site.name,
+            IssueCode.WRONG_AXES,
+            f"record, {units.format_minute(record['time'].to_numpy()[first])}",
             found=f"{steps[first] / time_axes.MINUTE:g} min",
             expected="intervals of one minute",
             remedy="give the record of the plant by the minute",
-            code=IssueCode.WRONG_AXES,
         )
-        raise StateError(site.name, [issue])
     found = {limit.name: ~(limit.excess_ratio(record) <= 1.0) for limit in operating_limits(site)}
     ramp = (
         np.abs(np.diff(net_import(record).to_numpy() + called_reserve_power))

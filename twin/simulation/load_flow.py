@@ -22,7 +22,7 @@ from twin.equipment.electrical_network import (
     TransformerBranch,
     radial_network,
 )
-from twin.errors import IssueCode, NetworkError, ValidationIssue
+from twin.errors import IssueCode, NetworkError
 from twin.physics import FloatArray, load_flow_equations
 from twin.physics.load_flow_equations import (
     LineArrays,
@@ -118,14 +118,13 @@ class LoadFlowStudy:
         )
         unfed = sorted(draws.keys() - network.feeds.keys())
         if unfed:
-            issue = ValidationIssue(
-                location=f"machine {unfed[0]}",
-                found="",
+            raise NetworkError.single(
+                site.name,
+                IssueCode.MISSING,
+                f"machine {unfed[0]}",
                 expected="a node of the network",
                 remedy=f"add [network.feeds.{unfed[0]}] to the site file",
-                code=IssueCode.MISSING,
             )
-            raise NetworkError(site.name, [issue])
         units = bundle_network(network, banks)
         tangents = {name: _tangent(site, network, name) for name in draws}
         zero = np.zeros(result.sizes["time"])
@@ -152,14 +151,14 @@ class LoadFlowStudy:
         states = np.tile(self.units.in_service(self.network), (len(rows), 1))
         solved = self.solve_in(states, rows)
         if not solved.is_solved.all():
-            issue = ValidationIssue(
-                location=f"network, {self.time[~solved.is_solved][0]}",
+            raise NetworkError.single(
+                self.site,
+                IssueCode.INFEASIBLE,
+                f"network, {self.time[~solved.is_solved][0]}",
                 found="no solution of the load flow",
                 expected="voltages that carry the loads",
                 remedy="strengthen the network or reduce the loads",
-                code=IssueCode.INFEASIBLE,
             )
-            raise NetworkError(self.site, [issue])
         return solved
 
     def solve_in(self, states: BoolArray, rows: IntArray) -> LoadFlowArrays:

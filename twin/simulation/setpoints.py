@@ -210,7 +210,6 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
         if not ((values >= 0.0) & (values == np.round(values))).all():
             yield ValidationIssue(
                 location=variable,
-                found="",
                 expected="whole numbers, 0 or more",
                 remedy="correct the number of chillers",
                 code=IssueCode.OUT_OF_RANGE,

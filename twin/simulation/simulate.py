@@ -131,14 +131,14 @@ def steady(site: Site, *, air: float, humidity: float = 0.5, load: float = 1.0) 
     """
     check_argument_types("steady", site=(site, Site))
     if not 0.0 <= load <= 1.0:
-        issue = ValidationIssue(
-            location="load",
+        raise StateError.single(
+            site.name,
+            IssueCode.OUT_OF_RANGE,
+            "load",
             found=f"{load:g}",
             expected="a share from 0 to 1 of the full power of all halls",
             remedy="correct the load",
-            code=IssueCode.OUT_OF_RANGE,
         )
-        raise StateError(site.name, [issue])
     halls = site.machines_of(ITHall)
     operation = time_axes.regular_axes(_STEADY_HOUR, 1, time_axes.HOUR)
     operation = operation.assign_coords(hall=[hall.name for hall in halls]).assign(

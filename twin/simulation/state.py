@@ -122,7 +122,6 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
         issues.append(
             ValidationIssue(
                 location="state, instant",
-                found="",
                 expected="a scalar coordinate",
                 remedy="add the time of the state as coordinate instant",
                 code=IssueCode.MISSING,

@@ -133,14 +133,14 @@ def workload_from_jobs(
     run = _cut_begin(jobs, start, end)
     run = _cut_end(run, start, end) if is_closed else run
     if not len(run):
-        issue = ValidationIssue(
-            location="run",
+        raise ProblemError.single(
+            "jobs",
+            IssueCode.MISSING,
+            "run",
             found=f"{format_minute(start)} to {format_minute(end)}",
             expected="a job of the file in the run",
             remedy="choose another start or another file",
-            code=IssueCode.MISSING,
         )
-        raise ProblemError("jobs", [issue])
     check_jobs(run, racks=racks)
     return Workload(jobs=run, arrival_history=arrivals)
 

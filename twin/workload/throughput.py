@@ -102,14 +102,14 @@ def relative_to_uncapped(measured: pd.DataFrame) -> pd.DataFrame:
         {"power_limit": pairs["power_limit"], "work": work, "power": power, "energy": power / work}
     )
     if is_uncapped.all() or not shares["power"].min() < 1.0 - MIN_POINT_DISTANCE:
-        issue = ValidationIssue(
-            location="power_limit",
+        raise SeriesError.single(
+            "measurements",
+            IssueCode.INCONSISTENT,
+            "power_limit",
             found="no lower power under a limit",
             expected="jobs that draw less under a limit than at the greatest one",
             remedy="add measurements under lower limits",
-            code=IssueCode.INCONSISTENT,
         )
-        raise SeriesError("measurements", [issue])
     return shares
 
 
