@@ -195,19 +195,16 @@ class Throughput(Declaration):
     def _check_concave(self) -> Self:
         power, work = np.array(self.power_points), np.array(self.work_points)
         if len(power) != len(work) or len(power) <= 1:
-            message = "power_points and work_points must have the same length, at least two"
-            raise ValueError(message)
+            raise ValueError("power_points and work_points must have the same length, at least two")
         slopes = np.diff(work) / np.diff(power)
         if (
             (np.diff(power) <= 0).any()
             or (slopes < 0).any()
             or (np.diff(slopes) > SLOPE_TOLERANCE).any()
         ):
-            message = "work_points must rise with power, with falling slopes"
-            raise ValueError(message)
+            raise ValueError("work_points must rise with power, with falling slopes")
         if power[-1] != 1.0 or work[-1] != 1.0:
-            message = "the last point must be the uncapped rack: power 1, work 1"
-            raise ValueError(message)
+            raise ValueError("the last point must be the uncapped rack: power 1, work 1")
         return self
 
     def throughput_at(self, power_share: FloatArray | float) -> FloatArray:

@@ -141,8 +141,7 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
             expected="pairs of hours above 0 and minutes of 1 or more",
             remedy="give at least one such pair",
         )
-        source = "horizon"
-        raise ProblemError(source, [issue])
+        raise ProblemError("horizon", [issue])
     edges = np.array([start], dtype="datetime64[us]")
     for hours, minutes in steps:
         width = np.timedelta64(round(minutes), "m")

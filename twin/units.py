@@ -90,8 +90,7 @@ def parse_quantity(text: str, unit: str) -> float:
         raise _unit_error(text, remedy, IssueCode.INVALID_FORMAT)
     number, text_unit = match.groups()
     if not text_unit and unit != "1":
-        remedy = f'name the unit, as in "{number} {format_unit(unit)}"'
-        raise _unit_error(text, remedy)
+        raise _unit_error(text, f'name the unit, as in "{number} {format_unit(unit)}"')
     registry = _registry()
     try:
         quantity = registry.Quantity(float(number), _expression(text_unit))

@@ -356,8 +356,7 @@ def variable_definition(name: str) -> VariableDefinition:
         expected="a name of twin/variables.py",
         remedy="use a declared name, or declare this one there",
     )
-    source = "variables"
-    raise UnitError(source, [issue])
+    raise UnitError("variables", [issue])
 
 
 def variable_attributes(name: str) -> dict[str, str]:

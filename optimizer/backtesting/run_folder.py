@@ -131,8 +131,7 @@ def _check_identity(folder: Path, identity: BacktestIdentity) -> None:
         raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
     if differences := list(describe_differences(stored, identity)):
         head = f"holds another back-test of {stored['site']} from {stored['start']}"
-        found = f"{head} ({'; '.join(differences)})"
-        raise _folder_conflict(folder, found, IssueCode.INCONSISTENT)
+        raise _folder_conflict(folder, f"{head} ({'; '.join(differences)})", IssueCode.INCONSISTENT)
 
 
 def _folder_conflict(folder: Path, found: str, code: IssueCode) -> ProblemError:

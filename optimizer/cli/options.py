@@ -46,15 +46,13 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
         folder = default_state_folder(sites.load_site(site).name)
     owner = owner_of(folder)
     if owner and owner != site and owner != sites.load_site(site).name:
-        expected = f"{owner}, whose state this is"
-        remedy = f"name that site, or the folder of {site} with --state"
         raise ServiceError.single(
             "state",
             IssueCode.INCONSISTENT,
             str(folder),
             found=site,
-            expected=expected,
-            remedy=remedy,
+            expected=f"{owner}, whose state this is",
+            remedy=f"name that site, or the folder of {site} with --state",
         )
     return folder
 

@@ -313,8 +313,7 @@ def _number(part: Any, numbers: Mapping[int, Positions]) -> Positions | int:
     if isinstance(part, SumExpression):
         return np.asarray(sum(_number(one, numbers) for one in part.args))
     if id(part) not in numbers:
-        message = f"{part}: an index without a set; write the sum over a Pyomo set"
-        raise TypeError(message)
+        raise TypeError(f"{part}: an index without a set; write the sum over a Pyomo set")
     return numbers[id(part)]
 
 
@@ -337,8 +336,7 @@ class LinearTerm:
     def __mul__(self, other: "LinearTerm") -> "LinearTerm":
         """Return the product of two terms, at least one of which has no variable."""
         if self.column is not None and other.column is not None:
-            message = "a product of two variables; write a linear expression"
-            raise TypeError(message)
+            raise TypeError("a product of two variables; write a linear expression")
         return LinearTerm(
             factor=self.factor * other.factor,
             parameters=self.parameters + other.parameters,
@@ -381,14 +379,12 @@ def _leaf(node: Any) -> LinearTerm:
         indices = index if isinstance(index, tuple) else () if index is None else (index,)
         place = ComponentReference(node.parent_component(), indices)
     else:
-        message = f"{node}: not a sum or product; compute quotients in the parameter values"
-        raise TypeError(message)
+        raise TypeError(f"{node}: not a sum or product; compute quotients in the parameter values")
     if place.component.ctype is pyo.Var:
         return LinearTerm(column=place)
     if place.component.ctype is pyo.Param:
         return LinearTerm(parameters=(place,))
-    message = f"{node}: expected a number, a parameter or a variable"
-    raise TypeError(message)
+    raise TypeError(f"{node}: expected a number, a parameter or a variable")
 
 
 type RowParts = tuple[list[LinearTerm], list[LinearTerm], bool, bool]
@@ -545,8 +541,7 @@ def _template(row: Any) -> tuple[Any, Sequence[Any]]:
 def _split(relation: Any) -> RowParts:
     """Return a row as Pyomo does: variables on one side, constants on the other."""
     if not isinstance(relation, EqualityExpression | InequalityExpression):
-        message = f"{relation}: expected an equation or an inequality with one bound"
-        raise TypeError(message)
+        raise TypeError(f"{relation}: expected an equation or an inequality with one bound")
     left, right = (linear_terms(side) for side in relation.args)
     is_equal = isinstance(relation, EqualityExpression)
     if all(term.column is None for term in left):  # a constant below the variables

@@ -187,22 +187,19 @@ def _refusal(site: Site, refusals: Sequence[Violation]) -> str:
 def _shifted(problem: Problem, last: Decision | None, reason: str) -> ScheduleChoice:
     """Return the remainder of the last plan with connection power from the current state."""
     if last is None:
-        message = "there is no previous plan"
-        raise NoScheduleError(message)
+        raise NoScheduleError("there is no previous plan")
     now = problem.outlook["time"].to_numpy()[0]
     is_ahead = last.schedule["time"].to_numpy() >= now
     remaining = last.schedule.isel(time=is_ahead, instant=np.append(is_ahead, True))
     if not is_ahead.any() or remaining["time"].to_numpy()[0] != now:
-        message = "the previous plan does not cover this quarter-hour"
-        raise NoScheduleError(message)
+        raise NoScheduleError("the previous plan does not cover this quarter-hour")
     ahead = remaining["instant"].to_numpy()[-1] - now
     if ahead < MIN_REMAINING_PLAN:
         message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the previous plan"
         raise NoScheduleError(message)
     schedule = with_connection_power(problem, _with_current_outlook(problem, remaining))
     if exceeds_load_targets(problem.outlook, schedule):
-        message = "the previous plan exceeds the load target of a partner"
-        raise NoScheduleError(message)
+        raise NoScheduleError("the previous plan exceeds the load target of a partner")
     replay, verdict = _verify(problem, schedule)
     old = last.with_degradation(f"the plan of {format_minute(last.start)} stays in force")
     return ScheduleChoice(
@@ -225,8 +222,7 @@ def _with_current_outlook(problem: Problem, remaining: xr.Dataset) -> xr.Dataset
     plan = restart_setpoints(problem, remaining).assign_attrs(problem.outlook.attrs)
     known, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(remaining)
     if wanted[-1] > known[-1]:
-        message = "the previous plan reaches beyond the forecasts"
-        raise NoScheduleError(message)
+        raise NoScheduleError("the previous plan reaches beyond the forecasts")
     for name in (*COPIED_VARIABLES, "renewable_available_power"):
         if name in remaining:
             current = problem.outlook[name].transpose(..., "time")

@@ -250,11 +250,10 @@ def solve_monolithic(model_data: Sequence[ModelData]) -> MonolithicSolution:
     }
     lp_solution = LpSolver(arrays, prices, time_limit=MONOLITHIC_TIME_LIMIT_S).run()
     if lp_solution is None:
-        message = (
+        raise NoScheduleError(
             f"{', '.join(names)}: no schedule of the fleet meets every limit; "
             "plan each site alone to see which limit is too low"
         )
-        raise NoScheduleError(message)
     duals = {name: lp_solution.duals[at] for name, at in arrays.rows.items()}
     return MonolithicSolution(
         objective=lp_solution.objective,

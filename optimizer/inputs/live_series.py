@@ -178,8 +178,7 @@ class LiveSeries:
                 )
                 for path in missing
             ]
-            source = "series"
-            raise SeriesError(source, issues)
+            raise SeriesError("series", issues)
         parts = read_series(self._site, files, start=now - self._back, end=now + WEATHER_HORIZON)
         logger.info("series read", notes=series_notes(self._site, parts))
         series = [part for _, part in parts]

@@ -124,8 +124,7 @@ class RiskPreference:
             if not (np.isfinite(value := getattr(self, name)) and 0.0 <= value <= limit)
         ]
         if issues:
-            source = "risk"
-            raise ProblemError(source, issues)
+            raise ProblemError("risk", issues)
 
 
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:

@@ -91,8 +91,7 @@ class Problem:
                 place = f"discharge_limits, {owner}"
                 issues += checks.find_limit_issues(place, limit, self.hours)
         if issues:
-            source = f"problem of {self.site.name}"
-            raise ProblemError(source, issues)
+            raise ProblemError(f"problem of {self.site.name}", issues)
         object.__setattr__(self, "state", _clip_levels(self.site, self.state))
 
     def _check_argument_types(self) -> None:

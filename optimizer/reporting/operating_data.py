@@ -280,8 +280,7 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
     table = read_table(path)
     found = [name for name in table.columns if name in IMPORT_COLUMNS]
     if len(found) != 1:
-        remedy = f"needs exactly one of {', '.join(IMPORT_COLUMNS)}"
-        raise table.column_error(remedy)
+        raise table.column_error(f"needs exactly one of {', '.join(IMPORT_COLUMNS)}")
     (column,) = found
     values = parse_numbers(table, column, name=column)
     _refuse_export(table, column, values)

@@ -163,8 +163,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _carry_out(self, line: bytes) -> Mapping[str, object]:
         if len(line) > MAX_COMMAND_BYTES:
-            message = f"longer than {MAX_COMMAND_BYTES} bytes"
-            raise ValueError(message)
+            raise ValueError(f"longer than {MAX_COMMAND_BYTES} bytes")
         command = parse_json(line.decode())
         content = command if isinstance(command, dict) else {}
         return {"ok": True, **self.server.answer(content, peer_uid(self.request))}

@@ -44,8 +44,7 @@ class SchedulerJobs:
                 expected=self.missing_queue,
                 remedy="start the scheduler's agent",
             )
-            source = f"state of {self._site.name}"
-            raise StateError(source, [issue])
+            raise StateError(f"state of {self._site.name}", [issue])
         return open_queue(RackPool.from_site(self._site), _nothing(), now)
 
     @property

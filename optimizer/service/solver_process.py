@@ -97,8 +97,7 @@ class SolverProcess:
                 raise NoScheduleError(text)
             case str(), str(text):
                 raise SolverError(text)
-        message = f"the solver gave no decision: {answer!r:.80}"
-        raise SolverError(message)
+        raise SolverError(f"the solver gave no decision: {answer!r:.80}")
 
     def _request(self, late: threading.Event, *question: object) -> object:
         """Return the answer; at the time limit the process is killed."""
@@ -153,8 +152,7 @@ class SolverProcess:
 
     def _check_running(self) -> None:
         if self._is_aborted:
-            message = "the service ends: nothing more is decided"
-            raise SolverError(message)
+            raise SolverError("the service ends: nothing more is decided")
 
     def _restart(self, why: str) -> None:
         """Kill the process and start another, unless it was ended for good."""

@@ -233,11 +233,10 @@ class LpSolver:
         columns, rows = self._highs.getNumCol(), self._highs.getNumRow()
         counts = len(lp_solution.values), len(lp_solution.reduced_costs), len(lp_solution.duals)
         if counts != (columns, columns, rows):
-            message = (
+            raise SolverError(
                 f"the solver returned {counts[0]} values, {counts[1]} reduced costs and "
                 f"{counts[2]} duals of {columns} columns and {rows} rows; plan again"
             )
-            raise SolverError(message)
         if not all(np.isfinite(part).all() for part in vars(lp_solution).values()):
             message = "the solver returned values that are not finite; plan again"
             raise SolverError(message, code=IssueCode.NOT_FINITE)
@@ -343,8 +342,7 @@ def check_status(status: Any, what: str, *, may_warn: bool = False) -> None:
     """Raise an error if a call of HiGHS failed; HiGHS raises none itself."""
     good = {highspy.HighsStatus.kOk, *([highspy.HighsStatus.kWarning] if may_warn else [])}
     if status not in good:
-        message = f"HiGHS, {what}: ended with {status}; expected kOk; plan again"
-        raise SolverError(message)
+        raise SolverError(f"HiGHS, {what}: ended with {status}; expected kOk; plan again")
 
 
 def set_options(solver: Any, options: Mapping[str, Any]) -> None:
@@ -539,6 +537,5 @@ def _run_dense(solver: Any) -> DenseSolution:
     is_whole = len(found.values) == solver.getNumCol() and len(found.duals) == solver.getNumRow()
     is_sound = is_whole and np.isfinite(found.values).all()
     if status != highspy.HighsModelStatus.kOptimal or not is_sound:
-        message = f"a small program ended with status {solver.modelStatusToString(status)}"
-        raise SolverError(message)
+        raise SolverError(f"a small program ended with status {solver.modelStatusToString(status)}")
     return found

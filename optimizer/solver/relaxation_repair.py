@@ -258,8 +258,7 @@ def _solve_fixed(
     )  # directions stay fixed
     found = solver.run()
     if found is None:
-        message = "repair of the relaxation: no feasible plan; expected one; plan again"
-        raise SolverError(message)
+        raise SolverError("repair of the relaxation: no feasible plan; expected one; plan again")
     return found, []
 
 

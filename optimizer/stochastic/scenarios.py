@@ -46,8 +46,7 @@ def check_scenarios(scenarios: Sequence[ScenarioProblem]) -> None:
     for case in scenarios[1:]:
         issues += _find_mismatches(case, scenarios[0])
     if issues:
-        source = "scenarios"
-        raise ProblemError(source, issues)
+        raise ProblemError("scenarios", issues)
 
 
 def _find_probability_issues(scenarios: Sequence[ScenarioProblem]) -> Iterator[ValidationIssue]:

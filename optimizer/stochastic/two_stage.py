@@ -114,11 +114,10 @@ def solve_two_stage(
     solver = LpSolver(arrays, _prices(scenarios, preference), basis=basis)
     lp_solution = solver.run()
     if lp_solution is None:
-        message = (
+        raise NoScheduleError(
             f"{scenarios[0].problem.site.name}: no first stage keeps the limits of every scenario; "
             "plan without scenarios"
         )
-        raise NoScheduleError(message)
     next_start = WarmStart(model_signature=signature, instants=instants, basis=solver.basis)
     return _two_stage_solution(
         scenarios, preference, arrays, lp_solution=lp_solution, warm_start=next_start

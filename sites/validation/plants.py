@@ -128,8 +128,7 @@ def _hall() -> ITHall:
 def _chassis() -> Chassis:
     chassis = _hall().chassis
     if chassis is None:
-        message = "declare the chassis of Frontier's cabinets"
-        raise LookupError(message)
+        raise LookupError("declare the chassis of Frontier's cabinets")
     return chassis
 
 

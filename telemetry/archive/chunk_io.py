@@ -231,8 +231,7 @@ class ChunkReader:
         except CorruptRepositoryError:
             raise
         except ArchiveError as error:
-            message = f"{path}: {error}"
-            raise ArchiveError(message, code=IssueCode.CORRUPT) from error
+            raise ArchiveError(f"{path}: {error}", code=IssueCode.CORRUPT) from error
         except (FileNotFoundError, icechunk.IcechunkError) as error:
             remedy = "open the archive again; if that fails, run `gigatwin archive verify`"
             message = f"{path}: data of this view was deleted; {remedy}"

@@ -77,11 +77,11 @@ def _check_axes(dataset: xr.Dataset, to: Path) -> None:
     if len(set(found)) != 1:
         site = dataset.attrs.get("site", "SITE")
         command = f"gigatwin archive export {site}"
-        message = (
+        raise ArchiveError(
             f"{to}: variables of different axes do not fit in one table; run `{command} {to}"
-            f" --group points`, or `{command} {to.with_suffix('.nc')}`"
+            f" --group points`, or `{command} {to.with_suffix('.nc')}`",
+            code=IssueCode.WRONG_AXES,
         )
-        raise ArchiveError(message, code=IssueCode.WRONG_AXES)
 
 
 def _parquet(dataset: xr.Dataset, to: Path) -> int:
@@ -89,11 +89,11 @@ def _parquet(dataset: xr.Dataset, to: Path) -> int:
         import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        message = (
+        raise ArchiveError(
             f"{to}: Parquet needs pyarrow; run pip install 'gigatwin[planner]', or export .nc"
-            " or .csv"
-        )
-        raise ArchiveError(message, code=IssueCode.MISSING_LIBRARY) from error
+            " or .csv",
+            code=IssueCode.MISSING_LIBRARY,
+        ) from error
     count, writer = 0, None
     for table in _tables(dataset):
         piece = pa.table({name: pa.array(column) for name, column in table.items()})

@@ -208,8 +208,7 @@ def open_array(root: zarr.Group, path: str) -> ZarrArray:
     """Return an array of a store."""
     found = root[path]
     if not isinstance(found, zarr.Array):
-        message = f"{path} is a group"
-        raise TypeError(message)
+        raise TypeError(f"{path} is a group")
     return found
 
 
@@ -294,8 +293,7 @@ class ShardGrid:
     def of(cls, array: ZarrArray) -> "ShardGrid":
         """Return the grid of an array of the store."""
         if array.shards is None:
-            message = f"{array.path} has no shards"
-            raise TypeError(message)
+            raise TypeError(f"{array.path} has no shards")
         absent = float(array.fill_value)
         return cls(
             shape=array.shape,

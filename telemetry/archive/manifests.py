@@ -92,11 +92,9 @@ class ManifestChecksums:
         try:
             data = (self._store / folder / name).read_bytes()
         except FileNotFoundError as error:
-            message = f"{folder}/{name} is missing"
-            raise CorruptRepositoryError(message, path) from error
+            raise CorruptRepositoryError(f"{folder}/{name} is missing", path) from error
         if self._checksum_by_name.get(name, checksum_of(data)) != checksum_of(data):
-            message = f"{folder}/{name} is corrupt: its checksum differs"
-            raise CorruptRepositoryError(message, path)
+            raise CorruptRepositoryError(f"{folder}/{name} is corrupt: its checksum differs", path)
         return data
 
     def check_head(self, snapshot: str) -> None:
@@ -260,8 +258,7 @@ def _manifest(path: str) -> dict[str, dict[ShardIndex, ObjectRef]]:
         not raw.startswith(_CHUNK_FILE_MAGIC)
         or raw[_REPOSITORY_HEADER_BYTES - 3 : _REPOSITORY_HEADER_BYTES] != _FILE_TYPE
     ):
-        message = f"{path} is not a manifest of a known version"
-        raise ValueError(message)
+        raise ValueError(f"{path} is not a manifest of a known version")
     table = _Table(bytes(zstd.decompress(raw[_REPOSITORY_HEADER_BYTES:])))
     found = {}
     for one in table.vector(table.number(0), _ARRAYS):

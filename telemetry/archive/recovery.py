@@ -238,8 +238,7 @@ def _check_disk(folder: Path) -> None:
         is_equal = probe.read_bytes() == data
         probe.unlink()
     except OSError as error:
-        message = f"{folder}: {error.strerror}; check the disk"
-        raise ArchiveError(message) from error
+        raise ArchiveError(f"{folder}: {error.strerror}; check the disk") from error
     if not is_equal:
         message = f"{folder}: a probe file reads back other bytes than were written; check the disk"
         raise ArchiveError(message, code=IssueCode.CORRUPT)

@@ -143,8 +143,7 @@ class ArchiveRepository:
         """
         session = self.repository.writable_session(MAIN_BRANCH)
         if session.snapshot_id != self._snapshot:
-            message = "another process writes it"
-            raise ConcurrentWriterError(message, code=IssueCode.IN_USE)
+            raise ConcurrentWriterError("another process writes it", code=IssueCode.IN_USE)
         if self._folder is None:
             return Transaction(session)
         files = LocalObjects(

@@ -53,11 +53,11 @@ class Snapshot:
         self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
         found = self.root.attrs.get("layout", ARCHIVE_LAYOUT_VERSION)
         if found != ARCHIVE_LAYOUT_VERSION:
-            message = (
+            raise ArchiveError(
                 f"the archive has layout {found}, expected {ARCHIVE_LAYOUT_VERSION}: "
-                "read it with the version that wrote it, or name another folder"
+                "read it with the version that wrote it, or name another folder",
+                code=IssueCode.WRONG_VERSION,
             )
-            raise ArchiveError(message, code=IssueCode.WRONG_VERSION)
         self.chunk_reader = ChunkReader(self.store, files, on_corruption=on_corruption)
         self._grids: dict[str, ShardGrid | None] = {}
         for group, label in LABEL_AXES.items():

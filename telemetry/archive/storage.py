@@ -155,8 +155,7 @@ def panics_as_errors() -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != PANIC_TYPE:
             raise
-        message = f"the head file is corrupt: {error}"
-        raise RuntimeError(message) from error
+        raise RuntimeError(f"the head file is corrupt: {error}") from error
 
 
 def local_storage(folder: Path) -> icechunk.Storage:

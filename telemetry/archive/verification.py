@@ -70,11 +70,11 @@ def verify(folder: Path | str, site: str = "") -> VerificationReport:
         found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
-        message = (
+        raise ArchiveError(
             f"{folder}: cannot be opened: {error}; start the service, which resets it to an earlier"
-            " commit, or restore a backup"
-        )
-        raise ArchiveError(message, code=IssueCode.CORRUPT) from error
+            " commit, or restore a backup",
+            code=IssueCode.CORRUPT,
+        ) from error
     for path in paths:
         try:
             grid = snapshot.grid(path)

@@ -95,11 +95,11 @@ class ViewStore:
         """Write the next block, on ``time`` and axes with labels, and then count it."""
         first, count = self.steps, block.sizes["time"]
         if block["time"].to_numpy()[0] != self.next_time:
-            message = (
+            raise ArchiveError(
                 f"the block begins at {block['time'][0]}, expected {self.next_time}: write the"
-                " blocks in order"
+                " blocks in order",
+                code=IssueCode.TIME_ORDER,
             )
-            raise ArchiveError(message, code=IssueCode.TIME_ORDER)
         with zarr.config.set({"threading.max_workers": COMPRESSION_THREADS}):
             if first == 0:
                 self._create(block)

@@ -309,8 +309,7 @@ class RepositoryWriter:
             with commit_lock(folder):
                 self._store = self._open()
         except OSError as error:
-            message = f"{folder}: {error.strerror}; name another state folder"
-            raise ArchiveError(message) from error
+            raise ArchiveError(f"{folder}: {error.strerror}; name another state folder") from error
 
     @property
     def status_messages(self) -> tuple[str, str]:

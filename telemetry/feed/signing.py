@@ -118,8 +118,7 @@ def read_private_key(path: Path) -> SigningKey:
     """Return the private key of a file; see :func:`private_key_from_jwk`."""
     try:
         if path.stat().st_mode & _GROUP_AND_OTHERS:
-            remedy = f"run chmod 600 {path.name}"
-            raise SecurityError(str(path), "other users can read it", remedy)
+            raise SecurityError(str(path), "other users can read it", f"run chmod 600 {path.name}")
         content = json.loads(path.read_bytes())
     except OSError as error:
         remedy = "let only the service's user read it"

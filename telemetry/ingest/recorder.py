@@ -345,8 +345,7 @@ def partition_filters(
     for one in types:
         if one not in RULES_BY_OBJECT:
             known = ", ".join(sorted(RULES_BY_OBJECT))
-            expected = f"one of {known}"
-            raise MessageError("object type", one, expected, code=IssueCode.UNKNOWN_NAME)
+            raise MessageError("object type", one, f"one of {known}", code=IssueCode.UNKNOWN_NAME)
     remaining = [one for one in RULES_BY_OBJECT if one not in types] if types else ["+"]
     others = [one for one in topics.service_filters(site) if not one.startswith("BMS/")]
     racks = _rack_filters(site=site)

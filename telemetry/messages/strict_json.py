@@ -145,8 +145,7 @@ def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    message = f"{constant} is no number of JSON"
-    raise ValueError(message)
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _finite_float(text: str) -> float:

@@ -340,11 +340,10 @@ def entsoe_prices(source: str, text: str) -> TextTable:
     root = _root(source, text)
     series = root.findall("{*}TimeSeries")
     if not series:
-        reason = root.findtext("{*}Reason/{*}text") or "no TimeSeries"
         raise series_error(
             source,
             source,
-            found=reason.strip(),
+            found=root.findtext("{*}Reason/{*}text") or "no TimeSeries".strip(),
             expected="series of prices",
             remedy=_OTHER_REQUEST_REMEDY,
             code=IssueCode.MISSING,

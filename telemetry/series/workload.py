@@ -66,8 +66,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
         expected = f"{', '.join(REQUIRED_COLUMNS)} and optionally {SIZE_COLUMN}"
-        remedy = f"add the column {' and '.join(missing)}"
-        raise table.column_error(remedy, expected=expected)
+        raise table.column_error(f"add the column {' and '.join(missing)}", expected=expected)
     notes = _notes(table)
     arrival = parse_numbers(table, "arrival_time", name="arrival_time")
     length = parse_numbers(table, "length", name="length")

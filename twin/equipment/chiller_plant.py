@@ -122,8 +122,7 @@ class ChillerBank(Declaration):
             message = "chilled_low and condenser_low must be below chilled_high and condenser_high"
             raise ValueError(message)
         if self.condenser_minimum >= self.condenser_high:
-            message = "condenser_minimum must be below condenser_high"
-            raise ValueError(message)
+            raise ValueError("condenser_minimum must be below condenser_high")
         check_chiller_curves(
             self.model_copy().curves
         )  # a copy, because changed copies keep cached properties

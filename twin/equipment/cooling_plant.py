@@ -98,11 +98,9 @@ class CoolingPlant(Equipment):
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
         if self.supply_limit - self.supply_margin < self.supply_temperature:
-            message = "supply_limit less supply_margin must not be below supply_temperature"
-            raise ValueError(message)
+            raise ValueError("supply_limit less supply_margin must not be below supply_temperature")
         if self.chillers is None and self.economiser_approach is not None:
-            message = "remove economiser_approach: the plant has no chillers"
-            raise ValueError(message)
+            raise ValueError("remove economiser_approach: the plant has no chillers")
         return self
 
     def relations(self) -> tuple[Relation, ...]:

@@ -97,8 +97,7 @@ class MachineFeed(Declaration):
     def _check_shares(self) -> Self:
         shares = self.nodes.values()
         if not shares or min(shares) <= 0 or abs(sum(shares) - 1.0) > SHARE_TOLERANCE:
-            message = "nodes must have shares above 0 that sum to 1"
-            raise ValueError(message)
+            raise ValueError("nodes must have shares above 0 that sum to 1")
         return self
 
 

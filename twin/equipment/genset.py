@@ -76,8 +76,7 @@ class Genset(Equipment):
             self.load_points, self.efficiency_points, max_efficiency=_MAX_EFFICIENCY
         )
         if self.spare >= self.count:
-            message = "spare must be below count"
-            raise ValueError(message)
+            raise ValueError("spare must be below count")
         if self.test_load < self.minimum_load:
             message = "raise test_load to minimum_load at least: lower loads foul the engines"
             raise ValueError(message)

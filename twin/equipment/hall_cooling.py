@@ -51,8 +51,7 @@ class CduBank(Equipment):
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
         if self.approach + self.technology_range <= self.facility_range:
-            message = "facility_range must be below approach + technology_range"
-            raise ValueError(message)
+            raise ValueError("facility_range must be below approach + technology_range")
         return self
 
     def relations(self) -> tuple[Relation, ...]:
@@ -184,8 +183,7 @@ class CrahBank(Equipment):
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
         if self.approach + self.air_range <= self.water_range:
-            message = "water_range must be below approach + air_range"
-            raise ValueError(message)
+            raise ValueError("water_range must be below approach + air_range")
         return self
 
     def relations(self) -> tuple[Relation, ...]:

@@ -68,30 +68,25 @@ class HeatReuse(Equipment):
     @model_validator(mode="after")
     def _check_temperatures(self) -> Self:
         if self.source_outlet_temperature >= self.source_inlet_temperature:
-            message = "source_outlet_temperature must be below source_inlet_temperature"
-            raise ValueError(message)
+            raise ValueError("source_outlet_temperature must be below source_inlet_temperature")
         if self.return_temperature >= self.supply_temperature:
-            message = "return_temperature must be below supply_temperature"
-            raise ValueError(message)
+            raise ValueError("return_temperature must be below supply_temperature")
         mild = self.mild_supply_temperature
         if mild is not None and not self.return_temperature < mild <= self.supply_temperature:
             message = "mild_supply_temperature must lie between return_ and supply_temperature"
             raise ValueError(message)
         if self.design_temperature >= self.heating_limit:
-            message = "design_temperature must be below heating_limit"
-            raise ValueError(message)
+            raise ValueError("design_temperature must be below heating_limit")
         min_lift = float(self._lifts(np.asarray(self.heating_limit))[0])
         if min(self._lift, min_lift) <= 0.0 or self.rated_cop <= 1.0:
-            message = "raise supply_temperature above the source's, and the COP above 1"
-            raise ValueError(message)
+            raise ValueError("raise supply_temperature above the source's, and the COP above 1")
         part_load_lift = min_lift + self.approach * self.minimum_part_load
         efficiency = self.lorenz_efficiency * (min_lift + self.approach) / part_load_lift
         if efficiency >= 1.0:
-            message = (
+            raise ValueError(
                 f"at minimum part load the COP would be {efficiency:.2f} of the Lorenz COP: "
                 "lower lorenz_efficiency or approach, or raise minimum_part_load"
             )
-            raise ValueError(message)
         return self
 
     @property

@@ -183,28 +183,24 @@ class ITHall(Equipment):
         if self.chassis is None:
             return self
         if self.chips_per_rack != self.chassis.chips:
-            message = f"chips_per_rack must be {self.chassis.chips}, as in its chassis"
-            raise ValueError(message)
+            raise ValueError(f"chips_per_rack must be {self.chassis.chips}, as in its chassis")
         for key, load_share in (("rack_idle_power", 0.0), ("rack_power", 1.0)):
             power = float(self.chassis.cabinet_power(load_share, load_share))
             if abs(getattr(self, key) - power) > CHASSIS_POWER_TOLERANCE * power:
-                message = f"{key} must be {power:.6g} MW, the draw of its chassis"
-                raise ValueError(message)
+                raise ValueError(f"{key} must be {power:.6g} MW, the draw of its chassis")
         return self
 
     @model_validator(mode="after")
     def _check_power_range(self) -> Self:
         if self.rack_idle_power >= self.rack_power:
-            message = "rack_idle_power must be below rack_power"
-            raise ValueError(message)
+            raise ValueError("rack_idle_power must be below rack_power")
         check_efficiency_points(self.shelf_load_points, self.shelf_efficiency_points, "shelf_")
         return self
 
     @model_validator(mode="after")
     def _check_cooling(self) -> Self:
         if (self.chip_flow > 0.0) == (self.air_resistance > 0.0):
-            message = "give chip_flow if coolant cools the chips, otherwise air_resistance"
-            raise ValueError(message)
+            raise ValueError("give chip_flow if coolant cools the chips, otherwise air_resistance")
         if self.is_air_cooled is (self.liquid_share > 0.0):
             message = "liquid_share must be 0 for air-cooled chips, above 0 for liquid-cooled ones"
             raise ValueError(message)
@@ -222,8 +218,7 @@ class ITHall(Equipment):
         self._check_flow_rule()
         minimum, maximum = self.chip_power_least, self.chip_power
         if minimum is not None and (maximum is None or minimum >= maximum):
-            message = "chip_power_least must be below chip_power"
-            raise ValueError(message)
+            raise ValueError("chip_power_least must be below chip_power")
         return self
 
     def _check_flow_rule(self) -> None:
@@ -236,11 +231,10 @@ class ITHall(Equipment):
         )
         is_curve = len(temperatures) == len(flows) >= MIN_CURVE_POINTS
         if self.is_air_cooled or not (is_curve and is_rising and flows[0] > 0.0):
-            message = (
+            raise ValueError(
                 "flow_temperature_points and rack_flow_points must have 2 or more rising points "
                 "each, in a hall whose chips coolant cools"
             )
-            raise ValueError(message)
 
     @property
     def is_air_cooled(self) -> bool:

@@ -85,11 +85,8 @@ def check_efficiency_points(
     """
     loads, efficiencies = f"{prefix}load_points", f"{prefix}efficiency_points"
     if len(load) < MIN_CURVE_POINTS or len(load) != len(efficiency):
-        message = f"{loads} and {efficiencies} must have the same length, at least 2"
-        raise ValueError(message)
+        raise ValueError(f"{loads} and {efficiencies} must have the same length, at least 2")
     if load[0] <= 0.0 or any(b <= a for a, b in pairwise(load)):
-        message = f"{loads} must rise from above 0"
-        raise ValueError(message)
+        raise ValueError(f"{loads} must rise from above 0")
     if not all(0.0 < share <= max_efficiency for share in efficiency):
-        message = f"{efficiencies} must lie between 0 and 1"
-        raise ValueError(message)
+        raise ValueError(f"{efficiencies} must lie between 0 and 1")

@@ -179,8 +179,7 @@ class UpsBank(Equipment):
     def _check_loss(self) -> Self:
         slope = max(-self.loss_linear, 0.0)
         if slope > 0.0 and self.loss_constant * self.loss_quadratic < 0.25 * slope**2:
-            message = "raise loss_linear: the loss would be negative at some load"
-            raise ValueError(message)
+            raise ValueError("raise loss_linear: the loss would be negative at some load")
         return self
 
     def relations(self) -> tuple[Relation, ...]:

@@ -175,13 +175,11 @@ class WindFarm(Renewable):
     @model_validator(mode="after")
     def _check_speeds(self) -> Self:
         if not self.cut_in < self.rated < self.cut_out:
-            message = "cut_in must be below rated, and rated below cut_out"
-            raise ValueError(message)
+            raise ValueError("cut_in must be below rated, and rated below cut_out")
         if self.turbine:
             radius = turbine_type(self.turbine).radius
             if self.hub_height <= radius:
-                message = f"hub_height must be above the rotor's radius, {radius:g} m"
-                raise ValueError(message)
+                raise ValueError(f"hub_height must be above the rotor's radius, {radius:g} m")
         return self
 
     def available_power(self, weather: xr.Dataset) -> FloatArray:
@@ -286,12 +284,10 @@ def turbine_type(name: str) -> TurbineType:
     # windpowerlib's reader needs a deprecated pandas feature; finding its folder avoids the import
     package = find_spec("windpowerlib")
     if package is None or not package.submodule_search_locations:
-        message = "windpowerlib is not installed; rebuild the environment with ./dev"
-        raise ValueError(message)
+        raise ValueError("windpowerlib is not installed; rebuild the environment with ./dev")
     library = Path(package.submodule_search_locations[0]) / "oedb"
     curves = pd.read_csv(library / "power_curves.csv", index_col=0).T
     if name not in curves:
-        message = f"unknown turbine; choose one of {', '.join(map(str, curves))}"
-        raise ValueError(message)
+        raise ValueError(f"unknown turbine; choose one of {', '.join(map(str, curves))}")
     rotors = pd.read_csv(library / "turbine_data.csv", index_col=0)["rotor_diameter"]
     return TurbineType(curves[name], diameter=float(rotors[name]))

@@ -70,11 +70,9 @@ class Battery(Equipment):
     @model_validator(mode="after")
     def _check_window(self) -> Self:
         if self.reserve >= self.ceiling:
-            message = "reserve must be below ceiling"
-            raise ValueError(message)
+            raise ValueError("reserve must be below ceiling")
         if self.cell_price is not None and self.wear_price > 0.0:
-            message = "give wear_price, or cell_price and cycle_life, but not both"
-            raise ValueError(message)
+            raise ValueError("give wear_price, or cell_price and cycle_life, but not both")
         return self
 
     @property

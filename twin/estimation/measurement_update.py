@@ -402,8 +402,7 @@ def restore_filter(content: object, noise_prior: NoisePrior) -> StateVariableFil
         }:
             pass
         case _:
-            message = "not the stored filter (memory) of a stock; delete it"
-            raise ValueError(message)
+            raise ValueError("not the stored filter (memory) of a stock; delete it")
     return StateVariableFilter(
         filter_bank=_restored_bank(arrays, noise_prior),
         stuck_detector=_restored_detector(shown),
@@ -425,8 +424,7 @@ def _restored_bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFil
         end = ends.get(name, ())
         wanted = shape[1:] if end is None else shape + end
         if array.shape != wanted or not np.isfinite(array).all():
-            message = f"the filters' {name} belong to another kind of stock; delete them"
-            raise ValueError(message)
+            raise ValueError(f"the filters' {name} belong to another kind of stock; delete them")
     return KalmanFilterBank(**{FILTER_ARRAYS[key]: array for key, array in found.items()})
 
 

@@ -116,8 +116,7 @@ def estimate_state(
     if last is None:
         issues += [_unknown(name, "") for name in silent]
     if issues:
-        source = f"state of {site.name}"
-        raise StateError(source, issues)
+        raise StateError(f"state of {site.name}", issues)
     silence = _silence(silent, now, last)
     spread = {key: found.filter_bank.equivalent_standard_error for key, found in filters.items()}
     warnings += [

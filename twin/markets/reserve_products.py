@@ -90,19 +90,15 @@ class ReserveProduct(Declaration):
     @model_validator(mode="after")
     def _check_terms(self) -> Self:
         if self.time_zone not in available_timezones():
-            message = "time_zone must be an IANA name such as Europe/Brussels"
-            raise ValueError(message)
+            raise ValueError("time_zone must be an IANA name such as Europe/Brussels")
         whole = HOURS_PER_DAY / self.block
         if abs(whole - round(whole)) > BID_TOLERANCE:
-            message = "block must divide 24 h without a remainder"
-            raise ValueError(message)
+            raise ValueError("block must divide 24 h without a remainder")
         bids = self.least_bid / self.bid_step
         if abs(bids - round(bids)) > BID_TOLERANCE:
-            message = "least_bid must be a multiple of bid_step"
-            raise ValueError(message)
+            raise ValueError("least_bid must be a multiple of bid_step")
         if self.valid_to is not None and self.valid_to <= self.valid_from:
-            message = "valid_to must be after valid_from"
-            raise ValueError(message)
+            raise ValueError("valid_to must be after valid_from")
         if self.direction == "symmetric" and self.opposite_share > 0.0:
             message = (
                 "remove opposite_share: power_share of a symmetric product covers both directions"

@@ -41,8 +41,7 @@ def span_minutes(span: str) -> tuple[int, int]:
     numbers = [int(part or 0) for part in match.groups()] if match else [0, 60, 0, 0]
     begin, end = 60 * numbers[0] + numbers[1], 60 * numbers[2] + numbers[3]
     if not begin < end <= MINUTES_PER_DAY or max(numbers[1], numbers[3]) > 59:  # noqa: PLR2004  (minutes)
-        message = f'{span} is not a span of hours; write it as "9-14" or "16:30-20"'
-        raise ValueError(message)
+        raise ValueError(f'{span} is not a span of hours; write it as "9-14" or "16:30-20"')
     return begin, end
 
 
@@ -54,15 +53,13 @@ def _check_spans(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_not_empty[T](values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
-        message = "is empty; give at least one entry"
-        raise ValueError(message)
+        raise ValueError("is empty; give at least one entry")
     return values
 
 
 def _check_months(values: tuple[int, ...]) -> tuple[int, ...]:
     if not values or not set(values) <= set(range(1, 13)):
-        message = "months must be numbers from 1 to 12; give at least one"
-        raise ValueError(message)
+        raise ValueError("months must be numbers from 1 to 12; give at least one")
     return values
 
 
@@ -262,8 +259,7 @@ class Tariff(DatedRule):
         used |= {contract.period for contract in self.contracted}
         if unknown := sorted(used - set(names)):
             known = ", ".join(names) or "none"
-            message = f"no period is named {', '.join(unknown)}; use one of: {known}"
-            raise ValueError(message)
+            raise ValueError(f"no period is named {', '.join(unknown)}; use one of: {known}")
         bound = Counter(contract.period for contract in self.contracted)
         if twice := [name for name, count in bound.items() if count > 1]:
             message = f"{', '.join(twice)} has several contracted powers; give one per period"
@@ -274,19 +270,15 @@ class Tariff(DatedRule):
             )
             raise ValueError(message)
         if (self.atypical or self.band_load) and self.utilisation is None:
-            message = "atypical and band_load need the table utilisation; add it"
-            raise ValueError(message)
+            raise ValueError("atypical and band_load need the table utilisation; add it")
         planned = self.utilisation and self.utilisation.plan_for
         if planned and planned != "published" and getattr(self, planned) is None:
-            message = f"plan_for is {planned}, but there is no such table; add it"
-            raise ValueError(message)
+            raise ValueError(f"plan_for is {planned}, but there is no such table; add it")
         counted = [self.windows, *(price.windows for price in self.peaks)]
         if len({frozenset(windows) for windows in counted}) > 1:
-            message = "all peaks of a tariff must have the same windows"
-            raise ValueError(message)
+            raise ValueError("all peaks of a tariff must have the same windows")
         if len(self._spans) > 1:
-            message = "peaks must be all monthly or all yearly in one tariff"
-            raise ValueError(message)
+            raise ValueError("peaks must be all monthly or all yearly in one tariff")
         return self
 
     @property
@@ -447,8 +439,7 @@ def valid_tariffs(
             expected="at least one tariff",
             remedy="add a table [tariffs.NAME] to the site, or use a tariff that is supplied",
         )
-        source = "bill"
-        raise SeriesError(source, [issue])
+        raise SeriesError("bill", [issue])
     days = TariffCalendar(moments, time_zone).days
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     begins = np.array([tariff.valid_from for tariff in in_order], dtype="datetime64[D]")
@@ -480,8 +471,7 @@ def _check_validity(tariff: Tariff, days: InstantArray, in_order: Sequence[Tarif
             expected=f"a day within the validity of a tariff: {', '.join(spans)}",
             remedy="declare a tariff that is valid on this day",
         )
-        source = "tariffs"
-        raise SeriesError(source, [issue])
+        raise SeriesError("tariffs", [issue])
 
 
 def expired_tariff_warnings(

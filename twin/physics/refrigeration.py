@@ -329,8 +329,7 @@ def check_chiller_curves(curves: ChillerCurves) -> None:
     Checked at full load; :func:`valid_part_loads` excludes invalid part loads of published sets.
     """
     if len(curves.part_load) != BICUBIC_TERMS:
-        message = f"eir_part_load_curve must have {BICUBIC_TERMS} coefficients"
-        raise ValueError(message)
+        raise ValueError(f"eir_part_load_curve must have {BICUBIC_TERMS} coefficients")
     chilled = np.linspace(*curves.chilled_range, _SAMPLED_TEMPERATURES)[:, None]
     condenser = np.linspace(*curves.condenser_range, _SAMPLED_TEMPERATURES)
     capacity = available_cooling_share(chilled, condenser, curves=curves)
@@ -349,11 +348,10 @@ def _check_above_zero(
     values, chilled, condenser = np.broadcast_arrays(values, chilled, condenser)
     if not (values > 0.0).all():
         at = np.unravel_index(int(np.argmin(values)), values.shape)
-        message = (
+        raise ValueError(
             f"correct {name}: it is {values[at]:.3g} at chilled water of {chilled[at]:.4g} and "
             f"condenser water of {condenser[at]:.4g} degC; it must be above 0 in the fitted range"
         )
-        raise ValueError(message)
 
 
 def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:

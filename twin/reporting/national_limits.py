@@ -43,8 +43,7 @@ class NationalLimit(DatedRule):
     @model_validator(mode="after")
     def _has_one_limit(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
-            message = "give at_most or at_least, one of them"
-            raise ValueError(message)
+            raise ValueError("give at_most or at_least, one of them")
         return self
 
     @property

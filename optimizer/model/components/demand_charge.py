@@ -141,8 +141,7 @@ def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAs
 def _terms(peak: DemandCharge, data: ModelData) -> DemandChargeTerms:
     """Return the billing periods of the intervals of a horizon."""
     if peak.terms is None:
-        message = f"{peak.owner}: a demand charge without terms; use Site.demand_charges"
-        raise SolverError(message)
+        raise SolverError(f"{peak.owner}: a demand charge without terms; use Site.demand_charges")
     return peak.terms(data.problem.outlook["instant"].to_numpy())
 
 

@@ -304,8 +304,7 @@ def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None
 
 def _units(convert: Conversion) -> SwitchableUnits:
     if convert.units is None:
-        message = f"{convert.owner} has no units to commit"
-        raise TypeError(message)
+        raise TypeError(f"{convert.owner} has no units to commit")
     return convert.units
 
 

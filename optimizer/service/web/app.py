@@ -441,8 +441,7 @@ class PageServer:
         self._thread = Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
         self._thread.start()
         if not self._server.is_up.wait(SERVER_TIMEOUT_S):
-            msg = f"the page at {self.url} does not start: look into the log"
-            raise StatusPageError(msg)
+            raise StatusPageError(f"the page at {self.url} does not start: look into the log")
 
     @property
     def url(self) -> str:
@@ -515,9 +514,8 @@ def _bind(address: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         why = getattr(error, "strerror", None) or str(error)
-        msg = (
+        raise StatusPageError(
             f"the page cannot listen on {address}, port {port} ({why.lower()}): "
             "end what uses it, or choose another port; port 0 takes a free one"
-        )
-        raise StatusPageError(msg) from error
+        ) from error
     return listener
